@@ -1,0 +1,54 @@
+"""Roles given by user name. Deprecated: C{plain_advanced} does all this and more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from attrs import define, field
+from pydantic import Field
+from zope.interface import implementer
+
+from authotron.augmenters import AugmenterConfig, IAugmenter
+from authotron.identity import Addition, Identity
+from authotron.settings import Text, Texts
+from authotron.world import World
+
+
+class Config(AugmenterConfig):
+    """`type: plain`: roles and the users who have them. Deprecated; use `plain_advanced`."""
+
+    type: Literal["plain"]
+    roles: dict[Text, Texts] = Field(
+        description="for each role the names of the users who have it"
+    )
+
+    def warnings(self) -> tuple[str, ...]:
+        """What an operator should hear about."""
+        return ("type plain is deprecated and will be removed; use plain_advanced",)
+
+
+@implementer(IAugmenter)
+@define(eq=False)
+class PlainAugmenter:
+    """Knows roles by user name."""
+
+    name: str
+    realm: str
+    required: bool
+    timeout: float | None
+    _roles: Mapping[str, tuple[str, ...]]
+    type: str = field(default="plain", init=False)
+    runs_last: bool = field(default=False, init=False)
+
+    async def augment(self, identity: Identity) -> Addition:
+        return Addition(
+            tuple(role for role, users in self._roles.items() if identity.username in users)
+        )
+
+
+def make(config: Config, world: World) -> IAugmenter:
+    """Build the augmenter from its own section."""
+    return PlainAugmenter(
+        config.name, config.realm, config.required, config.timeout, config.roles
+    )

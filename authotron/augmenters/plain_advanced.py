@@ -1,0 +1,81 @@
+"""Roles and attributes for users with a certain name or a certain role."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from attrs import define, field
+from pydantic import Field
+from zope.interface import implementer
+
+from authotron.augmenters import AugmenterConfig, IAugmenter
+from authotron.identity import Addition, Identity
+from authotron.settings import Section, Text, Texts
+from authotron.world import World
+
+
+class Match(Section):
+    """Whom it is about: anybody who has one of these names or one of these roles."""
+
+    username: Texts = Field(default=(), strict=False, description="user names")
+    role: Texts = Field(
+        default=(), strict=False, description="roles given by the provider or an augmenter before"
+    )
+
+
+class Augment(Section):
+    """What they get."""
+
+    roles: Texts = Field(default=(), strict=False, description="roles to add")
+    attributes: dict[Text, str] = Field(
+        default_factory=dict, description="attributes to add, or to put in place of earlier ones"
+    )
+
+
+class Config(AugmenterConfig):
+    """`type: plain_advanced`: roles and attributes for whoever matches."""
+
+    type: Literal["plain_advanced"]
+    match: Match = Field(description="whom it is about; nobody, if nothing is listed")
+    augment: Augment = Field(description="what they get")
+
+
+@implementer(IAugmenter)
+@define(eq=False)
+class PlainAdvanced:
+    """Adds to those who match what they do not have yet."""
+
+    name: str
+    realm: str
+    required: bool
+    timeout: float | None
+    _usernames: frozenset[str]
+    _roles: frozenset[str]
+    _gives: tuple[str, ...]
+    _attributes: Mapping[str, str]
+    type: str = field(default="plain_advanced", init=False)
+    runs_last: bool = field(default=True, init=False)
+
+    async def augment(self, identity: Identity) -> Addition:
+        if not self._matches(identity):
+            return Addition()
+        new = dict.fromkeys(role for role in self._gives if role not in identity.roles)
+        return Addition(tuple(new), self._attributes)
+
+    def _matches(self, identity: Identity) -> bool:
+        return identity.username in self._usernames or not self._roles.isdisjoint(identity.roles)
+
+
+def make(config: Config, world: World) -> IAugmenter:
+    """Build the augmenter from its own section."""
+    return PlainAdvanced(
+        config.name,
+        config.realm,
+        config.required,
+        config.timeout,
+        frozenset(config.match.username),
+        frozenset(config.match.role),
+        config.augment.roles,
+        config.augment.attributes,
+    )

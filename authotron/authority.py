@@ -1,0 +1,193 @@
+"""Credentials in, identity out: a race of providers, then the augmenters of the realm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from attrs import define
+from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from authotron.augmenters import IAugmenter
+from authotron.errors import Rejected, TimedOut, Unavailable
+from authotron.identity import Addition, Credential, Identity
+from authotron.metrics import Metrics
+from authotron.providers import Affinity, IProvider
+from authotron.racing import AllFailed, everyone, first_success, within
+
+
+@define(eq=False)
+class Authority:
+    """
+    Providers and augmenters put together.
+
+    @ivar challenge: what to tell those who did not get in.
+    """
+
+    providers: Sequence[IProvider]
+    augmenters: Sequence[IAugmenter]
+    challenge: str
+    _clock: IReactorTime
+    _metrics: Metrics
+    _timeout: float
+    _in_order: bool = False
+    _log = Logger()
+
+    async def identify(self, credentials: Sequence[Credential], realm: str | None) -> Identity:
+        """
+        Say who sent these credentials; the first of them that is good decides.
+
+        @param realm: ask only the providers of this realm, whatever its case.
+
+        @raise Rejected: none of them is good.
+        @raise Unavailable: nobody who could have judged them was able to, or a required augmenter
+            was not.
+        """
+        reasons: list[Exception] = []
+        for credential in credentials:
+            for judges in self._judges(credential, realm):
+                try:
+                    identity = await self._ask(judges, credential)
+                except AllFailed as failed:
+                    reasons += [failure.value for failure in failed.failures]
+                else:
+                    return await self.augmented(identity)
+        raise _summary(reasons)
+
+    def _judges(self, credential: Credential, realm: str | None) -> Iterator[list[IProvider]]:
+        """Those to ask together: first the ones that need not ask anybody, then the others."""
+        eligible = [
+            provider
+            for provider in self.providers
+            if provider.scheme == credential.scheme
+            and (realm is None or provider.realm.lower() == realm.lower())
+        ]
+        fitting = _routed(eligible, self.providers, credential)
+        yield [provider for provider in fitting if provider.local]
+        yield [provider for provider in fitting if not provider.local]
+
+    async def _ask(self, judges: Sequence[IProvider], credential: Credential) -> Identity:
+        attempts = [lambda judge=judge: self._attempt(judge, credential) for judge in judges]
+        return await first_success(self._clock, attempts, in_order=self._in_order)
+
+    async def _attempt(self, provider: IProvider, credential: Credential) -> Identity:
+        began = self._clock.seconds()
+        result = "error"
+        try:
+            identity = await within(self._clock, self._timeout, provider.authenticate(credential))
+            result = "success"
+        except CancelledError:
+            result = "abandoned"
+            raise
+        except Rejected as rejected:
+            self._log.debug(
+                "{provider} refused a {scheme} credential: {reason}",
+                provider=provider.name,
+                scheme=provider.scheme,
+                reason=str(rejected),
+                event="auth.provider.refused",
+            )
+            raise
+        except Unavailable as unavailable:
+            result = "timeout" if isinstance(unavailable, TimedOut) else "error"
+            self._log.warn(
+                "{provider} gave no verdict: {reason}",
+                provider=provider.name,
+                reason=str(unavailable),
+                event="auth.provider.unavailable",
+            )
+            raise
+        except Exception:  # only to say so: a defect of one part must not stay silent
+            self._log.failure(
+                "{provider} is broken", provider=provider.name, event="auth.provider.broken"
+            )
+            raise
+        finally:
+            self._metrics.provider_answered(provider, result, self._clock.seconds() - began)
+        return identity
+
+    async def augmented(self, identity: Identity) -> Identity:
+        """
+        The same identity with what the augmenters of its realm know.
+
+        @raise Unavailable: a required augmenter failed.
+        """
+        mine = [augmenter for augmenter in self.augmenters if augmenter.realm == identity.realm]
+        at_once = [augmenter for augmenter in mine if not augmenter.runs_last]
+        for addition in await self._additions(at_once, identity):
+            identity = identity.enriched(addition)
+        for augmenter in mine:
+            if augmenter.runs_last:
+                [addition] = await self._additions([augmenter], identity)
+                identity = identity.enriched(addition)
+        return identity
+
+    async def _additions(
+        self, augmenters: Sequence[IAugmenter], identity: Identity
+    ) -> list[Addition]:
+        began = self._clock.seconds()
+        outcomes = await everyone(
+            [
+                within(self._clock, augmenter.timeout or self._timeout, augmenter.augment(identity))
+                for augmenter in augmenters
+            ]
+        )
+        took = self._clock.seconds() - began
+        return [
+            self._addition(augmenter, outcome, took)
+            for augmenter, outcome in zip(augmenters, outcomes, strict=True)
+        ]
+
+    def _addition(
+        self, augmenter: IAugmenter, outcome: Addition | Failure, took: float
+    ) -> Addition:
+        """What an augmenter said; nothing, not to be remembered, where it failed."""
+        failed = isinstance(outcome, Failure)
+        self._metrics.augmenter_answered(augmenter, "error" if failed else "success", took)
+        if not isinstance(outcome, Failure):
+            return outcome
+        if outcome.check(Unavailable):
+            self._log.warn(
+                "augmenter {augmenter} failed: {reason}",
+                augmenter=augmenter.name,
+                reason=str(outcome.value),
+                event="augmenters.augmenter.failed",
+            )
+        else:
+            self._log.failure(
+                "augmenter {augmenter} is broken",
+                outcome,
+                augmenter=augmenter.name,
+                event="augmenters.augmenter.broken",
+            )
+        if augmenter.required:
+            raise Unavailable(f"the required augmenter {augmenter.name} failed")
+        return Addition(fresh_until=0)
+
+
+def _routed(
+    eligible: list[IProvider], everybody: Sequence[IProvider], credential: Credential
+) -> list[IProvider]:
+    """
+    Those of the eligible who could know the credential by its shape.
+
+    A credential that somebody owns is judged by nobody else, even where the owner is not eligible.
+    One that nobody could know is judged by all.
+    """
+    owners = [p for p in everybody if p.affinity(credential) is Affinity.OWN]
+    if owners:
+        return [provider for provider in owners if provider in eligible]
+    possible = [p for p in eligible if p.affinity(credential) is Affinity.POSSIBLE]
+    return possible or eligible
+
+
+def _summary(reasons: Sequence[Exception]) -> Exception:
+    """One refusal is enough to refuse; only where nobody refused it is an outage."""
+    refused = any(isinstance(reason, Rejected) for reason in reasons)
+    if refused or not reasons:
+        certain = all(isinstance(reason, Rejected) for reason in reasons)
+        return Rejected("; ".join(dict.fromkeys(map(str, reasons))), certain=certain)
+    return Unavailable("nobody could judge the credentials")
+

@@ -1,0 +1,258 @@
+"""What may stand in a configuration file, section by section."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union
+
+from attrs import frozen
+from pydantic import Field, create_model, field_validator, model_validator
+
+from authotron import logs, minter, parts, settings, verdicts
+from authotron.augmenters import AugmenterConfig
+from authotron.errors import ConfigError, Problem
+from authotron.parts import PartConfig
+from authotron.settings import Port, Seconds, Section, Text, Texts
+
+Milliseconds = Annotated[int, Field(ge=1)]
+
+
+def _host(text: str) -> str:
+    """An address, or a name that could be one."""
+    try:
+        ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        label = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
+        if not re.fullmatch(rf"{label}(\.{label})*\.?", text):
+            raise ValueError("is no host: neither an IP address nor a name") from None
+    return text
+
+
+class Server(Section):
+    """Where the gateway is served."""
+
+    host: str = Field(default="0.0.0.0", description="the address to bind")  # noqa: S104 - as documented
+    port: Port | None = Field(default=None, description="the port to listen on")
+    listen: Texts = Field(
+        default=(),
+        strict=False,
+        description="Twisted endpoint strings instead of host and port, such as `unix:/run/a.sock`",
+    )
+    idle_timeout: Seconds = Field(
+        default=60, gt=0, description="seconds after which an idle or slow client is disconnected"
+    )
+    grace: Seconds = Field(
+        default=10, description="seconds that requests in flight may take when stopping"
+    )
+    max_header_bytes: int = Field(
+        default=16_384, ge=1_024, le=1_048_576, description="a larger header block gets a 431"
+    )
+
+    _checked_host = field_validator("host")(_host)
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Server:
+        if self.port is None and not self.listen:
+            raise ValueError("port is missing (or listen)")
+        if self.port is not None and self.listen:
+            raise ValueError("give port or listen, not both")
+        return self
+
+
+class Operations(Section):
+    """Where metrics and readiness are served."""
+
+    enabled: bool = Field(default=True, description="whether the second port is served")
+    host: str | None = Field(
+        default=None, description="the address to bind; `server.host` if not set"
+    )
+    port: Port = Field(default=9090, description="the port to listen on")
+    listen: Texts = Field(
+        default=(), strict=False, description="Twisted endpoint strings instead of host and port"
+    )
+
+    @field_validator("host")
+    @classmethod
+    def _checked_host(cls, host: str | None) -> str | None:
+        return host if host is None else _host(host)
+
+
+class Auth(Section):
+    """How providers are asked."""
+
+    timeout_in_ms: Milliseconds = Field(
+        default=5000, description="milliseconds a provider or augmenter may take"
+    )
+    prefer: Literal["first", "order"] = Field(
+        default="first",
+        description="which of several good answers counts: the first to come, or that of the "
+        "provider that is configured first",
+    )
+    cache: verdicts.Config = Field(default_factory=verdicts.Config, description="remembered verdicts")
+
+
+class Service(Section):
+    """A service and its scopes. Accepted for compatibility; nothing reads it yet."""
+
+    name: Text
+    scopes: Texts = Field(default=(), strict=False)
+
+
+class File(Section):
+    """A configuration file of version 2.0.0."""
+
+    version: Literal["2.0.0"] = Field(description="the format of this file")
+    server: Server = Field(description="where the gateway is served")
+    metrics: Operations = Field(default_factory=Operations, description="where metrics are served")
+    auth: Auth = Field(default_factory=Auth, description="how providers are asked")
+    jwt: minter.Config = Field(description="the tokens that are minted")
+    providers: list[Any] = Field(default_factory=list, description="who judges credentials")
+    augmenters: list[Any] = Field(
+        default_factory=list, description="who adds roles and attributes"
+    )
+    store: dict[str, Any] = Field(
+        default_factory=dict, description="where tokens of our own are kept"
+    )
+    services: tuple[Service, ...] = Field(
+        default=(), strict=False, description="accepted for compatibility"
+    )
+    logging: logs.Config = Field(default_factory=logs.Config, description="what is logged, and how")
+    include_legacy_headers: bool = Field(
+        default=False, description="answer with X-Auth-Username, X-Auth-Realm and X-Auth-Roles, too"
+    )
+
+    @model_validator(mode="after")
+    def _two_ports(self) -> File:
+        if self.metrics.enabled and not self.metrics.listen and self.server.port == self.metrics.port:
+            raise ValueError(f"server.port and metrics.port are the same port, {self.server.port}")
+        return self
+
+
+@frozen
+class Config:
+    """
+    A configuration in which everything fits.
+
+    @ivar warnings: what an operator should hear about, though it can be run.
+    @ivar folder: where relative paths begin.
+    """
+
+    file: File
+    providers: Sequence[PartConfig]
+    augmenters: Sequence[AugmenterConfig]
+    store: Section | None
+    warnings: Sequence[str]
+    folder: Path
+
+
+def check(given: Mapping[str, Any], folder: Path, warnings: Sequence[str] = ()) -> Config:
+    """
+    The configuration that a mapping of version 2.0.0 describes.
+
+    @raise ConfigError: with all problems at once.
+    """
+    problems: list[Problem] = []
+
+    def attempt(section: type[settings.S], value: object, at: str) -> settings.S | None:
+        try:
+            return settings.read(section, value, at, folder)
+        except ConfigError as error:
+            problems.extend(error.problems)
+            return None
+
+    file = attempt(File, given, "")
+    found: dict[str, list[Any]] = {"providers": [], "augmenters": []}
+    for kind, configs in found.items():
+        for at, value in _items(given.get(kind), kind):
+            try:
+                module = parts.load(kind, value.get("type"), at)
+            except ConfigError as error:
+                problems.extend(error.problems)
+            else:
+                configs.append(attempt(module.Config, value, at))
+        problems += _not_mappings(given.get(kind), kind)
+        problems += _doubles(given.get(kind), kind)
+    store = None
+    try:
+        store = _store(given.get("store"), folder)
+    except ConfigError as error:
+        problems.extend(error.problems)
+    if problems or file is None:
+        raise ConfigError(problems)
+    heard = [*warnings, *_warnings(file, found["providers"], found["augmenters"])]
+    return Config(file, found["providers"], found["augmenters"], store, heard, folder)
+
+
+def _items(given: object, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    for place, value in enumerate(given if isinstance(given, list) else []):
+        if isinstance(value, dict):
+            yield f"{kind}[{place}]", value
+
+
+def _not_mappings(given: object, kind: str) -> Iterator[Problem]:
+    for place, value in enumerate(given if isinstance(given, list) else []):
+        if not isinstance(value, dict):
+            yield Problem(f"{kind}[{place}]", "must be a mapping")
+
+
+def _doubles(given: object, kind: str) -> Iterator[Problem]:
+    seen: dict[str, str] = {}
+    for at, value in _items(given, kind):
+        name = value.get("name")
+        if isinstance(name, str) and name in seen:
+            yield Problem(f"{at}.name", f"{name!r} is the name of {seen[name]}, too")
+        elif isinstance(name, str):
+            seen[name] = at
+
+
+def _store(given: object, folder: Path) -> Section | None:
+    """The store, if there is one and it is enabled; what a disabled one says is not looked at."""
+    if not isinstance(given, dict):
+        return None
+    enabled = given.get("enabled", bool(given))
+    if not isinstance(enabled, bool):
+        raise ConfigError([Problem("store.enabled", "must be true or false (a bool)")])
+    if not enabled:
+        return None
+    module = parts.load("stores", given.get("type"), "store")
+    config: type[Section] = module.Config
+    return settings.read(config, {k: v for k, v in given.items() if k != "enabled"}, "store", folder)
+
+
+def _warnings(
+    file: File, providers: Sequence[PartConfig], augmenters: Sequence[PartConfig]
+) -> Iterator[str]:
+    yield from file.jwt.warnings()
+    if not providers:
+        yield "providers: there are none, so nobody gets in"
+    for kind, configs in (("providers", providers), ("augmenters", augmenters)):
+        for place, config in enumerate(configs):
+            for warning in getattr(config, "warnings", tuple)():
+                yield f"{kind}[{place}]: {warning}"
+    realms = {provider.realm for provider in providers}
+    for augmenter in augmenters:
+        if augmenter.realm not in realms:
+            yield f"augmenter {augmenter.name!r}: no provider has its realm {augmenter.realm!r}"
+    for one, other in combinations(sorted(realms), 2):
+        if other.startswith(f"{one}-"):
+            yield (
+                f"realms {one!r} and {other!r}: the subject {other}-x may stand for user "
+                f"{other[len(one) + 1 :] + '-x'!r} of the first or user 'x' of the second"
+            )
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a configuration file, with all parts that are installed."""
+    listed: dict[str, Any] = {}
+    for kind in ("providers", "augmenters"):
+        choice = Union[tuple(module.Config for module in parts.every(kind))]  # noqa: UP007 - made of a list
+        listed[kind] = (list[choice], File.model_fields[kind])  # type: ignore[valid-type] # made above
+    whole = create_model("authotron", __base__=File, __doc__=File.__doc__, **listed)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **settings.schema_of(whole),
+    }

@@ -1,0 +1,60 @@
+"""An C{Authorization} header becomes credentials, and providers become a challenge."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from authotron.errors import BadCredentials
+from authotron.identity import Credential
+from authotron.providers import IProvider
+
+MOST = 3
+"""As many different credentials may stand in one header."""
+
+_ALIASES = {"plain": "basic"}
+_PRINTABLE = re.compile(r"[\t -~]*")
+
+
+def parse(text: str) -> tuple[Credential, ...]:
+    """
+    The credentials of a header, one for each scheme, in the order in which the schemes appear.
+
+    Parts are separated by commas; a part that was there already is dropped; of several parts of one
+    scheme the last counts (the documents, "GET /authenticate"). C{Plain} is another word for C{Basic}.
+
+    @raise BadCredentials: a part is not a scheme and a value, or there are too many of them.
+    """
+    if not _PRINTABLE.fullmatch(text):
+        raise BadCredentials("a character that is not printable ASCII")
+    parts = dict.fromkeys(part.strip(" \t") for part in text.split(","))
+    if len(parts) > MOST:
+        raise BadCredentials(f"more than {MOST} credentials")
+    return tuple({each.scheme: each for each in map(_credential, parts)}.values())
+
+
+def _credential(part: str) -> Credential:
+    words = part.split()
+    if len(words) != 2:  # noqa: PLR2004 - a scheme and a value
+        raise BadCredentials("not a scheme and a value")
+    scheme = words[0].lower()
+    return Credential(_ALIASES.get(scheme, scheme), words[1])
+
+
+def challenge(providers: Sequence[IProvider]) -> str:
+    """
+    The value of C{WWW-Authenticate}: each scheme and realm once, in the configured order.
+
+    One joined header (RFC 9110 section 11.6.1), since proxies pass on only one.
+    """
+    return ", ".join(dict.fromkeys(map(_challenge, providers))) or "Bearer"
+
+
+def _challenge(provider: IProvider) -> str:
+    return f"{provider.scheme.capitalize()} realm={_quoted(provider.realm)}"
+
+
+def _quoted(text: str) -> str:
+    """A quoted-string (RFC 9110 section 5.6.4), without what would break a header."""
+    printable = "".join(char for char in text if char.isprintable())
+    return '"' + re.sub(r'(["\\])', r"\\\1", printable) + '"'

@@ -1,0 +1,52 @@
+"""What can go wrong, in the words of whoever meets it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from attrs import frozen
+
+
+class BadCredentials(Exception):
+    """The C{Authorization} header cannot be read. The client gets a 401."""
+
+
+class Rejected(Exception):
+    """
+    The credential is not good. Asking again will not help.
+
+    The reason is for the log of the operator, never for the client, and holds nothing secret.
+
+    @ivar certain: false if somebody who might have known the credential could not be asked.
+    """
+
+    def __init__(self, reason: str = "", *, certain: bool = True) -> None:
+        super().__init__(reason)
+        self.certain = certain
+
+
+class Unavailable(Exception):
+    """No verdict could be reached. It says nothing about the credential; asking again may help."""
+
+
+class TimedOut(Unavailable):
+    """The time allowed has passed."""
+
+
+@frozen
+class Problem:
+    """One mistake in a configuration, and where it is."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be run, with everything that is wrong with it."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))

@@ -1,0 +1,115 @@
+"""The values everything speaks about: a credential, and who it turned out to belong to."""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from typing import Protocol
+
+from attrs import evolve, field, frozen
+
+from authotron.errors import Rejected
+
+
+@frozen
+class Credential:
+    """One C{scheme value} pair of an C{Authorization} header."""
+
+    scheme: str
+    value: str = field(repr=False)
+
+    def username_and_password(self) -> tuple[str, str]:
+        """
+        The two halves of a Basic credential (RFC 7617 section 2).
+
+        @raise Rejected: it is not canonical base64 of UTF-8 with a colon, or names nobody.
+        """
+        try:
+            raw = b64decode(self.value, validate=True)
+            text = raw.decode("utf-8")
+        except (binascii.Error, ValueError):
+            raise Rejected("not base64 of UTF-8") from None
+        if b64encode(raw).decode("ascii") != self.value:
+            raise Rejected("not canonical base64")
+        username, colon, password = text.partition(":")
+        if not (colon and username):
+            raise Rejected("no user name, or no password")
+        return username, password
+
+
+@frozen
+class Circumstances:
+    """What a request says beside its credentials, as far as a condition may ask."""
+
+    host: str | None = None
+    address: str | None = None
+
+
+class Condition(Protocol):
+    """A limit that depends on the request and not on the credential."""
+
+    def holds(self, circumstances: Circumstances, /) -> bool:
+        """Whether a request made like this may pass."""
+
+
+@frozen
+class Identity:
+    """
+    Who the client turned out to be.
+
+    @ivar scopes: what may be done, by the service it may be done to.
+    @ivar expires: seconds since the epoch at which the credential itself ends, if it does.
+    @ivar fresh_until: until when this may be believed without asking again; C{None} if nobody
+        set a limit.
+    @ivar conditions: limits to hold against each request, even one whose verdict is remembered.
+    """
+
+    realm: str
+    username: str
+    roles: tuple[str, ...] = ()
+    attributes: Mapping[str, str] = field(factory=dict)
+    scopes: Mapping[str, tuple[str, ...]] = field(factory=dict)
+    expires: float | None = None
+    fresh_until: float | None = None
+    conditions: tuple[Condition, ...] = ()
+
+    def enriched(self, addition: Addition) -> Identity:
+        """The same person with further roles and attributes; none are ever taken away."""
+        return evolve(
+            self,
+            roles=(*self.roles, *addition.roles),
+            attributes={**self.attributes, **addition.attributes},
+            fresh_until=earliest(self.fresh_until, addition.fresh_until),
+        )
+
+    def allows(self, circumstances: Circumstances) -> bool:
+        """Whether every condition holds for a request made like this."""
+        return all(condition.holds(circumstances) for condition in self.conditions)
+
+    def ends(self) -> float | None:
+        """
+        When a token made for this identity must end: its credential's expiry or the C{exp} attribute.
+
+        The attribute can only shorten a life; one that is no whole number is ignored.
+        """
+        return earliest(self.expires, _whole_number(self.attributes.get("exp", "")))
+
+
+@frozen
+class Addition:
+    """What an augmenter knows about an identity, and until when."""
+
+    roles: tuple[str, ...] = ()
+    attributes: Mapping[str, str] = field(factory=dict)
+    fresh_until: float | None = None
+
+
+def earliest(*moments: float | None) -> float | None:
+    """The first of those that are set."""
+    return min((moment for moment in moments if moment is not None), default=None)
+
+
+def _whole_number(text: str) -> float | None:
+    """Seconds since the epoch; nothing a float could turn into infinity."""
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 16 else None

@@ -1,0 +1,192 @@
+"""Log events become lines: for people, or OpenTelemetry-shaped JSON for machines."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Any, Literal, TextIO
+
+from attrs import define, field
+from pydantic import Field
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from authotron import __version__
+from authotron.settings import Section
+
+Level = Literal["trace", "debug", "info", "warn", "error"]
+Access = Literal["none", "failures", "all"]
+
+_SEVERITIES = {
+    LogLevel.debug: ("DEBUG", 5),
+    LogLevel.info: ("INFO", 9),
+    LogLevel.warn: ("WARN", 13),
+    LogLevel.error: ("ERROR", 17),
+    LogLevel.critical: ("FATAL", 21),
+}
+"""Names and numbers of the OpenTelemetry log data model, "Severity Fields"."""
+
+_LOWEST = {"trace": 1, "debug": 5, "info": 9, "warn": 13, "error": 17}
+_COLOURS = {5: "\x1b[2m", 9: "\x1b[32m", 13: "\x1b[33m", 17: "\x1b[31m", 21: "\x1b[31;1m"}
+_LONGEST = 2_000
+_BURST, _WINDOW = 10, 10.0
+
+
+class Config(Section):
+    """What is logged, and how."""
+
+    level: Level = Field(default="info", description="the least important level that is written")
+    format: Literal["console", "json"] = Field(
+        default="console", description="lines for people, or OpenTelemetry-shaped JSON"
+    )
+    service_name: str = Field(default="authotron", description="`service.name` of JSON lines")
+    service_version: str = Field(
+        default=__version__, description="`service.version` of JSON lines"
+    )
+    access: Access = Field(
+        default="failures", description="which requests are logged: none, failures or all"
+    )
+
+
+@define(eq=False)
+class _Throttle:
+    """Lets a few events of a kind through in a while, and counts the others."""
+
+    _seen: dict[str, tuple[float, int]] = field(factory=dict)
+
+    def passes(self, kind: str, now: float) -> int | None:
+        """How many were held back before this one; C{None} if this one is held back, too."""
+        since, count = self._seen.get(kind, (now, 0))
+        if now - since >= _WINDOW:
+            since, held_back, count = now, max(0, count - _BURST), 0
+        else:
+            held_back = 0
+        self._seen[kind] = (since, count + 1)
+        return held_back if count < _BURST else None
+
+
+@implementer(ILogObserver)
+@define(eq=False)
+class Log:
+    """
+    Writes the events of the process.
+
+    What others log counts one level lower than they say, unless it is an error: how Twisted fares
+    is of interest only to who looks closely.
+    """
+
+    config: Config = field(factory=Config)
+    _stream: TextIO | None = None
+    _throttle: _Throttle = field(factory=_Throttle, init=False)
+
+    def __call__(self, event: LogEvent) -> None:
+        severity, number = _severity(event)
+        if number < _LOWEST[self.config.level]:
+            return
+        held_back = 0
+        if number >= _LOWEST["warn"]:
+            kind = f"{event.get('event', '')} {event.get('log_format', '')}"
+            passed = self._throttle.passes(kind, float(event["log_time"]))
+            if passed is None:
+                return
+            held_back = passed
+        write = self._json if self.config.format == "json" else self._console
+        stream = self._stream or sys.__stdout__
+        if stream is not None:
+            stream.write(write(event, severity, number, held_back) + "\n")
+            stream.flush()
+
+    def _json(self, event: LogEvent, severity: str, number: int, held_back: int) -> str:
+        attributes = {name: _plain(value) for name, value in event.items() if _is_ours(name)}
+        if "event" in attributes:
+            attributes["event.name"] = attributes.pop("event")
+        if held_back:
+            attributes["suppressed"] = held_back
+        if "log_failure" in event:
+            attributes.update(_exception(event["log_failure"]))
+        return json.dumps(
+            {
+                "severityText": severity,
+                "severityNumber": number,
+                "body": _body(event),
+                "timestamp": _timestamp(event),
+                "resource": {
+                    "service.name": self.config.service_name,
+                    "service.version": self.config.service_version,
+                },
+                "attributes": {**attributes, "log.namespace": event.get("log_namespace", "")},
+            }
+        )
+
+    def _console(self, event: LogEvent, severity: str, number: int, held_back: int) -> str:
+        text = f"{event.get('log_namespace', '')}: {_body(event)}"
+        if held_back:
+            text += f" ({held_back} like this were left out)"
+        if "log_failure" in event:
+            text += " ".join(["", *_exception(event["log_failure"]).values()])
+        colour, end = (_COLOURS[number], "\x1b[0m") if self._is_terminal() else ("", "")
+        return f"{_timestamp(event)} {colour}{severity:5}{end} {_escaped(text)}"
+
+    def _is_terminal(self) -> bool:
+        stream = self._stream or sys.__stdout__
+        return stream is not None and stream.isatty()
+
+
+def _severity(event: LogEvent) -> tuple[str, int]:
+    severity, number = _SEVERITIES[event.get("log_level", LogLevel.info)]
+    ours = str(event.get("log_namespace", "")).startswith("authotron")
+    return ("DEBUG", 5) if number < _LOWEST["error"] and not ours else (severity, number)
+
+
+def _is_ours(name: str) -> bool:
+    return not name.startswith("log_") and name not in {"message", "time", "isError", "format"}
+
+
+def _plain(value: object) -> object:
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    return str(value)[:_LONGEST]
+
+
+def _body(event: LogEvent) -> str:
+    return formatEvent(event)[:_LONGEST]
+
+
+def _timestamp(event: LogEvent) -> str:
+    moment = datetime.fromtimestamp(event["log_time"], timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _escaped(text: str) -> str:
+    """Nothing in it can end the line or move the cursor."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def _exception(failure: Failure) -> dict[str, str]:
+    """
+    What failed and where.
+
+    The text of an exception may repeat a secret, so only that of the operating system's is told.
+    """
+    frames = traceback.extract_tb(failure.getTracebackObject())
+    where = " < ".join(f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in frames[::-1])
+    told = str(failure.value) if isinstance(failure.value, OSError) else ""
+    return {
+        "exception.type": f"{failure.type.__module__}.{failure.type.__qualname__}",
+        "exception.message": told[:_LONGEST],
+        "exception.stacktrace": where[:_LONGEST],
+    }
+
+
+
+log = Log()
+"""The observer of this process. The service sets its configuration; twistd is told to use it."""
+
+
+def observer() -> Callable[[LogEvent], None]:
+    """What C{twistd --logger=authotron.logs.observer} writes with."""
+    return log

@@ -1,0 +1,240 @@
+"""What is counted: plain numbers of one reactor thread, made Prometheus text only when scraped."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
+from typing import Protocol
+
+from attrs import define, field
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+    exposition,
+)
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from authotron import __version__
+
+BOUNDS = (
+    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
+    0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+)  # fmt: skip
+"""Upper ends of the buckets of every duration, in seconds."""
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Methods that may become a label; all others are C{other}."""
+
+Labels = tuple[str, ...]
+
+
+class Part(Protocol):
+    """As much of a provider or an augmenter as becomes a label."""
+
+    name: str
+    type: str
+    realm: str
+
+
+@define(eq=False)
+class Count:
+    """A number that only grows."""
+
+    value: int = 0
+
+
+@define(eq=False)
+class Durations:
+    """How long something took, in buckets."""
+
+    total: float = 0.0
+    buckets: list[int] = field(factory=lambda: [0] * (len(BOUNDS) + 1))
+
+    def observe(self, seconds: float) -> None:
+        self.buckets[bisect_left(BOUNDS, seconds)] += 1
+        self.total += seconds
+
+
+@define(eq=False)
+class _Family:
+    """Numbers of one name, by the values of its labels."""
+
+    name: str
+    about: str
+    labels: Sequence[str]
+    counts: dict[Labels, Count] = field(factory=dict)
+    durations: dict[Labels, Durations] = field(factory=dict)
+
+    def count(self, *labels: str) -> Count:
+        found = self.counts.get(labels)
+        if found is None:
+            found = self.counts[labels] = Count()
+        return found
+
+    def duration(self, *labels: str) -> Durations:
+        found = self.durations.get(labels)
+        if found is None:
+            found = self.durations[labels] = Durations()
+        return found
+
+    def counter(self) -> Metric:
+        family = CounterMetricFamily(self.name, self.about, labels=self.labels)
+        for labels, count in self.counts.items():
+            family.add_metric(labels, count.value)
+        return family
+
+    def gauge(self) -> Metric:
+        family = GaugeMetricFamily(self.name, self.about, labels=self.labels)
+        for labels, count in self.counts.items():
+            family.add_metric(labels, count.value)
+        return family
+
+    def histogram(self) -> Metric:
+        family = HistogramMetricFamily(self.name, self.about, labels=self.labels)
+        for labels, durations in self.durations.items():
+            ends = [*(f"{bound:g}" for bound in BOUNDS), "+Inf"]
+            buckets = list(zip(ends, accumulate(durations.buckets), strict=True))
+            family.add_metric(labels, buckets, durations.total)
+        return family
+
+
+def _families() -> dict[str, _Family]:
+    wanted = (
+        ("auth_requests", "Total authentication requests", "result realm"),
+        ("auth_duration_seconds", "Authentication latency", "result realm"),
+        (
+            "auth_provider_attempts",
+            "Attempts per authentication provider",
+            "provider_name provider_type realm result",
+        ),
+        (
+            "auth_provider_duration_seconds",
+            "Provider-specific latency",
+            "provider_name provider_type realm",
+        ),
+        (
+            "augmenter_attempts",
+            "Augmentation attempts",
+            "augmenter_name augmenter_type realm result",
+        ),
+        ("augmenter_duration_seconds", "Augmentation latency", "augmenter_type realm"),
+        ("authotron_http_requests", "HTTP requests answered", "route method status_code"),
+        ("authotron_http_request_duration_seconds", "Time to answer", "route method"),
+        ("authotron_http_requests_in_flight", "HTTP requests being answered", "method"),
+        ("authotron_reloads", "Attempts to read the configuration again", "result"),
+    )
+    return {name: _Family(name, about, labels.split()) for name, about, labels in wanted}
+
+
+class Metrics(Collector):
+    """
+    Everything that is counted, under the names of the documents ("Metric Families").
+
+    Labels come from the configuration or from short lists, never from what a client sends.
+    """
+
+    def __init__(self) -> None:
+        self._families = _families()
+        self._requests = self._families["auth_requests"]
+        self._request_durations = self._families["auth_duration_seconds"]
+        self._gauges: dict[str, tuple[str, Callable[[], float]]] = {}
+        self._registry = CollectorRegistry()
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self._registry)
+        self._registry.register(self)
+        for result in ("success", "failure"):
+            self._families["authotron_reloads"].count(result)
+        self._families["authotron_http_requests_in_flight"].count("GET")
+
+    def expect(
+        self,
+        providers: Iterable[Part],
+        augmenters: Iterable[Part],
+        results: Iterable[str],
+    ) -> None:
+        """Show zeros for all that may come, so that an alert sees the first one."""
+        providers = list(providers)
+        for result in results:
+            self._requests.count(result, "unknown")
+        for provider in providers:
+            self._requests.count("success", provider.realm)
+            self._request_durations.duration("success", provider.realm)
+            labels = (provider.name, provider.type, provider.realm)
+            for result in ("success", "error", "timeout"):
+                self._families["auth_provider_attempts"].count(*labels, result)
+            self._families["auth_provider_duration_seconds"].duration(*labels)
+        for augmenter in augmenters:
+            for result in ("success", "error"):
+                self._families["augmenter_attempts"].count(
+                    augmenter.name, augmenter.type, augmenter.realm, result
+                )
+            self._families["augmenter_duration_seconds"].duration(augmenter.type, augmenter.realm)
+
+    def watch(self, name: str, about: str, value: Callable[[], float]) -> None:
+        """Show C{value} as a gauge whenever somebody looks."""
+        self._gauges[name] = (about, value)
+
+    def judged(self, result: str, realm: str, seconds: float) -> None:
+        """A request for an identity was answered."""
+        self._requests.count(result, realm).value += 1
+        self._request_durations.duration(result, realm).observe(seconds)
+
+    def provider_answered(self, provider: Part, result: str, seconds: float) -> None:
+        """A provider answered; C{result} is success, error, timeout or abandoned."""
+        labels = (provider.name, provider.type, provider.realm)
+        self._families["auth_provider_attempts"].count(*labels, result).value += 1
+        if result in ("success", "error"):
+            self._families["auth_provider_duration_seconds"].duration(*labels).observe(seconds)
+
+    def augmenter_answered(self, augmenter: Part, result: str, seconds: float) -> None:
+        """An augmenter answered; C{result} is success or error."""
+        self._families["augmenter_attempts"].count(
+            augmenter.name, augmenter.type, augmenter.realm, result
+        ).value += 1
+        durations = self._families["augmenter_duration_seconds"]
+        durations.duration(augmenter.type, augmenter.realm).observe(seconds)
+
+    def request_began(self, method: str) -> None:
+        """An HTTP request is being answered."""
+        self._families["authotron_http_requests_in_flight"].count(method).value += 1
+
+    def request_ended(self, route: str, method: str, status: int | None, seconds: float) -> None:
+        """An HTTP request was answered, or with C{None} its client left before."""
+        self._families["authotron_http_requests_in_flight"].count(method).value -= 1
+        if status is not None:
+            self._families["authotron_http_requests"].count(route, method, str(status)).value += 1
+            durations = self._families["authotron_http_request_duration_seconds"]
+            durations.duration(route, method).observe(seconds)
+
+    def reloaded(self, result: str) -> None:
+        """The configuration was read again; C{result} is success or failure."""
+        self._families["authotron_reloads"].count(result).value += 1
+
+    def collect(self) -> Iterator[Metric]:
+        """The interface of a collector of C{prometheus_client}."""
+        for family in self._families.values():
+            if family.name.endswith("_seconds"):
+                yield family.histogram()
+            elif family.name.endswith("_in_flight"):
+                yield family.gauge()
+            else:
+                yield family.counter()
+        for name, (about, value) in self._gauges.items():
+            yield GaugeMetricFamily(name, about, value=value())
+        build = GaugeMetricFamily("authotron_build_info", "Version", labels=["version"])
+        build.add_metric([__version__], 1)
+        yield build
+
+    def text(self, accept: str = "") -> tuple[bytes, str]:
+        """All of it for a scraper that accepts these types, and the type chosen."""
+        encode, content_type = exposition.choose_encoder(accept)
+        return encode(self._registry), content_type

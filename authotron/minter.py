@@ -1,0 +1,259 @@
+"""An identity becomes a signed JWT that backends trust."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+import jwt
+from attrs import define, field
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from pydantic import Field, model_validator
+from twisted.internet.interfaces import IReactorTime
+
+from authotron.errors import ConfigError, Problem
+from authotron.identity import Identity, earliest
+from authotron.settings import Secret, Section, Text, Texts, WholeSeconds
+
+SHORTEST = 16
+RECOMMENDED = 32
+PLACEHOLDERS = frozenset(
+    {
+        "changeme",
+        "change-me",
+        "changemechangeme",
+        "change-me-change-me",
+        "your-secret-key",
+        "your-secret-key-here",
+        "your-256-bit-secret",
+        "super-secret-value",
+        "secretsecretsecret",
+        "secret",
+        "password",
+        "0123456789abcdef",
+        "1234567890123456",
+    }
+)
+"""What people forget to replace, in lower case."""
+
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
+Algorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
+
+
+class Config(Section):
+    """How the minted tokens are signed and what is in them."""
+
+    iss: Text = Field(description="the issuer claim")
+    aud: Text | Texts | None = Field(
+        default=None, description="the audience; minted only with `emit_aud`"
+    )
+    emit_aud: bool = Field(
+        default=False, description="put `aud` into the tokens; consumers must then expect it"
+    )
+    exp: WholeSeconds = Field(default=3600, description="the longest life of a token")
+    alg: Algorithm = Field(default="HS256", description="the signature algorithm")
+    secret: Secret | None = Field(default=None, description="the shared secret of HS256")
+    allow_weak_secret: bool = Field(
+        default=False, description="accept a secret that is a placeholder or below 16 bytes"
+    )
+    key_file: Text | None = Field(
+        default=None, description="the private key of RS256, ES256 or EdDSA, in PEM"
+    )
+    kid: Text | None = Field(
+        default=None, description="the name of the key; its RFC 7638 thumbprint if not set"
+    )
+    previous_key_files: Texts = Field(
+        default=(), strict=False, description="earlier keys (PEM, public or private) still published"
+    )
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Config:
+        if self.alg == "HS256":
+            _check_secret(self.secret.get_secret_value() if self.secret else None, self)
+        elif self.key_file is None:
+            raise ValueError(f"alg {self.alg} needs key_file")
+        return self
+
+    def warnings(self) -> tuple[str, ...]:
+        """What an operator should hear about."""
+        found = []
+        if self.secret and len(self.secret.get_secret_value().encode()) < RECOMMENDED:
+            found.append(f"jwt.secret: shorter than {RECOMMENDED} bytes (RFC 7518 section 3.2)")
+        if self.aud is not None and not self.emit_aud:
+            found.append("jwt.aud: not minted; set jwt.emit_aud once all consumers expect it")
+        return tuple(found)
+
+
+def _check_secret(secret: str | None, config: Config) -> None:
+    if secret is None:
+        raise ValueError("secret is missing (or choose another alg)")
+    if config.allow_weak_secret:
+        return
+    if secret.lower() in PLACEHOLDERS:
+        raise ValueError("secret is a well-known placeholder; try `authotron generate-secret`")
+    if len(secret.encode()) < SHORTEST:
+        raise ValueError(f"secret is shorter than {SHORTEST} bytes; try `authotron generate-secret`")
+
+
+@define(eq=False)
+class Minter:
+    """
+    Signs tokens, and publishes the keys to check them.
+
+    @ivar life: the longest life of a token, in seconds.
+    """
+
+    _clock: IReactorTime
+    _issuer: str
+    _audience: str | list[str] | None
+    life: int
+    algorithm: Algorithm
+    _key: str | PrivateKey = field(repr=False)
+    _kid: str | None
+    _public: Mapping[str, PublicKey]
+    jwks: Mapping[str, Any]
+
+    def mint(self, identity: Identity) -> str:
+        """
+        A token for C{identity}.
+
+        It lives as long as is configured, and never longer than the credential it stands for.
+        """
+        now = int(self._clock.seconds())
+        headers = {"kid": self._kid} if self._kid else None
+        return jwt.encode(self.claims(identity, now), self._key, self.algorithm, headers)
+
+    def claims(self, identity: Identity, now: int) -> dict[str, Any]:
+        """What a token made at C{now} says."""
+        expires = earliest(now + self.life, identity.ends())
+        claims = {
+            "sub": f"{identity.realm}-{identity.username}",
+            "iss": self._issuer,
+            "exp": int(expires or now),
+            "iat": now,
+            "jti": secrets.token_urlsafe(12),
+            **described(identity),
+        }
+        return {"aud": self._audience, **claims} if self._audience is not None else claims
+
+    def verify(self, token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """
+        The header and the claims of a token that was minted here.
+
+        @raise jwt.InvalidTokenError: the signature is not ours, or the token is over.
+        """
+        header = jwt.get_unverified_header(token)
+        key = self._key if self.algorithm == "HS256" else self._public.get(header.get("kid", ""))
+        if key is None:
+            raise jwt.InvalidKeyError("signed by none of the keys known here")
+        algorithms = ["HS256"] if self.algorithm == "HS256" else ["RS256", "ES256", "EdDSA"]
+        unchecked = {"verify_aud": False}
+        return header, jwt.decode(token, key, algorithms, unchecked, issuer=self._issuer)  # type: ignore[arg-type] # private keys serve only HS256
+
+
+def described(identity: Identity) -> dict[str, Any]:
+    """An identity as tokens and answers show it."""
+    return {
+        "username": identity.username,
+        "realm": identity.realm,
+        "roles": list(identity.roles),
+        "attributes": dict(identity.attributes),
+        "scopes": {service: list(scopes) for service, scopes in identity.scopes.items()},
+    }
+
+
+def make(config: Config, clock: IReactorTime, folder: Path) -> Minter:
+    """
+    Build the minter from its section.
+
+    @param folder: where relative paths of keys begin.
+
+    @raise ConfigError: a key cannot be read, or does not fit its algorithm.
+    """
+    private: PrivateKey | None = None
+    public: dict[str, PublicKey] = {}
+    if config.alg != "HS256":
+        private = _private_key(config.alg, folder / (config.key_file or ""))
+        public[config.kid or thumbprint(private.public_key())] = private.public_key()
+    for place, path in enumerate(config.previous_key_files):
+        key = _public_key(folder / path, f"jwt.previous_key_files[{place}]")
+        public[thumbprint(key)] = key
+    audience = list(config.aud) if isinstance(config.aud, tuple) else config.aud
+    secret = config.secret.get_secret_value() if config.secret else ""
+    return Minter(
+        clock,
+        config.iss,
+        audience if config.emit_aud else None,
+        config.exp,
+        config.alg,
+        private or secret,
+        next(iter(public)) if private else None,
+        public,
+        {"keys": [{**as_jwk(key), "kid": kid} for kid, key in public.items()]},
+    )
+
+
+def _private_key(algorithm: Algorithm, path: Path) -> PrivateKey:
+    kinds = {
+        "RS256": rsa.RSAPrivateKey,
+        "ES256": ec.EllipticCurvePrivateKey,
+        "EdDSA": ed25519.Ed25519PrivateKey,
+    }
+    try:
+        key = serialization.load_pem_private_key(_bytes(path, "jwt.key_file"), None)
+    except (ValueError, TypeError):
+        raise _wrong("jwt.key_file", f"{path} holds no private key without a passphrase") from None
+    if not isinstance(key, kinds[algorithm]):
+        raise _wrong("jwt.key_file", f"{path} holds no key for {algorithm}")
+    if isinstance(key, rsa.RSAPrivateKey) and key.key_size < 2048:  # noqa: PLR2004 - RFC 7518 section 3.3
+        raise _wrong("jwt.key_file", f"{path} holds an RSA key below 2048 bits")
+    if isinstance(key, ec.EllipticCurvePrivateKey) and not isinstance(key.curve, ec.SECP256R1):
+        raise _wrong("jwt.key_file", f"{path} holds a key of another curve than P-256")
+    return key  # type: ignore[return-value] # one of the three kinds
+
+
+def _public_key(path: Path, at: str) -> PublicKey:
+    content = _bytes(path, at)
+    try:
+        if b"PRIVATE" in content:
+            return serialization.load_pem_private_key(content, None).public_key()  # type: ignore[return-value] # as_jwk refuses others
+        return serialization.load_pem_public_key(content)  # type: ignore[return-value] # as_jwk refuses others
+    except (ValueError, TypeError):
+        raise _wrong(at, f"{path} holds no key in PEM") from None
+
+
+def _bytes(path: Path, at: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _wrong(at, f"cannot read {path}: {error.strerror}") from None
+
+
+def _wrong(at: str, message: str) -> ConfigError:
+    return ConfigError([Problem(at, message)])
+
+
+def as_jwk(key: PublicKey) -> dict[str, Any]:
+    """The public parts of a key (RFC 7517), with what it is for."""
+    if isinstance(key, rsa.RSAPublicKey):
+        members, algorithm = jwt.algorithms.RSAAlgorithm.to_jwk(key, as_dict=True), "RS256"
+    elif isinstance(key, ec.EllipticCurvePublicKey):
+        members, algorithm = jwt.algorithms.ECAlgorithm.to_jwk(key, as_dict=True), "ES256"
+    else:
+        members, algorithm = jwt.algorithms.OKPAlgorithm.to_jwk(key, as_dict=True), "EdDSA"
+    public = {name: members[name] for name in ("kty", "crv", "n", "e", "x", "y") if name in members}
+    return {**public, "use": "sig", "alg": algorithm}
+
+
+def thumbprint(key: PublicKey) -> str:
+    """The name a key has by its own content (RFC 7638 section 3)."""
+    members = {k: v for k, v in as_jwk(key).items() if k in {"kty", "crv", "n", "e", "x", "y"}}
+    canonical = json.dumps(members, sort_keys=True, separators=(",", ":")).encode()
+    return urlsafe_b64encode(sha256(canonical).digest()).rstrip(b"=").decode()

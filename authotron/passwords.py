@@ -1,0 +1,130 @@
+"""Passwords in clear or hashed, verified off the reactor, few at a time, and remembered safely."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+from collections.abc import Sequence
+
+import argon2
+import bcrypt
+from attrs import define, field
+from cachetools import TTLCache
+
+from authotron.errors import Unavailable
+from authotron.world import World
+
+MAXIMUM_MEMORY_KIB = 262_144
+MAXIMUM_ARGON2_PASSES = 20
+MAXIMUM_BCRYPT_ROUNDS = 15
+_WAITING = 64
+_REMEMBERED_SECONDS = 60
+_REMEMBERED = 10_000
+
+
+def hash_password(password: str) -> str:
+    """An argon2id hash with the parameters of RFC 9106 section 4 for limited memory."""
+    return argon2.PasswordHasher().hash(password)
+
+
+def check_hash(text: str) -> str:
+    """
+    The same hash, if it is one that can be verified in reasonable time.
+
+    @raise ValueError: it is no argon2id or bcrypt hash, or too costly.
+    """
+    if re.fullmatch(r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}", text):
+        if int(text[4:6]) > MAXIMUM_BCRYPT_ROUNDS:
+            raise ValueError(f"costs too much: more than {MAXIMUM_BCRYPT_ROUNDS} rounds of bcrypt")
+        return text
+    try:
+        parameters = argon2.extract_parameters(text)
+    except argon2.exceptions.InvalidHashError:
+        raise ValueError("is no argon2id or bcrypt hash") from None
+    if parameters.type is not argon2.Type.ID:
+        raise ValueError("is of another kind of argon2; only argon2id is accepted")
+    if parameters.memory_cost > MAXIMUM_MEMORY_KIB or parameters.time_cost > MAXIMUM_ARGON2_PASSES:
+        raise ValueError(
+            f"costs too much: more than {MAXIMUM_MEMORY_KIB} KiB or {MAXIMUM_ARGON2_PASSES} passes"
+        )
+    return text
+
+
+def same(one: str, other: str) -> bool:
+    """Compare without telling by the time it takes where they differ, or how long they are."""
+    return hmac.compare_digest(_digest(one), _digest(other))
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def _verify(hashes: Sequence[str], password: str) -> int | None:
+    """The place of the last hash that fits; each is tried, so that time tells nothing."""
+    found = None
+    for place, each in enumerate(hashes):
+        if _fits(each, password):
+            found = place
+    return found
+
+
+def _fits(hashed: str, password: str) -> bool:
+    if hashed.startswith("$2"):
+        raw = password.encode()
+        fit_for_bcrypt = len(raw) <= 72 and b"\0" not in raw
+        good = bcrypt.checkpw(raw if fit_for_bcrypt else b"", hashed.encode())
+        return good and fit_for_bcrypt
+    try:
+        return argon2.PasswordHasher().verify(hashed, password)
+    except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
+        return False
+
+
+@define(eq=False)
+class Hashes:
+    """
+    Verifies passwords against hashes in a bounded pool of threads.
+
+    A success is remembered for a minute by a keyed hash over user, password and stored hashes:
+    a changed hash forgets by itself, and nothing that is kept can be turned back.
+    """
+
+    _world: World
+    _key: bytes = field(factory=lambda: os.urandom(32), init=False, repr=False)
+    _waiting: int = field(default=0, init=False)
+    _known: TTLCache[bytes, int] = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._known = TTLCache(_REMEMBERED, _REMEMBERED_SECONDS, self._world.clock.seconds)
+
+    async def which(self, username: str, password: str, hashes: Sequence[str]) -> int | None:
+        """
+        The place of the last of C{hashes} that fits, or C{None}.
+
+        @raise Unavailable: too many passwords wait already.
+        """
+        key = self._fingerprint(username, password, hashes)
+        known = self._known.get(key)
+        if known is not None:
+            return known
+        if self._waiting >= _WAITING:
+            raise Unavailable("too many passwords are being verified")
+        self._waiting += 1
+        try:
+            found = await self._world.threads(lambda: _verify(hashes, password))
+        finally:
+            self._waiting -= 1
+        if found is not None:
+            self._known[key] = found
+        return found
+
+    def _fingerprint(self, *texts: str | Sequence[str]) -> bytes:
+        """Lengths stand before their texts, so that no two lists of texts look alike."""
+        mac = hmac.new(self._key, digestmod=hashlib.sha256)
+        for text in texts:
+            for each in [text] if isinstance(text, str) else text:
+                raw = each.encode("utf-8", "surrogatepass")
+                mac.update(b"%d:%b" % (len(raw), raw))
+        return mac.digest()

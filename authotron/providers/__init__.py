@@ -1,0 +1,38 @@
+"""Providers: who judges credentials."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from zope.interface import Attribute, Interface
+
+from authotron.identity import Credential, Identity
+
+
+class Affinity(Enum):
+    """What the shape of a credential tells about who may know it."""
+
+    OWN = "nobody else may judge it"
+    POSSIBLE = "this provider may know it"
+    FOREIGN = "this provider cannot know it"
+
+
+class IProvider(Interface):
+    """Judges credentials of one scheme, for one realm."""
+
+    name: str = Attribute("unique among the configured providers")
+    type: str = Attribute("the documented type, as in the configuration")
+    realm: str = Attribute("the realm of every identity returned")
+    scheme: str = Attribute("the only scheme worth offering, lower case")
+    local: bool = Attribute("whether it judges without asking anybody; such are asked first")
+
+    def affinity(credential: Credential) -> Affinity:
+        """Say from its shape alone whether the credential may be one of ours."""
+
+    async def authenticate(credential: Credential) -> Identity:
+        """
+        Say who sent C{credential}.
+
+        @raise Rejected: the credential is not good.
+        @raise Unavailable: no verdict could be reached.
+        """

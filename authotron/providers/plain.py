@@ -1,0 +1,129 @@
+"""Users listed in the configuration, with their passwords or the hashes of these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from attrs import define, field, frozen
+from pydantic import AfterValidator, Field, SecretStr, model_validator
+from zope.interface import implementer
+
+from authotron import passwords
+from authotron.errors import Rejected
+from authotron.identity import Credential, Identity
+from authotron.parts import PartConfig
+from authotron.providers import Affinity, IProvider
+from authotron.settings import Secret, Section, Texts
+from authotron.world import World
+
+_DECOY = (
+    "$argon2id$v=19$m=65536,t=3,p=4$YXV0aG90cm9uLWRlY295IQ$"
+    "rpyWfPGiMvtXDE8Y08PiPMFBGrqdnGoW7mEXnJvhoGk"
+)
+
+
+def _checked(secret: SecretStr) -> SecretStr:
+    passwords.check_hash(secret.get_secret_value())
+    return secret
+
+
+class User(Section):
+    """One who may get in."""
+
+    username: str = Field(description="the login name, case-sensitive; without a colon")
+    password: Secret | None = Field(default=None, description="the password in clear")
+    password_hash: Annotated[Secret, AfterValidator(_checked)] | None = Field(
+        default=None,
+        description="the argon2id or bcrypt hash of the password; see `authotron hash-password`",
+    )
+    roles: Texts = Field(default=(), strict=False, description="roles of this user")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> User:
+        if (self.password is None) == (self.password_hash is None):
+            raise ValueError("a user has one of password and password_hash")
+        return self
+
+
+class Config(PartConfig):
+    """`type: plain`: HTTP Basic against the users listed here."""
+
+    type: Literal["plain"]
+    users: tuple[User, ...] = Field(strict=False, description="who may get in")
+
+
+@frozen
+class _Known:
+    """What is known of one entry of the list."""
+
+    roles: tuple[str, ...]
+    password: str | None = field(repr=False)
+    hashed: str | None = field(repr=False)
+
+
+@implementer(IProvider)
+@define(eq=False)
+class Plain:
+    """Judges Basic credentials by a list. A name may stand there twice; then either password fits."""
+
+    name: str
+    realm: str
+    _users: Mapping[str, tuple[_Known, ...]] = field(repr=False)
+    _hashes: passwords.Hashes = field(repr=False)
+    type: str = field(default="plain", init=False)
+    scheme: str = field(default="basic", init=False)
+    local: bool = field(default=True, init=False)
+    _hashed: bool = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._hashed = any(known.hashed for user in self._users.values() for known in user)
+
+    def affinity(self, credential: Credential) -> Affinity:
+        return Affinity.POSSIBLE
+
+    async def authenticate(self, credential: Credential) -> Identity:
+        username, password = credential.username_and_password()
+        entries = self._users.get(username, ())
+        known = _by_clear_text(entries, password)
+        if known is None and self._hashed:
+            known = await self._by_hash(username, password, entries)
+        if known is None:
+            raise Rejected("unknown user or wrong password")
+        return Identity(self.realm, username, known.roles)
+
+    async def _by_hash(
+        self, username: str, password: str, entries: tuple[_Known, ...]
+    ) -> _Known | None:
+        """A user who is unknown, or has no hash, costs as much time as one who has."""
+        hashed = [known for known in entries if known.hashed]
+        hashes = [known.hashed or "" for known in hashed] or [_DECOY]
+        place = await self._hashes.which(username, password, hashes)
+        return None if place is None or not hashed else hashed[place]
+
+
+def _by_clear_text(entries: tuple[_Known, ...], password: str) -> _Known | None:
+    """The first entry that fits; an unknown user is compared with something, too."""
+    found = None
+    for known in reversed(entries):
+        if known.password is not None and passwords.same(known.password, password):
+            found = known
+    if not entries:
+        passwords.same("", password)
+    return found
+
+
+def _known(user: User) -> _Known:
+    return _Known(user.roles, _revealed(user.password), _revealed(user.password_hash))
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret is not None else None
+
+
+def make(config: Config, world: World) -> IProvider:
+    """Build the provider from its own section."""
+    users: dict[str, tuple[_Known, ...]] = {}
+    for user in config.users:
+        users[user.username] = (*users.get(user.username, ()), _known(user))
+    return Plain(config.name, config.realm, users, passwords.Hashes(world))

@@ -1,0 +1,138 @@
+"""Several questions at once: the only place that knows races, cancelling and time limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Generic, TypeVar
+
+from attrs import define, field
+from twisted.internet import defer
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from authotron.errors import TimedOut
+
+T = TypeVar("T")
+Work = Coroutine[Any, Any, T]
+
+
+class AllFailed(Exception):
+    """Nobody succeeded; the failures are in the order of the attempts."""
+
+    def __init__(self, failures: Sequence[Failure]) -> None:
+        super().__init__()
+        self.failures = tuple(failures)
+
+
+async def within(clock: IReactorTime, seconds: float, work: Work[T]) -> T:
+    """
+    Wait for C{work}, but not for ever.
+
+    @raise TimedOut: C{seconds} have passed; the work was cancelled.
+    """
+    running = Deferred.fromCoroutine(work)
+    if not running.called:  # no timer where nothing waits
+        running.addTimeout(seconds, clock)
+    try:
+        return await running
+    except defer.TimeoutError:
+        raise TimedOut(f"no answer within {seconds:g} s") from None
+
+
+async def everyone(works: Sequence[Work[T]]) -> list[T | Failure]:
+    """Wait for all of them; each gives its result or its failure."""
+    running = [Deferred.fromCoroutine(work) for work in works]
+    every = DeferredList(running, consumeErrors=True)
+    try:
+        return [outcome for _, outcome in await every]
+    finally:
+        for each in running:
+            each.cancel()
+
+
+async def first_success(
+    clock: IReactorTime,
+    attempts: Sequence[Callable[[], Work[T]]],
+    *,
+    in_order: bool = False,
+) -> T:
+    """
+    The result of the first attempt that succeeds; the others are cancelled.
+
+    Successes of one turn of the reactor count in the order of C{attempts}. An attempt that
+    succeeds without waiting ends the race before later ones begin.
+
+    @param in_order: accept a success only once every earlier attempt has failed.
+
+    @raise AllFailed: none succeeded, or there were none.
+    """
+    race = _Race[T](clock, in_order, len(attempts))
+    try:
+        race.start(attempts)
+        return await race.finished
+    finally:
+        race.stop()
+
+
+@define(eq=False)
+class _Race(Generic[T]):
+    """Who has come in so far."""
+
+    _clock: IReactorTime
+    _in_order: bool
+    _entrants: int
+    finished: Deferred[T] = field(factory=Deferred, init=False)
+    _running: list[Deferred[None]] = field(factory=list, init=False)
+    _successes: dict[int, T] = field(factory=dict, init=False)
+    _failures: dict[int, Failure] = field(factory=dict, init=False)
+    _starting: bool = field(default=True, init=False)
+
+    def start(self, attempts: Sequence[Callable[[], Work[T]]]) -> None:
+        for place, attempt in enumerate(attempts):
+            running = Deferred.fromCoroutine(attempt())
+            self._running.append(
+                running.addCallbacks(
+                    self._succeeded, self._failed, callbackArgs=(place,), errbackArgs=(place,)
+                )
+            )
+            self._settle()
+            if self.finished.called:
+                return
+        self._starting = False
+        if not attempts:
+            self.finished.errback(AllFailed([]))
+
+    def stop(self) -> None:
+        for each in self._running:
+            each.cancel()
+
+    def _succeeded(self, result: T, place: int) -> None:
+        self._successes[place] = result
+        if not self._starting:  # others of this turn may still come in
+            self._clock.callLater(0, self._settle)
+
+    def _failed(self, failure: Failure, place: int) -> None:
+        self._failures[place] = failure
+        if self._successes:
+            self._clock.callLater(0, self._settle)
+        elif not self._starting:
+            self._settle()
+
+    def _settle(self) -> None:
+        if self.finished.called:
+            return
+        if len(self._failures) == self._entrants:
+            self.finished.errback(AllFailed([self._failures[i] for i in sorted(self._failures)]))
+            return
+        best = min(self._successes, default=None)
+        if best is not None and (not self._in_order or self._all_failed_before(best)):
+            self.finished.callback(self._successes[best])
+
+    def _all_failed_before(self, place: int) -> bool:
+        return all(earlier in self._failures for earlier in range(place))
+
+
+def was_cancelled(failure: Failure) -> bool:
+    """Whether the work was called off, which is no answer."""
+    return failure.check(CancelledError) is not None

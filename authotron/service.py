@@ -1,0 +1,267 @@
+"""A configuration becomes services: start, reload, drain, stop."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+
+from authotron import __version__, credentials, logs, minter, parts, verdicts
+from authotron.authority import Authority
+from authotron.config import Config
+from authotron.errors import ConfigError, TimedOut
+from authotron.metrics import Metrics
+from authotron.racing import everyone, within
+from authotron.web import operations, public
+from authotron.web.generation import Generation, Serving
+from authotron.web.replies import Replies
+from authotron.web.site import Site
+from authotron.world import World
+
+
+def compose(config: Config, world: World, metrics: Metrics) -> Generation:
+    """
+    All parts of a configuration, put together. Nothing is started.
+
+    @raise ConfigError: the parts do not fit, or a file they need cannot be read.
+    """
+    file = config.file
+    providers = [_made("providers", each, world) for each in config.providers]
+    augmenters = [_made("augmenters", each, world) for each in config.augmenters]
+    signer = minter.make(file.jwt, world.clock, config.folder)
+    challenge = credentials.challenge(providers)
+    authority = Authority(
+        providers,
+        augmenters,
+        challenge,
+        world.clock,
+        metrics,
+        timeout=file.auth.timeout_in_ms / 1000,
+        in_order=file.auth.prefer == "order",
+    )
+    replies = Replies(challenge, file.include_legacy_headers)
+    remembered = verdicts.make(
+        file.auth.cache, world.clock, authority, signer.mint, signer.life, replies.authenticate
+    )
+    metrics.expect(providers, augmenters, verdicts.RESULTS)
+    return Generation(config, authority, signer, replies, remembered)
+
+
+def _made(kind: str, config: Any, world: World) -> Any:
+    return parts.load(kind, config.type, kind).make(config, world)
+
+
+class Pool(Service):
+    """A few threads for password hashes and the like, alive while the service is."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._pool = ThreadPool(minthreads=0, maxthreads=os.cpu_count() or 2, name="authotron")
+
+    def startService(self) -> None:
+        super().startService()
+        self._pool.start()
+
+    def stopService(self) -> None:
+        super().stopService()
+        self._pool.stop()
+
+    def __call__(self, work: Callable[[], Any], /) -> Deferred[Any]:
+        return deferToThreadPool(self._reactor, self._pool, work)
+
+
+class Listener(Service):
+    """
+    Listens at an endpoint.
+
+    A failure to do so is raised if it is known at once, and else given to C{failed}: it never
+    stays in the log alone.
+    """
+
+    def __init__(
+        self, reactor: Any, endpoint: str, site: Site, failed: Callable[[Failure], None]
+    ) -> None:
+        self._endpoint = serverFromString(reactor, endpoint)
+        self.description = endpoint
+        self.site = site
+        self._failed = failed
+        self._listening: Deferred[IListeningPort | None] | None = None
+
+    def startService(self) -> None:
+        super().startService()
+        at_once: list[Failure] = []
+        starting = [True]
+
+        def failed(failure: Failure) -> None:
+            if starting:
+                at_once.append(failure)
+            else:
+                self._failed(failure)
+
+        self._listening = self._endpoint.listen(self.site)
+        self._listening.addErrback(failed)
+        starting.clear()
+        if at_once:
+            at_once[0].raiseException()
+
+    async def stopService(self) -> None:
+        super().stopService()
+        if self._listening is not None:
+            port = await self._listening
+            if port is not None:
+                await port.stopListening()
+
+
+class Authotron(MultiService):
+    """
+    The gateway.
+
+    @ivar status: what the process should exit with, in the end.
+    """
+
+    _log = Logger()
+
+    def __init__(self, load: Callable[[], Config], config: Config, reactor: Any) -> None:
+        super().__init__()
+        self._load = load
+        self._reactor = reactor
+        self.status = 0
+        self.pool = Pool(reactor)
+        self.pool.setServiceParent(self)
+        self._world = World(reactor, self.pool)
+        metrics = Metrics()
+        self.serving = Serving(compose(config, self._world, metrics), metrics)
+        metrics.watch(
+            "authotron_verdicts_remembered",
+            "Verdicts that are remembered",
+            lambda: self.serving.generation.verdicts.remembered(),
+        )
+        self.listeners = self._listeners(config)
+
+    def _listeners(self, config: Config) -> list[Listener]:
+        server, second = config.file.server, config.file.metrics
+        main = self._site(public.Public(self.serving, self._reactor), public.ROUTES, config)
+        listeners = [
+            Listener(self._reactor, endpoint, main, self.fail)
+            for endpoint in _endpoints(server.listen, server.host, server.port)
+        ]
+        if second.enabled:
+            app = operations.Operations(self.serving, self._reactor)
+            site = self._site(app, operations.ROUTES, config, counted=False)
+            endpoints = _endpoints(second.listen, second.host or server.host, second.port)
+            listeners += [Listener(self._reactor, each, site, self.fail) for each in endpoints]
+        return listeners
+
+    def _site(
+        self, app: Any, routes: Sequence[str], config: Config, *, counted: bool = True
+    ) -> Site:
+        return Site(
+            app.app,
+            self._reactor,
+            routes,
+            timeout=config.file.server.idle_timeout,
+            limit=config.file.server.max_header_bytes,
+            access=config.file.logging.access if counted else "none",
+            metrics=self.serving.metrics if counted else None,
+        )
+
+    def startService(self) -> None:
+        """
+        Listen everywhere, or fail.
+
+        @raise SystemExit: a port cannot be had.
+        """
+        logs.log.config = self.serving.generation.config.file.logging
+        super().startService()
+        for warning in self.serving.generation.config.warnings:
+            self._log.warn("{warning}", warning=warning, event="startup.config.warning")
+        for listener in self.listeners:
+            try:
+                listener.startService()
+            except CannotListenError as error:
+                self._log.error("{error}", error=str(error), event="startup.server.failed")
+                raise SystemExit(1) from None
+            self._log.info(
+                "authotron {version} serves at {endpoint}",
+                version=__version__,
+                endpoint=listener.description,
+                event="startup.server.started",
+            )
+
+    async def stopService(self) -> None:
+        """Listen no more, let those in flight finish within the grace, then stop the rest."""
+        self.serving.stopping = True
+        await everyone([listener.stopService() for listener in self.listeners])
+        grace = self.serving.generation.config.file.server.grace
+        idle = [listener.site.idle() for listener in self.listeners]
+        try:
+            await within(self._reactor, grace, _all(idle))
+        except TimedOut:
+            self._log.warn("requests in flight were cut off", event="shutdown.grace.exceeded")
+        await ensureDeferred(_all([super().stopService()]))
+
+    def reload(self) -> None:
+        """Take over what the configuration says now; if it is bad, say why and keep the old one."""
+        try:
+            config = self._load()
+            generation = compose(config, self._world, self.serving.metrics)
+        except ConfigError as error:
+            self._keep(error)
+            return
+        old = self.serving.generation
+        self.serving.generation = generation
+        self.serving.problems = ()
+        self._adopt(old.config, config)
+        self.serving.metrics.reloaded("success")
+        self._log.info("the configuration was read again", event="startup.config.reloaded")
+
+    def _keep(self, error: ConfigError) -> None:
+        self.serving.problems = tuple(map(str, error.problems))
+        self.serving.metrics.reloaded("failure")
+        for problem in error.problems:
+            self._log.error(
+                "not reloaded: {problem}", problem=str(problem), event="startup.config.refused"
+            )
+
+    def _adopt(self, old: Config, new: Config) -> None:
+        logs.log.config = new.file.logging
+        for listener in self.listeners:
+            listener.site.adopt(new.file.logging.access)
+        for warning in new.warnings:
+            self._log.warn("{warning}", warning=warning, event="startup.config.warning")
+        if (old.file.server, old.file.metrics) != (new.file.server, new.file.metrics):
+            self._log.warn(
+                "what changed in server and metrics takes effect after a restart",
+                event="startup.config.restart",
+            )
+
+    def fail(self, failure: Failure) -> None:
+        """Something without which there is no point in going on has failed: stop, and say so."""
+        self._log.failure("the service cannot go on", failure, event="startup.server.failed")
+        self.status = 1
+        self._reactor.stop()
+
+
+async def _all(waited: Sequence[Any]) -> None:
+    for each in waited:
+        if each is not None:
+            await each
+
+
+def _endpoints(listen: Sequence[str], host: str, port: int | None) -> list[str]:
+    """Twisted endpoint strings; a host with colons is an IPv6 address."""
+    if listen:
+        return list(listen)
+    kind = "tcp6" if ":" in host else "tcp"
+    escaped = host.replace(":", "\\:")
+    return [f"{kind}:{port}:interface={escaped}"]

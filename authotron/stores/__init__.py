@@ -1,0 +1,1 @@
+"""Stores: where tokens of our own live."""

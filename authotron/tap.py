@@ -1,0 +1,95 @@
+"""What C{twistd authotron} understands, and the service it starts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from twisted.application.service import IService
+from twisted.internet.interfaces import IReactorCore
+from twisted.python import usage
+
+from authotron import configfile
+from authotron.config import Config
+from authotron.errors import ConfigError
+from authotron.service import Authotron
+
+EX_CONFIG = 78
+"""The exit status of a configuration that cannot be run (sysexits.h); systemd does not restart it."""
+
+
+class Options(usage.Options):
+    """The options of C{twistd authotron}."""
+
+    optParameters = [  # noqa: RUF012 - the shape that twistd wants
+        ["config", "c", None, "configuration file (default: AOT_CONFIG_PATH, or ./config.yaml)"]
+    ]
+    optFlags = [["check", None, "check the configuration, say what is wrong, and stop"]]  # noqa: RUF012
+    config: Config
+
+    def load(self) -> Config:
+        """
+        The configuration as it is now.
+
+        @raise ConfigError: with all that is wrong with it.
+        """
+        return configfile.load(self.path(), os.environ)
+
+    def path(self) -> Path:
+        return Path(self["config"] or configfile.path_of(os.environ))
+
+    def postOptions(self) -> None:
+        """
+        Read the configuration before anything is started.
+
+        @raise SystemExit: it is bad (78), or it was only to be checked (0).
+        """
+        try:
+            self.config = self.load()
+        except ConfigError as error:
+            for problem in error.problems:
+                print(problem, file=sys.stderr)  # noqa: T201 - logging has not begun
+            raise SystemExit(EX_CONFIG) from None
+        if self["check"]:
+            raise SystemExit(0)
+        if self.parent is not None and not self.parent.get("logger"):
+            self.parent["logger"] = "authotron.logs.observer"
+
+
+def makeService(options: Options, reactor: IReactorCore | None = None) -> IService:
+    """
+    The gateway, ready to be started.
+
+    @raise SystemExit: a file that the configuration names cannot be used (78).
+    """
+    if reactor is None:
+        from twisted.internet import reactor as running  # noqa: PLC0415, TID251 - the one place
+
+        reactor = running  # type: ignore[assignment] # a module to the type checker
+    try:
+        service = Authotron(options.load, options.config, reactor)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)  # noqa: T201 - logging has not begun
+        raise SystemExit(EX_CONFIG) from None
+    _reload_on_hangup(service, reactor)
+    _fail_loudly(service, reactor)
+    return service
+
+
+def _reload_on_hangup(service: Authotron, reactor: IReactorCore) -> None:
+    """Without this SIGHUP kills twistd."""
+    signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(service.reload))  # type: ignore[attr-defined] # IReactorFromThreads
+
+
+def _fail_loudly(service: Authotron, reactor: IReactorCore) -> None:
+    """Without this twistd exits with 0 after a failure that comes late."""
+
+    def leave() -> None:
+        if service.status:
+            sys.stdout.flush()
+            os._exit(service.status)
+
+    reactor.addSystemEventTrigger("after", "shutdown", leave)

@@ -1,0 +1,318 @@
+"""Remembered verdicts: what was said about a credential, and until when it may be said again."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from hashlib import blake2b
+from os import urandom
+from typing import Generic, TypeVar
+
+from attrs import define, field, frozen
+from pydantic import Field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from authotron import credentials
+from authotron.authority import Authority
+from authotron.errors import BadCredentials, Rejected, Unavailable
+from authotron.identity import Credential, Identity, earliest
+from authotron.racing import was_cancelled
+from authotron.settings import Seconds, Section
+
+R = TypeVar("R")
+
+SUCCESS = "success"
+NO_HEADER = "no_auth_header"
+BAD_HEADER = "invalid_header"
+REFUSED = "all_failed"
+UNAVAILABLE = "unavailable"
+BROKEN = "error"
+REFUSALS = (NO_HEADER, BAD_HEADER, REFUSED)
+RESULTS = (SUCCESS, *REFUSALS, UNAVAILABLE, BROKEN)
+"""What can come of a request; the label C{result} of C{auth_requests_total}."""
+
+
+class Config(Section):
+    """How long verdicts are remembered."""
+
+    ttl: Seconds = Field(default=60, description="seconds a verdict lives at most; 0: no cache")
+    size: int = Field(default=10_000, ge=1, description="verdicts remembered at most")
+    refusals: Seconds = Field(default=5, le=5, description="seconds a refusal is repeated")
+    reuse: Seconds | None = Field(
+        default=None,
+        description="seconds one minted token is handed out; 30, or a tenth of `jwt.exp` if shorter",
+    )
+
+
+@frozen
+class Outcome:
+    """
+    What came of a request.
+
+    @ivar result: one of L{RESULTS}.
+    @ivar realm: of the identity; C{unknown} without one.
+    """
+
+    result: str
+    identity: Identity | None = None
+    token: str | None = field(default=None, repr=False)
+
+    @property
+    def realm(self) -> str:
+        return self.identity.realm if self.identity else "unknown"
+
+
+@frozen
+class Verdict(Generic[R]):
+    """An outcome, and the reply made of it once, ready to be repeated."""
+
+    outcome: Outcome
+    reply: R = field(repr=False)
+
+
+@frozen
+class _Memory(Generic[R]):
+    """A verdict good until C{again}, whose identity is good for further ones until C{until}."""
+
+    verdict: Verdict[R]
+    again: float
+    until: float
+
+
+class _Memories(Generic[R]):
+    """As many as fit; those not used for longest give way."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._known: OrderedDict[bytes, _Memory[R]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def get(self, key: bytes) -> _Memory[R] | None:
+        memory = self._known.get(key)
+        if memory is not None:
+            self._known.move_to_end(key)
+        return memory
+
+    def put(self, key: bytes, memory: _Memory[R]) -> None:
+        self._known[key] = memory
+        self._known.move_to_end(key)
+        if len(self._known) > self._size:
+            self._known.popitem(last=False)
+
+    def clear(self) -> None:
+        self._known.clear()
+
+
+@define(eq=False)
+class _Flight(Generic[R]):
+    """One question to the authority, and everybody who waits for the answer."""
+
+    abandon: Callable[[_Flight[R]], None]
+    verdict: Verdict[R] | None = None
+    asked: Deferred[None] | None = None
+    abandoned: bool = False
+    waiting: list[Deferred[Verdict[R]]] = field(factory=list)
+
+    def join(self) -> Deferred[Verdict[R]]:
+        waiter: Deferred[Verdict[R]] = Deferred(self._leave)
+        self.waiting.append(waiter)
+        return waiter
+
+    def land(self, verdict: Verdict[R]) -> None:
+        self.verdict = verdict
+        waiting, self.waiting = self.waiting, []
+        for waiter in waiting:
+            waiter.callback(verdict)
+
+    def _leave(self, waiter: Deferred[Verdict[R]]) -> None:
+        self.waiting.remove(waiter)
+        if not self.waiting:
+            self.abandoned = True
+            self.abandon(self)
+
+
+@define(eq=False)
+class Verdicts(Generic[R]):
+    """
+    Answers at once what is remembered; asks the authority, once per key, what is not.
+
+    Kept are identities and tokens that were minted, under keyed hashes of what the client sent.
+    Refusals have a memory of their own, so that a flood of wrong passwords pushes no good verdict
+    out. Not remembered: what came of several credentials, of a failed augmenter, of an outage.
+    """
+
+    _clock: IReactorTime
+    _authority: Authority
+    _mint: Callable[[Identity], str]
+    _prepare: Callable[[Outcome], R]
+    _ttl: float = 60
+    _size: int = 10_000
+    _reuse: float = 30
+    _refusals: float = 5
+    _epoch: int = field(default=0, init=False)
+    _secret: bytes = field(factory=lambda: urandom(32), init=False, repr=False)
+    _good: _Memories[R] = field(init=False, repr=False)
+    _bad: _Memories[R] = field(init=False, repr=False)
+    _flights: dict[bytes, _Flight[R]] = field(factory=dict, init=False, repr=False)
+    _fixed: dict[str, Verdict[R]] = field(init=False, repr=False)
+    _log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self._good = _Memories(self._size)
+        self._bad = _Memories(max(1, self._size // 10))
+        self._fixed = {
+            result: self._verdict(Outcome(result)) for result in RESULTS if result != SUCCESS
+        }
+
+    def decide(
+        self, authorization: bytes | None, realm: bytes | None
+    ) -> Verdict[R] | Deferred[Verdict[R]]:
+        """
+        Say what to answer to the two headers, C{Authorization} and C{X-Auth-Realm}.
+
+        A Deferred is returned only where somebody must be waited for; nothing but its own
+        cancellation makes it fail. The conditions of the identity are for the caller to hold
+        against the request.
+        """
+        key = self._key(authorization, realm)
+        now = self._clock.seconds()
+        memory = self._good.get(key) or self._bad.get(key)
+        if memory is not None and now < memory.again:
+            return memory.verdict
+        return self._ask(key, authorization, realm)
+
+    def forget(self) -> None:
+        """Something was revoked or changed: what is remembered, or being found out, is void."""
+        self._epoch += 1
+        self._good.clear()
+        self._bad.clear()
+        self._flights.clear()
+
+    def remembered(self) -> int:
+        """How many verdicts are kept."""
+        return len(self._good) + len(self._bad)
+
+    def _key(self, authorization: bytes | None, realm: bytes | None) -> bytes:
+        """Lengths stand first, so that no two pairs share a text; absent and empty differ."""
+        a = -1 if authorization is None else len(authorization)
+        r = -1 if realm is None else len(realm)
+        text = b"%d %d %b%b" % (a, r, authorization or b"", realm or b"")
+        return blake2b(text, key=self._secret, digest_size=16).digest()
+
+    def _ask(
+        self, key: bytes, authorization: bytes | None, realm: bytes | None
+    ) -> Verdict[R] | Deferred[Verdict[R]]:
+        text, wanted = _ascii(authorization), _utf8(realm)
+        if not text:
+            return self._fixed[NO_HEADER]
+        try:
+            found = credentials.parse(text)
+        except BadCredentials:
+            return self._fixed[BAD_HEADER]
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = self._flights[key] = _Flight(lambda flight: self._abandon(key, flight))
+            asked = Deferred.fromCoroutine(self._judge(key, found, wanted))
+            asked.addErrback(self._broken, flight)
+            flight.asked = asked.addCallback(self._landed, key, flight)
+        return flight.verdict or flight.join()
+
+    async def _judge(
+        self, key: bytes, found: tuple[Credential, ...], realm: str | None
+    ) -> Verdict[R]:
+        epoch, lasting = self._epoch, len(found) == 1
+        memory = self._good.get(key)
+        if memory is not None and self._clock.seconds() < memory.until:
+            identity = memory.verdict.outcome.identity
+            assert identity is not None  # noqa: S101 - only identities are kept there
+            return self._accept(key, identity, epoch, memory.until)
+        try:
+            identity = await self._authority.identify(found, realm)
+        except Rejected as rejected:
+            if rejected.certain and lasting:
+                self._remember(self._bad, key, self._fixed[REFUSED], epoch, self._refusals)
+            return self._fixed[REFUSED]
+        except Unavailable:
+            return self._fixed[UNAVAILABLE]
+        limit = self._clock.seconds() + (self._ttl if lasting else 0)
+        until = earliest(limit, identity.fresh_until, identity.ends())
+        return self._accept(key, identity, epoch, until or 0)
+
+    def _accept(self, key: bytes, identity: Identity, epoch: int, until: float) -> Verdict[R]:
+        """A new token for an identity that is good until C{until}."""
+        verdict = self._verdict(Outcome(SUCCESS, identity, self._mint(identity)))
+        now = self._clock.seconds()
+        if epoch == self._epoch and now < until:
+            self._good.put(key, _Memory(verdict, min(now + self._reuse, until), until))
+        return verdict
+
+    def _remember(
+        self, where: _Memories[R], key: bytes, verdict: Verdict[R], epoch: int, seconds: float
+    ) -> None:
+        until = self._clock.seconds() + min(seconds, self._ttl)
+        if epoch == self._epoch and self._clock.seconds() < until:
+            where.put(key, _Memory(verdict, until, until))
+
+    def _verdict(self, outcome: Outcome) -> Verdict[R]:
+        return Verdict(outcome, self._prepare(outcome))
+
+    def _landed(self, verdict: Verdict[R], key: bytes, flight: _Flight[R]) -> None:
+        if self._flights.get(key) is flight:
+            del self._flights[key]
+        flight.land(verdict)
+
+    def _abandon(self, key: bytes, flight: _Flight[R]) -> None:
+        # Forgotten before it is cancelled: nobody may join a question whose answer will not come.
+        if self._flights.get(key) is flight:
+            del self._flights[key]
+        if flight.asked is not None:
+            flight.asked.cancel()
+
+    def _broken(self, failure: Failure, flight: _Flight[R]) -> Verdict[R]:
+        """A part failed as it never should: no identity, no memory, a loud word in the log."""
+        if not (flight.abandoned and was_cancelled(failure)):
+            self._log.failure("the authority is broken", failure, event="auth.authority.broken")
+        return self._fixed[BROKEN]
+
+
+def _ascii(header: bytes | None) -> str | None:
+    """A header that is not ASCII is as good as missing; so is one of blanks."""
+    return header.decode("ascii").strip(" \t") if header is not None and header.isascii() else None
+
+
+def _utf8(header: bytes | None) -> str | None:
+    """A filter that cannot be read fits no realm."""
+    return None if header is None else header.decode("utf-8", "surrogateescape").strip(" \t")
+
+
+def make(
+    config: Config,
+    clock: IReactorTime,
+    authority: Authority,
+    mint: Callable[[Identity], str],
+    life: float,
+    prepare: Callable[[Outcome], R],
+) -> Verdicts[R]:
+    """
+    Build the memory in front of C{authority}.
+
+    @param life: the longest life of a minted token, in seconds.
+    """
+    reuse = config.reuse if config.reuse is not None else 30.0
+    return Verdicts(
+        clock,
+        authority,
+        mint,
+        prepare,
+        ttl=config.ttl,
+        size=config.size,
+        reuse=min(reuse, life / 10),
+        refusals=config.refusals,
+    )
+
+

@@ -1,0 +1,1 @@
+"""The edges: what is served over HTTP."""

@@ -1,0 +1,80 @@
+"""HTTP with limits that answer by their right names, and no patience with slow clients."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from twisted.internet.interfaces import ITCPTransport
+from twisted.web.http import HTTPChannel
+
+LONGEST_REQUEST_LINE = 8 * 1024
+_LINGER = 2
+"""Seconds that a refused client has to read why."""
+
+
+class Channel(HTTPChannel):
+    """
+    One connection.
+
+    Twisted alone answers 400 to a request line or a header block that is too long, or hangs up,
+    and gives a client new time with every byte.
+
+    @ivar limit: bytes that the request line and all header fields may have together.
+    """
+
+    MAX_LENGTH = LONGEST_REQUEST_LINE
+    totalHeadersSize = 1 << 30  # ours is stricter
+    limit = 16 * 1024
+    _size = 0
+    _refused = False
+
+    def dataReceived(self, data: bytes) -> None:
+        if not self._refused:
+            super().dataReceived(data)
+
+    def resetTimeout(self) -> None:
+        """Pieces of a request do not move the deadline; only its answer does."""
+
+    def lineReceived(self, line: bytes) -> None:
+        self._size += len(line) + len(self.delimiter)
+        self.MAX_LENGTH = self.limit
+        if self._size > self.limit:
+            self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        elif not self._refused:
+            super().lineReceived(line)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        too_long = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+        self.refuse(too_long if self._size else HTTPStatus.REQUEST_URI_TOO_LONG)
+
+    def allHeadersReceived(self) -> None:
+        self._size = 0
+        self.MAX_LENGTH = LONGEST_REQUEST_LINE
+        super().allHeadersReceived()
+
+    def rawDataReceived(self, data: bytes) -> None:
+        if not self._refused:
+            super().rawDataReceived(data)
+
+    def refuse(self, status: HTTPStatus) -> None:
+        """Say no to what has not even become a request, and read no more of it."""
+        if self._refused or self.transport is None:
+            return
+        self._refused = True
+        self.transport.write(
+            f"HTTP/1.1 {status.value} {status.phrase}\r\n"
+            "Connection: close\r\nContent-Length: 0\r\n\r\n".encode()
+        )
+        # Closing at once would reset the connection while the client still sends, and it would
+        # never read the reply.
+        if ITCPTransport.providedBy(self.transport):
+            self.transport.loseWriteConnection()
+            self.setTimeout(_LINGER)
+        else:
+            self.transport.loseConnection()
+
+    def timeoutConnection(self) -> None:
+        if self._refused:
+            self.forceAbortClient()
+        else:
+            super().timeoutConnection()

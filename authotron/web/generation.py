@@ -1,0 +1,38 @@
+"""One configuration at work, and which one that is."""
+
+from __future__ import annotations
+
+from attrs import define, field, frozen
+
+from authotron.authority import Authority
+from authotron.config import Config
+from authotron.metrics import Metrics
+from authotron.minter import Minter
+from authotron.verdicts import Verdicts
+from authotron.web.replies import Replies, Reply
+
+
+@frozen
+class Generation:
+    """All that one configuration was made into. A reload makes another; no request sees both."""
+
+    config: Config
+    authority: Authority
+    minter: Minter
+    replies: Replies
+    verdicts: Verdicts[Reply]
+
+
+@define(eq=False)
+class Serving:
+    """
+    What the two sites serve.
+
+    @ivar generation: the configuration in use.
+    @ivar stopping: whether the service is about to end, so that nobody should send more.
+    """
+
+    generation: Generation
+    metrics: Metrics
+    stopping: bool = False
+    problems: tuple[str, ...] = field(default=())

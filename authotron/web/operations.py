@@ -1,0 +1,79 @@
+"""The second port, for those who run the gateway: metrics, liveness, readiness."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import define
+from klein import Klein, Response
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from authotron import __version__
+from authotron.errors import Unavailable
+from authotron.metrics import Part
+from authotron.parts import IReachable
+from authotron.racing import everyone, within
+from authotron.web import replies
+from authotron.web.generation import Serving
+from authotron.web.replies import json_reply, text_reply
+from authotron.web.site import Request, handle_errors
+
+ROUTES = ("/metrics", "/health", "/ready")
+_PATIENCE = 2.0
+
+
+@define(eq=False)
+class Operations:
+    """The routes of the metrics port."""
+
+    _serving: Serving
+    _clock: IReactorTime
+    app = Klein()
+    handle_errors(app)
+
+    @app.route("/metrics", methods=["GET"])
+    def metrics(self, request: Request) -> Response:
+        accept = request.requestHeaders.getRawHeaders("Accept", [""])[0]
+        text, content_type = self._serving.metrics.text(accept)
+        return text_reply(content_type, text).response()
+
+    @app.route("/health", methods=["GET"])
+    def health(self, _request: Request) -> Response:
+        return replies.HEALTHY.response()
+
+    @app.route("/ready", methods=["GET"])
+    async def ready(self, _request: Request) -> Response:
+        """
+        Whether more requests are welcome, and who can be reached.
+
+        A remote that is out is told, but makes nobody unready: others still get in.
+        """
+        generation = self._serving.generation
+        parts = [*generation.authority.providers, *generation.authority.augmenters]
+        ready = not self._serving.stopping
+        content = {
+            "ready": ready,
+            "version": __version__,
+            "parts": await self._reached(parts),
+            "warnings": list(generation.config.warnings),
+            "last_reload": list(self._serving.problems) or "good",
+        }
+        return json_reply(200 if ready else 503, content).response()
+
+    async def _reached(self, parts: list[Any]) -> list[dict[str, object]]:
+        outcomes = await everyone([within(self._clock, _PATIENCE, _reach(part)) for part in parts])
+        return [_told(part, outcome) for part, outcome in zip(parts, outcomes, strict=True)]
+
+
+async def _reach(part: Any) -> None:
+    if IReachable.providedBy(part):
+        await part.reach()
+
+
+def _told(part: Part, outcome: None | Failure) -> dict[str, object]:
+    told: dict[str, object] = {"name": part.name, "type": part.type, "realm": part.realm}
+    if outcome is None:
+        return {**told, "reachable": True}
+    known = outcome.check(Unavailable)
+    return {**told, "reachable": False, "reason": str(outcome.value) if known else "broken"}

@@ -1,0 +1,170 @@
+"""The main port: who is this, and what may a backend believe about them?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import resources
+from typing import Any
+
+from attrs import define, field
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from klein import Klein, Response
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.interfaces import IReactorTime
+
+from authotron import __version__
+from authotron.identity import Circumstances
+from authotron.metrics import Part
+from authotron.verdicts import Verdict
+from authotron.web import replies
+from authotron.web.generation import Serving
+from authotron.web.replies import Reply, json_reply, text_reply
+from authotron.web.site import NoEntry, Request, handle_errors
+
+ROUTES = (
+    "/",
+    "/authenticate",
+    "/auth",
+    "/_auth",
+    "/whoami",
+    "/providers",
+    "/augmenters",
+    "/health",
+    "/token",
+    "/token/{token}",
+    "/tokens",
+    "/.well-known/jwks.json",
+    "/logo.svg",
+    "/favicon.ico",
+)
+_FOR_FIVE_MINUTES = (b"Cache-Control", b"public, max-age=300")
+_FOR_A_DAY = (b"Cache-Control", b"public, max-age=86400")
+_PAGE_POLICY = (
+    (b"Content-Security-Policy", b"default-src 'none'; style-src 'unsafe-inline'; img-src 'self'"),
+    (b"X-Frame-Options", b"DENY"),
+    (b"X-Content-Type-Options", b"nosniff"),
+    (b"Referrer-Policy", b"no-referrer"),
+)
+
+
+def _asset(name: str, content_type: str) -> Reply:
+    content = (resources.files("authotron.web") / "assets" / name).read_bytes()
+    return text_reply(content_type, content, _FOR_A_DAY)
+
+
+def _listed(parts: Iterable[Part]) -> list[dict[str, str]]:
+    return [{"name": part.name, "type": part.type, "realm": part.realm} for part in parts]
+
+
+def _asked(request: Request) -> tuple[bytes | None, bytes | None]:
+    """The two headers that matter; of a repeated one the first counts."""
+    ask = request.requestHeaders.getRawHeaders
+    authorization, realm = ask(b"Authorization"), ask(b"X-Auth-Realm")
+    return authorization and authorization[0], realm and realm[0]
+
+
+def _circumstances(request: Request) -> Circumstances:
+    return Circumstances(address=getattr(request.client, "host", None))
+
+
+@define(eq=False)
+class Public:
+    """The routes of the main port. Each asks, and replies."""
+
+    _serving: Serving
+    _clock: IReactorTime
+    _page: Any = field(init=False)
+    _logo: Reply = field(init=False)
+    _icon: Reply = field(init=False)
+    app = Klein()
+    handle_errors(app)
+
+    def __attrs_post_init__(self) -> None:
+        loader = PackageLoader("authotron.web", "assets")
+        environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+        self._page = environment.get_template("home.html")
+        self._logo = _asset("logo.svg", "image/svg+xml")
+        self._icon = _asset("favicon.ico", "image/x-icon")
+
+    async def _judge(self, request: Request) -> Verdict[Reply]:
+        """
+        Judge the credentials of a request, and count what came of it.
+
+        @raise NoEntry: nobody was identified, or one whose conditions do not hold.
+        """
+        began = self._clock.seconds()
+        verdict = await maybeDeferred(self._serving.generation.verdicts.decide, *_asked(request))
+        request.outcome = outcome = verdict.outcome
+        self._serving.metrics.judged(outcome.result, outcome.realm, self._clock.seconds() - began)
+        if outcome.identity is None:
+            raise NoEntry(verdict.reply)
+        if not outcome.identity.allows(_circumstances(request)):
+            raise NoEntry(replies.FORBIDDEN)
+        return verdict
+
+    @app.route("/authenticate", methods=["GET"])
+    @app.route("/auth", methods=["GET"])
+    @app.route("/_auth", methods=["GET"])
+    async def authenticate(self, request: Request) -> Response:
+        """What a proxy asks; the two aliases stand in the documented proxy configurations."""
+        return (await self._judge(request)).reply.response()
+
+    @app.route("/whoami", methods=["GET"])
+    async def whoami(self, request: Request) -> Response:
+        verdict = await self._judge(request)
+        assert verdict.outcome.identity is not None  # noqa: S101 - else it had raised
+        return replies.whoami(verdict.outcome.identity).response()
+
+    @app.route("/token", methods=["GET"])
+    async def make_token(self, request: Request) -> Response:
+        return await self._without_store(request)
+
+    @app.route("/tokens", methods=["GET", "POST"])
+    async def tokens(self, request: Request) -> Response:
+        return await self._without_store(request)
+
+    @app.route("/token/<token>", methods=["DELETE"])
+    async def delete_token(self, request: Request, token: str) -> Response:  # noqa: ARG002 - no store knows it
+        return await self._without_store(request)
+
+    async def _without_store(self, request: Request) -> Response:
+        """What is kept nowhere can be neither made nor listed nor deleted."""
+        await self._judge(request)
+        return replies.STORE_DISABLED.response()
+
+    @app.route("/providers", methods=["GET"])
+    def providers(self, _request: Request) -> Response:
+        listed = _listed(self._serving.generation.authority.providers)
+        return json_reply(200, {"providers": listed}).response()
+
+    @app.route("/augmenters", methods=["GET"])
+    def augmenters(self, _request: Request) -> Response:
+        listed = _listed(self._serving.generation.authority.augmenters)
+        return json_reply(200, {"augmenters": listed}).response()
+
+    @app.route("/.well-known/jwks.json", methods=["GET"])
+    def jwks(self, _request: Request) -> Response:
+        keys = self._serving.generation.minter.jwks
+        return json_reply(200, keys, _FOR_FIVE_MINUTES).response()
+
+    @app.route("/health", methods=["GET"])
+    def health(self, _request: Request) -> Response:
+        return replies.HEALTHY.response()
+
+    @app.route("/", methods=["GET"])
+    def home(self, _request: Request) -> Response:
+        ways = dict.fromkeys(
+            (provider.realm, provider.scheme.capitalize())
+            for provider in self._serving.generation.authority.providers
+        )
+        page = self._page.render(version=__version__, ways=list(ways))
+        return text_reply("text/html; charset=utf-8", page.encode(), *_PAGE_POLICY).response()
+
+    @app.route("/logo.svg", methods=["GET"])
+    def logo(self, _request: Request) -> Response:
+        return self._logo.response()
+
+    @app.route("/favicon.ico", methods=["GET"])
+    def favicon(self, _request: Request) -> Response:
+        return self._icon.response()
+

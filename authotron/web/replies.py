@@ -1,0 +1,118 @@
+"""Outcomes become replies: the only place that knows status codes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import field, frozen
+from klein import Response
+
+from authotron import verdicts
+from authotron.identity import Identity
+from authotron.minter import described
+from authotron.verdicts import Outcome
+
+RETRY_AFTER = 5
+"""Seconds after which asking again may help."""
+
+NO_STORE = (b"Cache-Control", b"no-store")
+Header = tuple[bytes, bytes]
+
+
+@frozen
+class Reply:
+    """A status, headers and a body, ready for the wire."""
+
+    status: int
+    headers: tuple[Header, ...] = field(default=(), repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+    def response(self) -> Response:
+        """The same for Klein."""
+        return Response(self.status, {**dict(self.headers), b"Content-Length": b"%d" % len(self.body)}, self.body)
+
+
+def json_reply(status: int, content: Any, *headers: Header) -> Reply:
+    """A reply whose body is JSON."""
+    body = json.dumps(content).encode()
+    return Reply(status, ((b"Content-Type", b"application/json"), *headers), body)
+
+
+def text_reply(content_type: str, body: bytes, *headers: Header) -> Reply:
+    """A reply that is no JSON."""
+    return Reply(200, ((b"Content-Type", content_type.encode()), *headers), body)
+
+
+HEALTHY = text_reply("text/plain; charset=utf-8", b"OK")
+UNAVAILABLE = json_reply(
+    503,
+    {"error": "Authentication is temporarily unavailable"},
+    (b"Retry-After", b"%d" % RETRY_AFTER),
+    NO_STORE,
+)
+STORE_DISABLED = json_reply(503, {"error": "Token store is disabled"}, NO_STORE)
+FORBIDDEN = json_reply(403, {"error": "Forbidden"}, NO_STORE)
+BROKEN = json_reply(500, {"error": "Internal error"}, NO_STORE)
+BAD_REQUEST = json_reply(400, {"error": "Bad request"})
+NOT_FOUND = json_reply(404, {"error": "Not found"})
+TOO_LARGE = json_reply(413, {"error": "Request body is too large"}, (b"Connection", b"close"))
+
+
+def method_not_allowed(allowed: Sequence[str]) -> Reply:
+    """The reply to a method that a path does not have (RFC 9110 section 15.5.6)."""
+    names = ", ".join(sorted(allowed)).encode()
+    return json_reply(405, {"error": "Method not allowed"}, (b"Allow", names))
+
+
+@frozen
+class Replies:
+    """
+    What one configuration answers to the outcomes of authentication.
+
+    @ivar challenge: the value of C{WWW-Authenticate}.
+    @ivar legacy: whether to send the older identity headers, too.
+    """
+
+    challenge: str
+    legacy: bool = False
+
+    def authenticate(self, outcome: Outcome) -> Reply:
+        """The reply of C{/authenticate}. A 200 has no body: nginx keeps its connection then."""
+        if outcome.identity is not None and outcome.token is not None:
+            authorization = (b"Authorization", b"Bearer " + outcome.token.encode())
+            legacy = _legacy(outcome.identity) if self.legacy else ()
+            return Reply(200, (authorization, *legacy, NO_STORE))
+        if outcome.result == verdicts.UNAVAILABLE:
+            return UNAVAILABLE
+        return self.refused() if outcome.result in verdicts.REFUSALS else BROKEN
+
+    def refused(self) -> Reply:
+        """The same to everybody who did not get in, whatever the reason."""
+        challenge = (b"WWW-Authenticate", field_value(self.challenge))
+        return json_reply(401, {"error": "Unauthorized access"}, challenge, NO_STORE)
+
+
+def whoami(identity: Identity) -> Reply:
+    """An identity as it is shown to its owner."""
+    return json_reply(200, {"version": 1, **described(identity)}, NO_STORE)
+
+
+def _legacy(identity: Identity) -> tuple[Header, ...]:
+    """All three, always: a header that is absent would let the client's own through a proxy."""
+    roles = (role.replace(",", "%2C") for role in identity.roles)
+    return (
+        (b"X-Auth-Username", field_value(identity.username)),
+        (b"X-Auth-Realm", field_value(identity.realm)),
+        (b"X-Auth-Roles", field_value(",".join(roles))),
+    )
+
+
+def field_value(text: str) -> bytes:
+    """A header's value: UTF-8 without control characters, of which only the tab is allowed."""
+    return "".join(c for c in text if c == "\t" or not _controls(c)).encode("utf-8", "replace")
+
+
+def _controls(char: str) -> bool:
+    return char < " " or "\x7f" <= char <= "\x9f" or char in "\u2028\u2029"

@@ -1,0 +1,251 @@
+"""A Klein app with what every request goes through: checks before it, counting and logging after."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from http import HTTPStatus
+from io import BytesIO
+from typing import Any
+from uuid import uuid4
+
+from klein import Klein, Response
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web import server
+from twisted.web.resource import IResource
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+
+from authotron.logs import Access
+from authotron.metrics import METHODS, Metrics
+from authotron.verdicts import Outcome
+from authotron.web import replies
+from authotron.web.channel import Channel
+from authotron.web.replies import Reply
+
+LARGEST_BODY = 64 * 1024
+UNMATCHED = "unmatched"
+
+_LABEL = rb"[A-Za-z0-9_-]{1,63}"
+_HOST = re.compile(rb"(?:%b(?:\.%b)*\.?|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?" % (_LABEL, _LABEL))
+_PATH = re.compile(rb"/|(?:/[A-Za-z0-9._~-]+)+")
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+
+
+class Request(server.Request):
+    """
+    One request.
+
+    @ivar outcome: what came of its credentials, if they were judged.
+    """
+
+    site: Site
+    outcome: Outcome | None = None
+    began = 0.0
+
+    def gotLength(self, length: int | None) -> None:
+        self.content = BytesIO()  # whatever Twisted would put into a file is refused
+        if length is not None and length > LARGEST_BODY:
+            self.channel.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+
+    def handleContentChunk(self, data: bytes) -> None:
+        super().handleContentChunk(data)
+        if self.content.tell() > LARGEST_BODY:
+            self.channel.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+
+    def render(self, resrc: IResource) -> None:
+        """Before Klein and werkzeug see it: what they would choke on, or read in another way."""
+        self.site.began(self)
+        self.setHeader(b"Server", b"authotron")
+        problem = self._problem()
+        if problem is None:
+            super().render(resrc)
+        else:
+            self.send(problem)
+
+    def _problem(self) -> Reply | None:
+        hosts = self.requestHeaders.getRawHeaders(b"Host", [])
+        if len(hosts) > 1 or not all(map(_HOST.fullmatch, hosts)):
+            return replies.BAD_REQUEST
+        if not hosts:  # HTTP/1.0, and nothing here depends on it
+            self.requestHeaders.setRawHeaders(b"Host", [b"localhost"])
+        return None if _PATH.fullmatch(self.path) else replies.NOT_FOUND
+
+    def send(self, reply: Reply) -> None:
+        """Answer without Klein."""
+        self.setResponseCode(reply.status)
+        for name, value in reply.headers:
+            self.setHeader(name, value)
+        self.setHeader(b"Content-Length", b"%d" % len(reply.body))
+        self.write(reply.body)
+        self.finish()
+
+    def connectionLost(self, reason: Failure) -> None:
+        if self.began:
+            self.site.abandoned(self)
+        super().connectionLost(reason)
+
+    @property
+    def method_label(self) -> str:
+        """The method, or C{other} for what a client made up."""
+        method = self.method.decode("ascii", "replace")
+        return method if method in METHODS else "other"
+
+    @property
+    def request_id(self) -> str:
+        """The C{X-Request-ID} of the client if it is a sane one, else a new one."""
+        given = self.requestHeaders.getRawHeaders(b"X-Request-ID", [b""])[0]
+        return given.decode() if _REQUEST_ID.fullmatch(given) else uuid4().hex
+
+
+class Site(server.Site):
+    """
+    Serves an app.
+
+    @ivar routes: the paths that may become a label; one of them may end in a parameter.
+    """
+
+    protocol = Channel
+    requestFactory = Request
+    noisy = False
+    _log = Logger()
+
+    def __init__(
+        self,
+        app: Klein,
+        clock: IReactorTime,
+        routes: Iterable[str],
+        *,
+        timeout: float,
+        limit: int,
+        access: Access,
+        metrics: Metrics | None = None,
+    ) -> None:
+        super().__init__(
+            app.resource(), reactor=clock, timeout=timeout, parsePOSTFormSubmission=False
+        )
+        self._clock = clock
+        self._routes = frozenset(routes)
+        self._limit = limit
+        self._metrics = metrics
+        self._access = access
+        self.in_flight = 0
+        self._waiting_for_idle: list[Deferred[None]] = []
+
+    def buildProtocol(self, addr: Any) -> Channel:
+        channel: Channel = super().buildProtocol(addr)
+        channel.limit = self._limit
+        return channel
+
+    def began(self, request: Request) -> None:
+        """A request has come in whole."""
+        request.began = self._clock.seconds()
+        self.in_flight += 1
+        if self._metrics:
+            self._metrics.request_began(request.method_label)
+
+    def log(self, request: Request) -> None:
+        """A request was answered. Twisted calls this."""
+        if not request.began:
+            return
+        seconds = self._ended(request, request.code)
+        if self._access == "all" or (self._access == "failures" and request.code >= 400):  # noqa: PLR2004
+            self._write(request, seconds)
+
+    def abandoned(self, request: Request) -> None:
+        """A client left before its request was answered. Nobody was refused."""
+        self._ended(request, None)
+
+    def _ended(self, request: Request, status: int | None) -> float:
+        seconds = max(0.0, self._clock.seconds() - request.began)
+        self.in_flight -= 1
+        if self._metrics:
+            method = request.method_label
+            self._metrics.request_ended(self.route(request), method, status, seconds)
+        request.began = 0.0
+        if not self.in_flight:
+            waiting, self._waiting_for_idle = self._waiting_for_idle, []
+            for each in waiting:
+                each.callback(None)
+        return seconds
+
+    def idle(self) -> Deferred[None]:
+        """Fires when no request is in flight."""
+        waiting: Deferred[None] = Deferred(self._waiting_for_idle.remove)
+        if self.in_flight:
+            self._waiting_for_idle.append(waiting)
+        else:
+            waiting.callback(None)
+        return waiting
+
+    def adopt(self, access: Access) -> None:
+        """From now on log these requests."""
+        self._access = access
+
+    def _write(self, request: Request, seconds: float) -> None:
+        outcome = request.outcome
+        identity = outcome.identity if outcome else None
+        client = request.client
+        self._log.info(
+            "{method} {route}: {status}",
+            event="routes.request.answered",
+            method=request.method_label,
+            route=self.route(request),
+            status=request.code,
+            seconds=round(seconds, 6),
+            request_id=request.request_id,
+            client=getattr(client, "host", "unix"),
+            result=outcome.result if outcome else "",
+            realm=identity.realm if identity else "",
+            username=identity.username if identity else "",
+        )
+
+    def route(self, request: Request) -> str:
+        """The path as a label; what is secret or made up does not become one."""
+        path = request.path.decode("ascii", "replace")
+        if path in self._routes:
+            return path
+        folder, _, rest = path.rpartition("/")
+        parameter = f"{folder}/{{{folder[1:]}}}"
+        return parameter if rest and parameter in self._routes else UNMATCHED
+
+
+class NoEntry(Exception):
+    """A request ends here, with this reply."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__()
+        self.reply = reply
+
+
+def handle_errors(app: Klein) -> None:
+    """
+    Answer in JSON, with C{Allow} where it belongs, and never with a stack trace.
+
+    The handlers take the failure last; an app that belongs to an object puts that object first.
+    """
+    log = Logger(namespace="authotron.web")
+
+    @app.handle_errors(NoEntry)
+    def no_entry(*given: Any) -> Response:
+        reply: Reply = given[-1].value.reply
+        return reply.response()
+
+    @app.handle_errors(NotFound)
+    def not_found(*_: object) -> Response:
+        return replies.NOT_FOUND.response()
+
+    @app.handle_errors(MethodNotAllowed)
+    def method_not_allowed(*given: Any) -> Response:
+        return replies.method_not_allowed(given[-1].value.valid_methods or ()).response()
+
+    @app.handle_errors(HTTPException)
+    def bad_request(*_: object) -> Response:
+        return replies.BAD_REQUEST.response()
+
+    @app.handle_errors(Exception)
+    def broken(*given: Any) -> Response:
+        log.failure("a request could not be answered", given[-1], event="routes.request.broken")
+        return replies.BROKEN.response()

@@ -1,0 +1,9 @@
+"""Makes C{authotron} known to C{twistd}."""
+
+from twisted.application.service import ServiceMaker
+
+authotron = ServiceMaker(
+    "authotron", "authotron.tap", "An authentication gateway beside a reverse proxy", "authotron"
+)
+
+__all__ = ["authotron"]
