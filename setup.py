@@ -1,0 +1,61 @@
+"""Metadata of the package; how it is built stands in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+HERE = Path(__file__).parent
+VERSION = (HERE / "authotron/__init__.py").read_text().split('__version__ = "')[1].split('"')[0]
+
+setup(
+    name="authotron",
+    version=VERSION,
+    description="An authentication gateway: credentials in, a signed JWT out",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=[
+        "authotron",
+        "authotron.augmenters",
+        "authotron.cli",
+        "authotron.providers",
+        "authotron.stores",
+        "authotron.testing",
+        "authotron.web",
+        "twisted.plugins",
+    ],
+    package_data={
+        "authotron": ["py.typed", "cli/*.yaml"],
+        "authotron.web": ["assets/*"],
+        "twisted.plugins": ["authotron_plugin.py"],
+    },
+    include_package_data=False,
+    entry_points={"console_scripts": ["authotron = authotron.cli.main:main"]},
+    install_requires=[
+        "argon2-cffi>=23.1",  # password hashes by argon2id; extract_parameters knows all kinds
+        "attrs>=23.1",  # values and parts
+        "bcrypt>=4.0",  # password hashes of other systems
+        "cachetools>=5.3",  # bounded caches with a time to live
+        "click>=8.1",  # the command line, with completion
+        "cryptography>=42",  # keys of every kind
+        "jinja2>=3.1",  # the home page
+        "klein>=24.8",  # routes; the first that runs on current Twisted
+        "prometheus-client>=0.20",  # the text that Prometheus reads
+        "pydantic>=2.7",  # the configuration, its mistakes and its schema
+        "pyjwt>=2.13",  # 2.13 binds the algorithm to the key (GHSA-jq35-7prp-9v3f)
+        "pyyaml>=6.0.1",  # the configuration file
+        "twisted[tls]>=24.7",  # everything else; 24.7 fixes pipelining (CVE-2024-41671)
+        "werkzeug>=3.0,<4",  # routing under Klein, which leaves its major version open
+        "zope.interface>=6",  # what is plugged in
+    ],
+    classifiers=[
+        "Framework :: Twisted",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: System :: Systems Administration :: Authentication/Directory",
+        "Typing :: Typed",
+    ],
+)

@@ -1,0 +1,98 @@
+"""Users listed in the configuration."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron import passwords, settings
+from authotron.errors import ConfigError, Rejected
+from authotron.identity import Credential, Identity
+from authotron.providers import IProvider, plain
+from tests.contracts import ProviderContract
+from tests.worlds import world
+
+
+def basic(username: str, password: str) -> Credential:
+    return Credential("basic", b64encode(f"{username}:{password}".encode()).decode())
+
+
+def config(*users: dict[str, Any]) -> plain.Config:
+    given = {"type": "plain", "name": "it", "realm": "here", "users": list(users)}
+    return settings.read(plain.Config, given)
+
+
+def provider(*users: dict[str, Any]) -> IProvider:
+    return plain.make(config(*users), world())
+
+
+class PlainContractTests(ProviderContract, SynchronousTestCase):
+    """The plain provider is a provider."""
+
+    def provider(self) -> IProvider:
+        return provider({"username": "alice", "password": "secret"})
+
+    def good(self) -> Credential:
+        return basic("alice", "secret")
+
+    def bad(self) -> Credential:
+        return basic("alice", "guess")
+
+
+class HashedContractTests(PlainContractTests):
+    """So it is where passwords are hashed."""
+
+    def provider(self) -> IProvider:
+        return provider({"username": "alice", "password_hash": passwords.hash_password("secret")})
+
+
+class PlainTests(SynchronousTestCase):
+    """What is special about it."""
+
+    def ask(self, judge: IProvider, credential: Credential) -> Identity:
+        return self.successResultOf(Deferred.fromCoroutine(judge.authenticate(credential)))
+
+    def refused(self, judge: IProvider, credential: Credential) -> None:
+        self.failureResultOf(Deferred.fromCoroutine(judge.authenticate(credential)), Rejected)
+
+    def test_last_of_two(self) -> None:
+        """A user who stands there twice gets in with either password, with the roles beside it."""
+        judge = provider(
+            {"username": "alice", "password": "one", "roles": ["first"]},
+            {"username": "alice", "password": "two", "roles": ["second"]},
+        )
+        self.assertEqual(self.ask(judge, basic("alice", "one")).roles, ("first",))
+        self.assertEqual(self.ask(judge, basic("alice", "two")).roles, ("second",))
+
+    def test_bcrypt(self) -> None:
+        """A bcrypt hash is verified."""
+        hashed = "$2b$04$zVHmKQtGGQob.b/Nc7l9NO8UlrYcW05FiuCj/SxsFO/ZtiN9.mNzy"
+        judge = provider({"username": "alice", "password_hash": hashed})
+        self.refused(judge, basic("alice", "wonder"))
+
+    def test_clear_beside_hash(self) -> None:
+        """A user with a hash does not shut out one without."""
+        judge = provider(
+            {"username": "alice", "password_hash": passwords.hash_password("one")},
+            {"username": "bob", "password": "two"},
+        )
+        self.assertEqual(self.ask(judge, basic("bob", "two")).username, "bob")
+        self.refused(judge, basic("bob", "one"))
+        self.refused(judge, basic("carol", "nobody's password"))
+
+    def test_neither(self) -> None:
+        """A user without password and hash is a mistake with a path."""
+        problem = self.assertRaises(ConfigError, config, {"username": "alice"}).problems[0]
+        self.assertEqual(problem.path, "users[0]")
+        self.assertIn("password", problem.message)
+
+    def test_costly_hash_T74(self) -> None:
+        """A hash that would take an age to verify is refused at start."""
+        costly = "$argon2id$v=19$m=65536,t=99,p=4$c29tZXNhbHQ$uyM0IH5sUZC/Vb0lVd9Nyw"
+        given = {"username": "alice", "password_hash": costly}
+        problem = self.assertRaises(ConfigError, config, given).problems[0]
+        self.assertEqual(problem.path, "users[0].password_hash")
+        self.assertIn("costs too much", problem.message)
