@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from attrs import define
 from twisted.internet.defer import CancelledError
@@ -45,13 +46,13 @@ class Authority:
         @raise Unavailable: nobody who could have judged them was able to, or a required augmenter
             was not.
         """
-        reasons: list[Exception] = []
+        reasons: list[BaseException | None] = []
         for credential in credentials:
             for judges in self._judges(credential, realm):
                 try:
                     identity = await self._ask(judges, credential)
                 except AllFailed as failed:
-                    reasons += [failure.value for failure in failed.failures]
+                    reasons += failed.reasons
                 else:
                     return await self.augmented(identity)
         raise _summary(reasons)
@@ -69,7 +70,7 @@ class Authority:
         yield [provider for provider in fitting if not provider.local]
 
     async def _ask(self, judges: Sequence[IProvider], credential: Credential) -> Identity:
-        attempts = [lambda judge=judge: self._attempt(judge, credential) for judge in judges]
+        attempts = [partial(self._attempt, judge, credential) for judge in judges]
         return await first_success(self._clock, attempts, in_order=self._in_order)
 
     async def _attempt(self, provider: IProvider, credential: Credential) -> Identity:
@@ -183,11 +184,10 @@ def _routed(
     return possible or eligible
 
 
-def _summary(reasons: Sequence[Exception]) -> Exception:
+def _summary(reasons: Sequence[BaseException | None]) -> Exception:
     """One refusal is enough to refuse; only where nobody refused it is an outage."""
     refused = any(isinstance(reason, Rejected) for reason in reasons)
     if refused or not reasons:
         certain = all(isinstance(reason, Rejected) for reason in reasons)
         return Rejected("; ".join(dict.fromkeys(map(str, reasons))), certain=certain)
     return Unavailable("nobody could judge the credentials")
-

@@ -92,7 +92,9 @@ class Auth(Section):
         description="which of several good answers counts: the first to come, or that of the "
         "provider that is configured first",
     )
-    cache: verdicts.Config = Field(default_factory=verdicts.Config, description="remembered verdicts")
+    cache: verdicts.Config = Field(
+        default_factory=verdicts.Config, description="remembered verdicts"
+    )
 
 
 class Service(Section):
@@ -111,9 +113,7 @@ class File(Section):
     auth: Auth = Field(default_factory=Auth, description="how providers are asked")
     jwt: minter.Config = Field(description="the tokens that are minted")
     providers: list[Any] = Field(default_factory=list, description="who judges credentials")
-    augmenters: list[Any] = Field(
-        default_factory=list, description="who adds roles and attributes"
-    )
+    augmenters: list[Any] = Field(default_factory=list, description="who adds roles and attributes")
     store: dict[str, Any] = Field(
         default_factory=dict, description="where tokens of our own are kept"
     )
@@ -127,7 +127,11 @@ class File(Section):
 
     @model_validator(mode="after")
     def _two_ports(self) -> File:
-        if self.metrics.enabled and not self.metrics.listen and self.server.port == self.metrics.port:
+        if (
+            self.metrics.enabled
+            and not self.metrics.listen
+            and self.server.port == self.metrics.port
+        ):
             raise ValueError(f"server.port and metrics.port are the same port, {self.server.port}")
         return self
 
@@ -220,7 +224,9 @@ def _store(given: object, folder: Path) -> Section | None:
         return None
     module = parts.load("stores", given.get("type"), "store")
     config: type[Section] = module.Config
-    return settings.read(config, {k: v for k, v in given.items() if k != "enabled"}, "store", folder)
+    return settings.read(
+        config, {k: v for k, v in given.items() if k != "enabled"}, "store", folder
+    )
 
 
 def _warnings(
@@ -249,8 +255,8 @@ def schema() -> dict[str, Any]:
     """The JSON Schema of a configuration file, with all parts that are installed."""
     listed: dict[str, Any] = {}
     for kind in ("providers", "augmenters"):
-        choice = Union[tuple(module.Config for module in parts.every(kind))]  # noqa: UP007 - made of a list
-        listed[kind] = (list[choice], File.model_fields[kind])  # type: ignore[valid-type] # made above
+        choice: Any = Union[tuple(module.Config for module in parts.every(kind))]  # noqa: UP007 - of a list
+        listed[kind] = (list[choice], File.model_fields[kind])
     whole = create_model("authotron", __base__=File, __doc__=File.__doc__, **listed)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -61,7 +61,9 @@ class _Loader(yaml.SafeLoader):
             self.aliases += 1
             if self.aliases > _MOST_ALIASES:
                 mark = self.peek_event().start_mark
-                raise yaml.MarkedYAMLError(problem=f"more than {_MOST_ALIASES} aliases", problem_mark=mark)
+                raise yaml.MarkedYAMLError(
+                    problem=f"more than {_MOST_ALIASES} aliases", problem_mark=mark
+                )
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - as in the class above
@@ -156,7 +158,11 @@ class _Overlay:
 
 def _value(text: str) -> object:
     try:
-        return tomllib.loads(f"value = {text}", parse_float=_float)["value"] if _is_one_line(text) else text
+        return (
+            tomllib.loads(f"value = {text}", parse_float=_float)["value"]
+            if _is_one_line(text)
+            else text
+        )
     except (tomllib.TOMLDecodeError, KeyError):
         pass
     if text[:1] in "[{":
@@ -191,7 +197,9 @@ def _as_v2(given: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     if newer.pop("metrics", None) is not None:
         warnings.append(f"metrics: not read in version 1.0.0; they are on port {_V1_METRICS_PORT}")
     if "server" in newer:
-        raise ConfigError([Problem("server", "belongs to version 2.0.0; version 1.0.0 has bind_address")])
+        raise ConfigError(
+            [Problem("server", "belongs to version 2.0.0; version 1.0.0 has bind_address")]
+        )
     newer["server"] = _bind_address(given.get("bind_address"))
     return newer, warnings
 
@@ -208,9 +216,11 @@ def _bind_address(given: object) -> dict[str, Any]:
     """HOST:PORT, an IPv6 address in brackets."""
     if given is None:
         raise ConfigError([Problem("bind_address", "is missing")])
-    found = re.fullmatch(r"(?:\[([^]]+)\]|([^:]+)):(\d{1,5})", given) if isinstance(given, str) else None
+    found = (
+        re.fullmatch(r"(?:\[([^]]+)\]|([^:]+)):(\d{1,5})", given)
+        if isinstance(given, str)
+        else None
+    )
     if found is None:
         raise ConfigError([Problem("bind_address", "must be host:port, such as 0.0.0.0:8080")])
     return {"host": found[1] or found[2], "port": int(found[3])}
-
-

@@ -89,7 +89,7 @@ class Identity:
 
     def ends(self) -> float | None:
         """
-        When a token made for this identity must end: its credential's expiry or the C{exp} attribute.
+        When a token for this identity must end: the credential's expiry or the C{exp} attribute.
 
         The attribute can only shorten a life; one that is no whole number is ignored.
         """
@@ -110,6 +110,9 @@ def earliest(*moments: float | None) -> float | None:
     return min((moment for moment in moments if moment is not None), default=None)
 
 
+_MOST_DIGITS = 15
+
+
 def _whole_number(text: str) -> float | None:
     """Seconds since the epoch; nothing a float could turn into infinity."""
-    return float(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
+    return float(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else None

@@ -6,8 +6,8 @@ import json
 import sys
 import traceback
 from collections.abc import Callable
-from datetime import datetime, timezone
-from typing import Any, Literal, TextIO
+from datetime import UTC, datetime
+from typing import Literal, TextIO
 
 from attrs import define, field
 from pydantic import Field
@@ -44,9 +44,7 @@ class Config(Section):
         default="console", description="lines for people, or OpenTelemetry-shaped JSON"
     )
     service_name: str = Field(default="authotron", description="`service.name` of JSON lines")
-    service_version: str = Field(
-        default=__version__, description="`service.version` of JSON lines"
-    )
+    service_version: str = Field(default=__version__, description="`service.version` of JSON lines")
     access: Access = Field(
         default="failures", description="which requests are logged: none, failures or all"
     )
@@ -157,7 +155,7 @@ def _body(event: LogEvent) -> str:
 
 
 def _timestamp(event: LogEvent) -> str:
-    moment = datetime.fromtimestamp(event["log_time"], timezone.utc)
+    moment = datetime.fromtimestamp(event["log_time"], UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -176,11 +174,12 @@ def _exception(failure: Failure) -> dict[str, str]:
     where = " < ".join(f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in frames[::-1])
     told = str(failure.value) if isinstance(failure.value, OSError) else ""
     return {
-        "exception.type": f"{failure.type.__module__}.{failure.type.__qualname__}",
+        "exception.type": ".".join(
+            (type(failure.value).__module__, type(failure.value).__qualname__)
+        ),
         "exception.message": told[:_LONGEST],
         "exception.stacktrace": where[:_LONGEST],
     }
-
 
 
 log = Log()

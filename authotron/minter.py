@@ -42,6 +42,8 @@ PLACEHOLDERS = frozenset(
 )
 """What people forget to replace, in lower case."""
 
+_PUBLIC_MEMBERS = frozenset({"kty", "crv", "n", "e", "x", "y"})
+
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 Algorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
@@ -70,7 +72,9 @@ class Config(Section):
         default=None, description="the name of the key; its RFC 7638 thumbprint if not set"
     )
     previous_key_files: Texts = Field(
-        default=(), strict=False, description="earlier keys (PEM, public or private) still published"
+        default=(),
+        strict=False,
+        description="earlier keys (PEM, public or private) still published",
     )
 
     @model_validator(mode="after")
@@ -99,7 +103,9 @@ def _check_secret(secret: str | None, config: Config) -> None:
     if secret.lower() in PLACEHOLDERS:
         raise ValueError("secret is a well-known placeholder; try `authotron generate-secret`")
     if len(secret.encode()) < SHORTEST:
-        raise ValueError(f"secret is shorter than {SHORTEST} bytes; try `authotron generate-secret`")
+        raise ValueError(
+            f"secret is shorter than {SHORTEST} bytes; try `authotron generate-secret`"
+        )
 
 
 @define(eq=False)
@@ -242,18 +248,19 @@ def _wrong(at: str, message: str) -> ConfigError:
 
 def as_jwk(key: PublicKey) -> dict[str, Any]:
     """The public parts of a key (RFC 7517), with what it is for."""
+    members: dict[str, Any]
     if isinstance(key, rsa.RSAPublicKey):
         members, algorithm = jwt.algorithms.RSAAlgorithm.to_jwk(key, as_dict=True), "RS256"
     elif isinstance(key, ec.EllipticCurvePublicKey):
         members, algorithm = jwt.algorithms.ECAlgorithm.to_jwk(key, as_dict=True), "ES256"
     else:
         members, algorithm = jwt.algorithms.OKPAlgorithm.to_jwk(key, as_dict=True), "EdDSA"
-    public = {name: members[name] for name in ("kty", "crv", "n", "e", "x", "y") if name in members}
+    public = {name: value for name, value in members.items() if name in _PUBLIC_MEMBERS}
     return {**public, "use": "sig", "alg": algorithm}
 
 
 def thumbprint(key: PublicKey) -> str:
     """The name a key has by its own content (RFC 7638 section 3)."""
-    members = {k: v for k, v in as_jwk(key).items() if k in {"kty", "crv", "n", "e", "x", "y"}}
+    members = {name: value for name, value in as_jwk(key).items() if name in _PUBLIC_MEMBERS}
     canonical = json.dumps(members, sort_keys=True, separators=(",", ":")).encode()
     return urlsafe_b64encode(sha256(canonical).digest()).rstrip(b"=").decode()

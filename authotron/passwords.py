@@ -19,6 +19,7 @@ from authotron.world import World
 MAXIMUM_MEMORY_KIB = 262_144
 MAXIMUM_ARGON2_PASSES = 20
 MAXIMUM_BCRYPT_ROUNDS = 15
+_BCRYPT_BYTES = 72
 _WAITING = 64
 _REMEMBERED_SECONDS = 60
 _REMEMBERED = 10_000
@@ -73,7 +74,7 @@ def _verify(hashes: Sequence[str], password: str) -> int | None:
 def _fits(hashed: str, password: str) -> bool:
     if hashed.startswith("$2"):
         raw = password.encode()
-        fit_for_bcrypt = len(raw) <= 72 and b"\0" not in raw
+        fit_for_bcrypt = len(raw) <= _BCRYPT_BYTES and b"\0" not in raw
         good = bcrypt.checkpw(raw if fit_for_bcrypt else b"", hashed.encode())
         return good and fit_for_bcrypt
     try:

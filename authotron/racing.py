@@ -18,11 +18,11 @@ Work = Coroutine[Any, Any, T]
 
 
 class AllFailed(Exception):
-    """Nobody succeeded; the failures are in the order of the attempts."""
+    """Nobody succeeded; the reasons are in the order of the attempts."""
 
     def __init__(self, failures: Sequence[Failure]) -> None:
         super().__init__()
-        self.failures = tuple(failures)
+        self.reasons = tuple(failure.value for failure in failures)
 
 
 async def within(clock: IReactorTime, seconds: float, work: Work[T]) -> T:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
@@ -119,7 +119,7 @@ class Listener(Service):
         if self._listening is not None:
             port = await self._listening
             if port is not None:
-                await port.stopListening()
+                await maybeDeferred(port.stopListening)
 
 
 class Authotron(MultiService):
@@ -208,7 +208,7 @@ class Authotron(MultiService):
             await within(self._reactor, grace, _all(idle))
         except TimedOut:
             self._log.warn("requests in flight were cut off", event="shutdown.grace.exceeded")
-        await ensureDeferred(_all([super().stopService()]))
+        await _all([super().stopService()])
 
     def reload(self) -> None:
         """Take over what the configuration says now; if it is bad, say why and keep the old one."""

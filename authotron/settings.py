@@ -44,7 +44,9 @@ def _seconds(value: object) -> object:
         return value
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)", value)
     if found is None:
-        raise PydanticCustomError("duration", "is no duration; write seconds, or 500ms, 10s, 5m, 2h, 1d")
+        raise PydanticCustomError(
+            "duration", "is no duration; write seconds, or 500ms, 10s, 5m, 2h, 1d"
+        )
     number = float(found[1]) * _UNITS[found[2]]
     return int(number) if number.is_integer() else number
 
@@ -55,14 +57,10 @@ _DURATION = {
         {"type": "string", "pattern": r"^\d+(\.\d+)?\s*(ms|s|m|h|d)?$"},
     ]
 }
-Seconds = Annotated[
-    float, Field(ge=0), BeforeValidator(_seconds), WithJsonSchema(_DURATION)
-]
+Seconds = Annotated[float, Field(ge=0), BeforeValidator(_seconds), WithJsonSchema(_DURATION)]
 """A duration: a number of seconds, or a text with a unit."""
 
-WholeSeconds = Annotated[
-    int, Field(ge=1), BeforeValidator(_seconds), WithJsonSchema(_DURATION)
-]
+WholeSeconds = Annotated[int, Field(ge=1), BeforeValidator(_seconds), WithJsonSchema(_DURATION)]
 """A duration of a second or more, without a fraction."""
 
 
@@ -79,7 +77,7 @@ that holds the secret.
 
 
 class Section(BaseModel):
-    """A mapping of the configuration: unknown keys and wrong types are mistakes, null is absence."""
+    """A mapping of the configuration: unknown keys and wrong types are mistakes, null is none."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
@@ -110,7 +108,10 @@ class Section(BaseModel):
         schema: dict[str, Any] = handler.resolve_ref_schema(handler(core))
         properties = schema.setdefault("properties", {})
         for key in cls.secrets():
-            properties[f"{key}_file"] = {"type": "string", "description": f"a file that holds `{key}`"}
+            properties[f"{key}_file"] = {
+                "type": "string",
+                "description": f"a file that holds `{key}`",
+            }
             if key in schema.get("required", []):
                 schema["required"].remove(key)
                 either = {"anyOf": [{"required": [key]}, {"required": [f"{key}_file"]}]}
@@ -130,7 +131,7 @@ def _with_files_read(section: type[Section], given: dict[Any, Any], folder: Path
 
 
 def _read(key: str, path: object, folder: Path) -> str:
-    """A relative path is looked for among the credentials of systemd, then beside the configuration."""
+    """Relative paths begin at the credentials of systemd, or else beside the configuration."""
     if not isinstance(path, str):
         raise PydanticCustomError("file", f"{key}_file must be the path of a file")
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
@@ -175,7 +176,9 @@ def read(section: type[S], given: object, at: str = "", folder: Path | None = No
         return section.model_validate(given, context={"folder": folder or Path()})
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
-        raise ConfigError(Problem(_path(at, e["loc"]), _message(section, e)) for e in found) from None
+        raise ConfigError(
+            Problem(_path(at, e["loc"]), _message(section, e)) for e in found
+        ) from None
 
 
 def _path(at: str, location: tuple[int | str, ...]) -> str:
@@ -186,7 +189,9 @@ def _path(at: str, location: tuple[int | str, ...]) -> str:
 
 def _message(section: type[Section], error: ErrorDetails) -> str:
     if error["type"] == "extra_forbidden":
-        return "unknown key" + did_you_mean(str(error["loc"][-1]), _keys(section, error["loc"][:-1]))
+        return "unknown key" + did_you_mean(
+            str(error["loc"][-1]), _keys(section, error["loc"][:-1])
+        )
     return _SAYINGS.get(error["type"]) or error["msg"].removeprefix("Value error, ")
 
 

@@ -17,7 +17,7 @@ from authotron.errors import ConfigError
 from authotron.service import Authotron
 
 EX_CONFIG = 78
-"""The exit status of a configuration that cannot be run (sysexits.h); systemd does not restart it."""
+"""The exit status of a configuration that cannot be run (sysexits.h). It is not restarted."""
 
 
 class Options(usage.Options):
@@ -67,7 +67,7 @@ def makeService(options: Options, reactor: IReactorCore | None = None) -> IServi
     if reactor is None:
         from twisted.internet import reactor as running  # noqa: PLC0415, TID251 - the one place
 
-        reactor = running  # type: ignore[assignment] # a module to the type checker
+        reactor = running
     try:
         service = Authotron(options.load, options.config, reactor)
     except ConfigError as error:

@@ -43,7 +43,7 @@ class Config(Section):
     refusals: Seconds = Field(default=5, le=5, description="seconds a refusal is repeated")
     reuse: Seconds | None = Field(
         default=None,
-        description="seconds one minted token is handed out; 30, or a tenth of `jwt.exp` if shorter",
+        description="seconds one minted token is handed out; 30 or a tenth of `jwt.exp`",
     )
 
 
@@ -229,7 +229,7 @@ class Verdicts(Generic[R]):
         memory = self._good.get(key)
         if memory is not None and self._clock.seconds() < memory.until:
             identity = memory.verdict.outcome.identity
-            assert identity is not None  # noqa: S101 - only identities are kept there
+            assert identity is not None
             return self._accept(key, identity, epoch, memory.until)
         try:
             identity = await self._authority.identify(found, realm)
@@ -314,5 +314,3 @@ def make(
         reuse=min(reuse, life / 10),
         refusals=config.refusals,
     )
-
-

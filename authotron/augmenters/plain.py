@@ -19,9 +19,7 @@ class Config(AugmenterConfig):
     """`type: plain`: roles and the users who have them. Deprecated; use `plain_advanced`."""
 
     type: Literal["plain"]
-    roles: dict[Text, Texts] = Field(
-        description="for each role the names of the users who have it"
-    )
+    roles: dict[Text, Texts] = Field(description="for each role the names of the users who have it")
 
     def warnings(self) -> tuple[str, ...]:
         """What an operator should hear about."""
@@ -49,6 +47,4 @@ class PlainAugmenter:
 
 def make(config: Config, world: World) -> IAugmenter:
     """Build the augmenter from its own section."""
-    return PlainAugmenter(
-        config.name, config.realm, config.required, config.timeout, config.roles
-    )
+    return PlainAugmenter(config.name, config.realm, config.required, config.timeout, config.roles)

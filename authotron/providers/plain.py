@@ -65,7 +65,7 @@ class _Known:
 @implementer(IProvider)
 @define(eq=False)
 class Plain:
-    """Judges Basic credentials by a list. A name may stand there twice; then either password fits."""
+    """Judges Basic credentials by a list. A name may stand there twice: either password fits."""
 
     name: str
     realm: str

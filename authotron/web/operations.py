@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import define
-from klein import Klein, Response
+from klein import Klein
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
@@ -16,8 +16,8 @@ from authotron.parts import IReachable
 from authotron.racing import everyone, within
 from authotron.web import replies
 from authotron.web.generation import Serving
-from authotron.web.replies import json_reply, text_reply
-from authotron.web.site import Request, handle_errors
+from authotron.web.replies import Reply, json_reply, text_reply
+from authotron.web.site import Request, handle_errors, route
 
 ROUTES = ("/metrics", "/health", "/ready")
 _PATIENCE = 2.0
@@ -32,18 +32,18 @@ class Operations:
     app = Klein()
     handle_errors(app)
 
-    @app.route("/metrics", methods=["GET"])
-    def metrics(self, request: Request) -> Response:
+    @route(app, "/metrics", "GET")
+    def metrics(self, request: Request) -> Reply:
         accept = request.requestHeaders.getRawHeaders("Accept", [""])[0]
         text, content_type = self._serving.metrics.text(accept)
-        return text_reply(content_type, text).response()
+        return text_reply(content_type, text)
 
-    @app.route("/health", methods=["GET"])
-    def health(self, _request: Request) -> Response:
-        return replies.HEALTHY.response()
+    @route(app, "/health", "GET")
+    def health(self, _request: Request) -> Reply:
+        return replies.HEALTHY
 
-    @app.route("/ready", methods=["GET"])
-    async def ready(self, _request: Request) -> Response:
+    @route(app, "/ready", "GET")
+    async def ready(self, _request: Request) -> Reply:
         """
         Whether more requests are welcome, and who can be reached.
 
@@ -59,7 +59,7 @@ class Operations:
             "warnings": list(generation.config.warnings),
             "last_reload": list(self._serving.problems) or "good",
         }
-        return json_reply(200 if ready else 503, content).response()
+        return json_reply(200 if ready else 503, content)
 
     async def _reached(self, parts: list[Any]) -> list[dict[str, object]]:
         outcomes = await everyone([within(self._clock, _PATIENCE, _reach(part)) for part in parts])
@@ -71,7 +71,7 @@ async def _reach(part: Any) -> None:
         await part.reach()
 
 
-def _told(part: Part, outcome: None | Failure) -> dict[str, object]:
+def _told(part: Part, outcome: Failure | None) -> dict[str, object]:
     told: dict[str, object] = {"name": part.name, "type": part.type, "realm": part.realm}
     if outcome is None:
         return {**told, "reachable": True}

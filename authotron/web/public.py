@@ -8,8 +8,8 @@ from typing import Any
 
 from attrs import define, field
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from klein import Klein, Response
-from twisted.internet.defer import maybeDeferred
+from klein import Klein
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from authotron import __version__
@@ -19,7 +19,7 @@ from authotron.verdicts import Verdict
 from authotron.web import replies
 from authotron.web.generation import Serving
 from authotron.web.replies import Reply, json_reply, text_reply
-from authotron.web.site import NoEntry, Request, handle_errors
+from authotron.web.site import NoEntry, Request, handle_errors, route
 
 ROUTES = (
     "/",
@@ -60,7 +60,7 @@ def _asked(request: Request) -> tuple[bytes | None, bytes | None]:
     """The two headers that matter; of a repeated one the first counts."""
     ask = request.requestHeaders.getRawHeaders
     authorization, realm = ask(b"Authorization"), ask(b"X-Auth-Realm")
-    return authorization and authorization[0], realm and realm[0]
+    return authorization[0] if authorization else None, realm[0] if realm else None
 
 
 def _circumstances(request: Request) -> Circumstances:
@@ -93,7 +93,9 @@ class Public:
         @raise NoEntry: nobody was identified, or one whose conditions do not hold.
         """
         began = self._clock.seconds()
-        verdict = await maybeDeferred(self._serving.generation.verdicts.decide, *_asked(request))
+        verdict = self._serving.generation.verdicts.decide(*_asked(request))
+        if isinstance(verdict, Deferred):
+            verdict = await verdict
         request.outcome = outcome = verdict.outcome
         self._serving.metrics.judged(outcome.result, outcome.realm, self._clock.seconds() - began)
         if outcome.identity is None:
@@ -102,69 +104,68 @@ class Public:
             raise NoEntry(replies.FORBIDDEN)
         return verdict
 
-    @app.route("/authenticate", methods=["GET"])
-    @app.route("/auth", methods=["GET"])
-    @app.route("/_auth", methods=["GET"])
-    async def authenticate(self, request: Request) -> Response:
+    @route(app, "/authenticate", "GET")
+    @route(app, "/auth", "GET")
+    @route(app, "/_auth", "GET")
+    async def authenticate(self, request: Request) -> Reply:
         """What a proxy asks; the two aliases stand in the documented proxy configurations."""
-        return (await self._judge(request)).reply.response()
+        return (await self._judge(request)).reply
 
-    @app.route("/whoami", methods=["GET"])
-    async def whoami(self, request: Request) -> Response:
+    @route(app, "/whoami", "GET")
+    async def whoami(self, request: Request) -> Reply:
         verdict = await self._judge(request)
-        assert verdict.outcome.identity is not None  # noqa: S101 - else it had raised
-        return replies.whoami(verdict.outcome.identity).response()
+        assert verdict.outcome.identity is not None
+        return replies.whoami(verdict.outcome.identity)
 
-    @app.route("/token", methods=["GET"])
-    async def make_token(self, request: Request) -> Response:
+    @route(app, "/token", "GET")
+    async def make_token(self, request: Request) -> Reply:
         return await self._without_store(request)
 
-    @app.route("/tokens", methods=["GET", "POST"])
-    async def tokens(self, request: Request) -> Response:
+    @route(app, "/tokens", "GET", "POST")
+    async def tokens(self, request: Request) -> Reply:
         return await self._without_store(request)
 
-    @app.route("/token/<token>", methods=["DELETE"])
-    async def delete_token(self, request: Request, token: str) -> Response:  # noqa: ARG002 - no store knows it
+    @route(app, "/token/<token>", "DELETE")
+    async def delete_token(self, request: Request, token: str) -> Reply:
         return await self._without_store(request)
 
-    async def _without_store(self, request: Request) -> Response:
+    async def _without_store(self, request: Request) -> Reply:
         """What is kept nowhere can be neither made nor listed nor deleted."""
         await self._judge(request)
-        return replies.STORE_DISABLED.response()
+        return replies.STORE_DISABLED
 
-    @app.route("/providers", methods=["GET"])
-    def providers(self, _request: Request) -> Response:
+    @route(app, "/providers", "GET")
+    def providers(self, _request: Request) -> Reply:
         listed = _listed(self._serving.generation.authority.providers)
-        return json_reply(200, {"providers": listed}).response()
+        return json_reply(200, {"providers": listed})
 
-    @app.route("/augmenters", methods=["GET"])
-    def augmenters(self, _request: Request) -> Response:
+    @route(app, "/augmenters", "GET")
+    def augmenters(self, _request: Request) -> Reply:
         listed = _listed(self._serving.generation.authority.augmenters)
-        return json_reply(200, {"augmenters": listed}).response()
+        return json_reply(200, {"augmenters": listed})
 
-    @app.route("/.well-known/jwks.json", methods=["GET"])
-    def jwks(self, _request: Request) -> Response:
+    @route(app, "/.well-known/jwks.json", "GET")
+    def jwks(self, _request: Request) -> Reply:
         keys = self._serving.generation.minter.jwks
-        return json_reply(200, keys, _FOR_FIVE_MINUTES).response()
+        return json_reply(200, keys, _FOR_FIVE_MINUTES)
 
-    @app.route("/health", methods=["GET"])
-    def health(self, _request: Request) -> Response:
-        return replies.HEALTHY.response()
+    @route(app, "/health", "GET")
+    def health(self, _request: Request) -> Reply:
+        return replies.HEALTHY
 
-    @app.route("/", methods=["GET"])
-    def home(self, _request: Request) -> Response:
+    @route(app, "/", "GET")
+    def home(self, _request: Request) -> Reply:
         ways = dict.fromkeys(
             (provider.realm, provider.scheme.capitalize())
             for provider in self._serving.generation.authority.providers
         )
         page = self._page.render(version=__version__, ways=list(ways))
-        return text_reply("text/html; charset=utf-8", page.encode(), *_PAGE_POLICY).response()
+        return text_reply("text/html; charset=utf-8", page.encode(), *_PAGE_POLICY)
 
-    @app.route("/logo.svg", methods=["GET"])
-    def logo(self, _request: Request) -> Response:
-        return self._logo.response()
+    @route(app, "/logo.svg", "GET")
+    def logo(self, _request: Request) -> Reply:
+        return self._logo
 
-    @app.route("/favicon.ico", methods=["GET"])
-    def favicon(self, _request: Request) -> Response:
-        return self._icon.response()
-
+    @route(app, "/favicon.ico", "GET")
+    def favicon(self, _request: Request) -> Reply:
+        return self._icon

@@ -31,7 +31,11 @@ class Reply:
 
     def response(self) -> Response:
         """The same for Klein."""
-        return Response(self.status, {**dict(self.headers), b"Content-Length": b"%d" % len(self.body)}, self.body)
+        return Response(
+            self.status,
+            {**dict(self.headers), b"Content-Length": b"%d" % len(self.body)},
+            self.body,
+        )
 
 
 def json_reply(status: int, content: Any, *headers: Header) -> Reply:

@@ -1,12 +1,13 @@
-"""A Klein app with what every request goes through: checks before it, counting and logging after."""
+"""A Klein app with what every request goes through: checks before, counting and logging after."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import wraps
 from http import HTTPStatus
 from io import BytesIO
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from klein import Klein, Response
@@ -31,6 +32,8 @@ UNMATCHED = "unmatched"
 _LABEL = rb"[A-Za-z0-9_-]{1,63}"
 _HOST = re.compile(rb"(?:%b(?:\.%b)*\.?|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?" % (_LABEL, _LABEL))
 _PATH = re.compile(rb"/|(?:/[A-Za-z0-9._~-]+)+")
+Answer = TypeVar("Answer", bound=Callable[..., Reply | Awaitable[Reply]])
+
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
@@ -42,6 +45,8 @@ class Request(server.Request):
     """
 
     site: Site
+    channel: Channel
+    content: BytesIO
     outcome: Outcome | None = None
     began = 0.0
 
@@ -107,7 +112,7 @@ class Site(server.Site):
     @ivar routes: the paths that may become a label; one of them may end in a parameter.
     """
 
-    protocol = Channel
+    protocol = Channel  # type: ignore[assignment] # the one for HTTP/1 only
     requestFactory = Request
     noisy = False
     _log = Logger()
@@ -134,7 +139,7 @@ class Site(server.Site):
         self.in_flight = 0
         self._waiting_for_idle: list[Deferred[None]] = []
 
-    def buildProtocol(self, addr: Any) -> Channel:
+    def buildProtocol(self, addr: Any) -> Channel:  # type: ignore[override] # see protocol
         channel: Channel = super().buildProtocol(addr)
         channel.limit = self._limit
         return channel
@@ -146,12 +151,14 @@ class Site(server.Site):
         if self._metrics:
             self._metrics.request_began(request.method_label)
 
-    def log(self, request: Request) -> None:
+    def log(self, request: Request) -> None:  # type: ignore[override] # made by requestFactory
         """A request was answered. Twisted calls this."""
         if not request.began:
             return
         seconds = self._ended(request, request.code)
-        if self._access == "all" or (self._access == "failures" and request.code >= 400):  # noqa: PLR2004
+        if self._access == "all" or (
+            self._access == "failures" and request.code >= HTTPStatus.BAD_REQUEST
+        ):
             self._write(request, seconds)
 
     def abandoned(self, request: Request) -> None:
@@ -220,32 +227,48 @@ class NoEntry(Exception):
         self.reply = reply
 
 
+def route(app: Klein, path: str, *methods: str) -> Callable[[Answer], Answer]:
+    """
+    Let a method of an app's object answer requests, by a L{Reply} or a coroutine of one.
+
+    A L{NoEntry} raised on the way is an answer, too.
+    """
+
+    def register(answer: Answer) -> Answer:
+        @wraps(answer)
+        async def respond(*given: Any, **parameters: Any) -> Response:
+            try:
+                reply = answer(*given, **parameters)
+                return (reply if isinstance(reply, Reply) else await reply).response()
+            except NoEntry as end:
+                return end.reply.response()
+
+        app.route(path, methods=methods)(respond)  # type: ignore[type-var] # klein knows no coroutines
+        return answer
+
+    return register
+
+
 def handle_errors(app: Klein) -> None:
-    """
-    Answer in JSON, with C{Allow} where it belongs, and never with a stack trace.
+    """Answer in JSON, with C{Allow} where it belongs, and never with a stack trace."""
 
-    The handlers take the failure last; an app that belongs to an object puts that object first.
-    """
+    def handle(kind: type[Exception], reply: Callable[[Failure], Reply]) -> None:
+        def respond(*given: Any) -> Response:  # the failure comes last, behind the app's object
+            return reply(given[-1]).response()
+
+        app.handle_errors(kind)(respond)  # type: ignore[arg-type] # takes whatever comes
+
+    handle(NotFound, lambda _: replies.NOT_FOUND)
+    handle(MethodNotAllowed, _method_not_allowed)
+    handle(HTTPException, lambda _: replies.BAD_REQUEST)
+    handle(Exception, _broken)
+
+
+def _method_not_allowed(failure: Failure) -> Reply:
+    return replies.method_not_allowed(getattr(failure.value, "valid_methods", None) or ())
+
+
+def _broken(failure: Failure) -> Reply:
     log = Logger(namespace="authotron.web")
-
-    @app.handle_errors(NoEntry)
-    def no_entry(*given: Any) -> Response:
-        reply: Reply = given[-1].value.reply
-        return reply.response()
-
-    @app.handle_errors(NotFound)
-    def not_found(*_: object) -> Response:
-        return replies.NOT_FOUND.response()
-
-    @app.handle_errors(MethodNotAllowed)
-    def method_not_allowed(*given: Any) -> Response:
-        return replies.method_not_allowed(given[-1].value.valid_methods or ()).response()
-
-    @app.handle_errors(HTTPException)
-    def bad_request(*_: object) -> Response:
-        return replies.BAD_REQUEST.response()
-
-    @app.handle_errors(Exception)
-    def broken(*given: Any) -> Response:
-        log.failure("a request could not be answered", given[-1], event="routes.request.broken")
-        return replies.BROKEN.response()
+    log.failure("a request could not be answered", failure, event="routes.request.broken")
+    return replies.BROKEN
