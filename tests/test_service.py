@@ -160,7 +160,7 @@ class StopTests(ServiceCase):
                 gateway.startService()
                 site = gateway.listeners[0].site
                 idle: Deferred[None] = Deferred()
-                self.patch(site, "idle", lambda d=idle: d)
+                self.patch(site, "drain", lambda d=idle: d)
                 d = maybeDeferred(gateway.stopService)
                 self.reactor.advance(seconds)
                 if finishes:
