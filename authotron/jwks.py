@@ -84,7 +84,8 @@ def _key(jwk: dict[str, Any]) -> Key | None:
 
 def _public(jwk: dict[str, Any]) -> tuple[PublicKey, Sequence[str]]:
     """The key and all it could do. Private members are never looked at."""
-    members = {name: jwk[name] for name in ("kty", "crv", "n", "e", "x", "y") if name in jwk}
+    names = ("kty", "crv", "n", "e", "x", "y")
+    members: dict[str, Any] = {name: jwk[name] for name in names if name in jwk}
     key: Any
     match jwk.get("kty"):
         case "RSA":
@@ -131,7 +132,7 @@ class At:
 
 @define(eq=False)
 class Discovered:
-    """The key set of an issuer, found through its own description (OpenID Connect Discovery 1.0)."""
+    """The key set of an issuer, found through its own description (OpenID Discovery 1.0)."""
 
     _web: WebClient
     _clock: IReactorTime
@@ -257,7 +258,7 @@ class Verifier:
     Checks signatures of tokens, and nothing they claim.
 
     @ivar keys: published keys.
-    @ivar secret: a secret shared with the issuer, the only thing that HS signatures are checked with.
+    @ivar secret: shared with the issuer, the only thing that HS signatures are checked with.
     """
 
     algorithms: Sequence[str]
