@@ -279,7 +279,7 @@ class Verifier:
         parts = token.split(".", 3)
         if len(parts) != 3 or len(token) > bearer.LONGEST:  # noqa: PLR2004 - RFC 7515 section 7.1
             raise Rejected("no signed JSON Web Token")
-        header = bearer.decoded(parts[0])
+        header, claims = bearer.decoded(parts[0]), bearer.decoded(parts[1])
         algorithm = header.get("alg")
         if not isinstance(algorithm, str) or algorithm not in self.algorithms:
             raise Rejected("signed in a way that is not accepted")
@@ -287,7 +287,7 @@ class Verifier:
             raise Rejected("extended in a way that is not understood")
         for key in await self._keys_for(algorithm, header.get("kid")):
             if algorithm in key.algorithms and _signed(token, key, algorithm):
-                return header, bearer.decoded(parts[1])
+                return header, claims
         raise Rejected("the signature is not good")
 
     async def _keys_for(self, algorithm: str, kid: object) -> Sequence[Key]:
@@ -303,7 +303,8 @@ _jws = jwt.PyJWS()
 
 def _signed(token: str, key: Key, algorithm: str) -> bool:
     try:
+        bearer.b64decoded(token.rpartition(".")[2])
         _jws.decode(token, key.public, [algorithm])
-    except jwt.PyJWTError:
+    except (jwt.PyJWTError, ValueError):
         return False
     return True

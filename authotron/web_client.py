@@ -15,9 +15,9 @@ import treq.client
 from attrs import define, field, frozen
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 from service_identity import VerificationError
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectError, DNSLookupError
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IConsumer, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -323,7 +323,8 @@ class WebClient:
         if authorization is not None:
             headers["Authorization"] = authorization
         # A client of its own for each question: it would carry cookies from one user to the next.
-        client = treq.client.HTTPClient(_AsItIs(self._agents(self._trust)))
+        agent = _AsItIs(self._agents(self._trust))
+        client = treq.client.HTTPClient(agent, data_to_body_producer=_Whole)
         asked: Deferred[Any] = client.request(
             method,
             url,
@@ -415,6 +416,29 @@ class _Body(Protocol):
         """
         transport: Any = getattr(self.transport, "_producer", None) or self.transport
         getattr(transport, "abortConnection", transport.loseConnection)()
+
+
+@implementer(IBodyProducer)
+class _Whole:
+    """A body that is sent in one piece."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self.length = len(content)
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        """The interface of L{IBodyProducer}, as are the others."""
+        consumer.write(self._content)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        pass
+
+    def resumeProducing(self) -> None:
+        pass
+
+    def stopProducing(self) -> None:
+        pass
 
 
 @implementer(IAgent)
