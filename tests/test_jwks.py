@@ -142,7 +142,7 @@ class KeySetTests(SynchronousTestCase):
         self.assertEqual(self.fetches(), 1)
 
     def test_last_good_T32(self) -> None:
-        """Where the set cannot be fetched again the last one serves on; it is not asked for often."""
+        """Where a set cannot be fetched again the last one serves on; it is not asked for often."""
         self.successResultOf(self.named("idp"))
         self.clock.advance(600)
         for self.play in (Says({}, 500), Says(b"<html>"), Says({"keys": 5})):

@@ -31,7 +31,7 @@ class QuestionTests(SynchronousTestCase):
     def refused(self, play: Play) -> str:
         remote = Remote(lambda _: play)
         deferred = running(client(remote).get(ASKED, {"token": SECRET}))
-        reason = self.failureResultOf(deferred, Unavailable).getErrorMessage()
+        reason = str(self.failureResultOf(deferred, Unavailable).value)
         self.assertNotIn("SECRET", reason)
         return reason
 
