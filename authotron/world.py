@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
 T = TypeVar("T")
 
@@ -19,6 +19,18 @@ class Threads(Protocol):
         """Start C{work} and say later what came of it."""
 
 
+class Connect(Protocol):
+    """Knows the way to other machines."""
+
+    def __call__(self, host: str, port: int, /) -> IStreamClientEndpoint:
+        """Where a connection to C{port} of C{host} would begin. Nothing is connected yet."""
+
+
+def no_network(host: str, port: int, /) -> IStreamClientEndpoint:
+    """A world without other machines."""
+    raise RuntimeError(f"this world has no way to {host}:{port}")
+
+
 @frozen
 class World:
     """
@@ -26,7 +38,9 @@ class World:
 
     @ivar clock: timers, and with C{clock.seconds()} the seconds since the epoch.
     @ivar threads: a bounded pool for work that takes longer than a few milliseconds.
+    @ivar connect: the way to other machines.
     """
 
     clock: IReactorTime
     threads: Threads
+    connect: Connect = no_network
