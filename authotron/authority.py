@@ -175,13 +175,14 @@ def _routed(
     Those of the eligible who could know the credential by its shape.
 
     A credential that somebody owns is judged by nobody else, even where the owner is not eligible.
-    One that nobody could know is judged by all.
+    One that names some of them goes to these. One that nobody could know is judged by all.
     """
     owners = [p for p in everybody if p.affinity(credential) is Affinity.OWN]
     if owners:
         return [provider for provider in owners if provider in eligible]
+    named = [p for p in eligible if p.affinity(credential) is Affinity.LIKELY]
     possible = [p for p in eligible if p.affinity(credential) is Affinity.POSSIBLE]
-    return possible or eligible
+    return named or possible or eligible
 
 
 def _summary(reasons: Sequence[BaseException | None]) -> Exception:

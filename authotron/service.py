@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from attrs import evolve
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import HostnameEndpoint, serverFromString
@@ -17,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from authotron import __version__, credentials, logs, minter, parts, verdicts
+from authotron import __version__, credentials, logs, minter, parts, verdicts, web_client
 from authotron.authority import Authority
 from authotron.config import Config
 from authotron.errors import ConfigError, TimedOut
@@ -37,6 +38,7 @@ def compose(config: Config, world: World, metrics: Metrics) -> Generation:
     @raise ConfigError: the parts do not fit, or a file they need cannot be read.
     """
     file = config.file
+    world = evolve(world, patience=file.auth.timeout_in_ms / 1000)
     providers = [_made("providers", each, world) for each in config.providers]
     augmenters = [_made("augmenters", each, world) for each in config.augmenters]
     signer = minter.make(file.jwt, world.clock, config.folder)
@@ -139,7 +141,12 @@ class Authotron(MultiService):
         self.status = 0
         self.pool = Pool(reactor)
         self.pool.setServiceParent(self)
-        self._world = World(reactor, self.pool, connect=partial(HostnameEndpoint, reactor))
+        self._world = World(
+            reactor,
+            self.pool,
+            web_client.Connections(reactor),
+            connect=partial(HostnameEndpoint, reactor),
+        )
         metrics = Metrics()
         self.serving = Serving(compose(config, self._world, metrics), metrics)
         metrics.watch(

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from OpenSSL import crypto
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
     StringConstraints,
-    ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_validator,
 )
-from twisted.internet import ssl
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 
 from authotron.errors import Unavailable
 from authotron.ldap import filters, groups
@@ -29,10 +24,11 @@ from authotron.ldap.directory import Account, Directory, Limits, Security, Serve
 from authotron.ldap.filters import Template
 from authotron.ldap.lookup import Lookup
 from authotron.settings import Seconds, Secret, Section, Text, Texts
+from authotron.tls import Policy, load
+from authotron.web_client import File
 from authotron.world import World
 
 _PORTS = {"ldap": 389, "ldaps": 636}
-_BEGIN = b"-----BEGIN CERTIFICATE-----"
 
 
 def _listed(value: object) -> object:
@@ -46,45 +42,12 @@ def _address(text: str) -> str:
         port = parts.port
     except ValueError:
         parts = None
-    if parts is None or parts.scheme not in _PORTS or not parts.hostname or port == 0:
+    good = parts is not None and parts.scheme in _PORTS and parts.hostname and port != 0
+    if parts is None or not (good and text.isascii() and text.isprintable()):
         raise ValueError(f"{text!r} is no address of a directory; write ldap://host or ldaps://host:636")
     if parts.path.strip("/") or parts.query or parts.fragment or parts.username is not None:
         raise ValueError(f"{text!r} says more than where the directory is")
     return text
-
-
-def _readable(path: str, info: ValidationInfo) -> Path:
-    """Beside the configuration, if it is relative; and it can be read."""
-    found = Path((info.context or {}).get("folder", ".")) / path
-    try:
-        found.read_bytes()
-    except OSError as error:
-        raise ValueError(f"cannot read {found}: {error.strerror}") from None
-    return found
-
-
-def _authorities(path: str, info: ValidationInfo) -> str:
-    found = _readable(path, info)
-    if not list(_certificates(found)):
-        raise ValueError(f"there is no certificate in {found}")
-    return str(found)
-
-
-def _own(path: str, info: ValidationInfo) -> str:
-    found = _readable(path, info)
-    try:
-        ssl.PrivateCertificate.loadPEM(found.read_bytes())
-    except (crypto.Error, ValueError):
-        raise ValueError(f"{found} does not hold a certificate and its key") from None
-    return str(found)
-
-
-def _certificates(path: Path) -> Iterator[ssl.Certificate]:
-    for each in path.read_bytes().split(_BEGIN)[1:]:
-        try:
-            yield ssl.Certificate.loadPEM(_BEGIN + each)
-        except (crypto.Error, ValueError):
-            raise ValueError(f"there is a broken certificate in {path}") from None
 
 
 Addresses = Annotated[
@@ -115,12 +78,14 @@ class Connectivity(Section):
         description="none, starttls or ldaps; `required` is the encrypted one that suits the uri; "
         "if not set, ldap:// is in clear and ldaps:// is not",
     )
-    ca_file: Annotated[str, AfterValidator(_authorities)] | None = Field(
-        default=None,
-        description="PEM file of the authorities to believe; those of the system if not set",
+    ca_file: File | None = Field(
+        default=None, description="certificates (PEM) to trust instead of those of the system"
     )
-    client_certificate: Annotated[str, AfterValidator(_own)] | None = Field(
-        default=None, description="PEM file of our own certificate and its key"
+    client_certificate_file: File | None = Field(
+        default=None, description="certificate (PEM) to show to a server that asks for one"
+    )
+    client_key_file: File | None = Field(
+        default=None, description="the key (PEM) of `client_certificate_file`"
     )
     connect_timeout: Seconds = Field(
         default=2, gt=0, description="seconds until a server is connected, with TLS and bind"
@@ -137,6 +102,9 @@ class Connectivity(Section):
     def _encrypted_or_not(self) -> Connectivity:
         if self.tls in ("none", "starttls") and any(u.startswith("ldaps:") for u in self.uri):
             raise ValueError(f"tls: {self.tls} does not go with ldaps://")
+        if (self.client_certificate_file is None) != (self.client_key_file is None):
+            raise ValueError("client_certificate_file and client_key_file go together")
+        self._policy()
         if self.bind_dn is not None and self.ldap_password is None:
             raise ValueError("bind_dn needs ldap_password")
         if self.ldap_password is not None and not self.ldap_password.get_secret_value():
@@ -172,10 +140,11 @@ class Connectivity(Section):
     def _server(self, uri: str) -> Server:
         parts = urlsplit(uri)
         security = self._security(uri)
-        default = _PORTS["ldaps" if security is Security.TLS else "ldap"]
+        port = parts.port or _PORTS["ldaps" if security is Security.TLS else "ldap"]
         host = parts.hostname or ""
-        options = None if security is Security.CLEAR else self._options(host)
-        return Server(host, parts.port or default, security, options)
+        if security is Security.CLEAR:
+            return Server(host, port, security)
+        return Server(host, port, security, self._policy().creatorForNetloc(host.encode(), port))
 
     def _security(self, uri: str) -> Security:
         if uri.startswith("ldaps:"):
@@ -184,13 +153,9 @@ class Connectivity(Section):
             return Security.STARTTLS
         return Security(self.tls or "none")
 
-    def _options(self, host: str) -> IOpenSSLClientConnectionCreator:
-        trust, own = None, None
-        if self.ca_file is not None:
-            trust = ssl.trustRootFromCertificates(_certificates(Path(self.ca_file)))
-        if self.client_certificate is not None:
-            own = ssl.PrivateCertificate.loadPEM(Path(self.client_certificate).read_bytes())
-        return ssl.optionsForClientTLS(host, trust, own)
+    def _policy(self) -> Policy:
+        files = (self.ca_file, self.client_certificate_file, self.client_key_file)
+        return Policy(load(*files))
 
 
 def _is_loopback(uri: str) -> bool:
