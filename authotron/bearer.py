@@ -118,7 +118,7 @@ class Accepts(Section):
 Rule = Literal["any", "jwt", "opaque"] | Accepts
 
 
-def likeness(rule: Rule, token: str, seen: Unverified | None) -> Affinity:
+def likeness(rule: Rule, token: str) -> Affinity:
     """
     What C{rule} makes of a token.
 
@@ -128,6 +128,7 @@ def likeness(rule: Rule, token: str, seen: Unverified | None) -> Affinity:
         return Affinity.POSSIBLE
     if token.startswith(OWN_PREFIX):
         return Affinity.FOREIGN
+    seen = look_into(token)
     shape: Shape = "opaque" if seen is None else "jwt"
     if not isinstance(rule, Accepts):
         return Affinity.POSSIBLE if rule == shape else Affinity.FOREIGN

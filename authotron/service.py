@@ -152,7 +152,7 @@ class Authotron(MultiService):
         metrics.watch(
             "authotron_verdicts_remembered",
             "Verdicts that are remembered",
-            lambda: self.serving.generation.verdicts.remembered(),
+            lambda: self.serving.generation.verdicts.remembered(),  # noqa: PLW0108 - of the one in use
         )
         self.listeners = self._listeners(config)
 

@@ -8,7 +8,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import OpenSSL.SSL
 import treq.client
@@ -28,7 +28,7 @@ from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from authotron import __version__, tls
-from authotron.errors import TimedOut, Unavailable
+from authotron.errors import Rejected, TimedOut, Unavailable
 from authotron.racing import within
 from authotron.settings import Seconds, Section
 from authotron.tls import Trust
@@ -162,6 +162,26 @@ class Answer:
 
 def _refuse(text: str) -> object:
     raise ValueError(text)
+
+
+def judged(answer: Answer) -> dict[str, Any]:
+    """
+    What a service says about a credential it was asked about.
+
+    @raise Rejected: it does not know the credential.
+    @raise Unavailable: its answer says nothing about it.
+    """
+    if answer.status in (400, 401, 403, 404):
+        raise Rejected(f"{answer.place} answered {answer.status}")
+    if not answer.good:
+        raise answer.unexpected()
+    return answer.mapping()
+
+
+def below(url: str, *steps: str) -> str:
+    """The address of something below C{url}, whether or not that ends with a slash."""
+    base, question, query = url.partition("?")
+    return "/".join([base.rstrip("/"), *(quote(step, safe="") for step in steps)]) + question + query
 
 
 class _Unreachable(Unavailable):

@@ -82,8 +82,8 @@ class Jwt:
     local: bool = field(default=True, init=False)
 
     def affinity(self, credential: Credential) -> Affinity:
+        likeness = bearer.likeness(self._accepts, credential.value)
         seen = bearer.look_into(credential.value)
-        likeness = bearer.likeness(self._accepts, credential.value, seen)
         if self._accepts == "any" or likeness is Affinity.FOREIGN or seen is None:
             return likeness
         if seen.claims.get("typ") in _OTHER and self._rules.kind is None:
