@@ -21,7 +21,7 @@ from tests.functional.daemon import (
     until,
 )
 
-LATE = '''
+LATE = """
 from twisted.internet.defer import fail
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IStreamServerEndpoint, IStreamServerEndpointStringParser
@@ -44,7 +44,7 @@ class Parser:
         return Late(reactor)
 
 late = Parser()
-'''
+"""
 """A plugin of Twisted: an endpoint that fails, but not at once."""
 
 
