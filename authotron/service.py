@@ -196,7 +196,7 @@ class Authotron(MultiService):
         for listener in self.listeners:
             try:
                 listener.startService()
-            except CannotListenError as error:
+            except (CannotListenError, OSError) as error:
                 self._log.error("{error}", error=str(error), event="startup.server.failed")
                 raise SystemExit(1) from None
             self._log.info(
@@ -211,9 +211,9 @@ class Authotron(MultiService):
         self.serving.stopping = True
         await everyone([listener.stopService() for listener in self.listeners])
         grace = self.serving.generation.config.file.server.grace
-        idle = [listener.site.idle() for listener in self.listeners]
+        closed = [listener.site.drain() for listener in self.listeners]
         try:
-            await within(self._reactor, grace, _all(idle))
+            await within(self._reactor, grace, _all(closed))
         except TimedOut:
             self._log.warn("requests in flight were cut off", event="shutdown.grace.exceeded")
         await _all([super().stopService()])
