@@ -268,6 +268,8 @@ def _why(reason: Failure | None) -> str:
     if reason.check(VerificationError):
         return "the certificate is for another host"
     if isinstance(reason.value, SSL.Error):
-        problems = [each[2] for error in reason.value.args[:1] for each in error]
-        return f"TLS failed: {', '.join(map(str, problems)) or 'unknown'}"
+        problems = {str(each[2]) for error in reason.value.args[:1] for each in error}
+        if "certificate verify failed" in problems:
+            return "the certificate has expired, or is signed by nobody we trust"
+        return f"TLS failed: {', '.join(sorted(problems))}"
     return "the server closed it"
