@@ -239,6 +239,8 @@ class Membership(Section):
                     f"{where}: {text} is a search, and each group it finds gives a role; "
                     "auth-o-tron took it for a piece of a DN, and found nothing"
                 )
+            elif text.lstrip().startswith("("):
+                yield f"{where}: {text} is no search without {{username}} or {{dn}} and its end"
             elif where != "filter" and not groups.is_piece(text):
                 yield f"{where}: {text!r} is no piece of a DN, so every lookup will fail"
 

@@ -60,7 +60,7 @@ class ProviderTests(LdapCase):
         self.assertEqual(wrong.body, unknown.body)
 
     def test_empty_password_T24(self) -> None:
-        """An empty password never gets to the directory, which might take it for nobody in particular."""
+        """An empty password never gets to the directory, which might take it for nobody."""
         daemon = self.daemon(provider(self.slapd, "corp"))
         before = len(self.slapd.log())
         self.assertEqual(login(daemon, "bob", "").status, 401)
