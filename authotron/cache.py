@@ -59,12 +59,14 @@ class Flights(Generic[T]):
 
     def _landed(self, result: T, key: Hashable, flight: _Flight[T]) -> None:
         for waiter in self._emptied(key, flight):
-            waiter.callback(result)
+            if not waiter.called:  # one may leave because of what another got
+                waiter.callback(result)
 
     def _crashed(self, failure: Failure, key: Hashable, flight: _Flight[T]) -> None:
         waiting = self._emptied(key, flight)
         for waiter in waiting:
-            waiter.errback(Failure(failure.value))
+            if not waiter.called:
+                waiter.errback(Failure(failure.value))
         if not waiting and self._lasting and not failure.check(Rejected, Unavailable):
             self._log.failure("what nobody waits for failed", failure, event="cache.flight.failed")
 

@@ -26,7 +26,9 @@ class Attributes(Section):
     """Which claims become attributes."""
 
     include: Texts = Field(
-        default=(), strict=False, description="beginnings of the names to take; all if there are none"
+        default=(),
+        strict=False,
+        description="beginnings of the names to take; all, if none are given",
     )
     ignore: Texts = Field(
         default=(), strict=False, description="beginnings of the names to leave out"
@@ -34,13 +36,16 @@ class Attributes(Section):
 
     def wants(self, name: str) -> bool:
         """Whether a claim of this name becomes an attribute."""
-        return (not self.include or name.startswith(self.include)) and not name.startswith(self.ignore)
+        wanted = not self.include or name.startswith(self.include)
+        return wanted and not name.startswith(self.ignore)
 
 
 class ClaimsConfig(Section):
     """What a token must claim, and what is taken from it."""
 
-    issuer: Text | None = Field(default=None, description="the `iss` that a token must have, exactly")
+    issuer: Text | None = Field(
+        default=None, description="the `iss` that a token must have, exactly"
+    )
     audience: Text | Texts | None = Field(
         default=None, description="one of these must be in `aud`; not looked at if not set"
     )
@@ -242,5 +247,6 @@ def _at(claims: Claims, path: str) -> Any:
 
 def _text(value: object) -> str:
     """A claim as text: as it is, or as JSON, without control characters."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return text.translate(_CONTROL)
+    if not isinstance(value, str):
+        value = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return value.translate(_CONTROL)

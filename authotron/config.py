@@ -112,10 +112,14 @@ class File(Section):
     metrics: Operations = Field(default_factory=Operations, description="where metrics are served")
     auth: Auth = Field(default_factory=Auth, description="how providers are asked")
     jwt: minter.Config = Field(description="the tokens that are minted")
-    providers: list[Any] = Field(default_factory=list, description="who judges credentials")
-    augmenters: list[Any] = Field(default_factory=list, description="who adds roles and attributes")
+    providers: list[Any] = Field(
+        default_factory=list, repr=False, description="who judges credentials"
+    )
+    augmenters: list[Any] = Field(
+        default_factory=list, repr=False, description="who adds roles and attributes"
+    )
     store: dict[str, Any] = Field(
-        default_factory=dict, description="where tokens of our own are kept"
+        default_factory=dict, repr=False, description="where tokens of our own are kept"
     )
     services: tuple[Service, ...] = Field(
         default=(), strict=False, description="accepted for compatibility"

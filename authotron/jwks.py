@@ -84,7 +84,8 @@ def _key(jwk: dict[str, Any]) -> Key | None:
 
 def _public(jwk: dict[str, Any]) -> tuple[PublicKey, Sequence[str]]:
     """The key and all it could do. Private members are never looked at."""
-    members = {name: jwk[name] for name in ("kty", "crv", "n", "e", "x", "y") if name in jwk}
+    names = ("kty", "crv", "n", "e", "x", "y")
+    members: dict[str, Any] = {name: jwk[name] for name in names if name in jwk}
     key: Any
     match jwk.get("kty"):
         case "RSA":
@@ -131,7 +132,7 @@ class At:
 
 @define(eq=False)
 class Discovered:
-    """The key set of an issuer, found through its own description (OpenID Connect Discovery 1.0)."""
+    """The key set of an issuer, found through its own description (OpenID Discovery 1.0)."""
 
     _web: WebClient
     _clock: IReactorTime
@@ -257,7 +258,7 @@ class Verifier:
     Checks signatures of tokens, and nothing they claim.
 
     @ivar keys: published keys.
-    @ivar secret: a secret shared with the issuer, the only thing that HS signatures are checked with.
+    @ivar secret: shared with the issuer, the only thing that HS signatures are checked with.
     """
 
     algorithms: Sequence[str]
@@ -278,7 +279,7 @@ class Verifier:
         parts = token.split(".", 3)
         if len(parts) != 3 or len(token) > bearer.LONGEST:  # noqa: PLR2004 - RFC 7515 section 7.1
             raise Rejected("no signed JSON Web Token")
-        header = bearer.decoded(parts[0])
+        header, claims = bearer.decoded(parts[0]), bearer.decoded(parts[1])
         algorithm = header.get("alg")
         if not isinstance(algorithm, str) or algorithm not in self.algorithms:
             raise Rejected("signed in a way that is not accepted")
@@ -286,7 +287,7 @@ class Verifier:
             raise Rejected("extended in a way that is not understood")
         for key in await self._keys_for(algorithm, header.get("kid")):
             if algorithm in key.algorithms and _signed(token, key, algorithm):
-                return header, bearer.decoded(parts[1])
+                return header, claims
         raise Rejected("the signature is not good")
 
     async def _keys_for(self, algorithm: str, kid: object) -> Sequence[Key]:
@@ -302,7 +303,8 @@ _jws = jwt.PyJWS()
 
 def _signed(token: str, key: Key, algorithm: str) -> bool:
     try:
+        bearer.b64decoded(token.rpartition(".")[2])
         _jws.decode(token, key.public, [algorithm])
-    except jwt.PyJWTError:
+    except (jwt.PyJWTError, ValueError):
         return False
     return True

@@ -18,9 +18,7 @@ from twisted.internet.ssl import (
 from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
-_CERTIFICATE = re.compile(
-    rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL
-)
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
 @frozen
@@ -74,7 +72,7 @@ def _options(host: str, trust: Trust) -> IOpenSSLClientConnectionCreator:
 
 @implementer(IPolicyForHTTPS)
 class Policy:
-    """Checks certificates and names. What was prepared for a host is kept: authorities load slowly."""
+    """Checks certificates and names; keeps what was prepared, since authorities load slowly."""
 
     def __init__(self, trust: Trust) -> None:
         self._trust = trust

@@ -15,9 +15,9 @@ import treq.client
 from attrs import define, field, frozen
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 from service_identity import VerificationError
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectError, DNSLookupError
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IConsumer, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -38,7 +38,7 @@ LIMIT = 65_536
 """As many bytes may an answer have, if nobody says otherwise."""
 
 _IDLE = 4.0
-"""Seconds an unused connection is kept: less than servers keep theirs, so that none turns out dead."""
+"""Seconds an unused connection is kept: less than servers do, so that none turns out dead."""
 
 _KEPT = 16
 """Unused connections kept for each host."""
@@ -91,7 +91,9 @@ class RemoteConfig(Section):
     """The keys of every part that asks others by HTTP."""
 
     timeout: Seconds | None = Field(
-        default=None, gt=0, description="seconds one question may take; `auth.timeout_in_ms` if not set"
+        default=None,
+        gt=0,
+        description="seconds one question may take; `auth.timeout_in_ms` if not set",
     )
     ca_file: File | None = Field(
         default=None, description="certificates (PEM) to trust instead of those of the system"
@@ -181,7 +183,8 @@ def judged(answer: Answer) -> dict[str, Any]:
 def below(url: str, *steps: str) -> str:
     """The address of something below C{url}, whether or not that ends with a slash."""
     base, question, query = url.partition("?")
-    return "/".join([base.rstrip("/"), *(quote(step, safe="") for step in steps)]) + question + query
+    path = "/".join([base.rstrip("/"), *(quote(step, safe="") for step in steps)])
+    return path + question + query
 
 
 class _Unreachable(Unavailable):
@@ -273,7 +276,7 @@ class WebClient:
         sent = {"data": dict(form)} if form is not None else {"json": content}
         return await self._ask("POST", url, LIMIT, None, _authorization(basic, bearer), **sent)
 
-    async def _ask(  # noqa: D417
+    async def _ask(
         self,
         method: Literal["GET", "POST"],
         url: str,
@@ -313,18 +316,22 @@ class WebClient:
         authorization: str | None,
         sent: dict[str, Any],
     ) -> Answer:
-        headers = {"Accept": "application/json", "User-Agent": f"authotron/{__version__}"}
+        headers: dict[str | bytes, str | bytes] = {
+            "Accept": "application/json",
+            "User-Agent": f"authotron/{__version__}",
+        }
         if authorization is not None:
             headers["Authorization"] = authorization
         # A client of its own for each question: it would carry cookies from one user to the next.
-        client = treq.client.HTTPClient(_AsItIs(self._agents(self._trust)))
+        agent = _AsItIs(self._agents(self._trust))
+        client = treq.client.HTTPClient(agent, data_to_body_producer=_Whole)
         asked: Deferred[Any] = client.request(
             method,
             url,
             headers=headers,
             allow_redirects=False,
             unbuffered=True,
-            reactor=self._clock,
+            reactor=self._clock,  # type: ignore[arg-type] # not used without a timeout
             **sent,
         )
         try:
@@ -411,6 +418,29 @@ class _Body(Protocol):
         getattr(transport, "abortConnection", transport.loseConnection)()
 
 
+@implementer(IBodyProducer)
+class _Whole:
+    """A body that is sent in one piece."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self.length = len(content)
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        """The interface of L{IBodyProducer}, as are the others."""
+        consumer.write(self._content)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        pass
+
+    def resumeProducing(self) -> None:
+        pass
+
+    def stopProducing(self) -> None:
+        pass
+
+
 @implementer(IAgent)
 class _AsItIs:
     """Wants no compression, and takes none: a small answer must not become a large one here."""
@@ -423,7 +453,7 @@ class _AsItIs:
         method: bytes,
         uri: bytes,
         headers: Headers | None = None,
-        bodyProducer: IBodyProducer | None = None,
+        bodyProducer: IBodyProducer | None = None,  # noqa: N803 - as in the interface
     ) -> Deferred[IResponse]:
         """The interface of L{IAgent}."""
         plain = headers.copy() if headers is not None else Headers()
@@ -462,7 +492,7 @@ class Connections:
     def _agent(self, trust: Trust) -> IAgent:
         pool = HTTPConnectionPool(self._reactor)
         pool.maxPersistentPerHost = _KEPT
-        pool.cachedConnectionTimeout = _IDLE
+        pool.cachedConnectionTimeout = _IDLE  # type: ignore[assignment] # any number will do
         pool.retryAutomatically = False  # what to repeat is not for a library to decide
         return Agent(self._reactor, tls.Policy(trust), pool=pool)
 

@@ -93,9 +93,7 @@ def record(status: int, result: str, began: float, took: float) -> None:
 
 
 def main(port: str) -> None:
-    globalLogBeginner.beginLoggingTo(
-        [textFileLogObserver(sys.stdout)], redirectStandardIO=False
-    )
+    globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stdout)], redirectStandardIO=False)
 
     async def serve(reactor: Any) -> None:
         endpoint = serverFromString(reactor, f"tcp:{port}:interface=127.0.0.1")

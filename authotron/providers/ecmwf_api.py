@@ -9,7 +9,7 @@ from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron import bearer, web_client
+from authotron import routing, web_client
 from authotron.cache import Identities
 from authotron.errors import Unavailable
 from authotron.identity import Credential, Identity
@@ -26,7 +26,7 @@ class Config(PartConfig, RemoteConfig):
     type: Literal["ecmwf-api"]
     uri: Url = Field(description="address of the API; `/who-am-i?token=` is asked below it")
     cache: Seconds = Field(default=60, description="seconds an answer is believed")
-    accepts: bearer.Rule = Field(
+    accepts: routing.Rule = Field(
         default="opaque", description="which tokens it is asked about; `any` for all of them"
     )
 
@@ -43,13 +43,13 @@ class EcmwfApi:
     _url: str
     _life: float
     _known: Identities = field(repr=False)
-    _accepts: bearer.Rule
+    _accepts: routing.Rule
     type: str = field(default="ecmwf-api", init=False)
     scheme: str = field(default="bearer", init=False)
     local: bool = field(default=False, init=False)
 
     def affinity(self, credential: Credential) -> Affinity:
-        return bearer.likeness(self._accepts, credential.value)
+        return routing.likeness(self._accepts, credential.value)
 
     async def authenticate(self, credential: Credential) -> Identity:
         return await self._known.get(credential.value, lambda: self._ask(credential.value))

@@ -1,4 +1,4 @@
-"""Tokens of the ECMWF token generator: validated there, exchanged there, and judged by the result."""
+"""Tokens of the ECMWF token generator: validated and exchanged there, judged by the result."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron import bearer, exchange, web_client
+from authotron import exchange, routing, web_client
 from authotron.cache import Identities
 from authotron.claims import ClaimsConfig
 from authotron.errors import Rejected
@@ -31,7 +31,7 @@ class Config(PartConfig, RemoteConfig, ClaimsConfig):
     client_secret: Secret = Field(description="the secret of `client_id`")
     token_generator_url: Url = Field(description="address of the generator")
     cache: Seconds = Field(default=60, description="seconds a validated token is believed")
-    accepts: bearer.Rule = Field(default="any", description="which tokens it is asked about")
+    accepts: routing.Rule = Field(default="any", description="which tokens it is asked about")
 
 
 @implementer(IProvider, IReachable)
@@ -50,13 +50,13 @@ class EcmwfTokenGenerator:
     _life: float
     _known: Identities = field(repr=False)
     _exchanged: Identities = field(repr=False)
-    _accepts: bearer.Rule
+    _accepts: routing.Rule
     type: str = field(default="ecmwf-token-generator", init=False)
     scheme: str = field(default="bearer", init=False)
     local: bool = field(default=False, init=False)
 
     def affinity(self, credential: Credential) -> Affinity:
-        return bearer.likeness(self._accepts, credential.value)
+        return routing.likeness(self._accepts, credential.value)
 
     async def authenticate(self, credential: Credential) -> Identity:
         return await self._known.get(credential.value, lambda: self._judge(credential.value))

@@ -9,9 +9,8 @@ from pydantic import Field, model_validator
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron import bearer, jwks, web_client
+from authotron import bearer, jwks, routing, web_client
 from authotron.claims import ClaimsConfig, Rules
-from authotron.errors import Rejected
 from authotron.identity import Credential, Identity
 from authotron.parts import IReachable, PartConfig
 from authotron.providers import Affinity, IProvider
@@ -47,7 +46,7 @@ class Config(PartConfig, RemoteConfig, ClaimsConfig):
         description="the type a token must have, such as `at+jwt`; by default all but ID, refresh, "
         "offline and logout tokens pass",
     )
-    accepts: bearer.Rule = Field(
+    accepts: routing.Rule = Field(
         default="jwt", description="which tokens it is asked about; `any` for all of them"
     )
 
@@ -60,7 +59,7 @@ class Config(PartConfig, RemoteConfig, ClaimsConfig):
             if each not in known:
                 raise ValueError(f"algorithms: {each} is not one of {', '.join(known)}")
         if self.secret and len(self.secret.get_secret_value().encode()) < _SHORTEST_SECRET:
-            raise ValueError(f"secret is shorter than {_SHORTEST_SECRET} bytes (RFC 7518 section 3.2)")
+            raise ValueError(f"secret is shorter than {_SHORTEST_SECRET} bytes (RFC 7518)")
         if self.cert_uri is None and self.issuer is not None and self.secret is None:
             web_client.check_url(self.issuer)
         return self
@@ -76,13 +75,13 @@ class Jwt:
     _clock: IReactorTime
     _verifier: jwks.Verifier = field(repr=False)
     _rules: Rules = field(repr=False)
-    _accepts: bearer.Rule
+    _accepts: routing.Rule
     type: str = field(default="jwt", init=False)
     scheme: str = field(default="bearer", init=False)
     local: bool = field(default=True, init=False)
 
     def affinity(self, credential: Credential) -> Affinity:
-        likeness = bearer.likeness(self._accepts, credential.value)
+        likeness = routing.likeness(self._accepts, credential.value)
         seen = bearer.look_into(credential.value)
         if self._accepts == "any" or likeness is Affinity.FOREIGN or seen is None:
             return likeness

@@ -1,4 +1,4 @@
-"""Offline tokens of OpenID Connect, as Keycloak gives them: introspected, exchanged, and judged by the result."""
+"""Offline tokens, as Keycloak gives them: introspected, exchanged, judged by the result."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron import bearer, exchange, web_client
+from authotron import bearer, exchange, routing, web_client
 from authotron.cache import Identities
 from authotron.claims import ClaimsConfig
 from authotron.errors import Rejected
@@ -44,8 +44,10 @@ class Config(PartConfig, RemoteConfig, ClaimsConfig):
         description="how a token is judged: by introspection, by exchanging it, or (auto) by "
         "introspection and, where that says no to an offline token of our own client, by exchange",
     )
-    cache: Seconds = Field(default=60, description="seconds a token is believed without a new check")
-    accepts: bearer.Rule = Field(default="any", description="which tokens it is asked about")
+    cache: Seconds = Field(
+        default=60, description="seconds a token is believed without a new check"
+    )
+    accepts: routing.Rule = Field(default="any", description="which tokens it is asked about")
 
 
 @implementer(IProvider, IReachable)
@@ -71,14 +73,14 @@ class OpenidOffline:
     _life: float
     _known: Identities = field(repr=False)
     _exchanged: Identities = field(repr=False)
-    _accepts: bearer.Rule
+    _accepts: routing.Rule
     type: str = field(default="openid-offline", init=False)
     scheme: str = field(default="bearer", init=False)
     local: bool = field(default=False, init=False)
 
     def affinity(self, credential: Credential) -> Affinity:
         """A JSON Web Token that calls itself something else than offline is none of ours."""
-        likeness = bearer.likeness(self._accepts, credential.value)
+        likeness = routing.likeness(self._accepts, credential.value)
         seen = bearer.look_into(credential.value)
         if likeness is not Affinity.POSSIBLE or seen is None:
             return likeness

@@ -27,7 +27,7 @@ class Channel(HTTPChannel):
     """
 
     MAX_LENGTH = LONGEST_REQUEST_LINE
-    totalHeadersSize = 1 << 30  # ours is stricter
+    totalHeadersSize = maxHeaders = 1 << 30  # ours is stricter
     limit = 16 * 1024
     _size = 0
     lost: Callable[[Channel], None]

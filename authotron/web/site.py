@@ -50,6 +50,12 @@ class Request(server.Request):
     outcome: Outcome | None = None
     began = 0.0
 
+    def process(self) -> None:
+        """C{OPTIONS *} is about no path: like one that is not there, and not Twisted's 200."""
+        if self.path == b"*":
+            self.path = b"/*"
+        super().process()
+
     def gotLength(self, length: int | None) -> None:
         self.content = BytesIO()  # whatever Twisted would put into a file is refused
         if length is not None and length > LARGEST_BODY:

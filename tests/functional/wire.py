@@ -102,9 +102,7 @@ def ask(
     return answer
 
 
-def login(
-    address: int | str, username: str, password: str, path: str = "/authenticate"
-) -> Answer:
+def login(address: int | str, username: str, password: str, path: str = "/authenticate") -> Answer:
     """One request with a password."""
     return ask(address, path, {"Authorization": basic(username, password)})
 
