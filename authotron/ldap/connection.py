@@ -15,6 +15,7 @@ from OpenSSL import SSL
 from service_identity import VerificationError
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
+    IDelayedCall,
     IOpenSSLClientConnectionCreator,
     IReactorTime,
     ITCPTransport,
@@ -74,6 +75,7 @@ class Connection(Protocol):
 
     _clock: IReactorTime
     _patience: float
+    _linger: IDelayedCall | None = field(default=None, init=False)
     lost: str | None = field(default=None, init=False)
     _reader: wire.Reader = field(factory=wire.Reader, init=False)
     _numbers: count[int] = field(factory=lambda: count(1), init=False)
@@ -164,12 +166,13 @@ class Connection(Protocol):
     # --- its end ---
 
     def close(self) -> None:
-        """Say good-bye."""
+        """Say good-bye, and hang up on a server that does not take notice."""
         if self.lost is None:
             self.lost = "it was closed"
-            number = next(self._numbers)
-            self._transport().write(wire.message(number, wire.unbind(), {}))
-            self._transport().loseConnection()
+            transport = self._transport()
+            self._linger = self._clock.callLater(self._patience, transport.abortConnection)
+            transport.write(wire.message(next(self._numbers), wire.unbind(), {}))
+            transport.loseConnection()
 
     def abort(self, why: str = "it was given up") -> None:
         """Hang up, whatever is under way."""
@@ -194,6 +197,8 @@ class Connection(Protocol):
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         self._give_up(_why(reason))
+        if self._linger is not None and self._linger.active():
+            self._linger.cancel()
 
     def _received(self, message: Message) -> None:
         if message.number == 0:

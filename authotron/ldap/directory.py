@@ -133,12 +133,14 @@ class Directory:
     _limits: Limits
     _states: list[_State] = field(init=False)
     _slots: DeferredSemaphore = field(init=False)
+    _guests: DeferredSemaphore = field(init=False)
     _idle: deque[tuple[Connection, IDelayedCall]] = field(factory=deque, init=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
         self._states = [_State(server) for server in self._servers]
         self._slots = DeferredSemaphore(self._limits.connections)
+        self._guests = DeferredSemaphore(self._limits.connections)
 
     async def using(self, work: Callable[[Connection], Work[T]]) -> T:
         """
@@ -147,7 +149,7 @@ class Directory:
 
         @raise Unavailable: there is none, or the server does not answer.
         """
-        slot = await within(self._clock, self._limits.connect + self._limits.answer, self._slot())
+        await self._turn(self._slots)
         try:
             kept = self._kept()
             if kept is not None:
@@ -155,9 +157,10 @@ class Directory:
                     return await self._on(kept, work)
                 except Lost:
                     pass
-            return await self._on(await self._opened(self._account), work)
+            _, connection = await self._opened(self._account)
+            return await self._on(connection, work)
         finally:
-            slot.release()
+            self._slots.release()
 
     async def verify(self, dn: str, password: str) -> None:
         """
@@ -177,13 +180,17 @@ class Directory:
         """
         if not (dn and password):  # RFC 4513 section 5.1.2: that would be an anonymous bind
             raise Rejected("no name, or an empty password")
-        connection = await self._opened(None)
+        await self._turn(self._guests)
         try:
-            result = await connection.bind(dn, password, {wire.PASSWORD_POLICY: None})
-            _judge(result)
-            return await work(connection)
+            state, connection = await self._opened(None)
+
+            async def bind_first(connection: Connection) -> T:
+                _judge(await self._bound(state, connection, dn, password))
+                return await work(connection)
+
+            return await self._on(connection, bind_first, keep=False)
         finally:
-            connection.close()
+            self._guests.release()
 
     def close(self) -> None:
         """Give up all connections that are kept."""
@@ -194,9 +201,11 @@ class Directory:
 
     # --- connections ---
 
-    async def _slot(self) -> DeferredSemaphore:
-        await self._slots.acquire()
-        return self._slots
+    async def _turn(self, turns: DeferredSemaphore) -> None:
+        async def wait() -> None:
+            await turns.acquire()
+
+        await within(self._clock, self._limits.connect + self._limits.answer, wait())
 
     def _kept(self) -> Connection | None:
         """The connection used last that is still there."""
@@ -207,17 +216,24 @@ class Directory:
                 return connection
         return None
 
-    async def _on(self, connection: Connection, work: Callable[[Connection], Work[T]]) -> T:
-        """Only a connection on which nothing went wrong, and nobody gave up, is used again."""
+    async def _on(
+        self, connection: Connection, work: Callable[[Connection], Work[T]], *, keep: bool = True
+    ) -> T:
+        """Only a connection on which nothing went wrong, and nobody gave up, ends well."""
         good = False
         try:
             outcome = await work(connection)
             good = True
+        except Rejected:
+            good = True
+            raise
         finally:
             if not good:
                 connection.abort()
-        if connection.lost is None:
-            self._keep(connection)
+            elif not keep:
+                connection.close()
+            elif connection.lost is None:
+                self._keep(connection)
         return outcome
 
     def _keep(self, connection: Connection) -> None:
@@ -228,7 +244,7 @@ class Directory:
         kept = (connection, self._clock.callLater(self._limits.idle, drop))
         self._idle.append(kept)
 
-    async def _opened(self, account: Account | None) -> Connection:
+    async def _opened(self, account: Account | None) -> tuple[_State, Connection]:
         """
         A new connection to the first server that takes one.
 
@@ -238,7 +254,8 @@ class Directory:
             if state.rests_until > self._clock.seconds():
                 continue
             try:
-                return await within(self._clock, self._limits.connect, self._to(state, account))
+                opening = self._to(state, account)
+                return state, await within(self._clock, self._limits.connect, opening)
             except Unavailable as unavailable:
                 self._let_rest(state, str(unavailable), _REST)
         raise Unavailable("; ".join(f"{each.server}: {each.reason}" for each in self._states))
@@ -277,6 +294,14 @@ class Directory:
             )
         state.rests_until, state.reason = float("-inf"), ""
         return connection
+
+    async def _bound(self, state: _State, connection: Connection, dn: str, password: str) -> Result:
+        """The result of a user's bind; a server that does not give one is left alone."""
+        try:
+            return await connection.bind(dn, password, {wire.PASSWORD_POLICY: None})
+        except Unavailable as unavailable:
+            self._let_rest(state, str(unavailable), _REST)
+            raise
 
     async def _reach(self, server: Server, connection: Connection) -> None:
         endpoint = self._connect(server.host, server.port)

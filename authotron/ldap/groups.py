@@ -163,7 +163,8 @@ class Found:
 
     def roles(self, group: Group, base: Name) -> Iterator[str]:
         if self.as_path:
-            return path_from(group, len(group.name) - len(base) - 1)
+            inside = names.folded(group.name[-len(base) :]) == names.folded(base)
+            return path_from(group, len(group.name) - len(base) - 1) if inside else iter(())
         return common_name(group)
 
 

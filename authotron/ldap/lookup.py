@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 from attrs import frozen
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from authotron.errors import Unavailable
+from authotron.errors import Rejected, Unavailable
 from authotron.ldap import names
 from authotron.ldap.connection import Connection
 from authotron.ldap.filters import Template, User
@@ -25,7 +26,7 @@ _MANY = 100
 _NO_ATTRIBUTES = ("1.1",)
 
 
-class Ambiguous(Exception):
+class Ambiguous(Rejected):
     """Several entries go by one name."""
 
 
@@ -62,7 +63,7 @@ class Lookup:
         wanted = self.user.fill(User(username))
         found = await connection.search(Search(self.user_base, wanted, self.wanted(), limit=2))
         if len(found) > 1:
-            raise Ambiguous
+            raise Ambiguous("several entries go by that name")
         return found[0] if found else None
 
     async def roles(
@@ -85,7 +86,7 @@ class Lookup:
                 continue
             user = User(username, entry.dn if entry else "")
             dns = await self._searched(connection, search, user)
-            roles += await self._named(threads, dns, lambda dns, by=search: self._of_found(by, dns))
+            roles += await self._named(threads, dns, partial(self._of_found, search))
         return tuple(f"{self.role_prefix}{role}" for role in roles)
 
     def attributes_of(self, entry: Entry) -> dict[str, str]:
@@ -101,11 +102,10 @@ class Lookup:
     def _of_found(self, search: Found, dns: Sequence[str]) -> list[str]:
         return self.rules.of_found(search, dns, self.search_base)
 
-    async def _named(self, threads: Threads, dns: Sequence[str], roles: object) -> list[str]:
-        assert callable(roles)
-        if len(dns) < _MANY:
-            return list(roles(dns))
-        return list(await threads(lambda: roles(dns)))
+    async def _named(
+        self, threads: Threads, dns: Sequence[str], roles: Callable[[Sequence[str]], list[str]]
+    ) -> list[str]:
+        return roles(dns) if len(dns) < _MANY else await threads(lambda: roles(dns))
 
     async def _searched(self, connection: Connection, search: Found, user: User) -> list[str]:
         wanted = search.search.fill(user)

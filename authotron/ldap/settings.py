@@ -28,6 +28,9 @@ from authotron.tls import Policy, load
 from authotron.web_client import File
 from authotron.world import World
 
+_SHARE = 0.95
+"""Of the common patience, so that a part's own word comes before it is cut off."""
+
 _PORTS = {"ldap": 389, "ldaps": 636}
 
 
@@ -64,13 +67,23 @@ Attribute = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]
 """The name of an LDAP attribute."""
 
 
+def _checked_dn(text: str) -> str:
+    if not groups.is_piece(text):
+        raise ValueError("is no DN, such as ou=people,dc=example,dc=org")
+    return text
+
+
+Dn = Annotated[str, AfterValidator(_checked_dn)]
+"""The name of an entry, or of the root of a tree."""
+
+
 class Connectivity(Section):
     """How to reach a directory, and whom to search as."""
 
     uri: Addresses = Field(
         description="where it is: ldap://host:389 or ldaps://host:636; a list is tried in order"
     )
-    search_base: Text = Field(description="the DN below which everything is looked for")
+    search_base: Dn = Field(description="the DN below which everything is looked for")
     bind_dn: Text | None = Field(
         default=None, description="the DN to search as; anonymous if not set"
     )
@@ -133,11 +146,18 @@ class Connectivity(Section):
         account = None
         if self.bind_dn is not None and self.ldap_password is not None:
             account = Account(self.bind_dn, self.ldap_password.get_secret_value())
-        limits = Limits(
-            self.connect_timeout, self.answer_timeout, self.idle_timeout, self.connections
-        )
         servers = [self._server(uri) for uri in self.uri]
-        return Directory(world.clock, world.connect, servers, account, limits)
+        return Directory(world.clock, world.connect, servers, account, self._limits(world))
+
+    def _limits(self, world: World) -> Limits:
+        """As configured, but so that every server has a turn while somebody waits."""
+        patience = _SHARE * (getattr(self, "timeout", None) or world.patience)
+        return Limits(
+            min(self.connect_timeout, patience / (len(self.uri) + 1)),
+            min(self.answer_timeout, patience),
+            self.idle_timeout,
+            self.connections,
+        )
 
     def _server(self, uri: str) -> Server:
         parts = urlsplit(uri)
@@ -196,7 +216,7 @@ async def reach(directory: Directory, base: str) -> None:
 class Membership(Section):
     """How an entry tells the groups it is in, and what becomes of them."""
 
-    user_base: Text | None = Field(
+    user_base: Dn | None = Field(
         default=None, description="the DN below which users are; `search_base` if not set"
     )
     group_attribute: Attribute = Field(

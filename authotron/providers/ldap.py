@@ -14,7 +14,7 @@ from authotron.identity import Credential, Identity
 from authotron.ldap import filters, names
 from authotron.ldap.connection import Connection
 from authotron.ldap.directory import Directory
-from authotron.ldap.lookup import Ambiguous, Lookup
+from authotron.ldap.lookup import Lookup
 from authotron.ldap.settings import Attribute, Connectivity, Membership, check_user_filter, reach
 from authotron.ldap.wire import Entry
 from authotron.parts import IReachable, PartConfig
@@ -108,10 +108,7 @@ class LdapProvider:
         async def find(connection: Connection) -> Entry | None:
             return await self._lookup.find(connection, username)
 
-        try:
-            entry = await self._directory.using(find)
-        except Ambiguous:
-            raise Rejected("several entries go by that name") from None
+        entry = await self._directory.using(find)
         if entry is None:
             raise Rejected("unknown user")
         await self._directory.verify(entry.dn, password)

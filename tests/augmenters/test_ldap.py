@@ -68,13 +68,25 @@ class LookUpTests(LdapCase):
         self.server.entries["uid=other,dc=example,dc=org"] = {
             "objectClass": ["person"], "cn": ["alice"], "memberOf": [ADMINS],
         }  # fmt: skip
-        self.assertEqual(self.roles(), ())
+        augmenter = self.made()
+        self.assertEqual(self.successResultOf(self.ask(augmenter)).roles, ())
+        self.assertEqual(self.successResultOf(self.ask(augmenter, "bob")).roles, ())
+        self.assertEqual(len(self.server.transports), 1)
 
     def test_attributes(self) -> None:
         """Attributes of the entry become attributes of the identity."""
         augmenter = self.made(attributes={"mail": "email", "telephone": "phone"})
         addition = self.successResultOf(self.ask(augmenter))
         self.assertEqual(addition.attributes, {"email": "a@b.org"})
+
+    def test_time_for_all(self) -> None:
+        """Where little time is allowed, there is enough of it to ask the second server, too."""
+        silent = Server(silent=True)
+        section = config(uri=["ldap://silent", "ldap://localhost"], timeout=0.5)
+        hosts = directories.world(self.clock, silent=silent, localhost=self.server)
+        asked = self.ask(ldap.make(section, hosts))
+        self.clock.advance(0.3)
+        self.assertEqual(self.successResultOf(asked).roles, ("Admins", "Users"))
 
     def test_prefix(self) -> None:
         """Every role may be told apart from those of others."""
@@ -98,6 +110,14 @@ class LookUpTests(LdapCase):
         self.assertEqual(len(self.server.asked), 1)
         self.assertEqual(self.roles(filters=["(member={dn})"]), ("/Team/Readers",))
         self.assertEqual(self.roles("stranger", filters=["(member={dn})"]), ())
+
+    def test_outside_T66(self) -> None:
+        """A group above those that a search finds has no path if it stands outside of the base."""
+        outside = "cn=Admin,ou=Team,dc=elsewhere,dc=net"
+        readers = {"member": [f"uid=alice,ou=people,{BASE}"], "memberOf": [outside]}
+        self.server.entries[f"cn=Readers,ou=Team,{BASE}"] = readers
+        found = self.roles(filters=["(member={dn})"], nested=True)
+        self.assertEqual(found, ("/Team/Readers",))
 
     def test_broken_piece(self) -> None:
         """A filter that is no piece of a DN fails the lookup, and is told when the file is read."""
@@ -185,6 +205,7 @@ class ConfigTests(SynchronousTestCase):
             ({"user_filter": "cn={username}"}, "parenthesis is missing"),
             ({"filters": ["(cn={username}))"]}, "something stands behind"),
             ({"group_attribute": "member of"}, "group_attribute"),
+            ({"search_base": "example.org"}, "is no DN"),
             ({"ca_file": "/nowhere/ca.pem"}, "cannot read /nowhere/ca.pem"),
             ({"client_key_file": "/nowhere"}, "go together"),
         ):

@@ -148,6 +148,15 @@ class FailOverTests(DirectoryCase):
         self.clock.advance(LIMITS.connect)
         self.assertEqual(len(self.successResultOf(asked)), 1)
 
+    def test_silent_to_users_T69(self) -> None:
+        """One that does not answer to a user is left alone, too; the next one is asked."""
+        self.one.silent = True
+        asked = self.verify(*ALICE)
+        self.clock.advance(LIMITS.answer)
+        self.failureResultOf(asked, TimedOut)
+        self.successResultOf(self.verify(*ALICE))
+        self.assertEqual((self.one.open, self.two.binds), ([], [ALICE[0]]))
+
     def test_left_alone_T69(self) -> None:
         """One that failed is left alone for a moment, and then tried again."""
         self.one.down = self.two.down = True
@@ -185,6 +194,16 @@ class VerifyTests(DirectoryCase):
         self.found()
         self.assertEqual(self.one.binds, [GATE[0], ALICE[0]])
         self.assertEqual(len(self.one.open), 1)
+
+    def test_bounded_T69(self) -> None:
+        """However many users come at once, there are no more connections than allowed."""
+        self.one.silent = True
+        asked = [self.verify(*ALICE) for _ in range(10)]
+        self.assertEqual(len(self.one.transports), LIMITS.connections)
+        for each in asked:
+            each.cancel()
+            self.failureResultOf(each, CancelledError)
+        self.assertEqual(self.one.open, [])
 
     def test_bad(self) -> None:
         """A wrong password is a refusal."""
