@@ -46,6 +46,10 @@ class Config(AugmenterConfig, Membership, Connectivity):
 
     _checked_filter = field_validator("user_filter")(check_user_filter)
 
+    def lookup(self) -> Lookup:
+        """What finds a user and the user's roles."""
+        return self._lookup(filters.parse(self.user_filter), self.search_base)
+
 
 @implementer(IAugmenter, IReachable)
 @define(eq=False)
@@ -135,7 +139,7 @@ def make(config: Config, world: World) -> IAugmenter:
         world.clock,
         world.threads,
         config.directory(world),
-        config.lookup(filters.parse(config.user_filter), config.search_base),
+        config.lookup(),
         config.cache,
         config.cache_empty,
         config.stale_if_error,

@@ -135,7 +135,7 @@ class Connectivity(Section):
             yield "ldap_password is not used without bind_dn; searches are anonymous"
         if self._sends_passwords():
             for uri in self.uri:
-                if self._security(uri) is Security.CLEAR and not _is_loopback(uri):
+                if self.security(uri) is Security.CLEAR and not _is_loopback(uri):
                     yield f"passwords travel in clear to {uri}; set tls: starttls, or use ldaps://"
 
     def _sends_passwords(self) -> bool:
@@ -161,14 +161,15 @@ class Connectivity(Section):
 
     def _server(self, uri: str) -> Server:
         parts = urlsplit(uri)
-        security = self._security(uri)
+        security = self.security(uri)
         port = parts.port or _PORTS["ldaps" if security is Security.TLS else "ldap"]
         host = parts.hostname or ""
         if security is Security.CLEAR:
             return Server(host, port, security)
         return Server(host, port, security, self._policy().creatorForNetloc(host.encode(), port))
 
-    def _security(self, uri: str) -> Security:
+    def security(self, uri: str) -> Security:
+        """What is done at an address before anything is said."""
         if uri.startswith("ldaps:"):
             return Security.TLS
         if self.tls == "required":
@@ -270,8 +271,7 @@ class Membership(Section):
         for place, text in enumerate(self.filters or ()):
             yield f"filters[{place}]", text
 
-    def lookup(self, user: Template, search_base: str, extra: tuple[str, ...] = ()) -> Lookup:
-        """What finds a user and the user's roles."""
+    def _lookup(self, user: Template, search_base: str, extra: tuple[str, ...] = ()) -> Lookup:
         return Lookup(
             user,
             self.user_base or search_base,

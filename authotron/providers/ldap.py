@@ -65,6 +65,14 @@ class Config(PartConfig, Membership, Connectivity):
             raise ValueError("give user_dn or user_filter, not both")
         return self
 
+    def lookup(self) -> Lookup:
+        """What finds a user and the user's roles."""
+        if self.user_filter is not None:
+            user = filters.parse(self.user_filter)
+        else:
+            user = filters.of_user(self.user_attribute)
+        return self._lookup(user, self.search_base, (self.user_attribute,))
+
     def _sends_passwords(self) -> bool:
         return True
 
@@ -153,17 +161,13 @@ class LdapProvider:
 
 def make(config: Config, world: World) -> IProvider:
     """Build the provider from its own section."""
-    if config.user_filter is not None:
-        user = filters.parse(config.user_filter)
-    else:
-        user = filters.of_user(config.user_attribute)
     return LdapProvider(
         config.name,
         config.realm,
         world.clock,
         world.threads,
         config.directory(world),
-        config.lookup(user, config.search_base, (config.user_attribute,)),
+        config.lookup(),
         config.user_attribute,
         config.user_dn,
         config.cache,
