@@ -99,6 +99,12 @@ class Request(server.Request):
         return method if method in METHODS else "other"
 
     @property
+    def media_type(self) -> str:
+        """What the body is said to be, without parameters."""
+        given = self.requestHeaders.getRawHeaders("Content-Type", [""])[0]
+        return given.partition(";")[0].strip().lower()
+
+    @property
     def request_id(self) -> str:
         """The C{X-Request-ID} of the client if it is a sane one, else a new one."""
         given = self.requestHeaders.getRawHeaders(b"X-Request-ID", [b""])[0]
@@ -133,6 +139,9 @@ class Site(server.Site):
         )
         self._clock = clock
         self._routes = frozenset(routes)
+        self._with_parameter = {
+            route.rpartition("/")[0]: route for route in self._routes if route.endswith("}")
+        }
         self._limit = limit
         self._metrics = metrics
         self._access = access
@@ -215,8 +224,7 @@ class Site(server.Site):
         if path in self._routes:
             return path
         folder, _, rest = path.rpartition("/")
-        parameter = f"{folder}/{{{folder[1:]}}}"
-        return parameter if rest and parameter in self._routes else UNMATCHED
+        return self._with_parameter.get(folder, UNMATCHED) if rest else UNMATCHED
 
 
 class NoEntry(Exception):
