@@ -45,7 +45,9 @@ setup(
         "pydantic>=2.7",  # the configuration, its mistakes and its schema
         "pyjwt>=2.13",  # 2.13 binds the algorithm to the key (GHSA-jq35-7prp-9v3f)
         "pyyaml>=6.0.1",  # the configuration file
+        "pymongo>=4.9,<4.19",  # under txmongo, which uses what is private in it
         "twisted[tls]>=24.7",  # everything else; 24.7 fixes pipelining (CVE-2024-41671)
+        "txmongo>=26.0",  # tokens in MongoDB; the first whose calls can be cancelled
         "werkzeug>=3.0,<4",  # routing under Klein, which leaves its major version open
         "zope.interface>=6",  # what is plugged in
     ],

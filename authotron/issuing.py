@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar
 
 from attrs import define, evolve, field, frozen
 from pydantic import Field
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from authotron.errors import NoSuchToken, Problem, Rejected, Taken, TooBroad, Unavailable
@@ -19,6 +20,7 @@ from authotron.stores import ITokenStore, StoreConfig, Wanted
 from authotron.tokens import Grant, Peppers, Presented, Token, generate, id_of, parse
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 _DAY = 86_400
 _USED_WITHIN = 60
@@ -66,6 +68,22 @@ class Wish:
 
 
 @define(eq=False)
+class _Opening:
+    """An attempt to open the store, and those who wait for its end, whatever that is."""
+
+    _waiting: list[Deferred[None]] = field(factory=list, init=False)
+
+    def joined(self) -> Deferred[None]:
+        waiting: Deferred[None] = Deferred(self._waiting.remove)
+        self._waiting.append(waiting)
+        return waiting
+
+    def over(self) -> None:
+        while self._waiting:
+            self._waiting.pop(0).callback(None)
+
+
+@define(eq=False)
 class Tokens:
     """
     The tokens of our own, under the rules of one configuration.
@@ -79,6 +97,7 @@ class Tokens:
     _clock: IReactorTime
     _spare_pepper: bytes | None = field(default=None, repr=False)
     _used: dict[str, float] = field(factory=dict, init=False)
+    _opening: _Opening | None = field(default=None, init=False)
 
     @property
     def compat(self) -> bool:
@@ -92,7 +111,12 @@ class Tokens:
         @raise Unavailable: not now.
         @raise ConfigError: never; somebody must change something.
         """
-        await self._ask(self.store.open())
+        opening = self._opening = _Opening()
+        try:
+            await within(self._clock, self._rules.timeout, self.store.open())
+        finally:
+            self._opening = None
+            opening.over()
 
     async def reach(self) -> None:
         """
@@ -100,7 +124,7 @@ class Tokens:
 
         @raise Unavailable: it is not.
         """
-        await self._ask(self.store.reach())
+        await self._ask(self.store.reach)
 
     async def make(self, maker: Identity, wish: Wish, *, checked: bool) -> tuple[Presented, Token]:
         """
@@ -122,12 +146,13 @@ class Tokens:
             owner.scopes,
             provider=owner.provider,
         )
+        await within(self._clock, self._rules.timeout, self._opened())
         for _ in range(_TRIES):
             fresh = generate(now)
             hashed = self._peppers().hash(fresh.text)
             token = Token(fresh.id, hashed, kept, now, grant, wish.name, wish.comment, wish.email)
             try:
-                await self._ask(self.store.add(token))
+                await self._ask(self.store.add, token)
             except Taken:
                 continue
             return fresh, token
@@ -141,7 +166,7 @@ class Tokens:
         @raise Unavailable: the store does not answer.
         """
         presented = parse(text)
-        token = await self._ask(self.store.get(presented.id))
+        token = await self._ask(self.store.get, presented.id)
         fits = self._peppers().fits(token.hashed if token else "", presented.text)
         if token is None or not fits:
             raise Rejected("there is no such token")
@@ -157,7 +182,7 @@ class Tokens:
     async def listed(self, asks: Identity, wanted: Wanted) -> Sequence[Token]:
         """The tokens of who asks; those of others if an administrator wants them."""
         own = evolve(wanted, realm=asks.realm, username=asks.username)
-        return await self._ask(self.store.listed(wanted if self.rules_over(asks) else own))
+        return await self._ask(self.store.listed, wanted if self.rules_over(asks) else own)
 
     async def show(self, asks: Identity, id_: str) -> Token:
         """
@@ -166,7 +191,7 @@ class Tokens:
         @raise NoSuchToken: there is none, or it is somebody else's, which sounds the same.
         """
         id_ = id_of(id_) or ""
-        token = await self._ask(self.store.get(id_)) if id_ else None
+        token = await self._ask(self.store.get, id_) if id_ else None
         if token is None or not (_owns(asks, token) or self.rules_over(asks)):
             raise NoSuchToken
         return token
@@ -196,7 +221,7 @@ class Tokens:
             changes["expires"] = end = self._clock.seconds() + ttl
             if token.grant.expires is not None and end > token.grant.expires:
                 raise TooBroad([Problem("ttl", "a life can only be shortened")])
-        if changes and not await self._ask(self.store.change(token.id, changes)):
+        if changes and not await self._ask(self.store.change, token.id, changes):
             raise NoSuchToken
         return await self.show(asks, token.id)
 
@@ -207,7 +232,7 @@ class Tokens:
         @raise NoSuchToken: there is none, or it is somebody else's.
         """
         token = await self.show(asks, id_)
-        if not await self._ask(self.store.remove(token.id)):
+        if not await self._ask(self.store.remove, token.id):
             raise NoSuchToken
 
     async def surrender(self, text: str) -> None:
@@ -216,7 +241,7 @@ class Tokens:
             token = await self.find(text)
         except Rejected:
             return
-        await self._ask(self.store.remove(token.id))
+        await self._ask(self.store.remove, token.id)
 
     def rules_over(self, asks: Identity) -> bool:
         """Whether somebody is an administrator: a role counts only in the realm named for it."""
@@ -229,14 +254,25 @@ class Tokens:
         try:
             while used:
                 id_, moment = used.popitem()
-                await self._ask(self.store.change(id_, {"used": moment}))
+                await self._ask(self.store.change, id_, {"used": moment})
         finally:
             self._used = {**used, **self._used}
-        await self._ask(self.store.sweep(self._clock.seconds()))
+        await self._ask(self.store.sweep, self._clock.seconds())
 
-    async def _ask(self, work: Coroutine[Any, Any, T]) -> T:
-        """No store may keep anybody waiting for ever."""
-        return await within(self._clock, self._rules.timeout, work)
+    async def _ask(
+        self, ask: Callable[P, Coroutine[Any, Any, T]], *given: P.args, **named: P.kwargs
+    ) -> T:
+        """Wait while the store is being opened, but neither for that nor for it without end."""
+
+        async def asked() -> T:
+            await self._opened()
+            return await ask(*given, **named)
+
+        return await within(self._clock, self._rules.timeout, asked())
+
+    async def _opened(self) -> None:
+        if self._opening is not None:
+            await self._opening.joined()
 
     def _peppers(self) -> Peppers:
         """Configured ones first, then the one beside what is stored."""

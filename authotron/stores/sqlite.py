@@ -11,11 +11,11 @@ from threading import Lock
 from typing import Any, ClassVar, Literal, TypeVar
 
 from attrs import define, field
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field
 from zope.interface import implementer
 
 from authotron.errors import ConfigError, Problem, Taken, Unavailable
-from authotron.settings import Seconds, Text
+from authotron.settings import FilePath, Seconds
 from authotron.stores import ITokenStore, StoreConfig, Wanted
 from authotron.tokens import CHANGEABLE, COLUMNS, Token, from_row
 from authotron.world import World
@@ -49,7 +49,7 @@ class Config(StoreConfig):
     makes_pepper: ClassVar[bool] = True
 
     type: Literal["sqlite"]
-    path: Text = Field(description="the file of the database; only we may read it")
+    path: FilePath = Field(description="the file of the database; only we may read it")
     synchronous: Literal["full", "normal"] = Field(
         default="full",
         description="full: what was acknowledged survives the loss of power; normal: only the "
@@ -58,11 +58,6 @@ class Config(StoreConfig):
     busy_timeout: Seconds = Field(
         default=2, description="seconds to wait for another process that writes"
     )
-
-    @field_validator("path")
-    @classmethod
-    def _beside_the_configuration(cls, path: str, info: ValidationInfo) -> str:
-        return str((info.context or {}).get("folder", Path()) / path)
 
 
 @implementer(ITokenStore)
