@@ -1,8 +1,66 @@
-# Two commands for a newcomer: `make run` and `make test`. See README.md.
+# Two commands for a newcomer: `make run` and `make test`. README.md tells the rest.
 
-PYTHON ?= python3
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV ?= .venv
-BIN = $(VENV)/bin
-SOURCES = authotron tests setup.py twisted bench
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+COMPILE = $(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras \
+	--no-emit-index-url --no-emit-trusted-host --no-header
+CHECKED := authotron tests twisted bench setup.py
+SOURCES := setup.py pyproject.toml README.md $(shell find authotron twisted -type f -not -name '*.pyc')
 
-.PHONY: check lint unit clean
+.PHONY: help run check lint types unit servers functional test bench schema lock clean
+
+help:  ## what there is to make
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: $(VENV)/installed  ## start a gateway to try
+	@$(BIN)/authotron quickstart
+
+check: lint types unit  ## what a change must pass before anything else (under 30 s)
+
+test: check servers functional  ## everything
+
+lint: $(VENV)/tools
+	$(BIN)/ruff check $(CHECKED)
+	$(BIN)/ruff format --check $(CHECKED)
+
+types: $(VENV)/tools
+	$(BIN)/mypy authotron tests
+
+unit: $(VENV)/tools
+	$(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial-unit $(shell tests/units)
+
+servers:  ## the Debian packages that the functional tests need
+	tests/servers/packages
+
+functional: $(VENV)/tools
+	$(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial-functional tests.functional
+
+bench: $(VENV)/tools  ## requests per second beside a minimal Klein app
+	$(BIN)/python bench/bench.py
+
+schema: $(VENV)/installed  ## write etc/authotron.schema.json anew
+	$(BIN)/authotron schema > etc/authotron.schema.json
+
+lock: $(VENV)/tools  ## choose new versions of all dependencies
+	$(PIP) install pip-tools
+	$(COMPILE) --output-file=requirements.lock setup.py requirements-build.in
+	$(COMPILE) --output-file=requirements-dev.lock requirements-dev.in
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info var .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/locked: requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --require-hashes -r requirements.lock
+	touch $@
+
+$(VENV)/installed: $(VENV)/locked $(SOURCES)
+	rm -rf build
+	$(PIP) install --force-reinstall --no-deps --no-build-isolation .
+	touch $@
+
+$(VENV)/tools: $(VENV)/installed requirements-dev.lock
+	$(PIP) install --require-hashes -r requirements-dev.lock
+	touch $@

@@ -84,40 +84,37 @@ class Authority:
         return await first_success(self._clock, attempts, in_order=self._in_order)
 
     async def _attempt(self, provider: IProvider, credential: Credential) -> Identity:
-        began = self._clock.seconds()
-        result = "error"
+        began, result, reason = self._clock.seconds(), "success", ""
         try:
             identity = await within(self._clock, self._timeout, provider.authenticate(credential))
-            result = "success"
         except CancelledError:
             result = "abandoned"
             raise
-        except Rejected as rejected:
-            self._log.debug(
-                "{provider} refused a {scheme} credential: {reason}",
-                provider=provider.name,
-                scheme=provider.scheme,
-                reason=str(rejected),
-                event="auth.provider.refused",
-            )
-            raise
-        except Unavailable as unavailable:
-            result = "timeout" if isinstance(unavailable, TimedOut) else "error"
-            self._log.warn(
-                "{provider} gave no verdict: {reason}",
-                provider=provider.name,
-                reason=str(unavailable),
-                event="auth.provider.unavailable",
-            )
+        except (Rejected, Unavailable) as known:
+            result, reason = _label(known), str(known)
             raise
         except Exception:  # only to say so: a defect of one part must not stay silent
+            result = "broken"
             self._log.failure(
                 "{provider} is broken", provider=provider.name, event="auth.provider.broken"
             )
             raise
         finally:
-            self._metrics.provider_answered(provider, result, self._clock.seconds() - began)
+            self._note(provider, result, reason, self._clock.seconds() - began)
         return identity if identity.provider else evolve(identity, provider=provider.name)
+
+    def _note(self, provider: IProvider, result: str, reason: str, took: float) -> None:
+        label = "error" if result in {"refused", "unavailable", "broken"} else result
+        self._metrics.provider_answered(provider, label, took)
+        tell = self._log.warn if result in {"unavailable", "timeout"} else self._log.debug
+        tell(
+            "provider {provider}: {result}{because} ({milliseconds} ms)",
+            provider=provider.name,
+            result=result,
+            because=reason and f", {reason}",
+            milliseconds=round(took * 1000, 1),
+            event=f"auth.provider.{result}",
+        )
 
     async def augmented(self, identity: Identity) -> Identity:
         """
@@ -159,6 +156,14 @@ class Authority:
         failed = isinstance(outcome, Failure)
         self._metrics.augmenter_answered(augmenter, "error" if failed else "success", took)
         if not isinstance(outcome, Failure):
+            self._log.debug(
+                "augmenter {augmenter}: roles {roles}, attributes {attributes} ({milliseconds} ms)",
+                augmenter=augmenter.name,
+                roles=list(outcome.roles),
+                attributes=dict(outcome.attributes),
+                milliseconds=round(took * 1000, 1),
+                event="augmenters.augmenter.added",
+            )
             return outcome
         if outcome.check(Unavailable):
             self._log.warn(
@@ -177,6 +182,12 @@ class Authority:
         if augmenter.required:
             raise Unavailable(f"the required augmenter {augmenter.name} failed")
         return Addition(fresh_until=0)
+
+
+def _label(known: Rejected | Unavailable) -> str:
+    if isinstance(known, TimedOut):
+        return "timeout"
+    return "refused" if isinstance(known, Rejected) else "unavailable"
 
 
 def _routed(

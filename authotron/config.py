@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
 from attrs import frozen
-from pydantic import Field, create_model, field_validator, model_validator
+from pydantic import ConfigDict, Field, create_model, field_validator, model_validator
 
 from authotron import issuing, logs, minter, parts, settings, verdicts
 from authotron.augmenters import AugmenterConfig
@@ -119,6 +119,14 @@ class Service(Section):
     scopes: Texts = Field(default=(), strict=False)
 
 
+class NoStore(Section):
+    """A store that is switched off; nothing else in it matters."""
+
+    model_config = ConfigDict(extra="allow")
+
+    enabled: Literal[False] = Field(default=False, description="whether there are tokens of ours")
+
+
 class File(Section):
     """A configuration file of version 2.0.0."""
 
@@ -127,10 +135,14 @@ class File(Section):
     metrics: Operations = Field(default_factory=Operations, description="where metrics are served")
     auth: Auth = Field(default_factory=Auth, description="how providers are asked")
     jwt: minter.Config = Field(description="the tokens that are minted")
-    providers: list[Any] = Field(default_factory=list, description="who judges credentials")
-    augmenters: list[Any] = Field(default_factory=list, description="who adds roles and attributes")
+    providers: list[Any] = Field(
+        default_factory=list, repr=False, description="who judges credentials"
+    )
+    augmenters: list[Any] = Field(
+        default_factory=list, repr=False, description="who adds roles and attributes"
+    )
     store: dict[str, Any] = Field(
-        default_factory=dict, description="where tokens of our own are kept"
+        default_factory=dict, repr=False, description="where tokens of our own are kept"
     )
     tokens: issuing.Config = Field(
         default_factory=issuing.Config, description="how long tokens of our own live"
@@ -289,6 +301,8 @@ def schema() -> dict[str, Any]:
     for kind in ("providers", "augmenters"):
         choice: Any = Union[tuple(module.Config for module in parts.every(kind))]  # noqa: UP007 - of a list
         listed[kind] = (list[choice], File.model_fields[kind])
+    stores: Any = Union[(NoStore, *(module.Config for module in parts.every("stores")))]
+    listed["store"] = (stores, File.model_fields["store"])
     whole = create_model("authotron", __base__=File, __doc__=File.__doc__, **listed)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -173,10 +173,9 @@ def _exception(failure: Failure) -> dict[str, str]:
     frames = traceback.extract_tb(failure.getTracebackObject())
     where = " < ".join(f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in frames[::-1])
     told = str(failure.value) if isinstance(failure.value, OSError) else ""
+    kind = type(failure.value)
     return {
-        "exception.type": ".".join(
-            (type(failure.value).__module__, type(failure.value).__qualname__)
-        ),
+        "exception.type": f"{kind.__module__}.{kind.__qualname__}",
         "exception.message": told[:_LONGEST],
         "exception.stacktrace": where[:_LONGEST],
     }

@@ -43,9 +43,16 @@ async def within(clock: IReactorTime, seconds: float, work: Work[T]) -> T:
 async def everyone(works: Sequence[Work[T]]) -> list[T | Failure]:
     """Wait for all of them; each gives its result or its failure."""
     running = [Deferred.fromCoroutine(work) for work in works]
-    every = DeferredList(running, consumeErrors=True)
+    finished: Deferred[list[T | Failure]] = Deferred()
+
+    def ended(outcomes: Any) -> None:
+        # A list of Deferreds that is itself cancelled succeeds, with failures in it.
+        if not finished.called:
+            finished.callback([outcome for _, outcome in outcomes])
+
+    DeferredList(running, consumeErrors=True).addCallback(ended)
     try:
-        return [outcome for _, outcome in await every]
+        return await finished
     finally:
         for each in running:
             each.cancel()

@@ -238,7 +238,7 @@ class Authotron(MultiService):
         metrics.watch(
             "authotron_verdicts_remembered",
             "Verdicts that are remembered",
-            lambda: self.serving.generation.verdicts.remembered(),
+            lambda: self.serving.generation.verdicts.remembered(),  # noqa: PLW0108 - of the one in use
         )
         self.listeners = self._listeners(config)
         self._keeping = self._kept(self.serving.generation.tokens)
@@ -287,7 +287,7 @@ class Authotron(MultiService):
         for listener in self.listeners:
             try:
                 listener.startService()
-            except CannotListenError as error:
+            except (CannotListenError, OSError) as error:
                 self._log.error("{error}", error=str(error), event="startup.server.failed")
                 raise SystemExit(1) from None
             self._log.info(
@@ -304,9 +304,9 @@ class Authotron(MultiService):
         self.serving.stopping = True
         await everyone([listener.stopService() for listener in self.listeners])
         grace = self.serving.generation.config.file.server.grace
-        idle = [listener.site.idle() for listener in self.listeners]
+        closed = [listener.site.drain() for listener in self.listeners]
         try:
-            await within(self._reactor, grace, _all(idle))
+            await within(self._reactor, grace, _all(closed))
         except TimedOut:
             self._log.warn("requests in flight were cut off", event="shutdown.grace.exceeded")
         for retiring in self._retiring:

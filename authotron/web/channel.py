@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http import HTTPStatus
 
 from twisted.internet.interfaces import ITCPTransport
-from twisted.web.http import HTTPChannel
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel, Request
 
 LONGEST_REQUEST_LINE = 8 * 1024
 _LINGER = 2
@@ -20,13 +23,34 @@ class Channel(HTTPChannel):
     and gives a client new time with every byte.
 
     @ivar limit: bytes that the request line and all header fields may have together.
+    @ivar lost: told when the connection is closed, with all that was written to it sent.
     """
 
     MAX_LENGTH = LONGEST_REQUEST_LINE
-    totalHeadersSize = 1 << 30  # ours is stricter
+    totalHeadersSize = maxHeaders = 1 << 30  # ours is stricter
     limit = 16 * 1024
     _size = 0
+    lost: Callable[[Channel], None]
     _refused = False
+    _leaving = False
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
+        self.lost(self)
+
+    def leave(self) -> None:
+        """Close the connection as soon as what was begun on it is answered."""
+        self._leaving = True
+        if self.requests:
+            self.persistent = self.checkPersistence(self.requests[-1], b"HTTP/1.1")
+        else:
+            self.loseConnection()
+
+    def checkPersistence(self, request: Request, version: bytes) -> bool:
+        if self._leaving:
+            request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+            return False
+        return bool(super().checkPersistence(request, version))
 
     def dataReceived(self, data: bytes) -> None:
         if not self._refused:

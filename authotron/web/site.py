@@ -50,6 +50,12 @@ class Request(server.Request):
     outcome: Outcome | None = None
     began = 0.0
 
+    def process(self) -> None:
+        """C{OPTIONS *} is about no path: like one that is not there, and not Twisted's 200."""
+        if self.path == b"*":
+            self.path = b"/*"
+        super().process()
+
     def gotLength(self, length: int | None) -> None:
         self.content = BytesIO()  # whatever Twisted would put into a file is refused
         if length is not None and length > LARGEST_BODY:
@@ -145,18 +151,19 @@ class Site(server.Site):
         self._limit = limit
         self._metrics = metrics
         self._access = access
-        self.in_flight = 0
-        self._waiting_for_idle: list[Deferred[None]] = []
+        self._open: set[Channel] = set()
+        self._waiting: list[Deferred[None]] = []
 
     def buildProtocol(self, addr: Any) -> Channel:  # type: ignore[override] # see protocol
         channel: Channel = super().buildProtocol(addr)
         channel.limit = self._limit
+        channel.lost = self._lost
+        self._open.add(channel)
         return channel
 
     def began(self, request: Request) -> None:
         """A request has come in whole."""
         request.began = self._clock.seconds()
-        self.in_flight += 1
         if self._metrics:
             self._metrics.request_began(request.method_label)
 
@@ -176,25 +183,33 @@ class Site(server.Site):
 
     def _ended(self, request: Request, status: int | None) -> float:
         seconds = max(0.0, self._clock.seconds() - request.began)
-        self.in_flight -= 1
         if self._metrics:
             method = request.method_label
             self._metrics.request_ended(self.route(request), method, status, seconds)
         request.began = 0.0
-        if not self.in_flight:
-            waiting, self._waiting_for_idle = self._waiting_for_idle, []
-            for each in waiting:
-                each.callback(None)
         return seconds
 
-    def idle(self) -> Deferred[None]:
-        """Fires when no request is in flight."""
-        waiting: Deferred[None] = Deferred(self._waiting_for_idle.remove)
-        if self.in_flight:
-            self._waiting_for_idle.append(waiting)
-        else:
-            waiting.callback(None)
+    def drain(self) -> Deferred[None]:
+        """
+        Close connections as soon as nothing is in flight on them.
+
+        @return: fires when none is left. That an answer was written is not enough: it must have
+            been sent, too.
+        """
+        waiting: Deferred[None] = Deferred(self._waiting.remove)
+        self._waiting.append(waiting)
+        for channel in [*self._open]:
+            channel.leave()
+        self._tell()
         return waiting
+
+    def _lost(self, channel: Channel) -> None:
+        self._open.discard(channel)
+        self._tell()
+
+    def _tell(self) -> None:
+        while self._waiting and not self._open:
+            self._waiting.pop().callback(None)
 
     def adopt(self, access: Access) -> None:
         """From now on log these requests."""

@@ -79,7 +79,7 @@ class TokenRoutes:
     _generation: Generation
 
     async def make(self, asks: Identity, request: Request) -> Reply:
-        given = _body(request, NewToken)
+        given = self._body(request, NewToken)
         wish = Wish(**{name: getattr(given, name) for name in NewToken.model_fields})
         text, token = await self._made(asks, wish)
         location = f"/tokens/{token.id}"
@@ -105,7 +105,7 @@ class TokenRoutes:
         return replies.private(_shown(token))
 
     async def change(self, asks: Identity, request: Request, id_: str) -> Reply:
-        given = _body(request, Change)
+        given = self._body(request, Change)
         token = await self._changing(
             self._tokens.change(asks, id_, name=given.name, comment=given.comment, ttl=given.ttl)
         )
@@ -117,8 +117,14 @@ class TokenRoutes:
 
     async def surrender(self, request: Request) -> Reply:
         """For who finds a token: having it is enough, and nobody learns whether it was good."""
-        await self._changing(self._tokens.surrender(_body(request, Leak).token))
+        await self._changing(self._tokens.surrender(self._body(request, Leak).token))
         return replies.REVOKED
+
+    def _body(self, request: Request, section: type[_C]) -> _C:
+        """What is asked for, if anything may be asked for at all."""
+        if self._generation.tokens is None:
+            raise NoEntry(replies.STORE_DISABLED)
+        return _body(request, section)
 
     @property
     def _tokens(self) -> Tokens:

@@ -1,0 +1,80 @@
+"""C{authotron explain}: how a credential is judged, step by step."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from twisted.internet.task import react
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from zope.interface import provider
+
+from authotron import credentials
+from authotron.cli.options import complaints, config_option, loaded
+from authotron.config import Config
+from authotron.errors import BadCredentials, Rejected, Unavailable
+from authotron.identity import Identity
+from authotron.metrics import Metrics
+from authotron.service import Pool, compose
+from authotron.web.generation import Generation
+from authotron.world import World
+
+
+@click.command()
+@config_option
+@click.option("--realm", help="What the client sends as X-Auth-Realm.")
+@click.argument("source", type=click.File("r"), default="-")
+def explain(path: Path, realm: str | None, source: Any) -> None:
+    """
+    Show how a credential is judged: who was asked, what was added, what is minted.
+
+    The value of an Authorization header, such as "Basic dXNlcjpwYXNz", is read from SOURCE, a file
+    or standard input; never from the command line, which others can see.
+
+    Exit status 0 if it gets in, 1 if not, 78 if the configuration is bad.
+    """
+    header = source.read().strip().removeprefix("Authorization:").strip()
+    react(_explain, (loaded(path), header, realm))
+
+
+async def _explain(reactor: Any, found: Config, header: str, realm: str | None) -> None:
+    """
+    Judge as the gateway would, and tell what its authority says on the way.
+
+    @raise SystemExit: 1 if nobody gets in.
+    """
+    globalLogPublisher.addObserver(_tell)
+    pool = Pool(reactor)
+    pool.startService()
+    try:
+        with complaints():
+            generation = compose(found, World(reactor, pool), Metrics())
+        _minted(generation, await _judged(generation, header, realm), reactor.seconds())
+    except (BadCredentials, Rejected, Unavailable) as reason:
+        click.secho(f"{type(reason).__name__}: {reason}", fg="red")
+        raise SystemExit(1) from None
+    finally:
+        pool.stopService()
+
+
+async def _judged(generation: Generation, header: str, realm: str | None) -> Identity:
+    parsed = credentials.parse(header)
+    click.secho("credentials", bold=True)
+    for credential in parsed:
+        click.echo(f"  {credential.scheme}, {len(credential.value)} characters")
+    click.secho("judged", bold=True)
+    return await generation.authority.identify(parsed, realm)
+
+
+@provider(ILogObserver)
+def _tell(event: LogEvent) -> None:
+    if event.get("log_namespace", "").startswith("authotron.authority"):
+        click.echo(f"  {formatEvent(event)}")
+
+
+def _minted(generation: Generation, identity: Identity, now: float) -> None:
+    click.secho("claims", bold=True)
+    claims = generation.minter.claims(identity, int(now))
+    click.echo(json.dumps(claims, indent=2, ensure_ascii=False))

@@ -1,0 +1,60 @@
+"""What several commands have in common: the option that names a configuration, and its reading."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from twisted.internet.task import Clock
+from twisted.python import runtime
+from twisted.scripts import twistd
+
+from authotron import configfile
+from authotron.config import Config
+from authotron.errors import ConfigError
+from authotron.tap import EX_CONFIG
+
+config_option: Callable[[Any], Any] = click.option(
+    "--config",
+    "-c",
+    "path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=lambda: configfile.path_of(os.environ),
+    show_default="AOT_CONFIG_PATH, or ./config.yaml",
+    help="The configuration file.",
+)
+
+
+@contextmanager
+def complaints() -> Iterator[None]:
+    """Where a configuration is bad, say all that is wrong with it and leave with 78."""
+    try:
+        yield
+    except ConfigError as error:
+        for problem in error.problems:
+            click.secho(str(problem), fg="red", err=True)
+        sys.exit(EX_CONFIG)
+
+
+def clock() -> Clock:
+    """A clock that shows what time it is, and stands still."""
+    standing = Clock()
+    standing.advance(runtime.seconds())
+    return standing
+
+
+def loaded(path: Path) -> Config:
+    """The configuration in a file, or a complaint."""
+    with complaints():
+        return configfile.load(path, os.environ)
+
+
+def serve(path: Path) -> None:
+    """Start the gateway in the foreground, as C{twistd} does."""
+    sys.argv = ["twistd", "--nodaemon", "--pidfile=", "authotron", "--config", str(path)]
+    twistd.run()

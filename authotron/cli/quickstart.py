@@ -1,0 +1,90 @@
+"""C{authotron quickstart}: a gateway to try, with nothing to prepare."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from base64 import b64encode
+from importlib import resources
+from pathlib import Path
+
+import click
+from twisted.internet.defer import Deferred, execute
+
+from authotron.cli.options import clock, loaded, serve
+from authotron.config import Config
+from authotron.identity import Credential, Identity
+from authotron.metrics import Metrics
+from authotron.service import compose
+from authotron.world import World
+
+SECRETS = ("jwt-secret", "alice-password", "bob-password")
+
+
+@click.command()
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("var"),
+    show_default=True,
+    help="Where the configuration and its secrets are kept.",
+)
+@click.option("--prepare", is_flag=True, help="Only make the files, and do not start.")
+def quickstart(folder: Path, *, prepare: bool) -> None:
+    """
+    Start a gateway to try. Nothing is needed: users, roles and secrets are made.
+
+    What is there already is kept, so that you can change it and start again. Ctrl-C stops it.
+    """
+    path = _prepared(folder)
+    _shown(path, folder)
+    if not prepare:
+        serve(path)
+
+
+def _prepared(folder: Path) -> Path:
+    """The configuration in C{folder}; it and its secrets are made where they are missing."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in SECRETS:
+        _write_once(folder / name, secrets.token_urlsafe(36 if name == "jwt-secret" else 12))
+    path = folder / "authotron.yaml"
+    sample = (resources.files("authotron.cli") / "quickstart.yaml").read_text(encoding="utf-8")
+    _write_once(path, sample)
+    return path
+
+
+def _write_once(path: Path, text: str) -> None:
+    if path.exists():
+        return
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _shown(path: Path, folder: Path) -> None:
+    """How to get in, and what a backend will then see."""
+    found = loaded(path)
+    server, second = found.file.server, found.file.metrics
+    gateway = f"http://{server.host}:{server.port}"
+    click.secho("Get in:", bold=True)
+    click.echo(f'  curl -i -u "alice:$(cat {folder}/alice-password)" {gateway}/authenticate')
+    click.secho("A backend will see:", bold=True)
+    click.echo(_claims(found, (folder / "alice-password").read_text(encoding="utf-8")))
+    click.secho("Look at:", bold=True)
+    click.echo(f"  {gateway}/\n  http://{second.host or server.host}:{second.port}/ready")
+    click.echo(f"The configuration is {path}; change it and `kill -HUP` the process.\n")
+
+
+def _claims(found: Config, password: str) -> str:
+    """What is minted for alice, found out in the way of the gateway."""
+    now = clock()
+    generation = compose(found, World(now, execute), Metrics())
+    alice = Credential("basic", b64encode(f"alice:{password}".encode()).decode())
+    judged: list[Identity] = []
+    Deferred.fromCoroutine(generation.authority.identify([alice], None)).addCallbacks(
+        judged.append, lambda _: None
+    )
+    if not judged:
+        return "  (alice is not known any more)"
+    return json.dumps(generation.minter.claims(judged[0], int(now.seconds())), indent=2)

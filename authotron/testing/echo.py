@@ -1,0 +1,115 @@
+"""
+A backend to try a gateway with: it verifies the JWT it is given and tells what it was told.
+
+C{python -m authotron.testing.echo --port 8000 --secret-file var/jwt.secret}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import jwt
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.task import react
+from twisted.web.http import Request
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+
+@define(eq=False)
+class Keys:
+    """
+    The keys of those who may have signed.
+
+    @ivar secret: the shared secret, for HS256.
+    @ivar published: what the gateway shows at C{/.well-known/jwks.json}, for all others.
+    """
+
+    secret: str | None = field(default=None, repr=False)
+    published: jwt.PyJWKSet | None = None
+
+    def verify(self, token: str) -> dict[str, Any]:
+        """
+        The claims of a token.
+
+        @raise jwt.InvalidTokenError: it is not good.
+        """
+        claims: dict[str, Any] = jwt.decode(
+            token, *self._key_of(token), options={"verify_aud": False, "require": ["exp", "sub"]}
+        )
+        return claims
+
+    def _key_of(self, token: str) -> tuple[Any, list[str]]:
+        if self.published is None:
+            return self.secret or "", ["HS256"]
+        try:
+            key = self.published[jwt.get_unverified_header(token).get("kid", "")]
+        except KeyError:
+            raise jwt.InvalidKeyError("signed by an unknown key") from None
+        return key.key, [key.algorithm_name]
+
+
+class Echo(Resource):
+    """Answers with method, path, headers and verified claims; 401 where there are none."""
+
+    isLeaf = True
+
+    def __init__(self, keys: Keys) -> None:
+        super().__init__()
+        self._keys = keys
+
+    def render(self, request: Request) -> bytes:
+        headers = {
+            name.decode("latin-1").lower(): [value.decode("latin-1") for value in values]
+            for name, values in request.requestHeaders.getAllRawHeaders()
+        }
+        told = {
+            "method": request.method.decode("latin-1"),
+            "path": request.uri.decode("latin-1"),
+            "headers": headers,
+        }
+        try:
+            told["claims"] = self._keys.verify(_bearer(headers.get("authorization", [])))
+        except jwt.InvalidTokenError as error:
+            request.setResponseCode(401)
+            told["error"] = str(error)
+        request.setHeader(b"Content-Type", b"application/json")
+        return json.dumps(told).encode() + b"\n"
+
+
+def _bearer(authorization: Sequence[str]) -> str:
+    """What follows C{Bearer} in the only C{Authorization}."""
+    if len(authorization) != 1 or not authorization[0].startswith("Bearer "):
+        raise jwt.InvalidTokenError("no bearer token")
+    return authorization[0].removeprefix("Bearer ")
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=int, default=8000, show_default=True, help="Port to listen on.")
+@click.option("--secret-file", type=Path, help="File with the secret that the gateway signs with.")
+@click.option("--jwks-file", type=Path, help="Saved copy of the gateway's /.well-known/jwks.json.")
+def main(host: str, port: int, secret_file: Path | None, jwks_file: Path | None) -> None:
+    """Answer every request with what it said and with the verified claims of its JWT."""
+    if (secret_file is None) == (jwks_file is None):
+        raise click.UsageError("give one of --secret-file and --jwks-file")
+    secret = secret_file.read_text().rstrip("\r\n") if secret_file else None
+    published = jwt.PyJWKSet.from_json(jwks_file.read_text()) if jwks_file else None
+    site = Site(Echo(Keys(secret, published)))
+
+    async def serve(reactor: Any) -> None:
+        await TCP4ServerEndpoint(reactor, port, interface=host).listen(site)
+        click.echo(f"http://{host}:{port}")
+        await Deferred()
+
+    react(serve)
+
+
+if __name__ == "__main__":
+    main()

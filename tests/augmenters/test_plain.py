@@ -1,0 +1,27 @@
+"""Roles by user name."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron import settings
+from authotron.augmenters import IAugmenter, plain
+from authotron.identity import Identity
+from tests.contracts import AugmenterContract
+from tests.worlds import world
+
+
+class PlainTests(AugmenterContract, SynchronousTestCase):
+    """The plain augmenter is an augmenter."""
+
+    def augmenter(self) -> IAugmenter:
+        roles = {"reader": ["alice", "bob"], "writer": ["alice"], "nothing": []}
+        given = {"type": "plain", "name": "it", "realm": "here", "roles": roles}
+        return plain.make(settings.read(plain.Config, given), world())
+
+    def test_roles(self) -> None:
+        """A user gets every role that lists them, in the order of the configuration."""
+        identity = Identity("here", "alice", ("reader",))
+        addition = self.settle(Deferred.fromCoroutine(self.augmenter().augment(identity)))
+        self.assertEqual(identity.enriched(addition).roles, ("reader", "reader", "writer"))

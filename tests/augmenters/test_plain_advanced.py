@@ -1,0 +1,56 @@
+"""Roles and attributes by name or by role."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron import settings
+from authotron.augmenters import IAugmenter, plain_advanced
+from authotron.identity import Addition, Identity
+from tests.contracts import AugmenterContract
+from tests.worlds import world
+
+
+def made(match: dict[str, Any], augment: dict[str, Any]) -> IAugmenter:
+    given = {
+        "type": "plain_advanced",
+        "name": "it",
+        "realm": "here",
+        "match": match,
+        "augment": augment,
+    }
+    return plain_advanced.make(settings.read(plain_advanced.Config, given), world())
+
+
+class PlainAdvancedTests(AugmenterContract, SynchronousTestCase):
+    """The conditional augmenter is an augmenter."""
+
+    def augmenter(self) -> IAugmenter:
+        gives = {"roles": ["observer", "admin", "observer"], "attributes": {"team": "blue"}}
+        return made({"username": ["adam"], "role": ["admin"]}, gives)
+
+    def added(self, augmenter: IAugmenter, *roles: str, username: str = "eve") -> Addition:
+        identity = Identity("here", username, roles)
+        addition: Addition = self.settle(Deferred.fromCoroutine(augmenter.augment(identity)))
+        return addition
+
+    def test_by_name(self) -> None:
+        """A name matches; each role is given once."""
+        addition = self.added(self.augmenter(), username="adam")
+        self.assertEqual(addition, Addition(("observer", "admin"), {"team": "blue"}))
+
+    def test_by_role(self) -> None:
+        """A role matches; what the user has is not given again."""
+        self.assertEqual(self.added(self.augmenter(), "admin").roles, ("observer",))
+
+    def test_nobody(self) -> None:
+        """An empty match matches nobody."""
+        augmenter = made({}, {"roles": ["never"]})
+        self.assertEqual(self.added(augmenter, "any"), Addition())
+
+    def test_last(self) -> None:
+        """It runs after the ordinary ones, so that it sees their roles."""
+        self.assertTrue(self.augmenter().runs_last)

@@ -1,0 +1,61 @@
+"""
+A provider that behaves as badly as it is told, brought by another package than the gateway's.
+
+The user name says what it does: C{unavailable}, C{broken}, C{slow} (until there is a file C{go});
+all others are let in.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from attrs import define, field
+from twisted.internet.task import deferLater
+from zope.interface import implementer
+
+from authotron.errors import Unavailable
+from authotron.identity import Credential, Identity
+from authotron.parts import PartConfig
+from authotron.providers import Affinity, IProvider
+from authotron.world import World
+
+
+class Config(PartConfig):
+    """`type: awkward`: trouble on demand."""
+
+    type: Literal["awkward"]
+    folder: str
+
+
+@implementer(IProvider)
+@define(eq=False)
+class Awkward:
+    """Judges by whim."""
+
+    name: str
+    realm: str
+    _folder: Path
+    _world: World
+    type: str = field(default="awkward", init=False)
+    scheme: str = field(default="basic", init=False)
+    local: bool = field(default=False, init=False)
+
+    def affinity(self, credential: Credential) -> Affinity:
+        return Affinity.POSSIBLE
+
+    async def authenticate(self, credential: Credential) -> Identity:
+        username, password = credential.username_and_password()
+        if username == "unavailable":
+            raise Unavailable("the remote is out")
+        if username == "broken":
+            raise ValueError(f"cannot cope with {password}")
+        if username == "slow":
+            (self._folder / "arrived").touch()
+            while not (self._folder / "go").exists():
+                await deferLater(self._world.clock, 0.02)
+        return Identity(self.realm, username)
+
+
+def make(config: Config, world: World) -> IProvider:
+    return Awkward(config.name, config.realm, Path(config.folder), world)

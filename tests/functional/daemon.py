@@ -1,0 +1,219 @@
+"""The daemon as an administrator starts it: C{twistd} with a configuration file, on free ports."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from unittest import SkipTest
+
+from attrs import define, field
+
+from tests.functional import wire
+
+DEADLINE = 30.0
+"""Seconds after which what should have happened will not."""
+
+TWISTD = Path(sys.executable).parent / "twistd"
+SECRET = "functional-tests-sign-with-this-secret"
+USERS = ({"username": "alice", "password": "wonder", "roles": ["reader"]},)
+
+_ports = itertools.count(secrets.choice(range(21_000, 31_000)))
+
+
+def free_port() -> int:
+    """One below those that the kernel hands out by itself."""
+    for port in _ports:
+        with socket.socket() as attempt, suppress(OSError):
+            attempt.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError
+
+
+def until(
+    condition: Callable[[], object],
+    what: str,
+    *,
+    seconds: float = DEADLINE,
+    otherwise: Callable[[], str] = str,
+) -> None:
+    """
+    Wait for a condition.
+
+    @raise AssertionError: it did not come true in time; C{otherwise} says more.
+    """
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"not {what} within {seconds} s\n{otherwise()}"
+        time.sleep(0.02)  # noqa: TID251 - the condition lies in another process
+
+
+def needed(command: str) -> None:
+    """
+    Tests with this server.
+
+    @raise SkipTest: it is not installed. Under CI it must be.
+    """
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+    if shutil.which(command, path=path) is None and not os.environ.get("CI"):
+        raise SkipTest(f"{command} is not installed; tests/servers/{command} install DIR")
+
+
+def environment(over: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment, without what would change a configuration."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AOT_")}
+    return {**kept, **(over or {})}
+
+
+def configuration(main: int, second: int, **over: Any) -> dict[str, Any]:
+    """A gateway with one user; sections that are mappings are laid over the usual ones."""
+    usual: dict[str, Any] = {
+        "version": "2.0.0",
+        "server": {"host": "127.0.0.1", "port": main},
+        "metrics": {"port": second},
+        "jwt": {"iss": "functional", "secret": SECRET},
+        "providers": [{"name": "local", "type": "plain", "realm": "here", "users": list(USERS)}],
+        "logging": {"level": "info", "access": "all"},
+    }
+    for name, section in over.items():
+        merge = isinstance(section, dict) and isinstance(usual.get(name), dict)
+        usual[name] = {**usual[name], **section} if merge else section
+    return usual
+
+
+def absolute(path: Path) -> Path:
+    """The same place for a process that runs elsewhere."""
+    return path.absolute()
+
+
+@define(eq=False)
+class Daemon:
+    """
+    One gateway.
+
+    @ivar folder: a fresh one, for its configuration and its log.
+    @ivar port: of the gateway.
+    @ivar operations: of metrics and readiness.
+    """
+
+    folder: Path = field(converter=absolute)
+    port: int = field(factory=free_port)
+    operations: int = field(factory=free_port)
+    options: Sequence[str] = ()
+    environ: Mapping[str, str] = field(factory=dict)
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "config.yaml"
+
+    def configure(self, **over: Any) -> Daemon:
+        """Write its configuration file."""
+        content = json.dumps(configuration(self.port, self.operations, **over))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.file.write_text(content)
+        self.file.chmod(0o600)
+        return self
+
+    def launch(self) -> Daemon:
+        """Start it, and do not wait."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        command = [str(TWISTD), "-n", "--pidfile=", "authotron", "--config", str(self.file)]
+        with (self.folder / "log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [*command, *self.options],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+                env=environment(self.environ),
+            )
+        return self
+
+    def start(self, address: int | str | None = None) -> Daemon:
+        """Start it, and wait until it is healthy at C{address}, by default its port."""
+        self.launch()
+        where = self.port if address is None else address
+        until(lambda: self._healthy(where), "healthy", otherwise=self.log)
+        return self
+
+    def _healthy(self, address: int | str) -> bool:
+        assert self.process.poll() is None, f"it ended by itself\n{self.log()}"
+        with suppress(OSError):
+            return wire.ask(address, "/health").status == 200
+        return False
+
+    def tell(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    def exit_status(self) -> int:
+        """Wait until it has ended."""
+        return self.process.wait(DEADLINE)
+
+    def stop(self) -> int:
+        """Ask it to stop, and wait; one that does not listen is killed, and the test fails."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            return self.process.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"it did not stop\n{self.log()}") from None
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text(errors="backslashreplace")
+
+    def logged(self, text: str) -> None:
+        """Wait until something is in its log."""
+        until(lambda: text in self.log(), f"logged: {text}", otherwise=self.log)
+
+    def metric(self, name: str) -> float:
+        """A sample; C{name} with its labels, as Prometheus writes them."""
+        text = wire.ask(self.operations, "/metrics").body.decode()
+        found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
+        assert found, f"no {name} in\n{text}"
+        return float(found[1])
+
+
+def check(path: Path, environ: Mapping[str, str] | None = None) -> tuple[int, str]:
+    """What C{twistd authotron --check} says about a file, and its exit status."""
+    done = subprocess.run(
+        [str(TWISTD), "-n", "--pidfile=", "authotron", "--config", str(path), "--check"],
+        capture_output=True,
+        check=False,
+        cwd=path.parent,
+        env=environment(environ),
+        timeout=DEADLINE,
+        text=True,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def awkward(folder: Path, **over: Any) -> Daemon:
+    """A running daemon whose only provider is the awkward one, installed as C{pip} would."""
+    folder = folder.absolute()
+    packages = folder / "packages"
+    metadata = packages / "awkward-1.dist-info"
+    metadata.mkdir(parents=True)
+    part = Path(__file__).with_name("awkward.py").read_text()
+    (packages / "awkward_part.py").write_text(part)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: awkward\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text("[authotron.providers]\nawkward = awkward_part\n")
+    paths = [str(packages), os.environ.get("PYTHONPATH", "")]
+    section = {"name": "awkward", "type": "awkward", "realm": "here", "folder": str(folder)}
+    daemon = Daemon(folder, environ={"PYTHONPATH": os.pathsep.join(filter(None, paths))})
+    return daemon.configure(providers=[section], **over).start()

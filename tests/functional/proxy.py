@@ -1,0 +1,221 @@
+"""What stands around the daemon: nginx with the shipped example, a backend, a relay."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from attrs import define, field, frozen
+
+from tests.functional import wire
+from tests.functional.daemon import (
+    DEADLINE,
+    SECRET,
+    Daemon,
+    absolute,
+    environment,
+    free_port,
+    needed,
+    until,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "etc/nginx/authotron.conf"
+SERVER = ROOT / "tests/servers/nginx"
+
+
+@define(eq=False)
+class Nginx:
+    """
+    nginx with C{etc/nginx/authotron.conf}, of which only addresses are changed.
+
+    @ivar changes: further texts to replace, each of which must be there.
+    """
+
+    folder: Path = field(converter=absolute)
+    gateway: int
+    backend: int
+    changes: Mapping[str, str] = field(factory=dict)
+    port: int = field(factory=free_port)
+
+    def start(self) -> Nginx:
+        needed("nginx")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        site = self.folder / "authotron.conf"
+        site.write_text(self._site())
+        self._run("start", str(self.folder), str(self.port), site=site)
+        return self
+
+    def stop(self) -> None:
+        self._run("stop", str(self.folder))
+
+    def _site(self) -> str:
+        text = EXAMPLE.read_text()
+        addresses = {
+            "server 127.0.0.1:8080;": f"server 127.0.0.1:{self.gateway};",
+            "server 127.0.0.1:8000;": f"server 127.0.0.1:{self.backend};",
+            "listen 127.0.0.1:80;": f"listen 127.0.0.1:{self.port};",
+        }
+        for old, new in {**addresses, **self.changes}.items():
+            assert text.count(old) == 1, f"{old!r} is not once in {EXAMPLE}"
+            text = text.replace(old, new)
+        return text
+
+    def _run(self, *arguments: str, site: Path | None = None) -> None:
+        environ = {**os.environ, **({"NGINX_SITE": str(site)} if site else {})}
+        done = subprocess.run(
+            [str(SERVER), *arguments],
+            check=False,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+        )
+        assert done.returncode == 0, done.stderr
+
+
+@define(eq=False)
+class Backend:
+    """The echo backend, which believes in L{SECRET}."""
+
+    folder: Path = field(converter=absolute)
+    port: int = field(factory=free_port)
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    def start(self) -> Backend:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        secret = self.folder / "secret"
+        secret.write_text(SECRET)
+        command = ["-m", "authotron.testing.echo", "--port", str(self.port), "--secret-file"]
+        with (self.folder / "echo.log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, *command, str(secret)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                env=environment(),
+            )
+        until(self._answers, "answering", otherwise=(self.folder / "echo.log").read_text)
+        return self
+
+    def _answers(self) -> bool:
+        with suppress(OSError):
+            return wire.ask(self.port, "/").status == 401
+        return False
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(DEADLINE)
+
+
+@define(eq=False)
+class Relay:
+    """
+    Passes on what comes to its port, and counts connections.
+
+    @ivar target: the port that is really meant.
+    """
+
+    target: int
+    connections: int = 0
+    _listening: socket.socket = field(init=False)
+
+    def start(self) -> Relay:
+        self._listening = socket.create_server(("127.0.0.1", 0), backlog=512)
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    @property
+    def port(self) -> int:
+        port: int = self._listening.getsockname()[1]
+        return port
+
+    def stop(self) -> None:
+        with suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                self.connections += 1
+                server = wire.connect(self.target)
+                server.settimeout(None)
+                for ends in ((client, server), (server, client)):
+                    threading.Thread(target=_pump, args=ends, daemon=True).start()
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while piece := source.recv(65536):
+            sink.sendall(piece)
+    with suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
+
+
+class Silence:
+    """A gateway that hangs: connections are made by the kernel, and nobody ever answers."""
+
+    def __init__(self) -> None:
+        self._listening = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.port: int = self._listening.getsockname()[1]
+
+    def stop(self) -> None:
+        self._listening.close()
+
+
+CROWD = 200
+"""As many people know their passwords as this, beside alice."""
+
+
+def person(number: int) -> tuple[str, str]:
+    """Name and password of one of the crowd."""
+    return f"person-{number:03}", f"password-{number:03}"
+
+
+def crowd() -> list[dict[str, Any]]:
+    """A provider that knows everybody."""
+    people = [dict(zip(("username", "password"), person(n), strict=True)) for n in range(CROWD)]
+    alice = {"username": "alice", "password": "wonder", "roles": ["reader"]}
+    return [{"name": "local", "type": "plain", "realm": "here", "users": [alice, *people]}]
+
+
+@frozen
+class Everything:
+    """All that a client's request passes through."""
+
+    nginx: Nginx
+    relay: Relay
+    daemon: Daemon
+    backend: Backend
+
+
+@cache
+def everything() -> Everything:
+    """One of each, started when it is first asked for, for all tests that do not harm it."""
+    needed("nginx")
+    folder = Path(mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    daemon = Daemon(folder).configure(providers=crowd(), include_legacy_headers=True).start()
+    atexit.register(daemon.stop)
+    backend = Backend(folder).start()
+    atexit.register(backend.stop)
+    relay = Relay(daemon.port).start()
+    atexit.register(relay.stop)
+    nginx = Nginx(folder / "nginx", relay.port, backend.port).start()
+    atexit.register(nginx.stop)
+    return Everything(nginx, relay, daemon, backend)

@@ -1,0 +1,334 @@
+"""Clients who mean no good: each gets a clean answer or none, and the daemon lives on."""
+
+from __future__ import annotations
+
+import atexit
+import select
+import shutil
+import socket
+from base64 import b64encode
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.functional import wire
+from tests.functional.daemon import Daemon, until
+from tests.functional.wire import basic
+
+GOOD = basic("alice", "wonder")
+IDLE = 1.0
+
+
+@cache
+def daemon() -> Daemon:
+    """One that has no patience, for all tests of this module."""
+    folder = Path(mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    logging = {"level": "trace", "access": "all"}
+    started = Daemon(folder).configure(server={"idle_timeout": IDLE}, logging=logging).start()
+    atexit.register(started.stop)
+    return started
+
+
+class HostileTestCase(SynchronousTestCase):
+    """After each test the daemon is alive, and has nothing to complain about itself."""
+
+    def setUp(self) -> None:
+        self.daemon = daemon()
+        self.port = self.daemon.port
+        self.addCleanup(self.assert_unharmed)
+
+    def assert_unharmed(self) -> None:
+        self.assertEqual(wire.login(self.port, "alice", "wonder").status, 200)
+        for trouble in ("Traceback", "routes.request.broken", " ERROR ", " FATAL "):
+            self.assertNotIn(trouble, self.daemon.log())
+
+    def status(self, *pieces: bytes) -> int | None:
+        """What the answer to these bytes is; C{None} if the connection ends without one."""
+        answer = wire.say(self.port, *pieces)
+        return answer.status if answer else None
+
+    def judged(self, authorization: str) -> int | None:
+        """The answer to this value of C{Authorization}."""
+        fields = [("Authorization", authorization), ("Connection", "close")]
+        return self.status(wire.head("/authenticate", fields))
+
+
+def encoded(text: str, encoding: str = "utf-8") -> str:
+    """A Basic credential of any text."""
+    return "Basic " + b64encode(text.encode(encoding)).decode()
+
+
+class AuthorizationTests(HostileTestCase):
+    """What may be in the header that everything turns on."""
+
+    def test_worthless(self) -> None:
+        """What is no good credential is 401, whatever it looks like."""
+        worthless = {
+            "empty": "",
+            "scheme alone": "Bearer",
+            "scheme and blank": "Bearer ",
+            "scheme and tab": "Bearer\t",
+            "three words": "Bearer a b",
+            "odd scheme": "bEaReR x",
+            "unknown scheme": "Digest username=alice",
+            "next line (0x85)": "Bearer a\x85b",
+            "Latin-1": "Bearer \xe9\xff",
+            "bad padding": "Basic YWxpY2U6d29uZGVy=",
+            "no padding": GOOD.rstrip("=") + "A",
+            "alphabet of URLs": "Basic -_-_",
+            "no base64": "Basic ***",
+            "blank inside": GOOD[:10] + " " + GOOD[10:],
+            "no colon": encoded("alice"),
+            "several colons": encoded("alice:wonder:"),
+            "no user": encoded(":wonder"),
+            "no password": encoded("alice:"),
+            "nothing but a colon": encoded(":"),
+            "byte order mark": encoded("\ufeffalice:wonder"),
+            "null": encoded("alice\0:wonder"),
+            "line end": encoded("alice\r\nX: y:wonder"),
+            "right to left": encoded("\u202ealice:wonder"),
+            "other letters": encoded("\u0430lice:wonder"),
+            "other encoding": encoded("\xe4lice:wonder", "latin-1"),
+            "upper case": encoded("ALICE:wonder"),
+            "template": encoded("{0.__class__}%s${jndi:ldap://x}:wonder"),
+            "token without signature": "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.",
+            "commas": ",,,,",
+            "many": ", ".join(f"Scheme{n} x" for n in range(500)),
+        }
+        for name, value in worthless.items():
+            self.assertEqual(self.judged(value), 401, name)
+
+    def test_control_characters(self) -> None:
+        """Bytes at which others break lines are refused, and reach no log line as they are."""
+        for char in "\x00\x01\x08\x0b\x0c\x1b\x1c\x1d\x1e\x7f":
+            self.assertIn(self.judged(f"Bearer a{char}b"), (400, 401), ascii(char))
+        lines = self.daemon.log().splitlines()
+        self.assertTrue(all(line.isprintable() for line in lines))
+
+    def test_spaces_around(self) -> None:
+        """Blanks around a credential do not matter; the scheme may be written in any case."""
+        for value in (f" {GOOD} ", f"\t{GOOD}", GOOD.replace(" ", "  "), "bAsIc" + GOOD[5:]):
+            self.assertEqual(self.judged(value), 200, ascii(value))
+
+    def test_several(self) -> None:
+        """Of several credentials the outcome depends on nothing but what was sent."""
+        bad = basic("alice", "guess")
+        lists = [f"{bad}, {GOOD}", f"{GOOD}, {bad}", f"Bearer x, {GOOD}", f"{GOOD}, Bearer x"]
+        for value in lists:
+            statuses = {self.judged(value) for _ in range(5)}
+            self.assertEqual(len(statuses), 1, value)
+            self.assertTrue(statuses <= {200, 401}, value)
+        self.assertEqual(self.judged(lists[2]), 200)
+
+    def test_twice(self) -> None:
+        """Of two Authorization lines it is always the same one that counts."""
+        bad = basic("alice", "guess")
+        for pair in ((GOOD, bad), (bad, GOOD)):
+            fields = [*(("Authorization", value) for value in pair), ("Connection", "close")]
+            statuses = {self.status(wire.head("/authenticate", fields)) for _ in range(5)}
+            self.assertEqual(len(statuses), 1)
+            self.assertTrue(statuses <= {200, 400, 401})
+
+    def test_names(self) -> None:
+        """What only resembles the header is refused or overlooked, never taken for it."""
+        lines = {
+            "blank before the colon": f"Authorization : {GOOD}",
+            "folded": f"Authorization:\r\n {GOOD}",
+            "folded name": f"Autho\r\n rization: {GOOD}",
+            "for a proxy": f"Proxy-Authorization: {GOOD}",
+            "underscore": f"X_Authorization: {GOOD}",
+            "null in the name": f"Authorization\0: {GOOD}",
+            "no name": f": {GOOD}",
+            "no colon": "Authorization",
+            "forwarded": f"X-Forwarded-Authorization: {GOOD}",
+        }
+        for name, line in lines.items():
+            raw = f"GET /authenticate HTTP/1.1\r\nHost: x\r\n{line}\r\nConnection: close\r\n\r\n"
+            status = self.status(raw.encode())
+            if name == "folded":  # Twisted joins it, as RFC 9112 section 5.2 allows
+                self.assertIn(status, (200, 400, 401))
+            else:
+                self.assertIn(status, (400, 401, None), name)
+
+    def test_realm(self) -> None:
+        """A realm that nobody has, however it is written, lets nobody in."""
+        for realm in ("", "nowhere", "\xff\xfe", "here\x0b", "her", "*", "a" * 5000):
+            fields = {"Authorization": GOOD, "X-Auth-Realm": realm, "Connection": "close"}
+            self.assertIn(self.status(wire.head("/authenticate", fields)), (400, 401), ascii(realm))
+
+    def test_lower_case(self) -> None:
+        """Names of headers are the same in any case."""
+        fields = {"authorization": GOOD, "Connection": "close"}
+        self.assertEqual(self.status(wire.head("/authenticate", fields)), 200)
+
+
+class RequestTests(HostileTestCase):
+    """Requests that are none, or hide another."""
+
+    def test_malformed(self) -> None:
+        """None of these gets in, gets a 5xx, or hurts."""
+        end = b"Authorization: " + GOOD.encode() + b"\r\nConnection: close\r\n\r\n"
+        host = b"Host: x\r\n"
+        requests = {
+            "nothing": b"\r\n\r\n",
+            "noise": bytes(range(256)) * 4,
+            "TLS": bytes.fromhex("16030100f1010000ed0303") + b"\0" * 240,
+            "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            "HTTP/0.9": b"GET /authenticate\r\n",
+            "unknown version": b"GET /authenticate HTTP/9.9\r\n" + host + end,
+            "two blanks": b"GET  /authenticate HTTP/1.1\r\n" + host + end,
+            "asterisk": b"OPTIONS * HTTP/1.1\r\n" + host + end,
+            "CONNECT": b"CONNECT x:443 HTTP/1.1\r\n" + host + end,
+            "TRACE": b"TRACE /authenticate HTTP/1.1\r\n" + host + end,
+            "no method": b"/authenticate HTTP/1.1\r\n" + host + end,
+            "odd method": b"G\xc3\x8bT /authenticate HTTP/1.1\r\n" + host + end,
+            "two hosts": b"GET /authenticate HTTP/1.1\r\nHost: a\r\n" + host + end,
+            "odd host": b"GET /authenticate HTTP/1.1\r\nHost: a/../b\xff\r\n" + end,
+            "two lengths": b"GET /authenticate HTTP/1.1\r\n" + host
+            + b"Content-Length: 1\r\nContent-Length: 2\r\n" + end + b"ab",
+            "negative length": b"GET /authenticate HTTP/1.1\r\n" + host
+            + b"Content-Length: -1\r\n" + end,
+            "odd length": b"GET /authenticate HTTP/1.1\r\n" + host
+            + b"Content-Length: 1_0\r\n" + end,
+            "length and chunks": b"GET /authenticate HTTP/1.1\r\n" + host
+            + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n" + end + b"0\r\n\r\n",
+            "unknown encoding": b"GET /authenticate HTTP/1.1\r\n" + host
+            + b"Transfer-Encoding: gzip\r\n" + end,
+            "bad chunk": b"GET /authenticate HTTP/1.1\r\n" + host
+            + b"Transfer-Encoding: chunked\r\n" + end + b"zz\r\n",
+            "path with dots": b"GET /../authenticate HTTP/1.1\r\n" + host + end,
+            "path encoded": b"GET /%61uthenticate HTTP/1.1\r\n" + host + end,
+            "path with null": b"GET /authenticate%00 HTTP/1.1\r\n" + host + end,
+            "path of bytes": b"GET /\xff\xfe HTTP/1.1\r\n" + host + end,
+            "two slashes": b"GET //authenticate HTTP/1.1\r\n" + host + end,
+        }  # fmt: skip
+        for name, request in requests.items():
+            status = self.status(request)
+            self.assertTrue(status is None or 400 <= status < 500 or status == 505, (name, status))
+
+    def test_unusual(self) -> None:
+        """These are odd but right, and are answered like any other."""
+        end = b"Authorization: " + GOOD.encode() + b"\r\nConnection: close\r\n\r\n"
+        host = b"Host: x\r\n"
+        requests = {
+            "HTTP/1.0 without host": b"GET /authenticate HTTP/1.0\r\n" + end,
+            "query": b"GET /authenticate?a=%ff&b HTTP/1.1\r\n" + host + end,
+            "chunked body": b"GET /authenticate HTTP/1.1\r\n" + host
+            + b"Transfer-Encoding: chunked\r\n" + end + b"3\r\nabc\r\n0\r\n\r\n",
+            "body": b"GET /authenticate HTTP/1.1\r\n" + host
+            + b"Content-Length: 3\r\n" + end + b"abc",
+        }  # fmt: skip
+        for name, request in requests.items():
+            self.assertEqual(self.status(request), 200, name)
+
+    def test_absolute(self) -> None:
+        """A target with a host in it is answered or refused, not taken for another path."""
+        head = wire.head("http://x/authenticate", {"Authorization": GOOD, "Connection": "close"})
+        self.assertIn(self.status(head), (200, 400, 404))
+
+    def test_expect(self) -> None:
+        """A client that waits for 100 before its body is not left waiting."""
+        fields = [("Authorization", GOOD), ("Content-Length", "3"), ("Expect", "100-continue")]
+        with wire.connect(self.port) as connection:
+            connection.sendall(wire.head("/authenticate", fields))
+            first = connection.recv(65536)
+            self.assertRegex(first, rb"^HTTP/1.1 (100|200|417) ")
+
+    def test_large_body(self) -> None:
+        """A body is never kept: what is large is refused before it is here."""
+        fields = [("Authorization", GOOD), ("Content-Length", "1000000000000")]
+        self.assertEqual(self.status(wire.head("/authenticate", fields)), 413)
+
+    def test_pipelining(self) -> None:
+        """Requests on the heels of each other are answered in their order, each for itself."""
+        heads = [
+            wire.head("/authenticate", {"Authorization": value})
+            for value in (GOOD, basic("alice", "guess"), GOOD)
+        ]
+        with wire.connect(self.port) as connection:
+            connection.sendall(b"".join(heads))
+            text = b""
+            while text.count(b"HTTP/1.1 ") < len(heads) and (piece := connection.recv(65536)):
+                text += piece
+        statuses = [line[9:12] for line in text.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")]
+        # The body of the refusal has no line end: the next status line follows it directly.
+        statuses += [part[:3] for part in text.split(b"}HTTP/1.1 ")[1:]]
+        self.assertEqual(sorted(statuses), [b"200", b"200", b"401"])
+
+    def test_leaves_early(self) -> None:
+        """Clients who leave in the middle of anything leave nothing behind."""
+        head = wire.head("/authenticate", {"Authorization": GOOD})
+        for size in range(0, len(head) + 1, 7):
+            with wire.connect(self.port) as connection:
+                connection.sendall(head[:size])
+        gauge = 'authotron_http_requests_in_flight{method="GET"}'
+        until(lambda: self.daemon.metric(gauge) == 0, "forgotten", otherwise=self.daemon.log)
+
+
+class LimitTests(HostileTestCase):
+    """How much may be said, and how slowly."""
+
+    def test_request_line(self) -> None:
+        """A request line above 8 KiB is 414, one just below is read."""
+        self.assertEqual(self.status(wire.head("/" + "a" * 8192)), 414)
+        fields = [("Connection", "close")]
+        self.assertEqual(self.status(wire.head("/" + "a" * 8000, fields)), 404)
+
+    def test_header_block(self) -> None:
+        """Header fields above the limit are 431: one large, or many small ones."""
+        self.assertEqual(self.status(wire.head("/", {"X": "a" * 20_000})), 431)
+        many = [(f"X-{n}", "a") for n in range(2_000)]
+        self.assertEqual(self.status(wire.head("/", many)), 431)
+
+    def test_single_bytes(self) -> None:
+        """So it is when they come byte by byte."""
+        many = [(f"X-{n}", "a" * 80) for n in range(220)]
+        head = wire.head("/", many)
+        self.assertEqual(self.status(*(head[n : n + 1] for n in range(len(head)))), 431)
+
+    def test_endless(self) -> None:
+        """A line without end is answered while it is still being sent."""
+        for begin, status in ((b"GET /", 414), (b"GET / HTTP/1.1\r\nX: ", 431)):
+            with wire.connect(self.port) as connection:
+                connection.sendall(begin)
+                sent = 0
+                while not select.select([connection], [], [], 0)[0]:
+                    sent += connection.send(b"a" * 512)
+                    self.assertLess(sent, 50_000_000)
+                answer = wire.receive(connection)
+            self.assertEqual(answer and answer.status, status)
+
+    def test_many_fields(self) -> None:
+        """Very many fields within the limit are no trouble."""
+        fields = [("Connection", "close"), *[("a", "")] * 2_000]
+        self.assertEqual(self.status(wire.head("/authenticate", fields)), 401)
+
+    def test_idle(self) -> None:
+        """Who says nothing is disconnected."""
+        with wire.connect(self.port) as connection:
+            self.assertTrue(wire.ended(connection))
+
+    def test_idle_after_an_answer(self) -> None:
+        """So is who says nothing more."""
+        with wire.connect(self.port) as connection:
+            connection.sendall(wire.head("/health"))
+            self.assertTrue(wire.ended(connection))
+
+    def test_slow(self) -> None:
+        """One byte now and then does not keep a connection."""
+        with wire.connect(self.port) as connection:
+            self.assertTrue(self.trickle(connection, wire.head("/", {"X": "a" * 1000})))
+
+    def trickle(self, connection: socket.socket, text: bytes) -> bool:
+        """Whether we were disconnected before all of it was sent, five bytes a second."""
+        for place in range(len(text)):
+            if select.select([connection], [], [], 0.2)[0]:
+                return wire.ended(connection)
+            try:
+                connection.sendall(text[place : place + 1])
+            except ConnectionError:
+                return True
+        return False

@@ -1,0 +1,255 @@
+"""How the daemon starts, reloads, stops and fails."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.functional import wire
+from tests.functional.daemon import (
+    SECRET,
+    Daemon,
+    awkward,
+    check,
+    free_port,
+    until,
+)
+
+LATE = """
+from twisted.internet.defer import fail
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IStreamServerEndpoint, IStreamServerEndpointStringParser
+from twisted.internet.task import deferLater
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+
+@implementer(IStreamServerEndpoint)
+class Late:
+    def __init__(self, reactor):
+        self.reactor = reactor
+    def listen(self, factory):
+        failed = lambda: fail(CannotListenError("late", 1, OSError("somebody took it meanwhile")))
+        return deferLater(self.reactor, 0.1, failed)
+
+@implementer(IPlugin, IStreamServerEndpointStringParser)
+class Parser:
+    prefix = "late"
+    def parseStreamServer(self, reactor, *arguments, **named):
+        return Late(reactor)
+
+late = Parser()
+"""
+"""A plugin of Twisted: an endpoint that fails, but not at once."""
+
+
+def refused(port: int) -> bool:
+    """Whether nobody listens there."""
+    try:
+        wire.connect(port).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+class StopTests(SynchronousTestCase):
+    """SIGTERM ends the daemon, but not what it has begun."""
+
+    def start(self, grace: float) -> tuple[Daemon, socket.socket]:
+        """A daemon that a slow request waits for."""
+        folder = Path(self.mktemp())
+        daemon = awkward(folder, server={"grace": grace})
+        self.addCleanup(daemon.stop)
+        connection = wire.connect(daemon.port)
+        self.addCleanup(connection.close)
+        authorization = {"Authorization": wire.basic("slow", "secret")}
+        connection.sendall(wire.head("/authenticate", authorization))
+        until((folder / "arrived").exists, "in flight", otherwise=daemon.log)
+        return daemon, connection
+
+    def test_in_flight(self) -> None:
+        """A request that was begun is answered, while no new ones are accepted."""
+        daemon, connection = self.start(grace=20)
+        daemon.tell(signal.SIGTERM)
+        until(lambda: refused(daemon.port), "closed to others", otherwise=daemon.log)
+        (daemon.folder / "go").touch()
+        answer = wire.receive(connection)
+        assert answer is not None
+        self.assertEqual(answer.status, 200)
+        self.assertIn(daemon.exit_status(), (0, -signal.SIGTERM))
+
+    def test_grace(self) -> None:
+        """What takes longer than the grace is cut off, and nobody gets in by that."""
+        daemon, connection = self.start(grace=0.2)
+        daemon.tell(signal.SIGTERM)
+        self.assertIn(daemon.exit_status(), (0, -signal.SIGTERM))
+        answer = wire.receive(connection)
+        self.assertTrue(answer is None or answer.status >= 500)
+
+    def test_interrupt(self) -> None:
+        """Ctrl-C ends it as well, without a stack trace."""
+        daemon = Daemon(Path(self.mktemp())).configure().start()
+        daemon.tell(signal.SIGINT)
+        self.assertIn(daemon.exit_status(), (0, -signal.SIGINT))
+        self.assertNotIn("Traceback", daemon.log())
+
+
+class ReloadTests(SynchronousTestCase):
+    """SIGHUP reads the configuration again."""
+
+    def setUp(self) -> None:
+        self.daemon = Daemon(Path(self.mktemp())).configure().start()
+        self.addCleanup(self.daemon.stop)
+
+    def status(self, username: str, password: str) -> int:
+        return wire.login(self.daemon.port, username, password).status
+
+    def reloads(self, result: str) -> float:
+        return self.daemon.metric(f'authotron_reloads_total{{result="{result}"}}')
+
+    def test_good(self) -> None:
+        """A good file takes the place of the old one: who is no longer in it is out at once."""
+        self.assertEqual(self.status("alice", "wonder"), 200)
+        bob = {"username": "bob", "password": "builder"}
+        provider = {"name": "local", "type": "plain", "realm": "here", "users": [bob]}
+        self.daemon.configure(providers=[provider])
+        self.daemon.tell(signal.SIGHUP)
+        until(lambda: self.reloads("success") == 1, "reloaded", otherwise=self.daemon.log)
+        self.assertEqual(self.status("bob", "builder"), 200)
+        self.assertEqual(self.status("alice", "wonder"), 401)
+
+    def test_bad(self) -> None:
+        """A bad file changes nothing; its problems are logged, counted and shown."""
+        self.daemon.configure(jwt={"exp": "soon"}, nonsense=True)
+        self.daemon.tell(signal.SIGHUP)
+        until(lambda: self.reloads("failure") == 1, "refused", otherwise=self.daemon.log)
+        self.daemon.logged("jwt.exp")
+        self.daemon.logged("nonsense")
+        self.assertEqual(self.status("alice", "wonder"), 200)
+        ready = wire.ask(self.daemon.operations, "/ready").json()
+        self.assertIn("jwt.exp", str(ready["last_reload"]))
+
+    def test_missing(self) -> None:
+        """A file that is gone is a bad one."""
+        self.daemon.file.unlink()
+        self.daemon.tell(signal.SIGHUP)
+        until(lambda: self.reloads("failure") == 1, "refused", otherwise=self.daemon.log)
+        self.assertEqual(self.status("alice", "wonder"), 200)
+
+
+class ExitTests(SynchronousTestCase):
+    """The exit status says whether trying again makes sense."""
+
+    def setUp(self) -> None:
+        self.daemon = Daemon(Path(self.mktemp()))
+
+    def ends(self) -> int:
+        """The exit status of a start that must fail, and must not look like a defect."""
+        status = self.daemon.launch().exit_status()
+        self.assertNotIn("Traceback", self.daemon.log())
+        return status
+
+    def test_bad_configuration(self) -> None:
+        """78: every mistake is told, with its place; systemd does not try again."""
+        self.daemon.configure(jwt={"exp": -1}, surplus={})
+        self.assertEqual(self.ends(), 78)
+        self.assertIn("jwt.exp", self.daemon.log())
+        self.assertIn("surplus", self.daemon.log())
+
+    def test_no_configuration(self) -> None:
+        """78 if there is no file."""
+        self.assertEqual(self.ends(), 78)
+        self.assertIn("No such file", self.daemon.log())
+
+    def test_unusable_key(self) -> None:
+        """78 if the configuration names a file that is not there."""
+        self.daemon.configure(jwt={"alg": "ES256", "key_file": "nowhere.pem"})
+        self.assertEqual(self.ends(), 78)
+        self.assertIn("nowhere.pem", self.daemon.log())
+
+    def test_port_in_use(self) -> None:
+        """Not 0 if either of the ports is taken; the port is named."""
+        for port in (self.daemon.port, self.daemon.operations):
+            with socket.create_server(("127.0.0.1", port)):
+                self.daemon.configure()
+                self.assertNotIn(self.ends(), (0, 78))
+                self.assertIn(str(port), self.daemon.log())
+
+    def test_no_folder_for_the_socket(self) -> None:
+        """Not 0 if the UNIX socket cannot be made."""
+        server = {"port": None, "listen": ["unix:/nowhere/at/all/socket"]}
+        self.daemon.configure(server=server)
+        self.assertNotEqual(self.ends(), 0)
+
+    def test_late(self) -> None:
+        """Not 0 if listening fails after the start, where twistd alone would end with 0."""
+        plugins = self.daemon.folder / "late/twisted/plugins"
+        plugins.mkdir(parents=True)
+        (plugins / "late.py").write_text(LATE)
+        paths = [str(self.daemon.folder / "late"), os.environ.get("PYTHONPATH", "")]
+        self.daemon.environ = {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        self.daemon.configure(server={"port": None, "listen": ["late:"]})
+        self.assertNotIn(self.daemon.launch().exit_status(), (0, 78))
+        self.assertIn("cannot go on", self.daemon.log())
+
+    def test_check(self) -> None:
+        """C{--check} says what a start would, and starts nothing."""
+        self.daemon.configure()
+        self.assertEqual(check(self.daemon.file)[0], 0)
+        self.daemon.configure(jwt={"exp": "soon"})
+        status, told = check(self.daemon.file)
+        self.assertEqual(status, 78)
+        self.assertIn("jwt.exp", told)
+
+
+class ListenTests(SynchronousTestCase):
+    """Where it can be served."""
+
+    def test_unix_socket(self) -> None:
+        """At a UNIX socket, for nginx on the same machine; the client has no address then."""
+        folder = self.enterContext(TemporaryDirectory())
+        path = f"{folder}/socket"
+        daemon = Daemon(Path(folder)).configure(server={"port": None, "listen": [f"unix:{path}"]})
+        daemon.start(path)
+        self.addCleanup(daemon.stop)
+        self.assertEqual(wire.login(path, "alice", "wonder").status, 200)
+        self.assertEqual(wire.login(path, "alice", "guess").status, 401)
+
+    def test_ipv6(self) -> None:
+        """At an IPv6 address."""
+        with contextlib.suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
+            daemon = Daemon(Path(self.mktemp())).configure(server={"host": "::1"})
+            daemon.launch()
+            self.addCleanup(daemon.stop)
+            daemon.logged(f"tcp6:{daemon.port}")
+            with socket.create_connection(("::1", daemon.port), wire.PATIENCE) as connection:
+                connection.sendall(wire.head("/health"))
+                answer = wire.receive(connection)
+            self.assertEqual(answer and answer.status, 200)
+
+    def test_metrics_disabled(self) -> None:
+        """Without the second port, where it is switched off."""
+        daemon = Daemon(Path(self.mktemp())).configure(metrics={"enabled": False}).start()
+        self.addCleanup(daemon.stop)
+        self.assertTrue(refused(daemon.operations))
+
+    def test_secret_from_file(self) -> None:
+        """With the secret in a file of its own."""
+        daemon = Daemon(Path(self.mktemp())).configure(jwt={"secret": None, "secret_file": "key"})
+        (daemon.folder / "key").write_text(SECRET + "\n")
+        daemon.start()
+        self.addCleanup(daemon.stop)
+        self.assertEqual(wire.login(daemon.port, "alice", "wonder").status, 200)
+
+    def test_environment(self) -> None:
+        """With values from the environment over those of the file."""
+        port = free_port()
+        daemon = Daemon(Path(self.mktemp()), environ={"AOT_SERVER__PORT": str(port)})
+        daemon.configure().start(port)
+        self.addCleanup(daemon.stop)
+        self.assertEqual(wire.login(port, "alice", "wonder").status, 200)

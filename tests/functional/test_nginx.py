@@ -1,0 +1,180 @@
+"""A client's way through the real nginx with the shipped example, to a backend."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.functional import proxy, wire
+from tests.functional.daemon import Daemon, awkward, free_port
+from tests.functional.proxy import CROWD, Backend, Nginx, Silence, everything
+from tests.functional.wire import Answer
+
+OUTAGE = {"error": "Authentication is temporarily unavailable"}
+
+
+class BehindNginxTests(SynchronousTestCase):
+    """nginx, gateway and backend, all well."""
+
+    def setUp(self) -> None:
+        self.all = everything()
+        self.port = self.all.nginx.port
+
+    def test_good(self) -> None:
+        """The backend is given a JWT that says who the client is, and not the password."""
+        answer = wire.login(self.port, "alice", "wonder", "/some/where?q=1")
+        self.assertEqual(answer.status, 200)
+        told = answer.json()
+        self.assertEqual(told["path"], "/some/where?q=1")
+        self.assertEqual(told["claims"]["sub"], "here-alice")
+        self.assertEqual(told["claims"]["roles"], ["reader"])
+        self.assertNotIn(wire.basic("alice", "wonder"), str(told))
+
+    def test_body(self) -> None:
+        """What a client posts reaches the backend; the gateway is asked without it."""
+        authorization = wire.basic("alice", "wonder")
+        fields = [("Authorization", authorization), ("Content-Length", "5")]
+        answer = wire.say(self.port, wire.head("/", fields, "POST"), b"hello")
+        assert answer is not None
+        self.assertEqual((answer.status, answer.json()["method"]), (200, "POST"))
+        self.assertEqual(answer.json()["headers"]["content-length"], ["5"])
+
+    def test_bad(self) -> None:
+        """A wrong password is 401, and the client hears how to log in."""
+        answer = wire.login(self.port, "alice", "guess")
+        self.assertEqual(answer.status, 401)
+        self.assertEqual(answer.header("WWW-Authenticate"), 'Basic realm="here"')
+
+    def test_missing(self) -> None:
+        """No credentials are 401 with the same challenge."""
+        answer = wire.ask(self.port, "/")
+        self.assertEqual(answer.status, 401)
+        self.assertEqual(answer.header("WWW-Authenticate"), 'Basic realm="here"')
+
+    def test_realm(self) -> None:
+        """X-Auth-Realm narrows who is asked; it never widens."""
+        authorization = wire.basic("alice", "wonder")
+        for realm, status in (("here", 200), ("elsewhere", 401)):
+            headers = {"Authorization": authorization, "X-Auth-Realm": realm}
+            self.assertEqual(wire.ask(self.port, "/", headers).status, status, realm)
+
+    def test_spoofed_identity(self) -> None:
+        """What a client claims to be in X-Auth-* headers is replaced, or goes no further."""
+        spoofed = [
+            ("X-Auth-Username", "root"),
+            ("x-auth-username", "root"),
+            ("X_Auth_Username", "root"),
+            ("X-Auth-Roles", "root"),
+            ("X-Auth-User", "root"),
+            ("X-Auth-Groups", "root"),
+            ("X-Auth-Email", "root"),
+            ("X-Forwarded-For", "root"),
+            ("Authorization", wire.basic("alice", "wonder")),
+        ]
+        headers = wire.ask(self.port, "/", spoofed).json()["headers"]
+        self.assertEqual(headers["x-auth-username"], ["alice"])
+        self.assertEqual(headers["x-auth-realm"], ["here"])
+        self.assertEqual(headers["x-auth-roles"], ["reader"])
+        self.assertNotIn("root", str(headers))
+
+    def test_spoofed_token(self) -> None:
+        """A JWT that the client made itself never reaches the backend."""
+        forged = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJoZXJlLWFsaWNlIn0."
+        answer = wire.ask(self.port, "/", {"Authorization": f"Bearer {forged}"})
+        self.assertEqual(answer.status, 401)
+
+    def test_two_authorizations(self) -> None:
+        """Of two Authorization headers one decides: never a mixture, never 500."""
+        for first, second in (("wonder", "guess"), ("guess", "wonder")):
+            twice = [("Authorization", wire.basic("alice", word)) for word in (first, second)]
+            answer = wire.ask(self.port, "/", twice)
+            self.assertIn(answer.status, (200, 400, 401))
+
+    def test_question_is_internal(self) -> None:
+        """Nobody can ask the gateway from outside, past the service."""
+        self.assertEqual(wire.login(self.port, "alice", "wonder", "/_authotron").status, 404)
+
+    def test_health(self) -> None:
+        """The proxy answers for itself without a login."""
+        self.assertEqual(wire.ask(self.port, "/nginx-health").status, 200)
+
+    def test_malformed(self) -> None:
+        """What the gateway refuses to read is 400 for the client, and no outage."""
+        answer = wire.ask(self.port, "/", {"Authorization": "Bearer " + "x" * 16_300})
+        self.assertEqual(answer.status, 400)
+        self.assertIsNone(answer.header("Retry-After"))
+
+    def test_crowd(self) -> None:
+        """Two hundred clients at once: each is who it is, and nobody else."""
+
+        def subject(number: int) -> str:
+            username, password = proxy.person(number)
+            claims = wire.login(self.port, username, password).json()["claims"]
+            return str(claims["sub"])
+
+        with ThreadPoolExecutor(CROWD) as pool:
+            subjects = list(pool.map(subject, range(CROWD)))
+        self.assertEqual(subjects, [f"here-{proxy.person(n)[0]}" for n in range(CROWD)])
+
+    def test_connections_are_kept(self) -> None:
+        """Many questions, good and bad ones, share few connections to the gateway."""
+        before = self.all.relay.connections
+        for number in range(100):
+            password = "wonder" if number % 2 else "guess"
+            wire.login(self.port, "alice", password)
+        self.assertLessEqual(self.all.relay.connections - before, 5)
+
+
+class LargeTokenTests(SynchronousTestCase):
+    """A user with very many roles."""
+
+    def test_large(self) -> None:
+        """A JWT of some 16 KiB passes through the buffers of the example."""
+        roles = [f"a-role-with-a-rather-long-name-{n:04}" for n in range(300)]
+        alice = {"username": "alice", "password": "wonder", "roles": roles}
+        provider = {"name": "local", "type": "plain", "realm": "here", "users": [alice]}
+        folder = Path(self.mktemp())
+        daemon = Daemon(folder).configure(providers=[provider]).start()
+        self.addCleanup(daemon.stop)
+        backend = Backend(folder).start()
+        self.addCleanup(backend.stop)
+        nginx = Nginx(folder, daemon.port, backend.port).start()
+        self.addCleanup(nginx.stop)
+        answer = wire.login(nginx.port, "alice", "wonder")
+        self.assertEqual(answer.status, 200)
+        self.assertEqual(answer.json()["claims"]["roles"], roles)
+
+
+class OutageTests(SynchronousTestCase):
+    """Whoever should have given a verdict could not: 503 with Retry-After, and nobody gets in."""
+
+    def ask(self, gateway: int, *, username: str = "alice", waits: str = "15s") -> Answer:
+        """What a client is told; the backend is not even there."""
+        changes = {"proxy_read_timeout 15s;": f"proxy_read_timeout {waits};"}
+        nginx = Nginx(Path(self.mktemp()), gateway, free_port(), changes).start()
+        self.addCleanup(nginx.stop)
+        return wire.login(nginx.port, username, "wonder")
+
+    def assert_outage(self, answer: Answer) -> None:
+        self.assertEqual(answer.status, 503)
+        self.assertEqual(answer.header("Retry-After"), "5")
+        self.assertEqual(answer.json(), OUTAGE)
+
+    def test_gateway_down(self) -> None:
+        """Nobody listens where the gateway should be."""
+        self.assert_outage(self.ask(free_port()))
+
+    def test_gateway_hangs(self) -> None:
+        """The gateway takes the question and never answers: nginx waits only so long."""
+        silence = Silence()
+        self.addCleanup(silence.stop)
+        self.assert_outage(self.ask(silence.port, waits="1s"))
+
+    def test_outage_behind_the_gateway(self) -> None:
+        """The gateway's own 503 reaches the client, with its Retry-After."""
+        folder = Path(self.mktemp())
+        daemon = awkward(folder)
+        self.addCleanup(daemon.stop)
+        self.assert_outage(self.ask(daemon.port, username="unavailable"))

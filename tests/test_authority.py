@@ -1,0 +1,272 @@
+"""The race of providers, then the augmenters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from authotron.augmenters import IAugmenter
+from authotron.authority import Authority
+from authotron.errors import Rejected, Unavailable
+from authotron.identity import Addition, Credential, Identity
+from authotron.metrics import Metrics
+from authotron.providers import Affinity, IProvider
+from tests.worlds import NOW, at
+
+TOKEN = Credential("bearer", "token")
+
+
+@implementer(IProvider)
+@define(eq=False)
+class Oracle:
+    """A provider that answers when it is told to."""
+
+    name: str
+    realm: str = "here"
+    scheme: str = "bearer"
+    local: bool = False
+    shape: Affinity = Affinity.POSSIBLE
+    type: str = "oracle"
+    asked: int = 0
+    cancelled: bool = False
+    answer: Deferred[Any] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.answer = Deferred(self._cancel)
+
+    def _cancel(self, _: Deferred[Any]) -> None:
+        self.cancelled = True
+
+    def affinity(self, credential: Credential) -> Affinity:
+        return self.shape
+
+    async def authenticate(self, credential: Credential) -> Identity:
+        self.asked += 1
+        await self.answer
+        return Identity(self.realm, self.name)
+
+    def yes(self) -> Oracle:
+        self.answer.callback(None)
+        return self
+
+    def no(self, reason: Exception | None = None) -> Oracle:
+        self.answer.errback(reason or Rejected())
+        return self
+
+
+@implementer(IAugmenter)
+@define(eq=False)
+class Giver:
+    """An augmenter that gives what it was made with."""
+
+    name: str
+    gives: Any
+    realm: str = "here"
+    runs_last: bool = False
+    required: bool = False
+    timeout: float | None = None
+    type: str = "giver"
+    saw: list[Identity] = field(factory=list)
+
+    async def augment(self, identity: Identity) -> Addition:
+        self.saw.append(identity)
+        gives = self.gives
+        if isinstance(gives, Exception):
+            raise gives
+        addition: Addition = await gives if isinstance(gives, Deferred) else gives
+        return addition
+
+
+class AuthorityCase(SynchronousTestCase):
+    """How to ask."""
+
+    def setUp(self) -> None:
+        self.clock = at(NOW)
+        self.metrics = Metrics()
+
+    def ask(
+        self,
+        providers: list[Oracle],
+        *credentials: Credential,
+        realm: str | None = None,
+        augmenters: list[Giver] | None = None,
+        in_order: bool = False,
+    ) -> Deferred[Identity]:
+        authority = Authority(
+            providers, augmenters or [], "Bearer", self.clock, self.metrics, 5.0, in_order
+        )
+        return Deferred.fromCoroutine(authority.identify(credentials or (TOKEN,), realm))
+
+    def named(self, deferred: Deferred[Identity]) -> str:
+        self.clock.advance(0)
+        return self.successResultOf(deferred).username
+
+
+class ProvidersTests(AuthorityCase):
+    """Who is asked, and who is believed."""
+
+    def test_scheme_and_realm(self) -> None:
+        """Only providers of the scheme and the wanted realm are asked; the realm ignores case."""
+        basic, elsewhere = Oracle("basic", scheme="basic"), Oracle("elsewhere", realm="there")
+        here = Oracle("here").yes()
+        self.assertEqual(self.named(self.ask([basic, elsewhere, here], realm="HERE")), "here")
+        self.assertEqual((basic.asked, elsewhere.asked), (0, 0))
+
+    def test_unknown_realm_T10(self) -> None:
+        """A realm nobody has is a refusal; it never widens the choice."""
+        d = self.ask([Oracle("one").yes()], realm="nowhere")
+        self.failureResultOf(d, Rejected)
+
+    def test_local_first(self) -> None:
+        """Who judges locally is asked before remotes, who then need not hear of the credential."""
+        remote, local = Oracle("remote"), Oracle("local", local=True).yes()
+        self.assertEqual(self.named(self.ask([remote, local])), "local")
+        self.assertEqual(remote.asked, 0)
+
+    def test_remote_after_local(self) -> None:
+        """Who does not know it locally leaves it to the remotes."""
+        remote, local = Oracle("remote").yes(), Oracle("local", local=True).no()
+        self.assertEqual(self.named(self.ask([remote, local])), "remote")
+
+    def test_own(self) -> None:
+        """What somebody owns is judged by nobody else, even if the owner is down."""
+        owner = Oracle("owner", shape=Affinity.OWN).no(Unavailable())
+        other = Oracle("other").yes()
+        self.failureResultOf(self.ask([other, owner]), Unavailable)
+        self.assertEqual(other.asked, 0)
+
+    def test_own_elsewhere(self) -> None:
+        """Not even where the owner is of another realm than the wanted one."""
+        owner, other = Oracle("owner", realm="there", shape=Affinity.OWN), Oracle("other").yes()
+        self.failureResultOf(self.ask([other, owner], realm="here"), Rejected)
+
+    def test_foreign(self) -> None:
+        """Who cannot know it is not asked."""
+        foreign, possible = Oracle("foreign", shape=Affinity.FOREIGN), Oracle("possible").yes()
+        self.assertEqual(self.named(self.ask([foreign, possible])), "possible")
+        self.assertEqual(foreign.asked, 0)
+
+    def test_never_without_judge(self) -> None:
+        """When nobody could know it, all are asked."""
+        foreign = Oracle("foreign", shape=Affinity.FOREIGN).yes()
+        self.assertEqual(self.named(self.ask([foreign])), "foreign")
+
+    def test_prefer_order(self) -> None:
+        """With prefer: order, who is configured first is believed first."""
+        late, early = Oracle("late"), Oracle("early").yes()
+        d = self.ask([late, early], in_order=True)
+        self.clock.advance(0)
+        self.assertNoResult(d)
+        late.yes()
+        self.assertEqual(self.named(d), "late")
+
+    def test_schemes_in_order(self) -> None:
+        """Of several credentials the first that is good decides."""
+        bearer, basic = Oracle("bearer").no(), Oracle("basic", scheme="basic").yes()
+        d = self.ask([bearer, basic], TOKEN, Credential("basic", "x"))
+        self.assertEqual(self.named(d), "basic")
+
+
+class OutageTests(AuthorityCase):
+    """An outage is not a wrong password."""
+
+    def test_refused(self) -> None:
+        """When all refuse, the refusal is certain."""
+        d = self.ask([Oracle("one").no(), Oracle("two").no()])
+        self.assertTrue(self.failureResultOf(d, Rejected).value.certain)
+
+    def test_all_out_T70(self) -> None:
+        """When nobody could judge, nobody was refused."""
+        d = self.ask([Oracle("one").no(Unavailable()), Oracle("two").no(Unavailable())])
+        self.failureResultOf(d, Unavailable)
+
+    def test_some_out(self) -> None:
+        """One refusal is enough to refuse, but it is not certain."""
+        d = self.ask([Oracle("one").no(Unavailable()), Oracle("two").no()])
+        self.assertFalse(self.failureResultOf(d, Rejected).value.certain)
+
+    def test_nobody_serves(self) -> None:
+        """A scheme nobody serves is refused for certain."""
+        d = self.ask([Oracle("one")], Credential("negotiate", "x"))
+        self.assertTrue(self.failureResultOf(d, Rejected).value.certain)
+
+    def test_timeout(self) -> None:
+        """Who takes too long could not judge; it is counted as a timeout."""
+        d = self.ask([Oracle("one")])
+        self.clock.advance(5)
+        self.failureResultOf(d, Unavailable)
+        self.assertIn(b'result="timeout"} 1.0', self.metrics.text()[0])
+
+    def test_broken_T60(self) -> None:
+        """A defect of a provider is an outage, and told loudly."""
+        self.failureResultOf(self.ask([Oracle("one").no(KeyError("defect"))]), Unavailable)
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+
+    def test_client_left(self) -> None:
+        """When the client goes away nobody was refused, and nothing goes on."""
+        oracle = Oracle("one")
+        d = self.ask([oracle])
+        d.cancel()
+        self.failureResultOf(d, CancelledError)
+        self.assertTrue(oracle.cancelled)
+
+
+class AugmentersTests(AuthorityCase):
+    """Who adds what."""
+
+    def augmented(self, *augmenters: Giver) -> Identity:
+        d = self.ask([Oracle("alice").yes()], augmenters=list(augmenters))
+        self.clock.advance(0)
+        return self.successResultOf(d)
+
+    def test_realm_is_case_sensitive(self) -> None:
+        """Only augmenters of just this realm are asked."""
+        other = Giver("other", Addition(("stray",)), realm="HERE")
+        self.assertEqual(self.augmented(other).roles, ())
+
+    def test_order(self) -> None:
+        """The ordinary ones see what the provider said; the last ones see all before them."""
+        first = Giver("first", Addition(("a",)), runs_last=True)
+        second = Giver("second", Addition(("b",), {"x": "2"}), runs_last=True)
+        plain = Giver("plain", Addition(("c",), {"x": "1"}))
+        identity = self.augmented(first, second, plain)
+        self.assertEqual(identity.roles, ("c", "a", "b"))
+        self.assertEqual(identity.attributes, {"x": "2"})
+        self.assertEqual(plain.saw[0].roles, ())
+        self.assertEqual(second.saw[0].roles, ("c", "a"))
+
+    def test_failure(self) -> None:
+        """One that fails is passed over; what comes of it is not to be remembered."""
+        bad, good = Giver("bad", Unavailable("down")), Giver("good", Addition(("a",)))
+        identity = self.augmented(bad, good)
+        self.assertEqual((identity.roles, identity.fresh_until), (("a",), 0))
+
+    def test_defect(self) -> None:
+        """So is one with a defect, which is told loudly."""
+        self.assertEqual(self.augmented(Giver("bad", KeyError("defect"))).fresh_until, 0)
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+
+    def test_deadline(self) -> None:
+        """One that takes longer than its own deadline is passed over."""
+        slow = Giver("slow", Deferred(), timeout=1)
+        d = self.ask([Oracle("alice").yes()], augmenters=[slow])
+        self.clock.advance(0)
+        self.clock.advance(1)
+        self.assertEqual(self.successResultOf(d).roles, ())
+
+    def test_required_T60(self) -> None:
+        """While a required one fails, nobody passes."""
+        d = self.ask(
+            [Oracle("alice").yes()], augmenters=[Giver("bad", Unavailable(), required=True)]
+        )
+        self.clock.advance(0)
+        self.failureResultOf(d, Unavailable)
+
+    def test_freshness(self) -> None:
+        """The earliest of all limits is the limit."""
+        one, two = Giver("one", Addition(fresh_until=20)), Giver("two", Addition(fresh_until=10))
+        self.assertEqual(self.augmented(one, two).fresh_until, 10)

@@ -1,0 +1,169 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from click.testing import CliRunner, Result
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron import configfile, minter
+from authotron.cli.main import main
+from authotron.cli.options import clock
+from authotron.identity import Identity
+from authotron.passwords import check_hash
+from authotron.tap import Options
+from tests.test_config import BASE, laid_over
+
+
+class CommandCase(SynchronousTestCase):
+    """How to run one."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+
+    def run_command(self, *words: str, text: str = "") -> Result:
+        return CliRunner().invoke(main, words, input=text)
+
+    def file(self, **over: Any) -> str:
+        path = self.folder / "config.yaml"
+        path.write_text(yaml.safe_dump(laid_over(BASE, over)))
+        path.chmod(0o600)
+        return str(path)
+
+
+class HelpTests(CommandCase):
+    """What there is."""
+
+    def test_every_command(self) -> None:
+        """Every command explains itself."""
+        for name, command in main.commands.items():
+            with self.subTest(name):
+                self.assertEqual(self.run_command(name, "--help").exit_code, 0)
+                self.assertTrue(command.get_short_help_str())
+
+    def test_wrong(self) -> None:
+        """A command nobody knows is a wrong command line."""
+        self.assertEqual(self.run_command("chekc").exit_code, 2)
+
+    def test_completion(self) -> None:
+        """Each shell gets its script."""
+        for shell in ("bash", "zsh", "fish"):
+            self.assertIn("_AUTHOTRON_COMPLETE", self.run_command("completion", shell).output)
+
+
+class CheckTests(CommandCase):
+    """C{authotron check}."""
+
+    def test_good(self) -> None:
+        """It says what would run, and nothing secret."""
+        result = self.run_command("check", self.file())
+        self.assertEqual(result.exit_code, 0)
+        self.assertIn("127.0.0.1:8080", result.output)
+        self.assertIn("staff (plain) in realm internal", result.output)
+        self.assertNotIn("wonder", result.output)
+        self.assertNotIn("long enough", result.output)
+
+    def test_bad(self) -> None:
+        """It lists all that is wrong, and leaves with 78."""
+        result = self.run_command("check", self.file(jwt={"exp": 0}, logging={"level": "x"}))
+        self.assertEqual(result.exit_code, 78)
+        self.assertIn("jwt.exp: ", result.output)
+        self.assertIn("logging.level: ", result.output)
+        self.assertNotIn("Traceback", result.output)
+
+    def test_warnings(self) -> None:
+        """Warnings are told, and are no failure."""
+        result = self.run_command("check", self.file(jwt={"aud": "x"}))
+        self.assertEqual(result.exit_code, 0)
+        self.assertIn("emit_aud", result.output)
+
+    def test_key(self) -> None:
+        """A signing key that is not there is found here, and not only at start."""
+        result = self.run_command("check", self.file(jwt={"alg": "ES256", "key_file": "none.pem"}))
+        self.assertEqual(result.exit_code, 78)
+
+
+class SecretTests(CommandCase):
+    """Making secrets."""
+
+    def test_hash(self) -> None:
+        """A hash that a configuration may hold, of a password that is not shown."""
+        result = self.run_command("hash-password", "--stdin", text="wonder\n")
+        self.assertTrue(check_hash(result.output.strip()))
+        self.assertNotIn("wonder", result.output)
+
+    def test_empty(self) -> None:
+        """An empty password is refused."""
+        self.assertEqual(self.run_command("hash-password", "--stdin", text="\n").exit_code, 2)
+
+    def test_generate(self) -> None:
+        """Another one each time, long enough."""
+        one, other = (self.run_command("generate-secret").output for _ in range(2))
+        self.assertNotEqual(one, other)
+        self.assertGreater(len(one), 60)
+
+
+class TokenTests(CommandCase):
+    """C{authotron token decode}."""
+
+    def minted(self, path: str) -> str:
+        found = configfile.load(Path(path), {})
+        return minter.make(found.file.jwt, clock(), found.folder).mint(Identity("r", "alice"))
+
+    def test_good(self) -> None:
+        """A token of ours is verified and shown, as it is or as a header."""
+        path = self.file()
+        token = self.minted(path)
+        for text in (token, f"Authorization: Bearer {token}\n"):
+            result = self.run_command("token", "decode", "-c", path, text=text)
+            self.assertEqual(json.loads(result.output)["claims"]["username"], "alice")
+
+    def test_forged(self) -> None:
+        """Another one is not."""
+        token = self.minted(self.file(jwt={"secret": "another secret that is long enough"}))
+        result = self.run_command("token", "decode", "-c", self.file(), text=token)
+        self.assertEqual(result.exit_code, 1)
+        self.assertIn("not good", result.output)
+
+
+class QuickstartTests(CommandCase):
+    """C{authotron quickstart}."""
+
+    def prepare(self) -> Result:
+        return self.run_command("quickstart", "--prepare", "--folder", str(self.folder / "var"))
+
+    def test_prepares(self) -> None:
+        """Everything is made, for the owner's eyes only, and a backend's view is shown."""
+        result = self.prepare()
+        self.assertEqual(result.exit_code, 0, result.output)
+        self.assertIn("curl -i -u", result.output)
+        self.assertIn('"sub": "local-alice"', result.output)
+        for path in (self.folder / "var").iterdir():
+            self.assertEqual(path.stat().st_mode & 0o077, 0)
+            if path.suffix != ".yaml":
+                self.assertNotIn(path.read_text(), result.output)
+
+    def test_keeps(self) -> None:
+        """What is there is kept."""
+        self.prepare()
+        secret = (self.folder / "var" / "jwt-secret").read_text()
+        self.prepare()
+        self.assertEqual((self.folder / "var" / "jwt-secret").read_text(), secret)
+
+
+class TapTests(CommandCase):
+    """C{twistd authotron}."""
+
+    def test_check(self) -> None:
+        """--check stops after reading, with 0 or 78."""
+        options = ["--check", "--config"]
+        good = self.assertRaises(SystemExit, Options().parseOptions, [*options, self.file()])
+        bad = self.file(jwt={"exp": 0})
+        self.assertEqual(good.code, 0)
+        code = self.assertRaises(SystemExit, Options().parseOptions, [*options, bad]).code
+        self.assertEqual(code, 78)

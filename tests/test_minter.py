@@ -1,0 +1,210 @@
+"""Identity to JWT."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from hypothesis import given
+from hypothesis import strategies as some
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron import minter, settings
+from authotron.errors import ConfigError
+from authotron.identity import Identity
+from authotron.minter import Minter
+from tests.worlds import NOW, at
+
+SECRET = "a secret that is long enough for HS256"
+ALICE = Identity("internal", "alice", ("reader",), {"team": "blue"}, {"archive": ("read",)})
+
+
+def config(**given: Any) -> minter.Config:
+    return settings.read(minter.Config, {"iss": "gate", "secret": SECRET, **given}, "jwt")
+
+
+def made(**given: Any) -> Minter:
+    return minter.make(config(**given), at(NOW), Path())
+
+
+def pem(key: Any) -> bytes:
+    encoded: bytes = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return encoded
+
+
+class ClaimsTests(SynchronousTestCase):
+    """What a token says."""
+
+    def claims(self, identity: Identity = ALICE, **given: Any) -> dict[str, Any]:
+        token = made(**given).mint(identity)
+        unchecked = {"verify_signature": False}
+        self.assertTrue(jwt.api_jws.decode(token, SECRET, ["HS256"]))
+        claims: dict[str, Any] = jwt.decode(token, options=unchecked)  # type: ignore[arg-type] # some of them
+        return claims
+
+    def test_all(self) -> None:
+        """Subject, issuer, times, a name of its own, and the identity."""
+        claims = self.claims(exp=120)
+        self.assertTrue(claims.pop("jti"))
+        self.assertEqual(
+            claims,
+            {
+                "sub": "internal-alice",
+                "iss": "gate",
+                "iat": NOW,
+                "exp": NOW + 120,
+                "username": "alice",
+                "realm": "internal",
+                "roles": ["reader"],
+                "attributes": {"team": "blue"},
+                "scopes": {"archive": ["read"]},
+            },
+        )
+
+    def test_names_differ(self) -> None:
+        """No two tokens have the same jti."""
+        self.assertNotEqual(self.claims()["jti"], self.claims()["jti"])
+
+    def test_audience_on_demand(self) -> None:
+        """An audience is minted only where that is asked for."""
+        self.assertNotIn("aud", self.claims(aud="backends"))
+        self.assertEqual(self.claims(aud="backends", emit_aud=True)["aud"], "backends")
+        self.assertEqual(self.claims(aud=["a", "b"], emit_aud=True)["aud"], ["a", "b"])
+
+    def test_not_longer_than_the_credential_T41(self) -> None:
+        """A token ends when its credential does."""
+        identity = Identity("internal", "alice", expires=NOW + 10.9)
+        self.assertEqual(self.claims(identity)["exp"], NOW + 10)
+
+    def test_attribute_exp_T38(self) -> None:
+        """The attribute C{exp} shortens a life, even into the past; it never lengthens one."""
+        for text, wanted in (("12345", 12345), (str(NOW + 5), NOW + 5), ("99999999999", NOW + 60)):
+            with self.subTest(text):
+                identity = Identity("internal", "alice", attributes={"exp": text})
+                self.assertEqual(self.claims(identity, exp=60)["exp"], wanted)
+
+    @given(some.text())
+    def test_attribute_exp_garbage_T38(self, text: str) -> None:
+        """Garbage in the attribute C{exp} does no harm."""
+        identity = Identity("internal", "alice", attributes={"exp": text})
+        self.assertLessEqual(self.claims(identity, exp=60)["exp"], NOW + 60)
+
+
+class SecretTests(SynchronousTestCase):
+    """Which secrets are good enough."""
+
+    def test_weak_T78(self) -> None:
+        """A placeholder or a short secret is refused, unless that is asked for."""
+        for secret in ("changeme", "your-secret-key-here", "fifteen bytes.."):
+            with self.subTest(secret):
+                error = self.assertRaises(ConfigError, config, secret=secret)
+                self.assertIn("jwt", error.problems[0].path)
+                self.assertNotIn(secret, str(error))
+                self.assertTrue(config(secret=secret, allow_weak_secret=True))
+
+    def test_short(self) -> None:
+        """One below 32 bytes is worth a warning."""
+        self.assertIn("32", config(secret="sixteen bytes...").warnings()[0])
+        self.assertEqual(config().warnings(), ())
+
+    def test_missing(self) -> None:
+        """HS256 needs a secret."""
+        self.assertRaises(ConfigError, settings.read, minter.Config, {"iss": "gate"}, "jwt")
+
+    def test_not_shown(self) -> None:
+        """Neither the configuration nor the minter shows the secret."""
+        self.assertNotIn(SECRET, repr(config()) + repr(made()))
+
+
+class KeyTests(SynchronousTestCase):
+    """Asymmetric keys."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+
+    def write(self, key: Any, name: str = "key.pem") -> str:
+        path = self.folder / name
+        path.write_bytes(pem(key))
+        return str(path)
+
+    def test_each_T63(self) -> None:
+        """Each algorithm signs; the published key verifies, and has no private part."""
+        keys: dict[str, Any] = {
+            "RS256": rsa.generate_private_key(65537, 2048),
+            "ES256": ec.generate_private_key(ec.SECP256R1()),
+            "EdDSA": ed25519.Ed25519PrivateKey.generate(),
+        }
+        for alg, key in keys.items():
+            with self.subTest(alg):
+                signer = made(alg=alg, key_file=self.write(key))
+                token = signer.mint(ALICE)
+                [jwk] = signer.jwks["keys"]
+                self.assertEqual(jwt.get_unverified_header(token)["kid"], jwk["kid"])
+                self.assertFalse({"d", "p", "q", "k"} & set(jwk))
+                self.assertEqual(jwk["alg"], alg)
+                claims = jwt.decode(token, jwt.PyJWK(jwk), [alg], {"verify_iat": False})
+                self.assertEqual(claims["sub"], "internal-alice")
+                self.assertEqual(signer.verify(token)[1], claims)
+
+    def test_secret_is_not_published_T63(self) -> None:
+        """A shared secret is in no key set."""
+        self.assertEqual(made().jwks, {"keys": []})
+
+    def test_thumbprint(self) -> None:
+        """The name of a key is its thumbprint: the example of RFC 7638 section 3.1."""
+        n = (
+            "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMs"
+            "tn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw"
+        )
+        key = jwt.PyJWK({"kty": "RSA", "n": n, "e": "AQAB", "alg": "RS256"}).key
+        self.assertEqual(minter.thumbprint(key), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs")
+
+    def test_previous_T48(self) -> None:
+        """A previous key is still published and still verifies, but signs no more."""
+        old, new = (ed25519.Ed25519PrivateKey.generate() for _ in range(2))
+        before = made(alg="EdDSA", key_file=self.write(old, "old.pem"))
+        after = made(
+            alg="EdDSA",
+            key_file=self.write(new, "new.pem"),
+            previous_key_files=[self.write(old, "old.pem")],
+        )
+        self.assertEqual(len(after.jwks["keys"]), 2)
+        self.assertTrue(after.verify(before.mint(ALICE)))
+        self.assertRaises(jwt.InvalidTokenError, before.verify, after.mint(ALICE))
+
+    def test_unfit(self) -> None:
+        """A key that is missing, weak, or of another kind is a mistake with a path."""
+        weak = self.write(rsa.generate_private_key(65537, 1024), "weak.pem")
+        other = self.write(ec.generate_private_key(ec.SECP384R1()), "other.pem")
+        garbage = self.folder / "garbage.pem"
+        garbage.write_text("no key")
+        for alg, path in (
+            ("RS256", weak),
+            ("ES256", other),
+            ("EdDSA", weak),
+            ("RS256", str(garbage)),
+            ("RS256", str(self.folder / "missing.pem")),
+        ):
+            with self.subTest(f"{alg} {path}"):
+                error = self.assertRaises(ConfigError, made, alg=alg, key_file=path)
+                self.assertEqual(error.problems[0].path, "jwt.key_file")
+
+
+class VerifyTests(SynchronousTestCase):
+    """Looking at a token."""
+
+    def test_confusion_T29(self) -> None:
+        """A token is verified by the configured algorithm, whatever its header says."""
+        signer = made()
+        none = jwt.encode({"iss": "gate"}, "", "none")
+        self.assertRaises(jwt.InvalidTokenError, signer.verify, none)
+        forged = jwt.encode({"iss": "gate"}, SECRET + "!", "HS256")
+        self.assertRaises(jwt.InvalidTokenError, signer.verify, forged)

@@ -1,0 +1,118 @@
+"""Hashes: verified elsewhere, few at a time, remembered safely."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import bcrypt
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron import passwords
+from authotron.errors import Unavailable
+from authotron.passwords import Hashes, check_hash, hash_password
+from authotron.providers import plain
+from authotron.world import World
+from tests.worlds import NOW, at
+
+WONDER = hash_password("wonder")
+
+
+class HashesTests(SynchronousTestCase):
+    """Which of several hashes fits."""
+
+    def setUp(self) -> None:
+        self.clock = at(NOW)
+        self.work: list[Deferred[Any]] = []
+        self.hashes = Hashes(World(self.clock, self.thread))
+
+    def thread(self, work: Any) -> Deferred[Any]:
+        """Keeps the work until somebody does it."""
+        self.work.append(Deferred().addCallback(lambda _: work()))
+        return self.work[-1]
+
+    def which(self, password: str, *hashes: str, username: str = "alice") -> Deferred[int | None]:
+        return Deferred.fromCoroutine(self.hashes.which(username, password, hashes or (WONDER,)))
+
+    def done(self, deferred: Deferred[int | None]) -> int | None:
+        self.work.pop().callback(None)
+        return self.successResultOf(deferred)
+
+    def test_fits(self) -> None:
+        """The place of the hash that fits."""
+        self.assertEqual(self.done(self.which("wonder")), 0)
+        self.assertIsNone(self.done(self.which("wonderland")))
+
+    def test_off_the_reactor(self) -> None:
+        """Nothing is hashed on the reactor."""
+        self.assertNoResult(self.which("wonder"))
+
+    def test_remembered_T47(self) -> None:
+        """A success is remembered for a minute; a changed hash or another user is not it."""
+        self.done(self.which("wonder"))
+        self.assertEqual(self.successResultOf(self.which("wonder")), 0)
+        self.assertNoResult(self.which("wonder", hash_password("other")))
+        self.assertNoResult(self.which("wonder", username="bob"))
+        self.clock.advance(61)
+        self.assertNoResult(self.which("wonder"))
+
+    def test_failure_is_not_remembered_T47(self) -> None:
+        """A wrong password is verified each time."""
+        self.done(self.which("x"))
+        self.assertNoResult(self.which("x"))
+
+    def test_lengths_T47(self) -> None:
+        """("ab", "c") is not ("a", "bc")."""
+        hashed = hash_password("c")
+        self.assertEqual(self.done(self.which("c", hashed, username="ab")), 0)
+        self.assertNoResult(self.which("bc", hashed, username="a"))
+
+    def test_bounded_T74(self) -> None:
+        """Of too many at once the last are turned away, as an outage; then it goes on."""
+        waiting = [self.which(str(number)) for number in range(64)]
+        self.failureResultOf(self.which("wonder"), Unavailable)
+        waiting[0].cancel()
+        self.failureResultOf(waiting[0])
+        self.assertEqual(self.done(self.which("wonder")), 0)
+
+    def test_bcrypt_limits_T74(self) -> None:
+        """Over 72 bytes, or with a NUL, no bcrypt hash fits."""
+        long = "x" * 72
+        hashed = bcrypt.hashpw(long.encode(), bcrypt.gensalt(4)).decode()
+        self.assertEqual(self.done(self.which(long, hashed)), 0)
+        self.assertIsNone(self.done(self.which(long + "y", hashed)))
+        self.assertIsNone(self.done(self.which("x\0", hashed)))
+
+    def test_not_shown(self) -> None:
+        """Nothing that is remembered is shown."""
+        self.done(self.which("wonder"))
+        self.assertNotIn("wonder", repr(self.hashes))
+
+
+class CheckTests(SynchronousTestCase):
+    """Which hashes may stand in a configuration."""
+
+    def test_good(self) -> None:
+        """argon2id and bcrypt."""
+        for hashed in (WONDER, bcrypt.hashpw(b"x", bcrypt.gensalt(4)).decode()):
+            self.assertEqual(check_hash(hashed), hashed)
+
+    def test_bad_T74(self) -> None:
+        """Other kinds, and those that cost too much."""
+        salt = "$c29tZXNhbHQ$uyM0IH5sUZC/Vb0lVd9Nyw"
+        for hashed in (
+            "wonder",
+            "$2b$20$" + "a" * 53,
+            "$argon2i$v=19$m=65536,t=2,p=1" + salt,
+            "$argon2id$v=19$m=9999999,t=2,p=1" + salt,
+            "$argon2id$v=19$m=65536,t=99,p=1" + salt,
+            "$1$abc$def",
+        ):
+            with self.subTest(hashed):
+                self.assertRaises(ValueError, check_hash, hashed)
+
+    def test_decoy_T79(self) -> None:
+        """The decoy for unknown users is a hash as costly as new ones are."""
+        head = WONDER.rpartition("$")[0].rpartition("$")[0]
+        self.assertEqual(plain._DECOY.rpartition("$")[0].rpartition("$")[0], head)
+        self.assertTrue(passwords.check_hash(plain._DECOY))

@@ -1,0 +1,179 @@
+"""Start, reload, drain, stop; with a reactor that opens no socket."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron import config, service
+from authotron.config import Config
+from authotron.identity import Identity
+from authotron.service import Authotron
+from tests.test_config import BASE, laid_over
+
+
+class Reactor(MemoryReactorClock):
+    """Stops as a real one does, as far as it is asked about."""
+
+    stopped = False
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+class ServiceCase(SynchronousTestCase):
+    """How to make one."""
+
+    def setUp(self) -> None:
+        self.reactor = Reactor()
+        self.over: dict[str, Any] = {}
+
+    def load(self) -> Config:
+        return config.check(laid_over(BASE, self.over), Path())
+
+    def make(self, **over: Any) -> Authotron:
+        self.over = over
+        return Authotron(self.load, self.load(), self.reactor)
+
+    def start(self, **over: Any) -> Authotron:
+        gateway = self.make(**over)
+        gateway.startService()
+        self.addCleanup(gateway.pool.stopService)
+        return gateway
+
+
+class StartTests(ServiceCase):
+    """Listening."""
+
+    def test_both(self) -> None:
+        """The gateway and its metrics, each at its address."""
+        self.start(metrics={"port": 9999, "host": "::1"})
+        ports = [(port, interface) for port, _, _, interface in self.reactor.tcpServers]
+        self.assertEqual(ports, [(8080, "127.0.0.1"), (9999, "::1")])
+
+    def test_no_metrics(self) -> None:
+        """The second port may be switched off."""
+        self.start(metrics={"enabled": False})
+        self.assertEqual(len(self.reactor.tcpServers), 1)
+
+    def test_endpoints(self) -> None:
+        """Endpoint strings instead of a port."""
+        self.start(server={"host": ..., "port": ..., "listen": ["unix:/run/x.sock", "tcp:81"]})
+        self.assertEqual(self.reactor.unixServers[0][0], "/run/x.sock")
+        self.assertEqual(self.reactor.tcpServers[0][0], 81)
+
+    def test_port_in_use(self) -> None:
+        """A port that cannot be had ends the process with a status that says so."""
+        gateway = self.make()
+
+        def refuse(*_: Any, **__: Any) -> None:
+            raise CannotListenError("127.0.0.1", 8080, OSError("in use"))
+
+        self.reactor.listenTCP = refuse  # type: ignore[method-assign] # somebody else has it
+        self.addCleanup(gateway.pool.stopService)
+        self.assertEqual(self.assertRaises(SystemExit, gateway.startService).code, 1)
+
+    def test_fails_late(self) -> None:
+        """A listening port that fails later stops the reactor, with a status that says so."""
+        gateway = self.make()
+        listening: Deferred[Any] = Deferred()
+        listener = gateway.listeners[0]
+        self.patch(listener, "_endpoint", type("Slow", (), {"listen": lambda *_: listening})())
+        self.addCleanup(gateway.pool.stopService)
+        gateway.startService()
+        self.assertEqual((gateway.status, self.reactor.stopped), (0, False))
+        listening.errback(OSError("gone"))
+        self.assertEqual((gateway.status, self.reactor.stopped), (1, True))
+        self.flushLoggedErrors(OSError)
+
+
+class ReloadTests(ServiceCase):
+    """A new configuration while serving."""
+
+    def test_good(self) -> None:
+        """A good one is taken over as a whole."""
+        gateway = self.start()
+        old = gateway.serving.generation
+        self.over = {"jwt": {"iss": "other"}, "logging": {"access": "all"}}
+        gateway.reload()
+        new = gateway.serving.generation
+        self.assertIsNot(new, old)
+        self.assertIsNot(new.verdicts, old.verdicts)
+        self.assertEqual(new.minter.claims(_nobody(), 0)["iss"], "other")
+        self.assertIn(b'authotron_reloads_total{result="success"} 1.0', self.metrics(gateway))
+
+    def test_bad_T49(self) -> None:
+        """A bad one changes nothing; it is told in /ready and counted."""
+        gateway = self.start()
+        old = gateway.serving.generation
+        self.over = {"jwt": {"exp": -1}}
+        gateway.reload()
+        self.assertIs(gateway.serving.generation, old)
+        self.assertIn("jwt.exp", gateway.serving.problems[0])
+        self.assertIn(b'authotron_reloads_total{result="failure"} 1.0', self.metrics(gateway))
+
+    def test_good_again(self) -> None:
+        """Once it is mended the problems are gone."""
+        gateway = self.start()
+        self.over = {"jwt": {"exp": -1}}
+        gateway.reload()
+        self.over = {}
+        gateway.reload()
+        self.assertEqual(gateway.serving.problems, ())
+
+    def test_unreadable_key(self) -> None:
+        """A key that cannot be read is a bad configuration, too."""
+        gateway = self.start()
+        self.over = {"jwt": {"alg": "ES256", "key_file": "/nowhere/key.pem"}}
+        gateway.reload()
+        self.assertIn("/nowhere/key.pem", gateway.serving.problems[0])
+
+    def metrics(self, gateway: Authotron) -> bytes:
+        return gateway.serving.metrics.text()[0]
+
+
+def _nobody() -> Any:
+    return Identity("", "")
+
+
+class StopTests(ServiceCase):
+    """Stopping."""
+
+    def test_at_once(self) -> None:
+        """With nothing in flight it stops at once, and says before that it will."""
+        gateway = self.make()
+        gateway.startService()
+        d = maybeDeferred(gateway.stopService)
+        self.assertTrue(gateway.serving.stopping)
+        self.successResultOf(d)
+
+    def test_grace(self) -> None:
+        """What is in flight is waited for, but not longer than the grace."""
+        for seconds, finishes in ((3, True), (10, False)):
+            with self.subTest(seconds):
+                gateway = self.make(server={"grace": 10})
+                gateway.startService()
+                site = gateway.listeners[0].site
+                idle: Deferred[None] = Deferred()
+                self.patch(site, "drain", lambda d=idle: d)
+                d = maybeDeferred(gateway.stopService)
+                self.reactor.advance(seconds)
+                if finishes:
+                    self.assertNoResult(d)
+                    idle.callback(None)
+                self.successResultOf(d)
+
+
+class ComposeTests(SynchronousTestCase):
+    """Endpoint strings."""
+
+    def test_addresses(self) -> None:
+        """A host with colons is an IPv6 address."""
+        self.assertEqual(service._endpoints((), "::1", 80), ["tcp6:80:interface=\\:\\:1"])
+        self.assertEqual(service._endpoints((), "localhost", 80), ["tcp:80:interface=localhost"])
+        self.assertEqual(service._endpoints(("unix:/x",), "", None), ["unix:/x"])

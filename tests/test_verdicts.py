@@ -1,0 +1,292 @@
+"""What is remembered, how long, and what never is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron.errors import Rejected, Unavailable
+from authotron.identity import Identity
+from authotron.verdicts import Outcome, Verdict, Verdicts
+from tests.worlds import NOW, at
+
+ALICE = Identity("internal", "alice")
+
+
+class Oracle:
+    """Plays the authority: keeps the questions, and answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+        self.pending: list[Deferred[Identity]] = []
+        self.answer: Identity | Exception | None = ALICE
+        self.cancelled = 0
+
+    def _cancel(self, _: Deferred[Identity]) -> None:
+        self.cancelled += 1
+
+    async def identify(self, credentials: Any, realm: str | None) -> Identity:
+        self.asked.append(([credential.value for credential in credentials], realm))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        if self.answer is None:
+            self.pending.append(Deferred(self._cancel))
+            return await self.pending[-1]
+        return self.answer
+
+
+class VerdictsCase(SynchronousTestCase):
+    """How to ask."""
+
+    def setUp(self) -> None:
+        self.clock = at(NOW)
+        self.oracle = Oracle()
+        self.minted = 0
+        self.verdicts = self.make()
+
+    def make(self, **given: Any) -> Verdicts[str]:
+        return Verdicts(
+            self.clock,
+            self.oracle,  # type: ignore[arg-type] # plays the authority
+            self.mint,
+            lambda outcome: f"reply {outcome.result} {outcome.token}",
+            **{"ttl": 60, "size": 100, "reuse": 30, "refusals": 5, **given},
+        )
+
+    def mint(self, identity: Identity) -> str:
+        self.minted += 1
+        return f"{identity.username}{self.minted}"
+
+    def decide(self, header: bytes | None = b"Bearer a", realm: bytes | None = None) -> Outcome:
+        verdict = self.verdicts.decide(header, realm)
+        if isinstance(verdict, Deferred):
+            verdict = self.successResultOf(verdict)
+        return verdict.outcome
+
+
+class RememberedTests(VerdictsCase):
+    """Good verdicts."""
+
+    def test_once(self) -> None:
+        """A verdict is repeated without asking or minting again."""
+        self.assertEqual(self.decide().token, self.decide().token)
+        self.assertEqual(len(self.oracle.asked), 1)
+
+    def test_reuse(self) -> None:
+        """After the reuse time a new token is minted, without asking again."""
+        first = self.decide().token
+        self.clock.advance(30)
+        self.assertNotEqual(self.decide().token, first)
+        self.assertEqual(len(self.oracle.asked), 1)
+
+    def test_ttl(self) -> None:
+        """After its time to live it is asked for again; minting anew does not lengthen it."""
+        self.decide()
+        self.clock.advance(31)
+        self.decide()
+        self.clock.advance(29)
+        self.decide()
+        self.assertEqual(len(self.oracle.asked), 2)
+
+    def test_off(self) -> None:
+        """With a time to live of zero nothing is remembered."""
+        self.verdicts = self.make(ttl=0)
+        self.decide()
+        self.decide()
+        self.assertEqual((len(self.oracle.asked), self.verdicts.remembered()), (2, 0))
+
+    def test_fresh_until(self) -> None:
+        """It lives no longer than what it was made of is fresh."""
+        self.oracle.answer = evolve(ALICE, fresh_until=NOW + 10)
+        self.decide()
+        self.clock.advance(10)
+        self.decide()
+        self.assertEqual(len(self.oracle.asked), 2)
+
+    def test_expiry_T41(self) -> None:
+        """It lives no longer than the credential, or the attribute exp."""
+        for identity in (
+            evolve(ALICE, expires=NOW + 3),
+            evolve(ALICE, attributes={"exp": str(NOW + 3)}),
+        ):
+            with self.subTest(repr(identity)):
+                self.setUp()
+                self.oracle.answer = identity
+                self.decide()
+                self.clock.advance(3)
+                self.oracle.answer = Rejected()
+                self.assertEqual(self.decide().result, "all_failed")
+
+    def test_key_T40(self) -> None:
+        """Another credential, realm, or absence of a realm is another question."""
+        self.decide(b"Bearer a")
+        self.decide(b"Bearer a", b"")
+        self.decide(b"Bearer a", b"x")
+        self.decide(b"Bearer ax")
+        self.assertEqual(
+            self.oracle.asked, [(["a"], None), (["a"], ""), (["a"], "x"), (["ax"], None)]
+        )
+
+    def test_bounded_T43(self) -> None:
+        """No more than the configured number is kept; those not used for longest go."""
+        self.verdicts = self.make(size=2)
+        for header in (b"Bearer a", b"Bearer b", b"Bearer a", b"Bearer c", b"Bearer a"):
+            self.decide(header)
+        self.assertEqual((self.verdicts.remembered(), len(self.oracle.asked)), (2, 3))
+
+    def test_nothing_secret_inside(self) -> None:
+        """Neither what the client sent nor what was minted is in the representation."""
+        self.decide(b"Bearer secretly")
+        verdict: Any = self.verdicts.decide(b"Bearer secretly", None)
+        self.assertIsInstance(verdict, Verdict)
+        self.assertNotIn("secretly", repr(verdict) + repr(self.verdicts))
+        self.assertNotIn("alice1", repr(verdict))
+
+
+class RefusedTests(VerdictsCase):
+    """Refusals and outages."""
+
+    def test_refusal(self) -> None:
+        """A refusal is repeated for five seconds, no longer: a token made later works."""
+        self.oracle.answer = Rejected()
+        self.assertEqual((self.decide().result, self.decide().result), ("all_failed",) * 2)
+        self.assertEqual(len(self.oracle.asked), 1)
+        self.clock.advance(5)
+        self.oracle.answer = ALICE
+        self.assertEqual(self.decide().result, "success")
+
+    def test_flood_T43(self) -> None:
+        """A flood of refusals is bounded and pushes no good verdict out."""
+        self.decide(b"Bearer good")
+        self.oracle.answer = Rejected()
+        for number in range(1000):
+            self.decide(b"Bearer %d" % number)
+        self.assertLessEqual(self.verdicts.remembered(), 11)
+        self.assertEqual(self.decide(b"Bearer good").result, "success")
+
+    def test_never_T44(self) -> None:
+        """Not remembered: outages, uncertain refusals, failed augmenters, several credentials."""
+        for answer, header in (
+            (Unavailable(), b"Bearer a"),
+            (Rejected(certain=False), b"Bearer a"),
+            (evolve(ALICE, fresh_until=0), b"Bearer a"),
+            (ALICE, b"Bearer a, Basic b"),
+            (Rejected(), b"Bearer a, Basic b"),
+        ):
+            with self.subTest(f"{answer!r} {header!r}"):
+                self.setUp()
+                self.oracle.answer = answer
+                self.decide(header)
+                self.decide(header)
+                self.assertEqual((len(self.oracle.asked), self.verdicts.remembered()), (2, 0))
+
+    def test_header(self) -> None:
+        """What is missing, blank, not ASCII or malformed never reaches the authority."""
+        for header, result in (
+            (None, "no_auth_header"),
+            (b"  ", "no_auth_header"),
+            (b"Basic \xc3\xa9", "no_auth_header"),
+            (b"Bearer", "invalid_header"),
+            (b"A a, B b, C c, D d", "invalid_header"),
+        ):
+            with self.subTest(repr(header)):
+                self.assertEqual(self.decide(header).result, result)
+        self.assertEqual(self.oracle.asked, [])
+
+    def test_broken_T60(self) -> None:
+        """A defect gives no identity and is not remembered."""
+        self.oracle.answer = KeyError("defect")
+        outcome = self.decide()
+        self.assertEqual((outcome.result, outcome.identity), ("error", None))
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+        self.assertEqual(self.verdicts.remembered(), 0)
+
+    def test_signer_broken_T60(self) -> None:
+        """So does a signer that fails, at first and later."""
+        self.decide()
+        self.clock.advance(30)
+        self.minted = "no number"  # type: ignore[assignment] # the defect
+        self.assertEqual((self.decide().result, self.decide(b"Bearer b").result), ("error",) * 2)
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 2)
+
+
+class FlightTests(VerdictsCase):
+    """Many ask the same at once."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.oracle.answer = None
+
+    def waiting(self, header: bytes = b"Bearer a") -> Deferred[Verdict[str]]:
+        verdict = self.verdicts.decide(header, None)
+        assert isinstance(verdict, Deferred)
+        return verdict
+
+    def test_single_T45(self) -> None:
+        """One question is asked; all get its answer."""
+        waiting = [self.waiting() for _ in range(3)]
+        self.assertEqual(len(self.oracle.pending), 1)
+        self.oracle.pending[0].callback(ALICE)
+        tokens = {self.successResultOf(each).outcome.token for each in waiting}
+        self.assertEqual(tokens, {"alice1"})
+
+    def test_one_leaves_T45(self) -> None:
+        """One that leaves does not cancel the others."""
+        leaver, stayer = self.waiting(), self.waiting()
+        leaver.cancel()
+        self.failureResultOf(leaver, CancelledError)
+        self.oracle.pending[0].callback(ALICE)
+        self.assertEqual(self.successResultOf(stayer).outcome.result, "success")
+
+    def test_last_leaves(self) -> None:
+        """The last one that leaves cancels the question; who comes later asks a new one."""
+        leaver = self.waiting()
+        leaver.cancel()
+        self.failureResultOf(leaver, CancelledError)
+        self.assertEqual(self.oracle.cancelled, 1)
+        later = self.waiting()
+        self.oracle.pending[1].callback(ALICE)
+        self.assertEqual(self.successResultOf(later).outcome.result, "success")
+
+    def test_revoked_meanwhile_T42(self) -> None:
+        """What was found out before a revocation is not remembered after it."""
+        waiting = self.waiting()
+        self.verdicts.forget()
+        self.oracle.pending[0].callback(ALICE)
+        self.successResultOf(waiting)
+        self.assertEqual(self.verdicts.remembered(), 0)
+
+    def test_asked_after_revocation_T42(self) -> None:
+        """Who asks after a revocation does not get an answer from before it."""
+        self.waiting()
+        self.verdicts.forget()
+        later = self.waiting()
+        self.oracle.pending[0].callback(ALICE)
+        self.assertNoResult(later)
+        self.oracle.pending[1].errback(Rejected())
+        self.assertEqual(self.successResultOf(later).outcome.result, "all_failed")
+
+    def test_no_mix_T45(self) -> None:
+        """Five hundred at once each get their own."""
+        waiting = {n: self.waiting(b"Bearer %d" % n) for n in range(500)}
+        for number, pending in reversed(list(enumerate(self.oracle.pending))):
+            pending.callback(Identity("internal", f"user{number}-"))
+        for number, each in waiting.items():
+            outcome = self.successResultOf(each).outcome
+            assert outcome.identity is not None and outcome.token is not None
+            self.assertEqual(outcome.identity.username, f"user{number}-")
+            self.assertTrue(outcome.token.startswith(f"user{number}-"))
+
+
+class ForgetTests(VerdictsCase):
+    """Revocation."""
+
+    def test_forget_T42(self) -> None:
+        """What was remembered is asked for again at once."""
+        self.decide()
+        self.verdicts.forget()
+        self.oracle.answer = Rejected()
+        self.assertEqual(self.decide().result, "all_failed")

@@ -1,0 +1,135 @@
+"""Talks to the sites of a gateway in memory, byte by byte if need be."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.address import IPv4Address
+from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from zope.interface import implementer
+
+from authotron import config, service
+from authotron.metrics import Metrics
+from authotron.web import operations, public
+from authotron.web.channel import Channel
+from authotron.web.generation import Serving
+from authotron.web.site import Site
+from authotron.world import World
+from tests.test_config import BASE, laid_over
+from tests.worlds import NOW, at, at_once
+
+
+@define
+class Answer:
+    """A reply as it came over the wire."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def answered(wire: bytes) -> list[Answer]:
+    """The replies in what was written; all of them name their length."""
+    answers = []
+    while wire:
+        head, _, wire = wire.partition(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+        length = int(headers.get("content-length", 0))
+        answers.append(Answer(int(first.split()[1]), headers, wire[:length]))
+        wire = wire[length:]
+    return answers
+
+
+@implementer(ITCPTransport)
+class Wire(StringTransport):
+    """A connection that remembers how it ended."""
+
+    half_closed = False
+
+    def setTcpNoDelay(self, enabled: bool) -> None:  # noqa: FBT001 - as in the interface
+        """Nothing is delayed here."""
+
+    def getTcpNoDelay(self) -> bool:
+        return True
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:  # noqa: FBT001 - as in the interface
+        """Nothing is kept alive here."""
+
+    def getTcpKeepAlive(self) -> bool:
+        return False
+
+    def loseWriteConnection(self) -> None:
+        self.half_closed = True
+
+
+@define(eq=False)
+class Gateway:
+    """Both sites of one configuration, laid over a small base."""
+
+    over: dict[str, Any] = field(factory=dict)
+    clock: Clock = field(factory=lambda: at(NOW))
+    metrics: Metrics = field(factory=Metrics)
+    serving: Serving = field(init=False)
+    public: Site = field(init=False)
+    operations: Site = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        found = config.check(laid_over(BASE, self.over), Path())
+        generation = service.compose(found, World(self.clock, at_once), self.metrics)
+        self.serving = Serving(generation, self.metrics)
+        self.public = self._site(public.Public(self.serving, self.clock), public.ROUTES)
+        app = operations.Operations(self.serving, self.clock)
+        self.operations = self._site(app, operations.ROUTES)
+
+    def _site(self, app: Any, routes: Any) -> Site:
+        server = self.serving.generation.config.file.server
+        return Site(
+            app.app,
+            self.clock,
+            routes,
+            timeout=server.idle_timeout,
+            limit=server.max_header_bytes,
+            access=self.serving.generation.config.file.logging.access,
+            metrics=self.metrics,
+        )
+
+    def connect(self, site: Site | None = None) -> tuple[Channel, Wire]:
+        wire = Wire(peerAddress=IPv4Address("TCP", "192.0.2.7", 4711))
+        channel = (site or self.public).buildProtocol(None)
+        channel.makeConnection(wire)
+        return channel, wire
+
+    def say(self, data: bytes, site: Site | None = None, pieces: int = 0) -> list[Answer]:
+        """What comes back on a new connection."""
+        channel, wire = self.connect(site)
+        size = pieces or len(data)
+        for start in range(0, len(data), size):
+            channel.dataReceived(data[start : start + size])
+        self.clock.advance(0)
+        return answered(wire.value())
+
+    def ask(self, line: str, site: Site | None = None, **headers: str) -> Answer:
+        """The reply to one request; underscores in the names of headers stand for dashes."""
+        fields = "".join(
+            f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items()
+        )
+        text = f"{line} HTTP/1.1\r\nHost: gate\r\n{fields}\r\n"
+        [answer] = self.say(text.encode("utf-8"), site)
+        return answer
+
+
+def basic(username: str, password: str) -> str:
+    return "Basic " + b64encode(f"{username}:{password}".encode()).decode()
+
+
+ALICE = basic("alice", "wonder")

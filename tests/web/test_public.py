@@ -1,0 +1,239 @@
+"""The main port."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jwt
+from attrs import define
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from authotron.identity import Circumstances, Credential, Identity
+from authotron.providers import Affinity, IProvider
+from authotron.verdicts import Outcome, Verdict
+from authotron.web.replies import field_value
+from tests.web.conversations import ALICE, Gateway, basic
+
+
+@define
+class From:
+    """A condition on the address of the client."""
+
+    address: str
+
+    def holds(self, circumstances: Circumstances) -> bool:
+        return circumstances.address == self.address
+
+
+@implementer(IProvider)
+@define
+class Defective:
+    """A provider with a defect."""
+
+    name: str = "it"
+    type: str = "defective"
+    realm: str = "internal"
+    scheme: str = "basic"
+    local: bool = True
+
+    def affinity(self, credential: Credential) -> Affinity:
+        return Affinity.POSSIBLE
+
+    async def authenticate(self, credential: Credential) -> Identity:
+        raise KeyError("canary")
+
+
+class AuthenticateTests(SynchronousTestCase):
+    """C{/authenticate} and its two other names."""
+
+    def setUp(self) -> None:
+        self.gateway = Gateway()
+
+    def test_good(self) -> None:
+        """A 200 has a token and no body, and nobody may keep it."""
+        for path in ("/authenticate", "/auth", "/_auth"):
+            with self.subTest(path):
+                answer = self.gateway.ask(f"GET {path}", Authorization=ALICE)
+                self.assertEqual((answer.status, answer.body), (200, b""))
+                self.assertEqual(answer.headers["cache-control"], "no-store")
+                scheme, token = answer.headers["authorization"].split()
+                claims = jwt.decode(token, options={"verify_signature": False})
+                self.assertEqual((scheme, claims["sub"]), ("Bearer", "internal-alice"))
+
+    def test_bad(self) -> None:
+        """A 401 has a challenge, JSON, and no token; it does not tell why. (T64)"""
+        answers = [
+            self.gateway.ask("GET /authenticate"),
+            self.gateway.ask("GET /authenticate", Authorization=basic("alice", "x")),
+            self.gateway.ask("GET /authenticate", Authorization=basic("nobody", "x")),
+            self.gateway.ask("GET /authenticate", Authorization="Bearer"),
+            self.gateway.ask("GET /authenticate", Authorization=ALICE, X_Auth_Realm="nowhere"),
+        ]
+        for answer in answers:
+            self.assertEqual(answer.status, 401)
+            self.assertEqual(answer.headers["www-authenticate"], 'Basic realm="internal"')
+            self.assertEqual(answer.json(), {"error": "Unauthorized access"})
+            self.assertNotIn("authorization", answer.headers)
+
+    def test_head(self) -> None:
+        """HEAD answers as GET, without a body."""
+        answer = self.gateway.ask("HEAD /authenticate", Authorization=ALICE)
+        self.assertEqual((answer.status, answer.body), (200, b""))
+        self.assertIn("authorization", answer.headers)
+
+    def test_first_header_counts_T23(self) -> None:
+        """Of two Authorization lines the first counts."""
+        line = "GET /authenticate HTTP/1.1\r\nHost: x\r\n"
+        head = line + "Authorization: {}\r\nAuthorization: {}\r\n\r\n"
+        for first, second, status in ((ALICE, "Basic x", 200), ("Basic x", ALICE, 401)):
+            [answer] = self.gateway.say(head.format(first, second).encode())
+            self.assertEqual(answer.status, status)
+
+    def test_odd_bytes_T22(self) -> None:
+        """Bytes that break lines elsewhere are refused."""
+        for odd in (b"\x0b", b"\x0c", b"\x1c", b"\x1e", b"\x85", b"\x7f"):
+            head = b"GET /whoami HTTP/1.1\r\nHost: x\r\nAuthorization: Basic a" + odd + b"b\r\n\r\n"
+            [answer] = self.gateway.say(head)
+            self.assertEqual(answer.status, 401)
+
+    def test_broken_T60(self) -> None:
+        """A defect anywhere gives a 500 without a token, and no word of what it was."""
+        self.gateway.serving.generation.authority.providers = [Defective()]
+        answer = self.gateway.ask("GET /authenticate", Authorization=ALICE)
+        self.assertEqual(answer.status, 503)
+        self.assertNotIn("authorization", answer.headers)
+        self.assertNotIn(b"canary", answer.body)
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+
+    def test_conditions(self) -> None:
+        """A condition is held against every request, also where the verdict is remembered."""
+        for address, status in (("192.0.2.7", 200), ("192.0.2.8", 403)):
+            with self.subTest(address):
+                identity = Identity("internal", "alice", conditions=(From(address),))
+                replies = self.gateway.serving.generation.replies
+                outcome = Outcome("success", identity, "token")
+                verdict: Any = Verdict(outcome, replies.authenticate(outcome))
+                verdicts = self.gateway.serving.generation.verdicts
+                self.patch(type(verdicts), "decide", lambda *_, v=verdict: v)
+                for path in ("/authenticate", "/whoami"):
+                    answer = self.gateway.ask(f"GET {path}", Authorization=ALICE)
+                    self.assertEqual(answer.status, status)
+                    self.assertEqual(
+                        "authorization" in answer.headers, path != "/whoami" and status == 200
+                    )
+
+    def test_client_left(self) -> None:
+        """A client that leaves cancels the question, and is not counted as refused."""
+        gateway = Gateway()
+        asked: Deferred[Any] = Deferred()
+        self.patch(type(gateway.serving.generation.verdicts), "decide", lambda *_: asked)
+        channel, _ = gateway.connect()
+        channel.dataReceived(b"GET /authenticate HTTP/1.1\r\nHost: x\r\n\r\n")
+        channel.connectionLost(Failure(ConnectionDone()))
+        self.assertTrue(asked.called)
+        text = gateway.metrics.text()[0].decode()
+        self.assertIn('auth_requests_total{realm="unknown",result="all_failed"} 0.0', text)
+        self.assertIn('authotron_http_requests_in_flight{method="GET"} 0.0', text)
+
+
+class LegacyTests(SynchronousTestCase):
+    """The older identity headers."""
+
+    def headers(self, user: dict[str, Any]) -> dict[str, str]:
+        users = [{"password": "p", **user}]
+        provider = {"type": "plain", "name": "staff", "realm": "internal", "users": users}
+        gateway = Gateway({"providers": [provider], "include_legacy_headers": True})
+        answer = gateway.ask("GET /authenticate", Authorization=basic(user["username"], "p"))
+        self.assertEqual(answer.status, 200)
+        return {k: v for k, v in answer.headers.items() if k.startswith("x-auth")}
+
+    def test_always_all_T59(self) -> None:
+        """All three are there even when there is nothing to say."""
+        self.assertEqual(
+            self.headers({"username": "bare"}),
+            {"x-auth-username": "bare", "x-auth-realm": "internal", "x-auth-roles": ""},
+        )
+
+    def test_never_split_T61(self) -> None:
+        """Line ends in names and roles split nothing, and a comma makes no second role."""
+        found = self.headers({"username": "a\r\nX-Evil 1\x85\u2028b", "roles": ["x,y", "z\n"]})
+        self.assertEqual(found["x-auth-username"], "aX-Evil 1b")
+        self.assertEqual(found["x-auth-roles"], "x%2Cy,z")
+        self.assertEqual(len(found), 3)
+
+    def test_beyond_ascii(self) -> None:
+        """Names beyond ASCII go out as UTF-8."""
+        self.assertEqual(field_value("zoë"), b"zo\xc3\xab")
+
+
+class OthersTests(SynchronousTestCase):
+    """What else is served."""
+
+    def setUp(self) -> None:
+        self.gateway = Gateway()
+
+    def test_whoami(self) -> None:
+        """The identity, to its owner."""
+        answer = self.gateway.ask("GET /whoami", Authorization=ALICE)
+        self.assertEqual(answer.json()["username"], "alice")
+        self.assertEqual(answer.headers["cache-control"], "no-store")
+
+    def test_lists_T58(self) -> None:
+        """Providers and augmenters by name, type and realm, and nothing else."""
+        self.assertEqual(
+            self.gateway.ask("GET /providers").json(),
+            {"providers": [{"name": "staff", "type": "plain", "realm": "internal"}]},
+        )
+        self.assertEqual(self.gateway.ask("GET /augmenters").json(), {"augmenters": []})
+
+    def test_home(self) -> None:
+        """A page without scripts, that may load nothing from elsewhere, and escapes."""
+        provider = {"type": "plain", "name": "x", "realm": "<script>", "users": []}
+        answer = Gateway({"providers": [provider]}).ask("GET /")
+        self.assertIn(b"&lt;script&gt;", answer.body)
+        self.assertNotIn(b"<script", answer.body)
+        self.assertIn("default-src 'none'", answer.headers["content-security-policy"])
+
+    def test_assets(self) -> None:
+        """The logo and the icon."""
+        self.assertIn(b"<svg", self.gateway.ask("GET /logo.svg").body)
+        icon = self.gateway.ask("GET /favicon.ico")
+        self.assertEqual(icon.headers["content-type"], "image/x-icon")
+        self.assertEqual(icon.body[:4], b"\0\0\1\0")
+
+    def test_jwks(self) -> None:
+        """The public keys; with a shared secret there are none."""
+        answer = self.gateway.ask("GET /.well-known/jwks.json")
+        self.assertEqual(answer.json(), {"keys": []})
+        self.assertIn("max-age", answer.headers["cache-control"])
+
+    def test_unknown(self) -> None:
+        """404 and 405 are JSON; 405 says what is allowed."""
+        self.assertEqual(self.gateway.ask("GET /nowhere").json(), {"error": "Not found"})
+        answer = self.gateway.ask("POST /authenticate", Content_Length="0")
+        self.assertEqual((answer.status, answer.headers["allow"]), (405, "GET, HEAD"))
+        self.assertEqual(answer.json(), {"error": "Method not allowed"})
+
+    def test_no_second_reading(self) -> None:
+        """Encoded, doubled and relative paths are not read twice: they are unknown."""
+        for path in (
+            "/%61uthenticate",
+            "//authenticate",
+            "/authenticate/",
+            "/./whoami",
+            "/whoami%00",
+        ):
+            with self.subTest(path):
+                self.assertEqual(self.gateway.ask(f"GET {path}", Authorization=ALICE).status, 404)
+
+    def test_state_T53(self) -> None:
+        """Without a store the token routes say so, to those who are known."""
+        for line in ("GET /token", "GET /tokens", "POST /tokens", "DELETE /token/x"):
+            with self.subTest(line):
+                answer = self.gateway.ask(line, Authorization=ALICE, Content_Length="0")
+                self.assertEqual(answer.json(), {"error": "Token store is disabled"})
+                self.assertEqual((answer.status, self.gateway.ask(line).status), (503, 401))

@@ -1,0 +1,193 @@
+"""What every request goes through: limits, odd requests, counting, logging."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as some
+from twisted.internet.testing import EventLoggingObserver
+from twisted.logger import globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.web.conversations import ALICE, Gateway, answered, basic
+
+HEAD = b"GET /health HTTP/1.1\r\nHost: gate\r\n"
+
+
+class LimitsTests(SynchronousTestCase):
+    """Each limit answers by its right name."""
+
+    def setUp(self) -> None:
+        self.gateway = Gateway()
+
+    def refused(self, data: bytes, status: int, pieces: int = 0) -> None:
+        [answer] = self.gateway.say(data, pieces=pieces)
+        self.assertEqual((answer.status, answer.headers["connection"]), (status, "close"))
+
+    def test_request_line_T75(self) -> None:
+        """A request line over 8 KiB is a 414, whether it ends or not, at once or in pieces."""
+        line = b"GET /" + b"a" * 8200 + b" HTTP/1.1\r\n"
+        self.refused(line, 414)
+        self.refused(line, 414, pieces=100)
+        self.refused(b"x" * 9000, 414, pieces=1000)
+
+    def test_header_block_T75(self) -> None:
+        """A header block over the cap is a 431: many fields, one field, one that never ends."""
+        self.refused(HEAD + b"X: " + b"y" * 17_000 + b"\r\n\r\n", 431)
+        self.refused(HEAD + b"X: yyyyyyyyyy\r\n" * 1500, 431, pieces=700)
+        self.refused(HEAD + b"X: " + b"y" * 40_000, 431, pieces=1000)
+
+    def test_just_below(self) -> None:
+        """Below them all is well, again and again on one connection."""
+        channel, wire = self.gateway.connect()
+        for _ in range(3):
+            channel.dataReceived(HEAD + b"X: " + b"y" * 16_000 + b"\r\n\r\n")
+        self.assertEqual([answer.status for answer in answered(wire.value())], [200] * 3)
+
+    def test_configured(self) -> None:
+        """The cap of the header block is configured."""
+        self.gateway = Gateway({"server": {"max_header_bytes": 65536}})
+        [answer] = self.gateway.say(HEAD + b"X: " + b"y" * 60_000 + b"\r\n\r\n")
+        self.assertEqual(answer.status, 200)
+
+    def test_refused_once(self) -> None:
+        """After a refusal nothing more is read, and the client has time to read why."""
+        channel, wire = self.gateway.connect()
+        channel.dataReceived(b"x" * 9000)
+        channel.dataReceived(b"\r\n" + HEAD + b"\r\n")
+        self.assertEqual(len(answered(wire.value())), 1)
+        self.assertTrue(wire.half_closed)
+        self.assertFalse(wire.disconnected)
+        self.gateway.clock.advance(2)
+        self.assertTrue(wire.disconnected)
+
+    def test_body_T75(self) -> None:
+        """A large body is refused before it is read, chunked or not."""
+        head = b"GET /authenticate HTTP/1.1\r\nHost: gate\r\n"
+        self.refused(head + b"Content-Length: 100000\r\n\r\n", 413)
+        chunk = b"8000\r\n" + b"x" * 0x8000 + b"\r\n"
+        self.refused(head + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 3, 413)
+
+    def test_small_body(self) -> None:
+        """A small body that nobody asked for does no harm."""
+        head = f"GET /whoami HTTP/1.1\r\nHost: x\r\nAuthorization: {ALICE}\r\n"
+        [answer] = self.gateway.say(head.encode() + b"Content-Length: 3\r\n\r\nabc")
+        self.assertEqual(answer.status, 200)
+
+    def test_slow_client_T69(self) -> None:
+        """A request that trickles in has no more time than silence has."""
+        channel, wire = self.gateway.connect()
+        for _ in range(59):
+            self.gateway.clock.advance(1)
+            channel.dataReceived(b"G")
+        self.assertFalse(wire.disconnecting)
+        self.gateway.clock.advance(1)
+        self.assertTrue(wire.disconnecting)
+
+    def test_idle(self) -> None:
+        """Each answer gives a new deadline."""
+        channel, wire = self.gateway.connect()
+        for _ in range(3):
+            self.gateway.clock.advance(50)
+            channel.dataReceived(HEAD + b"\r\n")
+        self.assertFalse(wire.disconnecting)
+        self.gateway.clock.advance(60)
+        self.assertTrue(wire.disconnecting)
+
+
+class OddTests(SynchronousTestCase):
+    """Odd requests."""
+
+    def setUp(self) -> None:
+        self.gateway = Gateway()
+
+    def test_hosts_T75(self) -> None:
+        """A host that is none is a 400, never a 500; so are two."""
+        for host, status in (
+            ("gate:8080", 200),
+            ("[::1]:80", 200),
+            ("a.b.", 200),
+            ("a..b", 400),
+            (f"{'x' * 64}.b", 400),
+            ("a b", 400),
+            ("\xe9", 400),
+            ("a/b", 400),
+            ("", 400),
+            ("x\r\nHost: y", 400),
+        ):
+            with self.subTest(host):
+                data = f"GET /health HTTP/1.1\r\nHost: {host}\r\n\r\n".encode("latin-1")
+                [answer] = self.gateway.say(data)
+                self.assertEqual(answer.status, status)
+
+    def test_malformed_T28(self) -> None:
+        """What is no HTTP is a 400."""
+        for data in (
+            b"nonsense\r\n\r\n",
+            b"GET  /health HTTP/1.1\r\nHost: x\r\n\r\n",
+            HEAD + b"Authorization : x\r\n\r\n",
+            HEAD + b"no colon\r\n\r\n",
+            HEAD + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ):
+            with self.subTest(repr(data)):
+                self.assertEqual(self.gateway.say(data)[0].status, 400)
+
+    @settings(max_examples=200, deadline=None)
+    @given(some.binary(max_size=300))
+    def test_anything_T21(self, value: bytes) -> None:
+        """Whatever stands in Authorization, the answer is a 400 or a 401."""
+        head = b"GET /authenticate HTTP/1.1\r\nHost: x\r\nAuthorization: " + value + b"\r\n\r\n"
+        for answer in self.gateway.say(head)[:1]:
+            self.assertIn(answer.status, (400, 401))
+
+
+class CountedTests(SynchronousTestCase):
+    """Metrics of requests."""
+
+    def test_labels_T76(self) -> None:
+        """Nothing a client makes up becomes a label."""
+        gateway = Gateway()
+        gateway.ask("GET /nowhere-canary")
+        gateway.ask("CANARY /authenticate")
+        gateway.ask("GET /authenticate", X_Auth_Realm="canary")
+        gateway.ask("DELETE /token/canary", Authorization=ALICE)
+        gateway.ask("GET /whoami", Authorization=basic("canary", "x"))
+        text = gateway.metrics.text()[0].decode()
+        self.assertNotIn("canary", text.lower())
+        for route, method, status in (
+            ("unmatched", "GET", 404),
+            ("/authenticate", "other", 405),
+            ("/token/{token}", "DELETE", 503),
+        ):
+            labels = f'method="{method}",route="{route}",status_code="{status}"'
+            self.assertIn(f"authotron_http_requests_total{{{labels}}} 1.0", text)
+        self.assertIn('authotron_http_requests_in_flight{method="GET"} 0.0', text)
+
+
+class LoggedTests(SynchronousTestCase):
+    """Access events."""
+
+    def events(self, access: str) -> list[Any]:
+        observer = EventLoggingObserver()
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        gateway = Gateway({"logging": {"access": access}})
+        gateway.ask("GET /whoami", Authorization=ALICE, X_Request_ID="abc-1")
+        gateway.ask("GET /whoami", Authorization=basic("alice", "CANARY"), X_Request_ID="a b")
+        return [event for event in observer if event.get("event") == "routes.request.answered"]
+
+    def test_which(self) -> None:
+        """All, only failures, or none, as configured."""
+        for access, statuses in (("all", [200, 401]), ("failures", [401]), ("none", [])):
+            with self.subTest(access):
+                self.assertEqual([event["status"] for event in self.events(access)], statuses)
+
+    def test_fields(self) -> None:
+        """Who, what, how long, and by which request; nothing secret."""
+        good, bad = self.events("all")
+        self.assertEqual((good["username"], good["realm"]), ("alice", "internal"))
+        self.assertEqual((good["client"], good["request_id"]), ("192.0.2.7", "abc-1"))
+        self.assertEqual((bad["username"], bad["result"]), ("", "all_failed"))
+        self.assertRegex(bad["request_id"], "^[0-9a-f]{32}$")
+        self.assertNotIn("CANARY", repr(bad))
