@@ -9,25 +9,27 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from attrs import define, field, frozen
 from OpenSSL import SSL
-from twisted.application.internet import ClientService
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectionClosed
-from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
 from authotron import tls
 from authotron.errors import Unavailable
+from authotron.racing import within
 
 Word = bytes | str | int | float
 
 _LARGEST = 16 * 1024 * 1024
-_SLOWEST_RETRY = 2.0
+_SILENCE = 5.0
+"""Seconds without an answer after which a connection is given up."""
 _CONNECT = 3.0
 
 
@@ -45,10 +47,16 @@ class _Incomplete(Exception):
 class Conversation(Protocol):
     """One connection; answers come in the order of the questions."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
         self._received = bytearray()
-        self._waiting: deque[Deferred[Any]] = deque()
+        self._waiting: deque[tuple[float, Deferred[Any]]] = deque()
         self._lost = False
+        self._ended: Deferred[None] = Deferred()
+
+    def is_alive(self, now: float) -> bool:
+        """Whether it is worth asking: not where somebody has waited for very long already."""
+        return not self._lost and not (self._waiting and now - self._waiting[0][0] > _SILENCE)
 
     def ask(self, *words: Word) -> Deferred[Any]:
         """
@@ -60,14 +68,14 @@ class Conversation(Protocol):
         if self._lost or self.transport is None:
             answer.errback(Unavailable("the connection to Redis was lost"))
             return answer
-        self._waiting.append(answer)
+        self._waiting.append((self._clock.seconds(), answer))
         self.transport.write(_command(words))
         return answer
 
     def dataReceived(self, data: bytes) -> None:
         self._received += data
         if len(self._received) > _LARGEST:
-            self._abort()
+            self.abort()
             return
         place = 0
         while self._waiting:
@@ -76,9 +84,9 @@ class Conversation(Protocol):
             except _Incomplete:
                 break
             except ValueError:
-                self._abort()
+                self.abort()
                 return
-            waiting = self._waiting.popleft()
+            _, waiting = self._waiting.popleft()
             if isinstance(answer, Refused):
                 waiting.errback(answer)
             else:
@@ -88,10 +96,17 @@ class Conversation(Protocol):
     def connectionLost(self, reason: Failure = Failure(Unavailable())) -> None:  # noqa: B008 - as in the class above
         self._lost = True
         while self._waiting:
-            self._waiting.popleft().errback(Unavailable("the connection to Redis was lost"))
+            self._waiting.popleft()[1].errback(Unavailable("the connection to Redis was lost"))
+        if not self._ended.called:
+            self._ended.callback(None)
 
-    def _abort(self) -> None:
-        """Whoever answers like this is no Redis."""
+    def end(self) -> Deferred[None]:
+        """Disconnect; it fires when that is done."""
+        self.abort()
+        return self._ended
+
+    def abort(self) -> None:
+        """Neither ask nor listen any more."""
         self._lost = True
         if self.transport is not None:
             self.transport.abortConnection()  # type: ignore[attr-defined] # of all stream transports
@@ -160,36 +175,25 @@ class Login:
 @define(eq=False)
 class Redis:
     """
-    A connection to Redis that comes back by itself.
+    A connection to Redis that is made when it is needed, and again when it was lost.
 
-    While it is away each question fails after the next attempt to connect has.
+    Twisted's C{ClientService} would do that, too, but it breaks where a login fails.
     """
 
     _endpoint: IStreamClientEndpoint
     _login: Login
-    _clock: Any
-    _service: ClientService | None = field(default=None, init=False)
-
-    def start(self) -> None:
-        """Connect, and do so again and again."""
-        if self._service is None:
-            self._service = ClientService(
-                self._endpoint,
-                Factory.forProtocol(Conversation),
-                retryPolicy=lambda attempt: min(0.1 * 2 ** min(attempt, 8), _SLOWEST_RETRY),
-                clock=self._clock,
-                prepareConnection=self._greet,
-            )
-            self._service.startService()
-
-    def _greet(self, conversation: Any) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._login.greet(conversation))
+    _clock: IReactorTime
+    _conversation: Conversation | None = field(default=None, init=False)
+    _connecting: Deferred[None] | None = field(default=None, init=False)
+    _waiting: list[Deferred[Conversation]] = field(factory=list, init=False)
 
     async def stop(self) -> None:
         """Disconnect."""
-        service, self._service = self._service, None
-        if service is not None:
-            await service.stopService()
+        if self._connecting is not None:
+            self._connecting.cancel()
+        conversation, self._conversation = self._conversation, None
+        if conversation is not None:
+            await conversation.end()
 
     async def ask(self, *words: Word) -> Any:
         """
@@ -206,12 +210,7 @@ class Redis:
 
         @raise Unavailable: there is no connection, or Redis refuses one of them.
         """
-        if self._service is None:
-            raise Unavailable("Redis is not connected")
-        try:
-            conversation: Any = await self._service.whenConnected(failAfterFailures=1)
-        except _NO_CONNECTION as error:
-            raise Unavailable(f"Redis cannot be reached ({_told(error)})") from None
+        conversation = await self._connected()
         answers = [conversation.ask(*words) for words in commands]
         try:
             return [await answer for answer in answers]
@@ -220,6 +219,49 @@ class Redis:
         finally:
             for answer in answers:  # those behind one that failed
                 answer.addErrback(lambda _: None)
+
+    async def _connected(self) -> Conversation:
+        """All who need a connection wait for one and the same."""
+        conversation = self._conversation
+        if conversation is not None and conversation.is_alive(self._clock.seconds()):
+            return conversation
+        waiting: Deferred[Conversation] = Deferred(self._waiting.remove)
+        self._waiting.append(waiting)
+        if self._connecting is None:
+            connecting = Deferred.fromCoroutine(self._connect())
+            self._connecting = connecting.addCallback(self._remember)
+            self._connecting.addBoth(self._settled)
+        return await waiting
+
+    async def _connect(self) -> Conversation:
+        try:
+            return await within(self._clock, _CONNECT, self._introduced())
+        except _NO_CONNECTION as error:
+            raise Unavailable(f"Redis cannot be reached ({_told(error)})") from None
+
+    async def _introduced(self) -> Conversation:
+        factory = Factory.forProtocol(partial(Conversation, self._clock))
+        conversation: Any = await self._endpoint.connect(factory)
+        try:
+            await self._login.greet(conversation)
+        except BaseException:
+            conversation.abort()
+            raise
+        return cast(Conversation, conversation)
+
+    def _remember(self, conversation: Conversation) -> None:
+        if self._conversation is not None:
+            self._conversation.abort()
+        self._conversation = conversation
+
+    def _settled(self, outcome: Failure | None) -> None:
+        self._connecting = None
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            if isinstance(outcome, Failure):
+                each.errback(outcome)
+            elif self._conversation is not None:
+                each.callback(self._conversation)
 
 
 def _told(error: Exception) -> str:

@@ -92,7 +92,6 @@ class RedisStore:
             )
             login = Login(config.username, password, config.database)
             self._redis = Redis(where, login, self._world.clock)
-            self._redis.start()
         await self.reach()
 
     async def close(self) -> None:
