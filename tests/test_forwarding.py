@@ -27,16 +27,16 @@ class ForwardingTests(SynchronousTestCase):
         self.assertEqual(self.read("127.0.0.1", hops=("192.0.2.7",)), expected)
         self.assertEqual(self.read("::ffff:127.0.0.1", hops=("192.0.2.7",)), expected)
 
-    def test_socket(self) -> None:
+    def test_socket_T08(self) -> None:
         """Who may use our socket is trusted."""
         self.assertEqual(self.read(None), Circumstances("a.org", None))
 
-    def test_stranger_T01(self) -> None:
+    def test_stranger_T05(self) -> None:
         """Anybody else may say what they like; their own address is theirs."""
         hops = ("10.0.0.1",)
         self.assertEqual(self.read("192.0.2.7", hops=hops), Circumstances(None, "192.0.2.7"))
 
-    def test_rightmost(self) -> None:
+    def test_rightmost_T05(self) -> None:
         """Of the addresses the last that is no trusted proxy counts: the first are the client's."""
         for hops, client in (
             ("8.8.8.8, 192.0.2.7", "192.0.2.7"),
@@ -53,7 +53,7 @@ class ForwardingTests(SynchronousTestCase):
         """A trusted peer that forwards for nobody is the client."""
         self.assertEqual(self.read("127.0.0.1").address, "127.0.0.1")
 
-    def test_twice_T02(self) -> None:
+    def test_twice_T07(self) -> None:
         """A header that stands there twice says nothing."""
         twice = self.read("127.0.0.1", ("a.org", "b.org"), ("192.0.2.7", "192.0.2.8"))
         self.assertEqual(twice, Circumstances())
