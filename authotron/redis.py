@@ -27,6 +27,7 @@ from authotron.racing import within
 
 Word = bytes | str | int | float
 
+_DEEPEST = 8
 _LARGEST = 16 * 1024 * 1024
 _SILENCE = 5.0
 """Seconds without an answer after which a connection is given up."""
@@ -120,7 +121,7 @@ def _command(words: Sequence[Word]) -> bytes:
     return b"".join(parts)
 
 
-def _answer(data: bytearray, place: int) -> tuple[Any, int]:
+def _answer(data: bytearray, place: int, depth: int = 0) -> tuple[Any, int]:
     end = data.find(b"\r\n", place)
     if end < 0:
         raise _Incomplete
@@ -134,7 +135,7 @@ def _answer(data: bytearray, place: int) -> tuple[Any, int]:
     if kind == b"$":
         return _bulk(data, place, int(text))
     if kind == b"*":
-        return _array(data, place, int(text))
+        return _array(data, place, int(text), depth)
     raise ValueError("not the protocol of Redis")
 
 
@@ -146,12 +147,14 @@ def _bulk(data: bytearray, place: int, length: int) -> tuple[bytes | None, int]:
     return bytes(data[place : place + length]), place + length + 2
 
 
-def _array(data: bytearray, place: int, length: int) -> tuple[list[Any] | None, int]:
+def _array(data: bytearray, place: int, length: int, depth: int) -> tuple[list[Any] | None, int]:
+    if depth > _DEEPEST:
+        raise ValueError("not an answer of Redis")
     if length < 0:
         return None, place
     found = []
     for _ in range(length):
-        each, place = _answer(data, place)
+        each, place = _answer(data, place, depth + 1)
         found.append(each)
     return found, place
 
