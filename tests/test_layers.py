@@ -34,6 +34,7 @@ LAYERS = (
     ("config",),
     ("configfile",),
     ("web",),
+    ("compose", "keeping", "listening"),
     ("service",),
     ("tap",),
     ("cli", "testing"),
