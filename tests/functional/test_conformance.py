@@ -24,7 +24,7 @@ MISSING = (
     "mongo",
     "openid-offline",
 )
-"""Types of parts that may not be there yet; as long as one is not, cases that name it may differ."""
+"""Types of parts that may not be there yet; while one is not, cases that name it may differ."""
 
 
 @frozen
