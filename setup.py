@@ -19,6 +19,7 @@ setup(
         "authotron",
         "authotron.augmenters",
         "authotron.cli",
+        "authotron.ldap",
         "authotron.providers",
         "authotron.stores",
         "authotron.testing",
@@ -41,6 +42,7 @@ setup(
         "cryptography>=42",  # keys of every kind
         "jinja2>=3.1",  # the home page
         "klein>=24.8",  # routes; the first that runs on current Twisted
+        "ldaptor>=21.2",  # the encoding of LDAP requests; nothing else of it is used
         "prometheus-client>=0.20",  # the text that Prometheus reads
         "pydantic>=2.7",  # the configuration, its mistakes and its schema
         "pyjwt>=2.13",  # 2.13 binds the algorithm to the key (GHSA-jq35-7prp-9v3f)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from attrs import evolve
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.endpoints import HostnameEndpoint, serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.threads import deferToThreadPool
@@ -141,7 +142,12 @@ class Authotron(MultiService):
         self.status = 0
         self.pool = Pool(reactor)
         self.pool.setServiceParent(self)
-        self._world = World(reactor, self.pool, web_client.Connections(reactor))
+        self._world = World(
+            reactor,
+            self.pool,
+            web_client.Connections(reactor),
+            connect=partial(HostnameEndpoint, reactor),
+        )
         metrics = Metrics()
         self.serving = Serving(compose(config, self._world, metrics), metrics)
         metrics.watch(

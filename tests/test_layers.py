@@ -33,7 +33,7 @@ ALONE = {
     "yaml": {"configfile"},
     "prometheus_client": {"metrics"},
     "treq": {"web_client"},
-    "ldaptor": {"ldap"},
+    "ldaptor": {"ldap.wire"},
     "txmongo": {"stores.mongo"},
     "txredisapi": {"stores.redis"},
     "klein": {"web.replies", "web.site", "web.public", "web.operations", "web.tokens"},
