@@ -13,6 +13,7 @@ class Affinity(Enum):
     """What the shape of a credential tells about who may know it."""
 
     OWN = "nobody else may judge it"
+    LIKELY = "it names this provider, which is asked instead of those that merely may know it"
     POSSIBLE = "this provider may know it"
     FOREIGN = "this provider cannot know it"
 
@@ -35,4 +36,16 @@ class IProvider(Interface):
 
         @raise Rejected: the credential is not good.
         @raise Unavailable: no verdict could be reached.
+        """
+
+
+class IKnowsUsers(Interface):
+    """What a provider provides that can say of a user, without a password, what is true now."""
+
+    async def still_known(username: str) -> Identity:
+        """
+        The user as known now.
+
+        @raise Rejected: there is no such user any more.
+        @raise Unavailable: nobody can say.
         """
