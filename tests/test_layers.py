@@ -15,7 +15,7 @@ LAYERS = (
     ("identity",),
     ("world", "racing", "settings", "cache", "metrics", "systemd", "tls"),
     ("logs", "web_client", "passwords", "parts", "tokens", "bearer"),
-    ("jwks", "ldap", "claims", "exchange"),
+    ("jwks", "ldap", "claims", "exchange", "accounts"),
     ("providers", "augmenters", "stores", "routing"),
     ("credentials", "minter"),
     ("authority",),
