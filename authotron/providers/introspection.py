@@ -43,7 +43,7 @@ class Introspection:
     _web: WebClient = field(repr=False)
     _url: str
     _client: tuple[str, str] = field(repr=False)
-    _rules: Rules
+    _rules: Rules = field(repr=False)
     _life: float
     _known: Identities = field(repr=False)
     _accepts: routing.Rule
