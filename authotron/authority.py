@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from authotron import logs
 from authotron.augmenters import IAugmenter
 from authotron.errors import Rejected, TimedOut, Unavailable
 from authotron.identity import Addition, Credential, Identity
@@ -95,7 +96,10 @@ class Authority:
     def _note(self, provider: IProvider, result: str, reason: str, took: float) -> None:
         label = "error" if result in {"refused", "unavailable", "broken"} else result
         self._metrics.provider_answered(provider, label, took)
-        tell = self._log.warn if result in {"unavailable", "timeout"} else self._log.debug
+        outage = result in {"unavailable", "timeout"}
+        if not outage and not logs.log.tells("debug"):
+            return
+        tell = self._log.warn if outage else self._log.debug
         tell(
             "provider {provider}: {result}{because} ({milliseconds} ms)",
             provider=provider.name,
@@ -124,6 +128,8 @@ class Authority:
     async def _additions(
         self, augmenters: Sequence[IAugmenter], identity: Identity
     ) -> list[Addition]:
+        if not augmenters:
+            return []
         began = self._clock.seconds()
         outcomes = await everyone(
             [
@@ -144,14 +150,8 @@ class Authority:
         failed = isinstance(outcome, Failure)
         self._metrics.augmenter_answered(augmenter, "error" if failed else "success", took)
         if not isinstance(outcome, Failure):
-            self._log.debug(
-                "augmenter {augmenter}: roles {roles}, attributes {attributes} ({milliseconds} ms)",
-                augmenter=augmenter.name,
-                roles=list(outcome.roles),
-                attributes=dict(outcome.attributes),
-                milliseconds=round(took * 1000, 1),
-                event="augmenters.augmenter.added",
-            )
+            if logs.log.tells("debug"):
+                self._note_addition(augmenter, outcome, took)
             return outcome
         if outcome.check(Unavailable):
             self._log.warn(
@@ -170,6 +170,16 @@ class Authority:
         if augmenter.required:
             raise Unavailable(f"the required augmenter {augmenter.name} failed")
         return Addition(fresh_until=0)
+
+    def _note_addition(self, augmenter: IAugmenter, addition: Addition, took: float) -> None:
+        self._log.debug(
+            "augmenter {augmenter}: roles {roles}, attributes {attributes} ({milliseconds} ms)",
+            augmenter=augmenter.name,
+            roles=list(addition.roles),
+            attributes=dict(addition.attributes),
+            milliseconds=round(took * 1000, 1),
+            event="augmenters.augmenter.added",
+        )
 
 
 def _label(known: Rejected | Unavailable) -> str:

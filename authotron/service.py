@@ -24,6 +24,7 @@ from authotron.errors import ConfigError, TimedOut
 from authotron.metrics import Metrics
 from authotron.racing import everyone, within
 from authotron.web import operations, public
+from authotron.web.front import Entrance
 from authotron.web.generation import Generation, Serving
 from authotron.web.replies import Replies
 from authotron.web.site import Site
@@ -91,7 +92,7 @@ class Listener(Service):
     """
 
     def __init__(
-        self, reactor: Any, endpoint: str, site: Site, failed: Callable[[Failure], None]
+        self, reactor: Any, endpoint: str, site: Site | Entrance, failed: Callable[[Failure], None]
     ) -> None:
         self._endpoint = serverFromString(reactor, endpoint)
         self.description = endpoint
@@ -153,8 +154,9 @@ class Authotron(MultiService):
     def _listeners(self, config: Config) -> list[Listener]:
         server, second = config.file.server, config.file.metrics
         main = self._site(public.Public(self.serving, self._reactor), public.ROUTES, config)
+        entrance = Entrance(main, self.serving, self._reactor)
         listeners = [
-            Listener(self._reactor, endpoint, main, self.fail)
+            Listener(self._reactor, endpoint, entrance, self.fail)
             for endpoint in _endpoints(server.listen, server.host, server.port)
         ]
         if second.enabled:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from http import HTTPStatus
+from math import inf
 
 from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import connectionDone
@@ -23,12 +24,14 @@ class Channel(HTTPChannel):
     and gives a client new time with every byte.
 
     @ivar limit: bytes that the request line and all header fields may have together.
+    @ivar turns: requests that may still be asked on this connection.
     @ivar lost: told when the connection is closed, with all that was written to it sent.
     """
 
     MAX_LENGTH = LONGEST_REQUEST_LINE
     totalHeadersSize = maxHeaders = 1 << 30  # ours is stricter
     limit = 16 * 1024
+    turns: float = inf
     _size = 0
     lost: Callable[[Channel], None]
     _refused = False
@@ -47,7 +50,8 @@ class Channel(HTTPChannel):
             self.loseConnection()
 
     def checkPersistence(self, request: Request, version: bytes) -> bool:
-        if self._leaving:
+        self.turns -= 1
+        if self._leaving or self.turns <= 0:
             request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
             return False
         return bool(super().checkPersistence(request, version))
