@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IAgent
 
+from authotron.breaker import Breakers
 from authotron.tls import Trust
 
 T = TypeVar("T")
@@ -43,9 +44,11 @@ class World:
     @ivar threads: a bounded pool for work that takes longer than a few milliseconds.
     @ivar agents: asks others by HTTP; parts do so through C{web_client}.
     @ivar patience: seconds after which nobody waits for a part any more.
+    @ivar breakers: know which remotes are left alone for a while.
     """
 
     clock: IReactorTime
     threads: Threads
     agents: Agents = no_network
     patience: float = 5.0
+    breakers: Breakers = field(factory=Breakers)

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent / "authotron"
 LAYERS = (
     ("errors",),
     ("identity",),
-    ("world", "racing", "settings", "cache", "metrics", "systemd", "tls"),
+    ("world", "racing", "settings", "cache", "metrics", "systemd", "tls", "breaker"),
     ("logs", "web_client", "passwords", "parts", "tokens", "bearer"),
     ("jwks", "ldap", "claims", "exchange", "accounts"),
     ("providers", "augmenters", "stores", "routing"),
