@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 
 from attrs import field, frozen
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.web.iweb import IAgent
 
 from authotron.breaker import Breakers
@@ -21,6 +21,18 @@ class Threads(Protocol):
 
     def __call__(self, work: Callable[[], T], /) -> Deferred[T]:
         """Start C{work} and say later what came of it."""
+
+
+class Connect(Protocol):
+    """Knows the way to other machines."""
+
+    def __call__(self, host: str, port: int, /) -> IStreamClientEndpoint:
+        """Where a connection to C{port} of C{host} would begin. Nothing is connected yet."""
+
+
+def no_way(host: str, port: int, /) -> IStreamClientEndpoint:
+    """For a world without other machines."""
+    raise AssertionError(f"there is no way to {host}:{port} in this world")
 
 
 class Agents(Protocol):
@@ -44,6 +56,7 @@ class World:
     @ivar threads: a bounded pool for work that takes longer than a few milliseconds.
     @ivar agents: asks others by HTTP; parts do so through C{web_client}.
     @ivar patience: seconds after which nobody waits for a part any more.
+    @ivar connect: the way to other machines, for protocols other than HTTP.
     @ivar breakers: know which remotes are left alone for a while.
     """
 
@@ -51,4 +64,5 @@ class World:
     threads: Threads
     agents: Agents = no_network
     patience: float = 5.0
+    connect: Connect = no_way
     breakers: Breakers = field(factory=Breakers)

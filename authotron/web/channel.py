@@ -35,6 +35,7 @@ class Channel(HTTPChannel):
     _size = 0
     lost: Callable[[Channel], None]
     _refused = False
+    _ended_in_cr = False
     _leaving = False
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -57,17 +58,28 @@ class Channel(HTTPChannel):
         return bool(super().checkPersistence(request, version))
 
     def dataReceived(self, data: bytes) -> None:
-        if not self._refused:
-            super().dataReceived(data)
+        if self._refused:
+            return
+        if self._size == 0 and self.line_mode and b"\n" in self._request_line(data):
+            self.refuse(HTTPStatus.BAD_REQUEST)  # or it would be waited for its end
+            return
+        self._ended_in_cr = data.endswith(b"\r")
+        super().dataReceived(data)
+
+    def _request_line(self, data: bytes) -> bytes:
+        return (b"\r" * self._ended_in_cr + data).partition(self.delimiter)[0]
 
     def resetTimeout(self) -> None:
         """Pieces of a request do not move the deadline; only its answer does."""
 
     def lineReceived(self, line: bytes) -> None:
+        folded = self._size > 0 and line.startswith((b" ", b"\t"))
         self._size += len(line) + len(self.delimiter)
         self.MAX_LENGTH = self.limit
         if self._size > self.limit:
             self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        elif folded:
+            self.refuse(HTTPStatus.BAD_REQUEST)  # RFC 9112 section 5.2
         elif not self._refused:
             super().lineReceived(line)
 

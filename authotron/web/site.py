@@ -106,6 +106,12 @@ class Request(server.Request):
         method = self.method.decode("ascii", "replace")
         return method if method in METHODS else "other"
 
+    @property
+    def media_type(self) -> str:
+        """What the body is said to be, without parameters."""
+        given = self.requestHeaders.getRawHeaders("Content-Type", [""])[0]
+        return given.partition(";")[0].strip().lower()
+
 
 def _request_id(given: bytes | None) -> str:
     """What the client or its proxy calls the request if that is a sane name, else a new one."""
@@ -140,6 +146,9 @@ class Site(server.Site):
         )
         self._clock = clock
         self._routes = frozenset(routes)
+        self._with_parameter = {
+            route.rpartition("/")[0]: route for route in self._routes if route.endswith("}")
+        }
         self._limit = limit
         self._metrics = metrics
         self._access = access
@@ -244,8 +253,7 @@ class Site(server.Site):
         if path in self._routes:
             return path
         folder, _, rest = path.rpartition("/")
-        parameter = f"{folder}/{{{folder[1:]}}}"
-        return parameter if rest and parameter in self._routes else UNMATCHED
+        return self._with_parameter.get(folder, UNMATCHED) if rest else UNMATCHED
 
 
 class NoEntry(Exception):
