@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from attrs import define
+from attrs import define, evolve
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from authotron import logs
 from authotron.augmenters import IAugmenter
 from authotron.errors import Rejected, TimedOut, Unavailable
 from authotron.identity import Addition, Credential, Identity
@@ -24,7 +25,10 @@ class Authority:
     """
     Providers and augmenters put together.
 
+    Each identity says which provider it is from, and keeps what it was before it was enriched.
+
     @ivar challenge: what to tell those who did not get in.
+    @ivar own: judges tokens of our own, in the realms of their owners; it is in no list.
     """
 
     providers: Sequence[IProvider]
@@ -34,6 +38,7 @@ class Authority:
     _metrics: Metrics
     _timeout: float
     _in_order: bool = False
+    own: IProvider | None = None
     _log = Logger()
 
     async def identify(self, credentials: Sequence[Credential], realm: str | None) -> Identity:
@@ -53,12 +58,18 @@ class Authority:
                     identity = await self._ask(judges, credential)
                 except AllFailed as failed:
                     reasons += failed.reasons
-                else:
-                    return await self.augmented(identity)
+                    continue
+                if realm is not None and identity.realm.lower() != realm.lower():
+                    reasons.append(Rejected("an identity of another realm"))
+                    continue
+                return await self.augmented(identity)
         raise _summary(reasons)
 
     def _judges(self, credential: Credential, realm: str | None) -> Iterator[list[IProvider]]:
         """Those to ask together: first the ones that need not ask anybody, then the others."""
+        if self.own is not None and self.own.affinity(credential) is Affinity.OWN:
+            yield [self.own]
+            return
         eligible = [
             provider
             for provider in self.providers
@@ -76,7 +87,7 @@ class Authority:
     async def _attempt(self, provider: IProvider, credential: Credential) -> Identity:
         began, result, reason = self._clock.seconds(), "success", ""
         try:
-            return await within(self._clock, self._timeout, provider.authenticate(credential))
+            identity = await within(self._clock, self._timeout, provider.authenticate(credential))
         except CancelledError:
             result = "abandoned"
             raise
@@ -91,11 +102,15 @@ class Authority:
             raise
         finally:
             self._note(provider, result, reason, self._clock.seconds() - began)
+        return identity if identity.provider else evolve(identity, provider=provider.name)
 
     def _note(self, provider: IProvider, result: str, reason: str, took: float) -> None:
         label = "error" if result in {"refused", "unavailable", "broken"} else result
         self._metrics.provider_answered(provider, label, took)
-        tell = self._log.warn if result in {"unavailable", "timeout"} else self._log.debug
+        outage = result in {"unavailable", "timeout"}
+        if not outage and not logs.log.tells("debug"):
+            return
+        tell = self._log.warn if outage else self._log.debug
         tell(
             "provider {provider}: {result}{because} ({milliseconds} ms)",
             provider=provider.name,
@@ -111,6 +126,7 @@ class Authority:
 
         @raise Unavailable: a required augmenter failed.
         """
+        bare = identity
         mine = [augmenter for augmenter in self.augmenters if augmenter.realm == identity.realm]
         at_once = [augmenter for augmenter in mine if not augmenter.runs_last]
         for addition in await self._additions(at_once, identity):
@@ -119,11 +135,13 @@ class Authority:
             if augmenter.runs_last:
                 [addition] = await self._additions([augmenter], identity)
                 identity = identity.enriched(addition)
-        return identity
+        return evolve(identity.narrowed(), bare=bare)
 
     async def _additions(
         self, augmenters: Sequence[IAugmenter], identity: Identity
     ) -> list[Addition]:
+        if not augmenters:
+            return []
         began = self._clock.seconds()
         outcomes = await everyone(
             [
@@ -144,14 +162,8 @@ class Authority:
         failed = isinstance(outcome, Failure)
         self._metrics.augmenter_answered(augmenter, "error" if failed else "success", took)
         if not isinstance(outcome, Failure):
-            self._log.debug(
-                "augmenter {augmenter}: roles {roles}, attributes {attributes} ({milliseconds} ms)",
-                augmenter=augmenter.name,
-                roles=list(outcome.roles),
-                attributes=dict(outcome.attributes),
-                milliseconds=round(took * 1000, 1),
-                event="augmenters.augmenter.added",
-            )
+            if logs.log.tells("debug"):
+                self._note_addition(augmenter, outcome, took)
             return outcome
         if outcome.check(Unavailable):
             self._log.warn(
@@ -170,6 +182,16 @@ class Authority:
         if augmenter.required:
             raise Unavailable(f"the required augmenter {augmenter.name} failed")
         return Addition(fresh_until=0)
+
+    def _note_addition(self, augmenter: IAugmenter, addition: Addition, took: float) -> None:
+        self._log.debug(
+            "augmenter {augmenter}: roles {roles}, attributes {attributes} ({milliseconds} ms)",
+            augmenter=augmenter.name,
+            roles=list(addition.roles),
+            attributes=dict(addition.attributes),
+            milliseconds=round(took * 1000, 1),
+            event="augmenters.augmenter.added",
+        )
 
 
 def _label(known: Rejected | Unavailable) -> str:

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
 from attrs import frozen
-from pydantic import Field, create_model, field_validator, model_validator
+from pydantic import ConfigDict, Field, create_model, field_validator, model_validator
 
-from authotron import logs, minter, parts, settings, verdicts
+from authotron import issuing, logs, minter, parts, settings, verdicts
 from authotron.augmenters import AugmenterConfig
 from authotron.errors import ConfigError, Problem
+from authotron.forwarding import Forwarded, Networks
 from authotron.parts import PartConfig
 from authotron.settings import Port, Seconds, Section, Text, Texts
+from authotron.stores import StoreConfig
 
 Milliseconds = Annotated[int, Field(ge=1)]
 
@@ -51,6 +53,17 @@ class Server(Section):
     max_header_bytes: int = Field(
         default=16_384, ge=1_024, le=1_048_576, description="a larger header block gets a 431"
     )
+    trusted_proxies: Networks = Field(
+        default=("127.0.0.0/8", "::1/128"),
+        strict=False,
+        description="networks whose word about the client is believed; UNIX sockets always are",
+    )
+    forwarded: Forwarded = Field(
+        default_factory=Forwarded, description="the headers in which they say it"
+    )
+    insecure: bool = Field(
+        default=False, description="accept that `trusted_proxies` holds everybody"
+    )
 
     _checked_host = field_validator("host")(_host)
 
@@ -60,6 +73,8 @@ class Server(Section):
             raise ValueError("port is missing (or listen)")
         if self.port is not None and self.listen:
             raise ValueError("give port or listen, not both")
+        if not self.insecure and any(each.endswith("/0") for each in self.trusted_proxies):
+            raise ValueError("trusted_proxies holds everybody; set insecure if that is meant")
         return self
 
 
@@ -104,6 +119,14 @@ class Service(Section):
     scopes: Texts = Field(default=(), strict=False)
 
 
+class NoStore(Section):
+    """A store that is switched off; nothing else in it matters."""
+
+    model_config = ConfigDict(extra="allow")
+
+    enabled: Literal[False] = Field(default=False, description="whether there are tokens of ours")
+
+
 class File(Section):
     """A configuration file of version 2.0.0."""
 
@@ -120,6 +143,9 @@ class File(Section):
     )
     store: dict[str, Any] = Field(
         default_factory=dict, repr=False, description="where tokens of our own are kept"
+    )
+    tokens: issuing.Config = Field(
+        default_factory=issuing.Config, description="how long tokens of our own live"
     )
     services: tuple[Service, ...] = Field(
         default=(), strict=False, description="accepted for compatibility"
@@ -152,7 +178,7 @@ class Config:
     file: File
     providers: Sequence[PartConfig]
     augmenters: Sequence[AugmenterConfig]
-    store: Section | None
+    store: StoreConfig | None
     warnings: Sequence[str]
     folder: Path
 
@@ -192,6 +218,7 @@ def check(given: Mapping[str, Any], folder: Path, warnings: Sequence[str] = ()) 
     if problems or file is None:
         raise ConfigError(problems)
     heard = [*warnings, *_warnings(file, found["providers"], found["augmenters"])]
+    heard += _pepper(store, file)
     return Config(file, found["providers"], found["augmenters"], store, heard, folder)
 
 
@@ -217,7 +244,7 @@ def _doubles(given: object, kind: str) -> Iterator[Problem]:
             seen[name] = at
 
 
-def _store(given: object, folder: Path) -> Section | None:
+def _store(given: object, folder: Path) -> StoreConfig | None:
     """The store, if there is one and it is enabled; what a disabled one says is not looked at."""
     if not isinstance(given, dict):
         return None
@@ -227,10 +254,23 @@ def _store(given: object, folder: Path) -> Section | None:
     if not enabled:
         return None
     module = parts.load("stores", given.get("type"), "store")
-    config: type[Section] = module.Config
-    return settings.read(
-        config, {k: v for k, v in given.items() if k != "enabled"}, "store", folder
-    )
+    config: type[StoreConfig] = module.Config
+    store = settings.read(config, given, "store", folder)
+    return store if store.type != "none" else None
+
+
+def _pepper(store: StoreConfig | None, file: File) -> list[str]:
+    """
+    What to say where a store has no pepper.
+
+    @raise ConfigError: there is nothing either to derive one from.
+    """
+    if store is None or store.makes_pepper or store.peppers():
+        return []
+    if file.jwt.secret is None:
+        missing = "is missing; it can be derived from jwt.secret only where there is one"
+        raise ConfigError([Problem("store.pepper", missing)])
+    return ["store.pepper: not set, so derived from jwt.secret; if that changes, all tokens end"]
 
 
 def _warnings(
@@ -261,6 +301,8 @@ def schema() -> dict[str, Any]:
     for kind in ("providers", "augmenters"):
         choice: Any = Union[tuple(module.Config for module in parts.every(kind))]  # noqa: UP007 - of a list
         listed[kind] = (list[choice], File.model_fields[kind])
+    stores: Any = Union[(NoStore, *(module.Config for module in parts.every("stores")))]
+    listed["store"] = (stores, File.model_fields["store"])
     whole = create_model("authotron", __base__=File, __doc__=File.__doc__, **listed)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -33,6 +33,30 @@ class TimedOut(Unavailable):
     """The time allowed has passed."""
 
 
+class Taken(Exception):
+    """A token of this id is in the store already."""
+
+
+class NoSuchToken(Exception):
+    """There is none of this id, or none that the one who asks may know of."""
+
+
+class TooBroad(Exception):
+    """
+    Somebody wants a token that may do more than its maker, or that lives too long.
+
+    @ivar problems: what is too much, for the client to read.
+    """
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+class Unstated(Exception):
+    """A condition asks for what the request does not say, such as its host."""
+
+
 @frozen
 class Problem:
     """One mistake in a configuration, and where it is."""

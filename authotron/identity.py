@@ -50,7 +50,18 @@ class Condition(Protocol):
     """A limit that depends on the request and not on the credential."""
 
     def holds(self, circumstances: Circumstances, /) -> bool:
-        """Whether a request made like this may pass."""
+        """
+        Whether a request made like this may pass.
+
+        @raise Unstated: it depends on what the request does not say.
+        """
+
+
+class Narrowing(Protocol):
+    """What a credential leaves of the one it stands for."""
+
+    def cut(self, identity: Identity, /) -> Identity:
+        """The same person with what is left; nothing is ever added."""
 
 
 @frozen
@@ -63,6 +74,9 @@ class Identity:
     @ivar fresh_until: until when this may be believed without asking again; C{None} if nobody
         set a limit.
     @ivar conditions: limits to hold against each request, even one whose verdict is remembered.
+    @ivar narrowing: what to leave of roles and scopes once the augmenters have had their say.
+    @ivar provider: the name of the provider who said so.
+    @ivar bare: the same before augmenters and narrowing; for who makes a lasting note of it.
     """
 
     realm: str
@@ -73,6 +87,9 @@ class Identity:
     expires: float | None = None
     fresh_until: float | None = None
     conditions: tuple[Condition, ...] = ()
+    narrowing: Narrowing | None = None
+    provider: str = field(default="", eq=False)
+    bare: Identity | None = field(default=None, eq=False, repr=False)
 
     def enriched(self, addition: Addition) -> Identity:
         """The same person with further roles and attributes; none are ever taken away."""
@@ -83,8 +100,16 @@ class Identity:
             fresh_until=earliest(self.fresh_until, addition.fresh_until),
         )
 
+    def narrowed(self) -> Identity:
+        """The same person with what the credential leaves."""
+        return self.narrowing.cut(self) if self.narrowing is not None else self
+
     def allows(self, circumstances: Circumstances) -> bool:
-        """Whether every condition holds for a request made like this."""
+        """
+        Whether every condition holds for a request made like this.
+
+        @raise Unstated: a condition depends on what the request does not say.
+        """
         return all(condition.holds(circumstances) for condition in self.conditions)
 
     def ends(self) -> float | None:

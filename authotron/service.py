@@ -7,61 +7,35 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from attrs import evolve
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import HostnameEndpoint, serverFromString
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from authotron import __version__, credentials, logs, minter, parts, verdicts, web_client
-from authotron.authority import Authority
+from authotron import (
+    __version__,
+    logs,
+    web_client,
+)
+from authotron.compose import compose
 from authotron.config import Config
 from authotron.errors import ConfigError, TimedOut
+from authotron.issuing import Tokens
+from authotron.keeping import Keeping
+from authotron.listening import Listener
 from authotron.metrics import Metrics
 from authotron.racing import everyone, within
+from authotron.stores import ITokenStore
 from authotron.web import operations, public
-from authotron.web.generation import Generation, Serving
-from authotron.web.replies import Replies
+from authotron.web.front import Entrance
+from authotron.web.generation import Serving
 from authotron.web.site import Site
 from authotron.world import World
-
-
-def compose(config: Config, world: World, metrics: Metrics) -> Generation:
-    """
-    All parts of a configuration, put together. Nothing is started.
-
-    @raise ConfigError: the parts do not fit, or a file they need cannot be read.
-    """
-    file = config.file
-    world = evolve(world, patience=file.auth.timeout_in_ms / 1000)
-    providers = [_made("providers", each, world) for each in config.providers]
-    augmenters = [_made("augmenters", each, world) for each in config.augmenters]
-    signer = minter.make(file.jwt, world.clock, config.folder)
-    challenge = credentials.challenge(providers)
-    authority = Authority(
-        providers,
-        augmenters,
-        challenge,
-        world.clock,
-        metrics,
-        timeout=file.auth.timeout_in_ms / 1000,
-        in_order=file.auth.prefer == "order",
-    )
-    replies = Replies(challenge, file.include_legacy_headers)
-    remembered = verdicts.make(
-        file.auth.cache, world.clock, authority, signer.mint, signer.life, replies.authenticate
-    )
-    metrics.expect(providers, augmenters, verdicts.RESULTS)
-    return Generation(config, authority, signer, replies, remembered)
-
-
-def _made(kind: str, config: Any, world: World) -> Any:
-    return parts.load(kind, config.type, kind).make(config, world)
 
 
 class Pool(Service):
@@ -81,48 +55,6 @@ class Pool(Service):
 
     def __call__(self, work: Callable[[], Any], /) -> Deferred[Any]:
         return deferToThreadPool(self._reactor, self._pool, work)
-
-
-class Listener(Service):
-    """
-    Listens at an endpoint.
-
-    A failure to do so is raised if it is known at once, and else given to C{failed}: it never
-    stays in the log alone.
-    """
-
-    def __init__(
-        self, reactor: Any, endpoint: str, site: Site, failed: Callable[[Failure], None]
-    ) -> None:
-        self._endpoint = serverFromString(reactor, endpoint)
-        self.description = endpoint
-        self.site = site
-        self._failed = failed
-        self._listening: Deferred[IListeningPort | None] | None = None
-
-    def startService(self) -> None:
-        super().startService()
-        at_once: list[Failure] = []
-        starting = [True]
-
-        def failed(failure: Failure) -> None:
-            if starting:
-                at_once.append(failure)
-            else:
-                self._failed(failure)
-
-        self._listening = self._endpoint.listen(self.site)
-        self._listening.addErrback(failed)
-        starting.clear()
-        if at_once:
-            at_once[0].raiseException()
-
-    async def stopService(self) -> None:
-        super().stopService()
-        if self._listening is not None:
-            port = await self._listening
-            if port is not None:
-                await maybeDeferred(port.stopListening)
 
 
 class Authotron(MultiService):
@@ -155,12 +87,15 @@ class Authotron(MultiService):
             lambda: self.serving.generation.verdicts.remembered(),  # noqa: PLW0108 - of the one in use
         )
         self.listeners = self._listeners(config)
+        self._keeping = self._kept(self.serving.generation.tokens)
+        self._retiring: list[Deferred[None]] = []
 
     def _listeners(self, config: Config) -> list[Listener]:
         server, second = config.file.server, config.file.metrics
         main = self._site(public.Public(self.serving, self._reactor), public.ROUTES, config)
+        entrance = Entrance(main, self.serving, self._reactor)
         listeners = [
-            Listener(self._reactor, endpoint, main, self.fail)
+            Listener(self._reactor, endpoint, entrance, self.fail)
             for endpoint in _endpoints(server.listen, server.host, server.port)
         ]
         if second.enabled:
@@ -182,6 +117,9 @@ class Authotron(MultiService):
             access=config.file.logging.access if counted else "none",
             metrics=self.serving.metrics if counted else None,
         )
+
+    def _kept(self, tokens: Tokens | None) -> Keeping | None:
+        return None if tokens is None else Keeping(tokens, self._world, self.fail)
 
     def startService(self) -> None:
         """
@@ -205,6 +143,8 @@ class Authotron(MultiService):
                 endpoint=listener.description,
                 event="startup.server.started",
             )
+        if self._keeping is not None:
+            self._keeping.startService()
 
     async def stopService(self) -> None:
         """Listen no more, let those in flight finish within the grace, then stop the rest."""
@@ -216,13 +156,18 @@ class Authotron(MultiService):
             await within(self._reactor, grace, _all(closed))
         except TimedOut:
             self._log.warn("requests in flight were cut off", event="shutdown.grace.exceeded")
+        for retiring in self._retiring:
+            retiring.cancel()
+        await everyone([kept.stopService() for kept in [self._keeping] if kept is not None])
         await _all([super().stopService()])
 
     def reload(self) -> None:
         """Take over what the configuration says now; if it is bad, say why and keep the old one."""
         try:
             config = self._load()
-            generation = compose(config, self._world, self.serving.metrics)
+            generation = compose(
+                config, self._world, self.serving.metrics, self._store_to_keep(config)
+            )
         except ConfigError as error:
             self._keep(error)
             return
@@ -230,6 +175,7 @@ class Authotron(MultiService):
         self.serving.generation = generation
         self.serving.problems = ()
         self._adopt(old.config, config)
+        self._adopt_tokens(generation.tokens, old.config.file.server.grace)
         self.serving.metrics.reloaded("success")
         self._log.info("the configuration was read again", event="startup.config.reloaded")
 
@@ -252,6 +198,36 @@ class Authotron(MultiService):
                 "what changed in server and metrics takes effect after a restart",
                 event="startup.config.restart",
             )
+
+    def _store_to_keep(self, config: Config) -> ITokenStore | None:
+        """The store in use, if the configuration says the same about it."""
+        same = config.store == self.serving.generation.config.store
+        return self._keeping.tokens.store if same and self._keeping is not None else None
+
+    def _adopt_tokens(self, tokens: Tokens | None, grace: float) -> None:
+        """Open another store; the old one stays until those who use it are done."""
+        old = self._keeping
+        if old is not None and tokens is not None and old.tokens.store is tokens.store:
+            old.tokens = tokens
+            return
+        self._keeping = self._kept(tokens)
+        if self._keeping is not None:
+            self._keeping.startService()
+        if old is not None:
+            self._retire(old, grace)
+
+    def _retire(self, old: Keeping, grace: float) -> None:
+        def stop(_: Any) -> Deferred[None]:
+            self._retiring.remove(retiring)
+            return Deferred.fromCoroutine(old.stopService())
+
+        retiring: Deferred[None] = deferLater(self._reactor, grace, lambda: None)
+        self._retiring.append(retiring)
+        retiring.addBoth(stop)
+        retiring.addErrback(self._not_closed)
+
+    def _not_closed(self, failure: Failure) -> None:
+        self._log.failure("a token store did not close", failure, event="store.close.failed")
 
     def fail(self, failure: Failure) -> None:
         """Something without which there is no point in going on has failed: stop, and say so."""

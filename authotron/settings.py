@@ -33,6 +33,14 @@ Text = Annotated[str, StringConstraints(pattern=r"\S")]
 Texts = Annotated[tuple[Text, ...], Field(strict=False)]
 """A list of texts, none of them empty."""
 
+
+def _beside_the_configuration(path: str, info: ValidationInfo) -> str:
+    return str((info.context or {}).get("folder", Path()) / path)
+
+
+FilePath = Annotated[Text, AfterValidator(_beside_the_configuration)]
+"""The path of a file; a relative one begins where the configuration is."""
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from attrs import evolve
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import TestCase as AsynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from authotron.augmenters import IAugmenter
-from authotron.errors import Rejected
+from authotron.errors import Rejected, Taken
 from authotron.identity import Addition, Credential, Identity
 from authotron.providers import Affinity, IProvider
+from authotron.stores import ITokenStore, Wanted
+from authotron.tokens import Grant, Token, generate
+from tests.worlds import NOW
 
 
 class ProviderContract:
@@ -95,3 +100,143 @@ class AugmenterContract:
         addition = self.settle(Deferred.fromCoroutine(self.augmenter().augment(stranger)))
         self.assertEqual((addition.roles, dict(addition.attributes)), ((), {}))
         self.assertIsInstance(addition, Addition)
+
+
+def token(username: str = "alice", *, realm: str = "here", age: float = 0, **over: Any) -> Token:
+    """A token that was made C{age} seconds before L{NOW}."""
+    presented = generate(NOW - age)
+    owner = Identity(realm, username, ("reader",), {"a.b": "$c\u2603"}, {"data": ("get",)})
+    return Token(presented.id, f"hash of {presented.id}", owner, NOW - age, **over)
+
+
+class NoTokens(AsynchronousTestCase):
+    """What holds for every store, even for one that keeps nothing."""
+
+    async def make(self) -> ITokenStore:
+        """An empty store, open."""
+        raise NotImplementedError
+
+    async def opened(self) -> ITokenStore:
+        store = await self.make()
+        self.addCleanup(lambda: Deferred.fromCoroutine(store.close()))
+        return store
+
+    async def test_interface(self) -> None:
+        """It provides all of the interface, and can be reached."""
+        store = await self.opened()
+        verifyObject(ITokenStore, store)
+        await store.reach()
+
+    async def test_unknown(self) -> None:
+        """Of a token it does not have there is nothing to tell, to change or to remove."""
+        store, stranger = await self.opened(), token()
+        self.assertIsNone(await store.get(stranger.id))
+        self.assertFalse(await store.change(stranger.id, {"name": "x"}))
+        self.assertFalse(await store.remove(stranger.id))
+        self.assertEqual(list(await store.listed(Wanted())), [])
+        self.assertEqual(await store.sweep(NOW), 0)
+
+
+class StoreContract(NoTokens):
+    """What holds for every store that keeps tokens."""
+
+    async def test_no_secrets(self) -> None:
+        """Its representation does not show what it knows."""
+        store = await self.opened()
+        await store.add(token())
+        self.assertNotIn("hash of", repr(store))
+
+    async def test_kept(self) -> None:
+        """A token comes back as it was, whatever is in it."""
+        store = await self.opened()
+        grant = Grant(("reader",), {"data": ("get",)}, ("*.example.org",), ("::/64",), NOW + 0.5)
+        for kept in (token(), token("bo'b", name="\u2603", used=1.5, email="b@b.b", grant=grant)):
+            await store.add(kept)
+            self.assertEqual(await store.get(kept.id), kept)
+
+    async def test_text_T54(self) -> None:
+        """What looks like a query is a text like any other."""
+        store = await self.opened()
+        await store.add(token())
+        for text in ("$ne", '{"$ne": null}', "' OR 1=1 --", "*", "\x00", "a\r\nDEL b"):
+            await store.add(token(text, name=text, comment=text))
+            [found] = await store.listed(Wanted("here", text))
+            self.assertEqual((found.owner.username, found.name, found.comment), (text,) * 3)
+            self.assertIsNone(await store.get(text))
+            self.assertFalse(await store.remove(text))
+
+    async def test_taken(self) -> None:
+        """An id is given once; the token that has it stays as it is."""
+        store, first = await self.opened(), token()
+        await store.add(first)
+        second = evolve(token("bob"), id=first.id)
+        failure = await Deferred.fromCoroutine(store.add(second)).addErrback(lambda f: f.value)
+        self.assertIsInstance(failure, Taken)
+        self.assertEqual(await store.get(first.id), first)
+
+    async def test_listed(self) -> None:
+        """Those of one owner, of one realm, or all, oldest first; an owner is realm and name."""
+        store = await self.opened()
+        mine, other = [token(age=9), token(age=5)], token(realm="there", age=7)
+        for each in (*reversed(mine), other, token("al", realm="ice", age=2)):
+            await store.add(each)
+        self.assertEqual(list(await store.listed(Wanted("here", "alice"))), mine)
+        self.assertEqual(list(await store.listed(Wanted("there"))), [other])
+        self.assertEqual(list(await store.listed(Wanted(None, "alice"))), [mine[0], other, mine[1]])
+        self.assertEqual(len(await store.listed(Wanted())), 4)
+
+    async def test_pages(self) -> None:
+        """A list goes on where the one before ended."""
+        store = await self.opened()
+        made = [token(age=9 - place) for place in range(5)]
+        for each in made:
+            await store.add(each)
+        self.assertEqual(list(await store.listed(Wanted("here", "alice", most=2))), made[:2])
+        behind = Wanted("here", "alice", made[1].id, 2)
+        self.assertEqual(list(await store.listed(behind)), made[2:4])
+
+    async def test_changed(self) -> None:
+        """Name, comment, end and last use change; all else stays."""
+        store, before = await self.opened(), token(grant=Grant(expires=NOW + 9))
+        await store.add(before)
+        changes: dict[str, str | float | None] = {"name": "n", "comment": "c"}
+        changes |= {"expires": NOW + 5.5, "used": NOW + 1.0}
+        self.assertTrue(await store.change(before.id, changes))
+        after = evolve(
+            before, name="n", comment="c", used=NOW + 1.0, grant=Grant(expires=NOW + 5.5)
+        )
+        self.assertEqual(await store.get(before.id), after)
+
+    async def test_one_remover(self) -> None:
+        """Of many who remove a token at once one alone is told that it did."""
+        store, victim = await self.opened(), token()
+        await store.add(victim)
+        removals = [Deferred.fromCoroutine(store.remove(victim.id)) for _ in range(10)]
+        self.assertEqual(sorted(await gatherResults(removals)), [False] * 9 + [True])
+        self.assertIsNone(await store.get(victim.id))
+        self.assertEqual(list(await store.listed(Wanted("here", "alice"))), [])
+
+    async def test_no_ghost(self) -> None:
+        """A token that is changed while it is removed does not come back."""
+        store, victim = await self.opened(), token()
+        await store.add(victim)
+        await store.remove(victim.id)
+        self.assertFalse(await store.change(victim.id, {"used": NOW}))
+        self.assertIsNone(await store.get(victim.id))
+
+    async def test_swept(self) -> None:
+        """Those that have ended are forgotten, at the very second; those without an end never."""
+        store = await self.opened()
+        ends = (NOW - 1, NOW, NOW + 1, None)
+        made = [token(age=9 - n, grant=Grant(expires=end)) for n, end in enumerate(ends)]
+        for each in made:
+            await store.add(each)
+        self.assertEqual(await store.sweep(NOW), 2)
+        self.assertEqual(list(await store.listed(Wanted())), made[2:])
+
+    async def test_opened_twice(self) -> None:
+        """To open it again changes nothing."""
+        store, kept = await self.opened(), token()
+        await store.add(kept)
+        await store.open()
+        self.assertEqual(await store.get(kept.id), kept)

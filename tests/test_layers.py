@@ -11,18 +11,30 @@ from twisted.trial.unittest import SynchronousTestCase
 ROOT = Path(__file__).parent.parent / "authotron"
 
 LAYERS = (
-    ("errors",),
+    ("errors", "hosts"),
     ("identity",),
     ("world", "racing", "settings", "cache", "metrics", "systemd", "tls"),
-    ("logs", "web_client", "passwords", "parts", "tokens", "bearer"),
+    (
+        "logs",
+        "web_client",
+        "passwords",
+        "parts",
+        "tokens",
+        "bearer",
+        "forwarding",
+        "redis",
+    ),
     ("jwks", "ldap", "claims", "exchange"),
     ("providers", "augmenters", "stores", "routing"),
+    ("issuing",),
+    ("token_store",),
     ("credentials", "minter"),
     ("authority",),
     ("verdicts",),
     ("config",),
     ("configfile",),
     ("web",),
+    ("compose", "keeping", "listening"),
     ("service",),
     ("tap",),
     ("cli", "testing"),
@@ -35,8 +47,8 @@ ALONE = {
     "treq": {"web_client"},
     "ldaptor": {"ldap.wire"},
     "txmongo": {"stores.mongo"},
-    "txredisapi": {"stores.redis"},
-    "klein": {"web.replies", "web.site", "web.public", "web.operations", "web.tokens"},
+    "pymongo": {"stores.mongo"},
+    "klein": {"web.replies", "web.site", "web.public", "web.operations"},
 }
 """Libraries, and the only modules that may import them."""
 

@@ -37,3 +37,15 @@ class IProvider(Interface):
         @raise Rejected: the credential is not good.
         @raise Unavailable: no verdict could be reached.
         """
+
+
+class IKnowsUsers(Interface):
+    """What a provider provides that can say of a user, without a password, what is true now."""
+
+    async def still_known(username: str) -> Identity:
+        """
+        The user as known now.
+
+        @raise Rejected: there is no such user any more.
+        @raise Unavailable: nobody can say.
+        """

@@ -13,7 +13,7 @@ from authotron import passwords
 from authotron.errors import Rejected
 from authotron.identity import Credential, Identity
 from authotron.parts import PartConfig
-from authotron.providers import Affinity, IProvider
+from authotron.providers import Affinity, IKnowsUsers, IProvider
 from authotron.settings import Secret, Section, Texts
 from authotron.world import World
 
@@ -62,7 +62,7 @@ class _Known:
     hashed: str | None = field(repr=False)
 
 
-@implementer(IProvider)
+@implementer(IProvider, IKnowsUsers)
 @define(eq=False)
 class Plain:
     """Judges Basic credentials by a list. A name may stand there twice: either password fits."""
@@ -91,6 +91,15 @@ class Plain:
         if known is None:
             raise Rejected("unknown user or wrong password")
         return Identity(self.realm, username, known.roles)
+
+    async def still_known(self, username: str) -> Identity:
+        """Of who stands there twice, what both entries have: nobody knows which it would be."""
+        entries = self._users.get(username, ())
+        if not entries:
+            raise Rejected("unknown user")
+        first, *others = (known.roles for known in entries)
+        common = tuple(role for role in first if all(role in roles for roles in others))
+        return Identity(self.realm, username, common)
 
     async def _by_hash(
         self, username: str, password: str, entries: tuple[_Known, ...]

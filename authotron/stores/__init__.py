@@ -1,1 +1,120 @@
-"""Stores: where tokens of our own live."""
+"""Stores: where tokens of our own are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from attrs import frozen
+from pydantic import Field, field_validator
+from zope.interface import Attribute, Interface
+
+from authotron.settings import Seconds, Secret, Section, Text, Texts
+from authotron.tokens import Token
+
+SHORTEST_PEPPER = 16
+
+
+class StoreConfig(Section):
+    """The keys that every store has."""
+
+    makes_pepper: ClassVar[bool] = False
+    """Whether the store makes a pepper of its own and keeps it."""
+
+    type: str = Field(description="what it is; the name of the module that implements it")
+    enabled: bool = Field(default=True, description="whether there are tokens of our own at all")
+    compat: bool = Field(default=True, description="whether `GET /token` makes a token")
+    admins: dict[Text, Texts] = Field(
+        default_factory=dict,
+        description="for each realm the roles that see and revoke the tokens of all",
+    )
+    pepper: Secret | None = Field(
+        default=None,
+        description="the key under which tokens are hashed; several, newest first, are separated "
+        "by blanks or line ends",
+    )
+    timeout: Seconds = Field(default=3, gt=0, description="seconds the store may take to answer")
+
+    @field_validator("pepper")
+    @classmethod
+    def _long_enough(cls, pepper: Secret | None) -> Secret | None:
+        if pepper is None:
+            return None
+        keys = pepper.get_secret_value().split()
+        if not keys or any(len(key.encode()) < SHORTEST_PEPPER for key in keys):
+            raise ValueError(f"needs {SHORTEST_PEPPER} bytes; try `authotron generate-secret`")
+        return pepper
+
+    def peppers(self) -> list[bytes]:
+        """The configured ones, newest first."""
+        text = self.pepper.get_secret_value() if self.pepper else ""
+        return [key.encode() for key in text.split()]
+
+
+@frozen
+class Wanted:
+    """
+    Which tokens to list.
+
+    @ivar realm: of their owners; C{None} is any. So with C{username}.
+    @ivar after: the id behind which to begin; ids sort by age.
+    """
+
+    realm: str | None = None
+    username: str | None = None
+    after: str = ""
+    most: int = 100
+
+
+class ITokenStore(Interface):
+    """
+    Keeps tokens.
+
+    It knows nothing of what is good or bad; it only keeps. Everything but C{close} raises
+    L{Unavailable} while the store cannot be used.
+    """
+
+    type: str = Attribute("the documented type, as in the configuration")
+    pepper: bytes | None = Attribute(
+        "a key that lies beside what is kept; None: the configuration has to say. Set once open"
+    )
+
+    async def open() -> None:
+        """
+        Connect, or create what is missing. It may be tried again.
+
+        @raise Unavailable: not now.
+        @raise ConfigError: never; somebody must change something.
+        """
+
+    async def close() -> None:
+        """Let go of everything; what waits is given up."""
+
+    async def reach() -> None:
+        """
+        Try whether it is there.
+
+        @raise Unavailable: it is not.
+        """
+
+    async def add(token: Token) -> None:
+        """
+        Keep a new token.
+
+        @raise Taken: there is one of its id.
+        """
+
+    async def get(id_: str) -> Token | None:
+        """The token of this id, expired or not."""
+
+    async def listed(wanted: Wanted) -> Sequence[Token]:
+        """Those that are wanted, in the order of their ids."""
+
+    async def change(id_: str, changes: Mapping[str, str | float | None]) -> bool:
+        """Change some of L{CHANGEABLE}; say whether there was such a token."""
+
+    async def remove(id_: str) -> bool:
+        """Forget a token; of several who try one alone hears C{True}."""
+
+    async def sweep(now: float) -> int:
+        """Forget those that have expired; say how many there were."""

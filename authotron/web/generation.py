@@ -6,8 +6,11 @@ from attrs import define, field, frozen
 
 from authotron.authority import Authority
 from authotron.config import Config
+from authotron.forwarding import Forwarding
+from authotron.issuing import Tokens
 from authotron.metrics import Metrics
 from authotron.minter import Minter
+from authotron.token_store import Owners
 from authotron.verdicts import Verdicts
 from authotron.web.replies import Replies, Reply
 
@@ -21,6 +24,9 @@ class Generation:
     minter: Minter
     replies: Replies
     verdicts: Verdicts[Reply]
+    forwarding: Forwarding
+    owners: Owners
+    tokens: Tokens | None = None
 
 
 @define(eq=False)

@@ -50,7 +50,9 @@ class Operations:
         A remote that is out is told, but makes nobody unready: others still get in.
         """
         generation = self._serving.generation
-        parts = [*generation.authority.providers, *generation.authority.augmenters]
+        parts: list[Any] = [*generation.authority.providers, *generation.authority.augmenters]
+        if generation.tokens is not None:
+            parts.append(generation.authority.own)
         ready = not self._serving.stopping
         content = {
             "ready": ready,

@@ -13,13 +13,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from authotron import __version__
-from authotron.identity import Circumstances
+from authotron.errors import Unstated
+from authotron.identity import Circumstances, Identity
 from authotron.metrics import Part
 from authotron.verdicts import Verdict
 from authotron.web import replies
 from authotron.web.generation import Serving
 from authotron.web.replies import Reply, json_reply, text_reply
 from authotron.web.site import NoEntry, Request, handle_errors, route
+from authotron.web.tokens import TokenRoutes
 
 ROUTES = (
     "/",
@@ -33,6 +35,8 @@ ROUTES = (
     "/token",
     "/token/{token}",
     "/tokens",
+    "/tokens/revoke",
+    "/tokens/{id}",
     "/.well-known/jwks.json",
     "/logo.svg",
     "/favicon.ico",
@@ -61,10 +65,6 @@ def _asked(request: Request) -> tuple[bytes | None, bytes | None]:
     ask = request.requestHeaders.getRawHeaders
     authorization, realm = ask(b"Authorization"), ask(b"X-Auth-Realm")
     return authorization[0] if authorization else None, realm[0] if realm else None
-
-
-def _circumstances(request: Request) -> Circumstances:
-    return Circumstances(address=getattr(request.client, "host", None))
 
 
 @define(eq=False)
@@ -100,9 +100,29 @@ class Public:
         self._serving.metrics.judged(outcome.result, outcome.realm, self._clock.seconds() - began)
         if outcome.identity is None:
             raise NoEntry(verdict.reply)
-        if not outcome.identity.allows(_circumstances(request)):
-            raise NoEntry(replies.FORBIDDEN)
+        if outcome.identity.conditions:
+            self._hold_conditions(outcome.identity, request)
         return verdict
+
+    def _hold_conditions(self, identity: Identity, request: Request) -> None:
+        try:
+            allowed = identity.allows(self._circumstances(request))
+        except Unstated:
+            raise NoEntry(replies.UNSTATED) from None
+        if not allowed:
+            raise NoEntry(replies.FORBIDDEN)
+
+    def _circumstances(self, request: Request) -> Circumstances:
+        forwarding = self._serving.generation.forwarding
+        peer = getattr(request.client, "host", None)
+        return forwarding.circumstances(
+            peer, lambda name: request.requestHeaders.getRawHeaders(name, [])
+        )
+
+    async def _identity(self, request: Request) -> Identity:
+        identity = (await self._judge(request)).outcome.identity
+        assert identity is not None
+        return identity
 
     @route(app, "/authenticate", "GET")
     @route(app, "/auth", "GET")
@@ -113,26 +133,43 @@ class Public:
 
     @route(app, "/whoami", "GET")
     async def whoami(self, request: Request) -> Reply:
-        verdict = await self._judge(request)
-        assert verdict.outcome.identity is not None
-        return replies.whoami(verdict.outcome.identity)
+        return replies.whoami(await self._identity(request))
 
     @route(app, "/token", "GET")
-    async def make_token(self, request: Request) -> Reply:
-        return await self._without_store(request)
-
-    @route(app, "/tokens", "GET", "POST")
-    async def tokens(self, request: Request) -> Reply:
-        return await self._without_store(request)
+    async def make_token_simply(self, request: Request) -> Reply:
+        return await self._tokens.make_simply(await self._identity(request), request)
 
     @route(app, "/token/<token>", "DELETE")
-    async def delete_token(self, request: Request, token: str) -> Reply:
-        return await self._without_store(request)
+    async def revoke_token_simply(self, request: Request, token: str) -> Reply:
+        return await self._tokens.revoke(await self._identity(request), token)
 
-    async def _without_store(self, request: Request) -> Reply:
-        """What is kept nowhere can be neither made nor listed nor deleted."""
-        await self._judge(request)
-        return replies.STORE_DISABLED
+    @route(app, "/tokens", "GET")
+    async def list_tokens(self, request: Request) -> Reply:
+        return await self._tokens.listed(await self._identity(request), request)
+
+    @route(app, "/tokens", "POST")
+    async def make_token(self, request: Request) -> Reply:
+        return await self._tokens.make(await self._identity(request), request)
+
+    @route(app, "/tokens/revoke", "POST")
+    async def surrender_token(self, request: Request) -> Reply:
+        return await self._tokens.surrender(request)
+
+    @route(app, "/tokens/<id_>", "GET")
+    async def show_token(self, request: Request, id_: str) -> Reply:
+        return await self._tokens.show(await self._identity(request), id_)
+
+    @route(app, "/tokens/<id_>", "PATCH")
+    async def change_token(self, request: Request, id_: str) -> Reply:
+        return await self._tokens.change(await self._identity(request), request, id_)
+
+    @route(app, "/tokens/<id_>", "DELETE")
+    async def revoke_token(self, request: Request, id_: str) -> Reply:
+        return await self._tokens.revoke(await self._identity(request), id_)
+
+    @property
+    def _tokens(self) -> TokenRoutes:
+        return TokenRoutes(self._serving.generation)
 
     @route(app, "/providers", "GET")
     def providers(self, _request: Request) -> Reply:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
 from typing import Any
 
 from attrs import field, frozen
 from klein import Response
 
 from authotron import verdicts
+from authotron.errors import Problem
 from authotron.identity import Identity
 from authotron.minter import described
 from authotron.verdicts import Outcome
@@ -23,19 +25,35 @@ Header = tuple[bytes, bytes]
 
 @frozen
 class Reply:
-    """A status, headers and a body, ready for the wire."""
+    """
+    A status, headers and a body.
+
+    @ivar fields: the headers as they go on the wire, with the empty line after them.
+    @ivar wire: the same with the body.
+    """
 
     status: int
     headers: tuple[Header, ...] = field(default=(), repr=False)
     body: bytes = field(default=b"", repr=False)
+    fields: bytes = field(init=False, repr=False, eq=False)
+    wire: bytes = field(init=False, repr=False, eq=False)
+
+    @fields.default
+    def _fields(self) -> bytes:
+        length = (b"Content-Length", b"%d" % len(self.body))
+        lines = (b"%b: %b\r\n" % header for header in (*self.headers, length))
+        return b"".join(lines) + b"\r\n"
+
+    @wire.default
+    def _wire(self) -> bytes:
+        return self.fields + self.body
 
     def response(self) -> Response:
         """The same for Klein."""
-        return Response(
-            self.status,
-            {**dict(self.headers), b"Content-Length": b"%d" % len(self.body)},
-            self.body,
-        )
+        headers: dict[str | bytes, str | bytes | Sequence[str | bytes]] = dict(self.headers)
+        if self.status != HTTPStatus.NO_CONTENT:  # RFC 9110 section 8.6
+            headers[b"Content-Length"] = b"%d" % len(self.body)
+        return Response(self.status, headers, self.body)
 
 
 def json_reply(status: int, content: Any, *headers: Header) -> Reply:
@@ -49,6 +67,7 @@ def text_reply(content_type: str, body: bytes, *headers: Header) -> Reply:
     return Reply(200, ((b"Content-Type", content_type.encode()), *headers), body)
 
 
+REVOKED = Reply(204, (NO_STORE,))
 HEALTHY = text_reply("text/plain; charset=utf-8", b"OK")
 UNAVAILABLE = json_reply(
     503,
@@ -57,9 +76,18 @@ UNAVAILABLE = json_reply(
     NO_STORE,
 )
 STORE_DISABLED = json_reply(503, {"error": "Token store is disabled"}, NO_STORE)
+STORE_UNAVAILABLE = json_reply(
+    503,
+    {"error": "The token store is temporarily unavailable"},
+    (b"Retry-After", b"%d" % RETRY_AFTER),
+    NO_STORE,
+)
 FORBIDDEN = json_reply(403, {"error": "Forbidden"}, NO_STORE)
 BROKEN = json_reply(500, {"error": "Internal error"}, NO_STORE)
 BAD_REQUEST = json_reply(400, {"error": "Bad request"})
+UNSTATED = json_reply(400, {"error": "Cannot determine the requested host or client"}, NO_STORE)
+UNSUPPORTED_MEDIA_TYPE = json_reply(415, {"error": "The body must be application/json"})
+NO_SUCH_TOKEN = json_reply(404, {"error": "There is no such token"}, NO_STORE)
 NOT_FOUND = json_reply(404, {"error": "Not found"})
 TOO_LARGE = json_reply(413, {"error": "Request body is too large"}, (b"Connection", b"close"))
 
@@ -68,6 +96,28 @@ def method_not_allowed(allowed: Sequence[str]) -> Reply:
     """The reply to a method that a path does not have (RFC 9110 section 15.5.6)."""
     names = ", ".join(sorted(allowed)).encode()
     return json_reply(405, {"error": "Method not allowed"}, (b"Allow", names))
+
+
+def malformed(problems: Iterable[Problem]) -> Reply:
+    """The reply to a request whose query or body is not as it should be."""
+    content = {"error": "Bad request", "problems": [*map(str, problems)]}
+    return json_reply(400, content, NO_STORE)
+
+
+def too_broad(problems: Iterable[Problem]) -> Reply:
+    """The reply to who wants more than is allowed."""
+    content = {"error": "Forbidden", "problems": [*map(str, problems)]}
+    return json_reply(403, content, NO_STORE)
+
+
+def created(content: Any, location: str) -> Reply:
+    """The reply when something new is to be found at C{location}."""
+    return json_reply(201, content, (b"Location", location.encode()), NO_STORE)
+
+
+def private(content: Any) -> Reply:
+    """Something that concerns one client alone."""
+    return json_reply(200, content, NO_STORE)
 
 
 @frozen

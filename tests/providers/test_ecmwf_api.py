@@ -79,7 +79,8 @@ class EcmwfApiTests(SynchronousTestCase):
 
     def test_nobody_T68(self) -> None:
         """An answer that names nobody is none."""
-        for uid in (None, "", 7, ["a"], {}):
+        uids: list[Any] = [None, "", 7, ["a"], {}]
+        for uid in uids:
             self.no_verdict(Says({"uid": uid}))
         self.no_verdict(Says({}))
 

@@ -1,0 +1,88 @@
+"""What a request says of its client: believed only of proxies that are trusted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated
+
+from attrs import frozen
+from pydantic import AfterValidator, Field
+
+from authotron.hosts import address_of, any_network_fits, checked_network
+from authotron.identity import Circumstances
+from authotron.settings import Section, Text
+
+Network = Annotated[Text, AfterValidator(checked_network)]
+Networks = Annotated[tuple[Network, ...], Field(strict=False)]
+"""Networks in the notation of RFC 4632."""
+
+_HEADER = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
+Header = Annotated[str, Field(pattern=_HEADER)]
+
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+
+
+class Forwarded(Section):
+    """The headers in which trusted proxies name what they were asked for, and by whom."""
+
+    host: Header = Field(default="X-Forwarded-Host", description="the header with the host")
+    address: Header = Field(
+        default="X-Forwarded-For", description="the header with the addresses on the way"
+    )
+
+
+@frozen
+class Forwarding:
+    """
+    Reads the circumstances of a request.
+
+    A header counts only from a trusted peer and only if it stands there once. Of the addresses
+    the rightmost that is no trusted proxy is the client's.
+    """
+
+    _trusted: Sequence[str]
+    _headers: Forwarded
+
+    def circumstances(
+        self, peer: str | None, header: Callable[[str], Sequence[str]]
+    ) -> Circumstances:
+        """
+        What is known of a request.
+
+        @param peer: the address of who is connected; C{None} for a UNIX socket.
+        @param header: gives the values of a header.
+        """
+        address = peer and address_of(peer)
+        if peer is not None and not (address and self._trusts(address)):
+            return Circumstances(None, address)
+        host = _only(header(self._headers.host))
+        hops = header(self._headers.address)
+        if not hops:
+            return Circumstances(_host(host), address)
+        return Circumstances(_host(host), self._client(_only(hops)))
+
+    def _client(self, hops: str | None) -> str | None:
+        last = None
+        for last in self._addresses(hops or ""):
+            if last is None or not self._trusts(last):
+                return last
+        return last
+
+    @staticmethod
+    def _addresses(hops: str) -> Iterator[str | None]:
+        """From the nearest to the farthest; C{None} is none that can be read."""
+        for hop in reversed(hops.split(",")):
+            yield address_of(hop.strip(" \t"))
+
+    def _trusts(self, address: str) -> bool:
+        return any_network_fits(self._trusted, address)
+
+
+def _only(values: Sequence[str]) -> str | None:
+    """A header that stands there twice says nothing."""
+    return values[0] if len(values) == 1 else None
+
+
+def _host(text: str | None) -> str | None:
+    return text if text is not None and _HOST.fullmatch(text) else None

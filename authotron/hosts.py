@@ -1,0 +1,112 @@
+"""Patterns of hosts and networks, as a token may be limited to them."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+MOST_TEXT = 4096
+"""Characters that all patterns of one list may have together."""
+
+_LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
+_NAME = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
+_HIGHEST_PORT = 65535
+
+
+def checked_host(text: str) -> str:
+    """
+    A pattern in its usual spelling.
+
+    C{*} is any host; C{*.example.org} has exactly one label more; a port, where there is one, must
+    be in the request, too, and only the plain C{*} fits with any.
+
+    @raise ValueError: it is no pattern.
+    """
+    name, port = _split(text.lower())
+    if not (name == "*" or _is_address(name) or _NAME.fullmatch(name)):
+        raise ValueError("is no host, such as example.org, *.example.org:8443, [::1]:80 or *")
+    if port is not None and not (port.isascii() and port.isdigit() and _is_port(int(port))):
+        raise ValueError("has a port that is none")
+    return name if port is None else f"{name}:{int(port)}"
+
+
+def checked_network(text: str) -> str:
+    """
+    A network in its usual spelling; an address is one of a single host.
+
+    @raise ValueError: it is no network, or has bits set behind its mask.
+    """
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError:
+        raise ValueError("is no network, such as 192.0.2.0/24 or 2001:db8::/32") from None
+
+
+def host_fits(pattern: str, host: str) -> bool:
+    """Whether a host, as requests name it, or another pattern, is one of those meant."""
+    if pattern == "*":
+        return True
+    wanted, wanted_port = _split(pattern)
+    name, port = _split(host.lower())
+    name = name.removesuffix(".")
+    if wanted_port != port:
+        return False
+    if wanted.startswith("*."):
+        first, dot, rest = name.partition(".")
+        return bool(first and dot) and rest == wanted[2:] and not _is_address(name)
+    return wanted in ("*", name)
+
+
+def network_fits(pattern: str, address: str) -> bool:
+    """Whether an address, or another network, lies within a network."""
+    within, meant = _network(pattern), _network(address)
+    if within is None or meant is None or within.version != meant.version:
+        return False
+    return meant.subnet_of(within)  # type: ignore[arg-type] # of one version
+
+
+def any_network_fits(patterns: Iterable[str], address: str) -> bool:
+    """Whether an address lies within one of several networks."""
+    return any(network_fits(pattern, address) for pattern in patterns)
+
+
+def address_of(text: str) -> str | None:
+    """An address in its usual spelling, IPv4 in the guise of IPv6 as what it is."""
+    try:
+        address = ipaddress.ip_address(text.strip("[]").partition("%")[0])
+    except ValueError:
+        return None
+    mapped = getattr(address, "ipv4_mapped", None)
+    return str(mapped or address)
+
+
+@lru_cache(maxsize=4096)
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        return None
+
+
+def _split(text: str) -> tuple[str, str | None]:
+    """Name and port; the colons of an IPv6 address stand in brackets."""
+    if text.startswith("["):
+        name, bracket, rest = text.partition("]")
+        return name + bracket, rest[1:] if rest.startswith(":") else None
+    name, colon, port = text.partition(":")
+    return name, port if colon else None
+
+
+def _is_address(name: str) -> bool:
+    bracketed = name.startswith("[") and name.endswith("]")
+    try:
+        version = ipaddress.ip_address(name[1:-1] if bracketed else name).version
+    except ValueError:
+        return False
+    return bracketed == (version == 6)  # noqa: PLR2004 - brackets are for IPv6
+
+
+def _is_port(number: int) -> bool:
+    return 1 <= number <= _HIGHEST_PORT

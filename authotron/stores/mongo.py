@@ -1,0 +1,267 @@
+"""Tokens kept in a MongoDB, shared by all gateways that use it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeVar
+from uuid import uuid4
+
+from attrs import define, field
+from pydantic import Field, SecretStr, field_validator
+from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
+from pymongo.uri_parser import parse_uri
+from twisted.internet.error import ConnectError, ConnectionClosed
+from txmongo import filter as sorting
+from txmongo.connection import ConnectionPool
+from txmongo.errors import TimeExceeded
+from zope.interface import implementer
+
+from authotron import tls
+from authotron.errors import ConfigError, Problem, Taken, Unavailable
+from authotron.settings import FilePath, Secret, Text
+from authotron.stores import ITokenStore, StoreConfig, Wanted
+from authotron.tokens import CHANGEABLE, Token, from_row
+from authotron.world import World
+
+T = TypeVar("T")
+
+_FORM = 1
+_GRACE = 3600
+_TAKEN = frozenset({1, 11000})
+_UNSUPPORTED = frozenset({67, 115, 238})
+"""Codes of servers that have no such kind of index."""
+
+_MECHANISMS = frozenset({"DEFAULT", "SCRAM-SHA-1", "MONGODB-X509"})
+_FAILURES = (PyMongoError, TimeExceeded, ConnectionClosed, ConnectError)
+
+
+class Config(StoreConfig):
+    """`type: mongo`: tokens in a MongoDB database of our own."""
+
+    type: Literal["mongo"]
+    uri: Secret = Field(description="where it is: mongodb://user:password@host:port/database")
+    database: Text = Field(description="the database; never one of the original's tokens")
+    tokens_collection: Text = Field(default="tokens", description="the collection of tokens")
+    users_collection: Text = Field(default="users", description="the collection of their owners")
+    connections: int = Field(default=4, ge=1, le=100, description="connections kept open")
+    tls: bool = Field(default=False, description="whether to use TLS, and check who answers")
+    tls_ca_file: FilePath | None = Field(
+        default=None, description="certificates (PEM) that are trusted instead of the system's"
+    )
+
+    @field_validator("uri")
+    @classmethod
+    def _that_takes_effect(cls, uri: SecretStr) -> SecretStr:
+        """The library overlooks some of what may stand in a URI; better to say so."""
+        text = uri.get_secret_value()
+        if not text.startswith("mongodb://"):
+            raise ValueError("must begin with mongodb://")
+        try:
+            parsed = parse_uri(text)
+        except (PyMongoError, ValueError):
+            raise ValueError("is no URI of a MongoDB") from None
+        options = {name.lower(): value for name, value in parsed["options"].items()}
+        if parsed["username"] and not parsed["database"]:
+            raise ValueError("has a user but no /database; the user would not be used")
+        if options.keys() & {"tls", "ssl"}:
+            raise ValueError("asks for TLS, which takes effect only as store.tls")
+        if options.get("authmechanism", "DEFAULT") not in _MECHANISMS:
+            raise ValueError(f"authMechanism can be {', '.join(sorted(_MECHANISMS))}")
+        return uri
+
+
+@implementer(ITokenStore)
+@define(eq=False)
+class MongoStore:
+    """
+    Keeps each token in a document.
+
+    C{token.token_string}, the unique key of the documents, holds the keyed hash. Every document
+    has a C{form}; a database with tokens of another form is not ours and is left alone.
+    """
+
+    _config: Config
+    type: str = field(default="mongo", init=False)
+    pepper: bytes | None = field(default=None, init=False)
+    _pool: ConnectionPool | None = field(default=None, init=False)
+    _open: bool = field(default=False, init=False)
+
+    async def open(self) -> None:
+        if self._pool is None:
+            self._pool = ConnectionPool(
+                self._config.uri.get_secret_value(),
+                pool_size=self._config.connections,
+                ssl_context_factory=self._tls(),
+                retry_delay=1.0,
+                max_delay=2.0,
+                ping_interval=2,
+                ping_timeout=2,
+            )
+        stranger = await _said(self._tokens.find_one({"form": {"$ne": _FORM}}))
+        if stranger is not None:
+            theirs = (
+                f"{self._config.database}.{self._config.tokens_collection} holds tokens that are "
+                "not ours; choose another database (`authotron tokens import` copies from it)"
+            )
+            raise ConfigError([Problem("store.database", theirs)])
+        await self._make_indexes()
+        self._open = True
+
+    async def close(self) -> None:
+        self._open = False
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.disconnect()
+
+    async def reach(self) -> None:
+        await _said(self._ready().find_one({"_id": ""}))
+
+    async def add(self, token: Token) -> None:
+        tokens, row = self._ready(), token.row()
+        document = {
+            "_id": row.pop("id"),
+            "form": _FORM,
+            "token": {"token_string": row.pop("hashed"), "scopes": {}},
+            "user_id": await self._user_id(token.owner.realm, token.owner.username),
+            "ends": _date(row["expires"]),
+            **row,
+        }
+        try:
+            await _said(tokens.insert_one(document))
+        except DuplicateKeyError:
+            raise Taken from None
+
+    async def get(self, id_: str) -> Token | None:
+        document = await _said(self._ready().find_one({"_id": id_}))
+        return None if document is None else _token(document)
+
+    async def listed(self, wanted: Wanted) -> Sequence[Token]:
+        where: dict[str, Any] = {"_id": {"$gt": wanted.after}}
+        owner = {"realm": wanted.realm, "username": wanted.username}
+        where |= {name: value for name, value in owner.items() if value is not None}
+        documents = await _said(
+            self._ready().find(
+                where, limit=wanted.most, sort=sorting.sort(sorting.ASCENDING("_id"))
+            )
+        )
+        return [_token(document) for document in documents]
+
+    async def change(self, id_: str, changes: Mapping[str, str | float | None]) -> bool:
+        assert changes.keys() <= CHANGEABLE
+        setting: dict[str, Any] = dict(changes)
+        if "expires" in changes:
+            setting["ends"] = _date(setting["expires"])
+        outcome = await _said(self._ready().update_one({"_id": id_}, {"$set": setting}))
+        return bool(outcome.matched_count)
+
+    async def remove(self, id_: str) -> bool:
+        outcome = await _said(self._ready().delete_one({"_id": id_}))
+        return bool(outcome.deleted_count)
+
+    async def sweep(self, now: float) -> int:
+        outcome = await _said(self._ready().delete_many({"expires": {"$lte": now}}))
+        return int(outcome.deleted_count)
+
+    @property
+    def _tokens(self) -> Any:
+        return self._collection(self._config.tokens_collection)
+
+    def _collection(self, name: str) -> Any:
+        assert self._pool is not None
+        return self._pool[self._config.database][name]
+
+    def _ready(self) -> Any:
+        """
+        The tokens.
+
+        @raise Unavailable: it is not known yet whether they are ours.
+        """
+        if not self._open:
+            raise Unavailable("the database is not open")
+        return self._tokens
+
+    async def _user_id(self, realm: str, username: str) -> str:
+        """What the owner is called in C{users}; two who write it at once may collide once."""
+        users = self._collection(self._config.users_collection)
+        who = {"realm": realm, "username": username}
+        for _ in range(2):
+            try:
+                await _said(
+                    users.update_one(who, {"$setOnInsert": {"user_id": str(uuid4())}}, upsert=True)
+                )
+            except DuplicateKeyError:
+                continue
+            break
+        found = await _said(users.find_one(who))
+        return str(found["user_id"]) if found else ""
+
+    async def _make_indexes(self) -> None:
+        users = self._collection(self._config.users_collection)
+        ascending = sorting.ASCENDING
+        wanted: tuple[tuple[Any, Any, dict[str, Any]], ...] = (
+            (self._tokens, ascending("token.token_string"), {"unique": True}),
+            (self._tokens, ascending(["realm", "username", "_id"]), {}),
+            (self._tokens, ascending("ends"), {"expireAfterSeconds": _GRACE}),
+            (users, ascending(["username", "realm"]), {"unique": True}),
+            (users, ascending("user_id"), {"unique": True}),
+        )
+        for collection, fields, options in wanted:
+            try:
+                await _raw(collection.create_index(sorting.sort(fields), **options))
+            except OperationFailure as error:
+                if error.code not in _UNSUPPORTED:
+                    raise _unavailable(error) from None
+
+    def _tls(self) -> Any:
+        """One name is checked for all hosts, as the library has one factory for all of them."""
+        if not self._config.tls:
+            return None
+        [(host, _), *_] = parse_uri(self._config.uri.get_secret_value())["nodelist"]
+        return tls.checking(host, self._config.tls_ca_file)
+
+
+async def _said(asked: Awaitable[T]) -> T:
+    """
+    What the database says.
+
+    @raise Unavailable: nothing, or that it does not want to.
+    @raise DuplicateKeyError: a unique key is taken.
+    """
+    try:
+        return await _raw(asked)
+    except DuplicateKeyError:
+        raise
+    except OperationFailure as error:
+        if error.code in _TAKEN and "duplicate" in str(error).lower():
+            raise DuplicateKeyError("taken", error.code) from None
+        raise _unavailable(error) from None
+
+
+async def _raw(asked: Awaitable[T]) -> T:
+    try:
+        return await asked
+    except OperationFailure:
+        raise
+    except _FAILURES as error:
+        raise Unavailable(f"the database cannot be reached ({type(error).__name__})") from None
+
+
+def _unavailable(error: OperationFailure) -> Unavailable:
+    """Its text repeats the command, so only its number is told."""
+    return Unavailable(f"the database refuses (code {error.code})")
+
+
+def _token(document: Mapping[str, Any]) -> Token:
+    return from_row(
+        {**document, "id": document["_id"], "hashed": document["token"]["token_string"]}
+    )
+
+
+def _date(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def make(config: Config, world: World) -> ITokenStore:
+    """Build the store from its section."""
+    return MongoStore(config)

@@ -1,0 +1,63 @@
+"""No store: there are no tokens of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
+
+from attrs import define, field
+from zope.interface import implementer
+
+from authotron.errors import Unavailable
+from authotron.stores import ITokenStore, StoreConfig, Wanted
+from authotron.tokens import Token
+from authotron.world import World
+
+
+class Config(StoreConfig):
+    """`type: none`: the same as `enabled: false`."""
+
+    makes_pepper: ClassVar[bool] = True
+
+    type: Literal["none"]
+
+
+@implementer(ITokenStore)
+@define(eq=False)
+class NoStore:
+    """Knows no token, and takes none."""
+
+    type: str = field(default="none", init=False)
+    pepper: bytes | None = field(default=None, init=False)
+
+    async def open(self) -> None:
+        """There is nothing to open."""
+
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+    async def reach(self) -> None:
+        """Nothing is always there."""
+
+    async def add(self, token: Token) -> None:
+        raise Unavailable("there is no token store")
+
+    async def get(self, id_: str) -> Token | None:
+        return None
+
+    async def listed(self, wanted: Wanted) -> Sequence[Token]:
+        return ()
+
+    async def change(self, id_: str, changes: Mapping[str, str | float | None]) -> bool:
+        return False
+
+    async def remove(self, id_: str) -> bool:
+        return False
+
+    async def sweep(self, now: float) -> int:
+        return 0
+
+
+def make(config: Config, world: World) -> ITokenStore:
+    """Build the store from its section."""
+    return NoStore()

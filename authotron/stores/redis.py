@@ -1,0 +1,202 @@
+"""Tokens kept in a Redis, shared by all gateways that use it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from attrs import define, field
+from pydantic import Field
+from zope.interface import implementer
+
+from authotron.errors import Taken, Unavailable
+from authotron.redis import Login, Redis, endpoint
+from authotron.settings import FilePath, Port, Secret, Text
+from authotron.stores import ITokenStore, StoreConfig, Wanted
+from authotron.tokens import CHANGEABLE, COLUMNS, Token, from_row
+from authotron.world import World
+
+_PAGE = 500
+_NUMBERS = frozenset({"created", "expires", "used"})
+
+_ADD = """
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV, 3))
+redis.call('ZADD', KEYS[2], 0, ARGV[1])
+redis.call('ZADD', KEYS[3], 0, ARGV[1])
+if ARGV[2] ~= '' then
+    redis.call('ZADD', KEYS[4], ARGV[2], ARGV[1])
+    redis.call('EXPIREAT', KEYS[1], math.floor(ARGV[2]) + 3600)
+end
+return 1
+"""
+_CHANGE = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV, 3))
+if ARGV[2] ~= '' then
+    redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])
+    redis.call('EXPIREAT', KEYS[1], math.floor(ARGV[2]) + 3600)
+end
+return 1
+"""
+_REMOVE = """
+local owner = redis.call('HGET', KEYS[1], 'owner')
+if owner then redis.call('ZREM', owner, ARGV[1]) end
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('ZREM', KEYS[3], ARGV[1])
+return redis.call('DEL', KEYS[1])
+"""
+
+
+class Config(StoreConfig):
+    """`type: redis`: tokens in a Redis that keeps what it is told (`appendonly yes`)."""
+
+    type: Literal["redis"]
+    host: Text = Field(default="127.0.0.1", description="its host, or the path of its socket")
+    port: Port = Field(default=6379, description="its port")
+    database: int = Field(default=0, ge=0, description="the number of the database")
+    username: Text | None = Field(default=None, description="the user, where Redis has users")
+    password: Secret | None = Field(default=None, description="the password")
+    tls: bool = Field(default=False, description="whether to use TLS, and check who answers")
+    tls_ca_file: FilePath | None = Field(
+        default=None, description="certificates (PEM) that are trusted instead of the system's"
+    )
+    prefix: Text = Field(default="authotron:", description="what the names of all keys begin with")
+
+
+@implementer(ITokenStore)
+@define(eq=False)
+class RedisStore:
+    """
+    Keeps each token in a hash, and ids in sorted sets: all, by owner, by end.
+
+    Redis forgets a token itself, an hour after its end; whether it is over is not left to that.
+    """
+
+    _config: Config
+    _world: World
+    type: str = field(default="redis", init=False)
+    pepper: bytes | None = field(default=None, init=False)
+    _redis: Redis | None = field(default=None, init=False)
+
+    async def open(self) -> None:
+        if self._redis is None:
+            config = self._config
+            password = config.password.get_secret_value() if config.password else None
+            where = endpoint(
+                self._world.clock,
+                config.host,
+                config.port,
+                use_tls=config.tls,
+                authorities=config.tls_ca_file,
+            )
+            login = Login(config.username, password, config.database)
+            self._redis = Redis(where, login, self._world.clock)
+        await self.reach()
+
+    async def close(self) -> None:
+        redis, self._redis = self._redis, None
+        if redis is not None:
+            await redis.stop()
+
+    async def reach(self) -> None:
+        await self._connected().ask("PING")
+
+    async def add(self, token: Token) -> None:
+        row, owner = token.row(), token.owner
+        index = self._of_owner(owner.realm, owner.username)
+        words = _words({**row, "owner": index})
+        keys = (self._key(token.id), self._all, index, self._ends)
+        added = await self._run(_ADD, keys, token.id, _text(row["expires"]), *words)
+        if not added:
+            raise Taken
+
+    async def get(self, id_: str) -> Token | None:
+        [token] = await self._read([id_])
+        return token
+
+    async def listed(self, wanted: Wanted) -> Sequence[Token]:
+        found: list[Token] = []
+        index = self._all
+        if wanted.realm is not None and wanted.username is not None:
+            index = self._of_owner(wanted.realm, wanted.username)
+        after = wanted.after
+        while len(found) < wanted.most:
+            start = f"({after}" if after else "-"
+            ids = await self._connected().ask("ZRANGEBYLEX", index, start, "+", "LIMIT", 0, _PAGE)
+            if not ids:
+                break
+            tokens = await self._read([id_.decode() for id_ in ids])
+            found += [token for token in tokens if token is not None and _fits(token, wanted)]
+            after = ids[-1].decode()
+        return found[: wanted.most]
+
+    async def change(self, id_: str, changes: Mapping[str, str | float | None]) -> bool:
+        assert changes.keys() <= CHANGEABLE
+        end = _text(changes.get("expires"))
+        keys = (self._key(id_), self._ends)
+        return bool(await self._run(_CHANGE, keys, id_, end, *_words(changes)))
+
+    async def remove(self, id_: str) -> bool:
+        return bool(await self._run(_REMOVE, (self._key(id_), self._all, self._ends), id_))
+
+    async def sweep(self, now: float) -> int:
+        ids = await self._connected().ask(
+            "ZRANGEBYSCORE", self._ends, "-inf", _text(now), "LIMIT", 0, _PAGE
+        )
+        return sum([await self.remove(id_.decode()) for id_ in ids])
+
+    async def _read(self, ids: Sequence[str]) -> list[Token | None]:
+        asked = [("HMGET", self._key(id_), *COLUMNS) for id_ in ids]
+        return [_token(answer) for answer in await self._connected().ask_all(asked)]
+
+    async def _run(self, script: str, keys: Sequence[str], *arguments: str) -> Any:
+        """Scripts run as one: nobody sees half of what they do."""
+        return await self._connected().ask("EVAL", script, len(keys), *keys, *arguments)
+
+    def _connected(self) -> Redis:
+        if self._redis is None:
+            raise Unavailable("Redis is not connected")
+        return self._redis
+
+    def _key(self, id_: str) -> str:
+        return f"{self._config.prefix}token:{id_}"
+
+    def _of_owner(self, realm: str, username: str) -> str:
+        return f"{self._config.prefix}owner:{len(realm)}:{realm}:{username}"
+
+    @property
+    def _all(self) -> str:
+        return f"{self._config.prefix}tokens"
+
+    @property
+    def _ends(self) -> str:
+        return f"{self._config.prefix}ends"
+
+
+def _fits(token: Token, wanted: Wanted) -> bool:
+    owner = token.owner
+    return wanted.realm in (None, owner.realm) and wanted.username in (None, owner.username)
+
+
+def _text(value: str | float | None) -> str:
+    return "" if value is None else value if isinstance(value, str) else repr(float(value))
+
+
+def _words(row: Mapping[str, Any]) -> list[str]:
+    return [word for name, value in row.items() for word in (name, _text(value))]
+
+
+def _token(values: Sequence[bytes | None]) -> Token | None:
+    if values[0] is None:
+        return None
+    row: dict[str, Any] = {}
+    for name, value in zip(COLUMNS, values, strict=True):
+        text = (value or b"").decode()
+        row[name] = (float(text) if text else None) if name in _NUMBERS else text
+    return from_row(row)
+
+
+def make(config: Config, world: World) -> ITokenStore:
+    """Build the store from its section."""
+    return RedisStore(config, world)

@@ -1,0 +1,112 @@
+"""The provider of tokens of our own: the only judge of whatever begins like one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import define, evolve, field
+from cachetools import TTLCache
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from authotron.errors import Rejected
+from authotron.identity import Credential, Identity, earliest
+from authotron.issuing import Tokens
+from authotron.parts import IReachable
+from authotron.providers import Affinity, IKnowsUsers, IProvider
+from authotron.tokens import Token, looks_like_ours
+
+_REMEMBERED = 10_000
+
+
+@define(eq=False)
+class Owners:
+    """What is true now of those who own tokens."""
+
+    _providers: Sequence[IProvider]
+    _clock: IReactorTime
+    _seconds: float
+    _known: TTLCache[tuple[str, str], tuple[Identity, float]] = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._known = TTLCache(_REMEMBERED, self._seconds, self._clock.seconds)
+
+    def can_be_asked(self, owner: Identity) -> bool:
+        """Whether anybody can say later if this user is still known."""
+        return any(IKnowsUsers.providedBy(provider) for provider in self._sayers(owner))
+
+    async def now(self, owner: Identity) -> tuple[Identity, float | None]:
+        """
+        The owner as known now, and until when that may be believed.
+
+        Where nobody can be asked, it is what was said when the token was made.
+
+        @raise Rejected: the user is gone.
+        @raise Unavailable: nobody can say.
+        """
+        sayers = self._sayers(owner)
+        if not sayers:
+            raise Rejected("nobody judges users of the owner's realm any more")
+        for provider in sayers:
+            if IKnowsUsers.providedBy(provider):
+                return await self._asked(provider, owner)
+        return owner, None
+
+    async def _asked(self, provider: IProvider, owner: Identity) -> tuple[Identity, float]:
+        key = (provider.name, owner.username)
+        known = self._known.get(key)
+        if known is None:
+            until = self._clock.seconds() + self._seconds
+            found = await IKnowsUsers(provider).still_known(owner.username)
+            known = (evolve(found, provider=provider.name), earliest(until, found.fresh_until) or 0)
+            self._known[key] = known
+        return known
+
+    def _sayers(self, owner: Identity) -> list[IProvider]:
+        """The provider that knew the owner; if it is gone, the others of the realm."""
+        mine = [provider for provider in self._providers if provider.realm == owner.realm]
+        return [provider for provider in mine if provider.name == owner.provider] or mine
+
+
+@implementer(IProvider, IReachable)
+@define(eq=False)
+class TokenJudge:
+    """Judges Bearer credentials that are tokens of our own, in the realms of their owners."""
+
+    _tokens: Tokens | None
+    _owners: Owners
+    _clock: IReactorTime
+    name: str = field(default="token-store", init=False)
+    type: str = field(default="token-store", init=False)
+    realm: str = field(default="unknown", init=False)
+    scheme: str = field(default="bearer", init=False)
+    local: bool = field(default=False, init=False)
+
+    def affinity(self, credential: Credential) -> Affinity:
+        ours = credential.scheme == self.scheme and looks_like_ours(credential.value)
+        return Affinity.OWN if ours else Affinity.FOREIGN
+
+    async def reach(self) -> None:
+        if self._tokens is not None:
+            await self._tokens.reach()
+
+    async def authenticate(self, credential: Credential) -> Identity:
+        if self._tokens is None:
+            raise Rejected("there is no token store")
+        token = await self._tokens.find(credential.value)
+        owner, until = await self._owners.now(token.owner)
+        self._tokens.used(token.id)
+        return self._identity(self._tokens, token, owner, until)
+
+    def _identity(
+        self, tokens: Tokens, token: Token, owner: Identity, until: float | None
+    ) -> Identity:
+        """What is minted for it ends soon, so that revoking it means something."""
+        now, grant = self._clock.seconds(), token.grant
+        return evolve(
+            owner,
+            expires=earliest(grant.expires, now + tokens.config.jwt_exp),
+            fresh_until=earliest(until, now + tokens.config.recheck),
+            conditions=(grant,),
+            narrowing=grant,
+        )

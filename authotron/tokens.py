@@ -1,0 +1,258 @@
+"""Tokens of our own: what they look like, how they are hashed, what they are narrowed to."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import re
+import secrets
+import zlib
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+
+from attrs import evolve, field, frozen
+
+from authotron.errors import Rejected, Unstated
+from authotron.hosts import any_network_fits, host_fits
+from authotron.identity import Circumstances, Identity
+
+PREFIX = "aot_"
+PATTERN = r"aot_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}"
+"""What scanners for leaked secrets may look for."""
+
+_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_ID = re.compile(r"[0-9A-Za-z]{12}")
+_FORM = re.compile(PATTERN)
+_SECRET_DIGITS = 43  # 62 ** 43 is just above 2 ** 256
+_CHECK_DIGITS = 6
+_SECONDS_DIGITS = 6
+_CHANCE_DIGITS = 6
+
+Row = Mapping[str, Any]
+"""A token as stores keep it: texts and numbers only, so that nothing in it can act."""
+
+
+@frozen
+class Presented:
+    """A token as its owner holds it."""
+
+    id: str
+    text: str = field(repr=False)
+
+
+def generate(now: float) -> Presented:
+    """
+    A new token, whose secret has 256 bits.
+
+    Its id begins with the second in which it was made, so ids sort by age.
+    """
+    id_ = _base62(int(now), _SECONDS_DIGITS) + _chance(_CHANCE_DIGITS)
+    text = f"{PREFIX}{id_}_{_base62(secrets.randbits(256), _SECRET_DIGITS)}"
+    return Presented(id_, text + _checksum(text))
+
+
+def looks_like_ours(text: str) -> bool:
+    """Whether nobody else may judge it, good or bad."""
+    return text.startswith(PREFIX)
+
+
+def parse(text: str) -> Presented:
+    """
+    Read a token.
+
+    @raise Rejected: it is none, or a character of it is wrong; no store need be asked.
+    """
+    if not _FORM.fullmatch(text):
+        raise Rejected("not the form of a token")
+    if _checksum(text[:-_CHECK_DIGITS]) != text[-_CHECK_DIGITS:]:
+        raise Rejected("the checksum of the token is wrong")
+    return Presented(text[len(PREFIX) :].partition("_")[0], text)
+
+
+def id_of(text: str) -> str | None:
+    """The id that is meant by an id, by C{aot_} and an id, or by a whole token."""
+    id_ = text.removeprefix(PREFIX).partition("_")[0]
+    return id_ if _ID.fullmatch(id_) else None
+
+
+def _checksum(text: str) -> str:
+    return _base62(zlib.crc32(text.encode()), _CHECK_DIGITS)
+
+
+def _base62(number: int, digits: int) -> str:
+    found = ""
+    for _ in range(digits):
+        number, digit = divmod(number, 62)
+        found = _DIGITS[digit] + found
+    return found
+
+
+def _chance(digits: int) -> str:
+    return "".join(secrets.choice(_DIGITS) for _ in range(digits))
+
+
+@frozen
+class Peppers:
+    """
+    The keys under which tokens are hashed, newest first.
+
+    What is stored is worth nothing without them. A hash names its key, so that older ones go on
+    being verified while a newer one is in use.
+    """
+
+    _keys: Sequence[bytes] = field(repr=False)
+
+    def hash(self, text: str) -> str:
+        """What to store of a token."""
+        return _hashed(self._keys[0], text)
+
+    def fits(self, stored: str, text: str) -> bool:
+        """Whether it is the token of which this is stored; equally slow either way."""
+        found = False
+        for key in self._keys:
+            found |= hmac.compare_digest(_hashed(key, text), stored)
+        return found
+
+
+def _hashed(key: bytes, text: str) -> str:
+    name = sha256(b"authotron pepper " + key).hexdigest()[:8]
+    return f"hs256:{name}:{hmac.digest(key, text.encode(), 'sha256').hex()}"
+
+
+@frozen
+class Grant:
+    """
+    What a token may do, of what its owner may.
+
+    @ivar roles: the only roles left; C{None} leaves all. So with C{scopes}, by service.
+    @ivar hosts: patterns of which one must fit the host asked for, if there are any.
+    @ivar networks: of which one must hold the client's address, if there are any.
+    @ivar expires: seconds since the epoch; C{None} is never.
+    """
+
+    roles: tuple[str, ...] | None = None
+    scopes: Mapping[str, tuple[str, ...]] | None = None
+    hosts: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    expires: float | None = None
+
+    def cut(self, identity: Identity) -> Identity:
+        roles, scopes = identity.roles, identity.scopes
+        if self.roles is not None:
+            roles = tuple(role for role in roles if role in self.roles)
+        if self.scopes is not None:
+            left = {
+                service: tuple(each for each in mine if each in self.scopes.get(service, ()))
+                for service, mine in scopes.items()
+            }
+            scopes = {service: mine for service, mine in left.items() if mine}
+        return evolve(identity, roles=roles, scopes=scopes)
+
+    def holds(self, circumstances: Circumstances) -> bool:
+        return self._host_fits(circumstances.host) and self._network_fits(circumstances.address)
+
+    def _host_fits(self, host: str | None) -> bool:
+        if not self.hosts:
+            return True
+        if host is None:
+            raise Unstated("the requested host")
+        return any(host_fits(pattern, host) for pattern in self.hosts)
+
+    def _network_fits(self, address: str | None) -> bool:
+        if not self.networks:
+            return True
+        if address is None:
+            raise Unstated("the address of the client")
+        return any_network_fits(self.networks, address)
+
+
+@frozen
+class Token:
+    """
+    A stored token.
+
+    @ivar hashed: what is kept of its secret.
+    @ivar owner: who it stands for, as a provider said at C{created}, before any augmenter.
+    @ivar used: about when it was last used.
+    """
+
+    id: str
+    hashed: str = field(repr=False)
+    owner: Identity
+    created: float
+    grant: Grant = Grant()
+    name: str = ""
+    comment: str = ""
+    email: str = ""
+    used: float | None = None
+
+    def row(self) -> dict[str, Any]:
+        """The same as stores keep it."""
+        owner, grant = self.owner, self.grant
+        fixed = {
+            "roles": owner.roles,
+            "attributes": dict(owner.attributes),
+            "scopes": dict(owner.scopes),
+            "provider": owner.provider,
+            "email": self.email,
+            "only_roles": grant.roles,
+            "only_scopes": None if grant.scopes is None else dict(grant.scopes),
+            "hosts": grant.hosts,
+            "networks": grant.networks,
+        }
+        return {
+            "id": self.id,
+            "hashed": self.hashed,
+            "realm": owner.realm,
+            "username": owner.username,
+            "name": self.name,
+            "comment": self.comment,
+            "created": self.created,
+            "expires": grant.expires,
+            "used": self.used,
+            "fixed": json.dumps(fixed, ensure_ascii=False, sort_keys=True),
+        }
+
+
+COLUMNS = (
+    "id", "hashed", "realm", "username", "name", "comment", "created", "expires", "used", "fixed",
+)  # fmt: skip
+"""The names in a L{Row}."""
+
+CHANGEABLE = frozenset({"name", "comment", "expires", "used"})
+"""What of a row may change."""
+
+
+def from_row(row: Row) -> Token:
+    """The token that a store kept as C{row}."""
+    fixed = json.loads(row["fixed"])
+    only_roles, only_scopes = fixed["only_roles"], fixed["only_scopes"]
+    return Token(
+        row["id"],
+        row["hashed"],
+        Identity(
+            row["realm"],
+            row["username"],
+            tuple(fixed["roles"]),
+            fixed["attributes"],
+            _tuples(fixed["scopes"]),
+            provider=fixed["provider"],
+        ),
+        row["created"],
+        Grant(
+            None if only_roles is None else tuple(only_roles),
+            None if only_scopes is None else _tuples(only_scopes),
+            tuple(fixed["hosts"]),
+            tuple(fixed["networks"]),
+            row["expires"],
+        ),
+        row["name"],
+        row["comment"],
+        fixed["email"],
+        row["used"],
+    )
+
+
+def _tuples(lists: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(texts) for name, texts in lists.items()}

@@ -1,0 +1,100 @@
+"""Real databases on loopback ports: Redis, and one that speaks the protocol of MongoDB."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+from uuid import uuid4
+
+from attrs import define, field
+
+from tests.functional.daemon import absolute, free_port, needed
+
+SERVERS = Path(__file__).resolve().parents[1] / "servers"
+PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+
+
+@define(eq=False)
+class Database:
+    """
+    A server of its own.
+
+    @ivar kind: C{redis} or C{mongo}, as the script is called.
+    """
+
+    kind: str
+    folder: Path = field(converter=absolute)
+    environ: Mapping[str, str] = field(factory=dict)
+    port: int = field(factory=free_port)
+
+    def start(self) -> Database:
+        """Start it, with the data it had, and wait until it answers."""
+        if self.kind == "redis":
+            needed("redis-server")
+        elif shutil.which("mongod") is None:
+            needed("go")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._run("start", str(self.folder), str(self.port))
+        return self
+
+    def stop(self) -> None:
+        self.tell(signal.SIGCONT)
+        self._run("stop", str(self.folder))
+
+    def freeze(self) -> None:
+        """It keeps its connections, and says nothing any more."""
+        self.tell(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.tell(signal.SIGCONT)
+
+    def tell(self, number: signal.Signals) -> None:
+        pid = self.folder / f"{self.kind}.pid"
+        if pid.exists():
+            os.killpg(int(pid.read_text()), number)
+
+    @property
+    def section(self) -> dict[str, Any]:
+        """A C{store} of a configuration, empty and nobody else's."""
+        mine = uuid4().hex[:12]
+        if self.kind == "redis":
+            return {"type": "redis", "port": self.port, "prefix": f"{mine}:"}
+        uri = f"mongodb://127.0.0.1:{self.port}"
+        return {"type": "mongo", "uri": uri, "database": f"test_{mine}"}
+
+    @property
+    def authorities(self) -> str:
+        return str(self.folder / "tls" / "ca.pem")
+
+    def content(self) -> bytes:
+        """All bytes that it has written."""
+        files = [path for path in (self.folder / f"{self.kind}-data").rglob("*") if path.is_file()]
+        return b"".join(path.read_bytes() for path in files)
+
+    def _run(self, *arguments: str) -> None:
+        done = subprocess.run(
+            [str(SERVERS / self.kind), *arguments],
+            check=False,
+            env={**os.environ, "PATH": PATH, **self.environ},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+
+
+@cache
+def shared(kind: str) -> Database:
+    """One for all tests that leave it as it is; it ends with the process."""
+    database = Database(kind, Path(mkdtemp(prefix=f"authotron-{kind}-"))).start()
+    atexit.register(shutil.rmtree, database.folder, ignore_errors=True)
+    atexit.register(database.stop)
+    return database

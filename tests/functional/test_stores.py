@@ -1,0 +1,207 @@
+"""The stores against real databases."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor  # noqa: TID251 - real sockets
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+from txmongo.connection import ConnectionPool
+
+from authotron import parts, settings
+from authotron.errors import ConfigError, TimedOut, Unavailable
+from authotron.racing import within
+from authotron.stores import ITokenStore
+from authotron.world import World
+from tests.contracts import StoreContract, token
+from tests.functional.databases import Database, shared
+
+CLOCK: Any = reactor
+PATIENCE = 5.0
+
+
+def store_of(section: dict[str, Any], **over: Any) -> ITokenStore:
+    """The store of a configuration, not open yet."""
+    given = {**section, **over}
+    module = parts.load("stores", given["type"], "store")
+    made: ITokenStore = module.make(
+        settings.read(module.Config, given), World(CLOCK, deferToThread)
+    )
+    return made
+
+
+async def outcome(work: Coroutine[Any, Any, Any]) -> Any:
+    """What comes of it in time, or the error."""
+    timed = Deferred.fromCoroutine(within(CLOCK, PATIENCE, work))
+    return await timed.addErrback(lambda failure: failure.value)
+
+
+def closed(store: ITokenStore) -> Deferred[None]:
+    return Deferred.fromCoroutine(store.close())
+
+
+class RedisContractTests(StoreContract):
+    """The store in Redis is a store."""
+
+    async def make(self) -> ITokenStore:
+        store = store_of(shared("redis").section)
+        await store.open()
+        return store
+
+
+class MongoContractTests(StoreContract):
+    """The store in a MongoDB is a store."""
+
+    async def make(self) -> ITokenStore:
+        section = shared("mongo").section
+        given = os.environ.get("AUTHOTRON_TEST_MONGO")
+        store = store_of({**section, **({"uri": given} if given else {})})
+        await store.open()
+        return store
+
+
+class Faults:
+    """What happens to a store whose server has its troubles."""
+
+    kind: str
+
+    def database(self: Any, **environ: str) -> Database:
+        database = Database(self.kind, Path(self.mktemp()), environ)
+        self.addCleanup(database.stop)
+        return database
+
+    async def opened(self: Any, section: dict[str, Any], **over: Any) -> ITokenStore:
+        store = store_of(section, **over)
+        self.addCleanup(closed, store)
+        await store.open()
+        return store
+
+    async def eventually(self: Any, store: ITokenStore) -> None:
+        """It comes back by itself."""
+        for _ in range(20):
+            if await outcome(store.reach()) is None:
+                return
+        self.fail("it did not come back")
+
+    async def test_stopped(self: Any) -> None:
+        """While the server is gone there is no verdict; then what was kept is there again."""
+        database = self.database().start()
+        store, kept = await self.opened(database.section), token()
+        await store.add(kept)
+        database.stop()
+        self.assertIsInstance(await outcome(store.get(kept.id)), Unavailable)
+        self.assertIsInstance(await outcome(store.add(token())), Unavailable)
+        database.start()
+        await self.eventually(store)
+        self.assertEqual(await store.get(kept.id), kept)
+
+    async def test_absent_at_first(self: Any) -> None:
+        """A server that is not there yet can be waited for by trying again."""
+        database = self.database()
+        store = store_of(database.section)
+        self.addCleanup(closed, store)
+        self.assertIsInstance(await outcome(store.open()), Unavailable)
+        database.start()
+        for _ in range(20):
+            if await outcome(store.open()) is None:
+                break
+        kept = token()
+        await store.add(kept)
+        self.assertEqual(await store.get(kept.id), kept)
+
+    async def test_frozen(self: Any) -> None:
+        """A server that is silent is given up in time, and used again when it speaks."""
+        database = self.database().start()
+        store, kept = await self.opened(database.section), token()
+        await store.add(kept)
+        database.freeze()
+        self.assertIsInstance(await outcome(store.get(kept.id)), TimedOut)
+        database.thaw()
+        await self.eventually(store)
+        self.assertEqual(await store.get(kept.id), kept)
+
+    async def test_killed(self: Any) -> None:
+        """What was acknowledged survives the server's sudden death."""
+        database = self.database().start()
+        store = await self.opened(database.section)
+        kept = [token(age=age) for age in range(20)]
+        for each in kept:
+            await store.add(each)
+        database.tell(signal.SIGKILL)
+        database.stop()
+        database.start()
+        await self.eventually(store)
+        self.assertEqual([await store.get(each.id) for each in kept], kept)
+
+    async def test_tls(self: Any) -> None:
+        """With TLS the server must prove who it is."""
+        database = self.database().start()
+        section = self.encrypted(database, "localhost")
+        trusting = await self.opened(section, tls=True, tls_ca_file=database.authorities)
+        await trusting.reach()
+        doubtful = store_of(section, tls=True)
+        self.addCleanup(closed, doubtful)
+        self.assertIsInstance(await outcome(doubtful.open()), Unavailable)
+
+
+class RedisFaultTests(Faults, TestCase):
+    """Redis and its troubles."""
+
+    kind = "redis"
+
+    def encrypted(self, database: Database, host: str) -> dict[str, Any]:
+        return {**database.section, "host": host, "port": database.port + 1}
+
+    async def test_password(self) -> None:
+        """The password opens it; a wrong one is an outage, and never shown."""
+        database = self.database(REDIS_PASSWORD="canary-one").start()
+        await self.opened(database.section, password="canary-one")
+        wrong = store_of(database.section, password="canary-two")
+        self.addCleanup(closed, wrong)
+        error = await outcome(wrong.open())
+        self.assertIsInstance(error, Unavailable)
+        self.assertIn("WRONGPASS", str(error))
+        self.assertNotIn("canary", f"{error} {wrong!r}")
+
+
+class MongoFaultTests(Faults, TestCase):
+    """A MongoDB and its troubles."""
+
+    kind = "mongo"
+
+    def encrypted(self, database: Database, host: str) -> dict[str, Any]:
+        return {**database.section, "uri": f"mongodb://{host}:{database.port + 1}"}
+
+    async def test_password(self) -> None:
+        """The password opens it; a wrong one is an outage, and never shown."""
+        login = {"MONGO_USER": "me", "MONGO_PASSWORD": "canary-one", "MONGO_DATABASE": "mine"}
+        database = self.database(**login).start()
+        for password, expected in (("canary-one", None), ("canary-two", Unavailable)):
+            uri = f"mongodb://me:{password}@127.0.0.1:{database.port}/mine"
+            store = store_of({"type": "mongo", "uri": uri, "database": "mine"})
+            self.addCleanup(closed, store)
+            error = await outcome(store.open())
+            self.assertEqual(error and type(error), expected)
+            self.assertNotIn("canary", f"{error} {store!r}")
+
+    async def test_others_tokens(self) -> None:
+        """A database with tokens in clear, as the original keeps them, is left alone."""
+        section = shared("mongo").section
+        pool = ConnectionPool(section["uri"])
+        self.addCleanup(pool.disconnect)
+        theirs = {"token": {"token_string": "0b0e8ab1-5b1c-4f0e-9d5e-0e6f0c3f7a11"}}
+        await pool[section["database"]]["tokens"].insert_one(theirs)
+        store = store_of(section)
+        self.addCleanup(closed, store)
+        self.assertIsInstance(await outcome(store.open()), ConfigError)
+        self.assertIsInstance(await outcome(store.add(token())), Unavailable)
+        self.assertEqual(await pool[section["database"]]["tokens"].count_documents({}), 1)
+
+
+del StoreContract

@@ -1,0 +1,46 @@
+"""Tokens in memory, and none at all."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import TestCase
+
+from authotron import parts, settings
+from authotron.errors import Unavailable
+from authotron.stores import ITokenStore, memory, none
+from tests.contracts import NoTokens, StoreContract, token
+from tests.worlds import world
+
+
+class MemoryTests(StoreContract):
+    """The store in memory is a store."""
+
+    async def make(self) -> ITokenStore:
+        return memory.make(settings.read(memory.Config, {"type": "memory"}), world())
+
+
+class NoneTests(NoTokens):
+    """So is none, as far as it goes."""
+
+    async def make(self) -> ITokenStore:
+        return none.make(settings.read(none.Config, {"type": "none"}), world())
+
+    async def test_full(self) -> None:
+        """It takes no token."""
+        store = await self.opened()
+        try:
+            await store.add(token())
+        except Unavailable:
+            return
+        self.fail("it took one")
+
+
+class KindsTests(TestCase):
+    """The types of stores."""
+
+    def test_documented(self) -> None:
+        """Each is found under the type that its configuration names."""
+        kinds = [parts.documented_type(module) for module in parts.every("stores")]
+        self.assertEqual(sorted(kinds), ["memory", "mongo", "none", "redis", "sqlite"])
+
+
+del NoTokens, StoreContract

@@ -1,0 +1,108 @@
+"""Tokens in a file."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import TestCase
+
+from authotron import settings
+from authotron.errors import ConfigError, Unavailable
+from authotron.stores import ITokenStore, sqlite
+from tests.contracts import StoreContract, token
+from tests.worlds import world
+
+
+def store_in(folder: Path, **over: object) -> ITokenStore:
+    given = {"type": "sqlite", "path": "tokens.db", **over}
+    return sqlite.make(settings.read(sqlite.Config, given, folder=folder), world())
+
+
+def fresh(path: str) -> Path:
+    """A folder with nothing in it."""
+    folder = Path(path)
+    folder.mkdir()
+    return folder
+
+
+class SqliteContractTests(StoreContract):
+    """The store in a file is a store."""
+
+    async def make(self) -> ITokenStore:
+        store = store_in(fresh(self.mktemp()))
+        await store.open()
+        return store
+
+
+class SqliteTests(TestCase):
+    """What is special about it."""
+
+    def setUp(self) -> None:
+        self.folder = fresh(self.mktemp())
+        self.file = self.folder / "tokens.db"
+
+    async def opened(self) -> ITokenStore:
+        store = store_in(self.folder)
+        await store.open()
+        self.addCleanup(lambda: Deferred.fromCoroutine(store.close()))
+        return store
+
+    async def test_only_for_us(self) -> None:
+        """Nobody else can read the file, nor the pepper beside it, which is never the same."""
+        store = await self.opened()
+        pepper = self.folder / "tokens.db.pepper"
+        self.assertEqual([path.stat().st_mode & 0o777 for path in (self.file, pepper)], [0o600] * 2)
+        self.assertEqual(store.pepper, pepper.read_bytes())
+        another = store_in(fresh(self.mktemp()))
+        await another.open()
+        self.assertNotEqual(store.pepper, another.pepper)
+        await another.close()
+
+    async def test_two_processes(self) -> None:
+        """Two that have the file open see each other's tokens, and have one pepper."""
+        one, other, kept = await self.opened(), await self.opened(), token()
+        await one.add(kept)
+        self.assertEqual(await other.get(kept.id), kept)
+        self.assertTrue(await other.remove(kept.id))
+        self.assertIsNone(await one.get(kept.id))
+        self.assertEqual(one.pepper, other.pepper)
+
+    async def test_reopened(self) -> None:
+        """What was kept is there after the end of the process."""
+        first, kept = store_in(self.folder), token()
+        await first.open()
+        await first.add(kept)
+        await first.close()
+        self.assertEqual(await (await self.opened()).get(kept.id), kept)
+
+    async def test_closed(self) -> None:
+        """While it is closed nobody can say anything."""
+        store = store_in(self.folder)
+        for work in (store.get(""), store.add(token()), store.remove(""), store.reach()):
+            self.assertIsInstance(await self.failed(work), Unavailable)
+
+    async def test_newer(self) -> None:
+        """A file that a newer version has written is left alone."""
+        database = sqlite3.connect(self.file)
+        database.execute("PRAGMA user_version = 99")
+        database.close()
+        self.assertIsInstance(await self.failed(store_in(self.folder).open()), ConfigError)
+
+    async def test_no_database(self) -> None:
+        """A file that is something else is an outage, not a crash, and is left alone."""
+        self.file.write_text("dear diary" * 1000)
+        self.assertIsInstance(await self.failed(store_in(self.folder).open()), Unavailable)
+        self.assertEqual(self.file.read_text(), "dear diary" * 1000)
+
+    async def test_no_folder(self) -> None:
+        """So is a folder that is not there."""
+        nowhere = store_in(self.folder, path="nowhere/tokens.db")
+        self.assertIsInstance(await self.failed(nowhere.open()), Unavailable)
+
+    async def failed(self, work: object) -> object:
+        return await Deferred.fromCoroutine(work).addErrback(lambda failure: failure.value)  # type: ignore[arg-type] # any coroutine
+
+
+del StoreContract

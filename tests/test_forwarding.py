@@ -1,0 +1,64 @@
+"""What proxies say of a client."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron.forwarding import Forwarded, Forwarding
+from authotron.identity import Circumstances
+
+
+class ForwardingTests(SynchronousTestCase):
+    """Whose word counts."""
+
+    def read(
+        self,
+        peer: str | None,
+        host: tuple[str, ...] = ("a.org",),
+        hops: tuple[str, ...] = (),
+        trusted: tuple[str, ...] = ("127.0.0.0/8", "10.0.0.0/8"),
+    ) -> Circumstances:
+        headers = {"X-Forwarded-Host": host, "X-Forwarded-For": hops}
+        return Forwarding(trusted, Forwarded()).circumstances(peer, headers.__getitem__)
+
+    def test_trusted(self) -> None:
+        """A trusted proxy names the host, and the client by its address."""
+        expected = Circumstances("a.org", "192.0.2.7")
+        self.assertEqual(self.read("127.0.0.1", hops=("192.0.2.7",)), expected)
+        self.assertEqual(self.read("::ffff:127.0.0.1", hops=("192.0.2.7",)), expected)
+
+    def test_socket_T08(self) -> None:
+        """Who may use our socket is trusted."""
+        self.assertEqual(self.read(None), Circumstances("a.org", None))
+
+    def test_stranger_T05(self) -> None:
+        """Anybody else may say what they like; their own address is theirs."""
+        hops = ("10.0.0.1",)
+        self.assertEqual(self.read("192.0.2.7", hops=hops), Circumstances(None, "192.0.2.7"))
+
+    def test_rightmost_T05(self) -> None:
+        """Of the addresses the last that is no trusted proxy counts: the first are the client's."""
+        for hops, client in (
+            ("8.8.8.8, 192.0.2.7", "192.0.2.7"),
+            ("8.8.8.8, 192.0.2.7,10.1.1.1", "192.0.2.7"),
+            ("10.1.1.1, 10.2.2.2", "10.1.1.1"),
+            ("8.8.8.8, unknown", None),
+            ("8.8.8.8, unknown, 10.1.1.1", None),
+            ("", None),
+        ):
+            with self.subTest(hops):
+                self.assertEqual(self.read("127.0.0.1", hops=(hops,)).address, client)
+
+    def test_no_hops(self) -> None:
+        """A trusted peer that forwards for nobody is the client."""
+        self.assertEqual(self.read("127.0.0.1").address, "127.0.0.1")
+
+    def test_twice_T07(self) -> None:
+        """A header that stands there twice says nothing."""
+        twice = self.read("127.0.0.1", ("a.org", "b.org"), ("192.0.2.7", "192.0.2.8"))
+        self.assertEqual(twice, Circumstances())
+
+    def test_odd_host(self) -> None:
+        """What is no host is none."""
+        for host in ("", "a.org, b.org", "a.org/", "http://a.org", "a b", "a.org:123456"):
+            self.assertIsNone(self.read("127.0.0.1", (host,)).host)

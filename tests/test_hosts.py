@@ -1,0 +1,98 @@
+"""Patterns of hosts and networks."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron import hosts
+
+
+class HostTests(SynchronousTestCase):
+    """Which host is meant by a pattern."""
+
+    def test_fits(self) -> None:
+        """Exact, one label more, a port that must be the same; a star is any host."""
+        for pattern, host in (
+            ("a.org", "a.org"),
+            ("a.org", "A.ORG"),
+            ("a.org", "a.org."),
+            ("*.a.org", "x.a.org"),
+            ("*.a.org:81", "x.a.org:81"),
+            ("*", "anything:99"),
+            ("*:81", "a.org:81"),
+            ("192.0.2.1", "192.0.2.1"),
+            ("[::1]:81", "[::1]:81"),
+        ):
+            with self.subTest(f"{pattern} {host}"):
+                self.assertTrue(hosts.host_fits(pattern, host))
+
+    def test_does_not_fit(self) -> None:
+        """Two labels more, none, another port, or the same letters elsewhere."""
+        for pattern, host in (
+            ("a.org", "b.org"),
+            ("a.org", "a.org:81"),
+            ("a.org:81", "a.org"),
+            ("*.a.org", "x.y.a.org"),
+            ("*.a.org", "a.org"),
+            ("*.a.org", ".a.org"),
+            ("*.a.org", "xa.org"),
+            ("*.0.2.1", "192.0.2.1"),
+            ("*:81", "a.org"),
+            ("a.org", "a.org.evil.net"),
+            ("a.org", ""),
+        ):
+            with self.subTest(f"{pattern} {host}"):
+                self.assertFalse(hosts.host_fits(pattern, host))
+
+    def test_narrower(self) -> None:
+        """A pattern lies within another as a host does."""
+        self.assertTrue(hosts.host_fits("*.a.org", "*.a.org"))
+        self.assertTrue(hosts.host_fits("*", "*.a.org:81"))
+        self.assertFalse(hosts.host_fits("*.a.org", "*"))
+        self.assertFalse(hosts.host_fits("x.a.org", "*.a.org"))
+        self.assertFalse(hosts.host_fits("*:81", "*"))
+
+    def test_patterns(self) -> None:
+        """They are kept in lower case; what is none is refused."""
+        self.assertEqual(hosts.checked_host("*.A.org:0081"), "*.a.org:81")
+        for text in ("[::1]", "[::1]:80", "*", "*:80", "192.0.2.1:80", "localhost"):
+            self.assertEqual(hosts.checked_host(text), text)
+        for text in (
+            "", "*.*.x", "foo.*.x", "*foo.x", "a..b", "-a.org", "a.org:0", "a.org:65536", "a.org:",
+            "a.org:x", "a b", "::1", "[::1", "[192.0.2.1]", "http://a.org", "a.org/", "a\u0661.org",
+        ):  # fmt: skip
+            with self.subTest(text):
+                self.assertRaises(ValueError, hosts.checked_host, text)
+
+    @given(st.text(), st.text())
+    def test_anything(self, pattern: str, host: str) -> None:
+        """Whatever a client sends, there is an answer."""
+        self.assertIn(hosts.host_fits(pattern, host), (True, False))
+        self.assertIn(hosts.network_fits(pattern, host), (True, False))
+
+
+class NetworkTests(SynchronousTestCase):
+    """Which addresses are meant by a network."""
+
+    def test_fits(self) -> None:
+        """Addresses and smaller networks of the same version."""
+        self.assertTrue(hosts.network_fits("192.0.2.0/24", "192.0.2.7"))
+        self.assertTrue(hosts.network_fits("192.0.2.0/24", "192.0.2.0/25"))
+        self.assertFalse(hosts.network_fits("192.0.2.0/24", "192.0.2.0/23"))
+        self.assertFalse(hosts.network_fits("0.0.0.0/0", "::1"))
+        self.assertFalse(hosts.network_fits("192.0.2.0/24", "192.0.2.7 "))
+
+    def test_patterns(self) -> None:
+        """They are kept in their usual spelling; what is none is refused."""
+        self.assertEqual(hosts.checked_network("2001:DB8:0::/32"), "2001:db8::/32")
+        self.assertEqual(hosts.checked_network("192.0.2.1"), "192.0.2.1/32")
+        for text in ("", "192.0.2.1/24", "localhost", "192.0.2.0/33"):
+            self.assertRaises(ValueError, hosts.checked_network, text)
+
+    def test_addresses(self) -> None:
+        """IPv4 in the guise of IPv6 is IPv4; a zone does not matter."""
+        self.assertEqual(hosts.address_of("::ffff:192.0.2.7"), "192.0.2.7")
+        self.assertEqual(hosts.address_of("fe80::1%eth0"), "fe80::1")
+        self.assertIsNone(hosts.address_of("unknown"))

@@ -1,0 +1,190 @@
+"""How tokens are made, found and ended, and how long anybody waits for a store."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+from attrs import define, evolve, field
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron import issuing, settings
+from authotron.errors import Rejected, TimedOut, TooBroad, Unavailable
+from authotron.identity import Identity
+from authotron.issuing import Tokens, Wish
+from authotron.stores import Wanted, memory
+from authotron.tokens import Grant, Token, generate
+from tests.worlds import NOW, at
+
+ALICE = Identity("here", "alice", ("reader",), {"exp": "1", "mail": "a@b.org"}, provider="staff")
+
+
+@define(eq=False)
+class Slow(memory.MemoryStore):
+    """A store in memory that answers when it is told to."""
+
+    opening: Deferred[None] = field(factory=Deferred)
+    reading: Deferred[None] | None = None
+
+    async def open(self) -> None:
+        await self.opening
+
+    async def get(self, id_: str) -> Token | None:
+        if self.reading is not None:
+            await self.reading
+        return await super().get(id_)
+
+
+class IssuingCase(SynchronousTestCase):
+    """Tokens over a store in memory."""
+
+    def setUp(self) -> None:
+        self.clock = at(NOW)
+        self.store = Slow()
+        self.tokens = self.make()
+
+    def make(self, store: dict[str, Any] | None = None, **config: Any) -> Tokens:
+        rules = settings.read(memory.Config, {"type": "memory", **(store or {})})
+        given = settings.read(issuing.Config, config)
+        return Tokens(self.store, given, rules, self.clock)
+
+    def start(self, work: Coroutine[Any, Any, Any]) -> Deferred[Any]:
+        return Deferred.fromCoroutine(work)
+
+    def done(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self.successResultOf(self.start(work))
+
+    def new(self, maker: Identity = ALICE, *, checked: bool = True, **wish: Any) -> Any:
+        return self.done(self.tokens.make(maker, Wish(**wish), checked=checked))
+
+
+class MakeTests(IssuingCase):
+    """What is kept of a maker."""
+
+    def test_bare(self) -> None:
+        """What the provider said, not what augmenters added; the end of its own credential not."""
+        enriched = evolve(ALICE, roles=("reader", "extra"), bare=ALICE)
+        _, token = self.new(enriched)
+        self.assertEqual(token.owner.roles, ("reader",))
+        self.assertEqual(token.owner.attributes, {"mail": "a@b.org"})
+        self.assertEqual((token.owner.provider, token.created), ("staff", NOW))
+
+    def test_unchecked(self) -> None:
+        """Where nobody can say later if a user is still known, lives are shorter."""
+        self.tokens = self.make(max_ttl="10d", max_ttl_unchecked="1d")
+        self.assertEqual(self.new(ttl=86_400 * 10)[1].grant.expires, NOW + 86_400 * 10)
+        self.assertEqual(self.new(checked=False)[1].grant.expires, NOW + 86_400)
+        work = self.tokens.make(ALICE, Wish(ttl=86_401), checked=False)
+        self.failureResultOf(self.start(work), TooBroad)
+
+    def test_child_dies_with_its_parent_T52(self) -> None:
+        """What a token makes ends when the token does, at the latest."""
+        narrow = evolve(ALICE, narrowing=Grant(expires=NOW + 60))
+        self.assertEqual(self.new(narrow)[1].grant.expires, NOW + 60)
+
+    def test_only_a_hash_T50(self) -> None:
+        """Nothing that is kept is a credential."""
+        presented, _ = self.new()
+        self.assertNotIn(presented.text[17:], str(self.store._rows))
+        [row] = self.store._rows.values()
+        for text in (row["hashed"], row["id"], f"aot_{row['id']}_{row['hashed'][-49:]}"):
+            self.failureResultOf(self.start(self.tokens.find(text)), Rejected)
+
+    def test_pepper_lost_T50(self) -> None:
+        """Without the pepper what is kept verifies nothing."""
+        presented, _ = self.new()
+        self.store.pepper = b"another"
+        self.failureResultOf(self.start(self.tokens.find(presented.text)), Rejected)
+
+    def test_pepper_rotated(self) -> None:
+        """A configured pepper is used for new tokens; older ones go on being good."""
+        old, _ = self.new()
+        self.tokens = self.make({"pepper": "a pepper that is new".replace(" ", "-")})
+        new, token = self.new()
+        self.assertEqual(self.done(self.tokens.find(old.text)).id, old.id)
+        self.assertEqual(self.done(self.tokens.find(new.text)).id, new.id)
+        self.store.pepper = None
+        self.assertEqual(self.done(self.tokens.find(new.text)), token)
+
+    def test_no_pepper(self) -> None:
+        """Before there is a pepper no token can be made."""
+        self.store.pepper = None
+        work = self.tokens.make(ALICE, Wish(), checked=True)
+        self.failureResultOf(self.start(work), Unavailable)
+
+    def test_derived(self) -> None:
+        """A pepper derived from a secret does not show it, and is the same everywhere."""
+        one = issuing.derived_pepper("canary")
+        self.assertEqual(one, issuing.derived_pepper("canary"))
+        self.assertNotEqual(one, issuing.derived_pepper("canarz"))
+        self.assertNotIn(b"canary", one)
+
+
+class WaitTests(IssuingCase):
+    """How long a store is waited for."""
+
+    def test_slow_store(self) -> None:
+        """Not for ever."""
+        presented, _ = self.new()
+        self.store.reading = Deferred()
+        waiting = self.start(self.tokens.find(presented.text))
+        self.clock.advance(2.9)
+        self.assertNoResult(waiting)
+        self.clock.advance(0.1)
+        self.failureResultOf(waiting, TimedOut)
+
+    def test_while_opening(self) -> None:
+        """Who comes while it is being opened waits for that, and then is answered."""
+        presented, _ = self.new()
+        opening = self.start(self.tokens.open())
+        waiting = self.start(self.tokens.find(presented.text))
+        making = self.start(self.tokens.make(ALICE, Wish(), checked=True))
+        self.assertNoResult(waiting)
+        self.store.opening.callback(None)
+        self.assertEqual(self.successResultOf(waiting).id, presented.id)
+        self.successResultOf(making)
+        self.successResultOf(opening)
+
+    def test_opening_too_long(self) -> None:
+        """But not longer than for the store itself; and who leaves is forgotten."""
+        opening = self.start(self.tokens.open())
+        left = self.start(self.tokens.find(self.new_text()))
+        left.addErrback(lambda _: None)
+        left.cancel()
+        waiting = self.start(self.tokens.find(self.new_text()))
+        self.clock.advance(3)
+        self.failureResultOf(opening, TimedOut)
+        self.assertIn(self.failureResultOf(waiting).type, (TimedOut, Rejected))
+
+    def new_text(self) -> str:
+        return generate(NOW).text
+
+
+class TidyTests(IssuingCase):
+    """What is written now and then."""
+
+    def test_used(self) -> None:
+        """When a token was last used is written with many others, once each."""
+        ids = [self.new()[0].id for _ in range(3)]
+        for id_ in (*ids, *ids):
+            self.tokens.used(id_)
+        self.clock.advance(1)
+        self.done(self.tokens.tidy())
+        used = [token.used for token in self.done(self.store.listed(Wanted()))]
+        self.assertEqual(used, [NOW] * 3)
+
+    def test_swept(self) -> None:
+        """Tokens that are over are forgotten."""
+        self.new(ttl=60)
+        self.clock.advance(60)
+        self.done(self.tokens.tidy())
+        self.assertEqual(self.store._rows, {})
+
+    def test_revoked_meanwhile(self) -> None:
+        """A note of its use does not bring a revoked token back."""
+        presented, _ = self.new()
+        self.tokens.used(presented.id)
+        self.done(self.tokens.revoke(ALICE, presented.id))
+        self.done(self.tokens.tidy())
+        self.assertEqual(self.store._rows, {})

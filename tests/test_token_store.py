@@ -1,0 +1,195 @@
+"""The judge of tokens of our own, and what is true of their owners now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from authotron import issuing, settings
+from authotron.authority import Authority
+from authotron.errors import Rejected, Unavailable
+from authotron.identity import Credential, Identity
+from authotron.issuing import Tokens, Wish
+from authotron.metrics import Metrics
+from authotron.providers import Affinity, IKnowsUsers, IProvider
+from authotron.stores import ITokenStore, memory
+from authotron.token_store import Owners, TokenJudge
+from authotron.tokens import generate
+from tests.contracts import ProviderContract
+from tests.worlds import NOW, at
+
+
+@implementer(IProvider)
+@define(eq=False)
+class Remote:
+    """A provider that knows credentials, not users."""
+
+    name: str = "remote"
+    realm: str = "here"
+    type: str = "remote"
+    scheme: str = "bearer"
+    local: bool = False
+    asked: list[str] = field(factory=list)
+
+    def affinity(self, credential: Credential) -> Affinity:
+        return Affinity.POSSIBLE
+
+    async def authenticate(self, credential: Credential) -> Identity:
+        self.asked.append(credential.value)
+        return Identity(self.realm, "somebody")
+
+
+@implementer(IProvider, IKnowsUsers)
+@define(eq=False)
+class Directory(Remote):
+    """A provider that knows users."""
+
+    name: str = "directory"
+    says: Any = ("current",)
+
+    async def still_known(self, username: str) -> Identity:
+        self.asked.append(username)
+        if isinstance(self.says, Exception):
+            raise self.says
+        return Identity(self.realm, username, self.says)
+
+
+class JudgeCase(SynchronousTestCase):
+    """A judge over a store in memory."""
+
+    def setUp(self) -> None:
+        self.clock = at(NOW)
+        self.store: ITokenStore = memory.MemoryStore()
+        rules = settings.read(memory.Config, {"type": "memory"})
+        self.tokens = Tokens(self.store, settings.read(issuing.Config, {}), rules, self.clock)
+        self.directory = Directory()
+
+    def judge(self, *providers: IProvider) -> TokenJudge:
+        return TokenJudge(self.tokens, Owners(providers, self.clock, 60), self.clock)
+
+    def token_of(self, provider: str, **wish: Any) -> Credential:
+        owner = Identity("here", "alice", ("said",), provider=provider)
+        made = self.tokens.make(owner, Wish(**wish), checked=True)
+        presented, _ = self.successResultOf(Deferred.fromCoroutine(made))
+        return Credential("bearer", presented.text)
+
+    def ask(self, judge: TokenJudge, credential: Credential) -> Any:
+        deferred = Deferred.fromCoroutine(judge.authenticate(credential))
+        return self.successResultOf(deferred.addErrback(lambda failure: failure.value))
+
+
+class TokenJudgeContractTests(ProviderContract, JudgeCase):
+    """The judge is a provider."""
+
+    def provider(self) -> IProvider:
+        judge = self.judge(self.directory)
+        judge.name, judge.realm = "it", "here"
+        return judge
+
+    def good(self) -> Credential:
+        return self.token_of("directory")
+
+    def bad(self) -> Credential:
+        return Credential("bearer", "aot_nonsense")
+
+
+class OwnersTests(JudgeCase):
+    """Whose word counts for an owner."""
+
+    def test_current(self) -> None:
+        """The provider that knew the owner says what is true now; it is asked once a minute."""
+        credential, judge = self.token_of("directory"), self.judge(Remote(), self.directory)
+        for _ in range(3):
+            self.assertEqual(self.ask(judge, credential).roles, ("current",))
+        self.assertEqual(self.directory.asked, ["alice"])
+        self.clock.advance(60)
+        self.directory.says = ("later",)
+        self.assertEqual(self.ask(judge, credential).roles, ("later",))
+
+    def test_gone(self) -> None:
+        """A user who is gone is gone; an outage is an outage, and neither is remembered."""
+        credential, judge = self.token_of("directory"), self.judge(self.directory)
+        for reason in (Rejected("gone"), Unavailable("down")):
+            self.directory.says = reason
+            self.assertIs(self.ask(judge, credential), reason)
+        self.directory.says = ("back",)
+        self.assertEqual(self.ask(judge, credential).roles, ("back",))
+
+    def test_as_said(self) -> None:
+        """Of a provider that cannot be asked, what it said at first is kept."""
+        credential, judge = self.token_of("remote"), self.judge(Remote(), self.directory)
+        self.assertEqual(self.ask(judge, credential).roles, ("said",))
+        self.assertEqual(self.directory.asked, [])
+
+    def test_renamed(self) -> None:
+        """If it is not there any more, others of the realm are asked; if there are none, nobody."""
+        credential = self.token_of("formerly")
+        self.assertEqual(self.ask(self.judge(self.directory), credential).roles, ("current",))
+        elsewhere = Directory(realm="elsewhere")
+        self.assertIsInstance(self.ask(self.judge(elsewhere), credential), Rejected)
+        self.assertIsInstance(self.ask(self.judge(), credential), Rejected)
+
+    def test_not_fresh_twice(self) -> None:
+        """What is believed of an owner counts towards how long the verdict is."""
+        credential, judge = self.token_of("directory"), self.judge(self.directory)
+        self.ask(judge, credential)
+        self.clock.advance(57)
+        self.assertEqual(self.ask(judge, credential).fresh_until, NOW + 60)
+
+
+class AloneTests(JudgeCase):
+    """Nobody else is shown a token of ours."""
+
+    def authority(self, remote: Remote, judge: TokenJudge) -> Authority:
+        return Authority([remote], [], "", self.clock, Metrics(), 5, own=judge)
+
+    def identify(self, judge: TokenJudge, text: str, realm: str | None = None) -> Any:
+        self.remote = Remote()
+        authority = self.authority(self.remote, judge)
+        deferred = Deferred.fromCoroutine(authority.identify([Credential("bearer", text)], realm))
+        return self.successResultOf(deferred.addErrback(lambda failure: failure.value))
+
+    def test_good_or_bad(self) -> None:
+        """Whatever begins like one is judged by the store alone, even with a typo. (T46)"""
+        text = self.token_of("remote").value
+        judge = self.judge(Remote())
+        self.assertEqual(self.identify(judge, text).username, "alice")
+        for wrong in (text[:-1] + "!", text[:-1], "aot_", "aot_x_y"):
+            self.assertIsInstance(self.identify(judge, wrong), Rejected)
+            self.assertEqual(self.remote.asked, [])
+
+    def test_outage(self) -> None:
+        """Nor is it when the store is down."""
+        self.tokens.store = Down()
+        judge = self.judge(Remote())
+        outcome = self.identify(judge, self.generate())
+        self.assertIsInstance(outcome, Unavailable)
+        self.assertEqual(self.remote.asked, [])
+
+    def test_no_store(self) -> None:
+        """Nor when there is none."""
+        judge = TokenJudge(None, Owners([], self.clock, 60), self.clock)
+        self.assertIsInstance(self.identify(judge, self.generate()), Rejected)
+        self.assertEqual(self.remote.asked, [])
+
+    def test_others_T40(self) -> None:
+        """What does not is judged by the others alone; the realm asked for is the owner's."""
+        judge = self.judge(Remote())
+        self.assertEqual(self.identify(judge, "AOT_x").username, "somebody")
+        text = self.token_of("remote").value
+        self.assertEqual(self.identify(judge, text, "HERE").username, "alice")
+        self.assertIsInstance(self.identify(judge, text, "unknown"), Rejected)
+
+    def generate(self) -> str:
+        return generate(NOW).text
+
+
+class Down(memory.MemoryStore):
+    """A store that is out."""
+
+    async def get(self, id_: str) -> Any:
+        raise Unavailable("down")

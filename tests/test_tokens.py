@@ -1,0 +1,139 @@
+"""Tokens: their form, their hashes, what is left of an owner."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron import tokens
+from authotron.errors import Rejected, Unstated
+from authotron.identity import Circumstances, Identity
+from authotron.tokens import Grant, Peppers
+from tests.contracts import token
+from tests.worlds import NOW
+
+ALPHABET = st.characters(codec="ascii", categories=("L", "N", "P"))
+
+
+class FormTests(SynchronousTestCase):
+    """C{aot_<id>_<secret><checksum>}."""
+
+    def test_pattern_A37(self) -> None:
+        """Every token fits the documented pattern, is read again, and begins with its age."""
+        made = [tokens.generate(NOW + second) for second in range(50)]
+        for each in made:
+            self.assertRegex(each.text, rf"\A{tokens.PATTERN}\Z")
+            self.assertEqual(tokens.parse(each.text), each)
+        self.assertEqual(sorted(each.id for each in made), [each.id for each in made])
+        self.assertEqual(len({each.text for each in made}), 50)
+
+    def test_secret(self) -> None:
+        """Neither the representation nor a refusal repeats it."""
+        made = tokens.generate(NOW)
+        self.assertNotIn(made.text, repr(made))
+        error = self.assertRaises(Rejected, tokens.parse, made.text + "x")
+        self.assertNotIn(made.text, str(error))
+
+    @given(st.integers(0, 65), ALPHABET)
+    def test_typo_T43(self, place: int, char: str) -> None:
+        """One wrong character is noticed without asking a store."""
+        text = tokens.generate(NOW).text
+        wrong = text[:place] + char + text[place + 1 :]
+        if wrong != text:
+            self.assertRaises(Rejected, tokens.parse, wrong)
+
+    @given(st.text())
+    def test_anything_T54(self, text: str) -> None:
+        """Whatever else is presented is refused, and no more."""
+        self.assertRaises(Rejected, tokens.parse, text)
+        self.assertRaises(Rejected, tokens.parse, tokens.PREFIX + text)
+
+    def test_id(self) -> None:
+        """An id is meant by itself, with its prefix, or by the whole token; nothing else is."""
+        made = tokens.generate(NOW)
+        for text in (made.id, f"aot_{made.id}", made.text):
+            self.assertEqual(tokens.id_of(text), made.id)
+        for text in ("", "never", "aot_", "*" * 12, made.id + "0", "\u0660" * 12):
+            self.assertIsNone(tokens.id_of(text))
+
+
+class PeppersTests(SynchronousTestCase):
+    """Keyed hashes."""
+
+    def test_useless_T50(self) -> None:
+        """What is stored neither shows the token nor fits without the pepper."""
+        text = tokens.generate(NOW).text
+        stored = Peppers([b"one"]).hash(text)
+        self.assertNotIn(text[17:], stored)
+        self.assertTrue(Peppers([b"one"]).fits(stored, text))
+        self.assertFalse(Peppers([b"other"]).fits(stored, text))
+        self.assertFalse(Peppers([b"one"]).fits(stored, text[:-1] + "x"))
+        self.assertFalse(Peppers([b"one"]).fits("", text))
+
+    def test_rotated(self) -> None:
+        """A new pepper stands first; what was hashed with older ones still fits."""
+        text = tokens.generate(NOW).text
+        both = Peppers([b"new", b"old"])
+        self.assertTrue(both.fits(Peppers([b"old"]).hash(text), text))
+        self.assertEqual(both.hash(text), Peppers([b"new"]).hash(text))
+
+    def test_silent(self) -> None:
+        """They do not print."""
+        self.assertNotIn("canary", repr(Peppers([b"canary"])))
+
+
+class RowTests(SynchronousTestCase):
+    """What stores are given."""
+
+    @given(st.text(), st.text(), st.dictionaries(st.text(), st.text(), max_size=3))
+    def test_back_and_forth(self, name: str, role: str, attributes: dict[str, str]) -> None:
+        """A row is texts and numbers, and becomes the same token again."""
+        owner = Identity("here", "alice", (role,), attributes, {name: (role,)}, provider=name)
+        before = tokens.Token("id", "hash", owner, 1.0, Grant((role,), {role: ()}), name)
+        row = before.row()
+        self.assertEqual(tuple(row), tokens.COLUMNS)
+        self.assertTrue(all(isinstance(v, str | float | None) for v in row.values()))
+        after = tokens.from_row(json.loads(json.dumps(row)))
+        self.assertEqual((after, after.owner.provider), (before, name))
+
+    def test_no_hash_printed(self) -> None:
+        """A token does not print what is kept of its secret."""
+        self.assertFalse(re.search("hash of", repr(token())))
+
+
+class GrantTests(SynchronousTestCase):
+    """What is left of an owner."""
+
+    alice = Identity("here", "alice", ("reader", "writer"), {}, {"data": ("get", "put")})
+
+    def test_all(self) -> None:
+        """A token that says nothing leaves everything, everywhere."""
+        self.assertEqual(Grant().cut(self.alice), self.alice)
+        self.assertTrue(Grant().holds(Circumstances()))
+
+    def test_narrowed_T52(self) -> None:
+        """What is named is left, as far as the owner has it; nothing is added."""
+        cut = Grant(("writer", "admin"), {"data": ("get", "rm"), "mail": ("send",)}).cut(self.alice)
+        self.assertEqual((cut.roles, cut.scopes), (("writer",), {"data": ("get",)}))
+        cut = Grant((), {}).cut(self.alice)
+        self.assertEqual((cut.roles, cut.scopes), ((), {}))
+
+    def test_host(self) -> None:
+        """With hosts the request must name one that fits."""
+        grant = Grant(hosts=("a.org", "*.b.org"))
+        self.assertTrue(grant.holds(Circumstances("A.org")))
+        self.assertTrue(grant.holds(Circumstances("x.b.org")))
+        self.assertFalse(grant.holds(Circumstances("c.org")))
+        self.assertRaises(Unstated, grant.holds, Circumstances())
+
+    def test_network(self) -> None:
+        """With networks the client must be in one of them."""
+        grant = Grant(networks=("192.0.2.0/24", "2001:db8::/32"))
+        self.assertTrue(grant.holds(Circumstances(address="192.0.2.9")))
+        self.assertTrue(grant.holds(Circumstances(address="2001:db8::1")))
+        self.assertFalse(grant.holds(Circumstances(address="198.51.100.1")))
+        self.assertRaises(Unstated, grant.holds, Circumstances("a.org"))

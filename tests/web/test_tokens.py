@@ -1,0 +1,509 @@
+"""Tokens of our own over HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import jwt
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron.errors import ConfigError, Unavailable
+from authotron.issuing import Tokens
+from authotron.stores import Wanted, memory
+from authotron.tokens import PATTERN, Token
+from tests.web.conversations import ALICE, Answer, Gateway, basic
+from tests.worlds import NOW
+
+USERS = [
+    {"username": "alice", "password": "wonder", "roles": ["reader", "writer"]},
+    {"username": "bob", "password": "builder", "roles": ["reader"]},
+    {"username": "root", "password": "toor", "roles": ["keeper"]},
+]
+STAFF = {"type": "plain", "name": "staff", "realm": "internal", "users": USERS}
+BOB = basic("bob", "builder")
+ROOT = basic("root", "toor")
+PROXIED = {"trusted_proxies": ["192.0.2.0/24"]}
+"""The clients of these tests are all at 192.0.2.7."""
+
+SAID = {"X_Forwarded_Host": "x.a.org", "X_Forwarded_For": "10.1.2.3"}
+
+
+class TokenCase(SynchronousTestCase):
+    """A gateway with a store."""
+
+    def setUp(self) -> None:
+        self.gateway = self.make()
+
+    def make(self, **over: Any) -> Gateway:
+        usual = {"store": {"type": "memory", "admins": {"internal": ["keeper"]}}}
+        return Gateway({"providers": [STAFF], **usual, **over})
+
+    def send(self, line: str, content: Any, authorization: str = ALICE, **headers: str) -> Answer:
+        """The answer to a request with a JSON body."""
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        fields = {"Authorization": authorization, "Content_Type": "application/json", **headers}
+        fields["Content_Length"] = str(len(body))
+        lines = [f"{line} HTTP/1.1", "Host: gate"]
+        lines += [f"{name.replace('_', '-')}: {value}" for name, value in fields.items() if value]
+        [answer] = self.gateway.say("\r\n".join([*lines, "", ""]).encode() + body)
+        return answer
+
+    def new(self, authorization: str = ALICE, **wish: Any) -> dict[str, Any]:
+        answer = self.send("POST /tokens", wish, authorization)
+        self.assertEqual(answer.status, 201, answer.body)
+        made: dict[str, Any] = answer.json()
+        return made
+
+    def whoami(self, token: str, realm: str = "internal") -> Answer:
+        bearer = f"Bearer {token}"
+        return self.gateway.ask("GET /whoami", Authorization=bearer, X_Auth_Realm=realm)
+
+    @property
+    def tokens(self) -> Tokens:
+        found = self.gateway.serving.generation.tokens
+        assert found is not None
+        return found
+
+    def listed(self, authorization: str = ALICE, query: str = "") -> list[str]:
+        answer = self.gateway.ask(f"GET /tokens{query}", Authorization=authorization)
+        return [each["id"] for each in answer.json()["tokens"]]
+
+
+class MakeTests(TokenCase):
+    """C{POST /tokens}."""
+
+    def test_made(self) -> None:
+        """The token is shown once; nobody may keep the answer; it says where it is."""
+        answer = self.send("POST /tokens", {"name": "ci", "ttl": "1h", "email": "a@b.org"})
+        made = answer.json()
+        self.assertRegex(made["token"], rf"\A{PATTERN}\Z")
+        self.assertEqual(answer.headers["cache-control"], "no-store")
+        self.assertEqual(answer.headers["location"], f"/tokens/{made['id']}")
+        shown = self.gateway.ask(f"GET /tokens/{made['id']}", Authorization=ALICE)
+        self.assertNotIn(made["token"].encode(), shown.body)
+        expected = {"name": "ci", "email": "a@b.org", "created": NOW, "expires": NOW + 3600}
+        self.assertEqual({key: shown.json()[key] for key in expected}, expected)
+
+    def test_used(self) -> None:
+        """It stands for its owner, with the owner's roles, in the owner's realm."""
+        token = self.new()["token"]
+        identity = self.whoami(token).json()
+        self.assertEqual((identity["username"], identity["realm"]), ("alice", "internal"))
+        self.assertEqual(identity["roles"], ["reader", "writer"])
+        self.assertEqual(self.whoami(token, "Internal").status, 200)
+        self.assertEqual(self.whoami(token, "elsewhere").status, 401)
+
+    def test_short_minted_life(self) -> None:
+        """A JWT minted for it lives a few minutes, and never longer than the token."""
+        for ttl, life in ((7200, 300), (60, 60)):
+            token = self.new(ttl=ttl)["token"]
+            answer = self.gateway.ask("GET /authenticate", Authorization=f"Bearer {token}")
+            minted = answer.headers["authorization"].split()[1]
+            claims = jwt.decode(minted, options={"verify_signature": False})
+            self.assertEqual(claims["exp"], NOW + life)
+
+    def test_augmented_at_use(self) -> None:
+        """Augmenters run when it is used, and are not kept in it."""
+        giver = {"type": "plain", "name": "g", "realm": "internal", "roles": {"given": ["alice"]}}
+        self.gateway = self.make(augmenters=[giver])
+        roles = self.whoami(self.new()["token"]).json()["roles"]
+        self.assertEqual(roles, ["reader", "writer", "given"])
+        roles = self.whoami(self.new(roles=["given"])["token"]).json()["roles"]
+        self.assertEqual(roles, ["given"])
+
+    def test_broader_T52(self) -> None:
+        """A token makes no broader one, in any respect; what is not said stays as narrow."""
+        self.gateway = self.make(server=PROXIED)
+        parent = self.new(roles=["reader"], hosts=["*.a.org"], networks=["10.0.0.0/8"], ttl=600)
+
+        def ask(**wish: Any) -> Answer:
+            return self.send("POST /tokens", wish, f"Bearer {parent['token']}", **SAID)
+
+        for wish in (
+            {"roles": ["writer"]},
+            {"roles": ["reader", "writer"]},
+            {"scopes": {"data": ["get"]}},
+            {"hosts": ["b.org"]},
+            {"hosts": ["*"]},
+            {"networks": ["0.0.0.0/0"]},
+            {"networks": ["10.0.0.0/7"]},
+            {"ttl": 601},
+        ):
+            with self.subTest(str(wish)):
+                self.assertEqual(ask(**wish).status, 403)
+        child = ask().json()
+        kept = ("roles", "hosts", "networks", "expires")
+        self.assertEqual([child[key] for key in kept], [parent[key] for key in kept])
+        narrower = ask(hosts=["x.a.org"], networks=["10.1.0.0/16"], ttl=60).json()
+        self.assertEqual(narrower["hosts"], ["x.a.org"])
+
+    def test_no_role_of_mine_T52(self) -> None:
+        """Nobody gives what they do not have."""
+        answer = self.send("POST /tokens", {"roles": ["reader", "writer", "admin"]})
+        self.assertEqual(answer.status, 403)
+        self.assertEqual(answer.json()["problems"], ["roles[2]: is no role of yours"])
+
+    def test_too_long(self) -> None:
+        """There is a longest life, and one for those who do not say."""
+        self.gateway = self.make(tokens={"ttl": 60, "max_ttl": 120})
+        self.assertEqual(self.send("POST /tokens", {"ttl": 121}).status, 403)
+        self.assertEqual(self.new()["expires"], NOW + 60)
+
+    def test_malformed_T54(self) -> None:
+        """What is not as it should be is refused, with the place of the mistake."""
+        contents: tuple[Any, ...] = (
+            b"", b"{", b"[]", b'"x"', b"null", b"\xff", b'{"name": "\\ud800"}', b"[" * 60000,
+            b'{"name": "a", "name": "b"}', b'{"ttl": NaN}', b'{"ttl": 1e400}',
+            {"name": {"$ne": None}}, {"name": ["x"]}, {"name": 1}, {"name": None, "$where": "1"},
+            {"roles": "reader"}, {"roles": [1]}, {"roles": [""]}, {"roles": ["a\u0000"]},
+            {"scopes": []}, {"scopes": {"a": "b"}}, {"ttl": 0}, {"ttl": -1}, {"ttl": True},
+            {"ttl": "soon"}, {"ttl": 1.5}, {"hosts": ["*.*.x"]}, {"hosts": ["a:0"]},
+            {"networks": ["10.0.0.1/8"]}, {"email": "nobody"}, {"name": "x" * 257},
+            {"name": "a\nb"}, {"hosts": ["a.org"] * 101}, {"realm": "other"}, {"username": "bob"},
+        )  # fmt: skip
+        for content in contents:
+            with self.subTest(str(content)[:60]):
+                answer = self.send("POST /tokens", content)
+                self.assertEqual(answer.status, 400, answer.body)
+                self.assertTrue(answer.json()["problems"])
+        self.assertEqual(self.listed(), [])
+
+    def test_large_T54(self) -> None:
+        """A body beyond all reason is not read."""
+        self.assertEqual(self.send("POST /tokens", {"name": "x" * 100_000}).status, 413)
+
+    def test_no_form_T53(self) -> None:
+        """What a page of somebody else's can send is no JSON to us."""
+        for kind in ("text/plain", "application/x-www-form-urlencoded", ""):
+            answer = self.send("POST /tokens", {}, Content_Type=kind)
+            self.assertEqual(answer.status, 415)
+        answer = self.send("POST /tokens", {}, Content_Type="Application/JSON; charset=utf-8")
+        self.assertEqual(answer.status, 201)
+
+    def test_shown_as_sent_T57(self) -> None:
+        """Names are text, in JSON, whatever they look like."""
+        name = '<script>alert(1)</script>"; =cmd()'
+        made = self.new(name=name)
+        answer = self.gateway.ask(f"GET /tokens/{made['id']}", Authorization=ALICE)
+        self.assertEqual(answer.json()["name"], name)
+        self.assertEqual(answer.headers["content-type"], "application/json")
+
+    def test_nobody(self) -> None:
+        """Who is not known gets nothing."""
+        self.assertEqual(self.send("POST /tokens", {}, "").status, 401)
+        self.assertEqual(self.send("POST /tokens", {}, basic("alice", "guess")).status, 401)
+
+
+class SimpleTests(TokenCase):
+    """The routes of the original."""
+
+    def test_works(self) -> None:
+        """C{GET /token} gives a token that is good, and C{DELETE} ends it, by itself or its id."""
+        for part in (slice(None), slice(4, 16), slice(16)):
+            token = self.gateway.ask("GET /token", Authorization=ALICE).json()["token"]
+            self.assertEqual(self.whoami(token).status, 200)
+            answer = self.gateway.ask(f"DELETE /token/{token[part]}", Authorization=ALICE)
+            self.assertEqual((answer.status, answer.body), (204, b""))
+            self.assertNotIn("content-length", answer.headers)
+            self.assertEqual(self.whoami(token).status, 401)
+
+    def test_head_T53(self) -> None:
+        """HEAD makes nothing."""
+        answer = self.gateway.ask("HEAD /token", Authorization=ALICE)
+        self.assertEqual((answer.status, self.listed()), (405, []))
+
+    def test_switched_off_T53(self) -> None:
+        """C{store.compat: false} takes it away; C{POST /tokens} is still there."""
+        self.gateway = self.make(store={"type": "memory", "compat": False})
+        self.assertEqual(self.gateway.ask("GET /token", Authorization=ALICE).status, 405)
+        self.new()
+
+    def test_unknown(self) -> None:
+        """What never was a token cannot be taken away."""
+        for text in ("never", "aot_", "0" * 12):
+            answer = self.gateway.ask(f"DELETE /token/{text}", Authorization=ALICE)
+            self.assertEqual(answer.status, 404)
+
+
+class OwnTests(TokenCase):
+    """One's own tokens, and those of others."""
+
+    def test_others_T51(self) -> None:
+        """Somebody else's token is as unknown as one that never was."""
+        made = self.new()
+        for path in (f"/tokens/{made['id']}", f"/token/{made['token']}", f"/token/{made['id']}"):
+            with self.subTest(path):
+                answer = self.gateway.ask(f"DELETE {path}", Authorization=BOB)
+                self.assertEqual(answer.status, 404)
+        path = f"/tokens/{made['id']}"
+        self.assertEqual(self.gateway.ask(f"GET {path}", Authorization=BOB).status, 404)
+        self.assertEqual(self.send(f"PATCH {path}", {"name": "x"}, BOB).status, 404)
+        self.assertEqual(self.listed(BOB), [])
+        self.assertEqual(self.listed(BOB, "?realm=internal&username=alice&all=1"), [])
+        self.assertEqual(self.whoami(made["token"]).status, 200)
+
+    def test_ids_only_T51(self) -> None:
+        """A list has ids, which are no credentials."""
+        made = self.new()
+        answer = self.gateway.ask("GET /tokens", Authorization=ALICE)
+        self.assertNotIn(made["token"].encode(), answer.body)
+        [listed] = answer.json()["tokens"]
+        for text in (listed["id"], listed["token_string"]):
+            self.assertEqual(self.whoami(text).status, 401)
+
+    def test_pages(self) -> None:
+        """A long list comes in pieces, oldest first."""
+        made = []
+        for _ in range(5):
+            made.append(self.new()["id"])
+            self.gateway.clock.advance(1)
+        answer = self.gateway.ask("GET /tokens?limit=2", Authorization=ALICE).json()
+        self.assertEqual([each["id"] for each in answer["tokens"]], made[:2])
+        self.assertEqual(self.listed(query=f"?limit=9&after={answer['next']}"), made[2:])
+        for query in ("?limit=0", "?limit=x", "?limit=1001", "?limit=1&limit=2", "?x=1", "?limit="):
+            answer = self.gateway.ask(f"GET /tokens{query}", Authorization=ALICE)
+            self.assertEqual(answer.status, 400)
+
+    def test_changed(self) -> None:
+        """Name and comment change, the life is shortened, never made longer."""
+        made = self.new(ttl=600)
+        path = f"PATCH /tokens/{made['id']}"
+        changed = self.send(path, {"name": "n", "comment": "c", "ttl": 60}).json()
+        shown = [changed[key] for key in ("name", "comment", "expires")]
+        self.assertEqual(shown, ["n", "c", NOW + 60])
+        self.assertEqual(self.send(path, {"ttl": 61}).status, 403)
+        self.assertEqual(self.send(path, {"roles": []}).status, 400)
+        self.gateway.clock.advance(60)
+        self.assertEqual(self.whoami(made["token"]).status, 401)
+
+    def test_administrator(self) -> None:
+        """Who keeps the tokens of all sees, finds and ends them."""
+        mine, bobs = self.new()["id"], self.new(BOB)["id"]
+        self.assertEqual(self.listed(ROOT), [])
+        self.assertEqual(sorted(self.listed(ROOT, "?all=true")), sorted([mine, bobs]))
+        self.assertEqual(self.listed(ROOT, "?realm=internal&username=bob"), [bobs])
+        answer = self.gateway.ask(f"DELETE /tokens/{bobs}", Authorization=ROOT)
+        self.assertEqual(answer.status, 204)
+
+    def test_role_of_elsewhere(self) -> None:
+        """A role of the same name in another realm makes no administrator."""
+        other = {"username": "far", "password": "away", "roles": ["keeper"]}
+        elsewhere = {"type": "plain", "name": "e", "realm": "elsewhere", "users": [other]}
+        self.gateway = self.make(providers=[STAFF, elsewhere])
+        made = self.new()
+        far = basic("far", "away")
+        self.assertEqual(self.listed(far, "?all=true"), [])
+        answer = self.gateway.ask(f"DELETE /tokens/{made['id']}", Authorization=far)
+        self.assertEqual(answer.status, 404)
+
+    def test_narrowed_administrator_T52(self) -> None:
+        """An administrator's token without the role is nothing of the kind."""
+        self.new()
+        token = self.new(ROOT, roles=[])["token"]
+        self.assertEqual(len(self.listed(f"Bearer {token}", "?all=true")), 1)
+
+
+class RevokeTests(TokenCase):
+    """The end of a token."""
+
+    def test_at_once_T42(self) -> None:
+        """A revoked token is no credential any more, though it was remembered as one."""
+        made = self.new()
+        self.assertEqual(self.whoami(made["token"]).status, 200)
+        answer = self.gateway.ask(f"DELETE /tokens/{made['id']}", Authorization=ALICE)
+        self.assertEqual(answer.status, 204)
+        self.assertEqual(self.whoami(made["token"]).status, 401)
+
+    def test_elsewhere_T42(self) -> None:
+        """One that another process revoked lives on for five seconds at most."""
+        made = self.new()
+        self.assertEqual(self.whoami(made["token"]).status, 200)
+        self.successResultOf(Deferred.fromCoroutine(self.tokens.store.remove(made["id"])))
+        self.gateway.clock.advance(5)
+        self.assertEqual(self.whoami(made["token"]).status, 401)
+
+    def test_leaked(self) -> None:
+        """Who finds a token can end it; nobody learns whether it was good."""
+        made = self.new()
+        for _ in range(2):
+            answer = self.send("POST /tokens/revoke", {"token": made["token"]}, "")
+            self.assertEqual((answer.status, answer.body), (204, b""))
+        self.assertEqual(self.whoami(made["token"]).status, 401)
+        for text in ("never", f"aot_{made['id']}", ""):
+            self.assertEqual(self.send("POST /tokens/revoke", {"token": text}, "").status, 204)
+
+    def test_leak_of_an_id_T51(self) -> None:
+        """An id is not enough for that, nor a token with a wrong secret."""
+        made, other = self.new(), self.new(BOB)
+        for text in (made["id"], f"aot_{made['id']}", f"aot_{made['id']}{other['token'][16:]}"):
+            self.send("POST /tokens/revoke", {"token": text}, "")
+        self.assertEqual(self.whoami(made["token"]).status, 200)
+
+    def test_expired_T55(self) -> None:
+        """A token that is over is refused, though nobody has swept it away."""
+        made = self.new(ttl=60)
+        self.gateway.clock.advance(59)
+        self.assertEqual(self.whoami(made["token"]).status, 200)
+        self.gateway.clock.advance(1)
+        self.assertEqual(self.whoami(made["token"]).status, 401)
+        self.assertEqual(self.listed(), [made["id"]])
+
+    def test_after_a_miss_T43(self) -> None:
+        """A token works at once, whatever was refused before it."""
+        for text in ("aot_nonsense", "nonsense"):
+            self.assertEqual(self.whoami(text).status, 401)
+        self.assertEqual(self.whoami(self.new()["token"]).status, 200)
+
+
+class ConditionTests(TokenCase):
+    """Tokens that are good only for some hosts or networks."""
+
+    def status(self, token: str, *headers: str) -> int:
+        lines = ["GET /authenticate HTTP/1.1", "Host: gate", f"Authorization: Bearer {token}"]
+        [answer] = self.gateway.say("\r\n".join([*lines, *headers, "", ""]).encode())
+        return answer.status
+
+    def test_host(self) -> None:
+        """The host decides on every request, also when the verdict is remembered."""
+        self.gateway = self.make(server=PROXIED)
+        token = self.new(hosts=["*.example.org"])["token"]
+        for _ in range(2):
+            self.assertEqual(self.status(token, "X-Forwarded-Host: a.example.org"), 200)
+            self.assertEqual(self.status(token, "X-Forwarded-Host: a.example.com"), 403)
+            self.assertEqual(self.status(token), 400)
+
+    def test_host_T04(self) -> None:
+        """The C{Host} of the request to us is no substitute."""
+        self.gateway = self.make(server=PROXIED)
+        self.assertEqual(self.status(self.new(hosts=["gate"])["token"]), 400)
+
+    def test_twice_T07(self) -> None:
+        """A doubled header is none, and its twin with underscores is another header."""
+        self.gateway = self.make(server=PROXIED)
+        token = self.new(hosts=["a.org"])["token"]
+        good = "X-Forwarded-Host: a.org"
+        self.assertEqual(self.status(token, good, "X-Forwarded-Host: b.org"), 400)
+        self.assertEqual(self.status(token, "X_Forwarded_Host: a.org"), 400)
+        self.assertEqual(self.status(token, good, "X_Forwarded_Host: b.org"), 200)
+
+    def test_untrusted_T05(self) -> None:
+        """Who is no trusted proxy cannot say where a request was to go."""
+        token = self.new(hosts=["a.org"])["token"]
+        self.assertEqual(self.status(token, "X-Forwarded-Host: a.org"), 400)
+
+    def test_other_header(self) -> None:
+        """The header is the configured one, and no other."""
+        header = {"forwarded": {"host": "X-Original-Host"}}
+        self.gateway = self.make(server={**PROXIED, **header})
+        token = self.new(hosts=["a.org"])["token"]
+        self.assertEqual(self.status(token, "X-Original-Host: a.org"), 200)
+        self.assertEqual(self.status(token, "X-Forwarded-Host: a.org"), 400)
+
+    def test_network(self) -> None:
+        """The client's own address counts where nobody is trusted to forward for others."""
+        near, far = self.new(networks=["192.0.2.7"]), self.new(networks=["10.0.0.0/8"])
+        self.assertEqual(self.status(near["token"], "X-Forwarded-For: 10.0.0.1"), 200)
+        self.assertEqual(self.status(far["token"], "X-Forwarded-For: 10.0.0.1"), 403)
+
+    def test_network_behind_a_proxy(self) -> None:
+        """Behind a proxy it is the address that this one names."""
+        self.gateway = self.make(server=PROXIED)
+        token = self.new(networks=["10.0.0.0/8"])["token"]
+        self.assertEqual(self.status(token, "X-Forwarded-For: 8.8.8.8, 10.0.0.1"), 200)
+        self.assertEqual(self.status(token, "X-Forwarded-For: 10.0.0.1, 8.8.8.8"), 403)
+
+    def test_everybody_T09(self) -> None:
+        """To trust everybody must be meant."""
+        for network in ("0.0.0.0/0", "::/0"):
+            server = {"trusted_proxies": [network]}
+            self.assertRaises(ConfigError, self.make, server=server)
+            self.make(server={**server, "insecure": True})
+
+
+class Broken(memory.MemoryStore):
+    """A store that is out."""
+
+    async def get(self, id_: str) -> Token | None:
+        raise Unavailable("canary")
+
+    async def add(self, token: Token) -> None:
+        raise Unavailable("canary")
+
+    async def listed(self, wanted: Wanted) -> Sequence[Token]:
+        raise Unavailable("canary")
+
+
+class OutageTests(TokenCase):
+    """A store that does not answer."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.made = self.new()
+
+        self.tokens.store = Broken()
+
+    def test_outage_is_no_refusal(self) -> None:
+        """Token users hear that it is an outage; others do not notice."""
+        self.assertEqual(self.whoami(self.made["token"]).status, 503)
+        self.assertEqual(self.gateway.ask("GET /whoami", Authorization=ALICE).status, 200)
+
+    def test_routes(self) -> None:
+        """So do those who make, list or end tokens; nothing is told of the reason."""
+        for answer in (
+            self.send("POST /tokens", {}),
+            self.send("POST /tokens/revoke", {"token": self.made["token"]}, ""),
+            self.gateway.ask("GET /tokens", Authorization=ALICE),
+            self.gateway.ask(f"DELETE /tokens/{self.made['id']}", Authorization=ALICE),
+        ):
+            self.assertEqual((answer.status, answer.headers["retry-after"]), (503, "5"))
+            self.assertNotIn(b"canary", answer.body)
+
+    def test_half_made_T56(self) -> None:
+        """Of a token that could not be kept nobody is told the secret."""
+        answer = self.send("POST /tokens", {})
+        self.assertNotIn(b"aot_", answer.body)
+
+
+class OwnersTests(TokenCase):
+    """What becomes of a token when its owner changes."""
+
+    def reconfigured(self, *users: dict[str, Any], **over: Any) -> None:
+        """The same store under another configuration, as after a reload."""
+        store = self.tokens.store
+        self.gateway = self.make(providers=[{**STAFF, "users": list(users)}], **over)
+        self.tokens.store = store
+
+    def test_roles_now(self) -> None:
+        """Roles are those of now, not of when it was made."""
+        token = self.new()["token"]
+        self.reconfigured({"username": "alice", "password": "x", "roles": ["other"]})
+        self.assertEqual(self.whoami(token).json()["roles"], ["other"])
+
+    def test_gone(self) -> None:
+        """A user who was removed does not live on in a token."""
+        token = self.new()["token"]
+        self.reconfigured(*USERS[1:])
+        self.assertEqual(self.whoami(token).status, 401)
+
+
+class NoLeakTests(TokenCase):
+    """Where a token must not be found."""
+
+    def test_alone_T58(self) -> None:
+        """The lists of parts do not name the store; it is no provider that challenges."""
+        self.assertNotIn(b"token", self.gateway.ask("GET /providers").body)
+        challenge = self.gateway.ask("GET /whoami").headers["www-authenticate"]
+        self.assertEqual(challenge, 'Basic realm="internal"')
+
+    def test_route_label(self) -> None:
+        """Neither metrics nor the access log have the path of a token."""
+        token = self.new()["token"]
+        self.gateway.ask(f"DELETE /token/{token}", Authorization=ALICE)
+        self.gateway.ask("GET /tokens/0123456789ab", Authorization=ALICE)
+        text = self.gateway.metrics.text()[0]
+        self.assertNotIn(token.encode(), text)
+        self.assertIn(b'route="/token/{token}"', text)
+        self.assertIn(b'route="/tokens/{id}"', text)
