@@ -19,6 +19,7 @@ setup(
         "authotron",
         "authotron.augmenters",
         "authotron.cli",
+        "authotron.ldap",
         "authotron.providers",
         "authotron.stores",
         "authotron.testing",
@@ -41,11 +42,15 @@ setup(
         "cryptography>=42",  # keys of every kind
         "jinja2>=3.1",  # the home page
         "klein>=24.8",  # routes; the first that runs on current Twisted
+        "ldaptor>=21.2",  # the encoding of LDAP requests; nothing else of it is used
         "prometheus-client>=0.20",  # the text that Prometheus reads
         "pydantic>=2.7",  # the configuration, its mistakes and its schema
         "pyjwt>=2.13",  # 2.13 binds the algorithm to the key (GHSA-jq35-7prp-9v3f)
-        "pyyaml>=6.0.1",  # the configuration file
         "pymongo>=4.9,<4.19",  # under txmongo, which uses what is private in it
+        "pyopenssl>=24",  # reads certificates, and names the reason where a connection is refused
+        "pyyaml>=6.0.1",  # the configuration file
+        "service-identity>=24.1",  # is the remote the one that was asked for?
+        "treq>=24.9",  # asks other services
         "twisted[tls]>=24.7",  # everything else; 24.7 fixes pipelining (CVE-2024-41671)
         "txmongo>=26.0",  # tokens in MongoDB; the first whose calls can be cancelled
         "werkzeug>=3.0,<4",  # routing under Klein, which leaves its major version open

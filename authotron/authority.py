@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from authotron import logs
 from authotron.augmenters import IAugmenter
 from authotron.errors import Rejected, TimedOut, Unavailable
 from authotron.identity import Addition, Credential, Identity
@@ -106,7 +107,10 @@ class Authority:
     def _note(self, provider: IProvider, result: str, reason: str, took: float) -> None:
         label = "error" if result in {"refused", "unavailable", "broken"} else result
         self._metrics.provider_answered(provider, label, took)
-        tell = self._log.warn if result in {"unavailable", "timeout"} else self._log.debug
+        outage = result in {"unavailable", "timeout"}
+        if not outage and not logs.log.tells("debug"):
+            return
+        tell = self._log.warn if outage else self._log.debug
         tell(
             "provider {provider}: {result}{because} ({milliseconds} ms)",
             provider=provider.name,
@@ -136,6 +140,8 @@ class Authority:
     async def _additions(
         self, augmenters: Sequence[IAugmenter], identity: Identity
     ) -> list[Addition]:
+        if not augmenters:
+            return []
         began = self._clock.seconds()
         outcomes = await everyone(
             [
@@ -156,14 +162,8 @@ class Authority:
         failed = isinstance(outcome, Failure)
         self._metrics.augmenter_answered(augmenter, "error" if failed else "success", took)
         if not isinstance(outcome, Failure):
-            self._log.debug(
-                "augmenter {augmenter}: roles {roles}, attributes {attributes} ({milliseconds} ms)",
-                augmenter=augmenter.name,
-                roles=list(outcome.roles),
-                attributes=dict(outcome.attributes),
-                milliseconds=round(took * 1000, 1),
-                event="augmenters.augmenter.added",
-            )
+            if logs.log.tells("debug"):
+                self._note_addition(augmenter, outcome, took)
             return outcome
         if outcome.check(Unavailable):
             self._log.warn(
@@ -183,6 +183,16 @@ class Authority:
             raise Unavailable(f"the required augmenter {augmenter.name} failed")
         return Addition(fresh_until=0)
 
+    def _note_addition(self, augmenter: IAugmenter, addition: Addition, took: float) -> None:
+        self._log.debug(
+            "augmenter {augmenter}: roles {roles}, attributes {attributes} ({milliseconds} ms)",
+            augmenter=augmenter.name,
+            roles=list(addition.roles),
+            attributes=dict(addition.attributes),
+            milliseconds=round(took * 1000, 1),
+            event="augmenters.augmenter.added",
+        )
+
 
 def _label(known: Rejected | Unavailable) -> str:
     if isinstance(known, TimedOut):
@@ -197,13 +207,14 @@ def _routed(
     Those of the eligible who could know the credential by its shape.
 
     A credential that somebody owns is judged by nobody else, even where the owner is not eligible.
-    One that nobody could know is judged by all.
+    One that names some of them goes to these. One that nobody could know is judged by all.
     """
     owners = [p for p in everybody if p.affinity(credential) is Affinity.OWN]
     if owners:
         return [provider for provider in owners if provider in eligible]
+    named = [p for p in eligible if p.affinity(credential) is Affinity.LIKELY]
     possible = [p for p in eligible if p.affinity(credential) is Affinity.POSSIBLE]
-    return possible or eligible
+    return named or possible or eligible
 
 
 def _summary(reasons: Sequence[BaseException | None]) -> Exception:

@@ -108,7 +108,9 @@ def _place(path: Path, mark: yaml.Mark | None) -> str:
 
 def _told(error: yaml.MarkedYAMLError) -> str:
     """What is wrong, without the text around it, which may be a secret."""
-    return (error.problem or "is no YAML").replace("\n", " ")
+    problem = (error.problem or "is no YAML").replace("\n", " ")
+    named = r"\b(alias|anchor|tag|handle) '.*"
+    return re.sub(named, r"\1; quote what begins with *, & or !", problem)
 
 
 def _readable_by_others(path: Path) -> list[str]:

@@ -98,6 +98,10 @@ class Log:
             stream.write(write(event, severity, number, held_back) + "\n")
             stream.flush()
 
+    def tells(self, level: Level) -> bool:
+        """Whether an event of this level would be written; if not, it need not be made."""
+        return _LOWEST[level] >= _LOWEST[self.config.level]
+
     def _json(self, event: LogEvent, severity: str, number: int, held_back: int) -> str:
         attributes = {name: _plain(value) for name, value in event.items() if _is_ours(name)}
         if "event" in attributes:

@@ -130,6 +130,7 @@ def _families() -> dict[str, _Family]:
         ("authotron_http_requests", "HTTP requests answered", "route method status_code"),
         ("authotron_http_request_duration_seconds", "Time to answer", "route method"),
         ("authotron_http_requests_in_flight", "HTTP requests being answered", "method"),
+        ("authotron_front_handed_over", "Connections given to the site for good", ""),
         ("authotron_reloads", "Attempts to read the configuration again", "result"),
     )
     return {name: _Family(name, about, labels.split()) for name, about, labels in wanted}
@@ -146,6 +147,8 @@ class Metrics(Collector):
         self._families = _families()
         self._requests = self._families["auth_requests"]
         self._request_durations = self._families["auth_duration_seconds"]
+        self._http = self._families["authotron_http_requests"]
+        self._http_durations = self._families["authotron_http_request_duration_seconds"]
         self._gauges: dict[str, tuple[str, Callable[[], float]]] = {}
         self._registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
@@ -153,7 +156,9 @@ class Metrics(Collector):
         self._registry.register(self)
         for result in ("success", "failure"):
             self._families["authotron_reloads"].count(result)
-        self._families["authotron_http_requests_in_flight"].count("GET")
+        for method in ("GET", "HEAD"):
+            self._families["authotron_http_requests_in_flight"].count(method)
+        self._families["authotron_front_handed_over"].count()
 
     def expect(
         self,
@@ -207,13 +212,18 @@ class Metrics(Collector):
         """An HTTP request is being answered."""
         self._families["authotron_http_requests_in_flight"].count(method).value += 1
 
-    def request_ended(self, route: str, method: str, status: int | None, seconds: float) -> None:
-        """An HTTP request was answered, or with C{None} its client left before."""
+    def request_ended(self, method: str) -> None:
+        """It is answered, or its client has left."""
         self._families["authotron_http_requests_in_flight"].count(method).value -= 1
-        if status is not None:
-            self._families["authotron_http_requests"].count(route, method, str(status)).value += 1
-            durations = self._families["authotron_http_request_duration_seconds"]
-            durations.duration(route, method).observe(seconds)
+
+    def request_answered(self, route: str, method: str, status: int, seconds: float) -> None:
+        """An HTTP request was answered."""
+        self._http.count(route, method, str(status)).value += 1
+        self._http_durations.duration(route, method).observe(seconds)
+
+    def handed_over(self) -> None:
+        """A connection asked for more than verdicts, and went to the site."""
+        self._families["authotron_front_handed_over"].count().value += 1
 
     def reloaded(self, result: str) -> None:
         """The configuration was read again; C{result} is success or failure."""

@@ -15,15 +15,15 @@ from typing import Any, cast
 from attrs import define, field, frozen
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
+from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectionClosed
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
-from authotron import tls
 from authotron.errors import Unavailable
 from authotron.racing import within
+from authotron.tls import Policy, Trust
 
 Word = bytes | str | int | float
 
@@ -271,15 +271,10 @@ def _told(error: Exception) -> str:
     return str(error) if isinstance(error, Refused) else type(error).__name__
 
 
-def endpoint(
-    reactor: Any, host: str, port: int, *, use_tls: bool, authorities: str | None
+def encrypted(
+    endpoint: IStreamClientEndpoint, host: str, port: int, trust: Trust
 ) -> IStreamClientEndpoint:
-    """
-    Where Redis is; a host that begins with a slash is a UNIX socket.
-
-    @raise Unavailable: TLS is wanted, but its certificates cannot be read.
-    """
-    if host.startswith("/"):
-        return UNIXClientEndpoint(reactor, host)
-    plain = HostnameEndpoint(reactor, host.encode("idna"), port, timeout=_CONNECT)
-    return wrapClientTLS(tls.checking(host, authorities), plain) if use_tls else plain
+    """The same endpoint with TLS; whoever answers must prove to be C{host}."""
+    proof = Policy(trust).creatorForNetloc(host.encode("idna"), port)
+    wrapped: IStreamClientEndpoint = wrapClientTLS(proof, endpoint)
+    return wrapped

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
+from attrs import evolve
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.endpoints import HostnameEndpoint, serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall, deferLater
@@ -17,7 +19,16 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from authotron import __version__, credentials, issuing, logs, minter, parts, verdicts
+from authotron import (
+    __version__,
+    credentials,
+    issuing,
+    logs,
+    minter,
+    parts,
+    verdicts,
+    web_client,
+)
 from authotron.authority import Authority
 from authotron.config import Config
 from authotron.errors import ConfigError, TimedOut, Unavailable
@@ -28,6 +39,7 @@ from authotron.racing import everyone, was_cancelled, within
 from authotron.stores import ITokenStore
 from authotron.token_store import Owners, TokenJudge
 from authotron.web import operations, public
+from authotron.web.front import Entrance
 from authotron.web.generation import Generation, Serving
 from authotron.web.replies import Replies
 from authotron.web.site import Site
@@ -45,6 +57,7 @@ def compose(
     @raise ConfigError: the parts do not fit, or a file they need cannot be read.
     """
     file = config.file
+    world = evolve(world, patience=file.auth.timeout_in_ms / 1000)
     providers = [_made("providers", each, world) for each in config.providers]
     augmenters = [_made("augmenters", each, world) for each in config.augmenters]
     signer = minter.make(file.jwt, world.clock, config.folder)
@@ -183,7 +196,7 @@ class Listener(Service):
     """
 
     def __init__(
-        self, reactor: Any, endpoint: str, site: Site, failed: Callable[[Failure], None]
+        self, reactor: Any, endpoint: str, site: Site | Entrance, failed: Callable[[Failure], None]
     ) -> None:
         self._endpoint = serverFromString(reactor, endpoint)
         self.description = endpoint
@@ -232,7 +245,12 @@ class Authotron(MultiService):
         self.status = 0
         self.pool = Pool(reactor)
         self.pool.setServiceParent(self)
-        self._world = World(reactor, self.pool)
+        self._world = World(
+            reactor,
+            self.pool,
+            web_client.Connections(reactor),
+            connect=partial(HostnameEndpoint, reactor),
+        )
         metrics = Metrics()
         self.serving = Serving(compose(config, self._world, metrics), metrics)
         metrics.watch(
@@ -247,8 +265,9 @@ class Authotron(MultiService):
     def _listeners(self, config: Config) -> list[Listener]:
         server, second = config.file.server, config.file.metrics
         main = self._site(public.Public(self.serving, self._reactor), public.ROUTES, config)
+        entrance = Entrance(main, self.serving, self._reactor)
         listeners = [
-            Listener(self._reactor, endpoint, main, self.fail)
+            Listener(self._reactor, endpoint, entrance, self.fail)
             for endpoint in _endpoints(server.listen, server.host, server.port)
         ]
         if second.enabled:

@@ -1,32 +1,85 @@
-"""TLS towards servers, whose certificates are always checked."""
+"""Whom a TLS connection trusts, and what it shows of itself."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+from attrs import field, frozen
+from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
-from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+from twisted.internet.ssl import (
+    Certificate,
+    PrivateCertificate,
+    optionsForClientTLS,
+    platformTrust,
+    trustRootFromCertificates,
+)
+from twisted.web.iweb import IPolicyForHTTPS
+from zope.interface import implementer
 
-from authotron.errors import Unavailable
-
-_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
-def checking(host: str, authorities: str | None) -> IOpenSSLClientConnectionCreator:
+@frozen
+class Trust:
     """
-    What makes a connection safe: the server must prove to be C{host}.
+    What a connection is checked against.
 
-    @param authorities: a file of certificates (PEM) to trust instead of those of the system.
-
-    @raise Unavailable: there are none in it.
+    @ivar authorities: certificates in PEM; the platform's if C{None}.
+    @ivar identity: our own certificate and its key in PEM, for those who ask for one.
     """
-    if authorities is None:
-        return optionsForClientTLS(host)
+
+    authorities: bytes | None = None
+    identity: bytes | None = field(default=None, repr=False)
+
+
+def load(ca: Path | None, certificate: Path | None, key: Path | None) -> Trust:
+    """
+    The trust that files describe.
+
+    @raise ValueError: a file cannot be read, or holds something else.
+    """
+    trust = Trust(
+        _bytes(ca) if ca else None,
+        _bytes(certificate) + b"\n" + _bytes(key) if certificate and key else None,
+    )
+    if ca and not _CERTIFICATE.search(trust.authorities or b""):
+        raise ValueError(f"{ca} holds no certificate in PEM")
     try:
-        trusted = [Certificate.loadPEM(pem) for pem in _PEM.findall(Path(authorities).read_bytes())]
+        _options("localhost", trust)
+    except (crypto.Error, SSL.Error, ValueError):
+        raise ValueError(f"{ca or certificate} holds no usable certificate in PEM") from None
+    return trust
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
     except OSError as error:
-        raise Unavailable(f"{authorities}: {error.strerror}") from None
-    if not trusted:
-        raise Unavailable(f"{authorities} holds no certificate in PEM")
-    return optionsForClientTLS(host, trustRootFromCertificates(trusted))
+        raise ValueError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _options(host: str, trust: Trust) -> IOpenSSLClientConnectionCreator:
+    if trust.authorities is None:
+        root = platformTrust()
+    else:
+        found = _CERTIFICATE.findall(trust.authorities)
+        root = trustRootFromCertificates([Certificate.loadPEM(each) for each in found])
+    own = PrivateCertificate.loadPEM(trust.identity) if trust.identity else None
+    return optionsForClientTLS(host, root, own)
+
+
+@implementer(IPolicyForHTTPS)
+class Policy:
+    """Checks certificates and names; keeps what was prepared, since authorities load slowly."""
+
+    def __init__(self, trust: Trust) -> None:
+        self._trust = trust
+        self._prepared: dict[bytes, IOpenSSLClientConnectionCreator] = {}
+
+    def creatorForNetloc(self, hostname: bytes, _port: int) -> IOpenSSLClientConnectionCreator:
+        """The interface of L{IPolicyForHTTPS}."""
+        if hostname not in self._prepared:
+            self._prepared[hostname] = _options(hostname.decode("ascii").strip("[]"), self._trust)
+        return self._prepared[hostname]

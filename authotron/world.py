@@ -7,7 +7,10 @@ from typing import Protocol, TypeVar
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.web.iweb import IAgent
+
+from authotron.tls import Trust
 
 T = TypeVar("T")
 
@@ -19,6 +22,30 @@ class Threads(Protocol):
         """Start C{work} and say later what came of it."""
 
 
+class Connect(Protocol):
+    """Knows the way to other machines."""
+
+    def __call__(self, host: str, port: int, /) -> IStreamClientEndpoint:
+        """Where a connection to C{port} of C{host} would begin. Nothing is connected yet."""
+
+
+def no_way(host: str, port: int, /) -> IStreamClientEndpoint:
+    """For a world without other machines."""
+    raise AssertionError(f"there is no way to {host}:{port} in this world")
+
+
+class Agents(Protocol):
+    """Speaks HTTP; connections of one trust are never used for another."""
+
+    def __call__(self, trust: Trust, /) -> IAgent:
+        """The agent whose connections are checked like this."""
+
+
+def no_network(_trust: Trust) -> IAgent:
+    """For a world in which nobody is to be asked."""
+    raise AssertionError("there is no network in this world")
+
+
 @frozen
 class World:
     """
@@ -26,7 +53,13 @@ class World:
 
     @ivar clock: timers, and with C{clock.seconds()} the seconds since the epoch.
     @ivar threads: a bounded pool for work that takes longer than a few milliseconds.
+    @ivar agents: asks others by HTTP; parts do so through C{web_client}.
+    @ivar patience: seconds after which nobody waits for a part any more.
+    @ivar connect: the way to other machines, for protocols other than HTTP.
     """
 
     clock: IReactorTime
     threads: Threads
+    agents: Agents = no_network
+    patience: float = 5.0
+    connect: Connect = no_way

@@ -8,14 +8,14 @@ from typing import Any
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock
 
-from authotron.world import World
+from authotron.world import Agents, World, no_network
 
 NOW = 1_800_000_000
 
 
-def world(clock: Clock | None = None) -> World:
+def world(clock: Clock | None = None, agents: Agents = no_network) -> World:
     """Threads that work at once, and a clock that stands at L{NOW}."""
-    return World(clock or at(NOW), at_once)
+    return World(clock or at(NOW), at_once, agents)
 
 
 def at(seconds: float) -> Clock:

@@ -11,7 +11,7 @@ from twisted.internet.task import react
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import provider
 
-from authotron import credentials
+from authotron import credentials, logs
 from authotron.cli.options import complaints, config_option, loaded
 from authotron.config import Config
 from authotron.errors import BadCredentials, Rejected, Unavailable
@@ -45,6 +45,7 @@ async def _explain(reactor: Any, found: Config, header: str, realm: str | None) 
 
     @raise SystemExit: 1 if nobody gets in.
     """
+    logs.log.config = logs.Config(level="debug")
     globalLogPublisher.addObserver(_tell)
     pool = Pool(reactor)
     pool.startService()

@@ -13,6 +13,7 @@ class Affinity(Enum):
     """What the shape of a credential tells about who may know it."""
 
     OWN = "nobody else may judge it"
+    LIKELY = "it names this provider, which is asked instead of those that merely may know it"
     POSSIBLE = "this provider may know it"
     FOREIGN = "this provider cannot know it"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from http import HTTPStatus
+from math import inf
 
 from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import connectionDone
@@ -23,15 +24,18 @@ class Channel(HTTPChannel):
     and gives a client new time with every byte.
 
     @ivar limit: bytes that the request line and all header fields may have together.
+    @ivar turns: requests that may still be asked on this connection.
     @ivar lost: told when the connection is closed, with all that was written to it sent.
     """
 
     MAX_LENGTH = LONGEST_REQUEST_LINE
     totalHeadersSize = maxHeaders = 1 << 30  # ours is stricter
     limit = 16 * 1024
+    turns: float = inf
     _size = 0
     lost: Callable[[Channel], None]
     _refused = False
+    _ended_in_cr = False
     _leaving = False
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -47,23 +51,35 @@ class Channel(HTTPChannel):
             self.loseConnection()
 
     def checkPersistence(self, request: Request, version: bytes) -> bool:
-        if self._leaving:
+        self.turns -= 1
+        if self._leaving or self.turns <= 0:
             request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
             return False
         return bool(super().checkPersistence(request, version))
 
     def dataReceived(self, data: bytes) -> None:
-        if not self._refused:
-            super().dataReceived(data)
+        if self._refused:
+            return
+        if self._size == 0 and self.line_mode and b"\n" in self._request_line(data):
+            self.refuse(HTTPStatus.BAD_REQUEST)  # or it would be waited for its end
+            return
+        self._ended_in_cr = data.endswith(b"\r")
+        super().dataReceived(data)
+
+    def _request_line(self, data: bytes) -> bytes:
+        return (b"\r" * self._ended_in_cr + data).partition(self.delimiter)[0]
 
     def resetTimeout(self) -> None:
         """Pieces of a request do not move the deadline; only its answer does."""
 
     def lineReceived(self, line: bytes) -> None:
+        folded = self._size > 0 and line.startswith((b" ", b"\t"))
         self._size += len(line) + len(self.delimiter)
         self.MAX_LENGTH = self.limit
         if self._size > self.limit:
             self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        elif folded:
+            self.refuse(HTTPStatus.BAD_REQUEST)  # RFC 9112 section 5.2
         elif not self._refused:
             super().lineReceived(line)
 

@@ -25,11 +25,28 @@ Header = tuple[bytes, bytes]
 
 @frozen
 class Reply:
-    """A status, headers and a body, ready for the wire."""
+    """
+    A status, headers and a body.
+
+    @ivar fields: the headers as they go on the wire, with the empty line after them.
+    @ivar wire: the same with the body.
+    """
 
     status: int
     headers: tuple[Header, ...] = field(default=(), repr=False)
     body: bytes = field(default=b"", repr=False)
+    fields: bytes = field(init=False, repr=False, eq=False)
+    wire: bytes = field(init=False, repr=False, eq=False)
+
+    @fields.default
+    def _fields(self) -> bytes:
+        length = (b"Content-Length", b"%d" % len(self.body))
+        lines = (b"%b: %b\r\n" % header for header in (*self.headers, length))
+        return b"".join(lines) + b"\r\n"
+
+    @wire.default
+    def _wire(self) -> bytes:
+        return self.fields + self.body
 
     def response(self) -> Response:
         """The same for Klein."""

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from klein import Klein, Response
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import server
@@ -28,6 +28,8 @@ from authotron.web.replies import Reply
 
 LARGEST_BODY = 64 * 1024
 UNMATCHED = "unmatched"
+
+_FAILURES = 400
 
 _LABEL = rb"[A-Za-z0-9_-]{1,63}"
 _HOST = re.compile(rb"(?:%b(?:\.%b)*\.?|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?" % (_LABEL, _LABEL))
@@ -110,11 +112,10 @@ class Request(server.Request):
         given = self.requestHeaders.getRawHeaders("Content-Type", [""])[0]
         return given.partition(";")[0].strip().lower()
 
-    @property
-    def request_id(self) -> str:
-        """The C{X-Request-ID} of the client if it is a sane one, else a new one."""
-        given = self.requestHeaders.getRawHeaders(b"X-Request-ID", [b""])[0]
-        return given.decode() if _REQUEST_ID.fullmatch(given) else uuid4().hex
+
+def _request_id(given: bytes | None) -> str:
+    """What the client or its proxy calls the request if that is a sane name, else a new one."""
+    return given.decode() if given and _REQUEST_ID.fullmatch(given) else uuid4().hex
 
 
 class Site(server.Site):
@@ -169,25 +170,56 @@ class Site(server.Site):
 
     def log(self, request: Request) -> None:  # type: ignore[override] # made by requestFactory
         """A request was answered. Twisted calls this."""
-        if not request.began:
-            return
-        seconds = self._ended(request, request.code)
-        if self._access == "all" or (
-            self._access == "failures" and request.code >= HTTPStatus.BAD_REQUEST
-        ):
-            self._write(request, seconds)
+        if request.began:
+            self.answered(
+                request.method_label,
+                self.route(request),
+                request.code,
+                max(0.0, self._clock.seconds() - request.began),
+                request.outcome,
+                request.client,
+                request.requestHeaders.getRawHeaders(b"X-Request-ID", [None])[0],
+            )
+            self._ended(request)
 
     def abandoned(self, request: Request) -> None:
         """A client left before its request was answered. Nobody was refused."""
-        self._ended(request, None)
+        self._ended(request)
 
-    def _ended(self, request: Request, status: int | None) -> float:
-        seconds = max(0.0, self._clock.seconds() - request.began)
-        if self._metrics:
-            method = request.method_label
-            self._metrics.request_ended(self.route(request), method, status, seconds)
+    def _ended(self, request: Request) -> None:
         request.began = 0.0
-        return seconds
+        if self._metrics:
+            self._metrics.request_ended(request.method_label)
+
+    def answered(
+        self,
+        method: str,
+        route: str,
+        status: int,
+        seconds: float,
+        outcome: Outcome | None,
+        client: IAddress | None,
+        request_id: bytes | None,
+    ) -> None:
+        """Count a request that was answered, and log it if such are logged."""
+        if self._metrics:
+            self._metrics.request_answered(route, method, status, seconds)
+        if self._access == "none" or (self._access == "failures" and status < _FAILURES):
+            return
+        identity = outcome.identity if outcome else None
+        self._log.info(
+            "{method} {route}: {status}",
+            event="routes.request.answered",
+            method=method,
+            route=route,
+            status=status,
+            seconds=round(seconds, 6),
+            request_id=_request_id(request_id),
+            client=getattr(client, "host", "unix"),
+            result=outcome.result if outcome else "",
+            realm=identity.realm if identity else "",
+            username=identity.username if identity else "",
+        )
 
     def drain(self) -> Deferred[None]:
         """
@@ -214,24 +246,6 @@ class Site(server.Site):
     def adopt(self, access: Access) -> None:
         """From now on log these requests."""
         self._access = access
-
-    def _write(self, request: Request, seconds: float) -> None:
-        outcome = request.outcome
-        identity = outcome.identity if outcome else None
-        client = request.client
-        self._log.info(
-            "{method} {route}: {status}",
-            event="routes.request.answered",
-            method=request.method_label,
-            route=self.route(request),
-            status=request.code,
-            seconds=round(seconds, 6),
-            request_id=request.request_id,
-            client=getattr(client, "host", "unix"),
-            result=outcome.result if outcome else "",
-            realm=identity.realm if identity else "",
-            username=identity.username if identity else "",
-        )
 
     def route(self, request: Request) -> str:
         """The path as a label; what is secret or made up does not become one."""

@@ -1,8 +1,8 @@
 """
 A provider that behaves as badly as it is told, brought by another package than the gateway's.
 
-The user name says what it does: C{unavailable}, C{broken}, C{slow} (until there is a file C{go});
-all others are let in.
+The user name says what it does: C{unavailable}, C{broken}, or C{slow}, who gets in once there is a
+file C{go}. It refuses all others.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from attrs import define, field
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
-from authotron.errors import Unavailable
+from authotron.errors import Rejected, Unavailable
 from authotron.identity import Credential, Identity
 from authotron.parts import PartConfig
 from authotron.providers import Affinity, IProvider
@@ -50,10 +50,11 @@ class Awkward:
             raise Unavailable("the remote is out")
         if username == "broken":
             raise ValueError(f"cannot cope with {password}")
-        if username == "slow":
-            (self._folder / "arrived").touch()
-            while not (self._folder / "go").exists():
-                await deferLater(self._world.clock, 0.02)
+        if username != "slow":
+            raise Rejected("nobody it knows")
+        (self._folder / "arrived").touch()
+        while not (self._folder / "go").exists():
+            await deferLater(self._world.clock, 0.02)
         return Identity(self.realm, username)
 
 

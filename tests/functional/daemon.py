@@ -203,8 +203,8 @@ def check(path: Path, environ: Mapping[str, str] | None = None) -> tuple[int, st
     return done.returncode, done.stdout + done.stderr
 
 
-def awkward(folder: Path, **over: Any) -> Daemon:
-    """A running daemon whose only provider is the awkward one, installed as C{pip} would."""
+def awkward(folder: Path, *others: dict[str, Any], **over: Any) -> Daemon:
+    """A running daemon with other providers and the awkward one, installed as C{pip} would."""
     folder = folder.absolute()
     packages = folder / "packages"
     metadata = packages / "awkward-1.dist-info"
@@ -216,4 +216,4 @@ def awkward(folder: Path, **over: Any) -> Daemon:
     paths = [str(packages), os.environ.get("PYTHONPATH", "")]
     section = {"name": "awkward", "type": "awkward", "realm": "here", "folder": str(folder)}
     daemon = Daemon(folder, environ={"PYTHONPATH": os.pathsep.join(filter(None, paths))})
-    return daemon.configure(providers=[section], **over).start()
+    return daemon.configure(providers=[*others, section], **over).start()

@@ -17,12 +17,14 @@ from zope.interface import implementer
 from authotron import config, service
 from authotron.metrics import Metrics
 from authotron.web import operations, public
-from authotron.web.channel import Channel
+from authotron.web.front import Entrance
 from authotron.web.generation import Serving
 from authotron.web.site import Site
 from authotron.world import World
 from tests.test_config import BASE, laid_over
 from tests.worlds import NOW, at, at_once
+
+PEER = IPv4Address("TCP", "192.0.2.7", 4711)
 
 
 @define
@@ -81,6 +83,7 @@ class Gateway:
     metrics: Metrics = field(factory=Metrics)
     serving: Serving = field(init=False)
     public: Site = field(init=False)
+    entrance: Entrance = field(init=False)
     operations: Site = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -88,6 +91,7 @@ class Gateway:
         generation = service.compose(found, World(self.clock, at_once), self.metrics)
         self.serving = Serving(generation, self.metrics)
         self.public = self._site(public.Public(self.serving, self.clock), public.ROUTES)
+        self.entrance = Entrance(self.public, self.serving, self.clock)
         app = operations.Operations(self.serving, self.clock)
         self.operations = self._site(app, operations.ROUTES)
 
@@ -103,13 +107,15 @@ class Gateway:
             metrics=self.metrics,
         )
 
-    def connect(self, site: Site | None = None) -> tuple[Channel, Wire]:
-        wire = Wire(peerAddress=IPv4Address("TCP", "192.0.2.7", 4711))
-        channel = (site or self.public).buildProtocol(None)
+    def connect(self, site: Site | Entrance | None = None) -> tuple[Any, Wire]:
+        wire = Wire(peerAddress=PEER)
+        channel = (site or self.public).buildProtocol(PEER)
         channel.makeConnection(wire)
         return channel, wire
 
-    def say(self, data: bytes, site: Site | None = None, pieces: int = 0) -> list[Answer]:
+    def say(
+        self, data: bytes, site: Site | Entrance | None = None, pieces: int = 0
+    ) -> list[Answer]:
         """What comes back on a new connection."""
         channel, wire = self.connect(site)
         size = pieces or len(data)
@@ -118,7 +124,7 @@ class Gateway:
         self.clock.advance(0)
         return answered(wire.value())
 
-    def ask(self, line: str, site: Site | None = None, **headers: str) -> Answer:
+    def ask(self, line: str, site: Site | Entrance | None = None, **headers: str) -> Answer:
         """The reply to one request; underscores in the names of headers stand for dashes."""
         fields = "".join(
             f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items()

@@ -128,6 +128,9 @@ class OddTests(SynchronousTestCase):
             b"GET  /health HTTP/1.1\r\nHost: x\r\n\r\n",
             HEAD + b"Authorization : x\r\n\r\n",
             HEAD + b"no colon\r\n\r\n",
+            HEAD + b"Authorization: Basic\r\n YWxpY2U6d29uZGVy\r\n\r\n",
+            HEAD + b"Authorization:\r\n\tBasic YWxpY2U6d29uZGVy\r\n\r\n",
+            b"GET /health HTTP/1.1\nHost: gate\n\n",
             HEAD + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
         ):
             with self.subTest(repr(data)):

@@ -1,0 +1,146 @@
+"""Roles and attributes from a directory."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attrs import define, evolve, field
+from cachetools import TLRUCache
+from pydantic import Field, field_validator
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from authotron.augmenters import AugmenterConfig, IAugmenter
+from authotron.cache import Flights
+from authotron.errors import Unavailable
+from authotron.identity import Addition, Identity
+from authotron.ldap import filters
+from authotron.ldap.connection import Connection
+from authotron.ldap.directory import Directory
+from authotron.ldap.lookup import Ambiguous, Lookup
+from authotron.ldap.settings import Connectivity, Membership, check_user_filter, reach
+from authotron.parts import IReachable
+from authotron.settings import Seconds, Text
+from authotron.world import Threads, World
+
+_SIZE = 10_000
+_STALE = 5.0
+"""Seconds an answer is believed that is older than it should be."""
+
+
+class Config(AugmenterConfig, Membership, Connectivity):
+    """`type: ldap`: the groups of a user in a directory become roles."""
+
+    type: Literal["ldap"]
+    user_filter: Text = Field(
+        default="(&(objectClass=person)(cn={username}))", description="the search for a user"
+    )
+    cache: Seconds = Field(default=120, description="seconds that what was found is believed")
+    cache_empty: Seconds = Field(
+        default=30, description="the same for users without roles; never longer than `cache`"
+    )
+    stale_if_error: Seconds = Field(
+        default=0, description="seconds beyond `cache` for which it still serves in an outage"
+    )
+
+    _checked_filter = field_validator("user_filter")(check_user_filter)
+
+    def lookup(self) -> Lookup:
+        """What finds a user and the user's roles."""
+        return self._lookup(filters.parse(self.user_filter), self.search_base)
+
+
+@implementer(IAugmenter, IReachable)
+@define(eq=False)
+class LdapAugmenter:
+    """Asks a directory, once for all who want to know about a user."""
+
+    name: str
+    realm: str
+    required: bool
+    timeout: float | None
+    _clock: IReactorTime
+    _threads: Threads = field(repr=False)
+    _directory: Directory = field(repr=False)
+    _lookup: Lookup = field(repr=False)
+    _ttl: float
+    _ttl_empty: float
+    _stale: float
+    type: str = field(default="ldap", init=False)
+    runs_last: bool = field(default=False, init=False)
+    _known: TLRUCache[str, Addition] = field(init=False, repr=False)
+    _flights: Flights[Addition] = field(factory=Flights, init=False, repr=False)
+    _log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self._known = TLRUCache(_SIZE, self._kept_until, self._clock.seconds)
+
+    async def augment(self, identity: Identity) -> Addition:
+        username = identity.username
+        known = self._known.get(username)
+        if known is not None and (known.fresh_until or 0) > self._clock.seconds():
+            return known
+        try:
+            return await self._flights.join(username, lambda: self._look_up(username))
+        except Unavailable as unavailable:
+            if known is None:
+                raise
+            self._log.warn(
+                "{augmenter} repeats what it knew: {reason}",
+                augmenter=self.name,
+                reason=str(unavailable),
+                event="ldap.stale",
+            )
+            return evolve(known, fresh_until=self._clock.seconds() + _STALE)
+
+    async def reach(self) -> None:
+        """Read the base of all searches."""
+        await reach(self._directory, self._lookup.search_base)
+
+    async def _look_up(self, username: str) -> Addition:
+        async def look(connection: Connection) -> Addition:
+            return await self._found(connection, username)
+
+        addition = await self._directory.using(look)
+        something = addition.roles or addition.attributes
+        seconds = self._ttl if something else min(self._ttl, self._ttl_empty)
+        addition = evolve(addition, fresh_until=self._clock.seconds() + seconds)
+        self._known[username] = addition
+        return addition
+
+    async def _found(self, connection: Connection, username: str) -> Addition:
+        entry = None
+        if self._lookup.needs_entry():
+            try:
+                entry = await self._lookup.find(connection, username)
+            except Ambiguous:
+                self._log.warn(
+                    "{augmenter}: several entries go by one name, so none counts",
+                    augmenter=self.name,
+                    username=username,
+                    event="ldap.user.ambiguous",
+                )
+                return Addition()
+        roles = await self._lookup.roles(connection, self._threads, username, entry)
+        return Addition(roles, self._lookup.attributes_of(entry) if entry else {})
+
+    def _kept_until(self, _username: str, addition: Addition, now: float) -> float:
+        return (addition.fresh_until or now) + self._stale
+
+
+def make(config: Config, world: World) -> IAugmenter:
+    """Build the augmenter from its own section."""
+    return LdapAugmenter(
+        config.name,
+        config.realm,
+        config.required,
+        config.timeout,
+        world.clock,
+        world.threads,
+        config.directory(world),
+        config.lookup(),
+        config.cache,
+        config.cache_empty,
+        config.stale_if_error,
+    )

@@ -1,0 +1,252 @@
+"""The claims of a token become an identity."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attrs import frozen
+from pydantic import Field
+
+from authotron.errors import Rejected
+from authotron.identity import Identity
+from authotron.settings import Seconds, Section, Text, Texts
+
+_KEYCLOAK_ROLES = ("realm_access", "entitlements", "resource_access")
+_CONSUMED = frozenset({"sub", "scope", *_KEYCLOAK_ROLES})
+_OTHER_PURPOSES = frozenset({"id", "refresh", "offline", "logout", "logout+jwt", "secevent+jwt"})
+_CONTROL = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)])
+
+Claims = Mapping[str, Any]
+
+
+class Attributes(Section):
+    """Which claims become attributes."""
+
+    include: Texts = Field(
+        default=(),
+        strict=False,
+        description="beginnings of the names to take; all, if none are given",
+    )
+    ignore: Texts = Field(
+        default=(), strict=False, description="beginnings of the names to leave out"
+    )
+
+    def wants(self, name: str) -> bool:
+        """Whether a claim of this name becomes an attribute."""
+        wanted = not self.include or name.startswith(self.include)
+        return wanted and not name.startswith(self.ignore)
+
+
+class ClaimsConfig(Section):
+    """What a token must claim, and what is taken from it."""
+
+    issuer: Text | None = Field(
+        default=None, description="the `iss` that a token must have, exactly"
+    )
+    audience: Text | Texts | None = Field(
+        default=None, description="one of these must be in `aud`; not looked at if not set"
+    )
+    leeway: Seconds = Field(default=60, description="seconds by which clocks may differ")
+    username_claim: Text | None = Field(
+        default=None, description="the user name; `preferred_username`, else `sub`, if not set"
+    )
+    roles_claims: Texts | None = Field(
+        default=None,
+        description="claims that hold roles, as paths like `realm_access.roles`; those of Keycloak "
+        "and `entitlements` if not set",
+    )
+    attributes: Attributes = Field(
+        default_factory=Attributes, description="which claims become attributes"
+    )
+    required_scopes: Texts = Field(
+        default=(), strict=False, description="scopes without which a token is refused"
+    )
+
+
+@frozen
+class Rules:
+    """The same, with the provider they belong to."""
+
+    name: str
+    realm: str
+    config: ClaimsConfig
+    kind: str | None = None
+
+    def identity(self, claims: Claims, now: float) -> Identity:
+        """
+        Who a verified token belongs to.
+
+        @raise Rejected: it is not for us, not now, or does not say what it should.
+        """
+        expires = self._in_time(claims, now)
+        self._for_us(claims)
+        scopes = _scopes(claims)
+        if not set(self.config.required_scopes) <= set(scopes):
+            raise Rejected("a scope is missing")
+        return Identity(
+            self.realm,
+            self._username(claims),
+            self._roles(claims),
+            self._attributes(claims),
+            {self.name: scopes},
+            expires=expires,
+            fresh_until=expires,
+        )
+
+    def right_kind(self, header: Claims, claims: Claims) -> None:
+        """
+        Look at what a token is made for, which it says in C{typ} of the header or of the claims.
+
+        @raise Rejected: for something else than getting in.
+        """
+        said = [_kind(each) for each in (header.get("typ"), claims.get("typ")) if each is not None]
+        if self.kind is not None and _kind(self.kind) not in said:
+            raise Rejected("a token of another type")
+        if self.kind is None and not _OTHER_PURPOSES.isdisjoint(said):
+            raise Rejected("a token for another purpose")
+
+    def _in_time(self, claims: Claims, now: float) -> float:
+        expires = _moment(claims, "exp")
+        if expires is None:
+            raise Rejected("a token without an end")
+        if now >= expires + self.config.leeway:
+            raise Rejected("expired")
+        begins = _moment(claims, "nbf")
+        if begins is not None and now + self.config.leeway < begins:
+            raise Rejected("not valid yet")
+        return expires
+
+    def _for_us(self, claims: Claims) -> None:
+        if self.config.issuer is not None and claims.get("iss") != self.config.issuer:
+            raise Rejected("another issuer")
+        wanted = self.config.audience
+        if wanted is not None:
+            ours = {wanted} if isinstance(wanted, str) else set(wanted)
+            if ours.isdisjoint(_one_or_several(claims.get("aud"))):
+                raise Rejected("another audience")
+
+    def _username(self, claims: Claims) -> str:
+        subject = claims.get("sub")
+        if self.config.username_claim is not None:
+            name = _at(claims, self.config.username_claim)
+        elif not (isinstance(subject, str) and subject):
+            raise Rejected("no subject")
+        else:
+            preferred = claims.get("preferred_username")
+            name = preferred if isinstance(preferred, str) and preferred else subject
+        if not (isinstance(name, str) and name):
+            raise Rejected("no user name")
+        return name
+
+    def _roles(self, claims: Claims) -> tuple[str, ...]:
+        paths = self.config.roles_claims
+        _none_elsewhere(claims, paths or _KEYCLOAK_ROLES)
+        if paths is None:
+            return _keycloak_roles(claims)
+        found = (_at(claims, path) for path in paths)
+        return tuple(role for each in found if each is not None for role in _texts(each))
+
+    def _attributes(self, claims: Claims) -> dict[str, str]:
+        wants = self.config.attributes.wants
+        return {
+            name: _text(value)
+            for name, value in claims.items()
+            if name not in _CONSUMED and wants(name)
+        }
+
+
+def _kind(typ: object) -> str:
+    """A type without its case and family (RFC 7515 section 4.1.9)."""
+    return str(typ).lower().removeprefix("application/")
+
+
+def _moment(claims: Claims, name: str) -> float | None:
+    value = claims.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Rejected(f"{name} is no number")
+    try:
+        moment = float(value)
+    except OverflowError:
+        raise Rejected(f"{name} is no moment") from None
+    if not (math.isfinite(moment) and moment >= 0):
+        raise Rejected(f"{name} is no moment")
+    return moment
+
+
+def _scopes(claims: Claims) -> tuple[str, ...]:
+    scope = claims.get("scope")
+    if scope is not None and not isinstance(scope, str):
+        raise Rejected("scope is no text")
+    return tuple((scope or "").split())
+
+
+def _none_elsewhere(claims: Claims, paths: Sequence[str]) -> None:
+    """
+    Refuse a token whose roles are kept elsewhere, as those of Microsoft Entra with many groups.
+
+    It must not pass for one of somebody without roles.
+    """
+    names = claims.get("_claim_names")
+    if isinstance(names, dict) and any(path.split(".")[0] in names for path in paths):
+        raise Rejected("the roles are not in the token")
+
+
+def _keycloak_roles(claims: Claims) -> tuple[str, ...]:
+    """Those of the realm, then entitlements, then those of each client."""
+    realm = claims.get("realm_access")
+    entitlements = claims.get("entitlements")
+    clients = claims.get("resource_access")
+    return (
+        *(_inner_roles(realm) if realm is not None else ()),
+        *(_texts(entitlements) if entitlements is not None else ()),
+        *(role for client in _values(clients) for role in _inner_roles(client)),
+    )
+
+
+def _values(mapping: object) -> Sequence[object]:
+    if mapping is None:
+        return ()
+    if not isinstance(mapping, dict):
+        raise Rejected("roles of clients are no mapping")
+    return tuple(mapping.values())
+
+
+def _inner_roles(value: object) -> tuple[str, ...]:
+    if not isinstance(value, dict):
+        raise Rejected("roles are no mapping")
+    return _texts(value.get("roles"))
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise Rejected("roles are no list of texts")
+    return tuple(value)
+
+
+def _one_or_several(value: object) -> set[str]:
+    several = value if isinstance(value, list) else [value]
+    return {each for each in several if isinstance(each, str)}
+
+
+def _at(claims: Claims, path: str) -> Any:
+    """What is at the end of a path; a claim whose name holds dots is found, too."""
+    if path in claims:
+        return claims[path]
+    found: Any = claims
+    for step in path.split("."):
+        if not isinstance(found, dict):
+            return None
+        found = found.get(step)
+    return found
+
+
+def _text(value: object) -> str:
+    """A claim as text: as it is, or as JSON, without control characters."""
+    if not isinstance(value, str):
+        value = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return value.translate(_CONTROL)

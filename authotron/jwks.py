@@ -1,0 +1,310 @@
+"""Published keys: fetched, kept, looked at again for a new one; and tokens verified with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import jwt
+from attrs import define, field, frozen
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from authotron import bearer
+from authotron.cache import Flights
+from authotron.errors import Rejected, Unavailable
+from authotron.web_client import WebClient
+
+ALGORITHMS = (
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+)  # fmt: skip
+"""Signatures that a published key can check. A shared secret is never published."""
+
+_CURVES = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
+_RSA = ALGORITHMS[:6]
+_SMALLEST, _LARGEST = 2048, 8192
+_LARGEST_EXPONENT = 1 << 33
+_MOST_KEYS = 200
+_LIMIT = 1_048_576
+
+_LIFE = 600.0
+_LAST_RESORT = 86_400.0
+_COOLDOWN = 10.0
+_PATIENCE = 10.0
+_DISCOVERED = 3600.0
+
+PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
+
+
+@frozen
+class Key:
+    """A key, and the only algorithms it may be used with."""
+
+    public: PublicKey | bytes = field(repr=False)
+    algorithms: Sequence[str]
+
+
+KeysByName = Mapping[str, Sequence[Key]]
+
+
+def read(document: Mapping[str, Any], place: str) -> KeysByName:
+    """
+    The usable keys of a set (RFC 7517); what is of no use here is passed over.
+
+    @raise Unavailable: it is no key set.
+    """
+    listed = document.get("keys")
+    if not isinstance(listed, list):
+        raise Unavailable(f"{place} is no key set")
+    found: dict[str, list[Key]] = {}
+    for each in listed[:_MOST_KEYS]:
+        key = _key(each) if isinstance(each, dict) else None
+        if key is not None:
+            found.setdefault(each["kid"], []).append(key)
+    return found
+
+
+def _key(jwk: dict[str, Any]) -> Key | None:
+    named = isinstance(jwk.get("kid"), str) and jwk["kid"]
+    operations = jwk.get("key_ops")
+    for_signatures = jwk.get("use") in (None, "sig") and (
+        operations is None or (isinstance(operations, list) and "verify" in operations)
+    )
+    if not (named and for_signatures):
+        return None
+    try:
+        public, algorithms = _public(jwk)
+    except (jwt.InvalidKeyError, ValueError, TypeError, KeyError):
+        return None
+    if jwk.get("alg") is not None:
+        algorithms = [each for each in algorithms if each == jwk["alg"]]
+    return Key(public, algorithms) if algorithms else None
+
+
+def _public(jwk: dict[str, Any]) -> tuple[PublicKey, Sequence[str]]:
+    """The key and all it could do. Private members are never looked at."""
+    names = ("kty", "crv", "n", "e", "x", "y")
+    members: dict[str, Any] = {name: jwk[name] for name in names if name in jwk}
+    key: Any
+    match jwk.get("kty"):
+        case "RSA":
+            key = jwt.algorithms.RSAAlgorithm.from_jwk(members)
+            if not _SMALLEST <= key.key_size <= _LARGEST:
+                raise ValueError("a size that is not used")
+            if not 3 <= key.public_numbers().e < _LARGEST_EXPONENT:  # noqa: PLR2004 - 1 signs nothing
+                raise ValueError("an exponent that is not used")
+            return key, _RSA
+        case "EC":
+            key = jwt.algorithms.ECAlgorithm.from_jwk(members)
+            return key, [_CURVES[members["crv"]]]
+        case "OKP" if members.get("crv") == "Ed25519":
+            key = jwt.algorithms.OKPAlgorithm.from_jwk(members)
+            return key, ["EdDSA"]
+        case _:
+            raise ValueError("a kind that is not used")
+
+
+# --- where keys are ---
+
+
+class Source(Protocol):
+    """Where a key set is published."""
+
+    async def __call__(self) -> KeysByName:
+        """
+        Fetch it.
+
+        @raise Unavailable: it cannot be had.
+        """
+
+
+@define(eq=False)
+class At:
+    """A key set at an address of its own."""
+
+    _web: WebClient
+    _url: str
+
+    async def __call__(self) -> KeysByName:
+        return await fetch(self._web, self._url)
+
+
+@define(eq=False)
+class Discovered:
+    """The key set of an issuer, found through its own description (OpenID Discovery 1.0)."""
+
+    _web: WebClient
+    _clock: IReactorTime
+    _issuer: str
+    _url: str | None = field(default=None, init=False)
+    _until: float = field(default=0.0, init=False)
+
+    async def __call__(self) -> KeysByName:
+        if self._url is None or self._clock.seconds() >= self._until:
+            self._url = await self._discover()
+            self._until = self._clock.seconds() + _DISCOVERED
+        try:
+            return await fetch(self._web, self._url)
+        except Unavailable:
+            self._url = None
+            raise
+
+    async def _discover(self) -> str:
+        place = self._issuer.rstrip("/") + "/.well-known/openid-configuration"
+        answer = await self._web.get(place, limit=_LIMIT, timeout=_PATIENCE)
+        if not answer.good:
+            raise answer.unexpected()
+        described = answer.mapping()
+        if described.get("issuer") != self._issuer:
+            raise Unavailable(f"{place} describes another issuer")
+        found = described.get("jwks_uri")
+        schemes = ("https://",) if self._issuer.startswith("https://") else ("https://", "http://")
+        if not (isinstance(found, str) and found.startswith(schemes)):
+            raise Unavailable(f"{place} names no usable jwks_uri")
+        return found
+
+
+async def fetch(web: WebClient, url: str) -> KeysByName:
+    """
+    The keys published at C{url}.
+
+    @raise Unavailable: they cannot be had.
+    """
+    answer = await web.get(url, limit=_LIMIT, timeout=_PATIENCE)
+    if not answer.good:
+        raise answer.unexpected()
+    return read(answer.mapping(), answer.place)
+
+
+@define(eq=False)
+class KeySet:
+    """
+    Keys by their names, as fresh as need be.
+
+    They are fetched when first needed and again after ten minutes. For a name that is not known
+    they are fetched once more, but not more often than every ten seconds: a flood of made-up names
+    costs the issuer nothing. Where a fetch fails the last good set serves on, for a day at most.
+    """
+
+    _clock: IReactorTime
+    _source: Source
+    _keys: KeysByName | None = field(default=None, init=False, repr=False)
+    _fetched: float = field(default=0.0, init=False)
+    _tried: float = field(default=0.0, init=False)
+    _searched: float = field(default=float("-inf"), init=False)
+    _flights: Flights[KeysByName] = field(factory=lambda: Flights(lasting=True), init=False)
+    _log = Logger()
+
+    async def named(self, kid: str) -> Sequence[Key]:
+        """
+        The keys of this name.
+
+        @raise Rejected: there are none.
+        @raise Unavailable: that could not be found out.
+        """
+        before = self._keys
+        keys = await self._current()
+        if kid not in keys and keys is before and self._may_search():
+            self._searched = self._clock.seconds()
+            keys = await self._refreshed()
+        if kid not in keys:
+            raise Rejected("signed with a key that is not published")
+        return keys[kid]
+
+    async def reach(self) -> None:
+        """
+        Fetch the keys if there are none.
+
+        @raise Unavailable: they cannot be had.
+        """
+        await self._current()
+
+    def _may_search(self) -> bool:
+        return self._clock.seconds() >= self._searched + _COOLDOWN
+
+    async def _current(self) -> KeysByName:
+        now = self._clock.seconds()
+        if self._keys is None or now >= self._fetched + _LAST_RESORT:
+            return await self._refreshed()
+        if now < self._fetched + _LIFE or now < self._tried + _COOLDOWN:
+            return self._keys
+        try:
+            return await self._refreshed()
+        except Unavailable as unavailable:
+            self._log.warn(
+                "a key set could not be fetched again, the last one serves on: {reason}",
+                reason=str(unavailable),
+                event="jwks.refresh.failed",
+            )
+            return self._keys
+
+    async def _refreshed(self) -> KeysByName:
+        return await self._flights.join("keys", self._refresh)
+
+    async def _refresh(self) -> KeysByName:
+        self._tried = self._clock.seconds()
+        keys = await self._source()
+        self._keys, self._fetched = keys, self._clock.seconds()
+        return keys
+
+
+# --- tokens ---
+
+
+@frozen
+class Verifier:
+    """
+    Checks signatures of tokens, and nothing they claim.
+
+    @ivar keys: published keys.
+    @ivar secret: shared with the issuer, the only thing that HS signatures are checked with.
+    """
+
+    algorithms: Sequence[str]
+    keys: KeySet | None = field(repr=False)
+    secret: bytes | None = field(default=None, repr=False)
+
+    def knows(self, algorithm: object) -> bool:
+        """Whether a signature of this kind could be good."""
+        return isinstance(algorithm, str) and algorithm in self.algorithms
+
+    async def verified(self, token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """
+        Header and claims of a token that somebody signed whose key is known.
+
+        @raise Rejected: nobody did.
+        @raise Unavailable: the keys cannot be had.
+        """
+        parts = token.split(".", 3)
+        if len(parts) != 3 or len(token) > bearer.LONGEST:  # noqa: PLR2004 - RFC 7515 section 7.1
+            raise Rejected("no signed JSON Web Token")
+        header, claims = bearer.decoded(parts[0]), bearer.decoded(parts[1])
+        algorithm = header.get("alg")
+        if not isinstance(algorithm, str) or algorithm not in self.algorithms:
+            raise Rejected("signed in a way that is not accepted")
+        if not {"crit", "b64", "zip"}.isdisjoint(header):
+            raise Rejected("extended in a way that is not understood")
+        for key in await self._keys_for(algorithm, header.get("kid")):
+            if algorithm in key.algorithms and _signed(token, key, algorithm):
+                return header, claims
+        raise Rejected("the signature is not good")
+
+    async def _keys_for(self, algorithm: str, kid: object) -> Sequence[Key]:
+        if algorithm.startswith("HS"):
+            return [Key(self.secret, [algorithm])] if self.secret else []
+        if self.keys is None or not isinstance(kid, str) or not kid:
+            raise Rejected("signed with a key that has no name")
+        return await self.keys.named(kid)
+
+
+_jws = jwt.PyJWS()
+
+
+def _signed(token: str, key: Key, algorithm: str) -> bool:
+    try:
+        bearer.b64decoded(token.rpartition(".")[2])
+        _jws.decode(token, key.public, [algorithm])
+    except (jwt.PyJWTError, ValueError):
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Directories that speak LDAP: asked over verified connections, within limits, for plain values."""

@@ -1,0 +1,111 @@
+"""Tokens of the ECMWF token generator: validated and exchanged there, judged by the result."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attrs import define, evolve, field
+from pydantic import Field
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from authotron import exchange, routing, web_client
+from authotron.cache import Identities
+from authotron.claims import ClaimsConfig
+from authotron.errors import Rejected
+from authotron.exchange import AccessTokens
+from authotron.identity import Credential, Identity, earliest
+from authotron.parts import IReachable, PartConfig
+from authotron.providers import Affinity, IProvider
+from authotron.settings import Seconds, Secret, Text
+from authotron.web_client import RemoteConfig, Url, WebClient
+from authotron.world import World
+
+
+class Config(PartConfig, RemoteConfig, ClaimsConfig):
+    """`type: ecmwf-token-generator`: tokens that the ECMWF token generator gave out."""
+
+    type: Literal["ecmwf-token-generator"]
+    cert_uri: Url = Field(description="address of the key set that access tokens are checked with")
+    client_id: Text = Field(description="who we are to the generator")
+    client_secret: Secret = Field(description="the secret of `client_id`")
+    token_generator_url: Url = Field(description="address of the generator")
+    cache: Seconds = Field(default=60, description="seconds a validated token is believed")
+    accepts: routing.Rule = Field(default="any", description="which tokens it is asked about")
+
+
+@implementer(IProvider, IReachable)
+@define(eq=False)
+class EcmwfTokenGenerator:
+    """Judges tokens by asking, and by what they are exchanged for."""
+
+    name: str
+    realm: str
+    _clock: IReactorTime
+    _web: WebClient = field(repr=False)
+    _access_tokens: AccessTokens = field(repr=False)
+    _url: str
+    _client_id: str
+    _client_secret: str = field(repr=False)
+    _life: float
+    _known: Identities = field(repr=False)
+    _exchanged: Identities = field(repr=False)
+    _accepts: routing.Rule
+    type: str = field(default="ecmwf-token-generator", init=False)
+    scheme: str = field(default="bearer", init=False)
+    local: bool = field(default=False, init=False)
+
+    def affinity(self, credential: Credential) -> Affinity:
+        return routing.likeness(self._accepts, credential.value)
+
+    async def authenticate(self, credential: Credential) -> Identity:
+        return await self._known.get(credential.value, lambda: self._judge(credential.value))
+
+    async def _judge(self, token: str) -> Identity:
+        await self._validate(token)
+        identity = await self._exchanged.get(token, lambda: self._exchange(token))
+        until = earliest(identity.fresh_until, self._clock.seconds() + self._life)
+        return evolve(identity, fresh_until=until)
+
+    async def _validate(self, token: str) -> None:
+        url = web_client.below(self._url, "validate-token")
+        content = {"token": token, "client_id": self._client_id}
+        answer = await self._web.post(url, content=content)
+        if web_client.judged(answer).get("active") is not True:
+            raise Rejected("the generator does not call it active")
+
+    async def _exchange(self, token: str) -> Identity:
+        url = web_client.below(self._url, "admin", "refresh-access-token")
+        content = {
+            "client_id": self._client_id,
+            "client_secret": self._client_secret,
+            "refresh_token": token,
+        }
+        answer = await self._web.post(url, content=content)
+        if answer.status == 400:  # noqa: PLR2004 - others may be about our own secret
+            raise Rejected("the generator does not exchange it")
+        if not answer.good:
+            raise answer.unexpected()
+        return await self._access_tokens.identity(answer.mapping(), answer.place)
+
+    async def reach(self) -> None:
+        await self._access_tokens.reach()
+
+
+def make(config: Config, world: World) -> IProvider:
+    """Build the provider from its own section."""
+    web = web_client.make(config, world)
+    return EcmwfTokenGenerator(
+        config.name,
+        config.realm,
+        world.clock,
+        web,
+        exchange.make(world.clock, web, config.cert_uri, config.name, config.realm, config),
+        config.token_generator_url,
+        config.client_id,
+        config.client_secret.get_secret_value(),
+        config.cache,
+        Identities(world.clock),
+        Identities(world.clock),
+        config.accepts,
+    )

@@ -1,0 +1,122 @@
+"""Tokens that an identity provider signed, checked with the keys it publishes."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from attrs import define, field
+from pydantic import Field, model_validator
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from authotron import bearer, jwks, routing, web_client
+from authotron.claims import ClaimsConfig, Rules
+from authotron.identity import Credential, Identity
+from authotron.parts import IReachable, PartConfig
+from authotron.providers import Affinity, IProvider
+from authotron.settings import Secret, Text, Texts
+from authotron.web_client import RemoteConfig, Url
+from authotron.world import World
+
+_SHARED = ("HS256", "HS384", "HS512")
+_SHORTEST_SECRET = 32
+_OTHER = frozenset({"Offline", "Refresh", "ID", "Logout"})
+
+
+class Config(PartConfig, RemoteConfig, ClaimsConfig):
+    """`type: jwt`: JSON Web Tokens, checked with a published key set."""
+
+    type: Literal["jwt"]
+    cert_uri: Url | None = Field(
+        default=None, description="address of the key set; found through `issuer` if not set"
+    )
+    iam_realm: Text | None = Field(
+        default=None, description="accepted for compatibility; `issuer` is what is checked"
+    )
+    algorithms: Texts = Field(
+        default=(),
+        strict=False,
+        description="signatures accepted; all that published keys can check, if not set",
+    )
+    secret: Secret | None = Field(
+        default=None, description="a secret shared with the issuer, for HS256, HS384 and HS512"
+    )
+    typ: Text | None = Field(
+        default=None,
+        description="the type a token must have, such as `at+jwt`; by default all but ID, refresh, "
+        "offline and logout tokens pass",
+    )
+    accepts: routing.Rule = Field(
+        default="jwt", description="which tokens it is asked about; `any` for all of them"
+    )
+
+    @model_validator(mode="after")
+    def _checkable(self) -> Self:
+        if self.cert_uri is None and self.issuer is None and self.secret is None:
+            raise ValueError("cert_uri is missing (or issuer, or secret)")
+        known = (*jwks.ALGORITHMS, *(_SHARED if self.secret else ()))
+        for each in self.algorithms:
+            if each not in known:
+                raise ValueError(f"algorithms: {each} is not one of {', '.join(known)}")
+        if self.secret and len(self.secret.get_secret_value().encode()) < _SHORTEST_SECRET:
+            raise ValueError(f"secret is shorter than {_SHORTEST_SECRET} bytes (RFC 7518)")
+        if self.cert_uri is None and self.issuer is not None and self.secret is None:
+            web_client.check_url(self.issuer)
+        return self
+
+
+@implementer(IProvider, IReachable)
+@define(eq=False)
+class Jwt:
+    """Judges tokens by their signature and claims. With keys at hand it asks nobody."""
+
+    name: str
+    realm: str
+    _clock: IReactorTime
+    _verifier: jwks.Verifier = field(repr=False)
+    _rules: Rules = field(repr=False)
+    _accepts: routing.Rule
+    type: str = field(default="jwt", init=False)
+    scheme: str = field(default="bearer", init=False)
+    local: bool = field(default=True, init=False)
+
+    def affinity(self, credential: Credential) -> Affinity:
+        likeness = routing.likeness(self._accepts, credential.value)
+        seen = bearer.look_into(credential.value)
+        if self._accepts == "any" or likeness is Affinity.FOREIGN or seen is None:
+            return likeness
+        if seen.claims.get("typ") in _OTHER and self._rules.kind is None:
+            return Affinity.FOREIGN
+        issuer = self._rules.config.issuer
+        if issuer is None:
+            return likeness
+        return Affinity.LIKELY if seen.claims.get("iss") == issuer else Affinity.FOREIGN
+
+    async def authenticate(self, credential: Credential) -> Identity:
+        header, claims = await self._verifier.verified(credential.value)
+        self._rules.right_kind(header, claims)
+        return self._rules.identity(claims, self._clock.seconds())
+
+    async def reach(self) -> None:
+        if self._verifier.keys is not None:
+            await self._verifier.keys.reach()
+
+
+def make(config: Config, world: World) -> IProvider:
+    """Build the provider from its own section."""
+    web = web_client.make(config, world)
+    keys = None
+    if config.cert_uri is not None:
+        keys = jwks.KeySet(world.clock, jwks.At(web, config.cert_uri))
+    elif config.issuer is not None and config.secret is None:
+        keys = jwks.KeySet(world.clock, jwks.Discovered(web, world.clock, config.issuer))
+    secret = config.secret.get_secret_value().encode() if config.secret else None
+    algorithms = config.algorithms or (*jwks.ALGORITHMS, *(_SHARED if secret else ()))
+    return Jwt(
+        config.name,
+        config.realm,
+        world.clock,
+        jwks.Verifier(algorithms, keys, secret),
+        Rules(config.name, config.realm, config, config.typ),
+        config.accepts,
+    )

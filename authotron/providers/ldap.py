@@ -1,0 +1,195 @@
+"""Users of a directory, with their passwords there."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attrs import define, field
+from pydantic import Field, field_validator, model_validator
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from authotron.errors import Rejected, Unavailable
+from authotron.identity import Credential, Identity
+from authotron.ldap import filters, names
+from authotron.ldap.connection import Connection
+from authotron.ldap.directory import Directory
+from authotron.ldap.lookup import Lookup
+from authotron.ldap.settings import Attribute, Connectivity, Membership, check_user_filter, reach
+from authotron.ldap.wire import Entry
+from authotron.parts import IReachable, PartConfig
+from authotron.providers import Affinity, IKnowsUsers, IProvider
+from authotron.settings import Seconds, Text
+from authotron.world import Threads, World
+
+_LONGEST = 256
+
+
+class Config(PartConfig, Membership, Connectivity):
+    """`type: ldap`: HTTP Basic against a directory, which is asked to let the user in."""
+
+    type: Literal["ldap"]
+    user_attribute: Attribute = Field(
+        default="uid",
+        description="the attribute by which users are found, and whose value is the user name of "
+        "the identity, however the user wrote it",
+    )
+    user_filter: Text | None = Field(
+        default=None,
+        description="the search for a user; persons by `user_attribute` if not set",
+    )
+    user_dn: Text | None = Field(
+        default=None,
+        description="the DN of a user, with {username} in it, to bind without a search; the user "
+        "then reads everything",
+    )
+    cache: Seconds = Field(default=60, description="seconds a success is believed")
+
+    @field_validator("user_filter")
+    @classmethod
+    def _checked_filter(cls, text: str | None) -> str | None:
+        return text if text is None else check_user_filter(text)
+
+    @field_validator("user_dn")
+    @classmethod
+    def _checked_dn(cls, text: str | None) -> str | None:
+        if text is not None:
+            names.parse(text.replace("{username}", "x"))
+            if "{username}" not in text:
+                raise ValueError("there is no {username} in it, so it would be one user for all")
+        return text
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Config:
+        if self.user_dn is not None and self.user_filter is not None:
+            raise ValueError("give user_dn or user_filter, not both")
+        return self
+
+    def lookup(self) -> Lookup:
+        """What finds a user and the user's roles."""
+        if self.user_filter is not None:
+            user = filters.parse(self.user_filter)
+        else:
+            user = filters.of_user(self.user_attribute)
+        return self._lookup(user, self.search_base, (self.user_attribute,))
+
+    def _sends_passwords(self) -> bool:
+        return True
+
+
+@implementer(IProvider, IReachable)
+@define(eq=False)
+class LdapProvider:
+    """Judges Basic credentials by binding as the user, on a connection of its own."""
+
+    name: str
+    realm: str
+    _clock: IReactorTime
+    _threads: Threads = field(repr=False)
+    _directory: Directory = field(repr=False)
+    _lookup: Lookup = field(repr=False)
+    _user_attribute: str
+    _user_dn: str | None
+    _ttl: float
+    type: str = field(default="ldap", init=False)
+    scheme: str = field(default="basic", init=False)
+    local: bool = field(default=False, init=False)
+
+    def affinity(self, credential: Credential) -> Affinity:
+        return Affinity.POSSIBLE
+
+    async def authenticate(self, credential: Credential) -> Identity:
+        username, password = credential.username_and_password()
+        if not password:  # directories take it for an anonymous bind, and say yes
+            raise Rejected("an empty password")
+        if len(username) > _LONGEST or not username.isprintable():
+            raise Rejected("no user name of a directory")
+        if self._user_dn is None:
+            return await self._by_search(username, password)
+        return await self._by_dn(username, password)
+
+    async def reach(self) -> None:
+        """Read the base of all searches."""
+        await reach(self._directory, self._lookup.search_base)
+
+    async def _by_search(self, username: str, password: str) -> Identity:
+        async def find(connection: Connection) -> Entry | None:
+            return await self._lookup.find(connection, username)
+
+        entry = await self._directory.using(find)
+        if entry is None:
+            raise Rejected("unknown user")
+        await self._directory.verify(entry.dn, password)
+
+        async def identify(connection: Connection) -> Identity:
+            return await self._identity(connection, entry, username)
+
+        return await self._directory.using(identify)
+
+    async def _by_dn(self, username: str, password: str) -> Identity:
+        assert self._user_dn is not None
+        dn = self._user_dn.replace("{username}", names.escape(username))
+
+        async def identify(connection: Connection) -> Identity:
+            entry = await connection.read(dn, self._lookup.wanted())
+            if entry is None:
+                raise Unavailable("users cannot read their own entries; use user_filter")
+            return await self._identity(connection, entry, username)
+
+        return await self._directory.as_user(dn, password, identify)
+
+    async def _identity(self, connection: Connection, entry: Entry, written: str) -> Identity:
+        username = self._canonical(entry, written)
+        roles = await self._lookup.roles(connection, self._threads, username, entry)
+        return Identity(
+            self.realm,
+            username,
+            roles,
+            self._lookup.attributes_of(entry),
+            fresh_until=self._clock.seconds() + self._ttl,
+        )
+
+    def _canonical(self, entry: Entry, written: str) -> str:
+        """The name as the directory has it, so that one user is one subject."""
+        known = entry.texts(self._user_attribute)
+        same = [each for each in known if names.fold(each) == names.fold(written)]
+        for each in same or known:
+            if each.strip() and each.isprintable():
+                return each
+        raise Rejected(f"the entry has no {self._user_attribute}")
+
+
+@implementer(IKnowsUsers)
+@define(eq=False)
+class SearchingLdapProvider(LdapProvider):
+    """One that finds users by a search, and so can do it without their passwords, too."""
+
+    async def still_known(self, username: str) -> Identity:
+        """Search as before; another spelling of a name is not the user who was known."""
+
+        async def look(connection: Connection) -> Identity | None:
+            entry = await self._lookup.find(connection, username)
+            if entry is None:
+                return None
+            return await self._identity(connection, entry, username)
+
+        identity = await self._directory.using(look)
+        if identity is None or identity.username != username:
+            raise Rejected("unknown user")
+        return identity
+
+
+def make(config: Config, world: World) -> IProvider:
+    """Build the provider from its own section."""
+    kind = SearchingLdapProvider if config.user_dn is None else LdapProvider
+    return kind(
+        config.name,
+        config.realm,
+        world.clock,
+        world.threads,
+        config.directory(world),
+        config.lookup(),
+        config.user_attribute,
+        config.user_dn,
+        config.cache,
+    )

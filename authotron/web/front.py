@@ -1,0 +1,311 @@
+"""
+The entrance of the main port: verdicts straight from the bytes, all else to the site.
+
+A connection stays here as long as it sends nothing but simple requests for a verdict, one at a
+time. The first byte that is anything else, and all that follow it, belong to the site's channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from socket import socket
+from typing import Any, TypeVar
+
+from attrs import define, field
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import (
+    IAddress,
+    IPushProducer,
+    IReactorTime,
+    ISystemHandle,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.protocols.policies import TimeoutMixin
+from twisted.python.failure import Failure
+from twisted.web.http import datetimeToString
+from zope.interface import implementer
+
+from authotron.logs import Access
+from authotron.verdicts import Verdict
+from authotron.web import heads
+from authotron.web.generation import Serving
+from authotron.web.heads import Head
+from authotron.web.replies import Reply
+from authotron.web.site import Site
+
+T = TypeVar("T")
+
+_TURNS = 8
+"""Requests that a connection may ask of the site before it is closed, so that a proxy's pool comes
+back to the front."""
+
+
+@define(eq=False)
+class _Wording:
+    """Replies as bytes; the lines that all of one second share are made once."""
+
+    _clock: IReactorTime
+    _second: int = -1
+    _openings: dict[tuple[bytes, int, bool], bytes] = field(factory=dict)
+
+    def of(self, head: Head, reply: Reply) -> bytes:
+        if int(self._clock.seconds()) != self._second:
+            self._second, self._openings = int(self._clock.seconds()), {}
+        kind = head.version, reply.status, head.persistent
+        opening = self._openings.get(kind)
+        if opening is None:
+            opening = self._openings[kind] = self._opening(*kind)
+        return opening + (reply.fields if head.method == "HEAD" else reply.wire)
+
+    def _opening(self, version: bytes, status: int, persistent: bool) -> bytes:  # noqa: FBT001 - a key
+        phrase = HTTPStatus(status).phrase.encode()
+        lines = b"%b %d %b\r\nServer: authotron\r\nDate: %b\r\n" % (
+            version,
+            status,
+            phrase,
+            datetimeToString(self._second),
+        )
+        closing = not persistent and version == b"HTTP/1.1"
+        return lines + b"Connection: close\r\n" if closing else lines
+
+
+@implementer(IPushProducer)
+class Front(Protocol, TimeoutMixin):
+    """One connection, until it asks for something else."""
+
+    transport: Any  # a TCP or UNIX connection, with all that these can do
+    callLater: Any
+    _log = Logger()
+
+    def __init__(self, address: IAddress, entrance: Entrance) -> None:
+        self._address = address
+        self._entrance = entrance
+        self._bytes = b""
+        self._pending: Deferred[None] | None = None
+        self._closing = False
+        self._socket: socket | None = None
+        self.callLater = entrance.site.reactor.callLater
+
+    # --- the connection ---
+
+    def connectionMade(self) -> None:
+        if ITCPTransport.providedBy(self.transport):
+            self.transport.setTcpNoDelay(True)
+        if ISystemHandle.providedBy(self.transport):
+            handle = self.transport.getHandle()  # under TLS it is no socket
+            self._socket = handle if isinstance(handle, socket) else None
+        self.transport.registerProducer(self, True)
+        self.setTimeout(self._entrance.site.timeOut)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.setTimeout(None)
+        self._socket = None
+        self._entrance.lost(self)
+        if self._pending is not None:
+            self._pending.cancel()
+
+    def timeoutConnection(self) -> None:
+        """Nothing came for long: say goodbye; to whom does not even take that, hang up."""
+        if self._closing:
+            self.transport.abortConnection()
+        else:
+            self._close()
+
+    def dataReceived(self, data: bytes) -> None:
+        self._bytes += data
+        if self._closing:
+            self._bytes = b""
+        elif self._pending is None:
+            self._advance()
+        elif len(self._bytes) > heads.LONGEST:
+            # While an answer is awaited reading goes on, for only so the end of the connection is
+            # noticed; but not without bound.
+            self.transport.pauseProducing()
+
+    def leave(self) -> None:
+        """Close the connection as soon as what was begun on it is answered."""
+        if self._pending is None:
+            self._close()
+        else:
+            self._closing = True
+
+    # --- one request after the other ---
+
+    def _advance(self) -> None:
+        head = heads.simple(self._bytes)
+        if head is not None:
+            self._decide(head)
+        elif not heads.may_become_simple(self._bytes):
+            self._hand_over()
+        # else wait; the deadline stays: what trickles in has no more time than silence has
+
+    def _decide(self, head: Head) -> None:
+        began = self._entrance.clock.seconds()
+        verdict = self._entrance.serving.generation.verdicts.decide(head.authorization, head.realm)
+        if isinstance(verdict, Deferred):
+            self._wait(head, began, verdict)
+        else:
+            self._decided(verdict, head, began)
+
+    def _wait(self, head: Head, began: float, verdict: Deferred[Verdict[Reply]]) -> None:
+        patience = self.setTimeout(None)
+        asked, self._bytes = self._bytes, b""
+
+        def decided(verdict: Verdict[Reply]) -> None:
+            self._pending = None
+            self.setTimeout(patience)
+            later, self._bytes = self._bytes, asked
+            self._decided(verdict, head, began)
+            if not self._closing:
+                self.transport.resumeProducing()
+                self.dataReceived(later)
+
+        metrics = self._entrance.serving.metrics
+        metrics.request_began(head.method)
+        verdict.addBoth(_passed(metrics.request_ended, head.method))
+        self._pending = verdict.addCallback(decided)
+        self._pending.addErrback(lambda failure: failure.trap(CancelledError) and None)
+        self._pending.addErrback(self._broken)
+
+    def _decided(self, verdict: Verdict[Reply], head: Head, began: float) -> None:
+        identity = verdict.outcome.identity
+        if identity is not None and identity.conditions:
+            self._hand_over()  # conditions are held against requests in one place only
+        else:
+            self._bytes = b""
+            self._answer(verdict, head, began)
+
+    def _answer(self, verdict: Verdict[Reply], head: Head, began: float) -> None:
+        entrance, outcome, status = self._entrance, verdict.outcome, verdict.reply.status
+        if self._closing:
+            head = head._replace(persistent=False)
+        self._send(entrance.wording.of(head, verdict.reply))
+        seconds = entrance.clock.seconds() - began
+        entrance.serving.metrics.judged(outcome.result, outcome.realm, seconds)
+        entrance.site.answered(
+            head.method, head.route, status, seconds, outcome, self._address, head.request_id
+        )
+        if not head.persistent:
+            self._close()
+        else:
+            self.resetTimeout()
+
+    def _send(self, reply: bytes) -> None:
+        """
+        Give the reply to the kernel at once: that spares a turn of the reactor.
+
+        What the kernel does not take goes to the transport, and so does everything after it:
+        nothing ever overtakes.
+        """
+        sent = 0
+        if self._socket is not None:
+            try:
+                sent = self._socket.send(reply)
+            except OSError:
+                sent = 0  # the transport will meet the same error, and say so in the usual way
+            if sent == len(reply):
+                return
+            self._socket = None
+        self.transport.write(reply[sent:])
+
+    def _broken(self, failure: Failure) -> None:
+        self._log.failure("a request could not be answered", failure, event="routes.request.broken")
+        self.transport.abortConnection()
+
+    def _close(self) -> None:
+        self._closing = True
+        self.setTimeout(self._entrance.grace)
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+
+    def _hand_over(self) -> None:
+        """For good: from here on this object only passes on."""
+        self.setTimeout(None)
+        self.transport.unregisterProducer()
+        self._entrance.handed_over(self)
+        channel = self._entrance.site.buildProtocol(self._address)
+        channel.turns = _TURNS
+        self.dataReceived = channel.dataReceived  # type: ignore[method-assign] # for good
+        self.connectionLost = channel.connectionLost  # type: ignore[method-assign] # for good
+        channel.makeConnection(self.transport)
+        received, self._bytes = self._bytes, b""
+        channel.dataReceived(received)
+
+    # --- a client that asks but does not read its answers is not read either ---
+
+    def pauseProducing(self) -> None:
+        self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        self.transport.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """The transport is gone; L{connectionLost} follows."""
+
+
+def _passed(told: Callable[[str], None], method: str) -> Callable[[T], T]:
+    """What tells somebody on its way through, and changes nothing."""
+
+    def through(result: T) -> T:
+        told(method)
+        return result
+
+    return through
+
+
+class Entrance(Factory):
+    """Puts a L{Front} before every connection of a site."""
+
+    noisy = False
+    grace = 15.0
+
+    def __init__(self, site: Site, serving: Serving, clock: IReactorTime) -> None:
+        self.site = site
+        self.serving = serving
+        self.clock = clock
+        self.wording = _Wording(clock)
+        self._open: set[Front] = set()
+        self._waiting: list[Deferred[None]] = []
+
+    def adopt(self, access: Access) -> None:
+        """From now on log these requests."""
+        self.site.adopt(access)
+
+    def doStart(self) -> None:
+        super().doStart()
+        self.site.doStart()
+
+    def doStop(self) -> None:
+        self.site.doStop()
+        super().doStop()
+
+    def buildProtocol(self, addr: Any) -> Front:
+        front = Front(addr, self)
+        self._open.add(front)
+        return front
+
+    def handed_over(self, front: Front) -> None:
+        """The site has it now."""
+        self.serving.metrics.handed_over()
+        self.lost(front)
+
+    def lost(self, front: Front) -> None:
+        """A connection is closed, or somebody else's."""
+        self._open.discard(front)
+        self._tell()
+
+    def _tell(self) -> None:
+        while self._waiting and not self._open:
+            self._waiting.pop().callback(None)
+
+    def drain(self) -> Deferred[None]:
+        """Close connections as soon as nothing is in flight on them; fires when none is left."""
+        waiting: Deferred[None] = Deferred(self._waiting.remove)
+        self._waiting.append(waiting)
+        for front in [*self._open]:
+            front.leave()
+        self._tell()
+        return waiting.addCallback(lambda _: self.site.drain())

@@ -1,0 +1,101 @@
+"""
+Recognises a simple request for a verdict in the bytes of a connection.
+
+It may refuse whatever it likes. What it accepts, the site's own channel must understand just so.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+LONGEST = 16_000
+"""Bytes of a simple head; what is longer is the channel's to judge."""
+
+_MOST_FIELDS = 100
+_PATHS = (b"/authenticate", b"/auth", b"/_auth")
+
+
+class Head(NamedTuple):
+    """What the reply depends on. Never to be logged: it holds the credential in clear."""
+
+    method: str
+    route: str
+    version: bytes
+    persistent: bool
+    authorization: bytes | None
+    realm: bytes | None
+    request_id: bytes | None
+
+
+_REQUESTS = {
+    b"%b %b %b" % (method, path, version): (method.decode(), path.decode(), version)
+    for method in (b"GET", b"HEAD")
+    for path in _PATHS
+    for version in (b"HTTP/1.0", b"HTTP/1.1")
+}
+_OPENINGS = tuple(line + b"\r\n" for line in _REQUESTS)
+
+# Each field is a token, a colon, and no control character but the tab: no folding, no bare line
+# end, no blank before the colon. Only the inner repeats are possessive: of groups they are broken
+# before Python 3.11.5, see https://github.com/python/cpython/issues/106052.
+_FIELDS = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t -~\x80-\xff]*+\r\n)*\r\n").fullmatch
+
+_ANYTHING = re.compile(rb"[^\x00]*").fullmatch
+_NOTHING = re.compile(rb"(?!)").fullmatch
+_LABEL = rb"[A-Za-z0-9_-]{1,63}"
+_MEANING = {
+    b"authorization": _ANYTHING,
+    b"x-auth-realm": _ANYTHING,
+    b"x-request-id": _ANYTHING,
+    b"connection": re.compile(rb"close|keep-alive", re.IGNORECASE).fullmatch,
+    b"content-length": re.compile(rb"0").fullmatch,
+    b"host": re.compile(
+        rb"(?:%b(?:\.%b)*|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?" % (_LABEL, _LABEL)
+    ).fullmatch,
+    b"transfer-encoding": _NOTHING,
+    b"expect": _NOTHING,
+    b"upgrade": _NOTHING,
+}
+"""The fields that change what a request means: each at most once, and only with such values."""
+
+
+def simple(head: bytes) -> Head | None:
+    """Read one whole simple request, no byte less or more; C{None} if it is anything else."""
+    line, _, rest = head.partition(b"\r\n")
+    request = _REQUESTS.get(line)
+    if request is None or len(head) > LONGEST or rest.count(b"\n") > _MOST_FIELDS:
+        return None
+    found = _meaning(rest) if _FIELDS(rest) else None
+    if found is None:
+        return None
+    get = found.get
+    method, route, version = request
+    persistent = version == b"HTTP/1.1" and get(b"connection", b"").lower() != b"close"
+    asked = get(b"authorization"), get(b"x-auth-realm"), get(b"x-request-id")
+    return Head(method, route, version, persistent, *asked)
+
+
+def _meaning(lines: bytes) -> dict[bytes, bytes] | None:
+    """The fields that matter by their names in lower case; C{None} where one of them is odd."""
+    found: dict[bytes, bytes] = {}
+    for line in lines.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        name = name.lower()
+        allowed = _MEANING.get(name)
+        if allowed is not None:
+            value = value.strip(b" \t")
+            if name in found or not allowed(value):
+                return None
+            found[name] = value
+    return found
+
+
+def may_become_simple(start: bytes) -> bool:
+    """Whether more bytes could make a simple head of these: their complete lines already do."""
+    if len(start) > LONGEST:
+        return False
+    lines, end, _ = start.rpartition(b"\r\n")
+    if end:
+        return simple(lines + b"\r\n\r\n") is not None
+    return any(line.startswith(start) for line in _OPENINGS)

@@ -1,0 +1,503 @@
+"""One request to another service: a deadline over all of it, a limit, no redirects, no cookies."""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import quote, urlsplit
+
+import OpenSSL.SSL
+import treq.client
+from attrs import define, field, frozen
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
+from service_identity import VerificationError
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.error import ConnectError, DNSLookupError
+from twisted.internet.interfaces import IConsumer, IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone, ResponseFailed
+from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IBodyProducer, IResponse
+from zope.interface import implementer
+
+from authotron import __version__, tls
+from authotron.errors import Rejected, TimedOut, Unavailable
+from authotron.racing import within
+from authotron.settings import Seconds, Section
+from authotron.tls import Trust
+from authotron.world import Agents, World
+
+LIMIT = 65_536
+"""As many bytes may an answer have, if nobody says otherwise."""
+
+_IDLE = 4.0
+"""Seconds an unused connection is kept: less than servers do, so that none turns out dead."""
+
+_KEPT = 16
+"""Unused connections kept for each host."""
+
+_FAILURES = 10
+"""So many failures in a row, and a remote is left alone."""
+
+_PAUSE = 10.0
+"""Seconds it is left alone before it is tried once."""
+
+_SHARE = 0.95
+"""Of the common patience, so that a part's own word comes before it is cut off."""
+
+_LOCAL = re.compile(r"(localhost|127(\.\d+){3}|::1|\[::1\])")
+
+
+def check_url(text: str) -> str:
+    """
+    The same address, if it can be asked and says nothing that would end up in a log.
+
+    @raise ValueError: it is something else.
+    """
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        good = False
+    if not (good and text.isascii() and text.isprintable() and " " not in text):
+        raise ValueError("is no address that begins with http:// or https://")
+    if parts.username is not None or parts.fragment:
+        raise ValueError("must not hold a user, a password or a fragment")
+    return text
+
+
+Url = Annotated[str, AfterValidator(check_url)]
+"""An address of HTTP."""
+
+
+def _path(value: object, info: ValidationInfo) -> object:
+    """A relative path begins at the folder of the configuration."""
+    folder = (info.context or {}).get("folder", Path())
+    return folder / value if isinstance(value, str) and value else value
+
+
+File = Annotated[Path, BeforeValidator(_path)]
+"""The path of a file."""
+
+
+class RemoteConfig(Section):
+    """The keys of every part that asks others by HTTP."""
+
+    timeout: Seconds | None = Field(
+        default=None,
+        gt=0,
+        description="seconds one question may take; `auth.timeout_in_ms` if not set",
+    )
+    ca_file: File | None = Field(
+        default=None, description="certificates (PEM) to trust instead of those of the system"
+    )
+    client_certificate_file: File | None = Field(
+        default=None, description="certificate (PEM) to show to a remote that asks for one"
+    )
+    client_key_file: File | None = Field(
+        default=None, description="the key (PEM) of `client_certificate_file`"
+    )
+
+    @model_validator(mode="after")
+    def _usable_files(self) -> RemoteConfig:
+        if (self.client_certificate_file is None) != (self.client_key_file is None):
+            raise ValueError("client_certificate_file and client_key_file go together")
+        self.trust()
+        return self
+
+    def trust(self) -> Trust:
+        """What its connections are checked against."""
+        return tls.load(self.ca_file, self.client_certificate_file, self.client_key_file)
+
+    def warnings(self) -> tuple[str, ...]:
+        """What an operator should hear about."""
+        urls = [(key, getattr(self, key)) for key in type(self).model_fields]
+        return tuple(
+            f"{key}: credentials travel in clear; use https"
+            for key, url in urls
+            if isinstance(url, str) and url.startswith("http://") and not _is_local(url)
+        )
+
+
+def _is_local(url: str) -> bool:
+    return _LOCAL.fullmatch(urlsplit(url).hostname or "") is not None
+
+
+@frozen
+class Answer:
+    """What a remote said."""
+
+    place: str
+    status: int
+    _body: bytes = field(repr=False)
+
+    @property
+    def good(self) -> bool:
+        """Whether the status is a success."""
+        return 200 <= self.status < 300  # noqa: PLR2004 - RFC 9110 section 15.3
+
+    def unexpected(self) -> Unavailable:
+        """For a status that says nothing about the credential."""
+        return Unavailable(f"{self.place} answered {self.status}")
+
+    def mapping(self) -> dict[str, Any]:
+        """
+        The content, a JSON object.
+
+        @raise Unavailable: it is something else.
+        """
+        try:
+            content = json.loads(self._body, parse_constant=_refuse)
+        except (ValueError, RecursionError):
+            raise Unavailable(f"{self.place} did not answer with JSON") from None
+        if not isinstance(content, dict):
+            raise Unavailable(f"{self.place} did not answer with a JSON object")
+        return content
+
+
+def _refuse(text: str) -> object:
+    raise ValueError(text)
+
+
+def judged(answer: Answer) -> dict[str, Any]:
+    """
+    What a service says about a credential it was asked about.
+
+    @raise Rejected: it does not know the credential.
+    @raise Unavailable: its answer says nothing about it.
+    """
+    if answer.status in (400, 401, 403, 404):
+        raise Rejected(f"{answer.place} answered {answer.status}")
+    if not answer.good:
+        raise answer.unexpected()
+    return answer.mapping()
+
+
+def below(url: str, *steps: str) -> str:
+    """The address of something below C{url}, whether or not that ends with a slash."""
+    base, question, query = url.partition("?")
+    path = "/".join([base.rstrip("/"), *(quote(step, safe="") for step in steps)])
+    return path + question + query
+
+
+class _Unreachable(Unavailable):
+    """Nothing was said because there was no connection."""
+
+
+@define(eq=False)
+class _Breaker:
+    """Leaves a remote alone that cannot be reached, and tries it once in a while."""
+
+    _place: str
+    _clock: IReactorTime
+    _failures: int = field(default=0, init=False)
+    _until: float = field(default=0.0, init=False)
+    _trying: bool = field(default=False, init=False)
+    _log = Logger()
+
+    def enter(self) -> None:
+        if self._failures < _FAILURES:
+            return
+        if self._trying or self._clock.seconds() < self._until:
+            raise Unavailable(f"{self._place} is left alone for a while")
+        self._trying = True
+
+    def spoke(self) -> None:
+        if self._failures >= _FAILURES:
+            self._log.info(
+                "{remote} can be reached again", remote=self._place, event="remote.breaker.closed"
+            )
+        self._failures, self._trying = 0, False
+
+    def failed(self) -> None:
+        self._failures += 1
+        self._trying = False
+        self._until = self._clock.seconds() + _PAUSE
+        if self._failures == _FAILURES:
+            self._log.warn(
+                "{remote} cannot be reached and is left alone for a while",
+                remote=self._place,
+                event="remote.breaker.opened",
+            )
+
+    def left(self) -> None:
+        self._trying = False
+
+
+@define(eq=False)
+class WebClient:
+    """Asks the remotes of one part."""
+
+    _clock: IReactorTime
+    _agents: Agents
+    _trust: Trust
+    _timeout: float
+    _breakers: dict[str, _Breaker] = field(factory=dict, init=False)
+
+    async def get(
+        self,
+        url: str,
+        query: Mapping[str, str] | None = None,
+        limit: int = LIMIT,
+        timeout: float | None = None,  # noqa: ASYNC109 - it bounds what is shared by many
+    ) -> Answer:
+        """
+        Read what is at C{url}; values of C{query} are encoded and never written down.
+
+        @raise Unavailable: there was no answer, or too much of it, or too late.
+        """
+        return await self._ask("GET", url, limit, timeout, params=dict(query or {}))
+
+    async def post(
+        self,
+        url: str,
+        *,
+        form: Mapping[str, str] | None = None,
+        content: Any = None,
+        basic: tuple[str, str] | None = None,
+        bearer: str | None = None,
+    ) -> Answer:
+        """
+        Send a form, or C{content} as JSON.
+
+        @param basic: user and password to show.
+        @param bearer: a token to show.
+
+        @raise Unavailable: there was no answer, or too much of it, or too late. The remote may have
+            got the question all the same: one that must not be asked twice is not to be repeated.
+        """
+        sent = {"data": dict(form)} if form is not None else {"json": content}
+        return await self._ask("POST", url, LIMIT, None, _authorization(basic, bearer), **sent)
+
+    async def _ask(
+        self,
+        method: Literal["GET", "POST"],
+        url: str,
+        limit: int,
+        timeout: float | None,  # noqa: ASYNC109 - see above
+        authorization: str | None = None,
+        **sent: Any,
+    ) -> Answer:
+        place = _place(url)
+        origin = "/".join(place.split("/")[:3])
+        breaker = self._breakers.setdefault(origin, _Breaker(origin, self._clock))
+        breaker.enter()
+        exchange = self._exchange(place, method, url, limit, authorization, sent)
+        try:
+            answer = await within(self._clock, timeout or self._timeout, exchange)
+        except TimedOut as late:
+            breaker.failed()
+            raise TimedOut(f"{place}: {late}") from None
+        except _Unreachable:
+            breaker.failed()
+            raise
+        except Unavailable:
+            breaker.spoke()
+            raise
+        except BaseException:
+            breaker.left()
+            raise
+        breaker.spoke()
+        return answer
+
+    async def _exchange(
+        self,
+        place: str,
+        method: str,
+        url: str,
+        limit: int,
+        authorization: str | None,
+        sent: dict[str, Any],
+    ) -> Answer:
+        headers: dict[str | bytes, str | bytes] = {
+            "Accept": "application/json",
+            "User-Agent": f"authotron/{__version__}",
+        }
+        if authorization is not None:
+            headers["Authorization"] = authorization
+        # A client of its own for each question: it would carry cookies from one user to the next.
+        agent = _AsItIs(self._agents(self._trust))
+        client = treq.client.HTTPClient(agent, data_to_body_producer=_Whole)
+        asked: Deferred[Any] = client.request(
+            method,
+            url,
+            headers=headers,
+            allow_redirects=False,
+            unbuffered=True,
+            reactor=self._clock,  # type: ignore[arg-type] # not used without a timeout
+            **sent,
+        )
+        try:
+            response = await asked
+            return Answer(place, response.code, await _read(response, limit))
+        except _Unusable as unusable:
+            raise Unavailable(f"{place} {unusable}") from None
+        except (ConnectError, DNSLookupError) as error:
+            raise _Unreachable(f"{place} cannot be reached: {type(error).__name__}") from None
+        except ResponseFailed as failed:
+            raise _told(place, failed) from None
+
+
+def _authorization(basic: tuple[str, str] | None, bearer: str | None) -> str | None:
+    if basic is not None:
+        return "Basic " + b64encode(":".join(basic).encode()).decode()
+    return None if bearer is None else f"Bearer {bearer}"
+
+
+def _place(url: str) -> str:
+    """An address without its query, which may be a secret."""
+    return url.partition("?")[0]
+
+
+def _told(place: str, failed: ResponseFailed) -> BaseException:
+    """What it means that a response did not come, or not whole."""
+    reasons = [failure.value for failure in failed.reasons]
+    if any(isinstance(reason, CancelledError) for reason in reasons):
+        return CancelledError()
+    for reason in reasons:
+        if isinstance(reason, OpenSSL.SSL.Error | VerificationError):
+            return _Unreachable(f"{place} has no certificate that is good here")
+    names = ", ".join(type(reason).__name__ for reason in reasons)
+    return Unavailable(f"{place} broke off: {names}")
+
+
+# --- bodies ---
+
+
+class _Unusable(Exception):
+    """An answer that must not be read, or not any further."""
+
+
+async def _read(response: IResponse, limit: int) -> bytes:
+    """The whole body. Whoever stops waiting for it closes the connection."""
+    body = _Body(limit)
+    whole = body.whole  # it may come before the next line ends
+    response.deliverBody(body)
+    return await whole
+
+
+class _Body(Protocol):
+    """Collects a body up to a limit."""
+
+    def __init__(self, limit: int) -> None:
+        self._left = limit
+        self._pieces: list[bytes] = []
+        self.whole: Deferred[bytes] = Deferred(lambda _: self._abort())
+
+    def dataReceived(self, data: bytes) -> None:
+        self._left -= len(data)
+        if self._left >= 0:
+            self._pieces.append(data)
+        elif not self.whole.called:
+            self._abort()
+            self.whole.errback(_Unusable("said too much"))
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.whole.called:
+            return
+        if reason.check(ResponseDone, PotentialDataLoss):
+            self.whole.callback(b"".join(self._pieces))
+        else:
+            self.whole.errback(reason)
+
+    def _abort(self) -> None:
+        """
+        Close the connection at once.
+
+        What is given to a body as its transport is a proxy that knows only how to close politely,
+        which a remote that does not read can put off for ever.
+        """
+        transport: Any = getattr(self.transport, "_producer", None) or self.transport
+        getattr(transport, "abortConnection", transport.loseConnection)()
+
+
+@implementer(IBodyProducer)
+class _Whole:
+    """A body that is sent in one piece."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self.length = len(content)
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        """The interface of L{IBodyProducer}, as are the others."""
+        consumer.write(self._content)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        pass
+
+    def resumeProducing(self) -> None:
+        pass
+
+    def stopProducing(self) -> None:
+        pass
+
+
+@implementer(IAgent)
+class _AsItIs:
+    """Wants no compression, and takes none: a small answer must not become a large one here."""
+
+    def __init__(self, agent: IAgent) -> None:
+        self._agent = agent
+
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: Headers | None = None,
+        bodyProducer: IBodyProducer | None = None,  # noqa: N803 - as in the interface
+    ) -> Deferred[IResponse]:
+        """The interface of L{IAgent}."""
+        plain = headers.copy() if headers is not None else Headers()
+        plain.setRawHeaders(b"accept-encoding", [b"identity"])
+        return self._agent.request(method, uri, plain, bodyProducer).addCallback(_not_encoded)
+
+
+def _not_encoded(response: IResponse) -> IResponse:
+    encodings = response.headers.getRawHeaders(b"content-encoding", [])
+    if any(each.strip().lower() not in (b"", b"identity") for each in encodings):
+        response.deliverBody(_Body(-1))
+        raise _Unusable("compressed its answer, though asked not to")
+    return response
+
+
+# --- making ---
+
+
+class Connections:
+    """
+    Agents of a reactor: one for each trust, with connections of its own.
+
+    Proxies that the environment names are not used.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._agents: dict[Trust, IAgent] = {}
+
+    def __call__(self, trust: Trust, /) -> IAgent:
+        agent = self._agents.get(trust)
+        if agent is None:
+            agent = self._agents[trust] = self._agent(trust)
+        return agent
+
+    def _agent(self, trust: Trust) -> IAgent:
+        pool = HTTPConnectionPool(self._reactor)
+        pool.maxPersistentPerHost = _KEPT
+        pool.cachedConnectionTimeout = _IDLE  # type: ignore[assignment] # any number will do
+        pool.retryAutomatically = False  # what to repeat is not for a library to decide
+        return Agent(self._reactor, tls.Policy(trust), pool=pool)
+
+
+def make(config: RemoteConfig, world: World) -> WebClient:
+    """Build the client of a part from its section."""
+    timeout = config.timeout or world.patience * _SHARE
+    return WebClient(world.clock, world.agents, config.trust(), timeout)

@@ -1,0 +1,243 @@
+"""Roles from a directory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron import settings
+from authotron.augmenters import IAugmenter, ldap
+from authotron.errors import ConfigError, Unavailable
+from authotron.identity import Addition, Identity
+from tests import directories
+from tests.contracts import AugmenterContract
+from tests.directories import BASE, GATE, Asked, Server, person
+from tests.worlds import NOW, at
+
+ADMINS, USERS = f"cn=Admins,ou=Groups,{BASE}", f"cn=Users,ou=Groups,{BASE}"
+
+
+def config(**over: Any) -> ldap.Config:
+    account = {"bind_dn": GATE[0], "ldap_password": GATE[1], "search_base": BASE}
+    given = {"type": "ldap", "name": "it", "realm": "here", "uri": "ldap://localhost", **account}
+    return settings.read(ldap.Config, {**given, **over})
+
+
+class LdapCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock: Clock = at(NOW)
+        self.server = Server({**person("alice", ADMINS, USERS, mail=["a@b.org"]), **person("bob")})
+
+    def made(self, **over: Any) -> IAugmenter:
+        return ldap.make(config(**over), directories.world(self.clock, localhost=self.server))
+
+    def ask(self, augmenter: IAugmenter, username: str = "alice") -> Deferred[Addition]:
+        return Deferred.fromCoroutine(augmenter.augment(Identity("here", username)))
+
+    def roles(self, username: str = "alice", **over: Any) -> tuple[str, ...]:
+        return self.successResultOf(self.ask(self.made(**over), username)).roles
+
+
+class LdapContractTests(AugmenterContract, LdapCase):
+    """It is an augmenter."""
+
+    def augmenter(self) -> IAugmenter:
+        return self.made()
+
+
+class LookUpTests(LdapCase):
+    """What is asked, and what comes of it."""
+
+    def test_question(self) -> None:
+        """Persons of that name, below the base, and nothing but their groups."""
+        self.assertEqual(self.roles(), ("Admins", "Users"))
+        wanted = Asked(BASE, "(&(objectClass=person)(cn=alice))", ("memberOf",))
+        self.assertEqual(self.server.asked, [wanted])
+
+    def test_name_T66(self) -> None:
+        """A name that is a pattern is a name."""
+        for username in ("*", "a*", "alice)(cn=*", "\\2a", "\0"):
+            self.assertEqual(self.roles(username), ())
+            self.assertIn(f"(cn={username})", self.server.asked[-1].filter)
+
+    def test_several_T67(self) -> None:
+        """Two entries of one name: the roles of neither."""
+        self.server.entries["uid=other,dc=example,dc=org"] = {
+            "objectClass": ["person"], "cn": ["alice"], "memberOf": [ADMINS],
+        }  # fmt: skip
+        augmenter = self.made()
+        self.assertEqual(self.successResultOf(self.ask(augmenter)).roles, ())
+        self.assertEqual(self.successResultOf(self.ask(augmenter, "bob")).roles, ())
+        self.assertEqual(len(self.server.transports), 1)
+
+    def test_attributes(self) -> None:
+        """Attributes of the entry become attributes of the identity."""
+        augmenter = self.made(attributes={"mail": "email", "telephone": "phone"})
+        addition = self.successResultOf(self.ask(augmenter))
+        self.assertEqual(addition.attributes, {"email": "a@b.org"})
+
+    def test_time_for_all(self) -> None:
+        """Where little time is allowed, there is enough of it to ask the second server, too."""
+        silent = Server(silent=True)
+        section = config(uri=["ldap://silent", "ldap://localhost"], timeout=0.5)
+        hosts = directories.world(self.clock, silent=silent, localhost=self.server)
+        asked = self.ask(ldap.make(section, hosts))
+        self.clock.advance(0.3)
+        self.assertEqual(self.successResultOf(asked).roles, ("Admins", "Users"))
+
+    def test_prefix(self) -> None:
+        """Every role may be told apart from those of others."""
+        self.assertEqual(self.roles(role_prefix="ldap:"), ("ldap:Admins", "ldap:Users"))
+
+    def test_nested(self) -> None:
+        """Groups of groups count once each, even where they contain each other."""
+        staff = f"cn=Staff,ou=Groups,{BASE}"
+        group = {"objectClass": ["group"]}
+        self.server.entries[ADMINS] = {**group, "memberOf": [staff]}
+        self.server.entries[staff] = {**group, "memberOf": [ADMINS, USERS.upper()]}
+        self.assertEqual(self.roles(nested=True), ("Admins", "Users", "Staff"))
+        self.assertEqual(self.roles(), ("Admins", "Users"))
+
+    def test_searches(self) -> None:
+        """Searches for groups give their names, or their paths below the base."""
+        member = f"uid=alice,ou=people,{BASE}"
+        self.server.entries[f"cn=Readers,ou=Team,{BASE}"] = {"member": [member]}
+        by_name = f"(member=uid={{username}},ou=people,{BASE})"
+        self.assertEqual(self.roles(filter=by_name), ("Readers",))
+        self.assertEqual(len(self.server.asked), 1)
+        self.assertEqual(self.roles(filters=["(member={dn})"]), ("/Team/Readers",))
+        self.assertEqual(self.roles("stranger", filters=["(member={dn})"]), ())
+
+    def test_outside_T66(self) -> None:
+        """A group above those that a search finds has no path if it stands outside of the base."""
+        outside = "cn=Admin,ou=Team,dc=elsewhere,dc=net"
+        readers = {"member": [f"uid=alice,ou=people,{BASE}"], "memberOf": [outside]}
+        self.server.entries[f"cn=Readers,ou=Team,{BASE}"] = readers
+        found = self.roles(filters=["(member={dn})"], nested=True)
+        self.assertEqual(found, ("/Team/Readers",))
+
+    def test_broken_piece(self) -> None:
+        """A filter that is no piece of a DN fails the lookup, and is told when the file is read."""
+        given = {"filters": ["OU=TeamA", "nonsense"]}
+        self.failureResultOf(self.ask(self.made(**given)), Unavailable)
+        [warning] = config(**given).warnings()
+        self.assertIn("filters[1]", warning)
+
+
+class RememberTests(LdapCase):
+    """How long it is believed."""
+
+    def test_two_minutes(self) -> None:
+        """It is asked again after two minutes, and says until when it may be believed."""
+        augmenter = self.made()
+        self.assertEqual(self.successResultOf(self.ask(augmenter)).fresh_until, NOW + 120)
+        self.clock.advance(119)
+        self.assertEqual(self.successResultOf(self.ask(augmenter)).fresh_until, NOW + 120)
+        self.assertEqual(len(self.server.asked), 1)
+        self.clock.advance(1)
+        self.successResultOf(self.ask(augmenter))
+        self.assertEqual(len(self.server.asked), 2)
+
+    def test_nothing(self) -> None:
+        """That there is nothing is believed for a shorter time."""
+        augmenter = self.made()
+        self.assertEqual(self.successResultOf(self.ask(augmenter, "bob")).fresh_until, NOW + 30)
+
+    def test_one_flight(self) -> None:
+        """Many who ask at once share one question; one who leaves disturbs nobody."""
+        self.server.silent = True
+        augmenter = self.made()
+        asked = [self.ask(augmenter) for _ in range(5)]
+        self.assertEqual(len(self.server.transports), 1)
+        asked[0].cancel()
+        self.failureResultOf(asked[0], CancelledError)
+        self.assertEqual(len(self.server.open), 1)
+        for each in asked[1:]:
+            each.cancel()
+            self.failureResultOf(each, CancelledError)
+        self.assertEqual(self.server.open, [])
+
+    def test_outage(self) -> None:
+        """An outage is not remembered."""
+        augmenter = self.made()
+        self.server.down = True
+        self.failureResultOf(self.ask(augmenter), Unavailable)
+        self.server.down = False
+        self.clock.advance(1)
+        self.assertEqual(self.successResultOf(self.ask(augmenter)).roles, ("Admins", "Users"))
+
+    def test_stale(self) -> None:
+        """Where that is wanted an old answer serves in an outage, though not for ever."""
+        augmenter, strict = self.made(stale_if_error=600), self.made()
+        self.successResultOf(self.ask(augmenter))
+        self.successResultOf(self.ask(strict))
+        self.clock.advance(130)
+        self.server.down = True
+        self.server.hang_up()
+        stale = self.successResultOf(self.ask(augmenter))
+        self.assertEqual((stale.roles, stale.fresh_until), (("Admins", "Users"), NOW + 135))
+        self.failureResultOf(self.ask(strict), Unavailable)
+        self.clock.advance(600)
+        self.failureResultOf(self.ask(augmenter), Unavailable)
+
+
+class ConfigTests(SynchronousTestCase):
+    """Its section."""
+
+    def problem(self, **over: Any) -> str:
+        return str(self.assertRaises(ConfigError, config, **over))
+
+    def test_mistakes(self) -> None:
+        """Every mistake is told with its place."""
+        for over, words in (
+            ({"uri": "http://x"}, "uri[0]: 'http://x' is no address of a directory"),
+            ({"uri": "ldap://user@x"}, "says more than where"),
+            ({"uri": "ldap://x/dc=org"}, "says more than where"),
+            ({"uri": []}, "uri"),
+            ({"uri": "ldaps://x", "tls": "none"}, "does not go with"),
+            ({"uri": "ldaps://x", "tls": "starttls"}, "does not go with"),
+            ({"ldap_password": ""}, "is empty"),
+            ({"ldap_password": None}, "bind_dn needs ldap_password"),
+            ({"user_filter": "(cn=alice)"}, "there is no {username}"),
+            ({"user_filter": "cn={username}"}, "parenthesis is missing"),
+            ({"filters": ["(cn={username}))"]}, "something stands behind"),
+            ({"group_attribute": "member of"}, "group_attribute"),
+            ({"search_base": "example.org"}, "is no DN"),
+            ({"ca_file": "/nowhere/ca.pem"}, "cannot read /nowhere/ca.pem"),
+            ({"client_key_file": "/nowhere"}, "go together"),
+        ):
+            with self.subTest(over=over):
+                self.assertIn(words, self.problem(**over))
+
+    def test_search_is_announced(self) -> None:
+        """A search grants roles that the same file did not grant before, and that is told."""
+        [warning] = config(filter="(member={username})").warnings()
+        self.assertIn("(member={username}) is a search", warning)
+
+    def test_half_a_search(self) -> None:
+        """So is what looks like a search and is none."""
+        for text in ("(cn={username}", "(objectClass=group)"):
+            [warning] = config(filter=text).warnings()
+            self.assertIn(f"{text} is no search", warning)
+
+    def test_in_clear(self) -> None:
+        """So are passwords that travel in clear, except within this machine."""
+        for uri, tls, clear in (
+            ("ldap://directory.example.org", None, True),
+            ("ldap://directory.example.org", "none", True),
+            ("ldap://directory.example.org", "starttls", False),
+            ("ldap://directory.example.org", "required", False),
+            ("ldaps://directory.example.org", None, False),
+            ("ldap://localhost", None, False),
+            ("ldap://127.0.0.1:389", None, False),
+            ("ldap://[::1]", None, False),
+        ):
+            self.assertEqual("clear" in str(config(uri=uri, tls=tls).warnings()), clear, (uri, tls))
+
+    def test_no_secrets(self) -> None:
+        """Neither the section nor the augmenter shows the password."""
+        augmenter = ldap.make(config(), directories.world())
+        self.assertNotIn(GATE[1], repr(config()) + repr(augmenter))

@@ -1,0 +1,253 @@
+"""A small directory in memory, spoken to over transports that need no network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from attrs import define, evolve, field, frozen
+from ldaptor.protocols import pureber, pureldap
+from twisted.internet import error
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from authotron.world import World
+from tests import worlds
+
+GATE = ("cn=gate,dc=example,dc=org", "gate-secret")
+BASE = "dc=example,dc=org"
+
+_CONTEXT = pureldap.LDAPBERDecoderContext_TopLevel(
+    inherit=pureldap.LDAPBERDecoderContext_LDAPMessage(
+        fallback=pureldap.LDAPBERDecoderContext(fallback=pureber.BERDecoderContext()),
+        inherit=pureldap.LDAPBERDecoderContext(fallback=pureber.BERDecoderContext()),
+    )
+)
+
+
+@frozen
+class Asked:
+    """A search as the server understood it."""
+
+    base: str
+    filter: str
+    attributes: tuple[str, ...]
+
+
+@define(eq=False)
+class Server:
+    """
+    One server.
+
+    @ivar entries: attributes by DN.
+    @ivar passwords: by DN.
+    @ivar refusals: results of a bind beside success and wrong password: code and message by DN.
+    @ivar controls: of the answer to the next binds.
+    @ivar limit: of values of one attribute in an answer.
+    @ivar page: entries on a page at most, where pages are asked for.
+    @ivar silent: it never answers.
+    @ivar down: it does not even accept.
+    """
+
+    entries: dict[str, dict[str, list[str]]] = field(factory=dict)
+    passwords: dict[str, str] = field(factory=lambda: dict([GATE]))
+    refusals: dict[str, tuple[int, str]] = field(factory=dict)
+    controls: Sequence[tuple[str, None, bytes]] = ()
+    limit: int | None = None
+    page: int | None = None
+    silent: bool = False
+    down: bool = False
+    result: int = 0
+    asked: list[Asked] = field(factory=list)
+    binds: list[str] = field(factory=list)
+    transports: list[Transport] = field(factory=list)
+
+    @property
+    def open(self) -> list[Transport]:
+        """The connections that are there now."""
+        return [each for each in self.transports if not each.gone]
+
+    def hang_up(self) -> None:
+        """End every connection."""
+        for each in self.open:
+            each.lose(error.ConnectionLost())
+
+    def received(self, transport: Transport, data: bytes) -> None:
+        transport.said += data
+        if self.silent:
+            return
+        while transport.said:
+            try:
+                message, size = pureber.berDecodeObject(_CONTEXT, bytes(transport.said))
+            except pureber.BERExceptionInsufficientData:
+                return
+            del transport.said[:size]
+            if transport.gone:
+                return
+            self._answer(transport, message)
+
+    def _answer(self, transport: Transport, message: Any) -> None:
+        request = message.value
+        if isinstance(request, pureldap.LDAPBindRequest):
+            self._bind(transport, message.id, request)
+        elif isinstance(request, pureldap.LDAPSearchRequest):
+            self._search(transport, message)
+        elif isinstance(request, pureldap.LDAPExtendedRequest):
+            transport.reply(message.id, pureldap.LDAPExtendedResponse(2, "", "no TLS here"))
+
+    def _bind(self, transport: Transport, number: int, request: Any) -> None:
+        dn, password = request.dn.decode(), request.auth.decode()
+        self.binds.append(dn)
+        code, said = (0, "") if self.passwords.get(dn) == password else (49, "")
+        code, said = self.refusals.get(dn, (code, said))
+        controls = list(self.controls) or None
+        transport.reply(number, pureldap.LDAPBindResponse(code, "", said), controls)
+
+    def _search(self, transport: Transport, message: Any) -> None:
+        request = message.value
+        base, wanted = request.baseObject.decode(), [each.decode() for each in request.attributes]
+        self.asked.append(Asked(base, as_text(request.filter), tuple(wanted)))
+        found = [
+            (dn, entry)
+            for dn, entry in self.entries.items()
+            if (dn == base if request.scope == 0 else dn.endswith(base))
+            and fits(request.filter, entry)
+        ]
+        first, controls = self._paged(message)
+        if self.page is not None:
+            rest = found[first + self.page :]
+            found = found[first : first + self.page]
+            controls = [(PAGES, None, page(str(first + self.page) if rest else ""))]
+        for dn, entry in found:
+            attributes = self._shown(entry, wanted)
+            transport.reply(message.id, pureldap.LDAPSearchResultEntry(dn, attributes))
+        code = self.result or (32 if request.scope == 0 and not found else 0)
+        transport.reply(message.id, pureldap.LDAPSearchResultDone(code), controls)
+
+    def _paged(self, message: Any) -> tuple[int, list[Any] | None]:
+        for oid, _, value in message.controls or ():
+            if oid.decode() == PAGES and value is not None:
+                [_, cookie], _ = pureber.berDecodeObject(pureber.BERDecoderContext(), value)
+                return int(cookie.value or b"0"), None
+        return 0, None
+
+    def _shown(
+        self, entry: Mapping[str, list[str]], wanted: Sequence[str]
+    ) -> list[tuple[str, list[str]]]:
+        shown: list[tuple[str, list[str]]] = []
+        for each in wanted:
+            name, _, options = each.partition(";range=")
+            values = next((v for n, v in entry.items() if n.lower() == name.lower()), [])
+            if self.limit is None or len(values) <= self.limit:
+                shown += [(name, values)] if values else []
+                continue
+            first = int(options.partition("-")[0] or 0)
+            some = values[first : first + self.limit]
+            last = "*" if first + self.limit >= len(values) else str(first + self.limit - 1)
+            shown += [(name, []), (f"{name};range={first}-{last}", some)]
+        return shown
+
+
+PAGES = "1.2.840.113556.1.4.319"
+
+
+def page(cookie: str) -> bytes:
+    octets = pureber.BEROctetString(cookie.encode())
+    wire: bytes = pureber.BERSequence([pureber.BERInteger(0), octets]).toWire()
+    return wire
+
+
+def as_text(wanted: Any) -> str:
+    """A filter as text, with nothing escaped; for comparison only."""
+    if isinstance(wanted, pureldap.LDAPFilter_and | pureldap.LDAPFilter_or):
+        sign = "&" if isinstance(wanted, pureldap.LDAPFilter_and) else "|"
+        return f"({sign}{''.join(map(as_text, wanted))})"
+    if isinstance(wanted, pureldap.LDAPFilter_equalityMatch):
+        return f"({_attribute(wanted)}={wanted.assertionValue.value.decode()})"
+    return type(wanted).__name__
+
+
+def _attribute(wanted: Any) -> str:
+    name: str = wanted.attributeDesc.value.decode()
+    return name
+
+
+def fits(wanted: Any, entry: Mapping[str, list[str]]) -> bool:
+    """Whether an entry passes a filter."""
+    if isinstance(wanted, pureldap.LDAPFilter_and):
+        return all(fits(each, entry) for each in wanted)
+    if isinstance(wanted, pureldap.LDAPFilter_or):
+        return any(fits(each, entry) for each in wanted)
+    if isinstance(wanted, pureldap.LDAPFilter_present):
+        return True
+    assert isinstance(wanted, pureldap.LDAPFilter_equalityMatch), wanted
+    value = wanted.assertionValue.value.decode().lower().strip()
+    values = next((v for n, v in entry.items() if n.lower() == _attribute(wanted).lower()), [])
+    return value in [each.lower() for each in values]
+
+
+@define(eq=False)
+class Transport:
+    """The client's side of a connection to a L{Server}."""
+
+    server: Server
+    client: IProtocol
+    said: bytearray = field(factory=bytearray)
+    gone: bool = False
+    aborted: bool = False
+
+    def write(self, data: bytes) -> None:
+        if not self.gone:
+            self.server.received(self, data)
+
+    def reply(self, number: int, answer: Any, controls: Any = None) -> None:
+        if not self.gone:
+            self.client.dataReceived(pureldap.LDAPMessage(answer, controls, number).toWire())
+
+    def loseConnection(self) -> None:
+        self.lose(error.ConnectionDone())
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+        self.lose(error.ConnectionDone())
+
+    def lose(self, reason: Exception) -> None:
+        if not self.gone:
+            self.gone = True
+            self.client.connectionLost(Failure(reason))
+
+
+@implementer(IStreamClientEndpoint)
+@frozen
+class Endpoint:
+    """The way to a L{Server}."""
+
+    server: Server
+
+    def connect(self, factory: IProtocolFactory) -> Deferred[Any]:
+        if self.server.down:
+            return fail(error.ConnectionRefusedError())
+        protocol = factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 389))
+        assert protocol is not None
+        transport = Transport(self.server, protocol)
+        self.server.transports.append(transport)
+        protocol.makeConnection(transport)  # type: ignore[arg-type] # as much of one as is used
+        return succeed(protocol)
+
+
+def world(clock: Clock | None = None, **servers: Server) -> World:
+    """A world with servers, each a host of its own."""
+    way: Callable[[str, int], IStreamClientEndpoint] = lambda host, _: Endpoint(servers[host])  # noqa: E731
+    return evolve(worlds.world(clock), connect=way)
+
+
+def person(name: str, *groups: str, **attributes: list[str]) -> dict[str, dict[str, list[str]]]:
+    """An entry for a L{Server}."""
+    entry = {"objectClass": ["top", "person"], "cn": [name], "uid": [name], **attributes}
+    return {
+        f"uid={name},ou=people,{BASE}": {**entry, **({"memberOf": [*groups]} if groups else {})}
+    }

@@ -1,0 +1,173 @@
+"""The real slapd, and ways for a directory to fail that slapd itself does not offer."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import socket
+import subprocess
+import threading
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from attrs import define, field
+
+from tests.functional import wire
+from tests.functional.daemon import DEADLINE, absolute, free_port, needed
+
+SERVER = Path(__file__).resolve().parents[2] / "tests/servers/slapd"
+BASE = "dc=example,dc=org"
+PEOPLE = f"ou=people,{BASE}"
+ACCOUNT = {"bind_dn": f"cn=authotron,{BASE}", "ldap_password": "svc", "search_base": BASE}
+MANY = 5000
+"""So many groups has zelda."""
+
+
+def two_ports() -> int:
+    """The first of two neighbours that are free."""
+    first = free_port()
+    while (second := free_port()) != first + 1:
+        first = second
+    return first
+
+
+@define(eq=False)
+class Slapd:
+    """
+    A directory with the entries of C{tests/servers}.
+
+    @ivar certificate: server, expired or elsewhere.
+    """
+
+    folder: Path = field(converter=absolute)
+    certificate: str = "server"
+    port: int = field(factory=two_ports)
+
+    def install(self) -> Slapd:
+        needed("slapd")
+        self._run("install", str(self.folder))
+        return self
+
+    def start(self) -> Slapd:
+        self._run("start", str(self.folder), str(self.port))
+        return self
+
+    def stop(self) -> None:
+        self._run("stop", str(self.folder))
+
+    @property
+    def uri(self) -> str:
+        return f"ldap://localhost:{self.port}"
+
+    @property
+    def tls_uri(self) -> str:
+        return f"ldaps://localhost:{self.port + 1}"
+
+    @property
+    def authority(self) -> str:
+        """The file with the certificate of who signed its own."""
+        return str(self.folder / "tls/ca.pem")
+
+    def log(self) -> str:
+        return (self.folder / "slapd.log").read_text(errors="backslashreplace")
+
+    def _run(self, *arguments: str) -> None:
+        done = subprocess.run(
+            [str(SERVER), *arguments],
+            check=False,
+            env={**os.environ, "CERTIFICATE": self.certificate},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=4 * DEADLINE,
+        )
+        assert done.returncode == 0, done.stderr
+
+
+@cache
+def installed() -> Path:
+    """A directory that is loaded and not running, to be copied."""
+    folder = Path(mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    return Slapd(folder / "slapd").install().folder
+
+
+def another(folder: Path, certificate: str = "server") -> Slapd:
+    """A running directory of one's own."""
+    original = installed()
+    shutil.copytree(original, folder)
+    for each in (folder / "slapd-data/config").rglob("*.ldif"):
+        text = each.read_text()
+        if str(original) in text:
+            each.chmod(0o600)
+            each.write_text(text.replace(str(original), str(folder.absolute())))
+    return Slapd(folder, certificate).start()
+
+
+@cache
+def directory() -> Slapd:
+    """A running directory for all tests that do not harm it."""
+    slapd = Slapd(installed()).start()
+    atexit.register(slapd.stop)
+    return slapd
+
+
+def provider(slapd: Slapd, realm: str, **over: Any) -> dict[str, Any]:
+    """A section of the configuration."""
+    usual = {"type": "ldap", "name": f"judge of {realm}", "realm": realm, "uri": slapd.uri}
+    return {**usual, **ACCOUNT, **over}
+
+
+@define(eq=False)
+class Scissors:
+    """Passes on what comes to its port, and cuts the connection once so many bytes came back."""
+
+    target: int
+    length: int
+    cuts: int = 0
+    _listening: socket.socket = field(init=False)
+
+    def start(self) -> Scissors:
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    @property
+    def port(self) -> int:
+        port: int = self._listening.getsockname()[1]
+        return port
+
+    def stop(self) -> None:
+        with suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                server = wire.connect(self.target)
+                threading.Thread(target=_copy, args=(client, server), daemon=True).start()
+                threading.Thread(target=self._cut, args=(server, client), daemon=True).start()
+
+    def _cut(self, server: socket.socket, client: socket.socket) -> None:
+        left = self.length
+        with suppress(OSError):
+            while left and (piece := server.recv(left)):
+                client.sendall(piece)
+                left -= len(piece)
+        self.cuts += 1
+        for end in (client, server):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+
+def _copy(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while piece := source.recv(65536):
+            sink.sendall(piece)

@@ -1,0 +1,62 @@
+"""The package as it is installed, not as it lies in a checkout."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from tests.functional.daemon import DEADLINE, TWISTD, environment
+
+COMMAND = Path(sys.executable).parent / "authotron"
+
+
+class InstalledTests(SynchronousTestCase):
+    """What C{pip install} of the wheel gives."""
+
+    def setUp(self) -> None:
+        listing = "import importlib.metadata as m; print(*m.files('authotron'), sep='\\n')"
+        try:
+            self.files = self.told(sys.executable, "-c", listing).splitlines()
+        except subprocess.CalledProcessError:
+            if "CI" in os.environ:
+                raise
+            raise SkipTest("authotron runs from a checkout here") from None
+
+    def told(self, *command: str) -> str:
+        """What a command says that is run far from the checkout."""
+        with TemporaryDirectory() as folder:
+            return subprocess.run(
+                command,
+                capture_output=True,
+                check=True,
+                cwd=folder,
+                env={k: v for k, v in environment().items() if k != "PYTHONPATH"},
+                text=True,
+                timeout=DEADLINE,
+            ).stdout
+
+    def test_plugin(self) -> None:
+        """C{twistd} knows it."""
+        self.assertRegex(self.told(str(TWISTD), "--help"), r"\n +authotron +\S")
+
+    def test_command(self) -> None:
+        """There is a command of its own."""
+        self.assertIn("authotron", self.told(str(COMMAND), "--version"))
+
+    def test_content(self) -> None:
+        """Pages, types and the plugin are in the wheel; tests are not."""
+        for path in (
+            "authotron/py.typed",
+            "authotron/web/assets/home.html",
+            "authotron/web/assets/logo.svg",
+            "authotron/web/assets/favicon.ico",
+            "authotron/testing/echo.py",
+            "twisted/plugins/authotron_plugin.py",
+        ):
+            self.assertIn(path, self.files)
+        self.assertFalse([path for path in self.files if path.startswith(("tests/", "bench/"))])

@@ -1,0 +1,292 @@
+"""The daemon with a real directory: slapd, well and ill."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.functional import directory, wire
+from tests.functional.daemon import Daemon, until
+from tests.functional.directory import BASE, MANY, PEOPLE, Scissors, Slapd, provider
+from tests.functional.proxy import Silence
+from tests.functional.wire import Answer
+
+PATTERNS = ("*", "a*", "alice)(uid=*", "a)(uid=*))(|(uid=*", "\\28", "\\2a", "(", "é")
+"""User names that would find somebody else if they were pasted into a filter."""
+
+
+def login(daemon: Daemon, username: str, password: str, realm: str = "corp") -> Answer:
+    headers = {"Authorization": wire.basic(username, password), "X-Auth-Realm": realm}
+    return wire.ask(daemon.port, "/whoami", headers)
+
+
+class LdapCase(SynchronousTestCase):
+    """Beside a directory that is well."""
+
+    def setUp(self) -> None:
+        self.slapd = directory.directory()
+
+    def daemon(self, *providers: dict[str, Any], **over: Any) -> Daemon:
+        daemon = Daemon(Path(self.mktemp()))
+        over = {"logging": {"level": "debug"}, **over}
+        daemon.configure(providers=list(providers), **over).start()
+        self.addCleanup(daemon.stop)
+        return daemon
+
+    def accepted(self, answer: Answer) -> dict[str, Any]:
+        self.assertEqual(answer.status, 200, answer.body)
+        identity: dict[str, Any] = answer.json()
+        return identity
+
+
+class ProviderTests(LdapCase):
+    """Users of the directory log in."""
+
+    def test_good(self) -> None:
+        """A user gets in, with roles and attributes."""
+        daemon = self.daemon(provider(self.slapd, "corp", attributes={"mail": "email"}))
+        identity = self.accepted(login(daemon, "alice", "alicepw"))
+        self.assertEqual(identity["username"], "alice")
+        self.assertEqual(set(identity["roles"]), {"admins", "users", "Reader", "Writer"})
+        self.assertEqual(identity["attributes"], {"email": "alice@example.org"})
+
+    def test_bad(self) -> None:
+        """A wrong password and an unknown user look the same to the client."""
+        daemon = self.daemon(provider(self.slapd, "corp"))
+        wrong, unknown = login(daemon, "alice", "guess"), login(daemon, "nobody", "guess")
+        self.assertEqual((wrong.status, unknown.status), (401, 401))
+        self.assertEqual(wrong.body, unknown.body)
+
+    def test_empty_password_T24(self) -> None:
+        """An empty password never gets to the directory, which might take it for nobody."""
+        daemon = self.daemon(provider(self.slapd, "corp"))
+        before = len(self.slapd.log())
+        self.assertEqual(login(daemon, "bob", "").status, 401)
+        self.assertNotIn("uid=bob", self.slapd.log()[before:])
+
+    def test_why_not(self) -> None:
+        """Locked, expired, must be changed: the log tells them apart, the client hears 401."""
+        daemon = self.daemon(provider(self.slapd, "corp"))
+        for username in ("locked", "expired", "reset"):
+            self.assertEqual(login(daemon, username, f"{username}pw").status, 401, username)
+        for reason in ("account is locked", "password has expired", "password must be changed"):
+            self.assertIn(reason, daemon.log())
+
+    def test_one_subject_T25(self) -> None:
+        """However a user writes the name, it is one user."""
+        daemon = self.daemon(provider(self.slapd, "corp"))
+        for username in ("alice", "ALICE", "Alice", "alice ", " alice"):
+            identity = self.accepted(login(daemon, username, "alicepw"))
+            self.assertEqual(identity["username"], "alice", repr(username))
+
+    def test_two_entries_T67(self) -> None:
+        """A name that two entries have is nobody's."""
+        judge = provider(self.slapd, "corp", user_attribute="cn")
+        daemon = self.daemon(judge)
+        self.assertEqual(login(daemon, "dave", "dave1pw").status, 401)
+        self.assertIn("several entries", daemon.log())
+
+    def test_patterns_T66(self) -> None:
+        """A name that is a pattern, or ends a condition, finds nobody."""
+        daemon = self.daemon(provider(self.slapd, "corp"))
+        for username in (*PATTERNS, "\U0001f600", "x\0", "x\x0b"):
+            self.assertEqual(login(daemon, username, "alicepw").status, 401, repr(username))
+
+    def test_strange_name_T66(self) -> None:
+        """Somebody whose name is full of such characters gets in, under exactly that name."""
+        daemon = self.daemon(provider(self.slapd, "corp"))
+        identity = self.accepted(login(daemon, "mallory*)(", "mallorypw"))
+        self.assertEqual(identity["username"], "mallory*)(")
+
+    def test_by_dn(self) -> None:
+        """Without a search the name is put into a DN, and stays one value there."""
+        judge = provider(self.slapd, "corp", user_dn=f"uid={{username}},{PEOPLE}")
+        daemon = self.daemon(judge)
+        identity = self.accepted(login(daemon, "ALICE", "alicepw"))
+        self.assertEqual(identity["username"], "alice")
+        self.assertIn("admins", identity["roles"])
+        forged = f"alice,{PEOPLE}"
+        self.assertEqual(login(daemon, forged, "alicepw").status, 401)
+
+    def test_no_secrets(self) -> None:
+        """Neither password is in the log."""
+        daemon = self.daemon(provider(self.slapd, "corp"))
+        login(daemon, "alice", "alicepw")
+        login(daemon, "alice", "wrong-guess")
+        for secret in ("alicepw", "wrong-guess", "svc"):
+            self.assertNotIn(secret, daemon.log())
+
+
+class TlsTests(LdapCase):
+    """Whom a connection trusts."""
+
+    def shown(self, certificate: str) -> Slapd:
+        slapd = directory.another(Path(self.mktemp()), certificate)
+        self.addCleanup(slapd.stop)
+        return slapd
+
+    def both_ways(self, slapd: Slapd) -> Daemon:
+        return self.daemon(
+            provider(slapd, "starttls", tls="starttls", ca_file=slapd.authority),
+            provider(slapd, "ldaps", uri=slapd.tls_uri, ca_file=slapd.authority),
+            provider(slapd, "required", tls="required", ca_file=slapd.authority),
+        )
+
+    def test_good(self) -> None:
+        """A certificate of a known authority and for this host is believed."""
+        daemon = self.both_ways(self.slapd)
+        for realm in ("starttls", "ldaps", "required"):
+            self.accepted(login(daemon, "alice", "alicepw", realm))
+
+    def refused(self, slapd: Slapd, daemon: Daemon, reason: str) -> None:
+        for realm in ("starttls", "ldaps", "required"):
+            self.assertEqual(login(daemon, "alice", "alicepw", realm).status, 503, realm)
+        self.assertIn(reason, daemon.log())
+        self.assertNotIn("cn=authotron", slapd.log())
+
+    def test_expired(self) -> None:
+        """An expired certificate: nothing is said to the server, and the log says why."""
+        slapd = self.shown("expired")
+        self.refused(slapd, self.both_ways(slapd), "certificate has expired, or is signed by")
+
+    def test_elsewhere_T67(self) -> None:
+        """The certificate of another host: likewise."""
+        slapd = self.shown("elsewhere")
+        self.refused(slapd, self.both_ways(slapd), "certificate is for another host")
+
+    def test_unknown_authority(self) -> None:
+        """A certificate of an authority that the system does not know: likewise."""
+        slapd = self.shown("server")
+        daemon = self.daemon(
+            provider(slapd, "starttls", tls="starttls"),
+            provider(slapd, "ldaps", uri=slapd.tls_uri),
+            provider(slapd, "required", tls="required"),
+        )
+        self.refused(slapd, daemon, "certificate has expired, or is signed by")
+
+
+class AugmenterTests(LdapCase):
+    """Users of a list, whose roles are in the directory."""
+
+    def roles(self, username: str, **over: Any) -> list[str]:
+        users = [{"username": username, "password": "p"}]
+        plain = {"type": "plain", "name": "list", "realm": "corp", "users": users}
+        augmenter = provider(self.slapd, "corp", **over)
+        daemon = self.daemon(plain, augmenters=[augmenter])
+        roles: list[str] = self.accepted(login(daemon, username, "p"))["roles"]
+        return roles
+
+    def test_paths(self) -> None:
+        """Units from the outer to the inner, although slapd writes ou where the file says OU."""
+        roles = self.roles("alice", filters=["OU=Projects"])
+        self.assertEqual(set(roles), {"/Projects/TeamA/Reader", "/Projects/TeamA/TeamB/Writer"})
+
+    def test_piece(self) -> None:
+        """A piece of a DN as text; the names of attributes do not mind case."""
+        self.assertEqual(set(self.roles("alice", filter="OU=TeamA")), {"Reader", "Writer"})
+
+    def test_forged_path_T66(self) -> None:
+        """Neither a slash nor a comma in the name of a group makes a role of another group."""
+        self.assertEqual(self.roles("bob", filters=["OU=TeamA"]), ["/TeamA/Reader"])
+        self.assertEqual(self.roles("bob", filter="OU=TeamB"), [])
+        self.assertEqual(
+            set(self.roles("bob")),
+            {"users", "chicken", "Smith, Jones + Co", "Reader", "Writer,OU=TeamB,OU=TeamA"},
+        )
+
+    def test_nested(self) -> None:
+        """Groups of groups count, and two that contain each other are no trouble."""
+        self.assertEqual(
+            set(self.roles("bob", nested=True, filter="ou=groups,")),
+            {
+                "users",
+                "everybody",
+                "chicken",
+                "egg",
+                "Smith, Jones + Co",
+                "Writer,OU=TeamB,OU=TeamA",
+            },
+        )
+
+    def test_search(self) -> None:
+        """A search for groups, with a user name inside a DN inside a filter."""
+        found = self.roles("alice", filter=f"(member=uid={{username}},{PEOPLE})")
+        self.assertEqual(set(found), {"admins", "users", "Reader", "Writer"})
+
+    def test_search_paths(self) -> None:
+        """Searches in the list give paths below the base."""
+        base = f"ou=Projects,{BASE}"
+        found = self.roles("alice", search_base=base, filters=["(member={dn})"], user_base=BASE)
+        self.assertEqual(set(found), {"/TeamA/Reader", "/TeamA/TeamB/Writer"})
+
+    def test_patterns_T66(self) -> None:
+        """A name that is a pattern has no roles, whichever way they are looked for."""
+        users = [{"username": username, "password": "p"} for username in PATTERNS]
+        plain = {"type": "plain", "name": "list", "realm": "corp", "users": users}
+        by_entry = provider(self.slapd, "corp", name="by entry")
+        template = f"(member=uid={{username}},{PEOPLE})"
+        by_search = provider(self.slapd, "corp", name="by search", filter=template)
+        daemon = self.daemon(plain, augmenters=[by_entry, by_search])
+        for username in PATTERNS:
+            identity = self.accepted(login(daemon, username, "p"))
+            self.assertEqual(identity["roles"], [], username)
+
+    def test_two_entries_T67(self) -> None:
+        """A name that two entries have gets the roles of neither."""
+        self.assertEqual(self.roles("dave"), [])
+
+    def test_very_many(self) -> None:
+        """Five thousand groups of one entry."""
+        self.assertEqual(len(set(self.roles("zelda"))), MANY)
+
+    def test_very_many_by_search(self) -> None:
+        """Five thousand groups found by a search, page by page."""
+        found = self.roles("zelda", filter=f"(member=uid={{username}},{PEOPLE})")
+        self.assertEqual(len(set(found)), MANY)
+
+
+class OutageTests(LdapCase):
+    """A directory that is ill."""
+
+    def test_stopped_and_started(self) -> None:
+        """Those who need it hear 503 while it is away, others get in, and it is found again."""
+        slapd = directory.another(Path(self.mktemp()))
+        self.addCleanup(slapd.stop)
+        users = [{"username": "local", "password": "p"}]
+        plain = {"type": "plain", "name": "list", "realm": "corp", "users": users}
+        daemon = self.daemon(provider(slapd, "corp"), plain, auth={"cache": {"ttl": 0}})
+        self.accepted(login(daemon, "alice", "alicepw"))
+        slapd.stop()
+        self.assertEqual(login(daemon, "bob", "bobpw", "corp").status, 401)  # the list knows no bob
+        self.accepted(login(daemon, "local", "p"))
+        slapd.start()
+        until(lambda: login(daemon, "bob", "bobpw").status == 200, "found again")
+
+    def test_alone(self) -> None:
+        """Where nobody else could know a user, it is 503 and not 401."""
+        slapd = directory.another(Path(self.mktemp()))
+        daemon = self.daemon(provider(slapd, "corp"))
+        slapd.stop()
+        self.assertEqual(login(daemon, "alice", "alicepw").status, 503)
+
+    def test_silent_T69(self) -> None:
+        """A server that accepts and never answers is 503, and the next one is asked instead."""
+        silence = Silence()
+        self.addCleanup(silence.stop)
+        uri = f"ldap://127.0.0.1:{silence.port}"
+        daemon = self.daemon(
+            provider(self.slapd, "alone", uri=uri, connect_timeout="200ms"),
+            provider(self.slapd, "two", uri=[uri, self.slapd.uri], connect_timeout="200ms"),
+        )
+        self.assertEqual(login(daemon, "alice", "alicepw", "alone").status, 503)
+        self.accepted(login(daemon, "alice", "alicepw", "two"))
+
+    def test_cut_off(self) -> None:
+        """A server that hangs up in the middle of an answer is 503, never half of the roles."""
+        scissors = Scissors(self.slapd.port, 14 + 3_000).start()
+        self.addCleanup(scissors.stop)
+        daemon = self.daemon(provider(self.slapd, "corp", uri=f"ldap://127.0.0.1:{scissors.port}"))
+        self.assertEqual(login(daemon, "zelda", "zeldapw").status, 503)
+        self.assertGreaterEqual(scissors.cuts, 1)

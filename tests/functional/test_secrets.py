@@ -1,0 +1,262 @@
+"""Marked secrets go into configuration and requests; none comes out where it must not."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from base64 import b64encode
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron import passwords
+from tests.functional import wire
+from tests.functional.daemon import (
+    DEADLINE,
+    Daemon,
+    awkward,
+    check,
+    configuration,
+    environment,
+)
+from tests.functional.wire import Answer, basic
+
+CANARY = "canary"
+HASHED = passwords.hash_password("canary-behind-a-hash")
+USERS = (
+    {"username": "alice", "password": "canary-of-alice"},
+    {"username": "bob", "password_hash": HASHED},
+)
+PROVIDER = {"name": "local", "type": "plain", "realm": "here", "users": list(USERS)}
+SIGNING = {"secret": "canary-that-signs-all-the-tokens-here"}
+ODD = 'canary\r\x1b[31m"}{%s {0} \\ \u2028 \x85'
+"""What would break a log that believes it."""
+
+LOGINS = (
+    ("alice", "canary-of-alice"),
+    ("bob", "canary-behind-a-hash"),
+    ("alice", "canary-guess"),
+    ("canary-typed-in-the-wrong-field", "x"),
+    ("broken", "canary-in-an-exception"),
+    ("unavailable", "canary-in-an-outage"),
+)
+
+
+def found_in(text: str) -> list[str]:
+    """The lines in which a secret shows, in clear, in base64 at any offset, or as its hash."""
+    shapes = [CANARY, HASHED, *(_base64(shift) for shift in range(3))]
+    return [line for line in text.splitlines() if any(shape in line for shape in shapes)]
+
+
+def _base64(shift: int) -> str:
+    """The part of the canary's base64 that does not depend on what stands around it."""
+    text = b64encode(b"\0" * shift + CANARY.encode()).decode()
+    whole = (shift + len(CANARY)) // 3 * 4
+    return text[4 if shift else 0 : whole]
+
+
+def all_of(answer: Answer) -> str:
+    """An answer as text, but for the token: that is meant for the one who gets it."""
+    headers = {k: v for k, v in answer.headers.items() if k != "authorization"}
+    return f"{answer.status} {headers} {answer.body.decode('utf-8', 'replace')}"
+
+
+def attack(port: int) -> list[Answer | None]:
+    """Secrets everywhere in a request where somebody might put one."""
+    good = basic("alice", "canary-of-alice")
+    answers: list[Answer | None] = [wire.login(port, *pair) for pair in LOGINS]
+    answers += [wire.login(port, *pair, path="/whoami") for pair in LOGINS]
+    fields = [
+        ("Cookie", "session=canary"),
+        ("X-Api-Key", "canary"),
+        ("X-Request-ID", ODD.encode().decode("latin-1")),
+        ("User-Agent", ODD.encode().decode("latin-1")),
+        ("Referer", "https://x/?token=canary"),
+        ("X-Auth-Realm", "canary"),
+        ("X-Forwarded-For", "canary"),
+        ("Proxy-Authorization", good),
+        ("canary", "canary"),
+    ]
+    for path in ("/authenticate?token=canary", "/canary", "/%63anary", "/token/canary", "/tokens"):
+        for method in ("GET", "DELETE", "CANARY"):
+            answers += [wire.say(port, wire.head(path, [field], method)) for field in fields]
+            answers.append(wire.say(port, wire.head(path, {"Authorization": good}, method)))
+    values = ["Bearer canary", "canary", "Bearer canary canary", "Basic canary", f"{good}, {good}"]
+    values += [f"Bearer {ODD.encode().decode('latin-1')}", "Bearer " + "canary" * 5_000]
+    answers += [wire.say(port, wire.head("/whoami", {"Authorization": v})) for v in values]
+    raws = [
+        "canary\r\n\r\n",
+        "GET /authenticate HTTP/1.1\r\nHost: canary/../\r\n\r\n",
+        "GET /authenticate HTTP/1.1\r\nHost: x\r\nauthorization : canary\r\n\r\n",
+        "GET /authenticate HTTP/1.1\r\nHost: x\r\nContent-Length: canary\r\n\r\n",
+        f"GET /{'canary' * 2_000} HTTP/1.1\r\n\r\n",
+        "POST /tokens HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\ncanary",
+    ]
+    return answers + [wire.say(port, raw.encode()) for raw in raws]
+
+
+class SearchTests(SynchronousTestCase):
+    """What is searched for would be found."""
+
+    def test_found(self) -> None:
+        """In clear, and in base64 wherever it begins."""
+        for before in ("", "a", "ab", "abc", "alice:"):
+            self.assertEqual(len(found_in(f"x {before}canary x\nx")), 1)
+            self.assertEqual(len(found_in(f"x {basic('u', before + 'canary-x')} x\nx")), 1, before)
+
+
+class CanaryTests(SynchronousTestCase):
+    """A daemon that logs all it can, attacked."""
+
+    def run_with(self, log_format: str) -> Daemon:
+        """A daemon with secrets, after everybody has tried to make it tell them."""
+        logging = {"level": "trace", "format": log_format, "access": "all"}
+        daemon = awkward(Path(self.mktemp()), PROVIDER, jwt=SIGNING, logging=logging)
+        self.addCleanup(daemon.stop)
+        answers = attack(daemon.port)
+        for path in ("/", "/providers", "/augmenters", "/health", "/.well-known/jwks.json"):
+            answers.append(wire.ask(daemon.port, path))
+        for path in ("/metrics", "/ready", "/health", "/canary"):
+            answers.append(wire.ask(daemon.operations, path))
+        for answer in answers:
+            if answer is not None:
+                self.assertEqual(found_in(all_of(answer)), [])
+        return daemon
+
+    def test_console(self) -> None:
+        """Nothing in answers, metrics or lines for people; and no line moves the cursor."""
+        daemon = self.run_with("console")
+        daemon.stop()
+        self.assertEqual(found_in(daemon.log()), [])
+        self.assertTrue(all(line.isprintable() for line in daemon.log().split("\n")))
+        self.assertIn("awkward is broken", daemon.log())
+
+    def test_json(self) -> None:
+        """Nothing in JSON lines, of which each parses by itself."""
+        daemon = self.run_with("json")
+        daemon.stop()
+        self.assertEqual(found_in(daemon.log()), [])
+        lines = [json.loads(line) for line in daemon.log().split("\n") if line]
+        self.assertGreater(len(lines), len(LOGINS))
+        for line in lines:
+            self.assertLessEqual({"severityText", "body", "timestamp", "attributes"}, set(line))
+
+    def test_statuses(self) -> None:
+        """The trouble above is real, and lets nobody in."""
+        daemon = awkward(Path(self.mktemp()))
+        self.addCleanup(daemon.stop)
+        statuses = [wire.login(daemon.port, *pair).status for pair in LOGINS]
+        self.assertEqual(statuses, [401, 401, 401, 401, 503, 503])
+
+
+class MistakenConfigurationTests(SynchronousTestCase):
+    """What is said about a bad file does not repeat what is secret in it."""
+
+    def leaks(self, texts: Sequence[str]) -> list[str]:
+        """What C{--check} repeats of files each of which is bad."""
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            told = list(pool.map(lambda n: _check(folder / str(n), texts[n]), range(len(texts))))
+        for text, (status, said) in zip(texts, told, strict=True):
+            self.assertEqual(status, 78, text + said)
+            self.assertNotIn("Traceback", said)
+        return [line for _, said in told for line in found_in(said)]
+
+    def test_mistakes(self) -> None:
+        """Wrong types, misspelt keys and wrong values beside secrets, and secrets as values."""
+        mistakes: list[dict[str, Any]] = [
+            {"jwt": {"secret": ["canary"]}},
+            {"jwt": {"secret": {"canary": "canary"}}},
+            {"jwt": {"secret": "canary"}},
+            {"jwt": {"sercet": "canary"}},
+            {"jwt": {"exp": "canary"}},
+            {"jwt": {"secret_file": "nowhere", "secret": "canary"}},
+            {"jwt": "canary"},
+            {"providers": [{**PROVIDER, "users": [{"username": "a", "password": ["canary"]}]}]},
+            {"providers": [{**PROVIDER, "users": [{"username": "a", "passwd": "canary"}]}]},
+            {"providers": [{**PROVIDER, "users": [{"username": "a", "password_hash": "canary"}]}]},
+            {"providers": [{**PROVIDER, "users": {"a": "canary"}}]},
+            {"providers": [{**PROVIDER, "users": "canary"}]},
+            {"providers": ["canary"]},
+            {"logging": {"level": "canary"}},
+            {"surplus": "canary"},
+        ]
+        texts = [json.dumps(configuration(1, 2, **mistake)) for mistake in mistakes]
+        self.assertEqual(self.leaks(texts), [])
+
+    def test_no_yaml(self) -> None:
+        """Files that are no YAML, or no mapping."""
+        texts = (
+            "jwt: {secret: canary",
+            "jwt:\n  secret: 'canary\n",
+            "jwt:\n  secret: canary: canary\n",
+            "jwt:\n  secret: !!python/object:canary {}\n",
+            "jwt:\n\tsecret: canary\n",
+            "jwt: {secret: !canary}\n",
+            "jwt: {secret: !canary!canary}\n",
+            "jwt: {secret: &canary}\n",
+            "jwt: {secret: @canary}\n",
+            "jwt: {secret: `canary}\n",
+            "jwt: {secret: %canary}\n",
+            'jwt: {secret: "\\canary"}\n',
+            "jwt: {secret: canary, secret: canary}\n",
+            "- canary\n",
+            "canary\n",
+            "jwt: *canary\n",
+        )
+        self.assertEqual(self.leaks(texts), [])
+
+    def test_environment(self) -> None:
+        """Secrets from the environment."""
+        daemon = Daemon(Path(self.mktemp())).configure()
+        for name in ("AOT_JWT__SECRET", "AOT_JWT__EXP", "AOT_JWT__SECRET__X", "AOT_PROVIDERS"):
+            _, told = check(daemon.file, {name: "canary"})
+            self.assertEqual(found_in(told), [], name)
+
+
+class CommandTests(SynchronousTestCase):
+    """The commands that look at a good configuration do not show its secrets."""
+
+    def setUp(self) -> None:
+        self.daemon = Daemon(Path(self.mktemp())).configure(jwt=SIGNING, providers=[PROVIDER])
+
+    def test_check(self) -> None:
+        """Neither C{twistd --check} nor C{authotron check}."""
+        first, told = check(self.daemon.file)
+        second, more = command(self.daemon.file, "check")
+        self.assertEqual((first, second), (0, 0), told + more)
+        self.assertEqual(found_in(told + more), [])
+
+    def test_explain(self) -> None:
+        """Nor C{authotron explain}, which is given a credential on top."""
+        for password, status in (("canary-of-alice", 0), ("canary-guess", 1)):
+            done, told = command(self.daemon.file, "explain", said=basic("alice", password))
+            self.assertEqual(done, status, told)
+            self.assertEqual(found_in(told), [])
+
+
+def _check(file: Path, text: str) -> tuple[int, str]:
+    file.write_text(text)
+    file.chmod(0o600)
+    return check(file)
+
+
+def command(file: Path, *words: str, said: str = "") -> tuple[int, str]:
+    """The exit status of C{authotron}, and all it says."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from authotron.cli.main import main; main()", *words],
+        capture_output=True,
+        check=False,
+        cwd=file.parent,
+        env=environment({"AOT_CONFIG_PATH": str(file)}),
+        input=said,
+        timeout=DEADLINE,
+        text=True,
+    )
+    return done.returncode, done.stdout + done.stderr

@@ -1,0 +1,290 @@
+"""Connections to a directory: kept, given up, replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet import ssl
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron.errors import Rejected, TimedOut, Unavailable
+from authotron.ldap import wire
+from authotron.ldap.connection import Connection
+from authotron.ldap.directory import Account, Directory, Limits, Security
+from authotron.ldap.directory import Server as Address
+from authotron.ldap.wire import Entry, Search
+from tests import directories
+from tests.directories import BASE, GATE, Server
+from tests.worlds import NOW, at
+
+LIMITS = Limits(connect=2, answer=3, idle=60, connections=2)
+ALICE = (f"uid=alice,ou=people,{BASE}", "alice-secret")
+EVERYBODY = Search(BASE, wire.present("objectClass"), ("cn",), limit=10_000)
+
+Work = Callable[[Connection], Any]
+
+
+async def look(connection: Connection) -> list[Entry]:
+    return await connection.search(EVERYBODY)
+
+
+class DirectoryCase(SynchronousTestCase):
+    """Two servers that know the same."""
+
+    def setUp(self) -> None:
+        self.clock: Clock = at(NOW)
+        entries = directories.person("alice")
+        self.one = Server(entries, passwords=dict([GATE, ALICE]))
+        self.two = Server(entries, passwords=dict([GATE, ALICE]))
+        self.directory = self.made()
+
+    def made(self, security: Security = Security.CLEAR) -> Directory:
+        world = directories.world(self.clock, one=self.one, two=self.two)
+        options = None if security is Security.CLEAR else ssl.optionsForClientTLS("one")
+        servers = [Address(host, 389, security, options) for host in ("one", "two")]
+        return Directory(world.clock, world.connect, servers, Account(*GATE), LIMITS)
+
+    def using(self, work: Work = look) -> Deferred[Any]:
+        return Deferred.fromCoroutine(self.directory.using(work))
+
+    def verify(self, dn: str, password: str) -> Deferred[None]:
+        return Deferred.fromCoroutine(self.directory.verify(dn, password))
+
+    def found(self) -> None:
+        [entry] = self.successResultOf(self.using())
+        self.assertEqual(entry.texts("cn"), ("alice",))
+
+
+class PoolTests(DirectoryCase):
+    """Connections for searches."""
+
+    def test_kept(self) -> None:
+        """Searches one after the other share a connection, and one bind."""
+        for _ in range(3):
+            self.found()
+        self.assertEqual((len(self.one.transports), self.one.binds), (1, [GATE[0]]))
+
+    def test_bounded_T69(self) -> None:
+        """However many ask, there are no more connections than allowed; the others take turns."""
+        self.one.silent = True
+        asked = [self.using() for _ in range(10)]
+        self.assertEqual(len(self.one.transports), LIMITS.connections)
+        for each in asked:
+            each.cancel()
+            self.failureResultOf(each, CancelledError)
+        self.assertEqual(self.one.open, [])
+
+    def test_cancelled_T69(self) -> None:
+        """When nobody wants the answer any more, the connection is gone."""
+        self.found()
+        self.one.silent = True
+        asked = self.using()
+        asked.cancel()
+        self.failureResultOf(asked, CancelledError)
+        self.assertTrue(self.one.transports[0].aborted)
+
+    def test_late_T69(self) -> None:
+        """An answer that does not come in time is an outage, and the connection is gone."""
+        self.found()
+        self.one.silent = True
+        asked = self.using()
+        self.clock.advance(LIMITS.answer)
+        self.failureResultOf(asked, TimedOut)
+        self.assertEqual(self.one.open, [])
+
+    def test_found_dead(self) -> None:
+        """A kept connection that breaks under a question is replaced, once."""
+        self.found()
+
+        async def break_first(connection: Connection) -> list[Entry]:
+            if len(self.one.transports) == 1:
+                self.one.silent = True
+                searching = Deferred.fromCoroutine(connection.search(EVERYBODY))
+                self.one.silent = False
+                self.one.hang_up()
+                return await searching
+            return await look(connection)
+
+        self.assertEqual(len(self.successResultOf(self.using(break_first))), 1)
+        self.assertEqual(len(self.one.transports), 2)
+
+    def test_closed_meanwhile(self) -> None:
+        """One that the server closed while it was not used is not used."""
+        self.found()
+        self.one.hang_up()
+        self.found()
+        self.assertEqual(len(self.one.transports), 2)
+
+    def test_idle(self) -> None:
+        """One that is not used for long is closed."""
+        self.found()
+        self.clock.advance(LIMITS.idle)
+        self.assertEqual(self.one.open, [])
+        self.found()
+
+    def test_close(self) -> None:
+        """At the end none is left, and no timer."""
+        self.found()
+        self.directory.close()
+        self.assertEqual((self.one.open, self.clock.getDelayedCalls()), ([], []))
+
+
+class FailOverTests(DirectoryCase):
+    """Which server is asked."""
+
+    def test_down(self) -> None:
+        """The next one is asked where one does not accept."""
+        self.one.down = True
+        self.found()
+        self.assertEqual(len(self.two.transports), 1)
+
+    def test_silent(self) -> None:
+        """Likewise where one accepts and says nothing."""
+        self.one.silent = True
+        asked = self.using()
+        self.clock.advance(LIMITS.connect)
+        self.assertEqual(len(self.successResultOf(asked)), 1)
+
+    def test_silent_to_users_T69(self) -> None:
+        """One that does not answer to a user is left alone, too; the next one is asked."""
+        self.one.silent = True
+        asked = self.verify(*ALICE)
+        self.clock.advance(LIMITS.answer)
+        self.failureResultOf(asked, TimedOut)
+        self.successResultOf(self.verify(*ALICE))
+        self.assertEqual((self.one.open, self.two.binds), ([], [ALICE[0]]))
+
+    def test_left_alone_T69(self) -> None:
+        """One that failed is left alone for a moment, and then tried again."""
+        self.one.down = self.two.down = True
+        self.failureResultOf(self.using(), Unavailable)
+        self.one.down = self.two.down = False
+        self.failureResultOf(self.using(), Unavailable)
+        self.clock.advance(1)
+        self.found()
+        self.assertEqual(len(self.one.transports), 1)
+
+    def test_our_password(self) -> None:
+        """A refusal of our own password is an outage, and not tried often: accounts get locked."""
+        self.one.passwords = self.two.passwords = {}
+        reason = str(self.failureResultOf(self.using(), Unavailable).value)
+        self.assertIn(GATE[0], reason)
+        self.assertNotIn(GATE[1], reason)
+        self.clock.advance(5)
+        self.failureResultOf(self.using(), Unavailable)
+        self.assertEqual(len(self.one.binds), 1)
+
+    def test_no_downgrade_T67(self) -> None:
+        """Where StartTLS is refused nothing is said in clear."""
+        self.directory = self.made(Security.STARTTLS)
+        self.failureResultOf(self.using(), Unavailable)
+        self.assertEqual((self.one.binds, self.one.open), ([], []))
+
+
+class VerifyTests(DirectoryCase):
+    """Users bind on connections of their own."""
+
+    def test_good(self) -> None:
+        """Nobody else uses the connection of a user, and it is closed."""
+        self.found()
+        self.successResultOf(self.verify(*ALICE))
+        self.found()
+        self.assertEqual(self.one.binds, [GATE[0], ALICE[0]])
+        self.assertEqual(len(self.one.open), 1)
+
+    def test_bounded_T69(self) -> None:
+        """However many users come at once, there are no more connections than allowed."""
+        self.one.silent = True
+        asked = [self.verify(*ALICE) for _ in range(10)]
+        self.assertEqual(len(self.one.transports), LIMITS.connections)
+        for each in asked:
+            each.cancel()
+            self.failureResultOf(each, CancelledError)
+        self.assertEqual(self.one.open, [])
+
+    def test_bad(self) -> None:
+        """A wrong password is a refusal."""
+        self.failureResultOf(self.verify(ALICE[0], "guess"), Rejected)
+        self.assertEqual(self.one.open, [])
+
+    def test_empty_T24(self) -> None:
+        """Without a password or a name the server is not asked at all."""
+        for dn, password in ((ALICE[0], ""), ("", "secret")):
+            self.failureResultOf(self.verify(dn, password), Rejected)
+        self.assertEqual(self.one.transports, [])
+
+    def test_why_not(self) -> None:
+        """The policy of the directory, and what Active Directory says, is told in words."""
+        message = "80090308: LdapErr: DSID-0C090449, AcceptSecurityContext error, data 775, v4563"
+        self.one.refusals[ALICE[0]] = (49, message)
+        refusal = self.failureResultOf(self.verify(*ALICE), Rejected)
+        self.assertIn("locked", str(refusal.value))
+        for code, word in ((0, "expired"), (1, "locked"), (2, "changed"), (8, "policy")):
+            for result in (0, 49):
+                value = b"\x30\x03\x81\x01" + bytes([code])
+                self.one.controls = [(wire.PASSWORD_POLICY, None, value)]
+                self.one.refusals[ALICE[0]] = (result, "")
+                refusal = self.failureResultOf(self.verify(*ALICE), Rejected)
+                self.assertIn(word, str(refusal.value))
+
+    def test_outage(self) -> None:
+        """What is not about the user is an outage."""
+        for code in (1, 2, 8, 51, 52, 80):
+            self.one.refusals[ALICE[0]] = (code, "")
+            self.failureResultOf(self.verify(*ALICE), Unavailable)
+
+    def test_garbled_policy(self) -> None:
+        """So is a control that cannot be read: the password may be right or wrong."""
+        self.one.controls = [(wire.PASSWORD_POLICY, None, b"\x30\x05\x81")]
+        self.failureResultOf(self.verify(*ALICE), Unavailable)
+
+
+class SearchTests(DirectoryCase):
+    """Answers of all sizes."""
+
+    def test_pages(self) -> None:
+        """Many entries come page by page."""
+        for number in range(25):
+            self.one.entries.update(directories.person(f"user-{number}"))
+        self.one.page = 10
+        self.assertEqual(len(self.successResultOf(self.using())), 26)
+
+    def test_ranges_T67(self) -> None:
+        """Values that come range by range, as Active Directory gives them, are all there."""
+        dns = [f"cn=group-{n},dc=org" for n in range(3500)]
+        self.one.entries = directories.person("alice", *dns)
+        self.one.limit = 1500
+
+        async def read(connection: Connection) -> tuple[str, ...]:
+            entry = await connection.read(ALICE[0], ("memberOf",))
+            assert entry is not None
+            return (await connection.whole(entry, "memberOf")).texts("memberOf")
+
+        self.assertEqual(self.successResultOf(self.using(read)), tuple(dns))
+        self.assertEqual(self.one.asked[-1].attributes, ("memberOf;range=3000-*",))
+
+    def test_results(self) -> None:
+        """Where there is no base there is nobody; other failures are outages, as is a referral."""
+        self.one.result = 32
+        self.assertEqual(self.successResultOf(self.using()), [])
+        for code in (1, 3, 10, 50, 51):
+            self.one.result = code
+            self.failureResultOf(self.using(), Unavailable)
+
+    def test_garbage(self) -> None:
+        """A server that speaks something else is an outage, and is left."""
+
+        async def meet(connection: Connection) -> list[Entry]:
+            searching = Deferred.fromCoroutine(connection.search(EVERYBODY))
+            return await searching
+
+        self.found()
+        self.one.silent = True
+        asked = self.using(meet)
+        self.one.silent = False
+        self.one.transports[0].client.dataReceived(b"HTTP/1.1 400 Bad Request\r\n")
+        self.assertEqual(len(self.successResultOf(asked)), 1)  # asked again, on another connection
+        self.assertTrue(self.one.transports[0].aborted)

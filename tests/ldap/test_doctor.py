@@ -1,0 +1,51 @@
+"""Trying a directory step by step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron.augmenters import ldap
+from authotron.ldap import doctor
+from authotron.ldap.doctor import Finding
+from tests import directories
+from tests.augmenters.test_ldap import ADMINS, USERS, config
+from tests.directories import BASE, GATE, Server, person
+
+
+class DoctorTests(SynchronousTestCase):
+    """What an operator is told."""
+
+    def setUp(self) -> None:
+        entries = {**person("alice", ADMINS, USERS), BASE: {"objectClass": ["top"]}}
+        self.good, self.bad = Server(entries), Server(entries, passwords={})
+
+    def findings(self, section: ldap.Config, username: str | None = None) -> list[Finding]:
+        world = directories.world(localhost=self.good, other=self.bad)
+
+        async def collect() -> list[Finding]:
+            return [each async for each in doctor.examine(section, world, username)]
+
+        found: Any = self.successResultOf(Deferred.fromCoroutine(collect()))
+        return list(found)
+
+    def test_well(self) -> None:
+        """Connection, search and user, each with its verdict."""
+        found = self.findings(config(), "alice")
+        self.assertEqual([each.good for each in found], [True, True, True])
+        self.assertIn(f"in clear, bound as {GATE[0]}", found[0].told)
+        self.assertIn("2 roles", found[2].told)
+        self.assertEqual(self.good.open, [])
+
+    def test_ill(self) -> None:
+        """After the first thing that fails there is no other, but the next server is tried."""
+        found = self.findings(config(uri=["ldap://other", "ldap://localhost"]))
+        self.assertEqual([each.good for each in found], [False, True, True])
+        self.assertIn("invalid credentials", found[0].told)
+
+    def test_nothing_there(self) -> None:
+        """A base that cannot be read is told."""
+        del self.good.entries[BASE]
+        self.assertFalse(self.findings(config(), "alice")[-1].good)

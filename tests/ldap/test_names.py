@@ -1,0 +1,61 @@
+"""Distinguished names."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as some
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron.ldap import names
+from authotron.ldap.names import BadName
+
+TEXTS = some.text(some.characters(exclude_categories=["Cs"]))
+
+
+def read(text: str) -> list[tuple[tuple[str, str], ...]]:
+    return [part.pairs for part in names.parse(text)]
+
+
+class ParseTests(SynchronousTestCase):
+    """What a name means, in all ways to write it."""
+
+    def test_examples(self) -> None:
+        """The examples of RFC 4514 section 4, and what older servers say."""
+        for text, pairs in {
+            "UID=jsmith,DC=example": [(("UID", "jsmith"),), (("DC", "example"),)],
+            "OU=Sales+CN=J.  Smith,DC=net": [
+                (("OU", "Sales"), ("CN", "J.  Smith")),
+                (("DC", "net"),),
+            ],
+            'CN=James \\"Jim\\" Smith\\, III': [(("CN", 'James "Jim" Smith, III'),)],
+            "CN=Before\\0dAfter": [(("CN", "Before\rAfter"),)],
+            "1.3.6.1.4.1.1466.0=#04024869": [(("1.3.6.1.4.1.1466.0", "Hi"),)],
+            "SN=Lu\\C4\\8Di\\C4\\87": [(("SN", "Lučić"),)],
+            'CN="a, b" ; O = c': [(("CN", "a, b"),), (("O", "c"),)],
+            "CN=\\ a\\ ,O= b ": [(("CN", " a "),), (("O", "b"),)],
+            "CN=x=y": [(("CN", "x=y"),)],
+            "CN=a\\5C,O=b": [(("CN", "a\\"),), (("O", "b"),)],
+            "CN=": [(("CN", ""),)],
+            "": [],
+        }.items():
+            with self.subTest(text):
+                self.assertEqual(read(text), pairs)
+
+    def test_bad(self) -> None:
+        """What is no name is refused, and never read as half of one."""
+        for text in ("nonsense", "=x", "CN=a,", ",CN=a", "CN=a,,O=b", 'CN="a', "CN=a\\", "CN=a\\zz",
+                     'CN="a"b', "CN=\\FF", "CN+O=a", 'CN=a"b'):  # fmt: skip
+            with self.subTest(text):
+                self.assertRaises(BadName, names.parse, text)
+
+    @given(TEXTS, TEXTS)
+    def test_escape_T66(self, one: str, other: str) -> None:
+        """Whatever a value is, inside a name it is that value and nothing more."""
+        text = f"cn={names.escape(one)},ou={names.escape(other)},dc=org"
+        self.assertEqual(read(text), [(("cn", one),), (("ou", other),), (("dc", "org"),)])
+
+    def test_same(self) -> None:
+        """Case, blanks and ways to escape make no difference."""
+        one = names.folded(names.parse("CN=Smith\\2C  J,O=X+OU=Y"))
+        other = names.folded(names.parse('cn = "smith, j" , ou=y + o=x'))
+        self.assertEqual(one, other)

@@ -1,0 +1,64 @@
+"""Bytes from a server that may be anybody."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as some
+from ldaptor.protocols import pureldap
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron.ldap import wire
+from authotron.ldap.wire import Entry, Garbled, Message, Reader
+
+
+def entry(values: int) -> bytes:
+    attributes = [("memberOf", [f"cn=group-{n},dc=org" for n in range(values)])]
+    answer = pureldap.LDAPSearchResultEntry("cn=a", attributes)
+    encoded: bytes = pureldap.LDAPMessage(answer, None, 7).toWire()
+    return encoded
+
+
+class ReaderTests(SynchronousTestCase):
+    """Messages out of a stream."""
+
+    def test_pieces(self) -> None:
+        """They may come byte by byte, or several at once."""
+        stream = entry(3) + entry(0)
+        reader, found = Reader(), list[Message]()
+        for place in range(len(stream)):
+            found += reader.feed(stream[place : place + 1])
+        self.assertEqual(found, list(Reader().feed(stream)))
+        self.assertEqual([message.number for message in found], [7, 7])
+
+    def test_entry(self) -> None:
+        """Names of attributes are in lower case, values are bytes."""
+        [message] = Reader().feed(entry(2))
+        values = (b"cn=group-0,dc=org", b"cn=group-1,dc=org")
+        self.assertEqual(wire.entry(message), Entry("cn=a", {"memberof": values}))
+        self.assertEqual(wire.entry(message).texts("memberOf")[0], "cn=group-0,dc=org")
+
+    @given(some.binary())
+    def test_anything(self, some_bytes: bytes) -> None:
+        """Whatever comes, it is messages, or an end; never another failure."""
+        try:
+            for message in Reader().feed(some_bytes):
+                wire.entry(message)
+        except Garbled:
+            pass
+
+    @given(some.integers(0, 60), some.binary(min_size=1, max_size=3))
+    def test_damaged(self, place: int, damage: bytes) -> None:
+        """Damage inside of a message likewise."""
+        good = entry(2)
+        stream = good[:place] + damage + good[place + len(damage) :]
+        try:
+            for message in Reader().feed(stream):
+                wire.entry(message)
+                wire.result(message)
+        except Garbled:
+            pass
+
+    def test_too_long(self) -> None:
+        """A message that announces to be endless is refused at once."""
+        endless = b"\x30\x84\x7f\xff\xff\xff"
+        self.assertRaises(Garbled, list, Reader().feed(endless))

@@ -1,0 +1,122 @@
+"""The ECMWF token generator: tokens are validated there and exchanged there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron import settings
+from authotron.errors import Rejected, Unavailable
+from authotron.identity import Credential, Identity
+from authotron.providers import IProvider, ecmwf_token_generator
+from tests.contracts import ProviderContract
+from tests.issuers import IDP, NEXT, published
+from tests.remotes import Asked, Play, Remote, Says, running
+from tests.worlds import NOW, at, world
+
+VALIDATE = "gen.example/g/validate-token"
+REFRESH = "gen.example/g/admin/refresh-access-token"
+CERTS = "gen.example/certs"
+
+
+def generator(asked: Asked) -> Play:
+    if asked.place == CERTS:
+        return Says(published(IDP))
+    if asked.place == VALIDATE:
+        return Says({"active": asked.content["token"] == "good"})
+    return Says({"access_token": IDP.sign(typ="Bearer")})
+
+
+def provider(remote: Remote, clock: Any = None) -> IProvider:
+    given = {
+        "type": "ecmwf-token-generator",
+        "name": "it",
+        "realm": "here",
+        "cert_uri": "https://gen.example/certs",
+        "client_id": "gate",
+        "client_secret": "secret",
+        "token_generator_url": "https://gen.example/g",
+    }
+    config = settings.read(ecmwf_token_generator.Config, given)
+    return ecmwf_token_generator.make(config, world(clock, remote))
+
+
+class GeneratorContractTests(ProviderContract, SynchronousTestCase):
+    """The ecmwf-token-generator provider is a provider."""
+
+    def provider(self) -> IProvider:
+        return provider(Remote(generator))
+
+    def good(self) -> Credential:
+        return Credential("bearer", "good")
+
+    def bad(self) -> Credential:
+        return Credential("bearer", "bad-token")
+
+
+class GeneratorTests(SynchronousTestCase):
+    """What is special about it."""
+
+    def setUp(self) -> None:
+        self.clock = at(NOW)
+        self.changes: dict[str, Play] = {}
+        self.remote = Remote(lambda asked: self.changes.get(asked.place) or generator(asked))
+        self.judge = provider(self.remote, self.clock)
+
+    def ask(self) -> Any:
+        return running(self.judge.authenticate(Credential("bearer", "good")))
+
+    def test_questions(self) -> None:
+        """It is validated, exchanged with our secret, and the result is checked by the keys."""
+        identity: Identity = self.successResultOf(self.ask())
+        self.assertEqual((identity.username, identity.fresh_until), ("tess", NOW + 60))
+        self.assertEqual(self.remote.places(), [VALIDATE, REFRESH, CERTS])
+        self.assertEqual(
+            self.remote.asked[1].content,
+            {"client_id": "gate", "client_secret": "secret", "refresh_token": "good"},
+        )
+
+    def test_exchange_kept(self) -> None:
+        """Each minute it is validated again; the exchange is good until shortly before its end."""
+        for _ in range(5):
+            self.successResultOf(self.ask())
+            self.clock.advance(60)
+        self.assertEqual(self.remote.places().count(VALIDATE), 5)
+        self.assertEqual(self.remote.places().count(REFRESH), 1)
+        self.changes[REFRESH] = Says({"access_token": IDP.sign(exp=NOW + 900)})
+        self.successResultOf(self.ask())
+        self.assertEqual(self.remote.places().count(REFRESH), 2)
+
+    def test_revoked_T41(self) -> None:
+        """A token that is not active any more does not profit from an exchange that is kept."""
+        self.successResultOf(self.ask())
+        self.clock.advance(60)
+        self.changes[VALIDATE] = Says({"active": False})
+        self.failureResultOf(self.ask(), Rejected)
+
+    def test_refused(self) -> None:
+        """What the generator refuses, or gives for it that is not good, gets nobody in."""
+        for place, play in (
+            (VALIDATE, Says({"active": "true"})),
+            (VALIDATE, Says({})),
+            (REFRESH, Says({}, 400)),
+            (REFRESH, Says({"access_token": NEXT.sign(header={"kid": "idp"})})),
+            (REFRESH, Says({"access_token": IDP.sign(exp=NOW - 60)})),
+        ):
+            self.changes = {place: play}
+            self.failureResultOf(self.ask(), Rejected)
+
+    def test_outage_T70(self) -> None:
+        """What says nothing about the token is no verdict: our own secret may be wrong."""
+        for place, play in (
+            (VALIDATE, Says({}, 500)),
+            (VALIDATE, Says(b"oops")),
+            (REFRESH, Says({}, 401)),
+            (REFRESH, Says({}, 503)),
+            (REFRESH, Says({})),
+            (REFRESH, Says({"access_token": 5})),
+            (CERTS, Says({}, 500)),
+        ):
+            self.changes = {place: play}
+            self.failureResultOf(self.ask(), Unavailable)

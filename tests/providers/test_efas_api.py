@@ -1,0 +1,83 @@
+"""The EFAS service, asked who a token belongs to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron import settings
+from authotron.errors import Unavailable
+from authotron.identity import Credential, Identity
+from authotron.providers import IProvider, efas_api
+from tests.contracts import ProviderContract
+from tests.remotes import Asked, Play, Remote, Says, running
+from tests.worlds import NOW, world
+
+TESS: dict[str, Any] = {
+    "username": "tess",
+    "email": "tess@example.org",
+    "roles": ["flood", "admin"],
+}
+
+
+def knows_one(asked: Asked) -> Play:
+    return Says(TESS) if asked.query == {"token": "good"} else Says(b"Invalid access token", 403)
+
+
+def provider(remote: Remote) -> IProvider:
+    given = {"type": "efas-api", "name": "it", "realm": "here", "uri": "https://efas.example/user"}
+    return efas_api.make(settings.read(efas_api.Config, given), world(agents=remote))
+
+
+class EfasApiContractTests(ProviderContract, SynchronousTestCase):
+    """The efas-api provider is a provider."""
+
+    def provider(self) -> IProvider:
+        return provider(Remote(knows_one))
+
+    def good(self) -> Credential:
+        return Credential("bearer", "good")
+
+    def bad(self) -> Credential:
+        return Credential("bearer", "bad-token")
+
+
+class EfasApiTests(SynchronousTestCase):
+    """What is special about it."""
+
+    def ask(self, content: Any) -> Any:
+        remote = Remote(lambda _: Says(content))
+        return running(provider(remote).authenticate(Credential("bearer", "good")))
+
+    def test_kept(self) -> None:
+        """Name, roles and mail are kept, for a minute."""
+        self.assertEqual(
+            self.successResultOf(self.ask(TESS)),
+            Identity(
+                "here",
+                "tess",
+                ("flood", "admin"),
+                {"email": "tess@example.org"},
+                fresh_until=NOW + 60,
+            ),
+        )
+
+    def test_lean(self) -> None:
+        """Roles and mail may be missing."""
+        contents: list[Any] = [{"username": "t"}, {"username": "t", "email": None, "roles": []}]
+        for content in contents:
+            identity = self.successResultOf(self.ask(content))
+            self.assertEqual((identity.roles, identity.attributes), ((), {}))
+
+    def test_odd_T68(self) -> None:
+        """An answer that names nobody, or roles that are none, is no verdict."""
+        for change in (
+            {"username": None},
+            {"username": ""},
+            {"username": 5},
+            {"roles": None},
+            {"roles": "admin"},
+            {"roles": ["a", 5]},
+        ):
+            self.failureResultOf(self.ask({**TESS, **change}), Unavailable)

@@ -1,0 +1,112 @@
+"""Tokens that an identity provider signed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jwt as pyjwt
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron import settings
+from authotron.errors import ConfigError, Rejected, Unavailable
+from authotron.identity import Credential
+from authotron.parts import IReachable
+from authotron.providers import Affinity, IProvider, jwt
+from tests.contracts import ProviderContract
+from tests.issuers import CLAIMS, IDP, NEXT, published
+from tests.remotes import Remote, Says, running
+from tests.worlds import world
+
+CERTS = "https://idp.example/certs"
+ISSUER = "https://idp.example/realms/x"
+
+
+def config(**given: Any) -> jwt.Config:
+    return settings.read(jwt.Config, {"type": "jwt", "name": "it", "realm": "here", **given})
+
+
+def provider(remote: Remote | None = None, **given: Any) -> IProvider:
+    found = remote or Remote(lambda _: Says(published(IDP)))
+    return jwt.make(config(**{"cert_uri": CERTS, **given}), world(agents=found))
+
+
+def bearer(token: str) -> Credential:
+    return Credential("bearer", token)
+
+
+class JwtContractTests(ProviderContract, SynchronousTestCase):
+    """The jwt provider is a provider."""
+
+    def provider(self) -> IProvider:
+        return provider(secret="secret" * 6)
+
+    def good(self) -> Credential:
+        return bearer(IDP.sign())
+
+    def bad(self) -> Credential:
+        return bearer(NEXT.sign(header={"kid": "idp"}))
+
+
+class JwtTests(SynchronousTestCase):
+    """What is special about it."""
+
+    def affinity(self, token: str, **given: Any) -> Affinity:
+        return provider(**given).affinity(bearer(token))
+
+    def test_issuer(self) -> None:
+        """A token goes to those who named its issuer, and not to those who named another."""
+        self.assertIs(self.affinity(IDP.sign(), issuer=ISSUER), Affinity.LIKELY)
+        self.assertIs(self.affinity(IDP.sign(), issuer=ISSUER + "/"), Affinity.FOREIGN)
+        self.assertIs(self.affinity(IDP.sign()), Affinity.POSSIBLE)
+
+    def test_foreign(self) -> None:
+        """Opaque tokens are not for it, nor are those for another purpose (T36)."""
+        self.assertIs(self.affinity("opaque"), Affinity.FOREIGN)
+        self.assertIs(self.affinity(IDP.sign(typ="Offline"), issuer=ISSUER), Affinity.FOREIGN)
+
+    def test_any(self) -> None:
+        """Unless it is told to take everything."""
+        for token in ("opaque", IDP.sign(iss="other"), IDP.sign(typ="ID")):
+            self.assertIs(self.affinity(token, issuer=ISSUER, accepts="any"), Affinity.POSSIBLE)
+
+    def test_discovery(self) -> None:
+        """An issuer alone is enough."""
+        described = {"issuer": ISSUER, "jwks_uri": CERTS}
+        remote = Remote(
+            {
+                "idp.example/realms/x/.well-known/openid-configuration": Says(described),
+                "idp.example/certs": Says(published(IDP)),
+            }
+        )
+        judge = provider(remote, cert_uri=None, issuer=ISSUER)
+        self.successResultOf(running(judge.authenticate(bearer(IDP.sign()))))
+
+    def test_id_token_T36(self) -> None:
+        """An ID token gets nobody in."""
+        deferred = running(provider().authenticate(bearer(IDP.sign(typ="ID"))))
+        self.failureResultOf(deferred, Rejected)
+
+    def test_own_token_T36(self) -> None:
+        """What the gateway itself minted, with a secret that backends know, gets nobody in."""
+        minted = pyjwt.encode(dict(CLAIMS), "conformance-secret-of-32-bytes-or-more", "HS256")
+        self.failureResultOf(running(provider().authenticate(bearer(minted))), Rejected)
+
+    def test_outage_T70(self) -> None:
+        """Without its keys it gives no verdict, and cannot be reached."""
+        judge = provider(Remote(lambda _: Says({}, 503)))
+        self.failureResultOf(running(judge.authenticate(bearer(IDP.sign()))), Unavailable)
+        self.assertTrue(IReachable.providedBy(judge))
+        self.failureResultOf(running(IReachable(judge).reach()), Unavailable)
+
+    def test_config(self) -> None:
+        """It needs something to check with, and only algorithms that it knows."""
+        for given in (
+            {},
+            {"cert_uri": CERTS, "algorithms": ["HS256"]},
+            {"cert_uri": CERTS, "algorithms": ["none"]},
+            {"secret": "short"},
+            {"issuer": "no address"},
+            {"cert_uri": CERTS, "unknown": 1},
+        ):
+            self.assertRaises(ConfigError, config, **given)
+        config(secret="s" * 32, algorithms=["HS512"])

@@ -1,0 +1,170 @@
+"""Users of a directory."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron import settings
+from authotron.errors import ConfigError, Rejected, Unavailable
+from authotron.identity import Credential, Identity
+from authotron.parts import IReachable
+from authotron.providers import IKnowsUsers, IProvider, ldap
+from tests import directories
+from tests.contracts import ProviderContract
+from tests.directories import BASE, GATE, Server, person
+from tests.worlds import NOW, at
+
+ADMINS = f"cn=Admins,ou=Groups,{BASE}"
+ALICE = f"uid=alice,ou=people,{BASE}"
+
+
+def basic(username: str, password: str) -> Credential:
+    return Credential("basic", b64encode(f"{username}:{password}".encode()).decode())
+
+
+def config(**over: Any) -> ldap.Config:
+    account = {"bind_dn": GATE[0], "ldap_password": GATE[1], "search_base": BASE}
+    given = {"type": "ldap", "name": "it", "realm": "here", "uri": "ldap://localhost", **account}
+    return settings.read(ldap.Config, {**given, **over})
+
+
+class LdapCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock: Clock = at(NOW)
+        self.server = Server(person("alice", ADMINS, mail=["a@b.org"]))
+        self.server.passwords[ALICE] = "alice-secret"
+
+    def made(self, **over: Any) -> IProvider:
+        return ldap.make(config(**over), directories.world(self.clock, localhost=self.server))
+
+    def ask(self, judge: IProvider, username: str, password: str) -> Deferred[Identity]:
+        return Deferred.fromCoroutine(judge.authenticate(basic(username, password)))
+
+    def refused(self, judge: IProvider, username: str, password: str) -> str:
+        return str(self.failureResultOf(self.ask(judge, username, password), Rejected).value)
+
+
+class LdapContractTests(ProviderContract, LdapCase):
+    """It is a provider."""
+
+    def provider(self) -> IProvider:
+        return self.made()
+
+    def good(self) -> Credential:
+        return basic("alice", "alice-secret")
+
+    def bad(self) -> Credential:
+        return basic("alice", "guess")
+
+
+class ByDnContractTests(LdapContractTests):
+    """So it is where users are not searched for."""
+
+    def provider(self) -> IProvider:
+        return self.made(user_dn=f"uid={{username}},ou=people,{BASE}")
+
+
+class StillKnownTests(LdapCase):
+    """What it can say of a user without the password."""
+
+    def known(self, username: str) -> Deferred[Identity]:
+        return Deferred.fromCoroutine(IKnowsUsers(self.made()).still_known(username))
+
+    def test_known(self) -> None:
+        """The roles of now, for as long as they may be believed."""
+        identity = self.successResultOf(self.known("alice"))
+        self.assertEqual((identity.roles, identity.fresh_until), (("Admins",), NOW + 60))
+
+    def test_gone(self) -> None:
+        """One who is not there any more is refused; another spelling is somebody else."""
+        for username in ("bob", "ALICE", "*"):
+            self.failureResultOf(self.known(username), Rejected)
+
+    def test_by_dn(self) -> None:
+        """Where only users themselves can read their entries, it cannot say."""
+        self.assertFalse(IKnowsUsers.providedBy(self.made(user_dn=f"uid={{username}},{BASE}")))
+
+
+class LdapTests(LdapCase):
+    """What is special about it."""
+
+    def test_identity(self) -> None:
+        """Roles and attributes come with the user, and for how long they may be believed."""
+        judge = self.made(attributes={"mail": "email"})
+        identity = self.successResultOf(self.ask(judge, "alice", "alice-secret"))
+        self.assertEqual((identity.roles, identity.attributes), (("Admins",), {"email": "a@b.org"}))
+        self.assertEqual(identity.fresh_until, NOW + 60)
+
+    def test_empty_password_T24(self) -> None:
+        """An empty password is refused before anybody is asked."""
+        for judge in (self.made(), self.made(user_dn=f"uid={{username}},ou=people,{BASE}")):
+            self.refused(judge, "alice", "")
+        self.assertEqual(self.server.transports, [])
+
+    def test_one_subject_T25(self) -> None:
+        """The user name is that of the directory, however it was written."""
+        for username in ("ALICE", "Alice ", "alice"):
+            identity = self.successResultOf(self.ask(self.made(), username, "alice-secret"))
+            self.assertEqual(identity.username, "alice")
+
+    def test_several_T67(self) -> None:
+        """A name that two entries have is refused, and neither is tried."""
+        self.server.entries["uid=other,dc=example,dc=org"] = {
+            "objectClass": ["person"], "uid": ["alice"],
+        }  # fmt: skip
+        self.assertIn("several", self.refused(self.made(), "alice", "alice-secret"))
+        self.assertEqual(self.server.binds, [GATE[0]])
+
+    def test_name_in_dn_T66(self) -> None:
+        """A name cannot end its value and begin another."""
+        judge = self.made(user_dn=f"uid={{username}},{BASE}")
+        self.refused(judge, "alice,ou=people", "alice-secret")
+        self.assertEqual(self.server.binds, [f"uid=alice\\,ou\\=people,{BASE}"])
+
+    def test_names_that_cannot_be_T66(self) -> None:
+        """Control characters, and endless names, are refused before anybody is asked."""
+        for username in ("a\0b", "a\x0bb", "x" * 300):
+            self.refused(self.made(), username, "alice-secret")
+        self.assertEqual(self.server.transports, [])
+
+    def test_outage(self) -> None:
+        """A directory that is away, or refuses us, has not refused the user."""
+        self.server.down = True
+        self.failureResultOf(self.ask(self.made(), "alice", "guess"), Unavailable)
+        self.server.down, self.server.passwords = False, {}
+        self.failureResultOf(self.ask(self.made(), "alice", "guess"), Unavailable)
+
+    def test_abandoned_T69(self) -> None:
+        """When the client leaves, no connection is left behind."""
+        self.server.silent = True
+        asked = self.ask(self.made(), "alice", "alice-secret")
+        asked.cancel()
+        self.failureResultOf(asked, CancelledError)
+        self.assertEqual(self.server.open, [])
+
+    def test_reach(self) -> None:
+        """It can be reached while the base of its searches can be read."""
+        judge = IReachable(self.made())
+        self.failureResultOf(Deferred.fromCoroutine(judge.reach()), Unavailable)
+        self.server.entries[BASE] = {"objectClass": ["top"]}
+        self.successResultOf(Deferred.fromCoroutine(judge.reach()))
+
+    def test_mistakes(self) -> None:
+        """Every mistake in its section is told."""
+        for over, words in (
+            ({"user_dn": "uid=alice"}, "one user for all"),
+            ({"user_dn": "{username}"}, "equals sign"),
+            ({"user_dn": "uid={username}", "user_filter": "(uid={username})"}, "not both"),
+            ({"user_filter": "(uid=*)"}, "everybody"),
+        ):
+            self.assertIn(words, str(self.assertRaises(ConfigError, config, **over)))
+
+    def test_in_clear(self) -> None:
+        """Passwords of users that travel in clear are told, even where we search as nobody."""
+        section = config(uri="ldap://directory.example.org", bind_dn=None, ldap_password=None)
+        self.assertIn("clear", str(section.warnings()))

@@ -1,0 +1,224 @@
+"""Offline tokens, as Keycloak gives them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron import settings
+from authotron.errors import Rejected, Unavailable
+from authotron.identity import Credential, Identity
+from authotron.providers import Affinity, IProvider, openid_offline
+from tests.contracts import ProviderContract
+from tests.issuers import CLAIMS, IDP, NEXT, made_up, published
+from tests.remotes import Asked, Play, Remote, Says, running
+from tests.worlds import NOW, at, world
+
+BELOW = "iam.example/auth/realms/here/protocol/openid-connect"
+TOKEN, INTROSPECT = f"{BELOW}/token", f"{BELOW}/token/introspect"
+CERTS = "iam.example/certs"
+ACTIVE = {"active": True, "scope": "openid offline_access"}
+
+
+def offline(**claims: Any) -> str:
+    """An offline token as Keycloak makes them, with a signature that only it can check."""
+    said = {**CLAIMS, "typ": "Offline", "azp": "app", **claims}
+    return made_up({"alg": "HS512", "kid": "its-own"}, said)
+
+
+def keycloak(asked: Asked) -> Play:
+    if asked.place == CERTS:
+        return Says(published(IDP))
+    if asked.place == INTROSPECT:
+        return Says(ACTIVE if asked.form["token"] == "good" else {"active": False})
+    return Says({"access_token": IDP.sign(scope="openid offline_access", typ="Bearer")})
+
+
+def today(asked: Asked) -> Play:
+    """Keycloak since 26.6.2: other clients are told that the token is not active."""
+    return Says({"active": False}) if asked.place == INTROSPECT else keycloak(asked)
+
+
+def provider(remote: Remote, clock: Any = None, **given: Any) -> IProvider:
+    part = {
+        "type": "openid-offline",
+        "name": "it",
+        "realm": "here",
+        "cert_uri": "https://iam.example/certs",
+        "public_client_id": "app",
+        "private_client_id": "gate",
+        "private_client_secret": "secret",
+        "iam_url": "https://iam.example/auth/",
+    }
+    config = settings.read(openid_offline.Config, {**part, **given})
+    return openid_offline.make(config, world(clock, remote))
+
+
+class OfflineContractTests(ProviderContract, SynchronousTestCase):
+    """The openid-offline provider is a provider."""
+
+    def provider(self) -> IProvider:
+        return provider(Remote(keycloak))
+
+    def good(self) -> Credential:
+        return Credential("bearer", "good")
+
+    def bad(self) -> Credential:
+        return Credential("bearer", "bad-token")
+
+
+class OfflineTestCase(SynchronousTestCase):
+    """Questions to a Keycloak that can be changed."""
+
+    def setUp(self) -> None:
+        self.clock = at(NOW)
+        self.changes: dict[str, Play] = {}
+        self.keycloak = keycloak
+        self.remote = Remote(lambda asked: self.changes.get(asked.place) or self.keycloak(asked))
+        self.judge = provider(self.remote, self.clock)
+
+    def ask(self, token: str = "good") -> Any:
+        return running(self.judge.authenticate(Credential("bearer", token)))
+
+    def count(self, place: str) -> int:
+        return self.remote.places().count(place)
+
+
+class IntrospectionTests(OfflineTestCase):
+    """As documented: introspected, exchanged, verified."""
+
+    def test_questions(self) -> None:
+        """Three questions, each with what it needs and no more."""
+        identity: Identity = self.successResultOf(self.ask())
+        self.assertEqual((identity.username, identity.fresh_until), ("tess", NOW + 60))
+        self.assertEqual(self.remote.places(), [INTROSPECT, TOKEN, CERTS])
+        self.assertEqual(self.remote.asked[0].form, {"token": "good"})
+        self.assertEqual(
+            self.remote.asked[1].form,
+            {"client_id": "app", "grant_type": "refresh_token", "refresh_token": "good"},
+        )
+
+    def test_exchange_kept(self) -> None:
+        """Each minute it is introspected; the exchange is good until shortly before its end."""
+        for _ in range(4):
+            self.successResultOf(self.ask())
+            self.clock.advance(60)
+        self.assertEqual((self.count(INTROSPECT), self.count(TOKEN)), (4, 1))
+
+    def test_revoked_T41(self) -> None:
+        """A token that is not active any more does not profit from an exchange that is kept."""
+        self.successResultOf(self.ask())
+        self.clock.advance(60)
+        self.changes[INTROSPECT] = Says({"active": False})
+        self.failureResultOf(self.ask(), Rejected)
+
+    def test_no_offline_token_T36(self) -> None:
+        """Active, but without the scope as a word, or of another type."""
+        for change in (
+            {"scope": None},
+            {"scope": "no_offline_access_at_all"},
+            {"scope": ["offline_access"]},
+            {"typ": "Bearer"},
+            {"active": "true"},
+        ):
+            self.changes[INTROSPECT] = Says({**ACTIVE, **change})
+            self.failureResultOf(self.ask(), Rejected)
+        self.assertEqual(self.count(TOKEN), 0)
+
+    def test_access_token_T36(self) -> None:
+        """An access token is not asked about, whatever its scope."""
+        token = IDP.sign(typ="Bearer", scope="offline_access")
+        self.assertIs(self.judge.affinity(Credential("bearer", token)), Affinity.FOREIGN)
+        self.failureResultOf(self.ask(token), Rejected)
+        self.assertEqual(self.remote.asked, [])
+
+    def test_refused(self) -> None:
+        """A grant that is refused, or gives what is not good, gets nobody in."""
+        for play in (
+            Says({"error": "invalid_grant"}, 400),
+            Says({"access_token": NEXT.sign(header={"kid": "idp"})}),
+            Says({"access_token": IDP.sign(exp=NOW - 60)}),
+            Says({"access_token": IDP.sign(typ="ID")}),
+        ):
+            self.changes = {TOKEN: play}
+            self.failureResultOf(self.ask(), Rejected)
+
+    def test_outage_T70(self) -> None:
+        """What says nothing about the token is no verdict: our own secret may be wrong."""
+        for place, play in (
+            (INTROSPECT, Says({"error": "invalid_client"}, 401)),
+            (INTROSPECT, Says({"error": "busy"}, 503)),
+            (INTROSPECT, Says(b"oops")),
+            (TOKEN, Says({"error": "invalid_client"}, 400)),
+            (TOKEN, Says({}, 500)),
+            (TOKEN, Says({"token_type": "Bearer"})),
+            (CERTS, Says({}, 500)),
+        ):
+            self.changes = {place: play}
+            self.failureResultOf(self.ask(), Unavailable)
+
+    def test_not_asked_twice(self) -> None:
+        """An exchange that failed is not repeated: the realm might take it for a theft."""
+        self.changes = {TOKEN: Says({}, 500)}
+        self.failureResultOf(self.ask(), Unavailable)
+        self.assertEqual(self.count(TOKEN), 1)
+
+    def test_realm(self) -> None:
+        """The realm at the provider may be another than ours, and is encoded."""
+        self.judge = provider(self.remote, iam_realm="a/b")
+        self.ask().addErrback(lambda _: None)
+        self.assertIn("/realms/a%2Fb/", self.remote.places()[0])
+
+
+class ExchangeTests(OfflineTestCase):
+    """As it has to be since Keycloak 26.6.2."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.keycloak = today
+
+    def test_auto(self) -> None:
+        """Where introspection says no to an offline token of our client the exchange decides."""
+        identity = self.successResultOf(self.ask(offline()))
+        self.assertEqual(identity.username, "tess")
+        self.assertEqual(self.remote.places(), [INTROSPECT, TOKEN, CERTS])
+
+    def test_others(self) -> None:
+        """A token of another client, of another type or of no shape is not exchanged."""
+        for token in (offline(azp="other"), offline(azp=["app"]), "opaque", offline(typ=None)):
+            self.failureResultOf(self.ask(token), Rejected)
+        self.assertEqual(self.count(TOKEN), 0)
+
+    def test_only_introspection(self) -> None:
+        """Where only the introspection is to decide, it does."""
+        self.judge = provider(self.remote, self.clock, check="introspection")
+        self.failureResultOf(self.ask(offline()), Rejected)
+        self.assertEqual(self.count(TOKEN), 0)
+
+    def test_only_exchange(self) -> None:
+        """Where only the exchange is to decide, nobody is asked before."""
+        self.judge = provider(self.remote, self.clock, check="exchange")
+        self.successResultOf(self.ask(offline()))
+        self.assertEqual(self.remote.places(), [TOKEN, CERTS])
+
+    def test_no_offline_token_T36(self) -> None:
+        """What comes out of it must have the scope, as a word."""
+        for scope in ("openid", "", "no_offline_access_at_all"):
+            self.changes[TOKEN] = Says({"access_token": IDP.sign(scope=scope)})
+            self.failureResultOf(self.ask(offline()), Rejected)
+
+    def test_again_T41(self) -> None:
+        """An exchange that decided is good for a minute, not for the life of what it gave."""
+        for _ in range(2):
+            self.successResultOf(self.ask(offline()))
+            self.clock.advance(60)
+        self.assertEqual(self.count(TOKEN), 2)
+        self.changes[TOKEN] = Says({"error": "invalid_grant"}, 400)
+        self.failureResultOf(self.ask(offline()), Rejected)
+
+    def test_routing(self) -> None:
+        """An offline token goes to those who named its issuer."""
+        for issuer, expected in ((CLAIMS["iss"], Affinity.LIKELY), ("x", Affinity.FOREIGN)):
+            judge = provider(self.remote, issuer=issuer)
+            self.assertIs(judge.affinity(Credential("bearer", offline())), expected)

@@ -1,0 +1,203 @@
+"""What a token must claim, and who it makes of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron import settings
+from authotron.claims import ClaimsConfig, Rules
+from authotron.errors import Rejected
+from authotron.identity import Identity
+from tests.issuers import CLAIMS
+from tests.worlds import NOW
+
+NOT_TIMES: list[Any] = ["1800000300", True, [NOW], {}, -1, 10**400, float("inf"), float("nan")]
+
+
+def identity(given: dict[str, Any] | None = None, **claims: Any) -> Identity:
+    """Who the usual claims with these over them belong to."""
+    rules = Rules("sso", "here", settings.read(ClaimsConfig, given or {}))
+    said = {name: value for name, value in {**CLAIMS, **claims}.items() if value != "absent"}
+    return rules.identity(said, NOW)
+
+
+class ClaimsTestCase(SynchronousTestCase):
+    """Claims that are refused."""
+
+    def refused(self, given: dict[str, Any] | None = None, **claims: Any) -> None:
+        with self.subTest(str(claims)[:60]):
+            self.assertRaises(Rejected, identity, given, **claims)
+
+
+class TimeTests(ClaimsTestCase):
+    """When a token is good (T35)."""
+
+    def test_end(self) -> None:
+        """It ends when it says, but for the leeway."""
+        self.assertEqual(identity(exp=NOW - 59).username, "tess")
+        self.refused(exp=NOW - 60)
+        self.refused({"leeway": 0}, exp=NOW)
+        self.refused({"leeway": "10s"}, exp=NOW - 10)
+
+    def test_end_is_known(self) -> None:
+        """What is minted for it, or remembered of it, ends with it (T41)."""
+        known = identity(exp=NOW + 3.5)
+        self.assertEqual((known.expires, known.fresh_until), (NOW + 3.5, NOW + 3.5))
+
+    def test_no_end(self) -> None:
+        """One without an end, or whose end is no moment, is refused."""
+        for value in ("absent", None, *NOT_TIMES):
+            self.refused(exp=value)
+
+    def test_begin(self) -> None:
+        """One that is not valid yet is refused, but for the leeway."""
+        self.assertEqual(identity(nbf=NOW + 60).username, "tess")
+        self.refused(nbf=NOW + 61)
+        for value in NOT_TIMES:
+            self.refused(nbf=value)
+
+    def test_issued_later(self) -> None:
+        """One that was issued in the future is believed: clocks differ."""
+        self.assertEqual(identity(iat=NOW + 3000).username, "tess")
+
+
+class PurposeTests(ClaimsTestCase):
+    """Whom a token is for."""
+
+    def test_issuer_T34(self) -> None:
+        """The issuer must be the same text, to the last character."""
+        issuer = "https://idp.example/realms/x"
+        self.assertEqual(identity({"issuer": issuer}).username, "tess")
+        for other in (issuer + "/", issuer[:-1], issuer.upper(), [issuer], "", None, "absent", 5):
+            self.refused({"issuer": issuer}, iss=other)
+
+    def test_audience_T34(self) -> None:
+        """One of ours must be among the audience."""
+        for good in ("a", "b", ["x", "b"]):
+            self.assertEqual(identity({"audience": ["a", "b"]}, aud=good).username, "tess")
+        for bad in ("c", "", "ab", ["c"], [], None, "absent", 5, [["a"]], {"a": 1}):
+            self.refused({"audience": ["a", "b"]}, aud=bad)
+        self.refused({"audience": "ab"}, aud="a")
+
+    def test_no_audience(self) -> None:
+        """Where none is configured it does not matter."""
+        for audience in ("account", ["x"], "absent", 5):
+            self.assertEqual(identity(aud=audience).username, "tess")
+
+    def test_scopes(self) -> None:
+        """Scopes are words; those that are required must all be there."""
+        self.assertEqual(identity(scope=" a  b a ").scopes, {"sso": ("a", "b", "a")})
+        self.assertEqual(identity(scope="absent").scopes, {"sso": ()})
+        self.assertEqual(identity({"required_scopes": ["b"]}, scope="a b").username, "tess")
+        self.refused({"required_scopes": ["a", "b"]}, scope="a ab")
+        values: list[Any] = [["a"], 5, {}]
+        for value in values:
+            self.refused(scope=value)
+
+    def test_type_T36(self) -> None:
+        """A token for another purpose is refused, wherever it says so."""
+        for typ in ("ID", "Refresh", "Offline", "Logout"):
+            self.assertRaises(Rejected, self.rules().right_kind, {"typ": "JWT"}, {"typ": typ})
+        self.assertRaises(Rejected, self.rules().right_kind, {"typ": "logout+jwt"}, {})
+        for header in ({}, {"typ": "JWT"}, {"typ": "at+jwt"}, {"typ": 5}):
+            self.rules().right_kind(header, {"typ": "Bearer"})
+
+    def test_pinned_type_T36(self) -> None:
+        """Where a type is configured a token must have it, in its header or its claims."""
+        rules = self.rules("at+jwt")
+        rules.right_kind({"typ": "application/AT+jwt"}, {})
+        rules.right_kind({"typ": "JWT"}, {"typ": "at+jwt"})
+        for header in ({}, {"typ": "JWT"}, {"typ": None}):
+            self.assertRaises(Rejected, rules.right_kind, header, {})
+
+    def rules(self, kind: str | None = None) -> Rules:
+        return Rules("sso", "here", settings.read(ClaimsConfig, {}), kind)
+
+
+class PersonTests(ClaimsTestCase):
+    """Who it is."""
+
+    def test_name(self) -> None:
+        """The preferred name, or the subject where that is no text."""
+        for preferred, name in (("tess", "tess"), (5, "u-1"), ("", "u-1"), ("absent", "u-1")):
+            self.assertEqual(identity(preferred_username=preferred).username, name)
+
+    def test_nobody(self) -> None:
+        """A token without a subject is refused."""
+        for subject in ("absent", None, "", 5, ["u"]):
+            self.refused(sub=subject)
+
+    def test_chosen_name(self) -> None:
+        """Where a claim is configured it must be there: nothing else takes its place."""
+        self.assertEqual(identity({"username_claim": "mail"}, mail="t@x").username, "t@x")
+        self.assertEqual(identity({"username_claim": "a.b"}, a={"b": "t"}).username, "t")
+        for mail in ("absent", "", 5, None):
+            self.refused({"username_claim": "mail"}, mail=mail)
+
+    def test_roles(self) -> None:
+        """Those of the realm, entitlements, then those of clients; repetitions stay."""
+        known = identity(
+            resource_access={"app": {"roles": ["c"], "more": 1}, "web": {"roles": ["d"]}},
+            entitlements=["b", "a"],
+            realm_access={"roles": ["a"]},
+        )
+        self.assertEqual(known.roles, ("a", "b", "a", "c", "d"))
+
+    def test_odd_roles_T37(self) -> None:
+        """Roles that are not what they should be refuse the token; null is none at all."""
+        for claim in ("realm_access", "resource_access", "entitlements"):
+            self.assertEqual(identity(**{claim: None}).roles, ())
+            for value in (5, "admin", True, ["admin", 5], {"roles": "admin"}, {"roles": [5]}):
+                self.refused(None, **{claim: value})
+        self.refused(realm_access={})
+
+    def test_chosen_roles(self) -> None:
+        """Where claims are configured only these are looked at."""
+        chosen = {"roles_claims": ["groups", "realm_access.roles", "https://x.example/roles"]}
+        known = identity(
+            chosen,
+            groups=["g"],
+            entitlements=["e"],
+            **{"https://x.example/roles": ["r"]},
+        )
+        self.assertEqual(known.roles, ("g", "r"))
+        self.refused(chosen, groups="g")
+
+    def test_roles_elsewhere_T39(self) -> None:
+        """Somebody whose groups did not fit into the token is not somebody without groups."""
+        self.refused({"roles_claims": ["groups"]}, _claim_names={"groups": "src1"})
+        self.assertEqual(identity(_claim_names={"groups": "src1"}).roles, ())
+
+    def test_attributes(self) -> None:
+        """Other claims are kept as text, JSON where they are not simple, without controls."""
+        known = identity(n=5, f=1.5, yes=True, nul=None, lst=[1, "é"], ctl="a\nb\x85c\x7f")
+        expected = {
+            "n": "5",
+            "f": "1.5",
+            "yes": "true",
+            "nul": "null",
+            "lst": '[1,"é"]',
+            "ctl": "abc",
+        }
+        self.assertEqual({**known.attributes, **expected}, known.attributes)
+        self.assertTrue({"sub", "scope"}.isdisjoint(known.attributes))
+
+    def test_chosen_attributes(self) -> None:
+        """Which claims are kept can be chosen by how their names begin."""
+        chosen = {"attributes": {"include": ["e"], "ignore": ["email_"]}}
+        known = identity(chosen, email="t@x", email_verified=True, phone="1")
+        self.assertEqual(sorted(known.attributes), ["email", "exp"])
+
+    def test_end_not_chosen_T38(self) -> None:
+        """An end that is not kept as an attribute counts all the same."""
+        known = identity({"attributes": {"ignore": ["exp"]}})
+        self.assertEqual(known.ends(), NOW + 300)
+
+    def test_collisions_T38(self) -> None:
+        """Claims with the names of ours change nothing: they are attributes like others."""
+        known = identity(roles=["admin"], realm="other", username="root", scopes={"a": ["b"]})
+        self.assertEqual((known.roles, known.realm, known.username), ((), "here", "tess"))
+        self.assertEqual(known.scopes, {"sso": ("openid",)})
+        self.assertEqual(known.attributes["roles"], '["admin"]')

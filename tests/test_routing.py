@@ -1,0 +1,80 @@
+"""Which providers a bearer token is for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron import bearer, routing, settings
+from authotron.providers import Affinity
+from authotron.routing import Rule
+from authotron.settings import Section
+from tests.issuers import IDP, made_up
+
+ISSUER = "https://idp.example/realms/x"
+
+
+class Part(Section):
+    accepts: Rule = "any"
+
+
+def likeness(accepts: Any, token: str) -> Affinity:
+    return routing.likeness(settings.read(Part, {"accepts": accepts}).accepts, token)
+
+
+class ShapeTests(SynchronousTestCase):
+    """What a token shows of itself."""
+
+    def test_jwt(self) -> None:
+        """A token whose first part decodes to an object with C{alg} is a JWT, signed or not."""
+        for token in (IDP.sign(), made_up({"alg": "none"}), made_up({"alg": 5}, b"\xff")):
+            self.assertIsNotNone(bearer.look_into(token))
+
+    def test_opaque(self) -> None:
+        """Others are not, though they have dots."""
+        for token in (
+            "a.b.c",
+            "",
+            ".",
+            "eyJ9",
+            made_up({"typ": "JWT"}),
+            made_up([1]),
+            IDP.sign()[1:],
+        ):
+            self.assertIsNone(bearer.look_into(token))
+
+    @given(st.text())
+    def test_anything(self, token: str) -> None:
+        """Whatever comes, there is an answer."""
+        bearer.look_into(token)
+
+
+class RuleTests(SynchronousTestCase):
+    """What C{accepts} says."""
+
+    def test_any(self) -> None:
+        """Everything, as in the original."""
+        for token in ("opaque", "aot_x", IDP.sign()):
+            self.assertIs(likeness("any", token), Affinity.POSSIBLE)
+
+    def test_shape(self) -> None:
+        """Only tokens of a shape, and never those of the gateway itself."""
+        for accepts in ("jwt", {"shape": "jwt"}):
+            self.assertIs(likeness(accepts, IDP.sign()), Affinity.POSSIBLE)
+            self.assertIs(likeness(accepts, "opaque"), Affinity.FOREIGN)
+        for accepts in ("opaque", {"shape": "opaque"}):
+            self.assertIs(likeness(accepts, IDP.sign()), Affinity.FOREIGN)
+            self.assertIs(likeness(accepts, "opaque"), Affinity.POSSIBLE)
+            self.assertIs(likeness(accepts, "aot_x"), Affinity.FOREIGN)
+
+    def test_named(self) -> None:
+        """An issuer or a prefix that fits comes before everything else."""
+        self.assertIs(likeness({"issuer": ISSUER}, IDP.sign()), Affinity.LIKELY)
+        self.assertIs(likeness({"issuer": "other"}, IDP.sign()), Affinity.FOREIGN)
+        self.assertIs(likeness({"issuer": ISSUER}, "opaque"), Affinity.FOREIGN)
+        self.assertIs(likeness({"prefix": "ew_"}, "ew_5"), Affinity.LIKELY)
+        self.assertIs(likeness({"prefix": "ew_"}, "5"), Affinity.FOREIGN)
+        self.assertIs(likeness({"prefix": "ew_", "shape": "jwt"}, "ew_5"), Affinity.FOREIGN)

@@ -1,0 +1,282 @@
+"""Questions to other services: what is sent, what is believed, and when it is given up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import CancelledError
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron import settings
+from authotron.errors import ConfigError, TimedOut, Unavailable
+from authotron.web_client import Answer, RemoteConfig, Url, WebClient, below
+from tests.remotes import Begins, Hangs, Play, Remote, Says, client, running
+from tests.worlds import NOW, at
+
+ASKED = "http://remote.example/here"
+SECRET = "SECRET&a=b c/é"
+
+
+class Section(RemoteConfig):
+    uri: Url | None = None
+
+
+class QuestionTests(SynchronousTestCase):
+    """One question and its answer."""
+
+    def ask(self, play: Play, **given: Any) -> tuple[Remote, Answer]:
+        remote = Remote(lambda _: play)
+        return remote, self.successResultOf(running(client(remote).get(ASKED, **given)))
+
+    def refused(self, play: Play) -> str:
+        remote = Remote(lambda _: play)
+        deferred = running(client(remote).get(ASKED, {"token": SECRET}))
+        reason = str(self.failureResultOf(deferred, Unavailable).value)
+        self.assertNotIn("SECRET", reason)
+        return reason
+
+    def test_get(self) -> None:
+        """The values of a query arrive as they were, whatever is in them (T68)."""
+        remote, answer = self.ask(Says({"a": 1}), query={"token": SECRET})
+        self.assertEqual(remote.asked[0].query, {"token": SECRET})
+        self.assertEqual((answer.status, answer.mapping()), (200, {"a": 1}))
+
+    def test_query_beside_query_T68(self) -> None:
+        """A query that the configured address has is kept, and cannot be changed by a token."""
+        remote = Remote(lambda _: Says({}))
+        running(client(remote).get(f"{ASKED}?v=1", {"token": "x&v=2"}))
+        self.assertEqual(remote.asked[0].query, {"v": "1", "token": "x&v=2"})
+
+    def test_form(self) -> None:
+        """A form is encoded, with the user and password beside it in UTF-8."""
+        remote = Remote(lambda _: Says({}))
+        running(client(remote).post(ASKED, form={"token": SECRET}, basic=("gate", "s3cr:t é")))
+        self.assertEqual(remote.asked[0].form, {"token": SECRET})
+        self.assertEqual(remote.asked[0].headers["authorization"], "Basic Z2F0ZTpzM2NyOnQgw6k=")
+
+    def test_json(self) -> None:
+        """Content is sent as JSON."""
+        remote = Remote(lambda _: Says({}))
+        running(client(remote).post(ASKED, content={"token": SECRET}, bearer="key"))
+        self.assertEqual(remote.asked[0].content, {"token": SECRET})
+        self.assertEqual(remote.asked[0].headers["authorization"], "Bearer key")
+
+    def test_status(self) -> None:
+        """Any status is an answer; what it means is not for the client to say."""
+        for status, good in ((200, True), (201, True), (302, False), (404, False), (500, False)):
+            answer = self.ask(Says({}, status))[1]
+            self.assertEqual((answer.status, answer.good), (status, good))
+
+    def test_redirect_T33(self) -> None:
+        """Nobody is followed anywhere: a redirect is an answer like others."""
+        play = Says({}, 302, {"Location": "http://169.254.169.254/"})
+        remote, answer = self.ask(play, query={"token": "x"})
+        self.assertEqual((answer.good, len(remote.asked)), (False, 1))
+
+    def test_cookies(self) -> None:
+        """A cookie of one question is not sent with the next, which may be another user's."""
+        remote = Remote(lambda _: Says({}, headers={"Set-Cookie": "user=alice; Path=/"}))
+        web = client(remote)
+        running(web.get(ASKED))
+        running(web.get(ASKED))
+        self.assertNotIn("cookie", remote.asked[1].headers)
+
+    def test_no_mapping(self) -> None:
+        """What is no JSON object is no answer."""
+        for content in (b"<html>", b"", b"[1]", b'"text"', b"NaN", b"[" * 60_000, b"\xff"):
+            with self.subTest(content[:9]):
+                self.assertRaises(Unavailable, self.ask(Says(content))[1].mapping)
+
+    def test_secret_body(self) -> None:
+        """What was said is not shown by the answer's representation."""
+        self.assertNotIn("SECRET", repr(self.ask(Says({"a": "SECRET"}))[1]))
+
+    def test_too_much_T69(self) -> None:
+        """An answer above the limit is given up, and the connection closed."""
+        remote = Remote(lambda _: Begins(b"x" * 70_000))
+        deferred = running(client(remote).get(ASKED))
+        remote.moved_on()
+        self.assertIn("too much", self.failureResultOf(deferred, Unavailable).getErrorMessage())
+        remote.moved_on()
+        self.assertEqual(remote.closed, 1)
+
+    def test_compressed_T33(self) -> None:
+        """A compressed answer is not unpacked: it might not fit anywhere."""
+        self.assertIn("compressed", self.refused(Says(b"", headers={"Content-Encoding": "gzip"})))
+
+    def test_none_wanted(self) -> None:
+        """No compression is asked for."""
+        self.assertEqual(self.ask(Says({}))[0].asked[0].headers["accept-encoding"], "identity")
+
+
+class PatienceTests(SynchronousTestCase):
+    """Nothing is waited for without end."""
+
+    def setUp(self) -> None:
+        self.clock = at(NOW)
+
+    def start(self, play: Play) -> None:
+        self.remote = Remote(lambda _: play)
+        self.deferred = running(
+            client(self.remote, self.clock, timeout=3).get(ASKED, {"a": SECRET})
+        )
+        self.remote.moved_on()
+        self.assertNoResult(self.deferred)
+
+    def given_up(self) -> None:
+        self.remote.moved_on()
+        self.assertEqual(self.remote.closed, 1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_no_head(self) -> None:
+        """A remote that says nothing is given up at the deadline, and the connection closed."""
+        self.start(Hangs())
+        self.clock.advance(3)
+        failure = self.failureResultOf(self.deferred, TimedOut)
+        self.assertNotIn("SECRET", failure.getErrorMessage())
+        self.given_up()
+
+    def test_no_end_T69(self) -> None:
+        """So is one that begins and does not end, however often it says a little more."""
+        self.start(Begins())
+        for _ in range(3):
+            self.assertNoResult(self.deferred)
+            self.remote.open[0].write(b" ")
+            self.remote.moved_on()
+            self.clock.advance(1)
+        self.failureResultOf(self.deferred, TimedOut)
+        self.given_up()
+
+    def test_left_before_the_head(self) -> None:
+        """Whoever stops waiting closes the connection, and nothing was unavailable."""
+        self.start(Hangs())
+        self.deferred.cancel()
+        self.failureResultOf(self.deferred, CancelledError)
+        self.given_up()
+
+    def test_left_amid_the_body(self) -> None:
+        """So does one who stops while the body comes."""
+        self.start(Begins())
+        self.deferred.cancel()
+        self.failureResultOf(self.deferred, CancelledError)
+        self.given_up()
+
+    def test_broken_off(self) -> None:
+        """An answer that breaks off is none."""
+        self.start(Begins())
+        self.remote.open[0].loseConnection()
+        self.remote.moved_on()
+        reason = self.failureResultOf(self.deferred, Unavailable).getErrorMessage()
+        self.assertIn("http://remote.example/here broke off", reason)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class BreakerTests(SynchronousTestCase):
+    """A remote that cannot be reached is left alone for a while."""
+
+    def setUp(self) -> None:
+        self.clock = at(NOW)
+        self.play: Play = Hangs()
+        self.remote = Remote(lambda _: self.play)
+        self.web: WebClient = client(self.remote, self.clock, timeout=1)
+
+    def fail(self) -> None:  # type: ignore[override] # nothing else here fails
+        deferred = running(self.web.get(ASKED))
+        self.clock.advance(1)
+        self.failureResultOf(deferred, TimedOut)
+
+    def left_alone(self, url: str = ASKED) -> bool:
+        before = len(self.remote.asked)
+        deferred = running(self.web.get(url))
+        deferred.addErrback(lambda _: None)
+        deferred.cancel()
+        return len(self.remote.asked) == before
+
+    def open(self) -> None:
+        for _ in range(10):
+            self.fail()
+
+    def test_nine(self) -> None:
+        """Nine failures in a row are not enough."""
+        for _ in range(9):
+            self.fail()
+        self.assertFalse(self.left_alone())
+
+    def test_ten_T69(self) -> None:
+        """After ten nobody asks it, and the answer is there at once; others are still asked."""
+        self.open()
+        self.assertTrue(self.left_alone())
+        self.assertFalse(self.left_alone("http://other.example/"))
+
+    def test_error_between(self) -> None:
+        """An answer, even a bad one that a client may have provoked, begins the count anew."""
+        for _ in range(9):
+            self.fail()
+        self.play = Says({}, 500)
+        self.successResultOf(running(self.web.get(ASKED)))
+        self.play = Hangs()
+        self.fail()
+        self.assertFalse(self.left_alone())
+
+    def test_one_tries(self) -> None:
+        """After the pause one may try, and only one."""
+        self.open()
+        self.clock.advance(10)
+        trying = running(self.web.get(ASKED))
+        self.assertTrue(self.left_alone())
+        self.clock.advance(1)
+        self.failureResultOf(trying, TimedOut)
+        self.assertTrue(self.left_alone())
+
+    def test_well_again(self) -> None:
+        """When that one gets an answer everybody asks again."""
+        self.open()
+        self.clock.advance(10)
+        self.play = Says({})
+        for _ in range(2):
+            self.successResultOf(running(self.web.get(ASKED)))
+
+    def test_trier_leaves(self) -> None:
+        """When the one that tries leaves, the next may try."""
+        self.open()
+        self.clock.advance(10)
+        self.assertFalse(self.left_alone())
+        self.assertFalse(self.left_alone())
+
+
+class ConfigTests(SynchronousTestCase):
+    """What may stand in a section."""
+
+    def problem(self, **given: Any) -> str:
+        return str(self.assertRaises(ConfigError, settings.read, Section, given))
+
+    def test_url(self) -> None:
+        """An address is one of HTTP, without a password, a fragment or blanks."""
+        for bad in (
+            "ftp://a",
+            "a",
+            "http://",
+            "http://u:p@a",
+            "http://a#b",
+            "http://a b",
+            "http://é",
+        ):
+            with self.subTest(bad):
+                self.assertIn("uri", self.problem(uri=bad))
+
+    def test_warning(self) -> None:
+        """An address without TLS is worth a word, unless it is this machine."""
+        for url, count in (("http://a.example", 1), ("http://127.0.0.1:1", 0), ("https://a", 0)):
+            with self.subTest(url):
+                self.assertEqual(len(settings.read(Section, {"uri": url}).warnings()), count)
+
+    def test_files(self) -> None:
+        """A file that is not there, or holds no certificate, is a mistake of the configuration."""
+        self.assertIn("cannot read", self.problem(ca_file="missing.pem"))
+        self.assertIn("no certificate", self.problem(ca_file=__file__))
+        self.assertIn("together", self.problem(client_key_file="key.pem"))
+
+    def test_below(self) -> None:
+        """An address below another does not care for a last slash, and encodes its steps."""
+        self.assertEqual(below("http://a/b/", "c d", "e/f"), "http://a/b/c%20d/e%2Ff")
+        self.assertEqual(below("http://a?x=1", "c"), "http://a/c?x=1")

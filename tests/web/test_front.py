@@ -1,0 +1,423 @@
+"""What the front promises: the same answers as the site alone, only sooner."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from authotron.identity import Identity
+from authotron.verdicts import Outcome, Verdict
+from authotron.web import heads
+from tests.web.conversations import ALICE, Gateway, Wire, answered, basic
+
+GOOD = ALICE.encode()
+STREAMS = int(os.environ.get("AUTHOTRON_STREAMS", "1000"))
+"""How many streams of requests go both ways; `make fuzz` sends more."""
+
+
+def head(*fields: bytes, line: bytes = b"GET /authenticate HTTP/1.1") -> bytes:
+    return b"\r\n".join([line, b"Host: gateway", *fields, b"", b""])
+
+
+@implementer(ILogObserver)
+class Way:
+    """One way into a gateway, with or without the front, and all that it leaves behind."""
+
+    def __init__(self, *, fronted: bool, ttl: int = 60) -> None:
+        self.gateway = Gateway({"auth": {"cache": {"ttl": ttl}}, "logging": {"access": "all"}})
+        verdicts = self.gateway.serving.generation.verdicts
+        verdicts._mint = lambda identity: f"token-of-{identity.username}"
+        self.asked: list[Any] = []
+        self.events: list[Any] = []
+        decide = verdicts.decide
+
+        def noted(authorization: bytes | None, realm: bytes | None) -> Any:
+            self.asked.append((authorization, realm))
+            return decide(authorization, realm)
+
+        self.gateway.serving.generation = Replaced(self.gateway.serving.generation, noted)  # type: ignore[assignment] # stands in for it
+        self.site = self.gateway.entrance if fronted else self.gateway.public
+
+    def send(self, *chunks: bytes) -> tuple[bytes, bool]:
+        """What came back but for date and order of headers, and whether the connection ends."""
+        globalLogPublisher.addObserver(self)
+        try:
+            channel, wire = self.gateway.connect(self.site)
+            for chunk in chunks:
+                if not (wire.disconnecting or wire.half_closed):
+                    channel.dataReceived(chunk)
+            return _HEAD.sub(_sorted, wire.value()), wire.disconnecting or wire.half_closed
+        finally:
+            globalLogPublisher.removeObserver(self)
+
+    def __call__(self, event: LogEvent) -> None:
+        if event.get("event") == "routes.request.answered":
+            ignored = ("request_id",) if len(event["request_id"]) == 32 else ()
+            wanted = ("method", "route", "status", "client", "result", "username", "request_id")
+            self.events.append([event[name] for name in wanted if name not in ignored])
+
+    def counted(self) -> list[str]:
+        text = self.gateway.metrics.text()[0].decode()
+        return [line for line in text.splitlines() if re.match("auth_|authotron_http", line)]
+
+
+class Replaced:
+    """A generation whose verdicts are noted."""
+
+    def __init__(self, generation: Any, decide: Any) -> None:
+        self.generation = generation
+        self.verdicts = self
+        self.decide = decide
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.generation, name)
+
+
+_HEAD = re.compile(rb"(HTTP/1\.\d \d\d\d [^\r\n]*\r\n)((?:[^\r\n]+\r\n)*)\r\n")
+
+
+def _sorted(reply: re.Match[bytes]) -> bytes:
+    lines = sorted(line for line in reply[2].splitlines() if not line.startswith(b"Date: "))
+    return reply[1] + b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+# --- streams that are mostly requests, mostly odd ---
+
+LINES = some.sampled_from(
+    [
+        *[b"GET /authenticate HTTP/1.1"] * 8,
+        *[b"HEAD /authenticate HTTP/1.1", b"GET /auth HTTP/1.1", b"GET /_auth HTTP/1.0"] * 2,
+        b"",
+        b" ",
+        b"get /authenticate HTTP/1.1",
+        b"POST /authenticate HTTP/1.1",
+        b"GET /authenticate HTTP/1.2",
+        b"GET  /authenticate HTTP/1.1",
+        b"GET /authenticate HTTP/1.1 ",
+        b"GET /authenticate",
+        b"GET\t/authenticate HTTP/1.1",
+        b"GET //authenticate HTTP/1.1",
+        b"GET /authenticate/ HTTP/1.1",
+        b"GET /authenticate?x HTTP/1.1",
+        b"GET /authenticate#x HTTP/1.1",
+        b"GET /%61uthenticate HTTP/1.1",
+        b"GET http://gateway/authenticate HTTP/1.1",
+        b"GET /health HTTP/1.1",
+        b"GET /whoami HTTP/1.1",
+        b"OPTIONS * HTTP/1.1",
+        b"PRI * HTTP/2.0\r\n\r\nSM",
+        b"GET /authenticate HTTP/2.0",
+        b"GET /AUTHENTICATE HTTP/1.1",
+    ]
+)
+FIELDS = some.sampled_from(
+    [
+        *[b"Authorization: " + GOOD] * 6,
+        *[b"Host: gateway:8080"] * 4,
+        b"authorization:" + GOOD,
+        b"AUTHORIZATION:\t " + GOOD + b" \t",
+        b"Authorization: " + basic("nobody", "x").encode(),
+        b"Authorization:",
+        b"Authorization : " + GOOD,
+        b"Authorization\x00: x",
+        b" Authorization: " + GOOD,
+        b"Authorization: Basic \x85\x0b",
+        b"X-Auth-Realm: internal",
+        b"X-Auth-Realm: other",
+        b"X-Auth-Realm:",
+        b"x-auth-realm: INTERNAL",
+        b"X-Auth-Realm: \xff",
+        b"X-Request-ID: 7",
+        b"X-Request-ID: \xff\x80",
+        b"Cookie: a=b; c",
+        b"X-Original-URI: /a?b=%00",
+        b"X-Forwarded-For: 203.0.113.7, 10.0.0.1",
+        b"X: \x01",
+        b"X: \x00",
+        b"X: \x7f",
+        b"X: a\rb",
+        b"X: a\nb",
+        b"X: a\nAuthorization: " + GOOD,
+        b"X: a\rAuthorization: " + GOOD,
+        b"X: a\x0bb",
+        b"X:",
+        b":",
+        b": x",
+        b"nocolon",
+        b"\tfolded",
+        b" folded: x",
+        b"(: x",
+        b"X\xff: x",
+        b"X@Y: x",
+        b"Host: a..b",
+        b"Host: a.",
+        b"Host: " + b"a" * 64,
+        b"Host: \xff",
+        b"Host:",
+        b"Host: [::1]:80",
+        b"Host: a b",
+        b"Host: a,b",
+        b"Host: a:b",
+        b"Connection: close",
+        b"Connection: Close",
+        b"Connection: keep-alive",
+        b"Connection: close, x",
+        b"Connection: x close",
+        b"Connection:",
+        b"Connection: upgrade",
+        b"Content-Length: 0",
+        b"Content-Length: 00",
+        b"Content-Length: +0",
+        b"Content-Length: 3",
+        b"Content-Length:",
+        b"Content-Length: 0, 0",
+        b"Content-Length: x",
+        b"Content-Length: 70000",
+        b"Transfer-Encoding: chunked",
+        b"Transfer-Encoding: identity",
+        b"Transfer-Encoding:",
+        b"Transfer-Encoding : chunked",
+        b"Expect: 100-continue",
+        b"Upgrade: websocket",
+        b"TE: trailers",
+        b"X-Long: " + b"x" * 9000,
+        b"X-Longer: " + b"x" * 16500,
+    ]
+)
+ENDS = some.sampled_from([*[b"\r\n"] * 40, b"\n", b"\r", b"\r\r\n", b"\n\r", b"\r\n "])
+
+
+@some.composite
+def requests(draw: some.DrawFn) -> bytes:
+    lines = [draw(LINES), *draw(some.lists(FIELDS, max_size=5))]
+    body = draw(some.sampled_from([*[b""] * 12, b"abc", b"0\r\n\r\n", b"\r\n"]))
+    return b"".join(line + draw(ENDS) for line in lines) + draw(ENDS) + body
+
+
+@some.composite
+def streams(draw: some.DrawFn) -> list[bytes]:
+    """Chunks: requests, now and then with bytes changed, cut anywhere, often where one ends."""
+    chunks: list[bytes] = []
+    for whole in draw(some.lists(requests(), min_size=1, max_size=4)):
+        request, at = whole, draw(some.integers(0, len(whole)))
+        if draw(some.integers(0, 4)) == 0:
+            changed = draw(some.binary(max_size=2))
+            request = whole[:at] + changed + whole[at + draw(some.integers(0, 2)) :]
+        cuts = sorted(draw(some.lists(some.integers(0, len(request)), max_size=3)))
+        pieces = [request[a:b] for a, b in zip([0, *cuts], [*cuts, len(request)], strict=True)]
+        pipelined: int = draw(some.integers(0, 1))
+        if chunks and pipelined:
+            chunks[-1] += pieces.pop(0)
+        chunks += pieces
+    return chunks
+
+
+class DifferentialTests(SynchronousTestCase):
+    """The same bytes down both ways."""
+
+    def agree(self, *streams: list[bytes], ttl: int = 60) -> None:
+        front, alone = Way(fronted=True, ttl=ttl), Way(fronted=False, ttl=ttl)
+        for chunks in streams:
+            self.assertEqual(front.send(*chunks), alone.send(*chunks), chunks)
+        self.assertEqual(front.asked, alone.asked)
+        self.assertEqual(front.events, alone.events)
+        self.assertEqual(front.counted(), alone.counted())
+
+    @settings(max_examples=STREAMS, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(some.lists(streams(), min_size=1, max_size=2), some.sampled_from([0, 60]))
+    def test_any_stream(self, streams: list[list[bytes]], ttl: int) -> None:
+        """Whatever is sent, in whatever pieces, answers, verdicts, metrics and events agree."""
+        self.agree(*streams, ttl=ttl)
+
+    def test_every_byte(self) -> None:
+        """So they do when requests come byte by byte."""
+        whole = head(b"Authorization: " + GOOD) + head(line=b"GET /whoami HTTP/1.1")
+        self.agree([whole[i : i + 1] for i in range(len(whole))])
+
+    def test_every_cut(self) -> None:
+        """And when a request comes in two pieces, cut anywhere."""
+        whole = head(b"Authorization: " + GOOD, b"X-Auth-Realm: internal")
+        self.agree(*([whole[:cut], whole[cut:]] for cut in range(len(whole))))
+
+    def test_keep_alive(self) -> None:
+        """And over many requests on one connection."""
+        self.agree([head(b"Authorization: " + GOOD)] * 5 + [head()] * 3)
+
+
+PROXIES = {
+    "nginx, its default": b"GET /_auth HTTP/1.0\r\nHost: authotron\r\nConnection: close\r\n"
+    b"Authorization: %b\r\nX-Original-URI: /api/x?y=z\r\nX-Original-Method: POST\r\n"
+    b"User-Agent: curl/8\r\nAccept: */*\r\n\r\n",
+    "nginx, kept alive": b"GET /auth HTTP/1.1\r\nHost: authotron\r\nX-Original-URI: /api/\r\n"
+    b"X-Request-ID: 5f3a\r\nAuthorization: %b\r\nUser-Agent: Mozilla/5.0 (X11; Linux)\r\n"
+    b"Accept-Encoding: gzip, deflate, br\r\nCookie: a=b; c=d\r\n\r\n",
+    "Traefik": b"GET /authenticate HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUser-Agent: curl/8\r\n"
+    b"Accept: */*\r\nAuthorization: %b\r\nX-Forwarded-For: 192.0.2.9\r\n"
+    b"X-Forwarded-Host: api.example.org\r\nX-Forwarded-Method: GET\r\nX-Forwarded-Proto: https\r\n"
+    b"X-Forwarded-Uri: /x\r\nAccept-Encoding: gzip\r\n\r\n",
+    "Caddy": b"GET /authenticate HTTP/1.1\r\nHost: api.example.org\r\nUser-Agent: curl/8\r\n"
+    b"Content-Length: 0\r\nAccept: */*\r\nAuthorization: %b\r\nX-Forwarded-For: 192.0.2.9\r\n"
+    b"X-Forwarded-Method: PUT\r\nX-Forwarded-Uri: /x\r\nAccept-Encoding: gzip\r\n\r\n",
+    "Envoy": b"GET /authenticate HTTP/1.1\r\nhost: api.example.org\r\ncontent-length: 0\r\n"
+    b"authorization: %b\r\nx-envoy-internal: true\r\nx-forwarded-for: 10.0.0.1\r\n"
+    b"x-envoy-expected-rq-timeout-ms: 200\r\n\r\n",
+    "HAProxy": b"GET /authenticate HTTP/1.1\r\nhost: api.example.org\r\nauthorization: %b\r\n"
+    b"user-agent: curl/8\r\naccept: */*\r\nconnection: close\r\n\r\n",
+}
+
+
+class FastTests(SynchronousTestCase):
+    """What must stay on the fast way."""
+
+    def setUp(self) -> None:
+        self.gateway = Gateway()
+
+    def handed_over(self) -> str:
+        text = self.gateway.metrics.text()[0].decode()
+        [line] = [line for line in text.splitlines() if line.startswith("authotron_front_handed")]
+        return line.split()[-1]
+
+    def test_proxies(self) -> None:
+        """The requests of every proxy we know, whole and cut anywhere."""
+        for name, template in PROXIES.items():
+            request = template % GOOD
+            for cut in range(1, len(request)):
+                with self.subTest(f"{name}, cut at {cut}"):
+                    channel, wire = self.gateway.connect(self.gateway.entrance)
+                    channel.dataReceived(request[:cut])
+                    channel.dataReceived(request[cut:])
+                    [answer] = answered(wire.value())
+                    self.assertEqual(answer.status, 200)
+        self.assertEqual(self.handed_over(), "0.0")
+
+    def test_back_to_the_front(self) -> None:
+        """A connection that asked for more than verdicts is closed after a few requests."""
+        channel, wire = self.gateway.connect(self.gateway.entrance)
+        channel.dataReceived(head(line=b"GET /health HTTP/1.1"))
+        while not wire.disconnecting:
+            channel.dataReceived(head(b"Authorization: " + GOOD))
+        answers = answered(wire.value())
+        self.assertEqual(len(answers), 8)
+        self.assertEqual(answers[-1].headers["connection"], "close")
+        self.assertEqual(self.handed_over(), "1.0")
+
+    def test_not_shown(self) -> None:
+        """The representation of a verdict shows nothing; that of a head is never logged."""
+        verdict: Any = self.gateway.serving.generation.verdicts.decide(GOOD, None)
+        self.assertNotIn(verdict.outcome.token, repr(verdict))
+
+
+class ConnectionTests(SynchronousTestCase):
+    """What may happen to a connection."""
+
+    def setUp(self) -> None:
+        self.gateway = Gateway()
+        self.asked: Deferred[Any] = Deferred()
+
+    def wait(self) -> tuple[Any, Wire]:
+        """A connection whose request waits for its answer."""
+        self.patch(type(self.gateway.serving.generation.verdicts), "decide", lambda *_: self.asked)
+        channel, wire = self.gateway.connect(self.gateway.entrance)
+        channel.dataReceived(head(b"Authorization: " + GOOD))
+        return channel, wire
+
+    def answer(self, identity: Identity | None = None) -> None:
+        generation = self.gateway.serving.generation
+        outcome = Outcome("success", identity or Identity("internal", "alice"), "token")
+        self.asked.callback(Verdict(outcome, generation.replies.authenticate(outcome)))
+
+    def test_waits(self) -> None:
+        """An answer that must be waited for is sent when it is there, with no deadline of ours."""
+        _, wire = self.wait()
+        self.gateway.clock.advance(100)
+        self.assertEqual(wire.value(), b"")
+        self.answer()
+        self.assertEqual(answered(wire.value())[0].status, 200)
+
+    def test_leaves(self) -> None:
+        """A client that leaves cancels its question; no timer and no count is left behind."""
+        channel, _ = self.wait()
+        channel.connectionLost(Failure(ConnectionDone()))
+        self.assertTrue(self.asked.called)
+        self.assertEqual(self.gateway.clock.getDelayedCalls(), [])
+        text = self.gateway.metrics.text()[0].decode()
+        self.assertNotIn('route="/authenticate"', text)
+
+    def test_more_meanwhile(self) -> None:
+        """What comes meanwhile is answered after it, by whom it belongs to."""
+        channel, wire = self.wait()
+        channel.dataReceived(head(line=b"GET /health HTTP/1.1"))
+        self.assertEqual(wire.value(), b"")
+        self.answer()
+        self.assertEqual([a.body for a in answered(wire.value())], [b"", b"OK"])
+
+    def test_too_much_meanwhile(self) -> None:
+        """A client that sends without end while it waits is not read without bound."""
+        channel, wire = self.wait()
+        channel.dataReceived(b"x" * 20_000)
+        self.assertEqual(wire.producerState, "paused")
+
+    def test_conditions(self) -> None:
+        """Where an identity has conditions, the site holds them against the request."""
+
+        class Never:
+            def holds(self, _: Any) -> bool:
+                return False
+
+        _, wire = self.wait()
+        self.answer(Identity("internal", "alice", conditions=(Never(),)))
+        self.assertEqual(answered(wire.value())[0].status, 403)
+
+    def test_drain(self) -> None:
+        """Draining closes what is idle at once, and what is answered when it is."""
+        _, waiting = self.wait()
+        _, idle = self.gateway.connect(self.gateway.entrance)
+        self.gateway.entrance.drain()
+        self.assertEqual((idle.disconnecting, waiting.disconnecting), (True, False))
+        self.answer()
+        self.assertTrue(waiting.disconnecting)
+        self.assertEqual(answered(waiting.value())[0].headers["connection"], "close")
+
+    def test_idle(self) -> None:
+        """Who says nothing is sent away, and then hung up on."""
+        _, wire = self.gateway.connect(self.gateway.entrance)
+        self.gateway.clock.advance(60)
+        self.assertTrue(wire.disconnecting)
+        self.gateway.clock.advance(15)
+        self.assertTrue(wire.disconnected)
+
+    def test_trickles_T69(self) -> None:
+        """So is who sends a byte now and then."""
+        channel, wire = self.gateway.connect(self.gateway.entrance)
+        for byte in head(b"Authorization: " + GOOD)[:60]:
+            channel.dataReceived(bytes([byte]))
+            self.gateway.clock.advance(1)
+        self.assertTrue(wire.disconnecting)
+
+
+class HeadTests(SynchronousTestCase):
+    """The recogniser."""
+
+    def test_cut_short(self) -> None:
+        """A head without its empty line is none, on every Python."""
+        self.assertIsNone(heads.simple(b"GET /authenticate HTTP/1.1\r\nHost:\r\n"))
+        self.assertIsNone(heads.simple(b"GET /authenticate HTTP/1.1\r\n"))
+
+    def test_whole(self) -> None:
+        """No byte may follow it."""
+        self.assertIsNotNone(heads.simple(head()))
+        self.assertIsNone(heads.simple(head() + b"x"))
+
+    def test_many_fields(self) -> None:
+        """Thousands of fields are left to the channel before they are looked at."""
+        self.assertIsNone(heads.simple(head(*[b"a:"] * 101)))
