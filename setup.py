@@ -46,9 +46,9 @@ setup(
         "prometheus-client>=0.20",  # the text that Prometheus reads
         "pydantic>=2.7",  # the configuration, its mistakes and its schema
         "pyjwt>=2.13",  # 2.13 binds the algorithm to the key (GHSA-jq35-7prp-9v3f)
-        "pymongo>=4.9,<4.19",  # under txmongo, which uses what is private in it
         "pyopenssl>=24",  # reads certificates, and names the reason where a connection is refused
         "pyyaml>=6.0.1",  # the configuration file
+        "pymongo>=4.9,<4.19",  # under txmongo, which uses what is private in it
         "service-identity>=24.1",  # is the remote the one that was asked for?
         "treq>=24.9",  # asks other services
         "twisted[tls]>=24.7",  # everything else; 24.7 fixes pipelining (CVE-2024-41671)

@@ -21,9 +21,9 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
+from authotron import tls
 from authotron.errors import Unavailable
 from authotron.racing import within
-from authotron.tls import Policy, Trust
 
 Word = bytes | str | int | float
 
@@ -272,9 +272,12 @@ def _told(error: Exception) -> str:
 
 
 def encrypted(
-    endpoint: IStreamClientEndpoint, host: str, port: int, trust: Trust
+    endpoint: IStreamClientEndpoint, host: str, authorities: str | None
 ) -> IStreamClientEndpoint:
-    """The same endpoint with TLS; whoever answers must prove to be C{host}."""
-    proof = Policy(trust).creatorForNetloc(host.encode("idna"), port)
-    wrapped: IStreamClientEndpoint = wrapClientTLS(proof, endpoint)
+    """
+    The same endpoint with TLS; whoever answers must prove to be C{host}.
+
+    @raise Unavailable: the certificates to trust cannot be read.
+    """
+    wrapped: IStreamClientEndpoint = wrapClientTLS(tls.checking(host, authorities), endpoint)
     return wrapped

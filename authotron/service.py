@@ -7,13 +7,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from attrs import evolve
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import HostnameEndpoint, serverFromString
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -21,152 +19,23 @@ from twisted.python.threadpool import ThreadPool
 
 from authotron import (
     __version__,
-    credentials,
-    issuing,
     logs,
-    minter,
-    parts,
-    verdicts,
     web_client,
 )
-from authotron.authority import Authority
+from authotron.compose import compose
 from authotron.config import Config
-from authotron.errors import ConfigError, TimedOut, Unavailable
-from authotron.forwarding import Forwarding
+from authotron.errors import ConfigError, TimedOut
 from authotron.issuing import Tokens
+from authotron.keeping import Keeping
+from authotron.listening import Listener
 from authotron.metrics import Metrics
-from authotron.racing import everyone, was_cancelled, within
+from authotron.racing import everyone, within
 from authotron.stores import ITokenStore
-from authotron.token_store import Owners, TokenJudge
 from authotron.web import operations, public
 from authotron.web.front import Entrance
-from authotron.web.generation import Generation, Serving
-from authotron.web.replies import Replies
+from authotron.web.generation import Serving
 from authotron.web.site import Site
 from authotron.world import World
-
-
-def compose(
-    config: Config, world: World, metrics: Metrics, store: ITokenStore | None = None
-) -> Generation:
-    """
-    All parts of a configuration, put together. Nothing is started.
-
-    @param store: one that is open already and is to be kept.
-
-    @raise ConfigError: the parts do not fit, or a file they need cannot be read.
-    """
-    file = config.file
-    world = evolve(world, patience=file.auth.timeout_in_ms / 1000)
-    providers = [_made("providers", each, world) for each in config.providers]
-    augmenters = [_made("augmenters", each, world) for each in config.augmenters]
-    signer = minter.make(file.jwt, world.clock, config.folder)
-    challenge = credentials.challenge(providers)
-    tokens = _tokens(config, world, store)
-    owners = Owners(providers, world.clock, file.tokens.users)
-    judge = TokenJudge(tokens, owners, world.clock)
-    authority = Authority(
-        providers,
-        augmenters,
-        challenge,
-        world.clock,
-        metrics,
-        timeout=file.auth.timeout_in_ms / 1000,
-        in_order=file.auth.prefer == "order",
-        own=judge,
-    )
-    replies = Replies(challenge, file.include_legacy_headers)
-    remembered = verdicts.make(
-        file.auth.cache, world.clock, authority, signer.mint, signer.life, replies.authenticate
-    )
-    metrics.expect([*providers, *([judge] if tokens else [])], augmenters, verdicts.RESULTS)
-    forwarding = Forwarding(file.server.trusted_proxies, file.server.forwarded)
-    return Generation(config, authority, signer, replies, remembered, forwarding, owners, tokens)
-
-
-def _made(kind: str, config: Any, world: World) -> Any:
-    return parts.load(kind, config.type, kind).make(config, world)
-
-
-def _tokens(config: Config, world: World, store: ITokenStore | None) -> Tokens | None:
-    """
-    The tokens of our own, if there is a store.
-
-    A documented store has no pepper. All processes that share it have the secret of the minted
-    tokens in common, so a pepper is derived from that.
-    """
-    if config.store is None:
-        return None
-    secret = config.file.jwt.secret
-    spare = issuing.derived_pepper(secret.get_secret_value()) if secret else None
-    kept = store or _made("stores", config.store, world)
-    return Tokens(kept, config.file.tokens, config.store, world.clock, spare)
-
-
-class Keeping(Service):
-    """
-    Keeps a token store open, and tidies it now and then.
-
-    Nobody waits for it: until it is open, whoever needs it hears that it is unavailable.
-    """
-
-    _log = Logger()
-
-    def __init__(self, tokens: Tokens, world: World, failed: Callable[[Failure], None]) -> None:
-        self.tokens = tokens
-        self._clock = world.clock
-        self._failed = failed
-        self._tidying = LoopingCall(self._tidy)
-        self._tidying.clock = world.clock
-        self._opening: Deferred[None] | None = None
-
-    def startService(self) -> None:
-        super().startService()
-        self._opening = Deferred.fromCoroutine(self._open())
-        self._opening.addErrback(lambda f: None if was_cancelled(f) else self._failed(f))
-
-    async def stopService(self) -> None:
-        super().stopService()
-        if self._opening is not None:
-            self._opening.cancel()
-        if self._tidying.running:
-            self._tidying.stop()
-            await self._tidy()
-        await self.tokens.store.close()
-
-    async def _open(self) -> None:
-        delay, type_ = _FIRST_RETRY, self.tokens.store.type
-        while True:
-            try:
-                await self.tokens.open()
-            except Unavailable as error:
-                self._log.warn(
-                    "the token store ({type}) is not there: {reason}",
-                    type=type_,
-                    reason=str(error),
-                    event="store.open.failed",
-                )
-                await deferLater(self._clock, delay, lambda: None)
-                delay = min(delay * 2, _LAST_RETRY)
-            else:
-                break
-        self._log.info("the token store ({type}) is open", type=type_, event="store.opened")
-        self._tidying.start(_TIDY_EVERY, now=False).addErrback(self._failed)
-
-    async def _tidy(self) -> None:
-        try:
-            await self.tokens.tidy()
-        except Unavailable as error:
-            self._log.warn(
-                "the token store could not be tidied: {reason}",
-                reason=str(error),
-                event="store.tidy.failed",
-            )
-
-
-_EX_CONFIG = 78  # sysexits.h
-_FIRST_RETRY, _LAST_RETRY = 0.25, 2.0
-_TIDY_EVERY = 60.0
 
 
 class Pool(Service):
@@ -188,46 +57,7 @@ class Pool(Service):
         return deferToThreadPool(self._reactor, self._pool, work)
 
 
-class Listener(Service):
-    """
-    Listens at an endpoint.
-
-    A failure to do so is raised if it is known at once, and else given to C{failed}: it never
-    stays in the log alone.
-    """
-
-    def __init__(
-        self, reactor: Any, endpoint: str, site: Site | Entrance, failed: Callable[[Failure], None]
-    ) -> None:
-        self._endpoint = serverFromString(reactor, endpoint)
-        self.description = endpoint
-        self.site = site
-        self._failed = failed
-        self._listening: Deferred[IListeningPort | None] | None = None
-
-    def startService(self) -> None:
-        super().startService()
-        at_once: list[Failure] = []
-        starting = [True]
-
-        def failed(failure: Failure) -> None:
-            if starting:
-                at_once.append(failure)
-            else:
-                self._failed(failure)
-
-        self._listening = self._endpoint.listen(self.site)
-        self._listening.addErrback(failed)
-        starting.clear()
-        if at_once:
-            at_once[0].raiseException()
-
-    async def stopService(self) -> None:
-        super().stopService()
-        if self._listening is not None:
-            port = await self._listening
-            if port is not None:
-                await maybeDeferred(port.stopListening)
+_EX_CONFIG = 78  # sysexits.h
 
 
 class Authotron(MultiService):
@@ -301,10 +131,10 @@ class Authotron(MultiService):
 
         After a reload we go on, without tokens until the configuration is better.
         """
-        if not failure.check(ConfigError):
-            self._log.failure("the token store is broken", failure, event="store.broken")
-        else:
+        if isinstance(failure.value, ConfigError):
             self._keep(failure.value)
+        else:
+            self._log.failure("the token store is broken", failure, event="store.broken")
         if not self._reloaded:
             self.status = _EX_CONFIG
             self._reactor.stop()

@@ -18,6 +18,8 @@ from twisted.internet.ssl import (
 from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
+from authotron.errors import Unavailable
+
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -51,6 +53,20 @@ def load(ca: Path | None, certificate: Path | None, key: Path | None) -> Trust:
     except (crypto.Error, SSL.Error, ValueError):
         raise ValueError(f"{ca or certificate} holds no usable certificate in PEM") from None
     return trust
+
+
+def checking(host: str, authorities: str | None) -> IOpenSSLClientConnectionCreator:
+    """
+    What makes a connection safe: the server must prove to be C{host}.
+
+    @param authorities: a file of certificates (PEM) to trust instead of those of the platform.
+
+    @raise Unavailable: there are none in it.
+    """
+    try:
+        return _options(host, load(Path(authorities) if authorities else None, None, None))
+    except ValueError as error:
+        raise Unavailable(str(error)) from None
 
 
 def _bytes(path: Path) -> bytes:

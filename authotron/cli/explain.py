@@ -13,11 +13,12 @@ from zope.interface import provider
 
 from authotron import credentials, logs
 from authotron.cli.options import complaints, config_option, loaded
+from authotron.compose import compose
 from authotron.config import Config
 from authotron.errors import BadCredentials, Rejected, Unavailable
 from authotron.identity import Identity
 from authotron.metrics import Metrics
-from authotron.service import Pool, compose
+from authotron.service import Pool
 from authotron.web.generation import Generation
 from authotron.world import World
 

@@ -13,10 +13,10 @@ import click
 from twisted.internet.defer import Deferred, execute
 
 from authotron.cli.options import clock, loaded, serve
+from authotron.compose import compose
 from authotron.config import Config
 from authotron.identity import Credential, Identity
 from authotron.metrics import Metrics
-from authotron.service import compose
 from authotron.world import World
 
 SECRETS = ("jwt-secret", "alice-password", "bob-password")

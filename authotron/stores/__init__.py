@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import ClassVar
 
 from attrs import frozen
 from pydantic import Field, field_validator
 from zope.interface import Attribute, Interface
 
-from authotron import tls
-from authotron.errors import Unavailable
 from authotron.settings import Seconds, Secret, Section, Text, Texts
-from authotron.tls import Trust
 from authotron.tokens import Token
 
 SHORTEST_PEPPER = 16
@@ -53,20 +49,6 @@ class StoreConfig(Section):
         """The configured ones, newest first."""
         text = self.pepper.get_secret_value() if self.pepper else ""
         return [key.encode() for key in text.split()]
-
-
-def trust_of(authorities: str | None) -> Trust:
-    """
-    What a store's server is checked against.
-
-    @param authorities: a file of certificates (PEM); those of the system if C{None}.
-
-    @raise Unavailable: it cannot be read, or not now.
-    """
-    try:
-        return tls.load(Path(authorities) if authorities else None, None, None)
-    except ValueError as error:
-        raise Unavailable(str(error)) from None
 
 
 @frozen

@@ -17,10 +17,10 @@ from txmongo.connection import ConnectionPool
 from txmongo.errors import TimeExceeded
 from zope.interface import implementer
 
+from authotron import tls
 from authotron.errors import ConfigError, Problem, Taken, Unavailable
 from authotron.settings import FilePath, Secret, Text
-from authotron.stores import ITokenStore, StoreConfig, Wanted, trust_of
-from authotron.tls import Policy
+from authotron.stores import ITokenStore, StoreConfig, Wanted
 from authotron.tokens import CHANGEABLE, Token, from_row
 from authotron.world import World
 
@@ -217,9 +217,8 @@ class MongoStore:
         """One name is checked for all hosts, as the library has one factory for all of them."""
         if not self._config.tls:
             return None
-        [(host, port), *_] = parse_uri(self._config.uri.get_secret_value())["nodelist"]
-        policy = Policy(trust_of(self._config.tls_ca_file))
-        return policy.creatorForNetloc(host.encode("idna"), port)
+        [(host, _), *_] = parse_uri(self._config.uri.get_secret_value())["nodelist"]
+        return tls.checking(host, self._config.tls_ca_file)
 
 
 async def _said(asked: Awaitable[T]) -> T:

@@ -13,7 +13,7 @@ from zope.interface import implementer
 from authotron.errors import Taken, Unavailable
 from authotron.redis import Login, Redis, encrypted
 from authotron.settings import FilePath, Port, Secret, Text
-from authotron.stores import ITokenStore, StoreConfig, Wanted, trust_of
+from authotron.stores import ITokenStore, StoreConfig, Wanted
 from authotron.tokens import CHANGEABLE, COLUMNS, Token, from_row
 from authotron.world import World
 
@@ -156,9 +156,7 @@ class RedisStore:
     def _endpoint(self) -> IStreamClientEndpoint:
         config = self._config
         plain = self._world.connect(config.host, config.port)
-        if not config.tls:
-            return plain
-        return encrypted(plain, config.host, config.port, trust_of(config.tls_ca_file))
+        return encrypted(plain, config.host, config.tls_ca_file) if config.tls else plain
 
     def _key(self, id_: str) -> str:
         return f"{self._config.prefix}token:{id_}"

@@ -14,7 +14,8 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from zope.interface import implementer
 
-from authotron import config, service
+from authotron import config
+from authotron.compose import compose
 from authotron.metrics import Metrics
 from authotron.web import operations, public
 from authotron.web.front import Entrance
@@ -88,7 +89,7 @@ class Gateway:
 
     def __attrs_post_init__(self) -> None:
         found = config.check(laid_over(BASE, self.over), Path())
-        generation = service.compose(found, World(self.clock, at_once), self.metrics)
+        generation = compose(found, World(self.clock, at_once), self.metrics)
         self.serving = Serving(generation, self.metrics)
         self.public = self._site(public.Public(self.serving, self.clock), public.ROUTES)
         self.entrance = Entrance(self.public, self.serving, self.clock)

@@ -1,0 +1,76 @@
+"""All parts of a configuration, put together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import evolve
+
+from authotron import credentials, issuing, minter, parts, verdicts
+from authotron.authority import Authority
+from authotron.config import Config
+from authotron.forwarding import Forwarding
+from authotron.issuing import Tokens
+from authotron.metrics import Metrics
+from authotron.stores import ITokenStore
+from authotron.token_store import Owners, TokenJudge
+from authotron.web.generation import Generation
+from authotron.web.replies import Replies
+from authotron.world import World
+
+
+def compose(
+    config: Config, world: World, metrics: Metrics, store: ITokenStore | None = None
+) -> Generation:
+    """
+    All parts of a configuration, put together. Nothing is started.
+
+    @param store: one that is open already and is to be kept.
+
+    @raise ConfigError: the parts do not fit, or a file they need cannot be read.
+    """
+    file = config.file
+    world = evolve(world, patience=file.auth.timeout_in_ms / 1000)
+    providers = [_made("providers", each, world) for each in config.providers]
+    augmenters = [_made("augmenters", each, world) for each in config.augmenters]
+    signer = minter.make(file.jwt, world.clock, config.folder)
+    challenge = credentials.challenge(providers)
+    tokens = _tokens(config, world, store)
+    owners = Owners(providers, world.clock, file.tokens.users)
+    judge = TokenJudge(tokens, owners, world.clock)
+    authority = Authority(
+        providers,
+        augmenters,
+        challenge,
+        world.clock,
+        metrics,
+        timeout=file.auth.timeout_in_ms / 1000,
+        in_order=file.auth.prefer == "order",
+        own=judge,
+    )
+    replies = Replies(challenge, file.include_legacy_headers)
+    remembered = verdicts.make(
+        file.auth.cache, world.clock, authority, signer.mint, signer.life, replies.authenticate
+    )
+    metrics.expect([*providers, *([judge] if tokens else [])], augmenters, verdicts.RESULTS)
+    forwarding = Forwarding(file.server.trusted_proxies, file.server.forwarded)
+    return Generation(config, authority, signer, replies, remembered, forwarding, owners, tokens)
+
+
+def _made(kind: str, config: Any, world: World) -> Any:
+    return parts.load(kind, config.type, kind).make(config, world)
+
+
+def _tokens(config: Config, world: World, store: ITokenStore | None) -> Tokens | None:
+    """
+    The tokens of our own, if there is a store.
+
+    A documented store has no pepper. All processes that share it have the secret of the minted
+    tokens in common, so a pepper is derived from that.
+    """
+    if config.store is None:
+        return None
+    secret = config.file.jwt.secret
+    spare = issuing.derived_pepper(secret.get_secret_value()) if secret else None
+    kept = store or _made("stores", config.store, world)
+    return Tokens(kept, config.file.tokens, config.store, world.clock, spare)

@@ -1,0 +1,128 @@
+"""What the documentation shows is there, and works."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron.cli.main import main
+from tests.test_config import BASE, ROOT, ConfigCase, laid_over
+
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+MARK = "<!-- not a configuration -->"
+RIVALS = {"secret_file": "secret", "listen": "port", "bind_address": "server"}
+"""Keys that cannot stand beside another one, which the base has."""
+
+
+def prose(page: Path) -> str:
+    """A page without its blocks of code, in which brackets mean something else."""
+    return re.sub(
+        r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
+
+
+def links(page: Path) -> Iterator[str]:
+    """Where it leads, but for other sites."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if not re.match(r"[a-z]+:", target):
+            yield target
+
+
+def anchors(page: Path) -> set[str]:
+    """The names of its headings."""
+    headings = re.findall(r"^#+ (.+)$", prose(page), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def configurations() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every block of YAML that is a mapping, and where it stands."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for found in re.finditer(r"^```yaml\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL):
+            content = yaml.safe_load(found[1])
+            if isinstance(content, dict) and not text[: found.start()].rstrip().endswith(MARK):
+                yield f"{page.name}:{text.count(chr(10), 0, found.start()) + 1}", content
+
+
+def without_rivals(content: Any) -> Any:
+    """The same, which takes away what cannot stand beside it."""
+    if not isinstance(content, dict):
+        return content
+    taken = {RIVALS[key]: ... for key in content if key in RIVALS}
+    return {**taken, **{key: without_rivals(value) for key, value in content.items()}}
+
+
+def secret_files(content: Any) -> Iterator[str]:
+    """The files that it names, but for keys: those are read later."""
+    for key, value in content.items() if isinstance(content, dict) else enumerate(content):
+        if isinstance(value, (dict, list)):
+            yield from secret_files(value)
+        elif str(key).endswith("_file") and key != "key_file":
+            yield str(value)
+
+
+class LinksTests(SynchronousTestCase):
+    """Links between pages, and to files."""
+
+    def test_files(self) -> None:
+        """Each leads to a file or a folder that is there."""
+        missing = [
+            f"{page.name}: {target}"
+            for page in PAGES
+            for target in links(page)
+            if not (page.parent / target.partition("#")[0]).exists()
+        ]
+        self.assertEqual(missing, [])
+
+    def test_headings(self) -> None:
+        """Where a heading is named, the page has it."""
+        for page in PAGES:
+            for target in links(page):
+                path, _, heading = target.partition("#")
+                if heading:
+                    known = anchors(page.parent / path if path else page)
+                    self.assertIn(heading, known, f"{page.name}: {target}")
+
+    def test_index(self) -> None:
+        """The index leads to every page."""
+        index = ROOT / "docs" / "README.md"
+        pages = {page.name for page in index.parent.glob("*.md")} - {index.name}
+        self.assertEqual(pages - set(links(index)), set())
+
+
+class ConfigurationsTests(ConfigCase):
+    """Configurations that are shown."""
+
+    def test_load(self) -> None:
+        """Each loads, a fragment laid over a small base; others are marked."""
+        shown = list(configurations())
+        self.assertGreater(len(shown), 10)
+        for place, content in shown:
+            with self.subTest(place):
+                for name in secret_files(content):
+                    self.assertFalse(Path(name).is_absolute(), f"{place}: {name}")
+                    (self.folder / name).write_text("a secret that is long enough for HS256\n")
+                base = {**{key: {} for key in content}, **BASE}
+                self.load(laid_over(base, without_rivals(content)))
+
+
+class CommandsTests(SynchronousTestCase):
+    """The page of the command line."""
+
+    def test_known(self) -> None:
+        """Each command that has a heading is there."""
+        text = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+        shown = re.findall(r"^## authotron (.+)$", text, flags=re.MULTILINE)
+        self.assertGreater(len(shown), 5)
+        for words in shown:
+            command: click.Command | None = main
+            for word in words.split():
+                assert isinstance(command, click.Group), words
+                command = command.commands.get(word)
+            self.assertIsNotNone(command, words)
