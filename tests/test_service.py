@@ -112,7 +112,7 @@ class ReloadTests(ServiceCase):
         gateway = self.start()
         self.over = {"logging": {"access": "all"}}
         gateway.reload()
-        sites = [getattr(each.site, "site", each.site) for each in gateway.listeners]
+        sites: list[Any] = [getattr(each.site, "site", each.site) for each in gateway.listeners]
         self.assertEqual([site._access for site in sites], ["all", "none"])
 
     def test_bad_T49(self) -> None:
