@@ -145,10 +145,10 @@ class Front(Protocol, TimeoutMixin):
     def _decide(self, head: Head) -> None:
         began = self._entrance.clock.seconds()
         verdict = self._entrance.serving.generation.verdicts.decide(head.authorization, head.realm)
-        if isinstance(verdict, Deferred):
-            self._wait(head, began, verdict)
-        else:
+        if isinstance(verdict, Verdict):
             self._decided(verdict, head, began)
+        else:
+            self._wait(head, began, verdict)
 
     def _wait(self, head: Head, began: float, verdict: Deferred[Verdict[Reply]]) -> None:
         patience = self.setTimeout(None)
