@@ -1,7 +1,7 @@
 """
-What remote providers cost others: the slowest percent of plain requests with and without a crowd
-whose tokens nobody judges because every remote hangs; and how often a remote is asked about one
-token that a thousand requests carry at once.
+What hanging remotes cost others: the slowest percent of plain requests alone, beside a crowd with
+tokens that remotes refuse at once, and beside the same crowd when every remote hangs; and how often
+a remote is asked about one token that a thousand requests carry at once.
 """
 
 from __future__ import annotations
@@ -30,15 +30,16 @@ import bench
 
 HERE = Path(__file__).resolve().parent
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
-ANSWER = b'HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{"uid": "tess"}'
+GOOD = b'HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{"uid": "tess"}'
+REFUSAL = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\n{}"
 
 
 class Remote:
-    """Accepts connections; answers after a while, or never."""
+    """Accepts connections, and gives its one answer after a while, or none ever."""
 
-    def __init__(self, *, silent: bool) -> None:
+    def __init__(self, answer: bytes | None, pause: float = 0) -> None:
         self.questions = 0
-        self._silent = silent
+        self._says, self._pause = answer, pause
         self._kept: list[socket.socket] = []
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port: int = self._listening.getsockname()[1]
@@ -47,16 +48,17 @@ class Remote:
     def _accept(self) -> None:
         while True:
             client, _ = self._listening.accept()
-            if self._silent:
+            if self._says is None:
                 self._kept.append(client)
             else:
-                threading.Thread(target=self._answer, args=(client,), daemon=True).start()
+                arguments = (client, self._says)
+                threading.Thread(target=self._answer, args=arguments, daemon=True).start()
 
-    def _answer(self, client: socket.socket) -> None:
+    def _answer(self, client: socket.socket, answer: bytes) -> None:
         while client.recv(65536):
             self.questions += 1
-            threading.Event().wait(0.3)
-            client.sendall(ANSWER)
+            threading.Event().wait(self._pause)
+            client.sendall(answer)
 
 
 def configuration(port: int, metrics: int, remote: Remote) -> dict[str, Any]:
@@ -110,7 +112,7 @@ def crowd(port: int, size: int) -> Iterator[None]:
     def come_back() -> None:
         while not enough.is_set():
             ask(port, f"token-{next(tokens)}")
-            enough.wait(0.05)
+            enough.wait(0.2)
 
     threads = [threading.Thread(target=come_back, daemon=True) for _ in range(size)]
     for each in threads:
@@ -139,7 +141,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3, help="of each measurement")
-    parser.add_argument("--crowd", type=int, default=50)
+    parser.add_argument("--crowd", type=int, default=20)
     parser.add_argument("--server-core", default="0")
     parser.add_argument("--client-core", default="1")
     options = parser.parse_args()
@@ -147,19 +149,26 @@ def main() -> None:
         folder = Path(name)
         credentials = folder / "credentials"
         credentials.write_text("".join(f"{bench.basic(user)}\n" for user in settings.USERS))
-        pairs = []
-        hanging = Remote(silent=True)
-        with gateway(folder, options.server_core, hanging, only_first=False) as port:
-            slowest(port, options, credentials)  # for warming up
-            for _ in range(options.rounds):
-                alone = slowest(port, options, credentials)
-                with crowd(port, options.crowd):
-                    pairs.append((alone, slowest(port, options, credentials)))
-        ratio = statistics.median(beside / alone for alone, beside in pairs)
-        for alone, beside in pairs:
-            print(f"99 of 100 within {alone * 1e3:.2f} ms alone, {beside * 1e3:.2f} ms beside")
-        print(f"p99 beside hanging remotes: x {ratio:.2f}")
-        slow = Remote(silent=False)
+        rounds = []
+        core = options.server_core
+        with (
+            gateway(folder, core, Remote(REFUSAL), only_first=False) as well,
+            gateway(folder, core, Remote(None), only_first=False) as ill,
+        ):
+            for turn in range(options.rounds + 1):
+                alone = slowest(ill, options, credentials)
+                with crowd(well, options.crowd):
+                    without = slowest(well, options, credentials)
+                with crowd(ill, options.crowd):
+                    hanging = slowest(ill, options, credentials)
+                if turn:  # the first is for warming up
+                    rounds.append((alone, without, hanging))
+                    told = [f"{each * 1e3:.2f}" for each in rounds[-1]]
+                    print(f"p99 in ms: {told[0]} alone, {told[1]} refused, {told[2]} hanging")
+        of_alone = statistics.median(hanging / alone for alone, _, hanging in rounds)
+        of_refused = statistics.median(hanging / refused for _, refused, hanging in rounds)
+        print(f"p99 while every remote hangs: x {of_alone:.2f} alone, x {of_refused:.2f} refused")
+        slow = Remote(GOOD, pause=0.3)
         with (
             gateway(folder, options.server_core, slow, only_first=True) as port,
             ThreadPoolExecutor(100) as threads,
