@@ -109,12 +109,13 @@ def crowd(port: int, size: int) -> Iterator[None]:
     """So many clients, each with one new token after the other."""
     tokens, enough = count(), threading.Event()
 
-    def come_back() -> None:
+    def come_back(place: int) -> None:
+        enough.wait(place / size)  # not all at once
         while not enough.is_set():
             ask(port, f"token-{next(tokens)}")
-            enough.wait(0.2)
+            enough.wait(1)
 
-    threads = [threading.Thread(target=come_back, daemon=True) for _ in range(size)]
+    threads = [threading.Thread(target=come_back, args=(n,), daemon=True) for n in range(size)]
     for each in threads:
         each.start()
     try:
