@@ -57,6 +57,16 @@ class Pool(Service):
         return deferToThreadPool(self._reactor, self._pool, work)
 
 
+def outside(reactor: Any, pool: Pool) -> World:
+    """The real world, of which the reactor is the way in."""
+    return World(
+        reactor,
+        pool,
+        web_client.Connections(reactor),
+        connect=partial(HostnameEndpoint, reactor),
+    )
+
+
 class Authotron(MultiService):
     """
     The gateway.
@@ -73,12 +83,7 @@ class Authotron(MultiService):
         self.status = 0
         self.pool = Pool(reactor)
         self.pool.setServiceParent(self)
-        self._world = World(
-            reactor,
-            self.pool,
-            web_client.Connections(reactor),
-            connect=partial(HostnameEndpoint, reactor),
-        )
+        self._world = outside(reactor, self.pool)
         metrics = Metrics()
         self.serving = Serving(compose(config, self._world, metrics), metrics)
         metrics.watch(
