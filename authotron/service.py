@@ -87,6 +87,11 @@ class Authotron(MultiService):
         metrics = Metrics()
         self.serving = Serving(compose(config, self._world, metrics), metrics)
         metrics.watch(
+            "authotron_remotes_left_alone",
+            "Remotes that cannot be reached and are not asked for a while",
+            self._world.breakers.left_alone,
+        )
+        metrics.watch(
             "authotron_verdicts_remembered",
             "Verdicts that are remembered",
             lambda: self.serving.generation.verdicts.remembered(),  # noqa: PLW0108 - of the one in use
