@@ -29,7 +29,7 @@ from authotron.ldap import wire
 from authotron.ldap.wire import BASE, Entry, Garbled, Message, Operation, Result, Search
 from authotron.racing import within
 
-SUCCESS, SIZE_LIMIT, NO_SUCH_OBJECT, INVALID_CREDENTIALS = 0, 4, 32, 49
+SUCCESS, SIZE_LIMIT, NO_SUCH_OBJECT, INVALID_CREDENTIALS, UNWILLING = 0, 4, 32, 49, 53
 _PAGE = 500
 _RANGES = 100
 _MOST_BYTES = 32 * 2**20

@@ -250,9 +250,15 @@ class VerifyTests(DirectoryCase):
 
     def test_outage(self) -> None:
         """What is not about the user is an outage."""
-        for code in (1, 2, 8, 51, 52, 80):
+        for code in (1, 2, 8, 51, 52, 53, 80):
             self.one.refusals[ALICE[0]] = (code, "")
             self.failureResultOf(self.verify(*ALICE), Unavailable)
+
+    def test_unwilling(self) -> None:
+        """A server that is unwilling because of the account has refused the user."""
+        said = "Account inactivated. Contact system administrator."
+        self.one.refusals[ALICE[0]] = (53, said)
+        self.assertEqual(str(self.failureResultOf(self.verify(*ALICE), Rejected).value), said)
 
     def test_garbled_policy(self) -> None:
         """So is a control that cannot be read: the password may be right or wrong."""
