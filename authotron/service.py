@@ -67,6 +67,9 @@ def outside(reactor: Any, pool: Pool) -> World:
     )
 
 
+_EX_CONFIG = 78  # sysexits.h
+
+
 class Authotron(MultiService):
     """
     The gateway.
@@ -99,6 +102,7 @@ class Authotron(MultiService):
         self.listeners = self._listeners(config)
         self._keeping = self._kept(self.serving.generation.tokens)
         self._retiring: list[Deferred[None]] = []
+        self._reloaded = False
 
     def _listeners(self, config: Config) -> list[Listener]:
         server, second = config.file.server, config.file.metrics
@@ -129,7 +133,21 @@ class Authotron(MultiService):
         )
 
     def _kept(self, tokens: Tokens | None) -> Keeping | None:
-        return None if tokens is None else Keeping(tokens, self._world, self.fail)
+        return None if tokens is None else Keeping(tokens, self._world, self._not_kept)
+
+    def _not_kept(self, failure: Failure) -> None:
+        """
+        A store must not be used, or is broken: no way to begin.
+
+        After a reload we go on, without tokens until the configuration is better.
+        """
+        if isinstance(failure.value, ConfigError):
+            self._keep(failure.value)
+        else:
+            self._log.failure("the token store is broken", failure, event="store.broken")
+        if not self._reloaded:
+            self.status = _EX_CONFIG
+            self._reactor.stop()
 
     def startService(self) -> None:
         """
@@ -185,6 +203,7 @@ class Authotron(MultiService):
         self.serving.generation = generation
         self.serving.problems = ()
         self._adopt(old.config, config)
+        self._reloaded = True
         self._adopt_tokens(generation.tokens, old.config.file.server.grace)
         self.serving.metrics.reloaded("success")
         self._log.info("the configuration was read again", event="startup.config.reloaded")
@@ -194,7 +213,7 @@ class Authotron(MultiService):
         self.serving.metrics.reloaded("failure")
         for problem in error.problems:
             self._log.error(
-                "not reloaded: {problem}", problem=str(problem), event="startup.config.refused"
+                "not usable: {problem}", problem=str(problem), event="startup.config.refused"
             )
 
     def _adopt(self, old: Config, new: Config) -> None:

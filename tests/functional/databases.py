@@ -22,6 +22,14 @@ SERVERS = Path(__file__).resolve().parents[1] / "servers"
 PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
 
+def free_pair() -> int:
+    """A free port with a free one behind it."""
+    port, behind = free_port(), free_port()
+    while behind != port + 1:
+        port, behind = behind, free_port()
+    return port
+
+
 @define(eq=False)
 class Database:
     """
@@ -33,7 +41,7 @@ class Database:
     kind: str
     folder: Path = field(converter=absolute)
     environ: Mapping[str, str] = field(factory=dict)
-    port: int = field(factory=free_port)
+    port: int = field(factory=free_pair)
 
     def start(self) -> Database:
         """Start it, with the data it had, and wait until it answers."""
