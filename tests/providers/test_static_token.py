@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ class StaticTokenTests(SynchronousTestCase):
         """Or from a variable."""
         with_variable = {"token_env": "HOME_OF_A_TOKEN", "username": "robot"}
         self.assertIn("token_env", str(self.assertRaises(ConfigError, config, with_variable)))
-        self.patch(static_token.os, "environ", {"HOME_OF_A_TOKEN": TOKEN})
+        self.patch(os, "environ", {"HOME_OF_A_TOKEN": TOKEN})
         self.assertEqual(self.ask(provider(with_variable), TOKEN).username, "robot")
         self.assertIn("one of", self.problem(token_env="HOME_OF_A_TOKEN"))
 
