@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from attrs import define, field
 
-from tests.functional.daemon import absolute, free_port, needed
+from tests.functional.daemon import absolute, free_port, needed, until
 
 SERVERS = Path(__file__).resolve().parents[1] / "servers"
 PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
@@ -60,6 +60,13 @@ class Database:
     def freeze(self) -> None:
         """It keeps its connections, and says nothing any more."""
         self.tell(signal.SIGSTOP)
+        until(self._stands_still, "frozen")
+
+    def _stands_still(self) -> bool:
+        """Whether each of its threads has stopped, which the kernel does not do at once."""
+        pid = (self.folder / f"{self.kind}.pid").read_text().strip()
+        threads = Path("/proc", pid, "task").glob("*/stat")
+        return all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in threads)
 
     def thaw(self) -> None:
         self.tell(signal.SIGCONT)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Mapping
 from http.client import HTTPConnection
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.functional import wire
-from tests.functional.daemon import Daemon, until
+from tests.functional.daemon import DEADLINE, Daemon, environment, until
 from tests.functional.databases import Database, shared
 from tests.functional.proxy import Backend, Nginx
 
@@ -231,6 +233,50 @@ class ReloadTests(TokenCase):
         self.reload(daemon, store={"enabled": False})
         self.assertEqual(status(daemon.port, token), 401)
         self.assertEqual(wire.ask(daemon.port, "/tokens", ALICE).status, 503)
+
+
+class CommandTests(TokenCase):
+    """C{authotron tokens}."""
+
+    def setUp(self) -> None:
+        self.gateway = self.daemon(self.sqlite())
+
+    def run_command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        program = "from authotron.cli.main import main; main(prog_name='authotron')"
+        command = [sys.executable, "-c", program, "tokens", words[0]]
+        return subprocess.run(
+            [*command, "--config", str(self.gateway.file), *words[1:]],
+            check=False,
+            capture_output=True,
+            env=environment(),
+            text=True,
+            timeout=DEADLINE,
+        )
+
+    def create(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return self.run_command("create", "--realm", "here", "--username", *words)
+
+    def test_life(self) -> None:
+        """Made, listed, shown and revoked beside a running gateway."""
+        token = self.create("alice", "--name", "ci", "--ttl", "1h").stdout.strip()
+        self.assertEqual(status(self.gateway.port, token), 200)
+        id_ = token[4:16]
+        listed = self.run_command("list").stdout
+        self.assertTrue(listed.startswith(f"{id_}  here/alice  until "), listed)
+        self.assertEqual(json.loads(self.run_command("show", id_).stdout)["name"], "ci")
+        self.assertEqual(self.run_command("prune").returncode, 0)
+        self.assertEqual(self.run_command("revoke", id_).returncode, 0)
+        until(lambda: status(self.gateway.port, token) == 401, "revoked", seconds=BOUND + 1)
+        self.assertEqual(self.run_command("revoke", id_).returncode, 1)
+
+    def test_mistakes(self) -> None:
+        """Nobody gets a token for who is not known, or more than that one may."""
+        for words in (("bob",), ("alice", "--role", "admin"), ("alice", "--ttl", "9999d")):
+            done = self.create(*words)
+            self.assertEqual((done.returncode, done.stdout), (1, ""))
+            self.assertTrue(done.stderr.strip())
+            self.assertNotIn("Traceback", done.stderr)
+        self.assertEqual(self.create("alice", "--host", "*.*").returncode, 78)
 
 
 class NginxTests(TokenCase):
