@@ -125,13 +125,12 @@ class _Flight(Generic[R]):
 
     def land(self, verdict: Verdict[R]) -> None:
         self.verdict = verdict
-        waiting, self.waiting = self.waiting, []
-        for waiter in waiting:
-            waiter.callback(verdict)
+        while self.waiting:  # hearing the answer, one may make another leave
+            self.waiting.pop(0).callback(verdict)
 
     def _leave(self, waiter: Deferred[Verdict[R]]) -> None:
         self.waiting.remove(waiter)
-        if not self.waiting:
+        if not self.waiting and self.verdict is None:
             self.abandoned = True
             self.abandon(self)
 

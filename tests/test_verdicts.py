@@ -241,6 +241,14 @@ class FlightTests(VerdictsCase):
         self.oracle.pending[0].callback(ALICE)
         self.assertEqual(self.successResultOf(stayer).outcome.result, "success")
 
+    def test_leaves_on_hearing_T45(self) -> None:
+        """One that hears the answer may make another leave; the rest still hear it."""
+        first, second, third = (self.waiting() for _ in range(3))
+        first.addCallback(lambda _: second.cancel())
+        self.oracle.pending[0].callback(ALICE)
+        self.failureResultOf(second, CancelledError)
+        self.assertEqual(self.successResultOf(third).outcome.result, "success")
+
     def test_last_leaves(self) -> None:
         """The last one that leaves cancels the question; who comes later asks a new one."""
         leaver = self.waiting()
