@@ -60,6 +60,16 @@ class Pool(Service):
 _EX_CONFIG = 78  # sysexits.h
 
 
+def outside(reactor: Any, pool: Pool) -> World:
+    """The real world, of which the reactor is the way in."""
+    return World(
+        reactor,
+        pool,
+        web_client.Connections(reactor),
+        connect=partial(HostnameEndpoint, reactor),
+    )
+
+
 class Authotron(MultiService):
     """
     The gateway.
@@ -76,14 +86,14 @@ class Authotron(MultiService):
         self.status = 0
         self.pool = Pool(reactor)
         self.pool.setServiceParent(self)
-        self._world = World(
-            reactor,
-            self.pool,
-            web_client.Connections(reactor),
-            connect=partial(HostnameEndpoint, reactor),
-        )
+        self._world = outside(reactor, self.pool)
         metrics = Metrics()
         self.serving = Serving(compose(config, self._world, metrics), metrics)
+        metrics.watch(
+            "authotron_remotes_left_alone",
+            "Remotes that cannot be reached and are not asked for a while",
+            self._world.breakers.left_alone,
+        )
         metrics.watch(
             "authotron_verdicts_remembered",
             "Verdicts that are remembered",

@@ -267,6 +267,7 @@ class OutageTests(LdapCase):
     def test_alone(self) -> None:
         """Where nobody else could know a user, it is 503 and not 401."""
         slapd = directory.another(Path(self.mktemp()))
+        self.addCleanup(slapd.stop)
         daemon = self.daemon(provider(slapd, "corp"))
         slapd.stop()
         self.assertEqual(login(daemon, "alice", "alicepw").status, 503)
