@@ -45,6 +45,7 @@ functional: $(VENV)/tools
 
 bench: $(VENV)/tools  ## requests per second beside a minimal Klein app
 	$(BIN)/python bench/bench.py
+	$(BIN)/python bench/remote.py
 	$(BIN)/python bench/ldap.py
 	$(BIN)/python bench/tokens.py
 

@@ -57,9 +57,6 @@ class Pool(Service):
         return deferToThreadPool(self._reactor, self._pool, work)
 
 
-_EX_CONFIG = 78  # sysexits.h
-
-
 def outside(reactor: Any, pool: Pool) -> World:
     """The real world, of which the reactor is the way in."""
     return World(
@@ -68,6 +65,9 @@ def outside(reactor: Any, pool: Pool) -> World:
         web_client.Connections(reactor),
         connect=partial(HostnameEndpoint, reactor),
     )
+
+
+_EX_CONFIG = 78  # sysexits.h
 
 
 class Authotron(MultiService):
@@ -106,15 +106,16 @@ class Authotron(MultiService):
 
     def _listeners(self, config: Config) -> list[Listener]:
         server, second = config.file.server, config.file.metrics
-        main = self._site(public.Public(self.serving, self._reactor), public.ROUTES, config)
-        entrance = Entrance(main, self.serving, self._reactor)
+        app = public.Public(self.serving, self._reactor)
+        self._main = self._site(app, public.ROUTES, config)
+        entrance = Entrance(self._main, self.serving, self._reactor)
         listeners = [
             Listener(self._reactor, endpoint, entrance, self.fail)
             for endpoint in _endpoints(server.listen, server.host, server.port)
         ]
         if second.enabled:
-            app = operations.Operations(self.serving, self._reactor)
-            site = self._site(app, operations.ROUTES, config, counted=False)
+            second_app = operations.Operations(self.serving, self._reactor)
+            site = self._site(second_app, operations.ROUTES, config, counted=False)
             endpoints = _endpoints(second.listen, second.host or server.host, second.port)
             listeners += [Listener(self._reactor, each, site, self.fail) for each in endpoints]
         return listeners
@@ -218,8 +219,7 @@ class Authotron(MultiService):
 
     def _adopt(self, old: Config, new: Config) -> None:
         logs.log.config = new.file.logging
-        for listener in self.listeners:
-            listener.site.adopt(new.file.logging.access)
+        self._main.adopt(new.file.logging.access)
         for warning in new.warnings:
             self._log.warn("{warning}", warning=warning, event="startup.config.warning")
         if (old.file.server, old.file.metrics) != (new.file.server, new.file.metrics):
