@@ -47,6 +47,7 @@ bench: $(VENV)/tools  ## requests per second beside a minimal Klein app
 	$(BIN)/python bench/bench.py
 	$(BIN)/python bench/remote.py
 	$(BIN)/python bench/ldap.py
+	$(BIN)/python bench/tokens.py
 
 schema: $(VENV)/installed  ## write etc/authotron.schema.json anew
 	$(BIN)/authotron schema > etc/authotron.schema.json

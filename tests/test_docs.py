@@ -114,7 +114,7 @@ class ConfigurationsTests(ConfigCase):
             with self.subTest(place):
                 over = fitting(content)
                 for name in secret_files(over):
-                    (self.folder / name).write_text("a secret that is long enough for HS256\n")
+                    (self.folder / name).write_text("a-secret-that-is-long-enough-for-HS256\n")
                 base = {**{key: {} for key in content}, **BASE}
                 self.load(laid_over(base, over))
 

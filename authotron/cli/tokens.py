@@ -6,15 +6,13 @@ import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
-from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.task import react
 
-from authotron import hosts, settings, web_client
+from authotron import hosts, settings
 from authotron.cli.options import complaints, config_option, loaded
 from authotron.compose import compose
 from authotron.config import Config
@@ -22,11 +20,10 @@ from authotron.errors import ConfigError, NoSuchToken, Problem, Rejected, TooBro
 from authotron.identity import Identity
 from authotron.issuing import Tokens, Wish
 from authotron.metrics import Metrics
-from authotron.service import Pool
+from authotron.service import Pool, outside
 from authotron.stores import Wanted
 from authotron.tokens import Token
 from authotron.web.generation import Generation
-from authotron.world import World
 
 Work = Callable[[Generation, Tokens], Awaitable[None]]
 
@@ -155,10 +152,8 @@ async def _working(reactor: Any, found: Config, work: Work) -> None:
         raise click.ClickException("there is no store that could be reached from here")
     pool = Pool(reactor)
     pool.startService()
-    connect = partial(HostnameEndpoint, reactor)
-    world = World(reactor, pool, web_client.Connections(reactor), connect=connect)
     with complaints():
-        generation = compose(found, world, Metrics())
+        generation = compose(found, outside(reactor, pool), Metrics())
     assert generation.tokens is not None
     try:
         with complaints():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
@@ -82,6 +83,19 @@ class SqliteTests(TestCase):
         store = store_in(self.folder)
         for work in (store.get(""), store.add(token()), store.remove(""), store.reach()):
             self.assertIsInstance(await self.failed(work), Unavailable)
+
+    async def test_full(self) -> None:
+        """Where no more fits it is an outage; what was acknowledged stays, and it goes on later."""
+        store: Any = await self.opened()
+        store._database.execute("PRAGMA max_page_count = 12")
+        kept = []
+        while not isinstance(await self.failed(store.add(each := token())), Unavailable):
+            kept.append(each)
+        self.assertEqual([await store.get(each.id) for each in kept], kept)
+        self.assertIsNone(await store.get(each.id))
+        store._database.execute("PRAGMA max_page_count = 1000")
+        await store.add(each)
+        self.assertEqual(await store.get(each.id), each)
 
     async def test_newer(self) -> None:
         """A file that a newer version has written is left alone."""
