@@ -161,23 +161,26 @@ class Authority:
             if logs.log.tells("debug"):
                 self._note_addition(augmenter, outcome, took)
             return outcome
-        if outcome.check(Unavailable):
+        self._note_failure(augmenter, outcome)
+        if augmenter.required:
+            raise Unavailable(f"the required augmenter {augmenter.name} failed")
+        return Addition(fresh_until=0)
+
+    def _note_failure(self, augmenter: IAugmenter, failure: Failure) -> None:
+        if failure.check(Unavailable):
             self._log.warn(
                 "augmenter {augmenter} failed: {reason}",
                 augmenter=augmenter.name,
-                reason=str(outcome.value),
+                reason=str(failure.value),
                 event="augmenters.augmenter.failed",
             )
         else:
             self._log.failure(
                 "augmenter {augmenter} is broken",
-                outcome,
+                failure,
                 augmenter=augmenter.name,
                 event="augmenters.augmenter.broken",
             )
-        if augmenter.required:
-            raise Unavailable(f"the required augmenter {augmenter.name} failed")
-        return Addition(fresh_until=0)
 
     def _note_addition(self, augmenter: IAugmenter, addition: Addition, took: float) -> None:
         self._log.debug(
