@@ -9,7 +9,7 @@ COMPILE = $(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe 
 CHECKED := authotron tests twisted bench setup.py
 SOURCES := setup.py pyproject.toml README.md $(shell find authotron twisted -type f -not -name '*.pyc')
 
-.PHONY: help run check lint types unit servers functional test bench schema lock clean
+.PHONY: help run check lint types unit servers functional test fuzz bench schema lock clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -19,7 +19,13 @@ run: $(VENV)/installed  ## start a gateway to try
 
 check: lint types unit  ## what a change must pass before anything else (under 30 s)
 
+test: export AUTHOTRON_STREAMS = 1000
 test: check servers functional  ## everything
+
+fuzz: export AUTHOTRON_STREAMS = 30000
+fuzz: $(VENV)/tools  ## the front against the site alone, for a quarter of an hour
+	$(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial-fuzz \
+	  tests.web.test_front.DifferentialTests.test_any_stream
 
 lint: $(VENV)/tools
 	$(BIN)/ruff check $(CHECKED)
@@ -39,6 +45,8 @@ functional: $(VENV)/tools
 
 bench: $(VENV)/tools  ## requests per second beside a minimal Klein app
 	$(BIN)/python bench/bench.py
+	$(BIN)/python bench/remote.py
+	$(BIN)/python bench/ldap.py
 
 schema: $(VENV)/installed  ## write etc/authotron.schema.json anew
 	$(BIN)/authotron schema > etc/authotron.schema.json

@@ -108,6 +108,8 @@ class Authority:
         label = "error" if result in {"refused", "unavailable", "broken"} else result
         self._metrics.provider_answered(provider, label, took)
         outage = result in {"unavailable", "timeout"}
+        if result == "broken":
+            return  # told already, and louder
         if not outage and not logs.log.tells("debug"):
             return
         tell = self._log.warn if outage else self._log.debug
@@ -221,5 +223,6 @@ def _summary(reasons: Sequence[BaseException | None]) -> Exception:
     refused = any(isinstance(reason, Rejected) for reason in reasons)
     if refused or not reasons:
         certain = all(isinstance(reason, Rejected) for reason in reasons)
-        return Rejected("; ".join(dict.fromkeys(map(str, reasons))), certain=certain)
+        told = "; ".join(dict.fromkeys(map(str, reasons))) or "nobody judges such credentials here"
+        return Rejected(told, certain=certain)
     return Unavailable("nobody could judge the credentials")

@@ -75,13 +75,15 @@ class Rules:
     config: ClaimsConfig
     kind: str | None = None
 
-    def identity(self, claims: Claims, now: float) -> Identity:
+    def identity(self, claims: Claims, now: float, *, lasting: bool = False) -> Identity:
         """
         Who a verified token belongs to.
 
+        @param lasting: a token without an end is good, too.
+
         @raise Rejected: it is not for us, not now, or does not say what it should.
         """
-        expires = self._in_time(claims, now)
+        expires = self._in_time(claims, now, lasting=lasting)
         self._for_us(claims)
         scopes = _scopes(claims)
         if not set(self.config.required_scopes) <= set(scopes):
@@ -108,11 +110,11 @@ class Rules:
         if self.kind is None and not _OTHER_PURPOSES.isdisjoint(said):
             raise Rejected("a token for another purpose")
 
-    def _in_time(self, claims: Claims, now: float) -> float:
+    def _in_time(self, claims: Claims, now: float, *, lasting: bool) -> float | None:
         expires = _moment(claims, "exp")
-        if expires is None:
+        if expires is None and not lasting:
             raise Rejected("a token without an end")
-        if now >= expires + self.config.leeway:
+        if expires is not None and now >= expires + self.config.leeway:
             raise Rejected("expired")
         begins = _moment(claims, "nbf")
         if begins is not None and now + self.config.leeway < begins:

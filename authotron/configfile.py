@@ -15,6 +15,7 @@ from attrs import define, field
 from authotron import config
 from authotron.config import Config, File
 from authotron.errors import ConfigError, Problem
+from authotron.settings import did_you_mean
 
 PREFIX = "AOT_"
 _LARGEST = 4 * 1024 * 1024
@@ -36,9 +37,9 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     """
     given = _parse(path)
     overlay = _Overlay(given)
-    overlay.apply(environ)
+    odd = overlay.apply(environ)
     given, warnings = _as_v2(given)
-    warnings = [*warnings, *_readable_by_others(path)]
+    warnings = [*warnings, *odd, *_readable_by_others(path)]
     try:
         return config.check(given, path.parent, warnings)
     except ConfigError as error:
@@ -125,20 +126,27 @@ class _Overlay:
     """
     What the environment changed.
 
-    Values are read as the original reads them: numbers, switches, lists C{[a, b]}, mappings
-    C{{key = value}}, quoted texts; anything else is a text as it stands.
+    Values are read as the original reads them: numbers, switches, lists C{["a", "b"]},
+    mappings C{{key = "value"}}, quoted texts; anything else is a text as it stands.
     """
 
     given: dict[str, Any]
     _texts: dict[str, tuple[tuple[str, ...], str]] = field(factory=dict, init=False)
 
-    def apply(self, environ: Mapping[str, str]) -> None:
-        known = set(File.model_fields) | _V1
+    def apply(self, environ: Mapping[str, str]) -> list[str]:
+        """Lay the variables over the file; says which of them may be misspelt."""
+        known = sorted(set(File.model_fields) | _V1)
+        odd = []
         for name in sorted(environ):
             steps = tuple(name[len(PREFIX) :].lower().split("__"))
-            if name.startswith(PREFIX) and steps[0] in known:
+            if not name.startswith(PREFIX):
+                continue
+            if steps[0] in known:
                 self._set(steps, _value(environ[name]))
                 self._texts[".".join(steps)] = (steps, environ[name])
+            elif len(steps) > 1:
+                odd.append(f"{name} is not read{did_you_mean(steps[0], known)}")
+        return odd
 
     def _set(self, steps: tuple[str, ...], value: object) -> None:
         place = self.given

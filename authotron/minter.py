@@ -20,7 +20,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from authotron.errors import ConfigError, Problem
 from authotron.identity import Identity, earliest
-from authotron.settings import Secret, Section, Text, Texts, WholeSeconds
+from authotron.settings import Secret, Section, Text, Texts, WholeSeconds, located
 
 SHORTEST = 16
 RECOMMENDED = 32
@@ -200,10 +200,10 @@ def make(config: Config, clock: IReactorTime, folder: Path) -> Minter:
     private: PrivateKey | None = None
     public: dict[str, PublicKey] = {}
     if config.alg != "HS256":
-        private = _private_key(config.alg, folder / (config.key_file or ""))
+        private = _private_key(config.alg, located(config.key_file or "", folder))
         public[config.kid or thumbprint(private.public_key())] = private.public_key()
     for place, path in enumerate(config.previous_key_files):
-        key = _public_key(folder / path, f"jwt.previous_key_files[{place}]")
+        key = _public_key(located(path, folder), f"jwt.previous_key_files[{place}]")
         public[thumbprint(key)] = key
     audience = list(config.aud) if isinstance(config.aud, tuple) else config.aud
     secret = config.secret.get_secret_value() if config.secret else ""

@@ -15,7 +15,7 @@ from typing import Any, cast
 from attrs import define, field, frozen
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
+from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectionClosed
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
@@ -271,15 +271,13 @@ def _told(error: Exception) -> str:
     return str(error) if isinstance(error, Refused) else type(error).__name__
 
 
-def endpoint(
-    reactor: Any, host: str, port: int, *, use_tls: bool, authorities: str | None
+def encrypted(
+    endpoint: IStreamClientEndpoint, host: str, authorities: str | None
 ) -> IStreamClientEndpoint:
     """
-    Where Redis is; a host that begins with a slash is a UNIX socket.
+    The same endpoint with TLS; whoever answers must prove to be C{host}.
 
-    @raise Unavailable: TLS is wanted, but its certificates cannot be read.
+    @raise Unavailable: the certificates to trust cannot be read.
     """
-    if host.startswith("/"):
-        return UNIXClientEndpoint(reactor, host)
-    plain = HostnameEndpoint(reactor, host.encode("idna"), port, timeout=_CONNECT)
-    return wrapClientTLS(tls.checking(host, authorities), plain) if use_tls else plain
+    wrapped: IStreamClientEndpoint = wrapClientTLS(tls.checking(host, authorities), endpoint)
+    return wrapped

@@ -9,9 +9,7 @@ from pydantic import Field
 from authotron import bearer
 from authotron.providers import Affinity
 from authotron.settings import Section, Text
-
-OWN_PREFIX = "aot_"
-"""Begins the tokens that the gateway itself gives out."""
+from authotron.tokens import looks_like_ours
 
 Shape = Literal["jwt", "opaque"]
 
@@ -35,7 +33,7 @@ def likeness(rule: Rule, token: str) -> Affinity:
     """
     if rule == "any":
         return Affinity.POSSIBLE
-    if token.startswith(OWN_PREFIX):
+    if looks_like_ours(token):
         return Affinity.FOREIGN
     seen = bearer.look_into(token)
     shape: Shape = "opaque" if seen is None else "jwt"

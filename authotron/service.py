@@ -57,6 +57,19 @@ class Pool(Service):
         return deferToThreadPool(self._reactor, self._pool, work)
 
 
+def outside(reactor: Any, pool: Pool) -> World:
+    """The real world, of which the reactor is the way in."""
+    return World(
+        reactor,
+        pool,
+        web_client.Connections(reactor),
+        connect=partial(HostnameEndpoint, reactor),
+    )
+
+
+_EX_CONFIG = 78  # sysexits.h
+
+
 class Authotron(MultiService):
     """
     The gateway.
@@ -73,14 +86,14 @@ class Authotron(MultiService):
         self.status = 0
         self.pool = Pool(reactor)
         self.pool.setServiceParent(self)
-        self._world = World(
-            reactor,
-            self.pool,
-            web_client.Connections(reactor),
-            connect=partial(HostnameEndpoint, reactor),
-        )
+        self._world = outside(reactor, self.pool)
         metrics = Metrics()
         self.serving = Serving(compose(config, self._world, metrics), metrics)
+        metrics.watch(
+            "authotron_remotes_left_alone",
+            "Remotes that cannot be reached and are not asked for a while",
+            self._world.breakers.left_alone,
+        )
         metrics.watch(
             "authotron_verdicts_remembered",
             "Verdicts that are remembered",
@@ -89,18 +102,20 @@ class Authotron(MultiService):
         self.listeners = self._listeners(config)
         self._keeping = self._kept(self.serving.generation.tokens)
         self._retiring: list[Deferred[None]] = []
+        self._reloaded = False
 
     def _listeners(self, config: Config) -> list[Listener]:
         server, second = config.file.server, config.file.metrics
-        main = self._site(public.Public(self.serving, self._reactor), public.ROUTES, config)
-        entrance = Entrance(main, self.serving, self._reactor)
+        app = public.Public(self.serving, self._reactor)
+        self._main = self._site(app, public.ROUTES, config)
+        entrance = Entrance(self._main, self.serving, self._reactor)
         listeners = [
             Listener(self._reactor, endpoint, entrance, self.fail)
             for endpoint in _endpoints(server.listen, server.host, server.port)
         ]
         if second.enabled:
-            app = operations.Operations(self.serving, self._reactor)
-            site = self._site(app, operations.ROUTES, config, counted=False)
+            second_app = operations.Operations(self.serving, self._reactor)
+            site = self._site(second_app, operations.ROUTES, config, counted=False)
             endpoints = _endpoints(second.listen, second.host or server.host, second.port)
             listeners += [Listener(self._reactor, each, site, self.fail) for each in endpoints]
         return listeners
@@ -119,7 +134,21 @@ class Authotron(MultiService):
         )
 
     def _kept(self, tokens: Tokens | None) -> Keeping | None:
-        return None if tokens is None else Keeping(tokens, self._world, self.fail)
+        return None if tokens is None else Keeping(tokens, self._world, self._not_kept)
+
+    def _not_kept(self, failure: Failure) -> None:
+        """
+        A store must not be used, or is broken: no way to begin.
+
+        After a reload we go on, without tokens until the configuration is better.
+        """
+        if isinstance(failure.value, ConfigError):
+            self._keep(failure.value)
+        else:
+            self._log.failure("the token store is broken", failure, event="store.broken")
+        if not self._reloaded:
+            self.status = _EX_CONFIG
+            self._reactor.stop()
 
     def startService(self) -> None:
         """
@@ -175,6 +204,7 @@ class Authotron(MultiService):
         self.serving.generation = generation
         self.serving.problems = ()
         self._adopt(old.config, config)
+        self._reloaded = True
         self._adopt_tokens(generation.tokens, old.config.file.server.grace)
         self.serving.metrics.reloaded("success")
         self._log.info("the configuration was read again", event="startup.config.reloaded")
@@ -184,13 +214,12 @@ class Authotron(MultiService):
         self.serving.metrics.reloaded("failure")
         for problem in error.problems:
             self._log.error(
-                "not reloaded: {problem}", problem=str(problem), event="startup.config.refused"
+                "not usable: {problem}", problem=str(problem), event="startup.config.refused"
             )
 
     def _adopt(self, old: Config, new: Config) -> None:
         logs.log.config = new.file.logging
-        for listener in self.listeners:
-            listener.site.adopt(new.file.logging.access)
+        self._main.adopt(new.file.logging.access)
         for warning in new.warnings:
             self._log.warn("{warning}", warning=warning, event="startup.config.warning")
         if (old.file.server, old.file.metrics) != (new.file.server, new.file.metrics):

@@ -138,14 +138,18 @@ def _with_files_read(section: type[Section], given: dict[Any, Any], folder: Path
     return given
 
 
-def _read(key: str, path: object, folder: Path) -> str:
+def located(path: str, folder: Path) -> Path:
     """Relative paths begin at the credentials of systemd, or else beside the configuration."""
-    if not isinstance(path, str):
-        raise PydanticCustomError("file", f"{key}_file must be the path of a file")
     credentials = os.environ.get("CREDENTIALS_DIRECTORY")
     folders = [Path(credentials), folder] if credentials else [folder]
     candidates = [each / path for each in folders]
-    found = next((each for each in candidates if each.exists()), candidates[-1])
+    return next((each for each in candidates if each.exists()), candidates[-1])
+
+
+def _read(key: str, path: object, folder: Path) -> str:
+    if not isinstance(path, str):
+        raise PydanticCustomError("file", f"{key}_file must be the path of a file")
+    found = located(path, folder)
     try:
         return found.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -169,6 +173,10 @@ _SAYINGS = {
     "dict_type": "must be a mapping",
     "model_type": "must be a mapping",
     "string_pattern_mismatch": "must not be empty",
+    "literal_error": "must be one of {expected}",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
 }
 
 
@@ -200,7 +208,9 @@ def _message(section: type[Section], error: ErrorDetails) -> str:
         return "unknown key" + did_you_mean(
             str(error["loc"][-1]), _keys(section, error["loc"][:-1])
         )
-    return _SAYINGS.get(error["type"]) or error["msg"].removeprefix("Value error, ")
+    if error["type"] in _SAYINGS:
+        return _SAYINGS[error["type"]].format(**error.get("ctx", {}))
+    return error["msg"].removeprefix("Value error, ")
 
 
 def _keys(section: type[Section], location: tuple[int | str, ...]) -> list[str]:

@@ -107,6 +107,6 @@ class TokenJudge:
             owner,
             expires=earliest(grant.expires, now + tokens.config.jwt_exp),
             fresh_until=earliest(until, now + tokens.config.recheck),
-            conditions=(grant,),
+            conditions=(grant,) if grant.is_limited else (),
             narrowing=grant,
         )

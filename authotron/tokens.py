@@ -137,6 +137,11 @@ class Grant:
     networks: tuple[str, ...] = ()
     expires: float | None = None
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether it depends on the request what it is good for."""
+        return bool(self.hosts or self.networks)
+
     def cut(self, identity: Identity) -> Identity:
         roles, scopes = identity.roles, identity.scopes
         if self.roles is not None:

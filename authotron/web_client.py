@@ -19,7 +19,6 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.interfaces import IConsumer, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone, ResponseFailed
 from twisted.web.http import PotentialDataLoss
@@ -28,6 +27,7 @@ from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from authotron import __version__, tls
+from authotron.breaker import Breakers
 from authotron.errors import Rejected, TimedOut, Unavailable
 from authotron.racing import within
 from authotron.settings import Seconds, Section
@@ -42,12 +42,6 @@ _IDLE = 4.0
 
 _KEPT = 16
 """Unused connections kept for each host."""
-
-_FAILURES = 10
-"""So many failures in a row, and a remote is left alone."""
-
-_PAUSE = 10.0
-"""Seconds it is left alone before it is tried once."""
 
 _SHARE = 0.95
 """Of the common patience, so that a part's own word comes before it is cut off."""
@@ -192,46 +186,6 @@ class _Unreachable(Unavailable):
 
 
 @define(eq=False)
-class _Breaker:
-    """Leaves a remote alone that cannot be reached, and tries it once in a while."""
-
-    _place: str
-    _clock: IReactorTime
-    _failures: int = field(default=0, init=False)
-    _until: float = field(default=0.0, init=False)
-    _trying: bool = field(default=False, init=False)
-    _log = Logger()
-
-    def enter(self) -> None:
-        if self._failures < _FAILURES:
-            return
-        if self._trying or self._clock.seconds() < self._until:
-            raise Unavailable(f"{self._place} is left alone for a while")
-        self._trying = True
-
-    def spoke(self) -> None:
-        if self._failures >= _FAILURES:
-            self._log.info(
-                "{remote} can be reached again", remote=self._place, event="remote.breaker.closed"
-            )
-        self._failures, self._trying = 0, False
-
-    def failed(self) -> None:
-        self._failures += 1
-        self._trying = False
-        self._until = self._clock.seconds() + _PAUSE
-        if self._failures == _FAILURES:
-            self._log.warn(
-                "{remote} cannot be reached and is left alone for a while",
-                remote=self._place,
-                event="remote.breaker.opened",
-            )
-
-    def left(self) -> None:
-        self._trying = False
-
-
-@define(eq=False)
 class WebClient:
     """Asks the remotes of one part."""
 
@@ -239,7 +193,7 @@ class WebClient:
     _agents: Agents
     _trust: Trust
     _timeout: float
-    _breakers: dict[str, _Breaker] = field(factory=dict, init=False)
+    _breakers: Breakers
 
     async def get(
         self,
@@ -287,16 +241,16 @@ class WebClient:
     ) -> Answer:
         place = _place(url)
         origin = "/".join(place.split("/")[:3])
-        breaker = self._breakers.setdefault(origin, _Breaker(origin, self._clock))
-        breaker.enter()
+        breaker = self._breakers.of(origin, self._trust)
+        breaker.enter(self._clock)
         exchange = self._exchange(place, method, url, limit, authorization, sent)
         try:
             answer = await within(self._clock, timeout or self._timeout, exchange)
         except TimedOut as late:
-            breaker.failed()
+            breaker.failed(self._clock)
             raise TimedOut(f"{place}: {late}") from None
         except _Unreachable:
-            breaker.failed()
+            breaker.failed(self._clock)
             raise
         except Unavailable:
             breaker.spoke()
@@ -500,4 +454,4 @@ class Connections:
 def make(config: RemoteConfig, world: World) -> WebClient:
     """Build the client of a part from its section."""
     timeout = config.timeout or world.patience * _SHARE
-    return WebClient(world.clock, world.agents, config.trust(), timeout)
+    return WebClient(world.clock, world.agents, config.trust(), timeout, world.breakers)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.web.iweb import IAgent
 
+from authotron.breaker import Breakers
 from authotron.tls import Trust
 
 T = TypeVar("T")
@@ -56,6 +57,7 @@ class World:
     @ivar agents: asks others by HTTP; parts do so through C{web_client}.
     @ivar patience: seconds after which nobody waits for a part any more.
     @ivar connect: the way to other machines, for protocols other than HTTP.
+    @ivar breakers: know which remotes are left alone for a while.
     """
 
     clock: IReactorTime
@@ -63,3 +65,4 @@ class World:
     agents: Agents = no_network
     patience: float = 5.0
     connect: Connect = no_way
+    breakers: Breakers = field(factory=Breakers)

@@ -45,8 +45,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(command: list[str], port: int, core: str, log: Path) -> Iterator[None]:
-    """A server on a core, from when it answers."""
+def running(command: list[str], port: int, core: str, log: Path) -> Iterator[int]:
+    """A server on a core, from when it answers; its process number."""
     pinned = ["taskset", "-c", core, *command]
     with log.open("wb") as output, subprocess.Popen(pinned, stdout=output, stderr=output) as server:
         try:
@@ -55,7 +55,7 @@ def running(command: list[str], port: int, core: str, log: Path) -> Iterator[Non
                 if server.poll() is not None or time.monotonic() > until:
                     sys.exit(f"{command[0]} did not start:\n{log.read_text()}")
                 time.sleep(0.05)
-            yield
+            yield server.pid
         finally:
             server.terminate()
 
@@ -68,46 +68,59 @@ def listens(port: int) -> bool:
     return True
 
 
-def load(port: int, options: argparse.Namespace, credentials: Path) -> float:
-    """Requests a second, as wrk measures them; an answer that is not 2xx spoils everything."""
+def processor_time(process: int) -> float:
+    """Seconds that a process has spent, by itself and in the kernel."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def load(
+    port: int, process: int, options: argparse.Namespace, credentials: Path
+) -> dict[str, float]:
+    """What wrk measures in a round; an answer that is not 2xx spoils everything."""
+    before = processor_time(process)
     command = ["taskset", "-c", options.client_core, "wrk", "-t1", f"-c{options.connections}"]
     command += [f"-d{options.seconds}s", "-s", str(HERE / "rotate.lua"), f"http://127.0.0.1:{port}"]
     environ = {**os.environ, "BENCH_CREDENTIALS": str(credentials)}
     told = subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stdout
     if "Non-2xx" in told or "Socket errors" in told:
         sys.exit(f"port {port}:\n{told}")
-    found = re.search(r"Requests/sec:\s+([\d.]+)", told)
-    if found is None:
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", told)
+    count = re.search(r"(\d+) requests in", told)
+    if rate is None or count is None:
         sys.exit(told)
-    return float(found[1])
+    spent = (processor_time(process) - before) / int(count[1]) * 1e6
+    return {"rate": float(rate[1]), "microseconds": spent}
 
 
-def measure(options: argparse.Namespace) -> dict[str, list[float]]:
-    """For each server the requests a second of every round."""
-    ports: dict[str, int] = {}
+def measure(options: argparse.Namespace) -> dict[str, list[dict[str, float]]]:
+    """For each server what every round gave."""
+    servers: dict[str, tuple[int, int]] = {}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         credentials = folder / "credentials"
         credentials.write_text("".join(f"{basic(user)}\n" for user in settings.USERS))
-        port = ports[BASELINE] = free_port()
+        port = free_port()
         command = [sys.executable, str(HERE / "klein_app.py"), str(port)]
-        stack.enter_context(running(command, port, options.server_core, folder / "klein.log"))
+        server = running(command, port, options.server_core, folder / "klein.log")
+        servers[BASELINE] = port, stack.enter_context(server)
         for place, (name, over) in enumerate(OURS.items()):
-            port = ports[name] = free_port()
+            port = free_port()
             file = folder / f"{place}.yaml"
             file.write_text(json.dumps(settings.gateway(port, free_port(), **over)))
             file.chmod(0o600)
             command = [str(TWISTD), "-n", "--pidfile=", "authotron", "--config", str(file)]
             log = folder / f"{place}.log"
-            stack.enter_context(running(command, port, options.server_core, log))
-        rates: dict[str, list[float]] = {name: [] for name in ports}
+            server = running(command, port, options.server_core, log)
+            servers[name] = port, stack.enter_context(server)
+        rounds: dict[str, list[dict[str, float]]] = {name: [] for name in servers}
         for turn in range(options.rounds + 1):
-            for name, port in ports.items():
-                rate = load(port, options, credentials)
+            for name, (port, process) in servers.items():
+                measured = load(port, process, options, credentials)
                 if turn:  # the first is for warming up
-                    rates[name].append(rate)
-                    print(f"{turn} {name}: {rate:,.0f}", file=sys.stderr)
-        return rates
+                    rounds[name].append(measured)
+                    print(f"{turn} {name}: {measured['rate']:,.0f}", file=sys.stderr)
+        return rounds
 
 
 def basic(user: dict[str, str]) -> str:
@@ -115,21 +128,29 @@ def basic(user: dict[str, str]) -> str:
     return "Basic " + b64encode(pair.encode()).decode()
 
 
-def summary(rates: dict[str, list[float]]) -> dict[str, Any]:
-    """Medians, and the ratio to the baseline of the same round."""
-    told = {}
-    for name, own in rates.items():
-        ratios = [rate / base for rate, base in zip(own, rates[BASELINE], strict=True)]
+def summary(rounds: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
+    """Medians, and how many times better than the baseline of the same round."""
+    told: dict[str, Any] = {}
+    for name, own in rounds.items():
+        pairs = list(zip(own, rounds[BASELINE], strict=True))
         told[name] = {
-            "rates": own,
-            "median": statistics.median(own),
-            "ratio": {
-                "median": statistics.median(ratios),
-                "min": min(ratios),
-                "max": max(ratios),
-            },
+            "rounds": own,
+            "rate": statistics.median(each["rate"] for each in own),
+            "microseconds": statistics.median(each["microseconds"] for each in own),
+            "ratio": spread([mine["rate"] / base["rate"] for mine, base in pairs]),
+            "ratio_of_processor_time": spread(
+                [base["microseconds"] / mine["microseconds"] for mine, base in pairs]
+            ),
         }
     return told
+
+
+def spread(ratios: list[float]) -> dict[str, float]:
+    return {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)}
+
+
+def shown(ratio: dict[str, float]) -> str:
+    return f"{ratio['median']:.2f} ({ratio['min']:.2f}-{ratio['max']:.2f})"
 
 
 def main() -> None:
@@ -145,11 +166,12 @@ def main() -> None:
         if shutil.which(command) is None:
             sys.exit(f"needs {command}: apt-get install wrk util-linux")
     told = summary(measure(options))
-    print(f"{'':14} {'requests/s':>10}   x {BASELINE} (min-max)")
+    line = "{:14} {:>10} {:>18} {:>9} {:>18}"
+    print(line.format("", "requests/s", f"x {BASELINE} (min-max)", "CPU us", "x (min-max)"))
     for name, each in told.items():
-        ratio = each["ratio"]
-        spread = f"{ratio['median']:.2f} ({ratio['min']:.2f}-{ratio['max']:.2f})"
-        print(f"{name:14} {each['median']:10,.0f}   {spread}")
+        rate, spent = f"{each['rate']:,.0f}", f"{each['microseconds']:.0f}"
+        of_time = shown(each["ratio_of_processor_time"])
+        print(line.format(name, rate, shown(each["ratio"]), spent, of_time))
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(told, indent=2) + "\n")
 

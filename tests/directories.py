@@ -50,6 +50,8 @@ class Server:
     @ivar limit: of values of one attribute in an answer.
     @ivar page: entries on a page at most, where pages are asked for.
     @ivar silent: it never answers.
+    @ivar deaf: it does not hang up when it is told good-bye.
+    @ivar early: says yes to StartTLS, and this behind it, in clear.
     @ivar down: it does not even accept.
     """
 
@@ -60,6 +62,8 @@ class Server:
     limit: int | None = None
     page: int | None = None
     silent: bool = False
+    deaf: bool = False
+    early: bytes | None = None
     down: bool = False
     result: int = 0
     asked: list[Asked] = field(factory=list)
@@ -97,7 +101,14 @@ class Server:
         elif isinstance(request, pureldap.LDAPSearchRequest):
             self._search(transport, message)
         elif isinstance(request, pureldap.LDAPExtendedRequest):
-            transport.reply(message.id, pureldap.LDAPExtendedResponse(2, "", "no TLS here"))
+            self._start_tls(transport, message.id)
+
+    def _start_tls(self, transport: Transport, number: int) -> None:
+        if self.early is None:
+            transport.reply(number, pureldap.LDAPExtendedResponse(2, "", "no TLS here"))
+        else:
+            yes = pureldap.LDAPMessage(pureldap.LDAPExtendedResponse(0), None, number).toWire()
+            transport.client.dataReceived(yes + self.early)
 
     def _bind(self, transport: Transport, number: int, request: Any) -> None:
         dn, password = request.dn.decode(), request.auth.decode()
@@ -209,7 +220,8 @@ class Transport:
             self.client.dataReceived(pureldap.LDAPMessage(answer, controls, number).toWire())
 
     def loseConnection(self) -> None:
-        self.lose(error.ConnectionDone())
+        if not self.server.deaf:
+            self.lose(error.ConnectionDone())
 
     def abortConnection(self) -> None:
         self.aborted = True

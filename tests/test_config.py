@@ -195,7 +195,8 @@ class MistakesTests(ConfigCase):
             ({"server": {"host": "not a host"}}, "server.host"),
             ({"server": {"port": "8080"}}, "server.port"),
             ({"server": {"port": True}}, "server.port"),
-            ({"jwt": {"alg": "none"}}, "jwt.alg"),
+            ({"jwt": {"alg": "none"}}, "jwt.alg: must be one of 'HS256', "),
+            ({"jwt": {"exp": 0}}, "jwt.exp: must be at least 1"),
             ({"jwt": {"alg": "ES256"}}, "key_file"),
             ({"services": [{"name": "x", "scopes": [""]}]}, "services[0].scopes[0]"),
             ({"store": {"enabled": True, "type": "papyrus"}}, "store.type"),
@@ -354,6 +355,11 @@ class EnvironmentTests(ConfigCase):
             self.problems(BASE, AOT_JWT__ISSUER="x"),
             ["jwt.issuer: unknown key" + "; did you mean 'iss'?"],
         )
+
+    def test_misspelt_section(self) -> None:
+        """A variable of a section nobody knows is not read, and somebody hears of it."""
+        found = self.load(BASE, AOT_LOGING__LEVEL="debug")
+        self.assertEqual(found.warnings, ["AOT_LOGING__LEVEL is not read; did you mean 'logging'?"])
 
     def test_json(self) -> None:
         """Lists may be written as JSON, too."""

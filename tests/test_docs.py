@@ -50,20 +50,27 @@ def configurations() -> Iterator[tuple[str, dict[str, Any]]]:
                 yield f"{page.name}:{text.count(chr(10), 0, found.start()) + 1}", content
 
 
-def without_rivals(content: Any) -> Any:
-    """The same, which takes away what cannot stand beside it."""
+def fitting(content: Any) -> Any:
+    """The same without files elsewhere on a machine; it takes away what cannot stand beside it."""
+    if isinstance(content, list):
+        return [laid_over({}, fitting(value)) for value in content]
     if not isinstance(content, dict):
         return content
     taken = {RIVALS[key]: ... for key in content if key in RIVALS}
-    return {**taken, **{key: without_rivals(value) for key, value in content.items()}}
+    kept = {key: value for key, value in content.items() if not is_elsewhere(key, value)}
+    return {**taken, **{key: fitting(value) for key, value in kept.items()}}
+
+
+def is_elsewhere(key: object, value: object) -> bool:
+    return str(key).endswith("_file") and Path(str(value)).is_absolute()
 
 
 def secret_files(content: Any) -> Iterator[str]:
-    """The files that it names, but for keys: those are read later."""
+    """The files beside the configuration that it names."""
     for key, value in content.items() if isinstance(content, dict) else enumerate(content):
         if isinstance(value, (dict, list)):
             yield from secret_files(value)
-        elif str(key).endswith("_file") and key != "key_file":
+        elif str(key).endswith("_file"):
             yield str(value)
 
 
@@ -105,11 +112,11 @@ class ConfigurationsTests(ConfigCase):
         self.assertGreater(len(shown), 10)
         for place, content in shown:
             with self.subTest(place):
-                for name in secret_files(content):
-                    self.assertFalse(Path(name).is_absolute(), f"{place}: {name}")
+                over = fitting(content)
+                for name in secret_files(over):
                     (self.folder / name).write_text("a secret that is long enough for HS256\n")
                 base = {**{key: {} for key in content}, **BASE}
-                self.load(laid_over(base, without_rivals(content)))
+                self.load(laid_over(base, over))
 
 
 class CommandsTests(SynchronousTestCase):

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent / "authotron"
 LAYERS = (
     ("errors", "hosts"),
     ("identity",),
-    ("world", "racing", "settings", "cache", "metrics", "systemd", "tls"),
+    ("world", "racing", "settings", "cache", "metrics", "systemd", "tls", "breaker"),
     (
         "logs",
         "web_client",
@@ -24,7 +24,7 @@ LAYERS = (
         "forwarding",
         "redis",
     ),
-    ("jwks", "ldap", "claims", "exchange"),
+    ("jwks", "ldap", "claims", "exchange", "accounts"),
     ("providers", "augmenters", "stores", "routing"),
     ("issuing",),
     ("token_store",),

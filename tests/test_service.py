@@ -107,6 +107,14 @@ class ReloadTests(ServiceCase):
         self.assertEqual(new.minter.claims(_nobody(), 0)["iss"], "other")
         self.assertIn(b'authotron_reloads_total{result="success"} 1.0', self.metrics(gateway))
 
+    def test_access(self) -> None:
+        """What is logged changes at the main port only: scrapes of metrics are never logged."""
+        gateway = self.start()
+        self.over = {"logging": {"access": "all"}}
+        gateway.reload()
+        sites: list[Any] = [getattr(each.site, "site", each.site) for each in gateway.listeners]
+        self.assertEqual([site._access for site in sites], ["all", "none"])
+
     def test_bad_T49(self) -> None:
         """A bad one changes nothing; it is told in /ready and counted."""
         gateway = self.start()

@@ -207,6 +207,7 @@ class BreakerTests(SynchronousTestCase):
         self.open()
         self.assertTrue(self.left_alone())
         self.assertFalse(self.left_alone("http://other.example/"))
+        self.assertEqual(self.web._breakers.left_alone(), 1)
 
     def test_error_between(self) -> None:
         """An answer, even a bad one that a client may have provoked, begins the count anew."""

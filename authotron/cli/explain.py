@@ -18,9 +18,8 @@ from authotron.config import Config
 from authotron.errors import BadCredentials, Rejected, Unavailable
 from authotron.identity import Identity
 from authotron.metrics import Metrics
-from authotron.service import Pool
+from authotron.service import Pool, outside
 from authotron.web.generation import Generation
-from authotron.world import World
 
 
 @click.command()
@@ -52,7 +51,7 @@ async def _explain(reactor: Any, found: Config, header: str, realm: str | None) 
     pool.startService()
     try:
         with complaints():
-            generation = compose(found, World(reactor, pool), Metrics())
+            generation = compose(found, outside(reactor, pool), Metrics())
         _minted(generation, await _judged(generation, header, realm), reactor.seconds())
     except (BadCredentials, Rejected, Unavailable) as reason:
         click.secho(f"{type(reason).__name__}: {reason}", fg="red")

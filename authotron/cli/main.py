@@ -15,6 +15,7 @@ from authotron import __version__, config, minter, passwords
 from authotron.cli.explain import explain
 from authotron.cli.options import clock, complaints, config_option, loaded, serve
 from authotron.cli.quickstart import quickstart
+from authotron.cli.tokens import tokens
 from authotron.config import Config
 
 
@@ -137,3 +138,4 @@ def completion(shell: str) -> None:
 
 main.add_command(explain)
 main.add_command(quickstart)
+main.add_command(tokens)

@@ -29,7 +29,7 @@ from authotron.ldap import wire
 from authotron.ldap.wire import BASE, Entry, Garbled, Message, Operation, Result, Search
 from authotron.racing import within
 
-SUCCESS, SIZE_LIMIT, NO_SUCH_OBJECT, INVALID_CREDENTIALS = 0, 4, 32, 49
+SUCCESS, SIZE_LIMIT, NO_SUCH_OBJECT, INVALID_CREDENTIALS, UNWILLING = 0, 4, 32, 49, 53
 _PAGE = 500
 _RANGES = 100
 _MOST_BYTES = 32 * 2**20
@@ -92,7 +92,7 @@ class Connection(Protocol):
         result, _ = await self._ask(wire.start_tls())
         if result.code != SUCCESS:
             raise Unavailable(f"StartTLS was refused: {said(result)}")
-        if self._reader.holds_more():
+        if self._reader.holds_more() or self.lost is not None:
             raise Unavailable("something came in clear behind the answer to StartTLS")
         ITLSTransport(self.transport).startTLS(options)
 
@@ -206,7 +206,7 @@ class Connection(Protocol):
             return
         question = self._questions.get(message.number)
         if question is None:
-            return
+            raise Garbled("an answer that nobody asked for")
         question.size += len(message.body)
         if question.size > _MOST_BYTES:
             raise Garbled("an answer is too long")

@@ -20,7 +20,14 @@ from twisted.logger import Logger
 
 from authotron.errors import Rejected, Unavailable
 from authotron.ldap import wire
-from authotron.ldap.connection import INVALID_CREDENTIALS, SUCCESS, Connection, Lost, said
+from authotron.ldap.connection import (
+    INVALID_CREDENTIALS,
+    SUCCESS,
+    UNWILLING,
+    Connection,
+    Lost,
+    said,
+)
 from authotron.ldap.wire import Garbled, Result
 from authotron.racing import T, Work, within
 from authotron.world import Connect
@@ -86,9 +93,11 @@ _REFUSALS = {
     48: "no password is set",
     INVALID_CREDENTIALS: "wrong password",
     50: "not allowed",
-    53: "the directory is unwilling",
 }
 """Results of a bind that are about the user."""
+
+_OF_ACCOUNT = re.compile("account|inactive|inactivated|locked|expired", re.IGNORECASE)
+"""What makes an unwilling server one that does not want this user, rather than anybody."""
 
 _POLICY: Mapping[int | None, str | None] = {
     None: None,
@@ -331,6 +340,8 @@ def _judge(result: Result) -> None:
         return
     if result.code == SUCCESS or result.code in _REFUSALS:
         raise Rejected(policy or _of_windows(result.message) or _REFUSALS[result.code])
+    if result.code == UNWILLING and _OF_ACCOUNT.search(result.message):
+        raise Rejected(result.message)
     raise Unavailable(f"the bind failed: {said(result)}")
 
 

@@ -16,11 +16,11 @@ from authotron.ldap.filters import Template, User
 from authotron.ldap.groups import Found, Rules
 from authotron.ldap.names import BadName
 from authotron.ldap.wire import Entry, Search
-from authotron.racing import everyone
+from authotron.racing import T, everyone
 from authotron.world import Threads
 
 _DEEP, _MOST_GROUPS, _AT_ONCE = 10, 10_000, 50
-_MANY = 100
+_MANY = 50
 """From so many groups on their names are read off the reactor."""
 
 _NO_ATTRIBUTES = ("1.1",)
@@ -79,14 +79,16 @@ class Lookup:
         roles: list[str] = []
         if self.rules.listed and entry is not None:
             whole = await connection.whole(entry, self.group_attribute)
-            dns = await self._with_ancestors(connection, whole.texts(self.group_attribute))
-            roles += await self._named(threads, dns, self.rules.of_listed)
+            dns = whole.texts(self.group_attribute)
+            dns = await self._with_ancestors(connection, threads, dns)
+            roles += await _worked_out(threads, dns, self.rules.of_listed)
         for search in self.rules.searches:
             if entry is None and search.search.needs_dn():
                 continue
             user = User(username, entry.dn if entry else "")
             dns = await self._searched(connection, search, user)
-            roles += await self._named(threads, dns, partial(self._of_found, search))
+            dns = await self._with_ancestors(connection, threads, dns)
+            roles += await _worked_out(threads, dns, partial(self._of_found, search))
         return tuple(f"{self.role_prefix}{role}" for role in roles)
 
     def attributes_of(self, entry: Entry) -> dict[str, str]:
@@ -102,35 +104,31 @@ class Lookup:
     def _of_found(self, search: Found, dns: Sequence[str]) -> list[str]:
         return self.rules.of_found(search, dns, self.search_base)
 
-    async def _named(
-        self, threads: Threads, dns: Sequence[str], roles: Callable[[Sequence[str]], list[str]]
-    ) -> list[str]:
-        return roles(dns) if len(dns) < _MANY else await threads(lambda: roles(dns))
-
-    async def _searched(self, connection: Connection, search: Found, user: User) -> list[str]:
+    async def _searched(self, connection: Connection, search: Found, user: User) -> tuple[str, ...]:
         wanted = search.search.fill(user)
         limit = _MOST_GROUPS + 1
         found = await connection.search(Search(self.search_base, wanted, _NO_ATTRIBUTES, limit))
         if len(found) > _MOST_GROUPS:
             raise Unavailable(f"a search finds more than {_MOST_GROUPS} groups")
-        return await self._with_ancestors(connection, [entry.dn for entry in found])
+        return tuple(entry.dn for entry in found)
 
-    async def _with_ancestors(self, connection: Connection, dns: Sequence[str]) -> list[str]:
+    async def _with_ancestors(
+        self, connection: Connection, threads: Threads, dns: Sequence[str]
+    ) -> tuple[str, ...]:
         """The groups and, where that is wanted, the groups they are in, each once."""
         if not self.nested:
-            return list(dns)
-        known: dict[object, str] = {_key(dn): dn for dn in dns}
-        level = list(known.values())
+            return tuple(dns)
+        known = level = await _worked_out(threads, dns, _by_key)
         for _ in range(_DEEP):
-            above = await self._above(connection, level)
-            new = {_key(dn): dn for dn in above}
-            level = [dn for key, dn in new.items() if key not in known]
-            known.update({_key(dn): dn for dn in level})
+            above = await self._above(connection, [*level.values()])
+            new = await _worked_out(threads, above, _by_key)
+            level = {key: dn for key, dn in new.items() if key not in known}
+            known = {**known, **level}
             if not level:
                 break
             if len(known) > _MOST_GROUPS:
                 raise Unavailable(f"more than {_MOST_GROUPS} groups, with those they are in")
-        return list(known.values())
+        return tuple(known.values())
 
     async def _above(self, connection: Connection, dns: Sequence[str]) -> list[str]:
         found: list[str] = []
@@ -154,6 +152,17 @@ def _good(outcomes: Iterable[tuple[str, ...] | Failure]) -> Iterable[tuple[str, 
             outcome.raiseException()
         else:
             yield outcome
+
+
+async def _worked_out(
+    threads: Threads, dns: Sequence[str], work: Callable[[Sequence[str]], T]
+) -> T:
+    """What comes of reading names; off the reactor, if they are many."""
+    return work(dns) if len(dns) < _MANY else await threads(lambda: work(dns))
+
+
+def _by_key(dns: Iterable[str]) -> dict[object, str]:
+    return {_key(dn): dn for dn in dns}
 
 
 def _key(dn: str) -> object:

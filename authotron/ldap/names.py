@@ -50,9 +50,10 @@ Name = tuple[Part, ...]
 """The steps of a name, from the leaf to the root."""
 
 
+@lru_cache(8192)
 def parse(text: str) -> Name:
     """
-    The steps of a name.
+    The steps of a name. Names of groups come again with every user, so that they are remembered.
 
     @raise BadName: it is none.
     """
@@ -123,6 +124,9 @@ def _without_end_blanks(text: str) -> str:
 
 
 def _unescaped(text: str) -> str:
+    if "\\" not in text:
+        return text
+
     def meant(found: re.Match[bytes]) -> bytes:
         return bytes.fromhex(found[1].decode()) if len(found[1]) > 1 else found[1]
 

@@ -2,8 +2,8 @@
 LDAP (RFC 4511) on the wire: requests become bytes, and bytes become answers.
 
 The encoding is ldaptor's, and this is the only module that imports it. Its decoder is not used: it
-asserts and prints where a server says what it does not expect, and takes seconds over an entry
-with many values.
+asserts and prints where a server says what it does not expect, and the time it takes over an entry
+grows with the square of its values.
 """
 
 from __future__ import annotations

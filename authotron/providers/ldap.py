@@ -18,7 +18,7 @@ from authotron.ldap.lookup import Lookup
 from authotron.ldap.settings import Attribute, Connectivity, Membership, check_user_filter, reach
 from authotron.ldap.wire import Entry
 from authotron.parts import IReachable, PartConfig
-from authotron.providers import Affinity, IProvider
+from authotron.providers import Affinity, IKnowsUsers, IProvider
 from authotron.settings import Seconds, Text
 from authotron.world import Threads, World
 
@@ -159,9 +159,30 @@ class LdapProvider:
         raise Rejected(f"the entry has no {self._user_attribute}")
 
 
+@implementer(IKnowsUsers)
+@define(eq=False)
+class SearchingLdapProvider(LdapProvider):
+    """One that finds users by a search, and so can do it without their passwords, too."""
+
+    async def still_known(self, username: str) -> Identity:
+        """Search as before; another spelling of a name is not the user who was known."""
+
+        async def look(connection: Connection) -> Identity | None:
+            entry = await self._lookup.find(connection, username)
+            if entry is None:
+                return None
+            return await self._identity(connection, entry, username)
+
+        identity = await self._directory.using(look)
+        if identity is None or identity.username != username:
+            raise Rejected("unknown user")
+        return identity
+
+
 def make(config: Config, world: World) -> IProvider:
     """Build the provider from its own section."""
-    return LdapProvider(
+    kind = SearchingLdapProvider if config.user_dn is None else LdapProvider
+    return kind(
         config.name,
         config.realm,
         world.clock,

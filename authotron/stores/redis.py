@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 from attrs import define, field
 from pydantic import Field
+from twisted.internet.interfaces import IStreamClientEndpoint
 from zope.interface import implementer
 
 from authotron.errors import Taken, Unavailable
-from authotron.redis import Login, Redis, endpoint
+from authotron.redis import Login, Redis, encrypted
 from authotron.settings import FilePath, Port, Secret, Text
 from authotron.stores import ITokenStore, StoreConfig, Wanted
 from authotron.tokens import CHANGEABLE, COLUMNS, Token, from_row
@@ -52,7 +53,7 @@ class Config(StoreConfig):
     """`type: redis`: tokens in a Redis that keeps what it is told (`appendonly yes`)."""
 
     type: Literal["redis"]
-    host: Text = Field(default="127.0.0.1", description="its host, or the path of its socket")
+    host: Text = Field(default="127.0.0.1", description="its host")
     port: Port = Field(default=6379, description="its port")
     database: int = Field(default=0, ge=0, description="the number of the database")
     username: Text | None = Field(default=None, description="the user, where Redis has users")
@@ -83,15 +84,8 @@ class RedisStore:
         if self._redis is None:
             config = self._config
             password = config.password.get_secret_value() if config.password else None
-            where = endpoint(
-                self._world.clock,
-                config.host,
-                config.port,
-                use_tls=config.tls,
-                authorities=config.tls_ca_file,
-            )
             login = Login(config.username, password, config.database)
-            self._redis = Redis(where, login, self._world.clock)
+            self._redis = Redis(self._endpoint(), login, self._world.clock)
         await self.reach()
 
     async def close(self) -> None:
@@ -158,6 +152,11 @@ class RedisStore:
         if self._redis is None:
             raise Unavailable("Redis is not connected")
         return self._redis
+
+    def _endpoint(self) -> IStreamClientEndpoint:
+        config = self._config
+        plain = self._world.connect(config.host, config.port)
+        return encrypted(plain, config.host, config.tls_ca_file) if config.tls else plain
 
     def _key(self, id_: str) -> str:
         return f"{self._config.prefix}token:{id_}"

@@ -28,7 +28,6 @@ from twisted.python.failure import Failure
 from twisted.web.http import datetimeToString
 from zope.interface import implementer
 
-from authotron.logs import Access
 from authotron.verdicts import Verdict
 from authotron.web import heads
 from authotron.web.generation import Serving
@@ -145,10 +144,10 @@ class Front(Protocol, TimeoutMixin):
     def _decide(self, head: Head) -> None:
         began = self._entrance.clock.seconds()
         verdict = self._entrance.serving.generation.verdicts.decide(head.authorization, head.realm)
-        if isinstance(verdict, Deferred):
-            self._wait(head, began, verdict)
-        else:
+        if isinstance(verdict, Verdict):
             self._decided(verdict, head, began)
+        else:
+            self._wait(head, began, verdict)
 
     def _wait(self, head: Head, began: float, verdict: Deferred[Verdict[Reply]]) -> None:
         patience = self.setTimeout(None)
@@ -269,10 +268,6 @@ class Entrance(Factory):
         self.wording = _Wording(clock)
         self._open: set[Front] = set()
         self._waiting: list[Deferred[None]] = []
-
-    def adopt(self, access: Access) -> None:
-        """From now on log these requests."""
-        self.site.adopt(access)
 
     def doStart(self) -> None:
         super().doStart()

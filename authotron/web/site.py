@@ -208,7 +208,7 @@ class Site(server.Site):
             return
         identity = outcome.identity if outcome else None
         self._log.info(
-            "{method} {route}: {status}",
+            "{method} {route}: {status}{who} from {client}",
             event="routes.request.answered",
             method=method,
             route=route,
@@ -219,6 +219,7 @@ class Site(server.Site):
             result=outcome.result if outcome else "",
             realm=identity.realm if identity else "",
             username=identity.username if identity else "",
+            who=f" for {identity.username} of {identity.realm}" if identity else "",
         )
 
     def drain(self) -> Deferred[None]:

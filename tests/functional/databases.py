@@ -16,10 +16,18 @@ from uuid import uuid4
 
 from attrs import define, field
 
-from tests.functional.daemon import absolute, free_port, needed
+from tests.functional.daemon import absolute, free_port, needed, until
 
 SERVERS = Path(__file__).resolve().parents[1] / "servers"
 PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+
+
+def free_pair() -> int:
+    """A free port with a free one behind it."""
+    port, behind = free_port(), free_port()
+    while behind != port + 1:
+        port, behind = behind, free_port()
+    return port
 
 
 @define(eq=False)
@@ -33,7 +41,7 @@ class Database:
     kind: str
     folder: Path = field(converter=absolute)
     environ: Mapping[str, str] = field(factory=dict)
-    port: int = field(factory=free_port)
+    port: int = field(factory=free_pair)
 
     def start(self) -> Database:
         """Start it, with the data it had, and wait until it answers."""
@@ -52,6 +60,13 @@ class Database:
     def freeze(self) -> None:
         """It keeps its connections, and says nothing any more."""
         self.tell(signal.SIGSTOP)
+        until(self._stands_still, "frozen")
+
+    def _stands_still(self) -> bool:
+        """Whether each of its threads has stopped, which the kernel does not do at once."""
+        pid = (self.folder / f"{self.kind}.pid").read_text().strip()
+        threads = Path("/proc", pid, "task").glob("*/stat")
+        return all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in threads)
 
     def thaw(self) -> None:
         self.tell(signal.SIGCONT)

@@ -88,20 +88,26 @@ class Nginx:
 
 @define(eq=False)
 class Backend:
-    """The echo backend, which believes in L{SECRET}."""
+    """
+    The echo backend.
+
+    @ivar published: the gateway's key set; without one it believes in L{SECRET}.
+    """
 
     folder: Path = field(converter=absolute)
+    published: bytes | None = None
     port: int = field(factory=free_port)
     process: subprocess.Popen[bytes] = field(init=False)
 
     def start(self) -> Backend:
         self.folder.mkdir(parents=True, exist_ok=True)
-        secret = self.folder / "secret"
-        secret.write_text(SECRET)
-        command = ["-m", "authotron.testing.echo", "--port", str(self.port), "--secret-file"]
+        keys = self.folder / "keys"
+        keys.write_bytes(self.published or SECRET.encode())
+        option = "--jwks-file" if self.published else "--secret-file"
+        command = ["-m", "authotron.testing.echo", "--port", str(self.port), option]
         with (self.folder / "echo.log").open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *command, str(secret)],
+                [sys.executable, *command, str(keys)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

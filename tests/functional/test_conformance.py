@@ -9,6 +9,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.functional.daemon import TWISTD, environment
+from tests.functional.databases import shared
 
 RUNNER = Path(__file__).resolve().parents[1] / "conformance/run.py"
 MINUTES = 10
@@ -20,8 +21,9 @@ class ConformanceTests(SynchronousTestCase):
     def test_cases(self) -> None:
         """Every case agrees."""
         command = f"{TWISTD} -n --pidfile= authotron --config {{config}}"
+        mongo = shared("mongo").section["uri"]
         done = subprocess.run(
-            [sys.executable, str(RUNNER), "--command", command],
+            [sys.executable, str(RUNNER), "--command", command, "--mongo", mongo],
             capture_output=True,
             check=False,
             cwd=RUNNER.parent,

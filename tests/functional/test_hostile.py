@@ -18,16 +18,18 @@ from tests.functional.daemon import Daemon, until
 from tests.functional.wire import basic
 
 GOOD = basic("alice", "wonder")
-IDLE = 1.0
+IMPATIENT, PATIENT = 1.0, 60.0
 
 
 @cache
-def daemon() -> Daemon:
-    """One that has no patience, for all tests of this module."""
+def daemon(idle_timeout: float) -> Daemon:
+    """One with this patience, for all tests of this module."""
     folder = Path(mkdtemp())
     atexit.register(shutil.rmtree, folder)
     logging = {"level": "trace", "access": "all"}
-    started = Daemon(folder).configure(server={"idle_timeout": IDLE}, logging=logging).start()
+    started = (
+        Daemon(folder).configure(server={"idle_timeout": idle_timeout}, logging=logging).start()
+    )
     atexit.register(started.stop)
     return started
 
@@ -35,8 +37,10 @@ def daemon() -> Daemon:
 class HostileTestCase(SynchronousTestCase):
     """After each test the daemon is alive, and has nothing to complain about itself."""
 
+    patience = IMPATIENT
+
     def setUp(self) -> None:
-        self.daemon = daemon()
+        self.daemon = daemon(self.patience)
         self.port = self.daemon.port
         self.addCleanup(self.assert_unharmed)
 
@@ -269,7 +273,9 @@ class RequestTests(HostileTestCase):
 
 
 class LimitTests(HostileTestCase):
-    """How much may be said, and how slowly."""
+    """How much may be said. There is time for it, however slow the machine is."""
+
+    patience = PATIENT
 
     def test_request_line(self) -> None:
         """A request line above 8 KiB is 414, one just below is read."""
@@ -305,6 +311,10 @@ class LimitTests(HostileTestCase):
         """Very many fields within the limit are no trouble."""
         fields = [("Connection", "close"), *[("a", "")] * 2_000]
         self.assertEqual(self.status(wire.head("/authenticate", fields)), 401)
+
+
+class SlownessTests(HostileTestCase):
+    """How slowly it may be said."""
 
     def test_idle(self) -> None:
         """Who says nothing is disconnected."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -264,9 +266,39 @@ class OutageTests(LdapCase):
         slapd.start()
         until(lambda: login(daemon, "bob", "bobpw").status == 200, "found again")
 
+    def test_under_traffic(self) -> None:
+        """An outage is never a refusal, and those who do not need the directory notice nothing."""
+        slapd = directory.another(Path(self.mktemp()))
+        self.addCleanup(slapd.stop)
+        users = [{"username": "local", "password": "p"}]
+        plain = {"type": "plain", "name": "list", "realm": "here", "users": users}
+        daemon = self.daemon(provider(slapd, "corp"), plain, auth={"cache": {"ttl": 0}})
+        over = threading.Event()
+
+        def all_the_time(*who: str) -> set[int]:
+            seen = set()
+            while not over.is_set():
+                seen.add(login(daemon, *who).status)
+            return seen
+
+        with ThreadPoolExecutor(6) as pool:
+            locals_ = [pool.submit(all_the_time, "local", "p", "here") for _ in range(2)]
+            others = [pool.submit(all_the_time, "alice", "alicepw", "corp") for _ in range(4)]
+            try:
+                for _ in range(2):
+                    slapd.stop()
+                    until(lambda: login(daemon, "bob", "bobpw").status == 503, "missed")
+                    slapd.start()
+                    until(lambda: login(daemon, "bob", "bobpw").status == 200, "found again")
+            finally:
+                over.set()
+        self.assertEqual(set().union(*(each.result() for each in locals_)), {200})
+        self.assertEqual(set().union(*(each.result() for each in others)), {200, 503})
+
     def test_alone(self) -> None:
         """Where nobody else could know a user, it is 503 and not 401."""
         slapd = directory.another(Path(self.mktemp()))
+        self.addCleanup(slapd.stop)
         daemon = self.daemon(provider(slapd, "corp"))
         slapd.stop()
         self.assertEqual(login(daemon, "alice", "alicepw").status, 503)

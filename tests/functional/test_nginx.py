@@ -5,6 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.functional import proxy, wire
@@ -145,6 +147,32 @@ class LargeTokenTests(SynchronousTestCase):
         answer = wire.login(nginx.port, "alice", "wonder")
         self.assertEqual(answer.status, 200)
         self.assertEqual(answer.json()["claims"]["roles"], roles)
+
+
+class PublishedKeyTests(SynchronousTestCase):
+    """A gateway that signs with a private key."""
+
+    def test_published(self) -> None:
+        """A backend needs no secret: the published keys are enough."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        key = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        (folder / "key.pem").write_bytes(key)
+        signing = {"alg": "ES256", "key_file": "key.pem", "secret": None}
+        daemon = Daemon(folder).configure(jwt=signing).start()
+        self.addCleanup(daemon.stop)
+        published = wire.ask(daemon.port, "/.well-known/jwks.json").body
+        backend = Backend(folder, published).start()
+        self.addCleanup(backend.stop)
+        nginx = Nginx(folder, daemon.port, backend.port).start()
+        self.addCleanup(nginx.stop)
+        answer = wire.login(nginx.port, "alice", "wonder")
+        self.assertEqual(answer.status, 200)
+        self.assertEqual(answer.json()["claims"]["sub"], "here-alice")
 
 
 class OutageTests(SynchronousTestCase):

@@ -10,6 +10,7 @@ from typing import Any
 
 from twisted.internet import reactor  # noqa: TID251 - real sockets
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 from txmongo.connection import ConnectionPool
@@ -23,6 +24,12 @@ from tests.contracts import StoreContract, token
 from tests.functional.databases import Database, shared
 
 CLOCK: Any = reactor
+
+
+def connect(host: str, port: int, /) -> HostnameEndpoint:
+    return HostnameEndpoint(CLOCK, host, port)
+
+
 PATIENCE = 5.0
 
 
@@ -31,7 +38,7 @@ def store_of(section: dict[str, Any], **over: Any) -> ITokenStore:
     given = {**section, **over}
     module = parts.load("stores", given["type"], "store")
     made: ITokenStore = module.make(
-        settings.read(module.Config, given), World(CLOCK, deferToThread)
+        settings.read(module.Config, given), World(CLOCK, deferToThread, connect=connect)
     )
     return made
 

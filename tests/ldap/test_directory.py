@@ -183,6 +183,16 @@ class FailOverTests(DirectoryCase):
         self.failureResultOf(self.using(), Unavailable)
         self.assertEqual((self.one.binds, self.one.open), ([], []))
 
+    def test_early_T67(self) -> None:
+        """What comes in clear behind the answer to StartTLS is not believed."""
+        self.directory = self.made(Security.STARTTLS)
+        self.one.early = self.two.early = (
+            b"\x30\x0c\x02\x01\x02\x61\x07\x0a\x01\x00\x04\x00\x04\x00"
+        )
+        reason = str(self.failureResultOf(self.using(), Unavailable).value)
+        self.assertIn("in clear", reason)
+        self.assertEqual((self.one.binds, self.one.open), ([], []))
+
 
 class VerifyTests(DirectoryCase):
     """Users bind on connections of their own."""
@@ -203,6 +213,14 @@ class VerifyTests(DirectoryCase):
         for each in asked:
             each.cancel()
             self.failureResultOf(each, CancelledError)
+        self.assertEqual(self.one.open, [])
+
+    def test_deaf_T69(self) -> None:
+        """A server that does not hang up on good-bye is hung up on."""
+        self.one.deaf = True
+        self.successResultOf(self.verify(*ALICE))
+        self.assertEqual(len(self.one.open), 1)
+        self.clock.advance(LIMITS.answer)
         self.assertEqual(self.one.open, [])
 
     def test_bad(self) -> None:
@@ -232,9 +250,15 @@ class VerifyTests(DirectoryCase):
 
     def test_outage(self) -> None:
         """What is not about the user is an outage."""
-        for code in (1, 2, 8, 51, 52, 80):
+        for code in (1, 2, 8, 51, 52, 53, 80):
             self.one.refusals[ALICE[0]] = (code, "")
             self.failureResultOf(self.verify(*ALICE), Unavailable)
+
+    def test_unwilling(self) -> None:
+        """A server that is unwilling because of the account has refused the user."""
+        said = "Account inactivated. Contact system administrator."
+        self.one.refusals[ALICE[0]] = (53, said)
+        self.assertEqual(str(self.failureResultOf(self.verify(*ALICE), Rejected).value), said)
 
     def test_garbled_policy(self) -> None:
         """So is a control that cannot be read: the password may be right or wrong."""

@@ -13,7 +13,7 @@ from authotron import settings
 from authotron.errors import ConfigError, Rejected, Unavailable
 from authotron.identity import Credential, Identity
 from authotron.parts import IReachable
-from authotron.providers import IProvider, ldap
+from authotron.providers import IKnowsUsers, IProvider, ldap
 from tests import directories
 from tests.contracts import ProviderContract
 from tests.directories import BASE, GATE, Server, person
@@ -67,6 +67,27 @@ class ByDnContractTests(LdapContractTests):
 
     def provider(self) -> IProvider:
         return self.made(user_dn=f"uid={{username}},ou=people,{BASE}")
+
+
+class StillKnownTests(LdapCase):
+    """What it can say of a user without the password."""
+
+    def known(self, username: str) -> Deferred[Identity]:
+        return Deferred.fromCoroutine(IKnowsUsers(self.made()).still_known(username))
+
+    def test_known(self) -> None:
+        """The roles of now, for as long as they may be believed."""
+        identity = self.successResultOf(self.known("alice"))
+        self.assertEqual((identity.roles, identity.fresh_until), (("Admins",), NOW + 60))
+
+    def test_gone(self) -> None:
+        """One who is not there any more is refused; another spelling is somebody else."""
+        for username in ("bob", "ALICE", "*"):
+            self.failureResultOf(self.known(username), Rejected)
+
+    def test_by_dn(self) -> None:
+        """Where only users themselves can read their entries, it cannot say."""
+        self.assertFalse(IKnowsUsers.providedBy(self.made(user_dn=f"uid={{username}},{BASE}")))
 
 
 class LdapTests(LdapCase):

@@ -21,8 +21,8 @@ from authotron.web import heads
 from tests.web.conversations import ALICE, Gateway, Wire, answered, basic
 
 GOOD = ALICE.encode()
-STREAMS = int(os.environ.get("AUTHOTRON_STREAMS", "1000"))
-"""How many streams of requests go both ways; `make fuzz` sends more."""
+STREAMS = int(os.environ.get("AUTHOTRON_STREAMS", "250"))
+"""How many streams of requests go both ways; `make test` and `make fuzz` send more."""
 
 
 def head(*fields: bytes, line: bytes = b"GET /authenticate HTTP/1.1") -> bytes:

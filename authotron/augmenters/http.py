@@ -1,0 +1,102 @@
+"""Roles and attributes from a service of the user's own."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+from attrs import define, field
+from cachetools import TTLCache
+from pydantic import Field
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from authotron import accounts, web_client
+from authotron.augmenters import AugmenterConfig, IAugmenter
+from authotron.cache import Flights
+from authotron.identity import Addition, Identity
+from authotron.settings import Seconds, Secret
+from authotron.web_client import RemoteConfig, Url, WebClient
+from authotron.world import World
+
+_NOBODY = 404
+_SIZE = 10_000
+
+
+class Config(AugmenterConfig, RemoteConfig):
+    """`type: http`: a service of your own says what somebody may do; see docs/providers.md."""
+
+    type: Literal["http"]
+    url: Url = Field(description="address that identities are posted to")
+    token: Secret | None = Field(
+        default=None, description="shown to the service as a bearer token, so that it knows us"
+    )
+    cache: Seconds = Field(default=60, gt=0, description="seconds an answer is believed")
+
+    def warnings(self) -> tuple[str, ...]:
+        """What an operator should hear about."""
+        return RemoteConfig.warnings(self)
+
+
+@implementer(IAugmenter)
+@define(eq=False)
+class Http:
+    """Asks what somebody has. It is told of the identity, and never of the credential."""
+
+    name: str
+    realm: str
+    required: bool
+    timeout: float | None
+    _clock: IReactorTime
+    _web: WebClient = field(repr=False)
+    _url: str
+    _token: str | None = field(repr=False)
+    _life: float
+    _known: TTLCache[str, Addition] = field(init=False, repr=False)
+    _flights: Flights[Addition] = field(factory=Flights, init=False, repr=False)
+    type: str = field(default="http", init=False)
+    runs_last: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._known = TTLCache(_SIZE, self._life, self._clock.seconds)
+
+    async def augment(self, identity: Identity) -> Addition:
+        content = {
+            "realm": identity.realm,
+            "username": identity.username,
+            "roles": identity.roles,
+            "attributes": dict(identity.attributes),
+        }
+        key = json.dumps(content, sort_keys=True)
+        known = self._known.get(key)
+        if known is not None:
+            return known
+        return await self._flights.join(key, lambda: self._ask(key, content))
+
+    async def _ask(self, key: str, content: dict[str, Any]) -> Addition:
+        answer = await self._web.post(self._url, content=content, bearer=self._token)
+        until = self._clock.seconds() + self._life
+        if answer.status == _NOBODY:
+            addition = Addition(fresh_until=until)
+        elif not answer.good:
+            raise answer.unexpected()
+        else:
+            grants = accounts.read(accounts.Grants, answer.mapping(), answer.place)
+            addition = Addition(tuple(grants.roles), grants.attributes, until)
+        self._known[key] = addition
+        return addition
+
+
+def make(config: Config, world: World) -> IAugmenter:
+    """Build the augmenter from its own section."""
+    return Http(
+        config.name,
+        config.realm,
+        config.required,
+        config.timeout,
+        world.clock,
+        web_client.make(config, world),
+        config.url,
+        config.token.get_secret_value() if config.token else None,
+        config.cache,
+    )

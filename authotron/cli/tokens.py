@@ -1,0 +1,209 @@
+"""C{authotron tokens}: the tokens in the configured store, for who may read the configuration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.task import react
+
+from authotron import hosts, settings, web_client
+from authotron.cli.options import complaints, config_option, loaded
+from authotron.compose import compose
+from authotron.config import Config
+from authotron.errors import ConfigError, NoSuchToken, Problem, Rejected, TooBroad, Unavailable
+from authotron.identity import Identity
+from authotron.issuing import Tokens, Wish
+from authotron.metrics import Metrics
+from authotron.service import Pool
+from authotron.stores import Wanted
+from authotron.tokens import Token
+from authotron.web.generation import Generation
+from authotron.world import World
+
+Work = Callable[[Generation, Tokens], Awaitable[None]]
+
+
+@click.group()
+def tokens() -> None:
+    """
+    List, make and revoke tokens in the configured store.
+
+    Running gateways notice within `tokens.recheck` seconds. Exit status 1 if it could not be done.
+    """
+
+
+@tokens.command()
+@config_option
+@click.option("--realm", required=True, help="Realm of the owner.")
+@click.option("--username", required=True, help="Name of the owner.")
+@click.option("--owner-role", multiple=True, help="A role of an owner whom nobody can look up.")
+@click.option("--role", multiple=True, help="Leave only this role (may be repeated).")
+@click.option("--host", multiple=True, help="Good only for this host pattern.")
+@click.option("--network", multiple=True, help="Good only for clients of this network.")
+@click.option("--ttl", help="How long it lives, such as 12h or 30d.")
+@click.option("--name", default="", help="What to call it.")
+def create(
+    path: Path,
+    realm: str,
+    username: str,
+    owner_role: tuple[str, ...],
+    role: tuple[str, ...],
+    host: tuple[str, ...],
+    network: tuple[str, ...],
+    ttl: str | None,
+    name: str,
+) -> None:
+    """Make a token for a user, and print it: this once and never again."""
+    with complaints():
+        wish = Wish(
+            name=name,
+            ttl=_duration(ttl),
+            roles=role or None,
+            hosts=tuple(_checked(hosts.checked_host, text, "--host") for text in host),
+            networks=tuple(_checked(hosts.checked_network, text, "--network") for text in network),
+        )
+
+    async def work(generation: Generation, store: Tokens) -> None:
+        said = Identity(realm, username, owner_role)
+        checked = generation.owners.can_be_asked(said)
+        owner = (await generation.owners.now(said))[0]
+        presented, _ = await store.make(owner, wish, checked=checked)
+        click.echo(presented.text)
+
+    _run(path, work)
+
+
+@tokens.command("list")
+@config_option
+@click.option("--realm", help="Only of this realm.")
+@click.option("--username", help="Only of this user.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, one token a line.")
+def list_(path: Path, realm: str | None, username: str | None, *, as_json: bool) -> None:
+    """List tokens, oldest first; their secrets are not known here either."""
+
+    async def work(_: Generation, store: Tokens) -> None:
+        wanted = Wanted(realm, username)
+        while found := await store.store.listed(wanted):
+            for token in found:
+                click.echo(json.dumps(_row(token)) if as_json else _line(token))
+            wanted = Wanted(realm, username, found[-1].id)
+
+    _run(path, work)
+
+
+@tokens.command()
+@config_option
+@click.argument("id_", metavar="ID")
+def show(path: Path, id_: str) -> None:
+    """Show all that is kept of a token."""
+
+    async def work(_: Generation, store: Tokens) -> None:
+        token = await store.store.get(id_)
+        if token is None:
+            raise NoSuchToken
+        click.echo(json.dumps(_row(token), indent=2, ensure_ascii=False))
+
+    _run(path, work)
+
+
+@tokens.command()
+@config_option
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+def revoke(path: Path, ids: tuple[str, ...]) -> None:
+    """End tokens."""
+
+    async def work(_: Generation, store: Tokens) -> None:
+        for id_ in ids:
+            if not await store.store.remove(id_):
+                raise NoSuchToken
+            click.echo(f"revoked {id_}")
+
+    _run(path, work)
+
+
+@tokens.command()
+@config_option
+def prune(path: Path) -> None:
+    """Forget tokens that have expired. A running gateway does so by itself."""
+
+    async def work(_: Generation, store: Tokens) -> None:
+        await store.tidy()
+        click.echo("forgotten: all that had expired")
+
+    _run(path, work)
+
+
+def _run(path: Path, work: Work) -> None:
+    react(_working, (loaded(path), work))
+
+
+async def _working(reactor: Any, found: Config, work: Work) -> None:
+    """
+    Do some work with the open store.
+
+    @raise SystemExit: 1 if it could not be done.
+    """
+    if found.store is None or found.store.type == "memory":
+        raise click.ClickException("there is no store that could be reached from here")
+    pool = Pool(reactor)
+    pool.startService()
+    connect = partial(HostnameEndpoint, reactor)
+    world = World(reactor, pool, web_client.Connections(reactor), connect=connect)
+    with complaints():
+        generation = compose(found, world, Metrics())
+    assert generation.tokens is not None
+    try:
+        with complaints():
+            await generation.tokens.open()
+        await work(generation, generation.tokens)
+    except (NoSuchToken, Rejected, TooBroad, Unavailable) as reason:
+        told = str(reason) or "there is no such token"
+        click.secho(told, fg="red", err=True)
+        raise SystemExit(1) from None
+    finally:
+        with suppress(Unavailable):
+            await generation.tokens.store.close()
+        pool.stopService()
+
+
+def _checked(check: Callable[[str], str], text: str, option: str) -> str:
+    try:
+        return check(text)
+    except ValueError as error:
+        raise ConfigError([Problem(option, str(error))]) from None
+
+
+class _Life(settings.Section):
+    """A duration as configurations have it."""
+
+    ttl: settings.WholeSeconds | None = None
+
+
+def _duration(text: str | None) -> int | None:
+    return settings.read(_Life, {"ttl": text}, "--").ttl
+
+
+def _row(token: Token) -> dict[str, Any]:
+    """All but the hash."""
+    row = token.row()
+    fixed = json.loads(row.pop("fixed"))
+    del row["hashed"]
+    return {**row, **fixed}
+
+
+def _line(token: Token) -> str:
+    owner, end = token.owner, token.grant.expires
+    until = "for ever" if end is None else f"until {_moment(end)}"
+    return f"{token.id}  {owner.realm}/{owner.username}  {until}  {token.name}".rstrip()
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,108 @@
+"""Credentials of any kind, judged by a service of the user's own."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from attrs import define, field
+from pydantic import Field
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from authotron import accounts, routing, web_client
+from authotron.cache import Identities
+from authotron.errors import Rejected
+from authotron.identity import Credential, Identity, earliest
+from authotron.parts import PartConfig
+from authotron.providers import Affinity, IProvider
+from authotron.settings import Seconds, Secret
+from authotron.web_client import RemoteConfig, Url, WebClient
+from authotron.world import World
+
+_REFUSALS = (401, 403)
+
+
+class Config(PartConfig, RemoteConfig):
+    """`type: http`: a service of your own says who somebody is; see docs/providers.md."""
+
+    type: Literal["http"]
+    url: Url = Field(description="address that credentials are posted to")
+    scheme: Literal["basic", "bearer"] = Field(
+        default="bearer", description="the kind of credentials it knows"
+    )
+    token: Secret | None = Field(
+        default=None, description="shown to the service as a bearer token, so that it knows us"
+    )
+    cache: Seconds = Field(default=60, description="seconds an answer is believed")
+    accepts: routing.Rule = Field(default="any", description="which tokens it is asked about")
+
+
+@implementer(IProvider)
+@define(eq=False)
+class Http:
+    """Judges by asking."""
+
+    name: str
+    realm: str
+    scheme: str
+    _clock: IReactorTime
+    _web: WebClient = field(repr=False)
+    _url: str
+    _token: str | None = field(repr=False)
+    _life: float
+    _known: Identities = field(repr=False)
+    _accepts: routing.Rule
+    type: str = field(default="http", init=False)
+    local: bool = field(default=False, init=False)
+
+    def affinity(self, credential: Credential) -> Affinity:
+        if self.scheme != "bearer":
+            return Affinity.POSSIBLE
+        return routing.likeness(self._accepts, credential.value)
+
+    async def authenticate(self, credential: Credential) -> Identity:
+        content = {"realm": self.realm, "scheme": self.scheme, **_shown(credential)}
+        return await self._known.get(credential.value, lambda: self._ask(content))
+
+    async def _ask(self, content: dict[str, Any]) -> Identity:
+        answer = await self._web.post(self._url, content=content, bearer=self._token)
+        if answer.status in _REFUSALS:
+            raise Rejected(f"{answer.place} answered {answer.status}")
+        if not answer.good:
+            raise answer.unexpected()
+        account = accounts.read(accounts.Account, answer.mapping(), answer.place)
+        now = self._clock.seconds()
+        if account.expires is not None and account.expires <= now:
+            raise Rejected("expired")
+        return Identity(
+            self.realm,
+            account.username,
+            tuple(account.roles),
+            account.attributes,
+            {service: tuple(scopes) for service, scopes in account.scopes.items()},
+            expires=account.expires,
+            fresh_until=earliest(account.expires, now + self._life),
+        )
+
+
+def _shown(credential: Credential) -> dict[str, str]:
+    if credential.scheme == "basic":
+        username, password = credential.username_and_password()
+        return {"username": username, "password": password}
+    return {"token": credential.value}
+
+
+def make(config: Config, world: World) -> IProvider:
+    """Build the provider from its own section."""
+    return Http(
+        config.name,
+        config.realm,
+        config.scheme,
+        world.clock,
+        web_client.make(config, world),
+        config.url,
+        config.token.get_secret_value() if config.token else None,
+        config.cache,
+        Identities(world.clock),
+        config.accepts,
+    )

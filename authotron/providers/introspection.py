@@ -1,0 +1,95 @@
+"""Tokens of any OAuth server: its introspection endpoint (RFC 7662) is asked about them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from attrs import define, evolve, field
+from pydantic import Field
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from authotron import routing, web_client
+from authotron.cache import Identities
+from authotron.claims import ClaimsConfig, Rules
+from authotron.errors import Rejected
+from authotron.identity import Credential, Identity, earliest
+from authotron.parts import PartConfig
+from authotron.providers import Affinity, IProvider
+from authotron.settings import Seconds, Secret, Text
+from authotron.web_client import RemoteConfig, Url, WebClient
+from authotron.world import World
+
+
+class Config(PartConfig, RemoteConfig, ClaimsConfig):
+    """`type: introspection`: any bearer token, judged by the server that gave it out."""
+
+    type: Literal["introspection"]
+    url: Url = Field(description="address of the introspection endpoint")
+    client_id: Text = Field(description="who we are to the server")
+    client_secret: Secret = Field(description="the secret of `client_id`")
+    cache: Seconds = Field(default=60, description="seconds an answer is believed")
+    accepts: routing.Rule = Field(default="any", description="which tokens it is asked about")
+
+
+@implementer(IProvider)
+@define(eq=False)
+class Introspection:
+    """Judges tokens by asking."""
+
+    name: str
+    realm: str
+    _clock: IReactorTime
+    _web: WebClient = field(repr=False)
+    _url: str
+    _client: tuple[str, str] = field(repr=False)
+    _rules: Rules = field(repr=False)
+    _life: float
+    _known: Identities = field(repr=False)
+    _accepts: routing.Rule
+    type: str = field(default="introspection", init=False)
+    scheme: str = field(default="bearer", init=False)
+    local: bool = field(default=False, init=False)
+
+    def affinity(self, credential: Credential) -> Affinity:
+        return routing.likeness(self._accepts, credential.value)
+
+    async def authenticate(self, credential: Credential) -> Identity:
+        return await self._known.get(credential.value, lambda: self._ask(credential.value))
+
+    async def _ask(self, token: str) -> Identity:
+        answer = await self._web.post(self._url, form={"token": token}, basic=self._client)
+        if not answer.good:  # a refusal is about us: one of the token is a good answer
+            raise answer.unexpected()
+        told = answer.mapping()
+        if told.get("active") is not True:
+            raise Rejected("not active")
+        now = self._clock.seconds()
+        self._rules.right_kind({}, told)
+        identity = self._rules.identity(_claims(told), now, lasting=True)
+        return evolve(identity, fresh_until=earliest(identity.expires, now + self._life))
+
+
+def _claims(told: dict[str, Any]) -> dict[str, Any]:
+    """An answer as claims of a token: the user has a name of its own there (section 2.2)."""
+    claims = {name: value for name, value in told.items() if name not in {"active", "username"}}
+    name = told.get("username")
+    if isinstance(name, str) and name:
+        claims = {"sub": name, "preferred_username": name, **claims}
+    return claims
+
+
+def make(config: Config, world: World) -> IProvider:
+    """Build the provider from its own section."""
+    return Introspection(
+        config.name,
+        config.realm,
+        world.clock,
+        web_client.make(config, world),
+        config.url,
+        (config.client_id, config.client_secret.get_secret_value()),
+        Rules(config.name, config.realm, config),
+        config.cache,
+        Identities(world.clock),
+        config.accepts,
+    )

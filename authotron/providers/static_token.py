@@ -1,0 +1,120 @@
+"""Tokens that stand in the configuration, in files or in the environment: for a few machines."""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from attrs import define, field, frozen
+from pydantic import Field, field_validator, model_validator
+from zope.interface import implementer
+
+from authotron.errors import Rejected
+from authotron.identity import Credential, Identity
+from authotron.parts import PartConfig
+from authotron.providers import Affinity, IProvider
+from authotron.settings import Secret, Section, Text, Texts
+from authotron.tokens import PREFIX, looks_like_ours
+from authotron.world import World
+
+SHORTEST = 32
+
+
+class Entry(Section):
+    """A token, and who holds it."""
+
+    token: Secret = Field(description="the token, 32 characters or more")
+    username: Text = Field(description="who it stands for")
+    roles: Texts = Field(default=(), strict=False, description="roles of this user")
+    attributes: dict[Text, str] = Field(default_factory=dict, description="further attributes")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_environment(cls, given: Any) -> Any:
+        """C{token_env} names a variable that holds the token."""
+        if not isinstance(given, Mapping) or "token_env" not in given:
+            return given
+        rest = {key: value for key, value in given.items() if key != "token_env"}
+        if "token" in rest or "token_file" in rest:
+            raise ValueError("give one of token, token_file and token_env")
+        name = given["token_env"]
+        token = os.environ.get(name) if isinstance(name, str) else None
+        if token is None:
+            raise ValueError("token_env names no variable that is set")
+        return {**rest, "token": token}
+
+    @field_validator("token")
+    @classmethod
+    def _long_enough(cls, token: Secret) -> Secret:
+        text = token.get_secret_value()
+        if len(text) < SHORTEST:
+            raise ValueError(f"is shorter than {SHORTEST} characters")
+        if not text.isascii() or not text.isprintable() or set(text) & {" ", ","}:
+            raise ValueError("has characters that cannot stand in a header")
+        if looks_like_ours(text):
+            raise ValueError(f"begins with {PREFIX} like the tokens of the token store")
+        return token
+
+
+class Config(PartConfig):
+    """`type: static-token`: Bearer tokens that are listed here."""
+
+    type: Literal["static-token"]
+    tokens: tuple[Entry, ...] = Field(
+        strict=False, min_length=1, description="the tokens, and who holds them"
+    )
+
+
+@frozen
+class _Known:
+    """As much as is kept of an entry."""
+
+    digest: bytes = field(repr=False)
+    identity: Identity
+
+
+@implementer(IProvider)
+@define(eq=False)
+class StaticToken:
+    """
+    Judges Bearer tokens by a list.
+
+    Only hashes are kept, under a key that is new in every process.
+    """
+
+    name: str
+    realm: str
+    _key: bytes = field(repr=False)
+    _known: Sequence[_Known] = field(repr=False)
+    type: str = field(default="static-token", init=False)
+    scheme: str = field(default="bearer", init=False)
+    local: bool = field(default=True, init=False)
+
+    def affinity(self, credential: Credential) -> Affinity:
+        return Affinity.POSSIBLE
+
+    async def authenticate(self, credential: Credential) -> Identity:
+        digest = _digest(self._key, credential.value)
+        found = [known for known in self._known if hmac.compare_digest(known.digest, digest)]
+        if not found:
+            raise Rejected("not a listed token")
+        return found[0].identity
+
+
+def _digest(key: bytes, token: str) -> bytes:
+    return hmac.digest(key, token.encode("utf-8", "surrogatepass"), "sha256")
+
+
+def make(config: Config, world: World) -> IProvider:
+    """Build the provider from its own section."""
+    key = os.urandom(32)
+    known = [
+        _Known(
+            _digest(key, entry.token.get_secret_value()),
+            Identity(config.realm, entry.username, entry.roles, entry.attributes),
+        )
+        for entry in config.tokens
+    ]
+    return StaticToken(config.name, config.realm, key, known)

@@ -1,0 +1,88 @@
+"""A service of the user's own, asked what somebody has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron import settings
+from authotron.augmenters import IAugmenter, http
+from authotron.errors import Unavailable
+from authotron.identity import Addition, Identity
+from tests.contracts import AugmenterContract
+from tests.remotes import Asked, Play, Remote, Says, running
+from tests.worlds import NOW, at, world
+
+TESS = Identity("here", "tess", ("reader",), {"mail": "t@x"})
+
+
+def knows_one(asked: Asked) -> Play:
+    if asked.content["username"] != "tess":
+        return Says({"error": "nobody"}, 404)
+    return Says({"roles": ["writer"], "attributes": {"floor": "3"}})
+
+
+def augmenter(remote: Remote, clock: Any = None) -> IAugmenter:
+    part = {"type": "http", "name": "it", "realm": "here", "url": "https://accounts.example/has"}
+    config = settings.read(http.Config, {**part, "token": "key"})
+    return http.make(config, world(clock, remote))
+
+
+class HttpContractTests(AugmenterContract, SynchronousTestCase):
+    """The http augmenter is an augmenter."""
+
+    def augmenter(self) -> IAugmenter:
+        return augmenter(Remote(knows_one))
+
+
+class HttpTests(SynchronousTestCase):
+    """What is special about it."""
+
+    def setUp(self) -> None:
+        self.clock = at(NOW)
+        self.play: Play | None = None
+        self.remote = Remote(lambda asked: self.play or knows_one(asked))
+        self.augmenter = augmenter(self.remote, self.clock)
+
+    def ask(self) -> Any:
+        return running(self.augmenter.augment(TESS))
+
+    def test_told(self) -> None:
+        """It is told of the identity, and adds what it knows."""
+        addition: Addition = self.successResultOf(self.ask())
+        self.assertEqual(addition, Addition(("writer",), {"floor": "3"}, NOW + 60))
+        [asked] = self.remote.asked
+        self.assertEqual(
+            asked.content,
+            {
+                "realm": "here",
+                "username": "tess",
+                "roles": ["reader"],
+                "attributes": {"mail": "t@x"},
+            },
+        )
+        self.assertEqual(asked.headers["authorization"], "Bearer key")
+
+    def test_remembered(self) -> None:
+        """For a minute it is not asked again."""
+        for wait in (59, 1):
+            self.successResultOf(self.ask())
+            self.clock.advance(wait)
+        self.assertEqual(len(self.remote.asked), 1)
+        self.successResultOf(self.ask())
+        self.assertEqual(len(self.remote.asked), 2)
+
+    def test_outage_T44(self) -> None:
+        """What it does not say as agreed is a failure, and not remembered."""
+        for play in (
+            Says({}, 500),
+            Says({}, 401),
+            Says(b"oops"),
+            Says({"roles": "admin"}),
+            Says({"attributes": {"a": 5}}),
+        ):
+            self.play = play
+            self.failureResultOf(self.ask(), Unavailable)
+        self.play = None
+        self.successResultOf(self.ask())

@@ -1,0 +1,214 @@
+"""A remote over TLS that behaves as badly as remotes do, with certificates of our own making."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from attrs import define, field, frozen
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+_DAY = dt.timedelta(days=1)
+_EPOCH = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+_FAR = dt.datetime(2120, 1, 1, tzinfo=dt.UTC)
+
+
+@frozen
+class Authority:
+    """Who signs certificates."""
+
+    folder: Path
+    key: ec.EllipticCurvePrivateKey = field(factory=lambda: ec.generate_private_key(ec.SECP256R1()))
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "ca.pem"
+
+    def found(self) -> Authority:
+        """Write its own certificate."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        certificate = self._signed("authority", self.key.public_key(), _FAR, None)
+        self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        return self
+
+    def issue(self, name: str, end: dt.datetime = _FAR) -> Path:
+        """A certificate and its key, in one file."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = self._signed(name, key.public_key(), end, name)
+        path = self.folder / f"{name}-{end.year}.pem"
+        path.write_bytes(
+            certificate.public_bytes(serialization.Encoding.PEM)
+            + key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        return path
+
+    def _signed(
+        self, name: str, public: ec.EllipticCurvePublicKey, end: dt.datetime, host: str | None
+    ) -> x509.Certificate:
+        issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")])
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .issuer_name(issuer)
+            .public_key(public)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(_EPOCH)
+            .not_valid_after(end)
+            .add_extension(x509.BasicConstraints(ca=host is None, path_length=None), critical=True)
+        )
+        if host is not None:
+            names = x509.SubjectAlternativeName([x509.DNSName(host)])
+            builder = builder.add_extension(names, critical=False)
+        return builder.sign(self.key, hashes.SHA256())
+
+
+EXPIRED = _EPOCH + _DAY
+
+
+def _head(status: str = "200 OK", length: int | None = None) -> bytes:
+    lines = [f"HTTP/1.1 {status}", "Content-Type: application/json"]
+    lines += [] if length is None else [f"Content-Length: {length}"]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def _whole(content: bytes, status: str = "200 OK") -> bytes:
+    return _head(status, len(content)) + content
+
+
+Manner = Callable[["socket.socket", threading.Event], None]
+
+
+def _says(*pieces: bytes) -> Manner:
+    def manner(connection: socket.socket, _ended: threading.Event) -> None:
+        for piece in pieces:
+            connection.sendall(piece)
+
+    return manner
+
+
+def _hangs(*pieces: bytes) -> Manner:
+    """Says something, and then nothing until the other side has had enough."""
+
+    def manner(connection: socket.socket, ended: threading.Event) -> None:
+        for piece in pieces:
+            connection.sendall(piece)
+        with suppress(OSError):
+            while connection.recv(4096):
+                pass
+        ended.set()
+
+    return manner
+
+
+def _drips(connection: socket.socket, ended: threading.Event) -> None:
+    """A byte now and then, until the other side has had enough."""
+    connection.sendall(_head(length=100_000))
+    connection.settimeout(0.1)
+    while not ended.is_set():
+        try:
+            connection.sendall(b" ")
+            if not connection.recv(4096):
+                ended.set()
+        except TimeoutError:
+            continue
+        except OSError:
+            ended.set()
+
+
+def _floods(connection: socket.socket, ended: threading.Event) -> None:
+    """A hundred megabytes, or as many of them as the other side takes."""
+    with suppress(OSError):
+        connection.sendall(_head(length=100_000_000))
+        for _ in range(1000):
+            connection.sendall(b" " * 100_000)
+    ended.set()
+
+
+GOOD = json.dumps({"uid": "tess"}).encode()
+
+MANNERS: dict[str, Manner] = {
+    "good": _says(_whole(GOOD)),
+    "refuses": _says(_whole(b"{}", "403 Forbidden")),
+    "hangs": _hangs(),
+    "hangs-after-the-head": _hangs(_head(length=100)),
+    "drips": _drips,
+    "floods": _floods,
+    "breaks-off": _says(_head(length=100), b"{"),
+    "says-nothing": _says(),
+    "no-http": _says(b"SSH-2.0-OpenSSH_9.2\r\n"),
+    "html": _says(_whole(b"<html>busy</html>")),
+    "no-json": _says(_whole(b'{"uid": ')),
+    "no-content": _says(b"HTTP/1.1 204 No Content\r\n\r\n"),
+    "error": _says(_whole(GOOD, "500 Internal Server Error")),
+    "endless-head": _hangs(b"HTTP/1.1 200 OK\r\n" + b"X: " + b"x" * 1_000_000),
+}
+"""What a token of this name meets."""
+
+ENDLESS = ("hangs", "hangs-after-the-head", "drips", "floods")
+"""Those that end only when we end them."""
+
+
+@define(eq=False)
+class Remote:
+    """
+    Listens on a port of its own.
+
+    @ivar ended: by manner, whether the other side closed the connection.
+    """
+
+    certificate: Path
+    ended: dict[str, threading.Event] = field(init=False)
+    _listening: socket.socket = field(init=False)
+
+    def start(self) -> Remote:
+        self.ended = {name: threading.Event() for name in MANNERS}
+        self._listening = socket.create_server(("127.0.0.1", 0), backlog=64)
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    @property
+    def port(self) -> int:
+        port: int = self._listening.getsockname()[1]
+        return port
+
+    def stop(self) -> None:
+        with suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+
+    def _accept(self) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate)
+        with suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                arguments = (client, context)
+                threading.Thread(target=self._serve, args=arguments, daemon=True).start()
+
+    def _serve(self, client: socket.socket, context: ssl.SSLContext) -> None:
+        with suppress(OSError), context.wrap_socket(client, server_side=True) as connection:
+            token = _token(connection)
+            MANNERS[token](connection, self.ended[token])
+
+
+def _token(connection: Any) -> str:
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += connection.recv(4096)
+    target = received.split(b" ")[1].decode()
+    return parse_qs(urlsplit(target).query)["token"][0]

@@ -1,0 +1,166 @@
+"""A real Keycloak: started, asked for tokens, administered, stopped."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import subprocess
+from base64 import b64encode
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from attrs import define, field
+
+from tests.functional.daemon import free_port, needed
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVER = ROOT / "tests/servers/keycloak"
+REALM = "authotron-test"
+
+CURRENT = "26.7.3"
+OLD = "26.4.0"
+"""The last that lets any confidential client introspect any token."""
+
+CLIENTS = {"gateway": "gateway-secret", "strict": "strict-secret"}
+"""Confidential clients: the first has the attribute that brings the old behaviour back."""
+
+_INSTALLATION = 900.0
+_START = 180.0
+_FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+@define(eq=False)
+class Keycloak:
+    """
+    One server with the realm of the tests.
+
+    @ivar port: for HTTP; TLS is on the next.
+    """
+
+    version: str = CURRENT
+    folder: Path = ROOT / "var/servers"
+    port: int = field(factory=free_port)
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def issuer(self) -> str:
+        return f"{self.address}/realms/{REALM}"
+
+    @property
+    def authority(self) -> Path:
+        return self.folder / "tls/ca.pem"
+
+    def install(self) -> None:
+        needed("mvn")
+        needed("java")
+        self._run("install", str(self.folder), seconds=_INSTALLATION)
+
+    def start(self, *, keep: bool = False) -> Keycloak:
+        keeping = {"KEEP": "1"} if keep else {}
+        self._run("start", str(self.folder), str(self.port), seconds=_START, **keeping)
+        return self
+
+    def stop(self) -> None:
+        self._run("stop", str(self.folder), seconds=_START)
+
+    def _run(self, *arguments: str, seconds: float, **environ: str) -> None:
+        done = subprocess.run(
+            [str(SERVER), *arguments],
+            check=False,
+            env={**os.environ, "KEYCLOAK_VERSION": self.version, **environ},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+        )
+        assert done.returncode == 0, done.stderr
+
+    # --- what a user does ---
+
+    def tokens(self, username: str = "alice", scope: str = "openid") -> dict[str, str]:
+        """What somebody gets for a password, through the public client."""
+        form = {"grant_type": "password", "client_id": "cli", "username": username}
+        answer = self._openid("token", {**form, "password": "password", "scope": scope})
+        assert isinstance(answer, dict)
+        return answer
+
+    def access_token(self, username: str = "alice", scope: str = "openid") -> str:
+        return self.tokens(username, scope)["access_token"]
+
+    def offline_token(self, username: str = "alice") -> str:
+        return self.tokens(username, "openid offline_access")["refresh_token"]
+
+    def revoke(self, token: str) -> None:
+        self._openid("revoke", {"client_id": "cli", "token": token})
+
+    def introspected(self, token: str, client: str) -> bool:
+        """Whether the server calls a token active when this client asks."""
+        secret = b64encode(f"{client}:{CLIENTS[client]}".encode()).decode()
+        headers = {"Authorization": f"Basic {secret}"}
+        return bool(self._openid("token/introspect", {"token": token}, headers)["active"])
+
+    def _openid(
+        self, path: str, form: Mapping[str, str], headers: Mapping[str, str] | None = None
+    ) -> Any:
+        where = f"/realms/{REALM}/protocol/openid-connect/{path}"
+        return self._ask("POST", where, urlencode(form), {**_FORM, **(headers or {})})
+
+    # --- what an administrator does ---
+
+    def rotate(self) -> None:
+        """From now on the realm signs with a new key; the old one is still published."""
+        realm = self._administer("GET", f"/admin/realms/{REALM}")
+        config = {"priority": ["900"], "keySize": ["2048"]}
+        component = {
+            "name": "newer",
+            "parentId": realm["id"],
+            "providerId": "rsa-generated",
+            "providerType": "org.keycloak.keys.KeyProvider",
+            "config": config,
+        }
+        self._administer("POST", f"/admin/realms/{REALM}/components", component)
+
+    def _administer(self, method: str, path: str, content: Any = None) -> Any:
+        form = {"grant_type": "password", "client_id": "admin-cli"}
+        form |= {"username": "admin", "password": "admin"}
+        where = "/realms/master/protocol/openid-connect/token"
+        token = self._ask("POST", where, urlencode(form), _FORM)["access_token"]
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        return self._ask(method, path, json.dumps(content) if content else None, headers)
+
+    def _ask(self, method: str, path: str, body: str | None, headers: Mapping[str, str]) -> Any:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request(method, path, body, dict(headers))
+            response = connection.getresponse()
+            content = response.read()
+        finally:
+            connection.close()
+        assert 200 <= response.status < 300, f"{response.status} {content!r}"
+        return json.loads(content) if content else None
+
+
+@cache
+def keycloak(version: str = CURRENT) -> Keycloak:
+    """One of each release, started when it is first asked for; two do not run at once."""
+    for other in _running:
+        with suppress(AssertionError):
+            other.stop()
+    server = Keycloak(version)
+    server.install()
+    server.start()
+    _running.append(server)
+    atexit.register(server.stop)
+    return server
+
+
+_running: list[Keycloak] = []

@@ -1,0 +1,304 @@
+"""Tokens of our own, with real processes and real databases."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Mapping
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.functional import wire
+from tests.functional.daemon import DEADLINE, Daemon, environment, until
+from tests.functional.databases import Database, shared
+from tests.functional.proxy import Backend, Nginx
+
+ALICE = {"Authorization": wire.basic("alice", "wonder")}
+BOUND = 5.0
+"""Seconds that another process may go on believing in a token (C{tokens.recheck})."""
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def new(port: int, **wish: Any) -> dict[str, Any]:
+    """A token that was acknowledged."""
+    status, answer = post(port, "/tokens", wish, ALICE)
+    assert status == 201, answer
+    return answer
+
+
+def post(
+    port: int, path: str, content: Any, headers: Mapping[str, str]
+) -> tuple[int, dict[str, Any]]:
+    connection = HTTPConnection("127.0.0.1", port, timeout=wire.PATIENCE)
+    try:
+        kind = {"Content-Type": "application/json"}
+        connection.request("POST", path, json.dumps(content), {**headers, **kind})
+        response = connection.getresponse()
+        return response.status, json.loads(response.read() or b"null")
+    finally:
+        connection.close()
+
+
+def status(port: int, token: str) -> int:
+    return wire.ask(port, "/authenticate", bearer(token)).status
+
+
+class TokenCase(SynchronousTestCase):
+    """Daemons with a store."""
+
+    def daemon(self, section: dict[str, Any], **over: Any) -> Daemon:
+        daemon = Daemon(Path(self.mktemp())).configure(store=section, **over).start()
+        self.addCleanup(daemon.stop)
+        return daemon
+
+    def sqlite(self) -> dict[str, Any]:
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        self.file = folder / "tokens.db"
+        return {"type": "sqlite", "path": str(self.file)}
+
+
+class TwoProcessesTests(TokenCase):
+    """Two gateways on one store."""
+
+    def share(self, section: dict[str, Any]) -> None:
+        """A token is good at both; revoked at one, it is over there at once, elsewhere soon."""
+        one, other = self.daemon(section), self.daemon(section)
+        made = new(one.port)
+        self.assertEqual([status(each.port, made["token"]) for each in (one, other)], [200, 200])
+        answer = wire.ask(one.port, f"/tokens/{made['id']}", ALICE, "DELETE")
+        self.assertEqual(answer.status, 204)
+        self.assertEqual(status(one.port, made["token"]), 401)
+        until(lambda: status(other.port, made["token"]) == 401, "revoked", seconds=BOUND + 1)
+
+    def test_sqlite_T42(self) -> None:
+        """One file."""
+        self.share(self.sqlite())
+
+    def test_redis_T42(self) -> None:
+        """One Redis."""
+        self.share(shared("redis").section)
+
+    def test_mongo_T42(self) -> None:
+        """One MongoDB."""
+        self.share(shared("mongo").section)
+
+
+class DumpTests(TokenCase):
+    """Who reads what a store has written has no token."""
+
+    def secrets(self, section: dict[str, Any]) -> list[bytes]:
+        daemon = self.daemon(section)
+        made = [new(daemon.port, name=f"named-{number}")["token"] for number in range(10)]
+        for token in made:
+            self.assertEqual(status(daemon.port, token), 200)
+        daemon.stop()
+        self.assertNotIn(made[0], daemon.log())
+        return [token[17:60].encode() for token in made]
+
+    def assert_useless(self, content: bytes, secrets: list[bytes]) -> None:
+        self.assertIn(b"named-9", content)
+        for secret in secrets:
+            self.assertNotIn(secret, content)
+
+    def test_sqlite_T50(self) -> None:
+        """The file and its journal."""
+        secrets = self.secrets(self.sqlite())
+        files = [path for path in self.file.parent.iterdir() if path.suffix != ".pepper"]
+        self.assert_useless(b"".join(path.read_bytes() for path in files), secrets)
+
+    def test_redis_T50(self) -> None:
+        """The append-only file."""
+        secrets = self.secrets(shared("redis").section)
+        self.assert_useless(shared("redis").content(), secrets)
+
+    def test_mongo_T50(self) -> None:
+        """The files of the database."""
+        database = Database("mongo", Path(self.mktemp())).start()
+        self.addCleanup(database.stop)
+        secrets = self.secrets(database.section)
+        database.stop()
+        self.assert_useless(database.content(), secrets)
+
+
+class KilledTests(TokenCase):
+    """The sudden end of the gateway."""
+
+    def test_sqlite(self) -> None:
+        """Every token that was acknowledged before a C{kill -9} is good after it."""
+        section = self.sqlite()
+        daemon = self.daemon(section)
+        acknowledged: list[str] = []
+        for number in range(200):
+            if number == 150:
+                daemon.tell(signal.SIGKILL)
+            try:
+                acknowledged.append(new(daemon.port)["token"])
+            except OSError:
+                break
+        daemon.exit_status()
+        self.assertGreaterEqual(len(acknowledged), 150)
+        again = self.daemon(section)
+        self.assertEqual({status(again.port, token) for token in acknowledged}, {200})
+
+
+class OutageTests(TokenCase):
+    """A store that goes and comes back."""
+
+    def come_and_go(self, database: Database) -> None:
+        self.addCleanup(database.stop)
+        daemon = self.daemon(database.start().section)
+        token = new(daemon.port)["token"]
+        database.stop()
+        until(lambda: status(daemon.port, token) == 503, "noticed", seconds=BOUND + 3)
+        answer = wire.ask(daemon.port, "/authenticate", bearer(token))
+        self.assertEqual(answer.header("Retry-After"), "5")
+        self.assertEqual(wire.ask(daemon.port, "/authenticate", ALICE).status, 200)
+        self.assertEqual(post(daemon.port, "/tokens", {}, ALICE)[0], 503)
+        parts = wire.ask(daemon.operations, "/ready").json()["parts"]
+        [told] = [part for part in parts if part["type"] == "token-store"]
+        self.assertFalse(told["reachable"])
+        database.start()
+        until(lambda: status(daemon.port, token) == 200, "back", otherwise=daemon.log)
+
+    def test_redis(self) -> None:
+        """Redis: token users get 503, others notice nothing, and all is well again by itself."""
+        self.come_and_go(Database("redis", Path(self.mktemp())))
+
+    def test_mongo(self) -> None:
+        """MongoDB: the same."""
+        self.come_and_go(Database("mongo", Path(self.mktemp())))
+
+    def test_absent_at_first(self) -> None:
+        """The gateway starts without its store, and uses it as soon as it is there."""
+        database = Database("redis", Path(self.mktemp()))
+        self.addCleanup(database.stop)
+        daemon = self.daemon(database.section)
+        self.assertEqual(wire.ask(daemon.port, "/authenticate", ALICE).status, 200)
+        self.assertEqual(post(daemon.port, "/tokens", {}, ALICE)[0], 503)
+        database.start()
+        daemon.logged("is open")
+        self.assertEqual(status(daemon.port, new(daemon.port)["token"]), 200)
+
+    def test_others_tokens(self) -> None:
+        """On a store that is not ours the gateway does not go on."""
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        section = {"type": "sqlite", "path": str(folder / "tokens.db")}
+        first = self.daemon(section)
+        first.stop()
+        with sqlite3.connect(folder / "tokens.db") as database:
+            database.execute("PRAGMA user_version = 99")
+        database.close()
+        daemon = Daemon(Path(self.mktemp())).configure(store=section).launch()
+        self.assertEqual(daemon.exit_status(), 78)
+        self.assertIn("newer version", daemon.log())
+
+
+class ReloadTests(TokenCase):
+    """A configuration that changes."""
+
+    def reload(self, daemon: Daemon, **over: Any) -> None:
+        daemon.configure(**over)
+        before = daemon.log().count("read again")
+        daemon.tell(signal.SIGHUP)
+        until(lambda: daemon.log().count("read again") > before, "reloaded", otherwise=daemon.log)
+
+    def test_kept(self) -> None:
+        """As long as the section stays the same the store does, even one in memory."""
+        daemon = self.daemon({"type": "memory"})
+        token = new(daemon.port)["token"]
+        self.reload(daemon, store={"type": "memory"}, tokens={"ttl": 60})
+        self.assertEqual(status(daemon.port, token), 200)
+        made = new(daemon.port)
+        self.assertEqual(made["expires"] - made["created"], 60)
+
+    def test_another(self) -> None:
+        """Another store takes its place, and then none."""
+        daemon = self.daemon({"type": "memory"})
+        token = new(daemon.port)["token"]
+        self.reload(daemon, store=self.sqlite())
+        self.assertEqual(status(daemon.port, token), 401)
+        token = new(daemon.port)["token"]
+        self.assertEqual(status(daemon.port, token), 200)
+        self.reload(daemon, store={"enabled": False})
+        self.assertEqual(status(daemon.port, token), 401)
+        self.assertEqual(wire.ask(daemon.port, "/tokens", ALICE).status, 503)
+
+
+class CommandTests(TokenCase):
+    """C{authotron tokens}."""
+
+    def setUp(self) -> None:
+        self.gateway = self.daemon(self.sqlite())
+
+    def run_command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        program = "from authotron.cli.main import main; main(prog_name='authotron')"
+        command = [sys.executable, "-c", program, "tokens", words[0]]
+        return subprocess.run(
+            [*command, "--config", str(self.gateway.file), *words[1:]],
+            check=False,
+            capture_output=True,
+            env=environment(),
+            text=True,
+            timeout=DEADLINE,
+        )
+
+    def create(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return self.run_command("create", "--realm", "here", "--username", *words)
+
+    def test_life(self) -> None:
+        """Made, listed, shown and revoked beside a running gateway."""
+        token = self.create("alice", "--name", "ci", "--ttl", "1h").stdout.strip()
+        self.assertEqual(status(self.gateway.port, token), 200)
+        id_ = token[4:16]
+        listed = self.run_command("list").stdout
+        self.assertTrue(listed.startswith(f"{id_}  here/alice  until "), listed)
+        self.assertEqual(json.loads(self.run_command("show", id_).stdout)["name"], "ci")
+        self.assertEqual(self.run_command("prune").returncode, 0)
+        self.assertEqual(self.run_command("revoke", id_).returncode, 0)
+        until(lambda: status(self.gateway.port, token) == 401, "revoked", seconds=BOUND + 1)
+        self.assertEqual(self.run_command("revoke", id_).returncode, 1)
+
+    def test_mistakes(self) -> None:
+        """Nobody gets a token for who is not known, or more than that one may."""
+        for words in (("bob",), ("alice", "--role", "admin"), ("alice", "--ttl", "9999d")):
+            done = self.create(*words)
+            self.assertEqual((done.returncode, done.stdout), (1, ""))
+            self.assertTrue(done.stderr.strip())
+            self.assertNotIn("Traceback", done.stderr)
+        self.assertEqual(self.create("alice", "--host", "*.*").returncode, 78)
+
+
+class NginxTests(TokenCase):
+    """Tokens for some hosts, behind nginx with the shipped example."""
+
+    def test_hosts(self) -> None:
+        """The host that nginx was asked for decides, whatever else the client says."""
+        daemon = self.daemon({"type": "memory"})
+        backend = Backend(Path(self.mktemp())).start()
+        self.addCleanup(backend.stop)
+        nginx = Nginx(Path(self.mktemp()), daemon.port, backend.port).start()
+        self.addCleanup(nginx.stop)
+        token = new(daemon.port, hosts=["a.example.org"])["token"]
+
+        def ask(host: str, **headers: str) -> int:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            request = wire.head("/", {**bearer(token), **named}, host=host)
+            answer = wire.say(nginx.port, request)
+            return answer.status if answer else 0
+
+        for _ in range(2):
+            self.assertEqual(ask("a.example.org"), 200)
+            self.assertEqual(ask("b.example.org"), 403)
+            self.assertEqual(ask("b.example.org", X_Forwarded_Host="a.example.org"), 403)
+            self.assertEqual(ask("a.example.org", X_Forwarded_Host="b.example.org"), 200)

@@ -1,0 +1,109 @@
+"""A service of the user's own, asked whose a credential is."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron import settings
+from authotron.errors import Rejected, Unavailable
+from authotron.identity import Credential, Identity
+from authotron.providers import IProvider, http
+from tests.contracts import ProviderContract
+from tests.remotes import Asked, Play, Remote, Says, running
+from tests.worlds import NOW, at, world
+
+TESS: dict[str, Any] = {
+    "username": "tess",
+    "roles": ["reader"],
+    "attributes": {"mail": "t@x"},
+    "scopes": {"files": ["read"]},
+    "expires": NOW + 3600,
+}
+
+
+def knows_one(asked: Asked) -> Play:
+    good = {"realm": "here", "scheme": "bearer", "token": "good"}
+    return Says(TESS) if asked.content == good else Says({"error": "no"}, 401)
+
+
+def provider(remote: Remote, **given: Any) -> IProvider:
+    part = {"type": "http", "name": "it", "realm": "here", "url": "https://accounts.example/who"}
+    return http.make(settings.read(http.Config, {**part, **given}), world(at(NOW), remote))
+
+
+class HttpContractTests(ProviderContract, SynchronousTestCase):
+    """The http provider is a provider."""
+
+    def provider(self) -> IProvider:
+        return provider(Remote(knows_one), token="secret")
+
+    def good(self) -> Credential:
+        return Credential("bearer", "good")
+
+    def bad(self) -> Credential:
+        return Credential("bearer", "bad-token")
+
+
+class HttpTests(SynchronousTestCase):
+    """What is special about it."""
+
+    def ask(self, told: Any, status: int = 200, **given: Any) -> Any:
+        self.remote = Remote(lambda _: Says(told, status))
+        return running(provider(self.remote, **given).authenticate(Credential("bearer", "good")))
+
+    def test_told(self) -> None:
+        """All that it tells is taken over."""
+        identity = self.successResultOf(self.ask({**TESS, "more": 1}))
+        self.assertEqual(
+            identity,
+            Identity(
+                "here",
+                "tess",
+                ("reader",),
+                {"mail": "t@x"},
+                {"files": ("read",)},
+                expires=NOW + 3600,
+                fresh_until=NOW + 60,
+            ),
+        )
+
+    def test_password(self) -> None:
+        """Where it knows passwords it is shown name and password, and who is asking."""
+        self.remote = Remote(lambda _: Says({"username": "tess"}))
+        judge = provider(self.remote, scheme="basic", token="key")
+        value = b64encode(b"tess:pass:word").decode()
+        self.successResultOf(running(judge.authenticate(Credential("basic", value))))
+        [asked] = self.remote.asked
+        self.assertEqual(asked.content["username"], "tess")
+        self.assertEqual(asked.content["password"], "pass:word")
+        self.assertEqual(asked.headers["authorization"], "Bearer key")
+
+    def test_refused(self) -> None:
+        """401 and 403 refuse, and so does an end that has come."""
+        for status in (401, 403):
+            self.failureResultOf(self.ask({}, status), Rejected)
+        self.failureResultOf(self.ask({**TESS, "expires": NOW}), Rejected)
+
+    def test_odd_T68(self) -> None:
+        """An answer that is not as agreed is no verdict."""
+        for change in (
+            {"username": None},
+            {"username": ""},
+            {"username": 5},
+            {"roles": "admin"},
+            {"roles": [5]},
+            {"roles": None},
+            {"attributes": {"a": 5}},
+            {"scopes": {"a": "b"}},
+            {"expires": "soon"},
+            {"expires": -1},
+        ):
+            self.failureResultOf(self.ask({**TESS, **change}), Unavailable)
+
+    def test_outage_T70(self) -> None:
+        """Any other status is an outage."""
+        for status in (302, 400, 404, 500):
+            self.failureResultOf(self.ask(TESS, status), Unavailable)

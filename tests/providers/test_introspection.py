@@ -1,0 +1,99 @@
+"""Any OAuth server, asked about its tokens (RFC 7662)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron import settings
+from authotron.errors import Rejected, Unavailable
+from authotron.identity import Credential, Identity
+from authotron.providers import IProvider, introspection
+from tests.contracts import ProviderContract
+from tests.remotes import Asked, Play, Remote, Says, running
+from tests.worlds import NOW, at, world
+
+TESS: dict[str, Any] = {"active": True, "sub": "u-1", "username": "tess", "scope": "read"}
+
+
+def knows_one(asked: Asked) -> Play:
+    return Says(TESS if asked.form == {"token": "good"} else {"active": False})
+
+
+def provider(remote: Remote, clock: Any = None, **given: Any) -> IProvider:
+    part = {
+        "type": "introspection",
+        "name": "it",
+        "realm": "here",
+        "url": "https://oauth.example/introspect",
+        "client_id": "gate",
+        "client_secret": "secret",
+    }
+    config = settings.read(introspection.Config, {**part, **given})
+    return introspection.make(config, world(clock, remote))
+
+
+class IntrospectionContractTests(ProviderContract, SynchronousTestCase):
+    """The introspection provider is a provider."""
+
+    def provider(self) -> IProvider:
+        return provider(Remote(knows_one))
+
+    def good(self) -> Credential:
+        return Credential("bearer", "good")
+
+    def bad(self) -> Credential:
+        return Credential("bearer", "bad-token")
+
+
+class IntrospectionTests(SynchronousTestCase):
+    """What is special about it."""
+
+    def ask(self, told: Any, status: int = 200, **given: Any) -> Any:
+        self.remote = Remote(lambda _: Says(told, status))
+        judge = provider(self.remote, at(NOW), **given)
+        return running(judge.authenticate(Credential("bearer", "good")))
+
+    def test_active(self) -> None:
+        """It is asked with our name and secret, and its user name is the user's."""
+        identity: Identity = self.successResultOf(self.ask(TESS))
+        self.assertEqual((identity.username, identity.scopes), ("tess", {"it": ("read",)}))
+        self.assertEqual(self.remote.asked[0].headers["authorization"], "Basic Z2F0ZTpzZWNyZXQ=")
+
+    def test_until(self) -> None:
+        """An answer is believed for a minute, and never beyond the token's end (T41)."""
+        for end, until in ((None, NOW + 60), (NOW + 300, NOW + 60), (NOW + 3, NOW + 3)):
+            told = TESS if end is None else {**TESS, "exp": end}
+            identity = self.successResultOf(self.ask(told))
+            self.assertEqual((identity.fresh_until, identity.expires), (until, end))
+
+    def test_lean(self) -> None:
+        """A user name alone is enough, and so is a subject."""
+        for name in ("sub", "username"):
+            identity = self.successResultOf(self.ask({"active": True, name: "tess"}))
+            self.assertEqual(identity.username, "tess")
+
+    def test_refused(self) -> None:
+        """Not active, over, of another issuer or audience, of another kind, or nobody's."""
+        rules: dict[str, Any] = {"issuer": "https://oauth.example", "audience": ["us"]}
+        fitting = {**TESS, "iss": "https://oauth.example", "aud": "us"}
+        self.successResultOf(self.ask(fitting, **rules))
+        for change in (
+            {"active": False},
+            {"active": "true"},
+            {"active": 1},
+            {"exp": NOW - 60},
+            {"exp": "soon"},
+            {"iss": "x"},
+            {"aud": "x"},
+            {"typ": "Refresh"},
+            {"sub": "", "username": ""},
+        ):
+            self.failureResultOf(self.ask({**fitting, **change}, **rules), Rejected)
+
+    def test_outage_T70(self) -> None:
+        """Any other status, and what is no JSON object, is no verdict about the token."""
+        for status in (302, 400, 401, 403, 404, 500):
+            self.failureResultOf(self.ask(TESS, status), Unavailable)
+        self.failureResultOf(self.ask(b"oops"), Unavailable)
