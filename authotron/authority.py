@@ -142,20 +142,16 @@ class Authority:
     async def _additions(
         self, augmenters: Sequence[IAugmenter], identity: Identity
     ) -> list[Addition]:
-        if not augmenters:
-            return []
-        began = self._clock.seconds()
-        outcomes = await everyone(
-            [
-                within(self._clock, augmenter.timeout or self._timeout, augmenter.augment(identity))
-                for augmenter in augmenters
-            ]
-        )
-        took = self._clock.seconds() - began
-        return [
-            self._addition(augmenter, outcome, took)
-            for augmenter, outcome in zip(augmenters, outcomes, strict=True)
-        ]
+        additions = await everyone([self._augment(each, identity) for each in augmenters])
+        for addition in additions:
+            if isinstance(addition, Failure):
+                addition.raiseException()
+        return [addition for addition in additions if isinstance(addition, Addition)]
+
+    async def _augment(self, augmenter: IAugmenter, identity: Identity) -> Addition:
+        began, limit = self._clock.seconds(), augmenter.timeout or self._timeout
+        [outcome] = await everyone([within(self._clock, limit, augmenter.augment(identity))])
+        return self._addition(augmenter, outcome, self._clock.seconds() - began)
 
     def _addition(
         self, augmenter: IAugmenter, outcome: Addition | Failure, took: float
@@ -167,23 +163,26 @@ class Authority:
             if logs.log.tells("debug"):
                 self._note_addition(augmenter, outcome, took)
             return outcome
-        if outcome.check(Unavailable):
+        self._note_failure(augmenter, outcome)
+        if augmenter.required:
+            raise Unavailable(f"the required augmenter {augmenter.name} failed")
+        return Addition(fresh_until=0)
+
+    def _note_failure(self, augmenter: IAugmenter, failure: Failure) -> None:
+        if failure.check(Unavailable):
             self._log.warn(
                 "augmenter {augmenter} failed: {reason}",
                 augmenter=augmenter.name,
-                reason=str(outcome.value),
+                reason=str(failure.value),
                 event="augmenters.augmenter.failed",
             )
         else:
             self._log.failure(
                 "augmenter {augmenter} is broken",
-                outcome,
+                failure,
                 augmenter=augmenter.name,
                 event="augmenters.augmenter.broken",
             )
-        if augmenter.required:
-            raise Unavailable(f"the required augmenter {augmenter.name} failed")
-        return Addition(fresh_until=0)
 
     def _note_addition(self, augmenter: IAugmenter, addition: Addition, took: float) -> None:
         self._log.debug(

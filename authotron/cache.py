@@ -104,7 +104,7 @@ class Identities:
 
     async def get(self, credential: str, find_out: Work[Identity]) -> Identity:
         """What is known about a credential, or what C{find_out} says."""
-        key = blake2b(credential.encode(), key=self._key, digest_size=16).digest()
+        key = self._hashed(credential)
         known = self._known.get(key)
         if known is not None:
             return known
@@ -117,8 +117,10 @@ class Identities:
 
     def forget(self, credential: str) -> None:
         """It is not believed any more."""
-        key = blake2b(credential.encode(), key=self._key, digest_size=16).digest()
-        self._known.pop(key, None)
+        self._known.pop(self._hashed(credential), None)
+
+    def _hashed(self, credential: str) -> bytes:
+        return blake2b(credential.encode(), key=self._key, digest_size=16).digest()
 
 
 def _until(_key: bytes, identity: Identity, now: float) -> float:

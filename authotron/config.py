@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
@@ -190,36 +191,41 @@ def check(given: Mapping[str, Any], folder: Path, warnings: Sequence[str] = ()) 
     @raise ConfigError: with all problems at once.
     """
     problems: list[Problem] = []
-
-    def attempt(section: type[settings.S], value: object, at: str) -> settings.S | None:
-        try:
-            return settings.read(section, value, at, folder)
-        except ConfigError as error:
-            problems.extend(error.problems)
-            return None
-
-    file = attempt(File, given, "")
-    found: dict[str, list[Any]] = {"providers": [], "augmenters": []}
-    for kind, configs in found.items():
-        for at, value in _items(given.get(kind), kind):
-            try:
-                module = parts.load(kind, value.get("type"), at)
-            except ConfigError as error:
-                problems.extend(error.problems)
-            else:
-                configs.append(attempt(module.Config, value, at))
-        problems += _not_mappings(given.get(kind), kind)
-        problems += _doubles(given.get(kind), kind)
-    store = None
-    try:
+    file, store, heard = None, None, []
+    with _gathered(problems):
+        file = settings.read(File, given, "", folder)
+    providers, augmenters = (
+        _parts(given.get(kind), kind, folder, problems) for kind in ("providers", "augmenters")
+    )
+    with _gathered(problems):
         store = _store(given.get("store"), folder)
-    except ConfigError as error:
-        problems.extend(error.problems)
+    if file is not None:
+        with _gathered(problems):
+            heard = _pepper(store, file)
     if problems or file is None:
         raise ConfigError(problems)
-    heard = [*warnings, *_warnings(file, found["providers"], found["augmenters"])]
-    heard += _pepper(store, file)
-    return Config(file, found["providers"], found["augmenters"], store, heard, folder)
+    heard = [*warnings, *_warnings(file, providers, augmenters), *heard]
+    return Config(file, providers, augmenters, store, heard, folder)
+
+
+@contextmanager
+def _gathered(problems: list[Problem]) -> Iterator[None]:
+    """What is wrong here is added to the rest, so that the rest is looked at, too."""
+    try:
+        yield
+    except ConfigError as error:
+        problems.extend(error.problems)
+
+
+def _parts(given: object, kind: str, folder: Path, problems: list[Problem]) -> list[Any]:
+    """The sections of the parts of a kind, each read as its own module wants it."""
+    found = []
+    for at, value in _items(given, kind):
+        with _gathered(problems):
+            module = parts.load(kind, value.get("type"), at)
+            found.append(settings.read(module.Config, value, at, folder))
+    problems += [*_not_mappings(given, kind), *_doubles(given, kind)]
+    return found
 
 
 def _items(given: object, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -168,11 +168,7 @@ class _Overlay:
 
 def _value(text: str) -> object:
     try:
-        return (
-            tomllib.loads(f"value = {text}", parse_float=_float)["value"]
-            if _is_one_line(text)
-            else text
-        )
+        return tomllib.loads(f"value = {text}")["value"] if _may_be_toml(text) else text
     except (tomllib.TOMLDecodeError, KeyError):
         pass
     if text[:1] in "[{":
@@ -183,12 +179,9 @@ def _value(text: str) -> object:
     return text
 
 
-def _is_one_line(text: str) -> bool:
+def _may_be_toml(text: str) -> bool:
+    """One line, since a second could set another key; and no date or time, which no key is."""
     return "\n" not in text and not re.match(r"\d{2,4}[-:]", text)
-
-
-def _float(text: str) -> float:
-    return float(text)
 
 
 # --- version 1.0.0 ---

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import jwt
 from attrs import define, field
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from pydantic import Field, model_validator
@@ -227,13 +228,13 @@ def _private_key(algorithm: Algorithm, path: Path) -> PrivateKey:
     }
     try:
         key = serialization.load_pem_private_key(_bytes(path, "jwt.key_file"), None)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         raise _wrong("jwt.key_file", f"{path} holds no private key without a passphrase") from None
     if not isinstance(key, kinds[algorithm]):
         raise _wrong("jwt.key_file", f"{path} holds no key for {algorithm}")
     if isinstance(key, rsa.RSAPrivateKey) and key.key_size < 2048:  # noqa: PLR2004 - RFC 7518 section 3.3
         raise _wrong("jwt.key_file", f"{path} holds an RSA key below 2048 bits")
-    if isinstance(key, ec.EllipticCurvePrivateKey) and not isinstance(key.curve, ec.SECP256R1):
+    if not _is_on_p256_if_on_a_curve(key):
         raise _wrong("jwt.key_file", f"{path} holds a key of another curve than P-256")
     return key  # type: ignore[return-value] # one of the three kinds
 
@@ -242,10 +243,20 @@ def _public_key(path: Path, at: str) -> PublicKey:
     content = _bytes(path, at)
     try:
         if b"PRIVATE" in content:
-            return serialization.load_pem_private_key(content, None).public_key()  # type: ignore[return-value] # as_jwk refuses others
-        return serialization.load_pem_public_key(content)  # type: ignore[return-value] # as_jwk refuses others
-    except (ValueError, TypeError):
+            key = serialization.load_pem_private_key(content, None).public_key()
+        else:
+            key = serialization.load_pem_public_key(content)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         raise _wrong(at, f"{path} holds no key in PEM") from None
+    if not isinstance(key, PublicKey) or not _is_on_p256_if_on_a_curve(key):
+        raise _wrong(at, f"{path} holds no key for RS256, ES256 or EdDSA")
+    return key
+
+
+def _is_on_p256_if_on_a_curve(key: object) -> bool:
+    """ES256 knows no other curve (RFC 7518 section 3.4)."""
+    curves = ec.EllipticCurvePublicKey, ec.EllipticCurvePrivateKey
+    return not isinstance(key, curves) or isinstance(key.curve, ec.SECP256R1)
 
 
 def _bytes(path: Path, at: str) -> bytes:

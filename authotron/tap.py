@@ -49,9 +49,7 @@ class Options(usage.Options):
         try:
             self.config = self.load()
         except ConfigError as error:
-            for problem in error.problems:
-                print(problem, file=sys.stderr)  # noqa: T201 - logging has not begun
-            raise SystemExit(EX_CONFIG) from None
+            raise _refused(error) from None
         if self["check"]:
             raise SystemExit(0)
         if self.parent is not None and not self.parent.get("logger"):
@@ -71,12 +69,17 @@ def makeService(options: Options, reactor: IReactorCore | None = None) -> IServi
     try:
         service = Authotron(options.load, options.config, reactor)
     except ConfigError as error:
-        for problem in error.problems:
-            print(problem, file=sys.stderr)  # noqa: T201 - logging has not begun
-        raise SystemExit(EX_CONFIG) from None
+        raise _refused(error) from None
     _reload_on_hangup(service, reactor)
     _fail_loudly(service, reactor)
     return service
+
+
+def _refused(error: ConfigError) -> SystemExit:
+    """All that is wrong is said on standard error."""
+    for problem in error.problems:
+        print(problem, file=sys.stderr)  # noqa: T201 - logging has not begun
+    return SystemExit(EX_CONFIG)
 
 
 def _reload_on_hangup(service: Authotron, reactor: IReactorCore) -> None:

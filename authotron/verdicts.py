@@ -104,6 +104,9 @@ class _Memories(Generic[R]):
         if len(self._known) > self._size:
             self._known.popitem(last=False)
 
+    def drop(self, key: bytes) -> None:
+        self._known.pop(key, None)
+
     def clear(self) -> None:
         self._known.clear()
 
@@ -125,12 +128,16 @@ class _Flight(Generic[R]):
 
     def land(self, verdict: Verdict[R]) -> None:
         self.verdict = verdict
-        while self.waiting:  # hearing the answer, one may make another leave
-            self.waiting.pop(0).callback(verdict)
+        waiting, self.waiting = self.waiting, []
+        for waiter in waiting:
+            if not waiter.called:  # one may leave because of what another got
+                waiter.callback(verdict)
 
     def _leave(self, waiter: Deferred[Verdict[R]]) -> None:
+        if self.verdict is not None:
+            return
         self.waiting.remove(waiter)
-        if not self.waiting and self.verdict is None:
+        if not self.waiting:
             self.abandoned = True
             self.abandon(self)
 
@@ -234,7 +241,7 @@ class Verdicts(Generic[R]):
             identity = await self._authority.identify(found, realm)
         except Rejected as rejected:
             if rejected.certain and lasting:
-                self._remember(self._bad, key, self._fixed[REFUSED], epoch, self._refusals)
+                self._remember_refusal(key, epoch)
             return self._fixed[REFUSED]
         except Unavailable:
             return self._fixed[UNAVAILABLE]
@@ -250,12 +257,12 @@ class Verdicts(Generic[R]):
             self._good.put(key, _Memory(verdict, min(now + self._reuse, until), until))
         return verdict
 
-    def _remember(
-        self, where: _Memories[R], key: bytes, verdict: Verdict[R], epoch: int, seconds: float
-    ) -> None:
-        until = self._clock.seconds() + min(seconds, self._ttl)
+    def _remember_refusal(self, key: bytes, epoch: int) -> None:
+        """In the place of a good verdict that is over, which would hide it."""
+        self._good.drop(key)
+        until = self._clock.seconds() + min(self._refusals, self._ttl)
         if epoch == self._epoch and self._clock.seconds() < until:
-            where.put(key, _Memory(verdict, until, until))
+            self._bad.put(key, _Memory(self._fixed[REFUSED], until, until))
 
     def _verdict(self, outcome: Outcome) -> Verdict[R]:
         return Verdict(outcome, self._prepare(outcome))

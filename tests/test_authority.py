@@ -258,6 +258,21 @@ class AugmentersTests(AuthorityCase):
         self.clock.advance(1)
         self.assertEqual(self.successResultOf(d).roles, ())
 
+    def test_durations(self) -> None:
+        """Each is counted with the time it took itself, not with that of the slowest."""
+        slow = Giver("slow", Deferred(), type="slow")
+        d = self.ask(
+            [Oracle("alice").yes()], augmenters=[Giver("quick", Addition(), type="quick"), slow]
+        )
+        self.clock.advance(0)
+        self.clock.advance(3)
+        slow.gives.callback(Addition())
+        self.successResultOf(d)
+        text = self.metrics.text()[0].decode()
+        for kind, took in (("quick", "0.0"), ("slow", "3.0")):
+            labels = f'augmenter_type="{kind}",realm="here"'
+            self.assertIn(f"augmenter_duration_seconds_sum{{{labels}}} {took}", text)
+
     def test_required_T60(self) -> None:
         """While a required one fails, nobody passes."""
         d = self.ask(

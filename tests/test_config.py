@@ -152,6 +152,15 @@ class MistakesTests(ConfigCase):
         self.assertIn("providers[0].type", problem)
         self.assertIn("did you mean 'plain'", problem)
 
+    def test_pepper_at_once(self) -> None:
+        """A pepper that is missing is told with the rest."""
+        key = {"alg": "ES256", "key_file": "key.pem", "secret": ...}
+        store = {"type": "redis"}
+        over = {"jwt": key, "store": store, "providers": [{"type": "plain"}]}
+        problems = self.problems(laid_over(BASE, over))
+        self.assertEqual(problems[-1].partition(":")[0], "store.pepper")
+        self.assertGreater(len(problems), 1)
+
     def test_all_at_once(self) -> None:
         """All are told at once."""
         content = laid_over(

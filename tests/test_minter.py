@@ -7,7 +7,7 @@ from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from hypothesis import given
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
@@ -196,6 +196,18 @@ class KeyTests(SynchronousTestCase):
             with self.subTest(f"{alg} {path}"):
                 error = self.assertRaises(ConfigError, made, alg=alg, key_file=path)
                 self.assertEqual(error.problems[0].path, "jwt.key_file")
+
+    def test_unfit_previous(self) -> None:
+        """So is a previous key that nobody could verify anything with."""
+        for key in (
+            dsa.generate_private_key(2048),
+            ed448.Ed448PrivateKey.generate(),
+            ec.generate_private_key(ec.SECP384R1()),
+        ):
+            with self.subTest(repr(key)):
+                paths = [self.write(key, "previous.pem")]
+                error = self.assertRaises(ConfigError, made, previous_key_files=paths)
+                self.assertEqual(error.problems[0].path, "jwt.previous_key_files[0]")
 
 
 class VerifyTests(SynchronousTestCase):

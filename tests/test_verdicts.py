@@ -158,6 +158,14 @@ class RefusedTests(VerdictsCase):
         self.oracle.answer = ALICE
         self.assertEqual(self.decide().result, "success")
 
+    def test_refusal_after_success(self) -> None:
+        """So is that of a credential that was good before."""
+        self.decide()
+        self.clock.advance(60)
+        self.oracle.answer = Rejected()
+        self.assertEqual((self.decide().result, self.decide().result), ("all_failed",) * 2)
+        self.assertEqual(len(self.oracle.asked), 2)
+
     def test_flood_T43(self) -> None:
         """A flood of refusals is bounded and pushes no good verdict out."""
         self.decide(b"Bearer good")
@@ -287,6 +295,22 @@ class FlightTests(VerdictsCase):
             assert outcome.identity is not None and outcome.token is not None
             self.assertEqual(outcome.identity.username, f"user{number}-")
             self.assertTrue(outcome.token.startswith(f"user{number}-"))
+
+
+class LeavingTests(VerdictsCase):
+    """Who leaves because of what another was told."""
+
+    def test_leaves(self) -> None:
+        """It is no longer told, and nobody else suffers."""
+        self.oracle.answer = None
+        first, second, third = (self.verdicts.decide(b"Bearer a", None) for _ in range(3))
+        assert isinstance(first, Deferred)
+        assert isinstance(second, Deferred)
+        assert isinstance(third, Deferred)
+        first.addCallback(lambda _: second.cancel())
+        self.oracle.pending[0].callback(ALICE)
+        self.failureResultOf(second, CancelledError)
+        self.assertEqual(self.successResultOf(third).outcome.result, "success")
 
 
 class ForgetTests(VerdictsCase):

@@ -224,7 +224,6 @@ class Front(Protocol, TimeoutMixin):
         """For good: from here on this object only passes on."""
         self.setTimeout(None)
         self.transport.unregisterProducer()
-        self._entrance.handed_over(self)
         channel = self._entrance.site.buildProtocol(self._address)
         channel.turns = _TURNS
         self.dataReceived = channel.dataReceived  # type: ignore[method-assign] # for good
@@ -232,6 +231,7 @@ class Front(Protocol, TimeoutMixin):
         channel.makeConnection(self.transport)
         received, self._bytes = self._bytes, b""
         channel.dataReceived(received)
+        self._entrance.handed_over(self)  # last: the site must know it before it is gone from here
 
     # --- a client that asks but does not read its answers is not read either ---
 

@@ -89,7 +89,6 @@ UNSTATED = json_reply(400, {"error": "Cannot determine the requested host or cli
 UNSUPPORTED_MEDIA_TYPE = json_reply(415, {"error": "The body must be application/json"})
 NO_SUCH_TOKEN = json_reply(404, {"error": "There is no such token"}, NO_STORE)
 NOT_FOUND = json_reply(404, {"error": "Not found"})
-TOO_LARGE = json_reply(413, {"error": "Request body is too large"}, (b"Connection", b"close"))
 
 
 def method_not_allowed(allowed: Sequence[str]) -> Reply:

@@ -388,6 +388,19 @@ class ConnectionTests(SynchronousTestCase):
         self.assertTrue(waiting.disconnecting)
         self.assertEqual(answered(waiting.value())[0].headers["connection"], "close")
 
+    def test_drain_conditions(self) -> None:
+        """What goes to the site while all are draining is closed by the site."""
+
+        class Never:
+            def holds(self, _: Any) -> bool:
+                return False
+
+        _, waiting = self.wait()
+        self.gateway.entrance.drain()
+        self.answer(Identity("internal", "alice", conditions=(Never(),)))
+        self.assertEqual(answered(waiting.value())[0].status, 403)
+        self.assertTrue(waiting.disconnecting)
+
     def test_idle(self) -> None:
         """Who says nothing is sent away, and then hung up on."""
         _, wire = self.gateway.connect(self.gateway.entrance)
