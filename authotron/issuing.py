@@ -23,6 +23,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 _DAY = 86_400
+_FOR_EVER = 10_000 * 366 * _DAY
 _USED_WITHIN = 60
 _MOST_USED = 10_000
 _TRIES = 3
@@ -218,7 +219,7 @@ class Tokens:
         if comment is not None:
             changes["comment"] = comment
         if ttl is not None:
-            changes["expires"] = end = self._clock.seconds() + ttl
+            changes["expires"] = end = self._clock.seconds() + min(ttl, _FOR_EVER)
             if token.grant.expires is not None and end > token.grant.expires:
                 raise TooBroad([Problem("ttl", "a life can only be shortened")])
         if changes and not await self._ask(self.store.change, token.id, changes):
@@ -234,6 +235,14 @@ class Tokens:
         token = await self.show(asks, id_)
         if not await self._ask(self.store.remove, token.id):
             raise NoSuchToken
+
+    async def held(self, text: str) -> bool:
+        """Whether a token that somebody holds in hand is good."""
+        try:
+            await self.find(text)
+        except Rejected:
+            return False
+        return True
 
     async def surrender(self, text: str) -> None:
         """End the token that somebody holds in hand, whoever it is. One that is no good is over."""
@@ -288,7 +297,7 @@ class Tokens:
         longest = self.config.max_ttl if checked else self.config.max_ttl_unchecked
         if wish.ttl is not None and wish.ttl > longest:
             problems.append(Problem("ttl", f"is more than {longest} s"))
-        expires = now + (wish.ttl or min(self.config.ttl, longest))
+        expires = now + min(wish.ttl or self.config.ttl, longest)
         if wish.ttl is not None and outer.expires is not None and expires > outer.expires:
             problems.append(Problem("ttl", "is more than the token in use has left"))
         if problems:

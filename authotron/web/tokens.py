@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Mapping
 from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qs
@@ -116,8 +117,14 @@ class TokenRoutes:
         return replies.REVOKED
 
     async def surrender(self, request: Request) -> Reply:
-        """For who finds a token: having it is enough, and nobody learns whether it was good."""
-        await self._changing(self._tokens.surrender(self._body(request, Leak).token))
+        """
+        For who finds a token: having it is enough, and nobody learns whether it was good.
+
+        One that is not in the store ends nothing: what is remembered is not anybody's to clear.
+        """
+        token = self._body(request, Leak).token
+        if await _answered(self._tokens.held(token)):
+            await self._changing(self._tokens.surrender(token))
         return replies.REVOKED
 
     def _body(self, request: Request, section: type[_C]) -> _C:
@@ -151,7 +158,7 @@ class TokenRoutes:
         query = _query(request, {"limit", "after", "realm", "username", "all"})
         others = self._tokens.rules_over(asks) and {"realm", "username", "all"} & query.keys()
         limit = query.get("limit", "100")
-        if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:5]) <= _MOST_LISTED):
+        if not (re.fullmatch(r"[0-9]{1,4}", limit) and 1 <= int(limit) <= _MOST_LISTED):
             raise NoEntry(replies.malformed([Problem("limit", f"must be 1 to {_MOST_LISTED}")]))
         return Wanted(
             query.get("realm") if others else asks.realm,
@@ -179,6 +186,7 @@ def _body(request: Request, section: type[_C]) -> _C:
         raise NoEntry(replies.UNSUPPORTED_MEDIA_TYPE)
     try:
         given = json.loads(request.content.getvalue().decode("utf-8"), object_pairs_hook=_once)
+        json.dumps(given, ensure_ascii=False).encode("utf-8")  # no half of a surrogate pair
     except (ValueError, RecursionError):
         raise NoEntry(replies.malformed([Problem("", "the body is no JSON")])) from None
     if not isinstance(given, dict):
@@ -194,7 +202,6 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a key stands twice")
-    json.dumps(found, ensure_ascii=False).encode("utf-8", "strict")  # no half of a surrogate pair
     return found
 
 

@@ -175,6 +175,16 @@ class MakeTests(TokenCase):
         """A body beyond all reason is not read."""
         self.assertEqual(self.send("POST /tokens", {"name": "x" * 100_000}).status, 413)
 
+    def test_endless_T54(self) -> None:
+        """Numbers beyond all measure are turned down like others that are too large."""
+        self.assertEqual(self.send("POST /tokens", {"ttl": 10**400}).status, 403)
+        made = self.new()
+        answer = self.send(f"PATCH /tokens/{made['id']}", {"ttl": 10**400})
+        self.assertEqual(answer.status, 403)
+        for limit in ("000019999999999", "00001" + "9" * 5000):
+            answer = self.send(f"GET /tokens?limit={limit}", {})
+            self.assertEqual(answer.status, 400)
+
     def test_no_form_T53(self) -> None:
         """What a page of somebody else's can send is no JSON to us."""
         for kind in ("text/plain", "application/x-www-form-urlencoded", ""):
@@ -334,6 +344,14 @@ class RevokeTests(TokenCase):
         self.assertEqual(self.whoami(made["token"]).status, 401)
         for text in ("never", f"aot_{made['id']}", ""):
             self.assertEqual(self.send("POST /tokens/revoke", {"token": text}, "").status, 204)
+
+    def test_no_token_voids_nothing_T43(self) -> None:
+        """Whoever surrenders what is no token clears nobody's verdict from memory."""
+        self.gateway.ask("GET /whoami", Authorization=ALICE)
+        remembered = self.gateway.serving.generation.verdicts.remembered
+        self.assertEqual(remembered(), 1)
+        self.send("POST /tokens/revoke", {"token": "aot_x"}, "")
+        self.assertEqual(remembered(), 1)
 
     def test_leak_of_an_id_T51(self) -> None:
         """An id is not enough for that, nor a token with a wrong secret."""
