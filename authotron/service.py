@@ -67,7 +67,8 @@ def outside(reactor: Any, pool: Pool) -> World:
     )
 
 
-_EX_CONFIG = 78  # sysexits.h
+EX_CONFIG = 78
+"""The exit status of a configuration that cannot be run (sysexits.h). It is not restarted."""
 
 
 class Authotron(MultiService):
@@ -147,7 +148,7 @@ class Authotron(MultiService):
         else:
             self._log.failure("the token store is broken", failure, event="store.broken")
         if not self._reloaded:
-            self.status = _EX_CONFIG
+            self.status = EX_CONFIG
             self._reactor.stop()
 
     def startService(self) -> None:

@@ -14,10 +14,7 @@ from twisted.python import usage
 from authotron import configfile
 from authotron.config import Config
 from authotron.errors import ConfigError
-from authotron.service import Authotron
-
-EX_CONFIG = 78
-"""The exit status of a configuration that cannot be run (sysexits.h). It is not restarted."""
+from authotron.service import EX_CONFIG, Authotron
 
 
 class Options(usage.Options):

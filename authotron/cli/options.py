@@ -17,7 +17,7 @@ from twisted.scripts import twistd
 from authotron import configfile
 from authotron.config import Config
 from authotron.errors import ConfigError
-from authotron.tap import EX_CONFIG
+from authotron.service import EX_CONFIG
 
 config_option: Callable[[Any], Any] = click.option(
     "--config",

@@ -30,6 +30,7 @@ from zope.interface import implementer
 
 from authotron.verdicts import Verdict
 from authotron.web import heads
+from authotron.web.crowd import Crowd
 from authotron.web.generation import Serving
 from authotron.web.heads import Head
 from authotron.web.replies import Reply
@@ -266,8 +267,7 @@ class Entrance(Factory):
         self.serving = serving
         self.clock = clock
         self.wording = _Wording(clock)
-        self._open: set[Front] = set()
-        self._waiting: list[Deferred[None]] = []
+        self._open = Crowd()
 
     def doStart(self) -> None:
         super().doStart()
@@ -290,17 +290,7 @@ class Entrance(Factory):
     def lost(self, front: Front) -> None:
         """A connection is closed, or somebody else's."""
         self._open.discard(front)
-        self._tell()
-
-    def _tell(self) -> None:
-        while self._waiting and not self._open:
-            self._waiting.pop().callback(None)
 
     def drain(self) -> Deferred[None]:
         """Close connections as soon as nothing is in flight on them; fires when none is left."""
-        waiting: Deferred[None] = Deferred(self._waiting.remove)
-        self._waiting.append(waiting)
-        for front in [*self._open]:
-            front.leave()
-        self._tell()
-        return waiting.addCallback(lambda _: self.site.drain())
+        return self._open.drain().addCallback(lambda _: self.site.drain())

@@ -24,6 +24,7 @@ from authotron.metrics import METHODS, Metrics
 from authotron.verdicts import Outcome
 from authotron.web import replies
 from authotron.web.channel import Channel
+from authotron.web.crowd import Crowd
 from authotron.web.replies import Reply
 
 LARGEST_BODY = 64 * 1024
@@ -152,13 +153,12 @@ class Site(server.Site):
         self._limit = limit
         self._metrics = metrics
         self._access = access
-        self._open: set[Channel] = set()
-        self._waiting: list[Deferred[None]] = []
+        self._open = Crowd()
 
     def buildProtocol(self, addr: Any) -> Channel:  # type: ignore[override] # see protocol
         channel: Channel = super().buildProtocol(addr)
         channel.limit = self._limit
-        channel.lost = self._lost
+        channel.lost = self._open.discard
         self._open.add(channel)
         return channel
 
@@ -229,20 +229,7 @@ class Site(server.Site):
         @return: fires when none is left. That an answer was written is not enough: it must have
             been sent, too.
         """
-        waiting: Deferred[None] = Deferred(self._waiting.remove)
-        self._waiting.append(waiting)
-        for channel in [*self._open]:
-            channel.leave()
-        self._tell()
-        return waiting
-
-    def _lost(self, channel: Channel) -> None:
-        self._open.discard(channel)
-        self._tell()
-
-    def _tell(self) -> None:
-        while self._waiting and not self._open:
-            self._waiting.pop().callback(None)
+        return self._open.drain()
 
     def adopt(self, access: Access) -> None:
         """From now on log these requests."""
