@@ -21,7 +21,7 @@ from authotron.parts import PartConfig
 from authotron.settings import Port, Seconds, Section, Text, Texts
 from authotron.stores import StoreConfig
 
-Milliseconds = Annotated[int, Field(ge=1)]
+Milliseconds = Annotated[int, Field(ge=1, le=3_600_000)]
 
 
 def _host(text: str) -> str:

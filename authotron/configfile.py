@@ -94,7 +94,7 @@ def _parse(path: Path) -> dict[str, Any]:
         raise ConfigError([Problem(str(path), "is not UTF-8")]) from None
     except yaml.MarkedYAMLError as error:
         raise ConfigError([Problem(_place(path, error.problem_mark), _told(error))]) from None
-    except (yaml.YAMLError, RecursionError, ValueError):
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError, LookupError, AttributeError):
         raise ConfigError([Problem(str(path), "is no YAML")]) from None
     if given is None:
         raise ConfigError([Problem(str(path), "is empty; it needs at least version, server, jwt")])

@@ -58,8 +58,6 @@ class Forwarding:
             return Circumstances(None, address)
         host = _only(header(self._headers.host))
         hops = header(self._headers.address)
-        if not hops:
-            return Circumstances(_host(host), address)
         return Circumstances(_host(host), self._client(_only(hops)))
 
     def _client(self, hops: str | None) -> str | None:

@@ -33,6 +33,9 @@ _SEVERITIES = {
 _LOWEST = {"trace": 1, "debug": 5, "info": 9, "warn": 13, "error": 17}
 _COLOURS = {5: "\x1b[2m", 9: "\x1b[32m", 13: "\x1b[33m", 17: "\x1b[31m", 21: "\x1b[31;1m"}
 _LONGEST = 2_000
+_OLDER = frozenset({"message", "time", "isError", "format", "failure", "why", "system"})
+"""Fields that only the older way to log has."""
+
 _BURST, _WINDOW = 10, 10.0
 
 
@@ -108,8 +111,8 @@ class Log:
             attributes["event.name"] = attributes.pop("event")
         if held_back:
             attributes["suppressed"] = held_back
-        if "log_failure" in event:
-            attributes.update(_exception(event["log_failure"]))
+        if (failure := _failure(event)) is not None:
+            attributes.update(_exception(failure))
         return json.dumps(
             {
                 "severityText": severity,
@@ -128,8 +131,8 @@ class Log:
         text = f"{event.get('log_namespace', '')}: {_body(event)}"
         if held_back:
             text += f" ({held_back} like this were left out)"
-        if "log_failure" in event:
-            text += " ".join(["", *_exception(event["log_failure"]).values()])
+        if (failure := _failure(event)) is not None:
+            text += " ".join(["", *_exception(failure).values()])
         colour, end = (_COLOURS[number], "\x1b[0m") if self._is_terminal() else ("", "")
         return f"{_timestamp(event)} {colour}{severity:5}{end} {_escaped(text)}"
 
@@ -145,7 +148,7 @@ def _severity(event: LogEvent) -> tuple[str, int]:
 
 
 def _is_ours(name: str) -> bool:
-    return not name.startswith("log_") and name not in {"message", "time", "isError", "format"}
+    return not name.startswith("log_") and name not in _OLDER
 
 
 def _plain(value: object) -> object:
@@ -155,7 +158,14 @@ def _plain(value: object) -> object:
 
 
 def _body(event: LogEvent) -> str:
+    if event.get("isError") and _failure(event) is not None:
+        # Of the older way to log, whose text is a whole traceback with the exception's own words.
+        return str(event.get("why") or "an unexpected failure")[:_LONGEST]
     return formatEvent(event)[:_LONGEST]
+
+
+def _failure(event: LogEvent) -> Failure | None:
+    return event.get("log_failure") or event.get("failure")
 
 
 def _timestamp(event: LogEvent) -> str:

@@ -246,5 +246,8 @@ class Metrics(Collector):
 
     def text(self, accept: str = "") -> tuple[bytes, str]:
         """All of it for a scraper that accepts these types, and the type chosen."""
-        encode, content_type = exposition.choose_encoder(accept)
+        try:
+            encode, content_type = exposition.choose_encoder(accept)
+        except (TypeError, ValueError):  # of versions that are none
+            encode, content_type = exposition.choose_encoder("")
         return encode(self._registry), content_type

@@ -12,6 +12,8 @@ import argon2
 import bcrypt
 from attrs import define, field
 from cachetools import TTLCache
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from authotron.errors import Unavailable
 from authotron.world import World
@@ -110,16 +112,33 @@ class Hashes:
         known = self._known.get(key)
         if known is not None:
             return known
-        if self._waiting >= _WAITING:
-            raise Unavailable("too many passwords are being verified")
-        self._waiting += 1
-        try:
-            found = await self._world.threads(lambda: _verify(hashes, password))
-        finally:
-            self._waiting -= 1
+        found = await self._verified(hashes, password)
         if found is not None:
             self._known[key] = found
         return found
+
+    def _verified(self, hashes: Sequence[str], password: str) -> Deferred[int | None]:
+        """
+        What a thread finds out.
+
+        The place of a client that leaves stays taken until its work is done or skipped: a thread
+        cannot be called back, so a crowd that asks and leaves must not queue more of it.
+
+        @raise Unavailable: too many passwords wait already.
+        """
+        if self._waiting >= _WAITING:
+            raise Unavailable("too many passwords are being verified")
+        self._waiting += 1
+        asked: Deferred[int | None] = Deferred(lambda _: None)
+        working = self._world.threads(lambda: None if asked.called else _verify(hashes, password))
+
+        def done(outcome: int | Failure | None) -> None:
+            self._waiting -= 1
+            if not asked.called:
+                asked.callback(outcome)
+
+        working.addBoth(done)
+        return asked
 
     def _fingerprint(self, *texts: str | Sequence[str]) -> bytes:
         """Lengths stand before their texts, so that no two lists of texts look alike."""

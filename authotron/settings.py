@@ -59,16 +59,23 @@ def _seconds(value: object) -> object:
     return int(number) if number.is_integer() else number
 
 
+LONGEST = 10 * 366 * 86_400
+"""The longest duration that means something, in seconds: ten years."""
+
 _DURATION = {
     "anyOf": [
         {"type": "number", "minimum": 0},
         {"type": "string", "pattern": r"^\d+(\.\d+)?\s*(ms|s|m|h|d)?$"},
     ]
 }
-Seconds = Annotated[float, Field(ge=0), BeforeValidator(_seconds), WithJsonSchema(_DURATION)]
+Seconds = Annotated[
+    float, Field(ge=0, le=LONGEST), BeforeValidator(_seconds), WithJsonSchema(_DURATION)
+]
 """A duration: a number of seconds, or a text with a unit."""
 
-WholeSeconds = Annotated[int, Field(ge=1), BeforeValidator(_seconds), WithJsonSchema(_DURATION)]
+WholeSeconds = Annotated[
+    int, Field(ge=1, le=LONGEST), BeforeValidator(_seconds), WithJsonSchema(_DURATION)
+]
 """A duration of a second or more, without a fraction."""
 
 

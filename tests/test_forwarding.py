@@ -49,9 +49,9 @@ class ForwardingTests(SynchronousTestCase):
             with self.subTest(hops):
                 self.assertEqual(self.read("127.0.0.1", hops=(hops,)).address, client)
 
-    def test_no_hops(self) -> None:
-        """A trusted peer that forwards for nobody is the client."""
-        self.assertEqual(self.read("127.0.0.1").address, "127.0.0.1")
+    def test_no_hops_T04(self) -> None:
+        """A trusted proxy that does not say for whom it asks is not taken for the client."""
+        self.assertIsNone(self.read("127.0.0.1").address)
 
     def test_twice_T07(self) -> None:
         """A header that stands there twice says nothing."""

@@ -8,7 +8,8 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as some
-from twisted.logger import LogLevel
+from twisted.logger import LogLevel, globalLogPublisher
+from twisted.python import log as older
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -87,6 +88,22 @@ class JsonTests(LogCase):
         self.assertEqual(attributes["exception.type"], "builtins.KeyError")
         self.assertIn("test_failure", attributes["exception.stacktrace"])
         self.assertNotIn("CANARY", line)
+
+    def test_older_failure(self) -> None:
+        """So does one that is logged in the older way, in either format."""
+        for format_ in ("json", "console"):
+            self.stream = io.StringIO()
+            log = self.log(format=format_)
+            globalLogPublisher.addObserver(log)
+            self.addCleanup(globalLogPublisher.removeObserver, log)
+            try:
+                dict[str, str]()["CANARY"]
+            except KeyError:
+                older.err(None, "it went wrong")
+            globalLogPublisher.removeObserver(log)
+            self.assertIn("it went wrong", self.stream.getvalue())
+            self.assertNotIn("CANARY", self.stream.getvalue())
+            self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
 
 class ConsoleTests(LogCase):

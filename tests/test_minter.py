@@ -180,6 +180,18 @@ class KeyTests(SynchronousTestCase):
         self.assertTrue(after.verify(before.mint(ALICE)))
         self.assertRaises(jwt.InvalidTokenError, before.verify, after.mint(ALICE))
 
+    def test_confusion_T29(self) -> None:
+        """A key verifies by its own algorithm only, whatever the header says."""
+        signer = made(alg="EdDSA", key_file=self.write(ed25519.Ed25519PrivateKey.generate()))
+        [jwk] = signer.jwks["keys"]
+        for alg, key in (
+            ("RS256", rsa.generate_private_key(65537, 2048)),
+            ("ES256", ec.generate_private_key(ec.SECP256R1())),
+            ("HS256", SECRET),
+        ):
+            forged = jwt.encode({"iss": "gate", "exp": NOW + 9}, key, alg, {"kid": jwk["kid"]})
+            self.assertRaises(jwt.InvalidTokenError, signer.verify, forged)
+
     def test_unfit(self) -> None:
         """A key that is missing, weak, or of another kind is a mistake with a path."""
         weak = self.write(rsa.generate_private_key(65537, 1024), "weak.pem")

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import bcrypt
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import passwords
 from authotron.errors import Unavailable
 from authotron.passwords import Hashes, check_hash, hash_password
-from authotron.providers import plain
 from authotron.world import World
 from tests.worlds import NOW, at
 
@@ -71,9 +70,20 @@ class HashesTests(SynchronousTestCase):
         """Of too many at once the last are turned away, as an outage; then it goes on."""
         waiting = [self.which(str(number)) for number in range(64)]
         self.failureResultOf(self.which("wonder"), Unavailable)
-        waiting[0].cancel()
-        self.failureResultOf(waiting[0])
+        self.assertIsNone(self.done(waiting[-1]))
         self.assertEqual(self.done(self.which("wonder")), 0)
+
+    def test_leaving_T74(self) -> None:
+        """Who leaves gives no place free before the thread is, and costs it no hash."""
+        for number in range(64):
+            leaver = self.which(str(number))
+            leaver.cancel()
+            self.failureResultOf(leaver, CancelledError)
+        self.failureResultOf(self.which("wonder"), Unavailable)
+        self.patch(passwords, "_verify", None)
+        for work in self.work:
+            work.callback(None)
+        self.assertNoResult(self.which("wonder"))
 
     def test_bcrypt_limits_T74(self) -> None:
         """Over 72 bytes, or with a NUL, no bcrypt hash fits."""
@@ -110,9 +120,3 @@ class CheckTests(SynchronousTestCase):
         ):
             with self.subTest(hashed):
                 self.assertRaises(ValueError, check_hash, hashed)
-
-    def test_decoy_T79(self) -> None:
-        """The decoy for unknown users is a hash as costly as new ones are."""
-        head = WONDER.rpartition("$")[0].rpartition("$")[0]
-        self.assertEqual(plain._DECOY.rpartition("$")[0].rpartition("$")[0], head)
-        self.assertTrue(passwords.check_hash(plain._DECOY))

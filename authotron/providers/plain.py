@@ -17,11 +17,6 @@ from authotron.providers import Affinity, IKnowsUsers, IProvider
 from authotron.settings import Secret, Section, Texts
 from authotron.world import World
 
-_DECOY = (
-    "$argon2id$v=19$m=65536,t=3,p=4$YXV0aG90cm9uLWRlY295IQ$"
-    "rpyWfPGiMvtXDE8Y08PiPMFBGrqdnGoW7mEXnJvhoGk"
-)
-
 
 def _checked(secret: SecretStr) -> SecretStr:
     passwords.check_hash(secret.get_secret_value())
@@ -52,6 +47,11 @@ class Config(PartConfig):
     type: Literal["plain"]
     users: tuple[User, ...] = Field(strict=False, description="who may get in")
 
+    def warnings(self) -> tuple[str, ...]:
+        """What an operator should hear about."""
+        empty = [user.username for user in self.users if _revealed(user.password) == ""]
+        return tuple(f"user {name!r} gets in with an empty password" for name in empty)
+
 
 @frozen
 class _Known:
@@ -74,10 +74,11 @@ class Plain:
     type: str = field(default="plain", init=False)
     scheme: str = field(default="basic", init=False)
     local: bool = field(default=True, init=False)
-    _hashed: bool = field(init=False)
+    _decoy: str | None = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self._hashed = any(known.hashed for user in self._users.values() for known in user)
+        hashes = (known.hashed for user in self._users.values() for known in user)
+        self._decoy = next(filter(None, hashes), None)
 
     def affinity(self, credential: Credential) -> Affinity:
         return Affinity.POSSIBLE
@@ -86,7 +87,7 @@ class Plain:
         username, password = credential.username_and_password()
         entries = self._users.get(username, ())
         known = _by_clear_text(entries, password)
-        if known is None and self._hashed:
+        if known is None and self._decoy is not None:
             known = await self._by_hash(username, password, entries)
         if known is None:
             raise Rejected("unknown user or wrong password")
@@ -104,9 +105,14 @@ class Plain:
     async def _by_hash(
         self, username: str, password: str, entries: tuple[_Known, ...]
     ) -> _Known | None:
-        """A user who is unknown, or has no hash, costs as much time as one who has."""
+        """
+        The entry whose hash fits.
+
+        Who is unknown, or has no hash, is held against that of somebody else, to no avail: that
+        takes the same time.
+        """
         hashed = [known for known in entries if known.hashed]
-        hashes = [known.hashed or "" for known in hashed] or [_DECOY]
+        hashes = [known.hashed or "" for known in hashed] or [self._decoy or ""]
         place = await self._hashes.which(username, password, hashes)
         return None if place is None or not hashed else hashed[place]
 

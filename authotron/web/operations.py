@@ -34,7 +34,7 @@ class Operations:
 
     @route(app, "/metrics", "GET")
     def metrics(self, request: Request) -> Reply:
-        accept = request.requestHeaders.getRawHeaders("Accept", [""])[0]
+        accept = request.requestHeaders.getRawHeaders(b"Accept", [b""])[0].decode("latin-1")
         text, content_type = self._serving.metrics.text(accept)
         return text_reply(content_type, text)
 

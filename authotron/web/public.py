@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from importlib import resources
 from typing import Any
 
@@ -67,6 +68,12 @@ def _asked(request: Request) -> tuple[bytes | None, bytes | None]:
     return authorization[0] if authorization else None, realm[0] if realm else None
 
 
+def _texts(request: Request, name: str) -> list[str]:
+    """The values of a header; what is not ASCII in them stays something that fits nothing."""
+    values = request.requestHeaders.getRawHeaders(name.encode("ascii"), [])
+    return [value.decode("latin-1") for value in values]
+
+
 @define(eq=False)
 class Public:
     """The routes of the main port. Each asks, and replies."""
@@ -115,9 +122,7 @@ class Public:
     def _circumstances(self, request: Request) -> Circumstances:
         forwarding = self._serving.generation.forwarding
         peer = getattr(request.client, "host", None)
-        return forwarding.circumstances(
-            peer, lambda name: request.requestHeaders.getRawHeaders(name, [])
-        )
+        return forwarding.circumstances(peer, partial(_texts, request))
 
     async def _identity(self, request: Request) -> Identity:
         identity = (await self._judge(request)).outcome.identity

@@ -110,7 +110,7 @@ class Request(server.Request):
     @property
     def media_type(self) -> str:
         """What the body is said to be, without parameters."""
-        given = self.requestHeaders.getRawHeaders("Content-Type", [""])[0]
+        given = self.requestHeaders.getRawHeaders(b"Content-Type", [b""])[0].decode("latin-1")
         return given.partition(";")[0].strip().lower()
 
 

@@ -147,11 +147,20 @@ class TokenRoutes:
         return presented.text, token
 
     async def _changing(self, work: Awaitable[_T]) -> _T:
-        """Whatever comes of it, nothing that was known before may be said again."""
+        """
+        Unless it is certain that nothing changed, nothing known before may be said again.
+
+        Who asks to change what is not theirs, or not there, changes nothing.
+        """
+        unchanged = False
         try:
             return await _answered(work)
+        except NoEntry as end:
+            unchanged = end.reply is replies.NO_SUCH_TOKEN
+            raise
         finally:
-            self._generation.verdicts.forget()
+            if not unchanged:
+                self._generation.verdicts.forget()
 
     def _wanted(self, asks: Identity, request: Request) -> Wanted:
         """One's own, or what an administrator asks for."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import Any
 
+import bcrypt
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -82,6 +83,30 @@ class PlainTests(SynchronousTestCase):
         self.assertEqual(self.ask(judge, basic("bob", "two")).username, "bob")
         self.refused(judge, basic("bob", "one"))
         self.refused(judge, basic("carol", "nobody's password"))
+
+    def test_unknown_user_T79(self) -> None:
+        """Who is unknown costs the same hash as who is known, of the same kind."""
+        for hashed in (
+            passwords.hash_password("x"),
+            bcrypt.hashpw(b"x", bcrypt.gensalt(4)).decode(),
+        ):
+            verified: list[Any] = []
+            self.patch(passwords, "_fits", lambda *given, v=verified: v.append(given))
+            judge = provider({"username": "alice", "password_hash": hashed})
+            self.refused(judge, basic("alice", "guess"))
+            self.refused(judge, basic("nobody", "guess"))
+            self.assertEqual(verified, [(hashed, "guess")] * 2)
+
+    def test_somebody_elses_hash(self) -> None:
+        """Who is unknown does not get in with the password of somebody else."""
+        judge = provider({"username": "alice", "password_hash": passwords.hash_password("x")})
+        self.assertEqual(self.ask(judge, basic("alice", "x")).username, "alice")
+        for _ in range(2):
+            self.refused(judge, basic("nobody", "x"))
+
+    def test_empty_password(self) -> None:
+        """An empty password is worth a warning."""
+        self.assertIn("'alice'", config({"username": "alice", "password": ""}).warnings()[0])
 
     def test_neither(self) -> None:
         """A user without password and hash is a mistake with a path."""
