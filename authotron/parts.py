@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any
 
+from attrs import frozen
 from pydantic import Field
 from zope.interface import Interface
 
@@ -24,6 +25,20 @@ class PartConfig(Section):
     type: str = Field(description="what it is; the name of the module that implements it")
     name: Text = Field(description="unique among its kind; used in logs and metrics")
     realm: Text = Field(description="the authentication boundary it belongs to")
+
+
+@frozen
+class Finding:
+    """
+    One thing that was tried, and what came of it.
+
+    A section whose part can be tried in detail has a method C{examine(world, username)}, which
+    gives such.
+    """
+
+    what: str
+    good: bool
+    told: str = ""
 
 
 class IReachable(Interface):

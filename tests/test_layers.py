@@ -38,6 +38,7 @@ LAYERS = (
     ("service",),
     ("tap",),
     ("cli", "testing"),
+    ("__main__",),
 )
 """From values up to the edges. A module imports from lower layers, or its own package's top."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Literal
 
 from attrs import define, evolve, field
@@ -15,12 +16,12 @@ from authotron.augmenters import AugmenterConfig, IAugmenter
 from authotron.cache import Flights
 from authotron.errors import Unavailable
 from authotron.identity import Addition, Identity
-from authotron.ldap import filters
+from authotron.ldap import doctor, filters
 from authotron.ldap.connection import Connection
 from authotron.ldap.directory import Directory
 from authotron.ldap.lookup import Ambiguous, Lookup
 from authotron.ldap.settings import Connectivity, Membership, check_user_filter, reach
-from authotron.parts import IReachable
+from authotron.parts import Finding, IReachable
 from authotron.settings import Seconds, Text
 from authotron.world import Threads, World
 
@@ -45,6 +46,10 @@ class Config(AugmenterConfig, Membership, Connectivity):
     )
 
     _checked_filter = field_validator("user_filter")(check_user_filter)
+
+    def examine(self, world: World, username: str | None) -> AsyncIterator[Finding]:
+        """Try each server, and what C{username} would get."""
+        return doctor.examine(self, world, username)
 
     def lookup(self) -> Lookup:
         """What finds a user and the user's roles."""

@@ -12,6 +12,7 @@ import click
 import jwt
 
 from authotron import __version__, config, minter, passwords
+from authotron.cli.doctor import doctor
 from authotron.cli.explain import explain
 from authotron.cli.options import clock, complaints, config_option, loaded, serve
 from authotron.cli.quickstart import quickstart
@@ -136,6 +137,7 @@ def completion(shell: str) -> None:
     click.echo(kind(main, {}, "authotron", "_AUTHOTRON_COMPLETE").source())
 
 
+main.add_command(doctor)
 main.add_command(explain)
 main.add_command(quickstart)
 main.add_command(tokens)

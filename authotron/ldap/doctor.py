@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
-from attrs import frozen
-
 from authotron.errors import Rejected, Unavailable
 from authotron.ldap.connection import Connection
 from authotron.ldap.directory import Directory, Security
 from authotron.ldap.lookup import Lookup
+from authotron.parts import Finding
 from authotron.world import World
 
 
@@ -32,15 +31,6 @@ class Section(Protocol):
 
     def model_copy(self, *, update: dict[str, Any]) -> Any:
         """The section with something else in it."""
-
-
-@frozen
-class Finding:
-    """One thing that was tried, and what came of it."""
-
-    what: str
-    good: bool
-    told: str = ""
 
 
 async def examine(

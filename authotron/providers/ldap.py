@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Literal
 
 from attrs import define, field
@@ -11,13 +12,13 @@ from zope.interface import implementer
 
 from authotron.errors import Rejected, Unavailable
 from authotron.identity import Credential, Identity
-from authotron.ldap import filters, names
+from authotron.ldap import doctor, filters, names
 from authotron.ldap.connection import Connection
 from authotron.ldap.directory import Directory
 from authotron.ldap.lookup import Lookup
 from authotron.ldap.settings import Attribute, Connectivity, Membership, check_user_filter, reach
 from authotron.ldap.wire import Entry
-from authotron.parts import IReachable, PartConfig
+from authotron.parts import Finding, IReachable, PartConfig
 from authotron.providers import Affinity, IKnowsUsers, IProvider
 from authotron.settings import Seconds, Text
 from authotron.world import Threads, World
@@ -64,6 +65,10 @@ class Config(PartConfig, Membership, Connectivity):
         if self.user_dn is not None and self.user_filter is not None:
             raise ValueError("give user_dn or user_filter, not both")
         return self
+
+    def examine(self, world: World, username: str | None) -> AsyncIterator[Finding]:
+        """Try each server, and what C{username} would get."""
+        return doctor.examine(self, world, username)
 
     def lookup(self) -> Lookup:
         """What finds a user and the user's roles."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -41,6 +43,36 @@ class LdapCase(SynchronousTestCase):
         self.assertEqual(answer.status, 200, answer.body)
         identity: dict[str, Any] = answer.json()
         return identity
+
+
+class DoctorTests(LdapCase):
+    """An operator asks before users do."""
+
+    def doctor(self, **over: Any) -> subprocess.CompletedProcess[str]:
+        daemon = Daemon(Path(self.mktemp()))
+        daemon.configure(providers=[provider(self.slapd, "corp", **over)])
+        command = [sys.executable, "-m", "authotron", "doctor", "--user", "alice"]
+        return subprocess.run(
+            [*command, "--config", str(daemon.file)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    def test_well(self) -> None:
+        """Connection, TLS, bind, search, and how many roles a user gets."""
+        done = self.doctor(uri=self.slapd.tls_uri, ca_file=self.slapd.authority)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        for told in ("certificate verified", "bound as", "can be read", "uid=alice", "4 roles"):
+            self.assertIn(told, done.stdout)
+
+    def test_ill(self) -> None:
+        """A wrong password of the service is told, and is a status."""
+        done = self.doctor(ldap_password="CANARY")
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        self.assertIn("invalid credentials", done.stdout)
+        self.assertNotIn("CANARY", done.stdout + done.stderr)
 
 
 class ProviderTests(LdapCase):

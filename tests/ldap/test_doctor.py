@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.augmenters import ldap
 from authotron.ldap import doctor
-from authotron.ldap.doctor import Finding
+from authotron.parts import Finding
 from tests import directories
 from tests.augmenters.test_ldap import ADMINS, USERS, config
 from tests.directories import BASE, GATE, Server, person

@@ -1,0 +1,92 @@
+"""C{authotron doctor}: is everything there that a configuration depends on?"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import click
+from attrs import evolve
+from twisted.internet.task import react
+
+from authotron.cli.options import complaints, config_option, loaded
+from authotron.compose import compose
+from authotron.config import Config
+from authotron.errors import Unavailable
+from authotron.metrics import Metrics
+from authotron.parts import Finding, IReachable
+from authotron.racing import within
+from authotron.service import Pool, outside
+from authotron.world import World
+
+_PATIENCE = 10.0
+
+
+@click.command()
+@config_option
+@click.option(
+    "--user", "username", help="Also count the roles that each directory gives this user."
+)
+def doctor(path: Any, username: str | None) -> None:
+    """
+    Try what the configuration depends on: key sets, directories, remote services.
+
+    Of a directory each server is tried by itself: connection, TLS, bind, search, and with --user
+    how many roles a user gets.
+
+    Exit status 0 if all is well, 1 if something is not, 78 if the configuration is bad.
+    """
+    react(_doctor, (loaded(path), username))
+
+
+async def _doctor(reactor: Any, found: Config, username: str | None) -> None:
+    """
+    Try one part after the other.
+
+    @raise SystemExit: 1 if something is not well.
+    """
+    pool = Pool(reactor)
+    pool.startService()
+    world = evolve(outside(reactor, pool), patience=found.file.auth.timeout_in_ms / 1000)
+    try:
+        with complaints():
+            authority = compose(found, world, Metrics()).authority
+        parts = [
+            *zip(authority.providers, found.providers, strict=True),
+            *zip(authority.augmenters, found.augmenters, strict=True),
+        ]
+        if not all([await _well(part, config, world, username) for part, config in parts]):
+            raise SystemExit(1)
+    finally:
+        pool.stopService()
+
+
+async def _well(part: Any, config: Any, world: World, username: str | None) -> bool:
+    """Whether all is well with a part; each thing tried is told."""
+    click.secho(f"{part.name} ({part.type})", bold=True)
+    good = True
+    async for finding in _findings(part, config, world, username):
+        click.secho("  good  " if finding.good else "  bad   ", nl=False, fg=_COLOURS[finding.good])
+        click.echo(": ".join(filter(None, (finding.what, finding.told))))
+        good = good and finding.good
+    return good
+
+
+_COLOURS = {True: "green", False: "red"}
+
+
+async def _findings(
+    part: Any, config: Any, world: World, username: str | None
+) -> AsyncIterator[Finding]:
+    """What a part says of itself in detail, or else whether it can be reached."""
+    if hasattr(config, "examine"):
+        async for finding in config.examine(world, username):
+            yield finding
+    elif not IReachable.providedBy(part):
+        yield Finding("asks nobody before it is asked itself", good=True)
+    else:
+        try:
+            await within(world.clock, _PATIENCE, part.reach())
+            yield Finding("can be reached", good=True)
+        except Unavailable as reason:
+            yield Finding("cannot be reached", good=False, told=str(reason))
