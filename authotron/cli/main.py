@@ -92,7 +92,14 @@ def hash_password(*, from_stdin: bool) -> None:
 
 
 @main.command("generate-secret")
-@click.option("--bytes", "size", type=click.IntRange(32, 1024), default=48, show_default=True)
+@click.option(
+    "--bytes",
+    "size",
+    type=click.IntRange(32, 1024),
+    default=48,
+    show_default=True,
+    help="How many random bytes are in it.",
+)
 def generate_secret(size: int) -> None:
     """Print a new random secret, fit for `jwt.secret`."""
     click.echo(secrets.token_urlsafe(size))
