@@ -69,6 +69,8 @@ def _described(found: Config) -> list[str]:
     ]
     for kind, configs in (("provider", found.providers), ("augmenter", found.augmenters)):
         lines += [f"{kind + ':':10} {c.name} ({c.type}) in realm {c.realm}" for c in configs]
+    if found.store is not None:
+        lines.append(f"store:     {found.store.type}")
     return lines
 
 
