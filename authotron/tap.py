@@ -23,7 +23,7 @@ class Options(usage.Options):
     optParameters = [  # noqa: RUF012 - the shape that twistd wants
         ["config", "c", None, "configuration file (default: AOT_CONFIG_PATH, or ./config.yaml)"]
     ]
-    optFlags = [["check", None, "check the configuration, say what is wrong, and stop"]]  # noqa: RUF012
+    optFlags = [["check", None, "check the configuration, say what is wrong, and stop"]]  # noqa: RUF012 - as above
     config: Config
 
     def load(self) -> Config:

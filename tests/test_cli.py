@@ -70,6 +70,13 @@ class CheckTests(CommandCase):
         self.assertNotIn("wonder", result.output)
         self.assertNotIn("long enough", result.output)
 
+    def test_store(self) -> None:
+        """It says where tokens would be kept, if anywhere."""
+        path = self.file()
+        self.assertNotIn("store:", self.run_command("check", path).output)
+        path = self.file(store={"type": "memory"})
+        self.assertIn("store:     memory", self.run_command("check", path).output)
+
     def test_bad(self) -> None:
         """It lists all that is wrong, and leaves with 78."""
         result = self.run_command("check", self.file(jwt={"exp": 0}, logging={"level": "x"}))
@@ -168,6 +175,17 @@ class DoctorTests(CommandCase):
     def test_bad_configuration(self) -> None:
         """A configuration that cannot be run is no patient."""
         self.assertEqual(self.doctor(self.file(jwt={"exp": 0})).returncode, 78)
+
+
+class TokensTests(CommandCase):
+    """C{authotron tokens}."""
+
+    def test_no_store(self) -> None:
+        """Without a store, or with one in the gateway's memory, there is nothing to look at."""
+        for over in ({}, {"store": {"type": "memory"}}):
+            result = self.run_command("tokens", "list", "-c", self.file(**over))
+            self.assertEqual(result.exit_code, 1)
+            self.assertIn("Error: there is no store", result.output)
 
 
 class QuickstartTests(CommandCase):

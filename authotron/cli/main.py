@@ -70,6 +70,8 @@ def _described(found: Config) -> list[str]:
     ]
     for kind, configs in (("provider", found.providers), ("augmenter", found.augmenters)):
         lines += [f"{kind + ':':10} {c.name} ({c.type}) in realm {c.realm}" for c in configs]
+    if found.store is not None:
+        lines.append(f"store:     {found.store.type}")
     return lines
 
 
@@ -93,7 +95,14 @@ def hash_password(*, from_stdin: bool) -> None:
 
 
 @main.command("generate-secret")
-@click.option("--bytes", "size", type=click.IntRange(32, 1024), default=48, show_default=True)
+@click.option(
+    "--bytes",
+    "size",
+    type=click.IntRange(32, 1024),
+    default=48,
+    show_default=True,
+    help="How many random bytes are in it.",
+)
 def generate_secret(size: int) -> None:
     """Print a new random secret, fit for `jwt.secret`."""
     click.echo(secrets.token_urlsafe(size))

@@ -73,7 +73,7 @@ def _shown(path: Path, folder: Path) -> None:
     click.echo(_claims(found, (folder / "alice-password").read_text(encoding="utf-8")))
     click.secho("Look at:", bold=True)
     click.echo(f"  {gateway}/\n  http://{second.host or server.host}:{second.port}/ready")
-    click.echo(f"The configuration is {path}; change it and `kill -HUP` the process.\n")
+    click.echo(f"The configuration is {path}; change it and `kill -HUP {os.getpid()}`.\n")
 
 
 def _claims(found: Config, password: str) -> str:

@@ -139,7 +139,10 @@ def prune(path: Path) -> None:
 
 
 def _run(path: Path, work: Work) -> None:
-    react(_working, (loaded(path), work))
+    found = loaded(path)
+    if found.store is None or found.store.type == "memory":
+        raise click.ClickException("there is no store that could be reached from here")
+    react(_working, (found, work))
 
 
 async def _working(reactor: Any, found: Config, work: Work) -> None:
@@ -148,8 +151,6 @@ async def _working(reactor: Any, found: Config, work: Work) -> None:
 
     @raise SystemExit: 1 if it could not be done.
     """
-    if found.store is None or found.store.type == "memory":
-        raise click.ClickException("there is no store that could be reached from here")
     pool = Pool(reactor)
     pool.startService()
     with complaints():
