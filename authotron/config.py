@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
 from attrs import frozen
-from pydantic import ConfigDict, Field, create_model, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    create_model,
+    field_validator,
+    model_validator,
+)
+from twisted.internet.endpoints import serverFromString
 
 from authotron import issuing, logs, minter, parts, settings, verdicts
 from authotron.augmenters import AugmenterConfig
@@ -35,12 +43,26 @@ def _host(text: str) -> str:
     return text
 
 
+def _endpoint(text: str) -> str:
+    """A description that Twisted can read; its reactor is asked for nothing yet."""
+    try:
+        serverFromString(object(), text)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"is no endpoint that Twisted knows: {error}") from None
+    except (LookupError, OSError):
+        return text  # of files or sockets that are not here now
+    return text
+
+
+Endpoints = Annotated[tuple[Annotated[Text, AfterValidator(_endpoint)], ...], Field(strict=False)]
+
+
 class Server(Section):
     """Where the gateway is served."""
 
     host: str = Field(default="0.0.0.0", description="the address to bind")  # noqa: S104 - as documented
     port: Port | None = Field(default=None, description="the port to listen on")
-    listen: Texts = Field(
+    listen: Endpoints = Field(
         default=(),
         strict=False,
         description="Twisted endpoint strings instead of host and port, such as `unix:/run/a.sock`",
@@ -87,7 +109,7 @@ class Operations(Section):
         default=None, description="the address to bind; `server.host` if not set"
     )
     port: Port = Field(default=9090, description="the port to listen on")
-    listen: Texts = Field(
+    listen: Endpoints = Field(
         default=(), strict=False, description="Twisted endpoint strings instead of host and port"
     )
 

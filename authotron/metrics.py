@@ -68,6 +68,7 @@ class Durations:
 class _Family:
     """Numbers of one name, by the values of its labels."""
 
+    kind: Callable[[_Family], Metric]
     name: str
     about: str
     labels: Sequence[str]
@@ -86,14 +87,17 @@ class _Family:
             found = self.durations[labels] = Durations()
         return found
 
+    def shown(self) -> Metric:
+        """The family as C{prometheus_client} knows it."""
+        return self.kind(self)
+
     def counter(self) -> Metric:
-        family = CounterMetricFamily(self.name, self.about, labels=self.labels)
-        for labels, count in self.counts.items():
-            family.add_metric(labels, count.value)
-        return family
+        return self._numbers(CounterMetricFamily(self.name, self.about, labels=self.labels))
 
     def gauge(self) -> Metric:
-        family = GaugeMetricFamily(self.name, self.about, labels=self.labels)
+        return self._numbers(GaugeMetricFamily(self.name, self.about, labels=self.labels))
+
+    def _numbers(self, family: CounterMetricFamily | GaugeMetricFamily) -> Metric:
         for labels, count in self.counts.items():
             family.add_metric(labels, count.value)
         return family
@@ -108,32 +112,53 @@ class _Family:
 
 
 def _families() -> dict[str, _Family]:
+    counter, gauge, histogram = _Family.counter, _Family.gauge, _Family.histogram
     wanted = (
-        ("auth_requests", "Total authentication requests", "result realm"),
-        ("auth_duration_seconds", "Authentication latency", "result realm"),
+        (counter, "auth_requests", "Total authentication requests", "result realm"),
+        (histogram, "auth_duration_seconds", "Authentication latency", "result realm"),
         (
+            counter,
             "auth_provider_attempts",
             "Attempts per authentication provider",
             "provider_name provider_type realm result",
         ),
         (
+            histogram,
             "auth_provider_duration_seconds",
             "Provider-specific latency",
             "provider_name provider_type realm",
         ),
         (
+            counter,
             "augmenter_attempts",
             "Augmentation attempts",
             "augmenter_name augmenter_type realm result",
         ),
-        ("augmenter_duration_seconds", "Augmentation latency", "augmenter_type realm"),
-        ("authotron_http_requests", "HTTP requests answered", "route method status_code"),
-        ("authotron_http_request_duration_seconds", "Time to answer", "route method"),
-        ("authotron_http_requests_in_flight", "HTTP requests being answered", "method"),
-        ("authotron_front_handed_over", "Connections given to the site for good", ""),
-        ("authotron_reloads", "Attempts to read the configuration again", "result"),
+        (
+            histogram,
+            "augmenter_duration_seconds",
+            "Augmentation latency",
+            "augmenter_type realm",
+        ),
+        (
+            counter,
+            "authotron_http_requests",
+            "HTTP requests answered",
+            "route method status_code",
+        ),
+        (
+            histogram,
+            "authotron_http_request_duration_seconds",
+            "Time to answer",
+            "route method",
+        ),
+        (gauge, "authotron_http_requests_in_flight", "HTTP requests being answered", "method"),
+        (counter, "authotron_front_handed_over", "Connections given to the site for good", ""),
+        (counter, "authotron_reloads", "Attempts to read the configuration again", "result"),
     )
-    return {name: _Family(name, about, labels.split()) for name, about, labels in wanted}
+    return {
+        name: _Family(kind, name, about, labels.split()) for kind, name, about, labels in wanted
+    }
 
 
 class Metrics(Collector):
@@ -232,12 +257,7 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """The interface of a collector of C{prometheus_client}."""
         for family in self._families.values():
-            if family.name.endswith("_seconds"):
-                yield family.histogram()
-            elif family.name.endswith("_in_flight"):
-                yield family.gauge()
-            else:
-                yield family.counter()
+            yield family.shown()
         for name, (about, value) in self._gauges.items():
             yield GaugeMetricFamily(name, about, value=value())
         build = GaugeMetricFamily("authotron_build_info", "Version", labels=["version"])

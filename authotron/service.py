@@ -179,7 +179,7 @@ class Authotron(MultiService):
     async def stopService(self) -> None:
         """Listen no more, let those in flight finish within the grace, then stop the rest."""
         self.serving.stopping = True
-        await everyone([listener.stopService() for listener in self.listeners])
+        await self._stopped(self.listeners)
         grace = self.serving.generation.config.file.server.grace
         closed = [listener.site.drain() for listener in self.listeners]
         try:
@@ -188,8 +188,14 @@ class Authotron(MultiService):
             self._log.warn("requests in flight were cut off", event="shutdown.grace.exceeded")
         for retiring in self._retiring:
             retiring.cancel()
-        await everyone([kept.stopService() for kept in [self._keeping] if kept is not None])
+        await self._stopped([self._keeping] if self._keeping is not None else [])
         await _all([super().stopService()])
+
+    async def _stopped(self, services: Sequence[Listener | Keeping]) -> None:
+        """Wait until they have stopped; one that fails to is told, and holds up no other."""
+        for outcome in await everyone([service.stopService() for service in services]):
+            if isinstance(outcome, Failure):
+                self._log.failure("something did not stop", outcome, event="shutdown.failed")
 
     def reload(self) -> None:
         """Take over what the configuration says now; if it is bad, say why and keep the old one."""

@@ -155,13 +155,17 @@ def located(path: str, folder: Path) -> Path:
 
 def _read(key: str, path: object, folder: Path) -> str:
     if not isinstance(path, str):
-        raise PydanticCustomError("file", f"{key}_file must be the path of a file")
+        raise _unread(key, "must be the path of a file")
     found = located(path, folder)
     try:
         return found.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise PydanticCustomError("file", f"{key}_file: cannot read {found}: {reason}") from None
+        raise _unread(key, f"cannot read {found}: {reason}") from None
+
+
+def _unread(key: str, why: str) -> PydanticCustomError:
+    return PydanticCustomError("file", "{why}", {"key": f"{key}_file", "why": why})
 
 
 # --- mistakes, in words ---
@@ -200,8 +204,14 @@ def read(section: type[S], given: object, at: str = "", folder: Path | None = No
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
         raise ConfigError(
-            Problem(_path(at, e["loc"]), _message(section, e)) for e in found
+            Problem(_path(at, _location(e)), _message(section, e)) for e in found
         ) from None
+
+
+def _location(error: ErrorDetails) -> tuple[int | str, ...]:
+    """Where a mistake is; one of a file that holds a secret says which key named it."""
+    key = str(error.get("ctx", {}).get("key"))
+    return (*error["loc"], key) if error["type"] == "file" else error["loc"]
 
 
 def _path(at: str, location: tuple[int | str, ...]) -> str:

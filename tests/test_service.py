@@ -160,6 +160,16 @@ class StopTests(ServiceCase):
         self.assertTrue(gateway.serving.stopping)
         self.successResultOf(d)
 
+    def test_told(self) -> None:
+        """A listener that fails to stop is told, and holds up nothing else."""
+        gateway = self.make()
+        gateway.startService()
+        port: Deferred[Any] = Deferred()
+        port.errback(OSError("stuck"))
+        gateway.listeners[0]._listening = port
+        self.successResultOf(maybeDeferred(gateway.stopService))
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+
     def test_grace(self) -> None:
         """What is in flight is waited for, but not longer than the grace."""
         for seconds, finishes in ((3, True), (10, False)):

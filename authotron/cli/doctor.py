@@ -83,10 +83,10 @@ async def _findings(
         async for finding in config.examine(world, username):
             yield finding
     elif not IReachable.providedBy(part):
-        yield Finding("asks nobody before it is asked itself", good=True)
+        yield Finding("asks no remote", good=True)
     else:
         try:
             await within(world.clock, _PATIENCE, part.reach())
             yield Finding("can be reached", good=True)
         except Unavailable as reason:
-            yield Finding("cannot be reached", good=False, told=str(reason))
+            yield Finding(str(reason), good=False)

@@ -16,7 +16,7 @@ from authotron.parts import IReachable
 from authotron.racing import everyone, within
 from authotron.web import replies
 from authotron.web.generation import Serving
-from authotron.web.replies import Reply, json_reply, text_reply
+from authotron.web.replies import Reply, text_reply
 from authotron.web.site import Request, handle_errors, route
 
 ROUTES = ("/metrics", "/health", "/ready")
@@ -61,7 +61,7 @@ class Operations:
             "warnings": list(generation.config.warnings),
             "last_reload": list(self._serving.problems) or "good",
         }
-        return json_reply(200 if ready else 503, content)
+        return replies.readiness(content, ready=ready)
 
     async def _reached(self, parts: list[Any]) -> list[dict[str, object]]:
         outcomes = await everyone([within(self._clock, _PATIENCE, _reach(part)) for part in parts])

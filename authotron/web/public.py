@@ -20,7 +20,7 @@ from authotron.metrics import Part
 from authotron.verdicts import Verdict
 from authotron.web import replies
 from authotron.web.generation import Serving
-from authotron.web.replies import Reply, json_reply, text_reply
+from authotron.web.replies import Reply, text_reply
 from authotron.web.site import NoEntry, Request, handle_errors, route
 from authotron.web.tokens import TokenRoutes
 
@@ -179,17 +179,17 @@ class Public:
     @route(app, "/providers", "GET")
     def providers(self, _request: Request) -> Reply:
         listed = _listed(self._serving.generation.authority.providers)
-        return json_reply(200, {"providers": listed})
+        return replies.shown({"providers": listed})
 
     @route(app, "/augmenters", "GET")
     def augmenters(self, _request: Request) -> Reply:
         listed = _listed(self._serving.generation.authority.augmenters)
-        return json_reply(200, {"augmenters": listed})
+        return replies.shown({"augmenters": listed})
 
     @route(app, "/.well-known/jwks.json", "GET")
     def jwks(self, _request: Request) -> Reply:
         keys = self._serving.generation.minter.jwks
-        return json_reply(200, keys, _FOR_FIVE_MINUTES)
+        return replies.shown(keys, _FOR_FIVE_MINUTES)
 
     @route(app, "/health", "GET")
     def health(self, _request: Request) -> Reply:

@@ -114,6 +114,16 @@ def created(content: Any, location: str) -> Reply:
     return json_reply(201, content, (b"Location", location.encode()), NO_STORE)
 
 
+def shown(content: Any, *headers: Header) -> Reply:
+    """Something that anybody may see."""
+    return json_reply(200, content, *headers)
+
+
+def readiness(content: Any, *, ready: bool) -> Reply:
+    """Whether more requests are welcome, for those who send them here."""
+    return json_reply(200 if ready else 503, content)
+
+
 def private(content: Any) -> Reply:
     """Something that concerns one client alone."""
     return json_reply(200, content, NO_STORE)

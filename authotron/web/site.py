@@ -31,6 +31,8 @@ LARGEST_BODY = 64 * 1024
 UNMATCHED = "unmatched"
 
 _FAILURES = 400
+_OF_NOBODY = "{method} {route}: {status} from {client}"
+_OF_SOMEBODY = "{method} {route}: {status} for {username} of {realm} from {client}"
 
 _LABEL = rb"[A-Za-z0-9_-]{1,63}"
 _HOST = re.compile(rb"(?:%b(?:\.%b)*\.?|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?" % (_LABEL, _LABEL))
@@ -208,7 +210,7 @@ class Site(server.Site):
             return
         identity = outcome.identity if outcome else None
         self._log.info(
-            "{method} {route}: {status}{who} from {client}",
+            _OF_SOMEBODY if identity else _OF_NOBODY,
             event="routes.request.answered",
             method=method,
             route=route,
@@ -219,7 +221,6 @@ class Site(server.Site):
             result=outcome.result if outcome else "",
             realm=identity.realm if identity else "",
             username=identity.username if identity else "",
-            who=f" for {identity.username} of {identity.realm}" if identity else "",
         )
 
     def drain(self) -> Deferred[None]:
