@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import Any, Generic, TypeVar
 
 from attrs import define, field
@@ -25,24 +25,83 @@ class AllFailed(Exception):
         self.reasons = tuple(failure.value for failure in failures)
 
 
+class _Rest(Generic[T]):
+    """What is left of a coroutine that has come to its first wait."""
+
+    def __init__(self, work: Work[T], waits_for: Any) -> None:
+        self._work = work
+        self._waits_for = waits_for
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        waits_for = self._waits_for
+        while True:
+            try:
+                try:
+                    answer = yield waits_for
+                except BaseException as told:  # noqa: BLE001 - the coroutine's to hear, cancellation too
+                    waits_for = self._work.throw(told)
+                else:
+                    waits_for = self._work.send(answer)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+
+
+def _begun(work: Work[T]) -> list[T] | Deferred[T]:
+    """
+    Begin C{work}: its result in a list if it need not wait, else a Deferred of the rest.
+
+    What judges by itself is done at once, and costs no Deferred.
+
+    @raise Exception: what the work raised before it had to wait.
+    """
+    try:
+        waits_for = work.send(None)
+    except StopIteration as end:
+        return [end.value]
+    return Deferred.fromCoroutine(_awaited(_Rest(work, waits_for)))
+
+
+def _attempted(work: Work[T]) -> list[T] | Failure | Deferred[T]:
+    """The same, where a failure is an outcome like others."""
+    try:
+        return _begun(work)
+    except Exception:  # noqa: BLE001 - whatever it is, it is kept
+        return Failure()
+
+
+def _deferred(begun: list[T] | Failure | Deferred[T]) -> Deferred[T]:
+    if isinstance(begun, Deferred):
+        return begun
+    return defer.fail(begun) if isinstance(begun, Failure) else defer.succeed(begun[0])
+
+
+async def _awaited(rest: _Rest[T]) -> T:
+    return await rest
+
+
 async def within(clock: IReactorTime, seconds: float, work: Work[T]) -> T:
     """
     Wait for C{work}, but not for ever.
 
     @raise TimedOut: C{seconds} have passed; the work was cancelled.
     """
-    running = Deferred.fromCoroutine(work)
-    if not running.called:  # no timer where nothing waits
-        running.addTimeout(seconds, clock)
+    running = _begun(work)
+    if isinstance(running, list):
+        return running[0]
     try:
-        return await running
+        return await running.addTimeout(seconds, clock)
     except defer.TimeoutError:
         raise TimedOut(f"no answer within {seconds:g} s") from None
 
 
 async def everyone(works: Sequence[Work[T]]) -> list[T | Failure]:
     """Wait for all of them; each gives its result or its failure."""
-    running = [Deferred.fromCoroutine(work) for work in works]
+    begun = [_attempted(work) for work in works]
+    at_once = [each for each in begun if not isinstance(each, Deferred)]
+    if len(at_once) == len(begun):
+        return [each[0] if isinstance(each, list) else each for each in at_once]
+    running = [_deferred(each) for each in begun]
     finished: Deferred[list[T | Failure]] = Deferred()
 
     def ended(outcomes: Any) -> None:
@@ -97,12 +156,17 @@ class _Race(Generic[T]):
 
     def start(self, attempts: Sequence[Callable[[], Work[T]]]) -> None:
         for place, attempt in enumerate(attempts):
-            running = Deferred.fromCoroutine(attempt())
-            self._running.append(
-                running.addCallbacks(
-                    self._succeeded, self._failed, callbackArgs=(place,), errbackArgs=(place,)
+            begun = _attempted(attempt())
+            if isinstance(begun, list):
+                self._succeeded(begun[0], place)
+            elif isinstance(begun, Failure):
+                self._failed(begun, place)
+            else:
+                self._running.append(
+                    begun.addCallbacks(
+                        self._succeeded, self._failed, callbackArgs=(place,), errbackArgs=(place,)
+                    )
                 )
-            )
             self._settle()
             if self.finished.called:
                 return

@@ -153,6 +153,36 @@ class WithinTests(SynchronousTestCase):
         self.failureResultOf(d, TimedOut)
         self.assertTrue(slow.cancelled)
 
+    def test_long_way(self) -> None:
+        """Work that waits again and again, and bears failures, comes to its end."""
+        waits: list[Deferred[str]] = [Deferred() for _ in range(3)]
+
+        async def work() -> list[str]:
+            heard = [await waits[0]]
+            try:
+                await waits[1]
+            except ValueError as error:
+                heard.append(str(error))
+            return [*heard, await waits[2]]
+
+        d = Deferred.fromCoroutine(within(Clock(), 5, work()))
+        waits[0].callback("one")
+        waits[1].errback(ValueError("two"))
+        self.assertNoResult(d)
+        waits[2].callback("three")
+        self.assertEqual(self.successResultOf(d), ["one", "two", "three"])
+
+    def test_fails_late(self) -> None:
+        """A failure after a wait is the failure of the whole."""
+        slow = Slow()
+        d = Deferred.fromCoroutine(within(Clock(), 5, slow()))
+        slow.answer.errback(Rejected("late"))
+        self.failureResultOf(d, Rejected)
+
+    def test_fails_at_once(self) -> None:
+        """So is one before any."""
+        self.failureResultOf(Deferred.fromCoroutine(within(Clock(), 5, refused())), Rejected)
+
 
 class EveryoneTests(SynchronousTestCase):
     """All of many."""
@@ -166,6 +196,15 @@ class EveryoneTests(SynchronousTestCase):
         assert isinstance(failure, Failure)
         self.assertTrue(failure.check(Rejected))
         self.assertEqual(done, "done")
+
+    def test_at_once(self) -> None:
+        """Where nobody must wait, the outcomes are there at once."""
+        failure, quickly = self.successResultOf(
+            Deferred.fromCoroutine(everyone([refused(), quick()]))
+        )
+        assert isinstance(failure, Failure)
+        self.assertTrue(failure.check(Rejected))
+        self.assertEqual(quickly, "quick")
 
     def test_abandoned(self) -> None:
         """Nobody goes on when nobody waits."""
