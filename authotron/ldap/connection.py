@@ -262,7 +262,7 @@ def _range(entry: Entry, attribute: str) -> tuple[int | None, tuple[bytes, ...]]
     for name, values in entry.attributes.items():
         if name.startswith(prefix):
             _, _, last = name.removeprefix(prefix).partition("-")
-            return (int(last) if last.isdigit() else None), values
+            return (int(last) if last.isascii() and last.isdigit() else None), values
     return None, ()
 
 

@@ -52,7 +52,7 @@ def _address(text: str) -> str:
         )
     if parts.path.strip("/") or parts.query or parts.fragment or parts.username is not None:
         raise ValueError(f"{text!r} says more than where the directory is")
-    return text
+    return parts.geturl()  # with a scheme in lower case: LDAPS is ldaps, and never in clear
 
 
 Addresses = Annotated[
