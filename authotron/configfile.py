@@ -160,7 +160,7 @@ class _Overlay:
         """Where a text is wanted, a variable that looks like a number is a text after all."""
         changed = False
         for problem in problems:
-            if problem.path in self._texts and problem.message.startswith("must be a text"):
+            if problem.path in self._texts and problem.kind == "string_type":
                 self._set(*self._texts[problem.path])
                 changed = True
         return changed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from attrs import frozen
+from attrs import field, frozen
 
 
 class BadCredentials(Exception):
@@ -59,10 +59,15 @@ class Unstated(Exception):
 
 @frozen
 class Problem:
-    """One mistake in a configuration, and where it is."""
+    """
+    One mistake in a configuration, and where it is.
+
+    @ivar kind: which rule was broken, as pydantic names it; empty for the rules that it lacks.
+    """
 
     path: str
     message: str
+    kind: str = field(default="", eq=False)
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}" if self.path else self.message

@@ -204,7 +204,7 @@ def read(section: type[S], given: object, at: str = "", folder: Path | None = No
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
         raise ConfigError(
-            Problem(_path(at, _location(e)), _message(section, e)) for e in found
+            Problem(_path(at, _location(e)), _message(section, e), e["type"]) for e in found
         ) from None
 
 
