@@ -154,7 +154,8 @@ class Connectivity(Section):
         patience = _SHARE * (getattr(self, "timeout", None) or world.patience)
         return Limits(
             min(self.connect_timeout, patience / (len(self.uri) + 1)),
-            min(self.answer_timeout, patience),
+            min(self.answer_timeout, patience / len(self.uri)),
+            patience,
             self.idle_timeout,
             self.connections,
         )

@@ -28,7 +28,9 @@ PAGES = "1.2.840.113556.1.4.319"
 
 PASSWORD_POLICY = "1.3.6.1.4.1.42.2.27.8.5.1"  # noqa: S105 - the name of a control
 
-_LIMIT = 16 * 2**20
+_LIMIT, _MOST_ELEMENTS = 4 * 2**20, 20_000
+"""Bytes of a message, and elements of a list or an entry: what takes long to read is refused."""
+
 _SEQUENCE, _CONTROLS = 0x30, 0xA0
 _INTEGERS, _OCTETS, _BOOLEAN = (0x02, 0x0A), 0x04, 0x01
 _POLICY_ERROR = 0x81
@@ -236,9 +238,12 @@ def entry(answer: Message) -> Entry:
     """
     dn, attributes = _at_least(2, answer.body)
     found: dict[str, tuple[bytes, ...]] = {}
+    left = _MOST_ELEMENTS
     for _, attribute in elements(attributes[1]):
         name, values = _at_least(2, attribute)
-        found[_text(name[1]).lower()] = tuple(value for _, value in elements(values[1]))
+        some = tuple(value for _, value in elements(values[1], left))
+        found[_text(name[1]).lower()] = some
+        left -= len(some)
     return Entry(_text(dn[1]), found)
 
 
@@ -268,14 +273,17 @@ def policy_error(controls: Mapping[str, bytes]) -> int | None:
     return int.from_bytes(errors[0], "big") if errors else None
 
 
-def elements(content: bytes) -> list[tuple[int, bytes]]:
+def elements(content: bytes, most: int = _MOST_ELEMENTS) -> list[tuple[int, bytes]]:
     """
     The BER elements that stand one behind the other.
 
-    @raise Garbled: the last one is not whole.
+    @raise Garbled: the last one is not whole, or there are too many.
     """
-    found, at = [], 0
+    found: list[tuple[int, bytes]] = []
+    at = 0
     while at < len(content):
+        if len(found) == most:
+            raise Garbled("there are too many elements")
         begin, end = _extent(content, at)
         if begin is None or end > len(content):
             raise Garbled("an element ends early")

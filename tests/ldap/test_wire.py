@@ -18,6 +18,10 @@ def entry(values: int) -> bytes:
     return encoded
 
 
+def element(tag: int, content: bytes) -> bytes:
+    return bytes([tag, 0x84]) + len(content).to_bytes(4, "big") + content
+
+
 class ReaderTests(SynchronousTestCase):
     """Messages out of a stream."""
 
@@ -45,6 +49,20 @@ class ReaderTests(SynchronousTestCase):
                 wire.entry(message)
         except Garbled:
             pass
+
+    def test_bomb_T67(self) -> None:
+        """Very many tiny elements are refused before they are read, wherever they stand."""
+        tiny = b"\x04\x00" * 100_000
+        one_by_one = element(0x30, b"\x04\x01a" + element(0x31, tiny))
+        spread = element(0x30, b"\x04\x01a" + element(0x31, b"\x04\x00" * 5_000)) * 10
+        for attributes in (tiny, one_by_one, spread):
+            body = b"\x04\x00" + element(0x30, attributes)
+            with self.subTest(size=len(body)):
+                self.assertRaises(Garbled, wire.entry, Message(1, wire.ENTRY, body, {}))
+
+    def test_too_long_T67(self) -> None:
+        """A message that says it is huge is refused before it is there."""
+        self.assertRaises(Garbled, list, Reader().feed(b"\x30\x84\x00\x80\x00\x00"))
 
     @given(some.integers(0, 60), some.binary(min_size=1, max_size=3))
     def test_damaged(self, place: int, damage: bytes) -> None:
