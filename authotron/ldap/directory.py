@@ -323,8 +323,9 @@ class Directory:
 
     def _served(self, state: _State) -> None:
         """It did what it should; but one that failed others meanwhile goes on resting."""
+        state.late = 0
         if state.reason and state.rests_until <= self._clock.seconds():
-            state.reason, state.late = "", 0
+            state.reason = ""
             self._log.info(
                 "directory {server} can be used", server=str(state.server), event="ldap.server.back"
             )

@@ -190,6 +190,35 @@ class TlsTests(LdapCase):
         slapd = self.shown("elsewhere")
         self.refused(slapd, self.both_ways(slapd), "certificate is for another host")
 
+    def test_client_certificate(self) -> None:
+        """A server that wants to know us sees our certificate, and lets nobody in without one."""
+        slapd = directory.another(Path(self.mktemp()), clients="demand")
+        self.addCleanup(slapd.stop)
+        known, starttls = slapd.for_clients, {"tls": "starttls", "ca_file": slapd.authority}
+        ldaps = {"uri": slapd.tls_uri, "ca_file": slapd.authority}
+        daemon = self.daemon(
+            provider(slapd, "ldaps", **ldaps, **known),
+            provider(slapd, "starttls", **starttls, **known),
+            provider(slapd, "ldaps-unknown", **ldaps),
+            provider(slapd, "starttls-unknown", **starttls),
+        )
+        for realm in ("ldaps", "starttls"):
+            self.accepted(login(daemon, "alice", "alicepw", realm))
+            self.assertEqual(login(daemon, "bob", "bobpw", f"{realm}-unknown").status, 503, realm)
+
+    def test_anonymous_T67(self) -> None:
+        """Where nobody binds first, a wrong certificate still sends us to the next server."""
+        slapd = self.shown("elsewhere")
+        uris = [slapd.tls_uri, self.slapd.tls_uri]
+        nobody = {"bind_dn": None, "ldap_password": None, "user_dn": f"uid={{username}},{PEOPLE}"}
+        certificates = Path(self.mktemp())
+        both = [Path(each.authority).read_text() for each in (slapd, self.slapd)]
+        certificates.write_text("".join(both))
+        ca_file = str(certificates.absolute())
+        daemon = self.daemon(provider(slapd, "corp", uri=uris, ca_file=ca_file, **nobody))
+        self.accepted(login(daemon, "alice", "alicepw"))
+        self.assertIn("certificate is for another host", daemon.log())
+
     def test_unknown_authority(self) -> None:
         """A certificate of an authority that the system does not know: likewise."""
         slapd = self.shown("server")
