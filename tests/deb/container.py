@@ -14,9 +14,7 @@ from pathlib import Path
 from attrs import define, field
 
 RELEASE = "bookworm"
-PACKAGES = (
-    "ca-certificates,curl,dbus,faketime,libnss-systemd,nginx-light,procps,python3,systemd,systemd-sysv"
-)
+PACKAGES = "ca-certificates,curl,dbus,faketime,libnss-systemd,nginx-light,procps,python3,systemd,systemd-sysv"
 """What is in it beside the essential: what the package needs, and what looks at it."""
 
 ENVIRONMENT = {
@@ -87,9 +85,7 @@ class Container:
         """Lay a writable layer over the base."""
         for name in ("upper", "work", "root"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        layers = (
-            f"lowerdir={self.base},upperdir={self.folder}/upper,workdir={self.folder}/work"
-        )
+        layers = f"lowerdir={self.base},upperdir={self.folder}/upper,workdir={self.folder}/work"
         subprocess.run(
             ["mount", "-t", "overlay", "overlay", "-o", layers, str(self.root)], check=True
         )

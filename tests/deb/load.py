@@ -36,7 +36,7 @@ class Client:
         began = asyncio.get_running_loop().time()
         try:
             outcome = await asyncio.wait_for(self._ask(), PATIENCE)
-        except (OSError, EOFError, asyncio.TimeoutError, ValueError) as error:
+        except (OSError, EOFError, TimeoutError, ValueError) as error:
             outcome = type(error).__name__
         self.outcomes[outcome] += 1
         self.times.append(asyncio.get_running_loop().time() - began)
