@@ -156,7 +156,7 @@ def located(path: str, folder: Path) -> Path:
     beside = folder / path
     if directory := os.environ.get("CREDENTIALS_DIRECTORY"):
         credential = Path(directory, path.replace("/", "_"))
-        return credential if credential.exists() else beside
+        return credential if os.access(credential, os.R_OK) else beside
     return beside
 
 

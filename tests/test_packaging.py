@@ -50,7 +50,7 @@ class ConfigurationTests(ConfigCase):
         self.credential("credentials/jwt-secret")
         found = self.load(read("debian", "authotron.yaml"))
         self.assertEqual(found.warnings, ["providers: there are none, so nobody gets in"])
-        self.assertEqual(found.providers, ())
+        self.assertEqual(list(found.providers), [])
 
     def test_debian_example(self) -> None:
         """The same with what is commented out in it."""

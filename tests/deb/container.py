@@ -128,11 +128,10 @@ class Container:
         assert self._nspawn is not None
         if self._nspawn.poll() is not None:
             raise Failed(f"systemd-nspawn ended with {self._nspawn.returncode}\n{self.console()}")
-        pid = self._nspawn.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        children = _children(self._nspawn.pid)
         if not children:
             return False
-        self._leader = int(children[0])
+        self._leader = children[0]
         return self.try_("test", "-S", "/run/systemd/private").returncode == 0
 
     def console(self) -> str:
@@ -174,6 +173,12 @@ class Container:
             text=True,
         )
 
+    def end(self, process: subprocess.Popen[str]) -> None:
+        """Kill what was started; what is killed outside would go on inside."""
+        for pid in _children(process.pid):
+            os.kill(pid, signal.SIGKILL)
+        process.wait()
+
     def _entering(self) -> Sequence[str]:
         target = str(self._leader)
         return ["nsenter", "--target", target, "--all", "env", "-i", *_assigned()]
@@ -205,6 +210,14 @@ mount -t tmpfs tmpfs /run/systemd/nspawn
 exec systemd-nspawn --quiet --directory="$1" --machine="$0" --boot --register=no $keep --console=pipe --private-network
 """
 """Where no systemd runs outside, there is none to ask for a group, and F{/run} is no file system of its own."""
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except FileNotFoundError:
+        return []
+    return [int(child) for child in text.split()]
 
 
 def _assigned() -> list[str]:

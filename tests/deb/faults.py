@@ -54,8 +54,7 @@ def blocked(gateway: Gateway) -> str:
     try:
         until(lambda: gateway.pid() not in {0, before}, "another process", seconds=30)
     finally:
-        stuck.kill()
-        stuck.wait()
+        gateway.container.end(stuck)
     took = time.monotonic() - began
     line = gateway.told("atchdog timeout", cursor)
     until(lambda: gateway.status() == 200, "it answers again")
@@ -77,8 +76,7 @@ def files_exhausted(gateway: Gateway) -> str:
         crowd.stdout.readline()
         line = gateway.told("open files", cursor)
     finally:
-        crowd.kill()
-        crowd.wait()
+        gateway.container.end(crowd)
     took = until(lambda: gateway.status() == 200, "it answers again")
     assert gateway.pid() == pid, "it was restarted"
     return f"{shlex.quote(line)}; answered {took:.1f} s after the crowd had left"
