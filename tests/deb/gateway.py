@@ -190,15 +190,19 @@ class Gateway:
         found = re.match(r"HTTP/1.1 (\d+)", self.ask("--user", user, url=url))
         return int(found[1]) if found else 0
 
-    def claims(self) -> dict[str, Any]:
-        """What a backend would read about alice."""
-        found = re.search(
-            r"(?i)^authorization: Bearer (\S+)", self.ask("--user", "alice:wonder"), re.MULTILINE
-        )
-        assert found, "no token"
+    def claims(self) -> dict[str, Any] | None:
+        """What a backend would read about alice, if she gets in."""
+        answer = self.ask("--user", "alice:wonder")
+        found = re.search(r"(?im)^authorization: Bearer (\S+)", answer)
+        if found is None:
+            return None
         body = found[1].split(".")[1]
         claims: dict[str, Any] = json.loads(urlsafe_b64decode(body + "=" * (-len(body) % 4)))
         return claims
+
+    def clock(self) -> int:
+        """What time it is."""
+        return int(self.container.run("date", "+%s"))
 
     def metrics(self) -> str:
         return self.container.run("curl", "--silent", "http://127.0.0.1:9090/metrics")
@@ -214,7 +218,7 @@ class Gateway:
             "sh",
             "-c",
             "rm -f /etc/nginx/sites-enabled/default; "
-            "sed -i 's/worker_connections .*/worker_connections 4096;/; 1i worker_rlimit_nofile 12000;' "
+            "sed -i 's/worker_connections .*/worker_connections 16384;/; 1i worker_rlimit_nofile 20000;' "
             "/etc/nginx/nginx.conf; nginx -t && systemctl restart nginx",
         )
         script = (CHECKOUT / "tests" / "deb" / "load.py").read_text()

@@ -85,7 +85,6 @@ def edit(gateway: Gateway) -> str:
     gateway.systemctl("restart", "authotron.service")
     assert gateway.pid() != before
     assert gateway.status() == 200
-    return ""
     through = gateway.ask("--user", "alice:wonder", "--unix-socket", "/run/authotron.sock")
     assert through.startswith("HTTP/1.1 200"), through
     mode = gateway.container.run("stat", "--format=%a %G", "/run/authotron.sock")
