@@ -72,8 +72,8 @@ class Server(Section):
     listen: EndpointsOrSystemd = Field(
         default=(),
         strict=False,
-        description="Twisted endpoint strings instead of host and port, such as `unix:/run/a.sock`; "
-        "`systemd` for the sockets that systemd holds",
+        description="Twisted endpoint strings instead of host and port, such as "
+        "`unix:/run/a.sock`; `systemd` for the sockets that systemd holds",
     )
     idle_timeout: Seconds = Field(
         default=60, gt=0, description="seconds after which an idle or slow client is disconnected"

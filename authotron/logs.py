@@ -158,7 +158,7 @@ class Log:
         return stream is not None and stream.isatty()
 
     def _is_journal(self) -> bool:
-        """Whether it is the journal of systemd that reads; it knows the time, and wants a priority."""
+        """Whether systemd's journal reads it, which knows the time and wants a priority."""
         stream = self._stream or sys.__stdout__
         journal = os.environ.get("JOURNAL_STREAM")
         if not journal or stream is None:

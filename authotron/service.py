@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -113,29 +113,22 @@ class Authotron(MultiService):
         entrance = Entrance(self._main, self.serving, self._reactor)
         listeners = [
             Listener(self._reactor, endpoint, entrance, self.fail)
-            for endpoint in self._endpoints(server.listen, server.host, server.port)
+            for endpoint in self._handed_over(_endpoints(server.listen, server.host, server.port))
         ]
         if second.enabled:
             second_app = operations.Operations(self.serving, self._reactor)
             site = self._site(second_app, operations.ROUTES, config, counted=False)
-            endpoints = self._endpoints(second.listen, second.host or server.host, second.port)
+            endpoints = _endpoints(second.listen, second.host or server.host, second.port)
             listeners += [Listener(self._reactor, each, site, self.fail) for each in endpoints]
         return listeners
 
-    def _endpoints(
-        self, listen: Sequence[str], host: str, port: int | None
-    ) -> Sequence[str | systemd.Endpoint]:
-        """Twisted endpoint strings, or systemd's sockets; a host with colons is an IPv6 address."""
-        if listen:
-            return [each for text in listen for each in self._endpoints_of(text)]
-        kind = "tcp6" if ":" in host else "tcp"
-        escaped = host.replace(":", "\\:")
-        return [f"{kind}:{port}:interface={escaped}"]
-
-    def _endpoints_of(self, text: str) -> Sequence[str | systemd.Endpoint]:
-        if text == systemd.ENDPOINT:
-            return systemd.endpoints(self._reactor)
-        return [text]
+    def _handed_over(self, endpoints: Sequence[str]) -> Iterator[str | systemd.Endpoint]:
+        """The same, with the sockets that systemd holds where its name stands."""
+        for each in endpoints:
+            if each == systemd.ENDPOINT:
+                yield from systemd.endpoints(self._reactor)
+            else:
+                yield each
 
     def _site(
         self, app: Any, routes: Sequence[str], config: Config, *, counted: bool = True
@@ -292,3 +285,12 @@ async def _all(waited: Sequence[Any]) -> None:
     for each in waited:
         if each is not None:
             await each
+
+
+def _endpoints(listen: Sequence[str], host: str, port: int | None) -> list[str]:
+    """Twisted endpoint strings; a host with colons is an IPv6 address."""
+    if listen:
+        return list(listen)
+    kind = "tcp6" if ":" in host else "tcp"
+    escaped = host.replace(":", "\\:")
+    return [f"{kind}:{port}:interface={escaped}"]

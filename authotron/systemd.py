@@ -1,4 +1,8 @@
-"""What systemd hands over and wants to be told: sd_listen_fds(3), sd_notify(3), sd_watchdog_enabled(3)."""
+"""
+What systemd hands over and wants to be told.
+
+Its manual: sd_listen_fds(3), sd_notify(3), sd_watchdog_enabled(3).
+"""
 
 from __future__ import annotations
 
@@ -40,7 +44,7 @@ def notify(environ: Mapping[str, str], *assignments: str) -> None:
     if address.startswith("@"):
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-        sender.setblocking(False)  # noqa: FBT003 - a method of the library
+        sender.setblocking(False)
         with suppress(OSError):
             sender.sendto("\n".join(assignments).encode(), address)
 
@@ -88,10 +92,11 @@ class _Port(unix.Port):
         self._listening = listening
 
     def startListening(self) -> None:
+        assert self.factory is not None
         self.factory.doStart()
         self.connected = True
         self.socket = self._listening
-        self.fileno = self.socket.fileno
+        self.fileno = self.socket.fileno  # type: ignore[method-assign] # as Twisted does
         self.numberAccepts = 100
         self.startReading()
 
@@ -119,7 +124,7 @@ class Endpoint:
 
     def _listen(self, factory: IProtocolFactory) -> IListeningPort:
         listening = socket.socket(fileno=os.dup(self._descriptor))
-        listening.setblocking(False)  # noqa: FBT003 - a method of the library
+        listening.setblocking(False)
         if listening.family == socket.AF_UNIX:
             port = _Port(listening, factory, self._reactor)
             port.startListening()

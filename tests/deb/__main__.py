@@ -1,8 +1,10 @@
 """
-Tries a package and prints a table of what was seen: C{python -m tests.deb [--only NAME]... PACKAGE}.
+Tries a package and prints a table of what was seen.
 
-The steps of F{package.py} look at the file, those of F{life.py} and F{faults.py} live with it in one
-container after the other. They run in the order below; each leaves a service that runs.
+C{python -m tests.deb [--only STEP]... PACKAGE}
+
+The steps of F{package.py} look at the file, those of F{life.py} and F{faults.py} live with it in a
+container. They run in the order below; each begins with a service that runs.
 """
 
 from __future__ import annotations
@@ -112,13 +114,13 @@ def live_with(table: Table, under_test: Package) -> None:
         for step in OF_ITS_LIFE:
             if step in OF_SEVERAL_WORKERS and "workers" not in Server.model_fields:
                 continue
+            if step is life.edit:
+                gateway.put_nginx_in_front()
             table.add(
                 lambda step=step: _taken(gateway, step),  # type: ignore[misc] # bound at once
                 step.__name__,
                 lambda: "\n".join(gateway.journal(cursor).splitlines()[-60:]),
             )
-            if step is life.edit:
-                gateway.put_nginx_in_front()
     finally:
         home.power_off()
 

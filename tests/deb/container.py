@@ -14,7 +14,10 @@ from pathlib import Path
 from attrs import define, field
 
 RELEASE = "bookworm"
-PACKAGES = "ca-certificates,curl,dbus,faketime,libnss-systemd,nginx-light,procps,python3,systemd,systemd-sysv"
+PACKAGES = (
+    "ca-certificates,curl,dbus,faketime,iproute2,libnss-systemd,nginx-light,openssl,procps,python3,"
+    "systemd,systemd-sysv"
+)
 """What is in it beside the essential: what the package needs, and what looks at it."""
 
 ENVIRONMENT = {
@@ -93,7 +96,8 @@ class Container:
     def install(self, *packages: str) -> None:
         """Debian packages, over the network of this machine, while it is not booted."""
         shutil.copy("/etc/resolv.conf", self.root / "etc" / "resolv.conf")
-        script = f"apt-get -qq update && apt-get -qq install -y --no-install-recommends {' '.join(packages)}"
+        wanted = " ".join(packages)
+        script = f"apt-get -qq update && apt-get -qq install -y --no-install-recommends {wanted}"
         subprocess.run(
             ["chroot", str(self.root), "env", "-i", *_assigned(), "sh", "-c", script],
             check=True,
@@ -207,9 +211,10 @@ _START = """
 [ -d /run/systemd/system ] || keep=--keep-unit
 mkdir -p /run/systemd/nspawn
 mount -t tmpfs tmpfs /run/systemd/nspawn
-exec systemd-nspawn --quiet --directory="$1" --machine="$0" --boot --register=no $keep --console=pipe --private-network
+exec systemd-nspawn --quiet --directory="$1" --machine="$0" --boot --register=no $keep \\
+    --console=pipe --private-network
 """
-"""Where no systemd runs outside, there is none to ask for a group, and F{/run} is no file system of its own."""
+"""Where no systemd runs outside, nobody can be asked for a group, and F{/run} is no mount."""
 
 
 def _children(pid: int) -> list[int]:

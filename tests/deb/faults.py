@@ -70,7 +70,8 @@ def files_exhausted(gateway: Gateway) -> str:
     cursor, pid = gateway.now(), gateway.pid()
     crowd = gateway.container.start(
         "python3", "-c",
-        "import socket, time; l = [socket.create_connection(('127.0.0.1', 8080)) for _ in range(200)]; "
+        "import socket, time; there = ('127.0.0.1', 8080); "
+        "crowd = [socket.create_connection(there) for _ in range(200)]; "
         "print('there', flush=True); time.sleep(60)",
     )  # fmt: skip
     try:
@@ -118,7 +119,7 @@ def _minted_off(gateway: Gateway, jump: int) -> float:
 
 
 def disk_full(gateway: Gateway) -> str:
-    """With no room under /var/lib a token cannot be made, and says 503; all else goes on; with room it can again."""
+    """With no room under /var/lib no token can be made: 503. All else goes on; with room it can."""
     run = gateway.container.run
     gateway.systemctl("stop", "authotron.service")
     run(
@@ -212,7 +213,7 @@ def under_load_rolling(gateway: Gateway) -> str:
 
 
 def under_load_upgrade(gateway: Gateway) -> str:
-    """No request through nginx fails while the package is upgraded, and the new version runs afterwards."""
+    """No request through nginx fails while the package is upgraded; then the new version runs."""
     before = gateway.version()
     load = gateway.under_load(RATE, 25)
     time.sleep(2)  # noqa: TID251 - as above

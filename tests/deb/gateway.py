@@ -218,8 +218,9 @@ class Gateway:
             "sh",
             "-c",
             "rm -f /etc/nginx/sites-enabled/default; "
-            "sed -i 's/worker_connections .*/worker_connections 16384;/; 1i worker_rlimit_nofile 20000;' "
-            "/etc/nginx/nginx.conf; nginx -t && systemctl restart nginx",
+            "sed -i -e 's/worker_connections .*/worker_connections 16384;/' "
+            "-e '1i worker_rlimit_nofile 20000;' /etc/nginx/nginx.conf; "
+            "nginx -t && systemctl restart nginx",
         )
         script = (CHECKOUT / "tests" / "deb" / "load.py").read_text()
         self.container.write("/root/load.py", script)

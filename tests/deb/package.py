@@ -1,4 +1,4 @@
-"""The package without starting anything: is it built the same twice, complete, and does Debian find fault with it?"""
+"""The package without starting anything: complete, built the same twice, and as Debian wants it."""
 
 from __future__ import annotations
 
@@ -110,8 +110,9 @@ def complete(package: Package) -> str:
         for page in _pages(click.Context(main, info_name="authotron"))
     }
     completions = {
-        "usr/share/bash-completion/completions/authotron", "usr/share/zsh/vendor-completions/_authotron",
-    }  # fmt: skip
+        "usr/share/bash-completion/completions/authotron",
+        "usr/share/zsh/vendor-completions/_authotron",
+    }
     examples = {
         f"usr/share/doc/authotron/examples/{name}"
         for name in ("nginx/authotron.conf", "authotron.yaml")
@@ -162,12 +163,12 @@ def manual(package: Package) -> str:
 
 
 def alone(package: Package) -> str:
-    """The program needs nothing that is installed elsewhere, and the default configuration is good."""
+    """The program needs nothing from elsewhere, and the default configuration is good."""
     root = package.unpacked()
     private = root / "usr/lib/authotron"
     script = (
-        f"import sys; sys.path.insert(0, {str(private)!r}); sys.dont_write_bytecode = True; sys.argv[0] = 'authotron'; "
-        "from authotron.cli.main import main; main()"
+        f"import sys; sys.path.insert(0, {str(private)!r}); sys.dont_write_bytecode = True; "
+        "from authotron.cli.main import main; main(prog_name='authotron')"
     )
     secret = root / "etc/authotron/credentials/jwt-secret"
     secret.parent.mkdir(exist_ok=True)
@@ -180,7 +181,7 @@ def alone(package: Package) -> str:
 
 
 def reproducible(package: Package) -> str:
-    """Built again elsewhere, by another clock, language and file mask, it is the same, bit for bit."""
+    """Built again elsewhere, by another clock, language and mask, it is the same, bit for bit."""
     again = package.folder / "again"
     told(
         "sh", "-c", 'umask 077; exec debian/build "$0"', str(again),
@@ -195,11 +196,12 @@ def reproducible(package: Package) -> str:
 
 
 def monitoring(package: Package) -> str:
-    """Prometheus accepts the alert rules and the scrape example, and the rules do what their tests say."""
+    """Prometheus accepts the rules and the scrape example; the rules do what their tests say."""
     folder = CHECKOUT / "etc" / "prometheus"
     told("promtool", "check", "rules", str(folder / "alerts.yaml"))
+    told("promtool", "test", "rules", str(folder / "alerts.test.yaml"))
     told("promtool", "check", "config", "--syntax-only", str(folder / "scrape.yaml"))
-    return "promtool: rules and scrape configuration are good"
+    return "promtool: rules, their tests and the scrape configuration are good"
 
 
 def piuparts(package: Package) -> str:

@@ -13,7 +13,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.functional import wire
 from tests.functional.daemon import DEADLINE, Daemon, until
 
-AS_SYSTEMD_DOES = 'exec 3<&"$0" 4<&"$1"; shift; exec env LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=a:a WATCHDOG_PID=$$ "$@"'
+AS_SYSTEMD_DOES = """
+exec 3<&"$0" 4<&"$1"
+shift
+exec env LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=a:a WATCHDOG_PID=$$ "$@"
+"""
 """Puts two sockets where sd_listen_fds(3) has them, and names the process that they are for."""
 
 
