@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent / "authotron"
 LAYERS = (
     ("errors", "hosts"),
     ("identity",),
-    ("world", "racing", "settings", "cache", "metrics", "systemd", "tls", "breaker"),
+    ("world", "racing", "settings", "cache", "metrics", "systemd", "tls", "breaker", "pipe"),
     (
         "logs",
         "web_client",
@@ -36,6 +36,8 @@ LAYERS = (
     ("web",),
     ("compose", "keeping", "listening"),
     ("service",),
+    ("worker", "child"),
+    ("supervisor",),
     ("tap",),
     ("cli", "testing"),
     ("__main__",),

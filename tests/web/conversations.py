@@ -93,7 +93,7 @@ class Gateway:
         self.serving = Serving(generation, self.metrics)
         self.public = self._site(public.Public(self.serving, self.clock), public.ROUTES)
         self.entrance = Entrance(self.public, self.serving, self.clock)
-        app = operations.Operations(self.serving, self.clock)
+        app = operations.Operations(operations.Own(self.serving, self.clock))
         self.operations = self._site(app, operations.ROUTES)
 
     def _site(self, app: Any, routes: Any) -> Site:
