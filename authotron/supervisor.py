@@ -170,6 +170,7 @@ class Supervisor(MultiService):
         if self._beats.running:
             self._beats.stop()
         await everyone([listener.stopService() for listener in self._seconds])
+        os.close(self._kept)
         super().stopService()
 
     def fail(self, failure: Failure) -> None:
