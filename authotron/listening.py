@@ -14,9 +14,13 @@ from twisted.python.failure import Failure
 from authotron import systemd
 from authotron.config import Config, Server
 from authotron.metrics import Metrics
+from authotron.sharing import Shared
 from authotron.web import operations
 from authotron.web.front import Entrance
 from authotron.web.site import Site
+
+Ready = systemd.Endpoint | Shared
+"""An endpoint whose socket is there already."""
 
 
 class Listener(Service):
@@ -30,7 +34,7 @@ class Listener(Service):
     def __init__(
         self,
         reactor: Any,
-        endpoint: str | systemd.Endpoint,
+        endpoint: str | Ready,
         site: Site | Entrance,
         failed: Callable[[Failure], None],
     ) -> None:

@@ -20,7 +20,6 @@ from twisted.python.threadpool import ThreadPool
 from authotron import (
     __version__,
     logs,
-    systemd,
     web_client,
 )
 from authotron.compose import compose
@@ -28,7 +27,7 @@ from authotron.config import Config
 from authotron.errors import ConfigError, TimedOut
 from authotron.issuing import Tokens
 from authotron.keeping import Keeping
-from authotron.listening import Listener, endpoints, second_listeners, site
+from authotron.listening import Listener, Ready, endpoints, second_listeners, site
 from authotron.metrics import Metrics
 from authotron.racing import everyone, within
 from authotron.stores import ITokenStore
@@ -86,7 +85,7 @@ class Authotron(MultiService):
         load: Callable[[], Config],
         config: Config,
         reactor: Any,
-        sockets: Sequence[systemd.Endpoint] = (),
+        sockets: Sequence[Ready] = (),
     ) -> None:
         """@param sockets: serve these and nothing else; who holds them serves the second port."""
         super().__init__()
@@ -114,7 +113,7 @@ class Authotron(MultiService):
         self._retiring: list[Deferred[None]] = []
         self._reloaded = False
 
-    def _listeners(self, config: Config, sockets: Sequence[systemd.Endpoint]) -> list[Listener]:
+    def _listeners(self, config: Config, sockets: Sequence[Ready]) -> list[Listener]:
         server, second = config.file.server, config.file.metrics
         app = public.Public(self.serving, self._reactor)
         self._main = site(app, public.ROUTES, config, self._reactor, self.serving.metrics)

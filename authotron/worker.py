@@ -24,6 +24,7 @@ from authotron.errors import ConfigError, Unavailable
 from authotron.pipe import Pipe, Unanswered
 from authotron.racing import within
 from authotron.service import EX_CONFIG, Authotron
+from authotron.sharing import Shared
 from authotron.web.operations import Own
 
 BEAT = 1.0
@@ -210,7 +211,10 @@ def main() -> None:
     globalLogBeginner.beginLoggingTo([logs.log], redirectStandardIO=False)
     given = Descriptors(int(os.environ.pop(_VARIABLE)))
     config = _read(given.configuration)
-    sockets = [systemd.Endpoint(reactor, descriptor) for descriptor in range(_FIRST, given.hears)]
+    sockets = [
+        Shared(reactor, systemd.Endpoint(reactor, descriptor))
+        for descriptor in range(_FIRST, given.hears)
+    ]
     try:
         gateway = Authotron(lambda: config, config, reactor, sockets)
     except ConfigError as error:

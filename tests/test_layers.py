@@ -23,6 +23,7 @@ LAYERS = (
         "bearer",
         "forwarding",
         "redis",
+        "sharing",
     ),
     ("jwks", "ldap", "claims", "exchange", "accounts"),
     ("providers", "augmenters", "stores", "routing"),

@@ -24,8 +24,11 @@ class PipeCase(SynchronousTestCase):
             "later": lambda _: self.later,
             "fail": lambda _: 1 / 0,
         }
-        self.other: Pipe = Pipe(lambda data: self.one.received(data), answers, self.breaks)
+        self.other: Pipe = Pipe(self.receive, answers, self.breaks)
         self.one: Pipe = Pipe(self.other.received, {}, self.breaks)
+
+    def receive(self, data: bytes) -> None:
+        self.one.received(data)
 
     def breaks(self) -> None:
         self.broken += 1
