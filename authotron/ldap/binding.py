@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from authotron.errors import Rejected, Unavailable
 from authotron.ldap import wire
-from authotron.ldap.connection import INVALID_CREDENTIALS, SUCCESS, UNWILLING, said
+from authotron.ldap.connection import INVALID_CREDENTIALS, SUCCESS, UNWILLING, Connection, said
 from authotron.ldap.wire import Garbled, Result
 
 _REFUSALS = {
@@ -40,6 +40,19 @@ _WINDOWS = {
     "775": "the account is locked",
 }
 """What Active Directory hides in its message."""
+
+
+async def let_in(connection: Connection, dn: str, password: str) -> None:
+    """
+    Bind as a user.
+
+    @raise Rejected: the directory does not take the password.
+    @raise Unavailable: it does not say.
+    """
+    result = await connection.bind(dn, password, {wire.PASSWORD_POLICY: None})
+    if result.code == UNWILLING and not (result.controls or _OF_ACCOUNT.search(result.message)):
+        result = await connection.bind(dn, password)  # it may not want to be asked for its policy
+    judge(result)
 
 
 def judge(result: Result) -> None:

@@ -18,8 +18,7 @@ from twisted.internet.interfaces import (
 from twisted.logger import Logger
 
 from authotron.errors import Rejected, TimedOut, Unavailable
-from authotron.ldap import wire
-from authotron.ldap.binding import judge
+from authotron.ldap.binding import let_in
 from authotron.ldap.connection import Connection, Faulty, Late, Lost, NotWelcome
 from authotron.racing import T, Work, within
 from authotron.world import Connect
@@ -132,6 +131,7 @@ class Directory:
     _slots: DeferredSemaphore = field(init=False)
     _guests: DeferredSemaphore = field(init=False)
     _idle: deque[_Kept] = field(factory=deque, init=False)
+    _closed: bool = field(default=False, init=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -168,7 +168,7 @@ class Directory:
             raise Rejected("no name, or an empty password")
 
         async def bind_first(connection: Connection) -> T:
-            judge(await connection.bind(dn, password, {wire.PASSWORD_POLICY: None}))
+            await let_in(connection, dn, password)
             return await work(connection)
 
         async def as_guest() -> T:
@@ -177,11 +177,9 @@ class Directory:
         return await self._in_turn(self._guests, as_guest)
 
     def close(self) -> None:
-        """Give up all connections that are kept."""
-        while self._idle:
-            kept = self._idle.popleft()
-            kept.timer.cancel()
-            kept.connection.close()
+        """Give up all connections that are kept, and keep none from now on."""
+        self._closed = True
+        self._drop([*self._idle])
 
     # --- connections ---
 
@@ -287,7 +285,7 @@ class Directory:
         finally:
             if not good:
                 connection.abort()
-            elif not keep:
+            elif not keep or self._closed:
                 connection.close()
             elif connection.lost is None:
                 self._keep(state, connection)
@@ -301,6 +299,12 @@ class Directory:
 
         kept = _Kept(state, connection, self._clock.callLater(self._limits.idle, drop))
         self._idle.append(kept)
+
+    def _drop(self, some: Sequence[_Kept]) -> None:
+        for kept in some:
+            self._idle.remove(kept)
+            kept.timer.cancel()
+            kept.connection.close()
 
     # --- how well servers are ---
 
@@ -320,6 +324,7 @@ class Directory:
                 event="ldap.server.unavailable",
             )
         state.reason = str(fault)
+        self._drop([kept for kept in self._idle if kept.state is state])
 
     def _served(self, state: _State) -> None:
         """It did what it should; but one that failed others meanwhile goes on resting."""

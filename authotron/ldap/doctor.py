@@ -69,10 +69,10 @@ async def _tried(what: str, step: Any) -> Finding:
 
 
 async def _connected(section: Section, uri: str, directory: Directory) -> str:
-    async def nothing(_: Connection) -> None:
-        """Connecting is all."""
+    async def hail(connection: Connection) -> None:
+        await connection.hail()  # until something is answered nobody is known to be there
 
-    await directory.using(nothing)
+    await directory.using(hail)
     security = section.security(uri)
     tls = "in clear" if security is Security.CLEAR else f"{security.value}, certificate verified"
     return f"{tls}, bound as {section.bind_dn or 'nobody'}"

@@ -28,16 +28,20 @@ PAGES = "1.2.840.113556.1.4.319"
 
 PASSWORD_POLICY = "1.3.6.1.4.1.42.2.27.8.5.1"  # noqa: S105 - the name of a control
 
-_LIMIT, _MOST_ELEMENTS = 4 * 2**20, 20_000
-"""Bytes of a message, and elements of a list or an entry: what takes long to read is refused."""
+_LIMIT, _MANY, _FEW = 4 * 2**20, 20_000, 50
+"""Bytes of a message, elements of an entry, and of anything else: what takes long is refused."""
 
 _SEQUENCE, _CONTROLS = 0x30, 0xA0
-_INTEGERS, _OCTETS, _BOOLEAN = (0x02, 0x0A), 0x04, 0x01
+_INTEGERS, _OCTETS = (0x02, 0x0A), 0x04
 _POLICY_ERROR = 0x81
 
 
 class Garbled(Exception):
-    """What came is no LDAP, or more than anybody wants."""
+    """What came is no LDAP."""
+
+
+class TooMuch(Garbled):
+    """What came is more than anybody wants. That is about the answer, and not about the server."""
 
 
 @frozen
@@ -238,12 +242,12 @@ def entry(answer: Message) -> Entry:
     """
     dn, attributes = _at_least(2, answer.body)
     found: dict[str, tuple[bytes, ...]] = {}
-    left = _MOST_ELEMENTS
-    for _, attribute in elements(attributes[1]):
+    left = _MANY
+    for _, attribute in elements(attributes[1], left):
         name, values = _at_least(2, attribute)
         some = tuple(value for _, value in elements(values[1], left))
         found[_text(name[1]).lower()] = some
-        left -= len(some)
+        left -= len(some) + 1
     return Entry(_text(dn[1]), found)
 
 
@@ -270,10 +274,10 @@ def policy_error(controls: Mapping[str, bytes]) -> int | None:
         return None
     [(_, value)] = _at_least(1, controls[PASSWORD_POLICY])
     errors = [error for tag, error in elements(value) if tag == _POLICY_ERROR]
-    return int.from_bytes(errors[0], "big") if errors else None
+    return int.from_bytes(errors[0][-4:], "big") if errors else None
 
 
-def elements(content: bytes, most: int = _MOST_ELEMENTS) -> list[tuple[int, bytes]]:
+def elements(content: bytes, most: int = _FEW) -> list[tuple[int, bytes]]:
     """
     The BER elements that stand one behind the other.
 
@@ -282,8 +286,8 @@ def elements(content: bytes, most: int = _MOST_ELEMENTS) -> list[tuple[int, byte
     found: list[tuple[int, bytes]] = []
     at = 0
     while at < len(content):
-        if len(found) == most:
-            raise Garbled("there are too many elements")
+        if len(found) >= most:
+            raise TooMuch("there are too many elements")
         begin, end = _extent(content, at)
         if begin is None or end > len(content):
             raise Garbled("an element ends early")
@@ -313,7 +317,7 @@ def _size(buffer: bytearray) -> int | None:
         raise Garbled("it does not speak LDAP")
     begin, end = _extent(buffer, 0)
     if end > _LIMIT:
-        raise Garbled("an answer is too long")
+        raise TooMuch("an answer is too long")
     return end if begin is not None and end <= len(buffer) else None
 
 
@@ -363,5 +367,5 @@ def _text_or_none(raw: bytes) -> str | None:
 
 def _printable(raw: bytes) -> str:
     """A short text for the log."""
-    text = raw.decode("utf-8", "replace")
+    text = raw[:1000].decode("utf-8", "replace")
     return "".join(c for c in text if c.isprintable())[:200]

@@ -18,7 +18,7 @@ from authotron.ldap.directory import Directory
 from authotron.ldap.lookup import Lookup
 from authotron.ldap.settings import Attribute, Connectivity, Membership, check_user_filter, reach
 from authotron.ldap.wire import Entry
-from authotron.parts import Finding, IReachable, PartConfig
+from authotron.parts import Finding, IConnected, IReachable, PartConfig
 from authotron.providers import Affinity, IKnowsUsers, IProvider
 from authotron.settings import Seconds, Text
 from authotron.world import Threads, World
@@ -82,7 +82,7 @@ class Config(PartConfig, Membership, Connectivity):
         return True
 
 
-@implementer(IProvider, IReachable)
+@implementer(IProvider, IConnected, IReachable)
 @define(eq=False)
 class LdapProvider:
     """Judges Basic credentials by binding as the user, on a connection of its own."""
@@ -112,6 +112,10 @@ class LdapProvider:
         if self._user_dn is None:
             return await self._by_search(username, password)
         return await self._by_dn(username, password)
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        self._directory.close()
 
     async def reach(self) -> None:
         """Read the base of all searches."""

@@ -148,6 +148,16 @@ class PoolTests(DirectoryCase):
         self.directory.close()
         self.assertEqual((self.one.open, self.clock.getDelayedCalls()), ([], []))
 
+    def test_closed_while_used(self) -> None:
+        """A connection that is in use then is not kept afterwards."""
+
+        async def close_meanwhile(connection: Connection) -> list[Entry]:
+            self.directory.close()
+            return await look(connection)
+
+        self.assertEqual(len(self.successResultOf(self.using(close_meanwhile))), 1)
+        self.assertEqual((self.one.open, self.clock.getDelayedCalls()), ([], []))
+
 
 class FailOverTests(DirectoryCase):
     """Which server is asked."""
@@ -218,6 +228,20 @@ class FailOverTests(DirectoryCase):
         self.directory.close()
         self.found()
         self.assertEqual((len(self.one.transports), len(self.two.transports)), (1, 2))
+
+    def test_kept_ones_T69(self) -> None:
+        """Nothing is kept to one that is left alone, so that nobody waits for it again."""
+        self.one.silent = True
+        asked = [self.using(), self.using()]
+        self.one.silent = False
+        for transport in self.one.transports:
+            self.one.received(transport, b"")
+        for each in asked:
+            self.successResultOf(each)
+        self.assertEqual(len(self.one.open), 2)
+        self.one.result = 51
+        self.found()
+        self.assertEqual(self.one.open, [])
 
     def test_one_tries_T69(self) -> None:
         """After the rest one tries, and the others do not wait for what may never come."""
@@ -359,6 +383,16 @@ class VerifyTests(DirectoryCase):
         refusal = self.failureResultOf(self.verify(*ALICE), Rejected)
         self.assertIn("locked", str(refusal.value))
 
+    def test_unwilling_to_tell_why(self) -> None:
+        """One that is unwilling because of what we want to know is asked without that, once."""
+        self.one.plain = True
+        self.successResultOf(self.verify(*ALICE))
+        self.failureResultOf(self.verify(ALICE[0], "guess"), Rejected)
+        self.one.refusals[ALICE[0]] = (53, "")
+        self.one.binds.clear()
+        self.failureResultOf(self.verify(*ALICE), Unavailable)
+        self.assertEqual(len(self.one.binds), 2)
+
     def test_garbled_policy(self) -> None:
         """So is a control that cannot be read: the password may be right or wrong."""
         self.one.controls = [(wire.PASSWORD_POLICY, None, b"\x30\x05\x81")]
@@ -417,6 +451,44 @@ class SearchTests(DirectoryCase):
         """A server that always promises another page is not followed for ever."""
         self.one.page = 0
         self.failureResultOf(self.using(), Unavailable)
+
+    def test_repeated_page_T67(self) -> None:
+        """A page without entries that is followed by itself is the last one asked for."""
+        self.one.endless = 0
+        self.failureResultOf(self.using(), Unavailable)
+        self.assertEqual(len(self.one.asked), 2)
+
+    def test_fat_pages_T67(self) -> None:
+        """All pages together are not longer than one answer may be."""
+        self.one.entries = {f"cn=fat,{BASE}": {"cn": ["x" * 2**20]}}
+        self.one.endless = 1
+        self.failureResultOf(self.using(), Unavailable)
+        self.assertLess(len(self.one.asked), 20)
+
+    def test_ranges_that_lie_T67(self) -> None:
+        """Ranges that begin elsewhere, repeat, or make no sense, are no answer."""
+        self.one.entries = directories.person("alice", *(f"cn=g-{n},dc=org" for n in range(30)))
+        self.one.limit = 10
+
+        async def read(connection: Connection) -> tuple[str, ...]:
+            entry = await connection.read(ALICE[0], ("memberOf",))
+            assert entry is not None
+            return (await connection.whole(entry, "memberOf")).texts("memberOf")
+
+        self.assertEqual(len(self.successResultOf(self.using(read))), 30)
+        for lie in ("", "range=0-9", "range=10-9", "range=x-19", "range=10-" + "9" * 5000):
+            with self.subTest(lie[:20]):
+                self.one.second_range = lie
+                self.failureResultOf(self.using(read), Unavailable)
+
+    def test_too_much_T67(self) -> None:
+        """An entry that is too much is nobody else's trouble: the server is not left alone."""
+        self.one.entries[f"uid=fat,{BASE}"] = {"cn": ["x"] * 30_000}
+        reason = str(self.failureResultOf(self.using(), Unavailable).value)
+        self.assertIn("too many elements", reason)
+        del self.one.entries[f"uid=fat,{BASE}"]
+        self.found()
+        self.assertEqual(self.two.transports, [])
 
     def test_more_than_asked_T67(self) -> None:
         """One that sends more entries than it was asked for is not listened to."""

@@ -8,7 +8,7 @@ from ldaptor.protocols import pureldap
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.ldap import wire
-from authotron.ldap.wire import Entry, Garbled, Message, Reader
+from authotron.ldap.wire import Entry, Garbled, Message, Reader, TooMuch
 
 
 def entry(values: int) -> bytes:
@@ -55,10 +55,17 @@ class ReaderTests(SynchronousTestCase):
         tiny = b"\x04\x00" * 100_000
         one_by_one = element(0x30, b"\x04\x01a" + element(0x31, tiny))
         spread = element(0x30, b"\x04\x01a" + element(0x31, b"\x04\x00" * 5_000)) * 10
-        for attributes in (tiny, one_by_one, spread):
+        hollow = element(0x30, b"\x04\x00" * 10_000) * 10
+        for attributes in (tiny, one_by_one, spread, hollow):
             body = b"\x04\x00" + element(0x30, attributes)
             with self.subTest(size=len(body)):
                 self.assertRaises(Garbled, wire.entry, Message(1, wire.ENTRY, body, {}))
+
+    def test_controls_T67(self) -> None:
+        """Likewise in what stands beside an answer."""
+        controls = element(0xA0, element(0x30, b"\x04\x00" * 10_000) * 10)
+        message = element(0x30, b"\x02\x01\x07\x65\x00" + controls)
+        self.assertRaises(TooMuch, list, Reader().feed(message))
 
     def test_too_long_T67(self) -> None:
         """A message that says it is huge is refused before it is there."""
