@@ -476,7 +476,14 @@ class SearchTests(DirectoryCase):
             return (await connection.whole(entry, "memberOf")).texts("memberOf")
 
         self.assertEqual(len(self.successResultOf(self.using(read))), 30)
-        for lie in ("", "range=0-9", "range=10-9", "range=x-19", "range=10-" + "9" * 5000):
+        for lie in (
+            "",
+            "range=20-*",
+            "range=0-9",
+            "range=10-9",
+            "range=x-19",
+            "range=10-" + "9" * 5000,
+        ):
             with self.subTest(lie[:20]):
                 self.one.second_range = lie
                 self.failureResultOf(self.using(read), Unavailable)
