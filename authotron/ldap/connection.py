@@ -74,6 +74,10 @@ class Late(Faulty, TimedOut):
     """A question was not answered in time."""
 
 
+class Overlong(Faulty):
+    """An answer was more than anybody wants; that need not be so with other questions."""
+
+
 class NotWelcome(Faulty):
     """The server does not take the password of our own account."""
 
@@ -289,7 +293,7 @@ class Connection(Protocol):
                 if self.lost is not None:
                     return
         except TooMuch as much:
-            self._give_up(str(much), Unavailable(f"the search failed: {much}"))
+            self._give_up(str(much), Overlong(str(much)))
             self._transport().abortConnection()
         except Garbled as garbled:
             self.abort(str(garbled))

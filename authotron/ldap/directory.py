@@ -19,7 +19,7 @@ from twisted.logger import Logger
 
 from authotron.errors import Rejected, TimedOut, Unavailable
 from authotron.ldap.binding import let_in
-from authotron.ldap.connection import Connection, Faulty, Late, Lost, NotWelcome
+from authotron.ldap.connection import Connection, Faulty, Late, Lost, NotWelcome, Overlong
 from authotron.racing import T, Work, within
 from authotron.world import Connect
 
@@ -309,7 +309,9 @@ class Directory:
     # --- how well servers are ---
 
     def _failed(self, state: _State, fault: Faulty) -> None:
-        """Leave a server alone, unless it was only late."""
+        """Leave a server alone, unless it was only late, or its answer only too long."""
+        if isinstance(fault, Overlong):
+            return
         if isinstance(fault, Late):
             state.late += 1
             if state.late < _MOST_LATE and not state.reason:

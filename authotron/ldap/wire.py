@@ -244,7 +244,7 @@ def entry(answer: Message) -> Entry:
     found: dict[str, tuple[bytes, ...]] = {}
     left = _MANY
     for _, attribute in elements(attributes[1], left):
-        name, values = _at_least(2, attribute)
+        name, values = _at_least(2, attribute, most=2)
         some = tuple(value for _, value in elements(values[1], left))
         found[_text(name[1]).lower()] = some
         left -= len(some) + 1
@@ -337,9 +337,11 @@ def _controls(content: bytes) -> dict[str, bytes]:
     return found
 
 
-def _at_least(count: int, content: bytes, *, exactly: bool = True) -> list[tuple[int, bytes]]:
+def _at_least(
+    count: int, content: bytes, *, exactly: bool = True, most: int = _FEW
+) -> list[tuple[int, bytes]]:
     """The first elements, so that they can be unpacked; or all."""
-    found = elements(content)
+    found = elements(content, most)
     if len(found) < count:
         raise Garbled("an element is missing")
     return found[:count] if exactly else found

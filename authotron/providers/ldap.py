@@ -162,6 +162,8 @@ class LdapProvider:
         """The name as the directory has it, so that one user is one subject."""
         known = entry.texts(self._user_attribute)
         same = [each for each in known if names.fold(each) == names.fold(written)]
+        if not same and len(known) > 1:  # their order means nothing
+            raise Rejected(f"the entry has several {self._user_attribute}, and none is that name")
         for each in same or known:
             if each.strip() and each.isprintable():
                 return each

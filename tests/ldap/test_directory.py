@@ -494,8 +494,17 @@ class SearchTests(DirectoryCase):
         reason = str(self.failureResultOf(self.using(), Unavailable).value)
         self.assertIn("too many elements", reason)
         del self.one.entries[f"uid=fat,{BASE}"]
+        self.one.asked.clear()
         self.found()
-        self.assertEqual(self.two.transports, [])
+        self.assertEqual(len(self.one.asked), 1)
+
+    def test_too_much_of_one_T67(self) -> None:
+        """Where only one server gives too much the next one answers, to a bind as to a search."""
+        self.one.entries = {BASE: {"cn": ["x"] * 30_000}}
+        self.found()
+        self.directory = self.made()
+        self.one.controls = [("1.2.3", None, b"")] * 100
+        self.found()
 
     def test_more_than_asked_T67(self) -> None:
         """One that sends more entries than it was asked for is not listened to."""
