@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 
 from authotron.errors import Rejected, Unavailable
-from authotron.ldap import wire
+from authotron.ldap import answers
+from authotron.ldap.answers import Garbled, Result
 from authotron.ldap.connection import INVALID_CREDENTIALS, SUCCESS, UNWILLING, Connection, said
-from authotron.ldap.wire import Garbled, Result
 
 _REFUSALS = {
     19: "constraint violation",
@@ -49,7 +49,7 @@ async def let_in(connection: Connection, dn: str, password: str) -> None:
     @raise Rejected: the directory does not take the password.
     @raise Unavailable: it does not say.
     """
-    result = await connection.bind(dn, password, {wire.PASSWORD_POLICY: None})
+    result = await connection.bind(dn, password, {answers.PASSWORD_POLICY: None})
     if result.code == UNWILLING and not (result.controls or _OF_ACCOUNT.search(result.message)):
         result = await connection.bind(dn, password)  # it may not want to be asked for its policy
     judge(result)
@@ -63,7 +63,7 @@ def judge(result: Result) -> None:
     @raise Unavailable: because of the server, which says nothing about the user.
     """
     try:
-        policy = _POLICY.get(wire.policy_error(result.controls), "the password policy")
+        policy = _POLICY.get(answers.policy_error(result.controls), "the password policy")
     except Garbled as garbled:
         raise Unavailable(f"the bind failed: {garbled}") from None
     if result.code == SUCCESS and policy is None:

@@ -28,17 +28,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from authotron.errors import TimedOut, Unavailable
-from authotron.ldap import wire
-from authotron.ldap.wire import (
-    BASE,
-    Entry,
-    Garbled,
-    Message,
-    Operation,
-    Result,
-    Search,
-    TooMuch,
-)
+from authotron.ldap import answers, wire
+from authotron.ldap.answers import Entry, Garbled, Message, Result, TooMuch
+from authotron.ldap.wire import BASE, Operation, Search
 from authotron.racing import within
 
 SUCCESS, SIZE_LIMIT, NO_SUCH_OBJECT, INVALID_CREDENTIALS, UNWILLING = 0, 4, 32, 49, 53
@@ -114,6 +106,9 @@ class _Question:
             raise TooMuch("an answer is too long")
 
 
+_ASIDES = (answers.REFERENCE, answers.INTERMEDIATE)
+"""What may come beside entries. References are not followed."""
+
 _ROOT = Search("", wire.present("objectClass"), ("1.1",), limit=1, scope=BASE)
 
 
@@ -132,7 +127,7 @@ class Connection(Protocol):
     _patience: float
     _linger: IDelayedCall | None = field(default=None, init=False)
     lost: str | None = field(default=None, init=False)
-    _reader: wire.Reader = field(factory=wire.Reader, init=False)
+    _reader: answers.Reader = field(factory=answers.Reader, init=False)
     _numbers: count[int] = field(factory=lambda: count(1), init=False)
     _questions: dict[int, _Question] = field(factory=dict, init=False)
     _shaken: Deferred[None] = field(factory=Deferred, init=False)
@@ -205,7 +200,7 @@ class Connection(Protocol):
         cookie, size = b"", 0
         paged = wanted.limit > _PAGE
         for _ in range(_MOST_PAGES):
-            controls = {wire.PAGES: wire.page(_PAGE, cookie)} if paged else {}
+            controls = {answers.PAGES: wire.page(_PAGE, cookie)} if paged else {}
             operation = wire.search(wanted, self._patience)
             result, entries = await self._ask(operation, controls, most=wanted.limit)
             found += entries
@@ -311,13 +306,16 @@ class Connection(Protocol):
         if question is None:
             raise Garbled("an answer that nobody asked for")
         question.count(message)
-        if message.kind == wire.ENTRY:
-            question.entries.append(wire.entry(message))
-        elif message.kind in (wire.BIND, wire.DONE, wire.EXTENDED):
-            result = wire.result(message)
+        if message.kind == answers.ENTRY:
+            question.entries.append(answers.entry(message))
+        elif message.kind in (answers.BIND, answers.DONE, answers.EXTENDED):
+            result = answers.result(message)
             del self._questions[message.number]
             question.answered.callback(result)
-        elif message.kind not in (wire.REFERENCE, wire.INTERMEDIATE):  # references are not followed
+        elif message.kind not in (
+            answers.REFERENCE,
+            answers.INTERMEDIATE,
+        ):  # references are not followed
             raise Garbled("an answer of an unknown kind")
 
     async def _ask(
@@ -362,7 +360,7 @@ async def _wait_for(answered: Deferred[Result]) -> Result:
 
 def _cookie(result: Result) -> bytes:
     try:
-        return wire.next_page(result.controls)
+        return answers.next_page(result.controls)
     except Garbled as garbled:
         raise Unavailable(f"the search failed: {garbled}") from None
 

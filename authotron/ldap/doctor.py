@@ -7,8 +7,9 @@ from typing import Any, Protocol
 
 from authotron.errors import Rejected, Unavailable
 from authotron.ldap.connection import Connection
-from authotron.ldap.directory import Directory, Security
+from authotron.ldap.directory import Directory
 from authotron.ldap.lookup import Lookup
+from authotron.ldap.servers import Security
 from authotron.parts import Finding
 from authotron.world import World
 

@@ -13,11 +13,11 @@ from zope.interface import implementer
 from authotron.errors import Rejected, Unavailable
 from authotron.identity import Credential, Identity
 from authotron.ldap import doctor, filters, names
+from authotron.ldap.answers import Entry
 from authotron.ldap.connection import Connection
 from authotron.ldap.directory import Directory
 from authotron.ldap.lookup import Lookup
 from authotron.ldap.settings import Attribute, Connectivity, Membership, check_user_filter, reach
-from authotron.ldap.wire import Entry
 from authotron.parts import Finding, IConnected, IReachable, PartConfig
 from authotron.providers import Affinity, IKnowsUsers, IProvider
 from authotron.settings import Seconds, Text

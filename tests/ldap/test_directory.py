@@ -11,11 +11,13 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.errors import Rejected, TimedOut, Unavailable
-from authotron.ldap import wire
+from authotron.ldap import answers, wire
+from authotron.ldap.answers import Entry
 from authotron.ldap.connection import Connection
-from authotron.ldap.directory import Account, Directory, Limits, Security
-from authotron.ldap.directory import Server as Address
-from authotron.ldap.wire import Entry, Search
+from authotron.ldap.directory import Directory
+from authotron.ldap.servers import Account, Limits, Security
+from authotron.ldap.servers import Server as Address
+from authotron.ldap.wire import Search
 from tests import directories
 from tests.directories import BASE, GATE, Server
 from tests.worlds import NOW, at
@@ -359,7 +361,7 @@ class VerifyTests(DirectoryCase):
         for code, word in ((0, "expired"), (1, "locked"), (2, "changed"), (8, "policy")):
             for result in (0, 49):
                 value = b"\x30\x03\x81\x01" + bytes([code])
-                self.one.controls = [(wire.PASSWORD_POLICY, None, value)]
+                self.one.controls = [(answers.PASSWORD_POLICY, None, value)]
                 self.one.refusals[ALICE[0]] = (result, "")
                 refusal = self.failureResultOf(self.verify(*ALICE), Rejected)
                 self.assertIn(word, str(refusal.value))
@@ -378,7 +380,7 @@ class VerifyTests(DirectoryCase):
 
     def test_unwilling_policy(self) -> None:
         """So has one that says with the policy why it is unwilling."""
-        self.one.controls = [(wire.PASSWORD_POLICY, None, b"\x30\x03\x81\x01\x01")]
+        self.one.controls = [(answers.PASSWORD_POLICY, None, b"\x30\x03\x81\x01\x01")]
         self.one.refusals[ALICE[0]] = (53, "")
         refusal = self.failureResultOf(self.verify(*ALICE), Rejected)
         self.assertIn("locked", str(refusal.value))
@@ -395,7 +397,7 @@ class VerifyTests(DirectoryCase):
 
     def test_garbled_policy(self) -> None:
         """So is a control that cannot be read: the password may be right or wrong."""
-        self.one.controls = [(wire.PASSWORD_POLICY, None, b"\x30\x05\x81")]
+        self.one.controls = [(answers.PASSWORD_POLICY, None, b"\x30\x05\x81")]
         self.failureResultOf(self.verify(*ALICE), Unavailable)
 
 
