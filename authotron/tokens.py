@@ -49,7 +49,7 @@ def generate(now: float) -> Presented:
     """
     id_ = _base62(int(now), _SECONDS_DIGITS) + _chance(_CHANCE_DIGITS)
     text = f"{PREFIX}{id_}_{_base62(secrets.randbits(256), _SECRET_DIGITS)}"
-    return Presented(id_, text + _checksum(text))
+    return Presented(id_, text + checksum(text))
 
 
 def looks_like_ours(text: str) -> bool:
@@ -65,7 +65,7 @@ def parse(text: str) -> Presented:
     """
     if not _FORM.fullmatch(text):
         raise Rejected("not the form of a token")
-    if _checksum(text[:-_CHECK_DIGITS]) != text[-_CHECK_DIGITS:]:
+    if checksum(text[:-_CHECK_DIGITS]) != text[-_CHECK_DIGITS:]:
         raise Rejected("the checksum of the token is wrong")
     return Presented(text[len(PREFIX) :].partition("_")[0], text)
 
@@ -89,7 +89,8 @@ def id_of(text: str) -> str | None:
     return id_ if _ID.fullmatch(id_) else None
 
 
-def _checksum(text: str) -> str:
+def checksum(text: str) -> str:
+    """The last characters of a token, by which a typo is known (CRC-32)."""
     return _base62(zlib.crc32(text.encode()), _CHECK_DIGITS)
 
 
