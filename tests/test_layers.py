@@ -25,7 +25,7 @@ LAYERS = (
         "redis",
     ),
     ("jwks", "ldap", "claims", "exchange", "accounts"),
-    ("providers", "augmenters", "stores", "routing"),
+    ("providers", "augmenters", "stores", "routing", "asking"),
     ("imported", "acl_proxy"),
     ("issuing",),
     ("importing",),
