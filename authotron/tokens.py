@@ -70,6 +70,19 @@ def parse(text: str) -> Presented:
     return Presented(text[len(PREFIX) :].partition("_")[0], text)
 
 
+def foreign(origin: str, told: str) -> Presented:
+    """
+    A token that another service gave out, as it is known here after an import.
+
+    @param origin: whose it is. It is part of what is hashed, so that what one service stores is
+        worth nothing as a token of another.
+    @param told: the token, or what that service has stored of it.
+    """
+    text = f"{origin}:{told}"
+    number = int.from_bytes(sha256(text.encode("utf-8", "surrogatepass")).digest(), "big")
+    return Presented(_base62(number, _SECONDS_DIGITS + _CHANCE_DIGITS), text)
+
+
 def id_of(text: str) -> str | None:
     """The id that is meant by an id, by C{aot_} and an id, or by a whole token."""
     id_ = text.removeprefix(PREFIX).partition("_")[0]
