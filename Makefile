@@ -9,7 +9,7 @@ COMPILE = $(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe 
 CHECKED := authotron tests twisted bench setup.py
 SOURCES := setup.py pyproject.toml README.md $(shell find authotron twisted -type f -not -name '*.pyc')
 
-.PHONY: help run check lint types unit servers functional test fuzz bench schema lock clean
+.PHONY: help run check lint types unit servers functional test fuzz bench deb test-deb schema lock clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +48,13 @@ bench: $(VENV)/tools  ## requests per second beside a minimal Klein app
 	$(BIN)/python bench/remote.py
 	$(BIN)/python bench/ldap.py
 	$(BIN)/python bench/tokens.py
+
+deb:  ## the Debian package, in dist/
+	tests/deb/packages
+	debian/build dist
+
+test-deb: $(VENV)/tools deb  ## live with the package in a container (root, some 15 min)
+	$(BIN)/python -m tests.deb dist/authotron_*.deb
 
 schema: $(VENV)/installed  ## write etc/authotron.schema.json anew
 	$(BIN)/authotron schema > etc/authotron.schema.json
