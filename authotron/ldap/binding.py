@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 
 from authotron.errors import Rejected, Unavailable
-from authotron.ldap import wire
-from authotron.ldap.connection import INVALID_CREDENTIALS, SUCCESS, UNWILLING, said
-from authotron.ldap.wire import Garbled, Result
+from authotron.ldap import answers
+from authotron.ldap.answers import Garbled, Result
+from authotron.ldap.connection import INVALID_CREDENTIALS, SUCCESS, UNWILLING, Connection, said
 
 _REFUSALS = {
     19: "constraint violation",
@@ -42,6 +42,19 @@ _WINDOWS = {
 """What Active Directory hides in its message."""
 
 
+async def let_in(connection: Connection, dn: str, password: str) -> None:
+    """
+    Bind as a user.
+
+    @raise Rejected: the directory does not take the password.
+    @raise Unavailable: it does not say.
+    """
+    result = await connection.bind(dn, password, {answers.PASSWORD_POLICY: None})
+    if result.code == UNWILLING and not (result.controls or _OF_ACCOUNT.search(result.message)):
+        result = await connection.bind(dn, password)  # it may not want to be asked for its policy
+    judge(result)
+
+
 def judge(result: Result) -> None:
     """
     Let a user pass, or say why not.
@@ -50,7 +63,7 @@ def judge(result: Result) -> None:
     @raise Unavailable: because of the server, which says nothing about the user.
     """
     try:
-        policy = _POLICY.get(wire.policy_error(result.controls), "the password policy")
+        policy = _POLICY.get(answers.policy_error(result.controls), "the password policy")
     except Garbled as garbled:
         raise Unavailable(f"the bind failed: {garbled}") from None
     if result.code == SUCCESS and policy is None:

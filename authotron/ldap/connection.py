@@ -28,16 +28,19 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from authotron.errors import TimedOut, Unavailable
-from authotron.ldap import wire
-from authotron.ldap.wire import BASE, Entry, Garbled, Message, Operation, Result, Search
+from authotron.ldap import answers, wire
+from authotron.ldap.answers import Entry, Garbled, Message, Result, TooMuch
+from authotron.ldap.wire import BASE, Operation, Search
 from authotron.racing import within
 
 SUCCESS, SIZE_LIMIT, NO_SUCH_OBJECT, INVALID_CREDENTIALS, UNWILLING = 0, 4, 32, 49, 53
 _BUSY = (51, 52)
 _PAGE, _MOST_PAGES = 500, 1_000
 _RANGES = 100
-_RANGE = re.compile(r"(?P<attribute>[^;]+);range=[0-9]{1,9}-(?P<last>[0-9]{1,9}|\*)")
+_RANGE = re.compile(r"(?P<attribute>[^;]+);range=(?P<first>[0-9]{1,9})-(?P<last>[0-9]{1,9}|\*)")
 _MOST_BYTES = 16 * 2**20
+"""Of one answer, and of all that come page by page, or range by range."""
+
 _MOST_ASIDES = 1_000
 """Messages to one question that are neither entries nor its result."""
 
@@ -61,6 +64,10 @@ class Lost(Faulty):
 
 class Late(Faulty, TimedOut):
     """A question was not answered in time."""
+
+
+class Overlong(Faulty):
+    """An answer was more than anybody wants; that need not be so with other questions."""
 
 
 class NotWelcome(Faulty):
@@ -91,12 +98,18 @@ class _Question:
         """
         Take notice of a part of the answer.
 
-        @raise Garbled: it is more than anybody asked for.
+        @raise TooMuch: it is more than anybody asked for.
         """
         self.size += len(message.body)
         self.messages += 1
         if self.size > _MOST_BYTES or self.messages > self.most + _MOST_ASIDES:
-            raise Garbled("an answer is too long")
+            raise TooMuch("an answer is too long")
+
+
+_ASIDES = (answers.REFERENCE, answers.INTERMEDIATE)
+"""What may come beside entries. References are not followed."""
+
+_ROOT = Search("", wire.present("objectClass"), ("1.1",), limit=1, scope=BASE)
 
 
 @implementer(IHandshakeListener)
@@ -114,7 +127,7 @@ class Connection(Protocol):
     _patience: float
     _linger: IDelayedCall | None = field(default=None, init=False)
     lost: str | None = field(default=None, init=False)
-    _reader: wire.Reader = field(factory=wire.Reader, init=False)
+    _reader: answers.Reader = field(factory=answers.Reader, init=False)
     _numbers: count[int] = field(factory=lambda: count(1), init=False)
     _questions: dict[int, _Question] = field(factory=dict, init=False)
     _shaken: Deferred[None] = field(factory=Deferred, init=False)
@@ -123,15 +136,24 @@ class Connection(Protocol):
 
     async def secured(self) -> None:
         """
-        Wait for TLS: until the server is verified.
+        Wait for TLS. A server that turned out to be another one may be hung up on just afterwards;
+        nothing is sent to it.
 
-        @raise Lost: it is not.
+        @raise Lost: the server is not believed.
         """
         await self._shaken
 
+    async def hail(self) -> None:
+        """
+        Ask what every server knows. Whatever it answers, it is there, and with TLS it is the one.
+
+        @raise Faulty: there was no answer.
+        """
+        await self._ask(wire.search(_ROOT, self._patience), most=1)
+
     async def start_tls(self, options: IOpenSSLClientConnectionCreator) -> None:
         """
-        Go on with TLS, and wait until the server is verified.
+        Go on with TLS, and wait for it.
 
         @raise Faulty: the server does not want to, or is not who it should be.
         """
@@ -175,13 +197,14 @@ class Connection(Protocol):
         @raise Unavailable: the server does not say, or says less than it could.
         """
         found: list[Entry] = []
-        cookie = b""
+        cookie, size = b"", 0
         paged = wanted.limit > _PAGE
         for _ in range(_MOST_PAGES):
-            controls = {wire.PAGES: wire.page(_PAGE, cookie)} if paged else {}
+            controls = {answers.PAGES: wire.page(_PAGE, cookie)} if paged else {}
             operation = wire.search(wanted, self._patience)
             result, entries = await self._ask(operation, controls, most=wanted.limit)
             found += entries
+            size += sum(map(_size, entries))
             if result.code == NO_SUCH_OBJECT and wanted.scope == BASE:
                 return []
             if len(found) >= wanted.limit and result.code in (SUCCESS, SIZE_LIMIT):
@@ -189,9 +212,11 @@ class Connection(Protocol):
             if result.code != SUCCESS:
                 kind = Faulty if result.code in _BUSY else Unavailable
                 raise kind(f"the search below {wanted.base!r} failed: {said(result)}")
-            cookie = _cookie(result)
+            before, cookie = cookie, _cookie(result)
             if not (paged and cookie):
                 return found
+            if size > _MOST_BYTES or (cookie == before and not entries):
+                break
         raise Unavailable("there is no end of pages")
 
     async def whole(self, entry: Entry, attribute: str) -> Entry:
@@ -201,7 +226,7 @@ class Connection(Protocol):
         @raise Unavailable: the server does not say.
         """
         values = list(entry.attributes.get(attribute.lower(), ()))
-        piece = _range(entry, attribute)
+        piece = _range(entry, attribute, 0)
         for _ in range(_RANGES):
             if piece is None:
                 break
@@ -210,9 +235,11 @@ class Connection(Protocol):
             if last is None:
                 break
             rest = await self.read(entry.dn, (f"{attribute};range={last + 1}-*",))
-            piece = _range(rest, attribute) if rest else None
+            piece = _range(rest, attribute, last + 1) if rest else None
             if piece is None:
                 raise Unavailable(f"values of {attribute} are missing")
+            if sum(map(len, values)) > _MOST_BYTES:
+                raise Unavailable(f"there is no end of values of {attribute}")
         else:
             raise Unavailable(f"there is no end of values of {attribute}")
         return evolve(entry, attributes={**entry.attributes, attribute.lower(): tuple(values)})
@@ -260,6 +287,9 @@ class Connection(Protocol):
                 self._received(message)
                 if self.lost is not None:
                     return
+        except TooMuch as much:
+            self._give_up(str(much), Overlong(str(much)))
+            self._transport().abortConnection()
         except Garbled as garbled:
             self.abort(str(garbled))
 
@@ -276,13 +306,16 @@ class Connection(Protocol):
         if question is None:
             raise Garbled("an answer that nobody asked for")
         question.count(message)
-        if message.kind == wire.ENTRY:
-            question.entries.append(wire.entry(message))
-        elif message.kind in (wire.BIND, wire.DONE, wire.EXTENDED):
-            result = wire.result(message)
+        if message.kind == answers.ENTRY:
+            question.entries.append(answers.entry(message))
+        elif message.kind in (answers.BIND, answers.DONE, answers.EXTENDED):
+            result = answers.result(message)
             del self._questions[message.number]
             question.answered.callback(result)
-        elif message.kind not in (wire.REFERENCE, wire.INTERMEDIATE):  # references are not followed
+        elif message.kind not in (
+            answers.REFERENCE,
+            answers.INTERMEDIATE,
+        ):  # references are not followed
             raise Garbled("an answer of an unknown kind")
 
     async def _ask(
@@ -305,13 +338,13 @@ class Connection(Protocol):
             self._questions.pop(number, None)
         return result, question.entries
 
-    def _give_up(self, why: str) -> None:
+    def _give_up(self, why: str, reason: Unavailable | None = None) -> None:
         if self.lost is None:
             self.lost = why
         questions, self._questions = self._questions, {}
         lost = Lost(f"the connection is lost: {self.lost}")
         for question in questions.values():
-            question.answered.errback(lost)
+            question.answered.errback(reason or lost)
         if not self._shaken.called:
             self._shaken.addErrback(lambda _: None)  # nobody need have waited
             self._shaken.errback(lost)
@@ -327,18 +360,33 @@ async def _wait_for(answered: Deferred[Result]) -> Result:
 
 def _cookie(result: Result) -> bytes:
     try:
-        return wire.next_page(result.controls)
+        return answers.next_page(result.controls)
     except Garbled as garbled:
         raise Unavailable(f"the search failed: {garbled}") from None
 
 
-def _range(entry: Entry, attribute: str) -> tuple[int | None, tuple[bytes, ...]] | None:
-    """The values that came as a range, and before them the place of the last if more follow."""
+def _range(entry: Entry, attribute: str, first: int) -> tuple[int | None, tuple[bytes, ...]] | None:
+    """
+    The values that came as a range, and before them the place of the last if more follow.
+
+    @raise Unavailable: it is not the range that begins at C{first}, or it leads nowhere.
+    """
+    prefix = f"{attribute.lower()};range="
     for name, values in entry.attributes.items():
-        found = _RANGE.fullmatch(name)
-        if found and found["attribute"] == attribute.lower():
-            return (None if found["last"] == "*" else int(found["last"])), values
+        if name.startswith(prefix):
+            found = _RANGE.fullmatch(name)
+            if found is None or int(found["first"]) != first:
+                raise Unavailable(f"values of {attribute} that nobody asked for")
+            if found["last"] == "*":
+                return None, values
+            if int(found["last"]) < first or not values:
+                raise Unavailable(f"values of {attribute} that lead nowhere")
+            return int(found["last"]), values
     return None
+
+
+def _size(entry: Entry) -> int:
+    return len(entry.dn) + sum(len(each) for some in entry.attributes.values() for each in some)
 
 
 def _why(reason: Failure | None) -> str:

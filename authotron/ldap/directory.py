@@ -4,78 +4,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from enum import Enum
 
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.internet.defer import DeferredSemaphore
-from twisted.internet.endpoints import connectProtocol, wrapClientTLS
-from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
-from twisted.internet.interfaces import (
-    IDelayedCall,
-    IOpenSSLClientConnectionCreator,
-    IReactorTime,
-)
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from authotron.errors import Rejected, TimedOut, Unavailable
-from authotron.ldap import wire
-from authotron.ldap.binding import judge
-from authotron.ldap.connection import Connection, Faulty, Late, Lost, NotWelcome
+from authotron.errors import Rejected, Unavailable
+from authotron.ldap.binding import let_in
+from authotron.ldap.connection import Connection, Faulty, Late, Lost, NotWelcome, Overlong
+from authotron.ldap.servers import Account, Limits, Server, Ways
 from authotron.racing import T, Work, within
 from authotron.world import Connect
-
-
-class Security(Enum):
-    """What happens before anything is said."""
-
-    CLEAR = "none"
-    STARTTLS = "starttls"
-    TLS = "ldaps"
-
-
-@frozen
-class Server:
-    """
-    Where a server is.
-
-    @ivar options: what to believe of its certificate; C{None} where there is none.
-    """
-
-    host: str
-    port: int
-    security: Security
-    options: IOpenSSLClientConnectionCreator | None = field(default=None, repr=False)
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
-
-
-@frozen
-class Account:
-    """Whom we search as."""
-
-    dn: str
-    password: str = field(repr=False)
-
-
-@frozen
-class Limits:
-    """
-    How long, how many.
-
-    @ivar connect: seconds until a connection is there, with TLS and bind.
-    @ivar answer: seconds until a question is answered.
-    @ivar patience: seconds until all of it is done, however many wait and servers fail.
-    @ivar idle: seconds a connection is kept for the next question.
-    @ivar connections: open at most for searches.
-    """
-
-    connect: float = 2
-    answer: float = 3
-    patience: float = 4.75
-    idle: float = 60
-    connections: int = 4
-
 
 _REST, _LONG_REST = 1.0, 10.0
 """Seconds for which a server is left alone after it failed, or refused our own password."""
@@ -128,13 +68,16 @@ class Directory:
     _servers: Sequence[Server]
     _account: Account | None
     _limits: Limits
+    _ways: Ways = field(init=False)
     _states: list[_State] = field(init=False)
     _slots: DeferredSemaphore = field(init=False)
     _guests: DeferredSemaphore = field(init=False)
     _idle: deque[_Kept] = field(factory=deque, init=False)
+    _closed: bool = field(default=False, init=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
+        self._ways = Ways(self._clock, self._connect, self._limits)
         self._states = [_State(server) for server in self._servers]
         self._slots = DeferredSemaphore(self._limits.connections)
         self._guests = DeferredSemaphore(self._limits.connections)
@@ -168,7 +111,7 @@ class Directory:
             raise Rejected("no name, or an empty password")
 
         async def bind_first(connection: Connection) -> T:
-            judge(await connection.bind(dn, password, {wire.PASSWORD_POLICY: None}))
+            await let_in(connection, dn, password)
             return await work(connection)
 
         async def as_guest() -> T:
@@ -177,11 +120,9 @@ class Directory:
         return await self._in_turn(self._guests, as_guest)
 
     def close(self) -> None:
-        """Give up all connections that are kept."""
-        while self._idle:
-            kept = self._idle.popleft()
-            kept.timer.cancel()
-            kept.connection.close()
+        """Give up all connections that are kept, and keep none from now on."""
+        self._closed = True
+        self._drop([*self._idle])
 
     # --- connections ---
 
@@ -254,7 +195,7 @@ class Directory:
     ) -> T:
         trial = state.on_trial = bool(state.reason)
         try:
-            connection = await self._opened(state.server, account)
+            connection = await self._ways.opened(state.server, account)
             outcome = await self._on(state, connection, work, keep=keep)
         except Faulty as fault:
             self._failed(state, fault)
@@ -287,7 +228,7 @@ class Directory:
         finally:
             if not good:
                 connection.abort()
-            elif not keep:
+            elif not keep or self._closed:
                 connection.close()
             elif connection.lost is None:
                 self._keep(state, connection)
@@ -302,10 +243,18 @@ class Directory:
         kept = _Kept(state, connection, self._clock.callLater(self._limits.idle, drop))
         self._idle.append(kept)
 
+    def _drop(self, some: Sequence[_Kept]) -> None:
+        for kept in some:
+            self._idle.remove(kept)
+            kept.timer.cancel()
+            kept.connection.close()
+
     # --- how well servers are ---
 
     def _failed(self, state: _State, fault: Faulty) -> None:
-        """Leave a server alone, unless it was only late."""
+        """Leave a server alone, unless it was only late, or its answer only too long."""
+        if isinstance(fault, Overlong):
+            return
         if isinstance(fault, Late):
             state.late += 1
             if state.late < _MOST_LATE and not state.reason:
@@ -320,6 +269,7 @@ class Directory:
                 event="ldap.server.unavailable",
             )
         state.reason = str(fault)
+        self._drop([kept for kept in self._idle if kept.state is state])
 
     def _served(self, state: _State) -> None:
         """It did what it should; but one that failed others meanwhile goes on resting."""
@@ -329,47 +279,6 @@ class Directory:
             self._log.info(
                 "directory {server} can be used", server=str(state.server), event="ldap.server.back"
             )
-
-    # --- new connections ---
-
-    async def _opened(self, server: Server, account: Account | None) -> Connection:
-        """
-        A new connection, on which the account is bound.
-
-        @raise Faulty: the server does not want that, or does not answer in time.
-        """
-        try:
-            return await within(self._clock, self._limits.connect, self._open(server, account))
-        except TimedOut as late:
-            raise Faulty(str(late)) from None
-
-    async def _open(self, server: Server, account: Account | None) -> Connection:
-        connection = Connection(self._clock, self._limits.answer)
-        good = False
-        try:
-            await self._reach(server, connection)
-            if account is not None:
-                await connection.log_in(account.dn, account.password)
-            good = True
-        finally:
-            if not good and connection.connected:
-                connection.abort()
-        return connection
-
-    async def _reach(self, server: Server, connection: Connection) -> None:
-        endpoint = self._connect(server.host, server.port)
-        if server.security is Security.TLS:
-            assert server.options is not None
-            endpoint = wrapClientTLS(server.options, endpoint)
-        try:
-            await connectProtocol(endpoint, connection)
-        except (ConnectError, ConnectionClosed, DNSLookupError) as error:
-            raise Faulty(f"no connection: {error}") from None
-        if server.security is Security.TLS:
-            await connection.secured()
-        elif server.security is Security.STARTTLS:
-            assert server.options is not None
-            await connection.start_tls(server.options)
 
 
 async def _nothing(_: Connection) -> None:

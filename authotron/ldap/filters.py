@@ -19,7 +19,7 @@ _PLACES = re.compile(r"\{(username|dn)\}")
 _ITEM = re.compile(
     r"([A-Za-z0-9][A-Za-z0-9.;_-]*)?((?::[A-Za-z0-9._-]+)*)(=|~=|>=|<=|:=)([^()\0]*)"
 )
-_IN_A_NAME = re.compile(r"\s*[A-Za-z0-9][A-Za-z0-9.-]*\s*=")
+_IN_A_NAME = re.compile(r"(?:^|[*,;+])\s*[A-Za-z0-9][A-Za-z0-9.-]*\s*=")
 _DEEP = 20
 
 
@@ -136,8 +136,8 @@ def _comparison(attribute: str, rules: list[str], operator: str, pieces: list[_P
 
 
 def _is_name(value: str) -> bool:
-    """Whether a value is a distinguished name, so that a user in it has to be escaped as there."""
-    return _IN_A_NAME.match(value) is not None
+    """Whether a value is (part of) a DN, so that a user in it has to be escaped as there."""
+    return _IN_A_NAME.search(value) is not None
 
 
 @frozen

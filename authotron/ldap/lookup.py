@@ -11,11 +11,12 @@ from twisted.python.failure import Failure
 
 from authotron.errors import Rejected, Unavailable
 from authotron.ldap import names
+from authotron.ldap.answers import Entry
 from authotron.ldap.connection import Connection
 from authotron.ldap.filters import Template, User
 from authotron.ldap.groups import Found, Rules
 from authotron.ldap.names import BadName
-from authotron.ldap.wire import Entry, Search
+from authotron.ldap.wire import Search
 from authotron.racing import T, everyone
 from authotron.world import Threads
 

@@ -62,13 +62,13 @@ def files(gateway: Gateway) -> str:
 
 def first_answer(gateway: Gateway) -> str:
     """From a stopped service to its first answer in less than 1 s, if nothing else is going on."""
-    times = [_first_answer(gateway) for _ in range(5)]
+    times = [_first_answer(gateway) for _ in range(3)]
     assert min(times) < 1, f"it took {times}"
-    return f"{min(times):.2f} s, of 5 the fastest; the slowest {max(times):.2f} s"
+    return f"{min(times):.2f} s, of 3 the fastest; the slowest {max(times):.2f} s"
 
 
 def _first_answer(gateway: Gateway) -> float:
-    gateway.container.try_("systemctl", "reset-failed", "authotron.service")
+    gateway.container.try_("systemctl", "reset-failed", "authotron.service", "authotron.socket")
     gateway.systemctl("stop", "authotron.service", "authotron.socket")
     began = time.monotonic()
     gateway.systemctl("start", "authotron.service")

@@ -177,6 +177,10 @@ def alone(package: Package) -> str:
     version = told(*python, "--version").strip()
     said = told(*python, "check", str(root / "etc/authotron/authotron.yaml"))
     assert "is good" in said, said
+    plugins = private / "twisted" / "plugins"
+    listed = (plugins / "dropin.cache").stat().st_mtime
+    newer = [each.name for each in plugins.glob("*.py") if each.stat().st_mtime >= listed]
+    assert not newer, f"twistd would read them at every start: {newer}"
     return f"{version} on {told('/usr/bin/python3', '--version').strip()}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -85,6 +86,13 @@ class Slapd:
 
     def log(self) -> str:
         return (self.folder / "slapd.log").read_text(errors="backslashreplace")
+
+    def open_connections(self) -> int:
+        """How many are there now, as far as the log tells."""
+        lines = self.log().splitlines()
+        return sum(" ACCEPT from " in each for each in lines) - sum(
+            re.search(r" fd=\d+ closed", each) is not None for each in lines
+        )
 
     def _run(self, *arguments: str) -> None:
         done = subprocess.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
@@ -66,6 +67,19 @@ class DoctorTests(LdapCase):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         for told in ("certificate verified", "bound as", "can be read", "uid=alice", "4 roles"):
             self.assertIn(told, done.stdout)
+
+    def test_another_host_T67(self) -> None:
+        """A certificate of another host is never called verified, even where nobody binds first."""
+        slapd = directory.another(Path(self.mktemp()), "elsewhere")
+        self.addCleanup(slapd.stop)
+        ldaps = {"uri": slapd.tls_uri}
+        starttls = {"uri": slapd.uri, "tls": "starttls"}
+        for way in (ldaps, starttls):
+            nobody = {"bind_dn": None, "ldap_password": None, "ca_file": slapd.authority}
+            done = self.doctor(**way, **nobody)
+            self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+            self.assertIn("certificate is for another host", done.stdout)
+            self.assertNotIn("verified", done.stdout)
 
     def test_ill(self) -> None:
         """A wrong password of the service is told, and is a status."""
@@ -308,6 +322,21 @@ class AugmenterTests(LdapCase):
         """Five thousand groups found by a search, page by page."""
         found = self.roles("zelda", filter=f"(member=uid={{username}},{PEOPLE})")
         self.assertEqual(len(set(found)), MANY)
+
+
+class ReloadTests(LdapCase):
+    """A new configuration while connections are kept."""
+
+    def test_closed(self) -> None:
+        """Those of the old one are closed once its grace is over, and not some day."""
+        slapd = directory.another(Path(self.mktemp()))
+        self.addCleanup(slapd.stop)
+        daemon = self.daemon(provider(slapd, "corp", idle_timeout="1h"), server={"grace": "100ms"})
+        self.accepted(login(daemon, "alice", "alicepw"))
+        self.assertEqual(slapd.open_connections(), 1)
+        daemon.tell(signal.SIGHUP)
+        until(lambda: slapd.open_connections() == 0, "closed", otherwise=daemon.log)
+        self.accepted(login(daemon, "bob", "bobpw"))
 
 
 class OutageTests(LdapCase):

@@ -11,11 +11,13 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.errors import Rejected, TimedOut, Unavailable
-from authotron.ldap import wire
+from authotron.ldap import answers, wire
+from authotron.ldap.answers import Entry
 from authotron.ldap.connection import Connection
-from authotron.ldap.directory import Account, Directory, Limits, Security
-from authotron.ldap.directory import Server as Address
-from authotron.ldap.wire import Entry, Search
+from authotron.ldap.directory import Directory
+from authotron.ldap.servers import Account, Limits, Security
+from authotron.ldap.servers import Server as Address
+from authotron.ldap.wire import Search
 from tests import directories
 from tests.directories import BASE, GATE, Server
 from tests.worlds import NOW, at
@@ -148,6 +150,16 @@ class PoolTests(DirectoryCase):
         self.directory.close()
         self.assertEqual((self.one.open, self.clock.getDelayedCalls()), ([], []))
 
+    def test_closed_while_used(self) -> None:
+        """A connection that is in use then is not kept afterwards."""
+
+        async def close_meanwhile(connection: Connection) -> list[Entry]:
+            self.directory.close()
+            return await look(connection)
+
+        self.assertEqual(len(self.successResultOf(self.using(close_meanwhile))), 1)
+        self.assertEqual((self.one.open, self.clock.getDelayedCalls()), ([], []))
+
 
 class FailOverTests(DirectoryCase):
     """Which server is asked."""
@@ -218,6 +230,20 @@ class FailOverTests(DirectoryCase):
         self.directory.close()
         self.found()
         self.assertEqual((len(self.one.transports), len(self.two.transports)), (1, 2))
+
+    def test_kept_ones_T69(self) -> None:
+        """Nothing is kept to one that is left alone, so that nobody waits for it again."""
+        self.one.silent = True
+        asked = [self.using(), self.using()]
+        self.one.silent = False
+        for transport in self.one.transports:
+            self.one.received(transport, b"")
+        for each in asked:
+            self.successResultOf(each)
+        self.assertEqual(len(self.one.open), 2)
+        self.one.result = 51
+        self.found()
+        self.assertEqual(self.one.open, [])
 
     def test_one_tries_T69(self) -> None:
         """After the rest one tries, and the others do not wait for what may never come."""
@@ -335,7 +361,7 @@ class VerifyTests(DirectoryCase):
         for code, word in ((0, "expired"), (1, "locked"), (2, "changed"), (8, "policy")):
             for result in (0, 49):
                 value = b"\x30\x03\x81\x01" + bytes([code])
-                self.one.controls = [(wire.PASSWORD_POLICY, None, value)]
+                self.one.controls = [(answers.PASSWORD_POLICY, None, value)]
                 self.one.refusals[ALICE[0]] = (result, "")
                 refusal = self.failureResultOf(self.verify(*ALICE), Rejected)
                 self.assertIn(word, str(refusal.value))
@@ -354,14 +380,24 @@ class VerifyTests(DirectoryCase):
 
     def test_unwilling_policy(self) -> None:
         """So has one that says with the policy why it is unwilling."""
-        self.one.controls = [(wire.PASSWORD_POLICY, None, b"\x30\x03\x81\x01\x01")]
+        self.one.controls = [(answers.PASSWORD_POLICY, None, b"\x30\x03\x81\x01\x01")]
         self.one.refusals[ALICE[0]] = (53, "")
         refusal = self.failureResultOf(self.verify(*ALICE), Rejected)
         self.assertIn("locked", str(refusal.value))
 
+    def test_unwilling_to_tell_why(self) -> None:
+        """One that is unwilling because of what we want to know is asked without that, once."""
+        self.one.plain = True
+        self.successResultOf(self.verify(*ALICE))
+        self.failureResultOf(self.verify(ALICE[0], "guess"), Rejected)
+        self.one.refusals[ALICE[0]] = (53, "")
+        self.one.binds.clear()
+        self.failureResultOf(self.verify(*ALICE), Unavailable)
+        self.assertEqual(len(self.one.binds), 2)
+
     def test_garbled_policy(self) -> None:
         """So is a control that cannot be read: the password may be right or wrong."""
-        self.one.controls = [(wire.PASSWORD_POLICY, None, b"\x30\x05\x81")]
+        self.one.controls = [(answers.PASSWORD_POLICY, None, b"\x30\x05\x81")]
         self.failureResultOf(self.verify(*ALICE), Unavailable)
 
 
@@ -417,6 +453,60 @@ class SearchTests(DirectoryCase):
         """A server that always promises another page is not followed for ever."""
         self.one.page = 0
         self.failureResultOf(self.using(), Unavailable)
+
+    def test_repeated_page_T67(self) -> None:
+        """A page without entries that is followed by itself is the last one asked for."""
+        self.one.endless = 0
+        self.failureResultOf(self.using(), Unavailable)
+        self.assertEqual(len(self.one.asked), 2)
+
+    def test_fat_pages_T67(self) -> None:
+        """All pages together are not longer than one answer may be."""
+        self.one.entries = {f"cn=fat,{BASE}": {"cn": ["x" * 2**20]}}
+        self.one.endless = 1
+        self.failureResultOf(self.using(), Unavailable)
+        self.assertLess(len(self.one.asked), 20)
+
+    def test_ranges_that_lie_T67(self) -> None:
+        """Ranges that begin elsewhere, repeat, or make no sense, are no answer."""
+        self.one.entries = directories.person("alice", *(f"cn=g-{n},dc=org" for n in range(30)))
+        self.one.limit = 10
+
+        async def read(connection: Connection) -> tuple[str, ...]:
+            entry = await connection.read(ALICE[0], ("memberOf",))
+            assert entry is not None
+            return (await connection.whole(entry, "memberOf")).texts("memberOf")
+
+        self.assertEqual(len(self.successResultOf(self.using(read))), 30)
+        for lie in (
+            "",
+            "range=20-*",
+            "range=0-9",
+            "range=10-9",
+            "range=x-19",
+            "range=10-" + "9" * 5000,
+        ):
+            with self.subTest(lie[:20]):
+                self.one.second_range = lie
+                self.failureResultOf(self.using(read), Unavailable)
+
+    def test_too_much_T67(self) -> None:
+        """An entry that is too much is nobody else's trouble: the server is not left alone."""
+        self.one.entries[f"uid=fat,{BASE}"] = {"cn": ["x"] * 30_000}
+        reason = str(self.failureResultOf(self.using(), Unavailable).value)
+        self.assertIn("too many elements", reason)
+        del self.one.entries[f"uid=fat,{BASE}"]
+        self.one.asked.clear()
+        self.found()
+        self.assertEqual(len(self.one.asked), 1)
+
+    def test_too_much_of_one_T67(self) -> None:
+        """Where only one server gives too much the next one answers, to a bind as to a search."""
+        self.one.entries = {BASE: {"cn": ["x"] * 30_000}}
+        self.found()
+        self.directory = self.made()
+        self.one.controls = [("1.2.3", None, b"")] * 100
+        self.found()
 
     def test_more_than_asked_T67(self) -> None:
         """One that sends more entries than it was asked for is not listened to."""

@@ -77,7 +77,12 @@ class FilterTests(SynchronousTestCase):
 
     def test_name_with_asterisk_T66(self) -> None:
         """A user inside a DN is escaped as there, which a pattern would not allow."""
-        for text in ("(member=uid={username},ou=*)", "(member=uid=*,ou={username})"):
+        for text in (
+            "(member=uid={username},ou=*)",
+            "(member=uid=*,ou={username})",
+            "(member=*uid={username},dc=org)",
+            "(member=x*,uid={username},dc=org)",
+        ):
             self.assertRaises(BadFilter, filters.parse, text)
         filters.parse("(&(member=uid=x,ou=*)(cn={username}))")
 
