@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from attrs import define, evolve
+from attrs import define
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -102,7 +102,7 @@ class Authority:
             raise
         finally:
             self._note(provider, result, reason, self._clock.seconds() - began)
-        return identity if identity.provider else evolve(identity, provider=provider.name)
+        return identity if identity.provider else identity.but(provider=provider.name)
 
     def _note(self, provider: IProvider, result: str, reason: str, took: float) -> None:
         label = "error" if result in {"refused", "unavailable", "broken"} else result
@@ -135,9 +135,8 @@ class Authority:
             identity = identity.enriched(addition)
         for augmenter in mine:
             if augmenter.runs_last:
-                [addition] = await self._additions([augmenter], identity)
-                identity = identity.enriched(addition)
-        return evolve(identity.narrowed(), bare=bare)
+                identity = identity.enriched(await self._augment(augmenter, identity))
+        return identity.narrowed().but(bare=bare)
 
     async def _additions(
         self, augmenters: Sequence[IAugmenter], identity: Identity
@@ -210,12 +209,16 @@ def _routed(
     A credential that somebody owns is judged by nobody else, even where the owner is not eligible.
     One that names some of them goes to these. One that nobody could know is judged by all.
     """
-    owners = [p for p in everybody if p.affinity(credential) is Affinity.OWN]
-    if owners:
-        return [provider for provider in owners if provider in eligible]
-    named = [p for p in eligible if p.affinity(credential) is Affinity.LIKELY]
-    possible = [p for p in eligible if p.affinity(credential) is Affinity.POSSIBLE]
-    return named or possible or eligible
+    by_affinity: dict[Affinity, list[IProvider]] = {Affinity.OWN: []}
+    owned = False
+    for provider in everybody:
+        affinity = provider.affinity(credential)
+        owned = owned or affinity is Affinity.OWN
+        if provider in eligible:
+            by_affinity.setdefault(affinity, []).append(provider)
+    if owned:
+        return by_affinity[Affinity.OWN]
+    return by_affinity.get(Affinity.LIKELY) or by_affinity.get(Affinity.POSSIBLE) or eligible
 
 
 def _summary(reasons: Sequence[BaseException | None]) -> Exception:
