@@ -17,7 +17,7 @@ from authotron.errors import Rejected, TimedOut, Unavailable
 from authotron.identity import Addition, Credential, Identity
 from authotron.metrics import Metrics
 from authotron.providers import Affinity, IProvider
-from authotron.racing import AllFailed, everyone, first_success, within
+from authotron.racing import AllFailed, everyone, first_success, settled, within
 
 
 @define(eq=False)
@@ -149,7 +149,7 @@ class Authority:
 
     async def _augment(self, augmenter: IAugmenter, identity: Identity) -> Addition:
         began, limit = self._clock.seconds(), augmenter.timeout or self._timeout
-        [outcome] = await everyone([within(self._clock, limit, augmenter.augment(identity))])
+        outcome = await settled(self._clock, limit, augmenter.augment(identity))
         return self._addition(augmenter, outcome, self._clock.seconds() - began)
 
     def _addition(

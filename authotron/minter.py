@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
@@ -129,13 +129,15 @@ class Minter:
     _signature: jwt.algorithms.Algorithm = field(init=False)
     _prepared: Any = field(init=False, repr=False)
     _head: bytes = field(init=False)
+    _json: Callable[[object], str] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         # Of every token the same, so made once; jwt.encode() would read the key anew each time.
         self._signature = jwt.get_algorithm_by_name(self.algorithm)
         self._prepared = self._signature.prepare_key(self._key)
+        self._json = json.JSONEncoder(separators=(",", ":")).encode
         header = {"alg": self.algorithm, "typ": "JWT", **({"kid": self._kid} if self._kid else {})}
-        self._head = _base64url(json.dumps(header, separators=(",", ":")).encode()) + b"."
+        self._head = _base64url(self._json(header).encode()) + b"."
 
     def mint(self, identity: Identity) -> str:
         """
@@ -144,7 +146,7 @@ class Minter:
         It lives as long as is configured, and never longer than the credential it stands for.
         """
         claims = self.claims(identity, int(self._clock.seconds()))
-        signed = self._head + _base64url(json.dumps(claims, separators=(",", ":")).encode())
+        signed = self._head + _base64url(self._json(claims).encode())
         return (signed + b"." + _base64url(self._signature.sign(signed, self._prepared))).decode()
 
     def claims(self, identity: Identity, now: int) -> dict[str, Any]:

@@ -90,12 +90,25 @@ async def within(clock: IReactorTime, seconds: float, work: Work[T]) -> T:
     @raise TimedOut: C{seconds} have passed; the work was cancelled.
     """
     running = _running(work)
-    if isinstance(running, list):
-        return running[0]
+    return running[0] if isinstance(running, list) else await _in_time(clock, seconds, running)
+
+
+async def _in_time(clock: IReactorTime, seconds: float, running: Deferred[T]) -> T:
     try:
         return await running.addTimeout(seconds, clock)
     except defer.TimeoutError:
         raise TimedOut(f"no answer within {seconds:g} s") from None
+
+
+async def settled(clock: IReactorTime, seconds: float, work: Work[T]) -> T | Failure:
+    """The same, where a failure is an outcome like others."""
+    outcome = begun(work)
+    if isinstance(outcome, list):
+        return outcome[0]
+    if isinstance(outcome, Failure):
+        return outcome
+    [late] = await everyone([_in_time(clock, seconds, outcome)])
+    return late
 
 
 async def everyone(works: Sequence[Work[T]]) -> list[T | Failure]:
