@@ -209,16 +209,14 @@ def _routed(
     A credential that somebody owns is judged by nobody else, even where the owner is not eligible.
     One that names some of them goes to these. One that nobody could know is judged by all.
     """
-    by_affinity: dict[Affinity, list[IProvider]] = {Affinity.OWN: []}
-    owned = False
-    for provider in everybody:
-        affinity = provider.affinity(credential)
-        owned = owned or affinity is Affinity.OWN
-        if provider in eligible:
-            by_affinity.setdefault(affinity, []).append(provider)
-    if owned:
-        return by_affinity[Affinity.OWN]
-    return by_affinity.get(Affinity.LIKELY) or by_affinity.get(Affinity.POSSIBLE) or eligible
+    known = [(provider, provider.affinity(credential)) for provider in everybody]
+    owners = [provider for provider, affinity in known if affinity is Affinity.OWN]
+    if owners:
+        return [provider for provider in owners if provider in eligible]
+    mine = [each for each in known if each[0] in eligible]
+    named = [provider for provider, affinity in mine if affinity is Affinity.LIKELY]
+    possible = [provider for provider, affinity in mine if affinity is Affinity.POSSIBLE]
+    return named or possible or eligible
 
 
 def _summary(reasons: Sequence[BaseException | None]) -> Exception:

@@ -142,7 +142,7 @@ class Addition:
 
 def earliest(*moments: float | None) -> float | None:
     """The first of those that are set."""
-    return min((moment for moment in moments if moment is not None), default=None)
+    return min([moment for moment in moments if moment is not None], default=None)
 
 
 _MOST_DIGITS = 15

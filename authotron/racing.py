@@ -55,9 +55,12 @@ def begun(work: Work[T]) -> list[T] | Failure | Deferred[T]:
     What judges by itself is done at once, and costs no Deferred.
     """
     try:
-        return _running(work)
+        waits_for = work.send(None)
+    except StopIteration as end:
+        return [end.value]
     except Exception:  # noqa: BLE001 - whatever it is, it is kept
         return Failure()
+    return Deferred.fromCoroutine(_awaited(_Rest(work, waits_for)))
 
 
 def _running(work: Work[T]) -> list[T] | Deferred[T]:
