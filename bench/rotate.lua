@@ -1,8 +1,15 @@
--- One user after the other; the headers are in the file that BENCH_CREDENTIALS names.
+-- One credential after the other; load.py says in the environment where they are, and how to ask.
 local credentials = {}
 for line in io.lines(os.getenv("BENCH_CREDENTIALS")) do credentials[#credentials + 1] = line end
+local path = os.getenv("BENCH_PATH") or "/authenticate"
+local pause = tonumber(os.getenv("BENCH_PAUSE") or "0")
+local closes = os.getenv("BENCH_CLOSE") == "yes" and "close" or nil
 local turn = 0
 request = function()
     turn = turn % #credentials + 1
-    return wrk.format("GET", "/authenticate", {Authorization = credentials[turn]})
+    return wrk.format("GET", path, {Authorization = credentials[turn], Connection = closes})
+end
+-- Between nothing and twice the mean, so that connections do not ask in step.
+if pause > 0 then
+    delay = function() return math.random(0, math.floor(2 * pause + 0.5)) end
 end

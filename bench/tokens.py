@@ -17,6 +17,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import load
+import servers
 import settings
 
 import bench
@@ -51,23 +53,24 @@ def measured(name: str, store: dict[str, Any], options: argparse.Namespace, fold
     """One store, warm and cold."""
     passwords, tokens = folder / "passwords", folder / f"{name}-tokens"
     passwords.write_text("".join(f"{bench.basic(user)}\n" for user in settings.USERS))
+    how = load.Load(passwords, options.seconds, options.connections, core=options.client_core)
     ratios, cold = [], 0.0
     for over in ({}, {"auth": {"cache": {"ttl": 0}}}):
-        port, file = bench.free_port(), folder / f"{name}.yaml"
-        content = settings.gateway(port, bench.free_port(), store=store, **over)
+        port, file = servers.free_port(), folder / f"{name}.yaml"
+        content = settings.gateway(port, servers.free_port(), store=store, **over)
         file.write_text(json.dumps(content))
         file.chmod(0o600)
-        command = [str(bench.TWISTD), "-n", "--pidfile=", "authotron", "--config", str(file)]
-        server = bench.running(command, port, options.server_core, folder / "log")
+        command = [str(servers.TWISTD), "-n", "--pidfile=", "authotron", "--config", str(file)]
+        server = servers.running(command, port, options.server_core, folder / "log")
         with ExitStack() as stack:
             process = stack.enter_context(server)
             tokens.write_text("".join(f"{token}\n" for token in made(port)))
             if over:
-                cold = bench.load(port, process, options, tokens)["rate"]
+                cold = load.wrk(port, process, how.but(credentials=tokens))["rate"]
                 continue
             for turn in range(options.rounds + 1):
-                plain = bench.load(port, process, options, passwords)["rate"]
-                warm = bench.load(port, process, options, tokens)["rate"]
+                plain = load.wrk(port, process, how)["rate"]
+                warm = load.wrk(port, process, how.but(credentials=tokens))["rate"]
                 if turn:  # the first is for warming up
                     ratios.append(warm / plain)
     told = bench.shown(bench.spread(ratios))
