@@ -36,9 +36,6 @@ _LONGEST = 2_000
 _OLDER = frozenset({"message", "time", "isError", "format", "failure", "why", "system"})
 """Fields that only the older way to log has."""
 
-_OUT_OF_FILES = "EMFILE encountered"
-"""How Twisted begins to say that a client could not be let in; of interest to everybody."""
-
 _BURST, _WINDOW = 10, 10.0
 
 
@@ -146,8 +143,6 @@ class Log:
 
 def _severity(event: LogEvent) -> tuple[str, int]:
     severity, number = _SEVERITIES[event.get("log_level", LogLevel.info)]
-    if str(event.get("log_format")).startswith(_OUT_OF_FILES):
-        return "WARN", 13
     ours = str(event.get("log_namespace", "")).startswith("authotron")
     return ("DEBUG", 5) if number < _LOWEST["error"] and not ours else (severity, number)
 

@@ -80,7 +80,7 @@ class Contest:
     def ratios(self, mine: str, other: str, figure: str = "rate") -> list[float]:
         """Round by round, how many times more."""
         pairs = zip(self.rounds[mine], self.rounds[other], strict=True)
-        return [one[figure] / another[figure] for one, another in pairs]
+        return [one[figure] / (another[figure] or float("nan")) for one, another in pairs]
 
     def median(self, name: str, figure: str) -> float:
         return statistics.median(each[figure] for each in self.rounds[name])
@@ -233,6 +233,7 @@ def credential_contests(where: Field, how: Load) -> Iterator[Contest]:
     many = where.file("many", tokens_of_others(MANY))
     for count in (1, 1_000, MANY):
         file = where.file(f"many-{count}", iter(many.read_text().splitlines()[:count]))
+        load.once(where.ports["all kinds"], file)
         yield Contest(
             f"{count:,} credentials",
             {"authotron": where.asks("all kinds", how.but(credentials=file))},

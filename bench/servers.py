@@ -71,9 +71,9 @@ def processor_time(process: int) -> float:
     """Seconds that a process and its children have spent, by themselves and in the kernel."""
     spent = 0
     for each in family(process):
-        fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
-        spent += int(fields[11]) + int(fields[12])
-    return spent / os.sysconf("SC_CLK_TCK")
+        for thread in Path(f"/proc/{each}/task").iterdir():
+            spent += int((thread / "schedstat").read_text().split()[0])
+    return spent / 1e9
 
 
 def memory(process: int) -> float:
