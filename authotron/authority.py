@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from authotron import logs
 from authotron.augmenters import IAugmenter
-from authotron.errors import Rejected, TimedOut, Unavailable
+from authotron.errors import NotConfigured, Rejected, TimedOut, Unavailable
 from authotron.identity import Addition, Credential, Identity
 from authotron.metrics import Metrics
 from authotron.providers import Affinity, IProvider
@@ -28,7 +28,8 @@ class Authority:
     Each identity says which provider it is from, and keeps what it was before it was enriched.
 
     @ivar challenge: what to tell those who did not get in.
-    @ivar own: judges tokens of our own, in the realms of their owners; it is in no list.
+    @ivar own: judges tokens of our own, in the realms of their owners; it is in no list. Of others
+        it judges, beside the rest, those that it may know.
     """
 
     providers: Sequence[IProvider]
@@ -50,6 +51,7 @@ class Authority:
         @raise Rejected: none of them is good.
         @raise Unavailable: nobody who could have judged them was able to, or a required augmenter
             was not.
+        @raise NotConfigured: nobody is able to before something is configured.
         """
         reasons: list[BaseException | None] = []
         for credential in credentials:
@@ -67,7 +69,8 @@ class Authority:
 
     def _judges(self, credential: Credential, realm: str | None) -> Iterator[list[IProvider]]:
         """Those to ask together: first the ones that need not ask anybody, then the others."""
-        if self.own is not None and self.own.affinity(credential) is Affinity.OWN:
+        own = self.own.affinity(credential) if self.own is not None else Affinity.FOREIGN
+        if self.own is not None and own is Affinity.OWN:
             yield [self.own]
             return
         eligible = [
@@ -78,7 +81,10 @@ class Authority:
         ]
         fitting = _routed(eligible, self.providers, credential)
         yield [provider for provider in fitting if provider.local]
-        yield [provider for provider in fitting if not provider.local]
+        remote = [provider for provider in fitting if not provider.local]
+        if self.own is not None and own is Affinity.POSSIBLE:
+            remote.append(self.own)
+        yield remote
 
     async def _ask(self, judges: Sequence[IProvider], credential: Credential) -> Identity:
         attempts = [partial(self._attempt, judge, credential) for judge in judges]
@@ -91,7 +97,7 @@ class Authority:
         except CancelledError:
             result = "abandoned"
             raise
-        except (Rejected, Unavailable) as known:
+        except (Rejected, Unavailable, NotConfigured) as known:
             result, reason = _label(known), str(known)
             raise
         except Exception:  # only to say so: a defect of one part must not stay silent
@@ -194,7 +200,7 @@ class Authority:
         )
 
 
-def _label(known: Rejected | Unavailable) -> str:
+def _label(known: Rejected | Unavailable | NotConfigured) -> str:
     if isinstance(known, TimedOut):
         return "timeout"
     return "refused" if isinstance(known, Rejected) else "unavailable"
@@ -221,6 +227,9 @@ def _routed(
 
 def _summary(reasons: Sequence[BaseException | None]) -> Exception:
     """One refusal is enough to refuse; only where nobody refused it is an outage."""
+    for reason in reasons:
+        if isinstance(reason, NotConfigured):
+            return reason
     refused = any(isinstance(reason, Rejected) for reason in reasons)
     if refused or not reasons:
         certain = all(isinstance(reason, Rejected) for reason in reasons)

@@ -12,12 +12,13 @@ from typing import Any
 import yaml
 from attrs import define, field
 
-from authotron import config
+from authotron import bare, config
 from authotron.config import Config, File
 from authotron.errors import ConfigError, Problem
 from authotron.settings import did_you_mean
 
 PREFIX = "AOT_"
+_DEFAULT = "config.yaml"
 _LARGEST = 4 * 1024 * 1024
 _MOST_ALIASES = 100
 _V1 = frozenset(File.model_fields) - {"server"} | {"bind_address"}
@@ -26,15 +27,19 @@ _V1_METRICS_PORT = 9090
 
 def path_of(environ: Mapping[str, str]) -> str:
     """Where the configuration is, if nobody says otherwise."""
-    return environ.get("AOT_CONFIG_PATH") or "config.yaml"
+    return environ.get("AOT_CONFIG_PATH") or _DEFAULT
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Config:
     """
     The configuration in a file, with what the environment says over it.
 
+    Where there is none, and none is asked for, the environment alone may be meant.
+
     @raise ConfigError: with all problems at once.
     """
+    if str(path) == _DEFAULT and bare.is_meant(environ) and not path.exists():
+        return bare.configuration(environ, path.parent)
     given = _parse(path)
     overlay = _Overlay(given)
     odd = overlay.apply(environ)

@@ -29,6 +29,10 @@ class Unavailable(Exception):
     """No verdict could be reached. It says nothing about the credential; asking again may help."""
 
 
+class NotConfigured(Exception):
+    """Nobody can get in before the operator has done something; asking again will not help."""
+
+
 class TimedOut(Unavailable):
     """The time allowed has passed."""
 

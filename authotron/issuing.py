@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from attrs import define, evolve, field, frozen
@@ -11,6 +11,7 @@ from pydantic import Field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from authotron import imported
 from authotron.errors import NoSuchToken, Problem, Rejected, Taken, TooBroad, Unavailable
 from authotron.hosts import host_fits, network_fits
 from authotron.identity import Identity, earliest
@@ -66,6 +67,18 @@ class Wish:
     scopes: Mapping[str, tuple[str, ...]] | None = None
     hosts: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
+
+
+@frozen
+class Copied:
+    """What another service says of a token of its own."""
+
+    owner: Identity
+    grant: Grant = field(factory=Grant)
+    created: float | None = None
+    name: str = ""
+    comment: str = ""
+    email: str = ""
 
 
 @define(eq=False)
@@ -166,14 +179,53 @@ class Tokens:
         @raise Rejected: there is none such, or it is over.
         @raise Unavailable: the store does not answer.
         """
-        presented = parse(text)
-        token = await self._ask(self.store.get, presented.id)
-        fits = self._peppers().fits(token.hashed if token else "", presented.text)
-        if token is None or not fits:
+        for presented in self._meanings(text):
+            token = await self._ask(self.store.get, presented.id)
+            fits = self._peppers().fits(token.hashed if token else "", presented.text)
+            if token is not None and fits:
+                break
+        else:
             raise Rejected("there is no such token")
         if token.grant.expires is not None and token.grant.expires <= self._clock.seconds():
             raise Rejected("the token has expired")
         return token
+
+    def may_know(self, text: str) -> bool:
+        """Whether a token of another form may be one that was imported."""
+        return self._rules.imported and imported.may_be(text)
+
+    def _meanings(self, text: str) -> Iterable[Presented]:
+        if self.may_know(text):
+            return imported.meanings(text, self._rules.acl_proxy_peppers())
+        return [parse(text)]
+
+    async def has(self, presented: Presented) -> bool:
+        """
+        Whether a token was copied already.
+
+        @raise Unavailable: the store does not answer.
+        """
+        return await self._ask(self.store.get, presented.id) is not None
+
+    async def copy(self, presented: Presented, source: Copied) -> bool:
+        """
+        Keep a token that another service gave out; say whether it was not here already.
+
+        @raise Unavailable: the store does not answer.
+        """
+        await within(self._clock, self._rules.timeout, self._opened())
+        now, grant = self._clock.seconds(), source.grant
+        grant = evolve(grant, expires=earliest(grant.expires, now + self.config.max_ttl))
+        hashed = self._peppers().hash(presented.text)
+        token = Token(
+            presented.id, hashed, source.owner, source.created or now, grant,
+            source.name, source.comment, source.email,
+        )  # fmt: skip
+        try:
+            await self._ask(self.store.add, token)
+        except Taken:
+            return False
+        return True
 
     def used(self, id_: str) -> None:
         """Take a note; it is written with many others, later."""

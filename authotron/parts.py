@@ -52,6 +52,13 @@ class IReachable(Interface):
         """
 
 
+class IConnected(Interface):
+    """What a part provides that keeps connections open between requests."""
+
+    def close() -> None:
+        """Give them up, and keep none from now on. Requests may still be under way."""
+
+
 def load(kind: str, type_: object, at: str) -> ModuleType:
     """
     The module of a part; nothing else is imported.

@@ -34,7 +34,7 @@ from authotron.stores import ITokenStore
 from authotron.web import operations, public
 from authotron.web.crowd import room
 from authotron.web.front import Entrance
-from authotron.web.generation import Serving
+from authotron.web.generation import Generation, Serving
 from authotron.web.site import Site
 from authotron.world import World
 
@@ -187,8 +187,9 @@ class Authotron(MultiService):
             await within(self._reactor, grace, _all(closed))
         except TimedOut:
             self._log.warn("requests in flight were cut off", event="shutdown.grace.exceeded")
-        for retiring in self._retiring:
+        for retiring in [*self._retiring]:
             retiring.cancel()
+        self.serving.generation.close()
         await self._stopped([self._keeping] if self._keeping is not None else [])
         await _all([super().stopService()])
 
@@ -213,7 +214,9 @@ class Authotron(MultiService):
         self.serving.problems = ()
         self._adopt(old.config, config)
         self._reloaded = True
-        self._adopt_tokens(generation.tokens, old.config.file.server.grace)
+        grace = old.config.file.server.grace
+        self._adopt_tokens(generation.tokens, grace)
+        self._retire(old, grace)
         self.serving.metrics.reloaded("success")
         self._log.info("the configuration was read again", event="startup.config.reloaded")
 
@@ -253,10 +256,10 @@ class Authotron(MultiService):
         if old is not None:
             self._retire(old, grace)
 
-    def _retire(self, old: Keeping, grace: float) -> None:
+    def _retire(self, old: Keeping | Generation, grace: float) -> None:
         def stop(_: Any) -> Deferred[None]:
             self._retiring.remove(retiring)
-            return Deferred.fromCoroutine(old.stopService())
+            return Deferred.fromCoroutine(_ended(old))
 
         retiring: Deferred[None] = deferLater(self._reactor, grace, lambda: None)
         self._retiring.append(retiring)
@@ -264,13 +267,22 @@ class Authotron(MultiService):
         retiring.addErrback(self._not_closed)
 
     def _not_closed(self, failure: Failure) -> None:
-        self._log.failure("a token store did not close", failure, event="store.close.failed")
+        self._log.failure(
+            "what a reload replaced did not close", failure, event="reload.close.failed"
+        )
 
     def fail(self, failure: Failure) -> None:
         """Something without which there is no point in going on has failed: stop, and say so."""
         self._log.failure("the service cannot go on", failure, event="startup.server.failed")
         self.status = 1
         self._reactor.stop()
+
+
+async def _ended(replaced: Keeping | Generation) -> None:
+    if isinstance(replaced, Keeping):
+        await replaced.stopService()
+    else:
+        replaced.close()
 
 
 async def _all(waited: Sequence[Any]) -> None:

@@ -9,6 +9,7 @@ from cachetools import TTLCache
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from authotron import imported
 from authotron.errors import Rejected
 from authotron.identity import Credential, Identity, earliest
 from authotron.issuing import Tokens
@@ -39,13 +40,13 @@ class Owners:
         """
         The owner as known now, and until when that may be believed.
 
-        Where nobody can be asked, it is what was said when the token was made.
+        Where nobody can be asked, it is what was said when the token was made, or imported.
 
         @raise Rejected: the user is gone.
         @raise Unavailable: nobody can say.
         """
         sayers = self._sayers(owner)
-        if not sayers:
+        if not sayers and owner.provider not in imported.ORIGINS:
             raise Rejected("nobody judges users of the owner's realm any more")
         for provider in sayers:
             if IKnowsUsers.providedBy(provider):
@@ -71,7 +72,11 @@ class Owners:
 @implementer(IProvider, IReachable)
 @define(eq=False)
 class TokenJudge:
-    """Judges Bearer credentials that are tokens of our own, in the realms of their owners."""
+    """
+    Judges Bearer credentials that are tokens of our own, in the realms of their owners.
+
+    Imported ones have no form of their own, so others may judge them, too.
+    """
 
     _tokens: Tokens | None
     _owners: Owners
@@ -83,8 +88,12 @@ class TokenJudge:
     local: bool = field(default=False, init=False)
 
     def affinity(self, credential: Credential) -> Affinity:
-        ours = credential.scheme == self.scheme and looks_like_ours(credential.value)
-        return Affinity.OWN if ours else Affinity.FOREIGN
+        if credential.scheme != self.scheme:
+            return Affinity.FOREIGN
+        if looks_like_ours(credential.value):
+            return Affinity.OWN
+        known = self._tokens is not None and self._tokens.may_know(credential.value)
+        return Affinity.POSSIBLE if known else Affinity.FOREIGN
 
     async def reach(self) -> None:
         if self._tokens is not None:

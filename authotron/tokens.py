@@ -49,7 +49,7 @@ def generate(now: float) -> Presented:
     """
     id_ = _base62(int(now), _SECONDS_DIGITS) + _chance(_CHANCE_DIGITS)
     text = f"{PREFIX}{id_}_{_base62(secrets.randbits(256), _SECRET_DIGITS)}"
-    return Presented(id_, text + _checksum(text))
+    return Presented(id_, text + checksum(text))
 
 
 def looks_like_ours(text: str) -> bool:
@@ -65,9 +65,22 @@ def parse(text: str) -> Presented:
     """
     if not _FORM.fullmatch(text):
         raise Rejected("not the form of a token")
-    if _checksum(text[:-_CHECK_DIGITS]) != text[-_CHECK_DIGITS:]:
+    if checksum(text[:-_CHECK_DIGITS]) != text[-_CHECK_DIGITS:]:
         raise Rejected("the checksum of the token is wrong")
     return Presented(text[len(PREFIX) :].partition("_")[0], text)
+
+
+def foreign(origin: str, told: str) -> Presented:
+    """
+    A token that another service gave out, as it is known here after an import.
+
+    @param origin: whose it is. It is part of what is hashed, so that what one service stores is
+        worth nothing as a token of another.
+    @param told: the token, or what that service has stored of it.
+    """
+    text = f"{origin}:{told}"
+    number = int.from_bytes(sha256(text.encode("utf-8", "surrogatepass")).digest(), "big")
+    return Presented(_base62(number, _SECONDS_DIGITS + _CHANCE_DIGITS), text)
 
 
 def id_of(text: str) -> str | None:
@@ -76,7 +89,8 @@ def id_of(text: str) -> str | None:
     return id_ if _ID.fullmatch(id_) else None
 
 
-def _checksum(text: str) -> str:
+def checksum(text: str) -> str:
+    """The last characters of a token, by which a typo is known (CRC-32)."""
     return _base62(zlib.crc32(text.encode()), _CHECK_DIGITS)
 
 

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from authotron import credentials
 from authotron.authority import Authority
-from authotron.errors import BadCredentials, Rejected, Unavailable
+from authotron.errors import BadCredentials, NotConfigured, Rejected, Unavailable
 from authotron.identity import Credential, Identity, earliest
 from authotron.racing import begun, was_cancelled
 from authotron.settings import Seconds, Section
@@ -258,6 +258,8 @@ class Verdicts(Generic[R]):
             return self._fixed[REFUSED]
         except Unavailable:
             return self._fixed[UNAVAILABLE]
+        except NotConfigured:
+            return self._fixed[BROKEN]
         limit = self._clock.seconds() + (self._ttl if lasting else 0)
         until = earliest(limit, identity.fresh_until, identity.ends())
         return self._accept(key, identity, epoch, until or 0)

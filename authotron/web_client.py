@@ -44,7 +44,7 @@ _KEPT = 16
 """Unused connections kept for each host."""
 
 _SHARE = 0.95
-"""Of the common patience, so that a part's own word comes before it is cut off."""
+"""Of the common patience, so that who is late is known before everything is cut off."""
 
 _LOCAL = re.compile(r"(localhost|127(\.\d+){3}|::1|\[::1\])")
 
@@ -87,7 +87,7 @@ class RemoteConfig(Section):
     timeout: Seconds | None = Field(
         default=None,
         gt=0,
-        description="seconds one question may take; `auth.timeout_in_ms` if not set",
+        description="seconds one question may take, within `auth.timeout_in_ms`",
     )
     ca_file: File | None = Field(
         default=None, description="certificates (PEM) to trust instead of those of the system"
@@ -453,5 +453,6 @@ class Connections:
 
 def make(config: RemoteConfig, world: World) -> WebClient:
     """Build the client of a part from its section."""
-    timeout = config.timeout or world.patience * _SHARE
+    patience = world.patience * _SHARE
+    timeout = min(config.timeout or patience, patience)
     return WebClient(world.clock, world.agents, config.trust(), timeout, world.breakers)

@@ -2,15 +2,18 @@
 How tokens of our own fare: remembered ones beside passwords, and look-ups in each store.
 
 Prints for each store how many remembered tokens are answered for every remembered password, on the
-same gateway in turns, and how many are looked up a second where nothing is remembered.
+same gateway in turns; how many are looked up a second where nothing is remembered; and how much
+longer a wrong secret of a token that exists takes than a token that does not exist (T50).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
+import statistics
+import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from http.client import HTTPConnection
 from pathlib import Path
@@ -22,39 +25,75 @@ import servers
 import settings
 
 import bench
+from authotron import tokens
+
+SERVERS = Path(__file__).resolve().parents[1] / "tests/servers"
+QUESTIONS = 2_000
 
 
-def stores(folder: Path) -> dict[str, dict[str, Any]]:
-    """Those that need no server, and those whose servers the environment names."""
-    found: dict[str, dict[str, Any]] = {
+def stores(folder: Path, stack: ExitStack) -> dict[str, dict[str, Any]]:
+    """Every kind, with servers of their own for those that need one."""
+    ports = {kind: served(kind, folder, stack) for kind in ("redis", "mongo")}
+    mongo = {"uri": f"mongodb://127.0.0.1:{ports['mongo']}", "database": "bench"}
+    return {
         "memory": {"type": "memory"},
         "sqlite": {"type": "sqlite", "path": str(folder / "tokens.db")},
+        "redis": {"type": "redis", "port": ports["redis"]},
+        "mongo": {"type": "mongo", **mongo},
     }
-    if redis := os.environ.get("AUTHOTRON_BENCH_REDIS_PORT"):
-        found["redis"] = {"type": "redis", "port": int(redis), "prefix": f"bench-{os.getpid()}:"}
-    if mongo := os.environ.get("AUTHOTRON_BENCH_MONGO"):
-        found["mongo"] = {"type": "mongo", "uri": mongo, "database": f"bench_{os.getpid()}"}
-    return found
+
+
+def served(kind: str, folder: Path, stack: ExitStack) -> int:
+    """The port of a server that was started for this run, and ends with it."""
+    port, script = bench.free_port(), str(SERVERS / kind)
+    for verb in (["install", str(folder)], ["start", str(folder), str(port)]):
+        subprocess.run([script, *verb], check=True, stdout=subprocess.DEVNULL)
+    stack.callback(subprocess.run, [script, "stop", str(folder)], check=True)
+    return port
+
+
+def forged(token: str) -> str:
+    """Another secret under the id of a token, with a checksum that is good."""
+    scheme, _, text = token.partition(" ")
+    other = tokens.generate(0).text
+    begin = text[: text.rindex("_") + 1] + other[other.rindex("_") + 1 : -6]
+    return f"{scheme} {begin}{tokens.checksum(begin)}"
+
+
+def slower(port: int, real: str) -> float:
+    """The median time of a wrong secret over that of an unknown id, asked in turns."""
+    took: tuple[list[float], list[float]] = ([], [])
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    for _ in range(QUESTIONS):
+        for times, token in zip(
+            took, (forged(real), f"Bearer {tokens.generate(0).text}"), strict=True
+        ):
+            began = time.perf_counter()
+            connection.request("GET", "/authenticate", headers={"Authorization": token})
+            connection.getresponse().read()
+            times.append(time.perf_counter() - began)
+    connection.close()
+    return statistics.median(took[0]) / statistics.median(took[1])
 
 
 def made(port: int) -> list[str]:
     """A token of each user, as the value of C{Authorization}."""
-    tokens = []
+    found = []
     for user in settings.USERS:
         connection = HTTPConnection("127.0.0.1", port, timeout=10)
         headers = {"Authorization": bench.basic(user), "Content-Type": "application/json"}
         connection.request("POST", "/tokens", "{}", headers)
-        tokens.append(f"Bearer {json.loads(connection.getresponse().read())['token']}")
+        found.append(f"Bearer {json.loads(connection.getresponse().read())['token']}")
         connection.close()
-    return tokens
+    return found
 
 
 def measured(name: str, store: dict[str, Any], options: argparse.Namespace, folder: Path) -> None:
     """One store, warm and cold."""
-    passwords, tokens = folder / "passwords", folder / f"{name}-tokens"
+    passwords, listed = folder / "passwords", folder / f"{name}-tokens"
     passwords.write_text("".join(f"{bench.basic(user)}\n" for user in settings.USERS))
     how = load.Load(passwords, options.seconds, options.connections, core=options.client_core)
-    ratios, cold = [], 0.0
+    ratios, cold, wrong = [], 0.0, 0.0
     for over in ({}, {"auth": {"cache": {"ttl": 0}}}):
         port, file = servers.free_port(), folder / f"{name}.yaml"
         content = settings.gateway(port, servers.free_port(), store=store, **over)
@@ -64,17 +103,22 @@ def measured(name: str, store: dict[str, Any], options: argparse.Namespace, fold
         server = servers.running(command, port, options.server_core, folder / "log")
         with ExitStack() as stack:
             process = stack.enter_context(server)
-            tokens.write_text("".join(f"{token}\n" for token in made(port)))
+            real = made(port)
+            listed.write_text("".join(f"{token}\n" for token in real))
             if over:
-                cold = load.wrk(port, process, how.but(credentials=tokens))["rate"]
+                cold = load.wrk(port, process, how.but(credentials=listed))["rate"]
+                wrong = slower(port, real[0])
                 continue
             for turn in range(options.rounds + 1):
                 plain = load.wrk(port, process, how)["rate"]
-                warm = load.wrk(port, process, how.but(credentials=tokens))["rate"]
+                warm = load.wrk(port, process, how.but(credentials=listed))["rate"]
                 if turn:  # the first is for warming up
                     ratios.append(warm / plain)
     told = bench.shown(bench.spread(ratios))
-    print(f"{name:8} warm x password {told}, cold {cold:,.0f} look-ups/s")
+    print(
+        f"{name:8} warm x password {told}, cold {cold:,.0f} look-ups/s, "
+        f"wrong secret x unknown id {wrong:.3f}"
+    )
 
 
 def main() -> None:
@@ -85,9 +129,9 @@ def main() -> None:
     parser.add_argument("--server-core", default="0")
     parser.add_argument("--client-core", default="1")
     options = parser.parse_args()
-    with TemporaryDirectory() as name:
+    with TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
-        for store, section in stores(folder).items():
+        for store, section in stores(folder, stack).items():
             measured(store, section, options, folder)
             sys.stdout.flush()
 

@@ -50,6 +50,10 @@ class Server:
     @ivar limit: of values of one attribute in an answer.
     @ivar page: entries on a page at most, where pages are asked for.
     @ivar silent: it never answers.
+    @ivar hangs_up: on every search.
+    @ivar plain: it is unwilling to hear a control with a bind.
+    @ivar endless: there is always another page, of so many entries, called the same.
+    @ivar second_range: what it calls the second range of values; nothing of it comes if empty.
     @ivar deaf: it does not hang up when it is told good-bye.
     @ivar early: says yes to StartTLS, and this behind it, in clear.
     @ivar down: it does not even accept.
@@ -62,6 +66,10 @@ class Server:
     limit: int | None = None
     page: int | None = None
     silent: bool = False
+    hangs_up: bool = False
+    plain: bool = False
+    endless: int | None = None
+    second_range: str | None = None
     deaf: bool = False
     early: bytes | None = None
     down: bool = False
@@ -97,9 +105,12 @@ class Server:
     def _answer(self, transport: Transport, message: Any) -> None:
         request = message.value
         if isinstance(request, pureldap.LDAPBindRequest):
-            self._bind(transport, message.id, request)
+            self._bind(transport, message)
         elif isinstance(request, pureldap.LDAPSearchRequest):
-            self._search(transport, message)
+            if self.hangs_up:
+                transport.lose(error.ConnectionLost())
+            else:
+                self._search(transport, message)
         elif isinstance(request, pureldap.LDAPExtendedRequest):
             self._start_tls(transport, message.id)
 
@@ -110,11 +121,14 @@ class Server:
             yes = pureldap.LDAPMessage(pureldap.LDAPExtendedResponse(0), None, number).toWire()
             transport.client.dataReceived(yes + self.early)
 
-    def _bind(self, transport: Transport, number: int, request: Any) -> None:
+    def _bind(self, transport: Transport, message: Any) -> None:
+        number, request = message.id, message.value
         dn, password = request.dn.decode(), request.auth.decode()
         self.binds.append(dn)
         code, said = (0, "") if self.passwords.get(dn) == password else (49, "")
         code, said = self.refusals.get(dn, (code, said))
+        if self.plain and message.controls:
+            code, said = 53, ""
         controls = list(self.controls) or None
         transport.reply(number, pureldap.LDAPBindResponse(code, "", said), controls)
 
@@ -133,6 +147,8 @@ class Server:
             rest = found[first + self.page :]
             found = found[first : first + self.page]
             controls = [(PAGES, None, page(str(first + self.page) if rest else ""))]
+        if self.endless is not None:
+            found, controls = found[: self.endless], [(PAGES, None, page("again"))]
         for dn, entry in found:
             attributes = self._shown(entry, wanted)
             transport.reply(message.id, pureldap.LDAPSearchResultEntry(dn, attributes))
@@ -143,7 +159,7 @@ class Server:
         for oid, _, value in message.controls or ():
             if oid.decode() == PAGES and value is not None:
                 [_, cookie], _ = pureber.berDecodeObject(pureber.BERDecoderContext(), value)
-                return int(cookie.value or b"0"), None
+                return 0 if self.endless is not None else int(cookie.value or b"0"), None
         return 0, None
 
     def _shown(
@@ -159,7 +175,10 @@ class Server:
             first = int(options.partition("-")[0] or 0)
             some = values[first : first + self.limit]
             last = "*" if first + self.limit >= len(values) else str(first + self.limit - 1)
-            shown += [(name, []), (f"{name};range={first}-{last}", some)]
+            range_ = f"range={first}-{last}"
+            if first and self.second_range is not None:
+                range_ = self.second_range
+            shown += [(name, []), (f"{name};{range_}", some)] if range_ else []
         return shown
 
 

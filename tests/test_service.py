@@ -9,10 +9,12 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from authotron import config, service
 from authotron.config import Config
 from authotron.identity import Identity
+from authotron.parts import IConnected
 from authotron.service import Authotron
 from tests.test_config import BASE, laid_over
 
@@ -24,6 +26,17 @@ class Reactor(MemoryReactorClock):
 
     def stop(self) -> None:
         self.stopped = True
+
+
+@implementer(IConnected)
+class Connected:
+    """A part that keeps connections."""
+
+    realm = "here"
+    closed = 0
+
+    def close(self) -> None:
+        self.closed += 1
 
 
 class ServiceCase(SynchronousTestCase):
@@ -107,6 +120,18 @@ class ReloadTests(ServiceCase):
         self.assertEqual(new.minter.claims(_nobody(), 0)["iss"], "other")
         self.assertIn(b'authotron_reloads_total{result="success"} 1.0', self.metrics(gateway))
 
+    def test_connections(self) -> None:
+        """What the old one keeps open is closed, once nobody can be asking it any more."""
+        gateway = self.start(server={"grace": 10})
+        old = gateway.serving.generation
+        part = Connected()
+        old.authority.providers = [part]  # type: ignore[list-item] # it is not asked
+        gateway.reload()
+        self.reactor.advance(9)
+        self.assertEqual(part.closed, 0)
+        self.reactor.advance(1)
+        self.assertEqual(part.closed, 1)
+
     def test_access(self) -> None:
         """What is logged changes at the main port only: scrapes of metrics are never logged."""
         gateway = self.start()
@@ -159,6 +184,17 @@ class StopTests(ServiceCase):
         d = maybeDeferred(gateway.stopService)
         self.assertTrue(gateway.serving.stopping)
         self.successResultOf(d)
+
+    def test_connections(self) -> None:
+        """No part keeps a connection, of whichever configuration it is."""
+        gateway = self.make()
+        gateway.startService()
+        old, new = Connected(), Connected()
+        gateway.serving.generation.authority.providers = [old]  # type: ignore[list-item]
+        gateway.reload()
+        gateway.serving.generation.authority.providers = [new]  # type: ignore[list-item]
+        self.successResultOf(maybeDeferred(gateway.stopService))
+        self.assertEqual((old.closed, new.closed), (1, 1))
 
     def test_told(self) -> None:
         """A listener that fails to stop is told, and holds up nothing else."""

@@ -237,6 +237,13 @@ class BreakerTests(SynchronousTestCase):
         for _ in range(2):
             self.successResultOf(running(self.web.get(ASKED)))
 
+    def test_in_time_T69(self) -> None:
+        """However long it may take, it ends and counts before the request is given up."""
+        self.web = client(self.remote, self.clock, timeout=60)
+        asked = running(self.web.get(ASKED))
+        self.clock.advance(4.9)  # of the 5 s that a world has
+        self.failureResultOf(asked, TimedOut)
+
     def test_trier_leaves(self) -> None:
         """When the one that tries leaves, the next may try."""
         self.open()

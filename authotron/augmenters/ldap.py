@@ -21,7 +21,7 @@ from authotron.ldap.connection import Connection
 from authotron.ldap.directory import Directory
 from authotron.ldap.lookup import Ambiguous, Lookup
 from authotron.ldap.settings import Connectivity, Membership, check_user_filter, reach
-from authotron.parts import Finding, IReachable
+from authotron.parts import Finding, IConnected, IReachable
 from authotron.settings import Seconds, Text
 from authotron.world import Threads, World
 
@@ -56,7 +56,7 @@ class Config(AugmenterConfig, Membership, Connectivity):
         return self._lookup(filters.parse(self.user_filter), self.search_base)
 
 
-@implementer(IAugmenter, IReachable)
+@implementer(IAugmenter, IConnected, IReachable)
 @define(eq=False)
 class LdapAugmenter:
     """Asks a directory, once for all who want to know about a user."""
@@ -98,6 +98,10 @@ class LdapAugmenter:
                 event="ldap.stale",
             )
             return evolve(known, fresh_until=self._clock.seconds() + _STALE)
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        self._directory.close()
 
     async def reach(self) -> None:
         """Read the base of all searches."""

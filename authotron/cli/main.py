@@ -14,6 +14,7 @@ import jwt
 from authotron import __version__, config, minter, passwords
 from authotron.cli.doctor import doctor
 from authotron.cli.explain import explain
+from authotron.cli.migrate import migrate
 from authotron.cli.options import clock, complaints, config_option, loaded, serve
 from authotron.cli.quickstart import quickstart
 from authotron.cli.tokens import tokens
@@ -148,5 +149,6 @@ def completion(shell: str) -> None:
 
 main.add_command(doctor)
 main.add_command(explain)
+main.add_command(migrate)
 main.add_command(quickstart)
 main.add_command(tokens)

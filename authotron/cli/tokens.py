@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
-from twisted.internet.task import react
 
 from authotron import hosts, settings
-from authotron.cli.options import complaints, config_option, loaded
-from authotron.compose import compose
-from authotron.config import Config
-from authotron.errors import ConfigError, NoSuchToken, Problem, Rejected, TooBroad, Unavailable
+from authotron.cli import importing
+from authotron.cli.options import complaints, config_option
+from authotron.cli.stored import run
+from authotron.errors import ConfigError, NoSuchToken, Problem
 from authotron.identity import Identity
 from authotron.issuing import Tokens, Wish
-from authotron.metrics import Metrics
-from authotron.service import Pool, outside
 from authotron.stores import Wanted
 from authotron.tokens import Token
 from authotron.web.generation import Generation
-
-Work = Callable[[Generation, Tokens], Awaitable[None]]
+from authotron.world import World
 
 
 @click.group()
@@ -68,14 +63,14 @@ def create(
             networks=tuple(_checked(hosts.checked_network, text, "--network") for text in network),
         )
 
-    async def work(generation: Generation, store: Tokens) -> None:
+    async def work(generation: Generation, store: Tokens, _world: World) -> None:
         said = Identity(realm, username, owner_role)
         checked = generation.owners.can_be_asked(said)
         owner = (await generation.owners.now(said))[0]
         presented, _ = await store.make(owner, wish, checked=checked)
         click.echo(presented.text)
 
-    _run(path, work)
+    run(path, work)
 
 
 @tokens.command("list")
@@ -86,14 +81,14 @@ def create(
 def list_(path: Path, realm: str | None, username: str | None, *, as_json: bool) -> None:
     """List tokens, oldest first; their secrets are not known here either."""
 
-    async def work(_: Generation, store: Tokens) -> None:
+    async def work(_: Generation, store: Tokens, _world: World) -> None:
         wanted = Wanted(realm, username)
         while found := await store.store.listed(wanted):
             for token in found:
                 click.echo(json.dumps(_row(token)) if as_json else _line(token))
             wanted = Wanted(realm, username, found[-1].id)
 
-    _run(path, work)
+    run(path, work)
 
 
 @tokens.command()
@@ -102,13 +97,13 @@ def list_(path: Path, realm: str | None, username: str | None, *, as_json: bool)
 def show(path: Path, id_: str) -> None:
     """Show all that is kept of a token."""
 
-    async def work(_: Generation, store: Tokens) -> None:
+    async def work(_: Generation, store: Tokens, _world: World) -> None:
         token = await store.store.get(id_)
         if token is None:
             raise NoSuchToken
         click.echo(json.dumps(_row(token), indent=2, ensure_ascii=False))
 
-    _run(path, work)
+    run(path, work)
 
 
 @tokens.command()
@@ -117,13 +112,13 @@ def show(path: Path, id_: str) -> None:
 def revoke(path: Path, ids: tuple[str, ...]) -> None:
     """End tokens."""
 
-    async def work(_: Generation, store: Tokens) -> None:
+    async def work(_: Generation, store: Tokens, _world: World) -> None:
         for id_ in ids:
             if not await store.store.remove(id_):
                 raise NoSuchToken
             click.echo(f"revoked {id_}")
 
-    _run(path, work)
+    run(path, work)
 
 
 @tokens.command()
@@ -131,43 +126,14 @@ def revoke(path: Path, ids: tuple[str, ...]) -> None:
 def prune(path: Path) -> None:
     """Forget tokens that have expired. A running gateway does so by itself."""
 
-    async def work(_: Generation, store: Tokens) -> None:
+    async def work(_: Generation, store: Tokens, _world: World) -> None:
         await store.tidy()
         click.echo("forgotten: all that had expired")
 
-    _run(path, work)
+    run(path, work)
 
 
-def _run(path: Path, work: Work) -> None:
-    found = loaded(path)
-    if found.store is None or found.store.type == "memory":
-        raise click.ClickException("there is no store that could be reached from here")
-    react(_working, (found, work))
-
-
-async def _working(reactor: Any, found: Config, work: Work) -> None:
-    """
-    Do some work with the open store.
-
-    @raise SystemExit: 1 if it could not be done.
-    """
-    pool = Pool(reactor)
-    pool.startService()
-    with complaints():
-        generation = compose(found, outside(reactor, pool), Metrics())
-    assert generation.tokens is not None
-    try:
-        with complaints():
-            await generation.tokens.open()
-        await work(generation, generation.tokens)
-    except (NoSuchToken, Rejected, TooBroad, Unavailable) as reason:
-        told = str(reason) or "there is no such token"
-        click.secho(told, fg="red", err=True)
-        raise SystemExit(1) from None
-    finally:
-        with suppress(Unavailable):
-            await generation.tokens.store.close()
-        pool.stopService()
+tokens.add_command(importing.import_)
 
 
 def _checked(check: Callable[[str], str], text: str, option: str) -> str:

@@ -7,6 +7,7 @@ starts TLS, and treats what it does not know with assertions.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from itertools import count
 
@@ -16,6 +17,7 @@ from service_identity import VerificationError
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IDelayedCall,
+    IHandshakeListener,
     IOpenSSLClientConnectionCreator,
     IReactorTime,
     ITCPTransport,
@@ -23,16 +25,24 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
-from authotron.errors import Unavailable
-from authotron.ldap import wire
-from authotron.ldap.wire import BASE, Entry, Garbled, Message, Operation, Result, Search
+from authotron.errors import TimedOut, Unavailable
+from authotron.ldap import answers, wire
+from authotron.ldap.answers import Entry, Garbled, Message, Result, TooMuch
+from authotron.ldap.wire import BASE, Operation, Search
 from authotron.racing import within
 
 SUCCESS, SIZE_LIMIT, NO_SUCH_OBJECT, INVALID_CREDENTIALS, UNWILLING = 0, 4, 32, 49, 53
-_PAGE = 500
+_BUSY = (51, 52)
+_PAGE, _MOST_PAGES = 500, 1_000
 _RANGES = 100
-_MOST_BYTES = 32 * 2**20
+_RANGE = re.compile(r"(?P<attribute>[^;]+);range=(?P<first>[0-9]{1,9})-(?P<last>[0-9]{1,9}|\*)")
+_MOST_BYTES = 16 * 2**20
+"""Of one answer, and of all that come page by page, or range by range."""
+
+_MOST_ASIDES = 1_000
+"""Messages to one question that are neither entries nor its result."""
 
 _SAYINGS = {
     1: "operations error", 2: "protocol error", 3: "time limit exceeded", 4: "size limit exceeded",
@@ -44,8 +54,24 @@ _SAYINGS = {
 }  # fmt: skip
 
 
-class Lost(Unavailable):
+class Faulty(Unavailable):
+    """It is the server that is not able to; another one may be."""
+
+
+class Lost(Faulty):
     """The connection is gone."""
+
+
+class Late(Faulty, TimedOut):
+    """A question was not answered in time."""
+
+
+class Overlong(Faulty):
+    """An answer was more than anybody wants; that need not be so with other questions."""
+
+
+class NotWelcome(Faulty):
+    """The server does not take the password of our own account."""
 
 
 def said(result: Result) -> str:
@@ -56,13 +82,37 @@ def said(result: Result) -> str:
 
 @define(eq=False)
 class _Question:
-    """A request that waits for its result."""
+    """
+    A request that waits for its result.
 
+    @ivar most: entries that were asked for.
+    """
+
+    most: int
     answered: Deferred[Result] = field(factory=Deferred)
     entries: list[Entry] = field(factory=list)
     size: int = 0
+    messages: int = 0
+
+    def count(self, message: Message) -> None:
+        """
+        Take notice of a part of the answer.
+
+        @raise TooMuch: it is more than anybody asked for.
+        """
+        self.size += len(message.body)
+        self.messages += 1
+        if self.size > _MOST_BYTES or self.messages > self.most + _MOST_ASIDES:
+            raise TooMuch("an answer is too long")
 
 
+_ASIDES = (answers.REFERENCE, answers.INTERMEDIATE)
+"""What may come beside entries. References are not followed."""
+
+_ROOT = Search("", wire.present("objectClass"), ("1.1",), limit=1, scope=BASE)
+
+
+@implementer(IHandshakeListener)
 @define(eq=False)
 class Connection(Protocol):
     """
@@ -77,24 +127,43 @@ class Connection(Protocol):
     _patience: float
     _linger: IDelayedCall | None = field(default=None, init=False)
     lost: str | None = field(default=None, init=False)
-    _reader: wire.Reader = field(factory=wire.Reader, init=False)
+    _reader: answers.Reader = field(factory=answers.Reader, init=False)
     _numbers: count[int] = field(factory=lambda: count(1), init=False)
     _questions: dict[int, _Question] = field(factory=dict, init=False)
+    _shaken: Deferred[None] = field(factory=Deferred, init=False)
 
     # --- what may be asked ---
 
+    async def secured(self) -> None:
+        """
+        Wait for TLS. A server that turned out to be another one may be hung up on just afterwards;
+        nothing is sent to it.
+
+        @raise Lost: the server is not believed.
+        """
+        await self._shaken
+
+    async def hail(self) -> None:
+        """
+        Ask what every server knows. Whatever it answers, it is there, and with TLS it is the one.
+
+        @raise Faulty: there was no answer.
+        """
+        await self._ask(wire.search(_ROOT, self._patience), most=1)
+
     async def start_tls(self, options: IOpenSSLClientConnectionCreator) -> None:
         """
-        Go on with TLS. Nothing that is sent from now on travels before the server is verified.
+        Go on with TLS, and wait for it.
 
-        @raise Unavailable: the server does not want to.
+        @raise Faulty: the server does not want to, or is not who it should be.
         """
         result, _ = await self._ask(wire.start_tls())
         if result.code != SUCCESS:
-            raise Unavailable(f"StartTLS was refused: {said(result)}")
+            raise Faulty(f"StartTLS was refused: {said(result)}")
         if self._reader.holds_more() or self.lost is not None:
-            raise Unavailable("something came in clear behind the answer to StartTLS")
+            raise Faulty("something came in clear behind the answer to StartTLS")
         ITLSTransport(self.transport).startTLS(options)
+        await self.secured()
 
     async def bind(
         self, dn: str, password: str, controls: Mapping[str, bytes | None] | None = None
@@ -109,6 +178,18 @@ class Connection(Protocol):
         result, _ = await self._ask(wire.bind(dn, password), controls)
         return result
 
+    async def log_in(self, dn: str, password: str) -> None:
+        """
+        Bind as an account of our own.
+
+        @raise NotWelcome: the server does not take the password.
+        @raise Faulty: it does not want to for another reason.
+        """
+        result = await self.bind(dn, password)
+        if result.code != SUCCESS:
+            kind = NotWelcome if result.code == INVALID_CREDENTIALS else Faulty
+            raise kind(f"{dn} was refused: {said(result)}")
+
     async def search(self, wanted: Search) -> list[Entry]:
         """
         The entries that are there, but not more than C{wanted.limit}; page by page if that is many.
@@ -116,21 +197,27 @@ class Connection(Protocol):
         @raise Unavailable: the server does not say, or says less than it could.
         """
         found: list[Entry] = []
-        cookie = b""
+        cookie, size = b"", 0
         paged = wanted.limit > _PAGE
-        while True:
-            controls = {wire.PAGES: wire.page(_PAGE, cookie)} if paged else {}
-            result, entries = await self._ask(wire.search(wanted, self._patience), controls)
+        for _ in range(_MOST_PAGES):
+            controls = {answers.PAGES: wire.page(_PAGE, cookie)} if paged else {}
+            operation = wire.search(wanted, self._patience)
+            result, entries = await self._ask(operation, controls, most=wanted.limit)
             found += entries
-            if result.code == NO_SUCH_OBJECT:
+            size += sum(map(_size, entries))
+            if result.code == NO_SUCH_OBJECT and wanted.scope == BASE:
                 return []
             if len(found) >= wanted.limit and result.code in (SUCCESS, SIZE_LIMIT):
                 return found[: wanted.limit]
             if result.code != SUCCESS:
-                raise Unavailable(f"the search failed: {said(result)}")
-            cookie = _cookie(result)
+                kind = Faulty if result.code in _BUSY else Unavailable
+                raise kind(f"the search below {wanted.base!r} failed: {said(result)}")
+            before, cookie = cookie, _cookie(result)
             if not (paged and cookie):
                 return found
+            if size > _MOST_BYTES or (cookie == before and not entries):
+                break
+        raise Unavailable("there is no end of pages")
 
     async def whole(self, entry: Entry, attribute: str) -> Entry:
         """
@@ -139,16 +226,23 @@ class Connection(Protocol):
         @raise Unavailable: the server does not say.
         """
         values = list(entry.attributes.get(attribute.lower(), ()))
-        following = entry
+        piece = _range(entry, attribute, 0)
         for _ in range(_RANGES):
-            reached, some = _range(following, attribute)
+            if piece is None:
+                break
+            last, some = piece
             values += some
-            if reached is None:
-                known = {**entry.attributes, attribute.lower(): tuple(values)}
-                return evolve(entry, attributes=known)
-            rest = f"{attribute};range={reached + 1}-*"
-            [following] = await self._read(entry.dn, (rest,)) or [Entry(entry.dn)]
-        raise Unavailable(f"there is no end of values of {attribute}")
+            if last is None:
+                break
+            rest = await self.read(entry.dn, (f"{attribute};range={last + 1}-*",))
+            piece = _range(rest, attribute, last + 1) if rest else None
+            if piece is None:
+                raise Unavailable(f"values of {attribute} are missing")
+            if sum(map(len, values)) > _MOST_BYTES:
+                raise Unavailable(f"there is no end of values of {attribute}")
+        else:
+            raise Unavailable(f"there is no end of values of {attribute}")
+        return evolve(entry, attributes={**entry.attributes, attribute.lower(): tuple(values)})
 
     async def read(self, dn: str, attributes: tuple[str, ...]) -> Entry | None:
         """
@@ -156,12 +250,9 @@ class Connection(Protocol):
 
         @raise Unavailable: the server does not say.
         """
-        found = await self._read(dn, attributes)
-        return found[0] if found else None
-
-    async def _read(self, dn: str, attributes: tuple[str, ...]) -> list[Entry]:
         anything = wire.present("objectClass")
-        return await self.search(Search(dn, anything, attributes, limit=1, scope=BASE))
+        found = await self.search(Search(dn, anything, attributes, limit=1, scope=BASE))
+        return found[0] if found else None
 
     # --- its end ---
 
@@ -186,12 +277,19 @@ class Connection(Protocol):
         if keep_alive is not None:
             keep_alive(1)
 
+    def handshakeCompleted(self) -> None:
+        if not self._shaken.called:
+            self._shaken.callback(None)
+
     def dataReceived(self, data: bytes) -> None:
         try:
             for message in self._reader.feed(data):
                 self._received(message)
                 if self.lost is not None:
                     return
+        except TooMuch as much:
+            self._give_up(str(much), Overlong(str(much)))
+            self._transport().abortConnection()
         except Garbled as garbled:
             self.abort(str(garbled))
 
@@ -207,38 +305,49 @@ class Connection(Protocol):
         question = self._questions.get(message.number)
         if question is None:
             raise Garbled("an answer that nobody asked for")
-        question.size += len(message.body)
-        if question.size > _MOST_BYTES:
-            raise Garbled("an answer is too long")
-        if message.kind == wire.ENTRY:
-            question.entries.append(wire.entry(message))
-        elif message.kind in (wire.BIND, wire.DONE, wire.EXTENDED):
-            result = wire.result(message)
+        question.count(message)
+        if message.kind == answers.ENTRY:
+            question.entries.append(answers.entry(message))
+        elif message.kind in (answers.BIND, answers.DONE, answers.EXTENDED):
+            result = answers.result(message)
             del self._questions[message.number]
             question.answered.callback(result)
-        elif message.kind not in (wire.REFERENCE, wire.INTERMEDIATE):  # references are not followed
+        elif message.kind not in (
+            answers.REFERENCE,
+            answers.INTERMEDIATE,
+        ):  # references are not followed
             raise Garbled("an answer of an unknown kind")
 
     async def _ask(
-        self, operation: Operation, controls: Mapping[str, bytes | None] | None = None
+        self,
+        operation: Operation,
+        controls: Mapping[str, bytes | None] | None = None,
+        *,
+        most: int = 0,
     ) -> tuple[Result, list[Entry]]:
         if self.lost is not None:
             raise Lost(f"the connection is lost: {self.lost}")
         number = next(self._numbers)
-        question = self._questions[number] = _Question()
+        question = self._questions[number] = _Question(most)
         self._transport().write(wire.message(number, operation, controls or {}))
         try:
             result = await within(self._clock, self._patience, _wait_for(question.answered))
+        except TimedOut as late:
+            raise Late(str(late)) from None
         finally:
             self._questions.pop(number, None)
         return result, question.entries
 
-    def _give_up(self, why: str) -> None:
+    def _give_up(self, why: str, reason: Unavailable | None = None) -> None:
         if self.lost is None:
             self.lost = why
         questions, self._questions = self._questions, {}
+        lost = Lost(f"the connection is lost: {self.lost}")
         for question in questions.values():
-            question.answered.errback(Lost(f"the connection is lost: {self.lost}"))
+            question.answered.errback(reason or lost)
+        if not self._shaken.called:
+            self._shaken.addErrback(lambda _: None)  # nobody need have waited
+            self._shaken.errback(lost)
 
     def _transport(self) -> ITCPTransport:
         assert self.transport is not None
@@ -251,19 +360,33 @@ async def _wait_for(answered: Deferred[Result]) -> Result:
 
 def _cookie(result: Result) -> bytes:
     try:
-        return wire.next_page(result.controls)
+        return answers.next_page(result.controls)
     except Garbled as garbled:
         raise Unavailable(f"the search failed: {garbled}") from None
 
 
-def _range(entry: Entry, attribute: str) -> tuple[int | None, tuple[bytes, ...]]:
-    """The place of the last value that came as a range, if more follow, and the values."""
+def _range(entry: Entry, attribute: str, first: int) -> tuple[int | None, tuple[bytes, ...]] | None:
+    """
+    The values that came as a range, and before them the place of the last if more follow.
+
+    @raise Unavailable: it is not the range that begins at C{first}, or it leads nowhere.
+    """
     prefix = f"{attribute.lower()};range="
     for name, values in entry.attributes.items():
         if name.startswith(prefix):
-            _, _, last = name.removeprefix(prefix).partition("-")
-            return (int(last) if last.isascii() and last.isdigit() else None), values
-    return None, ()
+            found = _RANGE.fullmatch(name)
+            if found is None or int(found["first"]) != first:
+                raise Unavailable(f"values of {attribute} that nobody asked for")
+            if found["last"] == "*":
+                return None, values
+            if int(found["last"]) < first or not values:
+                raise Unavailable(f"values of {attribute} that lead nowhere")
+            return int(found["last"]), values
+    return None
+
+
+def _size(entry: Entry) -> int:
+    return len(entry.dn) + sum(len(each) for some in entry.attributes.values() for each in some)
 
 
 def _why(reason: Failure | None) -> str:

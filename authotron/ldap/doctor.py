@@ -7,8 +7,9 @@ from typing import Any, Protocol
 
 from authotron.errors import Rejected, Unavailable
 from authotron.ldap.connection import Connection
-from authotron.ldap.directory import Directory, Security
+from authotron.ldap.directory import Directory
 from authotron.ldap.lookup import Lookup
+from authotron.ldap.servers import Security
 from authotron.parts import Finding
 from authotron.world import World
 
@@ -69,10 +70,10 @@ async def _tried(what: str, step: Any) -> Finding:
 
 
 async def _connected(section: Section, uri: str, directory: Directory) -> str:
-    async def nothing(_: Connection) -> None:
-        """Connecting is all."""
+    async def hail(connection: Connection) -> None:
+        await connection.hail()  # until something is answered nobody is known to be there
 
-    await directory.using(nothing)
+    await directory.using(hail)
     security = section.security(uri)
     tls = "in clear" if security is Security.CLEAR else f"{security.value}, certificate verified"
     return f"{tls}, bound as {section.bind_dn or 'nobody'}"

@@ -19,7 +19,7 @@ _PLACES = re.compile(r"\{(username|dn)\}")
 _ITEM = re.compile(
     r"([A-Za-z0-9][A-Za-z0-9.;_-]*)?((?::[A-Za-z0-9._-]+)*)(=|~=|>=|<=|:=)([^()\0]*)"
 )
-_IN_A_NAME = re.compile(r"\s*[A-Za-z0-9][A-Za-z0-9.-]*\s*=")
+_IN_A_NAME = re.compile(r"(?:^|[*,;+])\s*[A-Za-z0-9][A-Za-z0-9.-]*\s*=")
 _DEEP = 20
 
 
@@ -114,6 +114,8 @@ def _item(text: str, at: int) -> tuple[Fill, int]:
     attribute, rules, operator, value = found[1] or "", found[2], found[3], found[4]
     if (operator == ":=") != bool(rules) and operator != ":=":
         raise BadFilter("a matching rule needs :=")
+    if _is_name(value) and "*" in value and _PLACES.search(value):
+        raise BadFilter("an asterisk does not go with a user inside the name of an entry")
     pieces = [_Piece.read(piece, _is_name(value)) for piece in value.split("*")]
     return _comparison(attribute, rules.split(":")[1:], operator, pieces), found.end()
 
@@ -134,8 +136,8 @@ def _comparison(attribute: str, rules: list[str], operator: str, pieces: list[_P
 
 
 def _is_name(value: str) -> bool:
-    """Whether a value is a distinguished name, so that a user in it has to be escaped as there."""
-    return "*" not in value and _IN_A_NAME.match(value) is not None
+    """Whether a value is (part of) a DN, so that a user in it has to be escaped as there."""
+    return _IN_A_NAME.search(value) is not None
 
 
 @frozen

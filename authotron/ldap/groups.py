@@ -39,23 +39,23 @@ def _read(dn: str) -> Group | None:
 
 
 def common_name(group: Group) -> Iterator[str]:
-    """The first common name, unless it looks like a path."""
-    place = _common(group)
-    if place is not None:
-        yield from _sound(group, group.name[place].value_of("cn") or "", root="")
+    """
+    The first common name, unless it looks like a path.
 
-
-def _common(group: Group) -> int | None:
-    return next((i for i, part in enumerate(group.name) if part.value_of("cn")), None)
+    A group without one is called like the one it is in, as auth-o-tron does; C{tests/conformance}
+    has that recorded.
+    """
+    common = next(filter(None, (part.value_of("cn") for part in group.name)), None)
+    if common is not None:
+        yield from _sound(group, common, root="")
 
 
 def path_from(group: Group, top: int) -> Iterator[str]:
-    """The way from one of its ancestors, the root being the last, down to its common name."""
-    place = _common(group)
-    if place is None or place > top:
+    """The way from one of its ancestors, the root being the last, down to its own common name."""
+    if top < 0 or not group.name[0].value_of("cn"):  # its parent's name is not its own
         return
-    steps = [part.value() for part in reversed(group.name[place : top + 1])]
-    if any("/" in step for step in steps):
+    steps = [part.value() for part in reversed(group.name[: top + 1])]
+    if any("/" in step or not step.strip() for step in steps):
         _leave_out(group)
     else:
         yield from _sound(group, "/".join(["", *steps]), root="/")

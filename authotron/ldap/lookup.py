@@ -11,11 +11,12 @@ from twisted.python.failure import Failure
 
 from authotron.errors import Rejected, Unavailable
 from authotron.ldap import names
+from authotron.ldap.answers import Entry
 from authotron.ldap.connection import Connection
 from authotron.ldap.filters import Template, User
 from authotron.ldap.groups import Found, Rules
 from authotron.ldap.names import BadName
-from authotron.ldap.wire import Entry, Search
+from authotron.ldap.wire import Search
 from authotron.racing import T, everyone
 from authotron.world import Threads
 
@@ -89,7 +90,19 @@ class Lookup:
             dns = await self._searched(connection, search, user)
             dns = await self._with_ancestors(connection, threads, dns)
             roles += await _worked_out(threads, dns, partial(self._of_found, search))
-        return tuple(f"{self.role_prefix}{role}" for role in roles)
+        return tuple(f"{self.role_prefix}{role}" for role in roles if self._may_follow(role))
+
+    def _may_follow(self, role: str) -> bool:
+        """Whether a role keeps its place behind the prefix; names never make a path longer."""
+        forges = "/" in self.role_prefix and "/" in role and not role.startswith("/")
+        if forges:
+            self._log.warn(
+                "role {role} is left out: behind {prefix} it would look like another's path",
+                role=role,
+                prefix=self.role_prefix,
+                event="ldap.role.unsound",
+            )
+        return not forges
 
     def attributes_of(self, entry: Entry) -> dict[str, str]:
         """What of an entry becomes attributes of the identity; the first value of each."""

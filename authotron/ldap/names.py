@@ -17,6 +17,10 @@ _TEXTS = (0x04, 0x0C, 0x13, 0x14, 0x16)
 """The BER tags of octets and of the strings that are, or contain, UTF-8."""
 
 
+_LONGEST, _STEPS = 2_000, 100
+"""Characters and steps of a name; a directory that sends more means no good."""
+
+
 class BadName(ValueError):
     """It is no distinguished name."""
 
@@ -57,6 +61,8 @@ def parse(text: str) -> Name:
 
     @raise BadName: it is none.
     """
+    if len(text) > _LONGEST:
+        raise BadName("it is too long")
     parts: list[Part] = []
     at, start, pairs = 0, 0, []
     while text.strip():
@@ -66,6 +72,8 @@ def parse(text: str) -> Name:
             at += 1
             continue
         parts.append(Part(tuple(pairs), start))
+        if len(parts) > _STEPS:
+            raise BadName("it has too many steps")
         if at == len(text):
             break
         at, pairs = at + 1, []

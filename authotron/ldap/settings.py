@@ -20,9 +20,10 @@ from pydantic import (
 from authotron.errors import Unavailable
 from authotron.ldap import filters, groups
 from authotron.ldap.connection import Connection
-from authotron.ldap.directory import Account, Directory, Limits, Security, Server
+from authotron.ldap.directory import Directory
 from authotron.ldap.filters import Template
 from authotron.ldap.lookup import Lookup
+from authotron.ldap.servers import Account, Limits, Security, Server
 from authotron.settings import Seconds, Secret, Section, Text, Texts
 from authotron.tls import Policy, load
 from authotron.web_client import File
@@ -154,7 +155,8 @@ class Connectivity(Section):
         patience = _SHARE * (getattr(self, "timeout", None) or world.patience)
         return Limits(
             min(self.connect_timeout, patience / (len(self.uri) + 1)),
-            min(self.answer_timeout, patience),
+            min(self.answer_timeout, patience / len(self.uri)),
+            patience,
             self.idle_timeout,
             self.connections,
         )

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from attrs import define, evolve, field
+from attrs import evolve, frozen
 from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
-from zope.interface import implementer
 
-from authotron import routing, web_client
-from authotron.cache import Identities
+from authotron import asking, routing, web_client
 from authotron.errors import Unavailable
-from authotron.identity import Credential, Identity
+from authotron.identity import Identity
 from authotron.parts import PartConfig
-from authotron.providers import Affinity, IProvider
+from authotron.providers import IProvider
 from authotron.settings import Seconds
 from authotron.web_client import RemoteConfig, Url, WebClient
 from authotron.world import World
@@ -31,32 +29,25 @@ class Config(PartConfig, RemoteConfig):
     )
 
 
-@implementer(IProvider)
-@define(eq=False)
+@frozen
 class EcmwfApi:
-    """Judges tokens by asking."""
+    """Asks about one token."""
 
-    name: str
-    realm: str
+    _realm: str
     _clock: IReactorTime
-    _web: WebClient = field(repr=False)
+    _web: WebClient
     _url: str
     _life: float
-    _known: Identities = field(repr=False)
-    _accepts: routing.Rule
-    type: str = field(default="ecmwf-api", init=False)
-    scheme: str = field(default="bearer", init=False)
-    local: bool = field(default=False, init=False)
 
-    def affinity(self, credential: Credential) -> Affinity:
-        return routing.likeness(self._accepts, credential.value)
+    async def ask(self, token: str) -> Identity:
+        """
+        Whose it is.
 
-    async def authenticate(self, credential: Credential) -> Identity:
-        return await self._known.get(credential.value, lambda: self._ask(credential.value))
-
-    async def _ask(self, token: str) -> Identity:
+        @raise Rejected: nobody's.
+        @raise Unavailable: the service does not say.
+        """
         answer = await self._web.get(self._url, {"token": token})
-        identity = _identity(self.realm, web_client.judged(answer))
+        identity = _identity(self._realm, web_client.judged(answer))
         return evolve(identity, fresh_until=self._clock.seconds() + self._life)
 
 
@@ -70,13 +61,8 @@ def _identity(realm: str, told: dict[str, object]) -> Identity:
 
 def make(config: Config, world: World) -> IProvider:
     """Build the provider from its own section."""
-    return EcmwfApi(
-        config.name,
-        config.realm,
-        world.clock,
-        web_client.make(config, world),
-        web_client.below(config.uri, "who-am-i"),
-        config.cache,
-        Identities(world.clock),
-        config.accepts,
+    web = web_client.make(config, world)
+    service = EcmwfApi(
+        config.realm, world.clock, web, web_client.below(config.uri, "who-am-i"), config.cache
     )
+    return asking.make(config, config.accepts, world, service.ask)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from attrs import define, evolve, field
+from attrs import evolve, field, frozen
 from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
-from zope.interface import implementer
 
-from authotron import routing, web_client
-from authotron.cache import Identities
+from authotron import asking, routing, web_client
 from authotron.claims import ClaimsConfig, Rules
 from authotron.errors import Rejected
-from authotron.identity import Credential, Identity, earliest
+from authotron.identity import Identity, earliest
 from authotron.parts import PartConfig
-from authotron.providers import Affinity, IProvider
+from authotron.providers import IProvider
 from authotron.settings import Seconds, Secret, Text
 from authotron.web_client import RemoteConfig, Url, WebClient
 from authotron.world import World
@@ -32,32 +30,24 @@ class Config(PartConfig, RemoteConfig, ClaimsConfig):
     accepts: routing.Rule = Field(default="any", description="which tokens it is asked about")
 
 
-@implementer(IProvider)
-@define(eq=False)
+@frozen
 class Introspection:
-    """Judges tokens by asking."""
+    """Asks about one token."""
 
-    name: str
-    realm: str
     _clock: IReactorTime
-    _web: WebClient = field(repr=False)
+    _web: WebClient
     _url: str
     _client: tuple[str, str] = field(repr=False)
-    _rules: Rules = field(repr=False)
+    _rules: Rules
     _life: float
-    _known: Identities = field(repr=False)
-    _accepts: routing.Rule
-    type: str = field(default="introspection", init=False)
-    scheme: str = field(default="bearer", init=False)
-    local: bool = field(default=False, init=False)
 
-    def affinity(self, credential: Credential) -> Affinity:
-        return routing.likeness(self._accepts, credential.value)
+    async def ask(self, token: str) -> Identity:
+        """
+        Whose it is.
 
-    async def authenticate(self, credential: Credential) -> Identity:
-        return await self._known.get(credential.value, lambda: self._ask(credential.value))
-
-    async def _ask(self, token: str) -> Identity:
+        @raise Rejected: it is not active.
+        @raise Unavailable: the server does not say.
+        """
         answer = await self._web.post(self._url, form={"token": token}, basic=self._client)
         if not answer.good:  # a refusal is about us: one of the token is a good answer
             raise answer.unexpected()
@@ -81,15 +71,12 @@ def _claims(told: dict[str, Any]) -> dict[str, Any]:
 
 def make(config: Config, world: World) -> IProvider:
     """Build the provider from its own section."""
-    return Introspection(
-        config.name,
-        config.realm,
+    server = Introspection(
         world.clock,
         web_client.make(config, world),
         config.url,
         (config.client_id, config.client_secret.get_secret_value()),
         Rules(config.name, config.realm, config),
         config.cache,
-        Identities(world.clock),
-        config.accepts,
     )
+    return asking.make(config, config.accepts, world, server.ask)

@@ -13,12 +13,12 @@ from zope.interface import implementer
 from authotron.errors import Rejected, Unavailable
 from authotron.identity import Credential, Identity
 from authotron.ldap import doctor, filters, names
+from authotron.ldap.answers import Entry
 from authotron.ldap.connection import Connection
 from authotron.ldap.directory import Directory
 from authotron.ldap.lookup import Lookup
 from authotron.ldap.settings import Attribute, Connectivity, Membership, check_user_filter, reach
-from authotron.ldap.wire import Entry
-from authotron.parts import Finding, IReachable, PartConfig
+from authotron.parts import Finding, IConnected, IReachable, PartConfig
 from authotron.providers import Affinity, IKnowsUsers, IProvider
 from authotron.settings import Seconds, Text
 from authotron.world import Threads, World
@@ -82,7 +82,7 @@ class Config(PartConfig, Membership, Connectivity):
         return True
 
 
-@implementer(IProvider, IReachable)
+@implementer(IProvider, IConnected, IReachable)
 @define(eq=False)
 class LdapProvider:
     """Judges Basic credentials by binding as the user, on a connection of its own."""
@@ -112,6 +112,10 @@ class LdapProvider:
         if self._user_dn is None:
             return await self._by_search(username, password)
         return await self._by_dn(username, password)
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        self._directory.close()
 
     async def reach(self) -> None:
         """Read the base of all searches."""
@@ -158,6 +162,8 @@ class LdapProvider:
         """The name as the directory has it, so that one user is one subject."""
         known = entry.texts(self._user_attribute)
         same = [each for each in known if names.fold(each) == names.fold(written)]
+        if not same and len(known) > 1:  # their order means nothing
+            raise Rejected(f"the entry has several {self._user_attribute}, and none is that name")
         for each in same or known:
             if each.strip() and each.isprintable():
                 return each

@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 from pydantic import Field, field_validator, model_validator
 from zope.interface import implementer
 
-from authotron.errors import Rejected
+from authotron.errors import NotConfigured, Rejected
 from authotron.identity import Credential, Identity
 from authotron.parts import PartConfig
 from authotron.providers import Affinity, IProvider
@@ -96,6 +96,8 @@ class StaticToken:
         return Affinity.POSSIBLE
 
     async def authenticate(self, credential: Credential) -> Identity:
+        if not self._known:
+            raise NotConfigured("no usable token is set")
         digest = _digest(self._key, credential.value)
         found = [known for known in self._known if hmac.compare_digest(known.digest, digest)]
         if not found:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from attrs import frozen
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from zope.interface import Attribute, Interface
 
 from authotron.settings import Seconds, Secret, Section, Text, Texts
@@ -33,7 +33,23 @@ class StoreConfig(Section):
         description="the key under which tokens are hashed; several, newest first, are separated "
         "by blanks or line ends",
     )
+    imported: bool = Field(
+        default=False,
+        description="whether opaque tokens of another form are looked up, too: those that `tokens "
+        "import` has copied",
+    )
+    acl_proxy_pepper: Secret | None = Field(
+        default=None,
+        description="the PEPPER of the acl-proxy that tokens were imported from; several are "
+        "separated by line ends",
+    )
     timeout: Seconds = Field(default=3, gt=0, description="seconds the store may take to answer")
+
+    @model_validator(mode="after")
+    def _used_pepper(self) -> StoreConfig:
+        if self.acl_proxy_pepper is not None and not self.imported:
+            raise ValueError("acl_proxy_pepper has no effect without imported: true")
+        return self
 
     @field_validator("pepper")
     @classmethod
@@ -47,8 +63,15 @@ class StoreConfig(Section):
 
     def peppers(self) -> list[bytes]:
         """The configured ones, newest first."""
-        text = self.pepper.get_secret_value() if self.pepper else ""
-        return [key.encode() for key in text.split()]
+        return [key.encode() for key in _text(self.pepper).split()]
+
+    def acl_proxy_peppers(self) -> list[bytes]:
+        """Those of an acl-proxy."""
+        return [key.encode() for key in _text(self.acl_proxy_pepper).splitlines()]
+
+
+def _text(secret: Secret | None) -> str:
+    return secret.get_secret_value() if secret else ""
 
 
 @frozen

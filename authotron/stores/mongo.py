@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 from uuid import uuid4
@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 _FORM = 1
 _GRACE = 3600
+_PAGE = 500
 _TAKEN = frozenset({1, 11000})
 _UNSUPPORTED = frozenset({67, 115, 238})
 """Codes of servers that have no such kind of index."""
@@ -89,16 +90,8 @@ class MongoStore:
 
     async def open(self) -> None:
         if self._pool is None:
-            self._pool = ConnectionPool(
-                self._config.uri.get_secret_value(),
-                pool_size=self._config.connections,
-                ssl_context_factory=self._tls(),
-                retry_delay=1.0,
-                max_delay=2.0,
-                ping_interval=2,
-                ping_timeout=2,
-            )
-        stranger = await _said(self._tokens.find_one({"form": {"$ne": _FORM}}))
+            self._pool = connections(self._config)
+        stranger = await said(self._tokens.find_one({"form": {"$ne": _FORM}}))
         if stranger is not None:
             theirs = (
                 f"{self._config.database}.{self._config.tokens_collection} holds tokens that are "
@@ -115,7 +108,7 @@ class MongoStore:
             await pool.disconnect()
 
     async def reach(self) -> None:
-        await _said(self._ready().find_one({"_id": ""}))
+        await said(self._ready().find_one({"_id": ""}))
 
     async def add(self, token: Token) -> None:
         tokens, row = self._ready(), token.row()
@@ -128,19 +121,19 @@ class MongoStore:
             **row,
         }
         try:
-            await _said(tokens.insert_one(document))
+            await said(tokens.insert_one(document))
         except DuplicateKeyError:
             raise Taken from None
 
     async def get(self, id_: str) -> Token | None:
-        document = await _said(self._ready().find_one({"_id": id_}))
+        document = await said(self._ready().find_one({"_id": id_}))
         return None if document is None else _token(document)
 
     async def listed(self, wanted: Wanted) -> Sequence[Token]:
         where: dict[str, Any] = {"_id": {"$gt": wanted.after}}
         owner = {"realm": wanted.realm, "username": wanted.username}
         where |= {name: value for name, value in owner.items() if value is not None}
-        documents = await _said(
+        documents = await said(
             self._ready().find(
                 where, limit=wanted.most, sort=sorting.sort(sorting.ASCENDING("_id"))
             )
@@ -152,15 +145,15 @@ class MongoStore:
         setting: dict[str, Any] = dict(changes)
         if "expires" in changes:
             setting["ends"] = _date(setting["expires"])
-        outcome = await _said(self._ready().update_one({"_id": id_}, {"$set": setting}))
+        outcome = await said(self._ready().update_one({"_id": id_}, {"$set": setting}))
         return bool(outcome.matched_count)
 
     async def remove(self, id_: str) -> bool:
-        outcome = await _said(self._ready().delete_one({"_id": id_}))
+        outcome = await said(self._ready().delete_one({"_id": id_}))
         return bool(outcome.deleted_count)
 
     async def sweep(self, now: float) -> int:
-        outcome = await _said(self._ready().delete_many({"expires": {"$lte": now}}))
+        outcome = await said(self._ready().delete_many({"expires": {"$lte": now}}))
         return int(outcome.deleted_count)
 
     @property
@@ -187,13 +180,13 @@ class MongoStore:
         who = {"realm": realm, "username": username}
         for _ in range(2):
             try:
-                await _said(
+                await said(
                     users.update_one(who, {"$setOnInsert": {"user_id": str(uuid4())}}, upsert=True)
                 )
             except DuplicateKeyError:
                 continue
             break
-        found = await _said(users.find_one(who))
+        found = await said(users.find_one(who))
         return str(found["user_id"]) if found else ""
 
     async def _make_indexes(self) -> None:
@@ -213,15 +206,47 @@ class MongoStore:
                 if error.code not in _UNSUPPORTED:
                     raise _unavailable(error) from None
 
-    def _tls(self) -> Any:
-        """One name is checked for all hosts, as the library has one factory for all of them."""
-        if not self._config.tls:
-            return None
-        [(host, _), *_] = parse_uri(self._config.uri.get_secret_value())["nodelist"]
-        return tls.checking(host, self._config.tls_ca_file)
+
+def connections(config: Config) -> ConnectionPool:
+    """
+    The way to the database of a section.
+
+    @raise Unavailable: the certificates to trust cannot be read.
+    """
+    return ConnectionPool(
+        config.uri.get_secret_value(),
+        pool_size=config.connections,
+        ssl_context_factory=_tls(config),
+        retry_delay=1.0,
+        max_delay=2.0,
+        ping_interval=2,
+        ping_timeout=2,
+    )
 
 
-async def _said(asked: Awaitable[T]) -> T:
+def _tls(config: Config) -> Any:
+    """One name is checked for all hosts, as the library has one factory for all of them."""
+    if not config.tls:
+        return None
+    [(host, _), *_] = parse_uri(config.uri.get_secret_value())["nodelist"]
+    return tls.checking(host, config.tls_ca_file)
+
+
+async def documents(collection: Any) -> AsyncIterator[Mapping[str, Any]]:
+    """
+    All of a collection, in the order of their ids.
+
+    @raise Unavailable: the database does not answer.
+    """
+    order = sorting.sort(sorting.ASCENDING("_id"))
+    where: dict[str, Any] = {}
+    while some := await said(collection.find(where, limit=_PAGE, sort=order)):
+        for document in some:
+            yield document
+        where = {"_id": {"$gt": some[-1]["_id"]}}
+
+
+async def said(asked: Awaitable[T]) -> T:
     """
     What the database says.
 

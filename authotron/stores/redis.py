@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from attrs import define, field
 from pydantic import Field
-from twisted.internet.interfaces import IStreamClientEndpoint
 from zope.interface import implementer
 
 from authotron.errors import Taken, Unavailable
@@ -82,10 +81,7 @@ class RedisStore:
 
     async def open(self) -> None:
         if self._redis is None:
-            config = self._config
-            password = config.password.get_secret_value() if config.password else None
-            login = Login(config.username, password, config.database)
-            self._redis = Redis(self._endpoint(), login, self._world.clock)
+            self._redis = client(self._config, self._world)
         await self.reach()
 
     async def close(self) -> None:
@@ -153,11 +149,6 @@ class RedisStore:
             raise Unavailable("Redis is not connected")
         return self._redis
 
-    def _endpoint(self) -> IStreamClientEndpoint:
-        config = self._config
-        plain = self._world.connect(config.host, config.port)
-        return encrypted(plain, config.host, config.tls_ca_file) if config.tls else plain
-
     def _key(self, id_: str) -> str:
         return f"{self._config.prefix}token:{id_}"
 
@@ -171,6 +162,20 @@ class RedisStore:
     @property
     def _ends(self) -> str:
         return f"{self._config.prefix}ends"
+
+
+def client(config: Config, world: World) -> Redis:
+    """
+    Who talks to the Redis of a section; it connects when it is asked.
+
+    @raise Unavailable: the certificates to trust cannot be read.
+    """
+    password = config.password.get_secret_value() if config.password else None
+    login = Login(config.username, password, config.database)
+    endpoint = world.connect(config.host, config.port)
+    if config.tls:
+        endpoint = encrypted(endpoint, config.host, config.tls_ca_file)
+    return Redis(endpoint, login, world.clock)
 
 
 def _fits(token: Token, wanted: Wanted) -> bool:

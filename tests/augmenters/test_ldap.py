@@ -92,6 +92,14 @@ class LookUpTests(LdapCase):
         """Every role may be told apart from those of others."""
         self.assertEqual(self.roles(role_prefix="ldap:"), ("ldap:Admins", "ldap:Users"))
 
+    def test_prefix_of_a_path_T66(self) -> None:
+        """Behind a prefix that makes a path the name of a group is one step, or nothing."""
+        self.server.entries.update(person("carol", f"cn=TeamA/Admin,{BASE}", f"cn=Guest,{BASE}"))
+        self.assertEqual(self.roles("carol", role_prefix="/Projects/"), ("/Projects/Guest",))
+        self.assertEqual(self.roles("carol", role_prefix="x:"), ("x:TeamA/Admin", "x:Guest"))
+        paths = self.roles(role_prefix="/corp", filters=["OU=Groups"])
+        self.assertEqual(paths, ("/corp/Groups/Admins", "/corp/Groups/Users"))
+
     def test_nested(self) -> None:
         """Groups of groups count once each, even where they contain each other."""
         staff = f"cn=Staff,ou=Groups,{BASE}"
@@ -168,6 +176,22 @@ class RememberTests(LdapCase):
         self.server.down = False
         self.clock.advance(1)
         self.assertEqual(self.successResultOf(self.ask(augmenter)).roles, ("Admins", "Users"))
+
+    def test_stale_in_a_hang_T69(self) -> None:
+        """The old answer comes before those who wait are cut off, however many there are."""
+        users = [f"user-{number}" for number in range(20)]
+        for user in users:
+            self.server.entries.update(person(user, ADMINS))
+        augmenter = self.made(stale_if_error=600)
+        for user in users:
+            self.successResultOf(self.ask(augmenter, user))
+        self.clock.advance(130)
+        self.server.silent = True
+        asked = [self.ask(augmenter, user) for user in users]
+        for _ in range(49):
+            self.clock.advance(0.1)  # 4.9 s of the 5 s that there are
+        for each in asked:
+            self.assertEqual(self.successResultOf(each).roles, ("Admins",))
 
     def test_stale(self) -> None:
         """Where that is wanted an old answer serves in an outage, though not for ever."""

@@ -7,6 +7,7 @@ import json
 import socket
 import ssl
 import threading
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -139,11 +140,18 @@ def _floods(connection: socket.socket, ended: threading.Event) -> None:
     ended.set()
 
 
+def _answers_when_told(connection: socket.socket, ended: threading.Event) -> None:
+    """Says who it is once somebody has set C{ended}."""
+    ended.wait(60)
+    connection.sendall(_whole(GOOD))
+
+
 GOOD = json.dumps({"uid": "tess"}).encode()
 
 MANNERS: dict[str, Manner] = {
     "good": _says(_whole(GOOD)),
     "refuses": _says(_whole(b"{}", "403 Forbidden")),
+    "waits": _answers_when_told,
     "hangs": _hangs(),
     "hangs-after-the-head": _hangs(_head(length=100)),
     "drips": _drips,
@@ -168,10 +176,14 @@ class Remote:
     """
     Listens on a port of its own.
 
+    @ivar clients: whose certificates it wants to see; it lets nobody in without one.
+    @ivar asked: by manner, how often.
     @ivar ended: by manner, whether the other side closed the connection.
     """
 
     certificate: Path
+    clients: Path | None = None
+    asked: Counter[str] = field(factory=Counter, init=False)
     ended: dict[str, threading.Event] = field(init=False)
     _listening: socket.socket = field(init=False)
 
@@ -194,6 +206,9 @@ class Remote:
     def _accept(self) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate)
+        if self.clients is not None:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(self.clients)
         with suppress(OSError):
             while True:
                 client, _ = self._listening.accept()
@@ -203,6 +218,7 @@ class Remote:
     def _serve(self, client: socket.socket, context: ssl.SSLContext) -> None:
         with suppress(OSError), context.wrap_socket(client, server_side=True) as connection:
             token = _token(connection)
+            self.asked[token] += 1
             MANNERS[token](connection, self.ended[token])
 
 

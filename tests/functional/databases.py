@@ -35,7 +35,7 @@ class Database:
     """
     A server of its own.
 
-    @ivar kind: C{redis} or C{mongo}, as the script is called.
+    @ivar kind: C{redis}, C{mongo} or C{mongo-java}, as the script is called.
     """
 
     kind: str
@@ -47,6 +47,8 @@ class Database:
         """Start it, with the data it had, and wait until it answers."""
         if self.kind == "redis":
             needed("redis-server")
+        elif self.kind == "mongo-java":
+            needed("mvn")
         elif shutil.which("mongod") is None:
             needed("go")
         self.folder.mkdir(parents=True, exist_ok=True)

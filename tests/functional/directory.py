@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -41,10 +42,12 @@ class Slapd:
     A directory with the entries of C{tests/servers}.
 
     @ivar certificate: server, expired or elsewhere.
+    @ivar clients: C{demand} if it lets nobody in who shows none.
     """
 
     folder: Path = field(converter=absolute)
     certificate: str = "server"
+    clients: str = "never"
     port: int = field(factory=two_ports)
 
     def install(self) -> Slapd:
@@ -72,14 +75,30 @@ class Slapd:
         """The file with the certificate of who signed its own."""
         return str(self.folder / "tls/ca.pem")
 
+    @property
+    def for_clients(self) -> dict[str, str]:
+        """The keys of the configuration with a certificate to show."""
+        tls = self.folder / "tls"
+        return {
+            "client_certificate_file": str(tls / "client.pem"),
+            "client_key_file": str(tls / "client.key"),
+        }
+
     def log(self) -> str:
         return (self.folder / "slapd.log").read_text(errors="backslashreplace")
+
+    def open_connections(self) -> int:
+        """How many are there now, as far as the log tells."""
+        lines = self.log().splitlines()
+        return sum(" ACCEPT from " in each for each in lines) - sum(
+            re.search(r" fd=\d+ closed", each) is not None for each in lines
+        )
 
     def _run(self, *arguments: str) -> None:
         done = subprocess.run(
             [str(SERVER), *arguments],
             check=False,
-            env={**os.environ, "CERTIFICATE": self.certificate},
+            env={**os.environ, "CERTIFICATE": self.certificate, "CLIENTS": self.clients},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -96,7 +115,7 @@ def installed() -> Path:
     return Slapd(folder / "slapd").install().folder
 
 
-def another(folder: Path, certificate: str = "server") -> Slapd:
+def another(folder: Path, certificate: str = "server", clients: str = "never") -> Slapd:
     """A running directory of one's own."""
     original = installed()
     shutil.copytree(original, folder)
@@ -105,7 +124,7 @@ def another(folder: Path, certificate: str = "server") -> Slapd:
         if str(original) in text:
             each.chmod(0o600)
             each.write_text(text.replace(str(original), str(folder.absolute())))
-    return Slapd(folder, certificate).start()
+    return Slapd(folder, certificate, clients).start()
 
 
 @cache

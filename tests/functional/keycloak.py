@@ -129,6 +129,10 @@ class Keycloak:
         }
         self._administer("POST", f"/admin/realms/{REALM}/components", component)
 
+    def change(self, **settings: Any) -> None:
+        """Other settings for the realm."""
+        self._administer("PUT", f"/admin/realms/{REALM}", settings)
+
     def _administer(self, method: str, path: str, content: Any = None) -> Any:
         form = {"grant_type": "password", "client_id": "admin-cli"}
         form |= {"username": "admin", "password": "admin"}

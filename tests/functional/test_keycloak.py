@@ -191,6 +191,39 @@ class TokensTests(KeycloakTestCase):
             until(lambda c=client: self.ask(daemon.port, token, c).status == 200, "well again")  # type: ignore[misc]
 
 
+class RevokingRealmTests(KeycloakTestCase):
+    """
+    A realm that revokes a refresh token when it is used.
+
+    Such a realm takes the second use of a token for a theft, and ends the user's session.
+    """
+
+    def setUp(self) -> None:
+        self.keycloak = keycloak()
+        self.keycloak.change(revokeRefreshToken=True)
+        self.addCleanup(self.keycloak.change, revokeRefreshToken=False)
+
+    def alive(self, token: str) -> bool:
+        return self.keycloak.introspected(token, "gateway")
+
+    def test_used_once(self) -> None:
+        """While the access token lives, and what was found is believed, a token is used once."""
+        for client, believed in {"gateway": 0, "strict": 60}.items():
+            part = offline(self.keycloak, client, cache=believed)
+            daemon, token = self.gateway(self.keycloak, part), self.keycloak.offline_token()
+            for _ in range(5):
+                self.assertEqual(self.ask(daemon.port, token).status, 200, client)
+            self.assertTrue(self.alive(token), client)
+
+    def test_used_again(self) -> None:
+        """The second use is refused and not repeated, and after it the token is dead."""
+        part = offline(self.keycloak, "strict", cache=0)
+        daemon, token = self.gateway(self.keycloak, part), self.keycloak.offline_token()
+        statuses = [self.ask(daemon.port, token).status for _ in range(3)]
+        self.assertEqual(statuses, [200, 401, 401])
+        self.assertFalse(self.alive(token))
+
+
 class YesterdayTests(KeycloakTestCase):
     """Keycloak 26.4, where the documented flow works with any client."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
@@ -66,6 +67,19 @@ class DoctorTests(LdapCase):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         for told in ("certificate verified", "bound as", "can be read", "uid=alice", "4 roles"):
             self.assertIn(told, done.stdout)
+
+    def test_another_host_T67(self) -> None:
+        """A certificate of another host is never called verified, even where nobody binds first."""
+        slapd = directory.another(Path(self.mktemp()), "elsewhere")
+        self.addCleanup(slapd.stop)
+        ldaps = {"uri": slapd.tls_uri}
+        starttls = {"uri": slapd.uri, "tls": "starttls"}
+        for way in (ldaps, starttls):
+            nobody = {"bind_dn": None, "ldap_password": None, "ca_file": slapd.authority}
+            done = self.doctor(**way, **nobody)
+            self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+            self.assertIn("certificate is for another host", done.stdout)
+            self.assertNotIn("verified", done.stdout)
 
     def test_ill(self) -> None:
         """A wrong password of the service is told, and is a status."""
@@ -190,6 +204,35 @@ class TlsTests(LdapCase):
         slapd = self.shown("elsewhere")
         self.refused(slapd, self.both_ways(slapd), "certificate is for another host")
 
+    def test_client_certificate(self) -> None:
+        """A server that wants to know us sees our certificate, and lets nobody in without one."""
+        slapd = directory.another(Path(self.mktemp()), clients="demand")
+        self.addCleanup(slapd.stop)
+        known, starttls = slapd.for_clients, {"tls": "starttls", "ca_file": slapd.authority}
+        ldaps = {"uri": slapd.tls_uri, "ca_file": slapd.authority}
+        daemon = self.daemon(
+            provider(slapd, "ldaps", **ldaps, **known),
+            provider(slapd, "starttls", **starttls, **known),
+            provider(slapd, "ldaps-unknown", **ldaps),
+            provider(slapd, "starttls-unknown", **starttls),
+        )
+        for realm in ("ldaps", "starttls"):
+            self.accepted(login(daemon, "alice", "alicepw", realm))
+            self.assertEqual(login(daemon, "bob", "bobpw", f"{realm}-unknown").status, 503, realm)
+
+    def test_anonymous_T67(self) -> None:
+        """Where nobody binds first, a wrong certificate still sends us to the next server."""
+        slapd = self.shown("elsewhere")
+        uris = [slapd.tls_uri, self.slapd.tls_uri]
+        nobody = {"bind_dn": None, "ldap_password": None, "user_dn": f"uid={{username}},{PEOPLE}"}
+        certificates = Path(self.mktemp())
+        both = [Path(each.authority).read_text() for each in (slapd, self.slapd)]
+        certificates.write_text("".join(both))
+        ca_file = str(certificates.absolute())
+        daemon = self.daemon(provider(slapd, "corp", uri=uris, ca_file=ca_file, **nobody))
+        self.accepted(login(daemon, "alice", "alicepw"))
+        self.assertIn("certificate is for another host", daemon.log())
+
     def test_unknown_authority(self) -> None:
         """A certificate of an authority that the system does not know: likewise."""
         slapd = self.shown("server")
@@ -279,6 +322,21 @@ class AugmenterTests(LdapCase):
         """Five thousand groups found by a search, page by page."""
         found = self.roles("zelda", filter=f"(member=uid={{username}},{PEOPLE})")
         self.assertEqual(len(set(found)), MANY)
+
+
+class ReloadTests(LdapCase):
+    """A new configuration while connections are kept."""
+
+    def test_closed(self) -> None:
+        """Those of the old one are closed once its grace is over, and not some day."""
+        slapd = directory.another(Path(self.mktemp()))
+        self.addCleanup(slapd.stop)
+        daemon = self.daemon(provider(slapd, "corp", idle_timeout="1h"), server={"grace": "100ms"})
+        self.accepted(login(daemon, "alice", "alicepw"))
+        self.assertEqual(slapd.open_connections(), 1)
+        daemon.tell(signal.SIGHUP)
+        until(lambda: slapd.open_connections() == 0, "closed", otherwise=daemon.log)
+        self.accepted(login(daemon, "bob", "bobpw"))
 
 
 class OutageTests(LdapCase):

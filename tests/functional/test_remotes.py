@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.functional import wire
 from tests.functional.awkward_remote import ENDLESS, EXPIRED, MANNERS, Authority, Remote
-from tests.functional.daemon import DEADLINE, Daemon
+from tests.functional.daemon import DEADLINE, Daemon, until
 
 
 class RemotesTestCase(SynchronousTestCase):
@@ -18,12 +20,14 @@ class RemotesTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.authority = Authority(Path(self.mktemp()).absolute()).found()
 
-    def remote(self, name: str = "localhost", **certificate: Any) -> Remote:
-        remote = Remote(self.authority.issue(name, **certificate)).start()
+    def remote(
+        self, name: str = "localhost", clients: Path | None = None, **certificate: Any
+    ) -> Remote:
+        remote = Remote(self.authority.issue(name, **certificate), clients).start()
         self.addCleanup(remote.stop)
         return remote
 
-    def gateway(self, remote: Remote, **given: Any) -> Daemon:
+    def gateway(self, remote: Remote, milliseconds: int = 1500, **given: Any) -> Daemon:
         part = {
             "type": "ecmwf-api",
             "name": "api",
@@ -33,7 +37,7 @@ class RemotesTestCase(SynchronousTestCase):
             **given,
         }
         daemon = Daemon(Path(self.mktemp()))
-        daemon.configure(providers=[part], auth={"timeout_in_ms": 1500}).start()
+        daemon.configure(providers=[part], auth={"timeout_in_ms": milliseconds}).start()
         self.addCleanup(daemon.stop)
         return daemon
 
@@ -64,7 +68,7 @@ class MannersTests(RemotesTestCase):
         """
         remote = self.remote()
         daemon = self.gateway(remote)
-        bad = [manner for manner in MANNERS if manner not in ("good", "refuses")]
+        bad = [manner for manner in MANNERS if manner not in ("good", "refuses", "waits")]
         for manner in bad:
             self.outage(daemon, manner)
         for manner in ENDLESS:
@@ -90,6 +94,37 @@ class CertificateTests(RemotesTestCase):
         """A certificate of somebody else."""
         self.refused(self.remote("elsewhere.example"))
 
+    def test_ours(self) -> None:
+        """A remote that wants to know us sees our certificate; without one it is an outage."""
+        remote = self.remote(clients=self.authority.file)
+        mine = str(self.authority.issue("gateway.example"))
+        known = self.gateway(remote, client_certificate_file=mine, client_key_file=mine)
+        self.assertEqual(self.ask(known, "good").status, 200)
+        unknown = self.gateway(remote)
+        self.outage(unknown, "good")
+        self.assertEqual(remote.asked, {"good": 1})
+        self.assertNotIn("Traceback", unknown.log())
+
     def test_unknown(self) -> None:
         """A certificate that nobody signed whom we trust."""
         self.refused(self.remote(), ca_file=None)
+
+
+class ReloadTests(RemotesTestCase):
+    """A new configuration while questions are under way."""
+
+    def test_under_way(self) -> None:
+        """They are answered by the parts that asked them, and new ones by the new parts."""
+        remote = self.remote()
+        daemon = self.gateway(remote, 30_000)
+        reloads = 'authotron_reloads_total{result="success"}'
+        with ThreadPoolExecutor(1) as threads:
+            waiting = threads.submit(self.ask, daemon, "waits")
+            until(lambda: remote.asked["waits"], "asked")
+            daemon.tell(signal.SIGHUP)
+            until(lambda: daemon.metric(reloads) == 1, "reloaded", otherwise=daemon.log)
+            self.assertEqual(self.ask(daemon, "good").status, 200)
+            self.assertFalse(waiting.done())
+            remote.ended["waits"].set()
+            self.assertEqual(waiting.result().status, 200)
+        self.assertEqual(remote.asked, {"waits": 1, "good": 1})

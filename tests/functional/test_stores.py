@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from txmongo.connection import ConnectionPool
 from authotron import parts, settings
 from authotron.errors import ConfigError, TimedOut, Unavailable
 from authotron.racing import within
-from authotron.stores import ITokenStore
+from authotron.stores import ITokenStore, redis
 from authotron.world import World
 from tests.contracts import StoreContract, token
 from tests.functional.databases import Database, shared
@@ -69,6 +70,15 @@ class MongoContractTests(StoreContract):
         section = shared("mongo").section
         given = os.environ.get("AUTHOTRON_TEST_MONGO")
         store = store_of({**section, **({"uri": given} if given else {})})
+        await store.open()
+        return store
+
+
+class MongoJavaContractTests(StoreContract):
+    """So it is in another server of the same protocol, whose updates are atomic."""
+
+    async def make(self) -> ITokenStore:
+        store = store_of(shared("mongo-java").section)
         await store.open()
         return store
 
@@ -133,6 +143,10 @@ class Faults:
         await self.eventually(store)
         self.assertEqual(await store.get(kept.id), kept)
 
+
+class MoreFaults(Faults):
+    """The same of one that writes down what it acknowledges, and offers TLS."""
+
     async def test_killed(self: Any) -> None:
         """What was acknowledged survives the server's sudden death."""
         database = self.database().start()
@@ -157,7 +171,7 @@ class Faults:
         self.assertIsInstance(await outcome(doubtful.open()), Unavailable)
 
 
-class RedisFaultTests(Faults, TestCase):
+class RedisFaultTests(MoreFaults, TestCase):
     """Redis and its troubles."""
 
     kind = "redis"
@@ -176,8 +190,87 @@ class RedisFaultTests(Faults, TestCase):
         self.assertIn("WRONGPASS", str(error))
         self.assertNotIn("canary", f"{error} {wrong!r}")
 
+    async def test_read_only(self) -> None:
+        """Where nothing can be written nothing is acknowledged, and what is there can be read."""
+        database = self.database().start()
+        store, kept, lost = await self.opened(database.section), token(), token()
+        await store.add(kept)
+        config = settings.read(redis.Config, database.section)
+        administrator = redis.client(config, World(CLOCK, deferToThread, connect=connect))
+        self.addCleanup(lambda: Deferred.fromCoroutine(administrator.stop()))
+        await administrator.ask("REPLICAOF", "127.0.0.1", 1)
+        self.assertIsInstance(await outcome(store.add(lost)), Unavailable)
+        self.assertIsInstance(await outcome(store.remove(kept.id)), Unavailable)
+        self.assertEqual(await store.get(kept.id), kept)
+        await administrator.ask("REPLICAOF", "NO", "ONE")
+        self.assertIsNone(await store.get(lost.id))
+        self.assertTrue(await store.remove(kept.id))
 
-class MongoFaultTests(Faults, TestCase):
+
+class MongoJavaFaultTests(Faults, TestCase):
+    """The other server and its troubles."""
+
+    kind = "mongo-java"
+
+
+class SqliteDiskTests(TestCase):
+    """SQLite on a disk that is full, or cannot be written."""
+
+    def setUp(self) -> None:
+        self.disk = Path(self.mktemp()).absolute()
+        self.disk.mkdir()
+        self.mount("-t", "tmpfs", "-o", "size=400k", "tmpfs")
+        self.addCleanup(self.as_root, "umount", "--lazy", str(self.disk))
+
+    def as_root(self, *words: str) -> None:
+        first = [] if os.geteuid() == 0 else ["sudo", "-n"]
+        subprocess.run([*first, *words], check=True, capture_output=True)
+
+    def mount(self, *words: str) -> None:
+        self.as_root("mount", *words, str(self.disk))
+
+    async def opened(self) -> ITokenStore:
+        store = store_of({"type": "sqlite", "path": str(self.disk / "tokens.db")})
+        self.addCleanup(closed, store)
+        await store.open()
+        return store
+
+    async def test_full(self) -> None:
+        """What was acknowledged is there, what was not is not; with more room it goes on."""
+        store, acknowledged = await self.opened(), []
+        for place in range(10_000):
+            last = token(name="x" * 200, age=place)
+            error = await outcome(store.add(last))
+            if error is not None:
+                break
+            acknowledged.append(last)
+        self.assertIsInstance(error, Unavailable)
+        self.assertGreater(len(acknowledged), 10)
+        self.mount("-o", "remount,size=4m")
+        self.assertIsNone(await store.get(last.id))
+        self.assertEqual([await store.get(each.id) for each in acknowledged], acknowledged)
+        await store.add(last)
+        await store.close()
+        again = await self.opened()
+        self.assertEqual(await again.get(last.id), last)
+
+    async def test_read_only(self) -> None:
+        """Where nothing can be written nothing is acknowledged; that it can be read is enough."""
+        store, kept, lost = await self.opened(), token(), token()
+        await store.add(kept)
+        await store.close()
+        self.mount("-o", "remount,ro")
+        store = store_of({"type": "sqlite", "path": str(self.disk / "tokens.db")})
+        self.addCleanup(closed, store)
+        self.assertIsInstance(await outcome(store.open()), Unavailable)
+        self.assertIsInstance(await outcome(store.add(lost)), Unavailable)
+        self.mount("-o", "remount,rw")
+        await store.open()
+        self.assertEqual(await store.get(kept.id), kept)
+        self.assertIsNone(await store.get(lost.id))
+
+
+class MongoFaultTests(MoreFaults, TestCase):
     """A MongoDB and its troubles."""
 
     kind = "mongo"

@@ -45,6 +45,12 @@ class DoctorTests(SynchronousTestCase):
         self.assertEqual([each.good for each in found], [False, True, True])
         self.assertIn("invalid credentials", found[0].told)
 
+    def test_nobody_answers(self) -> None:
+        """Until something is answered nothing is verified, even where nobody binds first."""
+        self.good.hangs_up = True
+        [found] = self.findings(config(bind_dn=None, ldap_password=None))
+        self.assertFalse(found.good, found.told)
+
     def test_nothing_there(self) -> None:
         """A base that cannot be read is told."""
         del self.good.entries[BASE]

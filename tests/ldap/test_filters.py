@@ -75,6 +75,17 @@ class FilterTests(SynchronousTestCase):
             with self.subTest(text):
                 self.assertRaises(BadFilter, filters.parse, text)
 
+    def test_name_with_asterisk_T66(self) -> None:
+        """A user inside a DN is escaped as there, which a pattern would not allow."""
+        for text in (
+            "(member=uid={username},ou=*)",
+            "(member=uid=*,ou={username})",
+            "(member=*uid={username},dc=org)",
+            "(member=x*,uid={username},dc=org)",
+        ):
+            self.assertRaises(BadFilter, filters.parse, text)
+        filters.parse("(&(member=uid=x,ou=*)(cn={username}))")
+
     def test_template_or_not(self) -> None:
         """Parentheses and a place make a template; all else is a piece of a DN."""
         for text, is_one in {

@@ -82,6 +82,14 @@ class PathTests(SynchronousTestCase):
         for dn in ("CN=x/Admin,OU=TeamA,DC=org", "CN=Admin,OU=x/y,OU=TeamA,DC=org"):
             self.assertEqual(roles(dn, None, ["OU=TeamA"]), [], dn)
 
+    def test_own_name_T66(self) -> None:
+        """What stands below a group is not that group."""
+        self.assertEqual(roles("OU=mine,CN=Admin,OU=TeamA,DC=org", None, ["OU=TeamA"]), [])
+
+    def test_empty_step_T66(self) -> None:
+        """A step without a name has no place in a path."""
+        self.assertEqual(roles("CN=Admin,OU=\\20,OU=TeamA,DC=org", None, ["OU=TeamA"]), [])
+
     @given(some.text(some.characters(exclude_categories=["Cs"]), min_size=1))
     def test_as_many_steps_T66(self, name: str) -> None:
         """Whatever a group is called, its path has as many steps as its DN."""

@@ -41,6 +41,12 @@ class ParseTests(SynchronousTestCase):
             with self.subTest(text):
                 self.assertEqual(read(text), pairs)
 
+    def test_endless_T67(self) -> None:
+        """A name that is longer than any, or of more steps, is none."""
+        for text in ("cn=" + "x" * 2_000, ",".join(["a=b"] * 101)):
+            self.assertRaises(BadName, names.parse, text)
+        self.assertEqual(len(names.parse(",".join(["a=b"] * 100))), 100)
+
     def test_bad(self) -> None:
         """What is no name is refused, and never read as half of one."""
         for text in ("nonsense", "=x", "CN=a,", ",CN=a", "CN=a,,O=b", 'CN="a', "CN=a\\", "CN=a\\zz",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.errors import ConfigError
-from authotron.ldap.directory import Security
+from authotron.ldap.servers import Security
 from tests.augmenters.test_ldap import config
 
 

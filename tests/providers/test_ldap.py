@@ -112,6 +112,18 @@ class LdapTests(LdapCase):
             identity = self.successResultOf(self.ask(self.made(), username, "alice-secret"))
             self.assertEqual(identity.username, "alice")
 
+    def test_several_names_T25(self) -> None:
+        """An entry of several names is nobody whom none of them was given for."""
+        self.server.entries[ALICE]["uid"] = ["admin", "alice"]
+        by_mail = "(mail={username})"
+        self.refused(self.made(user_filter=by_mail), "a@b.org", "alice-secret")
+        identity = self.successResultOf(self.ask(self.made(), "alice", "alice-secret"))
+        self.assertEqual(identity.username, "alice")
+        self.server.entries[ALICE]["uid"] = ["alice"]
+        judge = self.made(user_filter=by_mail)
+        identity = self.successResultOf(self.ask(judge, "a@b.org", "alice-secret"))
+        self.assertEqual(identity.username, "alice")
+
     def test_several_T67(self) -> None:
         """A name that two entries have is refused, and neither is tried."""
         self.server.entries["uid=other,dc=example,dc=org"] = {

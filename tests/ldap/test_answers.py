@@ -7,8 +7,8 @@ from hypothesis import strategies as some
 from ldaptor.protocols import pureldap
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.ldap import wire
-from authotron.ldap.wire import Entry, Garbled, Message, Reader
+from authotron.ldap import answers
+from authotron.ldap.answers import Entry, Garbled, Message, Reader, TooMuch
 
 
 def entry(values: int) -> bytes:
@@ -16,6 +16,10 @@ def entry(values: int) -> bytes:
     answer = pureldap.LDAPSearchResultEntry("cn=a", attributes)
     encoded: bytes = pureldap.LDAPMessage(answer, None, 7).toWire()
     return encoded
+
+
+def element(tag: int, content: bytes) -> bytes:
+    return bytes([tag, 0x84]) + len(content).to_bytes(4, "big") + content
 
 
 class ReaderTests(SynchronousTestCase):
@@ -34,17 +38,38 @@ class ReaderTests(SynchronousTestCase):
         """Names of attributes are in lower case, values are bytes."""
         [message] = Reader().feed(entry(2))
         values = (b"cn=group-0,dc=org", b"cn=group-1,dc=org")
-        self.assertEqual(wire.entry(message), Entry("cn=a", {"memberof": values}))
-        self.assertEqual(wire.entry(message).texts("memberOf")[0], "cn=group-0,dc=org")
+        self.assertEqual(answers.entry(message), Entry("cn=a", {"memberof": values}))
+        self.assertEqual(answers.entry(message).texts("memberOf")[0], "cn=group-0,dc=org")
 
     @given(some.binary())
     def test_anything(self, some_bytes: bytes) -> None:
         """Whatever comes, it is messages, or an end; never another failure."""
         try:
             for message in Reader().feed(some_bytes):
-                wire.entry(message)
+                answers.entry(message)
         except Garbled:
             pass
+
+    def test_bomb_T67(self) -> None:
+        """Very many tiny elements are refused before they are read, wherever they stand."""
+        tiny = b"\x04\x00" * 100_000
+        one_by_one = element(0x30, b"\x04\x01a" + element(0x31, tiny))
+        spread = element(0x30, b"\x04\x01a" + element(0x31, b"\x04\x00" * 5_000)) * 10
+        hollow = element(0x30, b"\x04\x00" * 40) * 10
+        for attributes in (tiny, one_by_one, spread, hollow):
+            body = b"\x04\x00" + element(0x30, attributes)
+            with self.subTest(size=len(body)):
+                self.assertRaises(Garbled, answers.entry, Message(1, answers.ENTRY, body, {}))
+
+    def test_controls_T67(self) -> None:
+        """Likewise in what stands beside an answer."""
+        controls = element(0xA0, element(0x30, b"\x04\x00" * 10_000) * 10)
+        message = element(0x30, b"\x02\x01\x07\x65\x00" + controls)
+        self.assertRaises(TooMuch, list, Reader().feed(message))
+
+    def test_too_long_T67(self) -> None:
+        """A message that says it is huge is refused before it is there."""
+        self.assertRaises(Garbled, list, Reader().feed(b"\x30\x84\x00\x80\x00\x00"))
 
     @given(some.integers(0, 60), some.binary(min_size=1, max_size=3))
     def test_damaged(self, place: int, damage: bytes) -> None:
@@ -53,8 +78,8 @@ class ReaderTests(SynchronousTestCase):
         stream = good[:place] + damage + good[place + len(damage) :]
         try:
             for message in Reader().feed(stream):
-                wire.entry(message)
-                wire.result(message)
+                answers.entry(message)
+                answers.result(message)
         except Garbled:
             pass
 

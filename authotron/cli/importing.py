@@ -1,0 +1,175 @@
+"""C{authotron tokens import}: copy the tokens of another service into the configured store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from attrs import define
+
+from authotron import acl_proxy, importing, settings
+from authotron.cli.options import complaints, config_option, loaded
+from authotron.cli.stored import run
+from authotron.config import Config
+from authotron.errors import ConfigError, Problem
+from authotron.importing import Found, LeftOut, Owners
+from authotron.issuing import Tokens
+from authotron.racing import within
+from authotron.stores import mongo, redis
+from authotron.web.generation import Generation
+from authotron.world import World
+
+_PROGRESS = 1_000
+_PATIENCE = 10.0
+"""Seconds the other service may take for one step."""
+
+_dry_run_option: Callable[[Any], Any] = click.option(
+    "--dry-run", is_flag=True, help="Only say what would be copied; write nothing."
+)
+
+
+@click.group("import")
+def import_() -> None:
+    """
+    Copy the tokens of another service, which is only read.
+
+    They go on being good where the configuration says `store.imported: true`. What is here already
+    is left as it is, so that a second run copies what came since. A token without an end gets
+    `tokens.max_ttl`. Exit status 1 if some had to be left out.
+    """
+
+
+@import_.command("acl-proxy")
+@config_option
+@click.option("--realm", required=True, help="Realm of the owners; the source knows none.")
+@click.option(
+    "--username",
+    required=True,
+    metavar="RULE",
+    help="Name of the owners, with {email}, {comment} or {hash} in it, or one name for all.",
+)
+@click.option("--role", multiple=True, help="A role of every owner (may be repeated).")
+@_dry_run_option
+def of_acl_proxy(
+    path: Path, realm: str, username: str, role: tuple[str, ...], *, dry_run: bool
+) -> None:
+    """
+    Copy from the Redis of an acl-proxy, which its own variables name: REDIS_HOST and so on.
+
+    There are only hashes. They are verified with its PEPPER, so the configuration must have that
+    as `store.acl_proxy_pepper`.
+    """
+    with complaints():
+        section = settings.read(redis.Config, acl_proxy.store(os.environ), "REDIS_*")
+    owners = Owners(realm, username, role)
+
+    async def work(generation: Generation, tokens: Tokens, world: World) -> None:
+        _expect(generation.config, "imported", "acl_proxy_pepper")
+        source = redis.client(section, world)
+        try:
+            found = importing.of_acl_proxy(source, owners, world.clock.seconds())
+            await _Import(tokens, world, dry_run).copy(found)
+        finally:
+            await source.stop()
+
+    run(path, work)
+
+
+@import_.command("auth-o-tron")
+@config_option
+@click.option(
+    "--from",
+    "theirs",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Its configuration file, whose `store` is the source.",
+)
+@click.option("--realm", help="What the realm of all of them is called here.")
+@_dry_run_option
+def of_auth_o_tron(path: Path, theirs: Path, realm: str | None, *, dry_run: bool) -> None:
+    """Copy from the MongoDB of an auth-o-tron, tokens with their owners."""
+    section = loaded(theirs).store
+    if not isinstance(section, mongo.Config):
+        raise click.UsageError(f"{theirs} has no store of type mongo")
+
+    async def work(generation: Generation, tokens: Tokens, world: World) -> None:
+        _expect(generation.config, "imported")
+        pool = mongo.connections(section)
+        try:
+            database = pool[section.database]
+            found = importing.of_auth_o_tron(
+                database[section.tokens_collection], database[section.users_collection], realm
+            )
+            await _Import(tokens, world, dry_run).copy(found)
+        finally:
+            await pool.disconnect()
+
+    run(path, work)
+
+
+def _expect(config: Config, *keys: str) -> None:
+    """
+    Without some keys of the store nobody would ever look for what was imported.
+
+    @raise ConfigError: one is not set.
+    """
+    problems = [
+        Problem(f"store.{key}", "is needed for what is to be imported")
+        for key in keys
+        if not getattr(config.store, key)
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+@define
+class _Import:
+    """One run: what was copied, what was here, what was left out."""
+
+    _tokens: Tokens
+    _world: World
+    _dry_run: bool
+    _copied: int = 0
+    _here: int = 0
+    _left_out: int = 0
+
+    async def copy(self, found: AsyncIterator[Found | LeftOut]) -> None:
+        """
+        Copy all there is, and tell.
+
+        @raise Unavailable: one of the two stores does not answer.
+        @raise SystemExit: 1 if some were left out.
+        """
+        while True:
+            item = await within(self._world.clock, _PATIENCE, _next(found))
+            if item is None:
+                break
+            await self._take(item)
+        would = "would be copied" if self._dry_run else "copied"
+        click.echo(f"{self._copied} {would}, {self._here} here already, {self._left_out} left out")
+        if self._left_out:
+            raise SystemExit(1)
+
+    async def _take(self, item: Found | LeftOut) -> None:
+        if isinstance(item, LeftOut):
+            self._left_out += 1
+            click.secho(f"left out: {item.which} {item.why}", fg="yellow", err=True)
+        elif await self._copy(item):
+            self._copied += 1
+        else:
+            self._here += 1
+        seen = self._copied + self._here + self._left_out
+        if seen % _PROGRESS == 0:
+            click.echo(f"{seen} so far", err=True)
+
+    async def _copy(self, item: Found) -> bool:
+        if self._dry_run:
+            return not await self._tokens.has(item.presented)
+        return await self._tokens.copy(item.presented, item.token)
+
+
+async def _next(found: AsyncIterator[Found | LeftOut]) -> Found | LeftOut | None:
+    return await anext(found, None)

@@ -1,0 +1,57 @@
+"""Work with the token store of a configuration, for commands that need no gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+from twisted.internet.task import react
+
+from authotron.cli.options import complaints, loaded
+from authotron.compose import compose
+from authotron.config import Config
+from authotron.errors import NoSuchToken, Rejected, TooBroad, Unavailable
+from authotron.issuing import Tokens
+from authotron.metrics import Metrics
+from authotron.service import Pool, outside
+from authotron.web.generation import Generation
+from authotron.world import World
+
+Work = Callable[[Generation, Tokens, World], Awaitable[None]]
+
+
+def run(path: Path, work: Work) -> None:
+    """Do some work with the store of a configuration, or say why it cannot be done."""
+    found = loaded(path)
+    if found.store is None or found.store.type == "memory":
+        raise click.ClickException("there is no store that could be reached from here")
+    react(_working, (found, work))
+
+
+async def _working(reactor: Any, found: Config, work: Work) -> None:
+    """
+    Do some work with the open store.
+
+    @raise SystemExit: 1 if it could not be done.
+    """
+    pool = Pool(reactor)
+    pool.startService()
+    world = outside(reactor, pool)
+    with complaints():
+        generation = compose(found, world, Metrics())
+    assert generation.tokens is not None
+    try:
+        with complaints():
+            await generation.tokens.open()
+            await work(generation, generation.tokens, world)
+    except (NoSuchToken, Rejected, TooBroad, Unavailable) as reason:
+        told = str(reason) or "there is no such token"
+        click.secho(told, fg="red", err=True)
+        raise SystemExit(1) from None
+    finally:
+        with suppress(Unavailable):
+            await generation.tokens.store.close()
+        pool.stopService()

@@ -1,0 +1,208 @@
+"""
+What other services have stored of their tokens, read to be copied. Nothing is written there.
+
+An acl-proxy keeps in Redis, for each token, a hash C{tokens:<SHA-256>} with C{hosts}, C{email} and
+C{comment}. An auth-o-tron keeps documents in MongoDB: tokens as they are in C{tokens}, with a
+C{user_id} that leads to a document in C{users}.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from attrs import frozen
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from authotron import hosts, imported
+from authotron.identity import Identity
+from authotron.issuing import Copied
+from authotron.redis import Redis
+from authotron.stores import mongo
+from authotron.tokens import Grant, Presented
+
+_PAGE = 500
+_HASH = re.compile(r"[0-9a-f]{64}")
+_PLACES = re.compile(r"\{(email|comment|hash)\}")
+
+
+@frozen
+class Found:
+    """A token that can be copied."""
+
+    presented: Presented
+    token: Copied
+
+
+@frozen
+class LeftOut:
+    """
+    A token that cannot.
+
+    @ivar which: what to call it, without giving it away.
+    """
+
+    which: str
+    why: str
+
+
+@frozen
+class Owners:
+    """
+    Who shall own tokens that have no owner.
+
+    @ivar username: with C{{email}}, C{{comment}} and C{{hash}} (the first of it) as places.
+    """
+
+    realm: str
+    username: str
+    roles: tuple[str, ...] = ()
+
+    def of(self, fields: Mapping[str, str]) -> Identity:
+        """
+        The owner of one.
+
+        @raise ValueError: a field that the name is made of is empty, or no name comes of it.
+        """
+        missing = [name for name in _PLACES.findall(self.username) if not fields.get(name)]
+        if missing:
+            raise ValueError(f"has no {missing[0]}")
+        name = _PLACES.sub(lambda found: fields[found[1]], self.username).strip()
+        if not name or not name.isprintable():
+            raise ValueError("has an owner with no good name")
+        return Identity(self.realm, name, self.roles, provider=imported.ACL_PROXY)
+
+
+# --- acl-proxy ---
+
+
+async def of_acl_proxy(redis: Redis, owners: Owners, now: float) -> AsyncIterator[Found | LeftOut]:
+    """
+    The tokens of an acl-proxy, each once.
+
+    @raise Unavailable: its Redis does not answer.
+    """
+    cursor, seen = b"0", set[bytes]()
+    while True:
+        cursor, keys = await redis.ask("SCAN", cursor, "MATCH", "tokens:*", "COUNT", _PAGE)
+        for key in keys:
+            if key not in seen:  # a scan may give one twice
+                seen.add(key)
+                hashed = key.decode("utf-8", "replace").removeprefix("tokens:")
+                yield await _acl_proxy_token(redis, key, hashed, owners, now)
+        if cursor == b"0":
+            break
+
+
+async def _acl_proxy_token(
+    redis: Redis, key: bytes, hashed: str, owners: Owners, now: float
+) -> Found | LeftOut:
+    which = f"tokens:{hashed[:8]}"
+    kind, left = await redis.ask_all([("TYPE", key), ("PTTL", key)])
+    if kind != b"hash" or not _HASH.fullmatch(hashed):
+        return LeftOut(which, "is no token of an acl-proxy")
+    flat = await redis.ask("HGETALL", key)
+    texts = [each.decode("utf-8", "replace") for each in flat]
+    fields = dict(zip(texts[::2], texts[1::2], strict=True))
+    try:
+        owner = owners.of({**fields, "hash": hashed[:8]})
+        patterns = _hosts(fields.get("hosts", ""))
+    except ValueError as error:
+        return LeftOut(which, str(error))
+    grant = Grant(hosts=patterns, expires=now + left / 1000 if left >= 0 else None)
+    email, comment = fields.get("email", ""), fields.get("comment", "")
+    created = _moment(fields.get("created_at"))
+    token = Copied(owner, grant, created, imported.ACL_PROXY, comment, email)
+    return Found(imported.of_acl_proxy(hashed), token)
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    """A token without hosts is good for none there; here it would be good for all."""
+    found = tuple(hosts.checked_host(each.strip()) for each in text.split(",") if each.strip())
+    if not found:
+        raise ValueError("has no hosts, so that it is good for none")
+    return found
+
+
+def _moment(text: str | None) -> float | None:
+    return float(text) if text and re.fullmatch(r"\d{1,11}(\.\d+)?", text) else None
+
+
+# --- auth-o-tron ---
+
+
+class _Lenient(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, hide_input_in_errors=True)
+
+
+class _Stored(_Lenient):
+    """A document in C{tokens}."""
+
+    class Token(_Lenient):
+        """The token itself."""
+
+        token_string: str = Field(min_length=8, max_length=512)
+        scopes: dict[str, list[str]] = Field(default_factory=dict)
+
+    token: Token
+    user_id: str = Field(min_length=1)
+
+
+class _User(_Lenient):
+    """What C{users} tells of somebody."""
+
+    realm: str = Field(min_length=1)
+    username: str = Field(min_length=1)
+    roles: list[str] = Field(default_factory=list)
+    attributes: dict[str, str] = Field(default_factory=dict)
+    scopes: dict[str, list[str]] | None = None
+
+
+async def of_auth_o_tron(
+    tokens: Any, users: Any, realm: str | None = None
+) -> AsyncIterator[Found | LeftOut]:
+    """
+    The tokens of an auth-o-tron.
+
+    @param tokens: its collection of tokens, C{users} that of their owners.
+    @param realm: what the realm of all of them is called here, if it has another name.
+
+    @raise Unavailable: its database does not answer.
+    """
+    async for document in mongo.documents(tokens):
+        yield await _auth_o_tron_token(document, users, realm)
+
+
+async def _auth_o_tron_token(
+    document: Mapping[str, Any], users: Any, realm: str | None
+) -> Found | LeftOut:
+    which = f"document {document['_id']}"
+    try:
+        stored = _Stored.model_validate(document)
+    except ValidationError:
+        return LeftOut(which, "is no token of an auth-o-tron")
+    if stored.token.token_string.startswith("hs256:"):
+        return LeftOut(which, "is a token of an authotron")
+    told = await mongo.said(users.find_one({"user_id": stored.user_id}))
+    try:
+        user = _User.model_validate({**(told or {}), **((told or {}).get("user") or {})})
+    except ValidationError:
+        return LeftOut(which, "has an owner of whom nothing is known")
+    scopes = {service: tuple(some) for service, some in (user.scopes or {}).items()}
+    attributes = {name: text for name, text in user.attributes.items() if name != "exp"}
+    owner = Identity(
+        realm or user.realm,
+        user.username,
+        tuple(user.roles),
+        attributes,
+        scopes,
+        provider=imported.AUTH_O_TRON,
+    )
+    only = _tuples(stored.token.scopes) if stored.token.scopes else None
+    token = Copied(owner, Grant(scopes=only), name=imported.AUTH_O_TRON)
+    return Found(imported.of_auth_o_tron(stored.token.token_string), token)
+
+
+def _tuples(lists: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(texts) for name, texts in lists.items()}

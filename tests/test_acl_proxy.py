@@ -1,0 +1,63 @@
+"""What the environment of an acl-proxy becomes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron import acl_proxy, config
+from authotron.errors import ConfigError
+from authotron.stores import redis
+
+ENVIRON = {"PEPPER": "old pepper", "REDIS_HOST": "db", "REDIS_PORT": "6380", "REDIS_DB": "2"}
+FULL = {
+    **ENVIRON,
+    "REDIS_USERNAME": "proxy",
+    "REDIS_PASSWORD": "canary",
+    "REDIS_TLS": "true",
+    "REDIS_TLS_SKIP_VERIFY": "true",
+    "ADMIN_USER": "root",
+    "ADMIN_PASS": "canary",
+    "TOKEN_TTL_SECONDS": "3600",
+    "RATE_LIMIT_MAX": "5",
+}
+
+
+class ConfigurationTests(SynchronousTestCase):
+    """A whole configuration."""
+
+    def made(self, environ: dict[str, str]) -> config.Config:
+        return config.check(acl_proxy.configuration(environ, "s" * 32, "p" * 32), Path())
+
+    def test_all(self) -> None:
+        """Everything that has a place here is in it, and it can be run."""
+        found = self.made(FULL)
+        store = found.store
+        assert isinstance(store, redis.Config)
+        self.assertEqual((store.host, store.port, store.database), ("db", 6380, 2))
+        self.assertEqual((store.username, store.tls), ("proxy", True))
+        self.assertEqual(store.acl_proxy_peppers(), [b"old pepper"])
+        self.assertEqual(found.file.tokens.ttl, 3600)
+        self.assertEqual(store.admins, {"administrators": ("token-admin",)})
+
+    def test_little(self) -> None:
+        """So can what has only what it needs."""
+        self.assertEqual(self.made(ENVIRON).file.server.port, 8000)
+
+    def test_remarks(self) -> None:
+        """What has no place is told, and no secret with it."""
+        told = "\n".join(acl_proxy.remarks(FULL))
+        for name in ("REDIS_TLS_SKIP_VERIFY", "RATE_LIMIT_MAX", "ADMIN_USER"):
+            self.assertIn(name, told)
+        self.assertNotIn("canary", told)
+
+    def test_mistakes(self) -> None:
+        """What is missing or no number is told by its name."""
+        for environ, name in (
+            ({}, "PEPPER"),
+            ({**ENVIRON, "REDIS_PORT": "x"}, "REDIS_PORT"),
+            ({**ENVIRON, "TOKEN_TTL_SECONDS": "-1"}, "TOKEN_TTL_SECONDS"),
+        ):
+            error = self.assertRaises(ConfigError, self.made, environ)
+            self.assertIn(name, str(error))

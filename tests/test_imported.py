@@ -1,0 +1,157 @@
+"""Tokens of other services after an import."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron import imported, issuing, settings
+from authotron.errors import ConfigError, Rejected
+from authotron.identity import Credential, Identity
+from authotron.importing import Owners
+from authotron.issuing import Copied, Tokens
+from authotron.providers import Affinity, IProvider
+from authotron.stores import Wanted, memory
+from authotron.token_store import Owners as OwnersNow
+from authotron.token_store import TokenJudge
+from authotron.tokens import Grant, generate
+from tests.issuers import IDP
+from tests.test_token_store import Directory
+from tests.worlds import NOW, at
+
+OLD = "an-old-token-of-the-acl-proxy"
+PEPPER = "old pepper"
+HASH = sha256((OLD + PEPPER).encode()).hexdigest()
+UUID = "0b0e8ab1-5b1c-4f0e-9d5e-0e6f0c3f7a11"
+OWNER = Identity("machines", "mail@example.org", ("reader",), provider=imported.ACL_PROXY)
+
+
+class ImportedCase(SynchronousTestCase):
+    """A store into which tokens are copied."""
+
+    def setUp(self) -> None:
+        self.clock = at(NOW)
+        self.store = memory.MemoryStore()
+        self.tokens = self.made()
+
+    def made(self, **over: Any) -> Tokens:
+        given = {"type": "memory", "imported": True, "acl_proxy_pepper": PEPPER, **over}
+        rules = settings.read(memory.Config, given)
+        return Tokens(self.store, settings.read(issuing.Config, {}), rules, self.clock)
+
+    def done(self, work: Any) -> Any:
+        return self.successResultOf(Deferred.fromCoroutine(work))
+
+    def refused(self, work: Any) -> None:
+        self.failureResultOf(Deferred.fromCoroutine(work), Rejected)
+
+    def copy(self, **over: Any) -> bool:
+        copied = evolve(Copied(OWNER), **over)
+        added: bool = self.done(self.tokens.copy(imported.of_acl_proxy(HASH), copied))
+        return added
+
+
+class FindTests(ImportedCase):
+    """They go on being good."""
+
+    def test_acl_proxy(self) -> None:
+        """By the old pepper, although only a hash was ever stored."""
+        self.assertTrue(self.copy())
+        self.assertEqual(self.done(self.tokens.find(OLD)).owner, OWNER)
+        self.refused(self.tokens.find(OLD + "x"))
+
+    def test_several_peppers(self) -> None:
+        """Of an acl-proxy that has changed it."""
+        self.copy()
+        self.tokens = self.made(acl_proxy_pepper=f"newer\n{PEPPER}")
+        self.assertEqual(self.done(self.tokens.find(OLD)).owner, OWNER)
+
+    def test_auth_o_tron(self) -> None:
+        """By the token itself, of which only a keyed hash is kept here."""
+        self.done(self.tokens.copy(imported.of_auth_o_tron(UUID), Copied(OWNER)))
+        token = self.done(self.tokens.find(UUID))
+        self.assertEqual(token.owner, OWNER)
+        self.assertNotIn(UUID, str(token.row()))
+
+    def test_what_was_stored_is_no_token_T50(self) -> None:
+        """Who has read the store of an acl-proxy, or ours, has no token."""
+        self.copy()
+        [token] = self.done(self.store.listed(Wanted()))
+        for text in (HASH, f"acl-proxy:{HASH}", token.hashed, token.id):
+            self.refused(self.tokens.find(text))
+
+    def test_twice(self) -> None:
+        """A second import changes nothing."""
+        self.assertTrue(self.copy(comment="first"))
+        self.assertFalse(self.copy(comment="second"))
+        self.assertEqual(self.done(self.tokens.find(OLD)).comment, "first")
+
+    def test_end(self) -> None:
+        """The end is that of the source; one without an end gets one."""
+        self.copy(grant=Grant(expires=NOW + 60))
+        self.clock.advance(60)
+        self.refused(self.tokens.find(OLD))
+        self.done(self.tokens.copy(imported.of_auth_o_tron(UUID), Copied(OWNER)))
+        end = self.done(self.tokens.find(UUID)).grant.expires
+        self.assertEqual(end, NOW + 60 + self.tokens.config.max_ttl)
+
+    def test_switched_off(self) -> None:
+        """Where they are not wanted nobody looks for them."""
+        self.copy()
+        self.tokens = self.made(imported=False, acl_proxy_pepper=None)
+        self.refused(self.tokens.find(OLD))
+        self.assertRaises(ConfigError, self.made, imported=False)
+
+
+class JudgeTests(ImportedCase):
+    """Beside other providers."""
+
+    def affinity(self, token: str) -> Affinity:
+        return self.judge().affinity(Credential("bearer", token))
+
+    def judge(self, *providers: IProvider) -> TokenJudge:
+        return TokenJudge(self.tokens, OwnersNow(providers, self.clock, 60), self.clock)
+
+    def test_affinity(self) -> None:
+        """Any opaque token may be one; a JSON Web Token is none, and ours are ours alone."""
+        self.assertIs(self.affinity(OLD), Affinity.POSSIBLE)
+        self.assertIs(self.affinity(IDP.sign()), Affinity.FOREIGN)
+        self.assertIs(self.affinity("x" * 5000), Affinity.FOREIGN)
+        self.assertIs(self.affinity(generate(NOW).text), Affinity.OWN)
+        self.tokens = self.made(imported=False, acl_proxy_pepper=None)
+        self.assertIs(self.affinity(OLD), Affinity.FOREIGN)
+
+    def test_nobody_knows_the_realm(self) -> None:
+        """An owner in a realm of no provider is whom the import named."""
+        self.copy()
+        identity = self.done(self.judge().authenticate(Credential("bearer", OLD)))
+        self.assertEqual((identity.username, identity.roles), (OWNER.username, OWNER.roles))
+
+    def test_somebody_knows_the_realm(self) -> None:
+        """Where a provider knows the users of the realm, it has the last word."""
+        self.copy()
+        gone = Directory(realm="machines", says=Rejected("gone"))
+        self.refused(self.judge(gone).authenticate(Credential("bearer", OLD)))
+
+
+class OwnersTests(SynchronousTestCase):
+    """Who owns tokens that had no owner."""
+
+    def test_rule(self) -> None:
+        """Fields of the source take their places; nothing else is done with them."""
+        fields = {"email": "a@b.org", "comment": "{hash}", "hash": "01234567"}
+        for rule, name in {
+            "{email}": "a@b.org",
+            "{comment}-{hash}": "{hash}-01234567",
+            "robot": "robot",
+        }.items():
+            self.assertEqual(Owners("r", rule).of(fields).username, name)
+
+    def test_missing(self) -> None:
+        """A field that is not there is no name, nor is one that cannot be printed."""
+        self.assertRaises(ValueError, Owners("r", "{email}").of, {"comment": "x"})
+        self.assertRaises(ValueError, Owners("r", "{comment}").of, {"comment": "a\nb"})
