@@ -196,6 +196,9 @@ def more_contests(where: Field) -> Iterator[Contest]:
         str(count): where.asks("authotron", how.but(connections=count))
         for count in (32, 1, 8, 128, 512, 1000)
     })  # fmt: skip
+    yield Contest("one odd request in a hundred", {
+        name: where.asks("authotron", how.but(odd=odd)) for name, odd in (("none", 0), ("one", 100))
+    })  # fmt: skip
     yield from nginx_contests(where, how, names)
     yield from credential_contests(where, how)
     if "workers" in Server.model_fields:

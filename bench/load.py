@@ -28,6 +28,7 @@ class Load:
     @ivar credentials: a file with a value of C{Authorization} in each line, which take turns.
     @ivar close: whether each request has a connection of its own.
     @ivar pace: requests a second to stay at; as many as possible, if 0.
+    @ivar odd: one request in so many has a body, if not 0.
     @ivar core: on which the one who asks runs.
     """
 
@@ -36,6 +37,7 @@ class Load:
     connections: int = 32
     close: bool = False
     pace: float = 0
+    odd: int = 0
     path: str = "/authenticate"
     core: str = "1"
 
@@ -52,6 +54,7 @@ def wrk(port: int, process: int, load: Load) -> dict[str, float]:
         **os.environ,
         "BENCH_CREDENTIALS": str(load.credentials),
         "BENCH_PATH": load.path,
+        "BENCH_ODD": str(load.odd),
         "BENCH_CLOSE": "yes" if load.close else "",
         "BENCH_PAUSE": str(load.connections / load.pace * 1000 if load.pace else 0),
     }

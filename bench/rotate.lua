@@ -4,9 +4,14 @@ for line in io.lines(os.getenv("BENCH_CREDENTIALS")) do credentials[#credentials
 local path = os.getenv("BENCH_PATH") or "/authenticate"
 local pause = tonumber(os.getenv("BENCH_PAUSE") or "0")
 local closes = os.getenv("BENCH_CLOSE") == "yes" and "close" or nil
-local turn = 0
+local odd = tonumber(os.getenv("BENCH_ODD") or "0")
+local turn, asked = 0, 0
 request = function()
     turn = turn % #credentials + 1
+    asked = asked + 1
+    if odd > 0 and asked % odd == 0 then
+        return wrk.format("GET", path, {Authorization = credentials[turn]}, "a body")
+    end
     return wrk.format("GET", path, {Authorization = credentials[turn], Connection = closes})
 end
 -- Between nothing and twice the mean, so that connections do not ask in step.
