@@ -311,21 +311,25 @@ def hold(options: argparse.Namespace) -> list[Contest]:
     held: list[Contest] = []
     with TemporaryDirectory() as name, ExitStack() as stack:
         where = Field(Path(name), options, stack)
-        for contest in core_contests(where):
-            contest.run(options.rounds, options.seconds)
-            held.append(contest)
-        last = paced(where, held[0].median("authotron", "rate"))
-        last.run(options.rounds, options.seconds)
-        held.append(last)
-        for contest in () if options.quick else more_contests(where):
-            contest.run(options.rounds, options.seconds)
-            held.append(contest)
+        for contest in all_contests(where, held):
+            if options.only in contest.name:
+                contest.run(options.rounds, options.seconds)
+                held.append(contest)
     return held
+
+
+def all_contests(where: Field, held: list[Contest]) -> Iterator[Contest]:
+    yield from core_contests(where)
+    if held:
+        yield paced(where, held[0].median("authotron", "rate"))
+    if not where.options.quick:
+        yield from more_contests(where)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="only the core, in a minute")
+    parser.add_argument("--only", default="", help="contests with this in their name")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2, help="of each round and server")
     parser.add_argument("--connections", type=int, default=32)
