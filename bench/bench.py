@@ -306,16 +306,14 @@ def bars(contests: list[Contest]) -> Iterator[str]:
         yield f"MiB with {MANY:,} remembered credentials: {used:.0f}, wanted below 250"
 
 
-def hold(options: argparse.Namespace) -> list[Contest]:
-    """All contests, one after the other."""
-    held: list[Contest] = []
+def hold(options: argparse.Namespace, held: list[Contest]) -> None:
+    """All contests, one after the other; those that were held are kept whatever happens later."""
     with TemporaryDirectory() as name, ExitStack() as stack:
         where = Field(Path(name), options, stack)
         for contest in all_contests(where, held):
             if options.only in contest.name:
                 contest.run(options.rounds, options.seconds)
                 held.append(contest)
-    return held
 
 
 def all_contests(where: Field, held: list[Contest]) -> Iterator[Contest]:
@@ -339,12 +337,15 @@ def main() -> None:
     options = parser.parse_args()
     servers.needed("wrk", "taskset", *(() if options.quick else ("nginx",)))
     began = os.getloadavg()
-    held = hold(options)
-    lines = [*table(held), "", *bars(held), "", f"load before: {began}, after: {os.getloadavg()}"]
-    print("\n".join(lines))
-    told = {"load": began, "contests": {each.name: each.rounds for each in held}}
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(told, indent=2) + "\n")
+    held: list[Contest] = []
+    try:
+        hold(options, held)
+    finally:
+        loads = f"load before: {began}, after: {os.getloadavg()}"
+        print("\n".join([*table(held), "", *bars(held), "", loads]))
+        told = {"load": began, "contests": {each.name: each.rounds for each in held}}
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(told, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def running(command: list[str], port: int, core: str, log: Path) -> Iterator[int
     with log.open("wb") as output, subprocess.Popen(pinned, stdout=output, stderr=output) as server:
         try:
             until = time.monotonic() + 60
-            while not listens(port):
+            while not answers(port):
                 if server.poll() is not None or time.monotonic() > until:
                     sys.exit(f"{command[0]} did not start:\n{log.read_text()}")
                 time.sleep(0.05)
@@ -50,12 +50,14 @@ def running(command: list[str], port: int, core: str, log: Path) -> Iterator[int
             server.terminate()
 
 
-def listens(port: int) -> bool:
+def answers(port: int) -> bool:
+    """Whether somebody says anything; a port alone may be held for workers that still start."""
     try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
+        with socket.create_connection(("127.0.0.1", port), 1) as connection:
+            connection.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+            return bool(connection.recv(1))
     except OSError:
         return False
-    return True
 
 
 def family(process: int) -> list[int]:
