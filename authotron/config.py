@@ -21,7 +21,7 @@ from pydantic import (
 )
 from twisted.internet.endpoints import serverFromString
 
-from authotron import issuing, logs, minter, parts, settings, verdicts
+from authotron import issuing, logs, minter, parts, settings, systemd, verdicts
 from authotron.augmenters import AugmenterConfig
 from authotron.errors import ConfigError, Problem
 from authotron.forwarding import Forwarded, Networks
@@ -54,7 +54,14 @@ def _endpoint(text: str) -> str:
     return text
 
 
+def _endpoint_or_systemd(text: str) -> str:
+    return text if text == systemd.ENDPOINT else _endpoint(text)
+
+
 Endpoints = Annotated[tuple[Annotated[Text, AfterValidator(_endpoint)], ...], Field(strict=False)]
+EndpointsOrSystemd = Annotated[
+    tuple[Annotated[Text, AfterValidator(_endpoint_or_systemd)], ...], Field(strict=False)
+]
 
 
 class Server(Section):
@@ -62,10 +69,11 @@ class Server(Section):
 
     host: str = Field(default="0.0.0.0", description="the address to bind")  # noqa: S104 - as documented
     port: Port | None = Field(default=None, description="the port to listen on")
-    listen: Endpoints = Field(
+    listen: EndpointsOrSystemd = Field(
         default=(),
         strict=False,
-        description="Twisted endpoint strings instead of host and port, such as `unix:/run/a.sock`",
+        description="Twisted endpoint strings instead of host and port, such as "
+        "`unix:/run/a.sock`; `systemd` for the sockets that systemd holds",
     )
     idle_timeout: Seconds = Field(
         default=60, gt=0, description="seconds after which an idle or slow client is disconnected"

@@ -11,6 +11,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort
 from twisted.python.failure import Failure
 
+from authotron import systemd
 from authotron.web.front import Entrance
 from authotron.web.site import Site
 
@@ -24,10 +25,17 @@ class Listener(Service):
     """
 
     def __init__(
-        self, reactor: Any, endpoint: str, site: Site | Entrance, failed: Callable[[Failure], None]
+        self,
+        reactor: Any,
+        endpoint: str | systemd.Endpoint,
+        site: Site | Entrance,
+        failed: Callable[[Failure], None],
     ) -> None:
-        self._endpoint = serverFromString(reactor, endpoint)
-        self.description = endpoint
+        if isinstance(endpoint, str):
+            self._endpoint = serverFromString(reactor, endpoint)
+            self.description = endpoint
+        else:
+            self._endpoint, self.description = endpoint, endpoint.description
         self.site = site
         self._failed = failed
         self._listening: Deferred[IListeningPort | None] | None = None

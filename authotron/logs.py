@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Literal, TextIO
 
@@ -31,12 +33,23 @@ _SEVERITIES = {
 """Names and numbers of the OpenTelemetry log data model, "Severity Fields"."""
 
 _LOWEST = {"trace": 1, "debug": 5, "info": 9, "warn": 13, "error": 17}
+_PRIORITIES = {5: 7, 9: 6, 13: 4, 17: 3, 21: 2}
+"""Those of syslog, as sd-daemon(3) has them."""
 _COLOURS = {5: "\x1b[2m", 9: "\x1b[32m", 13: "\x1b[33m", 17: "\x1b[31m", 21: "\x1b[31;1m"}
 _LONGEST = 2_000
 _OLDER = frozenset({"message", "time", "isError", "format", "failure", "why", "system"})
 """Fields that only the older way to log has."""
 
 _BURST, _WINDOW = 10, 10.0
+
+_OUT_OF_FILES = "EMFILE encountered; releasing reserved file descriptor."
+"""What Twisted says where it turns clients away, in L{twisted.internet.tcp}."""
+_TURNED_AWAY = {
+    "log_level": LogLevel.error,
+    "log_namespace": "authotron.logs",
+    "log_format": "no more open files are allowed: clients are turned away (LimitNOFILE=)",
+    "event": "server.files.exhausted",
+}
 
 
 class Config(Section):
@@ -85,6 +98,8 @@ class Log:
     _throttle: _Throttle = field(factory=_Throttle, init=False)
 
     def __call__(self, event: LogEvent) -> None:
+        if event.get("log_format") == _OUT_OF_FILES:
+            event = {**event, **_TURNED_AWAY}
         severity, number = _severity(event)
         if number < _LOWEST[self.config.level]:
             return
@@ -133,12 +148,25 @@ class Log:
             text += f" ({held_back} like this were left out)"
         if (failure := _failure(event)) is not None:
             text += " ".join(["", *_exception(failure).values()])
+        if self._is_journal():
+            return f"<{_PRIORITIES[number]}>{_escaped(text)}"
         colour, end = (_COLOURS[number], "\x1b[0m") if self._is_terminal() else ("", "")
         return f"{_timestamp(event)} {colour}{severity:5}{end} {_escaped(text)}"
 
     def _is_terminal(self) -> bool:
         stream = self._stream or sys.__stdout__
         return stream is not None and stream.isatty()
+
+    def _is_journal(self) -> bool:
+        """Whether systemd's journal reads it, which knows the time and wants a priority."""
+        stream = self._stream or sys.__stdout__
+        journal = os.environ.get("JOURNAL_STREAM")
+        if not journal or stream is None:
+            return False
+        with suppress(OSError, ValueError):  # of streams that are no files
+            found = os.fstat(stream.fileno())
+            return journal == f"{found.st_dev}:{found.st_ino}"
+        return False
 
 
 def _severity(event: LogEvent) -> tuple[str, int]:

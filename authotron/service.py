@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from twisted.python.threadpool import ThreadPool
 from authotron import (
     __version__,
     logs,
+    systemd,
     web_client,
 )
 from authotron.compose import compose
@@ -113,7 +114,7 @@ class Authotron(MultiService):
         entrance = Entrance(self._main, self.serving, self._reactor, room(server.max_connections))
         listeners = [
             Listener(self._reactor, endpoint, entrance, self.fail)
-            for endpoint in _endpoints(server.listen, server.host, server.port)
+            for endpoint in self._handed_over(_endpoints(server.listen, server.host, server.port))
         ]
         if second.enabled:
             second_app = operations.Operations(self.serving, self._reactor)
@@ -121,6 +122,14 @@ class Authotron(MultiService):
             endpoints = _endpoints(second.listen, second.host or server.host, second.port)
             listeners += [Listener(self._reactor, each, site, self.fail) for each in endpoints]
         return listeners
+
+    def _handed_over(self, endpoints: Sequence[str]) -> Iterator[str | systemd.Endpoint]:
+        """The same, with the sockets that systemd holds where its name stands."""
+        for each in endpoints:
+            if each == systemd.ENDPOINT:
+                yield from systemd.endpoints(self._reactor)
+            else:
+                yield each
 
     def _site(
         self, app: Any, routes: Sequence[str], config: Config, *, counted: bool = True

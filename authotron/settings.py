@@ -146,11 +146,18 @@ def _with_files_read(section: type[Section], given: dict[Any, Any], folder: Path
 
 
 def located(path: str, folder: Path) -> Path:
-    """Relative paths begin at the credentials of systemd, or else beside the configuration."""
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
-    folders = [Path(credentials), folder] if credentials else [folder]
-    candidates = [each / path for each in folders]
-    return next((each for each in candidates if each.exists()), candidates[-1])
+    """
+    Where a file is that the configuration names.
+
+    Relative paths begin at the credentials of systemd, or else beside the configuration. A folder
+    that is loaded as a credential becomes files named C{folder_file} (systemd.exec(5),
+    LoadCredential=), so C{folder/file} is found there, too.
+    """
+    beside = folder / path
+    if directory := os.environ.get("CREDENTIALS_DIRECTORY"):
+        credential = Path(directory, path.replace("/", "_"))
+        return credential if os.access(credential, os.R_OK) else beside
+    return beside
 
 
 def _read(key: str, path: object, folder: Path) -> str:

@@ -9,9 +9,12 @@ from pathlib import Path
 
 from twisted.application.service import IService
 from twisted.internet.interfaces import IReactorCore
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
 from twisted.python import usage
+from twisted.python.failure import Failure
 
-from authotron import configfile
+from authotron import configfile, systemd
 from authotron.config import Config
 from authotron.errors import ConfigError
 from authotron.service import EX_CONFIG, Authotron
@@ -68,6 +71,7 @@ def makeService(options: Options, reactor: IReactorCore | None = None) -> IServi
     except ConfigError as error:
         raise _refused(error) from None
     _reload_on_hangup(service, reactor)
+    _tell_systemd(reactor)
     _fail_loudly(service, reactor)
     return service
 
@@ -81,7 +85,32 @@ def _refused(error: ConfigError) -> SystemExit:
 
 def _reload_on_hangup(service: Authotron, reactor: IReactorCore) -> None:
     """Without this SIGHUP kills twistd."""
-    signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(service.reload))  # type: ignore[attr-defined] # IReactorFromThreads
+
+    def reload() -> None:
+        systemd.reloading(os.environ)
+        service.reload()
+        status = "the new configuration was refused" if service.serving.problems else "serving"
+        systemd.notify(os.environ, "READY=1", f"STATUS={status}")
+
+    signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(reload))  # type: ignore[attr-defined] # IReactorFromThreads
+
+
+def _tell_systemd(reactor: IReactorCore) -> None:
+    """When we serve, that we live, and when we stop."""
+
+    def begin() -> None:
+        systemd.notify(os.environ, "READY=1", "STATUS=serving")
+        if (seconds := systemd.watchdog(os.environ)) is not None:
+            pulse = LoopingCall(systemd.notify, os.environ, "WATCHDOG=1")
+            pulse.start(seconds / 2).addErrback(_fail_to_tell)
+
+    reactor.callWhenRunning(begin)
+    reactor.addSystemEventTrigger("before", "shutdown", systemd.notify, os.environ, "STOPPING=1")
+
+
+def _fail_to_tell(failure: Failure) -> None:
+    """Then systemd starts us again."""
+    Logger().failure("systemd could not be told that we live", failure)
 
 
 def _fail_loudly(service: Authotron, reactor: IReactorCore) -> None:

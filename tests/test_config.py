@@ -307,6 +307,15 @@ class SecretsTests(ConfigCase):
         found = self.changed(jwt={"secret": ..., "secret_file": "key"})
         self.assertEqual(self.secret(found), "a secret that systemd has handed over")
 
+    def test_folder_of_credentials(self) -> None:
+        """A folder that systemd loads as credentials; the one beside may be closed to us."""
+        credentials = self.folder / "handed-over"
+        credentials.mkdir()
+        (credentials / "credentials_key").write_text("a secret that systemd has handed over")
+        self.patch_environment("CREDENTIALS_DIRECTORY", str(credentials))
+        found = self.changed(jwt={"secret": ..., "secret_file": "credentials/key"})
+        self.assertEqual(self.secret(found), "a secret that systemd has handed over")
+
     def patch_environment(self, name: str, value: str) -> None:
         self.addCleanup(os.environ.pop, name)
         os.environ[name] = value

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as some
+from twisted.internet import tcp
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.python import log as older
 from twisted.python.failure import Failure
@@ -161,3 +163,39 @@ class LevelTests(LogCase):
         for _ in range(25):
             self.write(log, "request", log_time=100.0)
         self.assertEqual(len(self.lines()), 25)
+
+
+class SystemTests(LogCase):
+    """What the system around it has to do with it."""
+
+    def test_journal(self) -> None:
+        """To the journal of systemd: a priority instead of a time."""
+        path = self.mktemp()
+        with open(path, "w", encoding="utf-8") as stream:  # noqa: PTH123 - as short as it can be
+            found = os.fstat(stream.fileno())
+            self.patch(os, "environ", {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"})
+            self.write(Log(logs.Config(), stream), level="warn")
+            self.patch(os, "environ", {"JOURNAL_STREAM": "1:1"})
+            self.write(Log(logs.Config(), stream), level="warn")
+        with open(path, encoding="utf-8") as stream:  # noqa: PTH123 - as above
+            first, second = stream.read().splitlines()
+        self.assertEqual(first, "<4>authotron.test: hello")
+        self.assertTrue(second.startswith("1970-01-01T00:00:00.000Z WARN"), second)
+
+    def test_out_of_files(self) -> None:
+        """That there are no more open files is an error, which Twisted mentions only by the way."""
+        text = tcp_words("EMFILE encountered; releasing reserved file descriptor.")
+        self.write(self.log(), text, log_namespace="twisted.internet.tcp.Port")
+        [line] = self.lines()
+        self.assertIn("ERROR authotron.logs: no more open files", line)
+
+
+def tcp_words(text: str) -> str:
+    """
+    The same text, if Twisted still says it.
+
+    @raise AssertionError: it does not.
+    """
+    constants = [const for const in tcp._accept.__code__.co_consts if isinstance(const, str)]
+    assert text in constants, constants
+    return text

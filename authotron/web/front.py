@@ -16,6 +16,7 @@ from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import (
     IAddress,
+    IProtocolNegotiationFactory,
     IPushProducer,
     IReactorTime,
     ISystemHandle,
@@ -256,6 +257,7 @@ def _passed(told: Callable[[str], None], method: str) -> Callable[[T], T]:
     return through
 
 
+@implementer(IProtocolNegotiationFactory)
 class Entrance(Factory):
     """
     Puts a L{Front} before every connection of a site, of which there may be so many.
@@ -289,6 +291,10 @@ class Entrance(Factory):
         front = Front(addr, self)
         self._open.add(front)
         return front
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """Without an answer Twisted breaks off every TLS handshake that offers protocols."""
+        return [b"http/1.1"]
 
     def handed_over(self, front: Front) -> None:
         """The site has it now."""

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 
 from attrs import frozen
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from twisted.logger import Logger
 
 from authotron import settings
 from authotron.errors import ConfigError, NoSuchToken, Problem, TooBroad, Unavailable
@@ -25,6 +26,7 @@ from authotron.web.generation import Generation
 from authotron.web.replies import Reply
 from authotron.web.site import NoEntry, Request
 
+_log = Logger()
 _C = TypeVar("_C", bound=Section)
 _T = TypeVar("_T")
 
@@ -185,7 +187,12 @@ async def _answered(work: Awaitable[_T]) -> _T:
         raise NoEntry(replies.NO_SUCH_TOKEN) from None
     except TooBroad as error:
         raise NoEntry(replies.too_broad(error.problems)) from None
-    except Unavailable:
+    except Unavailable as error:
+        _log.warn(
+            "the token store cannot be used: {reason}",
+            reason=str(error),
+            event="store.unavailable",
+        )
         raise NoEntry(replies.STORE_UNAVAILABLE) from None
 
 

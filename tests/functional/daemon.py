@@ -89,7 +89,8 @@ def configuration(main: int, second: int, **over: Any) -> dict[str, Any]:
     }
     for name, section in over.items():
         merge = isinstance(section, dict) and isinstance(usual.get(name), dict)
-        usual[name] = {**usual[name], **section} if merge else section
+        laid = {**usual[name], **section} if merge else section
+        usual[name] = {k: v for k, v in laid.items() if v is not ...} if merge else laid
     return usual
 
 
@@ -106,12 +107,16 @@ class Daemon:
     @ivar folder: a fresh one, for its configuration and its log.
     @ivar port: of the gateway.
     @ivar operations: of metrics and readiness.
+    @ivar wrapper: a command that starts another one.
+    @ivar handed: descriptors that it gets.
     """
 
     folder: Path = field(converter=absolute)
     port: int = field(factory=free_port)
     operations: int = field(factory=free_port)
     options: Sequence[str] = ()
+    wrapper: Sequence[str] = ()
+    handed: Sequence[int] = ()
     environ: Mapping[str, str] = field(factory=dict)
     process: subprocess.Popen[bytes] = field(init=False)
 
@@ -133,12 +138,13 @@ class Daemon:
         command = [str(TWISTD), "-n", "--pidfile=", "authotron", "--config", str(self.file)]
         with (self.folder / "log").open("wb") as log:
             self.process = subprocess.Popen(
-                [*command, *self.options],
+                [*self.wrapper, *command, *self.options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
                 env=environment(self.environ),
+                pass_fds=self.handed,
             )
         return self
 

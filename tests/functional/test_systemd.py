@@ -1,0 +1,131 @@
+"""The daemon as systemd starts it, with a test in the place of systemd."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.functional import wire
+from tests.functional.daemon import DEADLINE, Daemon, until
+
+AS_SYSTEMD_DOES = """
+exec 3<&"$0" 4<&"$1"
+shift
+exec env LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=a:a WATCHDOG_PID=$$ "$@"
+"""
+"""Puts two sockets where sd_listen_fds(3) has them, and names the process that they are for."""
+
+
+class SystemdCase(SynchronousTestCase):
+    """What systemd holds, and what it is told."""
+
+    def setUp(self) -> None:
+        short = TemporaryDirectory()
+        self.addCleanup(short.cleanup)
+        self.folder = Path(short.name)
+        self.tcp = socket.create_server(("127.0.0.1", 0))
+        self.unix = socket.socket(socket.AF_UNIX)
+        self.path = str(self.folder / "gateway.sock")
+        self.unix.bind(self.path)
+        os.chmod(self.path, 0o640)  # noqa: PTH101 - it is a text for the socket
+        self.unix.listen(7)
+        self.told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.told.bind(str(self.folder / "notify"))
+        self.told.settimeout(DEADLINE)
+        for each in (self.tcp, self.unix, self.told):
+            self.addCleanup(each.close)
+
+    def start(self, watchdog: str = "") -> Daemon:
+        environ = {"NOTIFY_SOCKET": str(self.folder / "notify"), "WATCHDOG_USEC": watchdog}
+        handed = (self.tcp.fileno(), self.unix.fileno())
+        wrapper = ("sh", "-c", AS_SYSTEMD_DOES, *map(str, handed))
+        daemon = Daemon(
+            Path(self.mktemp()), wrapper=wrapper, handed=handed, environ=environ
+        ).configure(server={"host": ..., "port": ..., "listen": ["systemd"]})
+        self.addCleanup(daemon.stop)
+        return daemon.launch()
+
+    def word(self, *expected: str) -> None:
+        """Wait for a message with these lines, whatever comes before it."""
+        said: list[bytes] = []
+        while not said or not all(line.encode() in said[-1].splitlines() for line in expected):
+            said.append(self.told.recv(4096))
+
+    def ask(self, address: int | str) -> int:
+        return wire.login(address, "alice", "wonder").status
+
+
+class SocketsTests(SystemdCase):
+    """LISTEN_FDS."""
+
+    def test_served(self) -> None:
+        """Both sockets are served; the UNIX one keeps its mode, and its place when it ends."""
+        daemon = self.start()
+        self.word("READY=1")
+        port = self.tcp.getsockname()[1]
+        self.assertEqual([self.ask(port), self.ask(self.path)], [200, 200])
+        daemon.tell(signal.SIGTERM)
+        self.word("STOPPING=1")
+        daemon.exit_status()
+        self.assertEqual(Path(self.path).stat().st_mode & 0o777, 0o640)
+
+    def test_restart(self) -> None:
+        """Who connects between two of them waits, and is answered by the second."""
+        self.start().stop()
+        waiting = [wire.connect(self.tcp.getsockname()[1]), wire.connect(self.path)]
+        authorization = {"Authorization": wire.basic("alice", "wonder")}
+        for connection in waiting:
+            self.addCleanup(connection.close)
+            connection.sendall(wire.head("/authenticate", authorization))
+        self.start()
+        for connection in waiting:
+            answer = wire.receive(connection)
+            assert answer is not None
+            self.assertEqual(answer.status, 200)
+
+    def test_none(self) -> None:
+        """Without systemd there are none, and it says so."""
+        daemon = Daemon(Path(self.mktemp())).configure(
+            server={"host": ..., "port": ..., "listen": ["systemd"]}
+        )
+        daemon.launch()
+        self.assertEqual(daemon.exit_status(), 78)
+        self.assertIn("systemd has handed over no socket", daemon.log())
+
+
+class WordsTests(SystemdCase):
+    """NOTIFY_SOCKET and WATCHDOG_USEC."""
+
+    def test_reload(self) -> None:
+        """A reload is told when it begins and when it ends, and whether it was refused."""
+        daemon = self.start()
+        self.word("READY=1", "STATUS=serving")
+        daemon.tell(signal.SIGHUP)
+        self.word("RELOADING=1")
+        self.word("READY=1", "STATUS=serving")
+        daemon.file.write_text("{")
+        daemon.tell(signal.SIGHUP)
+        self.word("READY=1", "STATUS=the new configuration was refused")
+        self.assertEqual(self.ask(self.path), 200)
+
+    def test_watchdog(self) -> None:
+        """It says that it lives, again and again."""
+        self.start(watchdog="200000")
+        for _ in range(3):
+            self.word("WATCHDOG=1")
+
+    def test_wanted_by_nobody(self) -> None:
+        """Without a watchdog it says nothing of the kind."""
+        daemon = self.start()
+        self.word("READY=1")
+        daemon.tell(signal.SIGHUP)
+        self.word("RELOADING=1")
+        until(lambda: self.ask(self.path) == 200, "served", otherwise=daemon.log)
+        self.told.setblocking(False)
+        self.word("READY=1")
+        self.assertRaises(BlockingIOError, self.told.recv, 4096)
