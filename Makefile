@@ -9,7 +9,7 @@ COMPILE = $(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe 
 CHECKED := authotron tests twisted bench setup.py
 SOURCES := setup.py pyproject.toml README.md $(shell find authotron twisted -type f -not -name '*.pyc')
 
-.PHONY: help run check lint types unit servers functional test fuzz bench deb test-deb schema lock clean
+.PHONY: help run check lint types unit servers functional test fuzz bench bench-quick deb test-deb schema lock clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,11 +43,19 @@ servers:  ## the Debian packages that the functional tests need
 functional: $(VENV)/tools
 	$(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial-functional tests.functional
 
-bench: $(VENV)/tools  ## requests per second beside a minimal Klein app
+bench: $(VENV)/tools $(VENV)-bench/locked  ## how fast, beside Klein, FastAPI and AUTHOTRON_ORIGINAL (half an hour)
 	$(BIN)/python bench/bench.py
 	$(BIN)/python bench/remote.py
 	$(BIN)/python bench/ldap.py
 	$(BIN)/python bench/tokens.py
+
+bench-quick: $(VENV)/tools $(VENV)-bench/locked  ## the core of it, in a minute
+	$(BIN)/python bench/bench.py --quick --rounds 5 --seconds 1
+
+$(VENV)-bench/locked: bench/requirements.lock
+	$(PYTHON) -m venv $(VENV)-bench
+	$(VENV)-bench/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r $<
+	touch $@
 
 deb:  ## the Debian package, in dist/
 	tests/deb/packages
@@ -63,9 +71,10 @@ lock: $(VENV)/tools  ## choose new versions of all dependencies
 	$(PIP) install pip-tools
 	$(COMPILE) --output-file=requirements.lock setup.py requirements-build.in
 	$(COMPILE) --output-file=requirements-dev.lock requirements-dev.in
+	$(COMPILE) --output-file=bench/requirements.lock bench/requirements.in
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info var .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-bench build dist *.egg-info var .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/locked: requirements.lock
 	$(PYTHON) -m venv $(VENV)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from attrs import define, evolve
+from attrs import define
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -17,7 +17,7 @@ from authotron.errors import NotConfigured, Rejected, TimedOut, Unavailable
 from authotron.identity import Addition, Credential, Identity
 from authotron.metrics import Metrics
 from authotron.providers import Affinity, IProvider
-from authotron.racing import AllFailed, everyone, first_success, within
+from authotron.racing import AllFailed, everyone, first_success, settled, within
 
 
 @define(eq=False)
@@ -108,7 +108,7 @@ class Authority:
             raise
         finally:
             self._note(provider, result, reason, self._clock.seconds() - began)
-        return identity if identity.provider else evolve(identity, provider=provider.name)
+        return identity if identity.provider else identity.but(provider=provider.name)
 
     def _note(self, provider: IProvider, result: str, reason: str, took: float) -> None:
         label = "error" if result in {"refused", "unavailable", "broken"} else result
@@ -141,9 +141,8 @@ class Authority:
             identity = identity.enriched(addition)
         for augmenter in mine:
             if augmenter.runs_last:
-                [addition] = await self._additions([augmenter], identity)
-                identity = identity.enriched(addition)
-        return evolve(identity.narrowed(), bare=bare)
+                identity = identity.enriched(await self._augment(augmenter, identity))
+        return identity.narrowed().but(bare=bare)
 
     async def _additions(
         self, augmenters: Sequence[IAugmenter], identity: Identity
@@ -156,7 +155,7 @@ class Authority:
 
     async def _augment(self, augmenter: IAugmenter, identity: Identity) -> Addition:
         began, limit = self._clock.seconds(), augmenter.timeout or self._timeout
-        [outcome] = await everyone([within(self._clock, limit, augmenter.augment(identity))])
+        outcome = await settled(self._clock, limit, augmenter.augment(identity))
         return self._addition(augmenter, outcome, self._clock.seconds() - began)
 
     def _addition(
@@ -216,11 +215,13 @@ def _routed(
     A credential that somebody owns is judged by nobody else, even where the owner is not eligible.
     One that names some of them goes to these. One that nobody could know is judged by all.
     """
-    owners = [p for p in everybody if p.affinity(credential) is Affinity.OWN]
+    known = [(provider, provider.affinity(credential)) for provider in everybody]
+    owners = [provider for provider, affinity in known if affinity is Affinity.OWN]
     if owners:
         return [provider for provider in owners if provider in eligible]
-    named = [p for p in eligible if p.affinity(credential) is Affinity.LIKELY]
-    possible = [p for p in eligible if p.affinity(credential) is Affinity.POSSIBLE]
+    mine = [each for each in known if each[0] in eligible]
+    named = [provider for provider, affinity in mine if affinity is Affinity.LIKELY]
+    possible = [provider for provider, affinity in mine if affinity is Affinity.POSSIBLE]
     return named or possible or eligible
 
 

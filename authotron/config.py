@@ -95,6 +95,11 @@ class Server(Section):
     max_header_bytes: int = Field(
         default=16_384, ge=1_024, le=1_048_576, description="a larger header block gets a 431"
     )
+    max_connections: int | None = Field(
+        default=None,
+        ge=1,
+        description="a further one gets a 503; as many as the process may have open if not set",
+    )
     trusted_proxies: Networks = Field(
         default=("127.0.0.0/8", "::1/128"),
         strict=False,

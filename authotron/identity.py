@@ -5,9 +5,10 @@ from __future__ import annotations
 import binascii
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from typing import Protocol
+from operator import attrgetter
+from typing import Any, Protocol
 
-from attrs import evolve, field, frozen
+from attrs import field, fields, frozen
 
 from authotron.errors import Rejected
 
@@ -93,12 +94,17 @@ class Identity:
 
     def enriched(self, addition: Addition) -> Identity:
         """The same person with further roles and attributes; none are ever taken away."""
-        return evolve(
-            self,
+        if not addition.roles and not addition.attributes and addition.fresh_until is None:
+            return self
+        return self.but(
             roles=(*self.roles, *addition.roles),
             attributes={**self.attributes, **addition.attributes},
             fresh_until=earliest(self.fresh_until, addition.fresh_until),
         )
+
+    def but(self, **changes: Any) -> Identity:
+        """The same with other values of some fields; C{attrs.evolve} takes three times as long."""
+        return Identity(**{**dict(zip(_FIELDS, _values(self), strict=True)), **changes})
 
     def narrowed(self) -> Identity:
         """The same person with what the credential leaves."""
@@ -121,6 +127,10 @@ class Identity:
         return earliest(self.expires, _whole_number(self.attributes.get("exp", "")))
 
 
+_FIELDS = tuple(each.name for each in fields(Identity))
+_values = attrgetter(*_FIELDS)
+
+
 @frozen
 class Addition:
     """What an augmenter knows about an identity, and until when."""
@@ -132,7 +142,7 @@ class Addition:
 
 def earliest(*moments: float | None) -> float | None:
     """The first of those that are set."""
-    return min((moment for moment in moments if moment is not None), default=None)
+    return min([moment for moment in moments if moment is not None], default=None)
 
 
 _MOST_DIGITS = 15

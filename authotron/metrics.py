@@ -163,6 +163,7 @@ def _families() -> dict[str, _Family]:
         ),
         (gauge, "authotron_http_requests_in_flight", "HTTP requests being answered", "method"),
         (counter, "authotron_front_handed_over", "Connections given to the site for good", ""),
+        (counter, "authotron_connections_refused", "Connections above the limit", ""),
         (counter, "authotron_reloads", "Attempts to read the configuration again", "result"),
         (counter, "authotron_workers_lost", "Workers that ended unasked", "reason"),
     )
@@ -194,6 +195,7 @@ class Metrics(Collector):
         for method in ("GET", "HEAD"):
             self._families["authotron_http_requests_in_flight"].count(method)
         self._families["authotron_front_handed_over"].count()
+        self._families["authotron_connections_refused"].count()
 
     def expect(
         self,
@@ -259,6 +261,10 @@ class Metrics(Collector):
     def handed_over(self) -> None:
         """A connection asked for more than verdicts, and went to the site."""
         self._families["authotron_front_handed_over"].count().value += 1
+
+    def turned_away(self) -> None:
+        """A connection was one too many."""
+        self._families["authotron_connections_refused"].count().value += 1
 
     def reloaded(self, result: str) -> None:
         """The configuration was read again; C{result} is success or failure."""

@@ -61,7 +61,7 @@ def same(one: str, other: str) -> bool:
 
 
 def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32).digest()
 
 
 def _verify(hashes: Sequence[str], password: str) -> int | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+from itertools import chain
 from typing import Any, Generic, TypeVar
 
 from attrs import define, field
@@ -47,11 +48,24 @@ class _Rest(Generic[T]):
                 return result
 
 
-def _begun(work: Work[T]) -> list[T] | Deferred[T]:
+def begun(work: Work[T]) -> list[T] | Failure | Deferred[T]:
     """
-    Begin C{work}: its result in a list if it need not wait, else a Deferred of the rest.
+    Begin C{work}: its result in a list or its failure if it need not wait, else a Deferred.
 
     What judges by itself is done at once, and costs no Deferred.
+    """
+    try:
+        waits_for = work.send(None)
+    except StopIteration as end:
+        return [end.value]
+    except Exception:  # noqa: BLE001 - whatever it is, it is kept
+        return Failure()
+    return Deferred.fromCoroutine(_awaited(_Rest(work, waits_for)))
+
+
+def _running(work: Work[T]) -> list[T] | Deferred[T]:
+    """
+    The same, without a failure.
 
     @raise Exception: what the work raised before it had to wait.
     """
@@ -62,18 +76,10 @@ def _begun(work: Work[T]) -> list[T] | Deferred[T]:
     return Deferred.fromCoroutine(_awaited(_Rest(work, waits_for)))
 
 
-def _attempted(work: Work[T]) -> list[T] | Failure | Deferred[T]:
-    """The same, where a failure is an outcome like others."""
-    try:
-        return _begun(work)
-    except Exception:  # noqa: BLE001 - whatever it is, it is kept
-        return Failure()
-
-
-def _deferred(begun: list[T] | Failure | Deferred[T]) -> Deferred[T]:
-    if isinstance(begun, Deferred):
-        return begun
-    return defer.fail(begun) if isinstance(begun, Failure) else defer.succeed(begun[0])
+def _deferred(outcome: list[T] | Failure | Deferred[T]) -> Deferred[T]:
+    if isinstance(outcome, Deferred):
+        return outcome
+    return defer.fail(outcome) if isinstance(outcome, Failure) else defer.succeed(outcome[0])
 
 
 async def _awaited(rest: _Rest[T]) -> T:
@@ -86,22 +92,35 @@ async def within(clock: IReactorTime, seconds: float, work: Work[T]) -> T:
 
     @raise TimedOut: C{seconds} have passed; the work was cancelled.
     """
-    running = _begun(work)
-    if isinstance(running, list):
-        return running[0]
+    running = _running(work)
+    return running[0] if isinstance(running, list) else await _in_time(clock, seconds, running)
+
+
+async def _in_time(clock: IReactorTime, seconds: float, running: Deferred[T]) -> T:
     try:
         return await running.addTimeout(seconds, clock)
     except defer.TimeoutError:
         raise TimedOut(f"no answer within {seconds:g} s") from None
 
 
+async def settled(clock: IReactorTime, seconds: float, work: Work[T]) -> T | Failure:
+    """The same, where a failure is an outcome like others."""
+    outcome = begun(work)
+    if isinstance(outcome, list):
+        return outcome[0]
+    if isinstance(outcome, Failure):
+        return outcome
+    [late] = await everyone([_in_time(clock, seconds, outcome)])
+    return late
+
+
 async def everyone(works: Sequence[Work[T]]) -> list[T | Failure]:
     """Wait for all of them; each gives its result or its failure."""
-    begun = [_attempted(work) for work in works]
-    at_once = [each for each in begun if not isinstance(each, Deferred)]
-    if len(at_once) == len(begun):
+    outcomes = [begun(work) for work in works]
+    at_once = [each for each in outcomes if isinstance(each, (list, Failure))]
+    if len(at_once) == len(outcomes):
         return [each[0] if isinstance(each, list) else each for each in at_once]
-    running = [_deferred(each) for each in begun]
+    running = [_deferred(each) for each in outcomes]
     finished: Deferred[list[T | Failure]] = Deferred()
 
     def ended(outcomes: Any) -> None:
@@ -133,9 +152,20 @@ async def first_success(
 
     @raise AllFailed: none succeeded, or there were none.
     """
-    race = _Race[T](clock, in_order, len(attempts))
+    failures: list[Failure] = []
+    rest = iter(attempts)
+    for attempt in rest:
+        outcome = begun(attempt())
+        if isinstance(outcome, list):
+            return outcome[0]
+        if not isinstance(outcome, Failure):
+            break
+        failures.append(outcome)
+    else:
+        raise AllFailed(failures)
+    race = _Race[T](clock, in_order, len(attempts), dict(enumerate(failures)))
     try:
-        race.start(attempts)
+        race.start(chain([outcome], (begun(attempt()) for attempt in rest)))
         return await race.finished
     finally:
         race.stop()
@@ -143,27 +173,26 @@ async def first_success(
 
 @define(eq=False)
 class _Race(Generic[T]):
-    """Who has come in so far."""
+    """Who has come in so far, once there is somebody to wait for."""
 
     _clock: IReactorTime
     _in_order: bool
     _entrants: int
+    _failures: dict[int, Failure]
     finished: Deferred[T] = field(factory=Deferred, init=False)
     _running: list[Deferred[None]] = field(factory=list, init=False)
     _successes: dict[int, T] = field(factory=dict, init=False)
-    _failures: dict[int, Failure] = field(factory=dict, init=False)
     _starting: bool = field(default=True, init=False)
 
-    def start(self, attempts: Sequence[Callable[[], Work[T]]]) -> None:
-        for place, attempt in enumerate(attempts):
-            begun = _attempted(attempt())
-            if isinstance(begun, list):
-                self._succeeded(begun[0], place)
-            elif isinstance(begun, Failure):
-                self._failed(begun, place)
+    def start(self, others: Iterable[list[T] | Failure | Deferred[T]]) -> None:
+        for place, outcome in enumerate(others, len(self._failures)):
+            if isinstance(outcome, list):
+                self._succeeded(outcome[0], place)
+            elif isinstance(outcome, Failure):
+                self._failed(outcome, place)
             else:
                 self._running.append(
-                    begun.addCallbacks(
+                    outcome.addCallbacks(
                         self._succeeded, self._failed, callbackArgs=(place,), errbackArgs=(place,)
                     )
                 )
@@ -171,8 +200,6 @@ class _Race(Generic[T]):
             if self.finished.called:
                 return
         self._starting = False
-        if not attempts:
-            self.finished.errback(AllFailed([]))
 
     def stop(self) -> None:
         for each in self._running:

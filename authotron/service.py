@@ -32,6 +32,7 @@ from authotron.metrics import Metrics
 from authotron.racing import everyone, within
 from authotron.stores import ITokenStore
 from authotron.web import operations, public
+from authotron.web.crowd import room
 from authotron.web.front import Entrance
 from authotron.web.generation import Generation, Serving
 from authotron.world import World
@@ -117,7 +118,7 @@ class Authotron(MultiService):
         server, second = config.file.server, config.file.metrics
         app = public.Public(self.serving, self._reactor)
         self._main = site(app, public.ROUTES, config, self._reactor, self.serving.metrics)
-        entrance = Entrance(self._main, self.serving, self._reactor)
+        entrance = Entrance(self._main, self.serving, self._reactor, room(server.max_connections))
         listeners = [
             Listener(self._reactor, endpoint, entrance, self.fail)
             for endpoint in sockets or endpoints(server, self._reactor)

@@ -19,7 +19,7 @@ from authotron import credentials
 from authotron.authority import Authority
 from authotron.errors import BadCredentials, NotConfigured, Rejected, Unavailable
 from authotron.identity import Credential, Identity, earliest
-from authotron.racing import was_cancelled
+from authotron.racing import begun, was_cancelled
 from authotron.settings import Seconds, Section
 
 R = TypeVar("R")
@@ -115,9 +115,9 @@ class _Memories(Generic[R]):
 class _Flight(Generic[R]):
     """One question to the authority, and everybody who waits for the answer."""
 
+    asked: Deferred[Verdict[R]]
     abandon: Callable[[_Flight[R]], None]
     verdict: Verdict[R] | None = None
-    asked: Deferred[None] | None = None
     abandoned: bool = False
     waiting: list[Deferred[Verdict[R]]] = field(factory=list)
 
@@ -221,11 +221,24 @@ class Verdicts(Generic[R]):
         except BadCredentials:
             return self._fixed[BAD_HEADER]
         flight = self._flights.get(key)
-        if flight is None:
-            flight = self._flights[key] = _Flight(lambda flight: self._abandon(key, flight))
-            asked = Deferred.fromCoroutine(self._judge(key, found, wanted))
-            asked.addErrback(self._broken, flight)
-            flight.asked = asked.addCallback(self._landed, key, flight)
+        if flight is not None:
+            return flight.join()
+        epoch = self._epoch
+        judged = begun(self._judge(key, found, wanted))
+        if isinstance(judged, list):
+            return judged[0]
+        if isinstance(judged, Failure):
+            return self._broken(judged)
+        return self._waited_for(key, judged, epoch)
+
+    def _waited_for(
+        self, key: bytes, asked: Deferred[Verdict[R]], epoch: int
+    ) -> Verdict[R] | Deferred[Verdict[R]]:
+        """Somebody must be asked who takes time; further ones with the same key wait as well."""
+        flight = _Flight(asked, lambda flight: self._abandon(key, flight))
+        if epoch == self._epoch:
+            self._flights[key] = flight
+        asked.addErrback(self._broken, flight).addCallback(self._landed, key, flight)
         return flight.verdict or flight.join()
 
     async def _judge(
@@ -278,12 +291,11 @@ class Verdicts(Generic[R]):
         # Forgotten before it is cancelled: nobody may join a question whose answer will not come.
         if self._flights.get(key) is flight:
             del self._flights[key]
-        if flight.asked is not None:
-            flight.asked.cancel()
+        flight.asked.cancel()
 
-    def _broken(self, failure: Failure, flight: _Flight[R]) -> Verdict[R]:
+    def _broken(self, failure: Failure, flight: _Flight[R] | None = None) -> Verdict[R]:
         """A part failed as it never should: no identity, no memory, a loud word in the log."""
-        if not (flight.abandoned and was_cancelled(failure)):
+        if flight is None or not (flight.abandoned and was_cancelled(failure)):
             self._log.failure("the authority is broken", failure, event="auth.authority.broken")
         return self._fixed[BROKEN]
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import servers
 import settings
 
 import bench
@@ -83,15 +84,15 @@ def configuration(port: int, metrics: int, remote: Remote) -> dict[str, Any]:
 @contextmanager
 def gateway(folder: Path, core: str, remote: Remote, *, only_first: bool) -> Iterator[int]:
     """A gateway in front of the remote."""
-    port = bench.free_port()
-    content = configuration(port, bench.free_port(), remote)
+    port = servers.free_port()
+    content = configuration(port, servers.free_port(), remote)
     if only_first:
         content["providers"] = content["providers"][:2]
     file = folder / f"{port}.yaml"
     file.write_text(json.dumps(content))
     file.chmod(0o600)
-    command = [str(bench.TWISTD), "-n", "--pidfile=", "authotron", "--config", str(file)]
-    with bench.running(command, port, core, folder / f"{port}.log"):
+    command = [str(servers.TWISTD), "-n", "--pidfile=", "authotron", "--config", str(file)]
+    with servers.running(command, port, core, folder / f"{port}.log"):
         yield port
 
 

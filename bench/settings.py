@@ -17,23 +17,41 @@ RULES: list[dict[str, Any]] = [
     {"match": {"role": ["reader"]}, "augment": {"roles": ["may-read"]}},
     {"match": {"role": ["writer"]}, "augment": {"roles": ["may-write"]}},
 ]
+PROVIDERS = [{"name": "plain", "type": "plain", "realm": REALM, "users": USERS}]
+AUGMENTERS: list[dict[str, Any]] = [
+    {"name": "roles", "type": "plain", "realm": REALM, "roles": ROLES},
+    *(
+        {"name": f"rule-{n}", "type": "plain_advanced", "realm": REALM, **rule}
+        for n, rule in enumerate(RULES)
+    ),
+]
 
 
 def gateway(port: int, metrics: int, **over: Any) -> dict[str, Any]:
     """The same as a configuration of the gateway."""
-    augmenters = [
-        {"name": "roles", "type": "plain", "realm": REALM, "roles": ROLES},
-        *(
-            {"name": f"rule-{n}", "type": "plain_advanced", "realm": REALM, **rule}
-            for n, rule in enumerate(RULES)
-        ),
-    ]
     return {
         "version": "2.0.0",
         "server": {"host": "127.0.0.1", "port": port},
         "metrics": {"port": metrics},
         "jwt": {"iss": "bench", "secret": SECRET},
-        "providers": [{"name": "plain", "type": "plain", "realm": REALM, "users": USERS}],
-        "augmenters": augmenters,
+        "providers": PROVIDERS,
+        "augmenters": AUGMENTERS,
         **over,
+    }
+
+
+def original(port: int, metrics: int) -> dict[str, Any]:
+    """The same as a configuration of the original, which demands more of it."""
+    return {
+        "version": "2.0.0",
+        "server": {"host": "127.0.0.1", "port": port},
+        "metrics": {"enabled": True, "port": metrics},
+        "logging": {"level": "warn", "format": "json", "service_name": "a", "service_version": "1"},
+        "auth": {"timeout_in_ms": 5000},
+        "store": {"enabled": False},
+        "services": [],
+        "jwt": {"iss": "bench", "exp": 3600, "secret": SECRET},
+        "include_legacy_headers": False,
+        "providers": PROVIDERS,
+        "augmenters": AUGMENTERS,
     }

@@ -20,6 +20,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import load
+import servers
 import settings
 
 import bench
@@ -43,7 +45,7 @@ def stores(folder: Path, stack: ExitStack) -> dict[str, dict[str, Any]]:
 
 def served(kind: str, folder: Path, stack: ExitStack) -> int:
     """The port of a server that was started for this run, and ends with it."""
-    port, script = bench.free_port(), str(SERVERS / kind)
+    port, script = servers.free_port(), str(SERVERS / kind)
     for verb in (["install", str(folder)], ["start", str(folder), str(port)]):
         subprocess.run([script, *verb], check=True, stdout=subprocess.DEVNULL)
     stack.callback(subprocess.run, [script, "stop", str(folder)], check=True)
@@ -90,25 +92,26 @@ def measured(name: str, store: dict[str, Any], options: argparse.Namespace, fold
     """One store, warm and cold."""
     passwords, listed = folder / "passwords", folder / f"{name}-tokens"
     passwords.write_text("".join(f"{bench.basic(user)}\n" for user in settings.USERS))
+    how = load.Load(passwords, options.seconds, options.connections, core=options.client_core)
     ratios, cold, wrong = [], 0.0, 0.0
     for over in ({}, {"auth": {"cache": {"ttl": 0}}}):
-        port, file = bench.free_port(), folder / f"{name}.yaml"
-        content = settings.gateway(port, bench.free_port(), store=store, **over)
+        port, file = servers.free_port(), folder / f"{name}.yaml"
+        content = settings.gateway(port, servers.free_port(), store=store, **over)
         file.write_text(json.dumps(content))
         file.chmod(0o600)
-        command = [str(bench.TWISTD), "-n", "--pidfile=", "authotron", "--config", str(file)]
-        server = bench.running(command, port, options.server_core, folder / "log")
+        command = [str(servers.TWISTD), "-n", "--pidfile=", "authotron", "--config", str(file)]
+        server = servers.running(command, port, options.server_core, folder / "log")
         with ExitStack() as stack:
             process = stack.enter_context(server)
             real = made(port)
             listed.write_text("".join(f"{token}\n" for token in real))
             if over:
-                cold = bench.load(port, process, options, listed)["rate"]
+                cold = load.wrk(port, process, how.but(credentials=listed))["rate"]
                 wrong = slower(port, real[0])
                 continue
             for turn in range(options.rounds + 1):
-                plain = bench.load(port, process, options, passwords)["rate"]
-                warm = bench.load(port, process, options, listed)["rate"]
+                plain = load.wrk(port, process, how)["rate"]
+                warm = load.wrk(port, process, how.but(credentials=listed))["rate"]
                 if turn:  # the first is for warming up
                     ratios.append(warm / plain)
     told = bench.shown(bench.spread(ratios))

@@ -91,7 +91,7 @@ class Plain:
             known = await self._by_hash(username, password, entries)
         if known is None:
             raise Rejected("unknown user or wrong password")
-        return Identity(self.realm, username, known.roles)
+        return Identity(self.realm, username, known.roles, provider=self.name)
 
     async def still_known(self, username: str) -> Identity:
         """Of who stands there twice, what both entries have: nobody knows which it would be."""

@@ -1,11 +1,26 @@
-"""The connections that are open, and those who wait until none is."""
+"""The connections that are open, how many there may be, and those who wait until none is."""
 
 from __future__ import annotations
 
-from typing import Protocol
+import resource
+from typing import Any, Protocol
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import Protocol as Connection
+from twisted.logger import Logger
+
+from authotron.metrics import Metrics
+
+_KEPT_BACK = 100
+"""Files that are not for clients: what the process itself has open, and its ways to remotes."""
+
+_FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nServer: authotron\r\nRetry-After: 1\r\n"
+    b"Connection: close\r\nContent-Length: 0\r\n\r\n"
+)
+_TOLD_EVERY = 60.0
 
 
 class Guest(Protocol):
@@ -21,6 +36,9 @@ class Crowd:
 
     _open: set[Guest] = field(factory=set, init=False)
     _waiting: list[Deferred[None]] = field(factory=list, init=False)
+
+    def __len__(self) -> int:
+        return len(self._open)
 
     def add(self, guest: Guest) -> None:
         self._open.add(guest)
@@ -41,3 +59,47 @@ class Crowd:
     def _tell(self) -> None:
         while self._waiting and not self._open:
             self._waiting.pop().callback(None)
+
+
+class OneTooMany(Connection):
+    """Is told to come again, and sent away, whatever it wants."""
+
+    transport: Any
+
+    def connectionMade(self) -> None:
+        self.transport.write(_FULL)
+        self.transport.loseConnection()
+
+
+def room(wanted: int | None) -> int:
+    """How many connections there may be: no more than the process may have files open."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    possible = max(files - _KEPT_BACK, files // 2) if files >= 0 else 1 << 30
+    return possible if wanted is None else min(wanted, possible)
+
+
+@define(eq=False)
+class Doorkeeper:
+    """Counts who is in, and sends away who comes when the house is full."""
+
+    _clock: IReactorTime
+    _metrics: Metrics
+    most: int
+    crowds: tuple[Crowd, ...]
+    _told: float | None = field(default=None, init=False)
+    _log = Logger()
+
+    def full(self) -> bool:
+        """Whether nobody else may come in; that this is so is told now and then."""
+        if sum(map(len, self.crowds)) < self.most:
+            return False
+        self._metrics.turned_away()
+        now = self._clock.seconds()
+        if self._told is None or now - self._told >= _TOLD_EVERY:
+            self._told = now
+            self._log.warn(
+                "{most} connections are open; further ones are sent away",
+                most=self.most,
+                event="routes.connections.full",
+            )
+        return True

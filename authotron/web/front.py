@@ -31,7 +31,7 @@ from zope.interface import implementer
 
 from authotron.verdicts import Verdict
 from authotron.web import heads
-from authotron.web.crowd import Crowd
+from authotron.web.crowd import Crowd, Doorkeeper, OneTooMany
 from authotron.web.generation import Serving
 from authotron.web.heads import Head
 from authotron.web.replies import Reply
@@ -125,7 +125,7 @@ class Front(Protocol, TimeoutMixin):
             self._bytes = b""
         elif self._pending is None:
             self._advance()
-        elif len(self._bytes) > heads.LONGEST:
+        elif len(self._bytes) > self._entrance.longest:
             # While an answer is awaited reading goes on, for only so the end of the connection is
             # noticed; but not without bound.
             self.transport.pauseProducing()
@@ -145,10 +145,10 @@ class Front(Protocol, TimeoutMixin):
     # --- one request after the other ---
 
     def _advance(self) -> None:
-        head = heads.simple(self._bytes)
+        head = heads.simple(self._bytes, self._entrance.longest)
         if head is not None:
             self._decide(head)
-        elif not heads.may_become_simple(self._bytes):
+        elif not heads.may_become_simple(self._bytes, self._entrance.longest):
             self._hand_over()
         # else wait; the deadline stays: what trickles in has no more time than silence has
 
@@ -268,17 +268,23 @@ def _passed(told: Callable[[str], None], method: str) -> Callable[[T], T]:
 
 @implementer(IProtocolNegotiationFactory)
 class Entrance(Factory):
-    """Puts a L{Front} before every connection of a site."""
+    """
+    Puts a L{Front} before every connection of a site, of which there may be so many.
+
+    @ivar longest: bytes that a simple head may have; never more than the site allows.
+    """
 
     noisy = False
     grace = 15.0
 
-    def __init__(self, site: Site, serving: Serving, clock: IReactorTime) -> None:
+    def __init__(self, site: Site, serving: Serving, clock: IReactorTime, most: int) -> None:
         self.site = site
         self.serving = serving
         self.clock = clock
+        self.longest = min(heads.LONGEST, site.limit)
         self.wording = _Wording(clock)
         self._open = Crowd()
+        self._door = Doorkeeper(clock, serving.metrics, most, (self._open, site.open))
 
     def doStart(self) -> None:
         super().doStart()
@@ -288,7 +294,9 @@ class Entrance(Factory):
         self.site.doStop()
         super().doStop()
 
-    def buildProtocol(self, addr: Any) -> Front:
+    def buildProtocol(self, addr: Any) -> Front | OneTooMany:
+        if self._door.full():
+            return OneTooMany()
         front = Front(addr, self)
         self._open.add(front)
         return front

@@ -60,11 +60,11 @@ _MEANING = {
 """The fields that change what a request means: each at most once, and only with such values."""
 
 
-def simple(head: bytes) -> Head | None:
+def simple(head: bytes, longest: int = LONGEST) -> Head | None:
     """Read one whole simple request, no byte less or more; C{None} if it is anything else."""
     line, _, rest = head.partition(b"\r\n")
     request = _REQUESTS.get(line)
-    if request is None or len(head) > LONGEST or rest.count(b"\n") > _MOST_FIELDS:
+    if request is None or len(head) > longest or rest.count(b"\n") > _MOST_FIELDS:
         return None
     found = _meaning(rest) if _FIELDS(rest) else None
     if found is None:
@@ -91,9 +91,9 @@ def _meaning(lines: bytes) -> dict[bytes, bytes] | None:
     return found
 
 
-def may_become_simple(start: bytes) -> bool:
+def may_become_simple(start: bytes, longest: int = LONGEST) -> bool:
     """Whether more bytes could make a simple head of these: their complete lines already do."""
-    if len(start) > LONGEST:
+    if len(start) > longest:
         return False
     lines, end, _ = start.rpartition(b"\r\n")
     if end:

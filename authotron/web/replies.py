@@ -41,8 +41,8 @@ class Reply:
     @fields.default
     def _fields(self) -> bytes:
         length = (b"Content-Length", b"%d" % len(self.body))
-        lines = (b"%b: %b\r\n" % header for header in (*self.headers, length))
-        return b"".join(lines) + b"\r\n"
+        lines = [b"%b: %b\r\n" % header for header in (*self.headers, length)]
+        return b"".join([*lines, b"\r\n"])
 
     @wire.default
     def _wire(self) -> bytes:

@@ -126,6 +126,8 @@ class Site(server.Site):
     Serves an app.
 
     @ivar routes: the paths that may become a label; one of them may end in a parameter.
+    @ivar limit: bytes that the head of a request may have.
+    @ivar open: its connections.
     """
 
     protocol = Channel  # type: ignore[assignment] # the one for HTTP/1 only
@@ -152,16 +154,16 @@ class Site(server.Site):
         self._with_parameter = {
             route.rpartition("/")[0]: route for route in self._routes if route.endswith("}")
         }
-        self._limit = limit
+        self.limit = limit
         self._metrics = metrics
         self._access = access
-        self._open = Crowd()
+        self.open = Crowd()
 
     def buildProtocol(self, addr: Any) -> Channel:  # type: ignore[override] # see protocol
         channel: Channel = super().buildProtocol(addr)
-        channel.limit = self._limit
-        channel.lost = self._open.discard
-        self._open.add(channel)
+        channel.limit = self.limit
+        channel.lost = self.open.discard
+        self.open.add(channel)
         return channel
 
     def began(self, request: Request) -> None:
@@ -230,7 +232,7 @@ class Site(server.Site):
         @return: fires when none is left. That an answer was written is not enough: it must have
             been sent, too.
         """
-        return self._open.drain()
+        return self.open.drain()
 
     def adopt(self, access: Access) -> None:
         """From now on log these requests."""

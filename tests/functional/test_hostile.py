@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import resource
 import select
 import shutil
 import socket
@@ -342,3 +343,35 @@ class SlownessTests(HostileTestCase):
             except ConnectionError:
                 return True
         return False
+
+
+def hung_up_on(connection: socket.socket) -> bool:
+    """Whether the other side has ended a connection on which nothing was said."""
+    return bool(select.select([connection], [], [], 0)[0]) and wire.ended(connection)
+
+
+class FilesTests(SynchronousTestCase):
+    """A process that may have no more files open."""
+
+    def test_no_more_files_T75(self) -> None:
+        """Who comes then is hung up on, those who are in are served, and it goes on afterwards."""
+        folder = Path(self.mktemp())
+        daemon = Daemon(folder).configure(server={"idle_timeout": 60}).start()
+        self.addCleanup(daemon.stop)
+        guest = wire.connect(daemon.port)
+        self.addCleanup(guest.close)
+        limit = len([*Path(f"/proc/{daemon.process.pid}/fd").iterdir()]) + 8
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (limit, limit))
+        crowd = [wire.connect(daemon.port) for _ in range(30)]
+        until(lambda: any(map(hung_up_on, crowd)), "turned away", otherwise=daemon.log)
+        guest.sendall(wire.head("/authenticate", {"Authorization": GOOD}))
+        answer = wire.receive(guest)
+        self.assertEqual(answer and answer.status, 200)
+        for each in crowd:
+            each.close()
+        until(
+            lambda: wire.login(daemon.port, "alice", "wonder").status == 200,
+            "recovered",
+            otherwise=daemon.log,
+        )
+        self.assertIsNone(daemon.process.poll())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -127,6 +128,52 @@ class BehindNginxTests(SynchronousTestCase):
             password = "wonder" if number % 2 else "guess"
             wire.login(self.port, "alice", password)
         self.assertLessEqual(self.all.relay.connections - before, 5)
+
+
+class CachedTests(SynchronousTestCase):
+    """nginx remembers answers itself, as the page about performance says."""
+
+    def setUp(self) -> None:
+        folder = Path(self.mktemp())
+        cache = folder.absolute() / "cache"
+        self.gateway = Daemon(folder / "gateway").configure().start()
+        self.addCleanup(self.gateway.stop)
+        backend = Backend(folder / "backend").start()
+        self.addCleanup(backend.stop)
+        path, question = _documented()
+        changes = {
+            "upstream backend {": path.replace("/dev/shm/authotron", str(cache))
+            + "upstream backend {",
+            "proxy_read_timeout 15s;": question + "proxy_read_timeout 15s;",
+        }
+        nginx = Nginx(folder / "nginx", self.gateway.port, backend.port, changes).start()
+        self.addCleanup(nginx.stop)
+        self.port = nginx.port
+
+    def asked(self) -> float:
+        labels = 'method="HEAD",route="/authenticate",status_code="200"'
+        return self.gateway.metric(f"authotron_http_requests_total{{{labels}}}")
+
+    def test_once(self) -> None:
+        """Who comes again is not asked about again, and the backend gets the same."""
+        answers = [wire.login(self.port, "alice", "wonder") for _ in range(3)]
+        self.assertEqual([answer.status for answer in answers], [200] * 3)
+        self.assertEqual({answer.json()["claims"]["sub"] for answer in answers}, {"here-alice"})
+        self.assertLess(self.asked(), 3)
+
+    def test_key_T40(self) -> None:
+        """What was answered to one is not the answer to another, or about another realm."""
+        self.assertEqual(wire.login(self.port, "alice", "wonder").status, 200)
+        self.assertEqual(wire.login(self.port, "alice", "guess").status, 401)
+        self.assertEqual(wire.ask(self.port, "/").status, 401)
+        realm = {"Authorization": wire.basic("alice", "wonder"), "X-Auth-Realm": "elsewhere"}
+        self.assertEqual(wire.ask(self.port, "/", realm).status, 401)
+
+
+def _documented() -> list[str]:
+    """The two pieces of configuration on the page."""
+    page = (proxy.ROOT / "docs" / "performance.md").read_text()
+    return re.findall(r"^```nginx\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
 
 
 class LargeTokenTests(SynchronousTestCase):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -18,6 +19,7 @@ from zope.interface import implementer
 from authotron.identity import Identity
 from authotron.verdicts import Outcome, Verdict
 from authotron.web import front, heads
+from authotron.web.crowd import room
 from tests.web.conversations import ALICE, Gateway, Wire, answered, basic
 
 GOOD = ALICE.encode()
@@ -425,6 +427,78 @@ class ConnectionTests(SynchronousTestCase):
             channel.dataReceived(bytes([byte]))
             self.gateway.clock.advance(1)
         self.assertTrue(wire.disconnecting)
+
+
+class LimitTests(SynchronousTestCase):
+    """How much one client may ask of the front, and how many clients there may be."""
+
+    def opened(self, gateway: Gateway, count: int) -> list[tuple[Any, Wire]]:
+        return [gateway.connect(gateway.entrance) for _ in range(count)]
+
+    def test_small_limit_T75(self) -> None:
+        """A limit below that of the front holds for simple heads, too, in one piece or many."""
+        gateway = Gateway({"server": {"max_header_bytes": 1024}})
+        large = head(b"Authorization: " + GOOD, b"X: " + b"a" * 1024)
+        small = head(b"Authorization: " + GOOD, b"X: " + b"a" * 800)
+        for pieces in (1, 7):
+            for request, status in ((large, 431), (small, 200)):
+                channel, wire = gateway.connect(gateway.entrance)
+                size = -(-len(request) // pieces)
+                for at in range(0, len(request), size):
+                    channel.dataReceived(request[at : at + size])
+                self.assertEqual([a.status for a in answered(wire.value())], [status])
+
+    def test_request_line_T75(self) -> None:
+        """A request line that does not end is 414, also where it begins like a simple one."""
+        channel, wire = Gateway().connect(Gateway().entrance)
+        channel.dataReceived(b"GET /authenticate")
+        channel.dataReceived(b"x" * 9000)
+        self.assertEqual([a.status for a in answered(wire.value())], [414])
+
+    def test_pipelining_T75(self) -> None:
+        """Of very many requests at once a few are answered, in order; then the connection ends."""
+        gateway = Gateway()
+        channel, wire = gateway.connect(gateway.entrance)
+        channel.dataReceived(head(b"Authorization: " + GOOD) * 1000)
+        self.assertEqual([a.status for a in answered(wire.value())], [200] * 8)
+        self.assertTrue(wire.disconnecting)
+
+    def test_full_T75(self) -> None:
+        """Who comes when the house is full gets a 503, until somebody leaves; told once a while."""
+        gateway = Gateway({"server": {"max_connections": 2}})
+        told: list[LogEvent] = []
+        note: Any = told.append
+        globalLogPublisher.addObserver(note)
+        self.addCleanup(globalLogPublisher.removeObserver, note)
+        (first, _), _ = self.opened(gateway, 2)
+        for _, wire in self.opened(gateway, 5):
+            [answer] = answered(wire.value())
+            self.assertEqual((answer.status, answer.headers["retry-after"]), (503, "1"))
+            self.assertTrue(wire.disconnecting)
+        gateway.clock.advance(61)
+        self.opened(gateway, 1)
+        events = [event for event in told if event.get("event") == "routes.connections.full"]
+        self.assertEqual([event["most"] for event in events], [2, 2])
+        self.assertIn("authotron_connections_refused_total 6.0", gateway.metrics.text()[0].decode())
+        first.connectionLost(Failure(ConnectionDone()))
+        [(channel, wire)] = self.opened(gateway, 1)
+        channel.dataReceived(head(b"Authorization: " + GOOD))
+        self.assertEqual(answered(wire.value())[0].status, 200)
+
+    def test_full_of_handed_over_T75(self) -> None:
+        """Connections that went to the site count as well."""
+        gateway = Gateway({"server": {"max_connections": 1}})
+        channel, _ = gateway.connect(gateway.entrance)
+        channel.dataReceived(head(line=b"GET /health HTTP/1.1"))
+        [(_, wire)] = self.opened(gateway, 1)
+        self.assertEqual(answered(wire.value())[0].status, 503)
+
+    def test_room(self) -> None:
+        """There is never more room than the process may have files, some kept back."""
+        self.patch(resource, "getrlimit", lambda _: (1024, 4096))
+        self.assertEqual([room(None), room(50), room(5000)], [924, 50, 924])
+        self.patch(resource, "getrlimit", lambda _: (64, 64))
+        self.assertEqual(room(None), 32)
 
 
 class HeadTests(SynchronousTestCase):
