@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from attrs import evolve
@@ -24,12 +25,14 @@ class Oracle:
         self.pending: list[Deferred[Identity]] = []
         self.answer: Identity | Exception | None = ALICE
         self.cancelled = 0
+        self.on_asked: Callable[[], object] = lambda: None
 
     def _cancel(self, _: Deferred[Identity]) -> None:
         self.cancelled += 1
 
     async def identify(self, credentials: Any, realm: str | None) -> Identity:
         self.asked.append(([credential.value for credential in credentials], realm))
+        self.on_asked()
         if isinstance(self.answer, Exception):
             raise self.answer
         if self.answer is None:
@@ -284,6 +287,23 @@ class FlightTests(VerdictsCase):
         self.assertNoResult(later)
         self.oracle.pending[1].errback(Rejected())
         self.assertEqual(self.successResultOf(later).outcome.result, "all_failed")
+
+    def test_revoked_while_asking_T42(self) -> None:
+        """Nor when the revocation comes before the question has even begun to wait."""
+        self.oracle.answer = None
+        self.oracle.on_asked = self.verdicts.forget
+        self.waiting()
+        later = self.waiting()
+        self.assertEqual(len(self.oracle.asked), 2)
+        self.oracle.pending[0].callback(ALICE)
+        self.assertNoResult(later)
+
+    def test_at_once(self) -> None:
+        """Where nobody need be waited for there is no Deferred, and nothing is left behind."""
+        for answer in (ALICE, Rejected(), Unavailable()):
+            self.oracle.answer = answer
+            self.assertIsInstance(self.verdicts.decide(b"Bearer a", None), Verdict)
+            self.verdicts.forget()
 
     def test_no_mix_T45(self) -> None:
         """Five hundred at once each get their own."""
