@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -64,6 +65,12 @@ EndpointsOrSystemd = Annotated[
 ]
 
 
+Workers = Annotated[int, Field(ge=1, le=256)] | Literal["auto"]
+
+_SHARED = ("tcp:", "tcp6:", "unix:")
+"""The kinds of endpoints that are a socket and nothing else."""
+
+
 class Server(Section):
     """Where the gateway is served."""
 
@@ -74,6 +81,10 @@ class Server(Section):
         strict=False,
         description="Twisted endpoint strings instead of host and port, such as "
         "`unix:/run/a.sock`; `systemd` for the sockets that systemd holds",
+    )
+    workers: Workers = Field(
+        default=1,
+        description="processes that serve; `auto`: as many as processors may be used",
     )
     idle_timeout: Seconds = Field(
         default=60, gt=0, description="seconds after which an idle or slow client is disconnected"
@@ -111,7 +122,19 @@ class Server(Section):
             raise ValueError("give port or listen, not both")
         if not self.insecure and any(each.endswith("/0") for each in self.trusted_proxies):
             raise ValueError("trusted_proxies holds everybody; set insecure if that is meant")
+        for endpoint in self.listen if self.processes > 1 else ():
+            if endpoint != systemd.ENDPOINT and not endpoint.startswith(_SHARED):
+                raise ValueError(
+                    f"several workers cannot share {endpoint.partition(':')[0]}: in listen"
+                )
         return self
+
+    @property
+    def processes(self) -> int:
+        """How many processes serve."""
+        if self.workers == "auto":
+            return min(len(os.sched_getaffinity(0)), 256)
+        return self.workers
 
 
 class Operations(Section):
@@ -122,8 +145,11 @@ class Operations(Section):
         default=None, description="the address to bind; `server.host` if not set"
     )
     port: Port = Field(default=9090, description="the port to listen on")
-    listen: Endpoints = Field(
-        default=(), strict=False, description="Twisted endpoint strings instead of host and port"
+    listen: EndpointsOrSystemd = Field(
+        default=(),
+        strict=False,
+        description="Twisted endpoint strings instead of host and port; `systemd` for the socket "
+        "that systemd holds under the name `metrics`",
     )
 
     @field_validator("host")
@@ -237,6 +263,8 @@ def check(given: Mapping[str, Any], folder: Path, warnings: Sequence[str] = ()) 
     if file is not None:
         with _gathered(problems):
             heard = _pepper(store, file)
+        with _gathered(problems):
+            _shared(store, file)
     if problems or file is None:
         raise ConfigError(problems)
     heard = [*warnings, *_warnings(file, providers, augmenters), *heard]
@@ -312,6 +340,16 @@ def _pepper(store: StoreConfig | None, file: File) -> list[str]:
         missing = "is missing; it can be derived from jwt.secret only where there is one"
         raise ConfigError([Problem("store.pepper", missing)])
     return ["store.pepper: not set, so derived from jwt.secret; if that changes, all tokens end"]
+
+
+def _shared(store: StoreConfig | None, file: File) -> None:
+    """
+    Several processes need a store that they have in common.
+
+    @raise ConfigError: each would have one of its own.
+    """
+    if store is not None and store.type == "memory" and file.server.processes > 1:
+        raise ConfigError([Problem("store.type", "several workers cannot share memory")])
 
 
 def _warnings(

@@ -1,8 +1,8 @@
-"""Listens at an endpoint, and says so when that fails."""
+"""Where is listened, and what is served there; a failure to do so is told."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.application.service import Service
@@ -12,8 +12,15 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.python.failure import Failure
 
 from authotron import systemd
+from authotron.config import Config, Server
+from authotron.metrics import Metrics
+from authotron.sharing import Shared
+from authotron.web import operations
 from authotron.web.front import Entrance
 from authotron.web.site import Site
+
+Ready = systemd.Endpoint | Shared
+"""An endpoint whose socket is there already."""
 
 
 class Listener(Service):
@@ -27,7 +34,7 @@ class Listener(Service):
     def __init__(
         self,
         reactor: Any,
-        endpoint: str | systemd.Endpoint,
+        endpoint: str | Ready,
         site: Site | Entrance,
         failed: Callable[[Failure], None],
     ) -> None:
@@ -63,3 +70,55 @@ class Listener(Service):
             port = await self._listening
             if port is not None:
                 await maybeDeferred(port.stopListening)
+
+
+def site(
+    app: Any, routes: Sequence[str], config: Config, reactor: Any, metrics: Metrics | None = None
+) -> Site:
+    """The site of an app, whose requests are counted and logged if there are C{metrics}."""
+    return Site(
+        app.app,
+        reactor,
+        routes,
+        timeout=config.file.server.idle_timeout,
+        limit=config.file.server.max_header_bytes,
+        access=config.file.logging.access if metrics else "none",
+        metrics=metrics,
+    )
+
+
+def second_listeners(
+    insight: operations.Insight,
+    config: Config,
+    reactor: Any,
+    failed: Callable[[Failure], None],
+) -> list[Listener]:
+    """Those of the metrics port."""
+    second = config.file.metrics
+    host = second.host or config.file.server.host
+    second_site = site(operations.Operations(insight), operations.ROUTES, config, reactor)
+    where = _endpoints(second.listen, host, second.port, reactor, systemd.METRICS)
+    return [Listener(reactor, each, second_site, failed) for each in where]
+
+
+def endpoints(server: Server, reactor: Any) -> Sequence[str | systemd.Endpoint]:
+    """
+    Where the gateway is served.
+
+    @raise ConfigError: systemd holds nothing for us.
+    """
+    return _endpoints(server.listen, server.host, server.port, reactor, systemd.MAIN)
+
+
+def _endpoints(
+    listen: Sequence[str], host: str, port: int | None, reactor: Any, which: str
+) -> Sequence[str | systemd.Endpoint]:
+    """Twisted endpoint strings, or systemd's sockets; a host with colons is an IPv6 address."""
+    if not listen:
+        kind = "tcp6" if ":" in host else "tcp"
+        escaped = host.replace(":", "\\:")
+        return [f"{kind}:{port}:interface={escaped}"]
+    found: list[str | systemd.Endpoint] = []
+    for text in listen:
+        found += systemd.endpoints(reactor, which) if text == systemd.ENDPOINT else [text]
+    return found

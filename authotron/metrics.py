@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import accumulate
-from typing import Protocol
+from typing import Any, Protocol
 
 from attrs import define, field
 from prometheus_client import (
@@ -35,6 +36,9 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 """Methods that may become a label; all others are C{other}."""
 
 Labels = tuple[str, ...]
+
+Counted = dict[str, Any]
+"""What a process has counted, in a form that JSON knows; see L{Metrics.counted}."""
 
 
 class Part(Protocol):
@@ -90,6 +94,11 @@ class _Family:
     def shown(self) -> Metric:
         """The family as C{prometheus_client} knows it."""
         return self.kind(self)
+
+    @property
+    def is_gauge(self) -> bool:
+        """Whether it says how things are, and not how often something was."""
+        return self.kind is _Family.gauge
 
     def counter(self) -> Metric:
         return self._numbers(CounterMetricFamily(self.name, self.about, labels=self.labels))
@@ -156,6 +165,7 @@ def _families() -> dict[str, _Family]:
         (counter, "authotron_front_handed_over", "Connections given to the site for good", ""),
         (counter, "authotron_connections_refused", "Connections above the limit", ""),
         (counter, "authotron_reloads", "Attempts to read the configuration again", "result"),
+        (counter, "authotron_workers_lost", "Workers that ended unasked", "reason"),
     )
     return {
         name: _Family(kind, name, about, labels.split()) for kind, name, about, labels in wanted
@@ -260,6 +270,40 @@ class Metrics(Collector):
         """The configuration was read again; C{result} is success or failure."""
         self._families["authotron_reloads"].count(result).value += 1
 
+    def worker_lost(self, reason: str) -> None:
+        """A worker is gone that should not be; C{reason} is died or blocked."""
+        self._families["authotron_workers_lost"].count(reason).value += 1
+
+    def counted(self) -> Counted:
+        """All numbers as they are now, for another process to add up."""
+        families = self._families.values()
+        return {
+            "counts": {f.name: [[k, c.value] for k, c in f.counts.items()] for f in families},
+            "durations": {
+                f.name: [[k, d.total, d.buckets] for k, d in f.durations.items()] for f in families
+            },
+            "gauges": {name: [about, value()] for name, (about, value) in self._gauges.items()},
+        }
+
+    def add(self, counted: Counted, *, ended: bool = False) -> None:
+        """
+        Add what another process has counted.
+
+        @param ended: it is gone: what it did remains, how it fared does not.
+        """
+        for name, counts in counted["counts"].items():
+            family = self._families[name]
+            for labels, value in counts:
+                family.count(*labels).value += 0 if ended and family.is_gauge else value
+        for name, durations in counted["durations"].items():
+            for labels, total, buckets in durations:
+                sum_ = self._families[name].duration(*labels)
+                sum_.total += total
+                sum_.buckets = [a + b for a, b in zip(sum_.buckets, buckets, strict=True)]
+        for name, (about, value) in counted["gauges"].items():
+            so_far = self._gauges[name][1]() if name in self._gauges else 0
+            self.watch(name, about, partial(_same, so_far + (0 if ended else value)))
+
     def collect(self) -> Iterator[Metric]:
         """The interface of a collector of C{prometheus_client}."""
         for family in self._families.values():
@@ -277,3 +321,7 @@ class Metrics(Collector):
         except (TypeError, ValueError):  # of versions that are none
             encode, content_type = exposition.choose_encoder("")
         return encode(self._registry), content_type
+
+
+def _same(value: float) -> float:
+    return value

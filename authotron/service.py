@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import deferLater
@@ -20,7 +20,6 @@ from twisted.python.threadpool import ThreadPool
 from authotron import (
     __version__,
     logs,
-    systemd,
     web_client,
 )
 from authotron.compose import compose
@@ -28,7 +27,7 @@ from authotron.config import Config
 from authotron.errors import ConfigError, TimedOut
 from authotron.issuing import Tokens
 from authotron.keeping import Keeping
-from authotron.listening import Listener
+from authotron.listening import Listener, Ready, endpoints, second_listeners, site
 from authotron.metrics import Metrics
 from authotron.racing import everyone, within
 from authotron.stores import ITokenStore
@@ -36,7 +35,6 @@ from authotron.web import operations, public
 from authotron.web.crowd import room
 from authotron.web.front import Entrance
 from authotron.web.generation import Generation, Serving
-from authotron.web.site import Site
 from authotron.world import World
 
 
@@ -78,11 +76,19 @@ class Authotron(MultiService):
     The gateway.
 
     @ivar status: what the process should exit with, in the end.
+    @ivar served: fires when it serves, which is as soon as the reactor runs.
     """
 
     _log = Logger()
 
-    def __init__(self, load: Callable[[], Config], config: Config, reactor: Any) -> None:
+    def __init__(
+        self,
+        load: Callable[[], Config],
+        config: Config,
+        reactor: Any,
+        sockets: Sequence[Ready] = (),
+    ) -> None:
+        """@param sockets: serve these and nothing else; who holds them serves the second port."""
         super().__init__()
         self._load = load
         self._reactor = reactor
@@ -102,47 +108,25 @@ class Authotron(MultiService):
             "Verdicts that are remembered",
             lambda: self.serving.generation.verdicts.remembered(),  # noqa: PLW0108 - of the one in use
         )
-        self.listeners = self._listeners(config)
+        self.listeners = self._listeners(config, sockets)
         self._keeping = self._kept(self.serving.generation.tokens)
+        self.served: Deferred[None] = succeed(None)
         self._retiring: list[Deferred[None]] = []
         self._reloaded = False
 
-    def _listeners(self, config: Config) -> list[Listener]:
+    def _listeners(self, config: Config, sockets: Sequence[Ready]) -> list[Listener]:
         server, second = config.file.server, config.file.metrics
         app = public.Public(self.serving, self._reactor)
-        self._main = self._site(app, public.ROUTES, config)
+        self._main = site(app, public.ROUTES, config, self._reactor, self.serving.metrics)
         entrance = Entrance(self._main, self.serving, self._reactor, room(server.max_connections))
         listeners = [
             Listener(self._reactor, endpoint, entrance, self.fail)
-            for endpoint in self._handed_over(_endpoints(server.listen, server.host, server.port))
+            for endpoint in sockets or endpoints(server, self._reactor)
         ]
-        if second.enabled:
-            second_app = operations.Operations(self.serving, self._reactor)
-            site = self._site(second_app, operations.ROUTES, config, counted=False)
-            endpoints = _endpoints(second.listen, second.host or server.host, second.port)
-            listeners += [Listener(self._reactor, each, site, self.fail) for each in endpoints]
+        if second.enabled and not sockets:
+            insight = operations.Own(self.serving, self._reactor)
+            listeners += second_listeners(insight, config, self._reactor, self.fail)
         return listeners
-
-    def _handed_over(self, endpoints: Sequence[str]) -> Iterator[str | systemd.Endpoint]:
-        """The same, with the sockets that systemd holds where its name stands."""
-        for each in endpoints:
-            if each == systemd.ENDPOINT:
-                yield from systemd.endpoints(self._reactor)
-            else:
-                yield each
-
-    def _site(
-        self, app: Any, routes: Sequence[str], config: Config, *, counted: bool = True
-    ) -> Site:
-        return Site(
-            app.app,
-            self._reactor,
-            routes,
-            timeout=config.file.server.idle_timeout,
-            limit=config.file.server.max_header_bytes,
-            access=config.file.logging.access if counted else "none",
-            metrics=self.serving.metrics if counted else None,
-        )
 
     def _kept(self, tokens: Tokens | None) -> Keeping | None:
         return None if tokens is None else Keeping(tokens, self._world, self._not_kept)
@@ -186,10 +170,14 @@ class Authotron(MultiService):
         if self._keeping is not None:
             self._keeping.startService()
 
-    async def stopService(self) -> None:
-        """Listen no more, let those in flight finish within the grace, then stop the rest."""
+    async def close(self) -> None:
+        """Listen no more. It may be done twice."""
         self.serving.stopping = True
         await self._stopped(self.listeners)
+
+    async def stopService(self) -> None:
+        """Listen no more, let those in flight finish within the grace, then stop the rest."""
+        await self.close()
         grace = self.serving.generation.config.file.server.grace
         closed = [listener.site.drain() for listener in self.listeners]
         try:
@@ -207,6 +195,11 @@ class Authotron(MultiService):
         for outcome in await everyone([service.stopService() for service in services]):
             if isinstance(outcome, Failure):
                 self._log.failure("something did not stop", outcome, event="shutdown.failed")
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """Why the last reload was refused."""
+        return self.serving.problems
 
     def reload(self) -> None:
         """Take over what the configuration says now; if it is bad, say why and keep the old one."""
@@ -298,12 +291,3 @@ async def _all(waited: Sequence[Any]) -> None:
     for each in waited:
         if each is not None:
             await each
-
-
-def _endpoints(listen: Sequence[str], host: str, port: int | None) -> list[str]:
-    """Twisted endpoint strings; a host with colons is an IPv6 address."""
-    if listen:
-        return list(listen)
-    kind = "tcp6" if ":" in host else "tcp"
-    escaped = host.replace(":", "\\:")
-    return [f"{kind}:{port}:interface={escaped}"]

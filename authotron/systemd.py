@@ -29,7 +29,15 @@ from zope.interface import implementer
 from authotron.errors import ConfigError, Problem
 
 ENDPOINT = "systemd"
-"""In a configuration: all sockets that systemd holds for this service."""
+"""In a configuration: the sockets that systemd holds for this service."""
+
+MAIN, METRICS = "server", "metrics"
+"""The sections that may say so."""
+
+_MISSING = {
+    MAIN: "systemd has handed over no socket: begin with systemctl, or give host and port",
+    METRICS: "systemd has handed over no socket of the name metrics (FileDescriptorName=)",
+}
 
 
 def notify(environ: Mapping[str, str], *assignments: str) -> None:
@@ -110,12 +118,12 @@ class Endpoint:
     """A listening socket that was handed over."""
 
     _reactor: Any
-    _descriptor: int
+    descriptor: int
 
     @property
     def description(self) -> str:
         """Its address."""
-        with socket.socket(fileno=os.dup(self._descriptor)) as listening:
+        with socket.socket(fileno=os.dup(self.descriptor)) as listening:
             name = listening.getsockname()
         return name if isinstance(name, str) else f"{name[0]} port {name[1]}"
 
@@ -123,7 +131,7 @@ class Endpoint:
         return execute(self._listen, factory)
 
     def _listen(self, factory: IProtocolFactory) -> IListeningPort:
-        listening = socket.socket(fileno=os.dup(self._descriptor))
+        listening = socket.socket(fileno=os.dup(self.descriptor))
         listening.setblocking(False)
         if listening.family == socket.AF_UNIX:
             port = _Port(listening, factory, self._reactor)
@@ -136,14 +144,25 @@ class Endpoint:
         return adopted
 
 
-def endpoints(reactor: Any) -> Sequence[Endpoint]:
+def endpoints(reactor: Any, which: str = MAIN) -> Sequence[Endpoint]:
     """
-    All sockets that were handed over.
+    The sockets that were handed over: those called C{metrics}, or all others.
 
     @raise ConfigError: there are none.
     """
-    found = [Endpoint(reactor, descriptor) for descriptor in sockets(reactor)]
-    if not found:
-        message = "systemd has handed over no socket: begin with systemctl, or give host and port"
-        raise ConfigError([Problem("server.listen", message)])
-    return found
+    ours = [
+        each for each in sockets(reactor) if (each == _named_metrics(reactor)) == (which == METRICS)
+    ]
+    if not ours:
+        raise ConfigError([Problem(f"{which}.listen", _MISSING[which])])
+    return [Endpoint(reactor, descriptor) for descriptor in ours]
+
+
+def _named_metrics(reactor: Any) -> int | None:
+    """The descriptor that is called so (FileDescriptorName=)."""
+    try:
+        named: Any = serverFromString(reactor, f"systemd:domain=INET:name={METRICS}")
+    except KeyError:
+        return None
+    descriptor: int = named.fileno
+    return descriptor

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from twisted.application.service import IService
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorCore
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -18,6 +19,9 @@ from authotron import configfile, systemd
 from authotron.config import Config
 from authotron.errors import ConfigError
 from authotron.service import EX_CONFIG, Authotron
+from authotron.supervisor import Supervisor
+
+Gateway = Authotron | Supervisor
 
 
 class Options(usage.Options):
@@ -67,11 +71,12 @@ def makeService(options: Options, reactor: IReactorCore | None = None) -> IServi
 
         reactor = running
     try:
-        service = Authotron(options.load, options.config, reactor)
+        several = options.config.file.server.processes > 1
+        service = (Supervisor if several else Authotron)(options.load, options.config, reactor)
     except ConfigError as error:
         raise _refused(error) from None
     _reload_on_hangup(service, reactor)
-    _tell_systemd(reactor)
+    _tell_systemd(service, reactor)
     _fail_loudly(service, reactor)
     return service
 
@@ -83,23 +88,29 @@ def _refused(error: ConfigError) -> SystemExit:
     return SystemExit(EX_CONFIG)
 
 
-def _reload_on_hangup(service: Authotron, reactor: IReactorCore) -> None:
+def _reload_on_hangup(service: Gateway, reactor: IReactorCore) -> None:
     """Without this SIGHUP kills twistd."""
 
     def reload() -> None:
         systemd.reloading(os.environ)
-        service.reload()
-        status = "the new configuration was refused" if service.serving.problems else "serving"
+        reloading: Deferred[None] = maybeDeferred(service.reload)
+        reloading.addCallback(reloaded).addErrback(service.fail)
+
+    def reloaded(_: None) -> None:
+        status = "the new configuration was refused" if service.problems else "serving"
         systemd.notify(os.environ, "READY=1", f"STATUS={status}")
 
     signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(reload))  # type: ignore[attr-defined] # IReactorFromThreads
 
 
-def _tell_systemd(reactor: IReactorCore) -> None:
+def _tell_systemd(service: Gateway, reactor: IReactorCore) -> None:
     """When we serve, that we live, and when we stop."""
 
-    def begin() -> None:
+    def served(_: None) -> None:
         systemd.notify(os.environ, "READY=1", "STATUS=serving")
+
+    def begin() -> None:
+        service.served.addCallback(served).addErrback(_fail_to_tell)
         if (seconds := systemd.watchdog(os.environ)) is not None:
             pulse = LoopingCall(systemd.notify, os.environ, "WATCHDOG=1")
             pulse.start(seconds / 2).addErrback(_fail_to_tell)
@@ -113,7 +124,7 @@ def _fail_to_tell(failure: Failure) -> None:
     Logger().failure("systemd could not be told that we live", failure)
 
 
-def _fail_loudly(service: Authotron, reactor: IReactorCore) -> None:
+def _fail_loudly(service: Gateway, reactor: IReactorCore) -> None:
     """Without this twistd exits with 0 after a failure that comes late."""
 
     def leave() -> None:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent / "authotron"
 LAYERS = (
     ("errors", "hosts"),
     ("identity",),
-    ("world", "racing", "settings", "cache", "metrics", "systemd", "tls", "breaker"),
+    ("world", "racing", "settings", "cache", "metrics", "systemd", "tls", "breaker", "pipe"),
     (
         "logs",
         "web_client",
@@ -23,6 +23,7 @@ LAYERS = (
         "bearer",
         "forwarding",
         "redis",
+        "sharing",
     ),
     ("jwks", "ldap", "claims", "exchange", "accounts"),
     ("providers", "augmenters", "stores", "routing", "asking"),
@@ -39,6 +40,8 @@ LAYERS = (
     ("web",),
     ("compose", "keeping", "listening"),
     ("service",),
+    ("worker", "child"),
+    ("supervisor",),
     ("tap",),
     ("cli", "testing"),
     ("__main__",),

@@ -11,9 +11,10 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from authotron import config, service
-from authotron.config import Config
+from authotron import config, settings
+from authotron.config import Config, Server
 from authotron.identity import Identity
+from authotron.listening import endpoints
 from authotron.parts import IConnected
 from authotron.service import Authotron
 from tests.test_config import BASE, laid_over
@@ -228,6 +229,10 @@ class ComposeTests(SynchronousTestCase):
 
     def test_addresses(self) -> None:
         """A host with colons is an IPv6 address."""
-        self.assertEqual(service._endpoints((), "::1", 80), ["tcp6:80:interface=\\:\\:1"])
-        self.assertEqual(service._endpoints((), "localhost", 80), ["tcp:80:interface=localhost"])
-        self.assertEqual(service._endpoints(("unix:/x",), "", None), ["unix:/x"])
+        for given, found in (
+            ({"host": "::1", "port": 80}, "tcp6:80:interface=\\:\\:1"),
+            ({"host": "localhost", "port": 80}, "tcp:80:interface=localhost"),
+            ({"listen": ["unix:/x"]}, "unix:/x"),
+        ):
+            server = settings.read(Server, given)
+            self.assertEqual(endpoints(server, Reactor()), [found])

@@ -66,6 +66,7 @@ def _described(found: Config) -> list[str]:
     )
     lines = [
         f"gateway:   {server}",
+        f"workers:   {file.server.processes}",
         f"metrics:   {second if file.metrics.enabled else 'off'}",
         f"tokens:    {file.jwt.alg}, issuer {file.jwt.iss}, {file.jwt.exp} s",
     ]

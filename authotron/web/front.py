@@ -41,6 +41,9 @@ _TURNS = 8
 """Requests that a connection may ask of the site before it is closed, so that a proxy's pool comes
 back to the front."""
 
+LAST_CALL = 1.0
+"""Seconds that a client has for a request that it may have sent already when we stop."""
+
 
 @implementer(IPushProducer)
 class Front(Protocol, TimeoutMixin):
@@ -56,6 +59,7 @@ class Front(Protocol, TimeoutMixin):
         self._bytes = b""
         self._pending: Deferred[None] | None = None
         self._closing = False
+        self._leaving = False
         self._socket: socket | None = None
         self.callLater = entrance.site.reactor.callLater
 
@@ -96,9 +100,14 @@ class Front(Protocol, TimeoutMixin):
             self.transport.pauseProducing()
 
     def leave(self) -> None:
-        """Close the connection as soon as what was begun on it is answered."""
+        """
+        Close the connection as soon as what was begun on it is answered.
+
+        Where nothing was begun a request may be on its way, so it is waited for, but only just.
+        """
         if self._pending is None:
-            self._close()
+            self._leaving = True
+            self.setTimeout(LAST_CALL)
         else:
             self._closing = True
 
@@ -150,7 +159,7 @@ class Front(Protocol, TimeoutMixin):
 
     def _answer(self, verdict: Verdict[Reply], head: Head, began: float) -> None:
         entrance, outcome, status = self._entrance, verdict.outcome, verdict.reply.status
-        if self._closing:
+        if self._closing or self._leaving:
             head = head._replace(persistent=False)
         self._send(entrance.wording.of(head, verdict.reply))
         seconds = entrance.clock.seconds() - began

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from attrs import define, field, frozen
 
 from authotron.authority import Authority
@@ -36,6 +38,10 @@ class Generation:
                 IConnected(part).close()
 
 
+async def _alone() -> None:
+    """There are no others."""
+
+
 @define(eq=False)
 class Serving:
     """
@@ -43,9 +49,12 @@ class Serving:
 
     @ivar generation: the configuration in use.
     @ivar stopping: whether the service is about to end, so that nobody should send more.
+    @ivar forget_elsewhere: lets the other processes of the service forget their verdicts, and
+        returns when none of them remembers any.
     """
 
     generation: Generation
     metrics: Metrics
     stopping: bool = False
     problems: tuple[str, ...] = field(default=())
+    forget_elsewhere: Callable[[], Awaitable[None]] = _alone

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from attrs import define
 from klein import Klein
@@ -23,19 +24,28 @@ ROUTES = ("/metrics", "/health", "/ready")
 _PATIENCE = 2.0
 
 
+class Insight(Protocol):
+    """Knows how the service fares, be it one process or several."""
+
+    async def metrics(self, accept: str) -> tuple[bytes, str]:
+        """What was counted, for a scraper that accepts these types, and the type chosen."""
+
+    async def readiness(self) -> Mapping[str, Any]:
+        """What C{/ready} shows; C{ready} in it says whether more requests are welcome."""
+
+
 @define(eq=False)
 class Operations:
     """The routes of the metrics port."""
 
-    _serving: Serving
-    _clock: IReactorTime
+    _insight: Insight
     app = Klein()
     handle_errors(app)
 
     @route(app, "/metrics", "GET")
-    def metrics(self, request: Request) -> Reply:
+    async def metrics(self, request: Request) -> Reply:
         accept = request.requestHeaders.getRawHeaders(b"Accept", [b""])[0].decode("latin-1")
-        text, content_type = self._serving.metrics.text(accept)
+        text, content_type = await self._insight.metrics(accept)
         return text_reply(content_type, text)
 
     @route(app, "/health", "GET")
@@ -44,6 +54,21 @@ class Operations:
 
     @route(app, "/ready", "GET")
     async def ready(self, _request: Request) -> Reply:
+        content = await self._insight.readiness()
+        return replies.readiness(content, ready=content["ready"])
+
+
+@define(eq=False)
+class Own:
+    """How this process fares."""
+
+    _serving: Serving
+    _clock: IReactorTime
+
+    async def metrics(self, accept: str) -> tuple[bytes, str]:
+        return self._serving.metrics.text(accept)
+
+    async def readiness(self) -> Mapping[str, Any]:
         """
         Whether more requests are welcome, and who can be reached.
 
@@ -53,15 +78,13 @@ class Operations:
         parts: list[Any] = [*generation.authority.providers, *generation.authority.augmenters]
         if generation.tokens is not None:
             parts.append(generation.authority.own)
-        ready = not self._serving.stopping
-        content = {
-            "ready": ready,
+        return {
+            "ready": not self._serving.stopping,
             "version": __version__,
             "parts": await self._reached(parts),
             "warnings": list(generation.config.warnings),
             "last_reload": list(self._serving.problems) or "good",
         }
-        return replies.readiness(content, ready=ready)
 
     async def _reached(self, parts: list[Any]) -> list[dict[str, object]]:
         outcomes = await everyone([within(self._clock, _PATIENCE, _reach(part)) for part in parts])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qs
 
@@ -80,6 +80,7 @@ class TokenRoutes:
     """What each route does, once it is known who asks."""
 
     _generation: Generation
+    _forget_elsewhere: Callable[[], Awaitable[None]]
 
     async def make(self, asks: Identity, request: Request) -> Reply:
         given = self._body(request, NewToken)
@@ -163,6 +164,7 @@ class TokenRoutes:
         finally:
             if not unchanged:
                 self._generation.verdicts.forget()
+                await _answered(self._forget_elsewhere())
 
     def _wanted(self, asks: Identity, request: Request) -> Wanted:
         """One's own, or what an administrator asks for."""

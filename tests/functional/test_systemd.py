@@ -7,6 +7,7 @@ import signal
 import socket
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -16,7 +17,7 @@ from tests.functional.daemon import DEADLINE, Daemon, until
 AS_SYSTEMD_DOES = """
 exec 3<&"$0" 4<&"$1"
 shift
-exec env LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=a:a WATCHDOG_PID=$$ "$@"
+exec env LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES="$NAMES" WATCHDOG_PID=$$ "$@"
 """
 """Puts two sockets where sd_listen_fds(3) has them, and names the process that they are for."""
 
@@ -40,13 +41,17 @@ class SystemdCase(SynchronousTestCase):
         for each in (self.tcp, self.unix, self.told):
             self.addCleanup(each.close)
 
-    def start(self, watchdog: str = "") -> Daemon:
-        environ = {"NOTIFY_SOCKET": str(self.folder / "notify"), "WATCHDOG_USEC": watchdog}
+    def start(self, watchdog: str = "", names: str = "a:a", **over: Any) -> Daemon:
+        environ = {
+            "NOTIFY_SOCKET": str(self.folder / "notify"),
+            "WATCHDOG_USEC": watchdog,
+            "NAMES": names,
+        }
         handed = (self.tcp.fileno(), self.unix.fileno())
         wrapper = ("sh", "-c", AS_SYSTEMD_DOES, *map(str, handed))
-        daemon = Daemon(
-            Path(self.mktemp()), wrapper=wrapper, handed=handed, environ=environ
-        ).configure(server={"host": ..., "port": ..., "listen": ["systemd"]})
+        daemon = Daemon(Path(self.mktemp()), wrapper=wrapper, handed=handed, environ=environ)
+        server = {"host": ..., "port": ..., "listen": ["systemd"], **over.pop("server", {})}
+        daemon.configure(server=server, **over)
         self.addCleanup(daemon.stop)
         return daemon.launch()
 
@@ -96,6 +101,50 @@ class SocketsTests(SystemdCase):
         daemon.launch()
         self.assertEqual(daemon.exit_status(), 78)
         self.assertIn("systemd has handed over no socket", daemon.log())
+
+
+class NamesTests(SystemdCase):
+    """LISTEN_FDNAMES."""
+
+    def test_metrics(self) -> None:
+        """The socket of that name is the second port, and not a further main one."""
+        self.start(names="http:metrics", metrics={"listen": ["systemd"]})
+        self.word("READY=1")
+        port = self.tcp.getsockname()[1]
+        self.assertEqual((self.ask(port), self.ask(self.path)), (200, 404))
+        self.assertEqual(wire.ask(self.path, "/ready").status, 200)
+        self.assertEqual(wire.ask(port, "/ready").status, 404)
+
+    def test_no_metrics(self) -> None:
+        """If none has the name, it is told."""
+        daemon = self.start(metrics={"listen": ["systemd"]})
+        self.assertEqual(daemon.exit_status(), 78)
+        self.assertIn("of the name metrics", daemon.log())
+
+
+class WorkersTests(SystemdCase):
+    """The same with several processes: it is the supervisor that systemd speaks to."""
+
+    def test_served(self) -> None:
+        """Ready is who has all workers; they serve both sockets, also after a reload."""
+        daemon = self.start(server={"workers": 2}, watchdog="200000")
+        self.word("READY=1", "STATUS=serving")
+        self.word("WATCHDOG=1")
+        port = self.tcp.getsockname()[1]
+        told = wire.ask(daemon.operations, "/ready").json()["workers"]
+        self.assertEqual([each["state"] for each in told], ["serving"] * 2)
+        self.assertEqual([self.ask(port), self.ask(self.path)], [200, 200])
+        daemon.tell(signal.SIGHUP)
+        self.word("RELOADING=1")
+        self.word("READY=1", "STATUS=serving")
+        self.assertEqual([self.ask(port), self.ask(self.path)], [200, 200])
+        daemon.file.write_text("{")
+        daemon.tell(signal.SIGHUP)
+        self.word("READY=1", "STATUS=the new configuration was refused")
+        daemon.tell(signal.SIGTERM)
+        self.word("STOPPING=1")
+        daemon.exit_status()
+        self.assertEqual(Path(self.path).stat().st_mode & 0o777, 0o640)
 
 
 class WordsTests(SystemdCase):

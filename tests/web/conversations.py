@@ -92,10 +92,9 @@ class Gateway:
         generation = compose(found, World(self.clock, at_once), self.metrics)
         self.serving = Serving(generation, self.metrics)
         self.public = self._site(public.Public(self.serving, self.clock), public.ROUTES)
-        server = found.file.server
-        most = server.max_connections or 100_000
+        most = found.file.server.max_connections or 100_000
         self.entrance = Entrance(self.public, self.serving, self.clock, most)
-        app = operations.Operations(self.serving, self.clock)
+        app = operations.Operations(operations.Own(self.serving, self.clock))
         self.operations = self._site(app, operations.ROUTES)
 
     def _site(self, app: Any, routes: Any) -> Site:

@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from authotron.identity import Identity
 from authotron.verdicts import Outcome, Verdict
-from authotron.web import heads
+from authotron.web import front, heads
 from authotron.web.crowd import room
 from tests.web.conversations import ALICE, Gateway, Wire, answered, basic
 
@@ -383,14 +383,23 @@ class ConnectionTests(SynchronousTestCase):
         self.assertEqual(answered(wire.value())[0].status, 403)
 
     def test_drain(self) -> None:
-        """Draining closes what is idle at once, and what is answered when it is."""
+        """Draining closes what is idle very soon, and what is answered when it is."""
         _, waiting = self.wait()
         _, idle = self.gateway.connect(self.gateway.entrance)
         self.gateway.entrance.drain()
+        self.gateway.clock.advance(front.LAST_CALL)
         self.assertEqual((idle.disconnecting, waiting.disconnecting), (True, False))
         self.answer()
         self.assertTrue(waiting.disconnecting)
         self.assertEqual(answered(waiting.value())[0].headers["connection"], "close")
+
+    def test_drain_late(self) -> None:
+        """A request that was on its way when draining began is answered, and is the last."""
+        late, wire = self.gateway.connect(self.gateway.entrance)
+        self.gateway.entrance.drain()
+        late.dataReceived(head())
+        self.assertEqual(answered(wire.value())[0].headers["connection"], "close")
+        self.assertTrue(wire.disconnecting)
 
     def test_drain_conditions(self) -> None:
         """What goes to the site while all are draining is closed by the site."""

@@ -1,0 +1,71 @@
+"""A listening socket from which several processes accept, each of them a few at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from zope.interface import implementer
+
+from authotron import systemd
+
+PAUSE = 0.001
+"""Seconds that the others have after one has accepted."""
+
+_MOST = 64
+
+
+@define(eq=False)
+class Turns:
+    """
+    Takes a little, and lets others take their part.
+
+    Twisted accepts whatever is there. When many connect at once, the first process that wakes up
+    would get nearly all, and keep them for as long as they last. This one takes a connection, then
+    twice as many each time as long as there are more.
+    """
+
+    _port: Any  # a port of Twisted, with all that it can do
+    _reactor: Any
+    _accept: Any = field(init=False)
+    _most: int = field(default=1, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._accept, self._port.doRead = self._port.doRead, self.take
+
+    def take(self) -> None:
+        """Some are waiting. Twisted raises C{numberAccepts} if it has accepted as many."""
+        self._port.numberAccepts = self._most
+        self._accept()
+        if self._port.numberAccepts <= self._most:
+            self._most = 1
+            return
+        self._most = min(self._most * 2, _MOST)
+        self._port.stopReading()
+        self._reactor.callLater(PAUSE, self._go_on)
+
+    def _go_on(self) -> None:
+        if self._port.connected and not self._port.disconnecting:
+            self._port.startReading()
+
+
+@implementer(IStreamServerEndpoint)
+@define(eq=False)
+class Shared:
+    """A socket that was handed over, to others as well."""
+
+    _reactor: Any
+    _endpoint: systemd.Endpoint
+
+    @property
+    def description(self) -> str:
+        return self._endpoint.description
+
+    def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
+        return self._endpoint.listen(factory).addCallback(self._take_turns)
+
+    def _take_turns(self, port: IListeningPort) -> IListeningPort:
+        Turns(port, self._reactor)
+        return port

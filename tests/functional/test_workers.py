@@ -1,0 +1,338 @@
+"""Several processes that serve one gateway, and what befalls them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Event, Thread
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.functional import wire
+from tests.functional.daemon import DEADLINE, USERS, Daemon, awkward, until
+from tests.functional.test_tokens import ALICE, bearer, new
+
+COUNT = 2
+ASK = wire.head("/authenticate", ALICE)
+BOB = {"username": "bob", "password": "builder"}
+
+
+def workers(daemon: Daemon) -> dict[int, str]:
+    """The processes that serve, and how they are."""
+    told = wire.ask(daemon.operations, "/ready").json()["workers"]
+    return {worker["pid"]: worker["state"] for worker in told}
+
+
+def all_serve(daemon: Daemon) -> bool:
+    return list(workers(daemon).values()) == ["serving"] * COUNT
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+class Traffic:
+    """Clients that ask as fast as they get answers, half of them on connections that last."""
+
+    def __init__(self, port: int, clients: int = 6) -> None:
+        self._port = port
+        self._over = Event()
+        self.good = 0
+        self.bad: list[str] = []
+        ways = (self._lasting, self._fresh)
+        self._clients = [Thread(target=ways[n % 2], daemon=True) for n in range(clients)]
+        for client in self._clients:
+            client.start()
+
+    def more(self, count: int) -> None:
+        """Wait for so many further answers."""
+        wanted = self.good + count
+        until(lambda: self.good >= wanted, f"{count} more answers", otherwise=lambda: str(self.bad))
+
+    def stop(self) -> None:
+        self._over.set()
+        for client in self._clients:
+            client.join(DEADLINE)
+
+    def _fresh(self) -> None:
+        while not self._over.is_set():
+            self._count(
+                wire.say, self._port, ASK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+            )
+
+    def _lasting(self) -> None:
+        while not self._over.is_set():
+            with contextlib.suppress(OSError), wire.connect(self._port) as connection:
+                while not self._over.is_set() and self._count(self._again, connection):
+                    pass
+
+    def _again(self, connection: socket.socket) -> wire.Answer | None:
+        connection.sendall(ASK)
+        return wire.receive(connection)
+
+    def _count(self, ask: Any, *given: Any) -> bool:
+        """Whether one may ask on the same connection again."""
+        try:
+            answer = ask(*given)
+        except OSError as error:
+            self.bad.append(repr(error))
+            return False
+        if answer is None or answer.status != 200:
+            self.bad.append(str(answer and answer.status))
+            return False
+        self.good += 1
+        return bool(answer.header("connection") != "close")
+
+
+class WorkersCase(SynchronousTestCase):
+    """A gateway of two."""
+
+    def start(self, **over: Any) -> Daemon:
+        server = {"workers": COUNT, **over.pop("server", {})}
+        daemon = Daemon(Path(self.mktemp())).configure(server=server, **over).start()
+        self.addCleanup(daemon.stop)
+        return self.complete(daemon)
+
+    def complete(self, daemon: Daemon) -> Daemon:
+        until(lambda: all_serve(daemon), "all serve", otherwise=daemon.log)
+        return daemon
+
+    def traffic(self, daemon: Daemon) -> Traffic:
+        traffic = Traffic(daemon.port)
+        self.addCleanup(traffic.stop)
+        traffic.more(50)
+        return traffic
+
+    def reload(self, daemon: Daemon) -> None:
+        done = self.reloads(daemon, "success") + 1
+        daemon.tell(signal.SIGHUP)
+        until(lambda: self.reloads(daemon, "success") == done, "reloaded", otherwise=daemon.log)
+
+    def reloads(self, daemon: Daemon, result: str) -> float:
+        return daemon.metric(f'authotron_reloads_total{{result="{result}"}}')
+
+    def answered(self, daemon: Daemon) -> float:
+        return daemon.metric('auth_requests_total{realm="here",result="success"}')
+
+
+class ReloadTests(WorkersCase):
+    """SIGHUP replaces them, one by one."""
+
+    def test_nothing_lost_T49(self) -> None:
+        """Under traffic no request fails, and when it is done nobody serves the old file."""
+        daemon = self.start()
+        before = set(workers(daemon))
+        traffic = self.traffic(daemon)
+        daemon.configure(
+            server={"workers": COUNT},
+            providers=[{"name": "local", "type": "plain", "realm": "here", "users": [*USERS, BOB]}],
+        )
+        for _ in range(2):
+            self.reload(daemon)
+            traffic.more(50)
+        traffic.stop()
+        self.assertEqual(traffic.bad, [])
+        self.assertEqual(before & set(workers(daemon)), set())
+        for _ in range(20):
+            self.assertEqual(wire.login(daemon.port, "bob", "builder").status, 200)
+        until(lambda: all(map(gone, before)), "the old ones are gone")
+
+    def test_bad_T49(self) -> None:
+        """A bad file changes nobody; who dies later is replaced by one with the good one."""
+        daemon = self.start()
+        before = workers(daemon)
+        daemon.configure(server={"workers": COUNT}, jwt={"exp": "soon"})
+        daemon.tell(signal.SIGHUP)
+        until(lambda: self.reloads(daemon, "failure") == 1, "refused", otherwise=daemon.log)
+        self.assertEqual(workers(daemon), before)
+        self.assertIn("jwt.exp", str(wire.ask(daemon.operations, "/ready").json()["last_reload"]))
+        for victim in before:
+            os.kill(victim, signal.SIGKILL)
+        until(lambda: not set(before) & set(workers(daemon)), "replaced", otherwise=daemon.log)
+        self.complete(daemon)
+        self.assertEqual(wire.login(daemon.port, "alice", "wonder").status, 200)
+
+    def test_another_number(self) -> None:
+        """A reload may change how many there are."""
+        daemon = self.start()
+        daemon.configure(server={"workers": 3})
+        self.reload(daemon)
+        until(lambda: [*workers(daemon).values()] == ["serving"] * 3, "three", otherwise=daemon.log)
+
+
+class DeathTests(WorkersCase):
+    """What dies, or might as well."""
+
+    def test_killed(self) -> None:
+        """Only what was in the hands of the dead one is lost; another takes its place."""
+        daemon = self.start()
+        traffic = self.traffic(daemon)
+        victim = next(iter(workers(daemon)))
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: victim not in workers(daemon), "noticed", otherwise=daemon.log)
+        self.complete(daemon)
+        lost = len(traffic.bad)
+        traffic.more(100)
+        self.assertLessEqual(lost, 6)  # as many as there are clients
+        self.assertEqual(len(traffic.bad), lost)
+        self.assertEqual(daemon.metric('authotron_workers_lost_total{reason="died"}'), 1)
+
+    def test_blocked(self) -> None:
+        """One that gives no sign of life is killed and replaced."""
+        daemon = self.start()
+        victim = next(iter(workers(daemon)))
+        os.kill(victim, signal.SIGSTOP)
+        until(lambda: gone(victim), "killed", otherwise=daemon.log)
+        self.complete(daemon)
+        self.assertEqual(daemon.metric('authotron_workers_lost_total{reason="blocked"}'), 1)
+
+    def test_supervisor_killed(self) -> None:
+        """Without a supervisor nobody goes on: the next one can have the port."""
+        daemon = self.start()
+        orphans = workers(daemon)
+        daemon.process.kill()
+        until(lambda: all(map(gone, orphans)), "ended", otherwise=daemon.log)
+        self.complete(daemon.start())
+
+
+class RevocationTests(WorkersCase):
+    """What one worker is told holds for all."""
+
+    def setUp(self) -> None:
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        self.daemon = self.start(store={"type": "sqlite", "path": str(folder / "tokens.db")})
+        self.made = new(self.daemon.port)
+        self.connections = [wire.connect(self.daemon.port) for _ in range(30)]
+        for each in self.connections:
+            self.addCleanup(each.close)
+
+    def statuses(self) -> set[int]:
+        """What they all say, on connections that last."""
+        found = set()
+        for each in self.connections:
+            each.sendall(wire.head("/authenticate", bearer(self.made["token"])))
+            answer = wire.receive(each)
+            found.add(answer.status if answer else 0)
+        return found
+
+    def revoke(self) -> int:
+        return wire.ask(self.daemon.port, f"/tokens/{self.made['id']}", ALICE, "DELETE").status
+
+    def test_at_once_T42(self) -> None:
+        """Acknowledged means refused by every worker, though each remembered the token."""
+        self.assertEqual(self.statuses(), {200})
+        self.assertGreaterEqual(self.daemon.metric("authotron_verdicts_remembered"), COUNT)
+        self.assertEqual(self.revoke(), 204)
+        self.assertEqual(self.statuses(), {401})
+
+    def test_not_by_the_dead_T42(self) -> None:
+        """One that cannot hear of it is dead before it is acknowledged."""
+        victim = next(iter(workers(self.daemon)))
+        os.kill(victim, signal.SIGSTOP)
+        self.assertEqual(self.revoke(), 204)
+        self.assertTrue(gone(victim))
+
+
+class MetricsTests(WorkersCase):
+    """One port tells for all."""
+
+    def test_exact(self) -> None:
+        """Sums are exact, and stay so when those who counted are gone."""
+        daemon = self.start()
+        for _ in range(60):
+            wire.login(daemon.port, "alice", "wonder")
+        self.assertEqual(self.answered(daemon), 60)
+        self.reload(daemon)
+        for _ in range(20):
+            wire.login(daemon.port, "alice", "wonder")
+        self.assertEqual(self.answered(daemon), 80)
+        self.assertEqual(daemon.metric("authotron_workers"), COUNT)
+
+    def test_never_backwards(self) -> None:
+        """What was shown once is never taken back, not even if all are killed."""
+        daemon = self.start()
+        for _ in range(20):
+            wire.login(daemon.port, "alice", "wonder")
+        self.assertEqual(self.answered(daemon), 20)
+        before = workers(daemon)
+        for victim in before:
+            os.kill(victim, signal.SIGKILL)
+        until(lambda: not set(before) & set(workers(daemon)), "replaced", otherwise=daemon.log)
+        self.assertEqual(self.answered(daemon), 20)
+
+    def test_health(self) -> None:
+        """It is the supervisor that is alive there."""
+        self.assertEqual(wire.ask(self.start().operations, "/health").status, 200)
+
+
+class LifeTests(WorkersCase):
+    """Start and stop."""
+
+    def test_in_flight(self) -> None:
+        """SIGTERM lets a slow request finish."""
+        daemon = awkward(Path(self.mktemp()), server={"grace": 20, "workers": COUNT})
+        self.addCleanup(daemon.stop)
+        processes = workers(self.complete(daemon))
+        connection = wire.connect(daemon.port)
+        self.addCleanup(connection.close)
+        connection.sendall(
+            wire.head("/authenticate", {"Authorization": wire.basic("slow", "secret")})
+        )
+        until((daemon.folder / "arrived").exists, "in flight", otherwise=daemon.log)
+        daemon.tell(signal.SIGTERM)
+        until(lambda: sum(map(gone, processes)) == COUNT - 1, "the idle one has ended")
+        (daemon.folder / "go").touch()
+        answer = wire.receive(connection)
+        assert answer is not None
+        self.assertEqual(answer.status, 200)
+        self.assertIn(daemon.exit_status(), (0, -signal.SIGTERM))
+        self.assertTrue(all(map(gone, processes)))
+
+    def test_interrupt(self) -> None:
+        """Ctrl-C, which all of them get, ends all of them."""
+        daemon = self.start()
+        processes = workers(daemon)
+        for each in processes:
+            os.kill(each, signal.SIGINT)
+        daemon.tell(signal.SIGINT)
+        self.assertIn(daemon.exit_status(), (0, -signal.SIGINT))
+        self.assertTrue(all(map(gone, processes)))
+        self.assertNotIn("Traceback", daemon.log())
+
+    def test_port_in_use(self) -> None:
+        """A port that is taken is told, and it is no success."""
+        daemon = Daemon(Path(self.mktemp())).configure(server={"workers": COUNT})
+        with socket.create_server(("127.0.0.1", daemon.port)):
+            self.assertEqual(daemon.launch().exit_status(), 1)
+        self.assertIn(str(daemon.port), daemon.log())
+
+    def test_bad_configuration(self) -> None:
+        """78, as with one process."""
+        key = {"alg": "ES256", "key_file": "nowhere.pem"}
+        daemon = Daemon(Path(self.mktemp())).configure(server={"workers": COUNT}, jwt=key)
+        self.assertEqual(daemon.launch().exit_status(), 78)
+        self.assertIn("nowhere.pem", daemon.log())
+
+    def test_unix_socket(self) -> None:
+        """They share a UNIX socket as well; it is gone in the end."""
+        folder = self.enterContext(TemporaryDirectory())
+        path = f"{folder}/socket"
+        server = {"port": None, "listen": [f"unix:{path}:mode=600"], "workers": COUNT}
+        daemon = Daemon(Path(folder)).configure(server=server).start(path)
+        self.addCleanup(daemon.stop)
+        self.complete(daemon)
+        self.assertEqual(Path(path).stat().st_mode & 0o777, 0o600)
+        self.reload(daemon)
+        self.assertEqual(wire.login(path, "alice", "wonder").status, 200)
+        daemon.stop()
+        self.assertFalse(Path(path).exists())

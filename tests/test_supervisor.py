@@ -1,0 +1,446 @@
+"""Several processes under one, which are played by the test."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron import config, supervisor, worker
+from authotron.config import Config
+from authotron.metrics import Metrics
+from authotron.supervisor import SILENT, STARTING, Supervisor
+from authotron.worker import BEAT, Descriptors
+from tests.test_config import BASE, laid_over
+
+
+class Port:
+    """A listening port that nobody accepts from."""
+
+    reads, open = True, True
+
+    def stopReading(self) -> None:
+        self.reads = False
+
+    def fileno(self) -> int:
+        return 40
+
+    def stopListening(self) -> Deferred[None]:
+        self.open = False
+        return succeed(None)
+
+
+@define(eq=False)
+class Process:
+    """
+    A worker that does what the test says.
+
+    @ivar answers: what it says when it is asked; it leaves other questions open.
+    @ivar told: the answers that it got.
+    """
+
+    child: Any
+    pid: int
+    descriptors: dict[int, int | str]
+    answers: dict[str, Any] = field(factory=lambda: {"forget": None, "drain": None})
+    asked: list[str] = field(factory=list)
+    told: list[Any] = field(factory=list)
+    signals: list[str] = field(factory=list)
+    ended: bool = False
+
+    def writeToChild(self, descriptor: int, data: bytes) -> None:
+        assert self.descriptors[descriptor] == "w"
+        for line in data.splitlines():
+            message = json.loads(line)
+            if "to" in message:
+                self.told.append(message)
+                continue
+            self.asked.append(message["say"])
+            if message["say"] in self.answers:
+                self.send({"to": message["number"], "with": self.answers[message["say"]]})
+            if message["say"] == "drain" and "drain" in self.answers:
+                self.end()
+
+    def signalProcess(self, name: str) -> None:
+        self.signals.append(name)
+
+    def send(self, message: Any) -> None:
+        says = next(place for place, what in self.descriptors.items() if what == "r")
+        self.child.childDataReceived(says, json.dumps(message).encode() + b"\n")
+
+    def say(self, word: str, given: Any = None) -> None:
+        self.send({"say": word, "with": given})
+
+    def end(self, *, status: int | None = 0) -> None:
+        self.ended = True
+        over = ProcessTerminated(signal=9) if status is None else ProcessTerminated(status)
+        self.child.processEnded(Failure(ProcessDone(0) if status == 0 else over))
+
+
+class Reactor(MemoryReactorClock):
+    """Starts processes that are played."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.processes: list[Process] = []
+        self.port = Port()
+        self.stopped = False
+
+    def listenTCP(self, *given: Any, **named: Any) -> Any:
+        super().listenTCP(*given, **named)
+        return self.port
+
+    def spawnProcess(
+        self,
+        child: Any,
+        executable: str,
+        args: Any,
+        env: Any,
+        *,
+        childFDs: Any,  # noqa: N803 - Twisted's name
+    ) -> None:
+        process = Process(child, 1000 + len(self.processes), childFDs)
+        self.processes.append(process)
+        child.makeConnection(process)
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+class SupervisorCase(SynchronousTestCase):
+    """How to have one, and workers that serve."""
+
+    def setUp(self) -> None:
+        self.reactor = Reactor()
+        self.over: dict[str, Any] = {"server": {"workers": 2}}
+        self.supervisor = Supervisor(self.load, self.load(), self.reactor)
+        self.supervisor.startService()
+        for process in self.reactor.processes:
+            process.say("serving")
+        self.one, self.other = self.reactor.processes
+
+    def load(self) -> Config:
+        return config.check(laid_over(BASE, self.over), Path())
+
+    @property
+    def living(self) -> list[Process]:
+        return [process for process in self.reactor.processes if not process.ended]
+
+    def pass_beats(self, count: int, *alive: Process) -> None:
+        for _ in range(count):
+            self.reactor.advance(BEAT)
+            for process in alive:
+                process.say("alive", Metrics().counted())
+
+    def text(self) -> str:
+        text, _ = self.successResultOf(Deferred.fromCoroutine(self.supervisor.metrics("")))
+        return text.decode()
+
+
+class StartTests(SupervisorCase):
+    """How they come to serve."""
+
+    def test_sockets(self) -> None:
+        """The socket is held, left to the workers, and handed to each of them."""
+        self.assertFalse(self.reactor.port.reads)
+        for process in self.reactor.processes:
+            self.assertEqual(process.descriptors[3], 40)
+
+    def test_served(self) -> None:
+        """It serves as soon as all do."""
+        self.successResultOf(self.supervisor.served)
+        another = Supervisor(self.load, self.load(), Reactor())
+        another.startService()
+        self.assertNoResult(another.served)
+
+    def test_never(self) -> None:
+        """If the first ones exit before they serve, so does the service, with their status."""
+        reactor = Reactor()
+        another = Supervisor(self.load, self.load(), reactor)
+        another.startService()
+        reactor.processes[0].end(status=78)
+        self.assertEqual((another.status, reactor.stopped), (78, True))
+
+    def test_environment(self) -> None:
+        """What systemd says to the supervisor is not for the workers."""
+        environ = {"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "1", "AOT_JWT__SECRET": "y"}
+        found = worker.environment(1, environ)
+        self.assertEqual(found, {"AUTHOTRON_WORKER": "1", "AOT_JWT__SECRET": "y"})
+
+    def test_configuration(self) -> None:
+        """It is handed over whole, secrets included, and any number may read it."""
+        given = self.load()
+        descriptor = worker.kept(given)
+        found = [worker._read(os.dup(descriptor)) for _ in range(2)]
+        os.close(descriptor)
+        self.assertEqual([each.file for each in found], [given.file] * 2)
+        self.assertEqual(found[0].providers, given.providers)
+
+    def test_places(self) -> None:
+        """Sockets come first, where systemd has them, too."""
+        filled = Descriptors(2).filled([40, 41], 50)
+        self.assertEqual(filled, {0: 0, 1: 1, 2: 2, 3: 40, 4: 41, 5: "w", 6: "r", 7: 50})
+
+
+class LossTests(SupervisorCase):
+    """Workers that end, or might as well."""
+
+    def test_replaced(self) -> None:
+        """One that dies is replaced, the second time not as soon as the first."""
+        self.one.end(status=None)
+        self.reactor.advance(0.1)
+        self.assertEqual(len(self.living), 2)
+        self.living[-1].end(status=None)
+        self.reactor.advance(0.1)
+        self.assertEqual(len(self.living), 1)
+        self.reactor.advance(0.1)
+        self.assertEqual(len(self.living), 2)
+
+    def test_at_most(self) -> None:
+        """However often it dies, it is tried again within ten seconds."""
+        for _ in range(20):
+            self.reactor.processes[-1].end(status=None)
+            self.reactor.advance(10)
+        self.assertEqual(len(self.living), 2)
+
+    def test_steady(self) -> None:
+        """One that dies after it had served for a while is replaced at once."""
+        for _ in range(3):
+            victim = self.living[-1]
+            victim.say("serving")
+            self.pass_beats(11, *self.living)
+            victim.end(status=None)
+            self.reactor.advance(0.1)
+            self.assertEqual(len(self.living), 2)
+
+    def test_silent(self) -> None:
+        """One that says nothing for a few beats is killed; others are not."""
+        self.pass_beats(SILENT + 1, self.other)
+        self.assertEqual((self.one.signals, self.other.signals), (["KILL"], []))
+        self.one.end(status=None)
+        self.assertIn('authotron_workers_lost_total{reason="blocked"} 1.0', self.text_of_dead())
+
+    def text_of_dead(self) -> str:
+        self.other.answers["metrics"] = Metrics().counted()
+        return self.text()
+
+    def test_clock_jumps(self) -> None:
+        """A clock that jumps, or a machine that slept, kills nobody."""
+        self.reactor.advance(3600)
+        self.assertEqual(self.one.signals, [])
+
+    def test_slow_start(self) -> None:
+        """One that has yet to serve has more time, but not for ever."""
+        self.one.end(status=None)
+        self.reactor.advance(0.1)
+        late = self.living[-1]
+        self.pass_beats(STARTING, self.other)
+        self.assertEqual(late.signals, [])
+        self.pass_beats(1, self.other)
+        self.assertEqual(late.signals, ["KILL"])
+
+    def test_nonsense_T20(self) -> None:
+        """One that makes no sense is killed."""
+        self.one.child.childDataReceived(5, b"what?\n")
+        self.assertEqual(self.one.signals, ["KILL"])
+
+    def test_bad_configuration(self) -> None:
+        """78 after it had served, as of a store that must not be used, ends the service."""
+        self.one.end(status=78)
+        self.assertEqual((self.supervisor.status, self.reactor.stopped), (78, True))
+
+
+class ReloadTests(SupervisorCase):
+    """SIGHUP."""
+
+    def test_one_by_one(self) -> None:
+        """An old one goes when a new one serves, and not before."""
+        done = self.supervisor.reload()
+        for old in (self.one, self.other):
+            self.assertEqual(len(self.living), 3)
+            self.assertEqual(old.asked, [])
+            self.living[-1].say("serving")
+            self.assertEqual(old.asked, ["drain"])
+        self.successResultOf(done)
+        self.assertEqual(self.supervisor.problems, ())
+        self.reactor.advance(1)
+        self.assertEqual(len(self.living), 2)
+
+    def test_bad_T49(self) -> None:
+        """A bad one starts nobody, and is told."""
+        self.over = {"jwt": {"exp": -1}}
+        self.successResultOf(self.supervisor.reload())
+        self.assertEqual(self.living, [self.one, self.other])
+        self.assertIn("jwt.exp", self.supervisor.problems[0])
+
+    def test_unreadable_key_T49(self) -> None:
+        """A key that cannot be read is a bad configuration, too."""
+        self.over = {"server": {"workers": 2}, "jwt": {"alg": "ES256", "key_file": "/nowhere"}}
+        self.successResultOf(self.supervisor.reload())
+        self.assertIn("/nowhere", self.supervisor.problems[0])
+
+    def test_does_not_start_T49(self) -> None:
+        """If a new one does not come to serve, the old ones stay, and their configuration."""
+        before = self.supervisor._config
+        self.over["jwt"] = {"iss": "other"}
+        done = self.supervisor.reload()
+        self.living[-1].end(status=1)
+        self.successResultOf(done)
+        self.assertEqual(self.living, [self.one, self.other])
+        self.assertEqual(self.one.asked, [])
+        self.assertIs(self.supervisor._config, before)
+        self.assertIn("did not start", self.supervisor.problems[0])
+        self.reactor.advance(20)
+        self.assertEqual(self.living, [self.one, self.other])
+
+    def test_twice(self) -> None:
+        """A second reload waits for the first."""
+        first, second = self.supervisor.reload(), self.supervisor.reload()
+        for _ in range(2):
+            self.living[-1].say("serving")
+        self.successResultOf(first)
+        self.assertNoResult(second)
+        for _ in range(2):
+            self.living[-1].say("serving")
+        self.successResultOf(second)
+
+    def test_fewer(self) -> None:
+        """A smaller number lets more go than come."""
+        self.over = {"server": {"workers": 1}}
+        done = self.supervisor.reload()
+        self.living[-1].say("serving")
+        self.successResultOf(done)
+        self.assertEqual(len(self.living), 1)
+
+
+class ForgetTests(SupervisorCase):
+    """A token was changed."""
+
+    def ask(self) -> None:
+        self.one.send({"say": "forget", "number": 9})
+
+    def test_all_T42(self) -> None:
+        """All others forget before who asked is told."""
+        del self.other.answers["forget"]
+        self.ask()
+        self.assertEqual((self.other.asked, self.one.told), (["forget"], []))
+        self.other.send({"to": 0, "with": None})
+        self.assertEqual(self.one.told, [{"to": 9, "with": None}])
+
+    def test_dead_T42(self) -> None:
+        """The dead repeat nothing."""
+        del self.other.answers["forget"]
+        self.ask()
+        self.other.end(status=None)
+        self.assertEqual(self.one.told, [{"to": 9, "with": None}])
+
+    def test_failed_T42(self) -> None:
+        """Who lives and has not forgotten makes it no success."""
+        del self.other.answers["forget"]
+        self.ask()
+        self.other.send({"to": 0, "failed": True})
+        self.assertEqual(self.one.told, [{"to": 9, "failed": True}])
+        self.assertEqual(len(self.flushLoggedErrors()), 1)
+
+
+class MetricsTests(SupervisorCase):
+    """The sum."""
+
+    def test_sum(self) -> None:
+        """Counters, durations and gauges of all."""
+        for number, process in enumerate((self.one, self.other), start=1):
+            metrics = Metrics()
+            for _ in range(number):
+                metrics.judged("success", "here", 0.001 * number)
+            metrics.request_began("GET")
+            metrics.watch("some_gauge", "about it", lambda number=number: 10 * number)  # type: ignore[misc] # a default
+            process.answers["metrics"] = metrics.counted()
+        text = self.text()
+        for sample in (
+            'auth_requests_total{realm="here",result="success"} 3.0',
+            'auth_duration_seconds_bucket{le="0.001",realm="here",result="success"} 1.0',
+            'auth_duration_seconds_count{realm="here",result="success"} 3.0',
+            'auth_duration_seconds_sum{realm="here",result="success"} 0.005',
+            'authotron_http_requests_in_flight{method="GET"} 2.0',
+            "some_gauge 30.0",
+            "authotron_workers 2.0",
+        ):
+            with self.subTest(sample):
+                self.assertIn(sample + "\n", text)
+
+    def test_dead(self) -> None:
+        """What the dead have counted stays; how they fared does not."""
+        metrics = Metrics()
+        metrics.judged("success", "here", 1)
+        metrics.request_began("GET")
+        metrics.watch("some_gauge", "about it", lambda: 5)
+        self.one.say("alive", metrics.counted())
+        self.one.end(status=None)
+        self.other.answers["metrics"] = Metrics().counted()
+        text = self.text()
+        self.assertIn('auth_requests_total{realm="here",result="success"} 1.0', text)
+        self.assertIn('authotron_http_requests_in_flight{method="GET"} 0.0', text)
+        self.assertIn("some_gauge 0.0", text)
+
+    def test_blocked(self) -> None:
+        """One that does not answer holds nobody up; its last word counts."""
+        metrics = Metrics()
+        metrics.judged("success", "here", 1)
+        self.one.say("alive", metrics.counted())
+        self.other.answers["metrics"] = Metrics().counted()
+        asked = Deferred.fromCoroutine(self.supervisor.metrics(""))
+        self.assertNoResult(asked)
+        self.reactor.advance(supervisor._PATIENCE)
+        text = self.successResultOf(asked)[0].decode()
+        self.assertIn('auth_requests_total{realm="here",result="success"} 1.0', text)
+
+
+class ReadyTests(SupervisorCase):
+    """C{/ready}."""
+
+    def ready(self) -> Any:
+        return self.successResultOf(Deferred.fromCoroutine(self.supervisor.readiness()))
+
+    def test_ready(self) -> None:
+        """One of the workers says who can be reached."""
+        self.one.answers["ready"] = {"ready": True, "parts": ["some"], "version": "x"}
+        told = self.ready()
+        self.assertEqual((told["ready"], told["parts"]), (True, ["some"]))
+        self.assertEqual([each["state"] for each in told["workers"]], ["serving"] * 2)
+
+    def test_nobody(self) -> None:
+        """Without workers more requests are not welcome."""
+        for process in self.living:
+            process.end(status=None)
+        self.assertFalse(self.ready()["ready"])
+
+
+class StopTests(SupervisorCase):
+    """SIGTERM."""
+
+    def test_drained(self) -> None:
+        """All are let go; then the socket is closed, and nobody comes again."""
+        stopped = maybeDeferred(self.supervisor.stopService)
+        self.successResultOf(stopped)
+        self.assertFalse(self.reactor.port.open)
+        self.reactor.advance(60)
+        self.assertEqual(self.living, [])
+
+    def test_killed(self) -> None:
+        """Who is still there after the grace is killed."""
+        self.one.answers.clear()
+        stopped = maybeDeferred(self.supervisor.stopService)
+        self.pass_beats(12, self.one)
+        self.assertNoResult(stopped)
+        self.assertEqual(self.one.signals, ["KILL"])
+        self.one.end(status=None)
+        self.successResultOf(stopped)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
