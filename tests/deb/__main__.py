@@ -20,7 +20,6 @@ from pathlib import Path
 import click
 from attrs import define, field
 
-from authotron.config import Server
 from tests.deb import container, faults, life, package
 from tests.deb.container import Container
 from tests.deb.gateway import Gateway
@@ -63,7 +62,6 @@ OF_ITS_LIFE: Sequence[Callable[[Gateway], str]] = (
     life.keeps_edits,
     life.purge,
 )
-OF_SEVERAL_WORKERS = (faults.worker_killed, faults.under_load_rolling)
 FRESH = (life.install, life.files, life.first_answer, life.by_socket, life.edit)
 """What comes before there is a configuration to go back to."""
 
@@ -112,8 +110,6 @@ def live_with(table: Table, under_test: Package) -> None:
         home.boot()
         cursor = gateway.now()
         for step in OF_ITS_LIFE:
-            if step in OF_SEVERAL_WORKERS and "workers" not in Server.model_fields:
-                continue
             if step is life.edit:
                 gateway.put_nginx_in_front()
             table.add(
