@@ -58,7 +58,7 @@ class Channel(HTTPChannel):
         return bool(super().checkPersistence(request, version))
 
     def dataReceived(self, data: bytes) -> None:
-        if self._refused:
+        if self._refused or not data:
             return
         if self._size == 0 and self.line_mode and b"\n" in self._request_line(data):
             self.refuse(HTTPStatus.BAD_REQUEST)  # or it would be waited for its end
