@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from attrs import frozen
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from authotron import hosts, imported
 from authotron.identity import Identity
@@ -23,6 +23,7 @@ from authotron.stores import mongo
 from authotron.tokens import Grant, Presented
 
 _PAGE = 500
+_SHOWN = 64
 _HASH = re.compile(r"[0-9a-f]{64}")
 _PLACES = re.compile(r"\{(email|comment|hash)\}")
 
@@ -71,7 +72,7 @@ class Owners:
         name = _PLACES.sub(lambda found: fields[found[1]], self.username).strip()
         if not name or not name.isprintable():
             raise ValueError("has an owner with no good name")
-        return Identity(self.realm, name, self.roles, provider=imported.ACL_PROXY)
+        return Identity(self.realm, name, self.roles, provider=imported.MARK + imported.ACL_PROXY)
 
 
 # --- acl-proxy ---
@@ -149,11 +150,20 @@ class _Stored(_Lenient):
     user_id: str = Field(min_length=1)
 
 
+def _named(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise ValueError("is no good name")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_named)]
+
+
 class _User(_Lenient):
     """What C{users} tells of somebody."""
 
-    realm: str = Field(min_length=1)
-    username: str = Field(min_length=1)
+    realm: Name
+    username: Name
     roles: list[str] = Field(default_factory=list)
     attributes: dict[str, str] = Field(default_factory=dict)
     scopes: dict[str, list[str]] | None = None
@@ -177,16 +187,18 @@ async def of_auth_o_tron(
 async def _auth_o_tron_token(
     document: Mapping[str, Any], users: Any, realm: str | None
 ) -> Found | LeftOut:
-    which = f"document {document['_id']}"
+    which = f"document {str(document['_id'])[:_SHOWN]!a}"
     try:
         stored = _Stored.model_validate(document)
     except ValidationError:
         return LeftOut(which, "is no token of an auth-o-tron")
     if stored.token.token_string.startswith("hs256:"):
         return LeftOut(which, "is a token of an authotron")
+    if not imported.may_be(stored.token.token_string):
+        return LeftOut(which, "is a token that nobody could present, or that others would judge")
     told = await mongo.said(users.find_one({"user_id": stored.user_id}))
     try:
-        user = _User.model_validate({**(told or {}), **((told or {}).get("user") or {})})
+        user = _User.model_validate(_flat(told or {}))
     except ValidationError:
         return LeftOut(which, "has an owner of whom nothing is known")
     scopes = {service: tuple(some) for service, some in (user.scopes or {}).items()}
@@ -197,11 +209,17 @@ async def _auth_o_tron_token(
         tuple(user.roles),
         attributes,
         scopes,
-        provider=imported.AUTH_O_TRON,
+        provider=imported.MARK + imported.AUTH_O_TRON,
     )
     only = _tuples(stored.token.scopes) if stored.token.scopes else None
     token = Copied(owner, Grant(scopes=only), name=imported.AUTH_O_TRON)
     return Found(imported.of_auth_o_tron(stored.token.token_string), token)
+
+
+def _flat(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What is told of an owner, in the document itself or one step below."""
+    below = told.get("user")
+    return {**told, **(below if isinstance(below, Mapping) else {})}
 
 
 def _tuples(lists: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:

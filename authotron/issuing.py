@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from attrs import define, evolve, field, frozen
@@ -199,6 +199,13 @@ class Tokens:
             return imported.meanings(text, self._rules.acl_proxy_peppers())
         return [parse(text)]
 
+    def _ids(self, text: str) -> Iterator[str]:
+        """What a text may mean in the place of an id: one, or a whole token."""
+        if id_ := id_of(text):
+            yield id_
+        if self.may_know(text):
+            yield from (presented.id for presented in self._meanings(text))
+
     async def has(self, presented: Presented) -> bool:
         """
         Whether a token was copied already.
@@ -243,11 +250,12 @@ class Tokens:
 
         @raise NoSuchToken: there is none, or it is somebody else's, which sounds the same.
         """
-        id_ = id_of(id_) or ""
-        token = await self._ask(self.store.get, id_) if id_ else None
-        if token is None or not (_owns(asks, token) or self.rules_over(asks)):
-            raise NoSuchToken
-        return token
+        rules = self.rules_over(asks)
+        for each in self._ids(id_):
+            token = await self._ask(self.store.get, each)
+            if token is not None and (rules or _owns(asks, token)):
+                return token
+        raise NoSuchToken
 
     async def change(
         self,
