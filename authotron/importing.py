@@ -12,7 +12,7 @@ import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated, Any
 
-from attrs import frozen
+from attrs import field, frozen
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from authotron import hosts, imported
@@ -20,7 +20,7 @@ from authotron.identity import Identity
 from authotron.issuing import Copied
 from authotron.redis import Redis
 from authotron.stores import mongo
-from authotron.tokens import Grant, Presented
+from authotron.tokens import Grant
 
 _PAGE = 500
 _SHOWN = 64
@@ -30,9 +30,13 @@ _PLACES = re.compile(r"\{(email|comment|hash)\}")
 
 @frozen
 class Found:
-    """A token that can be copied."""
+    """
+    A token that can be copied.
 
-    presented: Presented
+    @ivar known_as: see L{imported.meanings}.
+    """
+
+    known_as: str = field(repr=False)
     token: Copied
 
 

@@ -39,10 +39,10 @@ class ImportedCase(SynchronousTestCase):
         self.store = memory.MemoryStore()
         self.tokens = self.made()
 
-    def made(self, **over: Any) -> Tokens:
+    def made(self, spare: bytes | None = None, **over: Any) -> Tokens:
         given = {"type": "memory", "imported": True, "acl_proxy_pepper": PEPPER, **over}
         rules = settings.read(memory.Config, given)
-        return Tokens(self.store, settings.read(issuing.Config, {}), rules, self.clock)
+        return Tokens(self.store, settings.read(issuing.Config, {}), rules, self.clock, spare)
 
     def done(self, work: Any) -> Any:
         return self.successResultOf(Deferred.fromCoroutine(work))
@@ -103,6 +103,27 @@ class FindTests(ImportedCase):
             self.done(self.tokens.copy(imported.of_auth_o_tron(UUID), Copied(OWNER)))
             ids.append(self.done(self.tokens.find(UUID)).id)
         self.assertNotEqual(*ids)
+
+    def test_while_the_store_opens(self) -> None:
+        """Nothing is looked for before the pepper beside the store is known."""
+        key, opening = b"a pepper beside the store", Deferred[None]()
+
+        class Slow(memory.MemoryStore):
+            async def open(self) -> None:
+                await opening
+                self.pepper = key
+
+        self.store = Slow()
+        self.store.pepper = key
+        self.tokens = self.made(spare=b"a pepper that is not used")
+        self.copy()
+        self.store.pepper = None
+        opened = Deferred.fromCoroutine(self.tokens.open())
+        found = Deferred.fromCoroutine(self.tokens.find(OLD))
+        self.assertNoResult(found)
+        opening.callback(None)
+        self.successResultOf(opened)
+        self.assertEqual(self.successResultOf(found).owner, OWNER)
 
     def test_newer_pepper(self) -> None:
         """With a newer pepper of ours they are still found, and still here for a second import."""
