@@ -142,7 +142,8 @@ class Authority:
         for augmenter in mine:
             if augmenter.runs_last:
                 identity = identity.enriched(await self._augment(augmenter, identity))
-        return identity.narrowed().but(bare=bare)
+        narrowed = identity.narrowed()
+        return narrowed if narrowed is bare else narrowed.but(bare=bare)
 
     async def _additions(
         self, augmenters: Sequence[IAugmenter], identity: Identity

@@ -77,7 +77,8 @@ class Identity:
     @ivar conditions: limits to hold against each request, even one whose verdict is remembered.
     @ivar narrowing: what to leave of roles and scopes once the augmenters have had their say.
     @ivar provider: the name of the provider who said so.
-    @ivar bare: the same before augmenters and narrowing; for who makes a lasting note of it.
+    @ivar bare: the same before augmenters and narrowing, if these changed anything; for who makes
+        a lasting note of it.
     """
 
     realm: str

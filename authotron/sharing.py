@@ -6,7 +6,10 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from authotron import systemd
@@ -15,6 +18,45 @@ PAUSE = 0.001
 """Seconds that the others have after one has accepted."""
 
 _MOST = 64
+
+
+class Held:
+    """A listening socket that is kept open for others to accept from."""
+
+    def __init__(self, reactor: Any, endpoint: str | systemd.Endpoint) -> None:
+        self._reactor = reactor
+        self._endpoint = endpoint
+        self._port: Any = None
+
+    @property
+    def description(self) -> str:
+        each = self._endpoint
+        return each if isinstance(each, str) else each.description
+
+    def open(self) -> int:
+        """
+        Its descriptor.
+
+        @raise CannotListenError: it cannot be had.
+        """
+        if isinstance(self._endpoint, systemd.Endpoint):
+            return self._endpoint.descriptor
+        failed: list[Failure] = []
+        listening = serverFromString(self._reactor, self._endpoint).listen(Factory())
+        listening.addCallbacks(self._take, failed.append)
+        if failed:
+            failed[0].raiseException()
+        descriptor: int = self._port.fileno()
+        return descriptor
+
+    def _take(self, port: Any) -> None:
+        port.stopReading()  # in the same turn of the reactor, so nobody has been accepted
+        self._port = port
+
+    async def close(self) -> None:
+        """If it is ours: systemd goes on to hold its own."""
+        if self._port is not None:
+            await self._port.stopListening()
 
 
 @define(eq=False)

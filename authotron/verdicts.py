@@ -67,7 +67,11 @@ class Outcome:
 
 @frozen
 class Verdict(Generic[R]):
-    """An outcome, and the reply made of it once, ready to be repeated."""
+    """
+    An outcome, and the reply made of it once, ready to be repeated.
+
+    @ivar outcome: without the token, which is in the reply: there may be very many of them.
+    """
 
     outcome: Outcome
     reply: R = field(repr=False)
@@ -280,7 +284,7 @@ class Verdicts(Generic[R]):
             self._bad.put(key, _Memory(self._fixed[REFUSED], until, until))
 
     def _verdict(self, outcome: Outcome) -> Verdict[R]:
-        return Verdict(outcome, self._prepare(outcome))
+        return Verdict(Outcome(outcome.result, outcome.identity), self._prepare(outcome))
 
     def _landed(self, verdict: Verdict[R], key: bytes, flight: _Flight[R]) -> None:
         if self._flights.get(key) is flight:

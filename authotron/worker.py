@@ -6,10 +6,10 @@ import os
 import pickle
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.application.service import Service
 from twisted.internet import stdio
 from twisted.internet.defer import Deferred
@@ -61,7 +61,7 @@ class Descriptors:
     def configuration(self) -> int:
         return self.hears + 2
 
-    def filled(self, sockets: list[int], configuration: int) -> dict[int, int | str]:
+    def filled(self, sockets: Sequence[int], configuration: int) -> dict[int, int | str]:
         """What is to be in their places, as C{spawnProcess} wants to know it."""
         kept: dict[int, int | str] = {0: 0, 1: 1, 2: 2}
         given = dict(enumerate(sockets, _FIRST))
@@ -82,10 +82,14 @@ def environment(sockets: int, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def kept(config: Config) -> int:
-    """A descriptor of a file in memory that holds a configuration, with its secrets."""
+    """
+    A descriptor of a file in memory that holds a configuration, with its secrets.
+
+    Its warnings are not in it: the supervisor has told them.
+    """
     descriptor = os.memfd_create("authotron")
     with os.fdopen(os.dup(descriptor), "wb") as file:
-        pickle.dump(config, file)
+        pickle.dump(evolve(config, warnings=()), file)
     return descriptor
 
 

@@ -41,6 +41,7 @@ LAYERS = (
     ("compose", "keeping", "listening"),
     ("service",),
     ("worker", "child"),
+    ("crew",),
     ("supervisor",),
     ("tap",),
     ("cli", "testing"),

@@ -14,10 +14,11 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import config, supervisor, worker
+from authotron import config, crew, worker
 from authotron.config import Config
+from authotron.crew import SILENT, STARTING
 from authotron.metrics import Metrics
-from authotron.supervisor import SILENT, STARTING, Supervisor
+from authotron.supervisor import Supervisor
 from authotron.worker import BEAT, Descriptors
 from tests.test_config import BASE, laid_over
 
@@ -289,14 +290,14 @@ class ReloadTests(SupervisorCase):
 
     def test_does_not_start_T49(self) -> None:
         """If a new one does not come to serve, the old ones stay, and their configuration."""
-        before = self.supervisor._config
+        before = self.supervisor.crew._config
         self.over["jwt"] = {"iss": "other"}
         done = self.supervisor.reload()
         self.living[-1].end(status=1)
         self.successResultOf(done)
         self.assertEqual(self.living, [self.one, self.other])
         self.assertEqual(self.one.asked, [])
-        self.assertIs(self.supervisor._config, before)
+        self.assertIs(self.supervisor.crew._config, before)
         self.assertIn("did not start", self.supervisor.problems[0])
         self.reactor.advance(20)
         self.assertEqual(self.living, [self.one, self.other])
@@ -398,7 +399,7 @@ class MetricsTests(SupervisorCase):
         self.other.answers["metrics"] = Metrics().counted()
         asked = Deferred.fromCoroutine(self.supervisor.metrics(""))
         self.assertNoResult(asked)
-        self.reactor.advance(supervisor._PATIENCE)
+        self.reactor.advance(crew.PATIENCE)
         text = self.successResultOf(asked)[0].decode()
         self.assertIn('auth_requests_total{realm="here",result="success"} 1.0', text)
 
@@ -425,6 +426,14 @@ class ReadyTests(SupervisorCase):
 
 class StopTests(SupervisorCase):
     """SIGTERM."""
+
+    def test_amid_reload(self) -> None:
+        """A reload that is under way ends with the service: nobody comes who would not go."""
+        reloading = self.supervisor.reload()
+        stopped = maybeDeferred(self.supervisor.stopService)
+        self.successResultOf(stopped)
+        self.successResultOf(reloading)
+        self.assertEqual(self.living, [])
 
     def test_drained(self) -> None:
         """All are let go; then the socket is closed, and nobody comes again."""

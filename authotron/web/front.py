@@ -8,11 +8,9 @@ time. The first byte that is anything else, and all that follow it, belong to th
 from __future__ import annotations
 
 from collections.abc import Callable
-from http import HTTPStatus
 from socket import socket
 from typing import Any, TypeVar
 
-from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import (
     IAddress,
@@ -26,7 +24,6 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
-from twisted.web.http import datetimeToString
 from zope.interface import implementer
 
 from authotron.verdicts import Verdict
@@ -36,6 +33,7 @@ from authotron.web.generation import Serving
 from authotron.web.heads import Head
 from authotron.web.replies import Reply
 from authotron.web.site import Site
+from authotron.web.wording import Wording
 
 T = TypeVar("T")
 
@@ -45,35 +43,6 @@ back to the front."""
 
 LAST_CALL = 1.0
 """Seconds that a client has for a request that it may have sent already when we stop."""
-
-
-@define(eq=False)
-class _Wording:
-    """Replies as bytes; the lines that all of one second share are made once."""
-
-    _clock: IReactorTime
-    _second: int = -1
-    _openings: dict[tuple[bytes, int, bool], bytes] = field(factory=dict)
-
-    def of(self, head: Head, reply: Reply) -> bytes:
-        if int(self._clock.seconds()) != self._second:
-            self._second, self._openings = int(self._clock.seconds()), {}
-        kind = head.version, reply.status, head.persistent
-        opening = self._openings.get(kind)
-        if opening is None:
-            opening = self._openings[kind] = self._opening(*kind)
-        return opening + (reply.fields if head.method == "HEAD" else reply.wire)
-
-    def _opening(self, version: bytes, status: int, persistent: bool) -> bytes:  # noqa: FBT001 - a key
-        phrase = HTTPStatus(status).phrase.encode()
-        lines = b"%b %d %b\r\nServer: authotron\r\nDate: %b\r\n" % (
-            version,
-            status,
-            phrase,
-            datetimeToString(self._second),
-        )
-        closing = not persistent and version == b"HTTP/1.1"
-        return lines + b"Connection: close\r\n" if closing else lines
 
 
 @implementer(IPushProducer)
@@ -282,7 +251,7 @@ class Entrance(Factory):
         self.serving = serving
         self.clock = clock
         self.longest = min(heads.LONGEST, site.limit)
-        self.wording = _Wording(clock)
+        self.wording = Wording(clock)
         self._open = Crowd()
         self._door = Doorkeeper(clock, serving.metrics, most, (self._open, site.open))
 

@@ -23,36 +23,44 @@ NO_STORE = (b"Cache-Control", b"no-store")
 Header = tuple[bytes, bytes]
 
 
-@frozen
+@frozen(init=False)
 class Reply:
     """
-    A status, headers and a body.
+    A status, headers and a body, kept as they go on the wire: there may be very many of them.
 
-    @ivar fields: the headers as they go on the wire, with the empty line after them.
-    @ivar wire: the same with the body.
+    @ivar wire: the headers, the empty line after them, and the body.
     """
 
     status: int
-    headers: tuple[Header, ...] = field(default=(), repr=False)
-    body: bytes = field(default=b"", repr=False)
-    fields: bytes = field(init=False, repr=False, eq=False)
-    wire: bytes = field(init=False, repr=False, eq=False)
+    wire: bytes = field(repr=False)
+    _length: int
 
-    @fields.default
-    def _fields(self) -> bytes:
-        length = (b"Content-Length", b"%d" % len(self.body))
-        lines = [b"%b: %b\r\n" % header for header in (*self.headers, length)]
-        return b"".join([*lines, b"\r\n"])
+    def __init__(self, status: int, headers: Iterable[Header] = (), body: bytes = b"") -> None:
+        lines = [b"%b: %b\r\n" % header for header in headers]
+        length = b"Content-Length: %d\r\n\r\n" % len(body)
+        self.__attrs_init__(status, b"".join([*lines, length, body]), len(body))
 
-    @wire.default
-    def _wire(self) -> bytes:
-        return self.fields + self.body
+    @property
+    def fields(self) -> bytes:
+        """All but the body."""
+        return self.wire[: len(self.wire) - self._length]
+
+    @property
+    def body(self) -> bytes:
+        return self.wire[len(self.wire) - self._length :]
+
+    @property
+    def headers(self) -> tuple[Header, ...]:
+        """Names and values, without the length of the body."""
+        *lines, _length, _, _ = self.fields.split(b"\r\n")
+        pairs = (line.partition(b": ") for line in lines)
+        return tuple((name, value) for name, _, value in pairs)
 
     def response(self) -> Response:
         """The same for Klein."""
         headers: dict[str | bytes, str | bytes | Sequence[str | bytes]] = dict(self.headers)
         if self.status != HTTPStatus.NO_CONTENT:  # RFC 9110 section 8.6
-            headers[b"Content-Length"] = b"%d" % len(self.body)
+            headers[b"Content-Length"] = b"%d" % self._length
         return Response(self.status, headers, self.body)
 
 

@@ -335,6 +335,34 @@ class RevokeTests(TokenCase):
         self.gateway.clock.advance(5)
         self.assertEqual(self.whoami(made["token"]).status, 401)
 
+    def test_other_workers_T42(self) -> None:
+        """It is acknowledged when the other processes of the gateway have forgotten, not before."""
+        made = self.new()
+        forgotten: Deferred[None] = Deferred()
+
+        async def forget() -> None:
+            await forgotten
+
+        self.gateway.serving.forget_elsewhere = forget
+        channel, wire = self.gateway.connect(self.gateway.public)
+        line = f"DELETE /tokens/{made['id']} HTTP/1.1\r\nHost: x\r\nAuthorization: {ALICE}\r\n\r\n"
+        channel.dataReceived(line.encode())
+        self.assertEqual(wire.value(), b"")
+        forgotten.callback(None)
+        self.assertTrue(wire.value().startswith(b"HTTP/1.1 204 "))
+
+    def test_other_workers_uncertain_T42(self) -> None:
+        """Where that is not certain it is no success."""
+
+        async def forget() -> None:
+            raise Unavailable("a worker has not forgotten")
+
+        made = self.new()
+        self.gateway.serving.forget_elsewhere = forget
+        answer = self.gateway.ask(f"DELETE /tokens/{made['id']}", Authorization=ALICE)
+        self.assertEqual(answer.status, 503)
+        self.assertEqual(self.whoami(made["token"]).status, 401)
+
     def test_leaked(self) -> None:
         """Who finds a token can end it; nobody learns whether it was good."""
         made = self.new()

@@ -1,0 +1,261 @@
+"""The workers of a supervisor: how they come, are watched, are replaced, and go."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from authotron import worker
+from authotron.child import Child
+from authotron.config import Config
+from authotron.errors import Unavailable
+from authotron.metrics import Metrics
+from authotron.pipe import Unanswered
+from authotron.racing import everyone, within
+from authotron.service import EX_CONFIG
+
+STARTING, SILENT = 30, 5
+"""Beats that a worker may miss before it serves, and after."""
+
+PATIENCE = 3.0
+"""Seconds to wait for an answer about metrics or readiness."""
+
+_STEADY = 10
+"""Beats after which one that dies has not died of its start."""
+
+_FIRST_DELAY, _LAST_DELAY = 0.1, 10.0
+_AFTER_GRACE = 2.0
+
+
+class Crew:
+    """
+    All workers, those that are leaving included.
+
+    @ivar own: what is counted about the workers, and not by them.
+    @ivar served: fires when all serve for the first time.
+    """
+
+    _log = Logger()
+
+    def __init__(self, config: Config, reactor: Any, give_up: Callable[[int], None]) -> None:
+        """@param give_up: ends the service with this exit status; another worker would not help."""
+        self._reactor = reactor
+        self._give_up = give_up
+        self._config = config
+        self._kept = worker.kept(config)
+        self._generation = 0
+        self._sockets: Sequence[int] = ()
+        self.own, self._ended = Metrics(), Metrics()
+        self.own.watch("authotron_workers", "Workers that serve", lambda: len(self.serving))
+        self.children: list[Child] = []
+        self.served: Deferred[None] = Deferred()
+        self._losses = 0
+        self._returning: list[IDelayedCall] = []
+        self._rolling = self._stopping = False
+        self._empty: list[Deferred[None]] = []
+
+    @property
+    def count(self) -> int:
+        """How many there should be."""
+        return self._config.file.server.processes
+
+    @property
+    def serving(self) -> list[Child]:
+        return [child for child in self.children if child.serves]
+
+    # --- they come and go ---
+
+    def start(self, sockets: Sequence[int]) -> None:
+        """Let all of them come, to accept from these descriptors."""
+        self._sockets = sockets
+        for _ in range(self.count):
+            self._begin()
+
+    async def drain(self) -> None:
+        """Let all of them go. None accepts connections any more when this ends."""
+        self._stopping = True
+        self._expect_nobody()
+        await everyone([self._drain(child) for child in self.children])
+
+    async def end(self) -> None:
+        """Wait until the last is gone."""
+        if self.children:
+            empty: Deferred[None] = Deferred()
+            self._empty.append(empty)
+            await empty
+
+    def _begin(self) -> Child:
+        given = worker.Descriptors(len(self._sockets))
+        child: Child = Child(
+            self._generation,
+            given.hears,
+            {"forget": lambda _: Deferred.fromCoroutine(self._forget(child))},
+            self._is_gone,
+            self._serves,
+        )
+        command = worker.command()
+        self._reactor.spawnProcess(
+            child,
+            command[0],
+            command,
+            worker.environment(given.sockets, os.environ),
+            childFDs=given.filled(self._sockets, self._kept),
+        )
+        self.children.append(child)
+        return child
+
+    def _serves(self, child: Child) -> None:
+        self._log.info("worker {pid} serves", pid=child.pid, event="workers.serving")
+        if len(self.serving) >= self.count and not self.served.called:
+            self.served.callback(None)
+
+    async def _drain(self, child: Child) -> None:
+        """Let a worker go. It listens no more, or was killed, when this ends."""
+        child.leaving = True
+        grace = self._config.file.server.grace + _AFTER_GRACE
+        child.kill_after(self._reactor.callLater(grace, child.kill))
+        with suppress(Unavailable, Unanswered):
+            await within(self._reactor, grace, child.ask("drain"))
+
+    def _is_gone(self, child: Child, how: str) -> None:
+        self.children.remove(child)
+        if child.counted is not None:
+            self._ended.add(child.counted, ended=True)
+        if not (child.leaving or self._stopping):
+            self._lost(child, how)
+        while self._empty and not self.children:
+            self._empty.pop().callback(None)
+
+    # --- they are watched ---
+
+    def beat(self) -> None:
+        """
+        Kill who is silent.
+
+        Beats are counted and not seconds, so that a clock that jumps, or a machine that slept,
+        kills nobody.
+        """
+        for child in self.children:
+            child.missed += 1
+            if child.missed > (SILENT if child.served else STARTING):
+                self._log.error(
+                    "worker {pid} does not answer", pid=child.pid, event="workers.blocked"
+                )
+                child.kill()
+
+    def _lost(self, child: Child, how: str) -> None:
+        self._log.error("worker {pid} is gone: {how}", pid=child.pid, how=how, event="workers.lost")
+        self.own.worker_lost("blocked" if child.killed else "died")
+        if child.exit_status is not None and not (child.served or self.served.called):
+            self._give_up(child.exit_status or 1)  # as the only process would
+        elif child.exit_status == EX_CONFIG and self._generation == 0:
+            self._give_up(EX_CONFIG)
+        else:
+            self._losses = 0 if child.beats >= _STEADY else self._losses
+            self._fill()
+
+    def _fill(self) -> None:
+        """Let others come for those that are lost; the more often that happens, the later."""
+        if self._rolling or self._stopping:
+            return
+        there = [child for child in self.children if not child.leaving]
+        for _ in range(self.count - len(there) - len(self._returning)):
+            delay = min(_FIRST_DELAY * 2.0 ** min(self._losses, 10), _LAST_DELAY)
+            self._losses += 1
+            self._returning.append(self._reactor.callLater(delay, self._return))
+
+    def _return(self) -> None:
+        self._returning = [each for each in self._returning if each.active()]
+        self._begin()
+
+    def _expect_nobody(self) -> None:
+        for each in self._returning:
+            each.cancel()
+        self._returning.clear()
+
+    # --- they are replaced ---
+
+    async def replace(self, config: Config) -> None:
+        """
+        Let a worker with another configuration come for each that is there, one by one.
+
+        @raise Unanswered: one did not come to serve. Those that have not been replaced stay, and
+            whoever comes later has the earlier configuration.
+        """
+        before = self._config
+        self._adopt(config)
+        self._rolling = True
+        try:
+            await self._roll()
+        except Unanswered:
+            self._adopt(before)
+            raise
+        finally:
+            self._rolling = False
+            self._fill()
+
+    def _adopt(self, config: Config) -> None:
+        os.close(self._kept)
+        self._config, self._kept = config, worker.kept(config)
+        self._generation += 1
+
+    async def _roll(self) -> None:
+        """For each new one that serves an old one may go."""
+        self._expect_nobody()
+        for _ in range(self.count):
+            if self._stopping:
+                return
+            await self._begin().begun()
+            await everyone([self._drain(child) for child in self._older()[:1]])
+        await everyone([self._drain(child) for child in self._older()])
+
+    def _older(self) -> list[Child]:
+        return [
+            child
+            for child in self.children
+            if child.generation < self._generation and not child.leaving
+        ]
+
+    # --- they are asked ---
+
+    async def _forget(self, asks: Child) -> None:
+        """
+        A token has changed: nobody may repeat what was known before.
+
+        Who cannot be asked is dead, and repeats nothing.
+
+        @raise Unavailable: somebody who lives has not forgotten.
+        """
+        others = [child for child in self.children if child is not asks]
+        outcomes = await everyone([child.ask("forget") for child in others])
+        for child, outcome in zip(others, outcomes, strict=True):
+            if isinstance(outcome, Failure) and child in self.children:
+                raise Unavailable("a worker has not forgotten")
+
+    async def counted(self) -> Metrics:
+        """The sum over all, those that are gone included; of who is silent, its last word."""
+        within_patience = partial(within, self._reactor, PATIENCE)
+        await everyone([within_patience(child.count()) for child in self.children if child.served])
+        total = Metrics()
+        for part in (self.own, self._ended):
+            total.add(part.counted())
+        for child in self.children:
+            if child.counted is not None:
+                total.add(child.counted)
+        return total
+
+    async def readiness(self) -> dict[str, Any] | None:
+        """What one that serves says of it; C{None} if there is none."""
+        for child in self.serving:
+            with suppress(Unavailable, Unanswered):
+                told: dict[str, Any] = await within(self._reactor, PATIENCE, child.ask("ready"))
+                return told
+        return None

@@ -1,0 +1,41 @@
+"""Replies as the bytes of the fast way; what all of one second share is made once."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.http import datetimeToString
+
+from authotron.web.heads import Head
+from authotron.web.replies import Reply
+
+
+@define(eq=False)
+class Wording:
+    """How to say a reply now."""
+
+    _clock: IReactorTime
+    _second: int = -1
+    _openings: dict[tuple[bytes, int, bool], bytes] = field(factory=dict)
+
+    def of(self, head: Head, reply: Reply) -> bytes:
+        if int(self._clock.seconds()) != self._second:
+            self._second, self._openings = int(self._clock.seconds()), {}
+        kind = head.version, reply.status, head.persistent
+        opening = self._openings.get(kind)
+        if opening is None:
+            opening = self._openings[kind] = self._opening(*kind)
+        return opening + (reply.fields if head.method == "HEAD" else reply.wire)
+
+    def _opening(self, version: bytes, status: int, persistent: bool) -> bytes:  # noqa: FBT001 - a key
+        phrase = HTTPStatus(status).phrase.encode()
+        lines = b"%b %d %b\r\nServer: authotron\r\nDate: %b\r\n" % (
+            version,
+            status,
+            phrase,
+            datetimeToString(self._second),
+        )
+        closing = not persistent and version == b"HTTP/1.1"
+        return lines + b"Connection: close\r\n" if closing else lines

@@ -1,0 +1,118 @@
+"""One of several processes, without the others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron import config, worker
+from authotron.errors import Unavailable
+from authotron.service import Authotron
+from authotron.worker import BEAT, LONGEST_CHANGE, Worker
+from tests.test_config import BASE
+from tests.test_service import Reactor
+
+
+class WorkerTests(SynchronousTestCase):
+    """What it says to its supervisor, and what it does for it."""
+
+    def setUp(self) -> None:
+        self.reactor = Reactor()
+        found = config.check(BASE, Path())
+        self.gateway = Authotron(lambda: found, found, self.reactor)
+        self.addCleanup(self.end)
+        self.said: list[dict[str, Any]] = []
+        self.worker = Worker(self.gateway, self.reactor, self.say)
+        self.worker.startService()
+
+    def end(self) -> None:
+        if self.gateway.pool.running:
+            self.gateway.pool.stopService()
+
+    def say(self, data: bytes) -> None:
+        self.said += map(json.loads, data.splitlines())
+
+    def hear(self, **message: Any) -> Any:
+        """What it answers."""
+        self.worker.pipe.received(json.dumps(message).encode() + b"\n")
+        return self.said[-1]
+
+    def test_serves(self) -> None:
+        """It says when it serves, and then again and again that it lives, and what it counted."""
+        self.assertEqual(self.said[0]["say"], "serving")
+        before = len(self.said)
+        self.reactor.advance(BEAT)
+        [beat] = self.said[before:]
+        self.assertEqual((beat["say"], "counts" in beat["with"]), ("alive", True))
+
+    def test_asked(self) -> None:
+        """It answers for itself."""
+        self.gateway.serving.metrics.judged("success", "here", 1)
+        counted = self.hear(say="metrics", number=1)
+        self.assertIn([["success", "here"], 1], counted["with"]["counts"]["auth_requests"])
+        self.assertTrue(self.hear(say="ready", number=2)["with"]["ready"])
+
+    def test_forget_T42(self) -> None:
+        """It forgets before it says so."""
+        verdicts = self.gateway.serving.generation.verdicts
+        epoch = verdicts._epoch
+        self.assertEqual(self.hear(say="forget", number=3), {"to": 3, "with": None})
+        self.assertEqual(verdicts._epoch, epoch + 1)
+
+    def test_drain(self) -> None:
+        """It listens no more, says so, and ends; its last word is what it has counted."""
+        self.assertEqual(self.hear(say="drain", number=4), {"to": 4, "with": None})
+        self.assertTrue(self.gateway.serving.stopping)
+        self.reactor.advance(0)
+        self.assertTrue(self.reactor.stopped)
+        self.successResultOf(maybeDeferred(self.worker.stopService))
+        self.assertEqual(self.said[-1]["say"], "alive")
+
+    def test_abandoned(self) -> None:
+        """Without a supervisor it ends."""
+        self.worker.abandoned()
+        self.reactor.advance(0)
+        self.assertTrue(self.reactor.stopped)
+
+    def test_nonsense_T20(self) -> None:
+        """A supervisor that makes no sense is none."""
+        self.worker.pipe.received(b"what?\n")
+        self.reactor.advance(0)
+        self.assertTrue(self.reactor.stopped)
+
+    def elsewhere(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._elsewhere())
+
+    async def _elsewhere(self) -> None:
+        await self.gateway.serving.forget_elsewhere()
+
+    def test_elsewhere_T42(self) -> None:
+        """It waits until all others have forgotten."""
+        waiting = self.elsewhere()
+        self.assertEqual(self.said[-1], {"say": "forget", "number": 0})
+        self.assertNoResult(waiting)
+        self.worker.pipe.received(b'{"to":0,"with":null}\n')
+        self.successResultOf(waiting)
+
+    def test_elsewhere_uncertain_T42(self) -> None:
+        """If it hears that they have not, or nothing at all, that is no success."""
+        failed = self.elsewhere()
+        self.worker.pipe.received(b'{"to":0,"failed":true}\n')
+        self.failureResultOf(failed, Unavailable)
+        silent = self.elsewhere()
+        self.reactor.advance(LONGEST_CHANGE)
+        self.failureResultOf(silent, Unavailable)
+
+
+class CommandTests(SynchronousTestCase):
+    """How one is started."""
+
+    def test_same_program(self) -> None:
+        """By the same interpreter, with the modules that the supervisor has, wherever they are."""
+        [python, *_, code] = worker.command()
+        self.assertTrue(Path(python).name.startswith("python"))
+        self.assertIn("from authotron.worker import main", code)
