@@ -95,19 +95,26 @@ async def of_acl_proxy(redis: Redis, owners: Owners, now: float) -> AsyncIterato
             if key not in seen:  # a scan may give one twice
                 seen.add(key)
                 hashed = key.decode("utf-8", "replace").removeprefix("tokens:")
-                yield await _acl_proxy_token(redis, key, hashed, owners, now)
+                item = await _acl_proxy_token(redis, key, hashed, owners, now)
+                if item is not None:
+                    yield item
         if cursor == b"0":
             break
 
 
 async def _acl_proxy_token(
     redis: Redis, key: bytes, hashed: str, owners: Owners, now: float
-) -> Found | LeftOut:
-    which = f"tokens:{hashed[:8]}"
+) -> Found | LeftOut | None:
+    """One token, unless it has ended since it was listed."""
+    which = f"tokens:{ascii(hashed[:8])[1:-1]}"
     kind, left = await redis.ask_all([("TYPE", key), ("PTTL", key)])
+    if kind == b"none":
+        return None
     if kind != b"hash" or not _HASH.fullmatch(hashed):
         return LeftOut(which, "is no token of an acl-proxy")
     flat = await redis.ask("HGETALL", key)
+    if not flat:
+        return None
     texts = [each.decode("utf-8", "replace") for each in flat]
     fields = dict(zip(texts[::2], texts[1::2], strict=True))
     try:

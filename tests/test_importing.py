@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import importing
-from authotron.importing import Found, LeftOut
+from authotron.importing import Found, LeftOut, Owners
 
 TOKEN = "0b0e8ab1-5b1c-4f0e-9d5e-0e6f0c3f7a11"
 USER = {"user_id": "1", "realm": "here", "username": "alice"}
@@ -25,6 +25,34 @@ class Collection:
 
     def find_one(self, _: Any) -> Deferred[Any]:
         return succeed(self._documents[0])
+
+
+class Moving:
+    """A Redis with two tokens, of which the first ends while it is read."""
+
+    async def ask(self, *words: Any) -> Any:
+        if words[0] == "SCAN":
+            return b"0", [b"tokens:" + b"a" * 64, b"tokens:" + b"b" * 64]
+        return [] if b"aa" in words[1] else [b"email", b"m@x", b"hosts", b"*"]
+
+    async def ask_all(self, asked: Any) -> Any:
+        return (b"none", -2) if b"aa" in asked[0][1] else (b"hash", -1)
+
+
+class AclProxyTests(SynchronousTestCase):
+    """Keys of a Redis that is in use."""
+
+    def test_over_meanwhile_T55(self) -> None:
+        """A token that has ended since it was listed is nothing that was left out."""
+        redis: Any = Moving()
+
+        async def all_() -> list[Found | LeftOut]:
+            owners = Owners("r", "{email}")
+            return [each async for each in importing.of_acl_proxy(redis, owners, 0)]
+
+        [found] = self.successResultOf(Deferred.fromCoroutine(all_()))
+        assert isinstance(found, Found)
+        self.assertEqual(found.token.grant.hosts, ("*",))
 
 
 class AuthOTronTests(SynchronousTestCase):
