@@ -7,6 +7,7 @@ from typing import Any
 
 from authotron import passwords
 from authotron.errors import ConfigError, Problem
+from authotron.settings import LONGEST
 
 PREFIX = "authotron:"
 """What our keys in the same Redis begin with, beside its C{tokens:}."""
@@ -39,7 +40,7 @@ def configuration(environ: Mapping[str, str], secret: str, pepper: str) -> dict[
 
     @param secret: to sign with, C{pepper}: to hash new tokens with.
 
-    @raise ConfigError: its PEPPER is missing, or a number is none.
+    @raise ConfigError: its PEPPER is missing or cannot be one here, or a number is none.
     """
     if not environ.get("PEPPER"):
         raise ConfigError([Problem("PEPPER", "is not set; without it no token can be verified")])
@@ -54,7 +55,11 @@ def configuration(environ: Mapping[str, str], secret: str, pepper: str) -> dict[
             "acl_proxy_pepper": environ["PEPPER"],
         },
     }
+    if len(environ["PEPPER"].splitlines()) != 1:
+        raise ConfigError([Problem("PEPPER", "has a line end; it cannot be one of several here")])
     life = _number(environ, "TOKEN_TTL_SECONDS", 0)
+    if life > LONGEST:
+        raise ConfigError([Problem("TOKEN_TTL_SECONDS", f"must be at most {LONGEST}")])
     if life:
         found["tokens"] = {"ttl": life, "max_ttl": max(life, 366 * 86_400)}
     name, password = environ.get("ADMIN_USER"), environ.get("ADMIN_PASS")

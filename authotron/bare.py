@@ -28,13 +28,14 @@ def configuration(environ: Mapping[str, str], folder: Path) -> Config:
     """
     A gateway that knows C{AUTH_SERVICE_TOKEN} and nothing else.
 
-    A token that is empty or too short lets nobody in: whoever shows one hears 500. Minted tokens
-    are signed by a secret that ends with the process, since nobody here verifies them.
+    A token that is too short, or that no header can carry, lets nobody in: whoever shows one hears
+    500. Minted tokens are signed by a secret that ends with the process, since nobody here verifies
+    them.
 
     @raise ConfigError: a number is none, or there is no such level.
     """
     shortest = _number(environ, _LENGTH, static_token.SHORTEST)
-    level = environ.get("LOG_LEVEL", "INFO").upper()
+    level = (environ.get("LOG_LEVEL") or "INFO").upper()
     if level not in _LEVELS:
         raise ConfigError([Problem("LOG_LEVEL", f"must be one of {', '.join(_LEVELS)}")])
     given = {
@@ -49,12 +50,12 @@ def configuration(environ: Mapping[str, str], folder: Path) -> Config:
     }
     token = environ.get(_TOKEN, "")
     entries, warnings = [], []
-    if len(token) >= shortest and token.isascii() and token.isprintable():
+    if problem := static_token.flaw(token, shortest):
+        warnings.append(f"{_TOKEN} {problem}: nobody gets in")
+    else:
         entries.append(
             static_token.Entry.model_construct(token=SecretStr(token), username="service")
         )
-    else:
-        warnings.append(f"{_TOKEN} is no usable token of {shortest} characters: nobody gets in")
     part: Any = static_token.Config.model_construct(
         type="static-token", name="environment", realm="service", tokens=tuple(entries)
     )

@@ -22,7 +22,7 @@ from pydantic import (
 )
 from twisted.internet.endpoints import serverFromString
 
-from authotron import issuing, logs, minter, parts, settings, systemd, verdicts
+from authotron import imported, issuing, logs, minter, parts, settings, systemd, verdicts
 from authotron.augmenters import AugmenterConfig
 from authotron.errors import ConfigError, Problem
 from authotron.forwarding import Forwarded, Networks
@@ -309,6 +309,8 @@ def _doubles(given: object, kind: str) -> Iterator[Problem]:
         name = value.get("name")
         if isinstance(name, str) and name in seen:
             yield Problem(f"{at}.name", f"{name!r} is the name of {seen[name]}, too")
+        elif isinstance(name, str) and name.startswith(imported.MARK):
+            yield Problem(f"{at}.name", f"must not begin with {imported.MARK}")
         elif isinstance(name, str):
             seen[name] = at
 

@@ -10,28 +10,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from attrs import frozen
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from attrs import field, frozen
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from authotron import hosts, imported
 from authotron.identity import Identity
 from authotron.issuing import Copied
 from authotron.redis import Redis
 from authotron.stores import mongo
-from authotron.tokens import Grant, Presented
+from authotron.tokens import Grant
 
 _PAGE = 500
+_SHOWN = 64
 _HASH = re.compile(r"[0-9a-f]{64}")
 _PLACES = re.compile(r"\{(email|comment|hash)\}")
 
 
 @frozen
 class Found:
-    """A token that can be copied."""
+    """
+    A token that can be copied.
 
-    presented: Presented
+    @ivar known_as: see L{imported.meanings}.
+    """
+
+    known_as: str = field(repr=False)
     token: Copied
 
 
@@ -71,7 +76,7 @@ class Owners:
         name = _PLACES.sub(lambda found: fields[found[1]], self.username).strip()
         if not name or not name.isprintable():
             raise ValueError("has an owner with no good name")
-        return Identity(self.realm, name, self.roles, provider=imported.ACL_PROXY)
+        return Identity(self.realm, name, self.roles, provider=imported.MARK + imported.ACL_PROXY)
 
 
 # --- acl-proxy ---
@@ -90,19 +95,26 @@ async def of_acl_proxy(redis: Redis, owners: Owners, now: float) -> AsyncIterato
             if key not in seen:  # a scan may give one twice
                 seen.add(key)
                 hashed = key.decode("utf-8", "replace").removeprefix("tokens:")
-                yield await _acl_proxy_token(redis, key, hashed, owners, now)
+                item = await _acl_proxy_token(redis, key, hashed, owners, now)
+                if item is not None:
+                    yield item
         if cursor == b"0":
             break
 
 
 async def _acl_proxy_token(
     redis: Redis, key: bytes, hashed: str, owners: Owners, now: float
-) -> Found | LeftOut:
-    which = f"tokens:{hashed[:8]}"
+) -> Found | LeftOut | None:
+    """One token, unless it has ended since it was listed."""
+    which = f"tokens:{ascii(hashed[:8])[1:-1]}"
     kind, left = await redis.ask_all([("TYPE", key), ("PTTL", key)])
+    if kind == b"none":
+        return None
     if kind != b"hash" or not _HASH.fullmatch(hashed):
         return LeftOut(which, "is no token of an acl-proxy")
     flat = await redis.ask("HGETALL", key)
+    if not flat:
+        return None
     texts = [each.decode("utf-8", "replace") for each in flat]
     fields = dict(zip(texts[::2], texts[1::2], strict=True))
     try:
@@ -149,11 +161,20 @@ class _Stored(_Lenient):
     user_id: str = Field(min_length=1)
 
 
+def _named(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise ValueError("is no good name")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_named)]
+
+
 class _User(_Lenient):
     """What C{users} tells of somebody."""
 
-    realm: str = Field(min_length=1)
-    username: str = Field(min_length=1)
+    realm: Name
+    username: Name
     roles: list[str] = Field(default_factory=list)
     attributes: dict[str, str] = Field(default_factory=dict)
     scopes: dict[str, list[str]] | None = None
@@ -177,16 +198,18 @@ async def of_auth_o_tron(
 async def _auth_o_tron_token(
     document: Mapping[str, Any], users: Any, realm: str | None
 ) -> Found | LeftOut:
-    which = f"document {document['_id']}"
+    which = f"document {str(document['_id'])[:_SHOWN]!a}"
     try:
         stored = _Stored.model_validate(document)
     except ValidationError:
         return LeftOut(which, "is no token of an auth-o-tron")
     if stored.token.token_string.startswith("hs256:"):
         return LeftOut(which, "is a token of an authotron")
+    if not imported.may_be(stored.token.token_string):
+        return LeftOut(which, "is a token that nobody could present, or that others would judge")
     told = await mongo.said(users.find_one({"user_id": stored.user_id}))
     try:
-        user = _User.model_validate({**(told or {}), **((told or {}).get("user") or {})})
+        user = _User.model_validate(_flat(told or {}))
     except ValidationError:
         return LeftOut(which, "has an owner of whom nothing is known")
     scopes = {service: tuple(some) for service, some in (user.scopes or {}).items()}
@@ -197,11 +220,17 @@ async def _auth_o_tron_token(
         tuple(user.roles),
         attributes,
         scopes,
-        provider=imported.AUTH_O_TRON,
+        provider=imported.MARK + imported.AUTH_O_TRON,
     )
     only = _tuples(stored.token.scopes) if stored.token.scopes else None
     token = Copied(owner, Grant(scopes=only), name=imported.AUTH_O_TRON)
     return Found(imported.of_auth_o_tron(stored.token.token_string), token)
+
+
+def _flat(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What is told of an owner, in the document itself or one step below."""
+    below = told.get("user")
+    return {**told, **(below if isinstance(below, Mapping) else {})}
 
 
 def _tuples(lists: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:

@@ -179,7 +179,7 @@ class Tokens:
         @raise Rejected: there is none such, or it is over.
         @raise Unavailable: the store does not answer.
         """
-        for presented in self._meanings(text):
+        for presented in await self._meanings(text):
             token = await self._ask(self.store.get, presented.id)
             fits = self._peppers().fits(token.hashed if token else "", presented.text)
             if token is not None and fits:
@@ -194,29 +194,45 @@ class Tokens:
         """Whether a token of another form may be one that was imported."""
         return self._rules.imported and imported.may_be(text)
 
-    def _meanings(self, text: str) -> Iterable[Presented]:
+    async def _meanings(self, text: str) -> Iterable[Presented]:
         if self.may_know(text):
-            return imported.meanings(text, self._rules.acl_proxy_peppers())
+            await within(self._clock, self._rules.timeout, self._opened())  # the pepper is there
+            known = imported.meanings(text, self._rules.acl_proxy_peppers())
+            return [named for each in known for named in self._peppers().named(each)]
         return [parse(text)]
 
-    async def has(self, presented: Presented) -> bool:
+    async def _ids(self, text: str) -> list[str]:
+        """What a text may mean in the place of an id: one, or a whole token."""
+        meant = await self._meanings(text) if self.may_know(text) else ()
+        id_ = id_of(text)
+        return [*([id_] if id_ else []), *(presented.id for presented in meant)]
+
+    async def has(self, known_as: str) -> bool:
         """
         Whether a token was copied already.
 
+        @param known_as: see L{imported.meanings}.
+
         @raise Unavailable: the store does not answer.
         """
-        return await self._ask(self.store.get, presented.id) is not None
+        await within(self._clock, self._rules.timeout, self._opened())
+        for presented in self._peppers().named(known_as):
+            if await self._ask(self.store.get, presented.id) is not None:
+                return True
+        return False
 
-    async def copy(self, presented: Presented, source: Copied) -> bool:
+    async def copy(self, known_as: str, source: Copied) -> bool:
         """
         Keep a token that another service gave out; say whether it was not here already.
 
         @raise Unavailable: the store does not answer.
         """
-        await within(self._clock, self._rules.timeout, self._opened())
+        if await self.has(known_as):
+            return False
         now, grant = self._clock.seconds(), source.grant
         grant = evolve(grant, expires=earliest(grant.expires, now + self.config.max_ttl))
-        hashed = self._peppers().hash(presented.text)
+        presented = next(self._peppers().named(known_as))
+        hashed = self._peppers().hash(known_as)
         token = Token(
             presented.id, hashed, source.owner, source.created or now, grant,
             source.name, source.comment, source.email,
@@ -243,11 +259,12 @@ class Tokens:
 
         @raise NoSuchToken: there is none, or it is somebody else's, which sounds the same.
         """
-        id_ = id_of(id_) or ""
-        token = await self._ask(self.store.get, id_) if id_ else None
-        if token is None or not (_owns(asks, token) or self.rules_over(asks)):
-            raise NoSuchToken
-        return token
+        rules = self.rules_over(asks)
+        for each in await self._ids(id_):
+            token = await self._ask(self.store.get, each)
+            if token is not None and (rules or _owns(asks, token)):
+                return token
+        raise NoSuchToken
 
     async def change(
         self,

@@ -46,7 +46,7 @@ class Owners:
         @raise Unavailable: nobody can say.
         """
         sayers = self._sayers(owner)
-        if not sayers and owner.provider not in imported.ORIGINS:
+        if not sayers and not owner.provider.startswith(imported.MARK):
             raise Rejected("nobody judges users of the owner's realm any more")
         for provider in sayers:
             if IKnowsUsers.providedBy(provider):

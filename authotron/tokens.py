@@ -7,7 +7,7 @@ import json
 import re
 import secrets
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -70,19 +70,6 @@ def parse(text: str) -> Presented:
     return Presented(text[len(PREFIX) :].partition("_")[0], text)
 
 
-def foreign(origin: str, told: str) -> Presented:
-    """
-    A token that another service gave out, as it is known here after an import.
-
-    @param origin: whose it is. It is part of what is hashed, so that what one service stores is
-        worth nothing as a token of another.
-    @param told: the token, or what that service has stored of it.
-    """
-    text = f"{origin}:{told}"
-    number = int.from_bytes(sha256(text.encode("utf-8", "surrogatepass")).digest(), "big")
-    return Presented(_base62(number, _SECONDS_DIGITS + _CHANCE_DIGITS), text)
-
-
 def id_of(text: str) -> str | None:
     """The id that is meant by an id, by C{aot_} and an id, or by a whole token."""
     id_ = text.removeprefix(PREFIX).partition("_")[0]
@@ -120,6 +107,17 @@ class Peppers:
     def hash(self, text: str) -> str:
         """What to store of a token."""
         return _hashed(self._keys[0], text)
+
+    def named(self, text: str) -> Iterator[Presented]:
+        """
+        A token that has no id of its own, with the one that follows from it under each key.
+
+        Without the keys nobody can tell from an id whether a guess is right.
+        """
+        for key in self._keys:
+            digest = hmac.digest(key, b"authotron id " + text.encode(), "sha256")
+            number = int.from_bytes(digest, "big")
+            yield Presented(_base62(number, _SECONDS_DIGITS + _CHANCE_DIGITS), text)
 
     def fits(self, stored: str, text: str) -> bool:
         """Whether it is the token of which this is stored; equally slow either way."""

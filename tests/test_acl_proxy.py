@@ -58,6 +58,8 @@ class ConfigurationTests(SynchronousTestCase):
             ({}, "PEPPER"),
             ({**ENVIRON, "REDIS_PORT": "x"}, "REDIS_PORT"),
             ({**ENVIRON, "TOKEN_TTL_SECONDS": "-1"}, "TOKEN_TTL_SECONDS"),
+            ({**ENVIRON, "TOKEN_TTL_SECONDS": "999999999"}, "TOKEN_TTL_SECONDS"),
+            ({**ENVIRON, "PEPPER": "two\nlines"}, "PEPPER"),
         ):
             error = self.assertRaises(ConfigError, self.made, environ)
             self.assertIn(name, str(error))

@@ -36,7 +36,8 @@ class BareTests(SynchronousTestCase):
 
     def test_unusable(self) -> None:
         """Without a usable token whoever shows one hears that it is our mistake, and we too."""
-        for token in ("", "short", "x" * 31, "é" * 40):
+        unfit = ("a token of words that is long enough", f"{TOKEN},{TOKEN}", f"aot_{TOKEN}")
+        for token in ("", "short", "x" * 31, "é" * 40, *unfit):
             self.assertEqual(self.status("Bearer x", AUTH_SERVICE_TOKEN=token), 500, token)
             self.assertIn("AUTH_SERVICE_TOKEN", str(self.made(AUTH_SERVICE_TOKEN=token).warnings))
 
@@ -57,6 +58,11 @@ class BareTests(SynchronousTestCase):
         self.assertEqual((file.server.host, file.server.port), ("127.0.0.1", 9999))
         self.assertEqual((file.logging.level, file.metrics.enabled), ("warn", False))
         self.assertEqual(self.made().file.server.port, 8081)
+
+    def test_empty(self) -> None:
+        """An empty variable, as compose files pass on what is not set, is as good as none."""
+        file = self.made(HOST="", PORT="", LOG_LEVEL="", MIN_AUTH_SERVICE_TOKEN_LEN="").file
+        self.assertEqual((file.server.port, file.logging.level), (8081, "info"))
 
     def test_mistakes(self) -> None:
         """What is wrong is told by the name of the variable."""

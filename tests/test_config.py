@@ -228,6 +228,13 @@ class MistakesTests(ConfigCase):
         provider["users"] = [{"username": "a", "password": "b", "roles": ["x", " "]}]
         self.assertIn("roles[1]: must not be empty", self.problem(providers=[provider]))
 
+    def test_name_of_an_origin(self) -> None:
+        """No provider is called like what stands for it where an owner was imported."""
+        name = "imported:acl-proxy"
+        provider = laid_over(BASE["providers"][0], {"name": name})
+        told = "providers[0].name: must not begin with imported:"
+        self.assertEqual(self.problem(providers=[provider]), told)
+
     def test_doubles(self) -> None:
         """Two providers of one name are a mistake."""
         self.assertEqual(

@@ -10,10 +10,10 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import imported, issuing, settings
-from authotron.errors import ConfigError, Rejected
+from authotron.errors import ConfigError, NoSuchToken, Rejected
 from authotron.identity import Credential, Identity
 from authotron.importing import Owners
-from authotron.issuing import Copied, Tokens
+from authotron.issuing import Copied, Tokens, Wish
 from authotron.providers import Affinity, IProvider
 from authotron.stores import Wanted, memory
 from authotron.token_store import Owners as OwnersNow
@@ -27,7 +27,8 @@ OLD = "an-old-token-of-the-acl-proxy"
 PEPPER = "old pepper"
 HASH = sha256((OLD + PEPPER).encode()).hexdigest()
 UUID = "0b0e8ab1-5b1c-4f0e-9d5e-0e6f0c3f7a11"
-OWNER = Identity("machines", "mail@example.org", ("reader",), provider=imported.ACL_PROXY)
+ORIGIN = imported.MARK + imported.ACL_PROXY
+OWNER = Identity("machines", "mail@example.org", ("reader",), provider=ORIGIN)
 
 
 class ImportedCase(SynchronousTestCase):
@@ -38,10 +39,10 @@ class ImportedCase(SynchronousTestCase):
         self.store = memory.MemoryStore()
         self.tokens = self.made()
 
-    def made(self, **over: Any) -> Tokens:
+    def made(self, spare: bytes | None = None, **over: Any) -> Tokens:
         given = {"type": "memory", "imported": True, "acl_proxy_pepper": PEPPER, **over}
         rules = settings.read(memory.Config, given)
-        return Tokens(self.store, settings.read(issuing.Config, {}), rules, self.clock)
+        return Tokens(self.store, settings.read(issuing.Config, {}), rules, self.clock, spare)
 
     def done(self, work: Any) -> Any:
         return self.successResultOf(Deferred.fromCoroutine(work))
@@ -83,6 +84,55 @@ class FindTests(ImportedCase):
         [token] = self.done(self.store.listed(Wanted()))
         for text in (HASH, f"acl-proxy:{HASH}", token.hashed, token.id):
             self.refused(self.tokens.find(text))
+
+    def test_revoked_by_what_is_held(self) -> None:
+        """As every token, by its id or by itself, and by its owner alone."""
+        self.copy()
+        self.done(self.tokens.copy(imported.of_auth_o_tron(UUID), Copied(OWNER)))
+        for text in (OLD, UUID):
+            stranger = self.tokens.revoke(Identity("machines", "stranger"), text)
+            self.failureResultOf(Deferred.fromCoroutine(stranger), NoSuchToken)
+            self.done(self.tokens.revoke(OWNER, text))
+            self.refused(self.tokens.find(text))
+
+    def test_id_follows_from_no_guess_T50(self) -> None:
+        """Who has read our store cannot try guesses of a weak token without the pepper."""
+        ids = []
+        for pepper in ("the-first-of-two-peppers", "the-other-of-two-peppers"):
+            self.store, self.tokens = memory.MemoryStore(), self.made(pepper=pepper)
+            self.done(self.tokens.copy(imported.of_auth_o_tron(UUID), Copied(OWNER)))
+            ids.append(self.done(self.tokens.find(UUID)).id)
+        self.assertNotEqual(*ids)
+
+    def test_while_the_store_opens(self) -> None:
+        """Nothing is looked for before the pepper beside the store is known."""
+        key, opening = b"a pepper beside the store", Deferred[None]()
+
+        class Slow(memory.MemoryStore):
+            async def open(self) -> None:
+                await opening
+                self.pepper = key
+
+        self.store = Slow()
+        self.store.pepper = key
+        self.tokens = self.made(spare=b"a pepper that is not used")
+        self.copy()
+        self.store.pepper = None
+        opened = Deferred.fromCoroutine(self.tokens.open())
+        found = Deferred.fromCoroutine(self.tokens.find(OLD))
+        self.assertNoResult(found)
+        opening.callback(None)
+        self.successResultOf(opened)
+        self.assertEqual(self.successResultOf(found).owner, OWNER)
+
+    def test_newer_pepper(self) -> None:
+        """With a newer pepper of ours they are still found, and still here for a second import."""
+        older, newer = "the-older-of-two-peppers", "the-newer-of-two-peppers"
+        self.tokens = self.made(pepper=older)
+        self.assertTrue(self.copy())
+        self.tokens = self.made(pepper=f"{newer} {older}")
+        self.assertEqual(self.done(self.tokens.find(OLD)).owner, OWNER)
+        self.assertFalse(self.copy())
 
     def test_twice(self) -> None:
         """A second import changes nothing."""
@@ -130,6 +180,21 @@ class JudgeTests(ImportedCase):
         self.copy()
         identity = self.done(self.judge().authenticate(Credential("bearer", OLD)))
         self.assertEqual((identity.username, identity.roles), (OWNER.username, OWNER.roles))
+
+    def test_provider_of_the_same_name(self) -> None:
+        """A provider that happens to be called as a service is missed when it is gone."""
+        for name in ("acl-proxy", "auth-o-tron"):
+            maker = Identity("gone", "mallory", provider=name)
+            presented, _ = self.done(self.tokens.make(maker, Wish(), checked=False))
+            self.refused(self.judge().authenticate(Credential("bearer", presented.text)))
+
+    def test_token_of_a_token(self) -> None:
+        """What the owner of an imported token makes is good as long as the owner is."""
+        self.copy()
+        owner = self.done(self.judge().authenticate(Credential("bearer", OLD)))
+        presented, _ = self.done(self.tokens.make(owner, Wish(), checked=False))
+        made = self.done(self.judge().authenticate(Credential("bearer", presented.text)))
+        self.assertEqual(made.username, OWNER.username)
 
     def test_somebody_knows_the_realm(self) -> None:
         """Where a provider knows the users of the realm, it has the last word."""

@@ -101,7 +101,8 @@ def show(path: Path, id_: str) -> None:
         token = await store.store.get(id_)
         if token is None:
             raise NoSuchToken
-        click.echo(json.dumps(_row(token), indent=2, ensure_ascii=False))
+        for line in json.dumps(_row(token), indent=2, ensure_ascii=False).split("\n"):
+            click.echo(_visible(line))
 
     run(path, work)
 
@@ -164,7 +165,13 @@ def _row(token: Token) -> dict[str, Any]:
 def _line(token: Token) -> str:
     owner, end = token.owner, token.grant.expires
     until = "for ever" if end is None else f"until {_moment(end)}"
-    return f"{token.id}  {owner.realm}/{owner.username}  {until}  {token.name}".rstrip()
+    line = f"{token.id}  {owner.realm}/{owner.username}  {until}  {token.name}"
+    return _visible(line).rstrip()
+
+
+def _visible(text: str) -> str:
+    """What others have named does nothing to the terminal; escapes are those of JSON."""
+    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
 
 
 def _moment(seconds: float) -> str:

@@ -22,6 +22,17 @@ from authotron.world import World
 SHORTEST = 32
 
 
+def flaw(token: str, shortest: int = SHORTEST) -> str:
+    """Why nobody could get in with a token, or should; empty if it is good."""
+    if len(token) < shortest:
+        return f"is shorter than {shortest} characters"
+    if not token.isascii() or not token.isprintable() or set(token) & {" ", ","}:
+        return "has characters that cannot stand in a header"
+    if looks_like_ours(token):
+        return f"begins with {PREFIX} like the tokens of the token store"
+    return ""
+
+
 class Entry(Section):
     """A token, and who holds it."""
 
@@ -48,13 +59,8 @@ class Entry(Section):
     @field_validator("token")
     @classmethod
     def _long_enough(cls, token: Secret) -> Secret:
-        text = token.get_secret_value()
-        if len(text) < SHORTEST:
-            raise ValueError(f"is shorter than {SHORTEST} characters")
-        if not text.isascii() or not text.isprintable() or set(text) & {" ", ","}:
-            raise ValueError("has characters that cannot stand in a header")
-        if looks_like_ours(text):
-            raise ValueError(f"begins with {PREFIX} like the tokens of the token store")
+        if problem := flaw(token.get_secret_value()):
+            raise ValueError(problem)
         return token
 
 

@@ -11,7 +11,7 @@ from authotron.augmenters import IAugmenter, http
 from authotron.errors import Unavailable
 from authotron.identity import Addition, Identity
 from tests.contracts import AugmenterContract
-from tests.remotes import Asked, Play, Remote, Says, running
+from tests.remotes import Asked, Hangs, Play, Remote, Says, running
 from tests.worlds import NOW, at, world
 
 TESS = Identity("here", "tess", ("reader",), {"mail": "t@x"})
@@ -23,9 +23,9 @@ def knows_one(asked: Asked) -> Play:
     return Says({"roles": ["writer"], "attributes": {"floor": "3"}})
 
 
-def augmenter(remote: Remote, clock: Any = None) -> IAugmenter:
+def augmenter(remote: Remote, clock: Any = None, **over: Any) -> IAugmenter:
     part = {"type": "http", "name": "it", "realm": "here", "url": "https://accounts.example/has"}
-    config = settings.read(http.Config, {**part, "token": "key"})
+    config = settings.read(http.Config, {**part, "token": "key", **over})
     return http.make(config, world(clock, remote))
 
 
@@ -34,6 +34,20 @@ class HttpContractTests(AugmenterContract, SynchronousTestCase):
 
     def augmenter(self) -> IAugmenter:
         return augmenter(Remote(knows_one))
+
+
+class PatienceTests(SynchronousTestCase):
+    """How long it may take, which may be longer than what is common."""
+
+    def test_longer_T70(self) -> None:
+        """Its own `timeout` counts where the common one would be over."""
+        clock = at(NOW)
+        remote = Remote(lambda _: Hangs())
+        asked = running(augmenter(remote, clock, timeout=20).augment(TESS))
+        clock.advance(18)
+        self.assertNoResult(asked)
+        clock.advance(2)
+        self.failureResultOf(asked, Unavailable)
 
 
 class HttpTests(SynchronousTestCase):

@@ -1,0 +1,20 @@
+"""Tokens as C{authotron tokens list} shows them."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron.cli.tokens import _line
+from authotron.identity import Identity
+from authotron.tokens import Token
+
+
+class LineTests(SynchronousTestCase):
+    """A line each."""
+
+    def test_names_do_nothing_to_a_terminal_T57(self) -> None:
+        """Whoever names a token chooses what stands there, but not what it does."""
+        token = Token("0" * 12, "", Identity("r", "u\n"), 0, name="\x9b2J\u202e\x1b[1m ü")
+        line = _line(token)
+        self.assertTrue(line.isprintable(), ascii(line))
+        self.assertIn("ü", line)
