@@ -9,7 +9,7 @@ COMPILE = $(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe 
 CHECKED := authotron tests twisted bench setup.py
 SOURCES := setup.py pyproject.toml README.md $(shell find authotron twisted -type f -not -name '*.pyc')
 
-.PHONY: help run check lint types unit servers functional test fuzz bench bench-quick deb test-deb schema lock clean
+.PHONY: help run check lint types unit servers functional test fuzz bench bench-quick deb test-package test-deb schema lock clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -60,6 +60,9 @@ $(VENV)-bench/locked: bench/requirements.lock
 deb:  ## the Debian package, in dist/
 	tests/deb/packages
 	debian/build dist
+
+test-package: $(VENV)/tools deb  ## look at the package as a file
+	$(BIN)/python -m tests.deb --file dist/authotron_*.deb
 
 test-deb: $(VENV)/tools deb  ## live with the package in a container (root, some 15 min)
 	$(BIN)/python -m tests.deb dist/authotron_*.deb

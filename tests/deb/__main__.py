@@ -25,14 +25,13 @@ from tests.deb.container import Container
 from tests.deb.gateway import Gateway
 from tests.deb.package import CHECKOUT, Package
 
-OF_THE_PACKAGE: Sequence[Callable[[Package], str]] = (
+OF_THE_FILE: Sequence[Callable[[Package], str]] = (
     package.complete,
     package.manual,
     package.alone,
     package.monitoring,
     package.lintian,
     package.reproducible,
-    package.piuparts,
 )
 OF_ITS_LIFE: Sequence[Callable[[Gateway], str]] = (
     life.install,
@@ -95,9 +94,14 @@ class Table:
 
 
 def look_at(table: Table, under_test: Package) -> None:
-    """The steps that need no container."""
-    for step in OF_THE_PACKAGE:
+    """The steps that need neither a Debian of their own nor root."""
+    for step in OF_THE_FILE:
         table.add(lambda step=step: step(under_test), step.__name__)  # type: ignore[misc] # bound at once
+
+
+def put_in_and_out(table: Table, under_test: Package) -> None:
+    """The step in a root of its own that is not booted."""
+    table.add(lambda: package.piuparts(under_test), "piuparts")
 
 
 def live_with(table: Table, under_test: Package) -> None:
@@ -144,17 +148,20 @@ def own_tests(table: Table, under_test: Package) -> None:
 
 @click.command()
 @click.option("--only", multiple=True, help="Take only this step (may be repeated).")
+@click.option("--file", "file_only", is_flag=True, help="Only look at the file; needs no root.")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
-def main(path: Path, only: Sequence[str]) -> None:
+def main(path: Path, only: Sequence[str], *, file_only: bool) -> None:
     """Try a package."""
-    if (reason := container.why_not()) is not None:
-        sys.exit(f"The package cannot be tested here: {reason}")
     base = CHECKOUT / ".venv" / "bookworm"
-    container.bootstrap(base)
+    if not file_only:
+        if (reason := container.why_not()) is not None:
+            sys.exit(f"The package cannot be tested here: {reason}")
+        container.bootstrap(base)
     table = Table(only)
     with tempfile.TemporaryDirectory() as folder:
         under_test = Package(path.absolute(), base, Path(folder))
-        for part in (look_at, live_with, own_tests):
+        look_at(table, under_test)
+        for part in () if file_only else (put_in_and_out, live_with, own_tests):
             part(table, under_test)
     print(f"{table.passed} passed, {table.failed} failed")
     sys.exit(1 if table.failed else 0)
