@@ -54,6 +54,7 @@ class Crew:
         self._generation = 0
         self._sockets: Sequence[int] = ()
         self.own, self._ended = Metrics(), Metrics()
+        self.own.expect_workers()
         self.own.watch("authotron_workers", "Workers that serve", lambda: len(self.serving))
         self.children: list[Child] = []
         self.served: Deferred[None] = Deferred()
@@ -106,11 +107,16 @@ class Crew:
             child,
             command[0],
             command,
-            worker.environment(given.sockets, os.environ),
+            worker.environment(given.sockets, os.environ, proven=self._is_proven),
             childFDs=given.filled(self._sockets, self._kept),
         )
         self.children.append(child)
         return child
+
+    @property
+    def _is_proven(self) -> bool:
+        """Whether one bad worker is no reason to give up: others serve, or an operator looks."""
+        return self._generation > 0 or any(child.beats >= _STEADY for child in self.children)
 
     def _serves(self, child: Child) -> None:
         self._log.info("worker {pid} serves", pid=child.pid, event="workers.serving")
@@ -128,7 +134,7 @@ class Crew:
     def _is_gone(self, child: Child, how: str) -> None:
         self.children.remove(child)
         if child.counted is not None:
-            self._ended.add(child.counted, ended=True)
+            self._add(self._ended, child, ended=True)
         if not (child.leaving or self._stopping):
             self._lost(child, how)
         while self._empty and not self.children:
@@ -156,7 +162,7 @@ class Crew:
         self.own.worker_lost("blocked" if child.killed else "died")
         if child.exit_status is not None and not (child.served or self.served.called):
             self._give_up(child.exit_status or 1)  # as the only process would
-        elif child.exit_status == EX_CONFIG and self._generation == 0:
+        elif child.exit_status == EX_CONFIG and not self._is_proven:
             self._give_up(EX_CONFIG)
         else:
             self._losses = 0 if child.beats >= _STEADY else self._losses
@@ -249,8 +255,17 @@ class Crew:
             total.add(part.counted())
         for child in self.children:
             if child.counted is not None:
-                total.add(child.counted)
+                self._add(total, child)
         return total
+
+    def _add(self, total: Metrics, child: Child, *, ended: bool = False) -> None:
+        """What a worker has counted; whatever it says, the supervisor goes on."""
+        try:
+            total.add(child.counted or {}, ended=ended)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            self._log.failure(
+                "what worker {pid} counted makes no sense", pid=child.pid, event="workers.failed"
+            )
 
     async def readiness(self) -> dict[str, Any] | None:
         """What one that serves says of it; C{None} if there is none."""

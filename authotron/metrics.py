@@ -270,6 +270,11 @@ class Metrics(Collector):
         """The configuration was read again; C{result} is success or failure."""
         self._families["authotron_reloads"].count(result).value += 1
 
+    def expect_workers(self) -> None:
+        """Show zeros for those that may be lost, so that an alert sees the first one."""
+        for reason in ("died", "blocked"):
+            self._families["authotron_workers_lost"].count(reason)
+
     def worker_lost(self, reason: str) -> None:
         """A worker is gone that should not be; C{reason} is died or blocked."""
         self._families["authotron_workers_lost"].count(reason).value += 1

@@ -92,7 +92,8 @@ class Pipe:
             message = json.loads(line)
             word, number = message.get("say"), message.get("number")
             answer = self._answers[word] if word is not None else None
-        except (ValueError, AttributeError, KeyError, TypeError):
+            hash(message.get("to"))
+        except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
             self._broken()
             return
         if answer is None:

@@ -77,6 +77,8 @@ class Authotron(MultiService):
 
     @ivar status: what the process should exit with, in the end.
     @ivar served: fires when it serves, which is as soon as the reactor runs.
+    @ivar proven: whether the service was up before this configuration: then a store that must not
+        be used does not end it.
     """
 
     _log = Logger()
@@ -112,7 +114,7 @@ class Authotron(MultiService):
         self._keeping = self._kept(self.serving.generation.tokens)
         self.served: Deferred[None] = succeed(None)
         self._retiring: list[Deferred[None]] = []
-        self._reloaded = False
+        self.proven = False
 
     def _listeners(self, config: Config, sockets: Sequence[Ready]) -> list[Listener]:
         server, second = config.file.server, config.file.metrics
@@ -141,7 +143,7 @@ class Authotron(MultiService):
             self._keep(failure.value)
         else:
             self._log.failure("the token store is broken", failure, event="store.broken")
-        if not self._reloaded:
+        if not self.proven:
             self.status = EX_CONFIG
             self._reactor.stop()
 
@@ -215,7 +217,7 @@ class Authotron(MultiService):
         self.serving.generation = generation
         self.serving.problems = ()
         self._adopt(old.config, config)
-        self._reloaded = True
+        self.proven = True
         grace = old.config.file.server.grace
         self._adopt_tokens(generation.tokens, grace)
         self._retire(old, grace)

@@ -33,7 +33,7 @@ BEAT = 1.0
 LONGEST_CHANGE = 40.0
 """Seconds to wait for all others to forget; by then who does not answer has been killed."""
 
-_VARIABLE = "AUTHOTRON_WORKER"
+_VARIABLE, _PROVEN = "AUTHOTRON_WORKER", "AUTHOTRON_PROVEN"
 _FIRST = 3
 _OF_OTHERS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS")
 
@@ -75,10 +75,17 @@ def command() -> list[str]:
     return [sys.executable, *(switch for switch, on in switches.items() if on), "-c", code]
 
 
-def environment(sockets: int, environ: Mapping[str, str]) -> dict[str, str]:
-    """That of the supervisor, without what systemd says to it alone."""
+def environment(
+    sockets: int, environ: Mapping[str, str], *, proven: bool = False
+) -> dict[str, str]:
+    """
+    That of the supervisor, without what systemd says to it alone.
+
+    @param proven: the service is up: a worker goes on without a store that must not be used, as
+        the only process does after a reload.
+    """
     kept = {name: value for name, value in environ.items() if name not in _OF_OTHERS}
-    return {**kept, _VARIABLE: str(sockets)}
+    return {**kept, _VARIABLE: str(sockets), **({_PROVEN: "1"} if proven else {})}
 
 
 def kept(config: Config) -> int:
@@ -221,6 +228,7 @@ def main() -> None:
     ]
     try:
         gateway = Authotron(lambda: config, config, reactor, sockets)
+        gateway.proven = os.environ.pop(_PROVEN, "") == "1"
     except ConfigError as error:
         for problem in error.problems:
             Logger().error("{problem}", problem=str(problem), event="startup.config.refused")

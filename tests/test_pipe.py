@@ -88,7 +88,9 @@ class TroubleTests(PipeCase):
 
     def test_nonsense_T20(self) -> None:
         """What keeps not to the form is told, and not guessed at."""
-        for line in (b"{", b"[]", b"7", b'{"say":"unheard of"}', b'{"say":["count"]}', b"\xff"):
+        deep, unhashable = b"[" * 100_000, b'{"to":[]}'
+        unheard, listed = b'{"say":"unheard of"}', b'{"say":["count"]}'
+        for line in (b"{", b"[]", b"7", unheard, listed, b"\xff", deep, unhashable):
             with self.subTest(line):
                 before = self.broken
                 self.other.received(line + b"\n")

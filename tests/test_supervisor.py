@@ -51,6 +51,7 @@ class Process:
     child: Any
     pid: int
     descriptors: dict[int, int | str]
+    environ: dict[str, str] = field(factory=dict)
     answers: dict[str, Any] = field(factory=lambda: {"forget": None, "drain": None})
     asked: list[str] = field(factory=list)
     told: list[Any] = field(factory=list)
@@ -108,7 +109,7 @@ class Reactor(MemoryReactorClock):
         *,
         childFDs: Any,  # noqa: N803 - Twisted's name
     ) -> None:
-        process = Process(child, 1000 + len(self.processes), childFDs)
+        process = Process(child, 1000 + len(self.processes), childFDs, env)
         self.processes.append(process)
         child.makeConnection(process)
 
@@ -258,6 +259,41 @@ class LossTests(SupervisorCase):
         self.one.end(status=78)
         self.assertEqual((self.supervisor.status, self.reactor.stopped), (78, True))
 
+    def test_one_bad_among_good(self) -> None:
+        """
+        78 of one that takes the place of a dead one does not end the others.
+
+        Such as of a key file that is being replaced just then.
+        """
+        self.pass_beats(11, self.one, self.other)
+        self.one.end(status=None)
+        self.reactor.advance(0.1)
+        self.living[-1].end(status=78)
+        self.assertEqual((self.supervisor.status, self.reactor.stopped), (0, False))
+        self.reactor.advance(0.2)
+        self.assertEqual(len(self.living), 2)
+
+    def test_proven(self) -> None:
+        """One that comes later is told that the service was up, the first ones are not."""
+        self.pass_beats(11, self.one, self.other)
+        self.one.end(status=None)
+        self.reactor.advance(0.1)
+        told = ["AUTHOTRON_PROVEN" in process.environ for process in self.reactor.processes]
+        self.assertEqual(told, [False, False, True])
+
+    def test_counts_nonsense_T20(self) -> None:
+        """One that counts nonsense and dies is replaced, and the metrics of others are shown."""
+        said: tuple[Any, ...] = ({"counts": {"x": [[["a"], 1]]}}, [], {"counts": 7}, "x")
+        for nonsense in said:
+            victim = self.living[0]
+            victim.say("serving")
+            self.pass_beats(11, *self.living)
+            victim.say("alive", nonsense)
+            victim.end(status=None)
+            self.reactor.advance(0.1)
+            self.assertEqual(len(self.living), 2)
+            self.assertEqual(len(self.flushLoggedErrors()), 1)
+
 
 class ReloadTests(SupervisorCase):
     """SIGHUP."""
@@ -312,6 +348,11 @@ class ReloadTests(SupervisorCase):
         for _ in range(2):
             self.living[-1].say("serving")
         self.successResultOf(second)
+
+    def test_proven_T49(self) -> None:
+        """New ones know that the service was up: a store that is no good does not end them."""
+        self.supervisor.reload()
+        self.assertIn("AUTHOTRON_PROVEN", self.reactor.processes[-1].environ)
 
     def test_fewer(self) -> None:
         """A smaller number lets more go than come."""

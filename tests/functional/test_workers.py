@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import sqlite3
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event, Thread
@@ -160,6 +161,23 @@ class ReloadTests(WorkersCase):
         until(lambda: not set(before) & set(workers(daemon)), "replaced", otherwise=daemon.log)
         self.complete(daemon)
         self.assertEqual(wire.login(daemon.port, "alice", "wonder").status, 200)
+
+    def test_others_tokens_T49(self) -> None:
+        """A store that must not be used ends nobody after a reload, nor who comes later."""
+        daemon = self.start()
+        path = Path(self.mktemp()).absolute()
+        with contextlib.closing(sqlite3.connect(path)) as database:
+            database.execute("PRAGMA user_version = 99")
+        daemon.configure(server={"workers": COUNT}, store={"type": "sqlite", "path": str(path)})
+        self.reload(daemon)
+        told = "newer version"
+        until(lambda: daemon.log().count(told) == COUNT, told, otherwise=daemon.log)
+        victim = next(iter(workers(daemon)))
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: daemon.log().count(told) == COUNT + 1, told, otherwise=daemon.log)
+        self.complete(daemon)
+        self.assertEqual(wire.login(daemon.port, "alice", "wonder").status, 200)
+        self.assertEqual(daemon.metric('authotron_workers_lost_total{reason="died"}'), 1)
 
     def test_another_number(self) -> None:
         """A reload may change how many there are."""
