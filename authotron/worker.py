@@ -140,6 +140,7 @@ class Worker(Service):
     def __init__(self, gateway: Authotron, reactor: Any, write: Callable[[bytes], object]) -> None:
         self._gateway = gateway
         self._reactor = reactor
+        self._ending = False
         self._insight = Own(gateway.serving, reactor)
         answers = {
             "metrics": lambda _: self._counted(),
@@ -174,7 +175,10 @@ class Worker(Service):
             self._stop()
 
     def _stop(self) -> None:
-        self._reactor.callLater(0, self._reactor.stop)
+        """It may be asked for twice: one that is being replaced when the service is stopped."""
+        if not self._ending:
+            self._ending = True
+            self._reactor.callLater(0, self._reactor.stop)
 
     def _beat(self) -> None:
         self.pipe.tell("alive", self._counted())

@@ -58,3 +58,12 @@ class Serving:
     stopping: bool = False
     problems: tuple[str, ...] = field(default=())
     forget_elsewhere: Callable[[], Awaitable[None]] = _alone
+
+    async def forget(self) -> None:
+        """
+        Let nobody repeat what was known before: neither this process nor the others.
+
+        @raise Unavailable: it is not certain that the others have forgotten.
+        """
+        self.generation.verdicts.forget()
+        await self.forget_elsewhere()

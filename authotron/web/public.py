@@ -174,7 +174,7 @@ class Public:
 
     @property
     def _tokens(self) -> TokenRoutes:
-        return TokenRoutes(self._serving.generation, self._serving.forget_elsewhere)
+        return TokenRoutes(self._serving.generation, self._serving.forget)
 
     @route(app, "/providers", "GET")
     def providers(self, _request: Request) -> Reply:

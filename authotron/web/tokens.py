@@ -80,7 +80,7 @@ class TokenRoutes:
     """What each route does, once it is known who asks."""
 
     _generation: Generation
-    _forget_elsewhere: Callable[[], Awaitable[None]]
+    _forget_everywhere: Callable[[], Awaitable[None]]
 
     async def make(self, asks: Identity, request: Request) -> Reply:
         given = self._body(request, NewToken)
@@ -163,8 +163,8 @@ class TokenRoutes:
             raise
         finally:
             if not unchanged:
-                self._generation.verdicts.forget()
-                await _answered(self._forget_elsewhere())
+                self._generation.verdicts.forget()  # a reload may have replaced it meanwhile
+                await _answered(self._forget_everywhere())
 
     def _wanted(self, asks: Identity, request: Request) -> Wanted:
         """One's own, or what an administrator asks for."""

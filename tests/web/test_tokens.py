@@ -363,6 +363,26 @@ class RevokeTests(TokenCase):
         self.assertEqual(answer.status, 503)
         self.assertEqual(self.whoami(made["token"]).status, 401)
 
+    def test_reload_meanwhile_T42(self) -> None:
+        """Nor is it remembered by a configuration that came to be used while it was revoked."""
+        made = self.new()
+        gone: Deferred[None] = Deferred()
+        remove = memory.MemoryStore.remove
+
+        async def slow(store: memory.MemoryStore, id_: str) -> bool:
+            await gone
+            return await remove(store, id_)
+
+        self.patch(memory.MemoryStore, "remove", slow)
+        channel, wire = self.gateway.connect(self.gateway.public)
+        line = f"DELETE /tokens/{made['id']} HTTP/1.1\r\nHost: x\r\nAuthorization: {ALICE}\r\n\r\n"
+        channel.dataReceived(line.encode())
+        self.gateway.reload()
+        self.assertEqual(self.whoami(made["token"]).status, 200)
+        gone.callback(None)
+        self.assertTrue(wire.value().startswith(b"HTTP/1.1 204 "))
+        self.assertEqual(self.whoami(made["token"]).status, 401)
+
     def test_leaked(self) -> None:
         """Who finds a token can end it; nobody learns whether it was good."""
         made = self.new()
