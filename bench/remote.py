@@ -73,7 +73,8 @@ def configuration(port: int, metrics: int, remote: Remote) -> dict[str, Any]:
         "private_client_secret": "secret",
         "iam_url": where,
     }
-    own["providers"] += [
+    own["providers"] = [
+        *own["providers"],
         {"name": "one", "type": "ecmwf-api", "realm": "one", "uri": where},
         {"name": "two", "type": "efas-api", "realm": "two", "uri": where},
         {"name": "three", "type": "openid-offline", "realm": "three", **offline},
