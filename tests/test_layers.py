@@ -16,6 +16,7 @@ LAYERS = (
     ("world", "racing", "settings", "cache", "metrics", "systemd", "tls", "breaker", "pipe"),
     (
         "logs",
+        "bodies",
         "web_client",
         "passwords",
         "parts",

@@ -25,8 +25,7 @@ from authotron.ldap.filters import Template
 from authotron.ldap.lookup import Lookup
 from authotron.ldap.servers import Account, Limits, Security, Server
 from authotron.settings import Seconds, Secret, Section, Text, Texts
-from authotron.tls import Policy, load
-from authotron.web_client import File
+from authotron.tls import Policy, TrustConfig
 from authotron.world import World
 
 _SHARE = 0.95
@@ -78,7 +77,7 @@ Dn = Annotated[str, AfterValidator(_checked_dn)]
 """The name of an entry, or of the root of a tree."""
 
 
-class Connectivity(Section):
+class Connectivity(TrustConfig):
     """How to reach a directory, and whom to search as."""
 
     uri: Addresses = Field(
@@ -93,15 +92,6 @@ class Connectivity(Section):
         default=None,
         description="none, starttls or ldaps; `required` is the encrypted one that suits the uri; "
         "if not set, ldap:// is in clear and ldaps:// is not",
-    )
-    ca_file: File | None = Field(
-        default=None, description="certificates (PEM) to trust instead of those of the system"
-    )
-    client_certificate_file: File | None = Field(
-        default=None, description="certificate (PEM) to show to a server that asks for one"
-    )
-    client_key_file: File | None = Field(
-        default=None, description="the key (PEM) of `client_certificate_file`"
     )
     connect_timeout: Seconds = Field(
         default=2, gt=0, description="seconds until a server is connected, with TLS and bind"
@@ -118,9 +108,6 @@ class Connectivity(Section):
     def _encrypted_or_not(self) -> Connectivity:
         if self.tls in ("none", "starttls") and any(u.startswith("ldaps:") for u in self.uri):
             raise ValueError(f"tls: {self.tls} does not go with ldaps://")
-        if (self.client_certificate_file is None) != (self.client_key_file is None):
-            raise ValueError("client_certificate_file and client_key_file go together")
-        self._policy()
         if self.bind_dn is not None and self.ldap_password is None:
             raise ValueError("bind_dn needs ldap_password")
         if self.ldap_password is not None and not self.ldap_password.get_secret_value():
@@ -179,8 +166,7 @@ class Connectivity(Section):
         return Security(self.tls or "none")
 
     def _policy(self) -> Policy:
-        files = (self.ca_file, self.client_certificate_file, self.client_key_file)
-        return Policy(load(*files))
+        return Policy(self.trust())
 
 
 def _is_loopback(uri: str) -> bool:
