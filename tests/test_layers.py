@@ -28,6 +28,7 @@ LAYERS = (
     ),
     ("jwks", "ldap", "claims", "exchange", "accounts"),
     ("providers", "augmenters", "stores", "routing", "asking"),
+    ("store_client",),
     ("imported", "acl_proxy"),
     ("issuing",),
     ("importing",),
