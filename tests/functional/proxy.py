@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
@@ -29,6 +28,7 @@ from tests.functional.daemon import (
     needed,
     until,
 )
+from tests.functional.listening import Relay
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "etc/nginx/authotron.conf"
@@ -125,52 +125,6 @@ class Backend:
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait(DEADLINE)
-
-
-@define(eq=False)
-class Relay:
-    """
-    Passes on what comes to its port, and counts connections.
-
-    @ivar target: the port that is really meant.
-    """
-
-    target: int
-    connections: int = 0
-    _listening: socket.socket = field(init=False)
-
-    def start(self) -> Relay:
-        self._listening = socket.create_server(("127.0.0.1", 0), backlog=512)
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    @property
-    def port(self) -> int:
-        port: int = self._listening.getsockname()[1]
-        return port
-
-    def stop(self) -> None:
-        with suppress(OSError):
-            self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._listening.accept()
-                self.connections += 1
-                server = wire.connect(self.target)
-                server.settimeout(None)
-                for ends in ((client, server), (server, client)):
-                    threading.Thread(target=_pump, args=ends, daemon=True).start()
-
-
-def _pump(source: socket.socket, sink: socket.socket) -> None:
-    with suppress(OSError):
-        while piece := source.recv(65536):
-            sink.sendall(piece)
-    with suppress(OSError):
-        sink.shutdown(socket.SHUT_WR)
 
 
 class Silence:
