@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import define, evolve, field, frozen
@@ -272,7 +272,10 @@ class Endpoint:
 
 def world(clock: Clock | None = None, **servers: Server) -> World:
     """A world with servers, each a host of its own."""
-    way: Callable[[str, int], IStreamClientEndpoint] = lambda host, _: Endpoint(servers[host])  # noqa: E731
+
+    def way(host: str, _port: int) -> IStreamClientEndpoint:
+        return Endpoint(servers[host])
+
     return evolve(worlds.world(clock), connect=way)
 
 
