@@ -20,6 +20,16 @@ from tests import worlds
 
 GATE = ("cn=gate,dc=example,dc=org", "gate-secret")
 BASE = "dc=example,dc=org"
+SECTION = {
+    "type": "ldap",
+    "name": "it",
+    "realm": "here",
+    "uri": "ldap://localhost",
+    "bind_dn": GATE[0],
+    "ldap_password": GATE[1],
+    "search_base": BASE,
+}
+"""The configuration of a part that asks a L{Server}."""
 
 _CONTEXT = pureldap.LDAPBERDecoderContext_TopLevel(
     inherit=pureldap.LDAPBERDecoderContext_LDAPMessage(

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import atexit
-import os
 import re
 import shutil
 import socket
-import subprocess
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -16,10 +14,10 @@ from typing import Any
 
 from attrs import define, field
 
+from tests.functional import servers
 from tests.functional.daemon import DEADLINE, absolute, free_port, needed
 from tests.functional.listening import Relay
 
-SERVER = Path(__file__).resolve().parents[2] / "tests/servers/slapd"
 BASE = "dc=example,dc=org"
 PEOPLE = f"ou=people,{BASE}"
 ACCOUNT = {"bind_dn": f"cn=authotron,{BASE}", "ldap_password": "svc", "search_base": BASE}
@@ -93,17 +91,9 @@ class Slapd:
             re.search(r" fd=\d+ closed", each) is not None for each in lines
         )
 
-    def _run(self, *arguments: str) -> None:
-        done = subprocess.run(
-            [str(SERVER), *arguments],
-            check=False,
-            env={**os.environ, "CERTIFICATE": self.certificate, "CLIENTS": self.clients},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=4 * DEADLINE,
-        )
-        assert done.returncode == 0, done.stderr
+    def _run(self, *words: str) -> None:
+        shown = {"CERTIFICATE": self.certificate, "CLIENTS": self.clients}
+        servers.run("slapd", *words, seconds=4 * DEADLINE, **shown)
 
 
 @cache

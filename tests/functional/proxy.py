@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import os
 import shutil
 import socket
 import subprocess
@@ -17,7 +16,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from tests.functional import wire
+from tests.functional import servers, wire
 from tests.functional.daemon import (
     DEADLINE,
     SECRET,
@@ -32,7 +31,6 @@ from tests.functional.listening import Relay
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "etc/nginx/authotron.conf"
-SERVER = ROOT / "tests/servers/nginx"
 
 
 @define(eq=False)
@@ -54,11 +52,18 @@ class Nginx:
         self.folder.mkdir(parents=True, exist_ok=True)
         site = self.folder / "authotron.conf"
         site.write_text(self._site())
-        self._run("start", str(self.folder), str(self.port), site=site)
+        servers.run(
+            "nginx",
+            "start",
+            str(self.folder),
+            str(self.port),
+            seconds=DEADLINE,
+            NGINX_SITE=str(site),
+        )
         return self
 
     def stop(self) -> None:
-        self._run("stop", str(self.folder))
+        servers.run("nginx", "stop", str(self.folder), seconds=DEADLINE)
 
     def _site(self) -> str:
         text = EXAMPLE.read_text()
@@ -71,19 +76,6 @@ class Nginx:
             assert text.count(old) == 1, f"{old!r} is not once in {EXAMPLE}"
             text = text.replace(old, new)
         return text
-
-    def _run(self, *arguments: str, site: Path | None = None) -> None:
-        environ = {**os.environ, **({"NGINX_SITE": str(site)} if site else {})}
-        done = subprocess.run(
-            [str(SERVER), *arguments],
-            check=False,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE,
-        )
-        assert done.returncode == 0, done.stderr
 
 
 @define(eq=False)
