@@ -19,9 +19,13 @@ from authotron.tokens import Grant, Presented, Token, generate, id_of, parse
 
 _DAY = 86_400
 _FOR_EVER = 10_000 * 366 * _DAY
-_USED_WITHIN = 60
+"""A life in seconds that a number of any size is cut down to."""
+
 _MOST_USED = 10_000
+"""Tokens of which a use is noted until the next tidying."""
+
 _TRIES = 3
+"""Ids that are tried until one is free."""
 
 
 class Config(Section):

@@ -29,10 +29,19 @@ _MOST_KEYS = 200
 _LIMIT = 1_048_576
 
 _LIFE = 600.0
+"""Seconds after which keys are fetched again."""
+
 _LAST_RESORT = 86_400.0
+"""Seconds that the last good ones serve on where that fails."""
+
 _COOLDOWN = 10.0
+"""Seconds between two attempts."""
+
 _PATIENCE = 10.0
+"""Seconds that one may take."""
+
 _DISCOVERED = 3600.0
+"""Seconds that an issuer's word is believed about where its keys are."""
 
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 
@@ -264,10 +273,6 @@ class Verifier:
     algorithms: Sequence[str]
     keys: KeySet | None = field(repr=False)
     secret: bytes | None = field(default=None, repr=False)
-
-    def knows(self, algorithm: object) -> bool:
-        """Whether a signature of this kind could be good."""
-        return isinstance(algorithm, str) and algorithm in self.algorithms
 
     async def verified(self, token: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """
