@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from base64 import b64encode
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -23,10 +22,11 @@ from twisted.web.iweb import IAgent
 from authotron import __version__, bodies, tls
 from authotron.breaker import Breakers
 from authotron.errors import Rejected, TimedOut, Unavailable
+from authotron.hosts import is_local
 from authotron.racing import within
 from authotron.settings import Seconds
 from authotron.tls import Trust, TrustConfig
-from authotron.world import Agents, World
+from authotron.world import SHARE, Agents, World
 
 LIMIT = 65_536
 """As many bytes may an answer have, if nobody says otherwise."""
@@ -36,11 +36,6 @@ _IDLE = 4.0
 
 _KEPT = 16
 """Unused connections kept for each host."""
-
-_SHARE = 0.95
-"""Of the common patience, so that who is late is known before everything is cut off."""
-
-_LOCAL = re.compile(r"(localhost|127(\.\d+){3}|::1|\[::1\])")
 
 
 def check_url(text: str) -> str:
@@ -76,16 +71,12 @@ class RemoteConfig(TrustConfig):
 
     def warnings(self) -> tuple[str, ...]:
         """What an operator should hear about."""
-        urls = [(key, getattr(self, key)) for key in type(self).model_fields]
+        values = [(key, getattr(self, key)) for key in type(self).model_fields]
         return tuple(
             f"{key}: credentials travel in clear; use https"
-            for key, url in urls
-            if isinstance(url, str) and url.startswith("http://") and not _is_local(url)
+            for key, value in values
+            if isinstance(value, str) and value.startswith("http://") and not is_local(value)
         )
-
-
-def _is_local(url: str) -> bool:
-    return _LOCAL.fullmatch(urlsplit(url).hostname or "") is not None
 
 
 @frozen
@@ -316,6 +307,6 @@ class Connections:
 
 def make(config: RemoteConfig, world: World) -> WebClient:
     """Build the client of a part from its section."""
-    patience = world.patience * _SHARE
+    patience = world.patience * SHARE
     timeout = min(config.timeout or patience, patience)
     return WebClient(world.clock, world.agents, config.trust(), timeout, world.breakers)

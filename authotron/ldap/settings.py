@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -18,6 +17,7 @@ from pydantic import (
 )
 
 from authotron.errors import Unavailable
+from authotron.hosts import is_local
 from authotron.ldap import filters, groups
 from authotron.ldap.connection import Connection
 from authotron.ldap.directory import Directory
@@ -26,10 +26,7 @@ from authotron.ldap.lookup import Lookup
 from authotron.ldap.servers import Account, Limits, Security, Server
 from authotron.settings import Seconds, Secret, Section, Text, Texts
 from authotron.tls import Policy, TrustConfig
-from authotron.world import World
-
-_SHARE = 0.95
-"""Of the common patience, so that a part's own word comes before it is cut off."""
+from authotron.world import SHARE, World
 
 _PORTS = {"ldap": 389, "ldaps": 636}
 
@@ -123,7 +120,7 @@ class Connectivity(TrustConfig):
             yield "ldap_password is not used without bind_dn; searches are anonymous"
         if self._sends_passwords():
             for uri in self.uri:
-                if self.security(uri) is Security.CLEAR and not _is_loopback(uri):
+                if self.security(uri) is Security.CLEAR and not is_local(uri):
                     yield f"passwords travel in clear to {uri}; set tls: starttls, or use ldaps://"
 
     def _sends_passwords(self) -> bool:
@@ -139,7 +136,7 @@ class Connectivity(TrustConfig):
 
     def _limits(self, world: World) -> Limits:
         """As configured, but so that every server has a turn while somebody waits."""
-        patience = _SHARE * (getattr(self, "timeout", None) or world.patience)
+        patience = SHARE * (getattr(self, "timeout", None) or world.patience)
         return Limits(
             min(self.connect_timeout, patience / (len(self.uri) + 1)),
             min(self.answer_timeout, patience / len(self.uri)),
@@ -167,14 +164,6 @@ class Connectivity(TrustConfig):
 
     def _policy(self) -> Policy:
         return Policy(self.trust())
-
-
-def _is_loopback(uri: str) -> bool:
-    host = urlsplit(uri).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def check_user_filter(text: str) -> str:
