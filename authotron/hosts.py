@@ -1,4 +1,4 @@
-"""Patterns of hosts and networks, as a token may be limited to them."""
+"""Hosts and networks: patterns a token may be limited to, and what is this machine."""
 
 from __future__ import annotations
 
