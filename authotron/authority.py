@@ -112,7 +112,7 @@ class Authority:
         return outcome if outcome.provider else evolve(outcome, provider=provider.name)
 
     def _note_refusal(self, provider: IProvider, failure: Failure, took: float) -> None:
-        result = _label(failure.value)
+        result = _result(failure.value)
         label = "error" if result in {"refused", "unavailable", "broken"} else result
         self._metrics.provider_answered(provider, label, took)
         if result == "broken":
@@ -203,9 +203,7 @@ class Authority:
         )
 
 
-def _rounds(
-    augmenters: Sequence[IAugmenter],
-) -> dict[str, list[list[IAugmenter]]]:
+def _rounds(augmenters: Sequence[IAugmenter]) -> dict[str, list[list[IAugmenter]]]:
     """For each realm who is asked together: first all that need not see what others add."""
     rounds: dict[str, list[list[IAugmenter]]] = {}
     for augmenter in augmenters:
@@ -217,16 +215,18 @@ def _rounds(
     return rounds
 
 
-def _label(why: BaseException | None) -> str:
-    """What came of a question that was not answered by an identity."""
-    kinds = {
-        CancelledError: "abandoned",
-        TimedOut: "timeout",
-        Rejected: "refused",
-        Unavailable: "unavailable",
-        NotConfigured: "unavailable",
-    }
-    return next((label for kind, label in kinds.items() if isinstance(why, kind)), "broken")
+_RESULTS = {
+    CancelledError: "abandoned",
+    TimedOut: "timeout",
+    Rejected: "refused",
+    Unavailable: "unavailable",
+    NotConfigured: "unavailable",
+}
+
+
+def _result(why: BaseException | None) -> str:
+    """What came of a question that no identity was the answer to."""
+    return next((result for kind, result in _RESULTS.items() if isinstance(why, kind)), "broken")
 
 
 def _routed(
