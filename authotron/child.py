@@ -20,7 +20,6 @@ class Child(ProcessProtocol):
     """
     A process, from its start until it is known to be gone.
 
-    @ivar generation: counts the configurations; this is that of the worker.
     @ivar served: whether it has ever served.
     @ivar leaving: whether it was asked to go.
     @ivar killed: whether it was killed, for it did not answer.
@@ -39,7 +38,6 @@ class Child(ProcessProtocol):
 
     def __init__(
         self,
-        generation: int,
         hears: int,
         answers: Mapping[str, Answer],
         ended: Callable[[Child, str], None],
@@ -49,7 +47,6 @@ class Child(ProcessProtocol):
         @param hears: the descriptor of the worker that it reads from.
         @param ended: told that it is gone, and how that came about.
         """
-        self.generation = generation
         self._hears = hears
         own = {"serving": self._serving, "alive": self._alive}
         self._pipe = Pipe(self._write, {**own, **answers}, self.kill)

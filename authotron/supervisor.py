@@ -119,7 +119,7 @@ class Supervisor(Service):
 
     def reload(self) -> Deferred[None]:
         """
-        Replace all workers, one after the other, if the configuration is good.
+        Replace all workers, if the configuration is good and each of the new ones serves with it.
 
         @return: fires when only new workers accept connections, or nothing has changed.
         """
@@ -136,6 +136,8 @@ class Supervisor(Service):
             self._refuse(*map(str, error.problems))
         except Unanswered:
             self._refuse("a worker with the new configuration did not start")
+        except OSError as error:
+            self._refuse(f"no worker with the new configuration can be started: {error}")
         else:
             self._adopt(config)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -94,7 +95,7 @@ class Reactor(MemoryReactorClock):
         super().__init__()
         self.processes: list[Process] = []
         self.port = Port()
-        self.stopped = False
+        self.stopped = self.is_full = False
 
     def listenTCP(self, *given: Any, **named: Any) -> Any:
         super().listenTCP(*given, **named)
@@ -109,6 +110,8 @@ class Reactor(MemoryReactorClock):
         *,
         childFDs: Any,  # noqa: N803 - Twisted's name
     ) -> None:
+        if self.is_full:
+            raise OSError(errno.EAGAIN, "no room")
         process = Process(child, 1000 + len(self.processes), childFDs, env)
         self.processes.append(process)
         child.makeConnection(process)
@@ -213,6 +216,16 @@ class LossTests(SupervisorCase):
             self.reactor.advance(10)
         self.assertEqual(len(self.living), 2)
 
+    def test_no_room(self) -> None:
+        """If the system has no room for another one, it is tried again."""
+        self.reactor.is_full = True
+        self.one.end(status=None)
+        self.reactor.advance(0.1)
+        self.reactor.is_full = False
+        self.assertEqual(len(self.living), 1)
+        self.reactor.advance(0.2)
+        self.assertEqual(len(self.living), 2)
+
     def test_steady(self) -> None:
         """One that dies after it had served for a while is replaced at once."""
         for _ in range(3):
@@ -298,15 +311,15 @@ class LossTests(SupervisorCase):
 class ReloadTests(SupervisorCase):
     """SIGHUP."""
 
-    def test_one_by_one(self) -> None:
-        """An old one goes when a new one serves, and not before."""
+    def test_all_serve_T49(self) -> None:
+        """The old ones go when all new ones serve, and not before; they come one at a time."""
         done = self.supervisor.reload()
-        for old in (self.one, self.other):
-            self.assertEqual(len(self.living), 3)
-            self.assertEqual(old.asked, [])
+        for count in (3, 4):
+            self.assertEqual(len(self.living), count)
+            self.assertEqual(self.one.asked + self.other.asked, [])
             self.living[-1].say("serving")
-            self.assertEqual(old.asked, ["drain"])
         self.successResultOf(done)
+        self.assertEqual([self.one.asked, self.other.asked], [["drain"]] * 2)
         self.assertEqual(self.supervisor.problems, ())
         self.reactor.advance(1)
         self.assertEqual(len(self.living), 2)
@@ -324,19 +337,66 @@ class ReloadTests(SupervisorCase):
         self.successResultOf(self.supervisor.reload())
         self.assertIn("/nowhere", self.supervisor.problems[0])
 
-    def test_does_not_start_T49(self) -> None:
-        """If a new one does not come to serve, the old ones stay, and their configuration."""
-        before = self.supervisor.crew._config
-        self.over["jwt"] = {"iss": "other"}
-        done = self.supervisor.reload()
-        self.living[-1].end(status=1)
+    def refused(self, done: Deferred[None], before: Config) -> None:
+        """Nobody but the old ones serves, with what they had, and they were not disturbed."""
         self.successResultOf(done)
-        self.assertEqual(self.living, [self.one, self.other])
-        self.assertEqual(self.one.asked, [])
-        self.assertIs(self.supervisor.crew._config, before)
-        self.assertIn("did not start", self.supervisor.problems[0])
         self.reactor.advance(20)
         self.assertEqual(self.living, [self.one, self.other])
+        self.assertEqual(self.one.asked + self.other.asked, [])
+        self.assertIs(self.supervisor.crew._config, before)
+        kept = worker._read(os.dup(self.supervisor.crew._kept))
+        self.assertEqual(kept.file, before.file)
+
+    def reload(self) -> tuple[Deferred[None], Config]:
+        """One that has just begun, and the configuration before."""
+        before = self.supervisor.crew._config
+        self.over["jwt"] = {"iss": "other"}
+        return self.supervisor.reload(), before
+
+    def test_does_not_start_T49(self) -> None:
+        """If a new one does not come to serve, the old ones stay, and their configuration."""
+        reloading = self.reload()
+        self.living[-1].end(status=1)
+        self.refused(*reloading)
+        self.assertIn("did not start", self.supervisor.problems[0])
+
+    def test_last_does_not_start_T49(self) -> None:
+        """If it is not the first, those that already serve with the new configuration go."""
+        reloading = self.reload()
+        good = self.living[-1]
+        good.say("serving")
+        self.living[-1].end(status=1)
+        self.assertEqual(good.asked, ["drain"])
+        self.refused(*reloading)
+
+    def test_does_not_stay_T49(self) -> None:
+        """So it is if one serves but ends before the others have come."""
+        reloading = self.reload()
+        good = self.living[-1]
+        good.say("serving")
+        good.end(status=None)
+        self.living[-1].say("serving")
+        self.refused(*reloading)
+
+    def test_cannot_be_started_T49(self) -> None:
+        """So it is if the system has no room for another process."""
+        reloading = self.reload()
+        self.reactor.is_full = True
+        self.living[-1].say("serving")
+        self.refused(*reloading)
+        self.assertIn("no room", self.supervisor.problems[0])
+
+    def test_dies_meanwhile_T49(self) -> None:
+        """Who dies during a reload that is refused gets a successor like the others."""
+        reloading, before = self.reload()
+        self.other.end(status=None)
+        self.living[-1].end(status=1)
+        self.successResultOf(reloading)
+        self.reactor.advance(1)
+        self.assertEqual(len(self.living), 2)
+        kept = self.reactor.processes[-1].descriptors[6]
+        self.assertEqual(kept, self.supervisor.crew._kept)
+        self.assertIs(self.supervisor.crew._config, before)
 
     def test_twice(self) -> None:
         """A second reload waits for the first."""

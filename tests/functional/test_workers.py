@@ -126,7 +126,7 @@ class WorkersCase(SynchronousTestCase):
 
 
 class ReloadTests(WorkersCase):
-    """SIGHUP replaces them, one by one."""
+    """SIGHUP replaces them."""
 
     def test_nothing_lost_T49(self) -> None:
         """Under traffic no request fails, and when it is done nobody serves the old file."""
@@ -161,6 +161,27 @@ class ReloadTests(WorkersCase):
         until(lambda: not set(before) & set(workers(daemon)), "replaced", otherwise=daemon.log)
         self.complete(daemon)
         self.assertEqual(wire.login(daemon.port, "alice", "wonder").status, 200)
+
+    def test_not_all_start_T49(self) -> None:
+        """If one of the new ones does not start, all serve the old file, and no request fails."""
+        local = {"name": "local", "type": "plain", "realm": "here", "users": [*USERS]}
+        daemon = awkward(Path(self.mktemp()), local, server={"workers": COUNT})
+        self.addCleanup(daemon.stop)
+        before = workers(self.complete(daemon))
+        traffic = self.traffic(daemon)
+        awkwardly = {"name": "awkward", "type": "awkward", "realm": "here", "times": 2}
+        failing = {**awkwardly, "folder": str(daemon.folder)}
+        local["users"] = [*USERS, BOB]
+        daemon.configure(server={"workers": COUNT}, providers=[local, failing])
+        daemon.tell(signal.SIGHUP)  # the supervisor makes it, the first worker, and not the second
+        until(lambda: self.reloads(daemon, "failure") == 1, "refused", otherwise=daemon.log)
+        until(lambda: workers(daemon) == before, "as it was", otherwise=daemon.log)
+        self.assertEqual(daemon.log().count("ValueError: made too often"), 1)
+        traffic.more(50)
+        traffic.stop()
+        self.assertEqual(traffic.bad, [])
+        for _ in range(20):
+            self.assertEqual(wire.login(daemon.port, "bob", "builder").status, 401)
 
     def test_others_tokens_T49(self) -> None:
         """A store that must not be used ends nobody after a reload, nor who comes later."""
