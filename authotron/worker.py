@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pickle
 import signal
@@ -35,6 +36,7 @@ LONGEST_CHANGE = 40.0
 
 _VARIABLE, _PROVEN = "AUTHOTRON_WORKER", "AUTHOTRON_PROVEN"
 _FIRST = 3
+_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _OF_OTHERS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS")
 
 
@@ -92,11 +94,13 @@ def kept(config: Config) -> int:
     """
     A descriptor of a file in memory that holds a configuration, with its secrets.
 
-    Its warnings are not in it: the supervisor has told them.
+    Its warnings are not in it: the supervisor has told them. Who gets the descriptor can write as
+    well as read, so it is sealed: no worker changes what the next one trusts.
     """
-    descriptor = os.memfd_create("authotron")
+    descriptor = os.memfd_create("authotron", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     with os.fdopen(os.dup(descriptor), "wb") as file:
         pickle.dump(evolve(config, warnings=()), file)
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
     return descriptor
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -188,6 +189,18 @@ class StartTests(SupervisorCase):
         os.close(descriptor)
         self.assertEqual([each.file for each in found], [given.file] * 2)
         self.assertEqual(found[0].providers, given.providers)
+
+    def test_sealed(self) -> None:
+        """What is handed over cannot be changed by those who get it."""
+        descriptor = worker.kept(self.load())
+        self.addCleanup(os.close, descriptor)
+        for change in (
+            lambda: os.pwrite(descriptor, b"x", 0),
+            lambda: os.pwrite(descriptor, b"x", os.fstat(descriptor).st_size),
+            lambda: os.truncate(descriptor, 1),
+            lambda: fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, 0),
+        ):
+            self.assertRaises(PermissionError, change)
 
     def test_places(self) -> None:
         """Sockets come first, where systemd has them, too."""
