@@ -23,6 +23,7 @@ class Child(ProcessProtocol):
     @ivar served: whether it has ever served.
     @ivar leaving: whether it was asked to go.
     @ivar killed: whether it was killed, for it did not answer.
+    @ivar problems: why it cannot use all of its configuration.
     @ivar counted: what it has counted, as far as it has said so.
     @ivar missed: beats since it last gave a sign of life.
     @ivar beats: signs of life that it gave.
@@ -32,6 +33,7 @@ class Child(ProcessProtocol):
     transport: Any
     pid: int | None = None
     served = leaving = killed = False
+    problems: tuple[str, ...] = ()
     counted: Counted | None = None
     missed = beats = 0
     exit_status: int | None = None

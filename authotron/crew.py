@@ -71,6 +71,12 @@ class Crew:
     def serving(self) -> list[Child]:
         return [child for child in self.children if child.serves]
 
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why those who stay cannot use all of their configuration, as one of them says."""
+        said = (child.problems for child in self.children if not child.leaving)
+        return next(filter(None, said), ())
+
     # --- they come and go ---
 
     def start(self, sockets: Sequence[int]) -> None:
@@ -96,7 +102,10 @@ class Crew:
         given = worker.Descriptors(len(self._sockets))
         child: Child = Child(
             given.hears,
-            {"forget": lambda _: Deferred.fromCoroutine(self._forget(child))},
+            {
+                "forget": lambda _: Deferred.fromCoroutine(self._forget(child)),
+                "refused": lambda problems: self._is_refused(child, problems),
+            },
             self._is_gone,
             self._serves,
         )
@@ -120,6 +129,12 @@ class Crew:
         self._log.info("worker {pid} serves", pid=child.pid, event="workers.serving")
         if len(self.serving) >= self.count and not self.served.called:
             self.served.callback(None)
+
+    def _is_refused(self, child: Child, problems: Any) -> None:
+        """It is one event, however many say so; during a reload it is part of that."""
+        if not (self.problems or self._rolling):
+            self.own.reloaded("failure")
+        child.problems = tuple(map(str, problems))
 
     async def _drain(self, child: Child) -> None:
         """Let a worker go. It listens no more, or was killed, when this ends."""

@@ -270,6 +270,14 @@ class Metrics(Collector):
         """The configuration was read again; C{result} is success or failure."""
         self._families["authotron_reloads"].count(result).value += 1
 
+    def watch_reloads(self, problems: Callable[[], Sequence[str]]) -> None:
+        """Show whether the configuration in use is the one that was last read, and all of it."""
+        self.watch(
+            "authotron_last_reload_successful",
+            "Whether the last attempt to read the configuration again was a success",
+            lambda: float(not problems()),
+        )
+
     def expect_workers(self) -> None:
         """Show zeros for those that may be lost, so that an alert sees the first one."""
         for reason in ("died", "blocked"):

@@ -31,7 +31,6 @@ class Supervisor(Service):
     Holds the sockets, the workers and the second port.
 
     @ivar status: what the process should exit with, in the end.
-    @ivar problems: why the last reload was refused.
     """
 
     _log = Logger()
@@ -49,7 +48,8 @@ class Supervisor(Service):
         self.crew = Crew(config, reactor, self._give_up)
         self.status = 0
         self.stopping = False
-        self.problems: tuple[str, ...] = ()
+        self._refused: tuple[str, ...] = ()
+        self.crew.own.watch_reloads(lambda: self.problems)
         self._reloading = DeferredLock()
         self._beats = LoopingCall(self.crew.beat)
         self._beats.clock = reactor
@@ -66,6 +66,11 @@ class Supervisor(Service):
     def served(self) -> Deferred[None]:
         """Fires when all workers serve for the first time."""
         return self.crew.served
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why the last reload was refused, or is not in use as a whole."""
+        return self._refused + self.crew.problems
 
     def startService(self) -> None:
         """
@@ -142,7 +147,7 @@ class Supervisor(Service):
             self._adopt(config)
 
     def _refuse(self, *problems: str) -> None:
-        self.problems = problems
+        self._refused = problems
         self.crew.own.reloaded("failure")
         for problem in problems:
             self._log.error(
@@ -150,8 +155,8 @@ class Supervisor(Service):
             )
 
     def _adopt(self, config: Config) -> None:
-        self.problems = ()
-        self.crew.own.reloaded("success")
+        self._refused = ()
+        self.crew.own.reloaded("failure" if self.problems else "success")
         logs.log.config = config.file.logging
         for warning in config.warnings:
             self._log.warn("{warning}", warning=warning, event="startup.config.warning")

@@ -156,6 +156,7 @@ class Worker(Service):
         self._beating = LoopingCall(self._beat)
         self._beating.clock = reactor
         gateway.serving.forget_elsewhere = self._forget_elsewhere
+        gateway.refused = self._refused
 
     def startService(self) -> None:
         super().startService()
@@ -192,6 +193,10 @@ class Worker(Service):
 
     async def _readiness(self) -> Mapping[str, Any]:
         return await self._insight.readiness()
+
+    def _refused(self) -> None:
+        """It is for the supervisor to count: all others have the same configuration."""
+        self.pipe.tell("refused", list(self._gateway.problems))
 
     def _forget(self) -> None:
         self._gateway.serving.generation.verdicts.forget()

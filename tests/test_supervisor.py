@@ -436,6 +436,75 @@ class ReloadTests(SupervisorCase):
         self.assertEqual(len(self.living), 1)
 
 
+class RefusedTests(SupervisorCase):
+    """Workers find that the store must not be used, which the supervisor cannot know."""
+
+    TOLD = "store: is of another version"
+
+    def setUp(self) -> None:
+        super().setUp()
+        for process in self.living:
+            process.answers["metrics"] = Metrics().counted()
+
+    def come(self, *, finds: bool) -> None:
+        """The last one serves, and may find that the store is no good."""
+        came = self.living[-1]
+        came.answers.update(metrics=Metrics().counted(), ready={})
+        if finds:
+            came.say("refused", [self.TOLD])
+        came.say("serving")
+
+    def reads(self, *, failures: int, successes: int, good: bool) -> None:
+        """What a scrape shows, and C{/ready}."""
+        text = self.text()
+        for sample in (
+            f'authotron_reloads_total{{result="failure"}} {failures}.0',
+            f'authotron_reloads_total{{result="success"}} {successes}.0',
+            f"authotron_last_reload_successful {float(good)}",
+        ):
+            self.assertIn(sample + "\n", text)
+        self.assertEqual(self.supervisor.problems == (), good)
+
+    def test_good(self) -> None:
+        """Until there was a reload, and after one that was good, all is well."""
+        self.reads(failures=0, successes=0, good=True)
+        self.supervisor.reload()
+        for _ in range(2):
+            self.come(finds=False)
+        self.reads(failures=0, successes=1, good=True)
+
+    def test_bad_file(self) -> None:
+        """A bad file is told."""
+        self.over = {"jwt": {"exp": -1}}
+        self.supervisor.reload()
+        self.reads(failures=1, successes=0, good=False)
+
+    def test_meanwhile(self) -> None:
+        """What they find before all have come makes the reload a failure, one, until it is good."""
+        self.supervisor.reload()
+        for _ in range(2):
+            self.come(finds=True)
+        self.reads(failures=1, successes=0, good=False)
+        told = self.successResultOf(Deferred.fromCoroutine(self.supervisor.readiness()))
+        self.assertEqual(told["last_reload"], [self.TOLD])
+        self.supervisor.reload()
+        for _ in range(2):
+            self.come(finds=False)
+        self.reads(failures=1, successes=1, good=True)
+
+    def test_later(self) -> None:
+        """However many find it later, or come in the place of one that did, it is one failure."""
+        self.supervisor.reload()
+        for _ in range(2):
+            self.come(finds=False)
+        for process in self.living:
+            process.say("refused", [self.TOLD])
+        self.living[0].end(status=None)
+        self.reactor.advance(0.1)
+        self.come(finds=True)
+        self.reads(failures=1, successes=1, good=False)
+
+
 class ForgetTests(SupervisorCase):
     """A token was changed."""
 

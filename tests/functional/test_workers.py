@@ -190,15 +190,19 @@ class ReloadTests(WorkersCase):
         with contextlib.closing(sqlite3.connect(path)) as database:
             database.execute("PRAGMA user_version = 99")
         daemon.configure(server={"workers": COUNT}, store={"type": "sqlite", "path": str(path)})
-        self.reload(daemon)
+        daemon.tell(signal.SIGHUP)
         told = "newer version"
         until(lambda: daemon.log().count(told) == COUNT, told, otherwise=daemon.log)
+        until(lambda: self.reloads(daemon, "failure") == 1, "refused", otherwise=daemon.log)
         victim = next(iter(workers(daemon)))
         os.kill(victim, signal.SIGKILL)
         until(lambda: daemon.log().count(told) == COUNT + 1, told, otherwise=daemon.log)
         self.complete(daemon)
         self.assertEqual(wire.login(daemon.port, "alice", "wonder").status, 200)
         self.assertEqual(daemon.metric('authotron_workers_lost_total{reason="died"}'), 1)
+        self.assertEqual(self.reloads(daemon, "failure"), 1)
+        self.assertEqual(daemon.metric("authotron_last_reload_successful"), 0)
+        self.assertIn(told, str(wire.ask(daemon.operations, "/ready").json()["last_reload"]))
 
     def test_another_number(self) -> None:
         """A reload may change how many there are."""
