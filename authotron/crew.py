@@ -271,7 +271,7 @@ class Crew:
         """The sum over all, those that are gone included; of who is silent, its last word."""
         within_patience = partial(within, self._reactor, PATIENCE)
         await everyone([within_patience(child.count()) for child in self.children if child.served])
-        total = Metrics()
+        total = Metrics(lambda: [child.pid for child in self.children if child.pid is not None])
         for part in (self.own, self._ended):
             total.add(part.counted())
         for child in self.children:

@@ -13,7 +13,6 @@ from prometheus_client import (
     CollectorRegistry,
     GCCollector,
     PlatformCollector,
-    ProcessCollector,
     exposition,
 )
 from prometheus_client.core import (
@@ -24,7 +23,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from authotron import __version__
+from authotron import __version__, processes
 
 BOUNDS = (
     0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
@@ -179,7 +178,9 @@ class Metrics(Collector):
     Labels come from the configuration or from short lists, never from what a client sends.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, children: Callable[[], Iterable[int]] = tuple) -> None:
+        """@param children: other processes of the service, which it speaks for."""
+        self._children = children
         self._families = _families()
         self._requests = self._families["auth_requests"]
         self._request_durations = self._families["auth_duration_seconds"]
@@ -187,7 +188,7 @@ class Metrics(Collector):
         self._http_durations = self._families["authotron_http_request_duration_seconds"]
         self._gauges: dict[str, tuple[str, Callable[[], float]]] = {}
         self._registry = CollectorRegistry()
-        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        for collector in (PlatformCollector, GCCollector):
             collector(registry=self._registry)
         self._registry.register(self)
         for result in ("success", "failure"):
@@ -326,6 +327,24 @@ class Metrics(Collector):
         build = GaugeMetricFamily("authotron_build_info", "Version", labels=["version"])
         build.add_metric([__version__], 1)
         yield build
+        yield from self._used()
+
+    def _used(self) -> Iterator[Metric]:
+        """What all processes use, under the names that every exporter has for one."""
+        used = processes.together(self._children())
+        if used is None:
+            return
+        yield CounterMetricFamily(
+            "process_cpu_seconds", "Total user and system CPU time spent", used.seconds
+        )
+        for name, about, value in (
+            ("start_time_seconds", "Start time since the epoch", used.started),
+            ("virtual_memory_bytes", "Virtual memory size", used.virtual),
+            ("resident_memory_bytes", "Resident memory size", used.resident),
+            ("open_fds", "Open files, of the process nearest to its limit", used.files),
+            ("max_fds", "Files that this process may open", used.most_files),
+        ):
+            yield GaugeMetricFamily(f"process_{name}", about, value)
 
     def text(self, accept: str = "") -> tuple[bytes, str]:
         """All of it for a scraper that accepts these types, and the type chosen."""

@@ -41,6 +41,12 @@ def gone(pid: int) -> bool:
         return True
 
 
+def resident(pid: int) -> int:
+    """The bytes of memory that a process has."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
 class Traffic:
     """Clients that ask as fast as they get answers, half of them on connections that last."""
 
@@ -312,6 +318,29 @@ class MetricsTests(WorkersCase):
             os.kill(victim, signal.SIGKILL)
         until(lambda: not set(before) & set(workers(daemon)), "replaced", otherwise=daemon.log)
         self.assertEqual(self.answered(daemon), 20)
+
+    def test_used(self) -> None:
+        """What is used is what all of them use."""
+        daemon = self.start()
+        alone = daemon.metric("process_resident_memory_bytes")
+        one = max(resident(pid) for pid in workers(daemon))
+        self.assertGreater(alone, COUNT * one)
+        connections = [wire.connect(daemon.port) for _ in range(60)]
+        for each in connections:
+            self.addCleanup(each.close)
+            each.sendall(ASK)
+            wire.receive(each)
+        self.assertGreater(daemon.metric("process_open_fds"), len(connections) / COUNT)
+
+    def test_used_by_the_dead(self) -> None:
+        """The time of processors that those took who are gone is not forgotten."""
+        daemon = self.start()
+        before = workers(daemon)
+        used = daemon.metric("process_cpu_seconds_total")
+        for victim in before:
+            os.kill(victim, signal.SIGKILL)
+        until(lambda: not set(before) & set(workers(daemon)), "replaced", otherwise=daemon.log)
+        self.assertGreaterEqual(daemon.metric("process_cpu_seconds_total"), used)
 
     def test_health(self) -> None:
         """It is the supervisor that is alive there."""
