@@ -57,14 +57,19 @@ class Count:
 
 @define(eq=False)
 class Durations:
-    """How long something took, in buckets."""
+    """
+    How long something took, in buckets.
 
-    total: float = 0.0
+    @ivar nanoseconds: all together, whole: a sum of fractions depends on the order, and one that
+        is less by a hair, when a worker ends, is a restart to Prometheus.
+    """
+
+    nanoseconds: int = 0
     buckets: list[int] = field(factory=lambda: [0] * (len(BOUNDS) + 1))
 
     def observe(self, seconds: float) -> None:
         self.buckets[bisect_left(BOUNDS, seconds)] += 1
-        self.total += seconds
+        self.nanoseconds += int(seconds * 1e9)
 
 
 @define(eq=False)
@@ -115,7 +120,7 @@ class _Family:
         for labels, durations in self.durations.items():
             ends = [*(f"{bound:g}" for bound in BOUNDS), "+Inf"]
             buckets = list(zip(ends, accumulate(durations.buckets), strict=True))
-            family.add_metric(labels, buckets, durations.total)
+            family.add_metric(labels, buckets, durations.nanoseconds / 1e9)
         return family
 
 
@@ -294,7 +299,8 @@ class Metrics(Collector):
         return {
             "counts": {f.name: [[k, c.value] for k, c in f.counts.items()] for f in families},
             "durations": {
-                f.name: [[k, d.total, d.buckets] for k, d in f.durations.items()] for f in families
+                f.name: [[k, d.nanoseconds, d.buckets] for k, d in f.durations.items()]
+                for f in families
             },
             "gauges": {name: [about, value()] for name, (about, value) in self._gauges.items()},
         }
@@ -310,9 +316,9 @@ class Metrics(Collector):
             for labels, value in counts:
                 family.count(*labels).value += 0 if ended and family.is_gauge else value
         for name, durations in counted["durations"].items():
-            for labels, total, buckets in durations:
+            for labels, nanoseconds, buckets in durations:
                 sum_ = self._families[name].duration(*labels)
-                sum_.total += total
+                sum_.nanoseconds += nanoseconds
                 sum_.buckets = [a + b for a, b in zip(sum_.buckets, buckets, strict=True)]
         for name, (about, value) in counted["gauges"].items():
             so_far = self._gauges[name][1]() if name in self._gauges else 0

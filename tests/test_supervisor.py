@@ -574,6 +574,25 @@ class MetricsTests(SupervisorCase):
         self.assertIn('authotron_http_requests_in_flight{method="GET"} 0.0', text)
         self.assertIn("some_gauge 0.0", text)
 
+    def test_sum_of_the_dead(self) -> None:
+        """No sum becomes less by a hair when one ends, though others are added up before it."""
+        for process, seconds in ((self.one, 0.1), (self.other, 0.2)):
+            metrics = Metrics()
+            metrics.judged("success", "here", seconds)
+            metrics.judged("success", "there", 0.3 - seconds)
+            process.answers["metrics"] = metrics.counted()
+            process.say("alive", metrics.counted())
+        metrics = Metrics()
+        for realm in ("here", "there"):
+            metrics.judged("success", realm, 0.3)
+        self.supervisor.crew.own.add(metrics.counted())
+        before = self.sums()
+        self.other.end(status=None)
+        self.assertEqual(self.sums(), before)
+
+    def sums(self) -> list[str]:
+        return [line for line in self.text().splitlines() if "auth_duration_seconds_sum" in line]
+
     def test_blocked(self) -> None:
         """One that does not answer holds nobody up; its last word counts."""
         metrics = Metrics()
