@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
-from attrs import define
-from twisted.internet.defer import CancelledError
+from attrs import define, evolve, field
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -17,7 +17,7 @@ from authotron.errors import NotConfigured, Rejected, TimedOut, Unavailable
 from authotron.identity import Addition, Credential, Identity
 from authotron.metrics import Metrics
 from authotron.providers import Affinity, IProvider
-from authotron.racing import AllFailed, everyone, first_success, settled, within
+from authotron.racing import AllFailed, Begun, begun, ended, first_success, in_time, was_cancelled
 
 
 @define(eq=False)
@@ -40,7 +40,11 @@ class Authority:
     _timeout: float
     _in_order: bool = False
     own: IProvider | None = None
+    _rounds: Mapping[str, Sequence[Sequence[IAugmenter]]] = field(init=False, repr=False)
     _log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self._rounds = _rounds(self.augmenters)
 
     async def identify(self, credentials: Sequence[Credential], realm: str | None) -> Identity:
         """
@@ -56,15 +60,16 @@ class Authority:
         reasons: list[BaseException | None] = []
         for credential in credentials:
             for judges in self._judges(credential, realm):
+                attempts = [partial(self._attempt, judge, credential) for judge in judges]
                 try:
-                    identity = await self._ask(judges, credential)
+                    identity = await first_success(self._clock, attempts, in_order=self._in_order)
                 except AllFailed as failed:
                     reasons += failed.reasons
                     continue
                 if realm is not None and identity.realm.lower() != realm.lower():
                     reasons.append(Rejected("an identity of another realm"))
                     continue
-                return await self.augmented(identity)
+                return await self._augmented(identity)
         raise _summary(reasons)
 
     def _judges(self, credential: Credential, realm: str | None) -> Iterator[list[IProvider]]:
@@ -86,39 +91,42 @@ class Authority:
             remote.append(self.own)
         yield remote
 
-    async def _ask(self, judges: Sequence[IProvider], credential: Credential) -> Identity:
-        attempts = [partial(self._attempt, judge, credential) for judge in judges]
-        return await first_success(self._clock, attempts, in_order=self._in_order)
+    def _attempt(self, provider: IProvider, credential: Credential) -> Begun[Identity]:
+        began = self._clock.seconds()
+        asked = begun(provider.authenticate(credential))
+        if isinstance(asked, Deferred):
+            in_time(self._clock, self._timeout, asked)
+            return asked.addBoth(self._judged, provider, began)
+        return self._judged(asked, provider, began)
 
-    async def _attempt(self, provider: IProvider, credential: Credential) -> Identity:
-        began, result, reason = self._clock.seconds(), "success", ""
-        try:
-            identity = await within(self._clock, self._timeout, provider.authenticate(credential))
-        except CancelledError:
-            result = "abandoned"
-            raise
-        except (Rejected, Unavailable, NotConfigured) as known:
-            result, reason = _label(known), str(known)
-            raise
-        except Exception:  # only to say so: a defect of one part must not stay silent
-            result = "broken"
-            self._log.failure(
-                "{provider} is broken", provider=provider.name, event="auth.provider.broken"
-            )
-            raise
-        finally:
-            self._note(provider, result, reason, self._clock.seconds() - began)
-        return identity if identity.provider else identity.but(provider=provider.name)
+    def _judged(
+        self, outcome: Identity | Failure, provider: IProvider, began: float
+    ) -> Identity | Failure:
+        took = self._clock.seconds() - began
+        if isinstance(outcome, Failure):
+            self._note_refusal(provider, outcome, took)
+            return outcome
+        self._metrics.provider_answered(provider, "success", took)
+        if logs.log.tells("debug"):
+            self._note_answer(provider, "success", "", took)
+        return outcome if outcome.provider else evolve(outcome, provider=provider.name)
 
-    def _note(self, provider: IProvider, result: str, reason: str, took: float) -> None:
+    def _note_refusal(self, provider: IProvider, failure: Failure, took: float) -> None:
+        result = _label(failure.value)
         label = "error" if result in {"refused", "unavailable", "broken"} else result
         self._metrics.provider_answered(provider, label, took)
-        outage = result in {"unavailable", "timeout"}
         if result == "broken":
-            return  # told already, and louder
-        if not outage and not logs.log.tells("debug"):
-            return
-        tell = self._log.warn if outage else self._log.debug
+            self._log.failure(
+                "{provider} is broken",
+                failure,
+                provider=provider.name,
+                event="auth.provider.broken",
+            )
+        elif result in {"unavailable", "timeout"} or logs.log.tells("debug"):
+            self._note_answer(provider, result, str(failure.value), took)
+
+    def _note_answer(self, provider: IProvider, result: str, reason: str, took: float) -> None:
+        tell = self._log.warn if result in {"unavailable", "timeout"} else self._log.debug
         tell(
             "provider {provider}: {result}{because} ({milliseconds} ms)",
             provider=provider.name,
@@ -128,53 +136,44 @@ class Authority:
             event=f"auth.provider.{result}",
         )
 
-    async def augmented(self, identity: Identity) -> Identity:
+    async def _augmented(self, identity: Identity) -> Identity:
         """
         The same identity with what the augmenters of its realm know.
 
         @raise Unavailable: a required augmenter failed.
         """
-        bare = identity
-        mine = [augmenter for augmenter in self.augmenters if augmenter.realm == identity.realm]
-        at_once = [augmenter for augmenter in mine if not augmenter.runs_last]
-        for addition in await self._additions(at_once, identity):
-            identity = identity.enriched(addition)
-        for augmenter in mine:
-            if augmenter.runs_last:
-                identity = identity.enriched(await self._augment(augmenter, identity))
-        narrowed = identity.narrowed()
-        return narrowed if narrowed is bare else narrowed.but(bare=bare)
+        for augmenters in self._rounds.get(identity.realm, ()):
+            asked = [self._ask(augmenter, identity) for augmenter in augmenters]
+            for addition in await ended(asked):
+                if isinstance(addition, Failure):
+                    addition.raiseException()
+                identity = identity.enriched(addition)
+        return identity.narrowed()
 
-    async def _additions(
-        self, augmenters: Sequence[IAugmenter], identity: Identity
-    ) -> list[Addition]:
-        additions = await everyone([self._augment(each, identity) for each in augmenters])
-        for addition in additions:
-            if isinstance(addition, Failure):
-                addition.raiseException()
-        return [addition for addition in additions if isinstance(addition, Addition)]
+    def _ask(self, augmenter: IAugmenter, identity: Identity) -> Begun[Addition]:
+        began = self._clock.seconds()
+        asked = begun(augmenter.augment(identity))
+        if isinstance(asked, Deferred):
+            in_time(self._clock, augmenter.timeout or self._timeout, asked)
+            return asked.addBoth(self._told, augmenter, began)
+        return self._told(asked, augmenter, began)
 
-    async def _augment(self, augmenter: IAugmenter, identity: Identity) -> Addition:
-        began, limit = self._clock.seconds(), augmenter.timeout or self._timeout
-        outcome = await settled(self._clock, limit, augmenter.augment(identity))
-        return self._addition(augmenter, outcome, self._clock.seconds() - began)
-
-    def _addition(
-        self, augmenter: IAugmenter, outcome: Addition | Failure, took: float
-    ) -> Addition:
+    def _told(
+        self, outcome: Addition | Failure, augmenter: IAugmenter, began: float
+    ) -> Addition | Failure:
         """What an augmenter said; nothing, not to be remembered, where it failed."""
-        failed = isinstance(outcome, Failure)
-        self._metrics.augmenter_answered(augmenter, "error" if failed else "success", took)
-        if not isinstance(outcome, Failure):
-            if logs.log.tells("debug"):
-                self._note_addition(augmenter, outcome, took)
-            return outcome
-        self._note_failure(augmenter, outcome)
-        if augmenter.required:
-            raise Unavailable(f"the required augmenter {augmenter.name} failed")
-        return Addition(fresh_until=0)
+        took = self._clock.seconds() - began
+        if isinstance(outcome, Failure):
+            return self._failed(outcome, augmenter, took)
+        self._metrics.augmenter_answered(augmenter, "success", took)
+        if logs.log.tells("debug"):
+            self._note_addition(augmenter, outcome, took)
+        return outcome
 
-    def _note_failure(self, augmenter: IAugmenter, failure: Failure) -> None:
+    def _failed(self, failure: Failure, augmenter: IAugmenter, took: float) -> Addition | Failure:
+        if was_cancelled(failure):
+            return failure
+        self._metrics.augmenter_answered(augmenter, "error", took)
         if failure.check(Unavailable):
             self._log.warn(
                 "augmenter {augmenter} failed: {reason}",
@@ -189,6 +188,9 @@ class Authority:
                 augmenter=augmenter.name,
                 event="augmenters.augmenter.broken",
             )
+        if augmenter.required:
+            return Failure(Unavailable(f"the required augmenter {augmenter.name} failed"))
+        return Addition(fresh_until=0)
 
     def _note_addition(self, augmenter: IAugmenter, addition: Addition, took: float) -> None:
         self._log.debug(
@@ -201,10 +203,30 @@ class Authority:
         )
 
 
-def _label(known: Rejected | Unavailable | NotConfigured) -> str:
-    if isinstance(known, TimedOut):
-        return "timeout"
-    return "refused" if isinstance(known, Rejected) else "unavailable"
+def _rounds(
+    augmenters: Sequence[IAugmenter],
+) -> dict[str, list[list[IAugmenter]]]:
+    """For each realm who is asked together: first all that need not see what others add."""
+    rounds: dict[str, list[list[IAugmenter]]] = {}
+    for augmenter in augmenters:
+        mine = rounds.setdefault(augmenter.realm, [[]])
+        if augmenter.runs_last:
+            mine.append([augmenter])
+        else:
+            mine[0].append(augmenter)
+    return rounds
+
+
+def _label(why: BaseException | None) -> str:
+    """What came of a question that was not answered by an identity."""
+    kinds = {
+        CancelledError: "abandoned",
+        TimedOut: "timeout",
+        Rejected: "refused",
+        Unavailable: "unavailable",
+        NotConfigured: "unavailable",
+    }
+    return next((label for kind, label in kinds.items() if isinstance(why, kind)), "broken")
 
 
 def _routed(

@@ -27,6 +27,8 @@ def parse(text: str) -> tuple[Credential, ...]:
     """
     if not _PRINTABLE.fullmatch(text):
         raise BadCredentials("a character that is not printable ASCII")
+    if "," not in text:  # as nearly always
+        return (_credential(text),)
     parts = dict.fromkeys(part.strip(" \t") for part in text.split(","))
     if len(parts) > MOST:
         raise BadCredentials(f"more than {MOST} credentials")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import binascii
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from operator import attrgetter
-from typing import Any, Protocol
+from typing import Protocol
 
-from attrs import field, fields, frozen
+from attrs import evolve, field, frozen
 
 from authotron.errors import Rejected
 
@@ -97,19 +96,25 @@ class Identity:
         """The same person with further roles and attributes; none are ever taken away."""
         if not addition.roles and not addition.attributes and addition.fresh_until is None:
             return self
-        return self.but(
-            roles=(*self.roles, *addition.roles),
-            attributes={**self.attributes, **addition.attributes},
-            fresh_until=earliest(self.fresh_until, addition.fresh_until),
+        return Identity(  # C{attrs.evolve} takes eight times as long, for every augmenter
+            self.realm,
+            self.username,
+            (*self.roles, *addition.roles),
+            {**self.attributes, **addition.attributes},
+            self.scopes,
+            self.expires,
+            earliest(self.fresh_until, addition.fresh_until),
+            self.conditions,
+            self.narrowing,
+            self.provider,
+            self.bare or self,
         )
-
-    def but(self, **changes: Any) -> Identity:
-        """The same with other values of some fields; C{attrs.evolve} takes three times as long."""
-        return Identity(**{**dict(zip(_FIELDS, _values(self), strict=True)), **changes})
 
     def narrowed(self) -> Identity:
         """The same person with what the credential leaves."""
-        return self.narrowing.cut(self) if self.narrowing is not None else self
+        if self.narrowing is None:
+            return self
+        return evolve(self.narrowing.cut(self), bare=self.bare or self)
 
     def allows(self, circumstances: Circumstances) -> bool:
         """
@@ -125,11 +130,8 @@ class Identity:
 
         The attribute can only shorten a life; one that is no whole number is ignored.
         """
-        return earliest(self.expires, _whole_number(self.attributes.get("exp", "")))
-
-
-_FIELDS = tuple(each.name for each in fields(Identity))
-_values = attrgetter(*_FIELDS)
+        said = self.attributes.get("exp")
+        return self.expires if said is None else earliest(self.expires, _whole_number(said))
 
 
 @frozen
@@ -143,7 +145,11 @@ class Addition:
 
 def earliest(*moments: float | None) -> float | None:
     """The first of those that are set."""
-    return min([moment for moment in moments if moment is not None], default=None)
+    first = None
+    for moment in moments:
+        if moment is not None and (first is None or moment < first):
+            first = moment
+    return first
 
 
 _MOST_DIGITS = 15

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import os
 from binascii import b2a_base64
@@ -127,16 +128,14 @@ class Minter:
     _kid: str | None
     _public: Mapping[str, PublicKey]
     jwks: Mapping[str, Any]
-    _signature: jwt.algorithms.Algorithm = field(init=False)
-    _prepared: Any = field(init=False, repr=False)
+    _sign: Callable[[bytes], bytes] = field(init=False, repr=False)
     _head: bytes = field(init=False)
     _json: Callable[[object], str] = field(init=False)
     _ids: Iterator[str] = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         # Of every token the same, so made once; jwt.encode() would read the key anew each time.
-        self._signature = jwt.get_algorithm_by_name(self.algorithm)
-        self._prepared = self._signature.prepare_key(self._key)
+        self._sign = _signature(self.algorithm, self._key)
         self._ids = _ids()
         self._json = json.JSONEncoder(separators=(",", ":")).encode
         header = {"alg": self.algorithm, "typ": "JWT", **({"kid": self._kid} if self._kid else {})}
@@ -150,7 +149,7 @@ class Minter:
         """
         claims = self.claims(identity, int(self._clock.seconds()))
         signed = self._head + _base64url(self._json(claims).encode())
-        return (signed + b"." + _base64url(self._signature.sign(signed, self._prepared))).decode()
+        return (signed + b"." + _base64url(self._sign(signed))).decode()
 
     def claims(self, identity: Identity, now: int) -> dict[str, Any]:
         """What a token made at C{now} says."""
@@ -181,6 +180,15 @@ class Minter:
         if not self._clock.seconds() < claims.get("exp", 0):
             raise jwt.ExpiredSignatureError("it has expired")
         return header, claims
+
+
+def _signature(algorithm: Algorithm, key: str | PrivateKey) -> Callable[[bytes], bytes]:
+    """What signs with C{key} (RFC 7518 section 3)."""
+    kind = jwt.get_algorithm_by_name(algorithm)
+    prepared = kind.prepare_key(key)
+    if algorithm == "HS256":
+        return lambda signed: hmac.digest(prepared, signed, "sha256")
+    return lambda signed: kind.sign(signed, prepared)
 
 
 def described(identity: Identity) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from itertools import chain
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, Union
 
 from attrs import define, field
 from twisted.internet import defer
@@ -16,6 +16,8 @@ from authotron.errors import TimedOut
 
 T = TypeVar("T")
 Work = Coroutine[Any, Any, T]
+Begun = Union[T, Failure, Deferred[T]]  # noqa: UP007 - of a type variable
+"""What came of some work, or will."""
 
 
 class AllFailed(Exception):
@@ -48,42 +50,35 @@ class _Rest(Generic[T]):
                 return result
 
 
-def begun(work: Work[T]) -> list[T] | Failure | Deferred[T]:
+def begun(work: Work[T]) -> Begun[T]:
     """
-    Begin C{work}: its result in a list or its failure if it need not wait, else a Deferred.
+    Begin C{work}: what came of it if it need not wait, else a Deferred.
 
     What judges by itself is done at once, and costs no Deferred.
     """
     try:
         waits_for = work.send(None)
     except StopIteration as end:
-        return [end.value]
+        result: T = end.value
+        return result
     except Exception:  # noqa: BLE001 - whatever it is, it is kept
         return Failure()
     return Deferred.fromCoroutine(_awaited(_Rest(work, waits_for)))
 
 
-def _running(work: Work[T]) -> list[T] | Deferred[T]:
-    """
-    The same, without a failure.
-
-    @raise Exception: what the work raised before it had to wait.
-    """
-    try:
-        waits_for = work.send(None)
-    except StopIteration as end:
-        return [end.value]
-    return Deferred.fromCoroutine(_awaited(_Rest(work, waits_for)))
-
-
-def _deferred(outcome: list[T] | Failure | Deferred[T]) -> Deferred[T]:
-    if isinstance(outcome, Deferred):
-        return outcome
-    return defer.fail(outcome) if isinstance(outcome, Failure) else defer.succeed(outcome[0])
-
-
 async def _awaited(rest: _Rest[T]) -> T:
     return await rest
+
+
+def in_time(clock: IReactorTime, seconds: float, asked: Deferred[T]) -> Deferred[T]:
+    """Let C{asked} be cancelled, and fail with L{TimedOut}, once C{seconds} have passed."""
+    return asked.addTimeout(seconds, clock, _too_late)
+
+
+def _too_late(outcome: Any, seconds: float) -> Any:
+    if isinstance(outcome, Failure) and was_cancelled(outcome):
+        raise TimedOut(f"no answer within {seconds:g} s") from None
+    return outcome
 
 
 async def within(clock: IReactorTime, seconds: float, work: Work[T]) -> T:
@@ -92,43 +87,33 @@ async def within(clock: IReactorTime, seconds: float, work: Work[T]) -> T:
 
     @raise TimedOut: C{seconds} have passed; the work was cancelled.
     """
-    running = _running(work)
-    return running[0] if isinstance(running, list) else await _in_time(clock, seconds, running)
-
-
-async def _in_time(clock: IReactorTime, seconds: float, running: Deferred[T]) -> T:
-    try:
-        return await running.addTimeout(seconds, clock)
-    except defer.TimeoutError:
-        raise TimedOut(f"no answer within {seconds:g} s") from None
-
-
-async def settled(clock: IReactorTime, seconds: float, work: Work[T]) -> T | Failure:
-    """The same, where a failure is an outcome like others."""
     outcome = begun(work)
-    if isinstance(outcome, list):
-        return outcome[0]
+    if isinstance(outcome, Deferred):
+        return await in_time(clock, seconds, outcome)
     if isinstance(outcome, Failure):
-        return outcome
-    [late] = await everyone([_in_time(clock, seconds, outcome)])
-    return late
+        outcome.raiseException()
+    return outcome
 
 
 async def everyone(works: Sequence[Work[T]]) -> list[T | Failure]:
     """Wait for all of them; each gives its result or its failure."""
-    outcomes = [begun(work) for work in works]
-    at_once = [each for each in outcomes if isinstance(each, (list, Failure))]
+    return await ended([begun(work) for work in works])
+
+
+async def ended(outcomes: Sequence[Begun[T]]) -> list[T | Failure]:
+    """The same for what has been begun."""
+    at_once = [each for each in outcomes if not isinstance(each, Deferred)]
     if len(at_once) == len(outcomes):
-        return [each[0] if isinstance(each, list) else each for each in at_once]
-    running = [_deferred(each) for each in outcomes]
+        return at_once
+    running = [each if isinstance(each, Deferred) else _fired(each) for each in outcomes]
     finished: Deferred[list[T | Failure]] = Deferred()
 
-    def ended(outcomes: Any) -> None:
+    def all_ended(found: Any) -> None:
         # A list of Deferreds that is itself cancelled succeeds, with failures in it.
         if not finished.called:
-            finished.callback([outcome for _, outcome in outcomes])
+            finished.callback([outcome for _, outcome in found])
 
-    DeferredList(running, consumeErrors=True).addCallback(ended)
+    DeferredList(running, consumeErrors=True).addCallback(all_ended)
     try:
         return await finished
     finally:
@@ -136,9 +121,13 @@ async def everyone(works: Sequence[Work[T]]) -> list[T | Failure]:
             each.cancel()
 
 
+def _fired(outcome: T | Failure) -> Deferred[T]:
+    return defer.fail(outcome) if isinstance(outcome, Failure) else defer.succeed(outcome)
+
+
 async def first_success(
     clock: IReactorTime,
-    attempts: Sequence[Callable[[], Work[T]]],
+    attempts: Sequence[Callable[[], Begun[T]]],
     *,
     in_order: bool = False,
 ) -> T:
@@ -155,17 +144,17 @@ async def first_success(
     failures: list[Failure] = []
     rest = iter(attempts)
     for attempt in rest:
-        outcome = begun(attempt())
-        if isinstance(outcome, list):
-            return outcome[0]
-        if not isinstance(outcome, Failure):
+        outcome = attempt()
+        if isinstance(outcome, Deferred):
             break
+        if not isinstance(outcome, Failure):
+            return outcome
         failures.append(outcome)
     else:
         raise AllFailed(failures)
     race = _Race[T](clock, in_order, len(attempts), dict(enumerate(failures)))
     try:
-        race.start(chain([outcome], (begun(attempt()) for attempt in rest)))
+        race.start(chain([outcome], (attempt() for attempt in rest)))
         return await race.finished
     finally:
         race.stop()
@@ -184,18 +173,18 @@ class _Race(Generic[T]):
     _successes: dict[int, T] = field(factory=dict, init=False)
     _starting: bool = field(default=True, init=False)
 
-    def start(self, others: Iterable[list[T] | Failure | Deferred[T]]) -> None:
+    def start(self, others: Iterable[Begun[T]]) -> None:
         for place, outcome in enumerate(others, len(self._failures)):
-            if isinstance(outcome, list):
-                self._succeeded(outcome[0], place)
-            elif isinstance(outcome, Failure):
-                self._failed(outcome, place)
-            else:
+            if isinstance(outcome, Deferred):
                 self._running.append(
                     outcome.addCallbacks(
                         self._succeeded, self._failed, callbackArgs=(place,), errbackArgs=(place,)
                     )
                 )
+            elif isinstance(outcome, Failure):
+                self._failed(outcome, place)
+            else:
+                self._succeeded(outcome, place)
             self._settle()
             if self.finished.called:
                 return

@@ -58,7 +58,6 @@ class Outcome:
 
     result: str
     identity: Identity | None = None
-    token: str | None = field(default=None, repr=False)
 
     @property
     def realm(self) -> str:
@@ -67,11 +66,7 @@ class Outcome:
 
 @frozen
 class Verdict(Generic[R]):
-    """
-    An outcome, and the reply made of it once, ready to be repeated.
-
-    @ivar outcome: without the token, which is in the reply: there may be very many of them.
-    """
+    """An outcome, and the reply made of it once, ready to be repeated."""
 
     outcome: Outcome
     reply: R = field(repr=False)
@@ -159,7 +154,7 @@ class Verdicts(Generic[R]):
     _clock: IReactorTime
     _authority: Authority
     _mint: Callable[[Identity], str]
-    _prepare: Callable[[Outcome], R]
+    _prepare: Callable[[Outcome, str | None], R]
     _ttl: float = 60
     _size: int = 10_000
     _reuse: float = 30
@@ -176,7 +171,7 @@ class Verdicts(Generic[R]):
         self._good = _Memories(self._size)
         self._bad = _Memories(max(1, self._size // 10))
         self._fixed = {
-            result: self._verdict(Outcome(result)) for result in RESULTS if result != SUCCESS
+            result: self._verdict(Outcome(result), None) for result in RESULTS if result != SUCCESS
         }
 
     def decide(
@@ -229,11 +224,9 @@ class Verdicts(Generic[R]):
             return flight.join()
         epoch = self._epoch
         judged = begun(self._judge(key, found, wanted))
-        if isinstance(judged, list):
-            return judged[0]
-        if isinstance(judged, Failure):
-            return self._broken(judged)
-        return self._waited_for(key, judged, epoch)
+        if isinstance(judged, Deferred):
+            return self._waited_for(key, judged, epoch)
+        return self._broken(judged) if isinstance(judged, Failure) else judged
 
     def _waited_for(
         self, key: bytes, asked: Deferred[Verdict[R]], epoch: int
@@ -270,7 +263,7 @@ class Verdicts(Generic[R]):
 
     def _accept(self, key: bytes, identity: Identity, epoch: int, until: float) -> Verdict[R]:
         """A new token for an identity that is good until C{until}."""
-        verdict = self._verdict(Outcome(SUCCESS, identity, self._mint(identity)))
+        verdict = self._verdict(Outcome(SUCCESS, identity), self._mint(identity))
         now = self._clock.seconds()
         if epoch == self._epoch and now < until:
             self._good.put(key, _Memory(verdict, min(now + self._reuse, until), until))
@@ -283,8 +276,8 @@ class Verdicts(Generic[R]):
         if epoch == self._epoch and self._clock.seconds() < until:
             self._bad.put(key, _Memory(self._fixed[REFUSED], until, until))
 
-    def _verdict(self, outcome: Outcome) -> Verdict[R]:
-        return Verdict(Outcome(outcome.result, outcome.identity), self._prepare(outcome))
+    def _verdict(self, outcome: Outcome, token: str | None) -> Verdict[R]:
+        return Verdict(outcome, self._prepare(outcome, token))
 
     def _landed(self, verdict: Verdict[R], key: bytes, flight: _Flight[R]) -> None:
         if self._flights.get(key) is flight:
@@ -320,7 +313,7 @@ def make(
     authority: Authority,
     mint: Callable[[Identity], str],
     life: float,
-    prepare: Callable[[Outcome], R],
+    prepare: Callable[[Outcome, str | None], R],
 ) -> Verdicts[R]:
     """
     Build the memory in front of C{authority}.

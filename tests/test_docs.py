@@ -131,5 +131,5 @@ class CommandsTests(SynchronousTestCase):
             command: click.Command | None = main
             for word in words.split():
                 assert isinstance(command, click.Group), words
-                command = command.commands.get(word)
+                command = command.get_command(click.Context(command), word)
             self.assertIsNotNone(command, words)

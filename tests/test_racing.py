@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.errors import Rejected, TimedOut
-from authotron.racing import AllFailed, everyone, first_success, within
+from authotron.racing import AllFailed, begun, everyone, first_success, within
 
 
 class Slow:
@@ -43,7 +43,8 @@ class FirstSuccessTests(SynchronousTestCase):
         self.clock = Clock()
 
     def race(self, *attempts: Any, in_order: bool = False) -> Deferred[str]:
-        return Deferred.fromCoroutine(first_success(self.clock, attempts, in_order=in_order))
+        begins = [lambda attempt=attempt: begun(attempt()) for attempt in attempts]
+        return Deferred.fromCoroutine(first_success(self.clock, begins, in_order=in_order))
 
     def test_first(self) -> None:
         """The first to succeed wins, and the others are cancelled."""

@@ -35,16 +35,18 @@ class PlainAugmenter:
     realm: str
     required: bool
     timeout: float | None
-    _roles: Mapping[str, tuple[str, ...]]
+    _roles_of: Mapping[str, tuple[str, ...]]
     type: str = field(default="plain", init=False)
     runs_last: bool = field(default=False, init=False)
 
     async def augment(self, identity: Identity) -> Addition:
-        return Addition(
-            tuple(role for role, users in self._roles.items() if identity.username in users)
-        )
+        return Addition(self._roles_of.get(identity.username, ()))
 
 
 def make(config: Config, world: World) -> IAugmenter:
     """Build the augmenter from its own section."""
-    return PlainAugmenter(config.name, config.realm, config.required, config.timeout, config.roles)
+    roles_of: dict[str, tuple[str, ...]] = {}
+    for role, users in config.roles.items():
+        for user in dict.fromkeys(users):
+            roles_of[user] = (*roles_of.get(user, ()), role)
+    return PlainAugmenter(config.name, config.realm, config.required, config.timeout, roles_of)

@@ -60,7 +60,7 @@ class PlainAdvanced:
     async def augment(self, identity: Identity) -> Addition:
         if not self._matches(identity):
             return Addition()
-        new = dict.fromkeys(role for role in self._gives if role not in identity.roles)
+        new = [role for role in self._gives if role not in identity.roles]
         return Addition(tuple(new), self._attributes)
 
     def _matches(self, identity: Identity) -> bool:
@@ -76,6 +76,6 @@ def make(config: Config, world: World) -> IAugmenter:
         config.timeout,
         frozenset(config.match.username),
         frozenset(config.match.role),
-        config.augment.roles,
+        tuple(dict.fromkeys(config.augment.roles)),
         config.augment.attributes,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import secrets
 import sys
@@ -11,17 +12,29 @@ from typing import Any
 import click
 import jwt
 
-from authotron import __version__, config, minter, passwords
-from authotron.cli.doctor import doctor
-from authotron.cli.explain import explain
-from authotron.cli.migrate import migrate
+from authotron import __version__, config, minter
 from authotron.cli.options import clock, complaints, config_option, loaded, serve
-from authotron.cli.quickstart import quickstart
-from authotron.cli.tokens import tokens
 from authotron.config import Config
 
+_ELSEWHERE = ("doctor", "explain", "migrate", "quickstart", "tokens")
+"""Commands that have a module of their name."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class _Commands(click.Group):
+    """Imports a command when it is wanted: the gateway starts without what the others need."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *_ELSEWHERE])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        module = importlib.import_module(f"authotron.cli.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="authotron")
 def main() -> None:
     """
@@ -93,6 +106,8 @@ def hash_password(*, from_stdin: bool) -> None:
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     if not password:
         raise click.UsageError("an empty password protects nothing")
+    from authotron import passwords  # noqa: PLC0415 - only needed here
+
     click.echo(passwords.hash_password(password))
 
 
@@ -146,10 +161,3 @@ def completion(shell: str) -> None:
     kind = get_completion_class(shell)
     assert kind is not None
     click.echo(kind(main, {}, "authotron", "_AUTHOTRON_COMPLETE").source())
-
-
-main.add_command(doctor)
-main.add_command(explain)
-main.add_command(migrate)
-main.add_command(quickstart)
-main.add_command(tokens)

@@ -149,10 +149,10 @@ class Replies:
     challenge: str
     legacy: bool = False
 
-    def authenticate(self, outcome: Outcome) -> Reply:
+    def authenticate(self, outcome: Outcome, token: str | None) -> Reply:
         """The reply of C{/authenticate}. A 200 has no body: nginx keeps its connection then."""
-        if outcome.identity is not None and outcome.token is not None:
-            authorization = (b"Authorization", b"Bearer " + outcome.token.encode())
+        if outcome.identity is not None and token is not None:
+            authorization = (b"Authorization", b"Bearer " + token.encode())
             legacy = _legacy(outcome.identity) if self.legacy else ()
             return Reply(200, (authorization, *legacy, NO_STORE))
         if outcome.result == verdicts.UNAVAILABLE:

@@ -267,12 +267,21 @@ def keeps_edits(gateway: Gateway) -> str:
 
 
 def purge(gateway: Gateway) -> str:
-    """Removing keeps the configuration, purging leaves nothing, and it can be installed again."""
+    """
+    Removing keeps the configuration, purging leaves nothing, and it can be installed again.
+
+    The folder of the state is a file system of its own meanwhile, which cannot be removed.
+    """
     run = gateway.container.run
     run("apt-get", "remove", "--yes", "--quiet", "authotron")
     assert "wonder" in run("cat", CONFIGURATION)
     assert gateway.status() == 0
+    run("mount", "-t", "tmpfs", "tmpfs", "/var/lib/authotron")
+    run("touch", "/var/lib/authotron/tokens.sqlite")
     run("apt-get", "purge", "--yes", "--quiet", "authotron")
+    assert not run("ls", "--almost-all", "/var/lib/authotron")
+    run("umount", "/var/lib/authotron")
+    run("rmdir", "/var/lib/authotron")
     left = run(
         "sh", "-c",
         "find / -xdev -name '*authotron*' -not -path '/proc/*' -not -path '/root/*' "

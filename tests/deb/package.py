@@ -140,7 +140,9 @@ def complete(package: Package) -> str:
 def _pages(context: click.Context) -> Iterator[str]:
     yield context.command_path.replace(" ", "-")
     if isinstance(context.command, click.Group):
-        for name, command in context.command.commands.items():
+        for name in context.command.list_commands(context):
+            command = context.command.get_command(context, name)
+            assert command is not None, name
             yield from _pages(click.Context(command, info_name=name, parent=context))
 
 

@@ -337,8 +337,9 @@ class ConnectionTests(SynchronousTestCase):
 
     def answer(self, identity: Identity | None = None) -> None:
         generation = self.gateway.serving.generation
-        outcome = Outcome("success", identity or Identity("internal", "alice"), "token")
-        self.asked.callback(Verdict(outcome, generation.replies.authenticate(outcome)))
+        outcome = Outcome("success", identity or Identity("internal", "alice"))
+        reply = generation.replies.authenticate(outcome, "token")
+        self.asked.callback(Verdict(outcome, reply))
 
     def test_waits(self) -> None:
         """An answer that must be waited for is sent when it is there, with no deadline of ours."""

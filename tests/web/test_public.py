@@ -115,8 +115,8 @@ class AuthenticateTests(SynchronousTestCase):
             with self.subTest(address):
                 identity = Identity("internal", "alice", conditions=(From(address),))
                 replies = self.gateway.serving.generation.replies
-                outcome = Outcome("success", identity, "token")
-                verdict: Any = Verdict(outcome, replies.authenticate(outcome))
+                outcome = Outcome("success", identity)
+                verdict: Any = Verdict(outcome, replies.authenticate(outcome, "token"))
                 verdicts = self.gateway.serving.generation.verdicts
                 self.patch(type(verdicts), "decide", lambda *_, v=verdict: v)
                 for path in ("/authenticate", "/whoami"):
