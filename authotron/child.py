@@ -20,10 +20,10 @@ class Child(ProcessProtocol):
     """
     A process, from its start until it is known to be gone.
 
-    @ivar generation: counts the configurations; this is that of the worker.
     @ivar served: whether it has ever served.
     @ivar leaving: whether it was asked to go.
     @ivar killed: whether it was killed, for it did not answer.
+    @ivar problems: why it cannot use all of its configuration.
     @ivar counted: what it has counted, as far as it has said so.
     @ivar missed: beats since it last gave a sign of life.
     @ivar beats: signs of life that it gave.
@@ -33,13 +33,13 @@ class Child(ProcessProtocol):
     transport: Any
     pid: int | None = None
     served = leaving = killed = False
+    problems: tuple[str, ...] = ()
     counted: Counted | None = None
     missed = beats = 0
     exit_status: int | None = None
 
     def __init__(
         self,
-        generation: int,
         hears: int,
         answers: Mapping[str, Answer],
         ended: Callable[[Child, str], None],
@@ -49,7 +49,6 @@ class Child(ProcessProtocol):
         @param hears: the descriptor of the worker that it reads from.
         @param ended: told that it is gone, and how that came about.
         """
-        self.generation = generation
         self._hears = hears
         own = {"serving": self._serving, "alive": self._alive}
         self._pipe = Pipe(self._write, {**own, **answers}, self.kill)

@@ -51,7 +51,6 @@ class Crew:
         self._give_up = give_up
         self._config = config
         self._kept = worker.kept(config)
-        self._generation = 0
         self._sockets: Sequence[int] = ()
         self.own, self._ended = Metrics(), Metrics()
         self.own.expect_workers()
@@ -60,7 +59,7 @@ class Crew:
         self.served: Deferred[None] = Deferred()
         self._losses = 0
         self._returning: list[IDelayedCall] = []
-        self._rolling = self._stopping = False
+        self._rolling = self._reloaded = self._stopping = False
         self._empty: list[Deferred[None]] = []
 
     @property
@@ -71,6 +70,12 @@ class Crew:
     @property
     def serving(self) -> list[Child]:
         return [child for child in self.children if child.serves]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why those who stay cannot use all of their configuration, as one of them says."""
+        said = (child.problems for child in self.children if not child.leaving)
+        return next(filter(None, said), ())
 
     # --- they come and go ---
 
@@ -96,9 +101,11 @@ class Crew:
     def _begin(self) -> Child:
         given = worker.Descriptors(len(self._sockets))
         child: Child = Child(
-            self._generation,
             given.hears,
-            {"forget": lambda _: Deferred.fromCoroutine(self._forget(child))},
+            {
+                "forget": lambda _: Deferred.fromCoroutine(self._forget(child)),
+                "refused": lambda problems: self._is_refused(child, problems),
+            },
             self._is_gone,
             self._serves,
         )
@@ -116,12 +123,18 @@ class Crew:
     @property
     def _is_proven(self) -> bool:
         """Whether one bad worker is no reason to give up: others serve, or an operator looks."""
-        return self._generation > 0 or any(child.beats >= _STEADY for child in self.children)
+        return self._reloaded or any(child.beats >= _STEADY for child in self.children)
 
     def _serves(self, child: Child) -> None:
         self._log.info("worker {pid} serves", pid=child.pid, event="workers.serving")
         if len(self.serving) >= self.count and not self.served.called:
             self.served.callback(None)
+
+    def _is_refused(self, child: Child, problems: Any) -> None:
+        """It is one event, however many say so; during a reload it is part of that."""
+        if not (self.problems or self._rolling):
+            self.own.reloaded("failure")
+        child.problems = tuple(map(str, problems))
 
     async def _drain(self, child: Child) -> None:
         """Let a worker go. It listens no more, or was killed, when this ends."""
@@ -180,7 +193,15 @@ class Crew:
 
     def _return(self) -> None:
         self._returning = [each for each in self._returning if each.active()]
-        self._begin()
+        try:
+            self._begin()
+        except OSError as error:
+            self._log.error(
+                "no worker can be started: {reason}",
+                reason=str(error),
+                event="workers.start.failed",
+            )
+            self._fill()
 
     def _expect_nobody(self) -> None:
         for each in self._returning:
@@ -191,44 +212,44 @@ class Crew:
 
     async def replace(self, config: Config) -> None:
         """
-        Let a worker with another configuration come for each that is there, one by one.
+        Let new workers with another configuration come; when all of them serve, the old ones go.
 
-        @raise Unanswered: one did not come to serve. Those that have not been replaced stay, and
-            whoever comes later has the earlier configuration.
+        So there is a way back that needs nobody to start: if one is no good, the new ones go.
+
+        @raise Unanswered: one did not come to serve, or not for long. The old ones stay.
+        @raise OSError: the system lets no more of them start. The old ones stay.
         """
-        before = self._config
-        self._adopt(config)
-        self._rolling = True
+        before, there = (self._config, self._kept), [*self.children]
+        self._config, self._kept = config, worker.kept(config)
+        self._rolling = self._reloaded = True
+        self._expect_nobody()
         try:
-            await self._roll()
-        except Unanswered:
-            self._adopt(before)
+            await self._come()
+        except (OSError, Unanswered):
+            os.close(self._kept)
+            self._config, self._kept = before
+            await self._let_go([child for child in self.children if child not in there])
             raise
+        else:
+            os.close(before[1])
+            await self._let_go(there)
         finally:
             self._rolling = False
             self._fill()
 
-    def _adopt(self, config: Config) -> None:
-        os.close(self._kept)
-        self._config, self._kept = config, worker.kept(config)
-        self._generation += 1
-
-    async def _roll(self) -> None:
-        """For each new one that serves an old one may go."""
-        self._expect_nobody()
+    async def _come(self) -> None:
+        """One at a time, so that those who serve have the processors."""
+        come: list[Child] = []
         for _ in range(self.count):
             if self._stopping:
-                return
-            await self._begin().begun()
-            await everyone([self._drain(child) for child in self._older()[:1]])
-        await everyone([self._drain(child) for child in self._older()])
+                raise Unanswered
+            come.append(self._begin())
+            await come[-1].begun()
+        if not all(child in self.children for child in come):
+            raise Unanswered
 
-    def _older(self) -> list[Child]:
-        return [
-            child
-            for child in self.children
-            if child.generation < self._generation and not child.leaving
-        ]
+    async def _let_go(self, children: Sequence[Child]) -> None:
+        await everyone([self._drain(child) for child in children if not child.leaving])
 
     # --- they are asked ---
 
@@ -250,7 +271,7 @@ class Crew:
         """The sum over all, those that are gone included; of who is silent, its last word."""
         within_patience = partial(within, self._reactor, PATIENCE)
         await everyone([within_patience(child.count()) for child in self.children if child.served])
-        total = Metrics()
+        total = Metrics(lambda: [child.pid for child in self.children if child.pid is not None])
         for part in (self.own, self._ended):
             total.add(part.counted())
         for child in self.children:

@@ -13,7 +13,6 @@ from prometheus_client import (
     CollectorRegistry,
     GCCollector,
     PlatformCollector,
-    ProcessCollector,
     exposition,
 )
 from prometheus_client.core import (
@@ -24,7 +23,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from authotron import __version__
+from authotron import __version__, processes
 
 BOUNDS = (
     0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
@@ -58,14 +57,19 @@ class Count:
 
 @define(eq=False)
 class Durations:
-    """How long something took, in buckets."""
+    """
+    How long something took, in buckets.
 
-    total: float = 0.0
+    @ivar nanoseconds: all together, whole: a sum of fractions depends on the order, and one that
+        is less by a hair, when a worker ends, is a restart to Prometheus.
+    """
+
+    nanoseconds: int = 0
     buckets: list[int] = field(factory=lambda: [0] * (len(BOUNDS) + 1))
 
     def observe(self, seconds: float) -> None:
         self.buckets[bisect_left(BOUNDS, seconds)] += 1
-        self.total += seconds
+        self.nanoseconds += int(seconds * 1e9)
 
 
 @define(eq=False)
@@ -116,7 +120,7 @@ class _Family:
         for labels, durations in self.durations.items():
             ends = [*(f"{bound:g}" for bound in BOUNDS), "+Inf"]
             buckets = list(zip(ends, accumulate(durations.buckets), strict=True))
-            family.add_metric(labels, buckets, durations.total)
+            family.add_metric(labels, buckets, durations.nanoseconds / 1e9)
         return family
 
 
@@ -179,7 +183,9 @@ class Metrics(Collector):
     Labels come from the configuration or from short lists, never from what a client sends.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, children: Callable[[], Iterable[int]] = tuple) -> None:
+        """@param children: other processes of the service, which it speaks for."""
+        self._children = children
         self._families = _families()
         self._requests = self._families["auth_requests"]
         self._request_durations = self._families["auth_duration_seconds"]
@@ -187,7 +193,7 @@ class Metrics(Collector):
         self._http_durations = self._families["authotron_http_request_duration_seconds"]
         self._gauges: dict[str, tuple[str, Callable[[], float]]] = {}
         self._registry = CollectorRegistry()
-        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+        for collector in (PlatformCollector, GCCollector):
             collector(registry=self._registry)
         self._registry.register(self)
         for result in ("success", "failure"):
@@ -270,6 +276,14 @@ class Metrics(Collector):
         """The configuration was read again; C{result} is success or failure."""
         self._families["authotron_reloads"].count(result).value += 1
 
+    def watch_reloads(self, problems: Callable[[], Sequence[str]]) -> None:
+        """Show whether the configuration in use is the one that was last read, and all of it."""
+        self.watch(
+            "authotron_last_reload_successful",
+            "Whether the last attempt to read the configuration again was a success",
+            lambda: float(not problems()),
+        )
+
     def expect_workers(self) -> None:
         """Show zeros for those that may be lost, so that an alert sees the first one."""
         for reason in ("died", "blocked"):
@@ -285,7 +299,8 @@ class Metrics(Collector):
         return {
             "counts": {f.name: [[k, c.value] for k, c in f.counts.items()] for f in families},
             "durations": {
-                f.name: [[k, d.total, d.buckets] for k, d in f.durations.items()] for f in families
+                f.name: [[k, d.nanoseconds, d.buckets] for k, d in f.durations.items()]
+                for f in families
             },
             "gauges": {name: [about, value()] for name, (about, value) in self._gauges.items()},
         }
@@ -301,9 +316,9 @@ class Metrics(Collector):
             for labels, value in counts:
                 family.count(*labels).value += 0 if ended and family.is_gauge else value
         for name, durations in counted["durations"].items():
-            for labels, total, buckets in durations:
+            for labels, nanoseconds, buckets in durations:
                 sum_ = self._families[name].duration(*labels)
-                sum_.total += total
+                sum_.nanoseconds += nanoseconds
                 sum_.buckets = [a + b for a, b in zip(sum_.buckets, buckets, strict=True)]
         for name, (about, value) in counted["gauges"].items():
             so_far = self._gauges[name][1]() if name in self._gauges else 0
@@ -318,6 +333,24 @@ class Metrics(Collector):
         build = GaugeMetricFamily("authotron_build_info", "Version", labels=["version"])
         build.add_metric([__version__], 1)
         yield build
+        yield from self._used()
+
+    def _used(self) -> Iterator[Metric]:
+        """What all processes use, under the names that every exporter has for one."""
+        used = processes.together(self._children())
+        if used is None:
+            return
+        yield CounterMetricFamily(
+            "process_cpu_seconds", "Total user and system CPU time spent", used.seconds
+        )
+        for name, about, value in (
+            ("start_time_seconds", "Start time since the epoch", used.started),
+            ("virtual_memory_bytes", "Virtual memory size", used.virtual),
+            ("resident_memory_bytes", "Resident memory size", used.resident),
+            ("open_fds", "Open files, of the process nearest to its limit", used.files),
+            ("max_fds", "Files that this process may open", used.most_files),
+        ):
+            yield GaugeMetricFamily(f"process_{name}", about, value)
 
     def text(self, accept: str = "") -> tuple[bytes, str]:
         """All of it for a scraper that accepts these types, and the type chosen."""

@@ -77,6 +77,7 @@ class Authotron(MultiService):
 
     @ivar status: what the process should exit with, in the end.
     @ivar served: fires when it serves, which is as soon as the reactor runs.
+    @ivar refused: called when a configuration that was read again, or its store, is not usable.
     @ivar proven: whether the service was up before this configuration: then a store that must not
         be used does not end it.
     """
@@ -90,7 +91,10 @@ class Authotron(MultiService):
         reactor: Any,
         sockets: Sequence[Ready] = (),
     ) -> None:
-        """@param sockets: serve these and nothing else; who holds them serves the second port."""
+        """
+        @param sockets: serve these and nothing else; who holds them serves the second port, and
+            knows of reloads.
+        """
         super().__init__()
         self._load = load
         self._reactor = reactor
@@ -110,6 +114,9 @@ class Authotron(MultiService):
             "Verdicts that are remembered",
             lambda: self.serving.generation.verdicts.remembered(),  # noqa: PLW0108 - of the one in use
         )
+        if not sockets:
+            metrics.watch_reloads(lambda: self.problems)
+        self.refused: Callable[[], object] = partial(metrics.reloaded, "failure")
         self.listeners = self._listeners(config, sockets)
         self._keeping = self._kept(self.serving.generation.tokens)
         self.served: Deferred[None] = succeed(None)
@@ -226,7 +233,7 @@ class Authotron(MultiService):
 
     def _keep(self, error: ConfigError) -> None:
         self.serving.problems = tuple(map(str, error.problems))
-        self.serving.metrics.reloaded("failure")
+        self.refused()
         for problem in error.problems:
             self._log.error(
                 "not usable: {problem}", problem=str(problem), event="startup.config.refused"

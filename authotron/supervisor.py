@@ -31,7 +31,6 @@ class Supervisor(Service):
     Holds the sockets, the workers and the second port.
 
     @ivar status: what the process should exit with, in the end.
-    @ivar problems: why the last reload was refused.
     """
 
     _log = Logger()
@@ -49,7 +48,8 @@ class Supervisor(Service):
         self.crew = Crew(config, reactor, self._give_up)
         self.status = 0
         self.stopping = False
-        self.problems: tuple[str, ...] = ()
+        self._refused: tuple[str, ...] = ()
+        self.crew.own.watch_reloads(lambda: self.problems)
         self._reloading = DeferredLock()
         self._beats = LoopingCall(self.crew.beat)
         self._beats.clock = reactor
@@ -66,6 +66,11 @@ class Supervisor(Service):
     def served(self) -> Deferred[None]:
         """Fires when all workers serve for the first time."""
         return self.crew.served
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why the last reload was refused, or is not in use as a whole."""
+        return self._refused + self.crew.problems
 
     def startService(self) -> None:
         """
@@ -119,7 +124,7 @@ class Supervisor(Service):
 
     def reload(self) -> Deferred[None]:
         """
-        Replace all workers, one after the other, if the configuration is good.
+        Replace all workers, if the configuration is good and each of the new ones serves with it.
 
         @return: fires when only new workers accept connections, or nothing has changed.
         """
@@ -136,11 +141,13 @@ class Supervisor(Service):
             self._refuse(*map(str, error.problems))
         except Unanswered:
             self._refuse("a worker with the new configuration did not start")
+        except OSError as error:
+            self._refuse(f"no worker with the new configuration can be started: {error}")
         else:
             self._adopt(config)
 
     def _refuse(self, *problems: str) -> None:
-        self.problems = problems
+        self._refused = problems
         self.crew.own.reloaded("failure")
         for problem in problems:
             self._log.error(
@@ -148,8 +155,8 @@ class Supervisor(Service):
             )
 
     def _adopt(self, config: Config) -> None:
-        self.problems = ()
-        self.crew.own.reloaded("success")
+        self._refused = ()
+        self.crew.own.reloaded("failure" if self.problems else "success")
         logs.log.config = config.file.logging
         for warning in config.warnings:
             self._log.warn("{warning}", warning=warning, event="startup.config.warning")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import os
 import pickle
@@ -36,6 +37,7 @@ LONGEST_CHANGE = 40.0
 
 _VARIABLE, _PROVEN = "AUTHOTRON_WORKER", "AUTHOTRON_PROVEN"
 _FIRST = 3
+_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _OF_OTHERS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS")
 
 
@@ -93,11 +95,13 @@ def kept(config: Config) -> int:
     """
     A descriptor of a file in memory that holds a configuration, with its secrets.
 
-    Its warnings are not in it: the supervisor has told them.
+    Its warnings are not in it: the supervisor has told them. Who gets the descriptor can write as
+    well as read, so it is sealed: no worker changes what the next one trusts.
     """
-    descriptor = os.memfd_create("authotron")
+    descriptor = os.memfd_create("authotron", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     with os.fdopen(os.dup(descriptor), "wb") as file:
         pickle.dump(evolve(config, warnings=()), file)
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
     return descriptor
 
 
@@ -153,6 +157,7 @@ class Worker(Service):
         self._beating = LoopingCall(self._beat)
         self._beating.clock = reactor
         gateway.serving.forget_elsewhere = self._forget_elsewhere
+        gateway.refused = self._refused
 
     def startService(self) -> None:
         super().startService()
@@ -189,6 +194,10 @@ class Worker(Service):
 
     async def _readiness(self) -> Mapping[str, Any]:
         return await self._insight.readiness()
+
+    def _refused(self) -> None:
+        """It is for the supervisor to count: all others have the same configuration."""
+        self.pipe.tell("refused", list(self._gateway.problems))
 
     def _forget(self) -> None:
         self._gateway.serving.generation.verdicts.forget()

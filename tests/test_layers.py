@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 ROOT = Path(__file__).parent.parent / "authotron"
 
 LAYERS = (
-    ("errors", "hosts"),
+    ("errors", "hosts", "processes"),
     ("identity",),
     ("world", "racing", "settings", "cache", "metrics", "systemd", "tls", "breaker", "pipe"),
     (

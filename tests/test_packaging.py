@@ -10,6 +10,7 @@ import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import __version__
+from authotron.config import Config
 from tests.test_config import ROOT, STRONG, ConfigCase
 
 CHART = ROOT / "etc" / "helm"
@@ -23,6 +24,10 @@ def mapping(*path: str) -> dict[str, Any]:
     content = yaml.safe_load(read(*path))
     assert isinstance(content, dict)
     return content
+
+
+def template(name: str) -> str:
+    return read("etc", "helm", "templates", f"{name}.yaml")
 
 
 class VersionTests(SynchronousTestCase):
@@ -69,17 +74,31 @@ class ConfigurationTests(ConfigCase):
             self.credential(name)
         self.load(text.replace("/run/secrets", str(self.folder.absolute())))
 
-    def test_chart(self) -> None:
+    def chart(self) -> Config:
         """That of the chart, with the variables that it sets."""
         values = mapping("etc", "helm", "values.yaml")
-        found = self.load(
+        return self.load(
             values["config"],
             **STRONG,
             AOT_SERVER__PORT=str(values["server"]["port"]),
             AOT_METRICS__ENABLED="true",
             AOT_METRICS__PORT=str(values["metrics"]["port"]),
         )
-        self.assertEqual(found.file.server.port, values["service"]["targetPort"])
+
+    def test_chart(self) -> None:
+        """That of the chart serves the ports that its pods are said to have."""
+        values, found = mapping("etc", "helm", "values.yaml"), self.chart().file
+        self.assertEqual(found.server.port, values["server"]["port"])
+        self.assertEqual(found.metrics.port, values["metrics"]["port"])
+
+    def test_end(self) -> None:
+        """A pod serves while proxies are told that it goes, then there is time to finish."""
+        [told] = re.findall(
+            r'preStop: {exec: {command: \[sleep, "(\d+)"]}}', template("deployment")
+        )
+        longest = mapping("etc", "helm", "values.yaml")["terminationGracePeriodSeconds"]
+        self.assertGreater(int(told), 0)
+        self.assertGreater(longest, int(told) + self.chart().file.server.grace)
 
 
 class ChartTests(SynchronousTestCase):
@@ -109,9 +128,22 @@ class ChartTests(SynchronousTestCase):
 
     def test_probes(self) -> None:
         """Kubernetes asks C{/health} whether it lives and C{/ready} whether it is ready."""
-        text = read("etc", "helm", "templates", "deployment.yaml")
+        text = template("deployment")
         self.assertRegex(text, r"livenessProbe:\s+httpGet: {path: /health, port: http}")
         self.assertRegex(text, r"httpGet: {path: /ready, port: metrics}")
+
+    def test_ports(self) -> None:
+        """Services lead to the ports by their names, whatever numbers they are given."""
+        named = re.findall(r"- name: (\w+)\s+containerPort: ", template("deployment"))
+        self.assertEqual(re.findall(r"targetPort: (.+)", template("service")), named)
+
+    def test_job(self) -> None:
+        """Scraped by the operator it has the job that the alerts ask for."""
+        label = re.findall(r"jobLabel: (\S+)", template("servicemonitor"))
+        _, metrics = template("service").split("\n---\n")
+        self.assertIn(f"{label[0]}: {{{{ .Chart.Name }}}}\n", metrics)
+        jobs = set(re.findall(r'job="(\w+)"', read("etc", "prometheus", "alerts.yaml")))
+        self.assertEqual(jobs, {mapping("etc", "helm", "Chart.yaml")["name"]})
 
 
 class ImageTests(SynchronousTestCase):

@@ -157,6 +157,7 @@ class ReloadTests(ServiceCase):
         self.assertIs(gateway.serving.generation, old)
         self.assertIn("jwt.exp", gateway.serving.problems[0])
         self.assertIn(b'authotron_reloads_total{result="failure"} 1.0', self.metrics(gateway))
+        self.assertIn(b"authotron_last_reload_successful 0.0", self.metrics(gateway))
 
     def test_good_again(self) -> None:
         """Once it is mended the problems are gone."""
@@ -166,6 +167,7 @@ class ReloadTests(ServiceCase):
         self.over = {}
         gateway.reload()
         self.assertEqual(gateway.serving.problems, ())
+        self.assertIn(b"authotron_last_reload_successful 1.0", self.metrics(gateway))
 
     def test_unreadable_key(self) -> None:
         """A key that cannot be read is a bad configuration, too."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 from functools import partial
@@ -95,7 +97,7 @@ class Reactor(MemoryReactorClock):
         super().__init__()
         self.processes: list[Process] = []
         self.port = Port()
-        self.stopped = False
+        self.stopped = self.is_full = False
 
     def listenTCP(self, *given: Any, **named: Any) -> Any:
         super().listenTCP(*given, **named)
@@ -110,6 +112,8 @@ class Reactor(MemoryReactorClock):
         *,
         childFDs: Any,  # noqa: N803 - Twisted's name
     ) -> None:
+        if self.is_full:
+            raise OSError(errno.EAGAIN, "no room")
         process = Process(child, 1000 + len(self.processes), childFDs, env)
         self.processes.append(process)
         child.makeConnection(process)
@@ -187,6 +191,18 @@ class StartTests(SupervisorCase):
         self.assertEqual([each.file for each in found], [given.file] * 2)
         self.assertEqual(found[0].providers, given.providers)
 
+    def test_sealed(self) -> None:
+        """What is handed over cannot be changed by those who get it."""
+        descriptor = worker.kept(self.load())
+        self.addCleanup(os.close, descriptor)
+        for change in (
+            lambda: os.pwrite(descriptor, b"x", 0),
+            lambda: os.pwrite(descriptor, b"x", os.fstat(descriptor).st_size),
+            lambda: os.truncate(descriptor, 1),
+            lambda: fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, 0),
+        ):
+            self.assertRaises(PermissionError, change)
+
     def test_places(self) -> None:
         """Sockets come first, where systemd has them, too."""
         filled = Descriptors(2).filled([40, 41], 50)
@@ -212,6 +228,16 @@ class LossTests(SupervisorCase):
         for _ in range(20):
             self.reactor.processes[-1].end(status=None)
             self.reactor.advance(10)
+        self.assertEqual(len(self.living), 2)
+
+    def test_no_room(self) -> None:
+        """If the system has no room for another one, it is tried again."""
+        self.reactor.is_full = True
+        self.one.end(status=None)
+        self.reactor.advance(0.1)
+        self.reactor.is_full = False
+        self.assertEqual(len(self.living), 1)
+        self.reactor.advance(0.2)
         self.assertEqual(len(self.living), 2)
 
     def test_steady(self) -> None:
@@ -299,15 +325,15 @@ class LossTests(SupervisorCase):
 class ReloadTests(SupervisorCase):
     """SIGHUP."""
 
-    def test_one_by_one(self) -> None:
-        """An old one goes when a new one serves, and not before."""
+    def test_all_serve_T49(self) -> None:
+        """The old ones go when all new ones serve, and not before; they come one at a time."""
         done = self.supervisor.reload()
-        for old in (self.one, self.other):
-            self.assertEqual(len(self.living), 3)
-            self.assertEqual(old.asked, [])
+        for count in (3, 4):
+            self.assertEqual(len(self.living), count)
+            self.assertEqual(self.one.asked + self.other.asked, [])
             self.living[-1].say("serving")
-            self.assertEqual(old.asked, ["drain"])
         self.successResultOf(done)
+        self.assertEqual([self.one.asked, self.other.asked], [["drain"]] * 2)
         self.assertEqual(self.supervisor.problems, ())
         self.reactor.advance(1)
         self.assertEqual(len(self.living), 2)
@@ -325,19 +351,66 @@ class ReloadTests(SupervisorCase):
         self.successResultOf(self.supervisor.reload())
         self.assertIn("/nowhere", self.supervisor.problems[0])
 
-    def test_does_not_start_T49(self) -> None:
-        """If a new one does not come to serve, the old ones stay, and their configuration."""
-        before = self.supervisor.crew._config
-        self.over["jwt"] = {"iss": "other"}
-        done = self.supervisor.reload()
-        self.living[-1].end(status=1)
+    def refused(self, done: Deferred[None], before: Config) -> None:
+        """Nobody but the old ones serves, with what they had, and they were not disturbed."""
         self.successResultOf(done)
-        self.assertEqual(self.living, [self.one, self.other])
-        self.assertEqual(self.one.asked, [])
-        self.assertIs(self.supervisor.crew._config, before)
-        self.assertIn("did not start", self.supervisor.problems[0])
         self.reactor.advance(20)
         self.assertEqual(self.living, [self.one, self.other])
+        self.assertEqual(self.one.asked + self.other.asked, [])
+        self.assertIs(self.supervisor.crew._config, before)
+        kept = worker._read(os.dup(self.supervisor.crew._kept))
+        self.assertEqual(kept.file, before.file)
+
+    def reload(self) -> tuple[Deferred[None], Config]:
+        """One that has just begun, and the configuration before."""
+        before = self.supervisor.crew._config
+        self.over["jwt"] = {"iss": "other"}
+        return self.supervisor.reload(), before
+
+    def test_does_not_start_T49(self) -> None:
+        """If a new one does not come to serve, the old ones stay, and their configuration."""
+        reloading = self.reload()
+        self.living[-1].end(status=1)
+        self.refused(*reloading)
+        self.assertIn("did not start", self.supervisor.problems[0])
+
+    def test_last_does_not_start_T49(self) -> None:
+        """If it is not the first, those that already serve with the new configuration go."""
+        reloading = self.reload()
+        good = self.living[-1]
+        good.say("serving")
+        self.living[-1].end(status=1)
+        self.assertEqual(good.asked, ["drain"])
+        self.refused(*reloading)
+
+    def test_does_not_stay_T49(self) -> None:
+        """So it is if one serves but ends before the others have come."""
+        reloading = self.reload()
+        good = self.living[-1]
+        good.say("serving")
+        good.end(status=None)
+        self.living[-1].say("serving")
+        self.refused(*reloading)
+
+    def test_cannot_be_started_T49(self) -> None:
+        """So it is if the system has no room for another process."""
+        reloading = self.reload()
+        self.reactor.is_full = True
+        self.living[-1].say("serving")
+        self.refused(*reloading)
+        self.assertIn("no room", self.supervisor.problems[0])
+
+    def test_dies_meanwhile_T49(self) -> None:
+        """Who dies during a reload that is refused gets a successor like the others."""
+        reloading, before = self.reload()
+        self.other.end(status=None)
+        self.living[-1].end(status=1)
+        self.successResultOf(reloading)
+        self.reactor.advance(1)
+        self.assertEqual(len(self.living), 2)
+        kept = self.reactor.processes[-1].descriptors[6]
+        self.assertEqual(kept, self.supervisor.crew._kept)
+        self.assertIs(self.supervisor.crew._config, before)
 
     def test_twice(self) -> None:
         """A second reload waits for the first."""
@@ -362,6 +435,75 @@ class ReloadTests(SupervisorCase):
         self.living[-1].say("serving")
         self.successResultOf(done)
         self.assertEqual(len(self.living), 1)
+
+
+class RefusedTests(SupervisorCase):
+    """Workers find that the store must not be used, which the supervisor cannot know."""
+
+    TOLD = "store: is of another version"
+
+    def setUp(self) -> None:
+        super().setUp()
+        for process in self.living:
+            process.answers["metrics"] = Metrics().counted()
+
+    def come(self, *, finds: bool) -> None:
+        """The last one serves, and may find that the store is no good."""
+        came = self.living[-1]
+        came.answers.update(metrics=Metrics().counted(), ready={})
+        if finds:
+            came.say("refused", [self.TOLD])
+        came.say("serving")
+
+    def reads(self, *, failures: int, successes: int, good: bool) -> None:
+        """What a scrape shows, and C{/ready}."""
+        text = self.text()
+        for sample in (
+            f'authotron_reloads_total{{result="failure"}} {failures}.0',
+            f'authotron_reloads_total{{result="success"}} {successes}.0',
+            f"authotron_last_reload_successful {float(good)}",
+        ):
+            self.assertIn(sample + "\n", text)
+        self.assertEqual(self.supervisor.problems == (), good)
+
+    def test_good(self) -> None:
+        """Until there was a reload, and after one that was good, all is well."""
+        self.reads(failures=0, successes=0, good=True)
+        self.supervisor.reload()
+        for _ in range(2):
+            self.come(finds=False)
+        self.reads(failures=0, successes=1, good=True)
+
+    def test_bad_file(self) -> None:
+        """A bad file is told."""
+        self.over = {"jwt": {"exp": -1}}
+        self.supervisor.reload()
+        self.reads(failures=1, successes=0, good=False)
+
+    def test_meanwhile(self) -> None:
+        """What they find before all have come makes the reload a failure, one, until it is good."""
+        self.supervisor.reload()
+        for _ in range(2):
+            self.come(finds=True)
+        self.reads(failures=1, successes=0, good=False)
+        told = self.successResultOf(Deferred.fromCoroutine(self.supervisor.readiness()))
+        self.assertEqual(told["last_reload"], [self.TOLD])
+        self.supervisor.reload()
+        for _ in range(2):
+            self.come(finds=False)
+        self.reads(failures=1, successes=1, good=True)
+
+    def test_later(self) -> None:
+        """However many find it later, or come in the place of one that did, it is one failure."""
+        self.supervisor.reload()
+        for _ in range(2):
+            self.come(finds=False)
+        for process in self.living:
+            process.say("refused", [self.TOLD])
+        self.living[0].end(status=None)
+        self.reactor.advance(0.1)
+        self.come(finds=True)
+        self.reads(failures=1, successes=1, good=False)
 
 
 class ForgetTests(SupervisorCase):
@@ -432,6 +574,25 @@ class MetricsTests(SupervisorCase):
         self.assertIn('auth_requests_total{realm="here",result="success"} 1.0', text)
         self.assertIn('authotron_http_requests_in_flight{method="GET"} 0.0', text)
         self.assertIn("some_gauge 0.0", text)
+
+    def test_sum_of_the_dead(self) -> None:
+        """No sum becomes less by a hair when one ends, though others are added up before it."""
+        for process, seconds in ((self.one, 0.1), (self.other, 0.2)):
+            metrics = Metrics()
+            metrics.judged("success", "here", seconds)
+            metrics.judged("success", "there", 0.3 - seconds)
+            process.answers["metrics"] = metrics.counted()
+            process.say("alive", metrics.counted())
+        metrics = Metrics()
+        for realm in ("here", "there"):
+            metrics.judged("success", realm, 0.3)
+        self.supervisor.crew.own.add(metrics.counted())
+        before = self.sums()
+        self.other.end(status=None)
+        self.assertEqual(self.sums(), before)
+
+    def sums(self) -> list[str]:
+        return [line for line in self.text().splitlines() if "auth_duration_seconds_sum" in line]
 
     def test_blocked(self) -> None:
         """One that does not answer holds nobody up; its last word counts."""

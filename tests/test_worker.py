@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import config, worker
-from authotron.errors import Unavailable
+from authotron.errors import ConfigError, Problem, Unavailable
 from authotron.service import Authotron
 from authotron.worker import BEAT, LONGEST_CHANGE, Worker
 from tests.test_config import BASE
@@ -55,6 +56,14 @@ class WorkerTests(SynchronousTestCase):
         counted = self.hear(say="metrics", number=1)
         self.assertIn([["success", "here"], 1], counted["with"]["counts"]["auth_requests"])
         self.assertTrue(self.hear(say="ready", number=2)["with"]["ready"])
+
+    def test_refused_T49(self) -> None:
+        """A store that is no good is told to the supervisor, and not counted by each worker."""
+        self.gateway._not_kept(Failure(ConfigError([Problem("store", "is of another version")])))
+        [told] = [each for each in self.said if each["say"] == "refused"]
+        self.assertIn("another version", told["with"][0])
+        counted = self.gateway.serving.metrics.counted()["counts"]["authotron_reloads"]
+        self.assertIn([("failure",), 0], counted)
 
     def test_forget_T42(self) -> None:
         """It forgets before it says so."""

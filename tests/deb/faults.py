@@ -200,7 +200,7 @@ def under_load_restart(gateway: Gateway) -> str:
 
 
 def under_load_rolling(gateway: Gateway) -> str:
-    """No request through nginx fails while workers are replaced one by one."""
+    """No request through nginx fails while workers are replaced."""
     gateway.configure(server={**SERVER, "workers": 2})
     gateway.systemctl("restart", "authotron.service")
     workers = gateway.children()

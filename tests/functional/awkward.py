@@ -2,7 +2,7 @@
 A provider that behaves as badly as it is told, brought by another package than the gateway's.
 
 The user name says what it does: C{unavailable}, C{broken}, or C{slow}, who gets in once there is a
-file C{go}. It refuses all others.
+file C{go}. It refuses all others. It can be made a limited number of times.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class Config(PartConfig):
 
     type: Literal["awkward"]
     folder: str
+    times: int | None = None
 
 
 @implementer(IProvider)
@@ -59,4 +60,10 @@ class Awkward:
 
 
 def make(config: Config, world: World) -> IProvider:
-    return Awkward(config.name, config.realm, Path(config.folder), world)
+    folder = Path(config.folder)
+    if config.times is not None:
+        with (folder / "made").open("ab") as made:
+            made.write(b".")
+            if made.tell() > config.times:
+                raise ValueError("made too often")
+    return Awkward(config.name, config.realm, folder, world)

@@ -41,6 +41,12 @@ def gone(pid: int) -> bool:
         return True
 
 
+def resident(pid: int) -> int:
+    """The bytes of memory that a process has."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
 class Traffic:
     """Clients that ask as fast as they get answers, half of them on connections that last."""
 
@@ -126,7 +132,7 @@ class WorkersCase(SynchronousTestCase):
 
 
 class ReloadTests(WorkersCase):
-    """SIGHUP replaces them, one by one."""
+    """SIGHUP replaces them."""
 
     def test_nothing_lost_T49(self) -> None:
         """Under traffic no request fails, and when it is done nobody serves the old file."""
@@ -162,6 +168,27 @@ class ReloadTests(WorkersCase):
         self.complete(daemon)
         self.assertEqual(wire.login(daemon.port, "alice", "wonder").status, 200)
 
+    def test_not_all_start_T49(self) -> None:
+        """If one of the new ones does not start, all serve the old file, and no request fails."""
+        local = {"name": "local", "type": "plain", "realm": "here", "users": [*USERS]}
+        daemon = awkward(Path(self.mktemp()), local, server={"workers": COUNT})
+        self.addCleanup(daemon.stop)
+        before = workers(self.complete(daemon))
+        traffic = self.traffic(daemon)
+        awkwardly = {"name": "awkward", "type": "awkward", "realm": "here", "times": 2}
+        failing = {**awkwardly, "folder": str(daemon.folder)}
+        local["users"] = [*USERS, BOB]
+        daemon.configure(server={"workers": COUNT}, providers=[local, failing])
+        daemon.tell(signal.SIGHUP)  # the supervisor makes it, the first worker, and not the second
+        until(lambda: self.reloads(daemon, "failure") == 1, "refused", otherwise=daemon.log)
+        until(lambda: workers(daemon) == before, "as it was", otherwise=daemon.log)
+        self.assertEqual(daemon.log().count("ValueError: made too often"), 1)
+        traffic.more(50)
+        traffic.stop()
+        self.assertEqual(traffic.bad, [])
+        for _ in range(20):
+            self.assertEqual(wire.login(daemon.port, "bob", "builder").status, 401)
+
     def test_others_tokens_T49(self) -> None:
         """A store that must not be used ends nobody after a reload, nor who comes later."""
         daemon = self.start()
@@ -169,15 +196,19 @@ class ReloadTests(WorkersCase):
         with contextlib.closing(sqlite3.connect(path)) as database:
             database.execute("PRAGMA user_version = 99")
         daemon.configure(server={"workers": COUNT}, store={"type": "sqlite", "path": str(path)})
-        self.reload(daemon)
+        daemon.tell(signal.SIGHUP)
         told = "newer version"
         until(lambda: daemon.log().count(told) == COUNT, told, otherwise=daemon.log)
+        until(lambda: self.reloads(daemon, "failure") == 1, "refused", otherwise=daemon.log)
         victim = next(iter(workers(daemon)))
         os.kill(victim, signal.SIGKILL)
         until(lambda: daemon.log().count(told) == COUNT + 1, told, otherwise=daemon.log)
         self.complete(daemon)
         self.assertEqual(wire.login(daemon.port, "alice", "wonder").status, 200)
         self.assertEqual(daemon.metric('authotron_workers_lost_total{reason="died"}'), 1)
+        self.assertEqual(self.reloads(daemon, "failure"), 1)
+        self.assertEqual(daemon.metric("authotron_last_reload_successful"), 0)
+        self.assertIn(told, str(wire.ask(daemon.operations, "/ready").json()["last_reload"]))
 
     def test_another_number(self) -> None:
         """A reload may change how many there are."""
@@ -287,6 +318,29 @@ class MetricsTests(WorkersCase):
             os.kill(victim, signal.SIGKILL)
         until(lambda: not set(before) & set(workers(daemon)), "replaced", otherwise=daemon.log)
         self.assertEqual(self.answered(daemon), 20)
+
+    def test_used(self) -> None:
+        """What is used is what all of them use."""
+        daemon = self.start()
+        alone = daemon.metric("process_resident_memory_bytes")
+        one = max(resident(pid) for pid in workers(daemon))
+        self.assertGreater(alone, COUNT * one)
+        connections = [wire.connect(daemon.port) for _ in range(60)]
+        for each in connections:
+            self.addCleanup(each.close)
+            each.sendall(ASK)
+            wire.receive(each)
+        self.assertGreater(daemon.metric("process_open_fds"), len(connections) / COUNT)
+
+    def test_used_by_the_dead(self) -> None:
+        """The time of processors that those took who are gone is not forgotten."""
+        daemon = self.start()
+        before = workers(daemon)
+        used = daemon.metric("process_cpu_seconds_total")
+        for victim in before:
+            os.kill(victim, signal.SIGKILL)
+        until(lambda: not set(before) & set(workers(daemon)), "replaced", otherwise=daemon.log)
+        self.assertGreaterEqual(daemon.metric("process_cpu_seconds_total"), used)
 
     def test_health(self) -> None:
         """It is the supervisor that is alive there."""
