@@ -7,13 +7,13 @@ from typing import Any, Protocol
 
 import jwt
 from attrs import define, field, frozen
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from authotron import bearer
 from authotron.cache import Flights
 from authotron.errors import Rejected, Unavailable
+from authotron.signing_keys import PublicKey
 from authotron.web_client import WebClient
 
 ALGORITHMS = (
@@ -42,8 +42,6 @@ _PATIENCE = 10.0
 
 _DISCOVERED = 3600.0
 """Seconds that an issuer's word is believed about where its keys are."""
-
-PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 
 
 @frozen

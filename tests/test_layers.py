@@ -17,6 +17,7 @@ LAYERS = (
     (
         "logs",
         "bodies",
+        "signing_keys",
         "web_client",
         "passwords",
         "parts",
