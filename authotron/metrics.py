@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import accumulate
@@ -49,13 +50,6 @@ class Part(Protocol):
 
 
 @define(eq=False)
-class Count:
-    """A number that only grows."""
-
-    value: int = 0
-
-
-@define(eq=False)
 class Durations:
     """
     How long something took, in buckets.
@@ -80,20 +74,15 @@ class _Family:
     name: str
     about: str
     labels: Sequence[str]
-    counts: dict[Labels, Count] = field(factory=dict)
-    durations: dict[Labels, Durations] = field(factory=dict)
+    counts: Counter[Labels] = field(factory=Counter)
+    durations: defaultdict[Labels, Durations] = field(factory=lambda: defaultdict(Durations))
 
-    def count(self, *labels: str) -> Count:
-        found = self.counts.get(labels)
-        if found is None:
-            found = self.counts[labels] = Count()
-        return found
-
-    def duration(self, *labels: str) -> Durations:
-        found = self.durations.get(labels)
-        if found is None:
-            found = self.durations[labels] = Durations()
-        return found
+    def show(self, *labels: str) -> None:
+        """Show a zero, so that an alert sees the first one."""
+        if self.kind is _Family.histogram:
+            self.durations.setdefault(labels, Durations())
+        else:
+            self.counts[labels] += 0
 
     def shown(self) -> Metric:
         """The family as C{prometheus_client} knows it."""
@@ -112,7 +101,7 @@ class _Family:
 
     def _numbers(self, family: CounterMetricFamily | GaugeMetricFamily) -> Metric:
         for labels, count in self.counts.items():
-            family.add_metric(labels, count.value)
+            family.add_metric(labels, count)
         return family
 
     def histogram(self) -> Metric:
@@ -187,21 +176,30 @@ class Metrics(Collector):
         """@param children: other processes of the service, which it speaks for."""
         self._children = children
         self._families = _families()
-        self._requests = self._families["auth_requests"]
-        self._request_durations = self._families["auth_duration_seconds"]
-        self._http = self._families["authotron_http_requests"]
-        self._http_durations = self._families["authotron_http_request_duration_seconds"]
+        self._requests = self._families["auth_requests"].counts
+        self._request_durations = self._families["auth_duration_seconds"].durations
+        self._attempts = self._families["auth_provider_attempts"].counts
+        self._attempt_durations = self._families["auth_provider_duration_seconds"].durations
+        self._augmentations = self._families["augmenter_attempts"].counts
+        self._augmentation_durations = self._families["augmenter_duration_seconds"].durations
+        self._http = self._families["authotron_http_requests"].counts
+        self._http_durations = self._families["authotron_http_request_duration_seconds"].durations
+        self._in_flight = self._families["authotron_http_requests_in_flight"].counts
+        self._handed_over = self._families["authotron_front_handed_over"].counts
+        self._turned_away = self._families["authotron_connections_refused"].counts
+        self._reloads = self._families["authotron_reloads"].counts
+        self._workers_lost = self._families["authotron_workers_lost"].counts
         self._gauges: dict[str, tuple[str, Callable[[], float]]] = {}
         self._registry = CollectorRegistry()
         for collector in (PlatformCollector, GCCollector):
             collector(registry=self._registry)
         self._registry.register(self)
         for result in ("success", "failure"):
-            self._families["authotron_reloads"].count(result)
+            self._families["authotron_reloads"].show(result)
         for method in ("GET", "HEAD"):
-            self._families["authotron_http_requests_in_flight"].count(method)
-        self._families["authotron_front_handed_over"].count()
-        self._families["authotron_connections_refused"].count()
+            self._families["authotron_http_requests_in_flight"].show(method)
+        self._families["authotron_front_handed_over"].show()
+        self._families["authotron_connections_refused"].show()
 
     def expect(
         self,
@@ -209,23 +207,22 @@ class Metrics(Collector):
         augmenters: Iterable[Part],
         results: Iterable[str],
     ) -> None:
-        """Show zeros for all that may come, so that an alert sees the first one."""
-        providers = list(providers)
+        """Show zeros for all that may come."""
+        show = {name: family.show for name, family in self._families.items()}
         for result in results:
-            self._requests.count(result, "unknown")
+            show["auth_requests"](result, "unknown")
         for provider in providers:
-            self._requests.count("success", provider.realm)
-            self._request_durations.duration("success", provider.realm)
+            show["auth_requests"]("success", provider.realm)
+            show["auth_duration_seconds"]("success", provider.realm)
             labels = (provider.name, provider.type, provider.realm)
             for result in ("success", "error", "timeout"):
-                self._families["auth_provider_attempts"].count(*labels, result)
-            self._families["auth_provider_duration_seconds"].duration(*labels)
+                show["auth_provider_attempts"](*labels, result)
+            show["auth_provider_duration_seconds"](*labels)
         for augmenter in augmenters:
+            labels = (augmenter.name, augmenter.type, augmenter.realm)
             for result in ("success", "error"):
-                self._families["augmenter_attempts"].count(
-                    augmenter.name, augmenter.type, augmenter.realm, result
-                )
-            self._families["augmenter_duration_seconds"].duration(augmenter.type, augmenter.realm)
+                show["augmenter_attempts"](*labels, result)
+            show["augmenter_duration_seconds"](augmenter.type, augmenter.realm)
 
     def watch(self, name: str, about: str, value: Callable[[], float]) -> None:
         """Show C{value} as a gauge whenever somebody looks."""
@@ -233,48 +230,46 @@ class Metrics(Collector):
 
     def judged(self, result: str, realm: str, seconds: float) -> None:
         """A request for an identity was answered."""
-        self._requests.count(result, realm).value += 1
-        self._request_durations.duration(result, realm).observe(seconds)
+        self._requests[result, realm] += 1
+        self._request_durations[result, realm].observe(seconds)
 
     def provider_answered(self, provider: Part, result: str, seconds: float) -> None:
         """A provider answered; C{result} is success, error, timeout or abandoned."""
-        labels = (provider.name, provider.type, provider.realm)
-        self._families["auth_provider_attempts"].count(*labels, result).value += 1
+        name, type_, realm = provider.name, provider.type, provider.realm
+        self._attempts[name, type_, realm, result] += 1
         if result in ("success", "error"):
-            self._families["auth_provider_duration_seconds"].duration(*labels).observe(seconds)
+            self._attempt_durations[name, type_, realm].observe(seconds)
 
     def augmenter_answered(self, augmenter: Part, result: str, seconds: float) -> None:
         """An augmenter answered; C{result} is success or error."""
-        self._families["augmenter_attempts"].count(
-            augmenter.name, augmenter.type, augmenter.realm, result
-        ).value += 1
-        durations = self._families["augmenter_duration_seconds"]
-        durations.duration(augmenter.type, augmenter.realm).observe(seconds)
+        type_, realm = augmenter.type, augmenter.realm
+        self._augmentations[augmenter.name, type_, realm, result] += 1
+        self._augmentation_durations[type_, realm].observe(seconds)
 
     def request_began(self, method: str) -> None:
         """An HTTP request is being answered."""
-        self._families["authotron_http_requests_in_flight"].count(method).value += 1
+        self._in_flight[(method,)] += 1
 
     def request_ended(self, method: str) -> None:
         """It is answered, or its client has left."""
-        self._families["authotron_http_requests_in_flight"].count(method).value -= 1
+        self._in_flight[(method,)] -= 1
 
     def request_answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """An HTTP request was answered."""
-        self._http.count(route, method, str(status)).value += 1
-        self._http_durations.duration(route, method).observe(seconds)
+        self._http[route, method, str(status)] += 1
+        self._http_durations[route, method].observe(seconds)
 
     def handed_over(self) -> None:
         """A connection asked for more than verdicts, and went to the site."""
-        self._families["authotron_front_handed_over"].count().value += 1
+        self._handed_over[()] += 1
 
     def turned_away(self) -> None:
         """A connection was one too many."""
-        self._families["authotron_connections_refused"].count().value += 1
+        self._turned_away[()] += 1
 
     def reloaded(self, result: str) -> None:
         """The configuration was read again; C{result} is success or failure."""
-        self._families["authotron_reloads"].count(result).value += 1
+        self._reloads[(result,)] += 1
 
     def watch_reloads(self, problems: Callable[[], Sequence[str]]) -> None:
         """Show whether the configuration in use is the one that was last read, and all of it."""
@@ -287,17 +282,17 @@ class Metrics(Collector):
     def expect_workers(self) -> None:
         """Show zeros for those that may be lost, so that an alert sees the first one."""
         for reason in ("died", "blocked"):
-            self._families["authotron_workers_lost"].count(reason)
+            self._families["authotron_workers_lost"].show(reason)
 
     def worker_lost(self, reason: str) -> None:
         """A worker is gone that should not be; C{reason} is died or blocked."""
-        self._families["authotron_workers_lost"].count(reason).value += 1
+        self._workers_lost[(reason,)] += 1
 
     def counted(self) -> Counted:
         """All numbers as they are now, for another process to add up."""
         families = self._families.values()
         return {
-            "counts": {f.name: [[k, c.value] for k, c in f.counts.items()] for f in families},
+            "counts": {f.name: [[k, n] for k, n in f.counts.items()] for f in families},
             "durations": {
                 f.name: [[k, d.nanoseconds, d.buckets] for k, d in f.durations.items()]
                 for f in families
@@ -314,10 +309,10 @@ class Metrics(Collector):
         for name, counts in counted["counts"].items():
             family = self._families[name]
             for labels, value in counts:
-                family.count(*labels).value += 0 if ended and family.is_gauge else value
+                family.counts[tuple(labels)] += 0 if ended and family.is_gauge else value
         for name, durations in counted["durations"].items():
             for labels, nanoseconds, buckets in durations:
-                sum_ = self._families[name].duration(*labels)
+                sum_ = self._families[name].durations[tuple(labels)]
                 sum_.nanoseconds += nanoseconds
                 sum_.buckets = [a + b for a, b in zip(sum_.buckets, buckets, strict=True)]
         for name, (about, value) in counted["gauges"].items():
