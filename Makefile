@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 COMPILE = $(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header
-CHECKED := authotron tests twisted bench setup.py
+CHECKED := authotron tests twisted bench setup.py debian/bundled
 SOURCES := setup.py pyproject.toml README.md $(shell find authotron twisted -type f -not -name '*.pyc')
 
 .PHONY: help run check lint types unit servers functional test fuzz bench bench-quick deb test-package test-deb schema lock clean

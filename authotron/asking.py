@@ -5,18 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
+from pydantic import Field
 from zope.interface import implementer
 
-from authotron import routing
+from authotron import routing, web_client
 from authotron.cache import Identities
 from authotron.identity import Credential, Identity
 from authotron.parts import PartConfig
 from authotron.providers import Affinity, IProvider
+from authotron.settings import Seconds
+from authotron.web_client import RemoteConfig
 from authotron.world import World
 
 Ask = Callable[[str], Coroutine[Any, Any, Identity]]
 """Finds out whose a token is, and until when that may be believed."""
+
+
+class QueryConfig(PartConfig, RemoteConfig):
+    """The keys of every provider that asks an address with C{?token=}."""
+
+    cache: Seconds = Field(default=60, description="seconds an answer is believed")
+    accepts: routing.Rule = Field(
+        default="opaque", description="which tokens it is asked about; `any` for all of them"
+    )
 
 
 @implementer(IProvider)
@@ -44,3 +56,21 @@ def make(config: PartConfig, accepts: routing.Rule, world: World, ask: Ask) -> I
     """Build a provider from its own section, and from how it asks."""
     known = Identities(world.clock)
     return Asking(config.type, config.name, config.realm, accepts, ask, known)
+
+
+def by_query(
+    config: QueryConfig, url: str, world: World, read: Callable[[str, dict[str, Any]], Identity]
+) -> IProvider:
+    """
+    Build a provider that asks C{url} with C{?token=}.
+
+    @param read: makes an identity, of the realm given first, of what the service tells.
+    """
+    web = web_client.make(config, world)
+
+    async def ask(token: str) -> Identity:
+        answer = await web.get(url, {"token": token})
+        identity = read(config.realm, web_client.judged(answer))
+        return evolve(identity, fresh_until=world.clock.seconds() + config.cache)
+
+    return make(config, config.accepts, world, ask)

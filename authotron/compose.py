@@ -12,6 +12,7 @@ from authotron.config import Config
 from authotron.forwarding import Forwarding
 from authotron.issuing import Tokens
 from authotron.metrics import Metrics
+from authotron.store_client import derived_pepper
 from authotron.stores import ITokenStore
 from authotron.token_store import Owners, TokenJudge
 from authotron.web.generation import Generation
@@ -71,6 +72,6 @@ def _tokens(config: Config, world: World, store: ITokenStore | None) -> Tokens |
     if config.store is None:
         return None
     secret = config.file.jwt.secret
-    spare = issuing.derived_pepper(secret.get_secret_value()) if secret else None
+    spare = derived_pepper(secret.get_secret_value()) if secret else None
     kept = store or _made("stores", config.store, world)
-    return Tokens(kept, config.file.tokens, config.store, world.clock, spare)
+    return issuing.make(kept, config.file.tokens, config.store, world.clock, spare)

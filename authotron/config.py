@@ -59,15 +59,12 @@ def _endpoint_or_systemd(text: str) -> str:
     return text if text == systemd.ENDPOINT else _endpoint(text)
 
 
-Endpoints = Annotated[tuple[Annotated[Text, AfterValidator(_endpoint)], ...], Field(strict=False)]
 EndpointsOrSystemd = Annotated[
     tuple[Annotated[Text, AfterValidator(_endpoint_or_systemd)], ...], Field(strict=False)
 ]
-
-
 Workers = Annotated[int, Field(ge=1, le=256)] | Literal["auto"]
 
-_SHARED = ("tcp:", "tcp6:", "unix:")
+_SOCKETS = ("tcp:", "tcp6:", "unix:")
 """The kinds of endpoints that are a socket and nothing else."""
 
 
@@ -123,7 +120,7 @@ class Server(Section):
         if not self.insecure and any(each.endswith("/0") for each in self.trusted_proxies):
             raise ValueError("trusted_proxies holds everybody; set insecure if that is meant")
         for endpoint in self.listen if self.processes > 1 else ():
-            if endpoint != systemd.ENDPOINT and not endpoint.startswith(_SHARED):
+            if endpoint != systemd.ENDPOINT and not endpoint.startswith(_SOCKETS):
                 raise ValueError(
                     f"several workers cannot share {endpoint.partition(':')[0]}: in listen"
                 )
@@ -262,9 +259,9 @@ def check(given: Mapping[str, Any], folder: Path, warnings: Sequence[str] = ()) 
         store = _store(given.get("store"), folder)
     if file is not None:
         with _gathered(problems):
-            heard = _pepper(store, file)
+            heard = _pepper_warnings(store, file)
         with _gathered(problems):
-            _shared(store, file)
+            _check_common(store, file)
     if problems or file is None:
         raise ConfigError(problems)
     heard = [*warnings, *_warnings(file, providers, augmenters), *heard]
@@ -287,7 +284,7 @@ def _parts(given: object, kind: str, folder: Path, problems: list[Problem]) -> l
         with _gathered(problems):
             module = parts.load(kind, value.get("type"), at)
             found.append(settings.read(module.Config, value, at, folder))
-    problems += [*_not_mappings(given, kind), *_doubles(given, kind)]
+    problems += [*_not_mappings(given, kind), *_bad_names(given, kind)]
     return found
 
 
@@ -303,7 +300,8 @@ def _not_mappings(given: object, kind: str) -> Iterator[Problem]:
             yield Problem(f"{kind}[{place}]", "must be a mapping")
 
 
-def _doubles(given: object, kind: str) -> Iterator[Problem]:
+def _bad_names(given: object, kind: str) -> Iterator[Problem]:
+    """Those that another has already, or that stand for something else."""
     seen: dict[str, str] = {}
     for at, value in _items(given, kind):
         name = value.get("name")
@@ -330,7 +328,7 @@ def _store(given: object, folder: Path) -> StoreConfig | None:
     return store if store.type != "none" else None
 
 
-def _pepper(store: StoreConfig | None, file: File) -> list[str]:
+def _pepper_warnings(store: StoreConfig | None, file: File) -> list[str]:
     """
     What to say where a store has no pepper.
 
@@ -344,7 +342,7 @@ def _pepper(store: StoreConfig | None, file: File) -> list[str]:
     return ["store.pepper: not set, so derived from jwt.secret; if that changes, all tokens end"]
 
 
-def _shared(store: StoreConfig | None, file: File) -> None:
+def _check_common(store: StoreConfig | None, file: File) -> None:
     """
     Several processes need a store that they have in common.
 

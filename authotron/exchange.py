@@ -4,26 +4,61 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
+from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 
+from authotron.cache import Identities, Work
 from authotron.claims import ClaimsConfig, Rules
 from authotron.errors import Unavailable
-from authotron.identity import Identity
+from authotron.identity import Identity, earliest
 from authotron.jwks import ALGORITHMS, At, KeySet, Verifier
-from authotron.web_client import WebClient
+from authotron.parts import PartConfig
+from authotron.settings import Seconds
+from authotron.web_client import RemoteConfig, Url, WebClient
+from authotron.world import World
 
 _EARLY = 10.0
 """Seconds before its end at which an access token is not relied on any more."""
 
 
-@frozen
+class ExchangeConfig(PartConfig, RemoteConfig, ClaimsConfig):
+    """The keys of every provider that exchanges tokens."""
+
+    cert_uri: Url = Field(description="address of the key set that access tokens are checked with")
+    cache: Seconds = Field(
+        default=60, description="seconds a token is believed without a new check"
+    )
+
+
+@frozen(eq=False)
 class AccessTokens:
-    """Judges what a token was exchanged for."""
+    """
+    Judges lasting tokens by the access tokens they are exchanged for.
+
+    Both answers are remembered: that a token is good for a while, and what it was exchanged for as
+    long as the access token lives.
+    """
 
     _clock: IReactorTime
     _verifier: Verifier
     _rules: Rules
+    _life: float
+    _checked: Identities = field(repr=False)
+    _exchanged: Identities = field(repr=False)
+
+    async def checked(self, token: str, check: Work[Identity]) -> Identity:
+        """What C{check} says of a lasting token, or said a short while ago."""
+        return await self._checked.get(token, lambda: self._for_a_while(check))
+
+    async def _for_a_while(self, check: Work[Identity]) -> Identity:
+        identity = await check()
+        until = earliest(identity.fresh_until, self._clock.seconds() + self._life)
+        return evolve(identity, fresh_until=until)
+
+    async def exchanged(self, token: str, exchange: Work[Identity]) -> Identity:
+        """What C{exchange} makes of a lasting token, or made of it before."""
+        return await self._exchanged.get(token, exchange)
 
     async def identity(self, told: dict[str, Any], place: str) -> Identity:
         """
@@ -50,9 +85,14 @@ class AccessTokens:
             await self._verifier.keys.reach()
 
 
-def make(
-    clock: IReactorTime, web: WebClient, cert_uri: str, name: str, realm: str, config: ClaimsConfig
-) -> AccessTokens:
-    """Build the judge of what an issuer with its keys at C{cert_uri} gives out."""
-    keys = KeySet(clock, At(web, cert_uri))
-    return AccessTokens(clock, Verifier(ALGORITHMS, keys), Rules(name, realm, config))
+def make(config: ExchangeConfig, world: World, web: WebClient) -> AccessTokens:
+    """Build the judge of what tokens of a provider are exchanged for."""
+    clock = world.clock
+    return AccessTokens(
+        clock,
+        Verifier(ALGORITHMS, KeySet(clock, At(web, config.cert_uri))),
+        Rules(config.name, config.realm, config),
+        config.cache,
+        Identities(clock),
+        Identities(clock),
+    )

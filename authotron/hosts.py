@@ -1,4 +1,4 @@
-"""Patterns of hosts and networks, as a token may be limited to them."""
+"""Hosts and networks: patterns a token may be limited to, and what is this machine."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from urllib.parse import urlsplit
 
 MOST_TEXT = 4096
 """Characters that all patterns of one list may have together."""
@@ -80,6 +81,15 @@ def address_of(text: str) -> str | None:
         return None
     mapped = getattr(address, "ipv4_mapped", None)
     return str(mapped or address)
+
+
+def is_local(url: str) -> bool:
+    """Whether what is sent to this address cannot leave the machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 @lru_cache(maxsize=4096)

@@ -1,5 +1,5 @@
 """
-Tokens that other services gave out and that were copied into the store: how they are known again.
+Tokens that other services gave out and that are copied into the store: how they are known again.
 
 They have no form of their own, so every token without one may be meant. What is kept of them is
 hashed like the tokens of our own; what is hashed is the token, or what its service had stored, with
@@ -12,8 +12,15 @@ import re
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 
+from attrs import evolve, field, frozen
+from twisted.internet.interfaces import IReactorTime
+
 from authotron import bearer
-from authotron.tokens import looks_like_ours
+from authotron.errors import Taken
+from authotron.identity import Identity, earliest
+from authotron.store_client import StoreClient
+from authotron.stores import StoreConfig
+from authotron.tokens import Grant, Presented, Token, looks_like_ours
 
 ACL_PROXY, AUTH_O_TRON = ("acl-proxy", "auth-o-tron")
 """Whose tokens can be imported."""
@@ -47,3 +54,78 @@ def of_auth_o_tron(token: str) -> str:
 def of_acl_proxy(stored: str) -> str:
     """The same where acl-proxy has stored this: SHA-256, in hexadecimal, of token and pepper."""
     return f"{ACL_PROXY}:{stored}"
+
+
+@frozen
+class Copied:
+    """What another service says of a token of its own."""
+
+    owner: Identity
+    grant: Grant = field(factory=Grant)
+    created: float | None = None
+    name: str = ""
+    comment: str = ""
+    email: str = ""
+
+
+@frozen(eq=False)
+class ImportedTokens:
+    """The imported tokens in a store, under the rules of one configuration."""
+
+    _store: StoreClient
+    _rules: StoreConfig
+    _clock: IReactorTime
+    _max_ttl: float
+
+    def may_know(self, text: str) -> bool:
+        """Whether a token of another form may be one that was imported."""
+        return self._rules.imported and may_be(text)
+
+    async def meanings(self, text: str) -> Sequence[Presented]:
+        """
+        All that a token may be kept as.
+
+        @raise Unavailable: the store does not open.
+        """
+        await self._store.opened()  # or a pepper beside it would not be known
+        peppers, known = self._store.peppers(), meanings(text, self._rules.acl_proxy_peppers())
+        return [presented for each in known for presented in peppers.named(each)]
+
+    async def has(self, known_as: str) -> bool:
+        """
+        Whether a token was copied already.
+
+        @param known_as: see L{meanings}.
+
+        @raise Unavailable: the store does not answer.
+        """
+        await self._store.opened()
+        for presented in self._store.peppers().named(known_as):
+            if await self._store.get(presented.id) is not None:
+                return True
+        return False
+
+    async def copy(self, known_as: str, source: Copied) -> bool:
+        """
+        Keep a token that another service gave out; say whether it was not here already.
+
+        @raise Unavailable: the store does not answer.
+        """
+        if await self.has(known_as):
+            return False
+        now, grant, peppers = self._clock.seconds(), source.grant, self._store.peppers()
+        token = Token(
+            next(peppers.named(known_as)).id,
+            peppers.hash(known_as),
+            source.owner,
+            source.created or now,
+            evolve(grant, expires=earliest(grant.expires, now + self._max_ttl)),
+            source.name,
+            source.comment,
+            source.email,
+        )
+        try:
+            await self._store.add(token)
+        except Taken:
+            return False
+        return True

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from authotron import hosts, imported
 from authotron.identity import Identity
-from authotron.issuing import Copied
+from authotron.imported import Copied
 from authotron.redis import Redis
 from authotron.stores import mongo
 from authotron.tokens import Grant

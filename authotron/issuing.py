@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Mapping, Sequence
 
 from attrs import define, evolve, field, frozen
 from pydantic import Field
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from authotron import imported
-from authotron.errors import NoSuchToken, Problem, Rejected, Taken, TooBroad, Unavailable
+from authotron.errors import NoSuchToken, Problem, Rejected, Taken, TooBroad
 from authotron.hosts import host_fits, network_fits
 from authotron.identity import Identity, earliest
-from authotron.racing import within
+from authotron.imported import ImportedTokens
 from authotron.settings import Seconds, Section, WholeSeconds
+from authotron.store_client import StoreClient
 from authotron.stores import ITokenStore, StoreConfig, Wanted
-from authotron.tokens import Grant, Peppers, Presented, Token, generate, id_of, parse
-
-T = TypeVar("T")
-P = ParamSpec("P")
+from authotron.tokens import Grant, Presented, Token, generate, id_of, parse
 
 _DAY = 86_400
 _FOR_EVER = 10_000 * 366 * _DAY
-_USED_WITHIN = 60
+"""A life in seconds that a number of any size is cut down to."""
+
 _MOST_USED = 10_000
+"""Tokens of which a use is noted until the next tidying."""
+
 _TRIES = 3
+"""Ids that are tried until one is free."""
 
 
 class Config(Section):
@@ -69,76 +67,26 @@ class Wish:
     networks: tuple[str, ...] = ()
 
 
-@frozen
-class Copied:
-    """What another service says of a token of its own."""
-
-    owner: Identity
-    grant: Grant = field(factory=Grant)
-    created: float | None = None
-    name: str = ""
-    comment: str = ""
-    email: str = ""
-
-
-@define(eq=False)
-class _Opening:
-    """An attempt to open the store, and those who wait for its end, whatever that is."""
-
-    _waiting: list[Deferred[None]] = field(factory=list, init=False)
-
-    def joined(self) -> Deferred[None]:
-        waiting: Deferred[None] = Deferred(self._waiting.remove)
-        self._waiting.append(waiting)
-        return waiting
-
-    def over(self) -> None:
-        while self._waiting:
-            self._waiting.pop(0).callback(None)
-
-
 @define(eq=False)
 class Tokens:
     """
     The tokens of our own, under the rules of one configuration.
 
     @ivar store: what keeps them.
+    @ivar imported: those of them that other services gave out.
     """
 
-    store: ITokenStore
+    store: StoreClient
+    imported: ImportedTokens
     config: Config
     _rules: StoreConfig
     _clock: IReactorTime
-    _spare_pepper: bytes | None = field(default=None, repr=False)
     _used: dict[str, float] = field(factory=dict, init=False)
-    _opening: _Opening | None = field(default=None, init=False)
 
     @property
     def compat(self) -> bool:
         """Whether C{GET /token} makes a token."""
         return self._rules.compat
-
-    async def open(self) -> None:
-        """
-        Make the store ready. It may be tried again.
-
-        @raise Unavailable: not now.
-        @raise ConfigError: never; somebody must change something.
-        """
-        opening = self._opening = _Opening()
-        try:
-            await within(self._clock, self._rules.timeout, self.store.open())
-        finally:
-            self._opening = None
-            opening.over()
-
-    async def reach(self) -> None:
-        """
-        Try whether the store is there.
-
-        @raise Unavailable: it is not.
-        """
-        await self._ask(self.store.reach)
 
     async def make(self, maker: Identity, wish: Wish, *, checked: bool) -> tuple[Presented, Token]:
         """
@@ -160,13 +108,13 @@ class Tokens:
             owner.scopes,
             provider=owner.provider,
         )
-        await within(self._clock, self._rules.timeout, self._opened())
+        await self.store.opened()
         for _ in range(_TRIES):
             fresh = generate(now)
-            hashed = self._peppers().hash(fresh.text)
+            hashed = self.store.peppers().hash(fresh.text)
             token = Token(fresh.id, hashed, kept, now, grant, wish.name, wish.comment, wish.email)
             try:
-                await self._ask(self.store.add, token)
+                await self.store.add(token)
             except Taken:
                 continue
             return fresh, token
@@ -180,8 +128,8 @@ class Tokens:
         @raise Unavailable: the store does not answer.
         """
         for presented in await self._meanings(text):
-            token = await self._ask(self.store.get, presented.id)
-            fits = self._peppers().fits(token.hashed if token else "", presented.text)
+            token = await self.store.get(presented.id)
+            fits = self.store.peppers().fits(token.hashed if token else "", presented.text)
             if token is not None and fits:
                 break
         else:
@@ -190,58 +138,16 @@ class Tokens:
             raise Rejected("the token has expired")
         return token
 
-    def may_know(self, text: str) -> bool:
-        """Whether a token of another form may be one that was imported."""
-        return self._rules.imported and imported.may_be(text)
-
-    async def _meanings(self, text: str) -> Iterable[Presented]:
-        if self.may_know(text):
-            await within(self._clock, self._rules.timeout, self._opened())  # the pepper is there
-            known = imported.meanings(text, self._rules.acl_proxy_peppers())
-            return [named for each in known for named in self._peppers().named(each)]
+    async def _meanings(self, text: str) -> Sequence[Presented]:
+        if self.imported.may_know(text):
+            return await self.imported.meanings(text)
         return [parse(text)]
 
     async def _ids(self, text: str) -> list[str]:
         """What a text may mean in the place of an id: one, or a whole token."""
-        meant = await self._meanings(text) if self.may_know(text) else ()
+        meant = await self.imported.meanings(text) if self.imported.may_know(text) else ()
         id_ = id_of(text)
         return [*([id_] if id_ else []), *(presented.id for presented in meant)]
-
-    async def has(self, known_as: str) -> bool:
-        """
-        Whether a token was copied already.
-
-        @param known_as: see L{imported.meanings}.
-
-        @raise Unavailable: the store does not answer.
-        """
-        await within(self._clock, self._rules.timeout, self._opened())
-        for presented in self._peppers().named(known_as):
-            if await self._ask(self.store.get, presented.id) is not None:
-                return True
-        return False
-
-    async def copy(self, known_as: str, source: Copied) -> bool:
-        """
-        Keep a token that another service gave out; say whether it was not here already.
-
-        @raise Unavailable: the store does not answer.
-        """
-        if await self.has(known_as):
-            return False
-        now, grant = self._clock.seconds(), source.grant
-        grant = evolve(grant, expires=earliest(grant.expires, now + self.config.max_ttl))
-        presented = next(self._peppers().named(known_as))
-        hashed = self._peppers().hash(known_as)
-        token = Token(
-            presented.id, hashed, source.owner, source.created or now, grant,
-            source.name, source.comment, source.email,
-        )  # fmt: skip
-        try:
-            await self._ask(self.store.add, token)
-        except Taken:
-            return False
-        return True
 
     def used(self, id_: str) -> None:
         """Take a note; it is written with many others, later."""
@@ -251,7 +157,7 @@ class Tokens:
     async def listed(self, asks: Identity, wanted: Wanted) -> Sequence[Token]:
         """The tokens of who asks; those of others if an administrator wants them."""
         own = evolve(wanted, realm=asks.realm, username=asks.username)
-        return await self._ask(self.store.listed, wanted if self.rules_over(asks) else own)
+        return await self.store.listed(wanted if self.rules_over(asks) else own)
 
     async def show(self, asks: Identity, id_: str) -> Token:
         """
@@ -261,7 +167,7 @@ class Tokens:
         """
         rules = self.rules_over(asks)
         for each in await self._ids(id_):
-            token = await self._ask(self.store.get, each)
+            token = await self.store.get(each)
             if token is not None and (rules or _owns(asks, token)):
                 return token
         raise NoSuchToken
@@ -291,7 +197,7 @@ class Tokens:
             changes["expires"] = end = self._clock.seconds() + min(ttl, _FOR_EVER)
             if token.grant.expires is not None and end > token.grant.expires:
                 raise TooBroad([Problem("ttl", "a life can only be shortened")])
-        if changes and not await self._ask(self.store.change, token.id, changes):
+        if changes and not await self.store.change(token.id, changes):
             raise NoSuchToken
         return await self.show(asks, token.id)
 
@@ -302,7 +208,7 @@ class Tokens:
         @raise NoSuchToken: there is none, or it is somebody else's.
         """
         token = await self.show(asks, id_)
-        if not await self._ask(self.store.remove, token.id):
+        if not await self.store.remove(token.id):
             raise NoSuchToken
 
     async def held(self, text: str) -> bool:
@@ -319,7 +225,7 @@ class Tokens:
             token = await self.find(text)
         except Rejected:
             return
-        await self._ask(self.store.remove, token.id)
+        await self.store.remove(token.id)
 
     def rules_over(self, asks: Identity) -> bool:
         """Whether somebody is an administrator: a role counts only in the realm named for it."""
@@ -332,33 +238,10 @@ class Tokens:
         try:
             while used:
                 id_, moment = used.popitem()
-                await self._ask(self.store.change, id_, {"used": moment})
+                await self.store.change(id_, {"used": moment})
         finally:
             self._used = {**used, **self._used}
-        await self._ask(self.store.sweep, self._clock.seconds())
-
-    async def _ask(
-        self, ask: Callable[P, Coroutine[Any, Any, T]], *given: P.args, **named: P.kwargs
-    ) -> T:
-        """Wait while the store is being opened, but neither for that nor for it without end."""
-
-        async def asked() -> T:
-            await self._opened()
-            return await ask(*given, **named)
-
-        return await within(self._clock, self._rules.timeout, asked())
-
-    async def _opened(self) -> None:
-        if self._opening is not None:
-            await self._opening.joined()
-
-    def _peppers(self) -> Peppers:
-        """Configured ones first, then the one beside what is stored."""
-        spare = self.store.pepper or self._spare_pepper
-        keys = [*self._rules.peppers(), *([spare] if spare else [])]
-        if not keys:
-            raise Unavailable("the token store is not open yet")
-        return Peppers(keys)
+        await self.store.sweep(self._clock.seconds())
 
     def _granted(self, maker: Identity, wish: Wish, now: float, *, checked: bool) -> Grant:
         outer = maker.narrowing if isinstance(maker.narrowing, Grant) else Grant()
@@ -380,9 +263,21 @@ class Tokens:
         )
 
 
-def derived_pepper(secret: str) -> bytes:
-    """A key that follows from a secret, and from which the secret does not follow."""
-    return hmac.digest(secret.encode(), b"authotron: pepper of the token store", "sha256")
+def make(
+    backend: ITokenStore,
+    config: Config,
+    rules: StoreConfig,
+    clock: IReactorTime,
+    spare_pepper: bytes | None = None,
+) -> Tokens:
+    """
+    Build what issues tokens that C{backend} keeps under C{rules}.
+
+    @param spare_pepper: used where neither of the two has one.
+    """
+    store = StoreClient(backend, rules, clock, spare_pepper)
+    imported = ImportedTokens(store, rules, clock, config.max_ttl)
+    return Tokens(store, imported, config, rules, clock)
 
 
 def _owns(asks: Identity, token: Token) -> bool:

@@ -7,13 +7,13 @@ from typing import Any, Protocol
 
 import jwt
 from attrs import define, field, frozen
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from authotron import bearer
 from authotron.cache import Flights
 from authotron.errors import Rejected, Unavailable
+from authotron.signing_keys import PublicKey
 from authotron.web_client import WebClient
 
 ALGORITHMS = (
@@ -29,12 +29,19 @@ _MOST_KEYS = 200
 _LIMIT = 1_048_576
 
 _LIFE = 600.0
-_LAST_RESORT = 86_400.0
-_COOLDOWN = 10.0
-_PATIENCE = 10.0
-_DISCOVERED = 3600.0
+"""Seconds after which keys are fetched again."""
 
-PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
+_LAST_RESORT = 86_400.0
+"""Seconds that the last good ones serve on where that fails."""
+
+_COOLDOWN = 10.0
+"""Seconds between two attempts."""
+
+_PATIENCE = 10.0
+"""Seconds that one may take."""
+
+_DISCOVERED = 3600.0
+"""Seconds that an issuer's word is believed about where its keys are."""
 
 
 @frozen
@@ -264,10 +271,6 @@ class Verifier:
     algorithms: Sequence[str]
     keys: KeySet | None = field(repr=False)
     secret: bytes | None = field(default=None, repr=False)
-
-    def knows(self, algorithm: object) -> bool:
-        """Whether a signature of this kind could be good."""
-        return isinstance(algorithm, str) and algorithm in self.algorithms
 
     async def verified(self, token: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """

@@ -54,7 +54,7 @@ class Keeping(Service):
         delay, type_ = _FIRST_RETRY, self.tokens.store.type
         while True:
             try:
-                await self.tokens.open()
+                await self.tokens.store.open()
             except Unavailable as error:
                 self._log.warn(
                     "the token store ({type}) is not there: {reason}",

@@ -5,23 +5,27 @@ from __future__ import annotations
 import hmac
 import json
 import os
-from binascii import b2a_base64
 from collections.abc import Callable, Iterator, Mapping
-from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jwt
 from attrs import define, field
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from pydantic import Field, model_validator
 from twisted.internet.interfaces import IReactorTime
 
-from authotron.errors import ConfigError, Problem
 from authotron.identity import Identity, earliest
 from authotron.settings import Secret, Section, Text, Texts, WholeSeconds, located
+from authotron.signing_keys import (
+    Algorithm,
+    PrivateKey,
+    PublicKey,
+    as_jwk,
+    base64url,
+    private_key,
+    public_key,
+    thumbprint,
+)
 
 SHORTEST = 16
 RECOMMENDED = 32
@@ -45,11 +49,6 @@ PLACEHOLDERS = frozenset(
 """What people forget to replace, in lower case."""
 
 _ID_BYTES = 12
-_PUBLIC_MEMBERS = frozenset({"kty", "crv", "n", "e", "x", "y"})
-
-PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
-PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
-Algorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
 
 
 class Config(Section):
@@ -139,7 +138,7 @@ class Minter:
         self._ids = _ids()
         self._json = json.JSONEncoder(separators=(",", ":")).encode
         header = {"alg": self.algorithm, "typ": "JWT", **({"kid": self._kid} if self._kid else {})}
-        self._head = _base64url(self._json(header).encode()) + b"."
+        self._head = base64url(self._json(header).encode()) + b"."
 
     def mint(self, identity: Identity) -> str:
         """
@@ -148,8 +147,8 @@ class Minter:
         It lives as long as is configured, and never longer than the credential it stands for.
         """
         claims = self.claims(identity, int(self._clock.seconds()))
-        signed = self._head + _base64url(self._json(claims).encode())
-        return (signed + b"." + _base64url(self._sign(signed))).decode()
+        signed = self._head + base64url(self._json(claims).encode())
+        return (signed + b"." + base64url(self._sign(signed))).decode()
 
     def claims(self, identity: Identity, now: int) -> dict[str, Any]:
         """What a token made at C{now} says."""
@@ -213,10 +212,10 @@ def make(config: Config, clock: IReactorTime, folder: Path) -> Minter:
     private: PrivateKey | None = None
     public: dict[str, PublicKey] = {}
     if config.alg != "HS256":
-        private = _private_key(config.alg, located(config.key_file or "", folder))
+        private = private_key(config.alg, located(config.key_file or "", folder), "jwt.key_file")
         public[config.kid or thumbprint(private.public_key())] = private.public_key()
     for place, path in enumerate(config.previous_key_files):
-        key = _public_key(located(path, folder), f"jwt.previous_key_files[{place}]")
+        key = public_key(located(path, folder), f"jwt.previous_key_files[{place}]")
         public[thumbprint(key)] = key
     audience = list(config.aud) if isinstance(config.aud, tuple) else config.aud
     secret = config.secret.get_secret_value() if config.secret else ""
@@ -233,87 +232,9 @@ def make(config: Config, clock: IReactorTime, folder: Path) -> Minter:
     )
 
 
-def _private_key(algorithm: Algorithm, path: Path) -> PrivateKey:
-    kinds = {
-        "RS256": rsa.RSAPrivateKey,
-        "ES256": ec.EllipticCurvePrivateKey,
-        "EdDSA": ed25519.Ed25519PrivateKey,
-    }
-    try:
-        key = serialization.load_pem_private_key(_bytes(path, "jwt.key_file"), None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise _wrong("jwt.key_file", f"{path} holds no private key without a passphrase") from None
-    if not isinstance(key, kinds[algorithm]):
-        raise _wrong("jwt.key_file", f"{path} holds no key for {algorithm}")
-    if isinstance(key, rsa.RSAPrivateKey) and key.key_size < 2048:  # noqa: PLR2004 - RFC 7518 section 3.3
-        raise _wrong("jwt.key_file", f"{path} holds an RSA key below 2048 bits")
-    if not _is_on_p256_if_on_a_curve(key):
-        raise _wrong("jwt.key_file", f"{path} holds a key of another curve than P-256")
-    return key  # type: ignore[return-value] # one of the three kinds
-
-
-def _public_key(path: Path, at: str) -> PublicKey:
-    content = _bytes(path, at)
-    try:
-        if b"PRIVATE" in content:
-            key = serialization.load_pem_private_key(content, None).public_key()
-        else:
-            key = serialization.load_pem_public_key(content)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise _wrong(at, f"{path} holds no key in PEM") from None
-    if not isinstance(key, PublicKey) or not _is_on_p256_if_on_a_curve(key):
-        raise _wrong(at, f"{path} holds no key for RS256, ES256 or EdDSA")
-    return key
-
-
-def _is_on_p256_if_on_a_curve(key: object) -> bool:
-    """ES256 knows no other curve (RFC 7518 section 3.4)."""
-    curves = ec.EllipticCurvePublicKey, ec.EllipticCurvePrivateKey
-    return not isinstance(key, curves) or isinstance(key.curve, ec.SECP256R1)
-
-
-def _bytes(path: Path, at: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise _wrong(at, f"cannot read {path}: {error.strerror}") from None
-
-
-def _wrong(at: str, message: str) -> ConfigError:
-    return ConfigError([Problem(at, message)])
-
-
-def as_jwk(key: PublicKey) -> dict[str, Any]:
-    """The public parts of a key (RFC 7517), with what it is for."""
-    members: dict[str, Any]
-    if isinstance(key, rsa.RSAPublicKey):
-        members, algorithm = jwt.algorithms.RSAAlgorithm.to_jwk(key, as_dict=True), "RS256"
-    elif isinstance(key, ec.EllipticCurvePublicKey):
-        members, algorithm = jwt.algorithms.ECAlgorithm.to_jwk(key, as_dict=True), "ES256"
-    else:
-        members, algorithm = jwt.algorithms.OKPAlgorithm.to_jwk(key, as_dict=True), "EdDSA"
-    public = {name: value for name, value in members.items() if name in _PUBLIC_MEMBERS}
-    return {**public, "use": "sig", "alg": algorithm}
-
-
-def thumbprint(key: PublicKey) -> str:
-    """The name a key has by its own content (RFC 7638 section 3)."""
-    members = {name: value for name, value in as_jwk(key).items() if name in _PUBLIC_MEMBERS}
-    canonical = json.dumps(members, sort_keys=True, separators=(",", ":")).encode()
-    return _base64url(sha256(canonical).digest()).decode()
-
-
-def _base64url(raw: bytes) -> bytes:
-    """The alphabet of RFC 7515 section 2, without padding."""
-    return b2a_base64(raw, newline=False).translate(_URL_SAFE, b"=")
-
-
-_URL_SAFE = bytes.maketrans(b"+/", b"-_")
-
-
 def _ids() -> Iterator[str]:
     """96 random bits each; the kernel is asked for those of many tokens at once."""
     while True:
         chance = os.urandom(100 * _ID_BYTES)
         for at in range(0, len(chance), _ID_BYTES):
-            yield _base64url(chance[at : at + _ID_BYTES]).decode()
+            yield base64url(chance[at : at + _ID_BYTES]).decode()

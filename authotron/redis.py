@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 from attrs import define, field, frozen
@@ -272,7 +273,7 @@ def _told(error: Exception) -> str:
 
 
 def encrypted(
-    endpoint: IStreamClientEndpoint, host: str, authorities: str | None
+    endpoint: IStreamClientEndpoint, host: str, authorities: Path | None
 ) -> IStreamClientEndpoint:
     """
     The same endpoint with TLS; whoever answers must prove to be C{host}.

@@ -253,12 +253,12 @@ class Authotron(MultiService):
     def _store_to_keep(self, config: Config) -> ITokenStore | None:
         """The store in use, if the configuration says the same about it."""
         same = config.store == self.serving.generation.config.store
-        return self._keeping.tokens.store if same and self._keeping is not None else None
+        return self._keeping.tokens.store.backend if same and self._keeping is not None else None
 
     def _adopt_tokens(self, tokens: Tokens | None, grace: float) -> None:
         """Open another store; the old one stays until those who use it are done."""
         old = self._keeping
-        if old is not None and tokens is not None and old.tokens.store is tokens.store:
+        if old and tokens and old.tokens.store.backend is tokens.store.backend:
             old.tokens = tokens
             return
         self._keeping = self._kept(tokens)

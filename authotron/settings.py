@@ -34,11 +34,16 @@ Texts = Annotated[tuple[Text, ...], Field(strict=False)]
 """A list of texts, none of them empty."""
 
 
-def _beside_the_configuration(path: str, info: ValidationInfo) -> str:
-    return str((info.context or {}).get("folder", Path()) / path)
+def _beside_the_configuration(path: object, info: ValidationInfo) -> object:
+    folder = (info.context or {}).get("folder", Path())
+    return folder / path if isinstance(path, str) and path.strip() else path
 
 
-FilePath = Annotated[Text, AfterValidator(_beside_the_configuration)]
+FilePath = Annotated[
+    Path,
+    BeforeValidator(_beside_the_configuration),
+    WithJsonSchema({"type": "string", "pattern": r"\S"}),
+]
 """The path of a file; a relative one begins where the configuration is."""
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -190,6 +195,7 @@ _SAYINGS = {
     "tuple_type": "must be a list",
     "dict_type": "must be a mapping",
     "model_type": "must be a mapping",
+    "path_type": "must be the path of a file",
     "string_pattern_mismatch": "must not be empty",
     "literal_error": "must be one of {expected}",
     "greater_than": "must be more than {gt}",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Self
 
 from attrs import field, frozen
 from OpenSSL import SSL, crypto
+from pydantic import Field, model_validator
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import (
     Certificate,
@@ -19,6 +21,7 @@ from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
 from authotron.errors import Unavailable
+from authotron.settings import FilePath, Section
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -34,6 +37,35 @@ class Trust:
 
     authorities: bytes | None = None
     identity: bytes | None = field(default=None, repr=False)
+
+
+class TrustConfig(Section):
+    """The keys of every part whose connections are checked by certificates."""
+
+    ca_file: FilePath | None = Field(
+        default=None, description="certificates (PEM) to trust instead of those of the system"
+    )
+    client_certificate_file: FilePath | None = Field(
+        default=None, description="certificate (PEM) to show to a server that asks for one"
+    )
+    client_key_file: FilePath | None = Field(
+        default=None, description="the key (PEM) of `client_certificate_file`"
+    )
+
+    @model_validator(mode="after")
+    def _usable_files(self) -> Self:
+        if (self.client_certificate_file is None) != (self.client_key_file is None):
+            raise ValueError("client_certificate_file and client_key_file go together")
+        self.trust()
+        return self
+
+    def trust(self) -> Trust:
+        """
+        What its connections are checked against.
+
+        @raise ValueError: a file cannot be read any more, or holds something else by now.
+        """
+        return load(self.ca_file, self.client_certificate_file, self.client_key_file)
 
 
 def load(ca: Path | None, certificate: Path | None, key: Path | None) -> Trust:
@@ -55,7 +87,7 @@ def load(ca: Path | None, certificate: Path | None, key: Path | None) -> Trust:
     return trust
 
 
-def checking(host: str, authorities: str | None) -> IOpenSSLClientConnectionCreator:
+def checking(host: str, authorities: Path | None) -> IOpenSSLClientConnectionCreator:
     """
     What makes a connection safe: the server must prove to be C{host}.
 
@@ -64,7 +96,7 @@ def checking(host: str, authorities: str | None) -> IOpenSSLClientConnectionCrea
     @raise Unavailable: there are none in it.
     """
     try:
-        return _options(host, load(Path(authorities) if authorities else None, None, None))
+        return _options(host, load(authorities, None, None))
     except ValueError as error:
         raise Unavailable(str(error)) from None
 

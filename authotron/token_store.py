@@ -92,12 +92,12 @@ class TokenJudge:
             return Affinity.FOREIGN
         if looks_like_ours(credential.value):
             return Affinity.OWN
-        known = self._tokens is not None and self._tokens.may_know(credential.value)
+        known = self._tokens is not None and self._tokens.imported.may_know(credential.value)
         return Affinity.POSSIBLE if known else Affinity.FOREIGN
 
     async def reach(self) -> None:
         if self._tokens is not None:
-            await self._tokens.reach()
+            await self._tokens.store.reach()
 
     async def authenticate(self, credential: Credential) -> Identity:
         if self._tokens is None:

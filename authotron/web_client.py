@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import json
-import re
 from base64 import b64encode
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
 
 import OpenSSL.SSL
 import treq.client
 from attrs import define, field, frozen
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, Field
 from service_identity import VerificationError
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, DNSLookupError
-from twisted.internet.interfaces import IConsumer, IReactorTime
-from twisted.internet.protocol import Protocol, connectionDone
-from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone, ResponseFailed
-from twisted.web.http import PotentialDataLoss
-from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IBodyProducer, IResponse
-from zope.interface import implementer
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.client import Agent, HTTPConnectionPool, ResponseFailed
+from twisted.web.iweb import IAgent
 
-from authotron import __version__, tls
+from authotron import __version__, bodies, tls
 from authotron.breaker import Breakers
 from authotron.errors import Rejected, TimedOut, Unavailable
+from authotron.hosts import is_local
 from authotron.racing import within
-from authotron.settings import Seconds, Section
-from authotron.tls import Trust
-from authotron.world import Agents, World
+from authotron.settings import Seconds
+from authotron.tls import Trust, TrustConfig
+from authotron.world import SHARE, Agents, World
 
 LIMIT = 65_536
 """As many bytes may an answer have, if nobody says otherwise."""
@@ -42,11 +36,6 @@ _IDLE = 4.0
 
 _KEPT = 16
 """Unused connections kept for each host."""
-
-_SHARE = 0.95
-"""Of the common patience, so that who is late is known before everything is cut off."""
-
-_LOCAL = re.compile(r"(localhost|127(\.\d+){3}|::1|\[::1\])")
 
 
 def check_url(text: str) -> str:
@@ -71,17 +60,7 @@ Url = Annotated[str, AfterValidator(check_url)]
 """An address of HTTP."""
 
 
-def _path(value: object, info: ValidationInfo) -> object:
-    """A relative path begins at the folder of the configuration."""
-    folder = (info.context or {}).get("folder", Path())
-    return folder / value if isinstance(value, str) and value else value
-
-
-File = Annotated[Path, BeforeValidator(_path)]
-"""The path of a file."""
-
-
-class RemoteConfig(Section):
+class RemoteConfig(TrustConfig):
     """The keys of every part that asks others by HTTP."""
 
     timeout: Seconds | None = Field(
@@ -89,39 +68,15 @@ class RemoteConfig(Section):
         gt=0,
         description="seconds one question may take, within `auth.timeout_in_ms`",
     )
-    ca_file: File | None = Field(
-        default=None, description="certificates (PEM) to trust instead of those of the system"
-    )
-    client_certificate_file: File | None = Field(
-        default=None, description="certificate (PEM) to show to a remote that asks for one"
-    )
-    client_key_file: File | None = Field(
-        default=None, description="the key (PEM) of `client_certificate_file`"
-    )
-
-    @model_validator(mode="after")
-    def _usable_files(self) -> RemoteConfig:
-        if (self.client_certificate_file is None) != (self.client_key_file is None):
-            raise ValueError("client_certificate_file and client_key_file go together")
-        self.trust()
-        return self
-
-    def trust(self) -> Trust:
-        """What its connections are checked against."""
-        return tls.load(self.ca_file, self.client_certificate_file, self.client_key_file)
 
     def warnings(self) -> tuple[str, ...]:
         """What an operator should hear about."""
-        urls = [(key, getattr(self, key)) for key in type(self).model_fields]
+        values = [(key, getattr(self, key)) for key in type(self).model_fields]
         return tuple(
             f"{key}: credentials travel in clear; use https"
-            for key, url in urls
-            if isinstance(url, str) and url.startswith("http://") and not _is_local(url)
+            for key, value in values
+            if isinstance(value, str) and value.startswith("http://") and not is_local(value)
         )
-
-
-def _is_local(url: str) -> bool:
-    return _LOCAL.fullmatch(urlsplit(url).hostname or "") is not None
 
 
 @frozen
@@ -277,8 +232,8 @@ class WebClient:
         if authorization is not None:
             headers["Authorization"] = authorization
         # A client of its own for each question: it would carry cookies from one user to the next.
-        agent = _AsItIs(self._agents(self._trust))
-        client = treq.client.HTTPClient(agent, data_to_body_producer=_Whole)
+        agent = bodies.Uncompressed(self._agents(self._trust))
+        client = treq.client.HTTPClient(agent, data_to_body_producer=bodies.Whole)
         asked: Deferred[Any] = client.request(
             method,
             url,
@@ -290,8 +245,8 @@ class WebClient:
         )
         try:
             response = await asked
-            return Answer(place, response.code, await _read(response, limit))
-        except _Unusable as unusable:
+            return Answer(place, response.code, await bodies.read(response, limit))
+        except bodies.Unusable as unusable:
             raise Unavailable(f"{place} {unusable}") from None
         except (ConnectError, DNSLookupError) as error:
             raise _Unreachable(f"{place} cannot be reached: {type(error).__name__}") from None
@@ -320,107 +275,6 @@ def _told(place: str, failed: ResponseFailed) -> BaseException:
             return _Unreachable(f"{place} has no certificate that is good here")
     names = ", ".join(type(reason).__name__ for reason in reasons)
     return Unavailable(f"{place} broke off: {names}")
-
-
-# --- bodies ---
-
-
-class _Unusable(Exception):
-    """An answer that must not be read, or not any further."""
-
-
-async def _read(response: IResponse, limit: int) -> bytes:
-    """The whole body. Whoever stops waiting for it closes the connection."""
-    body = _Body(limit)
-    whole = body.whole  # it may come before the next line ends
-    response.deliverBody(body)
-    return await whole
-
-
-class _Body(Protocol):
-    """Collects a body up to a limit."""
-
-    def __init__(self, limit: int) -> None:
-        self._left = limit
-        self._pieces: list[bytes] = []
-        self.whole: Deferred[bytes] = Deferred(lambda _: self._abort())
-
-    def dataReceived(self, data: bytes) -> None:
-        self._left -= len(data)
-        if self._left >= 0:
-            self._pieces.append(data)
-        elif not self.whole.called:
-            self._abort()
-            self.whole.errback(_Unusable("said too much"))
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self.whole.called:
-            return
-        if reason.check(ResponseDone, PotentialDataLoss):
-            self.whole.callback(b"".join(self._pieces))
-        else:
-            self.whole.errback(reason)
-
-    def _abort(self) -> None:
-        """
-        Close the connection at once.
-
-        What is given to a body as its transport is a proxy that knows only how to close politely,
-        which a remote that does not read can put off for ever.
-        """
-        transport: Any = getattr(self.transport, "_producer", None) or self.transport
-        getattr(transport, "abortConnection", transport.loseConnection)()
-
-
-@implementer(IBodyProducer)
-class _Whole:
-    """A body that is sent in one piece."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-        self.length = len(content)
-
-    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        """The interface of L{IBodyProducer}, as are the others."""
-        consumer.write(self._content)
-        return succeed(None)
-
-    def pauseProducing(self) -> None:
-        pass
-
-    def resumeProducing(self) -> None:
-        pass
-
-    def stopProducing(self) -> None:
-        pass
-
-
-@implementer(IAgent)
-class _AsItIs:
-    """Wants no compression, and takes none: a small answer must not become a large one here."""
-
-    def __init__(self, agent: IAgent) -> None:
-        self._agent = agent
-
-    def request(
-        self,
-        method: bytes,
-        uri: bytes,
-        headers: Headers | None = None,
-        bodyProducer: IBodyProducer | None = None,  # noqa: N803 - as in the interface
-    ) -> Deferred[IResponse]:
-        """The interface of L{IAgent}."""
-        plain = headers.copy() if headers is not None else Headers()
-        plain.setRawHeaders(b"accept-encoding", [b"identity"])
-        return self._agent.request(method, uri, plain, bodyProducer).addCallback(_not_encoded)
-
-
-def _not_encoded(response: IResponse) -> IResponse:
-    encodings = response.headers.getRawHeaders(b"content-encoding", [])
-    if any(each.strip().lower() not in (b"", b"identity") for each in encodings):
-        response.deliverBody(_Body(-1))
-        raise _Unusable("compressed its answer, though asked not to")
-    return response
 
 
 # --- making ---
@@ -453,6 +307,6 @@ class Connections:
 
 def make(config: RemoteConfig, world: World) -> WebClient:
     """Build the client of a part from its section."""
-    patience = world.patience * _SHARE
+    patience = world.patience * SHARE
     timeout = min(config.timeout or patience, patience)
     return WebClient(world.clock, world.agents, config.trust(), timeout, world.breakers)

@@ -15,6 +15,9 @@ from authotron.tls import Trust
 
 T = TypeVar("T")
 
+SHARE = 0.95
+"""Of the patience with a part, so that its own word comes before it is cut off."""
+
 
 class Threads(Protocol):
     """Runs what would hold up the reactor somewhere else."""

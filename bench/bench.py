@@ -30,8 +30,6 @@ from attrs import define, field, frozen
 from load import Load
 from servers import TWISTD, free_port, running
 
-from authotron.config import Server
-
 HERE = Path(__file__).resolve().parent
 FASTAPI = HERE.parent / ".venv-bench" / "bin" / "python"
 MANY = 100_000
@@ -201,8 +199,7 @@ def more_contests(where: Field) -> Iterator[Contest]:
     })  # fmt: skip
     yield from nginx_contests(where, how, names)
     yield from credential_contests(where, how)
-    if "workers" in Server.model_fields:
-        yield workers_contest(where, how)
+    yield workers_contest(where, how)
 
 
 def nginx_contests(where: Field, how: Load, names: list[str]) -> Iterator[Contest]:

@@ -23,22 +23,23 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from ldaptor.protocols import pureldap
+from ldaptor.protocols.ldap.ldapclient import LDAPClient
+from twisted.internet import reactor as running
+from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
+from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
+from twisted.internet.task import deferLater, react
+
+from authotron import settings
+from authotron.augmenters import ldap as augmenter
+from authotron.identity import Credential, Identity
+from authotron.providers import ldap as provider
+from authotron.world import World
+from tests.functional.directory import ACCOUNT, Slapd
+from tests.worlds import at_once
+
 warnings.simplefilter("ignore", DeprecationWarning)
-
-from ldaptor.protocols import pureldap  # noqa: E402
-from ldaptor.protocols.ldap.ldapclient import LDAPClient  # noqa: E402
-from twisted.internet import reactor as running  # noqa: E402
-from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults  # noqa: E402
-from twisted.internet.endpoints import HostnameEndpoint, connectProtocol  # noqa: E402
-from twisted.internet.task import deferLater, react  # noqa: E402
-
-from authotron import settings  # noqa: E402
-from authotron.augmenters import ldap as augmenter  # noqa: E402
-from authotron.identity import Credential, Identity  # noqa: E402
-from authotron.providers import ldap as provider  # noqa: E402
-from authotron.world import World  # noqa: E402
-from tests.functional.directory import ACCOUNT, Slapd  # noqa: E402
-from tests.worlds import at_once  # noqa: E402
 
 ALICE = Credential("basic", b64encode(b"alice:alicepw").decode())
 SPELLINGS = ["".join(each) for each in product(*({c, c.upper()} for c in "alice"))]

@@ -20,7 +20,11 @@ from tests.worlds import NOW
 
 
 class ProviderContract:
-    """Mixed into a L{SynchronousTestCase} that says how to make one, and what it accepts."""
+    """
+    Mixed into a L{SynchronousTestCase} that says how to make one.
+
+    One that does not accept the bearer token C{good} says what it does accept.
+    """
 
     def provider(self) -> IProvider:
         """The provider to test, of realm C{here} and name C{it}."""
@@ -28,11 +32,11 @@ class ProviderContract:
 
     def good(self) -> Credential:
         """A credential that it accepts."""
-        raise NotImplementedError
+        return Credential("bearer", "good")
 
     def bad(self) -> Credential:
         """A credential of its scheme that it refuses."""
-        raise NotImplementedError
+        return Credential("bearer", "bad-token")
 
     def settle(self, deferred: Deferred[Any]) -> Any:
         """The result of C{deferred}; where remotes must be moved on, this does it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import define, evolve, field, frozen
@@ -20,6 +20,16 @@ from tests import worlds
 
 GATE = ("cn=gate,dc=example,dc=org", "gate-secret")
 BASE = "dc=example,dc=org"
+SECTION = {
+    "type": "ldap",
+    "name": "it",
+    "realm": "here",
+    "uri": "ldap://localhost",
+    "bind_dn": GATE[0],
+    "ldap_password": GATE[1],
+    "search_base": BASE,
+}
+"""The configuration of a part that asks a L{Server}."""
 
 _CONTEXT = pureldap.LDAPBERDecoderContext_TopLevel(
     inherit=pureldap.LDAPBERDecoderContext_LDAPMessage(
@@ -272,7 +282,10 @@ class Endpoint:
 
 def world(clock: Clock | None = None, **servers: Server) -> World:
     """A world with servers, each a host of its own."""
-    way: Callable[[str, int], IStreamClientEndpoint] = lambda host, _: Endpoint(servers[host])  # noqa: E731
+
+    def way(host: str, _port: int) -> IStreamClientEndpoint:
+        return Endpoint(servers[host])
+
     return evolve(worlds.world(clock), connect=way)
 
 

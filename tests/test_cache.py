@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -156,7 +157,7 @@ class IdentityTests(SynchronousTestCase):
             raise error
 
         for error in (Rejected(), Unavailable()):
-            deferred = running(self.known.get("token", lambda error=error: fail(error)))  # type: ignore[misc]
+            deferred = running(self.known.get("token", partial(fail, error)))
             self.failureResultOf(deferred, type(error))
         self.assertEqual(self.get(), "user-1")
 

@@ -1,4 +1,4 @@
-"""Patterns of hosts and networks."""
+"""Hosts and networks."""
 
 from __future__ import annotations
 
@@ -96,3 +96,14 @@ class NetworkTests(SynchronousTestCase):
         self.assertEqual(hosts.address_of("::ffff:192.0.2.7"), "192.0.2.7")
         self.assertEqual(hosts.address_of("fe80::1%eth0"), "fe80::1")
         self.assertIsNone(hosts.address_of("unknown"))
+
+
+class LocalTests(SynchronousTestCase):
+    """What never leaves the machine."""
+
+    def test_local(self) -> None:
+        """Loopback addresses and their usual name, and nothing that merely looks like one."""
+        for url in ("http://localhost:1/", "http://127.1.2.3", "ldap://[::1]", "LDAP://LOCALHOST"):
+            self.assertTrue(hosts.is_local(url), url)
+        for url in ("http://localhost.example.org", "http://10.0.0.1", "http://127.0.0.1.org", ""):
+            self.assertFalse(hosts.is_local(url), url)

@@ -12,8 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron import imported, issuing, settings
 from authotron.errors import ConfigError, NoSuchToken, Rejected
 from authotron.identity import Credential, Identity
+from authotron.imported import Copied
 from authotron.importing import Owners
-from authotron.issuing import Copied, Tokens, Wish
+from authotron.issuing import Tokens, Wish
 from authotron.providers import Affinity, IProvider
 from authotron.stores import Wanted, memory
 from authotron.token_store import Owners as OwnersNow
@@ -42,7 +43,7 @@ class ImportedCase(SynchronousTestCase):
     def made(self, spare: bytes | None = None, **over: Any) -> Tokens:
         given = {"type": "memory", "imported": True, "acl_proxy_pepper": PEPPER, **over}
         rules = settings.read(memory.Config, given)
-        return Tokens(self.store, settings.read(issuing.Config, {}), rules, self.clock, spare)
+        return issuing.make(self.store, settings.read(issuing.Config, {}), rules, self.clock, spare)
 
     def done(self, work: Any) -> Any:
         return self.successResultOf(Deferred.fromCoroutine(work))
@@ -52,7 +53,7 @@ class ImportedCase(SynchronousTestCase):
 
     def copy(self, **over: Any) -> bool:
         copied = evolve(Copied(OWNER), **over)
-        added: bool = self.done(self.tokens.copy(imported.of_acl_proxy(HASH), copied))
+        added: bool = self.done(self.tokens.imported.copy(imported.of_acl_proxy(HASH), copied))
         return added
 
 
@@ -73,7 +74,7 @@ class FindTests(ImportedCase):
 
     def test_auth_o_tron(self) -> None:
         """By the token itself, of which only a keyed hash is kept here."""
-        self.done(self.tokens.copy(imported.of_auth_o_tron(UUID), Copied(OWNER)))
+        self.done(self.tokens.imported.copy(imported.of_auth_o_tron(UUID), Copied(OWNER)))
         token = self.done(self.tokens.find(UUID))
         self.assertEqual(token.owner, OWNER)
         self.assertNotIn(UUID, str(token.row()))
@@ -88,7 +89,7 @@ class FindTests(ImportedCase):
     def test_revoked_by_what_is_held(self) -> None:
         """As every token, by its id or by itself, and by its owner alone."""
         self.copy()
-        self.done(self.tokens.copy(imported.of_auth_o_tron(UUID), Copied(OWNER)))
+        self.done(self.tokens.imported.copy(imported.of_auth_o_tron(UUID), Copied(OWNER)))
         for text in (OLD, UUID):
             stranger = self.tokens.revoke(Identity("machines", "stranger"), text)
             self.failureResultOf(Deferred.fromCoroutine(stranger), NoSuchToken)
@@ -100,7 +101,7 @@ class FindTests(ImportedCase):
         ids = []
         for pepper in ("the-first-of-two-peppers", "the-other-of-two-peppers"):
             self.store, self.tokens = memory.MemoryStore(), self.made(pepper=pepper)
-            self.done(self.tokens.copy(imported.of_auth_o_tron(UUID), Copied(OWNER)))
+            self.done(self.tokens.imported.copy(imported.of_auth_o_tron(UUID), Copied(OWNER)))
             ids.append(self.done(self.tokens.find(UUID)).id)
         self.assertNotEqual(*ids)
 
@@ -118,7 +119,7 @@ class FindTests(ImportedCase):
         self.tokens = self.made(spare=b"a pepper that is not used")
         self.copy()
         self.store.pepper = None
-        opened = Deferred.fromCoroutine(self.tokens.open())
+        opened = Deferred.fromCoroutine(self.tokens.store.open())
         found = Deferred.fromCoroutine(self.tokens.find(OLD))
         self.assertNoResult(found)
         opening.callback(None)
@@ -145,7 +146,7 @@ class FindTests(ImportedCase):
         self.copy(grant=Grant(expires=NOW + 60))
         self.clock.advance(60)
         self.refused(self.tokens.find(OLD))
-        self.done(self.tokens.copy(imported.of_auth_o_tron(UUID), Copied(OWNER)))
+        self.done(self.tokens.imported.copy(imported.of_auth_o_tron(UUID), Copied(OWNER)))
         end = self.done(self.tokens.find(UUID)).grant.expires
         self.assertEqual(end, NOW + 60 + self.tokens.config.max_ttl)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -15,13 +16,17 @@ USER = {"user_id": "1", "realm": "here", "username": "alice"}
 
 
 class Collection:
-    """Documents, of which all are found by everything."""
+    """Documents, of which each batch has one, and all are found by everything."""
 
     def __init__(self, *documents: Any) -> None:
         self._documents = list(documents)
 
-    def find(self, where: Any, **_: Any) -> Deferred[Any]:
-        return succeed([] if where else self._documents)
+    def find(self, **_: Any) -> Collection:
+        return self
+
+    async def batches(self) -> AsyncIterator[list[Any]]:
+        for document in self._documents:
+            yield [document]
 
     def find_one(self, _: Any) -> Deferred[Any]:
         return succeed(self._documents[0])

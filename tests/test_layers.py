@@ -16,6 +16,8 @@ LAYERS = (
     ("world", "racing", "settings", "cache", "metrics", "systemd", "tls", "breaker", "pipe"),
     (
         "logs",
+        "bodies",
+        "signing_keys",
         "web_client",
         "passwords",
         "parts",
@@ -27,6 +29,7 @@ LAYERS = (
     ),
     ("jwks", "ldap", "claims", "exchange", "accounts"),
     ("providers", "augmenters", "stores", "routing", "asking"),
+    ("store_client",),
     ("imported", "acl_proxy"),
     ("issuing",),
     ("importing",),

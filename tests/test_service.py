@@ -17,6 +17,7 @@ from authotron.identity import Identity
 from authotron.listening import endpoints
 from authotron.parts import IConnected
 from authotron.service import Authotron
+from authotron.web.generation import Generation
 from tests.test_config import BASE, laid_over
 
 
@@ -38,6 +39,13 @@ class Connected:
 
     def close(self) -> None:
         self.closed += 1
+
+
+def with_connected(generation: Generation) -> Connected:
+    """Give it such a part in the place of its providers."""
+    part = Connected()
+    generation.authority.providers = [part]  # type: ignore[list-item] # it is not asked
+    return part
 
 
 class ServiceCase(SynchronousTestCase):
@@ -125,8 +133,7 @@ class ReloadTests(ServiceCase):
         """What the old one keeps open is closed, once nobody can be asking it any more."""
         gateway = self.start(server={"grace": 10})
         old = gateway.serving.generation
-        part = Connected()
-        old.authority.providers = [part]  # type: ignore[list-item] # it is not asked
+        part = with_connected(old)
         gateway.reload()
         self.reactor.advance(9)
         self.assertEqual(part.closed, 0)
@@ -192,10 +199,9 @@ class StopTests(ServiceCase):
         """No part keeps a connection, of whichever configuration it is."""
         gateway = self.make()
         gateway.startService()
-        old, new = Connected(), Connected()
-        gateway.serving.generation.authority.providers = [old]  # type: ignore[list-item]
+        old = with_connected(gateway.serving.generation)
         gateway.reload()
-        gateway.serving.generation.authority.providers = [new]  # type: ignore[list-item]
+        new = with_connected(gateway.serving.generation)
         self.successResultOf(maybeDeferred(gateway.stopService))
         self.assertEqual((old.closed, new.closed), (1, 1))
 

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -545,7 +546,7 @@ class MetricsTests(SupervisorCase):
             for _ in range(number):
                 metrics.judged("success", "here", 0.001 * number)
             metrics.request_began("GET")
-            metrics.watch("some_gauge", "about it", lambda number=number: 10 * number)  # type: ignore[misc] # a default
+            metrics.watch("some_gauge", "about it", partial(int, 10 * number))
             process.answers["metrics"] = metrics.counted()
         text = self.text()
         for sample in (

@@ -13,7 +13,7 @@ from authotron import issuing, settings
 from authotron.authority import Authority
 from authotron.errors import Rejected, Unavailable
 from authotron.identity import Credential, Identity
-from authotron.issuing import Tokens, Wish
+from authotron.issuing import Wish
 from authotron.metrics import Metrics
 from authotron.providers import Affinity, IKnowsUsers, IProvider
 from authotron.stores import ITokenStore, memory
@@ -65,7 +65,7 @@ class JudgeCase(SynchronousTestCase):
         self.clock = at(NOW)
         self.store: ITokenStore = memory.MemoryStore()
         rules = settings.read(memory.Config, {"type": "memory"})
-        self.tokens = Tokens(self.store, settings.read(issuing.Config, {}), rules, self.clock)
+        self.tokens = issuing.make(self.store, settings.read(issuing.Config, {}), rules, self.clock)
         self.directory = Directory()
 
     def judge(self, *providers: IProvider) -> TokenJudge:
@@ -164,7 +164,7 @@ class AloneTests(JudgeCase):
 
     def test_outage(self) -> None:
         """Nor is it when the store is down."""
-        self.tokens.store = Down()
+        self.tokens.store.backend = Down()
         judge = self.judge(Remote())
         outcome = self.identify(judge, self.generate())
         self.assertIsInstance(outcome, Unavailable)

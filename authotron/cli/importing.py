@@ -167,8 +167,8 @@ class _Import:
 
     async def _copy(self, item: Found) -> bool:
         if self._dry_run:
-            return not await self._tokens.has(item.known_as)
-        return await self._tokens.copy(item.known_as, item.token)
+            return not await self._tokens.imported.has(item.known_as)
+        return await self._tokens.imported.copy(item.known_as, item.token)
 
 
 async def _next(found: AsyncIterator[Found | LeftOut]) -> Found | LeftOut | None:

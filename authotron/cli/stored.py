@@ -45,7 +45,7 @@ async def _working(reactor: Any, found: Config, work: Work) -> None:
     assert generation.tokens is not None
     try:
         with complaints():
-            await generation.tokens.open()
+            await generation.tokens.store.open()
             await work(generation, generation.tokens, world)
     except (NoSuchToken, Rejected, TooBroad, Unavailable) as reason:
         told = str(reason) or "there is no such token"

@@ -63,11 +63,11 @@ def create(
             networks=tuple(_checked(hosts.checked_network, text, "--network") for text in network),
         )
 
-    async def work(generation: Generation, store: Tokens, _world: World) -> None:
+    async def work(generation: Generation, kept: Tokens, _world: World) -> None:
         said = Identity(realm, username, owner_role)
         checked = generation.owners.can_be_asked(said)
         owner = (await generation.owners.now(said))[0]
-        presented, _ = await store.make(owner, wish, checked=checked)
+        presented, _ = await kept.make(owner, wish, checked=checked)
         click.echo(presented.text)
 
     run(path, work)
@@ -81,9 +81,9 @@ def create(
 def list_(path: Path, realm: str | None, username: str | None, *, as_json: bool) -> None:
     """List tokens, oldest first; their secrets are not known here either."""
 
-    async def work(_: Generation, store: Tokens, _world: World) -> None:
+    async def work(_: Generation, kept: Tokens, _world: World) -> None:
         wanted = Wanted(realm, username)
-        while found := await store.store.listed(wanted):
+        while found := await kept.store.listed(wanted):
             for token in found:
                 click.echo(json.dumps(_row(token)) if as_json else _line(token))
             wanted = Wanted(realm, username, found[-1].id)
@@ -97,8 +97,8 @@ def list_(path: Path, realm: str | None, username: str | None, *, as_json: bool)
 def show(path: Path, id_: str) -> None:
     """Show all that is kept of a token."""
 
-    async def work(_: Generation, store: Tokens, _world: World) -> None:
-        token = await store.store.get(id_)
+    async def work(_: Generation, kept: Tokens, _world: World) -> None:
+        token = await kept.store.get(id_)
         if token is None:
             raise NoSuchToken
         for line in json.dumps(_row(token), indent=2, ensure_ascii=False).split("\n"):
@@ -113,9 +113,9 @@ def show(path: Path, id_: str) -> None:
 def revoke(path: Path, ids: tuple[str, ...]) -> None:
     """End tokens."""
 
-    async def work(_: Generation, store: Tokens, _world: World) -> None:
+    async def work(_: Generation, kept: Tokens, _world: World) -> None:
         for id_ in ids:
-            if not await store.store.remove(id_):
+            if not await kept.store.remove(id_):
                 raise NoSuchToken
             click.echo(f"revoked {id_}")
 
@@ -127,8 +127,8 @@ def revoke(path: Path, ids: tuple[str, ...]) -> None:
 def prune(path: Path) -> None:
     """Forget tokens that have expired. A running gateway does so by itself."""
 
-    async def work(_: Generation, store: Tokens, _world: World) -> None:
-        await store.tidy()
+    async def work(_: Generation, kept: Tokens, _world: World) -> None:
+        await kept.tidy()
         click.echo("forgotten: all that had expired")
 
     run(path, work)

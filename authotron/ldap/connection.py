@@ -7,11 +7,10 @@ starts TLS, and treats what it does not know with assertions.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from itertools import count
 
-from attrs import define, evolve, field
+from attrs import define, field
 from OpenSSL import SSL
 from service_identity import VerificationError
 from twisted.internet.defer import Deferred
@@ -28,7 +27,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from authotron.errors import TimedOut, Unavailable
-from authotron.ldap import answers, wire
+from authotron.ldap import answers, ranges, wire
 from authotron.ldap.answers import Entry, Garbled, Message, Result, TooMuch
 from authotron.ldap.wire import BASE, Operation, Search
 from authotron.racing import within
@@ -36,8 +35,6 @@ from authotron.racing import within
 SUCCESS, SIZE_LIMIT, NO_SUCH_OBJECT, INVALID_CREDENTIALS, UNWILLING = 0, 4, 32, 49, 53
 _BUSY = (51, 52)
 _PAGE, _MOST_PAGES = 500, 1_000
-_RANGES = 100
-_RANGE = re.compile(r"(?P<attribute>[^;]+);range=(?P<first>[0-9]{1,9})-(?P<last>[0-9]{1,9}|\*)")
 _MOST_BYTES = 16 * 2**20
 """Of one answer, and of all that come page by page, or range by range."""
 
@@ -225,24 +222,7 @@ class Connection(Protocol):
 
         @raise Unavailable: the server does not say.
         """
-        values = list(entry.attributes.get(attribute.lower(), ()))
-        piece = _range(entry, attribute, 0)
-        for _ in range(_RANGES):
-            if piece is None:
-                break
-            last, some = piece
-            values += some
-            if last is None:
-                break
-            rest = await self.read(entry.dn, (f"{attribute};range={last + 1}-*",))
-            piece = _range(rest, attribute, last + 1) if rest else None
-            if piece is None:
-                raise Unavailable(f"values of {attribute} are missing")
-            if sum(map(len, values)) > _MOST_BYTES:
-                raise Unavailable(f"there is no end of values of {attribute}")
-        else:
-            raise Unavailable(f"there is no end of values of {attribute}")
-        return evolve(entry, attributes={**entry.attributes, attribute.lower(): tuple(values)})
+        return await ranges.whole(self.read, entry, attribute, _MOST_BYTES)
 
     async def read(self, dn: str, attributes: tuple[str, ...]) -> Entry | None:
         """
@@ -312,10 +292,7 @@ class Connection(Protocol):
             result = answers.result(message)
             del self._questions[message.number]
             question.answered.callback(result)
-        elif message.kind not in (
-            answers.REFERENCE,
-            answers.INTERMEDIATE,
-        ):  # references are not followed
+        elif message.kind not in _ASIDES:
             raise Garbled("an answer of an unknown kind")
 
     async def _ask(
@@ -363,26 +340,6 @@ def _cookie(result: Result) -> bytes:
         return answers.next_page(result.controls)
     except Garbled as garbled:
         raise Unavailable(f"the search failed: {garbled}") from None
-
-
-def _range(entry: Entry, attribute: str, first: int) -> tuple[int | None, tuple[bytes, ...]] | None:
-    """
-    The values that came as a range, and before them the place of the last if more follow.
-
-    @raise Unavailable: it is not the range that begins at C{first}, or it leads nowhere.
-    """
-    prefix = f"{attribute.lower()};range="
-    for name, values in entry.attributes.items():
-        if name.startswith(prefix):
-            found = _RANGE.fullmatch(name)
-            if found is None or int(found["first"]) != first:
-                raise Unavailable(f"values of {attribute} that nobody asked for")
-            if found["last"] == "*":
-                return None, values
-            if int(found["last"]) < first or not values:
-                raise Unavailable(f"values of {attribute} that lead nowhere")
-            return int(found["last"]), values
-    return None
 
 
 def _size(entry: Entry) -> int:

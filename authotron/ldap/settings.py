@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -18,6 +17,7 @@ from pydantic import (
 )
 
 from authotron.errors import Unavailable
+from authotron.hosts import is_local
 from authotron.ldap import filters, groups
 from authotron.ldap.connection import Connection
 from authotron.ldap.directory import Directory
@@ -25,12 +25,8 @@ from authotron.ldap.filters import Template
 from authotron.ldap.lookup import Lookup
 from authotron.ldap.servers import Account, Limits, Security, Server
 from authotron.settings import Seconds, Secret, Section, Text, Texts
-from authotron.tls import Policy, load
-from authotron.web_client import File
-from authotron.world import World
-
-_SHARE = 0.95
-"""Of the common patience, so that a part's own word comes before it is cut off."""
+from authotron.tls import Policy, TrustConfig
+from authotron.world import SHARE, World
 
 _PORTS = {"ldap": 389, "ldaps": 636}
 
@@ -78,7 +74,7 @@ Dn = Annotated[str, AfterValidator(_checked_dn)]
 """The name of an entry, or of the root of a tree."""
 
 
-class Connectivity(Section):
+class Connectivity(TrustConfig):
     """How to reach a directory, and whom to search as."""
 
     uri: Addresses = Field(
@@ -93,15 +89,6 @@ class Connectivity(Section):
         default=None,
         description="none, starttls or ldaps; `required` is the encrypted one that suits the uri; "
         "if not set, ldap:// is in clear and ldaps:// is not",
-    )
-    ca_file: File | None = Field(
-        default=None, description="certificates (PEM) to trust instead of those of the system"
-    )
-    client_certificate_file: File | None = Field(
-        default=None, description="certificate (PEM) to show to a server that asks for one"
-    )
-    client_key_file: File | None = Field(
-        default=None, description="the key (PEM) of `client_certificate_file`"
     )
     connect_timeout: Seconds = Field(
         default=2, gt=0, description="seconds until a server is connected, with TLS and bind"
@@ -118,9 +105,6 @@ class Connectivity(Section):
     def _encrypted_or_not(self) -> Connectivity:
         if self.tls in ("none", "starttls") and any(u.startswith("ldaps:") for u in self.uri):
             raise ValueError(f"tls: {self.tls} does not go with ldaps://")
-        if (self.client_certificate_file is None) != (self.client_key_file is None):
-            raise ValueError("client_certificate_file and client_key_file go together")
-        self._policy()
         if self.bind_dn is not None and self.ldap_password is None:
             raise ValueError("bind_dn needs ldap_password")
         if self.ldap_password is not None and not self.ldap_password.get_secret_value():
@@ -136,7 +120,7 @@ class Connectivity(Section):
             yield "ldap_password is not used without bind_dn; searches are anonymous"
         if self._sends_passwords():
             for uri in self.uri:
-                if self.security(uri) is Security.CLEAR and not _is_loopback(uri):
+                if self.security(uri) is Security.CLEAR and not is_local(uri):
                     yield f"passwords travel in clear to {uri}; set tls: starttls, or use ldaps://"
 
     def _sends_passwords(self) -> bool:
@@ -152,7 +136,7 @@ class Connectivity(Section):
 
     def _limits(self, world: World) -> Limits:
         """As configured, but so that every server has a turn while somebody waits."""
-        patience = _SHARE * (getattr(self, "timeout", None) or world.patience)
+        patience = SHARE * (getattr(self, "timeout", None) or world.patience)
         return Limits(
             min(self.connect_timeout, patience / (len(self.uri) + 1)),
             min(self.answer_timeout, patience / len(self.uri)),
@@ -179,16 +163,7 @@ class Connectivity(Section):
         return Security(self.tls or "none")
 
     def _policy(self) -> Policy:
-        files = (self.ca_file, self.client_certificate_file, self.client_key_file)
-        return Policy(load(*files))
-
-
-def _is_loopback(uri: str) -> bool:
-    host = urlsplit(uri).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        return Policy(self.trust())
 
 
 def check_user_filter(text: str) -> str:

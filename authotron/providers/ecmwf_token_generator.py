@@ -4,33 +4,28 @@ from __future__ import annotations
 
 from typing import Literal
 
-from attrs import define, evolve, field
+from attrs import define, field
 from pydantic import Field
-from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from authotron import exchange, routing, web_client
-from authotron.cache import Identities
-from authotron.claims import ClaimsConfig
 from authotron.errors import Rejected
-from authotron.exchange import AccessTokens
-from authotron.identity import Credential, Identity, earliest
-from authotron.parts import IReachable, PartConfig
+from authotron.exchange import AccessTokens, ExchangeConfig
+from authotron.identity import Credential, Identity
+from authotron.parts import IReachable
 from authotron.providers import Affinity, IProvider
-from authotron.settings import Seconds, Secret, Text
-from authotron.web_client import RemoteConfig, Url, WebClient
+from authotron.settings import Secret, Text
+from authotron.web_client import Url, WebClient
 from authotron.world import World
 
 
-class Config(PartConfig, RemoteConfig, ClaimsConfig):
+class Config(ExchangeConfig):
     """`type: ecmwf-token-generator`: tokens that the ECMWF token generator gave out."""
 
     type: Literal["ecmwf-token-generator"]
-    cert_uri: Url = Field(description="address of the key set that access tokens are checked with")
     client_id: Text = Field(description="who we are to the generator")
     client_secret: Secret = Field(description="the secret of `client_id`")
     token_generator_url: Url = Field(description="address of the generator")
-    cache: Seconds = Field(default=60, description="seconds a validated token is believed")
     accepts: routing.Rule = Field(default="any", description="which tokens it is asked about")
 
 
@@ -41,15 +36,11 @@ class EcmwfTokenGenerator:
 
     name: str
     realm: str
-    _clock: IReactorTime
     _web: WebClient = field(repr=False)
     _access_tokens: AccessTokens = field(repr=False)
     _url: str
     _client_id: str
     _client_secret: str = field(repr=False)
-    _life: float
-    _known: Identities = field(repr=False)
-    _exchanged: Identities = field(repr=False)
     _accepts: routing.Rule
     type: str = field(default="ecmwf-token-generator", init=False)
     scheme: str = field(default="bearer", init=False)
@@ -59,13 +50,12 @@ class EcmwfTokenGenerator:
         return routing.likeness(self._accepts, credential.value)
 
     async def authenticate(self, credential: Credential) -> Identity:
-        return await self._known.get(credential.value, lambda: self._judge(credential.value))
+        token = credential.value
+        return await self._access_tokens.checked(token, lambda: self._judge(token))
 
     async def _judge(self, token: str) -> Identity:
         await self._validate(token)
-        identity = await self._exchanged.get(token, lambda: self._exchange(token))
-        until = earliest(identity.fresh_until, self._clock.seconds() + self._life)
-        return evolve(identity, fresh_until=until)
+        return await self._access_tokens.exchanged(token, lambda: self._exchange(token))
 
     async def _validate(self, token: str) -> None:
         url = web_client.below(self._url, "validate-token")
@@ -98,14 +88,10 @@ def make(config: Config, world: World) -> IProvider:
     return EcmwfTokenGenerator(
         config.name,
         config.realm,
-        world.clock,
         web,
-        exchange.make(world.clock, web, config.cert_uri, config.name, config.realm, config),
+        exchange.make(config, world, web),
         config.token_generator_url,
         config.client_id,
         config.client_secret.get_secret_value(),
-        config.cache,
-        Identities(world.clock),
-        Identities(world.clock),
         config.accepts,
     )

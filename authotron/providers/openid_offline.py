@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from attrs import define, evolve, field
+from attrs import define, field
 from pydantic import Field
-from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from authotron import bearer, exchange, routing, web_client
-from authotron.cache import Identities
-from authotron.claims import ClaimsConfig
 from authotron.errors import Rejected
-from authotron.exchange import AccessTokens
-from authotron.identity import Credential, Identity, earliest
-from authotron.parts import IReachable, PartConfig
+from authotron.exchange import AccessTokens, ExchangeConfig
+from authotron.identity import Credential, Identity
+from authotron.parts import IReachable
 from authotron.providers import Affinity, IProvider
-from authotron.settings import Seconds, Secret, Text
-from authotron.web_client import RemoteConfig, Url, WebClient
+from authotron.settings import Secret, Text
+from authotron.web_client import Url, WebClient
 from authotron.world import World
 
 _SCOPE = "offline_access"
@@ -27,11 +24,10 @@ _TYPE = "Offline"
 Check = Literal["auto", "introspection", "exchange"]
 
 
-class Config(PartConfig, RemoteConfig, ClaimsConfig):
+class Config(ExchangeConfig):
     """`type: openid-offline`: offline tokens of OpenID Connect."""
 
     type: Literal["openid-offline"]
-    cert_uri: Url = Field(description="address of the key set that access tokens are checked with")
     public_client_id: Text = Field(description="the client that offline tokens are given to")
     private_client_id: Text = Field(description="the client that we are")
     private_client_secret: Secret = Field(description="the secret of `private_client_id`")
@@ -43,9 +39,6 @@ class Config(PartConfig, RemoteConfig, ClaimsConfig):
         default="auto",
         description="how a token is judged: by introspection, by exchanging it, or (auto) by "
         "introspection and, where that says no to an offline token of our own client, by exchange",
-    )
-    cache: Seconds = Field(
-        default=60, description="seconds a token is believed without a new check"
     )
     accepts: routing.Rule = Field(default="any", description="which tokens it is asked about")
 
@@ -62,7 +55,6 @@ class OpenidOffline:
 
     name: str
     realm: str
-    _clock: IReactorTime
     _web: WebClient = field(repr=False)
     _access_tokens: AccessTokens = field(repr=False)
     _url: str
@@ -70,9 +62,6 @@ class OpenidOffline:
     _private_client: tuple[str, str] = field(repr=False)
     _check: Check
     _issuer: str | None
-    _life: float
-    _known: Identities = field(repr=False)
-    _exchanged: Identities = field(repr=False)
     _accepts: routing.Rule
     type: str = field(default="openid-offline", init=False)
     scheme: str = field(default="bearer", init=False)
@@ -91,22 +80,21 @@ class OpenidOffline:
         return Affinity.LIKELY if seen.claims["iss"] == self._issuer else Affinity.FOREIGN
 
     async def authenticate(self, credential: Credential) -> Identity:
-        seen = bearer.look_into(credential.value)
+        token = credential.value
+        seen = bearer.look_into(token)
         if seen is not None and seen.claims.get("typ", _TYPE) != _TYPE:
             raise Rejected("no offline token")
-        return await self._known.get(credential.value, lambda: self._judge(credential.value))
+        return await self._access_tokens.checked(token, lambda: self._judge(token))
 
     async def _judge(self, token: str) -> Identity:
         if self._check != "exchange" and await self._is_active(token):
-            identity = await self._exchanged.get(token, lambda: self._exchange(token))
-        elif self._check == "exchange" or (self._check == "auto" and self._is_ours(token)):
+            return await self._access_tokens.exchanged(token, lambda: self._exchange(token))
+        if self._check == "exchange" or (self._check == "auto" and self._is_ours(token)):
             identity = await self._exchange(token)
-            if _SCOPE not in identity.scopes[self.name]:
-                raise Rejected("exchanged, but no offline token")
-        else:
-            raise Rejected("not active")
-        until = earliest(identity.fresh_until, self._clock.seconds() + self._life)
-        return evolve(identity, fresh_until=until)
+            if _SCOPE in identity.scopes[self.name]:
+                return identity
+            raise Rejected("exchanged, but no offline token")
+        raise Rejected("not active")
 
     def _is_ours(self, token: str) -> bool:
         """Whether it calls itself an offline token of our public client."""
@@ -168,16 +156,12 @@ def make(config: Config, world: World) -> IProvider:
     return OpenidOffline(
         config.name,
         config.realm,
-        world.clock,
         web,
-        exchange.make(world.clock, web, config.cert_uri, config.name, config.realm, config),
+        exchange.make(config, world, web),
         web_client.below(config.iam_url, "realms", realm, "protocol", "openid-connect"),
         config.public_client_id,
         (config.private_client_id, config.private_client_secret.get_secret_value()),
         config.check,
         config.issuer,
-        config.cache,
-        Identities(world.clock),
-        Identities(world.clock),
         config.accepts,
     )

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 _FORM = 1
 _GRACE = 3600
-_PAGE = 500
+_BATCH = 500
 _TAKEN = frozenset({1, 11000})
 _UNSUPPORTED = frozenset({67, 115, 238})
 """Codes of servers that have no such kind of index."""
@@ -234,16 +234,16 @@ def _tls(config: Config) -> Any:
 
 async def documents(collection: Any) -> AsyncIterator[Mapping[str, Any]]:
     """
-    All of a collection, in the order of their ids.
+    All of a collection.
+
+    By a cursor: whoever asks for ids above the last one seen hears only of those of its type.
 
     @raise Unavailable: the database does not answer.
     """
-    order = sorting.sort(sorting.ASCENDING("_id"))
-    where: dict[str, Any] = {}
-    while some := await said(collection.find(where, limit=_PAGE, sort=order)):
+    batches = collection.find(batch_size=_BATCH).batches()
+    while some := await said(anext(batches, None)):
         for document in some:
             yield document
-        where = {"_id": {"$gt": some[-1]["_id"]}}
 
 
 async def said(asked: Awaitable[T]) -> T:

@@ -213,4 +213,4 @@ def _kept_pepper(path: Path) -> bytes:
 
 def make(config: Config, world: World) -> ITokenStore:
     """Build the store from its section."""
-    return SqliteStore(Path(config.path), config.synchronous, config.busy_timeout, world)
+    return SqliteStore(config.path, config.synchronous, config.busy_timeout, world)

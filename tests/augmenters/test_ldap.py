@@ -21,9 +21,7 @@ ADMINS, USERS = f"cn=Admins,ou=Groups,{BASE}", f"cn=Users,ou=Groups,{BASE}"
 
 
 def config(**over: Any) -> ldap.Config:
-    account = {"bind_dn": GATE[0], "ldap_password": GATE[1], "search_base": BASE}
-    given = {"type": "ldap", "name": "it", "realm": "here", "uri": "ldap://localhost", **account}
-    return settings.read(ldap.Config, {**given, **over})
+    return settings.read(ldap.Config, {**directories.SECTION, **over})
 
 
 class LdapCase(SynchronousTestCase):

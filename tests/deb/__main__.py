@@ -15,6 +15,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -96,7 +97,7 @@ class Table:
 def look_at(table: Table, under_test: Package) -> None:
     """The steps that need neither a Debian of their own nor root."""
     for step in OF_THE_FILE:
-        table.add(lambda step=step: step(under_test), step.__name__)  # type: ignore[misc] # bound at once
+        table.add(partial(step, under_test), step.__name__)
 
 
 def put_in_and_out(table: Table, under_test: Package) -> None:
@@ -117,7 +118,7 @@ def live_with(table: Table, under_test: Package) -> None:
             if step is life.edit:
                 gateway.put_nginx_in_front()
             table.add(
-                lambda step=step: _taken(gateway, step),  # type: ignore[misc] # bound at once
+                partial(_taken, gateway, step),
                 step.__name__,
                 lambda: "\n".join(gateway.journal(cursor).splitlines()[-60:]),
             )

@@ -8,7 +8,7 @@ from base64 import urlsafe_b64decode
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field
+from attrs import define
 
 from tests.deb.container import Container, Failed, until
 
@@ -72,7 +72,6 @@ class Gateway:
     container: Container
     package: Path
     newer: Path
-    _observed: list[str] = field(factory=list, init=False)
 
     # --- the package ---
 

@@ -217,25 +217,20 @@ def bad_install(gateway: Gateway) -> str:
 def port_taken(gateway: Gateway) -> str:
     """A port that somebody else has is named; when it is free again, it starts."""
     gateway.systemctl("stop", "authotron.service", "authotron.socket")
-    thief = gateway.container.start("python3", "-m", "http.server", "--bind", "127.0.0.1", "8080")
-    try:
-        until(lambda: ":8080" in gateway.container.run("ss", "-Hltn"), "the port is taken")
-        cursor = gateway.now()
-        done = gateway.container.try_("systemctl", "start", "authotron.service")
-        assert done.returncode != 0, "it started"
-        line = gateway.told("in use", cursor)
-    finally:
-        gateway.container.end(thief)
-    gateway.usual()
-    return shlex.quote(line)
+    return _refused_while_taken(gateway, 8080)
 
 
 def metrics_port_taken(gateway: Gateway) -> str:
     """The same for the port that the gateway opens by itself."""
     gateway.systemctl("stop", "authotron.service")
-    thief = gateway.container.start("python3", "-m", "http.server", "--bind", "127.0.0.1", "9090")
+    return _refused_while_taken(gateway, 9090)
+
+
+def _refused_while_taken(gateway: Gateway, port: int) -> str:
+    run, command = gateway.container.run, ("python3", "-m", "http.server", "--bind", "127.0.0.1")
+    thief = gateway.container.start(*command, str(port))
     try:
-        until(lambda: ":9090" in gateway.container.run("ss", "-Hltn"), "the port is taken")
+        until(lambda: f":{port}" in run("ss", "-Hltn"), "the port is taken")
         cursor = gateway.now()
         done = gateway.container.try_("systemctl", "start", "authotron.service")
         assert done.returncode != 0, "it started"

@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.functional.listening import Listener
+
 _DAY = dt.timedelta(days=1)
 _EPOCH = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
 _FAR = dt.datetime(2120, 1, 1, tzinfo=dt.UTC)
@@ -172,9 +174,9 @@ ENDLESS = ("hangs", "hangs-after-the-head", "drips", "floods")
 
 
 @define(eq=False)
-class Remote:
+class Remote(Listener):
     """
-    Listens on a port of its own.
+    Speaks TLS, and behaves as the token in a question says.
 
     @ivar clients: whose certificates it wants to see; it lets nobody in without one.
     @ivar asked: by manner, how often.
@@ -185,38 +187,18 @@ class Remote:
     clients: Path | None = None
     asked: Counter[str] = field(factory=Counter, init=False)
     ended: dict[str, threading.Event] = field(init=False)
-    _listening: socket.socket = field(init=False)
+    _context: ssl.SSLContext = field(init=False)
 
-    def start(self) -> Remote:
+    def __attrs_post_init__(self) -> None:
         self.ended = {name: threading.Event() for name in MANNERS}
-        self._listening = socket.create_server(("127.0.0.1", 0), backlog=64)
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    @property
-    def port(self) -> int:
-        port: int = self._listening.getsockname()[1]
-        return port
-
-    def stop(self) -> None:
-        with suppress(OSError):
-            self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
-
-    def _accept(self) -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.certificate)
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(self.certificate)
         if self.clients is not None:
-            context.verify_mode = ssl.CERT_REQUIRED
-            context.load_verify_locations(self.clients)
-        with suppress(OSError):
-            while True:
-                client, _ = self._listening.accept()
-                arguments = (client, context)
-                threading.Thread(target=self._serve, args=arguments, daemon=True).start()
+            self._context.verify_mode = ssl.CERT_REQUIRED
+            self._context.load_verify_locations(self.clients)
 
-    def _serve(self, client: socket.socket, context: ssl.SSLContext) -> None:
-        with suppress(OSError), context.wrap_socket(client, server_side=True) as connection:
+    def serve(self, client: socket.socket) -> None:
+        with self._context.wrap_socket(client, server_side=True) as connection:
             token = _token(connection)
             self.asked[token] += 1
             MANNERS[token](connection, self.ended[token])

@@ -6,7 +6,6 @@ import atexit
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -16,9 +15,12 @@ from uuid import uuid4
 
 from attrs import define, field
 
+from tests.functional import servers
 from tests.functional.daemon import absolute, free_port, needed, until
 
-SERVERS = Path(__file__).resolve().parents[1] / "servers"
+_PATIENCE = 900.0
+"""Seconds: what has no package is built at first."""
+
 PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
 
@@ -96,16 +98,8 @@ class Database:
         files = [path for path in (self.folder / f"{self.kind}-data").rglob("*") if path.is_file()]
         return b"".join(path.read_bytes() for path in files)
 
-    def _run(self, *arguments: str) -> None:
-        done = subprocess.run(
-            [str(SERVERS / self.kind), *arguments],
-            check=False,
-            env={**os.environ, "PATH": PATH, **self.environ},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
+    def _run(self, *words: str) -> None:
+        servers.run(self.kind, *words, seconds=_PATIENCE, **{"PATH": PATH, **self.environ})
 
 
 @cache

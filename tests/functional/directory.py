@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import atexit
-import os
 import re
 import shutil
 import socket
-import subprocess
-import threading
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -17,10 +14,10 @@ from typing import Any
 
 from attrs import define, field
 
-from tests.functional import wire
+from tests.functional import servers
 from tests.functional.daemon import DEADLINE, absolute, free_port, needed
+from tests.functional.listening import Relay
 
-SERVER = Path(__file__).resolve().parents[2] / "tests/servers/slapd"
 BASE = "dc=example,dc=org"
 PEOPLE = f"ou=people,{BASE}"
 ACCOUNT = {"bind_dn": f"cn=authotron,{BASE}", "ldap_password": "svc", "search_base": BASE}
@@ -94,17 +91,9 @@ class Slapd:
             re.search(r" fd=\d+ closed", each) is not None for each in lines
         )
 
-    def _run(self, *arguments: str) -> None:
-        done = subprocess.run(
-            [str(SERVER), *arguments],
-            check=False,
-            env={**os.environ, "CERTIFICATE": self.certificate, "CLIENTS": self.clients},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=4 * DEADLINE,
-        )
-        assert done.returncode == 0, done.stderr
+    def _run(self, *words: str) -> None:
+        shown = {"CERTIFICATE": self.certificate, "CLIENTS": self.clients}
+        servers.run("slapd", *words, seconds=4 * DEADLINE, **shown)
 
 
 @cache
@@ -142,51 +131,21 @@ def provider(slapd: Slapd, realm: str, **over: Any) -> dict[str, Any]:
 
 
 @define(eq=False)
-class Scissors:
+class Scissors(Relay):
     """Passes on what comes to its port, and cuts the connection once so many bytes came back."""
 
-    target: int
     length: int
     cuts: int = 0
-    _listening: socket.socket = field(init=False)
 
-    def start(self) -> Scissors:
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    @property
-    def port(self) -> int:
-        port: int = self._listening.getsockname()[1]
-        return port
-
-    def stop(self) -> None:
-        with suppress(OSError):
-            self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._listening.accept()
-                server = wire.connect(self.target)
-                threading.Thread(target=_copy, args=(client, server), daemon=True).start()
-                threading.Thread(target=self._cut, args=(server, client), daemon=True).start()
-
-    def _cut(self, server: socket.socket, client: socket.socket) -> None:
+    def answer(self, server: socket.socket, client: socket.socket) -> None:
         left = self.length
         with suppress(OSError):
             while left and (piece := server.recv(left)):
                 client.sendall(piece)
                 left -= len(piece)
-        self.cuts += 1
+        if not left:
+            self.cuts += 1
         for end in (client, server):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
-
-
-def _copy(source: socket.socket, sink: socket.socket) -> None:
-    with suppress(OSError):
-        while piece := source.recv(65536):
-            sink.sendall(piece)

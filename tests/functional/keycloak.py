@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import atexit
 import json
-import os
-import subprocess
 from base64 import b64encode
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,10 +15,10 @@ from urllib.parse import urlencode
 
 from attrs import define, field
 
+from tests.functional import servers
 from tests.functional.daemon import free_port, needed
 
 ROOT = Path(__file__).resolve().parents[2]
-SERVER = ROOT / "tests/servers/keycloak"
 REALM = "authotron-test"
 
 CURRENT = "26.7.3"
@@ -72,17 +70,9 @@ class Keycloak:
     def stop(self) -> None:
         self._run("stop", str(self.folder), seconds=_START)
 
-    def _run(self, *arguments: str, seconds: float, **environ: str) -> None:
-        done = subprocess.run(
-            [str(SERVER), *arguments],
-            check=False,
-            env={**os.environ, "KEYCLOAK_VERSION": self.version, **environ},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-        )
-        assert done.returncode == 0, done.stderr
+    def _run(self, *words: str, seconds: float, **environ: str) -> None:
+        versioned = {"KEYCLOAK_VERSION": self.version, **environ}
+        servers.run("keycloak", *words, seconds=seconds, **versioned)
 
     # --- what a user does ---
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import atexit
-import os
 import shutil
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
@@ -18,7 +16,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from tests.functional import wire
+from tests.functional import servers, wire
 from tests.functional.daemon import (
     DEADLINE,
     SECRET,
@@ -29,10 +27,10 @@ from tests.functional.daemon import (
     needed,
     until,
 )
+from tests.functional.listening import Relay
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "etc/nginx/authotron.conf"
-SERVER = ROOT / "tests/servers/nginx"
 
 
 @define(eq=False)
@@ -54,11 +52,18 @@ class Nginx:
         self.folder.mkdir(parents=True, exist_ok=True)
         site = self.folder / "authotron.conf"
         site.write_text(self._site())
-        self._run("start", str(self.folder), str(self.port), site=site)
+        servers.run(
+            "nginx",
+            "start",
+            str(self.folder),
+            str(self.port),
+            seconds=DEADLINE,
+            NGINX_SITE=str(site),
+        )
         return self
 
     def stop(self) -> None:
-        self._run("stop", str(self.folder))
+        servers.run("nginx", "stop", str(self.folder), seconds=DEADLINE)
 
     def _site(self) -> str:
         text = EXAMPLE.read_text()
@@ -71,19 +76,6 @@ class Nginx:
             assert text.count(old) == 1, f"{old!r} is not once in {EXAMPLE}"
             text = text.replace(old, new)
         return text
-
-    def _run(self, *arguments: str, site: Path | None = None) -> None:
-        environ = {**os.environ, **({"NGINX_SITE": str(site)} if site else {})}
-        done = subprocess.run(
-            [str(SERVER), *arguments],
-            check=False,
-            env=environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE,
-        )
-        assert done.returncode == 0, done.stderr
 
 
 @define(eq=False)
@@ -125,52 +117,6 @@ class Backend:
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait(DEADLINE)
-
-
-@define(eq=False)
-class Relay:
-    """
-    Passes on what comes to its port, and counts connections.
-
-    @ivar target: the port that is really meant.
-    """
-
-    target: int
-    connections: int = 0
-    _listening: socket.socket = field(init=False)
-
-    def start(self) -> Relay:
-        self._listening = socket.create_server(("127.0.0.1", 0), backlog=512)
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    @property
-    def port(self) -> int:
-        port: int = self._listening.getsockname()[1]
-        return port
-
-    def stop(self) -> None:
-        with suppress(OSError):
-            self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = self._listening.accept()
-                self.connections += 1
-                server = wire.connect(self.target)
-                server.settimeout(None)
-                for ends in ((client, server), (server, client)):
-                    threading.Thread(target=_pump, args=ends, daemon=True).start()
-
-
-def _pump(source: socket.socket, sink: socket.socket) -> None:
-    with suppress(OSError):
-        while piece := source.recv(65536):
-            sink.sendall(piece)
-    with suppress(OSError):
-        sink.shutdown(socket.SHUT_WR)
 
 
 class Silence:

@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from bson import ObjectId
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 from txmongo.connection import ConnectionPool
@@ -164,6 +165,21 @@ class AuthOTronTests(ImportCase):
             self.import_, "auth-o-tron", "--from", self.file, "--realm", "elsewhere", "--dry-run"
         )
         self.assertIn("0 would be copied, 2 here already", moved.stdout)
+
+    async def test_ids_of_any_type(self) -> None:
+        """However many there are, and whatever their documents are called, all are copied."""
+        section = self.source()
+        pool = ConnectionPool(section["uri"])
+        self.addCleanup(pool.disconnect)
+        database = pool[section["database"]]
+        await database["users"].insert_one({"user_id": "1", "realm": "here", "username": "alice"})
+        numbers = range(600)
+        ids = [*numbers, *(f"{number:03}" for number in numbers), *(ObjectId() for _ in numbers)]
+        for id_ in ids:
+            token = {"token_string": f"token-called-{id_!r}"}
+            await database["tokens"].insert_one({"_id": id_, "token": token, "user_id": "1"})
+        done = await deferToThread(self.import_, "auth-o-tron", "--from", self.file, "--dry-run")
+        self.assertIn(f"{len(ids)} would be copied", done.stdout, done.stderr)
 
     def test_no_source(self) -> None:
         """A file without such a store is no source."""

@@ -33,12 +33,6 @@ class EcmwfApiContractTests(ProviderContract, SynchronousTestCase):
     def provider(self) -> IProvider:
         return ecmwf_api.make(config(), world(agents=Remote(knows_one)))
 
-    def good(self) -> Credential:
-        return Credential("bearer", "good")
-
-    def bad(self) -> Credential:
-        return Credential("bearer", "bad-token")
-
 
 class EcmwfApiTests(SynchronousTestCase):
     """What is special about it."""

@@ -48,12 +48,6 @@ class GeneratorContractTests(ProviderContract, SynchronousTestCase):
     def provider(self) -> IProvider:
         return provider(Remote(generator))
 
-    def good(self) -> Credential:
-        return Credential("bearer", "good")
-
-    def bad(self) -> Credential:
-        return Credential("bearer", "bad-token")
-
 
 class GeneratorTests(SynchronousTestCase):
     """What is special about it."""

@@ -36,12 +36,6 @@ class EfasApiContractTests(ProviderContract, SynchronousTestCase):
     def provider(self) -> IProvider:
         return provider(Remote(knows_one))
 
-    def good(self) -> Credential:
-        return Credential("bearer", "good")
-
-    def bad(self) -> Credential:
-        return Credential("bearer", "bad-token")
-
 
 class EfasApiTests(SynchronousTestCase):
     """What is special about it."""

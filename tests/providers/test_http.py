@@ -40,12 +40,6 @@ class HttpContractTests(ProviderContract, SynchronousTestCase):
     def provider(self) -> IProvider:
         return provider(Remote(knows_one), token="secret")
 
-    def good(self) -> Credential:
-        return Credential("bearer", "good")
-
-    def bad(self) -> Credential:
-        return Credential("bearer", "bad-token")
-
 
 class HttpTests(SynchronousTestCase):
     """What is special about it."""

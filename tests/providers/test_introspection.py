@@ -40,12 +40,6 @@ class IntrospectionContractTests(ProviderContract, SynchronousTestCase):
     def provider(self) -> IProvider:
         return provider(Remote(knows_one))
 
-    def good(self) -> Credential:
-        return Credential("bearer", "good")
-
-    def bad(self) -> Credential:
-        return Credential("bearer", "bad-token")
-
 
 class IntrospectionTests(SynchronousTestCase):
     """What is special about it."""

@@ -28,9 +28,7 @@ def basic(username: str, password: str) -> Credential:
 
 
 def config(**over: Any) -> ldap.Config:
-    account = {"bind_dn": GATE[0], "ldap_password": GATE[1], "search_base": BASE}
-    given = {"type": "ldap", "name": "it", "realm": "here", "uri": "ldap://localhost", **account}
-    return settings.read(ldap.Config, {**given, **over})
+    return settings.read(ldap.Config, {**directories.SECTION, **over})
 
 
 class LdapCase(SynchronousTestCase):

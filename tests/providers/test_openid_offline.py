@@ -61,12 +61,6 @@ class OfflineContractTests(ProviderContract, SynchronousTestCase):
     def provider(self) -> IProvider:
         return provider(Remote(keycloak))
 
-    def good(self) -> Credential:
-        return Credential("bearer", "good")
-
-    def bad(self) -> Credential:
-        return Credential("bearer", "bad-token")
-
 
 class OfflineTestCase(SynchronousTestCase):
     """Questions to a Keycloak that can be changed."""

@@ -112,7 +112,7 @@ class Gateway:
     def reload(self) -> None:
         """The same configuration anew, with the store that is open."""
         old, world = self.serving.generation, World(self.clock, at_once)
-        kept = old.tokens.store if old.tokens else None
+        kept = old.tokens.store.backend if old.tokens else None
         self.serving.generation = compose(old.config, world, self.metrics, kept)
 
     def connect(self, site: Site | Entrance | None = None) -> tuple[Any, Wire]:

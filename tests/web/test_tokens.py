@@ -331,7 +331,7 @@ class RevokeTests(TokenCase):
         """One that another process revoked lives on for five seconds at most."""
         made = self.new()
         self.assertEqual(self.whoami(made["token"]).status, 200)
-        self.successResultOf(Deferred.fromCoroutine(self.tokens.store.remove(made["id"])))
+        self.successResultOf(Deferred.fromCoroutine(self.tokens.store.backend.remove(made["id"])))
         self.gateway.clock.advance(5)
         self.assertEqual(self.whoami(made["token"]).status, 401)
 
@@ -511,7 +511,7 @@ class OutageTests(TokenCase):
         super().setUp()
         self.made = self.new()
 
-        self.tokens.store = Broken()
+        self.tokens.store.backend = Broken()
 
     def test_outage_is_no_refusal(self) -> None:
         """Token users hear that it is an outage; others do not notice."""
@@ -540,9 +540,9 @@ class OwnersTests(TokenCase):
 
     def reconfigured(self, *users: dict[str, Any], **over: Any) -> None:
         """The same store under another configuration, as after a reload."""
-        store = self.tokens.store
+        store = self.tokens.store.backend
         self.gateway = self.make(providers=[{**STAFF, "users": list(users)}], **over)
-        self.tokens.store = store
+        self.tokens.store.backend = store
 
     def test_roles_now(self) -> None:
         """Roles are those of now, not of when it was made."""

@@ -1,0 +1,114 @@
+"""The keys that sign minted tokens: read from PEM, published as JSON Web Keys."""
+
+from __future__ import annotations
+
+import json
+from binascii import b2a_base64
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+from authotron.errors import ConfigError, Problem
+
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
+Algorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
+
+_PUBLIC_MEMBERS = frozenset({"kty", "crv", "n", "e", "x", "y"})
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+_SMALLEST_RSA = 2048
+"""Bits (RFC 7518 section 3.3)."""
+
+
+def private_key(algorithm: Algorithm, path: Path, at: str) -> PrivateKey:
+    """
+    The key in a file.
+
+    @param at: what names the file in the configuration.
+
+    @raise ConfigError: it cannot be read, or does not fit C{algorithm}.
+    """
+    kinds = {
+        "RS256": rsa.RSAPrivateKey,
+        "ES256": ec.EllipticCurvePrivateKey,
+        "EdDSA": ed25519.Ed25519PrivateKey,
+    }
+    try:
+        key = serialization.load_pem_private_key(_bytes(path, at), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise _wrong(at, f"{path} holds no private key without a passphrase") from None
+    if not isinstance(key, kinds[algorithm]):
+        raise _wrong(at, f"{path} holds no key for {algorithm}")
+    if isinstance(key, rsa.RSAPrivateKey) and key.key_size < _SMALLEST_RSA:
+        raise _wrong(at, f"{path} holds an RSA key below {_SMALLEST_RSA} bits")
+    if not _is_on_p256_if_on_a_curve(key):
+        raise _wrong(at, f"{path} holds a key of another curve than P-256")
+    return key  # type: ignore[return-value] # one of the three kinds
+
+
+def public_key(path: Path, at: str) -> PublicKey:
+    """
+    The public key, or the one to a private key, in a file.
+
+    @param at: what names the file in the configuration.
+
+    @raise ConfigError: it cannot be read, or is of no use here.
+    """
+    content = _bytes(path, at)
+    try:
+        if b"PRIVATE" in content:
+            key = serialization.load_pem_private_key(content, None).public_key()
+        else:
+            key = serialization.load_pem_public_key(content)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise _wrong(at, f"{path} holds no key in PEM") from None
+    if not isinstance(key, PublicKey) or not _is_on_p256_if_on_a_curve(key):
+        raise _wrong(at, f"{path} holds no key for RS256, ES256 or EdDSA")
+    return key
+
+
+def _is_on_p256_if_on_a_curve(key: object) -> bool:
+    """ES256 knows no other curve (RFC 7518 section 3.4)."""
+    curves = ec.EllipticCurvePublicKey, ec.EllipticCurvePrivateKey
+    return not isinstance(key, curves) or isinstance(key.curve, ec.SECP256R1)
+
+
+def _bytes(path: Path, at: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _wrong(at, f"cannot read {path}: {error.strerror}") from None
+
+
+def _wrong(at: str, message: str) -> ConfigError:
+    return ConfigError([Problem(at, message)])
+
+
+def as_jwk(key: PublicKey) -> dict[str, Any]:
+    """The public parts of a key (RFC 7517), with what it is for."""
+    members: dict[str, Any]
+    if isinstance(key, rsa.RSAPublicKey):
+        members, algorithm = jwt.algorithms.RSAAlgorithm.to_jwk(key, as_dict=True), "RS256"
+    elif isinstance(key, ec.EllipticCurvePublicKey):
+        members, algorithm = jwt.algorithms.ECAlgorithm.to_jwk(key, as_dict=True), "ES256"
+    else:
+        members, algorithm = jwt.algorithms.OKPAlgorithm.to_jwk(key, as_dict=True), "EdDSA"
+    public = {name: value for name, value in members.items() if name in _PUBLIC_MEMBERS}
+    return {**public, "use": "sig", "alg": algorithm}
+
+
+def thumbprint(key: PublicKey) -> str:
+    """The name a key has by its own content (RFC 7638 section 3)."""
+    members = {name: value for name, value in as_jwk(key).items() if name in _PUBLIC_MEMBERS}
+    canonical = json.dumps(members, sort_keys=True, separators=(",", ":")).encode()
+    return base64url(sha256(canonical).digest()).decode()
+
+
+def base64url(raw: bytes) -> bytes:
+    """The alphabet of RFC 7515 section 2, without padding."""
+    return b2a_base64(raw, newline=False).translate(_URL_SAFE, b"=")

@@ -1,0 +1,130 @@
+"""The token store as its users see it: waited for while it opens, but never without end."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from authotron.errors import Unavailable
+from authotron.racing import within
+from authotron.stores import ITokenStore, StoreConfig, Wanted
+from authotron.tokens import Peppers, Token
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+@define(eq=False)
+class _Opening:
+    """An attempt to open the store, and those who wait for its end, whatever that is."""
+
+    _waiting: list[Deferred[None]] = field(factory=list, init=False)
+
+    def joined(self) -> Deferred[None]:
+        waiting: Deferred[None] = Deferred(self._waiting.remove)
+        self._waiting.append(waiting)
+        return waiting
+
+    def over(self) -> None:
+        while self._waiting:
+            self._waiting.pop(0).callback(None)
+
+
+@implementer(ITokenStore)
+@define(eq=False)
+class StoreClient:
+    """
+    A store, asked under the rules of one configuration.
+
+    @ivar backend: what keeps the tokens.
+    """
+
+    backend: ITokenStore
+    _rules: StoreConfig
+    _clock: IReactorTime
+    _spare_pepper: bytes | None = field(default=None, repr=False)
+    _opening: _Opening | None = field(default=None, init=False)
+
+    @property
+    def type(self) -> str:
+        return self.backend.type
+
+    @property
+    def pepper(self) -> bytes | None:
+        return self.backend.pepper
+
+    async def open(self) -> None:
+        opening = self._opening = _Opening()
+        try:
+            await within(self._clock, self._rules.timeout, self.backend.open())
+        finally:
+            self._opening = None
+            opening.over()
+
+    async def close(self) -> None:
+        await self.backend.close()
+
+    async def reach(self) -> None:
+        await self._ask(self.backend.reach)
+
+    async def add(self, token: Token) -> None:
+        await self._ask(self.backend.add, token)
+
+    async def get(self, id_: str) -> Token | None:
+        return await self._ask(self.backend.get, id_)
+
+    async def listed(self, wanted: Wanted) -> Sequence[Token]:
+        return await self._ask(self.backend.listed, wanted)
+
+    async def change(self, id_: str, changes: Mapping[str, str | float | None]) -> bool:
+        return await self._ask(self.backend.change, id_, changes)
+
+    async def remove(self, id_: str) -> bool:
+        return await self._ask(self.backend.remove, id_)
+
+    async def sweep(self, now: float) -> int:
+        return await self._ask(self.backend.sweep, now)
+
+    async def opened(self) -> None:
+        """
+        Wait for the end of an attempt to open it, if there is one.
+
+        @raise Unavailable: it takes too long.
+        """
+        await within(self._clock, self._rules.timeout, self._opened())
+
+    async def _ask(
+        self, question: Callable[P, Coroutine[Any, Any, T]], *given: P.args, **named: P.kwargs
+    ) -> T:
+        async def asked() -> T:
+            await self._opened()
+            return await question(*given, **named)
+
+        return await within(self._clock, self._rules.timeout, asked())
+
+    async def _opened(self) -> None:
+        if self._opening is not None:
+            await self._opening.joined()
+
+    def peppers(self) -> Peppers:
+        """
+        Configured ones first, then the one beside what is stored.
+
+        @raise Unavailable: there are none as long as the store is not open.
+        """
+        spare = self.backend.pepper or self._spare_pepper
+        keys = [*self._rules.peppers(), *([spare] if spare else [])]
+        if not keys:
+            raise Unavailable("the token store is not open yet")
+        return Peppers(keys)
+
+
+def derived_pepper(secret: str) -> bytes:
+    """A key that follows from a secret, and from which the secret does not follow."""
+    return hmac.digest(secret.encode(), b"authotron: pepper of the token store", "sha256")

@@ -1,0 +1,28 @@
+"""The scripts below F{tests/servers}, each of which installs, starts and stops a real server."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+SCRIPTS = Path(__file__).resolve().parents[1] / "servers"
+
+
+def run(server: str, *words: str, seconds: float, **environ: str) -> None:
+    """
+    Run the script of a server.
+
+    @raise AssertionError: it failed.
+    @raise subprocess.TimeoutExpired: it takes too long.
+    """
+    done = subprocess.run(
+        [str(SCRIPTS / server), *words],
+        check=False,
+        env={**os.environ, **environ},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+    )
+    assert done.returncode == 0, done.stderr
