@@ -1,4 +1,4 @@
-"""The judge of tokens of our own, and what is true of their owners now."""
+"""The provider of tokens of our own, and what is true of their owners now."""
 
 from __future__ import annotations
 
