@@ -14,7 +14,7 @@ from authotron.issuing import Tokens
 from authotron.metrics import Metrics
 from authotron.store_client import derived_pepper
 from authotron.stores import ITokenStore
-from authotron.token_store import Owners, TokenJudge
+from authotron.token_provider import Owners, TokenProvider
 from authotron.web.generation import Generation
 from authotron.web.replies import Replies
 from authotron.world import World
@@ -38,7 +38,7 @@ def compose(
     challenge = credentials.challenge(providers)
     tokens = _tokens(config, world, store)
     owners = Owners(providers, world.clock, file.tokens.users)
-    judge = TokenJudge(tokens, owners, world.clock)
+    judge = TokenProvider(tokens, owners, world.clock)
     authority = Authority(
         providers,
         augmenters,

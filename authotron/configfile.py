@@ -143,9 +143,9 @@ class _Overlay:
         known = sorted(set(File.model_fields) | _V1)
         odd = []
         for name in sorted(environ):
-            steps = tuple(name[len(PREFIX) :].lower().split("__"))
             if not name.startswith(PREFIX):
                 continue
+            steps = tuple(name[len(PREFIX) :].lower().split("__"))
             if steps[0] in known:
                 self._set(steps, _value(environ[name]))
                 self._texts[".".join(steps)] = (steps, environ[name])

@@ -53,7 +53,7 @@ class LeftOut:
 
 
 @frozen
-class Owners:
+class OwnerRule:
     """
     Who shall own tokens that have no owner.
 
@@ -82,7 +82,7 @@ class Owners:
 # --- acl-proxy ---
 
 
-async def of_acl_proxy(redis: Redis, owners: Owners, now: float) -> AsyncIterator[Found | LeftOut]:
+async def of_acl_proxy(redis: Redis, rule: OwnerRule, now: float) -> AsyncIterator[Found | LeftOut]:
     """
     The tokens of an acl-proxy, each once.
 
@@ -95,7 +95,7 @@ async def of_acl_proxy(redis: Redis, owners: Owners, now: float) -> AsyncIterato
             if key not in seen:  # a scan may give one twice
                 seen.add(key)
                 hashed = key.decode("utf-8", "replace").removeprefix("tokens:")
-                item = await _acl_proxy_token(redis, key, hashed, owners, now)
+                item = await _acl_proxy_token(redis, key, hashed, rule, now)
                 if item is not None:
                     yield item
         if cursor == b"0":
@@ -103,7 +103,7 @@ async def of_acl_proxy(redis: Redis, owners: Owners, now: float) -> AsyncIterato
 
 
 async def _acl_proxy_token(
-    redis: Redis, key: bytes, hashed: str, owners: Owners, now: float
+    redis: Redis, key: bytes, hashed: str, rule: OwnerRule, now: float
 ) -> Found | LeftOut | None:
     """One token, unless it has ended since it was listed."""
     which = f"tokens:{ascii(hashed[:8])[1:-1]}"
@@ -118,7 +118,7 @@ async def _acl_proxy_token(
     texts = [each.decode("utf-8", "replace") for each in flat]
     fields = dict(zip(texts[::2], texts[1::2], strict=True))
     try:
-        owner = owners.of({**fields, "hash": hashed[:8]})
+        owner = rule.of({**fields, "hash": hashed[:8]})
         patterns = _hosts(fields.get("hosts", ""))
     except ValueError as error:
         return LeftOut(which, str(error))

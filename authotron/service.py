@@ -17,11 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from authotron import (
-    __version__,
-    logs,
-    web_client,
-)
+from authotron import __version__, logs, web_client
 from authotron.compose import compose
 from authotron.config import Config
 from authotron.errors import ConfigError, TimedOut
@@ -147,7 +143,7 @@ class Authotron(MultiService):
         After a reload we go on, without tokens until the configuration is better.
         """
         if isinstance(failure.value, ConfigError):
-            self._keep(failure.value)
+            self._refuse(failure.value)
         else:
             self._log.failure("the token store is broken", failure, event="store.broken")
         if not self.proven:
@@ -218,7 +214,7 @@ class Authotron(MultiService):
                 config, self._world, self.serving.metrics, self._store_to_keep(config)
             )
         except ConfigError as error:
-            self._keep(error)
+            self._refuse(error)
             return
         old = self.serving.generation
         self.serving.generation = generation
@@ -231,7 +227,8 @@ class Authotron(MultiService):
         self.serving.metrics.reloaded("success")
         self._log.info("the configuration was read again", event="startup.config.reloaded")
 
-    def _keep(self, error: ConfigError) -> None:
+    def _refuse(self, error: ConfigError) -> None:
+        """Say why a configuration is not taken over; the old one stays in use."""
         self.serving.problems = tuple(map(str, error.problems))
         self.refused()
         for problem in error.problems:

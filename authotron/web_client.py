@@ -231,7 +231,7 @@ class WebClient:
         }
         if authorization is not None:
             headers["Authorization"] = authorization
-        # A client of its own for each question: it would carry cookies from one user to the next.
+        # A client for each question: one for all would carry cookies from one user to the next.
         agent = bodies.Uncompressed(self._agents(self._trust))
         client = treq.client.HTTPClient(agent, data_to_body_producer=bodies.Whole)
         asked: Deferred[Any] = client.request(

@@ -13,15 +13,13 @@ from authotron import imported, issuing, settings
 from authotron.errors import ConfigError, NoSuchToken, Rejected
 from authotron.identity import Credential, Identity
 from authotron.imported import Copied
-from authotron.importing import Owners
 from authotron.issuing import Tokens, Wish
 from authotron.providers import Affinity, IProvider
 from authotron.stores import Wanted, memory
-from authotron.token_store import Owners as OwnersNow
-from authotron.token_store import TokenJudge
+from authotron.token_provider import Owners, TokenProvider
 from authotron.tokens import Grant, generate
 from tests.issuers import IDP
-from tests.test_token_store import Directory
+from tests.test_token_provider import Directory
 from tests.worlds import NOW, at
 
 OLD = "an-old-token-of-the-acl-proxy"
@@ -164,8 +162,8 @@ class JudgeTests(ImportedCase):
     def affinity(self, token: str) -> Affinity:
         return self.judge().affinity(Credential("bearer", token))
 
-    def judge(self, *providers: IProvider) -> TokenJudge:
-        return TokenJudge(self.tokens, OwnersNow(providers, self.clock, 60), self.clock)
+    def judge(self, *providers: IProvider) -> TokenProvider:
+        return TokenProvider(self.tokens, Owners(providers, self.clock, 60), self.clock)
 
     def test_affinity(self) -> None:
         """Any opaque token may be one; a JSON Web Token is none, and ours are ours alone."""
@@ -202,22 +200,3 @@ class JudgeTests(ImportedCase):
         self.copy()
         gone = Directory(realm="machines", says=Rejected("gone"))
         self.refused(self.judge(gone).authenticate(Credential("bearer", OLD)))
-
-
-class OwnersTests(SynchronousTestCase):
-    """Who owns tokens that had no owner."""
-
-    def test_rule(self) -> None:
-        """Fields of the source take their places; nothing else is done with them."""
-        fields = {"email": "a@b.org", "comment": "{hash}", "hash": "01234567"}
-        for rule, name in {
-            "{email}": "a@b.org",
-            "{comment}-{hash}": "{hash}-01234567",
-            "robot": "robot",
-        }.items():
-            self.assertEqual(Owners("r", rule).of(fields).username, name)
-
-    def test_missing(self) -> None:
-        """A field that is not there is no name, nor is one that cannot be printed."""
-        self.assertRaises(ValueError, Owners("r", "{email}").of, {"comment": "x"})
-        self.assertRaises(ValueError, Owners("r", "{comment}").of, {"comment": "a\nb"})

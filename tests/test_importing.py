@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import importing
-from authotron.importing import Found, LeftOut, Owners
+from authotron.importing import Found, LeftOut, OwnerRule
 
 TOKEN = "0b0e8ab1-5b1c-4f0e-9d5e-0e6f0c3f7a11"
 USER = {"user_id": "1", "realm": "here", "username": "alice"}
@@ -52,8 +52,8 @@ class AclProxyTests(SynchronousTestCase):
         redis: Any = Moving()
 
         async def all_() -> list[Found | LeftOut]:
-            owners = Owners("r", "{email}")
-            return [each async for each in importing.of_acl_proxy(redis, owners, 0)]
+            rule = OwnerRule("r", "{email}")
+            return [each async for each in importing.of_acl_proxy(redis, rule, 0)]
 
         [found] = self.successResultOf(Deferred.fromCoroutine(all_()))
         assert isinstance(found, Found)
@@ -104,3 +104,22 @@ class AuthOTronTests(SynchronousTestCase):
         left = self.read(7, id_="\x1b]0;owned\x07\n")
         assert isinstance(left, LeftOut)
         self.assertTrue(left.which.isprintable(), left)
+
+
+class OwnerRuleTests(SynchronousTestCase):
+    """Who owns tokens that had no owner."""
+
+    def test_rule(self) -> None:
+        """Fields of the source take their places; nothing else is done with them."""
+        fields = {"email": "a@b.org", "comment": "{hash}", "hash": "01234567"}
+        for rule, name in {
+            "{email}": "a@b.org",
+            "{comment}-{hash}": "{hash}-01234567",
+            "robot": "robot",
+        }.items():
+            self.assertEqual(OwnerRule("r", rule).of(fields).username, name)
+
+    def test_missing(self) -> None:
+        """A field that is not there is no name, nor is one that cannot be printed."""
+        self.assertRaises(ValueError, OwnerRule("r", "{email}").of, {"comment": "x"})
+        self.assertRaises(ValueError, OwnerRule("r", "{comment}").of, {"comment": "a\nb"})

@@ -33,7 +33,7 @@ LAYERS = (
     ("imported", "acl_proxy"),
     ("issuing",),
     ("importing",),
-    ("token_store",),
+    ("token_provider",),
     ("credentials", "minter"),
     ("authority",),
     ("verdicts",),

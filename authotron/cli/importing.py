@@ -15,7 +15,7 @@ from authotron.cli.options import complaints, config_option, loaded
 from authotron.cli.stored import run
 from authotron.config import Config
 from authotron.errors import ConfigError, Problem
-from authotron.importing import Found, LeftOut, Owners
+from authotron.importing import Found, LeftOut, OwnerRule
 from authotron.issuing import Tokens
 from authotron.racing import within
 from authotron.stores import mongo, redis
@@ -64,13 +64,13 @@ def of_acl_proxy(
     """
     with complaints():
         section = settings.read(redis.Config, acl_proxy.store(os.environ), "REDIS_*")
-    owners = Owners(realm, username, role)
+    rule = OwnerRule(realm, username, role)
 
     async def work(generation: Generation, tokens: Tokens, world: World) -> None:
         _expect(generation.config, "imported", "acl_proxy_pepper")
         source = redis.client(section, world)
         try:
-            found = importing.of_acl_proxy(source, owners, world.clock.seconds())
+            found = importing.of_acl_proxy(source, rule, world.clock.seconds())
             await _Import(tokens, world, dry_run).copy(found)
         finally:
             await source.stop()

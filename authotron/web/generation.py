@@ -13,7 +13,7 @@ from authotron.issuing import Tokens
 from authotron.metrics import Metrics
 from authotron.minter import Minter
 from authotron.parts import IConnected
-from authotron.token_store import Owners
+from authotron.token_provider import Owners
 from authotron.verdicts import Verdicts
 from authotron.web.replies import Replies, Reply
 

@@ -75,21 +75,16 @@ def text_reply(content_type: str, body: bytes, *headers: Header) -> Reply:
     return Reply(200, ((b"Content-Type", content_type.encode()), *headers), body)
 
 
+def _outage(what: str) -> Reply:
+    """It passes, so when to come again is said."""
+    return json_reply(503, {"error": what}, (b"Retry-After", b"%d" % RETRY_AFTER), NO_STORE)
+
+
 REVOKED = Reply(204, (NO_STORE,))
 HEALTHY = text_reply("text/plain; charset=utf-8", b"OK")
-UNAVAILABLE = json_reply(
-    503,
-    {"error": "Authentication is temporarily unavailable"},
-    (b"Retry-After", b"%d" % RETRY_AFTER),
-    NO_STORE,
-)
+UNAVAILABLE = _outage("Authentication is temporarily unavailable")
 STORE_DISABLED = json_reply(503, {"error": "Token store is disabled"}, NO_STORE)
-STORE_UNAVAILABLE = json_reply(
-    503,
-    {"error": "The token store is temporarily unavailable"},
-    (b"Retry-After", b"%d" % RETRY_AFTER),
-    NO_STORE,
-)
+STORE_UNAVAILABLE = _outage("The token store is temporarily unavailable")
 FORBIDDEN = json_reply(403, {"error": "Forbidden"}, NO_STORE)
 BROKEN = json_reply(500, {"error": "Internal error"}, NO_STORE)
 BAD_REQUEST = json_reply(400, {"error": "Bad request"})

@@ -135,18 +135,17 @@ class AclProxyTests(ImportCase):
 class AuthOTronTests(ImportCase):
     """Out of a MongoDB."""
 
-    def source(self) -> dict[str, Any]:
-        self.section = shared("mongo").section
-        theirs = Daemon(Path(self.mktemp())).configure(store=self.section)
-        self.file = str(theirs.file)
-        return self.section
+    def source(self) -> Any:
+        """The database of an auth-o-tron, and C{file}, its configuration."""
+        section = shared("mongo").section
+        self.file = str(Daemon(Path(self.mktemp())).configure(store=section).file)
+        pool = ConnectionPool(section["uri"])
+        self.addCleanup(pool.disconnect)
+        return pool[section["database"]]
 
     async def test_copied(self) -> None:
         """Their owners are who they were, as far as a provider of the realm still knows them."""
-        section = self.source()
-        pool = ConnectionPool(section["uri"])
-        self.addCleanup(pool.disconnect)
-        database = pool[section["database"]]
+        database = self.source()
         for name, uuid in {"alice": UUID, "bob": UUID[::-1]}.items():
             user = {"version": 1, "realm": "here", "username": name, "roles": ["old"]}
             await database["users"].insert_one({**user, "user_id": name})
@@ -168,10 +167,7 @@ class AuthOTronTests(ImportCase):
 
     async def test_ids_of_any_type(self) -> None:
         """However many there are, and whatever their documents are called, all are copied."""
-        section = self.source()
-        pool = ConnectionPool(section["uri"])
-        self.addCleanup(pool.disconnect)
-        database = pool[section["database"]]
+        database = self.source()
         await database["users"].insert_one({"user_id": "1", "realm": "here", "username": "alice"})
         numbers = range(600)
         ids = [*numbers, *(f"{number:03}" for number in numbers), *(ObjectId() for _ in numbers)]

@@ -71,7 +71,7 @@ class Owners:
 
 @implementer(IProvider, IReachable)
 @define(eq=False)
-class TokenJudge:
+class TokenProvider:
     """
     Judges Bearer credentials that are tokens of our own, in the realms of their owners.
 

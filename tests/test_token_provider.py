@@ -1,4 +1,4 @@
-"""The judge of tokens of our own, and what is true of their owners now."""
+"""The provider of tokens of our own, and what is true of their owners now."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from authotron.issuing import Wish
 from authotron.metrics import Metrics
 from authotron.providers import Affinity, IKnowsUsers, IProvider
 from authotron.stores import ITokenStore, memory
-from authotron.token_store import Owners, TokenJudge
+from authotron.token_provider import Owners, TokenProvider
 from authotron.tokens import generate
 from tests.contracts import ProviderContract
 from tests.worlds import NOW, at
@@ -68,8 +68,8 @@ class JudgeCase(SynchronousTestCase):
         self.tokens = issuing.make(self.store, settings.read(issuing.Config, {}), rules, self.clock)
         self.directory = Directory()
 
-    def judge(self, *providers: IProvider) -> TokenJudge:
-        return TokenJudge(self.tokens, Owners(providers, self.clock, 60), self.clock)
+    def judge(self, *providers: IProvider) -> TokenProvider:
+        return TokenProvider(self.tokens, Owners(providers, self.clock, 60), self.clock)
 
     def token_of(self, provider: str, **wish: Any) -> Credential:
         owner = Identity("here", "alice", ("said",), provider=provider)
@@ -77,12 +77,12 @@ class JudgeCase(SynchronousTestCase):
         presented, _ = self.successResultOf(Deferred.fromCoroutine(made))
         return Credential("bearer", presented.text)
 
-    def ask(self, judge: TokenJudge, credential: Credential) -> Any:
+    def ask(self, judge: TokenProvider, credential: Credential) -> Any:
         deferred = Deferred.fromCoroutine(judge.authenticate(credential))
         return self.successResultOf(deferred.addErrback(lambda failure: failure.value))
 
 
-class TokenJudgeContractTests(ProviderContract, JudgeCase):
+class TokenProviderContractTests(ProviderContract, JudgeCase):
     """The judge is a provider."""
 
     def provider(self) -> IProvider:
@@ -144,10 +144,10 @@ class OwnersTests(JudgeCase):
 class AloneTests(JudgeCase):
     """Nobody else is shown a token of ours."""
 
-    def authority(self, remote: Remote, judge: TokenJudge) -> Authority:
+    def authority(self, remote: Remote, judge: TokenProvider) -> Authority:
         return Authority([remote], [], "", self.clock, Metrics(), 5, own=judge)
 
-    def identify(self, judge: TokenJudge, text: str, realm: str | None = None) -> Any:
+    def identify(self, judge: TokenProvider, text: str, realm: str | None = None) -> Any:
         self.remote = Remote()
         authority = self.authority(self.remote, judge)
         deferred = Deferred.fromCoroutine(authority.identify([Credential("bearer", text)], realm))
@@ -172,7 +172,7 @@ class AloneTests(JudgeCase):
 
     def test_no_store(self) -> None:
         """Nor when there is none."""
-        judge = TokenJudge(None, Owners([], self.clock, 60), self.clock)
+        judge = TokenProvider(None, Owners([], self.clock, 60), self.clock)
         self.assertIsInstance(self.identify(judge, self.generate()), Rejected)
         self.assertEqual(self.remote.asked, [])
 
