@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 from attrs import define, evolve, field
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -66,7 +66,7 @@ class Authority:
                 except AllFailed as failed:
                     reasons += failed.reasons
                     continue
-                if realm is not None and identity.realm.lower() != realm.lower():
+                if not _is_of(identity, realm):
                     reasons.append(Rejected("an identity of another realm"))
                     continue
                 return await self._augmented(identity)
@@ -78,13 +78,7 @@ class Authority:
         if self.own is not None and own is Affinity.OWN:
             yield [self.own]
             return
-        eligible = [
-            provider
-            for provider in self.providers
-            if provider.scheme == credential.scheme
-            and (realm is None or provider.realm.lower() == realm.lower())
-        ]
-        fitting = _routed(eligible, self.providers, credential)
+        fitting = _fitting(self.providers, credential, realm)
         yield [provider for provider in fitting if provider.local]
         remote = [provider for provider in fitting if not provider.local]
         if self.own is not None and own is Affinity.POSSIBLE:
@@ -94,10 +88,10 @@ class Authority:
     def _attempt(self, provider: IProvider, credential: Credential) -> Begun[Identity]:
         began = self._clock.seconds()
         asked = begun(provider.authenticate(credential))
-        if isinstance(asked, Deferred):
-            in_time(self._clock, self._timeout, asked)
-            return asked.addBoth(self._judged, provider, began)
-        return self._judged(asked, provider, began)
+        if isinstance(asked, (Identity, Failure)):
+            return self._judged(asked, provider, began)
+        in_time(self._clock, self._timeout, asked)
+        return asked.addBoth(self._judged, provider, began)
 
     def _judged(
         self, outcome: Identity | Failure, provider: IProvider, began: float
@@ -153,10 +147,10 @@ class Authority:
     def _ask(self, augmenter: IAugmenter, identity: Identity) -> Begun[Addition]:
         began = self._clock.seconds()
         asked = begun(augmenter.augment(identity))
-        if isinstance(asked, Deferred):
-            in_time(self._clock, augmenter.timeout or self._timeout, asked)
-            return asked.addBoth(self._told, augmenter, began)
-        return self._told(asked, augmenter, began)
+        if isinstance(asked, (Addition, Failure)):
+            return self._told(asked, augmenter, began)
+        in_time(self._clock, augmenter.timeout or self._timeout, asked)
+        return asked.addBoth(self._told, augmenter, began)
 
     def _told(
         self, outcome: Addition | Failure, augmenter: IAugmenter, began: float
@@ -229,23 +223,35 @@ def _result(why: BaseException | None) -> str:
     return next((result for kind, result in _RESULTS.items() if isinstance(why, kind)), "broken")
 
 
-def _routed(
-    eligible: list[IProvider], everybody: Sequence[IProvider], credential: Credential
+def _fitting(
+    providers: Sequence[IProvider], credential: Credential, realm: str | None
 ) -> list[IProvider]:
     """
-    Those of the eligible who could know the credential by its shape.
+    Those of the scheme and the realm who could know the credential by its shape.
 
-    A credential that somebody owns is judged by nobody else, even where the owner is not eligible.
-    One that names some of them goes to these. One that nobody could know is judged by all.
+    A credential that somebody owns is judged by nobody else, even where the owner is of another
+    realm. One that names some of them goes to these. One that nobody could know is judged by all.
     """
-    known = [(provider, provider.affinity(credential)) for provider in everybody]
-    owners = [provider for provider, affinity in known if affinity is Affinity.OWN]
-    if owners:
-        return [provider for provider in owners if provider in eligible]
-    mine = [each for each in known if each[0] in eligible]
-    named = [provider for provider, affinity in mine if affinity is Affinity.LIKELY]
-    possible = [provider for provider, affinity in mine if affinity is Affinity.POSSIBLE]
-    return named or possible or eligible
+    is_owned = False
+    eligible, owners, named, possible = [], [], [], []
+    for provider in providers:
+        affinity = provider.affinity(credential)
+        is_owned = is_owned or affinity is Affinity.OWN
+        if provider.scheme != credential.scheme or not _is_of(provider, realm):
+            continue
+        eligible.append(provider)
+        if affinity is Affinity.OWN:
+            owners.append(provider)
+        elif affinity is Affinity.LIKELY:
+            named.append(provider)
+        elif affinity is Affinity.POSSIBLE:
+            possible.append(provider)
+    return owners if is_owned else named or possible or eligible
+
+
+def _is_of(part: IProvider | Identity, realm: str | None) -> bool:
+    """Whether it fits the realm that is asked for, whatever its case."""
+    return realm is None or part.realm.lower() == realm.lower()
 
 
 def _summary(reasons: Sequence[BaseException | None]) -> Exception:

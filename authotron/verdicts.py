@@ -224,9 +224,11 @@ class Verdicts(Generic[R]):
             return flight.join()
         epoch = self._epoch
         judged = begun(self._judge(key, found, wanted))
-        if isinstance(judged, Deferred):
-            return self._waited_for(key, judged, epoch)
-        return self._broken(judged) if isinstance(judged, Failure) else judged
+        if isinstance(judged, Verdict):
+            return judged
+        if isinstance(judged, Failure):
+            return self._broken(judged)
+        return self._waited_for(key, judged, epoch)
 
     def _waited_for(
         self, key: bytes, asked: Deferred[Verdict[R]], epoch: int
