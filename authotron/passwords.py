@@ -55,12 +55,12 @@ def check_hash(text: str) -> str:
     return text
 
 
-def same(one: str, other: str) -> bool:
-    """Compare without telling by the time it takes where they differ, or how long they are."""
-    return hmac.compare_digest(_digest(one), _digest(other))
+def digest(text: str) -> bytes:
+    """
+    What a password in clear is compared by, with C{hmac.compare_digest}.
 
-
-def _digest(text: str) -> bytes:
+    So the time that it takes does not tell where two differ, or how long they are.
+    """
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32).digest()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
@@ -76,8 +75,6 @@ def makeService(options: Options, reactor: IReactorCore | None = None) -> IServi
         service = (Supervisor if several else Authotron)(options.load, options.config, reactor)
     except ConfigError as error:
         raise _refused(error) from None
-    # What there is now stays as long as the process: it is not searched for garbage again.
-    reactor.callWhenRunning(gc.freeze)
     _reload_on_hangup(service, reactor)
     _tell_systemd(service, reactor)
     _fail_loudly(service, reactor)

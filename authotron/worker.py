@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import gc
 import os
 import pickle
 import signal
@@ -270,7 +269,6 @@ def _run(gateway: Authotron, given: Descriptors, reactor: Any) -> None:
             signal.signal(number, signal.SIG_IGN)
 
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    reactor.callWhenRunning(gc.freeze)  # what there is now stays: it is no garbage
     reactor.callWhenRunning(begun)
     reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(stop()))
     reactor.run()

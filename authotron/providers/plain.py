@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hmac import compare_digest
 from typing import Annotated, Literal
 
 from attrs import define, field, frozen
@@ -58,7 +59,7 @@ class _Known:
     """What is known of one entry of the list."""
 
     roles: tuple[str, ...]
-    password: str | None = field(repr=False)
+    digest: bytes | None = field(repr=False)
     hashed: str | None = field(repr=False)
 
 
@@ -118,18 +119,18 @@ class Plain:
 
 
 def _by_clear_text(entries: tuple[_Known, ...], password: str) -> _Known | None:
-    """The first entry that fits; an unknown user is compared with something, too."""
-    found = None
+    """The first entry that fits; the password of an unknown user is hashed, too."""
+    found, given = None, passwords.digest(password)
     for known in reversed(entries):
-        if known.password is not None and passwords.same(known.password, password):
+        if known.digest is not None and compare_digest(known.digest, given):
             found = known
-    if not entries:
-        passwords.same("", password)
     return found
 
 
 def _known(user: User) -> _Known:
-    return _Known(user.roles, _revealed(user.password), _revealed(user.password_hash))
+    password = _revealed(user.password)
+    digest = passwords.digest(password) if password is not None else None
+    return _Known(user.roles, digest, _revealed(user.password_hash))
 
 
 def _revealed(secret: SecretStr | None) -> str | None:
