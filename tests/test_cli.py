@@ -58,7 +58,7 @@ class HelpTests(CommandCase):
         """The gateway starts without the libraries of what is not configured."""
         program = (
             "import sys, authotron.cli.main, authotron.tap\n"
-            "print(*{'argon2', 'ldaptor', 'pymongo', 'txmongo'} & {*sys.modules})"
+            "print(*{'argon2', 'jinja2', 'ldaptor', 'pymongo', 'txmongo'} & {*sys.modules})"
         )
         found = subprocess.run(
             [sys.executable, "-c", program], check=True, capture_output=True, text=True

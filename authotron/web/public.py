@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
+from functools import cache, partial
 from importlib import resources
 from typing import Any
 
 from attrs import define, field
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -74,22 +73,28 @@ def _texts(request: Request, name: str) -> list[str]:
     return [value.decode("latin-1") for value in values]
 
 
+@cache
+def _home() -> Any:
+    """The template of the one page. The service starts without it, and is ready sooner."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415 - see above
+
+    loader = PackageLoader("authotron.web", "assets")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+    return environment.get_template("home.html")
+
+
 @define(eq=False)
 class Public:
     """The routes of the main port. Each asks, and replies."""
 
     _serving: Serving
     _clock: IReactorTime
-    _page: Any = field(init=False)
     _logo: Reply = field(init=False)
     _icon: Reply = field(init=False)
     app = Klein()
     handle_errors(app)
 
     def __attrs_post_init__(self) -> None:
-        loader = PackageLoader("authotron.web", "assets")
-        environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
-        self._page = environment.get_template("home.html")
         self._logo = _asset("logo.svg", "image/svg+xml")
         self._icon = _asset("favicon.ico", "image/x-icon")
 
@@ -201,7 +206,7 @@ class Public:
             (provider.realm, provider.scheme.capitalize())
             for provider in self._serving.generation.authority.providers
         )
-        page = self._page.render(version=__version__, ways=list(ways))
+        page = _home().render(version=__version__, ways=list(ways))
         return text_reply("text/html; charset=utf-8", page.encode(), *_PAGE_POLICY)
 
     @route(app, "/logo.svg", "GET")

@@ -271,6 +271,7 @@ def purge(gateway: Gateway) -> str:
     run("apt-get", "remove", "--yes", "--quiet", "authotron")
     assert "wonder" in run("cat", CONFIGURATION)
     assert gateway.status() == 0
+    run("find", "/var/lib/authotron", "-mindepth", "1", "-delete")
     run("mount", "-t", "tmpfs", "tmpfs", "/var/lib/authotron")
     run("touch", "/var/lib/authotron/tokens.sqlite")
     run("apt-get", "purge", "--yes", "--quiet", "authotron")
