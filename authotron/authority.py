@@ -17,7 +17,7 @@ from authotron.errors import NotConfigured, Rejected, TimedOut, Unavailable
 from authotron.identity import Addition, Credential, Identity
 from authotron.metrics import Metrics
 from authotron.providers import Affinity, IProvider
-from authotron.racing import AllFailed, Begun, begun, ended, first_success, in_time, was_cancelled
+from authotron.racing import AllFailed, Begun, attempt, first_success, gather, was_cancelled
 
 
 @define(eq=False)
@@ -60,7 +60,7 @@ class Authority:
         reasons: list[BaseException | None] = []
         for credential in credentials:
             for judges in self._judges(credential, realm):
-                attempts = [partial(self._attempt, judge, credential) for judge in judges]
+                attempts = [partial(self._authenticate, judge, credential) for judge in judges]
                 try:
                     identity = await first_success(self._clock, attempts, in_order=self._in_order)
                 except AllFailed as failed:
@@ -69,7 +69,7 @@ class Authority:
                 if not _is_of(identity, realm):
                     reasons.append(Rejected("an identity of another realm"))
                     continue
-                return await self._augmented(identity)
+                return await self._enriched(identity)
         raise _summary(reasons)
 
     def _judges(self, credential: Credential, realm: str | None) -> Iterator[list[IProvider]]:
@@ -85,29 +85,24 @@ class Authority:
             remote.append(self.own)
         yield remote
 
-    def _attempt(self, provider: IProvider, credential: Credential) -> Begun[Identity]:
-        began = self._clock.seconds()
-        asked = begun(provider.authenticate(credential))
-        if isinstance(asked, (Identity, Failure)):
-            return self._judged(asked, provider, began)
-        in_time(self._clock, self._timeout, asked)
-        return asked.addBoth(self._judged, provider, began)
+    def _authenticate(self, provider: IProvider, credential: Credential) -> Begun[Identity]:
+        told = partial(self._authenticated, provider, self._clock.seconds())
+        return attempt(self._clock, self._timeout, provider.authenticate(credential), told)
 
-    def _judged(
-        self, outcome: Identity | Failure, provider: IProvider, began: float
+    def _authenticated(
+        self, provider: IProvider, began: float, outcome: Identity | Failure
     ) -> Identity | Failure:
         took = self._clock.seconds() - began
         if isinstance(outcome, Failure):
-            self._note_refusal(provider, outcome, took)
+            self._note_failure(provider, outcome, took)
             return outcome
         self._metrics.provider_answered(provider, "success", took)
         if logs.log.tells("debug"):
             self._note_answer(provider, "success", "", took)
         return outcome if outcome.provider else evolve(outcome, provider=provider.name)
 
-    def _note_refusal(self, provider: IProvider, failure: Failure, took: float) -> None:
-        result = _result(failure.value)
-        label = "error" if result in {"refused", "unavailable", "broken"} else result
+    def _note_failure(self, provider: IProvider, failure: Failure, took: float) -> None:
+        result, label = _result(failure)
         self._metrics.provider_answered(provider, label, took)
         if result == "broken":
             self._log.failure(
@@ -116,11 +111,11 @@ class Authority:
                 provider=provider.name,
                 event="auth.provider.broken",
             )
-        elif result in {"unavailable", "timeout"} or logs.log.tells("debug"):
+        elif result in _OUTAGES or logs.log.tells("debug"):
             self._note_answer(provider, result, str(failure.value), took)
 
     def _note_answer(self, provider: IProvider, result: str, reason: str, took: float) -> None:
-        tell = self._log.warn if result in {"unavailable", "timeout"} else self._log.debug
+        tell = self._log.warn if result in _OUTAGES else self._log.debug
         tell(
             "provider {provider}: {result}{because} ({milliseconds} ms)",
             provider=provider.name,
@@ -130,41 +125,38 @@ class Authority:
             event=f"auth.provider.{result}",
         )
 
-    async def _augmented(self, identity: Identity) -> Identity:
+    async def _enriched(self, identity: Identity) -> Identity:
         """
         The same identity with what the augmenters of its realm know.
 
         @raise Unavailable: a required augmenter failed.
         """
         for augmenters in self._rounds.get(identity.realm, ()):
-            asked = [self._ask(augmenter, identity) for augmenter in augmenters]
-            for addition in await ended(asked):
+            asked = [self._augment(augmenter, identity) for augmenter in augmenters]
+            for addition in await gather(asked):
                 if isinstance(addition, Failure):
                     addition.raiseException()
                 identity = identity.enriched(addition)
         return identity.narrowed()
 
-    def _ask(self, augmenter: IAugmenter, identity: Identity) -> Begun[Addition]:
-        began = self._clock.seconds()
-        asked = begun(augmenter.augment(identity))
-        if isinstance(asked, (Addition, Failure)):
-            return self._told(asked, augmenter, began)
-        in_time(self._clock, augmenter.timeout or self._timeout, asked)
-        return asked.addBoth(self._told, augmenter, began)
+    def _augment(self, augmenter: IAugmenter, identity: Identity) -> Begun[Addition]:
+        told = partial(self._augmented, augmenter, self._clock.seconds())
+        limit = augmenter.timeout or self._timeout
+        return attempt(self._clock, limit, augmenter.augment(identity), told)
 
-    def _told(
-        self, outcome: Addition | Failure, augmenter: IAugmenter, began: float
+    def _augmented(
+        self, augmenter: IAugmenter, began: float, outcome: Addition | Failure
     ) -> Addition | Failure:
         """What an augmenter said; nothing, not to be remembered, where it failed."""
         took = self._clock.seconds() - began
         if isinstance(outcome, Failure):
-            return self._failed(outcome, augmenter, took)
+            return self._left_out(augmenter, outcome, took)
         self._metrics.augmenter_answered(augmenter, "success", took)
         if logs.log.tells("debug"):
             self._note_addition(augmenter, outcome, took)
         return outcome
 
-    def _failed(self, failure: Failure, augmenter: IAugmenter, took: float) -> Addition | Failure:
+    def _left_out(self, augmenter: IAugmenter, failure: Failure, took: float) -> Addition | Failure:
         if was_cancelled(failure):
             return failure
         self._metrics.augmenter_answered(augmenter, "error", took)
@@ -209,18 +201,24 @@ def _rounds(augmenters: Sequence[IAugmenter]) -> dict[str, list[list[IAugmenter]
     return rounds
 
 
-_RESULTS = {
-    CancelledError: "abandoned",
-    TimedOut: "timeout",
-    Rejected: "refused",
-    Unavailable: "unavailable",
-    NotConfigured: "unavailable",
-}
+_RESULTS: tuple[tuple[type[BaseException], str, str], ...] = (
+    (CancelledError, "abandoned", "abandoned"),
+    (TimedOut, "timeout", "timeout"),  # before Unavailable, which it is, too
+    (Rejected, "refused", "error"),
+    (Unavailable, "unavailable", "error"),
+    (NotConfigured, "unavailable", "error"),
+)
+"""What may come of a question, its name in the log, and its label C{result} in the metrics."""
+
+_OUTAGES = frozenset({"unavailable", "timeout"})
 
 
-def _result(why: BaseException | None) -> str:
-    """What came of a question that no identity was the answer to."""
-    return next((result for kind, result in _RESULTS.items() if isinstance(why, kind)), "broken")
+def _result(failure: Failure) -> tuple[str, str]:
+    """What came of a question that no identity was the answer to, in the log and the metrics."""
+    for kind, name, label in _RESULTS:
+        if failure.check(kind):
+            return name, label
+    return "broken", "error"
 
 
 def _fitting(

@@ -114,6 +114,8 @@ class Uncompressed:
 def _not_encoded(response: IResponse) -> IResponse:
     encodings = response.headers.getRawHeaders(b"content-encoding", [])
     if any(each.strip().lower() not in (b"", b"identity") for each in encodings):
-        response.deliverBody(_Body(-1))
+        body = _Body(-1)  # hangs up at the first byte
+        body.whole.addErrback(lambda _: None)  # nobody waits for it
+        response.deliverBody(body)
         raise Unusable("compressed its answer, though asked not to")
     return response

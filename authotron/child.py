@@ -18,7 +18,7 @@ from authotron.pipe import Answer, Pipe, Unanswered
 
 class Child(ProcessProtocol):
     """
-    A process, from its start until it is known to be gone.
+    A process of the supervisor, from its start until it is known to be gone.
 
     @ivar served: whether it has ever served.
     @ivar leaving: whether it was asked to go.
@@ -42,23 +42,25 @@ class Child(ProcessProtocol):
         self,
         hears: int,
         answers: Mapping[str, Answer],
-        ended: Callable[[Child, str], None],
-        serves: Callable[[Child], None],
+        on_end: Callable[[Child, str], None],
+        on_serving: Callable[[Child], None],
     ) -> None:
         """
         @param hears: the descriptor of the worker that it reads from.
-        @param ended: told that it is gone, and how that came about.
+        @param answers: what is done at its words, beside C{serving} and C{alive}.
+        @param on_end: told that it is gone, and how that came about.
+        @param on_serving: told that it has come to serve.
         """
         self._hears = hears
         own = {"serving": self._serving, "alive": self._alive}
         self._pipe = Pipe(self._write, {**own, **answers}, self.kill)
-        self._ended = ended
-        self._serves = serves
+        self._on_end = on_end
+        self._on_serving = on_serving
         self._waiting: list[Deferred[None]] = []
         self._killing: IDelayedCall | None = None
 
     @property
-    def serves(self) -> bool:
+    def is_serving(self) -> bool:
         """Whether it accepts connections."""
         return self.served and not self.leaving
 
@@ -74,7 +76,7 @@ class Child(ProcessProtocol):
         """
         return await self._pipe.ask(word)
 
-    async def count(self) -> None:
+    async def fetch_counted(self) -> None:
         """
         Let it say what it has counted.
 
@@ -82,7 +84,7 @@ class Child(ProcessProtocol):
         """
         self.counted = await self._pipe.ask("metrics")
 
-    async def begun(self) -> None:
+    async def until_serving(self) -> None:
         """
         Wait until it serves.
 
@@ -113,7 +115,7 @@ class Child(ProcessProtocol):
     def _serving(self, _: Any) -> None:
         self.served = True
         self.missed = 0
-        self._serves(self)
+        self._on_serving(self)
         self._tell()
 
     def _alive(self, counted: Any) -> None:
@@ -140,7 +142,7 @@ class Child(ProcessProtocol):
     def processEnded(self, reason: Failure) -> None:
         self.exit_status = getattr(reason.value, "exitCode", None)
         self._no_killing()
-        self._ended(self, str(reason.value))
+        self._on_end(self, str(reason.value))
         self._pipe.lost()
         self._tell(Unanswered())
 

@@ -21,7 +21,7 @@ def parse(text: str) -> tuple[Credential, ...]:
     The credentials of a header, one for each scheme, in the order in which the schemes appear.
 
     Parts are separated by commas; a part that was there already is dropped; of several parts of one
-    scheme the last counts (the documents, "GET /authenticate"). C{Plain} means C{Basic}.
+    scheme the last counts (docs/how-it-works.md, "Reading the header"). C{Plain} means C{Basic}.
 
     @raise BadCredentials: a part is not a scheme and a value, or there are too many of them.
     """

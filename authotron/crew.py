@@ -50,31 +50,31 @@ class Crew:
         self._reactor = reactor
         self._give_up = give_up
         self._config = config
-        self._kept = worker.kept(config)
+        self._sealed = worker.sealed(config)
         self._sockets: Sequence[int] = ()
         self.own, self._ended = Metrics(), Metrics()
         self.own.expect_workers()
         self.own.watch("authotron_workers", "Workers that serve", lambda: len(self.serving))
-        self.children: list[Child] = []
+        self.workers: list[Child] = []
         self.served: Deferred[None] = Deferred()
         self._losses = 0
         self._returning: list[IDelayedCall] = []
-        self._rolling = self._reloaded = self._stopping = False
+        self._replacing = self._reloaded = self._stopping = False
         self._empty: list[Deferred[None]] = []
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         """How many there should be."""
         return self._config.file.server.processes
 
     @property
     def serving(self) -> list[Child]:
-        return [child for child in self.children if child.serves]
+        return [child for child in self.workers if child.is_serving]
 
     @property
     def problems(self) -> tuple[str, ...]:
         """Why those who stay cannot use all of their configuration, as one of them says."""
-        said = (child.problems for child in self.children if not child.leaving)
+        said = (child.problems for child in self.workers if not child.leaving)
         return next(filter(None, said), ())
 
     # --- they come and go ---
@@ -82,18 +82,18 @@ class Crew:
     def start(self, sockets: Sequence[int]) -> None:
         """Let all of them come, to accept from these descriptors."""
         self._sockets = sockets
-        for _ in range(self.count):
+        for _ in range(self.size):
             self._begin()
 
     async def drain(self) -> None:
         """Let all of them go. None accepts connections any more when this ends."""
         self._stopping = True
         self._expect_nobody()
-        await everyone([self._drain(child) for child in self.children])
+        await everyone([self._drain(child) for child in self.workers])
 
     async def end(self) -> None:
         """Wait until the last is gone."""
-        if self.children:
+        if self.workers:
             empty: Deferred[None] = Deferred()
             self._empty.append(empty)
             await empty
@@ -104,10 +104,10 @@ class Crew:
             given.hears,
             {
                 "forget": lambda _: Deferred.fromCoroutine(self._forget(child)),
-                "refused": lambda problems: self._is_refused(child, problems),
+                "refused": lambda problems: self._note_refused(child, problems),
             },
-            self._is_gone,
-            self._serves,
+            self._note_gone,
+            self._note_serving,
         )
         command = worker.command()
         self._reactor.spawnProcess(
@@ -115,24 +115,24 @@ class Crew:
             command[0],
             command,
             worker.environment(given.sockets, os.environ, proven=self._is_proven),
-            childFDs=given.filled(self._sockets, self._kept),
+            childFDs=given.filled(self._sockets, self._sealed),
         )
-        self.children.append(child)
+        self.workers.append(child)
         return child
 
     @property
     def _is_proven(self) -> bool:
         """Whether one bad worker is no reason to give up: others serve, or an operator looks."""
-        return self._reloaded or any(child.beats >= _STEADY for child in self.children)
+        return self._reloaded or any(child.beats >= _STEADY for child in self.workers)
 
-    def _serves(self, child: Child) -> None:
+    def _note_serving(self, child: Child) -> None:
         self._log.info("worker {pid} serves", pid=child.pid, event="workers.serving")
-        if len(self.serving) >= self.count and not self.served.called:
+        if len(self.serving) >= self.size and not self.served.called:
             self.served.callback(None)
 
-    def _is_refused(self, child: Child, problems: Any) -> None:
+    def _note_refused(self, child: Child, problems: Any) -> None:
         """It is one event, however many say so; during a reload it is part of that."""
-        if not (self.problems or self._rolling):
+        if not (self.problems or self._replacing):
             self.own.reloaded("failure")
         child.problems = tuple(map(str, problems))
 
@@ -144,13 +144,13 @@ class Crew:
         with suppress(Unavailable, Unanswered):
             await within(self._reactor, grace, child.ask("drain"))
 
-    def _is_gone(self, child: Child, how: str) -> None:
-        self.children.remove(child)
+    def _note_gone(self, child: Child, how: str) -> None:
+        self.workers.remove(child)
         if child.counted is not None:
             self._add(self._ended, child, ended=True)
         if not (child.leaving or self._stopping):
             self._lost(child, how)
-        while self._empty and not self.children:
+        while self._empty and not self.workers:
             self._empty.pop().callback(None)
 
     # --- they are watched ---
@@ -162,7 +162,7 @@ class Crew:
         Beats are counted and not seconds, so that a clock that jumps, or a machine that slept,
         kills nobody.
         """
-        for child in self.children:
+        for child in self.workers:
             child.missed += 1
             if child.missed > (SILENT if child.served else STARTING):
                 self._log.error(
@@ -183,10 +183,10 @@ class Crew:
 
     def _fill(self) -> None:
         """Let others come for those that are lost; the more often that happens, the later."""
-        if self._rolling or self._stopping:
+        if self._replacing or self._stopping:
             return
-        there = [child for child in self.children if not child.leaving]
-        for _ in range(self.count - len(there) - len(self._returning)):
+        there = [child for child in self.workers if not child.leaving]
+        for _ in range(self.size - len(there) - len(self._returning)):
             delay = min(_FIRST_DELAY * 2.0 ** min(self._losses, 10), _LAST_DELAY)
             self._losses += 1
             self._returning.append(self._reactor.callLater(delay, self._return))
@@ -219,33 +219,33 @@ class Crew:
         @raise Unanswered: one did not come to serve, or not for long. The old ones stay.
         @raise OSError: the system lets no more of them start. The old ones stay.
         """
-        before, there = (self._config, self._kept), [*self.children]
-        self._config, self._kept = config, worker.kept(config)
-        self._rolling = self._reloaded = True
+        before, there = (self._config, self._sealed), [*self.workers]
+        self._config, self._sealed = config, worker.sealed(config)
+        self._replacing = self._reloaded = True
         self._expect_nobody()
         try:
             await self._come()
         except (OSError, Unanswered):
-            os.close(self._kept)
-            self._config, self._kept = before
-            await self._let_go([child for child in self.children if child not in there])
+            os.close(self._sealed)
+            self._config, self._sealed = before
+            await self._let_go([child for child in self.workers if child not in there])
             raise
         else:
             os.close(before[1])
             await self._let_go(there)
         finally:
-            self._rolling = False
+            self._replacing = False
             self._fill()
 
     async def _come(self) -> None:
         """One at a time, so that those who serve have the processors."""
         come: list[Child] = []
-        for _ in range(self.count):
+        for _ in range(self.size):
             if self._stopping:
                 raise Unanswered
             come.append(self._begin())
-            await come[-1].begun()
-        if not all(child in self.children for child in come):
+            await come[-1].until_serving()
+        if not all(child in self.workers for child in come):
             raise Unanswered
 
     async def _let_go(self, children: Sequence[Child]) -> None:
@@ -261,20 +261,22 @@ class Crew:
 
         @raise Unavailable: somebody who lives has not forgotten.
         """
-        others = [child for child in self.children if child is not asks]
+        others = [child for child in self.workers if child is not asks]
         outcomes = await everyone([child.ask("forget") for child in others])
         for child, outcome in zip(others, outcomes, strict=True):
-            if isinstance(outcome, Failure) and child in self.children:
+            if isinstance(outcome, Failure) and child in self.workers:
                 raise Unavailable("a worker has not forgotten")
 
-    async def counted(self) -> Metrics:
+    async def metrics(self) -> Metrics:
         """The sum over all, those that are gone included; of who is silent, its last word."""
         within_patience = partial(within, self._reactor, PATIENCE)
-        await everyone([within_patience(child.count()) for child in self.children if child.served])
-        total = Metrics(lambda: [child.pid for child in self.children if child.pid is not None])
+        await everyone(
+            [within_patience(child.fetch_counted()) for child in self.workers if child.served]
+        )
+        total = Metrics(lambda: [child.pid for child in self.workers if child.pid is not None])
         for part in (self.own, self._ended):
             total.add(part.counted())
-        for child in self.children:
+        for child in self.workers:
             if child.counted is not None:
                 self._add(total, child)
         return total

@@ -9,7 +9,7 @@ C{user_id} that leads to a document in C{users}.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any
 
 from attrs import field, frozen
@@ -20,7 +20,7 @@ from authotron.identity import Identity
 from authotron.imported import Copied
 from authotron.redis import Redis
 from authotron.stores import mongo
-from authotron.tokens import Grant
+from authotron.tokens import Grant, tuples
 
 _PAGE = 500
 _SHOWN = 64
@@ -212,17 +212,16 @@ async def _auth_o_tron_token(
         user = _User.model_validate(_flat(told or {}))
     except ValidationError:
         return LeftOut(which, "has an owner of whom nothing is known")
-    scopes = {service: tuple(some) for service, some in (user.scopes or {}).items()}
     attributes = {name: text for name, text in user.attributes.items() if name != "exp"}
     owner = Identity(
         realm or user.realm,
         user.username,
         tuple(user.roles),
         attributes,
-        scopes,
+        tuples(user.scopes or {}),
         provider=imported.MARK + imported.AUTH_O_TRON,
     )
-    only = _tuples(stored.token.scopes) if stored.token.scopes else None
+    only = tuples(stored.token.scopes) if stored.token.scopes else None
     token = Copied(owner, Grant(scopes=only), name=imported.AUTH_O_TRON)
     return Found(imported.of_auth_o_tron(stored.token.token_string), token)
 
@@ -231,7 +230,3 @@ def _flat(told: Mapping[str, Any]) -> dict[str, Any]:
     """What is told of an owner, in the document itself or one step below."""
     below = told.get("user")
     return {**told, **(below if isinstance(below, Mapping) else {})}
-
-
-def _tuples(lists: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    return {name: tuple(texts) for name, texts in lists.items()}

@@ -95,6 +95,7 @@ class Tokens:
         @param checked: whether somebody can say later if the maker is still known.
 
         @raise TooBroad: it would do more than its maker may, or live too long.
+        @raise Taken: no free id was found, which chance does not bring about.
         @raise Unavailable: the store does not answer.
         """
         now = self._clock.seconds()
@@ -131,9 +132,10 @@ class Tokens:
             token = await self.store.get(presented.id)
             fits = self.store.peppers().fits(token.hashed if token else "", presented.text)
             if token is not None and fits:
-                break
-        else:
-            raise Rejected("there is no such token")
+                return self._unexpired(token)
+        raise Rejected("there is no such token")
+
+    def _unexpired(self, token: Token) -> Token:
         if token.grant.expires is not None and token.grant.expires <= self._clock.seconds():
             raise Rejected("the token has expired")
         return token

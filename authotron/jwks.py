@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from authotron import bearer
 from authotron.cache import Flights
 from authotron.errors import Rejected, Unavailable
-from authotron.signing_keys import PublicKey
+from authotron.signing_keys import PUBLIC_MEMBERS, SMALLEST_RSA, PublicKey
 from authotron.web_client import WebClient
 
 ALGORITHMS = (
@@ -23,7 +23,7 @@ ALGORITHMS = (
 
 _CURVES = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
 _RSA = ALGORITHMS[:6]
-_SMALLEST, _LARGEST = 2048, 8192
+_LARGEST_RSA = 8192
 _LARGEST_EXPONENT = 1 << 33
 _MOST_KEYS = 200
 _LIMIT = 1_048_576
@@ -91,13 +91,12 @@ def _key(jwk: dict[str, Any]) -> Key | None:
 
 def _public(jwk: dict[str, Any]) -> tuple[PublicKey, Sequence[str]]:
     """The key and all it could do. Private members are never looked at."""
-    names = ("kty", "crv", "n", "e", "x", "y")
-    members: dict[str, Any] = {name: jwk[name] for name in names if name in jwk}
+    members: dict[str, Any] = {name: value for name, value in jwk.items() if name in PUBLIC_MEMBERS}
     key: Any
     match jwk.get("kty"):
         case "RSA":
             key = jwt.algorithms.RSAAlgorithm.from_jwk(members)
-            if not _SMALLEST <= key.key_size <= _LARGEST:
+            if not SMALLEST_RSA <= key.key_size <= _LARGEST_RSA:
                 raise ValueError("a size that is not used")
             if not 3 <= key.public_numbers().e < _LARGEST_EXPONENT:  # noqa: PLR2004 - 1 signs nothing
                 raise ValueError("an exponent that is not used")

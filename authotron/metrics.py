@@ -67,107 +67,90 @@ class Durations:
 
 
 @define(eq=False)
-class _Family:
+class _Counts:
     """Numbers of one name, by the values of its labels."""
 
-    kind: Callable[[_Family], Metric]
     name: str
     about: str
     labels: Sequence[str]
-    counts: Counter[Labels] = field(factory=Counter)
-    durations: defaultdict[Labels, Durations] = field(factory=lambda: defaultdict(Durations))
+    is_gauge: bool = False
+    values: Counter[Labels] = field(factory=Counter, init=False)
 
     def show(self, *labels: str) -> None:
         """Show a zero, so that an alert sees the first one."""
-        if self.kind is _Family.histogram:
-            self.durations.setdefault(labels, Durations())
-        else:
-            self.counts[labels] += 0
+        self.values[labels] += 0
 
     def shown(self) -> Metric:
-        """The family as C{prometheus_client} knows it."""
-        return self.kind(self)
-
-    @property
-    def is_gauge(self) -> bool:
-        """Whether it says how things are, and not how often something was."""
-        return self.kind is _Family.gauge
-
-    def counter(self) -> Metric:
-        return self._numbers(CounterMetricFamily(self.name, self.about, labels=self.labels))
-
-    def gauge(self) -> Metric:
-        return self._numbers(GaugeMetricFamily(self.name, self.about, labels=self.labels))
-
-    def _numbers(self, family: CounterMetricFamily | GaugeMetricFamily) -> Metric:
-        for labels, count in self.counts.items():
+        """The same as C{prometheus_client} knows it."""
+        kind = GaugeMetricFamily if self.is_gauge else CounterMetricFamily
+        family = kind(self.name, self.about, labels=self.labels)
+        for labels, count in self.values.items():
             family.add_metric(labels, count)
         return family
 
-    def histogram(self) -> Metric:
+
+@define(eq=False)
+class _Histogram:
+    """Durations of one name, by the values of its labels."""
+
+    name: str
+    about: str
+    labels: Sequence[str]
+    values: defaultdict[Labels, Durations] = field(
+        factory=lambda: defaultdict(Durations), init=False
+    )
+
+    def show(self, *labels: str) -> None:
+        """Show that there were none, so that an alert sees the first one."""
+        self.values.setdefault(labels, Durations())
+
+    def shown(self) -> Metric:
+        """The same as C{prometheus_client} knows it."""
         family = HistogramMetricFamily(self.name, self.about, labels=self.labels)
-        for labels, durations in self.durations.items():
+        for labels, durations in self.values.items():
             ends = [*(f"{bound:g}" for bound in BOUNDS), "+Inf"]
             buckets = list(zip(ends, accumulate(durations.buckets), strict=True))
             family.add_metric(labels, buckets, durations.nanoseconds / 1e9)
         return family
 
 
-def _families() -> dict[str, _Family]:
-    counter, gauge, histogram = _Family.counter, _Family.gauge, _Family.histogram
-    wanted = (
-        (counter, "auth_requests", "Total authentication requests", "result realm"),
-        (histogram, "auth_duration_seconds", "Authentication latency", "result realm"),
-        (
-            counter,
-            "auth_provider_attempts",
-            "Attempts per authentication provider",
-            "provider_name provider_type realm result",
-        ),
-        (
-            histogram,
-            "auth_provider_duration_seconds",
-            "Provider-specific latency",
-            "provider_name provider_type realm",
-        ),
-        (
-            counter,
-            "augmenter_attempts",
-            "Augmentation attempts",
-            "augmenter_name augmenter_type realm result",
-        ),
-        (
-            histogram,
-            "augmenter_duration_seconds",
-            "Augmentation latency",
-            "augmenter_type realm",
-        ),
-        (
-            counter,
-            "authotron_http_requests",
-            "HTTP requests answered",
-            "route method status_code",
-        ),
-        (
-            histogram,
-            "authotron_http_request_duration_seconds",
-            "Time to answer",
-            "route method",
-        ),
-        (gauge, "authotron_http_requests_in_flight", "HTTP requests being answered", "method"),
-        (counter, "authotron_front_handed_over", "Connections given to the site for good", ""),
-        (counter, "authotron_connections_refused", "Connections above the limit", ""),
-        (counter, "authotron_reloads", "Attempts to read the configuration again", "result"),
-        (counter, "authotron_workers_lost", "Workers that ended unasked", "reason"),
+_PROVIDER = ("provider_name", "provider_type", "realm")
+_AUGMENTER = ("augmenter_name", "augmenter_type", "realm")
+
+
+def _counts() -> Iterator[_Counts]:
+    yield _Counts("auth_requests", "Total authentication requests", ("result", "realm"))
+    yield _Counts(
+        "auth_provider_attempts", "Attempts per authentication provider", (*_PROVIDER, "result")
     )
-    return {
-        name: _Family(kind, name, about, labels.split()) for kind, name, about, labels in wanted
-    }
+    yield _Counts("augmenter_attempts", "Augmentation attempts", (*_AUGMENTER, "result"))
+    yield _Counts(
+        "authotron_http_requests", "HTTP requests answered", ("route", "method", "status_code")
+    )
+    yield _Counts(
+        "authotron_http_requests_in_flight",
+        "HTTP requests being answered",
+        ("method",),
+        is_gauge=True,
+    )
+    yield _Counts("authotron_front_handed_over", "Connections given to the site for good", ())
+    yield _Counts("authotron_connections_refused", "Connections above the limit", ())
+    yield _Counts("authotron_reloads", "Attempts to read the configuration again", ("result",))
+    yield _Counts("authotron_workers_lost", "Workers that ended unasked", ("reason",))
+
+
+def _histograms() -> Iterator[_Histogram]:
+    yield _Histogram("auth_duration_seconds", "Authentication latency", ("result", "realm"))
+    yield _Histogram("auth_provider_duration_seconds", "Provider-specific latency", _PROVIDER)
+    yield _Histogram("augmenter_duration_seconds", "Augmentation latency", _AUGMENTER[1:])
+    yield _Histogram(
+        "authotron_http_request_duration_seconds", "Time to answer", ("route", "method")
+    )
 
 
 class Metrics(Collector):
     """
-    Everything that is counted, under the names of the documents ("Metric Families").
+    Everything that is counted, under its documented names (docs/metrics.md, "Families").
 
     Labels come from the configuration or from short lists, never from what a client sends.
     """
@@ -175,31 +158,32 @@ class Metrics(Collector):
     def __init__(self, children: Callable[[], Iterable[int]] = tuple) -> None:
         """@param children: other processes of the service, which it speaks for."""
         self._children = children
-        self._families = _families()
-        self._requests = self._families["auth_requests"].counts
-        self._request_durations = self._families["auth_duration_seconds"].durations
-        self._attempts = self._families["auth_provider_attempts"].counts
-        self._attempt_durations = self._families["auth_provider_duration_seconds"].durations
-        self._augmentations = self._families["augmenter_attempts"].counts
-        self._augmentation_durations = self._families["augmenter_duration_seconds"].durations
-        self._http = self._families["authotron_http_requests"].counts
-        self._http_durations = self._families["authotron_http_request_duration_seconds"].durations
-        self._in_flight = self._families["authotron_http_requests_in_flight"].counts
-        self._handed_over = self._families["authotron_front_handed_over"].counts
-        self._turned_away = self._families["authotron_connections_refused"].counts
-        self._reloads = self._families["authotron_reloads"].counts
-        self._workers_lost = self._families["authotron_workers_lost"].counts
+        self._counts = {each.name: each for each in _counts()}
+        self._histograms = {each.name: each for each in _histograms()}
+        self._requests = self._counts["auth_requests"].values
+        self._request_durations = self._histograms["auth_duration_seconds"].values
+        self._attempts = self._counts["auth_provider_attempts"].values
+        self._attempt_durations = self._histograms["auth_provider_duration_seconds"].values
+        self._augmentations = self._counts["augmenter_attempts"].values
+        self._augmentation_durations = self._histograms["augmenter_duration_seconds"].values
+        self._http = self._counts["authotron_http_requests"].values
+        self._http_durations = self._histograms["authotron_http_request_duration_seconds"].values
+        self._in_flight = self._counts["authotron_http_requests_in_flight"].values
+        self._handed_over = self._counts["authotron_front_handed_over"].values
+        self._turned_away = self._counts["authotron_connections_refused"].values
+        self._reloads = self._counts["authotron_reloads"].values
+        self._workers_lost = self._counts["authotron_workers_lost"].values
         self._gauges: dict[str, tuple[str, Callable[[], float]]] = {}
         self._registry = CollectorRegistry()
         for collector in (PlatformCollector, GCCollector):
             collector(registry=self._registry)
         self._registry.register(self)
         for result in ("success", "failure"):
-            self._families["authotron_reloads"].show(result)
+            self._counts["authotron_reloads"].show(result)
         for method in ("GET", "HEAD"):
-            self._families["authotron_http_requests_in_flight"].show(method)
-        self._families["authotron_front_handed_over"].show()
-        self._families["authotron_connections_refused"].show()
+            self._counts["authotron_http_requests_in_flight"].show(method)
+        self._counts["authotron_front_handed_over"].show()
+        self._counts["authotron_connections_refused"].show()
 
     def expect(
         self,
@@ -208,21 +192,21 @@ class Metrics(Collector):
         results: Iterable[str],
     ) -> None:
         """Show zeros for all that may come."""
-        show = {name: family.show for name, family in self._families.items()}
+        counts, histograms = self._counts, self._histograms
         for result in results:
-            show["auth_requests"](result, "unknown")
+            counts["auth_requests"].show(result, "unknown")
         for provider in providers:
-            show["auth_requests"]("success", provider.realm)
-            show["auth_duration_seconds"]("success", provider.realm)
+            counts["auth_requests"].show("success", provider.realm)
+            histograms["auth_duration_seconds"].show("success", provider.realm)
             labels = (provider.name, provider.type, provider.realm)
             for result in ("success", "error", "timeout"):
-                show["auth_provider_attempts"](*labels, result)
-            show["auth_provider_duration_seconds"](*labels)
+                counts["auth_provider_attempts"].show(*labels, result)
+            histograms["auth_provider_duration_seconds"].show(*labels)
         for augmenter in augmenters:
             labels = (augmenter.name, augmenter.type, augmenter.realm)
             for result in ("success", "error"):
-                show["augmenter_attempts"](*labels, result)
-            show["augmenter_duration_seconds"](augmenter.type, augmenter.realm)
+                counts["augmenter_attempts"].show(*labels, result)
+            histograms["augmenter_duration_seconds"].show(augmenter.type, augmenter.realm)
 
     def watch(self, name: str, about: str, value: Callable[[], float]) -> None:
         """Show C{value} as a gauge whenever somebody looks."""
@@ -282,7 +266,7 @@ class Metrics(Collector):
     def expect_workers(self) -> None:
         """Show zeros for those that may be lost, so that an alert sees the first one."""
         for reason in ("died", "blocked"):
-            self._families["authotron_workers_lost"].show(reason)
+            self._counts["authotron_workers_lost"].show(reason)
 
     def worker_lost(self, reason: str) -> None:
         """A worker is gone that should not be; C{reason} is died or blocked."""
@@ -290,12 +274,14 @@ class Metrics(Collector):
 
     def counted(self) -> Counted:
         """All numbers as they are now, for another process to add up."""
-        families = self._families.values()
         return {
-            "counts": {f.name: [[k, n] for k, n in f.counts.items()] for f in families},
+            "counts": {
+                name: [[labels, number] for labels, number in each.values.items()]
+                for name, each in self._counts.items()
+            },
             "durations": {
-                f.name: [[k, d.nanoseconds, d.buckets] for k, d in f.durations.items()]
-                for f in families
+                name: [[labels, d.nanoseconds, d.buckets] for labels, d in each.values.items()]
+                for name, each in self._histograms.items()
             },
             "gauges": {name: [about, value()] for name, (about, value) in self._gauges.items()},
         }
@@ -307,22 +293,22 @@ class Metrics(Collector):
         @param ended: it is gone: what it did remains, how it fared does not.
         """
         for name, counts in counted["counts"].items():
-            family = self._families[name]
-            for labels, value in counts:
-                family.counts[tuple(labels)] += 0 if ended and family.is_gauge else value
+            mine = self._counts[name]
+            for labels, number in counts:
+                mine.values[tuple(labels)] += 0 if ended and mine.is_gauge else number
         for name, durations in counted["durations"].items():
             for labels, nanoseconds, buckets in durations:
-                sum_ = self._families[name].durations[tuple(labels)]
-                sum_.nanoseconds += nanoseconds
-                sum_.buckets = [a + b for a, b in zip(sum_.buckets, buckets, strict=True)]
+                total = self._histograms[name].values[tuple(labels)]
+                total.nanoseconds += nanoseconds
+                total.buckets = [a + b for a, b in zip(total.buckets, buckets, strict=True)]
         for name, (about, value) in counted["gauges"].items():
             so_far = self._gauges[name][1]() if name in self._gauges else 0
-            self.watch(name, about, partial(_same, so_far + (0 if ended else value)))
+            self.watch(name, about, partial(float, so_far + (0 if ended else value)))
 
     def collect(self) -> Iterator[Metric]:
         """The interface of a collector of C{prometheus_client}."""
-        for family in self._families.values():
-            yield family.shown()
+        yield from (counts.shown() for counts in self._counts.values())
+        yield from (histogram.shown() for histogram in self._histograms.values())
         for name, (about, value) in self._gauges.items():
             yield GaugeMetricFamily(name, about, value=value())
         build = GaugeMetricFamily("authotron_build_info", "Version", labels=["version"])
@@ -354,7 +340,3 @@ class Metrics(Collector):
         except (TypeError, ValueError):  # of versions that are none
             encode, content_type = exposition.choose_encoder("")
         return encode(self._registry), content_type
-
-
-def _same(value: float) -> float:
-    return value

@@ -188,7 +188,7 @@ def _signature(algorithm: Algorithm, key: str | PrivateKey) -> Callable[[bytes],
     prepared = kind.prepare_key(key)
     if not isinstance(prepared, bytes):
         return lambda signed: kind.sign(signed, prepared)
-    keyed = HMAC(prepared, SHA256())  # a copy of it is a third of a new one
+    keyed = HMAC(prepared, SHA256())  # copying it costs a third of making one
 
     def sign(signed: bytes) -> bytes:
         mac = keyed.copy()

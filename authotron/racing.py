@@ -28,29 +28,7 @@ class AllFailed(Exception):
         self.reasons = tuple(failure.value for failure in failures)
 
 
-class _Rest(Generic[T]):
-    """What is left of a coroutine that has come to its first wait."""
-
-    def __init__(self, work: Work[T], waits_for: Any) -> None:
-        self._work = work
-        self._waits_for = waits_for
-
-    def __await__(self) -> Generator[Any, Any, T]:
-        waits_for = self._waits_for
-        while True:
-            try:
-                try:
-                    answer = yield waits_for
-                except BaseException as told:  # noqa: BLE001 - the coroutine's to hear, cancellation too
-                    waits_for = self._work.throw(told)
-                else:
-                    waits_for = self._work.send(answer)
-            except StopIteration as end:
-                result: T = end.value
-                return result
-
-
-def begun(work: Work[T]) -> Begun[T]:
+def begin(work: Work[T]) -> Begun[T]:
     """
     Begin C{work}: what came of it if it need not wait, else a Deferred.
 
@@ -63,15 +41,38 @@ def begun(work: Work[T]) -> Begun[T]:
         return result
     except Exception:  # noqa: BLE001 - whatever it is, it is kept
         return Failure()
-    return Deferred.fromCoroutine(_awaited(_Rest(work, waits_for)))
+    return Deferred.fromCoroutine(_rest(work, waits_for))
 
 
-async def _awaited(rest: _Rest[T]) -> T:
-    return await rest
+def _rest(work: Work[T], waits_for: Any) -> Generator[Any, Any, T]:
+    """What is left of a coroutine that has come to its first wait."""
+    while True:
+        try:
+            try:
+                answer = yield waits_for
+            except BaseException as told:  # noqa: BLE001 - the coroutine's to hear, cancellation too
+                waits_for = work.throw(told)
+            else:
+                waits_for = work.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
 
-def in_time(clock: IReactorTime, seconds: float, asked: Deferred[T]) -> Deferred[T]:
-    """Let C{asked} be cancelled, and fail with L{TimedOut}, once C{seconds} have passed."""
+def attempt(
+    clock: IReactorTime,
+    seconds: float,
+    work: Work[T],
+    told: Callable[[T | Failure], T | Failure],
+) -> Begun[T]:
+    """Begin C{work}, cancel it after C{seconds}, and let what comes of it pass through C{told}."""
+    outcome = begin(work)
+    if isinstance(outcome, Deferred):
+        return _cancel_after(clock, seconds, outcome).addBoth(told)
+    return told(outcome)
+
+
+def _cancel_after(clock: IReactorTime, seconds: float, asked: Deferred[T]) -> Deferred[T]:
     return asked.addTimeout(seconds, clock, _too_late)
 
 
@@ -87,9 +88,9 @@ async def within(clock: IReactorTime, seconds: float, work: Work[T]) -> T:
 
     @raise TimedOut: C{seconds} have passed; the work was cancelled.
     """
-    outcome = begun(work)
+    outcome = begin(work)
     if isinstance(outcome, Deferred):
-        return await in_time(clock, seconds, outcome)
+        return await _cancel_after(clock, seconds, outcome)
     if isinstance(outcome, Failure):
         outcome.raiseException()
     return outcome
@@ -97,21 +98,21 @@ async def within(clock: IReactorTime, seconds: float, work: Work[T]) -> T:
 
 async def everyone(works: Sequence[Work[T]]) -> list[T | Failure]:
     """Wait for all of them; each gives its result or its failure."""
-    return await ended([begun(work) for work in works])
+    return await gather([begin(work) for work in works])
 
 
-async def ended(outcomes: Sequence[Begun[T]]) -> list[T | Failure]:
-    """The same for what has been begun."""
-    at_once = [each for each in outcomes if not isinstance(each, Deferred)]
-    if len(at_once) == len(outcomes):
+async def gather(begun: Sequence[Begun[T]]) -> list[T | Failure]:
+    """The same for what has begun. Who stops waiting cancels all that still goes on."""
+    at_once = [each for each in begun if not isinstance(each, Deferred)]
+    if len(at_once) == len(begun):
         return at_once
-    running = [each if isinstance(each, Deferred) else _fired(each) for each in outcomes]
+    running = [each if isinstance(each, Deferred) else _fired(each) for each in begun]
     finished: Deferred[list[T | Failure]] = Deferred()
 
-    def all_ended(found: Any) -> None:
+    def all_ended(outcomes: Any) -> None:
         # A list of Deferreds that is itself cancelled succeeds, with failures in it.
         if not finished.called:
-            finished.callback([outcome for _, outcome in found])
+            finished.callback([outcome for _, outcome in outcomes])
 
     DeferredList(running, consumeErrors=True).addCallback(all_ended)
     try:
@@ -143,8 +144,8 @@ async def first_success(
     """
     failures: list[Failure] = []
     rest = iter(attempts)
-    for attempt in rest:
-        outcome = attempt()
+    for make in rest:
+        outcome = make()
         if isinstance(outcome, Deferred):
             break
         if not isinstance(outcome, Failure):
@@ -154,7 +155,7 @@ async def first_success(
         raise AllFailed(failures)
     race = _Race[T](clock, in_order, len(attempts), dict(enumerate(failures)))
     try:
-        race.start(chain([outcome], (attempt() for attempt in rest)))
+        race.start(chain([outcome], (make() for make in rest)))
         return await race.finished
     finally:
         race.stop()

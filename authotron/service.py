@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from authotron import __version__, logs, web_client
+from authotron import __version__, logs, reloading, web_client
 from authotron.compose import compose
 from authotron.config import Config
 from authotron.errors import ConfigError, TimedOut
@@ -158,8 +158,7 @@ class Authotron(MultiService):
         """
         logs.log.config = self.serving.generation.config.file.logging
         super().startService()
-        for warning in self.serving.generation.config.warnings:
-            self._log.warn("{warning}", warning=warning, event="startup.config.warning")
+        reloading.tell_warnings(self._log, self.serving.generation.config)
         for listener in self.listeners:
             try:
                 listener.startService()
@@ -219,33 +218,20 @@ class Authotron(MultiService):
         old = self.serving.generation
         self.serving.generation = generation
         self.serving.problems = ()
-        self._adopt(old.config, config)
+        logs.log.config = config.file.logging
+        self._main.adopt(config.file.logging.access)
         self.proven = True
         grace = old.config.file.server.grace
         self._adopt_tokens(generation.tokens, grace)
         self._retire(old, grace)
         self.serving.metrics.reloaded("success")
-        self._log.info("the configuration was read again", event="startup.config.reloaded")
+        reloading.tell_adopted(self._log, old.config, config, several=False)
 
     def _refuse(self, error: ConfigError) -> None:
         """Say why a configuration is not taken over; the old one stays in use."""
         self.serving.problems = tuple(map(str, error.problems))
         self.refused()
-        for problem in error.problems:
-            self._log.error(
-                "not usable: {problem}", problem=str(problem), event="startup.config.refused"
-            )
-
-    def _adopt(self, old: Config, new: Config) -> None:
-        logs.log.config = new.file.logging
-        self._main.adopt(new.file.logging.access)
-        for warning in new.warnings:
-            self._log.warn("{warning}", warning=warning, event="startup.config.warning")
-        if (old.file.server, old.file.metrics) != (new.file.server, new.file.metrics):
-            self._log.warn(
-                "what changed in server and metrics takes effect after a restart",
-                event="startup.config.restart",
-            )
+        reloading.tell_refused(self._log, self.serving.problems)
 
     def _store_to_keep(self, config: Config) -> ITokenStore | None:
         """The store in use, if the configuration says the same about it."""

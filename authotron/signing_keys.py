@@ -1,4 +1,4 @@
-"""The keys that sign minted tokens: read from PEM, published as JSON Web Keys."""
+"""Asymmetric keys: read from PEM, published as JSON Web Keys."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519Pri
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 Algorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
 
-_PUBLIC_MEMBERS = frozenset({"kty", "crv", "n", "e", "x", "y"})
-_URL_SAFE = bytes.maketrans(b"+/", b"-_")
-_SMALLEST_RSA = 2048
+PUBLIC_MEMBERS = frozenset({"kty", "crv", "n", "e", "x", "y"})
+"""Of a JSON Web Key, those that tell nothing secret."""
+
+SMALLEST_RSA = 2048
 """Bits (RFC 7518 section 3.3)."""
+
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 def private_key(algorithm: Algorithm, path: Path, at: str) -> PrivateKey:
@@ -44,8 +47,8 @@ def private_key(algorithm: Algorithm, path: Path, at: str) -> PrivateKey:
         raise _wrong(at, f"{path} holds no private key without a passphrase") from None
     if not isinstance(key, kinds[algorithm]):
         raise _wrong(at, f"{path} holds no key for {algorithm}")
-    if isinstance(key, rsa.RSAPrivateKey) and key.key_size < _SMALLEST_RSA:
-        raise _wrong(at, f"{path} holds an RSA key below {_SMALLEST_RSA} bits")
+    if isinstance(key, rsa.RSAPrivateKey) and key.key_size < SMALLEST_RSA:
+        raise _wrong(at, f"{path} holds an RSA key below {SMALLEST_RSA} bits")
     if not _is_on_p256_if_on_a_curve(key):
         raise _wrong(at, f"{path} holds a key of another curve than P-256")
     return key  # type: ignore[return-value] # one of the three kinds
@@ -98,13 +101,13 @@ def as_jwk(key: PublicKey) -> dict[str, Any]:
         members, algorithm = jwt.algorithms.ECAlgorithm.to_jwk(key, as_dict=True), "ES256"
     else:
         members, algorithm = jwt.algorithms.OKPAlgorithm.to_jwk(key, as_dict=True), "EdDSA"
-    public = {name: value for name, value in members.items() if name in _PUBLIC_MEMBERS}
+    public = {name: value for name, value in members.items() if name in PUBLIC_MEMBERS}
     return {**public, "use": "sig", "alg": algorithm}
 
 
 def thumbprint(key: PublicKey) -> str:
     """The name a key has by its own content (RFC 7638 section 3)."""
-    members = {name: value for name, value in as_jwk(key).items() if name in _PUBLIC_MEMBERS}
+    members = {name: value for name, value in as_jwk(key).items() if name in PUBLIC_MEMBERS}
     canonical = json.dumps(members, sort_keys=True, separators=(",", ":")).encode()
     return base64url(sha256(canonical).digest()).decode()
 

@@ -12,7 +12,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from authotron import __version__, logs
+from authotron import __version__, logs, reloading
 from authotron.compose import compose
 from authotron.config import Config
 from authotron.crew import Crew
@@ -80,8 +80,7 @@ class Supervisor(Service):
         """
         logs.log.config = self._config.file.logging
         super().startService()
-        for warning in self._config.warnings:
-            self._log.warn("{warning}", warning=warning, event="startup.config.warning")
+        reloading.tell_warnings(self._log, self._config)
         try:
             sockets = [held.open() for held in self._held]
             for listener in self._seconds:
@@ -93,7 +92,7 @@ class Supervisor(Service):
             "authotron {version} serves at {endpoints} with {count} workers",
             version=__version__,
             endpoints=", ".join(each.description for each in self._held),
-            count=self.crew.count,
+            count=self.crew.size,
             event="startup.server.started",
         )
         self.crew.start(sockets)
@@ -149,29 +148,19 @@ class Supervisor(Service):
     def _refuse(self, *problems: str) -> None:
         self._refused = problems
         self.crew.own.reloaded("failure")
-        for problem in problems:
-            self._log.error(
-                "not usable: {problem}", problem=problem, event="startup.config.refused"
-            )
+        reloading.tell_refused(self._log, problems)
 
     def _adopt(self, config: Config) -> None:
         self._refused = ()
         self.crew.own.reloaded("failure" if self.problems else "success")
         logs.log.config = config.file.logging
-        for warning in config.warnings:
-            self._log.warn("{warning}", warning=warning, event="startup.config.warning")
-        if _fixed(config) != _fixed(self._config):
-            self._log.warn(
-                "what changed in server and metrics takes effect after a restart",
-                event="startup.config.restart",
-            )
+        reloading.tell_adopted(self._log, self._config, config, several=True)
         self._config = config
-        self._log.info("the configuration was read again", event="startup.config.reloaded")
 
     # --- the second port ---
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:
-        return (await self.crew.counted()).text(accept)
+        return (await self.crew.metrics()).text(accept)
 
     async def readiness(self) -> Mapping[str, Any]:
         """What one of the workers says of the remotes, and how all of them fare."""
@@ -181,11 +170,5 @@ class Supervisor(Service):
             "warnings": list(self._config.warnings),
             "ready": told is not None and not self.stopping,
             "last_reload": list(self.problems) or "good",
-            "workers": [{"pid": child.pid, "state": child.state} for child in self.crew.children],
+            "workers": [{"pid": child.pid, "state": child.state} for child in self.crew.workers],
         }
-
-
-def _fixed(config: Config) -> object:
-    """What a reload does not change."""
-    server = config.file.server
-    return server.listen, server.host, server.port, config.file.metrics

@@ -253,13 +253,13 @@ def from_row(row: Row) -> Token:
             row["username"],
             tuple(fixed["roles"]),
             fixed["attributes"],
-            _tuples(fixed["scopes"]),
+            tuples(fixed["scopes"]),
             provider=fixed["provider"],
         ),
         row["created"],
         Grant(
             None if only_roles is None else tuple(only_roles),
-            None if only_scopes is None else _tuples(only_scopes),
+            None if only_scopes is None else tuples(only_scopes),
             tuple(fixed["hosts"]),
             tuple(fixed["networks"]),
             row["expires"],
@@ -271,5 +271,6 @@ def from_row(row: Row) -> Token:
     )
 
 
-def _tuples(lists: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+def tuples(lists: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """Lists as an identity has them."""
     return {name: tuple(texts) for name, texts in lists.items()}

@@ -19,7 +19,7 @@ from authotron import credentials
 from authotron.authority import Authority
 from authotron.errors import BadCredentials, NotConfigured, Rejected, Unavailable
 from authotron.identity import Credential, Identity, earliest
-from authotron.racing import begun, was_cancelled
+from authotron.racing import begin, was_cancelled
 from authotron.settings import Seconds, Section
 
 R = TypeVar("R")
@@ -223,7 +223,7 @@ class Verdicts(Generic[R]):
         if flight is not None:
             return flight.join()
         epoch = self._epoch
-        judged = begun(self._judge(key, found, wanted))
+        judged = begin(self._judge(key, found, wanted))
         if isinstance(judged, Verdict):
             return judged
         if isinstance(judged, Failure):

@@ -90,7 +90,7 @@ def environment(
     return {**kept, _VARIABLE: str(sockets), **({_PROVEN: "1"} if proven else {})}
 
 
-def kept(config: Config) -> int:
+def sealed(config: Config) -> int:
     """
     A descriptor of a file in memory that holds a configuration, with its secrets.
 

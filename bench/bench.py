@@ -205,7 +205,7 @@ def more_contests(where: Field) -> Iterator[Contest]:
 def nginx_contests(where: Field, how: Load, names: list[str]) -> Iterator[Contest]:
     gateways = {name: where.ports[name] for name in names}
     _, ports = where.stack.enter_context(proxy.nginx(where.folder / "nginx", gateways, "0,1"))
-    how = how.but(path="/")
+    how = how.but(path="/", core="0,1")
     for contest, way in (
         ("nginx, its default", "default"),
         ("nginx, kept connections", "kept"),

@@ -1,7 +1,7 @@
 """
 The job as one would write it first, for those that are measured against.
 
-A password, two augmenters, PyJWT, and C{prometheus_client} with C{labels()} on each request.
+A password, three augmenters, PyJWT, and C{prometheus_client} with C{labels()} on each request.
 Nothing is remembered, and nothing of the product is used.
 """
 
@@ -40,7 +40,7 @@ async def known_user(header: str | None) -> str | None:
 
 
 async def roles_of(username: str) -> list[str]:
-    """What the two augmenters add."""
+    """What the three augmenters add."""
     roles = [role for role, users in settings.ROLES.items() if username in users]
     for rule in settings.RULES:
         if set(rule["match"]["role"]) & set(roles):

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import click
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
+from authotron import settings
+from authotron.augmenters import IAugmenter
 from authotron.cli.main import main
+from authotron.identity import Credential
+from authotron.providers import IProvider
+from tests.contracts import AugmenterContract, ProviderContract
 from tests.test_config import BASE, ROOT, ConfigCase, laid_over
+from tests.worlds import at, world
 
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 MARK = "<!-- not a configuration -->"
+SUNDAY = 1_700_352_000.0
+"""19 November 2023."""
 RIVALS = {"secret_file": "secret", "listen": "port", "bind_address": "server"}
 """Keys that cannot stand beside another one, which the base has."""
 
@@ -133,3 +144,62 @@ class CommandsTests(SynchronousTestCase):
                 assert isinstance(command, click.Group), words
                 command = command.get_command(click.Context(command), word)
             self.assertIsNotNone(command, words)
+
+
+class ExampleCase(SynchronousTestCase):
+    """The modules in the page about parts of one's own."""
+
+    def example(self, opening: str) -> ModuleType:
+        """The one that begins with these words."""
+        page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+        sources = re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+        [source] = [each for each in sources if each.startswith(f'"""{opening}')]
+        path = Path(self.mktemp()).with_suffix(".py")
+        path.write_text(source, encoding="utf-8")
+        spec = spec_from_file_location(path.stem, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = sys.modules[path.stem] = module_from_spec(spec)  # pydantic looks for it there
+        self.addCleanup(sys.modules.pop, path.stem)
+        spec.loader.exec_module(module)
+        return module
+
+    def part(self, opening: str, **given: Any) -> Any:
+        module = self.example(opening)
+        section = settings.read(module.Config, {"name": "it", "realm": "here", **given})
+        return module.make(section, world(at(SUNDAY)))
+
+
+class RobotsTests(ProviderContract, ExampleCase):
+    """The provider is one."""
+
+    def provider(self) -> IProvider:
+        robots = [{"name": "harvester", "key": "secret"}]
+        provider: IProvider = self.part("Robots", type="robots", robots=robots)
+        return provider
+
+    def good(self) -> Credential:
+        return Credential("bearer", "secret")
+
+    def bad(self) -> Credential:
+        return Credential("bearer", "guess")
+
+
+class WeekdayTests(AugmenterContract, ExampleCase):
+    """The augmenter is one. It is Sunday."""
+
+    def augmenter(self) -> IAugmenter:
+        augmenter: IAugmenter = self.part("A role", type="weekday", role="worker")
+        return augmenter
+
+
+class EventsTests(SynchronousTestCase):
+    """The page of the log."""
+
+    def test_all(self) -> None:
+        """Each event that is told stands there."""
+        page = (ROOT / "docs" / "logging.md").read_text(encoding="utf-8")
+        sources = [path.read_text(encoding="utf-8") for path in (ROOT / "authotron").rglob("*.py")]
+        told = {name for text in sources for name in re.findall(r'event="([a-z.]+)"', text)}
+        self.assertGreater(len(told), 30)
+        self.assertEqual([name for name in sorted(told) if f"`{name}`" not in page], [])

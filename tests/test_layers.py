@@ -38,7 +38,7 @@ LAYERS = (
     ("authority",),
     ("verdicts",),
     ("config",),
-    ("bare",),
+    ("bare", "reloading"),
     ("configfile",),
     ("web",),
     ("compose", "keeping", "listening"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,19 @@ def mapping(*path: str) -> dict[str, Any]:
     content = yaml.safe_load(read(*path))
     assert isinstance(content, dict)
     return content
+
+
+def valued(values: Any, path: str) -> Any:
+    """What stands at the end of a path such as C{server.port}."""
+    for step in path.split("."):
+        values = values[step]
+    return values
+
+
+def variables() -> list[tuple[str, str]]:
+    """Those that the chart sets, and the paths of their values."""
+    pattern = r"- name: (AOT_\w+)\s+value: {{ \.Values\.([\w.]+) \| quote }}"
+    return re.findall(pattern, template("deployment"))
 
 
 def template(name: str) -> str:
@@ -80,16 +94,16 @@ class ConfigurationTests(ConfigCase):
         return self.load(
             values["config"],
             **STRONG,
-            AOT_SERVER__PORT=str(values["server"]["port"]),
-            AOT_METRICS__ENABLED="true",
-            AOT_METRICS__PORT=str(values["metrics"]["port"]),
+            **{name: json.dumps(valued(values, path)) for name, path in variables()},
         )
 
     def test_chart(self) -> None:
         """That of the chart serves the ports that its pods are said to have."""
         values, found = mapping("etc", "helm", "values.yaml"), self.chart().file
-        self.assertEqual(found.server.port, values["server"]["port"])
-        self.assertEqual(found.metrics.port, values["metrics"]["port"])
+        ports = re.findall(r"containerPort: {{ \.Values\.([\w.]+) }}", template("deployment"))
+        self.assertEqual(
+            [found.server.port, found.metrics.port], [valued(values, path) for path in ports]
+        )
 
     def test_end(self) -> None:
         """A pod serves while proxies are told that it goes, then there is time to finish."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -10,7 +11,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.errors import Rejected, TimedOut
-from authotron.racing import AllFailed, begun, everyone, first_success, within
+from authotron.racing import AllFailed, begin, everyone, first_success, within
 
 
 class Slow:
@@ -43,7 +44,7 @@ class FirstSuccessTests(SynchronousTestCase):
         self.clock = Clock()
 
     def race(self, *attempts: Any, in_order: bool = False) -> Deferred[str]:
-        begins = [lambda attempt=attempt: begun(attempt()) for attempt in attempts]
+        begins = [partial(lambda make: begin(make()), each) for each in attempts]
         return Deferred.fromCoroutine(first_success(self.clock, begins, in_order=in_order))
 
     def test_first(self) -> None:

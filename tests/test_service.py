@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
@@ -139,6 +140,23 @@ class ReloadTests(ServiceCase):
         self.assertEqual(part.closed, 0)
         self.reactor.advance(1)
         self.assertEqual(part.closed, 1)
+
+    def test_restart(self) -> None:
+        """What needs a restart is told, and nothing else is."""
+        wanted = {
+            "port": ({"port": 8888}, True),
+            "idle_timeout": ({"idle_timeout": 5}, True),
+            "trusted_proxies": ({"trusted_proxies": ["192.0.2.1/32"]}, False),
+            "grace": ({"grace": 3}, False),
+        }
+        for name, (server, needed) in wanted.items():
+            with self.subTest(name), capturedLogs() as events:
+                gateway = self.start()
+                self.over = {"server": server}
+                gateway.reload()
+                told = {event.get("event") for event in events}
+                self.assertIn("startup.config.reloaded", told)
+                self.assertEqual("startup.config.restart" in told, needed)
 
     def test_access(self) -> None:
         """What is logged changes at the main port only: scrapes of metrics are never logged."""

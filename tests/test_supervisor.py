@@ -14,6 +14,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -185,7 +186,7 @@ class StartTests(SupervisorCase):
     def test_configuration(self) -> None:
         """It is handed over whole, secrets included, and any number may read it."""
         given = self.load()
-        descriptor = worker.kept(given)
+        descriptor = worker.sealed(given)
         found = [worker._read(os.dup(descriptor)) for _ in range(2)]
         os.close(descriptor)
         self.assertEqual([each.file for each in found], [given.file] * 2)
@@ -193,7 +194,7 @@ class StartTests(SupervisorCase):
 
     def test_sealed(self) -> None:
         """What is handed over cannot be changed by those who get it."""
-        descriptor = worker.kept(self.load())
+        descriptor = worker.sealed(self.load())
         self.addCleanup(os.close, descriptor)
         for change in (
             lambda: os.pwrite(descriptor, b"x", 0),
@@ -358,7 +359,7 @@ class ReloadTests(SupervisorCase):
         self.assertEqual(self.living, [self.one, self.other])
         self.assertEqual(self.one.asked + self.other.asked, [])
         self.assertIs(self.supervisor.crew._config, before)
-        kept = worker._read(os.dup(self.supervisor.crew._kept))
+        kept = worker._read(os.dup(self.supervisor.crew._sealed))
         self.assertEqual(kept.file, before.file)
 
     def reload(self) -> tuple[Deferred[None], Config]:
@@ -409,7 +410,7 @@ class ReloadTests(SupervisorCase):
         self.reactor.advance(1)
         self.assertEqual(len(self.living), 2)
         kept = self.reactor.processes[-1].descriptors[6]
-        self.assertEqual(kept, self.supervisor.crew._kept)
+        self.assertEqual(kept, self.supervisor.crew._sealed)
         self.assertIs(self.supervisor.crew._config, before)
 
     def test_twice(self) -> None:
@@ -431,10 +432,22 @@ class ReloadTests(SupervisorCase):
     def test_fewer(self) -> None:
         """A smaller number lets more go than come."""
         self.over = {"server": {"workers": 1}}
-        done = self.supervisor.reload()
-        self.living[-1].say("serving")
+        with capturedLogs() as events:
+            done = self.supervisor.reload()
+            self.living[-1].say("serving")
         self.successResultOf(done)
         self.assertEqual(len(self.living), 1)
+        told = {event.get("event") for event in events}
+        self.assertIn("startup.config.reloaded", told)
+        self.assertNotIn("startup.config.restart", told)
+
+    def test_restart(self) -> None:
+        """New ones cannot have other sockets; that a restart is needed for them is told."""
+        self.over = {"server": {"workers": 1, "port": 8888}}
+        with capturedLogs() as events:
+            self.supervisor.reload()
+            self.living[-1].say("serving")
+        self.assertIn("startup.config.restart", {event.get("event") for event in events})
 
 
 class RefusedTests(SupervisorCase):

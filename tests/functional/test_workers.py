@@ -322,9 +322,9 @@ class MetricsTests(WorkersCase):
     def test_used(self) -> None:
         """What is used is what all of them use."""
         daemon = self.start()
-        alone = daemon.metric("process_resident_memory_bytes")
+        together = daemon.metric("process_resident_memory_bytes")
         one = max(resident(pid) for pid in workers(daemon))
-        self.assertGreater(alone, COUNT * one)
+        self.assertGreater(together, COUNT * one)
         connections = [wire.connect(daemon.port) for _ in range(60)]
         for each in connections:
             self.addCleanup(each.close)

@@ -1,0 +1,49 @@
+"""What the log says of configurations that are taken over, by one process or several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from twisted.logger import Logger
+
+from authotron.config import Config
+
+_SOCKETS = {"host", "port", "listen"}
+_OF_REQUESTS = {"grace", "trusted_proxies", "forwarded", "insecure"}
+"""Keys of C{server} that one process takes over; new workers take over all but the sockets."""
+
+
+def tell_warnings(to: Logger, config: Config) -> None:
+    """What an operator should hear about a configuration that is in use."""
+    for warning in config.warnings:
+        to.warn("{warning}", warning=warning, event="startup.config.warning")
+
+
+def tell_refused(to: Logger, problems: Iterable[str]) -> None:
+    """Why a configuration cannot be used."""
+    for problem in problems:
+        to.error("not usable: {problem}", problem=problem, event="startup.config.refused")
+
+
+def tell_adopted(to: Logger, before: Config, now: Config, *, several: bool) -> None:
+    """
+    That another configuration is in use, and whether all of it.
+
+    @param several: whether workers serve, and all of them are new.
+    """
+    tell_warnings(to, now)
+    if _left(before, several=several) != _left(now, several=several):
+        to.warn(
+            "what changed in server and metrics takes effect after a restart",
+            event="startup.config.restart",
+        )
+    to.info("the configuration was read again", event="startup.config.reloaded")
+
+
+def _left(config: Config, *, several: bool) -> object:
+    """What a reload leaves as it was."""
+    server = config.file.server
+    left = (
+        server.model_dump(include=_SOCKETS) if several else server.model_dump(exclude=_OF_REQUESTS)
+    )
+    return left, config.file.metrics
