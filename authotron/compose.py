@@ -33,12 +33,15 @@ def compose(
     file = config.file
     world = evolve(world, patience=file.auth.timeout_in_ms / 1000)
     providers = [_made("providers", each, world) for each in config.providers]
-    augmenters = [_made("augmenters", each, world) for each in config.augmenters]
+    augmenters = [
+        _made("augmenters", each, evolve(world, patience=each.timeout or world.patience))
+        for each in config.augmenters
+    ]
     signer = minter.make(file.jwt, world.clock, config.folder)
     challenge = credentials.challenge(providers)
     tokens = _tokens(config, world, store)
     owners = Owners(providers, world.clock, file.tokens.users)
-    judge = TokenProvider(tokens, owners, world.clock)
+    own = TokenProvider(tokens, owners, world.clock)
     authority = Authority(
         providers,
         augmenters,
@@ -47,13 +50,13 @@ def compose(
         metrics,
         timeout=file.auth.timeout_in_ms / 1000,
         in_order=file.auth.prefer == "order",
-        own=judge,
+        own=own,
     )
     replies = Replies(challenge, file.include_legacy_headers)
     remembered = verdicts.make(
         file.auth.cache, world.clock, authority, signer.mint, signer.life, replies.authenticate
     )
-    metrics.expect([*providers, *([judge] if tokens else [])], augmenters, verdicts.RESULTS)
+    metrics.expect([*providers, *([own] if tokens else [])], augmenters, verdicts.RESULTS)
     forwarding = Forwarding(file.server.trusted_proxies, file.server.forwarded)
     return Generation(config, authority, signer, replies, remembered, forwarding, owners, tokens)
 

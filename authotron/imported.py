@@ -57,7 +57,7 @@ def of_acl_proxy(stored: str) -> str:
 
 
 @frozen
-class Copied:
+class ForeignToken:
     """What another service says of a token of its own."""
 
     owner: Identity
@@ -105,7 +105,7 @@ class ImportedTokens:
                 return True
         return False
 
-    async def copy(self, known_as: str, source: Copied) -> bool:
+    async def copy(self, known_as: str, source: ForeignToken) -> bool:
         """
         Keep a token that another service gave out; say whether it was not here already.
 

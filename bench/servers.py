@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 TWISTD = Path(sys.executable).parent / "twistd"
@@ -27,11 +27,22 @@ def find(command: str) -> str | None:
     return shutil.which(command, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
 
 
-def free_port() -> int:
-    with socket.socket() as attempt:
-        attempt.bind(("127.0.0.1", 0))
-        port: int = attempt.getsockname()[1]
-        return port
+def free_port(count: int = 1) -> int:
+    """The first of so many free ports in a row."""
+    while True:
+        with ExitStack() as stack:
+            port = _bound(stack, 0)
+            with suppress(OSError):
+                for further in range(1, count):
+                    _bound(stack, port + further)
+                return port
+
+
+def _bound(stack: ExitStack, port: int) -> int:
+    attempt = stack.enter_context(socket.socket())
+    attempt.bind(("127.0.0.1", port))
+    bound: int = attempt.getsockname()[1]
+    return bound
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def stores(folder: Path, stack: ExitStack) -> dict[str, dict[str, Any]]:
 
 def served(kind: str, folder: Path, stack: ExitStack) -> int:
     """The port of a server that was started for this run, and ends with it."""
-    port, script = servers.free_port(), str(SERVERS / kind)
+    port, script = servers.free_port(2), str(SERVERS / kind)
     for verb in (["install", str(folder)], ["start", str(folder), str(port)]):
         subprocess.run([script, *verb], check=True, stdout=subprocess.DEVNULL)
     stack.callback(subprocess.run, [script, "stop", str(folder)], check=True)

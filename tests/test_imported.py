@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron import imported, issuing, settings
 from authotron.errors import ConfigError, NoSuchToken, Rejected
 from authotron.identity import Credential, Identity
-from authotron.imported import Copied
+from authotron.imported import ForeignToken
 from authotron.issuing import Tokens, Wish
 from authotron.providers import Affinity, IProvider
 from authotron.stores import Wanted, memory
@@ -50,7 +50,7 @@ class ImportedCase(SynchronousTestCase):
         self.failureResultOf(Deferred.fromCoroutine(work), Rejected)
 
     def copy(self, **over: Any) -> bool:
-        copied = evolve(Copied(OWNER), **over)
+        copied = evolve(ForeignToken(OWNER), **over)
         added: bool = self.done(self.tokens.imported.copy(imported.of_acl_proxy(HASH), copied))
         return added
 
@@ -72,7 +72,7 @@ class FindTests(ImportedCase):
 
     def test_auth_o_tron(self) -> None:
         """By the token itself, of which only a keyed hash is kept here."""
-        self.done(self.tokens.imported.copy(imported.of_auth_o_tron(UUID), Copied(OWNER)))
+        self.done(self.tokens.imported.copy(imported.of_auth_o_tron(UUID), ForeignToken(OWNER)))
         token = self.done(self.tokens.find(UUID))
         self.assertEqual(token.owner, OWNER)
         self.assertNotIn(UUID, str(token.row()))
@@ -87,7 +87,7 @@ class FindTests(ImportedCase):
     def test_revoked_by_what_is_held(self) -> None:
         """As every token, by its id or by itself, and by its owner alone."""
         self.copy()
-        self.done(self.tokens.imported.copy(imported.of_auth_o_tron(UUID), Copied(OWNER)))
+        self.done(self.tokens.imported.copy(imported.of_auth_o_tron(UUID), ForeignToken(OWNER)))
         for text in (OLD, UUID):
             stranger = self.tokens.revoke(Identity("machines", "stranger"), text)
             self.failureResultOf(Deferred.fromCoroutine(stranger), NoSuchToken)
@@ -99,7 +99,7 @@ class FindTests(ImportedCase):
         ids = []
         for pepper in ("the-first-of-two-peppers", "the-other-of-two-peppers"):
             self.store, self.tokens = memory.MemoryStore(), self.made(pepper=pepper)
-            self.done(self.tokens.imported.copy(imported.of_auth_o_tron(UUID), Copied(OWNER)))
+            self.done(self.tokens.imported.copy(imported.of_auth_o_tron(UUID), ForeignToken(OWNER)))
             ids.append(self.done(self.tokens.find(UUID)).id)
         self.assertNotEqual(*ids)
 
@@ -144,7 +144,7 @@ class FindTests(ImportedCase):
         self.copy(grant=Grant(expires=NOW + 60))
         self.clock.advance(60)
         self.refused(self.tokens.find(OLD))
-        self.done(self.tokens.imported.copy(imported.of_auth_o_tron(UUID), Copied(OWNER)))
+        self.done(self.tokens.imported.copy(imported.of_auth_o_tron(UUID), ForeignToken(OWNER)))
         end = self.done(self.tokens.find(UUID)).grant.expires
         self.assertEqual(end, NOW + 60 + self.tokens.config.max_ttl)
 

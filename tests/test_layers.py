@@ -32,7 +32,7 @@ LAYERS = (
     ("store_client",),
     ("imported", "acl_proxy"),
     ("issuing",),
-    ("importing",),
+    ("foreign_stores",),
     ("token_provider",),
     ("credentials", "minter"),
     ("authority",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Literal
 
-from attrs import define, evolve, field
+from attrs import define, field
 from cachetools import TTLCache
 from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
@@ -88,8 +88,7 @@ class Http:
 
 
 def make(config: Config, world: World) -> IAugmenter:
-    """Build the augmenter from its own section; its own patience may be longer than the common."""
-    world = evolve(world, patience=config.timeout or world.patience)
+    """Build the augmenter from its own section."""
     return Http(
         config.name,
         config.realm,

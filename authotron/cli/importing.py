@@ -10,12 +10,12 @@ from typing import Any
 import click
 from attrs import define
 
-from authotron import acl_proxy, importing, settings
+from authotron import acl_proxy, foreign_stores, settings
 from authotron.cli.options import complaints, config_option, loaded
 from authotron.cli.stored import run
 from authotron.config import Config
 from authotron.errors import ConfigError, Problem
-from authotron.importing import Found, LeftOut, OwnerRule
+from authotron.foreign_stores import Found, LeftOut, OwnerRule
 from authotron.issuing import Tokens
 from authotron.racing import within
 from authotron.stores import mongo, redis
@@ -70,7 +70,7 @@ def of_acl_proxy(
         _expect(generation.config, "imported", "acl_proxy_pepper")
         source = redis.client(section, world)
         try:
-            found = importing.of_acl_proxy(source, rule, world.clock.seconds())
+            found = foreign_stores.of_acl_proxy(source, rule, world.clock.seconds())
             await _Import(tokens, world, dry_run).copy(found)
         finally:
             await source.stop()
@@ -100,7 +100,7 @@ def of_auth_o_tron(path: Path, theirs: Path, realm: str | None, *, dry_run: bool
         pool = mongo.connections(section)
         try:
             database = pool[section.database]
-            found = importing.of_auth_o_tron(
+            found = foreign_stores.of_auth_o_tron(
                 database[section.tokens_collection], database[section.users_collection], realm
             )
             await _Import(tokens, world, dry_run).copy(found)

@@ -136,7 +136,7 @@ class Connectivity(TrustConfig):
 
     def _limits(self, world: World) -> Limits:
         """As configured, but so that every server has a turn while somebody waits."""
-        patience = SHARE * (getattr(self, "timeout", None) or world.patience)
+        patience = SHARE * world.patience
         return Limits(
             min(self.connect_timeout, patience / (len(self.uri) + 1)),
             min(self.answer_timeout, patience / len(self.uri)),

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import settings
+from authotron import config, settings
 from authotron.augmenters import IAugmenter, http
+from authotron.compose import compose
 from authotron.errors import Unavailable
 from authotron.identity import Addition, Identity
+from authotron.metrics import Metrics
 from tests.contracts import AugmenterContract
 from tests.remotes import Asked, Hangs, Play, Remote, Says, running
+from tests.test_config import BASE
 from tests.worlds import NOW, at, world
 
 TESS = Identity("here", "tess", ("reader",), {"mail": "t@x"})
@@ -23,10 +27,18 @@ def knows_one(asked: Asked) -> Play:
     return Says({"roles": ["writer"], "attributes": {"floor": "3"}})
 
 
+PART = {
+    "type": "http",
+    "name": "it",
+    "realm": "here",
+    "url": "https://accounts.example/has",
+    "token": "key",
+}
+
+
 def augmenter(remote: Remote, clock: Any = None, **over: Any) -> IAugmenter:
-    part = {"type": "http", "name": "it", "realm": "here", "url": "https://accounts.example/has"}
-    config = settings.read(http.Config, {**part, "token": "key", **over})
-    return http.make(config, world(clock, remote))
+    section = settings.read(http.Config, {**PART, **over})
+    return http.make(section, world(clock, remote))
 
 
 class HttpContractTests(AugmenterContract, SynchronousTestCase):
@@ -43,7 +55,9 @@ class PatienceTests(SynchronousTestCase):
         """Its own `timeout` counts where the common one would be over."""
         clock = at(NOW)
         remote = Remote(lambda _: Hangs())
-        asked = running(augmenter(remote, clock, timeout=20).augment(TESS))
+        given = config.check({**BASE, "augmenters": [{**PART, "timeout": 20}]}, Path())
+        [augmenter] = compose(given, world(clock, remote), Metrics()).authority.augmenters
+        asked = running(augmenter.augment(TESS))
         clock.advance(18)
         self.assertNoResult(asked)
         clock.advance(2)

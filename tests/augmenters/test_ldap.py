@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -80,9 +81,9 @@ class LookUpTests(LdapCase):
     def test_time_for_all(self) -> None:
         """Where little time is allowed, there is enough of it to ask the second server, too."""
         silent = Server(silent=True)
-        section = config(uri=["ldap://silent", "ldap://localhost"], timeout=0.5)
+        section = config(uri=["ldap://silent", "ldap://localhost"])
         hosts = directories.world(self.clock, silent=silent, localhost=self.server)
-        asked = self.ask(ldap.make(section, hosts))
+        asked = self.ask(ldap.make(section, evolve(hosts, patience=0.5)))
         self.clock.advance(0.3)
         self.assertEqual(self.successResultOf(asked).roles, ("Admins", "Users"))
 

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from authotron import hosts, imported
 from authotron.identity import Identity
-from authotron.imported import Copied
+from authotron.imported import ForeignToken
 from authotron.redis import Redis
 from authotron.stores import mongo
 from authotron.tokens import Grant, tuples
@@ -37,7 +37,7 @@ class Found:
     """
 
     known_as: str = field(repr=False)
-    token: Copied
+    token: ForeignToken
 
 
 @frozen
@@ -125,7 +125,7 @@ async def _acl_proxy_token(
     grant = Grant(hosts=patterns, expires=now + left / 1000 if left >= 0 else None)
     email, comment = fields.get("email", ""), fields.get("comment", "")
     created = _moment(fields.get("created_at"))
-    token = Copied(owner, grant, created, imported.ACL_PROXY, comment, email)
+    token = ForeignToken(owner, grant, created, imported.ACL_PROXY, comment, email)
     return Found(imported.of_acl_proxy(hashed), token)
 
 
@@ -222,7 +222,7 @@ async def _auth_o_tron_token(
         provider=imported.MARK + imported.AUTH_O_TRON,
     )
     only = tuples(stored.token.scopes) if stored.token.scopes else None
-    token = Copied(owner, Grant(scopes=only), name=imported.AUTH_O_TRON)
+    token = ForeignToken(owner, Grant(scopes=only), name=imported.AUTH_O_TRON)
     return Found(imported.of_auth_o_tron(stored.token.token_string), token)
 
 
