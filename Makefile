@@ -6,10 +6,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 COMPILE = $(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header
+RECENT = @$(PYTHON) -c "import sys; sys.version_info >= (3, 11) or sys.exit('Python 3.11 or later is needed: make PYTHON=...')"
 CHECKED := authotron tests twisted bench setup.py debian/bundled
 SOURCES := setup.py pyproject.toml README.md $(shell find authotron twisted -type f -not -name '*.pyc')
 
-.PHONY: help run check lint types unit servers functional test fuzz bench bench-quick deb test-package test-deb schema lock clean
+.PHONY: help run check lint types unit servers functional test fuzz bench bench-quick deb tested-deb test-package test-deb schema lock clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,6 +54,7 @@ bench-quick: $(VENV)/tools $(VENV)-bench/locked  ## the core of it, in a minute
 	$(BIN)/python bench/bench.py --quick --rounds 5 --seconds 1
 
 $(VENV)-bench/locked: bench/requirements.lock
+	$(RECENT)
 	$(PYTHON) -m venv $(VENV)-bench
 	$(VENV)-bench/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r $<
 	touch $@
@@ -61,10 +63,13 @@ deb:  ## the Debian package, in dist/
 	tests/deb/packages
 	debian/build dist
 
-test-package: $(VENV)/tools deb  ## look at the package as a file
+tested-deb:
+	tests/deb/packages all
+
+test-package: $(VENV)/tools deb tested-deb  ## look at the package as a file
 	$(BIN)/python -m tests.deb --file dist/authotron_*.deb
 
-test-deb: $(VENV)/tools deb  ## live with the package in a container (root, some 15 min)
+test-deb: $(VENV)/tools deb tested-deb  ## live with the package in a container (root, some 15 min)
 	$(BIN)/python -m tests.deb dist/authotron_*.deb
 
 schema: $(VENV)/installed  ## write etc/authotron.schema.json anew
@@ -80,6 +85,7 @@ clean:
 	rm -rf $(VENV) $(VENV)-bench build dist *.egg-info var .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/locked: requirements.lock
+	$(RECENT)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --require-hashes -r requirements.lock
 	touch $@

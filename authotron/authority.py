@@ -87,15 +87,17 @@ class Authority:
 
     def _authenticate(self, provider: IProvider, credential: Credential) -> Begun[Identity]:
         told = partial(self._authenticated, provider, self._clock.seconds())
-        return attempt(self._clock, self._timeout, provider.authenticate(credential), told)
+        ask = partial(provider.authenticate, credential)
+        return attempt(self._clock, self._timeout, ask, told)
 
     def _authenticated(
         self, provider: IProvider, began: float, outcome: Identity | Failure
     ) -> Identity | Failure:
         took = self._clock.seconds() - began
-        if isinstance(outcome, Failure):
-            self._note_failure(provider, outcome, took)
-            return outcome
+        if not isinstance(outcome, Identity):
+            failure = _failure(outcome)
+            self._note_failure(provider, failure, took)
+            return failure
         self._metrics.provider_answered(provider, "success", took)
         if logs.log.tells("debug"):
             self._note_answer(provider, "success", "", took)
@@ -133,33 +135,39 @@ class Authority:
         """
         for augmenters in self._rounds.get(identity.realm, ()):
             asked = [self._augment(augmenter, identity) for augmenter in augmenters]
-            for addition in await gather(asked):
-                if isinstance(addition, Failure):
-                    addition.raiseException()
-                identity = identity.enriched(addition)
+            answers = await gather(asked)
+            for augmenter, answer in zip(augmenters, answers, strict=True):
+                if isinstance(answer, Failure):
+                    identity = identity.enriched(self._left_out(augmenter, answer))
+                else:
+                    identity = identity.enriched(answer)
         return identity.narrowed()
 
     def _augment(self, augmenter: IAugmenter, identity: Identity) -> Begun[Addition]:
         told = partial(self._augmented, augmenter, self._clock.seconds())
         limit = augmenter.timeout or self._timeout
-        return attempt(self._clock, limit, augmenter.augment(identity), told)
+        return attempt(self._clock, limit, partial(augmenter.augment, identity), told)
 
     def _augmented(
         self, augmenter: IAugmenter, began: float, outcome: Addition | Failure
     ) -> Addition | Failure:
-        """What an augmenter said; nothing, not to be remembered, where it failed."""
         took = self._clock.seconds() - began
-        if isinstance(outcome, Failure):
-            return self._left_out(augmenter, outcome, took)
+        if not isinstance(outcome, Addition):
+            failure = _failure(outcome)
+            if not was_cancelled(failure):
+                self._metrics.augmenter_answered(augmenter, "error", took)
+            return failure
         self._metrics.augmenter_answered(augmenter, "success", took)
         if logs.log.tells("debug"):
             self._note_addition(augmenter, outcome, took)
         return outcome
 
-    def _left_out(self, augmenter: IAugmenter, failure: Failure, took: float) -> Addition | Failure:
-        if was_cancelled(failure):
-            return failure
-        self._metrics.augmenter_answered(augmenter, "error", took)
+    def _left_out(self, augmenter: IAugmenter, failure: Failure) -> Addition:
+        """
+        Nothing, and not to be remembered.
+
+        @raise Unavailable: nobody may go on without this augmenter.
+        """
         if failure.check(Unavailable):
             self._log.warn(
                 "augmenter {augmenter} failed: {reason}",
@@ -175,7 +183,7 @@ class Authority:
                 event="augmenters.augmenter.broken",
             )
         if augmenter.required:
-            return Failure(Unavailable(f"the required augmenter {augmenter.name} failed"))
+            raise Unavailable(f"the required augmenter {augmenter.name} failed")
         return Addition(fresh_until=0)
 
     def _note_addition(self, augmenter: IAugmenter, addition: Addition, took: float) -> None:
@@ -211,6 +219,13 @@ _RESULTS: tuple[tuple[type[BaseException], str, str], ...] = (
 """What may come of a question, its name in the log, and its label C{result} in the metrics."""
 
 _OUTAGES = frozenset({"unavailable", "timeout"})
+
+
+def _failure(outcome: object) -> Failure:
+    """Why a part gave no answer; one of another kind is a defect."""
+    if isinstance(outcome, Failure):
+        return outcome
+    return Failure(TypeError(f"answered by {type(outcome).__name__}"))
 
 
 def _result(failure: Failure) -> tuple[str, str]:

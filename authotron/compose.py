@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import evolve
+from twisted.logger import Logger
 
 from authotron import credentials, issuing, minter, parts, verdicts
 from authotron.authority import Authority
 from authotron.config import Config
+from authotron.errors import ConfigError, Problem
 from authotron.forwarding import Forwarding
 from authotron.issuing import Tokens
 from authotron.metrics import Metrics
@@ -18,6 +20,8 @@ from authotron.token_provider import Owners, TokenProvider
 from authotron.web.generation import Generation
 from authotron.web.replies import Replies
 from authotron.world import World
+
+_log = Logger()
 
 
 def compose(
@@ -34,8 +38,7 @@ def compose(
     world = evolve(world, patience=file.auth.timeout_in_ms / 1000)
     providers = [_made("providers", each, world) for each in config.providers]
     augmenters = [
-        _made("augmenters", each, evolve(world, patience=each.timeout or world.patience))
-        for each in config.augmenters
+        _made("augmenters", each, for_augmenter(each, world)) for each in config.augmenters
     ]
     signer = minter.make(file.jwt, world.clock, config.folder)
     challenge = credentials.challenge(providers)
@@ -61,8 +64,25 @@ def compose(
     return Generation(config, authority, signer, replies, remembered, forwarding, owners, tokens)
 
 
+def for_augmenter(config: Any, world: World) -> World:
+    """The world as an augmenter sees it, which may have a patience of its own."""
+    return evolve(world, patience=getattr(config, "timeout", None) or world.patience)
+
+
 def _made(kind: str, config: Any, world: World) -> Any:
-    return parts.load(kind, config.type, kind).make(config, world)
+    """
+    A part of its section. One that cannot be made is a mistake, and no end of a service.
+
+    @raise ConfigError: it cannot be made.
+    """
+    try:
+        return parts.load(kind, config.type, kind).make(config, world)
+    except ConfigError:
+        raise
+    except Exception as defect:  # noqa: BLE001 - of a module of somebody else, perhaps
+        _log.failure("a part is broken", event="startup.part.broken")
+        told = f"the part of type {config.type!r} is broken: {type(defect).__name__}"
+        raise ConfigError([Problem(kind, told)]) from None
 
 
 def _tokens(config: Config, world: World, store: ITokenStore | None) -> Tokens | None:

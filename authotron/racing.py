@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from itertools import chain
-from typing import Any, Generic, TypeVar, Union
+from typing import Any, Generic, NoReturn, TypeVar, Union
 
 from attrs import define, field
 from twisted.internet import defer
@@ -62,10 +62,17 @@ def _rest(work: Work[T], waits_for: Any) -> Generator[Any, Any, T]:
 def attempt(
     clock: IReactorTime,
     seconds: float,
-    work: Work[T],
+    ask: Callable[[], Work[T]],
     told: Callable[[T | Failure], T | Failure],
 ) -> Begun[T]:
-    """Begin C{work}, cancel it after C{seconds}, and let what comes of it pass through C{told}."""
+    """
+    Begin what C{ask} makes, cancel it after C{seconds}, and let what comes of it pass through
+    C{told}, which raises nothing.
+    """
+    try:
+        work = ask()
+    except Exception:  # noqa: BLE001 - the failure of this attempt, and of no other
+        return told(Failure())
     outcome = begin(work)
     if isinstance(outcome, Deferred):
         return _cancel_after(clock, seconds, outcome).addBoth(told)
@@ -73,13 +80,12 @@ def attempt(
 
 
 def _cancel_after(clock: IReactorTime, seconds: float, asked: Deferred[T]) -> Deferred[T]:
-    return asked.addTimeout(seconds, clock, _too_late)
+    return asked.addTimeout(seconds, clock).addErrback(_timed_out, seconds)
 
 
-def _too_late(outcome: Any, seconds: float) -> Any:
-    if isinstance(outcome, Failure) and was_cancelled(outcome):
-        raise TimedOut(f"no answer within {seconds:g} s") from None
-    return outcome
+def _timed_out(failure: Failure, seconds: float) -> NoReturn:
+    failure.trap(defer.TimeoutError)
+    raise TimedOut(f"no answer within {seconds:g} s") from None
 
 
 async def within(clock: IReactorTime, seconds: float, work: Work[T]) -> T:

@@ -25,14 +25,15 @@ def tell_refused(to: Logger, problems: Iterable[str]) -> None:
         to.error("not usable: {problem}", problem=problem, event="startup.config.refused")
 
 
-def tell_adopted(to: Logger, before: Config, now: Config, *, several: bool) -> None:
+def tell_adopted(to: Logger, first: Config, now: Config, *, several: bool) -> None:
     """
     That another configuration is in use, and whether all of it.
 
+    @param first: what the process began with, and cannot leave but by a restart.
     @param several: whether workers serve, and all of them are new.
     """
     tell_warnings(to, now)
-    if _left(before, several=several) != _left(now, several=several):
+    if _left(first, several=several) != _left(now, several=several):
         to.warn(
             "what changed in server and metrics takes effect after a restart",
             event="startup.config.restart",

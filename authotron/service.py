@@ -93,6 +93,7 @@ class Authotron(MultiService):
         """
         super().__init__()
         self._load = load
+        self._began_with = config
         self._reactor = reactor
         self.status = 0
         self.pool = Pool(reactor)
@@ -225,7 +226,7 @@ class Authotron(MultiService):
         self._adopt_tokens(generation.tokens, grace)
         self._retire(old, grace)
         self.serving.metrics.reloaded("success")
-        reloading.tell_adopted(self._log, old.config, config, several=False)
+        reloading.tell_adopted(self._log, self._began_with, config, several=False)
 
     def _refuse(self, error: ConfigError) -> None:
         """Say why a configuration is not taken over; the old one stays in use."""

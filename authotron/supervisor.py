@@ -40,7 +40,7 @@ class Supervisor(Service):
         self._load = load
         self._reactor = reactor
         self._try(config)
-        self._config = config
+        self._config = self._began_with = config
         self._held = [Held(reactor, each) for each in endpoints(config.file.server, reactor)]
         self._seconds: list[Listener] = []
         if config.file.metrics.enabled:
@@ -139,7 +139,8 @@ class Supervisor(Service):
         except ConfigError as error:
             self._refuse(*map(str, error.problems))
         except Unanswered:
-            self._refuse("a worker with the new configuration did not start")
+            if not self.stopping:
+                self._refuse("a worker with the new configuration did not start")
         except OSError as error:
             self._refuse(f"no worker with the new configuration can be started: {error}")
         else:
@@ -154,7 +155,7 @@ class Supervisor(Service):
         self._refused = ()
         self.crew.own.reloaded("failure" if self.problems else "success")
         logs.log.config = config.file.logging
-        reloading.tell_adopted(self._log, self._config, config, several=True)
+        reloading.tell_adopted(self._log, self._began_with, config, several=True)
         self._config = config
 
     # --- the second port ---

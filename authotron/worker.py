@@ -98,9 +98,13 @@ def sealed(config: Config) -> int:
     well as read, so it is sealed: no worker changes what the next one trusts.
     """
     descriptor = os.memfd_create("authotron", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    with os.fdopen(os.dup(descriptor), "wb") as file:
-        pickle.dump(evolve(config, warnings=()), file)
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
+    try:
+        with os.fdopen(os.dup(descriptor), "wb") as file:
+            pickle.dump(evolve(config, warnings=()), file)
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
+    except BaseException:
+        os.close(descriptor)
+        raise
     return descriptor
 
 

@@ -58,6 +58,21 @@ class Oracle:
         return self
 
 
+@define(eq=False)
+class Odd(Oracle):
+    """A provider that does not keep to the interface: it raises at once, or answers nonsense."""
+
+    gives: Any = None
+
+    def authenticate(self, credential: Credential) -> Any:
+        if isinstance(self.gives, Exception):
+            raise self.gives
+        return self._nonsense()
+
+    async def _nonsense(self) -> Any:
+        return self.gives
+
+
 @implementer(IAugmenter)
 @define(eq=False)
 class Giver:
@@ -79,6 +94,14 @@ class Giver:
             raise gives
         addition: Addition = await gives if isinstance(gives, Deferred) else gives
         return addition
+
+
+@define(eq=False)
+class Early(Giver):
+    """An augmenter that does not keep to the interface: it raises at once."""
+
+    def augment(self, _: Identity) -> Any:
+        raise ValueError("defect")
 
 
 class AuthorityCase(SynchronousTestCase):
@@ -206,6 +229,27 @@ class OutageTests(AuthorityCase):
         self.failureResultOf(self.ask([Oracle("one").no(KeyError("defect"))]), Unavailable)
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
+    def test_odd_T60(self) -> None:
+        """One that does not keep to the interface is no verdict, and takes nobody with it."""
+        for gives in (Rejected("early"), ValueError("defect"), None, "alice"):
+            with self.subTest(repr(gives)):
+                d = self.ask([Odd("odd", gives=gives), Oracle("good").yes()])
+                self.assertEqual(self.named(d), "good")
+                self.flushLoggedErrors(ValueError, TypeError)
+                told = self.metrics.text()[0].decode().splitlines()
+                odd = [line for line in told if '"odd"' in line and "success" in line]
+                self.assertEqual(odd, [])
+
+    def test_own_timeout(self) -> None:
+        """A time limit that a provider has set itself is one, too."""
+        late = Deferred[None]().addTimeout(1, self.clock)
+        oracle = Oracle("one")
+        oracle.answer = late
+        d = self.ask([oracle])
+        self.clock.advance(1)
+        self.failureResultOf(d, Unavailable)
+        self.assertIn(b'result="timeout"} 1.0', self.metrics.text()[0])
+
     def test_client_left(self) -> None:
         """When the client goes away nobody was refused, and nothing goes on."""
         oracle = Oracle("one")
@@ -249,6 +293,24 @@ class AugmentersTests(AuthorityCase):
         """So is one with a defect, which is told loudly."""
         self.assertEqual(self.augmented(Giver("bad", KeyError("defect"))).fresh_until, 0)
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+
+    def test_odd_T60(self) -> None:
+        """So is one that answers nonsense, or cancels itself; the others are waited for."""
+        for gives in (None, CancelledError()):
+            with self.subTest(repr(gives)):
+                identity = self.augmented(Giver("odd", gives), Giver("good", Addition(("a",))))
+                self.assertEqual((identity.roles, identity.fresh_until), (("a",), 0))
+                self.flushLoggedErrors(TypeError, CancelledError)
+
+    def test_early_T60(self) -> None:
+        """One that raises at once leaves no question behind."""
+        early, slow = Early("early", None), Giver("slow", Deferred())
+        d = self.ask([Oracle("alice").yes()], augmenters=[slow, early])
+        self.clock.advance(0)
+        self.assertNoResult(d)
+        slow.gives.callback(Addition(("a",)))
+        self.assertEqual(self.successResultOf(d).roles, ("a",))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
     def test_deadline(self) -> None:
         """One that takes longer than its own deadline is passed over."""

@@ -65,6 +65,14 @@ class HelpTests(CommandCase):
         )
         self.assertEqual(found.stdout.split(), [])
 
+    def test_unreadable(self) -> None:
+        """A configuration that cannot be read is a bad one, and no wrong command line."""
+        for words in (["check", str(self.folder)], ["run", "--config", str(self.folder)]):
+            with self.subTest(words[0]):
+                result = self.run_command(*words)
+                self.assertEqual(result.exit_code, 78, result.output)
+                self.assertIn("cannot be read", result.output)
+
     def test_wrong(self) -> None:
         """A command nobody knows is a wrong command line."""
         self.assertEqual(self.run_command("chekc").exit_code, 2)
@@ -188,6 +196,16 @@ class DoctorTests(CommandCase):
         self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
         self.assertEqual(done.stdout.count("bad"), 2)
         self.assertNotIn("Traceback", done.stderr)
+
+    def test_store(self) -> None:
+        """The store of our own tokens is tried, too."""
+        for folder, status in ((self.folder, 0), (self.folder / "nowhere", 1)):
+            with self.subTest(str(folder)):
+                path = str(folder.absolute() / "tokens.db")
+                done = self.doctor(self.file(store={"type": "sqlite", "path": path}))
+                self.assertEqual(done.returncode, status, done.stdout + done.stderr)
+                self.assertIn("store (sqlite)", done.stdout)
+                self.assertNotIn("Traceback", done.stderr)
 
     def test_bad_configuration(self) -> None:
         """A configuration that cannot be run is no patient."""

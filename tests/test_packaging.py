@@ -143,7 +143,8 @@ class ChartTests(SynchronousTestCase):
     def test_probes(self) -> None:
         """Kubernetes asks C{/health} whether it lives and C{/ready} whether it is ready."""
         text = template("deployment")
-        self.assertRegex(text, r"livenessProbe:\s+httpGet: {path: /health, port: http}")
+        either = r'{{ ternary "metrics" "http" .Values.metrics.enabled }}'
+        self.assertRegex(text, rf"livenessProbe:\s+httpGet: {{path: /health, port: {either}}}")
         self.assertRegex(text, r"httpGet: {path: /ready, port: metrics}")
 
     def test_ports(self) -> None:

@@ -17,6 +17,7 @@ from authotron.config import Config, Server
 from authotron.identity import Identity
 from authotron.listening import endpoints
 from authotron.parts import IConnected
+from authotron.providers import plain
 from authotron.service import Authotron
 from authotron.web.generation import Generation
 from tests.test_config import BASE, laid_over
@@ -157,6 +158,29 @@ class ReloadTests(ServiceCase):
                 told = {event.get("event") for event in events}
                 self.assertIn("startup.config.reloaded", told)
                 self.assertEqual("startup.config.restart" in told, needed)
+
+    def test_restart_pending(self) -> None:
+        """It is told as long as it is so."""
+        gateway = self.start()
+        for port, needed in ((8888, True), (8888, True), (8080, False)):
+            self.over = {"server": {"port": port}}
+            with capturedLogs() as events:
+                gateway.reload()
+            told = {event.get("event") for event in events}
+            self.assertEqual("startup.config.restart" in told, needed)
+
+    def defective(self, *_: object) -> None:
+        raise KeyError("defect")
+
+    def test_broken_part_T60(self) -> None:
+        """A part that cannot be made is a bad configuration, and ends nothing."""
+        gateway = self.start()
+        old = gateway.serving.generation
+        self.patch(plain, "make", self.defective)
+        gateway.reload()
+        self.assertIs(gateway.serving.generation, old)
+        self.assertIn("KeyError", gateway.serving.problems[0])
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
     def test_access(self) -> None:
         """What is logged changes at the main port only: scrapes of metrics are never logged."""

@@ -650,6 +650,7 @@ class StopTests(SupervisorCase):
         self.successResultOf(stopped)
         self.successResultOf(reloading)
         self.assertEqual(self.living, [])
+        self.assertEqual(self.supervisor.problems, ())
 
     def test_drained(self) -> None:
         """All are let go; then the socket is closed, and nobody comes again."""

@@ -10,13 +10,14 @@ from attrs import evolve
 from twisted.internet.task import react
 
 from authotron.cli.options import complaints, config_option, loaded
-from authotron.compose import compose
+from authotron.compose import compose, for_augmenter
 from authotron.config import Config
 from authotron.errors import Unavailable
 from authotron.metrics import Metrics
 from authotron.parts import Finding, IReachable
 from authotron.racing import within
 from authotron.service import Pool, outside
+from authotron.stores import ITokenStore
 from authotron.world import World
 
 _PATIENCE = 10.0
@@ -29,7 +30,7 @@ _PATIENCE = 10.0
 )
 def doctor(path: Any, username: str | None) -> None:
     """
-    Try what the configuration depends on: key sets, directories, remote services.
+    Try what the configuration depends on: key sets, directories, remote services, the token store.
 
     Of a directory each server is tried by itself: connection, TLS, bind, search, and with --user
     how many roles a user gets.
@@ -50,15 +51,39 @@ async def _doctor(reactor: Any, found: Config, username: str | None) -> None:
     world = evolve(outside(reactor, pool), patience=found.file.auth.timeout_in_ms / 1000)
     try:
         with complaints():
-            authority = compose(found, world, Metrics()).authority
+            generation = compose(found, world, Metrics())
+        authority = generation.authority
         parts = [
             *zip(authority.providers, found.providers, strict=True),
             *zip(authority.augmenters, found.augmenters, strict=True),
         ]
-        if not all([await _well(part, config, world, username) for part, config in parts]):
+        worlds = [
+            *(world for _ in found.providers),
+            *(for_augmenter(each, world) for each in found.augmenters),
+        ]
+        well = [
+            await _well(part, config, seen, username)
+            for (part, config), seen in zip(parts, worlds, strict=True)
+        ]
+        if generation.tokens is not None:
+            well.append(await _opens(generation.tokens.store))
+        if not all(well):
             raise SystemExit(1)
     finally:
         pool.stopService()
+
+
+async def _opens(store: ITokenStore) -> bool:
+    """Whether the store of our own tokens can be used."""
+    click.secho(f"store ({store.type})", bold=True)
+    try:
+        with complaints():
+            await store.open()
+        return _told(Finding("can be opened", good=True))
+    except Unavailable as reason:
+        return _told(Finding(str(reason), good=False))
+    finally:
+        await store.close()
 
 
 async def _well(part: Any, config: Any, world: World, username: str | None) -> bool:
@@ -66,10 +91,14 @@ async def _well(part: Any, config: Any, world: World, username: str | None) -> b
     click.secho(f"{part.name} ({part.type})", bold=True)
     good = True
     async for finding in _findings(part, config, world, username):
-        click.secho("  good  " if finding.good else "  bad   ", nl=False, fg=_COLOURS[finding.good])
-        click.echo(": ".join(filter(None, (finding.what, finding.told))))
-        good = good and finding.good
+        good = _told(finding) and good
     return good
+
+
+def _told(finding: Finding) -> bool:
+    click.secho("  good  " if finding.good else "  bad   ", nl=False, fg=_COLOURS[finding.good])
+    click.echo(": ".join(filter(None, (finding.what, finding.told))))
+    return finding.good
 
 
 _COLOURS = {True: "green", False: "red"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +50,25 @@ async def _explain(reactor: Any, found: Config, header: str, realm: str | None) 
     globalLogPublisher.addObserver(_tell)
     pool = Pool(reactor)
     pool.startService()
+    with complaints():
+        generation = compose(found, outside(reactor, pool), Metrics())
     try:
-        with complaints():
-            generation = compose(found, outside(reactor, pool), Metrics())
+        await _opened(generation)
         _minted(generation, await _judged(generation, header, realm), reactor.seconds())
     except (BadCredentials, Rejected, Unavailable) as reason:
         click.secho(f"{type(reason).__name__}: {reason}", fg="red")
         raise SystemExit(1) from None
     finally:
+        if generation.tokens is not None:
+            await generation.tokens.store.close()
         pool.stopService()
+
+
+async def _opened(generation: Generation) -> None:
+    """Let the store be there for tokens of our own; all others are judged without it."""
+    if generation.tokens is not None:
+        with complaints(), suppress(Unavailable):
+            await generation.tokens.store.open()
 
 
 async def _judged(generation: Generation, header: str, realm: str | None) -> Identity:

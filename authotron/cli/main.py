@@ -52,7 +52,7 @@ def run(path: Path) -> None:
 
 
 @main.command()
-@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.argument("file", required=False, type=click.Path(path_type=Path, readable=False))
 @config_option
 def check(file: Path | None, path: Path) -> None:
     """

@@ -23,7 +23,7 @@ config_option: Callable[[Any], Any] = click.option(
     "--config",
     "-c",
     "path",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path, readable=False),  # who reads it says better what is wrong
     default=lambda: configfile.path_of(os.environ),
     show_default="AOT_CONFIG_PATH, or ./config.yaml",
     help="The configuration file.",

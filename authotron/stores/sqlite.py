@@ -169,7 +169,7 @@ class SqliteStore:
 
     def _opened(self) -> bytes:
         if self._database is None:
-            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+            os.close(_made(self._path, os.O_CREAT | os.O_RDWR))
             database = sqlite3.connect(
                 self._path, self._busy_timeout, isolation_level=None, check_same_thread=False
             )
@@ -197,11 +197,25 @@ class SqliteStore:
         database.execute("COMMIT")
 
 
+def _made(path: Path, flags: int) -> int:
+    """
+    Open a file that may have to be made.
+
+    What root makes at a terminal belongs to who owns the folder, or the gateway could not use it.
+    """
+    is_new = not path.exists()
+    descriptor = os.open(path, flags, 0o600)
+    if is_new and os.geteuid() == 0:
+        folder = path.parent.stat()
+        os.fchown(descriptor, folder.st_uid, folder.st_gid)
+    return descriptor
+
+
 def _kept_pepper(path: Path) -> bytes:
     """The key in a file; of several processes that find none, one alone makes it."""
     if not path.exists():
         fresh = path.with_name(f"{path.name}.{os.getpid()}")
-        with open(os.open(fresh, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:  # noqa: PTH123 - with a mode
+        with open(_made(fresh, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), "w") as file:
             file.write(os.urandom(32).hex())
             file.flush()
             os.fsync(file.fileno())

@@ -1,7 +1,7 @@
 """
 A backend to try a gateway with: it verifies the JWT it is given and tells what it was told.
 
-C{python -m authotron.testing.echo --port 8000 --secret-file var/jwt.secret}
+C{python -m authotron.testing.echo --port 8000 --secret-file var/jwt-secret}
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Keys:
         try:
             key = self.published[jwt.get_unverified_header(token).get("kid", "")]
         except KeyError:
-            raise jwt.InvalidKeyError("signed by an unknown key") from None
+            raise jwt.InvalidTokenError("signed by an unknown key") from None
         return key.key, [key.algorithm_name]
 
 
@@ -90,11 +90,14 @@ def _bearer(authorization: Sequence[str]) -> str:
     return authorization[0].removeprefix("Bearer ")
 
 
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=int, default=8000, show_default=True, help="Port to listen on.")
-@click.option("--secret-file", type=Path, help="File with the secret that the gateway signs with.")
-@click.option("--jwks-file", type=Path, help="Saved copy of the gateway's /.well-known/jwks.json.")
+@click.option("--secret-file", type=_FILE, help="File with the secret that the gateway signs with.")
+@click.option("--jwks-file", type=_FILE, help="Saved copy of the gateway's /.well-known/jwks.json.")
 def main(host: str, port: int, secret_file: Path | None, jwks_file: Path | None) -> None:
     """Answer every request with what it said and with the verified claims of its JWT."""
     if (secret_file is None) == (jwks_file is None):

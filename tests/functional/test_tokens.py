@@ -260,6 +260,7 @@ class CommandTests(TokenCase):
         """Made, listed, shown and revoked beside a running gateway."""
         token = self.create("alice", "--name", "ci", "--ttl", "1h").stdout.strip()
         self.assertEqual(status(self.gateway.port, token), 200)
+        self.assertEqual(self.explained(token), 0)
         id_ = token[4:16]
         listed = self.run_command("list").stdout
         self.assertTrue(listed.startswith(f"{id_}  here/alice  until "), listed)
@@ -268,6 +269,22 @@ class CommandTests(TokenCase):
         self.assertEqual(self.run_command("revoke", id_).returncode, 0)
         until(lambda: status(self.gateway.port, token) == 401, "revoked", seconds=BOUND + 1)
         self.assertEqual(self.run_command("revoke", id_).returncode, 1)
+        self.assertEqual(self.explained(token), 1)
+
+    def explained(self, token: str) -> int:
+        """The exit status of C{authotron explain}, which judges as the gateway does."""
+        command = [sys.executable, "-m", "authotron", "explain", "--config", str(self.gateway.file)]
+        done = subprocess.run(
+            command,
+            check=False,
+            capture_output=True,
+            env=environment(),
+            input=f"Bearer {token}",
+            text=True,
+            timeout=DEADLINE,
+        )
+        self.assertNotIn("unavailable", done.stdout)
+        return done.returncode
 
     def test_mistakes(self) -> None:
         """Nobody gets a token for who is not known, or more than that one may."""
