@@ -12,9 +12,9 @@ import click
 
 from authotron import hosts, settings
 from authotron.cli import importing
-from authotron.cli.options import complaints, config_option
+from authotron.cli.options import config_option
 from authotron.cli.stored import run
-from authotron.errors import ConfigError, NoSuchToken, Problem
+from authotron.errors import ConfigError, NoSuchToken
 from authotron.identity import Identity
 from authotron.issuing import Tokens, Wish
 from authotron.stores import Wanted
@@ -54,14 +54,13 @@ def create(
     name: str,
 ) -> None:
     """Make a token for a user, and print it: this once and never again."""
-    with complaints():
-        wish = Wish(
-            name=name,
-            ttl=_duration(ttl),
-            roles=role or None,
-            hosts=tuple(_checked(hosts.checked_host, text, "--host") for text in host),
-            networks=tuple(_checked(hosts.checked_network, text, "--network") for text in network),
-        )
+    wish = Wish(
+        name=name,
+        ttl=_duration(ttl, "--ttl"),
+        roles=role or None,
+        hosts=tuple(_checked(hosts.checked_host, text, "--host") for text in host),
+        networks=tuple(_checked(hosts.checked_network, text, "--network") for text in network),
+    )
 
     async def work(generation: Generation, kept: Tokens, _world: World) -> None:
         said = Identity(realm, username, owner_role)
@@ -141,7 +140,7 @@ def _checked(check: Callable[[str], str], text: str, option: str) -> str:
     try:
         return check(text)
     except ValueError as error:
-        raise ConfigError([Problem(option, str(error))]) from None
+        raise click.BadParameter(str(error), param_hint=option) from None
 
 
 class _Life(settings.Section):
@@ -150,8 +149,11 @@ class _Life(settings.Section):
     ttl: settings.WholeSeconds | None = None
 
 
-def _duration(text: str | None) -> int | None:
-    return settings.read(_Life, {"ttl": text}, "--").ttl
+def _duration(text: str | None, option: str) -> int | None:
+    try:
+        return settings.read(_Life, {"ttl": text}).ttl
+    except ConfigError as error:
+        raise click.BadParameter(error.problems[0].message, param_hint=option) from None
 
 
 def _row(token: Token) -> dict[str, Any]:
