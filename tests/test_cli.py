@@ -215,6 +215,15 @@ class DoctorTests(CommandCase):
 class TokensTests(CommandCase):
     """C{authotron tokens}."""
 
+    def test_wrong_options(self) -> None:
+        """What an option cannot mean is a wrong command line, and names it."""
+        owner = ("--realm", "here", "--username", "alice", "--config", self.file())
+        for option, value in (("--ttl", "forever"), ("--host", "a b"), ("--network", "here")):
+            with self.subTest(option):
+                result = self.run_command("tokens", "create", *owner, option, value)
+                self.assertEqual(result.exit_code, 2, result.output)
+                self.assertIn(option, result.output)
+
     def test_no_store(self) -> None:
         """Without a store, or with one in the gateway's memory, there is nothing to look at."""
         for over in ({}, {"store": {"type": "memory"}}):
