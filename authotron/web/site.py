@@ -21,6 +21,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from authotron.logs import Access
 from authotron.metrics import METHODS, Metrics
+from authotron.racing import begin
 from authotron.verdicts import Outcome
 from authotron.web import replies
 from authotron.web.channel import Channel
@@ -259,22 +260,30 @@ def route(app: Klein, path: str, *methods: str) -> Callable[[Answer], Answer]:
     """
     Let a method of an app's object answer requests, by a L{Reply} or a coroutine of one.
 
-    A L{NoEntry} raised on the way is an answer, too.
+    A L{NoEntry} raised on the way is an answer, too. Where nothing is waited for Klein gets no
+    Deferred, and waits for none.
     """
 
     def register(answer: Answer) -> Answer:
         @wraps(answer)
-        async def respond(*given: Any, **parameters: Any) -> Response:
-            try:
-                reply = answer(*given, **parameters)
-                return (reply if isinstance(reply, Reply) else await reply).response()
-            except NoEntry as end:
-                return end.reply.response()
+        def respond(*given: Any, **parameters: Any) -> Response | Deferred[Response]:
+            response = begin(_response(answer, *given, **parameters))
+            if isinstance(response, Failure):
+                response.raiseException()
+            return response
 
-        app.route(path, methods=methods)(respond)  # type: ignore[type-var] # klein knows no coroutines
+        app.route(path, methods=methods)(respond)  # type: ignore[type-var] # wraps() makes it a class
         return answer
 
     return register
+
+
+async def _response(answer: Answer, *given: Any, **parameters: Any) -> Response:
+    try:
+        reply = answer(*given, **parameters)
+        return (reply if isinstance(reply, Reply) else await reply).response()
+    except NoEntry as end:
+        return end.reply.response()
 
 
 def handle_errors(app: Klein) -> None:
