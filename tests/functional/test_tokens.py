@@ -293,7 +293,7 @@ class CommandTests(TokenCase):
             self.assertEqual((done.returncode, done.stdout), (1, ""))
             self.assertTrue(done.stderr.strip())
             self.assertNotIn("Traceback", done.stderr)
-        self.assertEqual(self.create("alice", "--host", "*.*").returncode, 78)
+        self.assertEqual(self.create("alice", "--host", "*.*").returncode, 2)
 
 
 class NginxTests(TokenCase):
