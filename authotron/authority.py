@@ -17,7 +17,7 @@ from authotron.errors import NotConfigured, Rejected, TimedOut, Unavailable
 from authotron.identity import Addition, Credential, Identity
 from authotron.metrics import Metrics
 from authotron.providers import Affinity, IProvider
-from authotron.racing import AllFailed, Begun, attempt, first_success, gather, was_cancelled
+from authotron.racing import AllFailed, Begun, attempt, first_success, gather, then, was_cancelled
 
 
 @define(eq=False)
@@ -60,9 +60,11 @@ class Authority:
         reasons: list[BaseException | None] = []
         for credential in credentials:
             for judges in self._judges(credential, realm):
-                attempts = [partial(self._authenticate, judge, credential) for judge in judges]
+                ask = partial(self._authenticate, credential)
                 try:
-                    identity = await first_success(self._clock, attempts, in_order=self._in_order)
+                    identity = await first_success(
+                        self._clock, judges, ask, in_order=self._in_order
+                    )
                 except AllFailed as failed:
                     reasons += failed.reasons
                     continue
@@ -85,13 +87,13 @@ class Authority:
             remote.append(self.own)
         yield remote
 
-    def _authenticate(self, provider: IProvider, credential: Credential) -> Begun[Identity]:
-        told = partial(self._authenticated, provider, self._clock.seconds())
-        ask = partial(provider.authenticate, credential)
-        return attempt(self._clock, self._timeout, ask, told)
+    def _authenticate(self, credential: Credential, provider: IProvider) -> Begun[Identity]:
+        began = self._clock.seconds()
+        outcome = attempt(self._clock, self._timeout, provider.authenticate, credential)
+        return then(outcome, self._authenticated, provider, began)
 
     def _authenticated(
-        self, provider: IProvider, began: float, outcome: Identity | Failure
+        self, outcome: Identity | Failure, provider: IProvider, began: float
     ) -> Identity | Failure:
         took = self._clock.seconds() - began
         if not isinstance(outcome, Identity):
@@ -144,12 +146,13 @@ class Authority:
         return identity.narrowed()
 
     def _augment(self, augmenter: IAugmenter, identity: Identity) -> Begun[Addition]:
-        told = partial(self._augmented, augmenter, self._clock.seconds())
+        began = self._clock.seconds()
         limit = augmenter.timeout or self._timeout
-        return attempt(self._clock, limit, partial(augmenter.augment, identity), told)
+        outcome = attempt(self._clock, limit, augmenter.augment, identity)
+        return then(outcome, self._augmented, augmenter, began)
 
     def _augmented(
-        self, augmenter: IAugmenter, began: float, outcome: Addition | Failure
+        self, outcome: Addition | Failure, augmenter: IAugmenter, began: float
     ) -> Addition | Failure:
         took = self._clock.seconds() - began
         if not isinstance(outcome, Addition):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from itertools import chain
-from typing import Any, Generic, NoReturn, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, Union
 
 from attrs import define, field
 from twisted.internet import defer
@@ -14,6 +14,11 @@ from twisted.python.failure import Failure
 
 from authotron.errors import TimedOut
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs  # of Python 3.13
+
+A = TypeVar("A")
+B = TypeVar("B")
 T = TypeVar("T")
 Work = Coroutine[Any, Any, T]
 Begun = Union[T, Failure, Deferred[T]]  # noqa: UP007 - of a type variable
@@ -21,7 +26,7 @@ Begun = Union[T, Failure, Deferred[T]]  # noqa: UP007 - of a type variable
 
 
 class AllFailed(Exception):
-    """Nobody succeeded; the reasons are in the order of the attempts."""
+    """Nobody succeeded; the reasons are in the order of the entrants."""
 
     def __init__(self, failures: Sequence[Failure]) -> None:
         super().__init__()
@@ -44,6 +49,18 @@ def begin(work: Work[T]) -> Begun[T]:
     return Deferred.fromCoroutine(_rest(work, waits_for))
 
 
+def waits(outcome: Begun[T]) -> TypeIs[Deferred[T]]:
+    """Whether it is still to come. C{isinstance} asks an abstract class, for four times as long."""
+    return type(outcome) is Deferred
+
+
+def then(
+    outcome: Begun[T], told: Callable[[T | Failure, A, B], T | Failure], a: A, b: B
+) -> Begun[T]:
+    """Let it pass through C{told}, which raises nothing: now, or when it comes."""
+    return outcome.addBoth(told, a, b) if waits(outcome) else told(outcome, a, b)
+
+
 def _rest(work: Work[T], waits_for: Any) -> Generator[Any, Any, T]:
     """What is left of a coroutine that has come to its first wait."""
     while True:
@@ -59,24 +76,14 @@ def _rest(work: Work[T], waits_for: Any) -> Generator[Any, Any, T]:
             return result
 
 
-def attempt(
-    clock: IReactorTime,
-    seconds: float,
-    ask: Callable[[], Work[T]],
-    told: Callable[[T | Failure], T | Failure],
-) -> Begun[T]:
-    """
-    Begin what C{ask} makes, cancel it after C{seconds}, and let what comes of it pass through
-    C{told}, which raises nothing.
-    """
+def attempt(clock: IReactorTime, seconds: float, ask: Callable[[A], Work[T]], about: A) -> Begun[T]:
+    """Begin to C{ask} somebody C{about} something, and cancel it after C{seconds}."""
     try:
-        work = ask()
+        work = ask(about)
     except Exception:  # noqa: BLE001 - the failure of this attempt, and of no other
-        return told(Failure())
+        return Failure()
     outcome = begin(work)
-    if isinstance(outcome, Deferred):
-        return _cancel_after(clock, seconds, outcome).addBoth(told)
-    return told(outcome)
+    return _cancel_after(clock, seconds, outcome) if waits(outcome) else outcome
 
 
 def _cancel_after(clock: IReactorTime, seconds: float, asked: Deferred[T]) -> Deferred[T]:
@@ -95,7 +102,7 @@ async def within(clock: IReactorTime, seconds: float, work: Work[T]) -> T:
     @raise TimedOut: C{seconds} have passed; the work was cancelled.
     """
     outcome = begin(work)
-    if isinstance(outcome, Deferred):
+    if waits(outcome):
         return await _cancel_after(clock, seconds, outcome)
     if isinstance(outcome, Failure):
         outcome.raiseException()
@@ -109,10 +116,10 @@ async def everyone(works: Sequence[Work[T]]) -> list[T | Failure]:
 
 async def gather(begun: Sequence[Begun[T]]) -> list[T | Failure]:
     """The same for what has begun. Who stops waiting cancels all that still goes on."""
-    at_once = [each for each in begun if not isinstance(each, Deferred)]
+    at_once = [each for each in begun if not waits(each)]
     if len(at_once) == len(begun):
         return at_once
-    running = [each if isinstance(each, Deferred) else _fired(each) for each in begun]
+    running = [each if waits(each) else _fired(each) for each in begun]
     finished: Deferred[list[T | Failure]] = Deferred()
 
     def all_ended(outcomes: Any) -> None:
@@ -134,34 +141,35 @@ def _fired(outcome: T | Failure) -> Deferred[T]:
 
 async def first_success(
     clock: IReactorTime,
-    attempts: Sequence[Callable[[], Begun[T]]],
+    entrants: Sequence[A],
+    ask: Callable[[A], Begun[T]],
     *,
     in_order: bool = False,
 ) -> T:
     """
-    The result of the first attempt that succeeds; the others are cancelled.
+    What the first of C{entrants} says who can, when each is asked; the others are cancelled.
 
-    Successes of one turn of the reactor count in the order of C{attempts}. An attempt that
-    succeeds without waiting ends the race before later ones begin.
+    Successes of one turn of the reactor count in the order of C{entrants}. One who succeeds
+    without waiting ends the race before later ones are asked.
 
-    @param in_order: accept a success only once every earlier attempt has failed.
+    @param in_order: accept a success only once every earlier entrant has failed.
 
     @raise AllFailed: none succeeded, or there were none.
     """
     failures: list[Failure] = []
-    rest = iter(attempts)
-    for make in rest:
-        outcome = make()
-        if isinstance(outcome, Deferred):
+    rest = iter(entrants)
+    for entrant in rest:
+        outcome = ask(entrant)
+        if waits(outcome):
             break
         if not isinstance(outcome, Failure):
             return outcome
         failures.append(outcome)
     else:
         raise AllFailed(failures)
-    race = _Race[T](clock, in_order, len(attempts), dict(enumerate(failures)))
+    race = _Race[T](clock, in_order, len(entrants), dict(enumerate(failures)))
     try:
-        race.start(chain([outcome], (make() for make in rest)))
+        race.start(chain([outcome], map(ask, rest)))
         return await race.finished
     finally:
         race.stop()
@@ -182,7 +190,7 @@ class _Race(Generic[T]):
 
     def start(self, others: Iterable[Begun[T]]) -> None:
         for place, outcome in enumerate(others, len(self._failures)):
-            if isinstance(outcome, Deferred):
+            if waits(outcome):
                 self._running.append(
                     outcome.addCallbacks(
                         self._succeeded, self._failed, callbackArgs=(place,), errbackArgs=(place,)

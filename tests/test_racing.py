@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -44,8 +43,9 @@ class FirstSuccessTests(SynchronousTestCase):
         self.clock = Clock()
 
     def race(self, *attempts: Any, in_order: bool = False) -> Deferred[str]:
-        begins = [partial(lambda make: begin(make()), each) for each in attempts]
-        return Deferred.fromCoroutine(first_success(self.clock, begins, in_order=in_order))
+        return Deferred.fromCoroutine(
+            first_success(self.clock, attempts, lambda each: begin(each()), in_order=in_order)
+        )
 
     def test_first(self) -> None:
         """The first to succeed wins, and the others are cancelled."""
