@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from attrs import define, evolve, field
+from attrs import define, field
 from pydantic import Field
 from zope.interface import implementer
 
@@ -71,6 +71,6 @@ def by_query(
     async def ask(token: str) -> Identity:
         answer = await web.get(url, {"token": token})
         identity = read(config.realm, web_client.judged(answer))
-        return evolve(identity, fresh_until=world.clock.seconds() + config.cache)
+        return identity._replace(fresh_until=world.clock.seconds() + config.cache)
 
     return make(config, config.accepts, world, ask)

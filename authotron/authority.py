@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
-from attrs import define, evolve, field
+from attrs import define, field
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -103,7 +103,7 @@ class Authority:
         self._metrics.provider_answered(provider, "success", took)
         if logs.log.tells("debug"):
             self._note_answer(provider, "success", "", took)
-        return outcome if outcome.provider else evolve(outcome, provider=provider.name)
+        return outcome if outcome.provider else outcome._replace(provider=provider.name)
 
     def _note_failure(self, provider: IProvider, failure: Failure, took: float) -> None:
         result, label = _result(failure)

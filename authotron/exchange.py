@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 
@@ -54,7 +54,7 @@ class AccessTokens:
     async def _for_a_while(self, check: Work[Identity]) -> Identity:
         identity = await check()
         until = earliest(identity.fresh_until, self._clock.seconds() + self._life)
-        return evolve(identity, fresh_until=until)
+        return identity._replace(fresh_until=until)
 
     async def exchanged(self, token: str, exchange: Work[Identity]) -> Identity:
         """What C{exchange} makes of a lasting token, or made of it before."""
@@ -73,7 +73,7 @@ class AccessTokens:
         header, claims = await self._verifier.verified(token)
         self._rules.right_kind(header, claims)
         identity = self._rules.identity(claims, self._clock.seconds())
-        return evolve(identity, fresh_until=(identity.expires or 0) - _EARLY)
+        return identity._replace(fresh_until=(identity.expires or 0) - _EARLY)
 
     async def reach(self) -> None:
         """

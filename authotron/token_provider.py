@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attrs import define, evolve, field
+from attrs import define, field
 from cachetools import TTLCache
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
@@ -59,7 +59,10 @@ class Owners:
         if known is None:
             until = self._clock.seconds() + self._seconds
             found = await IKnowsUsers(provider).still_known(owner.username)
-            known = (evolve(found, provider=provider.name), earliest(until, found.fresh_until) or 0)
+            known = (
+                found._replace(provider=provider.name),
+                earliest(until, found.fresh_until) or 0,
+            )
             self._known[key] = known
         return known
 
@@ -112,8 +115,7 @@ class TokenProvider:
     ) -> Identity:
         """What is minted for it ends soon, so that revoking it means something."""
         now, grant = self._clock.seconds(), token.grant
-        return evolve(
-            owner,
+        return owner._replace(
             expires=earliest(grant.expires, now + tokens.config.jwt_exp),
             fresh_until=earliest(until, now + tokens.config.recheck),
             conditions=(grant,) if grant.is_limited else (),

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from authotron.errors import Rejected, Unstated
 from authotron.hosts import any_network_fits, host_fits
@@ -164,7 +164,7 @@ class Grant:
                 for service, mine in scopes.items()
             }
             scopes = {service: mine for service, mine in left.items() if mine}
-        return evolve(identity, roles=roles, scopes=scopes)
+        return identity._replace(roles=roles, scopes=scopes)
 
     def holds(self, circumstances: Circumstances) -> bool:
         return self._host_fits(circumstances.host) and self._network_fits(circumstances.address)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
-from attrs import define, evolve, field
+from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -64,7 +64,7 @@ class MakeTests(IssuingCase):
 
     def test_bare(self) -> None:
         """What the provider said, not what augmenters added; the end of its own credential not."""
-        enriched = evolve(ALICE, roles=("reader", "extra"), bare=ALICE)
+        enriched = ALICE._replace(roles=("reader", "extra"), bare=ALICE)
         _, token = self.new(enriched)
         self.assertEqual(token.owner.roles, ("reader",))
         self.assertEqual(token.owner.attributes, {"mail": "a@b.org"})
@@ -80,7 +80,7 @@ class MakeTests(IssuingCase):
 
     def test_child_dies_with_its_parent_T52(self) -> None:
         """What a token makes ends when the token does, at the latest."""
-        narrow = evolve(ALICE, narrowing=Grant(expires=NOW + 60))
+        narrow = ALICE._replace(narrowing=Grant(expires=NOW + 60))
         self.assertEqual(self.new(narrow)[1].grant.expires, NOW + 60)
 
     def test_only_a_hash_T50(self) -> None:

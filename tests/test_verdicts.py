@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -107,7 +106,7 @@ class RememberedTests(VerdictsCase):
 
     def test_fresh_until(self) -> None:
         """It lives no longer than what it was made of is fresh."""
-        self.oracle.answer = evolve(ALICE, fresh_until=NOW + 10)
+        self.oracle.answer = ALICE._replace(fresh_until=NOW + 10)
         self.decide()
         self.clock.advance(10)
         self.decide()
@@ -116,8 +115,8 @@ class RememberedTests(VerdictsCase):
     def test_expiry_T41(self) -> None:
         """It lives no longer than the credential, or the attribute exp."""
         for identity in (
-            evolve(ALICE, expires=NOW + 3),
-            evolve(ALICE, attributes={"exp": str(NOW + 3)}),
+            ALICE._replace(expires=NOW + 3),
+            ALICE._replace(attributes={"exp": str(NOW + 3)}),
         ):
             with self.subTest(repr(identity)):
                 self.setUp()
@@ -187,7 +186,7 @@ class RefusedTests(VerdictsCase):
         for answer, header in (
             (Unavailable(), b"Bearer a"),
             (Rejected(certain=False), b"Bearer a"),
-            (evolve(ALICE, fresh_until=0), b"Bearer a"),
+            (ALICE._replace(fresh_until=0), b"Bearer a"),
             (ALICE, b"Bearer a, Basic b"),
             (Rejected(), b"Bearer a, Basic b"),
         ):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 
@@ -57,7 +57,7 @@ class Introspection:
         now = self._clock.seconds()
         self._rules.right_kind({}, told)
         identity = self._rules.identity(_claims(told), now, lasting=True)
-        return evolve(identity, fresh_until=earliest(identity.expires, now + self._life))
+        return identity._replace(fresh_until=earliest(identity.expires, now + self._life))
 
 
 def _claims(told: dict[str, Any]) -> dict[str, Any]:
