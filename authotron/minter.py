@@ -13,6 +13,7 @@ from attrs import define, field
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 from pydantic import Field, model_validator
+from pydantic_core import PydanticSerializationError, to_json
 from twisted.internet.interfaces import IReactorTime
 
 from authotron.identity import Identity, earliest
@@ -130,16 +131,14 @@ class Minter:
     jwks: Mapping[str, Any]
     _sign: Callable[[bytes], bytes] = field(init=False, repr=False)
     _head: bytes = field(init=False)
-    _json: Callable[[object], str] = field(init=False)
     _ids: Iterator[str] = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         # Of every token the same, so made once; jwt.encode() would read the key anew each time.
         self._sign = _signature(self.algorithm, self._key)
         self._ids = _ids()
-        self._json = json.JSONEncoder(separators=(",", ":")).encode
         header = {"alg": self.algorithm, "typ": "JWT", **({"kid": self._kid} if self._kid else {})}
-        self._head = base64url(self._json(header).encode()) + b"."
+        self._head = base64url(_json(header)) + b"."
 
     def mint(self, identity: Identity) -> str:
         """
@@ -148,7 +147,7 @@ class Minter:
         It lives as long as is configured, and never longer than the credential it stands for.
         """
         claims = self.claims(identity, int(self._clock.seconds()))
-        signed = self._head + base64url(self._json(claims).encode())
+        signed = self._head + base64url(_json(claims))
         return (signed + b"." + base64url(self._sign(signed))).decode()
 
     def claims(self, identity: Identity, now: int) -> dict[str, Any]:
@@ -196,6 +195,14 @@ def _signature(algorithm: Algorithm, key: str | PrivateKey) -> Callable[[bytes],
         return mac.finalize()
 
     return sign
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    """The shortest JSON; half of a surrogate pair, which UTF-8 cannot say, is escaped."""
+    try:
+        return to_json(content)
+    except PydanticSerializationError:
+        return json.dumps(content, separators=(",", ":")).encode()
 
 
 def described(identity: Identity) -> dict[str, Any]:

@@ -72,6 +72,12 @@ class ClaimsTests(SynchronousTestCase):
         """No two tokens have the same jti."""
         self.assertNotEqual(self.claims()["jti"], self.claims()["jti"])
 
+    def test_any_text_T38(self) -> None:
+        """Any text comes out as it went in, even half of a surrogate pair, which UTF-8 lacks."""
+        for text in ("Ångström", "\u2028", "\U0001f600", "\x00", 'a"b\\', "\ud800"):
+            claims = self.claims(Identity("internal", "alice", (text,), {"team": text}))
+            self.assertEqual((claims["roles"], claims["attributes"]), ([text], {"team": text}))
+
     def test_audience_on_demand(self) -> None:
         """An audience is minted only where that is asked for."""
         self.assertNotIn("aud", self.claims(aud="backends"))
