@@ -147,6 +147,9 @@ class Addition:
     fresh_until: float | None = None
 
 
+NOTHING_NEW = Addition()
+
+
 def earliest(*moments: float | None) -> float | None:
     """The first of those that are set."""
     first = None

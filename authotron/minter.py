@@ -210,9 +210,9 @@ def described(identity: Identity) -> dict[str, Any]:
     return {
         "username": identity.username,
         "realm": identity.realm,
-        "roles": list(identity.roles),
+        "roles": identity.roles,
         "attributes": dict(identity.attributes),
-        "scopes": {service: list(scopes) for service, scopes in identity.scopes.items()},
+        "scopes": dict(identity.scopes),
     }
 
 

@@ -109,16 +109,20 @@ async def within(clock: IReactorTime, seconds: float, work: Work[T]) -> T:
     return outcome
 
 
-async def everyone(works: Sequence[Work[T]]) -> list[T | Failure]:
+async def everyone(works: Sequence[Work[T]]) -> Sequence[T | Failure]:
     """Wait for all of them; each gives its result or its failure."""
     return await gather([begin(work) for work in works])
 
 
-async def gather(begun: Sequence[Begun[T]]) -> list[T | Failure]:
+def _settled(begun: Sequence[Begun[T]]) -> TypeIs[Sequence[T | Failure]]:
+    """Whether there is nobody to wait for."""
+    return not any(map(waits, begun))
+
+
+async def gather(begun: Sequence[Begun[T]]) -> Sequence[T | Failure]:
     """The same for what has begun. Who stops waiting cancels all that still goes on."""
-    at_once = [each for each in begun if not waits(each)]
-    if len(at_once) == len(begun):
-        return at_once
+    if _settled(begun):
+        return begun
     running = [each if waits(each) else _fired(each) for each in begun]
     finished: Deferred[list[T | Failure]] = Deferred()
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from zope.interface import implementer
 
 from authotron.augmenters import AugmenterConfig, IAugmenter
-from authotron.identity import Addition, Identity
+from authotron.identity import NOTHING_NEW, Addition, Identity
 from authotron.settings import Text, Texts
 from authotron.world import World
 
@@ -35,12 +35,12 @@ class PlainAugmenter:
     realm: str
     required: bool
     timeout: float | None
-    _roles_of: Mapping[str, tuple[str, ...]]
+    _roles_of: Mapping[str, Addition]
     type: str = field(default="plain", init=False)
     runs_last: bool = field(default=False, init=False)
 
     async def augment(self, identity: Identity) -> Addition:
-        return Addition(self._roles_of.get(identity.username, ()))
+        return self._roles_of.get(identity.username, NOTHING_NEW)
 
 
 def make(config: Config, world: World) -> IAugmenter:
@@ -49,4 +49,5 @@ def make(config: Config, world: World) -> IAugmenter:
     for role, users in config.roles.items():
         for user in dict.fromkeys(users):
             roles_of[user] = (*roles_of.get(user, ()), role)
-    return PlainAugmenter(config.name, config.realm, config.required, config.timeout, roles_of)
+    additions = {user: Addition(roles) for user, roles in roles_of.items()}
+    return PlainAugmenter(config.name, config.realm, config.required, config.timeout, additions)

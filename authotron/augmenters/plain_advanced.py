@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal
 
 from attrs import define, field
@@ -10,7 +9,7 @@ from pydantic import Field
 from zope.interface import implementer
 
 from authotron.augmenters import AugmenterConfig, IAugmenter
-from authotron.identity import Addition, Identity
+from authotron.identity import NOTHING_NEW, Addition, Identity
 from authotron.settings import Section, Text, Texts
 from authotron.world import World
 
@@ -52,16 +51,18 @@ class PlainAdvanced:
     timeout: float | None
     _usernames: frozenset[str]
     _roles: frozenset[str]
-    _gives: tuple[str, ...]
-    _attributes: Mapping[str, str]
+    _gives: Addition
     type: str = field(default="plain_advanced", init=False)
     runs_last: bool = field(default=True, init=False)
 
     async def augment(self, identity: Identity) -> Addition:
         if not self._matches(identity):
-            return Addition()
-        new = [role for role in self._gives if role not in identity.roles]
-        return Addition(tuple(new), self._attributes)
+            return NOTHING_NEW
+        gives = self._gives
+        if frozenset(gives.roles).isdisjoint(identity.roles):
+            return gives
+        new = tuple(role for role in gives.roles if role not in identity.roles)
+        return Addition(new, gives.attributes)
 
     def _matches(self, identity: Identity) -> bool:
         return identity.username in self._usernames or not self._roles.isdisjoint(identity.roles)
@@ -76,6 +77,5 @@ def make(config: Config, world: World) -> IAugmenter:
         config.timeout,
         frozenset(config.match.username),
         frozenset(config.match.role),
-        tuple(dict.fromkeys(config.augment.roles)),
-        config.augment.attributes,
+        Addition(tuple(dict.fromkeys(config.augment.roles)), config.augment.attributes),
     )

@@ -58,7 +58,7 @@ class Config(PartConfig):
 class _Known:
     """What is known of one entry of the list."""
 
-    roles: tuple[str, ...]
+    identity: Identity
     digest: bytes | None = field(repr=False)
     hashed: str | None = field(repr=False)
 
@@ -92,16 +92,16 @@ class Plain:
             known = await self._by_hash(username, password, entries)
         if known is None:
             raise Rejected("unknown user or wrong password")
-        return Identity(self.realm, username, known.roles, provider=self.name)
+        return known.identity
 
     async def still_known(self, username: str) -> Identity:
         """Of who stands there twice, what both entries have: nobody knows which it would be."""
         entries = self._users.get(username, ())
         if not entries:
             raise Rejected("unknown user")
-        first, *others = (known.roles for known in entries)
-        common = tuple(role for role in first if all(role in roles for roles in others))
-        return Identity(self.realm, username, common)
+        first, *others = (known.identity for known in entries)
+        common = tuple(role for role in first.roles if all(role in each.roles for each in others))
+        return first._replace(roles=common)
 
     async def _by_hash(
         self, username: str, password: str, entries: tuple[_Known, ...]
@@ -127,10 +127,11 @@ def _by_clear_text(entries: tuple[_Known, ...], password: str) -> _Known | None:
     return found
 
 
-def _known(user: User) -> _Known:
+def _known(user: User, config: Config) -> _Known:
     password = _revealed(user.password)
     digest = passwords.digest(password) if password is not None else None
-    return _Known(user.roles, digest, _revealed(user.password_hash))
+    identity = Identity(config.realm, user.username, user.roles, provider=config.name)
+    return _Known(identity, digest, _revealed(user.password_hash))
 
 
 def _revealed(secret: SecretStr | None) -> str | None:
@@ -141,5 +142,5 @@ def make(config: Config, world: World) -> IProvider:
     """Build the provider from its own section."""
     users: dict[str, tuple[_Known, ...]] = {}
     for user in config.users:
-        users[user.username] = (*users.get(user.username, ()), _known(user))
+        users[user.username] = (*users.get(user.username, ()), _known(user, config))
     return Plain(config.name, config.realm, users, passwords.Hashes(world))
