@@ -18,7 +18,7 @@ from authotron.errors import NotConfigured, Rejected, TimedOut, Unavailable
 from authotron.identity import Addition, Credential, Identity
 from authotron.metrics import Metrics
 from authotron.providers import Affinity, IProvider
-from authotron.racing import AllFailed, Begun, attempt, first_success, gather, then, was_cancelled
+from authotron.racing import AllFailed, Begun, attempt, first_success, gather, was_cancelled
 
 
 @define(eq=False)
@@ -89,14 +89,12 @@ class Authority:
         yield remote
 
     def _authenticate(self, credential: Credential, provider: IProvider) -> Begun[Identity]:
-        began = self._clock.seconds()
-        outcome = attempt(self._clock, self._timeout, provider.authenticate, credential)
-        return then(outcome, self._authenticated, provider, began)
+        ask, told = provider.authenticate, self._authenticated
+        return attempt(self._clock, self._timeout, ask, credential, told, provider)
 
     def _authenticated(
-        self, outcome: Identity | Failure, provider: IProvider, began: float
+        self, outcome: Identity | Failure, took: float, provider: IProvider
     ) -> Identity | Failure:
-        took = self._clock.seconds() - began
         if not isinstance(outcome, Identity):
             failure = _failure(outcome)
             self._note_failure(provider, failure, took)
@@ -147,15 +145,13 @@ class Authority:
         return identity.narrowed()
 
     def _augment(self, augmenter: IAugmenter, identity: Identity) -> Begun[Addition]:
-        began = self._clock.seconds()
         limit = augmenter.timeout or self._timeout
-        outcome = attempt(self._clock, limit, augmenter.augment, identity)
-        return then(outcome, self._augmented, augmenter, began)
+        ask, told = augmenter.augment, self._augmented
+        return attempt(self._clock, limit, ask, identity, told, augmenter)
 
     def _augmented(
-        self, outcome: Addition | Failure, augmenter: IAugmenter, began: float
+        self, outcome: Addition | Failure, took: float, augmenter: IAugmenter
     ) -> Addition | Failure:
-        took = self._clock.seconds() - began
         if not isinstance(outcome, Addition):
             failure = _failure(outcome)
             if not was_cancelled(failure):

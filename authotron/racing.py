@@ -54,13 +54,6 @@ def waits(outcome: Begun[T]) -> TypeIs[Deferred[T]]:
     return type(outcome) is Deferred
 
 
-def then(
-    outcome: Begun[T], told: Callable[[T | Failure, A, B], T | Failure], a: A, b: B
-) -> Begun[T]:
-    """Let it pass through C{told}, which raises nothing: now, or when it comes."""
-    return outcome.addBoth(told, a, b) if waits(outcome) else told(outcome, a, b)
-
-
 def _rest(work: Work[T], waits_for: Any) -> Generator[Any, Any, T]:
     """What is left of a coroutine that has come to its first wait."""
     while True:
@@ -76,14 +69,39 @@ def _rest(work: Work[T], waits_for: Any) -> Generator[Any, Any, T]:
             return result
 
 
-def attempt(clock: IReactorTime, seconds: float, ask: Callable[[A], Work[T]], about: A) -> Begun[T]:
-    """Begin to C{ask} somebody C{about} something, and cancel it after C{seconds}."""
+def attempt(
+    clock: IReactorTime,
+    limit: float,
+    ask: Callable[[A], Work[T]],
+    about: A,
+    told: Callable[[T | Failure, float, B], T | Failure],
+    of: B,
+) -> Begun[T]:
+    """
+    Begin to C{ask} somebody C{about} something, and cancel it after C{limit} seconds.
+
+    What comes of it, in so many seconds, passes through C{told}, which raises nothing.
+    """
+    began = clock.seconds()
     try:
         work = ask(about)
     except Exception:  # noqa: BLE001 - the failure of this attempt, and of no other
-        return Failure()
+        return told(Failure(), clock.seconds() - began, of)
     outcome = begin(work)
-    return _cancel_after(clock, seconds, outcome) if waits(outcome) else outcome
+    if not waits(outcome):
+        return told(outcome, clock.seconds() - began, of)
+    asked = _cancel_after(clock, limit, outcome)
+    return asked.addBoth(_told, clock, began, told, of)
+
+
+def _told(
+    outcome: T | Failure,
+    clock: IReactorTime,
+    began: float,
+    told: Callable[[T | Failure, float, B], T | Failure],
+    of: B,
+) -> T | Failure:
+    return told(outcome, clock.seconds() - began, of)
 
 
 def _cancel_after(clock: IReactorTime, seconds: float, asked: Deferred[T]) -> Deferred[T]:
