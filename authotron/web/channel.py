@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from http import HTTPStatus
 from math import inf
+from typing import Any
 
 from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import connectionDone
@@ -12,6 +13,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
 
 LONGEST_REQUEST_LINE = 8 * 1024
+_END = b"\r\n\r\n"
 _LINGER = 2
 """Seconds that a refused client has to read why."""
 
@@ -21,21 +23,22 @@ class Channel(HTTPChannel):
     One connection.
 
     Twisted alone answers 400 to a request line or a header block that is too long, or hangs up,
-    and gives a client new time with every byte.
+    and gives a client new time with every byte. It also cuts what came into lines one by one; here
+    a head is kept until it is whole, and then read in one pass. Twisted's own reader of lines has
+    only bodies to pass on, and what must wait for an answer.
 
     @ivar limit: bytes that the request line and all header fields may have together.
     @ivar turns: requests that may still be asked on this connection.
     @ivar lost: told when the connection is closed, with all that was written to it sent.
     """
 
-    MAX_LENGTH = LONGEST_REQUEST_LINE
-    totalHeadersSize = maxHeaders = 1 << 30  # ours is stricter
+    transport: Any  # a TCP, UNIX or TLS connection, with all that these can do
+    maxHeaders = 1 << 30  # ours is stricter
     limit = 16 * 1024
     turns: float = inf
-    _size = 0
     lost: Callable[[Channel], None]
+    _unread = b""
     _refused = False
-    _ended_in_cr = False
     _leaving = False
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -47,7 +50,7 @@ class Channel(HTTPChannel):
         self._leaving = True
         if self.requests:
             self.persistent = self.checkPersistence(self.requests[-1], b"HTTP/1.1")
-        else:
+        elif not self._unread:
             self.loseConnection()
 
     def checkPersistence(self, request: Request, version: bytes) -> bool:
@@ -57,50 +60,77 @@ class Channel(HTTPChannel):
             return False
         return bool(super().checkPersistence(request, version))
 
-    def dataReceived(self, data: bytes) -> None:
-        if self._refused or not data:
-            return
-        if self._size == 0 and self.line_mode and b"\n" in self._request_line(data):
-            self.refuse(HTTPStatus.BAD_REQUEST)  # or it would be waited for its end
-            return
-        self._ended_in_cr = data.endswith(b"\r")
-        super().dataReceived(data)
-
-    def _request_line(self, data: bytes) -> bytes:
-        return (b"\r" * self._ended_in_cr + data).partition(self.delimiter)[0]
-
     def resetTimeout(self) -> None:
         """Pieces of a request do not move the deadline; only its answer does."""
 
-    def lineReceived(self, line: bytes) -> None:
-        folded = self._size > 0 and line.startswith((b" ", b"\t"))
-        self._size += len(line) + len(self.delimiter)
-        self.MAX_LENGTH = self.limit
-        if self._size > self.limit:
-            self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-        elif folded:
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Read heads, one after the other, and leave all else to Twisted.
+
+        When a body ends, Twisted calls this with what follows while it is still busy with the body.
+        Nothing is unread then, and what it gets back it keeps until it is done.
+        """
+        if self._over():
+            return
+        self._unread += data
+        while self._unread and not self._over():
+            if not self.line_mode:
+                rest, self._unread = self._unread, b""
+                super().dataReceived(rest)
+            elif not self._head_read(len(data)):
+                return
+
+    def _over(self) -> bool:
+        return self._refused or self.transport.disconnecting
+
+    def _head_read(self, new: int) -> bool:
+        """Whether there was a whole head. Its end is looked for only where something is new."""
+        if self._unread.startswith(self.delimiter):
+            self.lineReceived(self._cut(0, self.delimiter))  # Twisted takes one, and no second
+            return True
+        end = self._unread.find(_END, -new - len(_END))
+        problem = self._problem(len(self._unread) if end < 0 else end + len(_END))
+        if problem is not None:
+            self.refuse(problem)
+        elif end >= 0:
+            self._receive(self._cut(end, _END))
+        return end >= 0
+
+    def _cut(self, end: int, mark: bytes) -> bytes:
+        cut, self._unread = self._unread[:end], self._unread[end + len(mark) :]
+        return cut
+
+    def _problem(self, size: int) -> HTTPStatus | None:
+        """What is wrong for certain with a head of which so much is there, whole or not."""
+        end = self._unread.find(self.delimiter)
+        line = self._unread.removesuffix(b"\r") if end < 0 else self._unread[:end]
+        longest = min(LONGEST_REQUEST_LINE, self.limit)
+        if b"\n" in line[: longest + 1]:
+            return HTTPStatus.BAD_REQUEST  # or it would be waited for its end
+        if len(line) > longest:
+            return HTTPStatus.REQUEST_URI_TOO_LONG
+        too_large = end >= 0 and size > self.limit
+        return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE if too_large else None
+
+    def _receive(self, head: bytes) -> None:
+        if b"\r\n " in head or b"\r\n\t" in head:
             self.refuse(HTTPStatus.BAD_REQUEST)  # RFC 9112 section 5.2
-        elif not self._refused:
-            super().lineReceived(line)
+            return
+        line, *fields = head.split(self.delimiter)
+        self.lineReceived(line)
+        if not self._over() and all(map(self.headerReceived, fields)):
+            self.lineReceived(b"")
 
-    def lineLengthExceeded(self, line: bytes) -> None:
-        too_long = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-        self.refuse(too_long if self._size else HTTPStatus.REQUEST_URI_TOO_LONG)
-
-    def allHeadersReceived(self) -> None:
-        self._size = 0
-        self.MAX_LENGTH = LONGEST_REQUEST_LINE
-        super().allHeadersReceived()
-
-    def rawDataReceived(self, data: bytes) -> None:
-        if not self._refused:
-            super().rawDataReceived(data)
+    def allContentReceived(self) -> None:
+        if not self._refused:  # the last chunk of a body may come together with one too many
+            super().allContentReceived()
 
     def refuse(self, status: HTTPStatus) -> None:
         """Say no to what has not even become a request, and read no more of it."""
-        if self._refused or self.transport is None:
+        if self._refused:
             return
         self._refused = True
+        self._unread = b""
         self.transport.write(
             f"HTTP/1.1 {status.value} {status.phrase}\r\n"
             "Connection: close\r\nContent-Length: 0\r\n\r\n".encode()

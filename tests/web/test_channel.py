@@ -1,0 +1,288 @@
+"""How heads are read: in whatever pieces they come, and however many come at once."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as some
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron.identity import Identity
+from authotron.verdicts import Outcome, Verdict
+from tests.web.conversations import ALICE, Gateway, Wire, answered
+from tests.web.test_front import STREAMS, requests
+
+HEALTH = b"GET /health HTTP/1.1\r\nHost: gate\r\n"
+GET = HEALTH + b"\r\n"
+POST = b"POST /authenticate HTTP/1.1\r\nHost: gate\r\nContent-Length: 5\r\n\r\nGET /"
+CHUNKED = (
+    b"POST /nowhere HTTP/1.1\r\nHost: gate\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"5;x=y\r\nGET /\r\n0\r\nTrailer: x\r\n\r\n"
+)
+ASK = f"GET /authenticate HTTP/1.1\r\nHost: gate\r\nAuthorization: {ALICE}\r\n\r\n".encode()
+
+ODD = [
+    b"",
+    b"\r\n",
+    b"\r\n\r\n",
+    b"\r\r\n",
+    b"\n",
+    b"nonsense\r\n\r\n",
+    b"nonsense\r\nX: y\r\n\r\n",
+    b"GET /health\nHTTP/1.1\r\nHost: gate\r\n\r\n",
+    b"GET /health HTTP/1.1\r\n\r\n",
+    b"GET /health HTTP/1.1\r\r\nHost: gate\r\n\r\n",
+    b"GET /health HTTP/1.0\r\n\r\n",
+    b"HEAD /health HTTP/1.1\r\nHost: gate\r\n\r\n",
+    HEALTH + b"Connection: close\r\n\r\n",
+    HEALTH + b" folded\r\n\r\n",
+    HEALTH + b"X: y\r\n\tfolded\r\n\r\n",
+    HEALTH + b"no colon\r\n\r\n",
+    HEALTH + b"no colon\r\nX: y\r\nX: z\r\n\r\n",
+    HEALTH + b"X: y\nZ: z\r\n\r\n",
+    HEALTH + b"X: y\r\r\n\r\n",
+    HEALTH + b"\r\r\n\r\n",
+    HEALTH + b"Content-Length: 0\r\n\r\n",
+    HEALTH + b"Content-Length: x\r\n\r\n",
+    HEALTH + b"Content-Length: 3\r\n\r\n\r\n\r",
+    HEALTH + b"Content-Length: 70000\r\n\r\n",
+    HEALTH + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+    HEALTH + b"Transfer-Encoding: chunked\r\n\r\nnonsense\r\n",
+    HEALTH + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n\r\n",
+    POST,
+    CHUNKED,
+]
+"""Heads that are odd, or at an end; some are none, and some have a body that looks like one."""
+
+_DATE = re.compile(rb"Date: [^\r\n]*\r\n")
+
+
+def statuses(wire: Wire) -> list[int]:
+    return [answer.status for answer in answered(wire.value())]
+
+
+class Connected(SynchronousTestCase):
+    """A gateway, and what comes back of what is sent on one new connection to its site."""
+
+    def setUp(self) -> None:
+        self.gateway = Gateway()
+
+    def send(self, *pieces: bytes) -> Wire:
+        channel, wire = self.gateway.connect()
+        for piece in pieces:
+            channel.dataReceived(piece)
+        return wire
+
+    def bytewise(self, data: bytes) -> Wire:
+        return self.send(*(data[at : at + 1] for at in range(len(data))))
+
+
+class PiecesTests(Connected):
+    """In whatever pieces a head comes, the answers are those to the whole."""
+
+    def seen(self, wire: Wire) -> tuple[bytes, bool]:
+        return _DATE.sub(b"", wire.value()), wire.disconnecting or wire.half_closed
+
+    def test_byte_by_byte_T75(self) -> None:
+        """So it is with single bytes, also with what follows the head."""
+        for odd in ODD:
+            for data in (odd + GET, GET + odd + GET + GET):
+                with self.subTest(repr(data)):
+                    self.assertEqual(self.seen(self.bytewise(data)), self.seen(self.send(data)))
+
+    def test_every_cut_T75(self) -> None:
+        """So it is with two pieces, cut anywhere."""
+        for odd in ODD:
+            data = odd + GET
+            whole = self.seen(self.send(data))
+            for cut in range(1, len(data)):
+                with self.subTest(f"{data!r}, cut at {cut}"):
+                    self.assertEqual(self.seen(self.send(data[:cut], data[cut:])), whole)
+
+    @settings(max_examples=STREAMS, deadline=None)
+    @given(some.lists(requests(), min_size=1, max_size=3), some.lists(some.integers(0, 2000)))
+    def test_any_T75(self, sent: list[bytes], places: list[int]) -> None:
+        """So it is whatever comes, cut anywhere."""
+        data = b"".join(sent)
+        cuts = sorted({place % (len(data) + 1) for place in places})
+        pieces = [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+        self.assertEqual(self.seen(self.send(*pieces)), self.seen(self.send(data)))
+
+    def test_limits_T75(self) -> None:
+        """So it is at the very edge of each limit, also where the larger one is the smaller."""
+        for limit in (16_384, 1024):
+            self.gateway = Gateway({"server": {"max_header_bytes": limit}})
+            longest = min(8192, limit)
+            for over in (-30, -2, -1, 0, 1, 2, 3):
+                line = b"GET /%b HTTP/1.1" % (b"a" * (longest + over - 14))
+                field = HEALTH + b"X: %b" % (b"y" * (limit + over - len(HEALTH) - 7))
+                for data in (
+                    line + b"\r\n\r\n",
+                    line + b"\r\r\n\r\n",
+                    line + b"\nX\r\n\r\n",
+                    line + b"\r\nX: y\r\n folded\r\n\r\n",
+                    field + b"\r\n\r\n",
+                    field + b"\r\n\r\n\r\n",
+                ):
+                    with self.subTest(f"{len(data)} of {limit}: {data[-20:]!r}"):
+                        whole = self.seen(self.send(data + GET))
+                        self.assertEqual(self.seen(self.bytewise(data + GET)), whole)
+
+
+class LimitsTests(Connected):
+    """What is wrong for certain is told at once, before the head has ended."""
+
+    def told_after(self, data: bytes) -> tuple[int, list[int]]:
+        channel, wire = self.gateway.connect()
+        for at in range(len(data)):
+            channel.dataReceived(data[at : at + 1])
+            if wire.value():
+                return at + 1, statuses(wire)
+        return len(data), []
+
+    def test_at_once_T75(self) -> None:
+        """A limit is told with the first byte beyond it, a bare end of line when it comes."""
+        for data, told in (
+            (b"GET /" + b"a" * 9000, (8193, [414])),
+            (b"\r\nGET /" + b"a" * 9000, (8195, [414])),
+            (HEALTH + b"X: " + b"y" * 17_000, (16_385, [431])),
+            (HEALTH + b"X: y\r\n" * 3000, (16_385, [431])),
+            (b"GET /health HTTP/1.1\nHost: gate\n\n", (21, [400])),
+            (b"\r\nGET /health HTTP/1.1\nHost: gate\n\n", (23, [400])),
+        ):
+            with self.subTest(repr(data[:40])):
+                self.assertEqual(self.told_after(data), told)
+
+    def test_edges_T75(self) -> None:
+        """What just keeps to a limit is no offence, and the longest head may come in pieces."""
+        line = b"GET /%b HTTP/1.1\r\nHost: gate\r\n\r\n" % (b"a" * (8192 - 14))
+        head = HEALTH + b"X: %b\r\n\r\n" % (b"y" * (16_384 - len(HEALTH) - 7))
+        self.assertEqual(statuses(self.bytewise(line)), [404])
+        self.assertEqual(statuses(self.bytewise(head + head)), [200, 200])
+
+    def test_large_body_T75(self) -> None:
+        """A chunked body that is too large is refused, even if its end is there already."""
+        chunk = b"8000\r\n" + b"x" * 0x8000 + b"\r\n"
+        head = b"GET /health HTTP/1.1\r\nHost: gate\r\nTransfer-Encoding: chunked\r\n\r\n"
+        self.assertEqual(statuses(self.send(head + chunk * 3 + b"0\r\n\r\n" + GET)), [413])
+
+
+class EmptyLineTests(Connected):
+    """Empty lines before a request."""
+
+    def test_one(self) -> None:
+        """One is passed over, before each request."""
+        for send in (self.send, self.bytewise):
+            self.assertEqual(statuses(send((b"\r\n" + GET) * 3)), [200] * 3)
+
+    def test_two_T28(self) -> None:
+        """A second is a bad request."""
+        for send in (self.send, self.bytewise):
+            wire = send(GET + b"\r\n\r\n" + GET)
+            self.assertEqual(statuses(wire), [200, 400])
+            self.assertTrue(wire.disconnecting)
+
+
+class PipeliningTests(Connected):
+    """Several requests at once."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.asked: Deferred[Any] = Deferred()
+
+    def wait(self) -> None:
+        """From now on whoever asks for a verdict waits."""
+        self.patch(type(self.gateway.serving.generation.verdicts), "decide", lambda *_: self.asked)
+
+    def answer(self) -> None:
+        outcome = Outcome("success", Identity("internal", "alice"))
+        reply = self.gateway.serving.generation.replies.authenticate(outcome, "token")
+        self.asked.callback(Verdict(outcome, reply))
+
+    def test_many_T75(self) -> None:
+        """Hundreds in one piece are answered in a loop: no stack grows, with bodies or without."""
+        for request, status in ((GET, 200), (POST, 405), (CHUNKED, 404)):
+            self.assertEqual(statuses(self.send(request * 200)), [status] * 200)
+
+    def test_bodies_T75(self) -> None:
+        """What follows a body is the next request, whole or byte by byte."""
+        for data, wanted in (
+            (POST + POST + GET, [405, 405, 200]),
+            (POST + CHUNKED + GET, [405, 404, 200]),
+            (CHUNKED + POST + CHUNKED + GET + GET, [404, 405, 404, 200, 200]),
+        ):
+            for send in (self.send, self.bytewise):
+                self.assertEqual(statuses(send(data)), wanted)
+
+    def test_behind_who_waits_T75(self) -> None:
+        """Nothing overtakes a request that waits; what is behind it is answered after it."""
+        self.wait()
+        for send in (self.send, self.bytewise):
+            self.asked = Deferred()
+            wire = send(POST + ASK + POST + GET)
+            self.assertEqual(statuses(wire), [405])
+            self.answer()
+            self.assertEqual(statuses(wire), [405, 200, 405, 200])
+
+    def test_half_behind_who_waits(self) -> None:
+        """A head that has come in part while another waited goes on where it was cut."""
+        self.wait()
+        channel, wire = self.gateway.connect()
+        channel.dataReceived(ASK + GET[:30])
+        self.answer()
+        channel.dataReceived(GET[30:])
+        self.assertEqual(statuses(wire), [200, 200])
+
+    def test_after_the_last_T75(self) -> None:
+        """What follows a request that closes the connection is not read."""
+        for last in (HEALTH + b"Connection: close\r\n\r\n", b"GET /health HTTP/1.0\r\n\r\n"):
+            for send in (self.send, self.bytewise):
+                self.assertEqual(statuses(send(GET + last + GET + b"nonsense\r\n\r\n")), [200] * 2)
+
+    def test_after_a_bad_one_T28(self) -> None:
+        """Nor what follows one that was refused."""
+        for bad in (b"nonsense\r\n\r\n", HEALTH + b" folded\r\n\r\n", HEALTH + b"nocolon\r\n\r\n"):
+            for send in (self.send, self.bytewise):
+                self.assertEqual(statuses(send(GET + bad + GET)), [200, 400])
+
+    def test_nothing_kept_T75(self) -> None:
+        """Nor is it kept, however much a refused client goes on to send."""
+        for bad in (b"nonsense\r\n\r\n", b"x" * 9000, HEALTH + b"Content-Length: 70000\r\n\r\n"):
+            channel, _ = self.gateway.connect()
+            channel.dataReceived(bad)
+            for _ in range(10):
+                channel.dataReceived(b"x" * 10_000)
+            kept = [value for value in vars(channel).values() if isinstance(value, bytes)]
+            self.assertLess(sum(map(len, kept)), 10_000)
+
+
+class LeavingTests(SynchronousTestCase):
+    """A site that stops."""
+
+    def leave_after(self, data: bytes) -> tuple[Any, Wire]:
+        gateway = Gateway()
+        channel, wire = gateway.connect()
+        channel.dataReceived(data)
+        gateway.public.drain()
+        return channel, wire
+
+    def test_nothing_begun(self) -> None:
+        """Where nothing was begun the connection is closed."""
+        for data in (b"", b"\r\n", GET, POST):
+            with self.subTest(repr(data)):
+                self.assertTrue(self.leave_after(data)[1].disconnecting)
+
+    def test_begun(self) -> None:
+        """A request that has come in part is answered, and is the last."""
+        for request in (GET, POST, CHUNKED):
+            for cut in range(1, len(request)):
+                with self.subTest(f"{request!r}, cut at {cut}"):
+                    channel, wire = self.leave_after(GET + request[:cut])
+                    self.assertFalse(wire.disconnecting)
+                    channel.dataReceived(request[cut:] + GET)
+                    _, answer = answered(wire.value())
+                    self.assertEqual(answer.headers["connection"], "close")
+                    self.assertTrue(wire.disconnecting)
