@@ -114,4 +114,4 @@ def thumbprint(key: PublicKey) -> str:
 
 def base64url(raw: bytes) -> bytes:
     """The alphabet of RFC 7515 section 2, without padding."""
-    return b2a_base64(raw, newline=False).translate(_URL_SAFE, b"=")
+    return b2a_base64(raw, newline=False).rstrip(b"=").translate(_URL_SAFE)
