@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any, Protocol
 
-from attrs import define, field
 from prometheus_client import (
     CollectorRegistry,
     GCCollector,
@@ -25,17 +22,10 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from authotron import __version__, processes
-
-BOUNDS = (
-    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
-    0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-)  # fmt: skip
-"""Upper ends of the buckets of every duration, in seconds."""
+from authotron.tallies import BOUNDS, Counts, Histogram
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Methods that may become a label; all others are C{other}."""
-
-Labels = tuple[str, ...]
 
 Counted = dict[str, Any]
 """What a process has counted, in a form that JSON knows; see L{Metrics.counted}."""
@@ -49,101 +39,58 @@ class Part(Protocol):
     realm: str
 
 
-@define(eq=False)
-class Durations:
-    """
-    How long something took, in buckets.
-
-    @ivar nanoseconds: all together, whole: a sum of fractions depends on the order, and one that
-        is less by a hair, when a worker ends, is a restart to Prometheus.
-    """
-
-    nanoseconds: int = 0
-    buckets: list[int] = field(factory=lambda: [0] * (len(BOUNDS) + 1))
-
-    def observe(self, seconds: float) -> None:
-        self.buckets[bisect_left(BOUNDS, seconds)] += 1
-        self.nanoseconds += int(seconds * 1e9)
-
-
-@define(eq=False)
-class _Counts:
-    """Numbers of one name, by the values of its labels."""
-
-    name: str
-    about: str
-    labels: Sequence[str]
-    is_gauge: bool = False
-    values: Counter[Labels] = field(factory=Counter, init=False)
-
-    def show(self, *labels: str) -> None:
-        """Show a zero, so that an alert sees the first one."""
-        self.values[labels] += 0
-
-    def shown(self) -> Metric:
-        """The same as C{prometheus_client} knows it."""
-        kind = GaugeMetricFamily if self.is_gauge else CounterMetricFamily
-        family = kind(self.name, self.about, labels=self.labels)
-        for labels, count in self.values.items():
-            family.add_metric(labels, count)
-        return family
-
-
-@define(eq=False)
-class _Histogram:
-    """Durations of one name, by the values of its labels."""
-
-    name: str
-    about: str
-    labels: Sequence[str]
-    values: defaultdict[Labels, Durations] = field(
-        factory=lambda: defaultdict(Durations), init=False
-    )
-
-    def show(self, *labels: str) -> None:
-        """Show that there were none, so that an alert sees the first one."""
-        self.values.setdefault(labels, Durations())
-
-    def shown(self) -> Metric:
-        """The same as C{prometheus_client} knows it."""
-        family = HistogramMetricFamily(self.name, self.about, labels=self.labels)
-        for labels, durations in self.values.items():
-            ends = [*(f"{bound:g}" for bound in BOUNDS), "+Inf"]
-            buckets = list(zip(ends, accumulate(durations.buckets), strict=True))
-            family.add_metric(labels, buckets, durations.nanoseconds / 1e9)
-        return family
-
-
 _PROVIDER = ("provider_name", "provider_type", "realm")
 _AUGMENTER = ("augmenter_name", "augmenter_type", "realm")
 
 
-def _counts() -> Iterator[_Counts]:
-    yield _Counts("auth_requests", "Total authentication requests", ("result", "realm"))
-    yield _Counts(
-        "auth_provider_attempts", "Attempts per authentication provider", (*_PROVIDER, "result")
+def _timed_counts(durations: Mapping[str, Histogram]) -> Iterator[Counts]:
+    yield Counts(
+        "auth_requests",
+        "Total authentication requests",
+        ("result", "realm"),
+        durations=durations["auth_duration_seconds"],
     )
-    yield _Counts("augmenter_attempts", "Augmentation attempts", (*_AUGMENTER, "result"))
-    yield _Counts(
-        "authotron_http_requests", "HTTP requests answered", ("route", "method", "status_code")
+    yield Counts(
+        "auth_provider_attempts",
+        "Attempts per authentication provider",
+        (*_PROVIDER, "result"),
+        durations=durations["auth_provider_duration_seconds"],
+        timed=slice(0, 3),
     )
-    yield _Counts(
+    yield Counts(
+        "augmenter_attempts",
+        "Augmentation attempts",
+        (*_AUGMENTER, "result"),
+        durations=durations["augmenter_duration_seconds"],
+        timed=slice(1, 3),
+    )
+    yield Counts(
+        "authotron_http_requests",
+        "HTTP requests answered",
+        ("route", "method", "status_code"),
+        durations=durations["authotron_http_request_duration_seconds"],
+        timed=slice(0, 2),
+    )
+
+
+def _counts() -> Iterator[Counts]:
+    yield Counts(
         "authotron_http_requests_in_flight",
         "HTTP requests being answered",
         ("method",),
         is_gauge=True,
     )
-    yield _Counts("authotron_front_handed_over", "Connections given to the site for good", ())
-    yield _Counts("authotron_connections_refused", "Connections above the limit", ())
-    yield _Counts("authotron_reloads", "Attempts to read the configuration again", ("result",))
-    yield _Counts("authotron_workers_lost", "Workers that ended unasked", ("reason",))
+    yield Counts("authotron_front_handed_over", "Connections given to the site for good", ())
+    yield Counts("authotron_connections_refused", "Connections above the limit", ())
+    yield Counts("authotron_reloads", "Attempts to read the configuration again", ("result",))
+    yield Counts("authotron_workers_lost", "Workers that ended unasked", ("reason",))
 
 
-def _histograms() -> Iterator[_Histogram]:
-    yield _Histogram("auth_duration_seconds", "Authentication latency", ("result", "realm"))
-    yield _Histogram("auth_provider_duration_seconds", "Provider-specific latency", _PROVIDER)
-    yield _Histogram("augmenter_duration_seconds", "Augmentation latency", _AUGMENTER[1:])
-    yield _Histogram(
+def _histograms() -> Iterator[Histogram]:
+    yield Histogram("auth_duration_seconds", "Authentication latency", ("result", "realm"))
+    yield Histogram("auth_provider_duration_seconds", "Provider-specific latency", _PROVIDER)
+    yield Histogram("augmenter_duration_seconds", "Augmentation latency", _AUGMENTER[1:])
+    yield Histogram(
         "authotron_http_request_duration_seconds", "Time to answer", ("route", "method")
     )
 
@@ -158,16 +105,13 @@ class Metrics(Collector):
     def __init__(self, children: Callable[[], Iterable[int]] = tuple) -> None:
         """@param children: other processes of the service, which it speaks for."""
         self._children = children
-        self._counts = {each.name: each for each in _counts()}
         self._histograms = {each.name: each for each in _histograms()}
+        counts = chain(_timed_counts(self._histograms), _counts())
+        self._counts = {each.name: each for each in counts}
         self._requests = self._counts["auth_requests"].values
-        self._request_durations = self._histograms["auth_duration_seconds"].values
         self._attempts = self._counts["auth_provider_attempts"].values
-        self._attempt_durations = self._histograms["auth_provider_duration_seconds"].values
         self._augmentations = self._counts["augmenter_attempts"].values
-        self._augmentation_durations = self._histograms["augmenter_duration_seconds"].values
         self._http = self._counts["authotron_http_requests"].values
-        self._http_durations = self._histograms["authotron_http_request_duration_seconds"].values
         self._in_flight = self._counts["authotron_http_requests_in_flight"].values
         self._handed_over = self._counts["authotron_front_handed_over"].values
         self._turned_away = self._counts["authotron_connections_refused"].values
@@ -192,21 +136,17 @@ class Metrics(Collector):
         results: Iterable[str],
     ) -> None:
         """Show zeros for all that may come."""
-        counts, histograms = self._counts, self._histograms
         for result in results:
-            counts["auth_requests"].show(result, "unknown")
+            self._counts["auth_requests"].show(result, "unknown")
         for provider in providers:
-            counts["auth_requests"].show("success", provider.realm)
-            histograms["auth_duration_seconds"].show("success", provider.realm)
-            labels = (provider.name, provider.type, provider.realm)
+            self._counts["auth_requests"].show("success", provider.realm)
             for result in ("success", "error", "timeout"):
-                counts["auth_provider_attempts"].show(*labels, result)
-            histograms["auth_provider_duration_seconds"].show(*labels)
+                labels = (provider.name, provider.type, provider.realm, result)
+                self._counts["auth_provider_attempts"].show(*labels)
         for augmenter in augmenters:
-            labels = (augmenter.name, augmenter.type, augmenter.realm)
             for result in ("success", "error"):
-                counts["augmenter_attempts"].show(*labels, result)
-            histograms["augmenter_duration_seconds"].show(augmenter.type, augmenter.realm)
+                labels = (augmenter.name, augmenter.type, augmenter.realm, result)
+                self._counts["augmenter_attempts"].show(*labels)
 
     def watch(self, name: str, about: str, value: Callable[[], float]) -> None:
         """Show C{value} as a gauge whenever somebody looks."""
@@ -214,46 +154,43 @@ class Metrics(Collector):
 
     def judged(self, result: str, realm: str, seconds: float) -> None:
         """A request for an identity was answered."""
-        self._requests[result, realm] += 1
-        self._request_durations[result, realm].observe(seconds)
+        self._requests[result, realm].add(seconds)
 
     def provider_answered(self, provider: Part, result: str, seconds: float) -> None:
         """A provider answered; C{result} is success, error, timeout or abandoned."""
-        name, type_, realm = provider.name, provider.type, provider.realm
-        self._attempts[name, type_, realm, result] += 1
+        tally = self._attempts[provider.name, provider.type, provider.realm, result]
         if result in ("success", "error"):
-            self._attempt_durations[name, type_, realm].observe(seconds)
+            tally.add(seconds)
+        else:
+            tally.times += 1
 
     def augmenter_answered(self, augmenter: Part, result: str, seconds: float) -> None:
         """An augmenter answered; C{result} is success or error."""
-        type_, realm = augmenter.type, augmenter.realm
-        self._augmentations[augmenter.name, type_, realm, result] += 1
-        self._augmentation_durations[type_, realm].observe(seconds)
+        self._augmentations[augmenter.name, augmenter.type, augmenter.realm, result].add(seconds)
 
     def request_began(self, method: str) -> None:
         """An HTTP request is being answered."""
-        self._in_flight[(method,)] += 1
+        self._in_flight[(method,)].times += 1
 
     def request_ended(self, method: str) -> None:
         """It is answered, or its client has left."""
-        self._in_flight[(method,)] -= 1
+        self._in_flight[(method,)].times -= 1
 
     def request_answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """An HTTP request was answered."""
-        self._http[route, method, str(status)] += 1
-        self._http_durations[route, method].observe(seconds)
+        self._http[route, method, str(status)].add(seconds)
 
     def handed_over(self) -> None:
         """A connection asked for more than verdicts, and went to the site."""
-        self._handed_over[()] += 1
+        self._handed_over[()].times += 1
 
     def turned_away(self) -> None:
         """A connection was one too many."""
-        self._turned_away[()] += 1
+        self._turned_away[()].times += 1
 
     def reloaded(self, result: str) -> None:
         """The configuration was read again; C{result} is success or failure."""
-        self._reloads[(result,)] += 1
+        self._reloads[(result,)].times += 1
 
     def watch_reloads(self, problems: Callable[[], Sequence[str]]) -> None:
         """Show whether the configuration in use is the one that was last read, and all of it."""
@@ -270,13 +207,13 @@ class Metrics(Collector):
 
     def worker_lost(self, reason: str) -> None:
         """A worker is gone that should not be; C{reason} is died or blocked."""
-        self._workers_lost[(reason,)] += 1
+        self._workers_lost[(reason,)].times += 1
 
     def counted(self) -> Counted:
         """All numbers as they are now, for another process to add up."""
         return {
             "counts": {
-                name: [[labels, number] for labels, number in each.values.items()]
+                name: [[labels, tally.times] for labels, tally in each.values.items()]
                 for name, each in self._counts.items()
             },
             "durations": {
@@ -295,7 +232,7 @@ class Metrics(Collector):
         for name, counts in counted["counts"].items():
             mine = self._counts[name]
             for labels, number in counts:
-                mine.values[tuple(labels)] += 0 if ended and mine.is_gauge else number
+                mine.values[tuple(labels)].times += 0 if ended and mine.is_gauge else number
         for name, durations in counted["durations"].items():
             for labels, nanoseconds, buckets in durations:
                 total = self._histograms[name].values[tuple(labels)]
@@ -307,8 +244,8 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The interface of a collector of C{prometheus_client}."""
-        yield from (counts.shown() for counts in self._counts.values())
-        yield from (histogram.shown() for histogram in self._histograms.values())
+        yield from map(_counted, self._counts.values())
+        yield from map(_measured, self._histograms.values())
         for name, (about, value) in self._gauges.items():
             yield GaugeMetricFamily(name, about, value=value())
         build = GaugeMetricFamily("authotron_build_info", "Version", labels=["version"])
@@ -340,3 +277,22 @@ class Metrics(Collector):
         except (TypeError, ValueError):  # of versions that are none
             encode, content_type = exposition.choose_encoder("")
         return encode(self._registry), content_type
+
+
+def _counted(counts: Counts) -> Metric:
+    """Counts as C{prometheus_client} knows them."""
+    kind = GaugeMetricFamily if counts.is_gauge else CounterMetricFamily
+    family = kind(counts.name, counts.about, labels=counts.labels)
+    for labels, tally in counts.values.items():
+        family.add_metric(labels, tally.times)
+    return family
+
+
+def _measured(histogram: Histogram) -> Metric:
+    """Durations as C{prometheus_client} knows them."""
+    family = HistogramMetricFamily(histogram.name, histogram.about, labels=histogram.labels)
+    ends = [*(f"{bound:g}" for bound in BOUNDS), "+Inf"]
+    for labels, durations in histogram.values.items():
+        buckets = list(zip(ends, accumulate(durations.buckets), strict=True))
+        family.add_metric(labels, buckets, durations.nanoseconds / 1e9)
+    return family

@@ -13,7 +13,18 @@ ROOT = Path(__file__).parent.parent / "authotron"
 LAYERS = (
     ("errors", "hosts", "processes"),
     ("identity",),
-    ("world", "racing", "settings", "cache", "metrics", "systemd", "tls", "breaker", "pipe"),
+    (
+        "world",
+        "racing",
+        "settings",
+        "cache",
+        "tallies",
+        "metrics",
+        "systemd",
+        "tls",
+        "breaker",
+        "pipe",
+    ),
     (
         "logs",
         "bodies",
