@@ -51,7 +51,7 @@ setup(
         "pymongo>=4.9,<4.19",  # under txmongo, which uses what is private in it
         "service-identity>=24.1",  # is the remote the one that was asked for?
         "treq>=24.9",  # asks other services
-        "twisted[tls]>=24.7",  # everything else; 24.7 fixes pipelining (CVE-2024-41671)
+        "twisted[tls]>=25.5",  # everything else; 25.5 can leave the bodies of forms alone
         "txmongo>=26.0",  # tokens in MongoDB; the first whose calls can be cancelled
         "werkzeug>=3.0,<4",  # routing under Klein, which leaves its major version open
         "zope.interface>=6",  # what is plugged in
