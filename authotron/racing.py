@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from itertools import chain
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, Union
 
 from attrs import define, field
@@ -21,6 +22,9 @@ A = TypeVar("A")
 B = TypeVar("B")
 T = TypeVar("T")
 Work = Coroutine[Any, Any, T]
+Answer = Union[T, Work[T]]  # noqa: UP007 - of a type variable
+"""What a part says of itself, or the work of finding it out."""
+
 Begun = Union[T, Failure, Deferred[T]]  # noqa: UP007 - of a type variable
 """What came of some work, or will."""
 
@@ -50,7 +54,12 @@ def begin(work: Work[T]) -> Begun[T]:
 
 
 def waits(outcome: Begun[T]) -> TypeIs[Deferred[T]]:
-    """Whether it is still to come. C{isinstance} asks an abstract class, for four times as long."""
+    """
+    Whether it is still to come.
+
+    Nothing that begins here is of a subclass; to ask an abstract class by C{isinstance} takes four
+    times as long.
+    """
     return type(outcome) is Deferred
 
 
@@ -71,27 +80,29 @@ def _rest(work: Work[T], waits_for: Any) -> Generator[Any, Any, T]:
 
 def attempt(
     clock: IReactorTime,
-    limit: float,
-    ask: Callable[[A], Work[T]],
+    seconds: float,
+    ask: Callable[[A], Answer[T]],
     about: A,
     told: Callable[[T | Failure, float, B], T | Failure],
     of: B,
 ) -> Begun[T]:
     """
-    Begin to C{ask} somebody C{about} something, and cancel it after C{limit} seconds.
+    Begin to C{ask} somebody C{about} something, and cancel it after so many C{seconds}.
 
-    What comes of it, in so many seconds, passes through C{told}, which raises nothing.
+    What comes of it, the seconds that it took, and C{of} whom it is, are C{told} to somebody who
+    raises nothing and decides what is passed on.
     """
     began = clock.seconds()
+    outcome: Begun[T]
     try:
-        work = ask(about)
+        answer = ask(about)
     except Exception:  # noqa: BLE001 - the failure of this attempt, and of no other
-        return told(Failure(), clock.seconds() - began, of)
-    outcome = begin(work)
+        outcome = Failure()
+    else:
+        outcome = begin(answer) if isinstance(answer, CoroutineType) else answer  # type: ignore[assignment] # which is no coroutine
     if not waits(outcome):
-        return told(outcome, clock.seconds() - began, of)
-    asked = _cancel_after(clock, limit, outcome)
-    return asked.addBoth(_told, clock, began, told, of)
+        return _told(outcome, clock, began, told, of)
+    return _cancel_after(clock, seconds, outcome).addBoth(_told, clock, began, told, of)
 
 
 def _told(
@@ -132,14 +143,9 @@ async def everyone(works: Sequence[Work[T]]) -> Sequence[T | Failure]:
     return await gather([begin(work) for work in works])
 
 
-def _settled(begun: Sequence[Begun[T]]) -> TypeIs[Sequence[T | Failure]]:
-    """Whether there is nobody to wait for."""
-    return not any(map(waits, begun))
-
-
 async def gather(begun: Sequence[Begun[T]]) -> Sequence[T | Failure]:
     """The same for what has begun. Who stops waiting cancels all that still goes on."""
-    if _settled(begun):
+    if _none_waits(begun):
         return begun
     running = [each if waits(each) else _fired(each) for each in begun]
     finished: Deferred[list[T | Failure]] = Deferred()
@@ -155,6 +161,10 @@ async def gather(begun: Sequence[Begun[T]]) -> Sequence[T | Failure]:
     finally:
         for each in running:
             each.cancel()
+
+
+def _none_waits(begun: Sequence[Begun[T]]) -> TypeIs[Sequence[T | Failure]]:
+    return not any(map(waits, begun))
 
 
 def _fired(outcome: T | Failure) -> Deferred[T]:

@@ -16,7 +16,7 @@ from authotron.identity import Addition, Credential, Identity
 from authotron.providers import Affinity, IProvider
 from authotron.stores import ITokenStore, Wanted
 from authotron.tokens import Grant, Token, generate
-from tests.worlds import NOW
+from tests.worlds import NOW, asked
 
 
 class ProviderContract:
@@ -55,7 +55,7 @@ class ProviderContract:
 
     def test_accepts(self: Any) -> None:
         """A good credential gives an identity with a name, in the provider's realm."""
-        identity = self.settle(Deferred.fromCoroutine(self.provider().authenticate(self.good())))
+        identity = self.settle(asked(self.provider().authenticate, self.good()))
         self.assertIsInstance(identity, Identity)
         self.assertEqual(identity.realm, "here")
         self.assertTrue(identity.username)
@@ -63,7 +63,7 @@ class ProviderContract:
     def test_refuses(self: Any) -> None:
         """A bad credential is L{Rejected}, whose text does not repeat it."""
         bad = self.bad()
-        deferred = Deferred.fromCoroutine(self.provider().authenticate(bad))
+        deferred = asked(self.provider().authenticate, bad)
         outcome = self.settle(deferred.addErrback(lambda failure: failure.value))
         self.assertIsInstance(outcome, Rejected)
         self.assertNotIn(bad.value, str(outcome))
@@ -101,7 +101,7 @@ class AugmenterContract:
     def test_stranger(self: Any) -> None:
         """Of somebody it does not know it has nothing to say, which is no failure."""
         stranger = Identity("here", "stranger")
-        addition = self.settle(Deferred.fromCoroutine(self.augmenter().augment(stranger)))
+        addition = self.settle(asked(self.augmenter().augment, stranger))
         self.assertEqual((addition.roles, dict(addition.attributes)), ((), {}))
         self.assertIsInstance(addition, Addition)
 

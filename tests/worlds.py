@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, execute
+from twisted.internet.defer import Deferred, execute, maybeDeferred
 from twisted.internet.task import Clock
 
+from authotron.racing import Answer
 from authotron.world import Agents, World, no_network
 
+A = TypeVar("A")
+T = TypeVar("T")
 NOW = 1_800_000_000
 
 
@@ -28,3 +31,8 @@ def at(seconds: float) -> Clock:
 def at_once(work: Callable[[], Any], /) -> Deferred[Any]:
     """Does the work here and now."""
     return execute(work)
+
+
+def asked(ask: Callable[[A], Answer[T]], about: A) -> Deferred[T]:
+    """What a part says, whether it has to wait for it or not."""
+    return maybeDeferred(ask, about)  # type: ignore[call-overload,no-any-return] # it may be either

@@ -7,6 +7,7 @@ from zope.interface import Attribute, Interface
 
 from authotron.identity import Addition, Identity
 from authotron.parts import PartConfig
+from authotron.racing import Answer
 from authotron.settings import Seconds
 
 
@@ -32,9 +33,9 @@ class IAugmenter(Interface):
     required: bool = Attribute("whether nobody may pass while it fails")
     timeout: float = Attribute("seconds it may take; None for the common limit")
 
-    async def augment(identity: Identity) -> Addition:
+    def augment(identity: Identity) -> Answer[Addition]:
         """
-        Say what is known about C{identity}.
+        Say what is known about C{identity}; a coroutine where that must be waited for.
 
         @raise Unavailable: it cannot be said now.
         """

@@ -39,7 +39,7 @@ class PlainAugmenter:
     type: str = field(default="plain", init=False)
     runs_last: bool = field(default=False, init=False)
 
-    async def augment(self, identity: Identity) -> Addition:
+    def augment(self, identity: Identity) -> Addition:
         return self._roles_of.get(identity.username, NOTHING_NEW)
 
 

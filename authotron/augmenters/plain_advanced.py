@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from attrs import define, field
+from attrs import define, evolve, field
 from pydantic import Field
 from zope.interface import implementer
 
@@ -51,18 +51,16 @@ class PlainAdvanced:
     timeout: float | None
     _usernames: frozenset[str]
     _roles: frozenset[str]
-    _gives: Addition
+    _given: Addition
     type: str = field(default="plain_advanced", init=False)
     runs_last: bool = field(default=True, init=False)
 
-    async def augment(self, identity: Identity) -> Addition:
+    def augment(self, identity: Identity) -> Addition:
         if not self._matches(identity):
             return NOTHING_NEW
-        gives = self._gives
-        if frozenset(gives.roles).isdisjoint(identity.roles):
-            return gives
-        new = tuple(role for role in gives.roles if role not in identity.roles)
-        return Addition(new, gives.attributes)
+        given = self._given
+        new = [role for role in given.roles if role not in identity.roles]
+        return given if len(new) == len(given.roles) else evolve(given, roles=tuple(new))
 
     def _matches(self, identity: Identity) -> bool:
         return identity.username in self._usernames or not self._roles.isdisjoint(identity.roles)

@@ -7,6 +7,7 @@ from enum import Enum
 from zope.interface import Attribute, Interface
 
 from authotron.identity import Credential, Identity
+from authotron.racing import Answer
 
 
 class Affinity(Enum):
@@ -30,9 +31,9 @@ class IProvider(Interface):
     def affinity(credential: Credential) -> Affinity:
         """Say from its shape alone whether the credential may be one of ours."""
 
-    async def authenticate(credential: Credential) -> Identity:
+    def authenticate(credential: Credential) -> Answer[Identity]:
         """
-        Say who sent C{credential}.
+        Say who sent C{credential}; a coroutine where that must be waited for.
 
         @raise Rejected: the credential is not good.
         @raise Unavailable: no verdict could be reached.

@@ -15,6 +15,7 @@ from authotron.errors import Rejected
 from authotron.identity import Credential, Identity
 from authotron.parts import PartConfig
 from authotron.providers import Affinity, IKnowsUsers, IProvider
+from authotron.racing import Answer
 from authotron.settings import Secret, Section, Texts
 from authotron.world import World
 
@@ -84,15 +85,15 @@ class Plain:
     def affinity(self, credential: Credential) -> Affinity:
         return Affinity.POSSIBLE
 
-    async def authenticate(self, credential: Credential) -> Identity:
+    def authenticate(self, credential: Credential) -> Answer[Identity]:
         username, password = credential.username_and_password()
         entries = self._users.get(username, ())
         known = _by_clear_text(entries, password)
-        if known is None and self._decoy is not None:
-            known = await self._by_hash(username, password, entries)
-        if known is None:
-            raise Rejected("unknown user or wrong password")
-        return known.identity
+        if known is not None:
+            return known.identity
+        if self._decoy is not None:
+            return self._by_hash(username, password, entries)
+        raise _rejected()
 
     async def still_known(self, username: str) -> Identity:
         """Of who stands there twice, what both entries have: nobody knows which it would be."""
@@ -103,11 +104,9 @@ class Plain:
         common = tuple(role for role in first.roles if all(role in each.roles for each in others))
         return first._replace(roles=common)
 
-    async def _by_hash(
-        self, username: str, password: str, entries: tuple[_Known, ...]
-    ) -> _Known | None:
+    async def _by_hash(self, username: str, password: str, entries: tuple[_Known, ...]) -> Identity:
         """
-        The entry whose hash fits.
+        Who has the entry whose hash fits.
 
         Who is unknown, or has no hash, is held against that of somebody else, to no avail: that
         takes the same time.
@@ -115,7 +114,13 @@ class Plain:
         hashed = [known for known in entries if known.hashed]
         hashes = [known.hashed or "" for known in hashed] or [self._decoy or ""]
         place = await self._hashes.which(username, password, hashes)
-        return None if place is None or not hashed else hashed[place]
+        if place is None or not hashed:
+            raise _rejected()
+        return hashed[place].identity
+
+
+def _rejected() -> Rejected:
+    return Rejected("unknown user or wrong password")
 
 
 def _by_clear_text(entries: tuple[_Known, ...], password: str) -> _Known | None:

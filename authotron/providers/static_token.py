@@ -101,7 +101,7 @@ class StaticToken:
     def affinity(self, credential: Credential) -> Affinity:
         return Affinity.POSSIBLE
 
-    async def authenticate(self, credential: Credential) -> Identity:
+    def authenticate(self, credential: Credential) -> Identity:
         if not self._known:
             raise NotConfigured("no usable token is set")
         digest = _digest(self._key, credential.value)

@@ -16,7 +16,7 @@ from authotron.identity import Addition, Identity
 from tests import directories
 from tests.contracts import AugmenterContract
 from tests.directories import BASE, GATE, Asked, Server, person
-from tests.worlds import NOW, at
+from tests.worlds import NOW, asked, at
 
 ADMINS, USERS = f"cn=Admins,ou=Groups,{BASE}", f"cn=Users,ou=Groups,{BASE}"
 
@@ -34,7 +34,7 @@ class LdapCase(SynchronousTestCase):
         return ldap.make(config(**over), directories.world(self.clock, localhost=self.server))
 
     def ask(self, augmenter: IAugmenter, username: str = "alice") -> Deferred[Addition]:
-        return Deferred.fromCoroutine(augmenter.augment(Identity("here", username)))
+        return asked(augmenter.augment, Identity("here", username))
 
     def roles(self, username: str = "alice", **over: Any) -> tuple[str, ...]:
         return self.successResultOf(self.ask(self.made(**over), username)).roles

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import settings
 from authotron.augmenters import IAugmenter, plain
 from authotron.identity import Identity
 from tests.contracts import AugmenterContract
-from tests.worlds import world
+from tests.worlds import asked, world
 
 
 class PlainTests(AugmenterContract, SynchronousTestCase):
@@ -23,5 +22,5 @@ class PlainTests(AugmenterContract, SynchronousTestCase):
     def test_roles(self) -> None:
         """A user gets every role that lists them, in the order of the configuration."""
         identity = Identity("here", "alice", ("reader",))
-        addition = self.settle(Deferred.fromCoroutine(self.augmenter().augment(identity)))
+        addition = self.settle(asked(self.augmenter().augment, identity))
         self.assertEqual(identity.enriched(addition).roles, ("reader", "reader", "writer"))

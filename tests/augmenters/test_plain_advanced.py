@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import settings
 from authotron.augmenters import IAugmenter, plain_advanced
 from authotron.identity import Addition, Identity
 from tests.contracts import AugmenterContract
-from tests.worlds import world
+from tests.worlds import asked, world
 
 
 def made(match: dict[str, Any], augment: dict[str, Any]) -> IAugmenter:
@@ -34,7 +33,7 @@ class PlainAdvancedTests(AugmenterContract, SynchronousTestCase):
 
     def added(self, augmenter: IAugmenter, *roles: str, username: str = "eve") -> Addition:
         identity = Identity("here", username, roles)
-        addition: Addition = self.settle(Deferred.fromCoroutine(augmenter.augment(identity)))
+        addition: Addition = self.settle(asked(augmenter.augment, identity))
         return addition
 
     def test_by_name(self) -> None:

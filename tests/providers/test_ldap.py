@@ -17,7 +17,7 @@ from authotron.providers import IKnowsUsers, IProvider, ldap
 from tests import directories
 from tests.contracts import ProviderContract
 from tests.directories import BASE, GATE, Server, person
-from tests.worlds import NOW, at
+from tests.worlds import NOW, asked, at
 
 ADMINS = f"cn=Admins,ou=Groups,{BASE}"
 ALICE = f"uid=alice,ou=people,{BASE}"
@@ -41,7 +41,7 @@ class LdapCase(SynchronousTestCase):
         return ldap.make(config(**over), directories.world(self.clock, localhost=self.server))
 
     def ask(self, judge: IProvider, username: str, password: str) -> Deferred[Identity]:
-        return Deferred.fromCoroutine(judge.authenticate(basic(username, password)))
+        return asked(judge.authenticate, basic(username, password))
 
     def refused(self, judge: IProvider, username: str, password: str) -> str:
         return str(self.failureResultOf(self.ask(judge, username, password), Rejected).value)

@@ -6,7 +6,6 @@ from base64 import b64encode
 from typing import Any
 
 import bcrypt
-from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import passwords, settings
@@ -14,7 +13,7 @@ from authotron.errors import ConfigError, Rejected
 from authotron.identity import Credential, Identity
 from authotron.providers import IProvider, plain
 from tests.contracts import ProviderContract
-from tests.worlds import world
+from tests.worlds import asked, world
 
 
 def basic(username: str, password: str) -> Credential:
@@ -54,10 +53,10 @@ class PlainTests(SynchronousTestCase):
     """What is special about it."""
 
     def ask(self, judge: IProvider, credential: Credential) -> Identity:
-        return self.successResultOf(Deferred.fromCoroutine(judge.authenticate(credential)))
+        return self.successResultOf(asked(judge.authenticate, credential))
 
     def refused(self, judge: IProvider, credential: Credential) -> None:
-        self.failureResultOf(Deferred.fromCoroutine(judge.authenticate(credential)), Rejected)
+        self.failureResultOf(asked(judge.authenticate, credential), Rejected)
 
     def test_last_of_two(self) -> None:
         """A user who stands there twice gets in with either password, with the roles beside it."""

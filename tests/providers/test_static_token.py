@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import settings
@@ -14,7 +13,7 @@ from authotron.errors import ConfigError, Rejected
 from authotron.identity import Credential, Identity
 from authotron.providers import IProvider, static_token
 from tests.contracts import ProviderContract
-from tests.worlds import world
+from tests.worlds import asked, world
 
 TOKEN = "secret-token-of-more-than-32-characters"
 
@@ -46,7 +45,7 @@ class StaticTokenTests(SynchronousTestCase):
 
     def ask(self, judge: IProvider, token: str) -> Identity:
         credential = Credential("bearer", token)
-        return self.successResultOf(Deferred.fromCoroutine(judge.authenticate(credential)))
+        return self.successResultOf(asked(judge.authenticate, credential))
 
     def problem(self, **entry: Any) -> str:
         given = {"token": TOKEN, "username": "robot", **entry}
@@ -94,5 +93,5 @@ class StaticTokenTests(SynchronousTestCase):
         """Whatever is presented is refused, and no more."""
         judge = provider({"token": TOKEN, "username": "robot"})
         for text in ("", "\u2603", "\ud800", TOKEN + " "):
-            work = judge.authenticate(Credential("bearer", text))
-            self.failureResultOf(Deferred.fromCoroutine(work), Rejected)
+            answer = asked(judge.authenticate, Credential("bearer", text))
+            self.failureResultOf(answer, Rejected)
