@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from itertools import repeat
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError
@@ -135,7 +134,7 @@ class Authority:
         @raise Unavailable: a required augmenter failed.
         """
         for augmenters in self._rounds.get(identity.realm, ()):
-            asked = list(map(self._augment, augmenters, repeat(identity)))
+            asked = [self._augment(augmenter, identity) for augmenter in augmenters]
             answers = await gather(asked)
             for augmenter, answer in zip(augmenters, answers, strict=True):
                 if isinstance(answer, Failure):

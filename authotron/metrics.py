@@ -1,4 +1,4 @@
-"""What is counted: plain numbers of one reactor thread, made Prometheus text only when scraped."""
+"""What is counted, under its documented names, and made Prometheus text only when scraped."""
 
 from __future__ import annotations
 
@@ -55,21 +55,18 @@ def _timed_counts(durations: Mapping[str, Histogram]) -> Iterator[Counts]:
         "Attempts per authentication provider",
         (*_PROVIDER, "result"),
         durations=durations["auth_provider_duration_seconds"],
-        timed=slice(0, 3),
     )
     yield Counts(
         "augmenter_attempts",
         "Augmentation attempts",
         (*_AUGMENTER, "result"),
         durations=durations["augmenter_duration_seconds"],
-        timed=slice(1, 3),
     )
     yield Counts(
         "authotron_http_requests",
         "HTTP requests answered",
         ("route", "method", "status_code"),
         durations=durations["authotron_http_request_duration_seconds"],
-        timed=slice(0, 2),
     )
 
 
@@ -162,7 +159,7 @@ class Metrics(Collector):
         if result in ("success", "error"):
             tally.add(seconds)
         else:
-            tally.times += 1
+            tally.number += 1
 
     def augmenter_answered(self, augmenter: Part, result: str, seconds: float) -> None:
         """An augmenter answered; C{result} is success or error."""
@@ -170,11 +167,11 @@ class Metrics(Collector):
 
     def request_began(self, method: str) -> None:
         """An HTTP request is being answered."""
-        self._in_flight[(method,)].times += 1
+        self._in_flight[(method,)].number += 1
 
     def request_ended(self, method: str) -> None:
         """It is answered, or its client has left."""
-        self._in_flight[(method,)].times -= 1
+        self._in_flight[(method,)].number -= 1
 
     def request_answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """An HTTP request was answered."""
@@ -182,15 +179,15 @@ class Metrics(Collector):
 
     def handed_over(self) -> None:
         """A connection asked for more than verdicts, and went to the site."""
-        self._handed_over[()].times += 1
+        self._handed_over[()].number += 1
 
     def turned_away(self) -> None:
         """A connection was one too many."""
-        self._turned_away[()].times += 1
+        self._turned_away[()].number += 1
 
     def reloaded(self, result: str) -> None:
         """The configuration was read again; C{result} is success or failure."""
-        self._reloads[(result,)].times += 1
+        self._reloads[(result,)].number += 1
 
     def watch_reloads(self, problems: Callable[[], Sequence[str]]) -> None:
         """Show whether the configuration in use is the one that was last read, and all of it."""
@@ -207,13 +204,13 @@ class Metrics(Collector):
 
     def worker_lost(self, reason: str) -> None:
         """A worker is gone that should not be; C{reason} is died or blocked."""
-        self._workers_lost[(reason,)].times += 1
+        self._workers_lost[(reason,)].number += 1
 
     def counted(self) -> Counted:
         """All numbers as they are now, for another process to add up."""
         return {
             "counts": {
-                name: [[labels, tally.times] for labels, tally in each.values.items()]
+                name: [[labels, tally.number] for labels, tally in each.values.items()]
                 for name, each in self._counts.items()
             },
             "durations": {
@@ -232,7 +229,7 @@ class Metrics(Collector):
         for name, counts in counted["counts"].items():
             mine = self._counts[name]
             for labels, number in counts:
-                mine.values[tuple(labels)].times += 0 if ended and mine.is_gauge else number
+                mine.values[tuple(labels)].number += 0 if ended and mine.is_gauge else number
         for name, durations in counted["durations"].items():
             for labels, nanoseconds, buckets in durations:
                 total = self._histograms[name].values[tuple(labels)]
@@ -244,8 +241,8 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The interface of a collector of C{prometheus_client}."""
-        yield from map(_counted, self._counts.values())
-        yield from map(_measured, self._histograms.values())
+        yield from map(_counter_family, self._counts.values())
+        yield from map(_histogram_family, self._histograms.values())
         for name, (about, value) in self._gauges.items():
             yield GaugeMetricFamily(name, about, value=value())
         build = GaugeMetricFamily("authotron_build_info", "Version", labels=["version"])
@@ -279,16 +276,16 @@ class Metrics(Collector):
         return encode(self._registry), content_type
 
 
-def _counted(counts: Counts) -> Metric:
+def _counter_family(counts: Counts) -> Metric:
     """Counts as C{prometheus_client} knows them."""
     kind = GaugeMetricFamily if counts.is_gauge else CounterMetricFamily
     family = kind(counts.name, counts.about, labels=counts.labels)
     for labels, tally in counts.values.items():
-        family.add_metric(labels, tally.times)
+        family.add_metric(labels, tally.number)
     return family
 
 
-def _measured(histogram: Histogram) -> Metric:
+def _histogram_family(histogram: Histogram) -> Metric:
     """Durations as C{prometheus_client} knows them."""
     family = HistogramMetricFamily(histogram.name, histogram.about, labels=histogram.labels)
     ends = [*(f"{bound:g}" for bound in BOUNDS), "+Inf"]

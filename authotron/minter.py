@@ -198,7 +198,11 @@ def _signature(algorithm: Algorithm, key: str | PrivateKey) -> Callable[[bytes],
 
 
 def _json(content: Mapping[str, Any]) -> bytes:
-    """The shortest JSON; half of a surrogate pair, which UTF-8 cannot say, is escaped."""
+    """
+    The shortest JSON, in UTF-8.
+
+    That cannot say half of a surrogate pair; where one stands all but ASCII is escaped.
+    """
     try:
         return to_json(content)
     except PydanticSerializationError:
@@ -210,9 +214,9 @@ def described(identity: Identity) -> dict[str, Any]:
     return {
         "username": identity.username,
         "realm": identity.realm,
-        "roles": identity.roles,
+        "roles": list(identity.roles),
         "attributes": dict(identity.attributes),
-        "scopes": dict(identity.scopes),
+        "scopes": {service: list(scopes) for service, scopes in identity.scopes.items()},
     }
 
 

@@ -33,17 +33,17 @@ class Durations:
 @define(eq=False)
 class Tally:
     """
-    How often something happened, and how long it took.
+    How many there are of something, and how long they took, if that is measured.
 
     @ivar durations: shared with what differs only in labels that durations do not have.
     """
 
     durations: Durations
-    times: int = 0
+    number: int = 0
 
     def add(self, seconds: float) -> None:
-        """It happened once more, and took so long."""
-        self.times += 1
+        """One more, which took so long."""
+        self.number += 1
         durations = self.durations
         durations.buckets[bisect_left(BOUNDS, seconds)] += 1
         durations.nanoseconds += int(seconds * 1e9)
@@ -64,10 +64,13 @@ class Histogram:
 class _Tallies(dict[Labels, Tally]):
     """Tallies by the values of their labels; each begins when it is first asked for."""
 
-    def __init__(self, durations: Histogram | None, timed: slice) -> None:
+    def __init__(self, labels: Sequence[str], durations: Histogram | None) -> None:
+        """@param durations: they have some of the C{labels}, which stand together."""
         super().__init__()
         self._durations = durations
-        self._timed = timed
+        if durations:
+            first = labels.index(durations.labels[0])
+            self._timed = slice(first, first + len(durations.labels))
 
     def __missing__(self, labels: Labels) -> Tally:
         known = self._durations
@@ -81,7 +84,6 @@ class Counts:
     Numbers of one name, by the values of its labels.
 
     @ivar durations: how long what is counted took, if that is measured.
-    @ivar timed: those of the labels that the durations have.
     """
 
     name: str
@@ -89,12 +91,11 @@ class Counts:
     labels: Sequence[str]
     is_gauge: bool = False
     durations: Histogram | None = None
-    timed: slice = slice(None)
     values: _Tallies = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.values = _Tallies(self.durations, self.timed)
+        self.values = _Tallies(self.labels, self.durations)
 
     def show(self, *labels: str) -> None:
         """Show a zero, so that an alert sees the first one."""
-        self.values[labels]
+        self.values[labels]  # it begins by being asked for

@@ -189,7 +189,7 @@ class Verdicts(Generic[R]):
         memory = self._good.get(key) or self._bad.get(key)
         if memory is not None and now < memory.again:
             return memory.verdict
-        return self._ask(key, authorization, realm, memory)
+        return self._ask(key, authorization, realm)
 
     def forget(self) -> None:
         """Something was revoked or changed: what is remembered, or being found out, is void."""
@@ -210,11 +210,7 @@ class Verdicts(Generic[R]):
         return blake2b(text, key=self._secret, digest_size=16).digest()
 
     def _ask(
-        self,
-        key: bytes,
-        authorization: bytes | None,
-        realm: bytes | None,
-        memory: _Memory[R] | None,
+        self, key: bytes, authorization: bytes | None, realm: bytes | None
     ) -> Verdict[R] | Deferred[Verdict[R]]:
         text, wanted = _ascii(authorization), _utf8(realm)
         if not text:
@@ -227,7 +223,7 @@ class Verdicts(Generic[R]):
         if flight is not None:
             return flight.join()
         epoch = self._epoch
-        judged = begin(self._judge(key, found, wanted, memory))
+        judged = begin(self._judge(key, found, wanted))
         if isinstance(judged, Verdict):
             return judged
         if isinstance(judged, Failure):
@@ -245,13 +241,10 @@ class Verdicts(Generic[R]):
         return flight.verdict or flight.join()
 
     async def _judge(
-        self,
-        key: bytes,
-        found: tuple[Credential, ...],
-        realm: str | None,
-        memory: _Memory[R] | None,
+        self, key: bytes, found: tuple[Credential, ...], realm: str | None
     ) -> Verdict[R]:
         epoch, lasting = self._epoch, len(found) == 1
+        memory = self._good.get(key)
         if memory is not None and self._clock.seconds() < memory.until:
             identity = memory.verdict.outcome.identity
             assert identity is not None

@@ -11,20 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 ROOT = Path(__file__).parent.parent / "authotron"
 
 LAYERS = (
-    ("errors", "hosts", "processes"),
+    ("errors", "hosts", "processes", "tallies"),
     ("identity",),
-    (
-        "world",
-        "racing",
-        "settings",
-        "cache",
-        "tallies",
-        "metrics",
-        "systemd",
-        "tls",
-        "breaker",
-        "pipe",
-    ),
+    ("world", "racing", "settings", "cache", "metrics", "systemd", "tls", "breaker", "pipe"),
     (
         "logs",
         "bodies",

@@ -1,4 +1,4 @@
-"""HTTP with limits that answer by their right names, and no patience with slow clients."""
+"""Reads heads: whole, in limits that answer by their right names, not waiting for slow clients."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ class Channel(HTTPChannel):
 
     Twisted alone answers 400 to a request line or a header block that is too long, or hangs up,
     and gives a client new time with every byte. It also cuts what came into lines one by one; here
-    a head is kept until it is whole, and then read in one pass. Twisted's own reader of lines has
-    only bodies to pass on, and what must wait for an answer.
+    a head is kept until it is whole, and then read in one pass. What is left to Twisted are bodies,
+    and requests that came while another is answered.
 
-    @ivar limit: bytes that the request line and all header fields may have together.
+    @ivar limit: bytes that the request line and all header fields may have together, with the
+        empty line that ends them.
     @ivar turns: requests that may still be asked on this connection.
     @ivar lost: told when the connection is closed, with all that was written to it sent.
     """
 
-    transport: Any  # a TCP, UNIX or TLS connection, with all that these can do
+    transport: Any  # of TCP, UNIX or TLS; no interface has all that these can do
     maxHeaders = 1 << 30  # ours is stricter
     limit = 16 * 1024
     turns: float = inf
@@ -77,14 +78,18 @@ class Channel(HTTPChannel):
             if not self.line_mode:
                 rest, self._unread = self._unread, b""
                 super().dataReceived(rest)
-            elif not self._head_read(len(data)):
+            elif not self._read_head(len(data)):
                 return
 
     def _over(self) -> bool:
         return self._refused or self.transport.disconnecting
 
-    def _head_read(self, new: int) -> bool:
-        """Whether there was a whole head. Its end is looked for only where something is new."""
+    def _read_head(self, new: int) -> bool:
+        """
+        Read a head if it is whole, and say whether it was.
+
+        @param new: so many bytes have just come; the end is looked for only where they are.
+        """
         if self._unread.startswith(self.delimiter):
             self.lineReceived(self._cut(0, self.delimiter))  # Twisted takes one, and no second
             return True
@@ -93,7 +98,7 @@ class Channel(HTTPChannel):
         if problem is not None:
             self.refuse(problem)
         elif end >= 0:
-            self._receive(self._cut(end, _END))
+            self._read_lines(self._cut(end, _END))
         return end >= 0
 
     def _cut(self, end: int, mark: bytes) -> bytes:
@@ -106,20 +111,20 @@ class Channel(HTTPChannel):
         line = self._unread.removesuffix(b"\r") if end < 0 else self._unread[:end]
         longest = min(LONGEST_REQUEST_LINE, self.limit)
         if b"\n" in line[: longest + 1]:
-            return HTTPStatus.BAD_REQUEST  # or it would be waited for its end
+            return HTTPStatus.BAD_REQUEST  # else we would wait for an end that never comes
         if len(line) > longest:
             return HTTPStatus.REQUEST_URI_TOO_LONG
         too_large = end >= 0 and size > self.limit
         return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE if too_large else None
 
-    def _receive(self, head: bytes) -> None:
+    def _read_lines(self, head: bytes) -> None:
         if b"\r\n " in head or b"\r\n\t" in head:
             self.refuse(HTTPStatus.BAD_REQUEST)  # RFC 9112 section 5.2
             return
         line, *fields = head.split(self.delimiter)
         self.lineReceived(line)
         if not self._over() and all(map(self.headerReceived, fields)):
-            self.lineReceived(b"")
+            self.lineReceived(b"")  # no field waits for a folded line, so this is the end
 
     def allContentReceived(self) -> None:
         if not self._refused:  # the last chunk of a body may come together with one too many

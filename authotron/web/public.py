@@ -9,7 +9,6 @@ from typing import Any
 
 from attrs import define, field
 from klein import Klein
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from authotron import __version__
@@ -105,9 +104,8 @@ class Public:
         @raise NoEntry: nobody was identified, or one whose conditions do not hold.
         """
         began = self._clock.seconds()
-        verdict = self._serving.generation.verdicts.decide(*_asked(request))
-        if isinstance(verdict, Deferred):
-            verdict = await verdict
+        decided = self._serving.generation.verdicts.decide(*_asked(request))
+        verdict = decided if isinstance(decided, Verdict) else await decided
         request.outcome = outcome = verdict.outcome
         self._serving.metrics.judged(outcome.result, outcome.realm, self._clock.seconds() - began)
         if outcome.identity is None:
