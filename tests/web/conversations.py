@@ -9,6 +9,7 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -16,7 +17,9 @@ from zope.interface import implementer
 
 from authotron import config
 from authotron.compose import compose
+from authotron.identity import Identity
 from authotron.metrics import Metrics
+from authotron.verdicts import Outcome, Verdict
 from authotron.web import operations, public
 from authotron.web.front import Entrance
 from authotron.web.generation import Serving
@@ -75,6 +78,18 @@ class Wire(StringTransport):
         self.half_closed = True
 
 
+class Replaced:
+    """A generation whose verdicts are noted."""
+
+    def __init__(self, generation: Any, decide: Any) -> None:
+        self.generation = generation
+        self.verdicts = self
+        self.decide = decide
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.generation, name)
+
+
 @define(eq=False)
 class Gateway:
     """Both sites of one configuration, laid over a small base."""
@@ -114,6 +129,17 @@ class Gateway:
         old, world = self.serving.generation, World(self.clock, at_once)
         kept = old.tokens.store.backend if old.tokens else None
         self.serving.generation = compose(old.config, world, self.metrics, kept)
+
+    def hold(self) -> Deferred[Any]:
+        """From now on whoever asks for a verdict waits for this one."""
+        asked: Deferred[Any] = Deferred()
+        self.serving.generation = Replaced(self.serving.generation, lambda *_: asked)  # type: ignore[assignment] # stands in for it
+        return asked
+
+    def good(self, identity: Identity) -> Verdict[Any]:
+        """What may be said of somebody who got in."""
+        outcome = Outcome("success", identity)
+        return Verdict(outcome, self.serving.generation.replies.authenticate(outcome, "token"))
 
     def connect(self, site: Site | Entrance | None = None) -> tuple[Any, Wire]:
         wire = Wire(peerAddress=PEER)

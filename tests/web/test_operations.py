@@ -53,12 +53,17 @@ class OperationsTests(SynchronousTestCase):
 
     def test_metrics(self) -> None:
         """Everything that may be counted is there from the start."""
-        answer = self.gateway.ask("GET /metrics", self.gateway.operations)
+        lists = {"type": "plain", "name": "lists", "realm": "internal", "roles": {}}
+        gateway = Gateway({"augmenters": [lists]})
+        answer = gateway.ask("GET /metrics", gateway.operations)
         text = answer.body.decode()
         for sample in (
             'auth_requests_total{realm="internal",result="success"} 0.0',
             'auth_requests_total{realm="unknown",result="unavailable"} 0.0',
             'provider_name="staff",provider_type="plain",realm="internal",result="timeout"} 0.0',
+            'auth_duration_seconds_count{realm="unknown",result="unavailable"} 0.0',
+            'auth_provider_duration_seconds_count{provider_name="staff",provider_type="plain"',
+            'augmenter_duration_seconds_count{augmenter_type="plain",realm="internal"} 0.0',
             'authotron_build_info{version="',
             "process_cpu_seconds_total",
         ):

@@ -6,7 +6,6 @@ from typing import Any
 
 import jwt
 from attrs import define
-from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -129,8 +128,7 @@ class AuthenticateTests(SynchronousTestCase):
     def test_client_left(self) -> None:
         """A client that leaves cancels the question, and is not counted as refused."""
         gateway = Gateway()
-        asked: Deferred[Any] = Deferred()
-        self.patch(type(gateway.serving.generation.verdicts), "decide", lambda *_: asked)
+        asked = gateway.hold()
         channel, _ = gateway.connect()
         channel.dataReceived(b"GET /authenticate HTTP/1.1\r\nHost: x\r\n\r\n")
         channel.connectionLost(Failure(ConnectionDone()))

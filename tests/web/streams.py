@@ -1,0 +1,141 @@
+"""Streams of bytes that are mostly requests, mostly odd."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import strategies as some
+
+from tests.web.conversations import ALICE, basic
+
+GOOD = ALICE.encode()
+STREAMS = int(os.environ.get("AUTHOTRON_STREAMS", "250"))
+"""How many streams of requests go both ways; `make test` and `make fuzz` send more."""
+
+LINES = some.sampled_from(
+    [
+        *[b"GET /authenticate HTTP/1.1"] * 8,
+        *[b"HEAD /authenticate HTTP/1.1", b"GET /auth HTTP/1.1", b"GET /_auth HTTP/1.0"] * 2,
+        b"",
+        b" ",
+        b"get /authenticate HTTP/1.1",
+        b"POST /authenticate HTTP/1.1",
+        b"GET /authenticate HTTP/1.2",
+        b"GET  /authenticate HTTP/1.1",
+        b"GET /authenticate HTTP/1.1 ",
+        b"GET /authenticate",
+        b"GET\t/authenticate HTTP/1.1",
+        b"GET //authenticate HTTP/1.1",
+        b"GET /authenticate/ HTTP/1.1",
+        b"GET /authenticate?x HTTP/1.1",
+        b"GET /authenticate#x HTTP/1.1",
+        b"GET /%61uthenticate HTTP/1.1",
+        b"GET http://gateway/authenticate HTTP/1.1",
+        b"GET /health HTTP/1.1",
+        b"GET /whoami HTTP/1.1",
+        b"OPTIONS * HTTP/1.1",
+        b"PRI * HTTP/2.0\r\n\r\nSM",
+        b"GET /authenticate HTTP/2.0",
+        b"GET /AUTHENTICATE HTTP/1.1",
+    ]
+)
+FIELDS = some.sampled_from(
+    [
+        *[b"Authorization: " + GOOD] * 6,
+        *[b"Host: gateway:8080"] * 4,
+        b"authorization:" + GOOD,
+        b"AUTHORIZATION:\t " + GOOD + b" \t",
+        b"Authorization: " + basic("nobody", "x").encode(),
+        b"Authorization:",
+        b"Authorization : " + GOOD,
+        b"Authorization\x00: x",
+        b" Authorization: " + GOOD,
+        b"Authorization: Basic \x85\x0b",
+        b"X-Auth-Realm: internal",
+        b"X-Auth-Realm: other",
+        b"X-Auth-Realm:",
+        b"x-auth-realm: INTERNAL",
+        b"X-Auth-Realm: \xff",
+        b"X-Request-ID: 7",
+        b"X-Request-ID: \xff\x80",
+        b"Cookie: a=b; c",
+        b"X-Original-URI: /a?b=%00",
+        b"X-Forwarded-For: 203.0.113.7, 10.0.0.1",
+        b"X: \x01",
+        b"X: \x00",
+        b"X: \x7f",
+        b"X: a\rb",
+        b"X: a\nb",
+        b"X: a\nAuthorization: " + GOOD,
+        b"X: a\rAuthorization: " + GOOD,
+        b"X: a\x0bb",
+        b"X:",
+        b":",
+        b": x",
+        b"nocolon",
+        b"\tfolded",
+        b" folded: x",
+        b"(: x",
+        b"X\xff: x",
+        b"X@Y: x",
+        b"Host: a..b",
+        b"Host: a.",
+        b"Host: " + b"a" * 64,
+        b"Host: \xff",
+        b"Host:",
+        b"Host: [::1]:80",
+        b"Host: a b",
+        b"Host: a,b",
+        b"Host: a:b",
+        b"Connection: close",
+        b"Connection: Close",
+        b"Connection: keep-alive",
+        b"Connection: close, x",
+        b"Connection: x close",
+        b"Connection:",
+        b"Connection: upgrade",
+        b"Content-Length: 0",
+        b"Content-Length: 00",
+        b"Content-Length: +0",
+        b"Content-Length: 3",
+        b"Content-Length:",
+        b"Content-Length: 0, 0",
+        b"Content-Length: x",
+        b"Content-Length: 70000",
+        b"Transfer-Encoding: chunked",
+        b"Transfer-Encoding: identity",
+        b"Transfer-Encoding:",
+        b"Transfer-Encoding : chunked",
+        b"Expect: 100-continue",
+        b"Upgrade: websocket",
+        b"TE: trailers",
+        b"X-Long: " + b"x" * 9000,
+        b"X-Longer: " + b"x" * 16500,
+    ]
+)
+ENDS = some.sampled_from([*[b"\r\n"] * 40, b"\n", b"\r", b"\r\r\n", b"\n\r", b"\r\n "])
+
+
+@some.composite
+def requests(draw: some.DrawFn) -> bytes:
+    lines = [draw(LINES), *draw(some.lists(FIELDS, max_size=5))]
+    body = draw(some.sampled_from([*[b""] * 12, b"abc", b"0\r\n\r\n", b"\r\n"]))
+    return b"".join(line + draw(ENDS) for line in lines) + draw(ENDS) + body
+
+
+@some.composite
+def streams(draw: some.DrawFn) -> list[bytes]:
+    """Chunks: requests, now and then with bytes changed, cut anywhere, often where one ends."""
+    chunks: list[bytes] = []
+    for whole in draw(some.lists(requests(), min_size=1, max_size=4)):
+        request, at = whole, draw(some.integers(0, len(whole)))
+        if draw(some.integers(0, 4)) == 0:
+            changed = draw(some.binary(max_size=2))
+            request = whole[:at] + changed + whole[at + draw(some.integers(0, 2)) :]
+        cuts = sorted(draw(some.lists(some.integers(0, len(request)), max_size=3)))
+        pieces = [request[a:b] for a, b in zip([0, *cuts], [*cuts, len(request)], strict=True)]
+        pipelined: int = draw(some.integers(0, 1))
+        if chunks and pipelined:
+            chunks[-1] += pieces.pop(0)
+        chunks += pieces
+    return chunks
