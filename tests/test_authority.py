@@ -73,6 +73,14 @@ class Odd(Oracle):
         return self.gives
 
 
+@define(eq=False)
+class Prompt(Odd):
+    """A provider that answers without a coroutine."""
+
+    def authenticate(self, credential: Credential) -> Any:
+        return self.gives
+
+
 @implementer(IAugmenter)
 @define(eq=False)
 class Giver:
@@ -239,6 +247,24 @@ class OutageTests(AuthorityCase):
                 told = self.metrics.text()[0].decode().splitlines()
                 odd = [line for line in told if '"odd"' in line and "success" in line]
                 self.assertEqual(odd, [])
+
+    def test_plain_function(self) -> None:
+        """One that need not wait may answer by a plain function."""
+        alice = Identity("here", "alice")
+        d = self.ask([Oracle("slow"), Prompt("prompt", gives=alice)])
+        self.assertEqual(self.successResultOf(d).provider, "prompt")
+
+    def test_odd_plain_function_T60(self) -> None:
+        """What it answers is held to the same; one that returns a Deferred has no more time."""
+        for gives in (None, "alice", Addition()):
+            with self.subTest(repr(gives)):
+                self.failureResultOf(self.ask([Prompt("odd", gives=gives)]), Unavailable)
+                self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+        never: Deferred[Any] = Deferred()
+        d = self.ask([Prompt("odd", gives=never)])
+        self.clock.advance(5)
+        self.failureResultOf(d, Unavailable)
+        self.assertTrue(never.called)
 
     def test_own_timeout(self) -> None:
         """A time limit that a provider has set itself is one, too."""
