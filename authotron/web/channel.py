@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from http import HTTPStatus
 from math import inf
@@ -13,7 +14,11 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
 
 LONGEST_REQUEST_LINE = 8 * 1024
+LAST_CALL = 1.0
+"""Seconds that a client has for a request that it has begun, or may have, when we stop."""
+
 _END = b"\r\n\r\n"
+_REQUEST_LINE = re.compile(rb"[^ ]+ [^ ]+ HTTP/1\.[01]")
 _LINGER = 2
 """Seconds that a refused client has to read why."""
 
@@ -38,9 +43,12 @@ class Channel(HTTPChannel):
     limit = 16 * 1024
     turns: float = inf
     lost: Callable[[Channel], None]
-    _unread = b""
     _refused = False
     _leaving = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._unread = bytearray()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
@@ -51,7 +59,9 @@ class Channel(HTTPChannel):
         self._leaving = True
         if self.requests:
             self.persistent = self.checkPersistence(self.requests[-1], b"HTTP/1.1")
-        elif not self._unread:
+        elif self._unread.strip(self.delimiter):
+            self.setTimeout(LAST_CALL)
+        else:
             self.loseConnection()
 
     def checkPersistence(self, request: Request, version: bytes) -> bool:
@@ -76,8 +86,7 @@ class Channel(HTTPChannel):
         self._unread += data
         while self._unread and not self._over():
             if not self.line_mode:
-                rest, self._unread = self._unread, b""
-                super().dataReceived(rest)
+                super().dataReceived(self._cut(len(self._unread)))
             elif not self._read_head(len(data)):
                 return
 
@@ -91,7 +100,8 @@ class Channel(HTTPChannel):
         @param new: so many bytes have just come; the end is looked for only where they are.
         """
         if self._unread.startswith(self.delimiter):
-            self.lineReceived(self._cut(0, self.delimiter))  # Twisted takes one, and no second
+            self._cut(0, self.delimiter)
+            self.lineReceived(b"")  # Twisted takes one, and no second
             return True
         end = self._unread.find(_END, -new - len(_END))
         problem = self._problem(len(self._unread) if end < 0 else end + len(_END))
@@ -101,8 +111,9 @@ class Channel(HTTPChannel):
             self._read_lines(self._cut(end, _END))
         return end >= 0
 
-    def _cut(self, end: int, mark: bytes) -> bytes:
-        cut, self._unread = self._unread[:end], self._unread[end + len(mark) :]
+    def _cut(self, end: int, mark: bytes = b"") -> bytes:
+        cut = bytes(self._unread[:end])
+        del self._unread[: end + len(mark)]
         return cut
 
     def _problem(self, size: int) -> HTTPStatus | None:
@@ -114,6 +125,8 @@ class Channel(HTTPChannel):
             return HTTPStatus.BAD_REQUEST  # else we would wait for an end that never comes
         if len(line) > longest:
             return HTTPStatus.REQUEST_URI_TOO_LONG
+        if end >= 0 and not _REQUEST_LINE.fullmatch(line):
+            return HTTPStatus.BAD_REQUEST
         too_large = end >= 0 and size > self.limit
         return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE if too_large else None
 
@@ -126,6 +139,13 @@ class Channel(HTTPChannel):
         if not self._over() and all(map(self.headerReceived, fields)):
             self.lineReceived(b"")  # no field waits for a folded line, so this is the end
 
+    def headerReceived(self, line: bytes) -> bool:
+        try:
+            return bool(super().headerReceived(line))
+        except ValueError:  # a length of more digits than Python reads
+            self.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            return False
+
     def allContentReceived(self) -> None:
         if not self._refused:  # the last chunk of a body may come together with one too many
             super().allContentReceived()
@@ -135,7 +155,7 @@ class Channel(HTTPChannel):
         if self._refused:
             return
         self._refused = True
-        self._unread = b""
+        self._unread.clear()
         self.transport.write(
             f"HTTP/1.1 {status.value} {status.phrase}\r\n"
             "Connection: close\r\nContent-Length: 0\r\n\r\n".encode()

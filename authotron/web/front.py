@@ -28,6 +28,7 @@ from zope.interface import implementer
 
 from authotron.verdicts import Verdict
 from authotron.web import heads
+from authotron.web.channel import LAST_CALL
 from authotron.web.crowd import Crowd, Doorkeeper, OneTooMany
 from authotron.web.generation import Serving
 from authotron.web.heads import Head
@@ -40,9 +41,6 @@ T = TypeVar("T")
 _TURNS = 8
 """Requests that a connection may ask of the site before it is closed, so that a proxy's pool comes
 back to the front."""
-
-LAST_CALL = 1.0
-"""Seconds that a client has for a request that it may have sent already when we stop."""
 
 
 @implementer(IPushProducer)
@@ -210,8 +208,10 @@ class Front(Protocol, TimeoutMixin):
         self.connectionLost = channel.connectionLost  # type: ignore[method-assign] # for good
         channel.makeConnection(self.transport)
         received, self._bytes = self._bytes, b""
-        channel.dataReceived(received)
-        self._entrance.handed_over(self)  # last: the site must know it before it is gone from here
+        try:
+            channel.dataReceived(received)
+        finally:  # not before: the site must know what was asked when it is told to close
+            self._entrance.handed_over(self)
 
     # --- a client that asks but does not read its answers is not read either ---
 

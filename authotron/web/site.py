@@ -65,6 +65,7 @@ class Request(server.Request):
     def gotLength(self, length: int | None) -> None:
         self.content = BytesIO()  # whatever Twisted would put into a file is refused
         if length is not None and length > LARGEST_BODY:
+            self.requestHeaders.removeHeader(b"Expect")  # or Twisted would ask for it
             self.channel.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
     def handleContentChunk(self, data: bytes) -> None:

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.identity import Identity
+from authotron.web.channel import LAST_CALL
 from tests.web.conversations import ALICE, Gateway, Wire, answered
 from tests.web.streams import STREAMS, requests
 
@@ -143,7 +144,7 @@ class LimitsTests(Connected):
         return len(data), []
 
     def test_at_once_T75(self) -> None:
-        """A limit is told with the first byte beyond it, a bare end of line when it comes."""
+        """A limit is told with the first byte beyond it, a bad line when it ends."""
         for data, told in (
             (b"GET /" + b"a" * 9000, (8193, [414])),
             (b"\r\nGET /" + b"a" * 9000, (8195, [414])),
@@ -151,6 +152,9 @@ class LimitsTests(Connected):
             (HEALTH + b"X: y\r\n" * 3000, (16_385, [431])),
             (b"GET /health HTTP/1.1\nHost: gate\n\n", (21, [400])),
             (b"\r\nGET /health HTTP/1.1\nHost: gate\n\n", (23, [400])),
+            (b"HELO gate\r\n", (11, [400])),
+            (b"GET /health\r\n\r\n", (13, [400])),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", (16, [400])),
         ):
             with self.subTest(repr(data[:40])):
                 self.assertEqual(self.told_after(data), told)
@@ -173,6 +177,19 @@ class LimitsTests(Connected):
         chunk = b"8000\r\n" + b"x" * 0x8000 + b"\r\n"
         head = b"GET /health HTTP/1.1\r\nHost: gate\r\nTransfer-Encoding: chunked\r\n\r\n"
         self.assertEqual(statuses(self.send(head + chunk * 3 + b"0\r\n\r\n" + GET)), [413])
+
+    def test_length_of_many_digits_T75(self) -> None:
+        """A length that Python would not read is too large, and no more."""
+        for length in (b"9" * 4300, b"9" * 4301, b"0" * 9000 + b"5"):
+            for send in (self.send, self.bytewise):
+                wire = send(HEALTH + b"Content-Length: " + length + b"\r\n\r\n" + GET)
+                self.assertEqual(statuses(wire), [413])
+
+    def test_not_invited_T75(self) -> None:
+        """Who asks whether to send too much is not told both yes and no."""
+        asks = HEALTH + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n"
+        self.assertEqual(statuses(self.send(asks % 70_000)), [413])
+        self.assertEqual(statuses(self.send(asks % 2)), [100])
 
 
 class EmptyLineTests(Connected):
@@ -266,9 +283,19 @@ class LeavingTests(SynchronousTestCase):
 
     def test_nothing_begun(self) -> None:
         """Where nothing was begun the connection is closed."""
-        for data in (b"", b"\r\n", GET, POST):
+        for data in (b"", b"\r", b"\r\n", GET, POST, GET + b"\r"):
             with self.subTest(repr(data)):
                 self.assertTrue(self.leave_after(data)[1].disconnecting)
+
+    def test_never_ended_T75(self) -> None:
+        """One that does not come in whole has a second, and does not hold the stop."""
+        gateway = Gateway()
+        channel, wire = gateway.connect()
+        channel.dataReceived(GET[:30])
+        gateway.public.drain()
+        self.assertFalse(wire.disconnecting)
+        gateway.clock.advance(LAST_CALL)
+        self.assertTrue(wire.disconnecting)
 
     def test_begun(self) -> None:
         """A request that has come in part is answered, and is the last."""

@@ -16,7 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from authotron.identity import Identity
-from authotron.web import front, heads
+from authotron.web import heads
+from authotron.web.channel import LAST_CALL, Channel
 from authotron.web.crowd import room
 from tests.web.conversations import Gateway, Replaced, Wire, answered
 from tests.web.streams import GOOD, STREAMS, streams
@@ -190,6 +191,14 @@ class ConnectionTests(SynchronousTestCase):
     def answer(self, identity: Identity | None = None) -> None:
         self.asked.callback(self.gateway.good(identity or Identity("internal", "alice")))
 
+    def test_broken_channel_T75(self) -> None:
+        """Whatever becomes of a connection behind the front, it keeps no place in front of it."""
+        self.patch(Channel, "headerReceived", lambda *_: 1 / 0)
+        channel, _ = self.gateway.connect(self.gateway.entrance)
+        self.assertRaises(ZeroDivisionError, channel.dataReceived, head(line=b"GET / HTTP/1.1"))
+        channel.connectionLost(Failure(ConnectionDone()))
+        self.assertTrue(self.gateway.entrance.drain().called)
+
     def test_waits(self) -> None:
         """An answer that must be waited for is sent when it is there, with no deadline of ours."""
         _, wire = self.wait()
@@ -237,7 +246,7 @@ class ConnectionTests(SynchronousTestCase):
         _, waiting = self.wait()
         _, idle = self.gateway.connect(self.gateway.entrance)
         self.gateway.entrance.drain()
-        self.gateway.clock.advance(front.LAST_CALL)
+        self.gateway.clock.advance(LAST_CALL)
         self.assertEqual((idle.disconnecting, waiting.disconnecting), (True, False))
         self.answer()
         self.assertTrue(waiting.disconnecting)
