@@ -48,7 +48,7 @@ class SystemdCase(SynchronousTestCase):
             "NAMES": names,
         }
         handed = (self.tcp.fileno(), self.unix.fileno())
-        wrapper = ("sh", "-c", AS_SYSTEMD_DOES, *map(str, handed))
+        wrapper = ("bash", "-c", AS_SYSTEMD_DOES, *map(str, handed))  # sh may know but ten of them
         daemon = Daemon(Path(self.mktemp()), wrapper=wrapper, handed=handed, environ=environ)
         server = {"host": ..., "port": ..., "listen": ["systemd"], **over.pop("server", {})}
         daemon.configure(server=server, **over)
