@@ -99,7 +99,7 @@ def attempt(
     except Exception:  # noqa: BLE001 - the failure of this attempt, and of no other
         outcome = Failure()
     else:
-        outcome = begin(answer) if isinstance(answer, CoroutineType) else answer  # type: ignore[assignment] # which is no coroutine
+        outcome = begin(answer) if isinstance(answer, CoroutineType) else answer  # type: ignore[assignment] # what is left is no coroutine
     if not waits(outcome):
         return _told(outcome, clock, began, told, of)
     return _cancel_after(clock, seconds, outcome).addBoth(_told, clock, began, told, of)
