@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from http import HTTPStatus
 from math import inf
@@ -13,12 +12,15 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
 
+from authotron.web import framing
+from authotron.web.framing import Chunks, Malformed
+
+LARGEST_BODY = 64 * 1024
 LONGEST_REQUEST_LINE = 8 * 1024
 LAST_CALL = 1.0
 """Seconds that a client has for a request that it has begun, or may have, when we stop."""
 
 _END = b"\r\n\r\n"
-_REQUEST_LINE = re.compile(rb"[^ ]+ [^ ]+ HTTP/1\.[01]")
 _LINGER = 2
 """Seconds that a refused client has to read why."""
 
@@ -45,6 +47,7 @@ class Channel(HTTPChannel):
     lost: Callable[[Channel], None]
     _refused = False
     _leaving = False
+    _chunks: Chunks | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,11 +68,14 @@ class Channel(HTTPChannel):
             self.loseConnection()
 
     def checkPersistence(self, request: Request, version: bytes) -> bool:
+        """Read all options of all C{Connection} lines; Twisted reads one line, cut at blanks."""
         self.turns -= 1
-        if self._leaving or self.turns <= 0:
+        lines = request.requestHeaders.getRawHeaders(b"Connection", [])
+        options = [option.strip(b" \t").lower() for line in lines for option in line.split(b",")]
+        if self._leaving or self.turns <= 0 or (version == b"HTTP/1.1" and b"close" in options):
             request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
             return False
-        return bool(super().checkPersistence(request, version))
+        return version == b"HTTP/1.1"
 
     def resetTimeout(self) -> None:
         """Pieces of a request do not move the deadline; only its answer does."""
@@ -85,7 +91,10 @@ class Channel(HTTPChannel):
             return
         self._unread += data
         while self._unread and not self._over():
-            if not self.line_mode:
+            if self._chunks is not None:
+                if not self._read_chunks(self._chunks):
+                    return
+            elif not self.line_mode:
                 super().dataReceived(self._cut(len(self._unread)))
             elif not self._read_head(len(data)):
                 return
@@ -125,7 +134,7 @@ class Channel(HTTPChannel):
             return HTTPStatus.BAD_REQUEST  # else we would wait for an end that never comes
         if len(line) > longest:
             return HTTPStatus.REQUEST_URI_TOO_LONG
-        if end >= 0 and not _REQUEST_LINE.fullmatch(line):
+        if end >= 0 and not framing.is_request_line(line):
             return HTTPStatus.BAD_REQUEST
         too_large = end >= 0 and size > self.limit
         return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE if too_large else None
@@ -135,9 +144,28 @@ class Channel(HTTPChannel):
             self.refuse(HTTPStatus.BAD_REQUEST)  # RFC 9112 section 5.2
             return
         line, *fields = head.split(self.delimiter)
+        try:
+            if framing.is_chunked(line, fields):
+                self._chunks = Chunks(LARGEST_BODY)
+        except Malformed as malformed:
+            self.refuse(malformed.status)
+            return
         self.lineReceived(line)
         if not self._over() and all(map(self.headerReceived, fields)):
             self.lineReceived(b"")  # no field waits for a folded line, so this is the end
+
+    def _read_chunks(self, chunks: Chunks) -> bool:
+        """Give Twisted what surely belongs to a chunked body, and say whether that was anything."""
+        try:
+            size = chunks.accept(self._unread)
+        except Malformed as malformed:
+            self.refuse(malformed.status)
+            return False
+        if chunks.ended:
+            self._chunks = None
+        if size:
+            super().dataReceived(self._cut(size))
+        return size > 0
 
     def headerReceived(self, line: bytes) -> bool:
         try:

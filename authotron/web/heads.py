@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from authotron.web.framing import IPV6, NAME, TOKEN
+
 LONGEST = 16_000
 """Bytes of a simple head; what is longer is the channel's to judge."""
 
@@ -39,20 +41,17 @@ _OPENINGS = tuple(line + b"\r\n" for line in _REQUESTS)
 # Each field is a token, a colon, and no control character but the tab: no folding, no bare line
 # end, no blank before the colon. Only the inner repeats are possessive: of groups they are broken
 # before Python 3.11.5, see https://github.com/python/cpython/issues/106052.
-_FIELDS = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t -~\x80-\xff]*+\r\n)*\r\n").fullmatch
+_FIELDS = re.compile(rb"(?:%b+:[\t -~\x80-\xff]*+\r\n)*\r\n" % TOKEN).fullmatch
 
 _ANYTHING = re.compile(rb"[^\x00]*").fullmatch
 _NOTHING = re.compile(rb"(?!)").fullmatch
-_LABEL = rb"[A-Za-z0-9_-]{1,63}"
 _MEANING = {
     b"authorization": _ANYTHING,
     b"x-auth-realm": _ANYTHING,
     b"x-request-id": _ANYTHING,
     b"connection": re.compile(rb"close|keep-alive", re.IGNORECASE).fullmatch,
     b"content-length": re.compile(rb"0").fullmatch,
-    b"host": re.compile(
-        rb"(?:%b(?:\.%b)*|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?" % (_LABEL, _LABEL)
-    ).fullmatch,
+    b"host": re.compile(rb"(?:%b|%b)(?::[0-9]{1,5})?" % (NAME, IPV6)).fullmatch,
     b"transfer-encoding": _NOTHING,
     b"expect": _NOTHING,
     b"upgrade": _NOTHING,
@@ -60,8 +59,12 @@ _MEANING = {
 """The fields that change what a request means: each at most once, and only with such values."""
 
 
-def simple(head: bytes, longest: int = LONGEST) -> Head | None:
-    """Read one whole simple request, no byte less or more; C{None} if it is anything else."""
+def simple(head: bytes, longest: int = LONGEST, *, whole: bool = True) -> Head | None:
+    """
+    Read one simple request, no byte less or more; C{None} if it is anything else.
+
+    @param whole: whether all fields are there, so that C{Host} can be missing.
+    """
     line, _, rest = head.partition(b"\r\n")
     request = _REQUESTS.get(line)
     if request is None or len(head) > longest or rest.count(b"\n") > _MOST_FIELDS:
@@ -71,6 +74,8 @@ def simple(head: bytes, longest: int = LONGEST) -> Head | None:
         return None
     get = found.get
     method, route, version = request
+    if whole and version == b"HTTP/1.1" and b"host" not in found:
+        return None  # a 400, by RFC 9112 section 3.2
     persistent = version == b"HTTP/1.1" and get(b"connection", b"").lower() != b"close"
     asked = get(b"authorization"), get(b"x-auth-realm"), get(b"x-request-id")
     return Head(method, route, version, persistent, *asked)
@@ -97,5 +102,5 @@ def may_become_simple(start: bytes, longest: int = LONGEST) -> bool:
         return False
     lines, end, _ = start.rpartition(b"\r\n")
     if end:
-        return simple(lines + b"\r\n\r\n") is not None
+        return simple(lines + b"\r\n\r\n", whole=False) is not None
     return any(line.startswith(start) for line in _OPENINGS)

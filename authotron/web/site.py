@@ -24,19 +24,18 @@ from authotron.metrics import METHODS, Metrics
 from authotron.racing import begin
 from authotron.verdicts import Outcome
 from authotron.web import replies
-from authotron.web.channel import Channel
+from authotron.web.channel import LARGEST_BODY, Channel
 from authotron.web.crowd import Crowd
+from authotron.web.framing import IPV6, NAME
 from authotron.web.replies import Reply
 
-LARGEST_BODY = 64 * 1024
 UNMATCHED = "unmatched"
 
 _FAILURES = 400
 _OF_NOBODY = "{method} {route}: {status} from {client}"
 _OF_SOMEBODY = "{method} {route}: {status} for {username} of {realm} from {client}"
 
-_LABEL = rb"[A-Za-z0-9_-]{1,63}"
-_HOST = re.compile(rb"(?:%b(?:\.%b)*\.?|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?" % (_LABEL, _LABEL))
+_HOST = re.compile(rb"(?:%b\.?|%b)(?::[0-9]{1,5})?" % (NAME, IPV6))
 _PATH = re.compile(rb"/|(?:/[A-Za-z0-9._~-]+)+")
 Answer = TypeVar("Answer", bound=Callable[..., Reply | Awaitable[Reply]])
 
@@ -85,11 +84,22 @@ class Request(server.Request):
 
     def _problem(self) -> Reply | None:
         hosts = self.requestHeaders.getRawHeaders(b"Host", [])
-        if len(hosts) > 1 or not all(map(_HOST.fullmatch, hosts)):
-            return replies.BAD_REQUEST
+        is_missing = not hosts and self.clientproto == b"HTTP/1.1"
+        if is_missing or len(hosts) > 1 or not all(map(_HOST.fullmatch, hosts)):
+            self._close_after_reply()
+            return replies.BAD_REQUEST  # RFC 9112 section 3.2
         if not hosts:  # HTTP/1.0, and nothing here depends on it
             self.requestHeaders.setRawHeaders(b"Host", [b"localhost"])
-        return None if _PATH.fullmatch(self.path) else replies.NOT_FOUND
+        if not _PATH.fullmatch(self.path):
+            return replies.NOT_FOUND
+        if self.method != self.method.upper():
+            # Methods are case-sensitive (RFC 9110 section 9.1); werkzeug would serve this one.
+            return self.site.wrong_method(self.path.decode("ascii"))
+        return None
+
+    def _close_after_reply(self) -> None:
+        self.channel.persistent = False
+        self.setHeader(b"Connection", b"close")
 
     def send(self, reply: Reply) -> None:
         """Answer without Klein."""
@@ -152,6 +162,7 @@ class Site(server.Site):
             app.resource(), reactor=clock, timeout=timeout, parsePOSTFormSubmission=False
         )
         self._clock = clock
+        self._paths = app.url_map.bind("localhost")
         self._routes = frozenset(routes)
         self._with_parameter = {
             route.rpartition("/")[0]: route for route in self._routes if route.endswith("}")
@@ -167,6 +178,11 @@ class Site(server.Site):
         channel.lost = self.open.discard
         self.open.add(channel)
         return channel
+
+    def wrong_method(self, path: str) -> Reply:
+        """The reply to a method that no path has."""
+        allowed = [*self._paths.allowed_methods(path)]
+        return replies.method_not_allowed(allowed) if allowed else replies.NOT_FOUND
 
     def began(self, request: Request) -> None:
         """A request has come in whole."""

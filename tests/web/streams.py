@@ -19,6 +19,10 @@ LINES = some.sampled_from(
         b"",
         b" ",
         b"get /authenticate HTTP/1.1",
+        b"Head /authenticate HTTP/1.1",
+        b"CANARY /authenticate HTTP/1.1",
+        b"G@T /authenticate HTTP/1.1",
+        b"GET /authenticate\xe9 HTTP/1.1",
         b"POST /authenticate HTTP/1.1",
         b"GET /authenticate HTTP/1.2",
         b"GET  /authenticate HTTP/1.1",
@@ -87,6 +91,9 @@ FIELDS = some.sampled_from(
         b"Host: a b",
         b"Host: a,b",
         b"Host: a:b",
+        b"Host: [:::]",
+        b"Host: [::1.2.3.4]",
+        b"Host: user@a",
         b"Connection: close",
         b"Connection: Close",
         b"Connection: keep-alive",
@@ -102,7 +109,16 @@ FIELDS = some.sampled_from(
         b"Content-Length: 0, 0",
         b"Content-Length: x",
         b"Content-Length: 70000",
-        b"Transfer-Encoding: chunked",
+        b"Content-Length: 3 ",
+        b"Content-Length: 0x3",
+        b"Content-Length: 3, 3",
+        b"Content-Length : 3",
+        *[b"Transfer-Encoding: chunked"] * 3,
+        b"Transfer-Encoding: chunked, chunked",
+        b"Transfer-Encoding: chunked, identity",
+        b"Transfer-Encoding: gzip, chunked",
+        b"Transfer-Encoding: chunked;q=1",
+        b"Transfer-Encoding: CHUNKED\t",
         b"Transfer-Encoding: identity",
         b"Transfer-Encoding:",
         b"Transfer-Encoding : chunked",
@@ -116,9 +132,57 @@ FIELDS = some.sampled_from(
 ENDS = some.sampled_from([*[b"\r\n"] * 40, b"\n", b"\r", b"\r\r\n", b"\n\r", b"\r\n "])
 
 
+SIZES = some.sampled_from(
+    [
+        *[b"3"] * 8,
+        *[b"0"] * 4,
+        b"003",
+        b"3;x=y",
+        b'3;x="a;b"',
+        b"0;x",
+        b"+3",
+        b"-3",
+        b"0x3",
+        b"3 ",
+        b" 3",
+        b"3 ;x",
+        b"3; x",
+        b"3;",
+        b"1_0",
+        b"ffffffff",
+        b"00000000000000000",
+        b"3;" + b"x" * 1100,
+        b"",
+        b"x",
+    ]
+)
+TRAILERS = some.sampled_from(
+    [*[b"\r\n"] * 8, b"X: y\r\n\r\n", b"X : y\r\n", b"", b"\n", b" X: y\r\n"]
+)
+
+
+@some.composite
+def chunked_bodies(draw: some.DrawFn) -> bytes:
+    """Chunks, mostly good, whose last one may be missing."""
+    chunks = [
+        draw(SIZES)
+        + draw(ENDS)
+        + draw(some.sampled_from([b"abc", b"abc", b"a\r\n", b"ab"]))
+        + b"\r\n"
+        for _ in range(draw(some.integers(0, 3)))
+    ]
+    return b"".join(chunks) + draw(SIZES) + draw(ENDS) + draw(TRAILERS)
+
+
+CHUNKED_BODIES = chunked_bodies()
+
+
 @some.composite
 def requests(draw: some.DrawFn) -> bytes:
     lines = [draw(LINES), *draw(some.lists(FIELDS, max_size=5))]
+    if draw(some.integers(0, 5)) == 0:
+        lines += [b"Host: gateway", b"Transfer-Encoding: chunked"]
+        return b"\r\n".join([*lines, b"", draw(CHUNKED_BODIES)])
     body = draw(some.sampled_from([*[b""] * 12, b"abc", b"0\r\n\r\n", b"\r\n"]))
     return b"".join(line + draw(ENDS) for line in lines) + draw(ENDS) + body
 

@@ -1,0 +1,355 @@
+"""Where a request ends, by the letter of RFC 9112, on the fast path and on the site alone."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as some
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron.web.framing import Chunks, Malformed
+from tests.web.conversations import ALICE, Answer, Gateway, answered
+from tests.web.streams import CHUNKED_BODIES, STREAMS
+
+GOOD = f"Authorization: {ALICE}".encode()
+NEXT = b"GET /authenticate HTTP/1.1\r\nHost: gate\r\n" + GOOD + b"\r\n\r\n"
+CHUNKED = b"Transfer-Encoding: chunked"
+
+
+def request(
+    *fields: bytes, line: bytes = b"GET /authenticate HTTP/1.1", body: bytes = b""
+) -> bytes:
+    """A request with a host; one that asks for nothing else is good."""
+    return b"\r\n".join([line, b"Host: gate", GOOD, *fields, b"", body])
+
+
+class Letter(SynchronousTestCase):
+    """A gateway, and both ways into it."""
+
+    def setUp(self) -> None:
+        self.gateway = Gateway({"logging": {"access": "none"}})
+
+    def answers(self, data: bytes) -> list[tuple[list[Answer], bool]]:
+        """What comes back, and whether the connection ends: each way, at once and bytewise."""
+        found = []
+        for site in (self.gateway.entrance, self.gateway.public):
+            for size in (len(data), 1):
+                channel, wire = self.gateway.connect(site)
+                for at in range(0, len(data), size):
+                    if not (wire.disconnecting or wire.half_closed):
+                        channel.dataReceived(data[at : at + size])
+                found.append((answered(wire.value()), wire.disconnecting or wire.half_closed))
+        return found
+
+    def refused(self, data: bytes, status: int = 400) -> None:
+        """The request is refused, and nothing that follows it on the connection is read."""
+        for answers, ended in self.answers(data + NEXT * 2):
+            self.assertEqual([each.status for each in answers], [status], data)
+            self.assertEqual(answers[0].headers["connection"], "close", data)
+            self.assertTrue(ended, data)
+
+    def served(self, data: bytes, status: int = 200) -> None:
+        """The request is answered, and so is the one behind it."""
+        for answers, _ in self.answers(data + NEXT):
+            self.assertEqual([each.status for each in answers], [status, 200], data)
+
+
+class MethodTests(Letter):
+    """Methods are case-sensitive."""
+
+    def test_lower_case_T92e(self) -> None:
+        """A method in another case is not that method: 405, with the methods that there are."""
+        for method in (b"get", b"Get", b"gET", b"head", b"Head", b"post"):
+            data = request(line=method + b" /authenticate HTTP/1.1")
+            self.served(data, 405)
+            for [first, _], _ in self.answers(data + NEXT):
+                self.assertEqual(first.headers["allow"], "GET, HEAD")
+                self.assertNotIn("authorization", first.headers)
+
+    def test_other_routes_T92e(self) -> None:
+        """It is neither on the routes of tokens nor on the metrics port."""
+        for line, status in (
+            (b"delete /token/x HTTP/1.1", 405),
+            (b"post /tokens/revoke HTTP/1.1", 405),
+            (b"patch /tokens/x HTTP/1.1", 405),
+            (b"get /nowhere HTTP/1.1", 404),
+        ):
+            self.served(request(line=line), status)
+        [answer] = self.gateway.say(request(line=b"get /metrics HTTP/1.1"), self.gateway.operations)
+        self.assertEqual((answer.status, answer.headers["allow"]), (405, "GET, HEAD"))
+
+    def test_not_a_token_T92e(self) -> None:
+        """A method that is not a token is 400, as is a request target with odd bytes."""
+        for line in (
+            b"G@T /authenticate HTTP/1.1",
+            b"GET, /authenticate HTTP/1.1",
+            b"G\xc3\x8bT /authenticate HTTP/1.1",
+            b"GET /auth\x7fenticate HTTP/1.1",
+            b"GET /auth\xa0enticate HTTP/1.1",
+            b"GET /auth\x00enticate HTTP/1.1",
+            b"GET /authenticate http/1.1",
+            b"GET /authenticate HTTP/1.1\t",
+        ):
+            self.refused(request(line=line))
+
+
+class HostTests(Letter):
+    """The field C{Host}."""
+
+    def test_missing_T92a(self) -> None:
+        """HTTP/1.1 without C{Host} is 400 and the connection is closed, on every path."""
+        for line in (b"GET /authenticate", b"HEAD /auth", b"GET /whoami", b"GET /health"):
+            self.refused(line + b" HTTP/1.1\r\n" + GOOD + b"\r\n\r\n")
+            self.refused(line + b" HTTP/1.1\r\n\r\n")
+
+    def test_missing_at_metrics_T92a(self) -> None:
+        """So it is on the metrics port."""
+        [answer] = self.gateway.say(b"GET /metrics HTTP/1.1\r\n\r\n", self.gateway.operations)
+        self.assertEqual((answer.status, answer.headers["connection"]), (400, "close"))
+
+    def test_older_T92a(self) -> None:
+        """HTTP/1.0 knows no C{Host}."""
+        for answers, ended in self.answers(
+            b"GET /authenticate HTTP/1.0\r\n" + GOOD + b"\r\n\r\n" + NEXT
+        ):
+            self.assertEqual(([each.status for each in answers], ended), ([200], True))
+
+    def test_invalid_T92a(self) -> None:
+        """Two hosts, equal ones as well, and what is not a host are 400."""
+        for fields in (
+            b"Host: gate\r\nHost: gate",
+            b"Host: gate\r\nHost: other",
+            b"Host: gate\r\nhost:",
+            b"Host:",
+            b"Host: a b",
+            b"Host: a, b",
+            b"Host: user@gate",
+            b"Host: gate/path",
+            b"Host: http://gate",
+            b"Host: gate:port",
+            b"Host: gate:-1",
+            b"Host: [::1",
+            b"Host: [:::]",
+            b"Host: [1.2.3.4]",
+            b"Host: [::1]x",
+            b"Host: a..b",
+        ):
+            self.refused(b"GET /authenticate HTTP/1.1\r\n" + fields + b"\r\n" + GOOD + b"\r\n\r\n")
+
+    def test_valid_T92a(self) -> None:
+        """Names and addresses are hosts, with a port or without."""
+        for host in (b"gate", b"gate:8080", b"127.0.0.1", b"[::1]:8080", b"[::ffff:1.2.3.4]"):
+            self.served(
+                b"GET /authenticate HTTP/1.1\r\nHost: " + host + b"\r\n" + GOOD + b"\r\n\r\n"
+            )
+
+
+class LengthTests(Letter):
+    """How long a body is."""
+
+    def test_identity_T75a(self) -> None:
+        """C{identity} is not a transfer coding any more, beside a length or alone."""
+        for coding in (b"identity", b"Identity", b"identity, identity"):
+            field = b"Transfer-Encoding: " + coding
+            self.refused(request(field))
+            self.refused(request(field, b"Content-Length: 3", body=b"abc"))
+            self.refused(request(b"Content-Length: 3", field, body=b"abc"))
+
+    def test_codings_T98(self) -> None:
+        """The one coding that is read is C{chunked}: once, alone, in one line."""
+        body = b"3\r\nabc\r\n0\r\n\r\n"
+        for codings in (
+            (b"chunked", b"identity"),
+            (b"identity", b"chunked"),
+            (b"chunked", b"chunked"),
+            (b"chunked", b""),
+            (b"", b"chunked"),
+            (b"chunked, chunked",),
+            (b"chunked, identity",),
+            (b"gzip, chunked",),
+            (b"x, chunked",),
+            (b"chunked;q=1",),
+            (b"chunked,",),
+            (b",chunked",),
+            (b"chunke",),
+            (b"\x0bchunked",),
+            (b'"chunked"',),
+            (b"",),
+        ):
+            fields = [b"Transfer-Encoding: " + coding for coding in codings]
+            self.refused(request(*fields, body=body))
+
+    def test_older_T98(self) -> None:
+        """HTTP/1.0 has no transfer codings."""
+        self.refused(request(CHUNKED, line=b"GET /authenticate HTTP/1.0", body=b"0\r\n\r\n"))
+
+    def test_both_T75a(self) -> None:
+        """A length and chunks together are 400, in either order."""
+        for fields in (
+            (b"Content-Length: 5", CHUNKED),
+            (CHUNKED, b"Content-Length: 5"),
+            (CHUNKED, b"Content-Length: 0"),
+            (CHUNKED, b"Content-Length:"),
+        ):
+            self.refused(request(*fields, body=b"0\r\n\r\n"))
+
+    def test_lengths_T75a(self) -> None:
+        """A length is digits, once."""
+        for value in (
+            b"+5",
+            b"-5",
+            b"0x5",
+            b"5a",
+            b"5_0",
+            b"5 5",
+            b"5, 5",
+            b"5,5",
+            b"5.0",
+            b"",
+            b"\x0b5",
+            b"\xc2\xb5",
+            b'"5"',
+        ):
+            self.refused(request(b"Content-Length: " + value, body=b"abcde"))
+        for first, second in ((b"5", b"5"), (b"5", b"6"), (b"0", b"5"), (b"", b"5"), (b"5", b"")):
+            fields = (b"Content-Length: " + first, b"content-length: " + second)
+            self.refused(request(*fields, body=b"abcde"))
+
+    def test_blanks_T75a(self) -> None:
+        """Blanks around a length are no part of it (RFC 9110 section 5.5)."""
+        for value in (b"5", b"5 ", b"\t5", b"005"):
+            self.served(request(b"Content-Length: " + value, body=b"abcde"))
+        self.served(request(b"Transfer-Encoding: \tChunked ", body=b"0\r\n\r\n"))
+
+    def test_lines_T98(self) -> None:
+        """Line ends of other kinds, blanks before a colon, folded lines and NUL are 400."""
+        for field in (
+            b"Content-Length : 5",
+            b"Transfer-Encoding\t: chunked",
+            b"Transfer-Encoding:\r\n chunked",
+            b"X: y\r\n\tContent-Length: 5",
+            b"X: y\nContent-Length: 5",
+            b"X: y\rContent-Length: 5",
+            b"X: a\x00b",
+            b"X\x00: y",
+            b": y",
+            b"no colon",
+        ):
+            self.refused(request(field, body=b"abcde"))
+        self.refused(request().replace(b"\r\n", b"\n"))
+
+
+class ChunkTests(Letter):
+    """Chunked bodies."""
+
+    def chunked(self, body: bytes) -> bytes:
+        return request(CHUNKED, body=body)
+
+    def test_good(self) -> None:
+        """What the grammar allows is read."""
+        for body in (
+            b"0\r\n\r\n",
+            b"000\r\n\r\n",
+            b"3\r\nabc\r\n0\r\n\r\n",
+            b'a;name=value;other="quoted; text"; third\r\n0123456789\r\n0;last\r\n\r\n',
+            b"3\r\n\r\n\r\r\n0\r\n\r\n",
+            b"0\r\nTrailer: x\r\nAnother:\r\n\r\n",
+        ):
+            self.served(self.chunked(body))
+
+    def test_sizes_T98(self) -> None:
+        """A size is at most 16 hexadecimal digits, and nothing else."""
+        for size in (
+            b"+3",
+            b"-3",
+            b"0x3",
+            b"3 ",
+            b" 3",
+            b"\t3",
+            b"1_0",
+            b"3 ;x",
+            b"3;",
+            b"3;=x",
+            b"3;x=",
+            b"3;x=a b",
+            b'3;x="a',
+            b"3;x\x00",
+            b"3;x\n",
+            b"3\n",
+            b"3\r",
+            b"",
+            b"g",
+            b"\xc2\xb3",
+            b"0" * 17,
+        ):
+            self.refused(self.chunked(size + b"\r\nabc\r\n0\r\n\r\n"))
+
+    def test_huge_T98(self) -> None:
+        """A size above the largest body is 413 before any of it has come."""
+        for body in (b"10001\r\n", b"ffffffffffffffff\r\n", b"1\r\na\r\n10000\r\n"):
+            self.refused(self.chunked(body), 413)
+
+    def test_ends_T98(self) -> None:
+        """Behind a chunk stands an empty line, by CR and LF alone."""
+        for end in (b"\n", b"\r", b"\n\n", b"", b"d\r\n", b"\r\r\n", b" \r\n"):
+            self.refused(self.chunked(b"3\r\nabc" + end + b"0\r\n\r\n"))
+
+    def test_no_empty_line_T98(self) -> None:
+        """Where the empty line behind the last chunk is missing, no request is taken for it."""
+        self.refused(self.chunked(b"0\r\n"))
+        self.refused(self.chunked(b"3\r\nabc\r\n0\r\n"))
+        self.refused(self.chunked(b"0\r\nTrailer: x\r\n"))
+        absolute = b"GET http://gate/authenticate HTTP/1.1\r\nHost: gate\r\n\r\n"
+        self.refused(self.chunked(b"0\r\n" + absolute))
+
+    def test_trailers_T98(self) -> None:
+        """Trailers are fields, as those of a head are."""
+        for line in (b" x: y", b"x : y", b"x", b"x: a\nb", b"x: a\rb", b"x: \x00", b": y"):
+            self.refused(self.chunked(b"0\r\n" + line + b"\r\n\r\n"))
+
+    def test_bounds_T98(self) -> None:
+        """Extensions and trailers have a bound, in one line and together."""
+        self.refused(self.chunked(b"3;x=" + b"y" * 1024 + b"\r\nabc\r\n0\r\n\r\n"))
+        self.refused(self.chunked(b"3;x=" + b"y" * 2000))
+        self.refused(self.chunked((b"1;x=" + b"y" * 1000 + b"\r\na\r\n") * 9 + b"0\r\n\r\n"))
+        self.refused(self.chunked(b"0\r\nx: " + b"y" * 9000 + b"\r\n\r\n"))
+        self.refused(self.chunked(b"0\r\n" + (b"x: " + b"y" * 1000 + b"\r\n") * 9 + b"\r\n"))
+
+    def test_smuggled_T98(self) -> None:
+        """A request within a body is never answered."""
+        inner = b"GET /whoami HTTP/1.1\r\nHost: gate\r\n" + GOOD + b"\r\n\r\n"
+        size = b"%x" % len(inner)
+        self.served(self.chunked(size + b"\r\n" + inner + b"\r\n0\r\n\r\n"))
+        self.served(request(b"Content-Length: %d" % len(inner), body=inner))
+        self.refused(request(CHUNKED, b"Content-Length: 5", body=b"0\r\n\r\n" + inner))
+        self.refused(request(CHUNKED, b"Transfer-Encoding: identity", body=b"0\r\n\r\n" + inner))
+
+    @settings(max_examples=STREAMS, deadline=None)
+    @given(CHUNKED_BODIES, some.lists(some.integers(0, 300)))
+    def test_pieces_T98(self, body: bytes, places: list[int]) -> None:
+        """In whatever pieces a body comes, its end and its mistakes are where they are at once."""
+
+        def outcome(pieces: list[bytes]) -> tuple[object, int]:
+            chunks, kept, taken = Chunks(1000), b"", 0
+            for piece in pieces:
+                kept += piece
+                try:
+                    size = chunks.accept(kept)
+                except Malformed as malformed:
+                    return malformed.status, 0
+                kept, taken = kept[size:], taken + size
+            return chunks.ended, taken
+
+        cuts = sorted({place % (len(body) + 1) for place in places})
+        pieces = [body[a:b] for a, b in zip([0, *cuts], [*cuts, len(body)], strict=True)]
+        self.assertEqual(outcome(pieces), outcome([body]))
+
+
+class ConnectionTests(Letter):
+    """The field C{Connection}."""
+
+    def test_options_T92a(self) -> None:
+        """C{close} counts wherever it stands in the list."""
+        for value in (b"close", b"x, close", b"close, x", b"Close,x", b"x\r\nConnection: close"):
+            for answers, ended in self.answers(request(b"Connection: " + value) + NEXT):
+                self.assertEqual(([each.status for each in answers], ended), ([200], True), value)
+        self.served(request(b"Connection: x close"))
