@@ -148,6 +148,12 @@ class Operations(Section):
         description="Twisted endpoint strings instead of host and port; `systemd` for the socket "
         "that systemd holds under the name `metrics`",
     )
+    max_connections: int = Field(
+        default=64,
+        ge=1,
+        description="a further one gets a 503, unless an unused one can be closed; at most an "
+        "eighth of the files that the process may have open",
+    )
 
     @field_validator("host")
     @classmethod

@@ -16,6 +16,7 @@ from authotron.config import Config, Server
 from authotron.metrics import Metrics
 from authotron.sharing import Shared
 from authotron.web import operations
+from authotron.web.crowd import second_room
 from authotron.web.front import Entrance
 from authotron.web.site import Site
 
@@ -92,11 +93,17 @@ def second_listeners(
     config: Config,
     reactor: Any,
     failed: Callable[[Failure], None],
+    metrics: Metrics,
 ) -> list[Listener]:
-    """Those of the metrics port."""
+    """
+    Build the listeners of the metrics port, which share one limit of connections.
+
+    @param metrics: counts the connections above the limit.
+    """
     second = config.file.metrics
     host = second.host or config.file.server.host
     second_site = site(operations.Operations(insight), operations.ROUTES, config, reactor)
+    second_site.limit_connections(second_room(second.max_connections), metrics)
     where = _endpoints(second.listen, host, second.port, reactor, systemd.METRICS)
     return [Listener(reactor, each, second_site, failed) for each in where]
 

@@ -28,7 +28,7 @@ from authotron.metrics import Metrics
 from authotron.racing import everyone, within
 from authotron.stores import ITokenStore
 from authotron.web import operations, public
-from authotron.web.crowd import room
+from authotron.web.crowd import room, second_room
 from authotron.web.front import Entrance
 from authotron.web.generation import Generation, Serving
 from authotron.world import World
@@ -124,14 +124,18 @@ class Authotron(MultiService):
         server, second = config.file.server, config.file.metrics
         app = public.Public(self.serving, self._reactor)
         self._main = site(app, public.ROUTES, config, self._reactor, self.serving.metrics)
-        entrance = Entrance(self._main, self.serving, self._reactor, room(server.max_connections))
+        serves_second = second.enabled and not sockets
+        others = second_room(second.max_connections) if serves_second else 0
+        most = room(server.max_connections, others)
+        entrance = Entrance(self._main, self.serving, self._reactor, most)
         listeners = [
             Listener(self._reactor, endpoint, entrance, self.fail)
             for endpoint in sockets or endpoints(server, self._reactor)
         ]
-        if second.enabled and not sockets:
+        if serves_second:
             insight = operations.Own(self.serving, self._reactor)
-            listeners += second_listeners(insight, config, self._reactor, self.fail)
+            metrics = self.serving.metrics
+            listeners += second_listeners(insight, config, self._reactor, self.fail, metrics)
         return listeners
 
     def _kept(self, tokens: Tokens | None) -> Keeping | None:

@@ -42,10 +42,11 @@ class Supervisor(Service):
         self._try(config)
         self._config = self._began_with = config
         self._held = [Held(reactor, each) for each in endpoints(config.file.server, reactor)]
+        self.crew = Crew(config, reactor, self._give_up)
         self._seconds: list[Listener] = []
         if config.file.metrics.enabled:
-            self._seconds = second_listeners(self, config, reactor, self.fail)
-        self.crew = Crew(config, reactor, self._give_up)
+            counts = self.crew.own
+            self._seconds = second_listeners(self, config, reactor, self.fail, counts)
         self.status = 0
         self.stopping = False
         self._refused: tuple[str, ...] = ()

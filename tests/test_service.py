@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,28 @@ class StartTests(ServiceCase):
         """The second port may be switched off."""
         self.start(metrics={"enabled": False})
         self.assertEqual(len(self.reactor.tcpServers), 1)
+
+    def test_doors_T85b(self) -> None:
+        """Both ports have a limit of connections; together they leave files for the rest."""
+        self.patch(resource, "getrlimit", lambda _: (256, 256))
+        main, second = self.limits(self.make())
+        self.assertEqual((main, second), (124, 32))
+        main, second = self.limits(
+            self.make(server={"max_connections": 9}, metrics={"max_connections": 5})
+        )
+        self.assertEqual((main, second), (9, 5))
+
+    def test_doors_of_sockets_T85b(self) -> None:
+        """So have UNIX sockets: all listeners of a port share its limit."""
+        sockets = ["unix:/run/x.sock", "unix:/run/y.sock"]
+        gateway = self.make(metrics={"listen": sockets})
+        _, one, other = gateway.listeners
+        self.assertIs(one.site, other.site)
+
+    def limits(self, gateway: Authotron) -> tuple[int, int]:
+        main, second = (listener.site for listener in gateway.listeners)
+        doors: list[Any] = [main._door, getattr(second, "_door", None)]
+        return doors[0].most, doors[1].most
 
     def test_endpoints(self) -> None:
         """Endpoint strings instead of a port."""

@@ -23,6 +23,7 @@ from authotron.config import Config
 from authotron.crew import SILENT, STARTING
 from authotron.metrics import Metrics
 from authotron.supervisor import Supervisor
+from authotron.web.crowd import OneTooMany
 from authotron.worker import BEAT, Descriptors
 from tests.test_config import BASE, laid_over
 
@@ -161,6 +162,16 @@ class StartTests(SupervisorCase):
         self.assertFalse(self.reactor.port.reads)
         for process in self.reactor.processes:
             self.assertEqual(process.descriptors[3], 40)
+
+    def test_door_T85b(self) -> None:
+        """The metrics port that it serves has a limit of connections, which are counted."""
+        [listener] = self.supervisor._seconds
+        second: Any = listener.site
+        opened = [second.buildProtocol(None) for _ in range(65)]
+        self.assertIsInstance(opened[-1], OneTooMany)
+        self.assertNotIsInstance(opened[-2], OneTooMany)
+        text, _ = self.supervisor.crew.own.text()
+        self.assertIn("authotron_connections_refused_total 1.0", text.decode())
 
     def test_served(self) -> None:
         """It serves as soon as all do."""

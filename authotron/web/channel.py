@@ -37,6 +37,7 @@ class Channel(HTTPChannel):
     @ivar limit: bytes that the request line and all header fields may have together, with the
         empty line that ends them.
     @ivar turns: requests that may still be asked on this connection.
+    @ivar unused_since: when the connection was made, or its last request was answered.
     @ivar lost: told when the connection is closed, with all that was written to it sent.
     """
 
@@ -44,6 +45,7 @@ class Channel(HTTPChannel):
     maxHeaders = 1 << 30  # ours is stricter
     limit = 16 * 1024
     turns: float = inf
+    unused_since = 0.0
     lost: Callable[[Channel], None]
     _refused = False
     _leaving = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from attrs import define, field
@@ -40,6 +41,9 @@ class Crowd:
     def __len__(self) -> int:
         return len(self._open)
 
+    def __iter__(self) -> Iterator[Guest]:
+        return iter(self._open)
+
     def add(self, guest: Guest) -> None:
         self._open.add(guest)
 
@@ -71,34 +75,56 @@ class OneTooMany(Connection):
         self.transport.loseConnection()
 
 
-def room(wanted: int | None) -> int:
-    """How many connections there may be: no more than the process may have files open."""
+def room(wanted: int | None, others: int = 0) -> int:
+    """
+    Limit the connections of the main port to the files that the process may have open.
+
+    @param others: connections that the metrics port of the same process may have.
+    """
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    possible = max(files - _KEPT_BACK, files // 2) if files >= 0 else 1 << 30
+    possible = max(files - _KEPT_BACK, files // 2) - others if files >= 0 else 1 << 30
     return possible if wanted is None else min(wanted, possible)
+
+
+def second_room(wanted: int) -> int:
+    """Limit the connections of the metrics port: to an eighth of the files, at most."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(wanted, max(1, files // 8)) if files >= 0 else wanted
+
+
+def _nothing_to_close() -> bool:
+    """Close no connection to make room."""
+    return False
 
 
 @define(eq=False)
 class Doorkeeper:
-    """Counts who is in, and sends away who comes when the house is full."""
+    """
+    Limits the connections to a port.
+
+    @ivar make_room: closes a connection that is not in use, if there is one, and says so.
+    """
 
     _clock: IReactorTime
     _metrics: Metrics
     most: int
     crowds: tuple[Crowd, ...]
+    port: str = "main"
+    make_room: Callable[[], bool] = _nothing_to_close
     _told: float | None = field(default=None, init=False)
     _log = Logger()
 
     def full(self) -> bool:
-        """Whether nobody else may come in; that this is so is told now and then."""
-        if sum(map(len, self.crowds)) < self.most:
+        """Whether a further connection is to be rejected; this is logged once a minute."""
+        if sum(map(len, self.crowds)) < self.most or self.make_room():
             return False
         self._metrics.turned_away()
         now = self._clock.seconds()
         if self._told is None or now - self._told >= _TOLD_EVERY:
             self._told = now
             self._log.warn(
-                "{most} connections are open; further ones are sent away",
+                "{port} port: {most} connections are open, the limit; rejecting further ones",
+                port=self.port,
                 most=self.most,
                 event="routes.connections.full",
             )

@@ -62,7 +62,7 @@ class Malformed(Exception):
         self.status = status
 
 
-def is_request_line(line: bytes) -> bool:
+def is_request_line(line: bytes | bytearray) -> bool:
     """Whether C{line} is one of RFC 9112 section 3, of HTTP/1.0 or HTTP/1.1."""
     return _REQUEST_LINE.fullmatch(line) is not None
 

@@ -202,7 +202,7 @@ class Front(Protocol, TimeoutMixin):
         """For good: from here on this object only passes on."""
         self.setTimeout(None)
         self.transport.unregisterProducer()
-        channel = self._entrance.site.buildProtocol(self._address)
+        channel = self._entrance.site.build_channel(self._address)
         channel.turns = _TURNS
         self.dataReceived = channel.dataReceived  # type: ignore[method-assign] # for good
         self.connectionLost = channel.connectionLost  # type: ignore[method-assign] # for good

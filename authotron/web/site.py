@@ -25,13 +25,15 @@ from authotron.racing import begin
 from authotron.verdicts import Outcome
 from authotron.web import replies
 from authotron.web.channel import LARGEST_BODY, Channel
-from authotron.web.crowd import Crowd
+from authotron.web.crowd import Crowd, Doorkeeper, OneTooMany
 from authotron.web.framing import IPV6, NAME
 from authotron.web.replies import Reply
 
 UNMATCHED = "unmatched"
 
 _FAILURES = 400
+_IN_USE = 1.0
+"""Seconds for which a connection without a request counts as in use."""
 _OF_NOBODY = "{method} {route}: {status} from {client}"
 _OF_SOMEBODY = "{method} {route}: {status} for {username} of {realm} from {client}"
 
@@ -171,9 +173,39 @@ class Site(server.Site):
         self._metrics = metrics
         self._access = access
         self.open = Crowd()
+        self._door: Doorkeeper | None = None
 
-    def buildProtocol(self, addr: Any) -> Channel:  # type: ignore[override] # see protocol
+    def limit_connections(self, most: int, metrics: Metrics) -> None:
+        """Reject connections above C{most}, unless one that is not in use can be closed."""
+        self._door = Doorkeeper(
+            self._clock, metrics, most, (self.open,), "metrics", self._close_unused
+        )
+
+    def _close_unused(self) -> bool:
+        """Close the connection that has been without a request for longest."""
+        unused = [
+            channel
+            for channel in self.open
+            if isinstance(channel, Channel)
+            and not channel.requests
+            and self._clock.seconds() - channel.unused_since >= _IN_USE
+        ]
+        if not unused:
+            return False
+        oldest = min(unused, key=lambda channel: channel.unused_since)
+        self.open.discard(oldest)
+        oldest.transport.abortConnection()
+        return True
+
+    def buildProtocol(self, addr: Any) -> Channel | OneTooMany:  # type: ignore[override] # see protocol
+        if self._door is not None and self._door.full():
+            return OneTooMany()
+        return self.build_channel(addr)
+
+    def build_channel(self, addr: Any) -> Channel:
+        """Serve a connection, however many there are."""
         channel: Channel = super().buildProtocol(addr)
+        channel.unused_since = self._clock.seconds()
         channel.limit = self.limit
         channel.lost = self.open.discard
         self.open.add(channel)
@@ -210,6 +242,7 @@ class Site(server.Site):
 
     def _ended(self, request: Request) -> None:
         request.began = 0.0
+        request.channel.unused_since = self._clock.seconds()
         if self._metrics:
             self._metrics.request_ended(request.method_label)
 

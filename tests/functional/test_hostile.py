@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import resource
 import select
 import shutil
@@ -377,3 +378,46 @@ class FilesTests(SynchronousTestCase):
             each.close()
         until(lambda: serves(daemon.port), "recovered", otherwise=daemon.log)
         self.assertIsNone(daemon.process.poll())
+
+
+class SecondPortTests(SynchronousTestCase):
+    """Clients that hold connections to the metrics port."""
+
+    def test_idle_crowd_T85b(self) -> None:
+        """They shut out neither those of the main port nor a probe, be there workers or not."""
+        for count in (1, 2):
+            daemon = Daemon(Path(self.mktemp()), wrapper=("prlimit", "--nofile=256:256"))
+            daemon.configure(server={"idle_timeout": 60, "workers": count}).start()
+            self.addCleanup(daemon.stop)
+            self.crowd(daemon)
+
+    def test_idle_crowd_at_UNIX_sockets_T85b(self) -> None:
+        """So it is where both are UNIX sockets."""
+        folder = Path(mkdtemp())
+        self.addCleanup(shutil.rmtree, folder)
+        main, second = str(folder / "main"), str(folder / "second")
+        daemon = Daemon(folder / "gateway", wrapper=("prlimit", "--nofile=256:256"))
+        daemon.configure(
+            server={"host": ..., "port": ..., "listen": [f"unix:{main}"], "idle_timeout": 60},
+            metrics={"port": ..., "listen": [f"unix:{second}"]},
+        ).start(main)
+        self.addCleanup(daemon.stop)
+        self.crowd(daemon, main, second)
+
+    def crowd(self, daemon: Daemon, main: str | None = None, second: str | None = None) -> None:
+        kept = []
+        for _ in range(320):
+            with contextlib.suppress(OSError):  # a UNIX socket may refuse
+                kept.append(wire.connect(second or daemon.operations))
+        asks = wire.head("/authenticate", {"Authorization": GOOD})
+        for _ in range(5):
+            answer = wire.say(main or daemon.port, asks)
+            self.assertEqual(answer and answer.status, 200)
+        until(lambda: self.probe(second or daemon.operations), "ready", otherwise=daemon.log)
+        self.assertLess(sum(not hung_up_on(each) for each in kept), 64)
+        for each in kept:
+            each.close()
+
+    def probe(self, address: int | str) -> bool:
+        answer = wire.say(address, wire.head("/ready"))
+        return answer is not None and answer.status == 200

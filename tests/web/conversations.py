@@ -111,6 +111,7 @@ class Gateway:
         self.entrance = Entrance(self.public, self.serving, self.clock, most)
         app = operations.Operations(operations.Own(self.serving, self.clock))
         self.operations = self._site(app, operations.ROUTES)
+        self.operations.limit_connections(found.file.metrics.max_connections, self.metrics)
 
     def _site(self, app: Any, routes: Any) -> Site:
         server = self.serving.generation.config.file.server

@@ -18,7 +18,7 @@ from zope.interface import implementer
 from authotron.identity import Identity
 from authotron.web import heads
 from authotron.web.channel import LAST_CALL, Channel
-from authotron.web.crowd import room
+from authotron.web.crowd import room, second_room
 from tests.web.conversations import Gateway, Replaced, Wire, answered
 from tests.web.streams import GOOD, STREAMS, streams
 
@@ -360,6 +360,18 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual([room(None), room(50), room(5000)], [924, 50, 924])
         self.patch(resource, "getrlimit", lambda _: (64, 64))
         self.assertEqual(room(None), 32)
+
+    def test_room_of_both_ports_T85b(self) -> None:
+        """The connections of the metrics port are no room for the main port, and few."""
+        for files, rooms in (
+            (1024, (64, 860)),
+            (256, (32, 124)),
+            (64, (8, 24)),
+            (-1, (64, 1 << 30)),
+        ):
+            self.patch(resource, "getrlimit", lambda _, files=files: (files, files))
+            second = second_room(64)
+            self.assertEqual((second, room(None, second)), rooms)
 
 
 class HeadTests(SynchronousTestCase):

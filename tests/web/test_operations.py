@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import define
+from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from authotron.errors import Unavailable
 from authotron.parts import IReachable
-from tests.web.conversations import ALICE, Gateway
+from tests.web.conversations import ALICE, Gateway, Wire, answered
 
 
 @implementer(IReachable)
@@ -82,3 +86,67 @@ class OperationsTests(SynchronousTestCase):
         self.assertEqual(self.gateway.ask("GET /metrics").status, 404)
         answer = self.gateway.ask("GET /whoami", self.gateway.operations, Authorization=ALICE)
         self.assertEqual(answer.status, 404)
+
+
+class LimitTests(SynchronousTestCase):
+    """How many clients the metrics port serves at once."""
+
+    def setUp(self) -> None:
+        self.gateway = Gateway()
+        self.gateway.operations.limit_connections(3, self.gateway.metrics)
+
+    def opened(self, count: int) -> list[tuple[Any, Wire]]:
+        return [self.gateway.connect(self.gateway.operations) for _ in range(count)]
+
+    def statuses(self, wire: Wire) -> list[int]:
+        return [answer.status for answer in answered(wire.value())]
+
+    def test_full_T85b(self) -> None:
+        """A connection above the limit gets a 503 and is closed; it is logged and counted."""
+        with capturedLogs() as events:
+            self.opened(3)
+            for _, wire in self.opened(5):
+                self.assertEqual(self.statuses(wire), [503])
+                self.assertTrue(wire.disconnecting)
+        [event] = [each for each in events if each.get("event") == "routes.connections.full"]
+        self.assertEqual((event["port"], event["most"]), ("metrics", 3))
+        text = self.gateway.metrics.text()[0].decode()
+        self.assertIn("authotron_connections_refused_total 5.0", text)
+
+    def test_unused_T85b(self) -> None:
+        """Idle clients shut out no probe: the one without a request for longest is closed."""
+        (first, first_wire), (_, second), (_, third) = self.opened(3)
+        self.gateway.clock.advance(2)
+        first.dataReceived(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.gateway.clock.advance(2)
+        [(probe, wire)] = self.opened(1)
+        probe.dataReceived(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.assertEqual(self.statuses(wire), [200])
+        self.assertEqual(self.statuses(first_wire), [200])
+        self.assertEqual([each.disconnected for each in (first_wire, second, third)].count(True), 1)
+        self.assertFalse(first_wire.disconnected)
+
+    def test_in_use_T85b(self) -> None:
+        """A connection whose request is being answered is never closed for another."""
+        waiting: Deferred[None] = Deferred()
+
+        @implementer(IReachable)
+        class Slow(Remote):
+            async def reach(self) -> None:
+                await waiting
+
+        self.gateway.serving.generation.authority.augmenters = [Slow()]  # type: ignore[list-item] # as much of one as is asked
+        busy = self.opened(3)
+        for channel, _ in busy:
+            channel.dataReceived(b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.gateway.clock.advance(1.5)
+        [(_, wire)] = self.opened(1)
+        self.assertEqual(self.statuses(wire), [503])
+        waiting.callback(None)
+        self.assertEqual([self.statuses(wire) for _, wire in busy], [[200]] * 3)
+
+    def test_idle_T85b(self) -> None:
+        """A client that says nothing is disconnected, and its place is free."""
+        opened = self.opened(3)
+        self.gateway.clock.advance(60)
+        self.assertTrue(all(wire.disconnecting for _, wire in opened))
