@@ -170,7 +170,7 @@ class ProvidersTests(AuthorityCase):
         self.failureResultOf(self.ask([other, owner]), Unavailable)
         self.assertEqual(other.asked, 0)
 
-    def test_own_elsewhere(self) -> None:
+    def test_own_elsewhere_T10(self) -> None:
         """Not even where the owner is of another realm than the wanted one."""
         owner, other = Oracle("owner", realm="there", shape=Affinity.OWN), Oracle("other").yes()
         self.failureResultOf(self.ask([other, owner], realm="here"), Rejected)
@@ -186,7 +186,7 @@ class ProvidersTests(AuthorityCase):
         foreign = Oracle("foreign", shape=Affinity.FOREIGN).yes()
         self.assertEqual(self.named(self.ask([foreign])), "foreign")
 
-    def test_prefer_order(self) -> None:
+    def test_prefer_order_T46(self) -> None:
         """With prefer: order, who is configured first is believed first."""
         late, early = Oracle("late"), Oracle("early").yes()
         d = self.ask([late, early], in_order=True)
@@ -195,7 +195,7 @@ class ProvidersTests(AuthorityCase):
         late.yes()
         self.assertEqual(self.named(d), "late")
 
-    def test_schemes_in_order(self) -> None:
+    def test_schemes_in_order_T23(self) -> None:
         """Of several credentials the first that is good decides."""
         bearer, basic = Oracle("bearer").no(), Oracle("basic", scheme="basic").yes()
         d = self.ask([bearer, basic], TOKEN, Credential("basic", "x"))
@@ -205,7 +205,7 @@ class ProvidersTests(AuthorityCase):
 class OutageTests(AuthorityCase):
     """An outage is not a wrong password."""
 
-    def test_refused(self) -> None:
+    def test_refused_T70(self) -> None:
         """When all refuse, the refusal is certain."""
         d = self.ask([Oracle("one").no(), Oracle("two").no()])
         self.assertTrue(self.failureResultOf(d, Rejected).value.certain)
@@ -215,7 +215,7 @@ class OutageTests(AuthorityCase):
         d = self.ask([Oracle("one").no(Unavailable()), Oracle("two").no(Unavailable())])
         self.failureResultOf(d, Unavailable)
 
-    def test_some_out(self) -> None:
+    def test_some_out_T70(self) -> None:
         """One refusal is enough to refuse, but it is not certain."""
         d = self.ask([Oracle("one").no(Unavailable()), Oracle("two").no()])
         self.assertFalse(self.failureResultOf(d, Rejected).value.certain)

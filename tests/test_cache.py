@@ -48,8 +48,8 @@ class FlightTests(SynchronousTestCase):
         self.assertEqual({self.successResultOf(each) for each in waiting}, {"done"})
         self.assertEqual(len(self.work.begun), 1)
 
-    def test_keys(self) -> None:
-        """Under another key it is other work, and results do not mix (T45)."""
+    def test_keys_T45(self) -> None:
+        """Under another key it is other work, and results do not mix."""
         waiting = {str(number): self.join(str(number)) for number in range(500)}
         for number, begun in enumerate(self.work.begun):
             begun.callback(str(number))
@@ -125,8 +125,8 @@ class IdentityTests(SynchronousTestCase):
         identity = self.successResultOf(running(self.known.get(token, self.find_out)))
         return str(identity.username)
 
-    def test_kept(self) -> None:
-        """An identity is kept until it says itself (T41)."""
+    def test_kept_T41(self) -> None:
+        """An identity is kept until it says itself."""
         self.assertEqual(self.get(), "user-1")
         self.clock.advance(59)
         self.assertEqual(self.get(), "user-1")
@@ -140,8 +140,8 @@ class IdentityTests(SynchronousTestCase):
         identity = self.successResultOf(running(self.known.get("token", self.find_out)))
         self.assertEqual(identity.fresh_until, NOW + 60)
 
-    def test_credentials(self) -> None:
-        """Each credential has its own (T40)."""
+    def test_credentials_T40(self) -> None:
+        """Each credential has its own."""
         self.assertNotEqual(self.get("one"), self.get("two"))
 
     def test_secret(self) -> None:

@@ -32,33 +32,33 @@ class ClaimsTestCase(SynchronousTestCase):
 
 
 class TimeTests(ClaimsTestCase):
-    """When a token is good (T35)."""
+    """When a token is good."""
 
-    def test_end(self) -> None:
+    def test_end_T35(self) -> None:
         """It ends when it says, but for the leeway."""
         self.assertEqual(identity(exp=NOW - 59).username, "tess")
         self.refused(exp=NOW - 60)
         self.refused({"leeway": 0}, exp=NOW)
         self.refused({"leeway": "10s"}, exp=NOW - 10)
 
-    def test_end_is_known(self) -> None:
-        """What is minted for it, or remembered of it, ends with it (T41)."""
+    def test_end_is_known_T41(self) -> None:
+        """What is minted for it, or remembered of it, ends with it."""
         known = identity(exp=NOW + 3.5)
         self.assertEqual((known.expires, known.fresh_until), (NOW + 3.5, NOW + 3.5))
 
-    def test_no_end(self) -> None:
+    def test_no_end_T35(self) -> None:
         """One without an end, or whose end is no moment, is refused."""
         for value in ("absent", None, *NOT_TIMES):
             self.refused(exp=value)
 
-    def test_begin(self) -> None:
+    def test_begin_T35(self) -> None:
         """One that is not valid yet is refused, but for the leeway."""
         self.assertEqual(identity(nbf=NOW + 60).username, "tess")
         self.refused(nbf=NOW + 61)
         for value in NOT_TIMES:
             self.refused(nbf=value)
 
-    def test_issued_later(self) -> None:
+    def test_issued_later_T35(self) -> None:
         """One that was issued in the future is believed: clocks differ."""
         self.assertEqual(identity(iat=NOW + 3000).username, "tess")
 

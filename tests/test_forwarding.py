@@ -58,7 +58,12 @@ class ForwardingTests(SynchronousTestCase):
         twice = self.read("127.0.0.1", ("a.org", "b.org"), ("192.0.2.7", "192.0.2.8"))
         self.assertEqual(twice, Circumstances())
 
-    def test_odd_host(self) -> None:
-        """What is no host is none."""
-        for host in ("", "a.org, b.org", "a.org/", "http://a.org", "a b", "a.org:123456"):
-            self.assertIsNone(self.read("127.0.0.1", (host,)).host)
+    def test_odd_host_T13(self) -> None:
+        """A value that is not one host, perhaps with a port, names no host."""
+        for host in (
+            "", "a.org, b.org", "a.org/", "http://a.org", "a b", "a.org:123456", "user@a.org",
+            "a.org\0", "a.org\n", "a.org:80:80", "a.org:", "[::1", "::1", "a.org?b", "a.org#b",
+            "a\\b", "b\xfccher.example", "a%2eorg",
+        ):  # fmt: skip
+            with self.subTest(repr(host)):
+                self.assertIsNone(self.read("127.0.0.1", (host,)).host)

@@ -12,7 +12,7 @@ from authotron import hosts
 class HostTests(SynchronousTestCase):
     """Which host is meant by a pattern."""
 
-    def test_fits(self) -> None:
+    def test_fits_T13(self) -> None:
         """Exact, one label more, a port that must be the same; a star is any host."""
         for pattern, host in (
             ("a.org", "a.org"),
@@ -28,7 +28,7 @@ class HostTests(SynchronousTestCase):
             with self.subTest(f"{pattern} {host}"):
                 self.assertTrue(hosts.host_fits(pattern, host))
 
-    def test_does_not_fit(self) -> None:
+    def test_does_not_fit_T17(self) -> None:
         """Two labels more, none, another port, or the same letters elsewhere."""
         for pattern, host in (
             ("a.org", "b.org"),
@@ -46,7 +46,7 @@ class HostTests(SynchronousTestCase):
             with self.subTest(f"{pattern} {host}"):
                 self.assertFalse(hosts.host_fits(pattern, host))
 
-    def test_narrower(self) -> None:
+    def test_narrower_T17(self) -> None:
         """A pattern lies within another as a host does."""
         self.assertTrue(hosts.host_fits("*.a.org", "*.a.org"))
         self.assertTrue(hosts.host_fits("*", "*.a.org:81"))
@@ -64,6 +64,25 @@ class HostTests(SynchronousTestCase):
             "a.org:x", "a b", "::1", "[::1", "[192.0.2.1]", "http://a.org", "a.org/", "a\u0661.org",
         ):  # fmt: skip
             with self.subTest(text):
+                self.assertRaises(ValueError, hosts.checked_host, text)
+
+    def test_whole_T16(self) -> None:
+        """A pattern covers the whole name, dots are dots, and a line end is part of the name."""
+        for pattern, host in (
+            ("a.org", "a.org\n"),
+            ("a.org", "\na.org"),
+            ("a.org", "axorg"),
+            ("a.org", "xa.org"),
+            ("a.org", "a.org\0"),
+            ("a.org", "user@a.org"),
+            ("a.org", "a.org/x"),
+            ("*.a.org", "x.a.org\n"),
+            ("*.a.org", "x.axorg"),
+        ):
+            with self.subTest(f"{pattern} {host!r}"):
+                self.assertFalse(hosts.host_fits(pattern, host))
+        for text in ("a.org\n", "a.org:80\n", "*.a.org\r", "(a|b).org", "a?.org", "^a.org$", "."):
+            with self.subTest(repr(text)):
                 self.assertRaises(ValueError, hosts.checked_host, text)
 
     @given(st.text(), st.text())

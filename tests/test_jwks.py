@@ -108,8 +108,8 @@ class KeySetTests(SynchronousTestCase):
         self.successResultOf(self.named("idp"))
         self.assertEqual(self.fetches(), 2)
 
-    def test_together(self) -> None:
-        """However many wait, one fetch goes on, and goes on when they leave (T45)."""
+    def test_together_T45(self) -> None:
+        """However many wait, one fetch goes on, and goes on when they leave."""
         self.play = Hangs()
         waiting = [self.named("idp") for _ in range(5)]
         for each in waiting[:4]:

@@ -78,7 +78,7 @@ class JsonTests(LogCase):
         self.assertTrue(line.isascii())
         self.assertEqual(json.loads(line)["severityText"], "INFO")
 
-    def test_failure(self) -> None:
+    def test_failure_T77(self) -> None:
         """A failure tells its type and place, but not its text, which may repeat a secret."""
         try:
             dict[str, str]()["CANARY"]
@@ -91,7 +91,7 @@ class JsonTests(LogCase):
         self.assertIn("test_failure", attributes["exception.stacktrace"])
         self.assertNotIn("CANARY", line)
 
-    def test_older_failure(self) -> None:
+    def test_older_failure_T77(self) -> None:
         """So does one that is logged in the older way, in either format."""
         for format_ in ("json", "console"):
             self.stream = io.StringIO()

@@ -86,7 +86,7 @@ class TroubleTests(PipeCase):
         self.later.callback(1)
         self.assertEqual(self.broken, 0)
 
-    def test_nonsense_T20(self) -> None:
+    def test_nonsense(self) -> None:
         """What keeps not to the form is told, and not guessed at."""
         deep, unhashable = b"[" * 100_000, b'{"to":[]}'
         unheard, listed = b'{"say":"unheard of"}', b'{"say":["count"]}'

@@ -107,7 +107,7 @@ class FirstSuccessTests(SynchronousTestCase):
         self.failureResultOf(d, CancelledError)
         self.assertTrue(slow.cancelled and slower.cancelled)
 
-    def test_in_order_waits(self) -> None:
+    def test_in_order_waits_T46(self) -> None:
         """In order, a later yes waits until every earlier attempt has said no."""
         slow, slower = Slow(), Slow()
         d = self.race(slow, slower, in_order=True)
@@ -118,7 +118,7 @@ class FirstSuccessTests(SynchronousTestCase):
         self.clock.advance(0)
         self.assertEqual(self.successResultOf(d), "later")
 
-    def test_in_order_prefers(self) -> None:
+    def test_in_order_prefers_T46(self) -> None:
         """In order, an earlier yes that comes late counts more than a later one."""
         slow = Slow()
         d = self.race(slow, quick, in_order=True)

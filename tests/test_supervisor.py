@@ -288,7 +288,7 @@ class LossTests(SupervisorCase):
         self.pass_beats(1, self.other)
         self.assertEqual(late.signals, ["KILL"])
 
-    def test_nonsense_T20(self) -> None:
+    def test_nonsense(self) -> None:
         """One that makes no sense is killed."""
         self.one.child.childDataReceived(5, b"what?\n")
         self.assertEqual(self.one.signals, ["KILL"])
@@ -320,7 +320,7 @@ class LossTests(SupervisorCase):
         told = ["AUTHOTRON_PROVEN" in process.environ for process in self.reactor.processes]
         self.assertEqual(told, [False, False, True])
 
-    def test_counts_nonsense_T20(self) -> None:
+    def test_counts_nonsense(self) -> None:
         """One that counts nonsense and dies is replaced, and the metrics of others are shown."""
         said: tuple[Any, ...] = ({"counts": {"x": [[["a"], 1]]}}, [], {"counts": 7}, "x")
         for nonsense in said:

@@ -154,7 +154,7 @@ class AloneTests(JudgeCase):
         return self.successResultOf(deferred.addErrback(lambda failure: failure.value))
 
     def test_good_or_bad(self) -> None:
-        """Whatever begins like one is judged by the store alone, even with a typo. (T46)"""
+        """Whatever begins like one is judged by the store alone, even with a typo."""
         text = self.token_of("remote").value
         judge = self.judge(Remote())
         self.assertEqual(self.identify(judge, text).username, "alice")

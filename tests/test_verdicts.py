@@ -143,7 +143,7 @@ class RememberedTests(VerdictsCase):
             self.decide(header)
         self.assertEqual((self.verdicts.remembered(), len(self.oracle.asked)), (2, 3))
 
-    def test_nothing_secret_inside(self) -> None:
+    def test_nothing_secret_inside_T43(self) -> None:
         """Neither what the client sent nor what was minted is in the representation."""
         self.decide(b"Bearer secretly")
         verdict: Any = self.verdicts.decide(b"Bearer secretly", None)

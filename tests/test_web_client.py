@@ -36,8 +36,8 @@ class QuestionTests(SynchronousTestCase):
         self.assertNotIn("SECRET", reason)
         return reason
 
-    def test_get(self) -> None:
-        """The values of a query arrive as they were, whatever is in them (T68)."""
+    def test_get_T68(self) -> None:
+        """The values of a query arrive as they were, whatever is in them."""
         remote, answer = self.ask(Says({"a": 1}), query={"token": SECRET})
         self.assertEqual(remote.asked[0].query, {"token": SECRET})
         self.assertEqual((answer.status, answer.mapping()), (200, {"a": 1}))
@@ -132,7 +132,7 @@ class PatienceTests(SynchronousTestCase):
         self.assertEqual(self.remote.closed, 1)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_no_head(self) -> None:
+    def test_no_head_T69(self) -> None:
         """A remote that says nothing is given up at the deadline, and the connection closed."""
         self.start(Hangs())
         self.clock.advance(3)

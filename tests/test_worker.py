@@ -87,7 +87,7 @@ class WorkerTests(SynchronousTestCase):
         self.reactor.advance(0)
         self.assertTrue(self.reactor.stopped)
 
-    def test_nonsense_T20(self) -> None:
+    def test_nonsense(self) -> None:
         """A supervisor that makes no sense is none."""
         self.worker.pipe.received(b"what?\n")
         self.reactor.advance(0)

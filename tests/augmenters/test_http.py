@@ -51,7 +51,7 @@ class HttpContractTests(AugmenterContract, SynchronousTestCase):
 class PatienceTests(SynchronousTestCase):
     """How long it may take, which may be longer than what is common."""
 
-    def test_longer_T70(self) -> None:
+    def test_longer_T69(self) -> None:
         """Its own `timeout` counts where the common one would be over."""
         clock = at(NOW)
         remote = Remote(lambda _: Hangs())

@@ -128,7 +128,7 @@ class CanaryTests(SynchronousTestCase):
                 self.assertEqual(found_in(all_of(answer)), [])
         return daemon
 
-    def test_console(self) -> None:
+    def test_console_T77(self) -> None:
         """Nothing in answers, metrics or lines for people; and no line moves the cursor."""
         daemon = self.run_with("console")
         daemon.stop()
@@ -136,7 +136,7 @@ class CanaryTests(SynchronousTestCase):
         self.assertTrue(all(line.isprintable() for line in daemon.log().split("\n")))
         self.assertIn("awkward is broken", daemon.log())
 
-    def test_json(self) -> None:
+    def test_json_T77(self) -> None:
         """Nothing in JSON lines, of which each parses by itself."""
         daemon = self.run_with("json")
         daemon.stop()
@@ -146,7 +146,7 @@ class CanaryTests(SynchronousTestCase):
         for line in lines:
             self.assertLessEqual({"severityText", "body", "timestamp", "attributes"}, set(line))
 
-    def test_statuses(self) -> None:
+    def test_statuses_T60(self) -> None:
         """The trouble above is real, and lets nobody in."""
         daemon = awkward(Path(self.mktemp()))
         self.addCleanup(daemon.stop)
@@ -168,7 +168,7 @@ class MistakenConfigurationTests(SynchronousTestCase):
             self.assertNotIn("Traceback", said)
         return [line for _, said in told for line in found_in(said)]
 
-    def test_mistakes(self) -> None:
+    def test_mistakes_T77(self) -> None:
         """Wrong types, misspelt keys and wrong values beside secrets, and secrets as values."""
         mistakes: list[dict[str, Any]] = [
             {"jwt": {"secret": ["canary"]}},
@@ -190,7 +190,7 @@ class MistakenConfigurationTests(SynchronousTestCase):
         texts = [json.dumps(configuration(1, 2, **mistake)) for mistake in mistakes]
         self.assertEqual(self.leaks(texts), [])
 
-    def test_no_yaml(self) -> None:
+    def test_no_yaml_T77(self) -> None:
         """Files that are no YAML, or no mapping."""
         texts = (
             "jwt: {secret: canary",
@@ -212,7 +212,7 @@ class MistakenConfigurationTests(SynchronousTestCase):
         )
         self.assertEqual(self.leaks(texts), [])
 
-    def test_environment(self) -> None:
+    def test_environment_T77(self) -> None:
         """Secrets from the environment."""
         daemon = Daemon(Path(self.mktemp())).configure()
         for name in ("AOT_JWT__SECRET", "AOT_JWT__EXP", "AOT_JWT__SECRET__X", "AOT_PROVIDERS"):
@@ -226,14 +226,14 @@ class CommandTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.daemon = Daemon(Path(self.mktemp())).configure(jwt=SIGNING, providers=[PROVIDER])
 
-    def test_check(self) -> None:
+    def test_check_T77(self) -> None:
         """Neither C{twistd --check} nor C{authotron check}."""
         first, told = check(self.daemon.file)
         second, more = command(self.daemon.file, "check")
         self.assertEqual((first, second), (0, 0), told + more)
         self.assertEqual(found_in(told + more), [])
 
-    def test_explain(self) -> None:
+    def test_explain_T77(self) -> None:
         """Nor C{authotron explain}, which is given a credential on top."""
         for password, status in (("canary-of-alice", 0), ("canary-guess", 1)):
             done, told = command(self.daemon.file, "explain", said=basic("alice", password))

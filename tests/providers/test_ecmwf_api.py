@@ -61,8 +61,8 @@ class EcmwfApiTests(SynchronousTestCase):
         )
         self.assertEqual(self.remote.places(), ["api.example/v1/who-am-i"])
 
-    def test_remembered(self) -> None:
-        """Within that minute it is not asked again, after it it is (T41)."""
+    def test_remembered_T41(self) -> None:
+        """Within that minute it is not asked again, after it it is."""
         self.ask()
         self.clock.advance(59)
         self.ask()

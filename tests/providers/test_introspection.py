@@ -55,8 +55,8 @@ class IntrospectionTests(SynchronousTestCase):
         self.assertEqual((identity.username, identity.scopes), ("tess", {"it": ("read",)}))
         self.assertEqual(self.remote.asked[0].headers["authorization"], "Basic Z2F0ZTpzZWNyZXQ=")
 
-    def test_until(self) -> None:
-        """An answer is believed for a minute, and never beyond the token's end (T41)."""
+    def test_until_T41(self) -> None:
+        """An answer is believed for a minute, and never beyond the token's end."""
         for end, until in ((None, NOW + 60), (NOW + 300, NOW + 60), (NOW + 3, NOW + 3)):
             told = TESS if end is None else {**TESS, "exp": end}
             identity = self.successResultOf(self.ask(told))

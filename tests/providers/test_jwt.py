@@ -59,8 +59,8 @@ class JwtTests(SynchronousTestCase):
         self.assertIs(self.affinity(IDP.sign(), issuer=ISSUER + "/"), Affinity.FOREIGN)
         self.assertIs(self.affinity(IDP.sign()), Affinity.POSSIBLE)
 
-    def test_foreign(self) -> None:
-        """Opaque tokens are not for it, nor are those for another purpose (T36)."""
+    def test_foreign_T36(self) -> None:
+        """Opaque tokens are not for it, nor are those for another purpose."""
         self.assertIs(self.affinity("opaque"), Affinity.FOREIGN)
         self.assertIs(self.affinity(IDP.sign(typ="Offline"), issuer=ISSUER), Affinity.FOREIGN)
 

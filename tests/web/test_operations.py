@@ -74,14 +74,14 @@ class OperationsTests(SynchronousTestCase):
             with self.subTest(sample):
                 self.assertIn(sample, text)
 
-    def test_odd_accept_T21(self) -> None:
+    def test_odd_accept_T75(self) -> None:
         """Whatever a scraper says it accepts, it gets something."""
         for accept in ("\xff", "application/openmetrics-text; version=abc", "*/*", ";;;"):
             data = f"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n\r\n"
             [answer] = self.gateway.say(data.encode("latin-1"), self.gateway.operations)
             self.assertEqual(answer.status, 200)
 
-    def test_separate(self) -> None:
+    def test_separate_T58(self) -> None:
         """Neither port serves what belongs to the other."""
         self.assertEqual(self.gateway.ask("GET /metrics").status, 404)
         answer = self.gateway.ask("GET /whoami", self.gateway.operations, Authorization=ALICE)

@@ -63,8 +63,8 @@ class AuthenticateTests(SynchronousTestCase):
                 claims = jwt.decode(token, options={"verify_signature": False})
                 self.assertEqual((scheme, claims["sub"]), ("Bearer", "internal-alice"))
 
-    def test_bad(self) -> None:
-        """A 401 has a challenge, JSON, and no token; it does not tell why. (T64)"""
+    def test_bad_T64(self) -> None:
+        """A 401 has a challenge, JSON, and no token; it does not tell why."""
         answers = [
             self.gateway.ask("GET /authenticate"),
             self.gateway.ask("GET /authenticate", Authorization=basic("alice", "x")),
@@ -188,7 +188,7 @@ class OthersTests(SynchronousTestCase):
         )
         self.assertEqual(self.gateway.ask("GET /augmenters").json(), {"augmenters": []})
 
-    def test_home(self) -> None:
+    def test_home_T57(self) -> None:
         """A page without scripts, that may load nothing from elsewhere, and escapes."""
         provider = {"type": "plain", "name": "x", "realm": "<script>", "users": []}
         answer = Gateway({"providers": [provider]}).ask("GET /")
@@ -216,7 +216,7 @@ class OthersTests(SynchronousTestCase):
         self.assertEqual((answer.status, answer.headers["allow"]), (405, "GET, HEAD"))
         self.assertEqual(answer.json(), {"error": "Method not allowed"})
 
-    def test_no_second_reading(self) -> None:
+    def test_no_second_reading_T12(self) -> None:
         """Encoded, doubled and relative paths are not read twice: they are unknown."""
         for path in (
             "/%61uthenticate",
@@ -228,7 +228,7 @@ class OthersTests(SynchronousTestCase):
             with self.subTest(path):
                 self.assertEqual(self.gateway.ask(f"GET {path}", Authorization=ALICE).status, 404)
 
-    def test_state_T53(self) -> None:
+    def test_state(self) -> None:
         """Without a store the token routes say so, to those who are known."""
         for line in ("GET /token", "GET /tokens", "POST /tokens", "DELETE /token/x"):
             with self.subTest(line):

@@ -462,7 +462,7 @@ class ConditionTests(TokenCase):
         token = self.new(hosts=["a.org"])["token"]
         self.assertEqual(self.status(token, "X-Forwarded-Host: a.org"), 400)
 
-    def test_other_header(self) -> None:
+    def test_other_header_T03(self) -> None:
         """The header is the configured one, and no other."""
         header = {"forwarded": {"host": "X-Original-Host"}}
         self.gateway = self.make(server={**PROXIED, **header})
@@ -566,7 +566,7 @@ class NoLeakTests(TokenCase):
         challenge = self.gateway.ask("GET /whoami").headers["www-authenticate"]
         self.assertEqual(challenge, 'Basic realm="internal"')
 
-    def test_route_label(self) -> None:
+    def test_route_label_T76(self) -> None:
         """Neither metrics nor the access log have the path of a token."""
         token = self.new()["token"]
         self.gateway.ask(f"DELETE /token/{token}", Authorization=ALICE)

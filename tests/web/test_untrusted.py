@@ -1,0 +1,429 @@
+"""What a client writes into its request beside the credential changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from attrs import define
+from twisted.internet.testing import EventLoggingObserver
+from twisted.logger import globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from authotron.errors import Unavailable
+from authotron.identity import Credential, Identity
+from authotron.providers import Affinity, IProvider
+from authotron.web.operations import Operations
+from authotron.web.public import Public
+from tests.web.conversations import ALICE, Answer, Gateway, basic
+from tests.web.test_tokens import PROXIED, TokenCase
+
+ORIGINAL = (
+    "X-Forwarded-Uri: /health",
+    "X-Original-URI: /health",
+    "X-Original-URL: http://gate/health",
+    "X-Rewrite-URL: /health",
+    "X-Original-Method: OPTIONS",
+    "X-Forwarded-Method: OPTIONS",
+    "X-Forwarded-Path: /health",
+    "X-Envoy-Original-Path: /health",
+    "X-Accel-Redirect: /health",
+)
+"""How proxies name what they were asked for."""
+
+BESIDE = (
+    "X-Forwarded-Prefix: /health",
+    "X-Forwarded-Server: localhost",
+    "X-Forwarded-Port: 443",
+    "X-Forwarded-Scheme: https",
+    "X-Forwarded-Ssl: on",
+    "X-Forwarded-Proto: https",
+    "X-Scheme: https",
+    "Front-End-Https: on",
+    "X-Real-IP: 127.0.0.1",
+    "X-Client-IP: 127.0.0.1",
+    "True-Client-IP: 127.0.0.1",
+    "CF-Connecting-IP: 127.0.0.1",
+    "X-Cluster-Client-IP: 127.0.0.1",
+)
+"""What proxies add, and no configuration here names."""
+
+IDENTITIES = (
+    "X-Auth-Username: root",
+    "X-Auth-Roles: admin",
+    "X-Auth-User: root",
+    "X_Auth_Username: root",
+    "Remote-User: root",
+    "X-Remote-User: root",
+    "X-Forwarded-User: root",
+    "X-Forwarded-Groups: admin",
+    "X-Forwarded-Client-Cert: Subject=root",
+    "X-SSL-Client-Verify: SUCCESS",
+    "SSL_CLIENT_S_DN: CN=root",
+)
+"""How others hand identities on."""
+
+CONFIGURATION = (
+    "X-Ldap-URL: ldap://evil.example",
+    "X-Ldap-Template: (cn=*)",
+    "X-Ldap-BaseDN: dc=evil",
+    "X-Ldap-BindDN: cn=evil",
+    "AOT_JWT__SECRET: evil",
+    "AOT-Providers: []",
+    "X-Auth-Provider: staff",
+    "X-Skip-Auth: true",
+    "X-Debug: 1",
+)
+"""Names of settings, as in a known daemon of the same purpose and in ours."""
+
+PROBES = (
+    "GoogleHC/1.0",
+    "kube-probe/1.30",
+    "ELB-HealthChecker/2.0",
+    "Prometheus/2.50",
+    "authotron",
+    "curl/8",
+    "",
+)
+"""User agents that other gateways let through."""
+
+GOOD = f"Authorization: {ALICE}".encode()
+
+OTHER_FIELDS = (
+    "Proxy-Authorization",
+    "X-Authorization",
+    "X-Forwarded-Authorization",
+    "Authorization2",
+    "Authentication",
+    "WWW-Authenticate",
+    "X-API-Key",
+    "X-Amz-Security-Token",
+    "Cookie",
+)
+"""Where other gateways look for credentials."""
+
+ODD = (
+    b"\x0b",
+    b"\x0c",
+    b"\x1c",
+    b"\x1d",
+    b"\x1e",
+    b"\x85",
+    b"\xc2\x85",
+    b"\xe2\x80\xa8",
+    b"\x7f",
+    b"\xff",
+)
+"""Bytes at which Python, terminals or other readers end a line, or that are not UTF-8."""
+
+PUBLIC = {
+    "/",
+    "/health",
+    "/providers",
+    "/augmenters",
+    "/.well-known/jwks.json",
+    "/logo.svg",
+    "/favicon.ico",
+}
+"""Routes that need no credential."""
+
+SURRENDER = ("POST", "/tokens/revoke")
+"""The body is the credential: an API token that anyone who found it may end."""
+
+
+class UntrustedCase(SynchronousTestCase):
+    """Ask both ways: through the front, and the site alone."""
+
+    def setUp(self) -> None:
+        self.gateway = Gateway()
+
+    def answers(self, *fields: str, line: str = "GET /authenticate") -> Iterator[Answer]:
+        data = "\r\n".join([f"{line} HTTP/1.1", "Host: gate", *fields, "", ""]).encode()
+        for site in (self.gateway.entrance, self.gateway.public):
+            [answer] = self.gateway.say(data, site)
+            yield answer
+
+    def ignored(self, fields: Sequence[str]) -> None:
+        """Each field alone, and all together, neither lets in nor keeps out."""
+        good = f"Authorization: {ALICE}"
+        [expected, _] = self.answers(good)
+        for group in (*([field] for field in fields), fields):
+            with self.subTest(str(group)):
+                for answer in self.answers(*group):
+                    self.assertEqual(answer.status, 401)
+                    self.assertNotIn("authorization", answer.headers)
+                for answer in self.answers(*group, good):
+                    self.assertEqual((answer.status, answer.body), (200, b""))
+                    self.assertEqual(answer.headers.keys(), expected.headers.keys())
+
+
+class FieldTests(UntrustedCase):
+    """Header fields."""
+
+    def test_original_request_T01(self) -> None:
+        """No field that names the original path or method chooses what is answered."""
+        self.ignored(ORIGINAL)
+
+    def test_underscores_T02(self) -> None:
+        """A name with underscores is another name: it neither replaces the real field nor adds."""
+        good = f"Authorization: {ALICE}"
+        for fields, status in (
+            (["X_Auth_Realm: nowhere", good], 200),
+            (["X-Auth-Realm: nowhere", "X_Auth_Realm: internal", good], 401),
+            (["X_Auth_Realm: internal", "X-Auth-Realm: nowhere", good], 401),
+            (["X-Auth_Realm: nowhere", good], 200),
+        ):
+            with self.subTest(str(fields)):
+                self.assertEqual([each.status for each in self.answers(*fields)], [status] * 2)
+
+    def test_beside_T03(self) -> None:
+        """Forwarding fields that are not configured are not read."""
+        self.ignored(BESIDE)
+
+    def test_connection_names_T04(self) -> None:
+        """A field that C{Connection} names is still read: naming it does not remove it."""
+        named = "Connection: X-Auth-Realm, Authorization, X-Forwarded-Host"
+        good = f"Authorization: {ALICE}"
+        for fields, status in (([named, good], 200), ([named, "X-Auth-Realm: nowhere", good], 401)):
+            self.assertEqual([each.status for each in self.answers(*fields)], [status] * 2)
+
+    def test_identities_T11(self) -> None:
+        """An identity that a client claims for itself is not an identity."""
+        self.gateway = Gateway({"include_legacy_headers": True})
+        self.ignored(IDENTITIES)
+        for answer in self.answers(*IDENTITIES, f"Authorization: {ALICE}"):
+            self.assertEqual(answer.headers["x-auth-username"], "alice")
+            self.assertEqual(answer.headers["x-auth-roles"], "")
+
+    def test_configuration_T10(self) -> None:
+        """No field changes the configuration."""
+        self.ignored(CONFIGURATION)
+
+    def test_odd_bytes_T22(self) -> None:
+        """Bytes that end lines elsewhere are refused or ignored, and reach no line of the log."""
+        self.gateway = Gateway({"logging": {"access": "all"}, "server": PROXIED})
+        log = EventLoggingObserver()
+        globalLogPublisher.addObserver(log)
+        self.addCleanup(globalLogPublisher.removeObserver, log)
+        for name in (
+            "X-Auth-Realm",
+            "X-Request-ID",
+            "X-Forwarded-Host",
+            "X-Forwarded-For",
+            "User-Agent",
+        ):
+            for odd in ODD:
+                field = name.encode() + b": internal" + odd + b"canary"
+                lines = [b"GET /authenticate HTTP/1.1", b"Host: gate", field, GOOD, b"", b""]
+                for site in (self.gateway.entrance, self.gateway.public):
+                    [answer] = self.gateway.say(b"\r\n".join(lines), site)
+                    self.assertEqual(answer.status, 401 if name == "X-Auth-Realm" else 200)
+        self.assertEqual(len(list(log)), 2 * 5 * len(ODD))
+        self.assertNotIn("canary", repr(list(log)))
+
+    def test_user_agents_T11(self) -> None:
+        """No user agent gets in without a credential."""
+        self.ignored([f"User-Agent: {name}" for name in PROBES])
+
+
+class ElsewhereTests(UntrustedCase):
+    """Credentials in other places than the Authorization header."""
+
+    def test_other_fields_T27(self) -> None:
+        """A credential in another field is not read."""
+        for value in (ALICE, "alice:wonder", ALICE.split()[1]):
+            self.ignored([f"{name}: {value}" for name in OTHER_FIELDS])
+        self.ignored([f"Cookie: Authorization={ALICE}; session={ALICE}; access_token=x"])
+
+    def test_query_T27(self) -> None:
+        """A credential in the query is not read, and the query reaches no log line."""
+        self.gateway = Gateway({"logging": {"access": "all"}})
+        log = EventLoggingObserver()
+        globalLogPublisher.addObserver(log)
+        self.addCleanup(globalLogPublisher.removeObserver, log)
+        canary = ALICE.split()[1]
+        for name in ("access_token", "token", "authorization", "api_key", "Authorization"):
+            for answer in self.answers(line=f"GET /authenticate?{name}={canary}"):
+                self.assertEqual(answer.status, 401)
+        self.assertTrue(list(log))
+        self.assertNotIn(canary, repr(list(log)))
+
+    def test_body_T27(self) -> None:
+        """A credential in the body is not read."""
+        body = b"username=alice&password=wonder&access_token=x"
+        head = (
+            b"GET /whoami HTTP/1.1\r\nHost: gate\r\n"
+            b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n"
+        )
+        for site in (self.gateway.entrance, self.gateway.public):
+            [answer] = self.gateway.say(head % len(body) + body, site)
+            self.assertEqual(answer.status, 401)
+
+
+class TargetTests(UntrustedCase):
+    """Paths, queries and methods."""
+
+    def test_query_T14(self) -> None:
+        """What is behind the question mark chooses no route."""
+        for query in ("?/health", "?x=/health", "?path=/health&rd=/", "?%2fhealth", "?/../health"):
+            for answer in self.answers(line=f"GET /authenticate{query}"):
+                self.assertEqual(answer.status, 401)
+
+    def test_fragment_T15(self) -> None:
+        """A fragment makes the path unknown: it is neither cut off nor read."""
+        for path in ("/authenticate#/health", "/authenticate#", "/health#/authenticate"):
+            for answer in self.answers(f"Authorization: {ALICE}", line=f"GET {path}"):
+                self.assertIn(answer.status, {400, 404})
+                self.assertNotIn("authorization", answer.headers)
+
+    def test_methods_T18(self) -> None:
+        """No other method is yes, and no field or query makes one of another."""
+        good = f"Authorization: {ALICE}"
+        override = ("X-HTTP-Method-Override: GET", "X-HTTP-Method: GET", "X-Method-Override: GET")
+        for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "FOO"):
+            for path in ("/authenticate", "/whoami", "/authenticate?_method=GET"):
+                for answer in self.answers(good, *override, line=f"{method} {path}"):
+                    self.assertIn(answer.status, {400, 405}, (method, path))
+                    self.assertNotIn("authorization", answer.headers)
+                    self.assertNotIn(b"alice", answer.body)
+
+    def test_methods_of_tokens_T18(self) -> None:
+        """A GET stays a GET, whatever method a field or the query names."""
+        self.gateway = Gateway({"store": {"type": "memory"}})
+        fields = (f"Authorization: {ALICE}", "X-HTTP-Method-Override: POST")
+        for answer in self.answers(*fields, line="GET /tokens?_method=POST"):
+            self.assertEqual(answer.status, 400)
+        for answer in self.answers(*fields, line="GET /tokens"):
+            self.assertEqual((answer.status, answer.json()["tokens"]), (200, []))
+
+    def test_no_redirect_T65(self) -> None:
+        """No answer sends a client elsewhere, however a path is written."""
+        self.gateway = Gateway({"store": {"type": "memory"}})
+        good = f"Authorization: {ALICE}"
+        for path in (
+            "/authenticate?rd=https://evil.example",
+            "/?redirect=//evil.example",
+            "/tokens/?next=//evil.example",
+            "//evil.example/..",
+            "//evil.example//authenticate",
+            "/\\evil.example",
+            "/%09/evil.example",
+            "/%5cevil.example",
+            "/tokens//",
+            "/whoami/",
+            "/.",
+            "/..",
+            "http://evil.example/",
+            "https:evil.example",
+        ):
+            for answer in (
+                *self.answers(line=f"GET {path}"),
+                *self.answers(good, line=f"GET {path}"),
+            ):
+                self.assertFalse(300 <= answer.status < 400, path)
+                self.assertNotIn("location", answer.headers)
+                self.assertNotIn(b"evil", answer.body)
+
+
+class ForwardedTests(TokenCase):
+    """C{Forwarded} of RFC 7239, which no contract of ours reads."""
+
+    def test_forwarded_T06(self) -> None:
+        """It names neither host nor client, even if a trusted proxy passes it on."""
+        self.gateway = self.make(server=PROXIED)
+        forwarded = "for=10.1.2.3;host=a.org;proto=https"
+        for made in (self.new(hosts=["a.org"]), self.new(networks=["10.0.0.0/8"])):
+            bearer = f"Bearer {made['token']}"
+            answer = self.gateway.ask(
+                "GET /authenticate", Authorization=bearer, Forwarded=forwarded
+            )
+            self.assertEqual(answer.status, 400)
+
+
+class EveryRouteTests(TokenCase):
+    """All routes, as the app has them, so that none is forgotten."""
+
+    def routes(self) -> Iterator[tuple[str, str]]:
+        """Method and path of each route that wants a credential."""
+        for rule in Public.app.url_map.iter_rules():
+            path = rule.rule.replace("<token>", "0123456789ab").replace("<id_>", "0123456789ab")
+            for method in sorted(rule.methods or ()):
+                if path not in PUBLIC and (method, path) != SURRENDER:
+                    yield method, path
+
+    def test_no_other_origin_T53(self) -> None:
+        """No answer of either port lets a page of another origin read it, or send credentials."""
+        asked = "Origin: https://evil.example\r\nAccess-Control-Request-Method: GET\r\n"
+        ports = (
+            (self.gateway.public, Public.app),
+            (self.gateway.operations, Operations.app),
+        )
+        for site, app in ports:
+            for path in sorted({rule.rule for rule in app.url_map.iter_rules()}):
+                for method in ("GET", "OPTIONS", "POST", "DELETE"):
+                    head = f"{method} {path} HTTP/1.1\r\nHost: gate\r\n{asked}\r\n"
+                    [answer] = self.gateway.say(head.encode(), site)
+                    allowed = [name for name in answer.headers if name.startswith("access-control")]
+                    self.assertEqual(allowed, [], f"{method} {path}")
+
+    def test_metrics_port_changes_nothing_T80(self) -> None:
+        """The metrics port has no route but for reading."""
+        for rule in Operations.app.url_map.iter_rules():
+            for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"):
+                data = f"{method} {rule.rule} HTTP/1.1\r\nHost: gate\r\nContent-Length: 0\r\n\r\n"
+                [answer] = self.gateway.say(data.encode(), self.gateway.operations)
+                self.assertEqual(answer.status, 405, f"{method} {rule.rule}")
+
+    def test_one_gate_T71(self) -> None:
+        """Each is refused without a credential and with a wrong one, and by the same decision."""
+        verdicts = self.gateway.serving.generation.verdicts
+        asked: list[bytes | None] = []
+        decide = verdicts.decide
+
+        def noted(authorization: bytes | None, realm: bytes | None) -> object:
+            asked.append(authorization)
+            return decide(authorization, realm)
+
+        self.patch(type(verdicts), "decide", lambda _, *given: noted(*given))
+        routes = list(self.routes())
+        self.assertGreater(len(routes), 10)
+        for method, path in routes:
+            for given in (None, basic("alice", "wrong"), "Bearer aot_0123456789ab_x"):
+                with self.subTest(f"{method} {path} {given}"):
+                    asked.clear()
+                    field = "" if given is None else f"Authorization: {given}\r\n"
+                    head = f"{method} {path} HTTP/1.1\r\nHost: gate\r\n{field}\r\n"
+                    [answer] = self.gateway.say(head.encode())
+                    self.assertEqual(answer.status, 401)
+                    self.assertEqual(asked, [given.encode() if given else None])
+
+
+@implementer(IProvider)
+@define
+class Unreachable:
+    """A provider whose reason for an outage must not be told to clients."""
+
+    name: str = "secret-name"
+    type: str = "secret-type"
+    realm: str = "internal"
+    scheme: str = "basic"
+    local: bool = False
+
+    def affinity(self, credential: Credential) -> Affinity:
+        return Affinity.POSSIBLE
+
+    async def authenticate(self, credential: Credential) -> Identity:
+        raise Unavailable('secret-host: "quoted"\r\nX-Evil: 1')
+
+
+class OutageTests(UntrustedCase):
+    """What a client learns of an outage."""
+
+    def test_told_nothing_T64(self) -> None:
+        """A 503 is JSON and names neither the provider nor the reason."""
+        self.gateway.serving.generation.authority.providers = [Unreachable()]
+        for answer in self.answers(f"Authorization: {ALICE}"):
+            self.assertEqual(answer.status, 503)
+            self.assertEqual(answer.json().keys(), {"error"})
+            self.assertNotIn("secret", str(answer))
+            self.assertNotIn("x-evil", answer.headers)
