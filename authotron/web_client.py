@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from base64 import b64encode
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -19,7 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.client import Agent, HTTPConnectionPool, ResponseFailed
 from twisted.web.iweb import IAgent
 
-from authotron import __version__, bodies, tls
+from authotron import __version__, bodies, strict_json, tls
 from authotron.breaker import Breakers
 from authotron.errors import Rejected, TimedOut, Unavailable
 from authotron.hosts import is_local
@@ -103,16 +102,12 @@ class Answer:
         @raise Unavailable: it is something else.
         """
         try:
-            content = json.loads(self._body, parse_constant=_refuse)
-        except (ValueError, RecursionError):
-            raise Unavailable(f"{self.place} did not answer with JSON") from None
+            content = strict_json.loads(self._body)
+        except ValueError:
+            raise Unavailable(f"{self.place} did not answer with strict JSON in UTF-8") from None
         if not isinstance(content, dict):
             raise Unavailable(f"{self.place} did not answer with a JSON object")
         return content
-
-
-def _refuse(text: str) -> object:
-    raise ValueError(text)
 
 
 def judged(answer: Answer) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 ROOT = Path(__file__).parent.parent / "authotron"
 
 LAYERS = (
-    ("errors", "hosts", "processes", "tallies"),
+    ("errors", "hosts", "processes", "strict_json", "tallies"),
     ("identity",),
     ("world", "racing", "settings", "cache", "metrics", "systemd", "tls", "breaker", "pipe"),
     (

@@ -88,6 +88,17 @@ class QuestionTests(SynchronousTestCase):
             with self.subTest(content[:9]):
                 self.assertRaises(Unavailable, self.ask(Says(content))[1].mapping)
 
+    def test_strict_T94(self) -> None:
+        """An answer that two readers could understand differently is no answer."""
+        text = '{"uid": "tess"}'
+        contents = [text.encode(each) for each in ("utf-8-sig", "utf-16", "utf-32-le")]
+        contents += [b'{"uid": "tess", "uid": "root"}', rb'{"uid": "\ud800"}', rb'{"\udfff": 1}']
+        contents += [b'{"a": Infinity}', b'{"a": 1e999}', b'{"a": %b}' % (b"1" * 4000), b"{} {}"]
+        contents += [b'{"a":' * 65 + b"1" + b"}" * 65]
+        for content in contents:
+            with self.subTest(content[:20]):
+                self.assertRaises(Unavailable, self.ask(Says(content))[1].mapping)
+
     def test_secret_body(self) -> None:
         """What was said is not shown by the answer's representation."""
         self.assertNotIn("SECRET", repr(self.ask(Says({"a": "SECRET"}))[1]))

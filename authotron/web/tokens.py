@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, TypeVar
@@ -12,7 +11,7 @@ from attrs import frozen
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from twisted.logger import Logger
 
-from authotron import settings
+from authotron import settings, strict_json
 from authotron.errors import ConfigError, NoSuchToken, Problem, TooBroad, Unavailable
 from authotron.forwarding import Network
 from authotron.hosts import MOST_TEXT, checked_host
@@ -203,24 +202,16 @@ def _body(request: Request, section: type[_C]) -> _C:
     if request.media_type != "application/json":
         raise NoEntry(replies.UNSUPPORTED_MEDIA_TYPE)
     try:
-        given = json.loads(request.content.getvalue().decode("utf-8"), object_pairs_hook=_once)
-        json.dumps(given, ensure_ascii=False).encode("utf-8")  # no half of a surrogate pair
-    except (ValueError, RecursionError):
-        raise NoEntry(replies.malformed([Problem("", "the body is no JSON")])) from None
+        given = strict_json.loads(request.content.getvalue())
+    except ValueError:
+        problem = Problem("", "the body is not strict JSON in UTF-8")
+        raise NoEntry(replies.malformed([problem])) from None
     if not isinstance(given, dict):
         raise NoEntry(replies.malformed([Problem("", "the body must be a JSON object")]))
     try:
         return settings.read(section, given)
     except ConfigError as error:
         raise NoEntry(replies.malformed(error.problems)) from None
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; two readers of one key that stands twice would not agree."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice")
-    return found
 
 
 def _query(request: Request, known: set[str]) -> Mapping[str, str]:

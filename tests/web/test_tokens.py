@@ -152,6 +152,19 @@ class MakeTests(TokenCase):
         self.assertEqual(self.send("POST /tokens", {"ttl": 121}).status, 403)
         self.assertEqual(self.new()["expires"], NOW + 60)
 
+    def test_strict_body_T94(self) -> None:
+        """A body that two readers could understand differently is a 400."""
+        bodies = [
+            b'{"name": "x"}'.decode().encode(each) for each in ("utf-8-sig", "utf-16", "utf-32")
+        ]
+        bodies += [b'{"name": "a", "name": "b"}', rb'{"\udc00": 1}', rb'{"name": "\uDBFF\uDBFF"}']
+        bodies += [b'{"ttl": NaN}', b'{"ttl": 1e999}', b'{"ttl": %b}' % (b"1" * 4000), b"{} {}"]
+        bodies += [b'{"scopes":' * 65 + b"1" + b"}" * 65]
+        for line in ("POST /tokens", "PATCH /tokens/x", "POST /tokens/revoke"):
+            for body in bodies:
+                with self.subTest(f"{line} {body[:20]!r}"):
+                    self.assertEqual(self.send(line, body).status, 400)
+
     def test_malformed_T54(self) -> None:
         """What is not as it should be is refused, with the place of the mistake."""
         contents: tuple[Any, ...] = (

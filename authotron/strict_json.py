@@ -1,0 +1,111 @@
+"""
+Read JSON from outside so that every reader of the same bytes understands the same.
+
+Tokens, request bodies and answers of remotes are read here. JSON (RFC 8259) leaves open what a
+duplicate name, half of a surrogate pair or a number beyond a double means. Two readers that decide
+differently can be played off against each other, so all of these are refused.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+LONGEST = 1_048_576
+"""Bytes of a document, unless the caller sets another limit."""
+
+DEEPEST = 64
+"""Levels of arrays and objects in a document."""
+
+_LONGEST_NUMBER = 128
+"""Characters of a number: far fewer than make a C{float} infinite or an C{int} slow."""
+
+_REST = re.compile(r"[ \t\n\r]*")
+
+
+def loads(content: bytes, longest: int = LONGEST) -> Any:
+    """
+    Parse one JSON document in UTF-8.
+
+    @raise ValueError: it is longer than C{longest} bytes or deeper than L{DEEPEST}, is not UTF-8 or
+        not JSON, begins with a byte order mark, has data behind its end, or holds a duplicate name,
+        half of a surrogate pair, C{NaN}, C{Infinity}, or a number that is too long or infinite.
+    """
+    if len(content) > longest:
+        raise ValueError("the document is too long")
+    text = content.decode("utf-8")
+    try:
+        found, end = _scan(text, 0 if text.startswith(("{", "[")) else _behind_blanks(text, 0))
+    except StopIteration:
+        raise ValueError("no JSON value found") from None
+    except RecursionError:
+        raise ValueError("the document is too deep") from None
+    if end != len(text) and _behind_blanks(text, end) != len(text):
+        raise ValueError("data behind the end of the document")
+    if text.count("[") + text.count("{") > DEEPEST:
+        _check_depth(found)
+    if "\\" in text:
+        _check_pairs(found)
+    return found
+
+
+def _behind_blanks(text: str, start: int) -> int:
+    rest = _REST.match(text, start)
+    assert rest is not None
+    return rest.end()
+
+
+def _check_depth(found: object) -> None:
+    level = [found]
+    for _ in range(DEEPEST):
+        level = [inner for each in level for inner in _inner(each)]
+        if not level:
+            return
+    raise ValueError("the document is too deep")
+
+
+def _inner(value: object) -> list[object]:
+    """The arrays and objects directly in a value."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list):
+        return []
+    return [each for each in value if isinstance(each, dict | list)]
+
+
+def _check_pairs(found: object) -> None:
+    """UTF-8 holds no half of a surrogate pair; only an escape can bring one in."""
+    json.dumps(found, ensure_ascii=False).encode("utf-8")  # UnicodeEncodeError is a ValueError
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("duplicate name in an object")
+    return found
+
+
+def _int(text: str) -> int:
+    if len(text) > _LONGEST_NUMBER:
+        raise ValueError("the number is too long")
+    return int(text)
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if len(text) > _LONGEST_NUMBER or not math.isfinite(number):
+        raise ValueError("the number is too long or infinite")
+    return number
+
+
+def _constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not JSON")
+
+
+_scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_int, parse_float=_float, parse_constant=_constant
+).scan_once  # type: ignore[attr-defined] # documented nowhere, but what C{decode} calls
+"""Reads one value; made once, as making it takes longer than reading the head of a token."""
