@@ -59,7 +59,7 @@ class Authority:
         """
         reasons: list[BaseException | None] = []
         for credential in credentials:
-            for judges in self._judges(credential, realm):
+            for judges in self._judges(credential, realm, reasons):
                 ask = partial(self._authenticate, credential)
                 try:
                     identity = await first_success(
@@ -74,18 +74,60 @@ class Authority:
                 return await self._enriched(identity)
         raise _summary(reasons)
 
-    def _judges(self, credential: Credential, realm: str | None) -> Iterator[list[IProvider]]:
-        """Those to ask together: first the ones that need not ask anybody, then the others."""
+    def _judges(
+        self, credential: Credential, realm: str | None, reasons: list[BaseException | None]
+    ) -> Iterator[list[IProvider]]:
+        """
+        Those to ask together: first the ones that need not ask anybody, then the others.
+
+        @param reasons: gets the defects of providers that cannot be asked.
+        """
         own = self.own.affinity(credential) if self.own is not None else Affinity.FOREIGN
         if self.own is not None and own is Affinity.OWN:
             yield [self.own]
             return
-        fitting = _fitting(self.providers, credential, realm)
+        fitting = self._fitting(credential, realm, reasons)
         yield [provider for provider in fitting if provider.local]
         remote = [provider for provider in fitting if not provider.local]
         if self.own is not None and own is Affinity.POSSIBLE:
             remote.append(self.own)
         yield remote
+
+    def _fitting(
+        self, credential: Credential, realm: str | None, reasons: list[BaseException | None]
+    ) -> list[IProvider]:
+        """
+        Those of the scheme and the realm who could know the credential by its shape.
+
+        A credential that somebody owns is judged by nobody else, even where the owner is of another
+        realm. One that names some of them goes to these. One that nobody could know is judged by
+        all.
+        """
+        is_owned = False
+        eligible, owners, named, possible = [], [], [], []
+        for provider in self.providers:
+            may_judge = provider.scheme == credential.scheme and _is_of(provider, realm)
+            affinity: Affinity | Failure
+            try:
+                affinity = provider.affinity(credential)
+            except Exception:  # noqa: BLE001 - the defect of one provider is not that of the others
+                affinity = Failure()
+            if not isinstance(affinity, Affinity):
+                failure = _failure(affinity)
+                self._note_failure(provider, failure, 0.0)
+                reasons += [failure.value] * may_judge
+                continue
+            is_owned = is_owned or affinity is Affinity.OWN
+            if not may_judge:
+                continue
+            eligible.append(provider)
+            if affinity is Affinity.OWN:
+                owners.append(provider)
+            elif affinity is Affinity.LIKELY:
+                named.append(provider)
+            elif affinity is Affinity.POSSIBLE:
+                possible.append(provider)
+        return owners if is_owned else named or possible or eligible
 
     def _authenticate(self, credential: Credential, provider: IProvider) -> Begun[Identity]:
         ask, told = provider.authenticate, self._authenticated
@@ -233,32 +275,6 @@ def _result(failure: Failure) -> tuple[str, str]:
         if failure.check(kind):
             return name, label
     return "broken", "error"
-
-
-def _fitting(
-    providers: Sequence[IProvider], credential: Credential, realm: str | None
-) -> list[IProvider]:
-    """
-    Those of the scheme and the realm who could know the credential by its shape.
-
-    A credential that somebody owns is judged by nobody else, even where the owner is of another
-    realm. One that names some of them goes to these. One that nobody could know is judged by all.
-    """
-    is_owned = False
-    eligible, owners, named, possible = [], [], [], []
-    for provider in providers:
-        affinity = provider.affinity(credential)
-        is_owned = is_owned or affinity is Affinity.OWN
-        if provider.scheme != credential.scheme or not _is_of(provider, realm):
-            continue
-        eligible.append(provider)
-        if affinity is Affinity.OWN:
-            owners.append(provider)
-        elif affinity is Affinity.LIKELY:
-            named.append(provider)
-        elif affinity is Affinity.POSSIBLE:
-            possible.append(provider)
-    return owners if is_owned else named or possible or eligible
 
 
 def _is_of(part: IProvider | Identity, realm: str | None) -> bool:

@@ -16,7 +16,6 @@ from authotron.settings import Seconds, Section, Text, Texts
 
 _KEYCLOAK_ROLES = ("realm_access", "entitlements", "resource_access")
 _CONSUMED = frozenset({"sub", "scope", *_KEYCLOAK_ROLES})
-_OTHER_PURPOSES = frozenset({"id", "refresh", "offline", "logout", "logout+jwt", "secevent+jwt"})
 _CONTROL = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)])
 
 Claims = Mapping[str, Any]
@@ -64,16 +63,98 @@ class ClaimsConfig(Section):
     required_scopes: Texts = Field(
         default=(), strict=False, description="scopes without which a token is refused"
     )
+    typ: Text | None = Field(
+        default=None,
+        description="the type a token must have, such as `at+jwt`; by default every token passes "
+        "that does not say it is for something else than access, such as ID, refresh and logout "
+        "tokens",
+    )
+
+
+# --- what a token is for ---
+
+_HASHES = ("at_hash", "c_hash", "s_hash")
+"""OpenID Connect puts them into ID tokens alone. Old servers write C{nonce} anywhere."""
+
+_SAYING = ("typ", "token_use", "token_type", "use")
+"""Claims, and members of an introspection's answer, that say what a token is for."""
+
+_PLAIN = frozenset({"JWT", "at+jwt", "Bearer", "access"})
+"""What most access tokens say, as they say it."""
+
+_ACCESS = frozenset({"jwt", "at+jwt", "at", "access", "bearer", "jws", "jose"})
+"""What the C{typ} of a header may say, as words."""
+
+_OTHER_PURPOSES = frozenset(
+    {
+        "id",
+        "serializedid",
+        "refresh",
+        "offline",
+        "logout",
+        "initialaccess",
+        "registrationaccess",
+        "authorizationcode",
+        "dpopproof",
+        "passport",
+    }
+)
+_SEPARATORS = str.maketrans("", "", "_- ")
+
+
+def other_purpose(header: Claims, claims: Claims) -> str | None:
+    """
+    Find out what else than access a token is for, by its header and its claims.
+
+    The C{typ} of a header names one kind of token (RFC 8725 section 3.11), so any that is not known
+    to mean access is another. Claims are less settled: of them only the known ones count.
+    """
+    typ = header.get("typ")
+    if typ is not None and not (isinstance(typ, str) and (typ in _PLAIN or _word(typ) in _ACCESS)):
+        return "one of another type"
+    for name in _HASHES:
+        if name in claims:
+            return f"an ID token, as it has {name}"
+    if isinstance(claims.get("events"), dict):
+        return "a security event, as it has events"
+    for name in _SAYING:
+        said = claims.get(name)
+        if said is None:
+            continue
+        if not isinstance(said, str):
+            return f"one whose {name} is not a string"
+        if said not in _PLAIN and _is_other(_word(said)):
+            return f"one of another {name}"
+    return None
+
+
+def has_kind(kind: str, header: Claims, claims: Claims) -> bool:
+    """Whether a token says somewhere that it is of a kind."""
+    said = (header.get("typ"), *map(claims.get, _SAYING))
+    return _word(kind) in {_word(each) for each in said if isinstance(each, str)}
+
+
+def _is_other(word: str) -> bool:
+    return word in _OTHER_PURPOSES or ("+" in word and word not in _ACCESS)
+
+
+def _word(said: str) -> str:
+    """A type without case, family (RFC 7515 section 4.1.9; RFC 8693 section 3) and C{token}."""
+    word = said.strip().lower().removeprefix("application/")
+    word = word.removeprefix("urn:ietf:params:oauth:token-type:").translate(_SEPARATORS)
+    return word.removesuffix("token")
+
+
+# --- rules ---
 
 
 @frozen
 class Rules:
-    """The same, with the provider they belong to."""
+    """What a provider demands of the claims of a token, and what it takes from them."""
 
     name: str
     realm: str
     config: ClaimsConfig
-    kind: str | None = None
 
     def identity(self, claims: Claims, now: float, *, lasting: bool = False) -> Identity:
         """
@@ -100,15 +181,15 @@ class Rules:
 
     def right_kind(self, header: Claims, claims: Claims) -> None:
         """
-        Look at what a token is made for, which it says in C{typ} of the header or of the claims.
+        Check what a token is made for; a configured type is all that counts then.
 
-        @raise Rejected: for something else than getting in.
+        @raise Rejected: for something else than access.
         """
-        said = [_kind(each) for each in (header.get("typ"), claims.get("typ")) if each is not None]
-        if self.kind is not None and _kind(self.kind) not in said:
-            raise Rejected("a token of another type")
-        if self.kind is None and not _OTHER_PURPOSES.isdisjoint(said):
-            raise Rejected("a token for another purpose")
+        if self.config.typ is not None:
+            if not has_kind(self.config.typ, header, claims):
+                raise Rejected(f"a token of another type than {self.config.typ}")
+        elif (purpose := other_purpose(header, claims)) is not None:
+            raise Rejected(f"not an access token but {purpose}; `typ` would accept it")
 
     def _in_time(self, claims: Claims, now: float, *, lasting: bool) -> float | None:
         expires = _moment(claims, "exp")
@@ -158,11 +239,6 @@ class Rules:
             for name, value in claims.items()
             if name not in _CONSUMED and wants(name)
         }
-
-
-def _kind(typ: object) -> str:
-    """A type without its case and family (RFC 7515 section 4.1.9)."""
-    return str(typ).lower().removeprefix("application/")
 
 
 def _moment(claims: Claims, name: str) -> float | None:

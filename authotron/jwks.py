@@ -281,12 +281,11 @@ class Verifier:
         parts = token.split(".", 3)
         if len(parts) != 3 or len(token) > bearer.LONGEST:  # noqa: PLR2004 - RFC 7515 section 7.1
             raise Rejected("no signed JSON Web Token")
-        header, claims = bearer.decoded(parts[0]), bearer.decoded(parts[1])
-        algorithm = header.get("alg")
-        if not isinstance(algorithm, str) or algorithm not in self.algorithms:
+        header, claims = bearer.decoded_header(parts[0]), bearer.decoded(parts[1])
+        _check_members(header)
+        algorithm = str(header.get("alg"))
+        if algorithm not in self.algorithms:
             raise Rejected("signed in a way that is not accepted")
-        if not {"crit", "b64", "zip"}.isdisjoint(header):
-            raise Rejected("extended in a way that is not understood")
         for key in await self._keys_for(algorithm, header.get("kid")):
             if algorithm in key.algorithms and _signed(token, key, algorithm):
                 return header, claims
@@ -298,6 +297,31 @@ class Verifier:
         if self.keys is None or not isinstance(kid, str) or not kid:
             raise Rejected("signed with a key that has no name")
         return await self.keys.named(kid)
+
+
+_MEMBERS: Mapping[str, type] = {
+    **dict.fromkeys(("alg", "kid", "typ", "cty", "jku", "x5u", "x5t", "x5t#S256"), str),
+    "jwk": dict,
+    "x5c": list,
+}
+"""Members of a header that RFC 7515 section 4.1 defines, and their types."""
+
+_EXTENSIONS = frozenset({"crit", "b64", "zip"})
+
+
+def _check_members(header: Mapping[str, Any]) -> None:
+    """
+    Check a header before any of it is used.
+
+    C{null} is taken for a member that is absent, except where the member changes what is signed.
+
+    @raise Rejected: a member is not of its type, or demands an extension.
+    """
+    for name, value in header.items():
+        if name in _EXTENSIONS:
+            raise Rejected("extended in a way that is not understood")
+        if value is not None and not isinstance(value, _MEMBERS.get(name, object)):
+            raise Rejected(f"the header member {name} is not of its type")
 
 
 _jws = jwt.PyJWS()

@@ -81,6 +81,18 @@ class Prompt(Odd):
         return self.gives
 
 
+@define(eq=False)
+class Undecided(Oracle):
+    """A provider with a defect where it looks at the shape of a credential."""
+
+    fault: Any = None
+
+    def affinity(self, credential: Credential) -> Any:
+        if isinstance(self.fault, Exception):
+            raise self.fault
+        return self.fault
+
+
 @implementer(IAugmenter)
 @define(eq=False)
 class Giver:
@@ -247,6 +259,31 @@ class OutageTests(AuthorityCase):
                 told = self.metrics.text()[0].decode().splitlines()
                 odd = [line for line in told if '"odd"' in line and "success" in line]
                 self.assertEqual(odd, [])
+
+    def test_odd_affinity_T81b(self) -> None:
+        """A provider that fails to say whether a credential may be its own stops no other."""
+        for fault in (TypeError("unhashable"), None, "POSSIBLE"):
+            with self.subTest(repr(fault)):
+                odd = Undecided("odd", fault=fault)
+                self.assertEqual(self.named(self.ask([odd, Oracle("good").yes()])), "good")
+                self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+                self.assertEqual(odd.asked, 0)
+
+    def test_only_odd_affinity_T81b(self) -> None:
+        """If no other provider accepts the credential, there is no certain refusal."""
+        odd = Undecided("odd", fault=KeyError("defect"))
+        self.failureResultOf(self.ask([odd]), Unavailable)
+        d = self.ask([odd, Oracle("no").no()])
+        failure = self.failureResultOf(d, Rejected, Unavailable)
+        self.assertFalse(failure.check(Rejected) and failure.value.certain)
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 2)
+
+    def test_odd_affinity_elsewhere_T81b(self) -> None:
+        """A provider that was not to be asked anyway makes no refusal uncertain."""
+        odd = Undecided("odd", fault=KeyError("defect"), realm="elsewhere")
+        d = self.ask([odd, Oracle("no").no()], realm="here")
+        self.assertTrue(self.failureResultOf(d, Rejected).value.certain)
+        self.flushLoggedErrors(KeyError)
 
     def test_plain_function(self) -> None:
         """One that need not wait may answer by a plain function."""

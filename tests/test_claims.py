@@ -99,9 +99,9 @@ class PurposeTests(ClaimsTestCase):
     def test_type_T36(self) -> None:
         """A token for another purpose is refused, wherever it says so."""
         for typ in ("ID", "Refresh", "Offline", "Logout"):
-            self.assertRaises(Rejected, self.rules().right_kind, {"typ": "JWT"}, {"typ": typ})
-        self.assertRaises(Rejected, self.rules().right_kind, {"typ": "logout+jwt"}, {})
-        for header in ({}, {"typ": "JWT"}, {"typ": "at+jwt"}, {"typ": 5}):
+            self.other(claims={"typ": typ})
+        self.other({"typ": "logout+jwt"})
+        for header in ({}, {"typ": "JWT"}, {"typ": "at+jwt"}, {"typ": None}):
             self.rules().right_kind(header, {"typ": "Bearer"})
 
     def test_pinned_type_T36(self) -> None:
@@ -109,11 +109,120 @@ class PurposeTests(ClaimsTestCase):
         rules = self.rules("at+jwt")
         rules.right_kind({"typ": "application/AT+jwt"}, {})
         rules.right_kind({"typ": "JWT"}, {"typ": "at+jwt"})
-        for header in ({}, {"typ": "JWT"}, {"typ": None}):
+        for header in ({}, {"typ": "JWT"}, {"typ": None}, {"typ": 5}, {"typ": ["at+jwt"]}):
             self.assertRaises(Rejected, rules.right_kind, header, {})
 
-    def rules(self, kind: str | None = None) -> Rules:
-        return Rules("sso", "here", settings.read(ClaimsConfig, {}), kind)
+    def test_odd_type_T81a(self) -> None:
+        """A type that is not a string is refused."""
+        for odd in (5, True, 0.5, [], ["JWT"], {}, {"JWT": 1}):
+            self.other({"typ": odd})
+            for claim in ("typ", "token_use", "token_type", "use"):
+                self.other(claims={claim: odd})
+
+    def test_id_token_T81d(self) -> None:
+        """A hash of something given out beside it tells an ID token; a nonce does not."""
+        for claim in ("at_hash", "c_hash", "s_hash"):
+            for value in ("x", "", None, 5):
+                self.other(claims={claim: value})
+        self.rules().right_kind({}, {"nonce": "n", "auth_time": 5, "sid": "s"})
+
+    def test_said_use_T81d(self) -> None:
+        """A token that calls itself an ID, a refresh or a logout token is refused."""
+        kinds: tuple[str, ...] = (
+            "id",
+            "ID",
+            "id_token",
+            "refresh",
+            "Refresh",
+            "refresh_token",
+            "refresh-token",
+        )
+        kinds += (
+            "offline",
+            "offline_token",
+            "logout",
+            "Logout_Token",
+            " Refresh ",
+            "Serialized-ID",
+        )
+        kinds += ("urn:ietf:params:oauth:token-type:refresh_token", "RegistrationAccessToken")
+        kinds += ("urn:ietf:params:oauth:token-type:id_token", "InitialAccessToken", "rt+jwt")
+        for claim in ("typ", "token_use", "token_type", "use"):
+            for kind in kinds:
+                self.other(claims={claim: kind})
+            for kind in (
+                "access",
+                "Bearer",
+                "bearer",
+                "DPoP",
+                "access_token",
+                "at+jwt",
+                "user",
+                "",
+            ):
+                self.rules().right_kind({}, {claim: kind})
+            self.rules().right_kind({}, {claim: None})
+
+    def test_logout_token_T81d(self) -> None:
+        """A security event, such as a logout token, tells its events in an object."""
+        self.other(claims={"events": {"http://schemas.openid.net/event/backchannel-logout": {}}})
+        self.other(claims={"events": {}})
+        self.rules().right_kind({}, {"events": ["concert"]})
+
+    def test_other_kinds_T99(self) -> None:
+        """A header whose type names another kind of token is refused."""
+        kinds: tuple[str, ...] = (
+            "statuslist",
+            "entity-statement",
+            "secevent",
+            "logout",
+            "dpop",
+            "oauth-authz-req",
+        )
+        kinds += ("token-introspection", "kb", "vc", "dc", "wallet-attestation", "new", "", "at+at")
+        names = [f"{kind}+jwt" for kind in kinds]
+        names += [
+            "vc+sd-jwt",
+            "example+jws",
+            "JOSE+JSON",
+            "passport",
+            "refresh",
+            "ID",
+            "at",
+            "",
+            "x",
+        ]
+        for name in {*names, *map(str.upper, names), *(f"application/{name}" for name in names)}:
+            if name.lower().removeprefix("application/") != "at":
+                self.other({"typ": name})
+
+    def test_access_tokens_T99(self) -> None:
+        """A type that means access passes, and so does a token without a type."""
+        for typ in (
+            "JWT",
+            "jwt",
+            "at+jwt",
+            "AT+JWT",
+            "application/at+jwt",
+            "Application/JWT",
+            "JOSE",
+        ):
+            self.rules().right_kind({"typ": typ}, {})
+        self.rules().right_kind({}, {})
+
+    def test_way_out_T99(self) -> None:
+        """A configured type accepts tokens that would be refused otherwise."""
+        self.rules("kb+jwt").right_kind({"typ": "application/KB+JWT"}, {})
+        self.rules("ID").right_kind({"typ": "JWT"}, {"typ": "ID", "at_hash": "x"})
+        self.rules("refresh").right_kind({}, {"token_use": "refresh_token"})
+        self.rules("JWT").right_kind({"typ": "JWT"}, {"at_hash": "x", "events": {}})
+
+    def other(self, header: Any = None, claims: Any = None) -> None:
+        with self.subTest(f"{header} {claims}"):
+            self.assertRaises(Rejected, self.rules().right_kind, header or {}, claims or {})
+
+    def rules(self, typ: str | None = None) -> Rules:
+        return Rules("sso", "here", settings.read(ClaimsConfig, {"typ": typ} if typ else {}))
 
 
 class PersonTests(ClaimsTestCase):

@@ -8,7 +8,7 @@ from attrs import field, frozen
 from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 
-from authotron import asking, routing, web_client
+from authotron import asking, bearer, routing, web_client
 from authotron.claims import ClaimsConfig, Rules
 from authotron.errors import Rejected
 from authotron.identity import Identity, earliest
@@ -43,11 +43,15 @@ class Introspection:
 
     async def ask(self, token: str) -> Identity:
         """
-        Whose it is.
+        Ask the server whose a token is, unless the token itself says that it is not for access.
 
-        @raise Rejected: it is not active.
+        @raise Rejected: it is not active, or not an access token.
         @raise Unavailable: the server does not say.
         """
+        seen = bearer.look_into(token)
+        header, claims = ({}, {}) if seen is None else (seen.header, seen.claims)
+        if self._rules.config.typ is None:
+            self._rules.right_kind(header, claims)
         answer = await self._web.post(self._url, form={"token": token}, basic=self._client)
         if not answer.good:  # a refusal is about us: one of the token is a good answer
             raise answer.unexpected()
@@ -55,7 +59,7 @@ class Introspection:
         if told.get("active") is not True:
             raise Rejected("not active")
         now = self._clock.seconds()
-        self._rules.right_kind({}, told)
+        self._rules.right_kind(header, {**claims, **told})
         identity = self._rules.identity(_claims(told), now, lasting=True)
         return identity._replace(fresh_until=earliest(identity.expires, now + self._life))
 

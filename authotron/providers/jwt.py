@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron import bearer, jwks, routing, web_client
+from authotron import bearer, claims, jwks, routing, web_client
 from authotron.claims import ClaimsConfig, Rules
 from authotron.identity import Credential, Identity
 from authotron.parts import IReachable, PartConfig
@@ -20,7 +20,6 @@ from authotron.world import World
 
 _SHARED = ("HS256", "HS384", "HS512")
 _SHORTEST_SECRET = 32
-_OTHER = frozenset({"Offline", "Refresh", "ID", "Logout"})
 
 
 class Config(PartConfig, RemoteConfig, ClaimsConfig):
@@ -40,11 +39,6 @@ class Config(PartConfig, RemoteConfig, ClaimsConfig):
     )
     secret: Secret | None = Field(
         default=None, description="a secret shared with the issuer, for HS256, HS384 and HS512"
-    )
-    typ: Text | None = Field(
-        default=None,
-        description="the type a token must have, such as `at+jwt`; by default all but ID, refresh, "
-        "offline and logout tokens pass",
     )
     accepts: routing.Rule = Field(
         default="jwt", description="which tokens it is asked about; `any` for all of them"
@@ -85,17 +79,18 @@ class Jwt:
         seen = bearer.look_into(credential.value)
         if self._accepts == "any" or likeness is Affinity.FOREIGN or seen is None:
             return likeness
-        if seen.claims.get("typ") in _OTHER and self._rules.kind is None:
+        config = self._rules.config
+        if config.typ is None and claims.other_purpose(seen.header, seen.claims) is not None:
             return Affinity.FOREIGN
-        issuer = self._rules.config.issuer
+        issuer = config.issuer
         if issuer is None:
             return likeness
         return Affinity.LIKELY if seen.claims.get("iss") == issuer else Affinity.FOREIGN
 
     async def authenticate(self, credential: Credential) -> Identity:
-        header, claims = await self._verifier.verified(credential.value)
-        self._rules.right_kind(header, claims)
-        return self._rules.identity(claims, self._clock.seconds())
+        header, said = await self._verifier.verified(credential.value)
+        self._rules.right_kind(header, said)
+        return self._rules.identity(said, self._clock.seconds())
 
     async def reach(self) -> None:
         if self._verifier.keys is not None:
@@ -117,6 +112,6 @@ def make(config: Config, world: World) -> IProvider:
         config.realm,
         world.clock,
         jwks.Verifier(algorithms, keys, secret),
-        Rules(config.name, config.realm, config, config.typ),
+        Rules(config.name, config.realm, config),
         config.accepts,
     )

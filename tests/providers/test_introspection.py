@@ -11,6 +11,7 @@ from authotron.errors import Rejected, Unavailable
 from authotron.identity import Credential, Identity
 from authotron.providers import IProvider, introspection
 from tests.contracts import ProviderContract
+from tests.issuers import made_up
 from tests.remotes import Asked, Play, Remote, Says, running
 from tests.worlds import NOW, at, world
 
@@ -44,10 +45,10 @@ class IntrospectionContractTests(ProviderContract, SynchronousTestCase):
 class IntrospectionTests(SynchronousTestCase):
     """What is special about it."""
 
-    def ask(self, told: Any, status: int = 200, **given: Any) -> Any:
+    def ask(self, told: Any, status: int = 200, token: str = "good", **given: Any) -> Any:
         self.remote = Remote(lambda _: Says(told, status))
         judge = provider(self.remote, at(NOW), **given)
-        return running(judge.authenticate(Credential("bearer", "good")))
+        return running(judge.authenticate(Credential("bearer", token)))
 
     def test_active(self) -> None:
         """It is asked with our name and secret, and its user name is the user's."""
@@ -85,6 +86,43 @@ class IntrospectionTests(SynchronousTestCase):
             {"sub": "", "username": ""},
         ):
             self.failureResultOf(self.ask({**fitting, **change}, **rules), Rejected)
+
+    def test_other_kinds_T88a(self) -> None:
+        """A refresh or an ID token that the server calls active gets nobody in."""
+        for more in (
+            {"token_type": "refresh_token"},
+            {"token_type": "Refresh"},
+            {"token_use": "refresh_token"},
+            {"token_use": "id"},
+            {"typ": "Offline"},
+            {"at_hash": "x"},
+            {"use": "refresh"},
+            {"token_type": ["Bearer"]},
+        ):
+            with self.subTest(str(more)):
+                self.failureResultOf(self.ask({**TESS, **more}), Rejected)
+        self.successResultOf(
+            self.ask({**TESS, "token_type": "Bearer", "token_use": "access_token"})
+        )
+
+    def test_way_out_T88a(self) -> None:
+        """A configured type is what the answer, or the token itself, must say."""
+        self.successResultOf(self.ask({**TESS, "token_type": "refresh_token"}, typ="refresh"))
+        self.failureResultOf(self.ask(TESS, typ="refresh"), Rejected)
+        token = made_up({"alg": "ES256"}, {"typ": "Refresh"})
+        self.successResultOf(self.ask(TESS, token=token, typ="Refresh"))
+
+    def test_token_tells_T88a(self) -> None:
+        """A JWT that says itself that it is not for access is not even sent to the server."""
+        for header, claims in (
+            ({"alg": "ES256"}, {"at_hash": "x"}),
+            ({"alg": "ES256"}, {"typ": "Refresh"}),
+            ({"alg": "ES256", "typ": "logout+jwt"}, {}),
+            ({"alg": "ES256", "typ": []}, {}),
+        ):
+            self.failureResultOf(self.ask(TESS, token=made_up(header, claims)), Rejected)
+            self.assertEqual(self.remote.asked, [])
+        self.successResultOf(self.ask(TESS, token=made_up({"alg": "ES256", "typ": "at+jwt"}, {})))
 
     def test_outage_T70(self) -> None:
         """Any other status, and what is no JSON object, is no verdict about the token."""

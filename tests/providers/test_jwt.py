@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import jwt as pyjwt
@@ -13,7 +14,7 @@ from authotron.identity import Credential
 from authotron.parts import IReachable
 from authotron.providers import Affinity, IProvider, jwt
 from tests.contracts import ProviderContract
-from tests.issuers import CLAIMS, IDP, NEXT, published
+from tests.issuers import CLAIMS, IDP, NEXT, made_up, published
 from tests.remotes import Remote, Says, running
 from tests.worlds import world
 
@@ -85,6 +86,80 @@ class JwtTests(SynchronousTestCase):
         """An ID token gets nobody in."""
         deferred = running(provider().authenticate(bearer(IDP.sign(typ="ID"))))
         self.failureResultOf(deferred, Rejected)
+
+    def test_id_token_without_type_T81d(self) -> None:
+        """Nor does one without a type; the configured type would accept it."""
+        for token in (
+            IDP.sign(at_hash="x"),
+            IDP.sign(token_use="id"),
+            IDP.sign(token_type="refresh"),
+        ):
+            self.assertIs(self.affinity(token), Affinity.FOREIGN)
+            self.failureResultOf(running(provider().authenticate(bearer(token))), Rejected)
+            self.successResultOf(running(provider(typ="JWT").authenticate(bearer(token))))
+
+    def test_other_kinds_T99(self) -> None:
+        """Nor does a signed token of another kind."""
+        for typ in ("statuslist+jwt", "application/Secevent+JWT", "entity-statement+jwt"):
+            token = IDP.sign(header={"typ": typ})
+            self.assertIs(self.affinity(token), Affinity.FOREIGN)
+            self.failureResultOf(running(provider().authenticate(bearer(token))), Rejected)
+            self.successResultOf(running(provider(typ=typ).authenticate(bearer(token))))
+
+    def test_unsigned_T81a(self) -> None:
+        """Members of any type in a header or in claims that are not signed break nothing."""
+        odd: tuple[Any, ...] = (None, True, 5, 0.5, "x", [], ["x"], {}, {"x": []})
+        for value in odd:
+            for name in ("typ", "iss", "alg", "kid"):
+                for token in (
+                    made_up({"alg": "RS256", "kid": "idp", name: value}),
+                    made_up({"alg": "RS256", "kid": "idp"}, {**CLAIMS, name: value}),
+                ):
+                    with self.subTest(f"{name} {value}"):
+                        judge = provider(issuer=ISSUER)
+                        self.assertIsInstance(judge.affinity(bearer(token)), Affinity)
+                        self.failureResultOf(running(judge.authenticate(bearer(token))), Rejected)
+
+    def test_header_types_T81a(self) -> None:
+        """A signed token is refused if a registered member of its header is of another type."""
+        members: dict[str, tuple[Any, ...]] = {
+            **dict.fromkeys(("cty", "jku", "x5u", "x5t", "x5t#S256"), (5, [], {}, True)),
+            "x5c": ("x", {}),
+            "jwk": ("x", []),
+            **dict.fromkeys(("crit", "zip"), (["x"], True, None, "DEF", [])),
+        }
+        for name, values in members.items():
+            for value in values:
+                with self.subTest(f"{name} {value}"):
+                    token = IDP.sign(header={name: value})
+                    self.failureResultOf(running(provider().authenticate(bearer(token))), Rejected)
+        token = IDP.sign(
+            header={"cty": "x", "x5c": ["x"], "jwk": {}, "jku": "https://x", "other": 5}
+        )
+        self.successResultOf(running(provider().authenticate(bearer(token))))
+
+    def test_long_header_T81a(self) -> None:
+        """A header above 16 KiB is not read."""
+        token = IDP.sign(header={"x5c": ["x" * 12_300]})
+        self.failureResultOf(running(provider().authenticate(bearer(token))), Rejected)
+        token = IDP.sign(header={"x5c": ["x" * 12_000]})
+        self.successResultOf(running(provider().authenticate(bearer(token))))
+
+    def test_half_pair_T94(self) -> None:
+        """A signed token that holds half of a surrogate pair is refused."""
+        for claim in ({"sub": "\ud800"}, {"x": {"y": ["\udfff"]}}, {"\ud800": "x"}):
+            token = IDP.sign({**CLAIMS, **claim})
+            self.failureResultOf(running(provider().authenticate(bearer(token))), Rejected)
+
+    def test_encoding_T95(self) -> None:
+        """Signed claims in another encoding than UTF-8, or with a byte order mark, are refused."""
+        for encoding in ("utf-16", "utf-16-le", "utf-32", "utf-8-sig"):
+            token = IDP.sign(json.dumps(dict(CLAIMS)).encode(encoding))
+            self.failureResultOf(running(provider().authenticate(bearer(token))), Rejected)
+            header = json.dumps({"alg": "RS256", "kid": "idp"}).encode(encoding)
+            self.failureResultOf(
+                running(provider().authenticate(bearer(made_up(header)))), Rejected
+            )
 
     def test_own_token_T36(self) -> None:
         """What the gateway itself minted, with a secret that backends know, gets nobody in."""

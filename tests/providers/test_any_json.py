@@ -1,0 +1,201 @@
+"""Whatever JSON a token or a remote holds, a provider accepts it, rejects it, or cannot judge."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron.authority import Authority
+from authotron.errors import Rejected, Unavailable
+from authotron.identity import Credential, Identity
+from authotron.metrics import Metrics
+from authotron.providers import Affinity, IProvider, ecmwf_api
+from tests.issuers import CLAIMS, IDP, made_up, published
+from tests.providers import (
+    test_ecmwf_api,
+    test_ecmwf_token_generator,
+    test_efas_api,
+    test_http,
+    test_introspection,
+    test_jwt,
+    test_openid_offline,
+)
+from tests.remotes import Asked, Play, Remote, Says, Script
+from tests.worlds import NOW, asked, at, world
+
+HEADER = (
+    *(
+        "alg",
+        "typ",
+        "kid",
+        "cty",
+        "crit",
+        "b64",
+        "jku",
+        "x5u",
+        "x5c",
+        "x5t",
+        "x5t#S256",
+        "jwk",
+        "zip",
+    ),
+    *("iss", "enc"),
+)
+CLAIMED = (
+    *("iss", "sub", "aud", "exp", "nbf", "iat", "jti", "typ", "azp", "scope", "preferred_username"),
+    *("realm_access", "resource_access", "entitlements", "_claim_names", "events", "at_hash"),
+    *(
+        "token_use",
+        "token_type",
+        "use",
+        "active",
+        "username",
+        "uid",
+        "email",
+        "roles",
+        "attributes",
+    ),
+    *("scopes", "expires", "error", "access_token", "token"),
+)
+ODD: tuple[Any, ...] = (
+    *(None, True, False, 0, -1, 5, NOW + 300, NOW - 30, 10**20, -(10**100), 0.5, 1e300, -0.0),
+    *("", "x", "RS256", "none", "ID", "\x00", "é", "\u2028", "true", "-5", "1e999"),
+    *([], [[]], ["a"], [None], ["a", 5], {}, {"a": {}}, {"roles": 5}, {"roles": ["r"]}),
+)
+VALUES = st.sampled_from(ODD) | st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=4,
+)
+
+
+def objects(names: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.dictionaries(st.sampled_from(names), VALUES, max_size=4)
+
+
+few = settings(max_examples=20, deadline=None)
+"""Of examples that make many conversations each."""
+
+ANSWERS = st.binary(max_size=20) | (VALUES | objects(CLAIMED)).map(
+    lambda said: json.dumps(said).encode()
+)
+"""Bodies of remotes: mostly JSON, which may hold C{Infinity}."""
+
+
+def every(remote: Remote) -> list[IProvider]:
+    """One of each kind that reads tokens or answers."""
+    return [
+        test_jwt.provider(remote),
+        test_jwt.provider(remote, issuer=CLAIMS["iss"], secret="s" * 64),
+        test_jwt.provider(remote, accepts="any", typ="at+jwt", audience="us"),
+        test_introspection.provider(remote),
+        test_introspection.provider(remote, accepts={"issuer": "x"}, typ="x"),
+        test_openid_offline.provider(remote),
+        test_openid_offline.provider(remote, check="exchange", issuer="x"),
+        test_ecmwf_token_generator.provider(remote),
+        ecmwf_api.make(test_ecmwf_api.config(), world(agents=remote)),
+        test_efas_api.provider(remote),
+        test_http.provider(remote),
+    ]
+
+
+def in_turn(*plays: Play) -> Script:
+    """The answers to the first questions; the last is that to all further ones."""
+    rest = iter(plays)
+    return lambda _: next(rest, plays[-1])
+
+
+class AnyJsonTests(SynchronousTestCase):
+    """Every kind of provider."""
+
+    def judge(self, provider: IProvider, token: str) -> Any:
+        credential = Credential("bearer", token)
+        self.assertIsInstance(provider.affinity(credential), Affinity)
+        return self.outcome(asked(provider.authenticate, credential))
+
+    def outcome(self, deferred: Deferred[Any]) -> Any:
+        outcome = self.successResultOf(deferred.addErrback(lambda failure: failure.value))
+        self.assertIsInstance(outcome, Identity | Rejected | Unavailable)
+        return outcome
+
+    @few
+    @given(objects(HEADER), objects(CLAIMED) | VALUES)
+    def test_unsigned_T81a(self, header: dict[str, Any], claims: Any) -> None:
+        """A token with any header and any claims that its issuer did not sign is refused."""
+        remote = Remote(lambda _: Says({}, 403))
+        for provider in every(remote):
+            self.judge(provider, made_up(header, claims))
+            self.judge(provider, made_up({"alg": "RS256", "kid": "idp", **header}, claims))
+
+    @few
+    @given(objects(HEADER), objects(CLAIMED))
+    def test_signed_T94(self, header: dict[str, Any], claims: dict[str, Any]) -> None:
+        """So is a signed one, unless all that is read of it is as it must be."""
+        signed = {name: value for name, value in header.items() if name in {"typ", "cty", "x5c"}}
+        token = IDP.sign({**CLAIMS, **claims}, signed)
+        for provider in every(Remote(lambda _: Says(published(IDP))))[:3]:
+            self.judge(provider, token)
+
+    @few
+    @given(ANSWERS, ANSWERS, st.sampled_from((200, 201, 400, 401, 403, 404, 500)))
+    def test_answers_T94(self, first: bytes, second: bytes, status: int) -> None:
+        """Whatever a remote answers, at its first or its second question, nothing breaks."""
+        for token in ("opaque", IDP.sign(), test_openid_offline.offline()):
+            for place in range(len(every(Remote({})))):
+                remote = Remote(in_turn(Says(first, status), Says(second)))
+                self.judge(every(remote)[place], token)
+
+    @few
+    @given(objects(CLAIMED), objects(CLAIMED))
+    def test_granted_T94(self, told: dict[str, Any], claims: dict[str, Any]) -> None:
+        """Nor does anything in the middle of a conversation that goes well otherwise."""
+
+        def play(question: Asked) -> Play:
+            if "certs" in question.place:
+                return Says(published(IDP))
+            access = IDP.sign({**CLAIMS, **claims})
+            good = {"active": True, "scope": "offline_access", "access_token": access}
+            return Says(json.dumps({**good, "username": "tess", "uid": "tess", **told}).encode())
+
+        for provider in every(Remote(play)):
+            self.judge(provider, "opaque")
+
+    @few
+    @given(st.lists(st.dictionaries(st.sampled_from((*IDP.jwk(), "crv", "x", "y", "d")), VALUES)))
+    def test_keys_T94(self, odd: list[dict[str, Any]]) -> None:
+        """Odd keys in a set are passed over; good keys beside them are used."""
+        keys = [*odd, *({**IDP.jwk(), "kid": "odd", **each} for each in odd), IDP.jwk()]
+        provider = test_jwt.provider(Remote(lambda _: Says(json.dumps({"keys": keys}).encode())))
+        outcome = self.judge(provider, IDP.sign())
+        self.assertTrue(isinstance(outcome, Identity) or "Infinity" in json.dumps(keys))
+
+    @few
+    @given(VALUES, VALUES)
+    def test_discovery_T94(self, issuer: Any, jwks_uri: Any) -> None:
+        """A description of an issuer may say anything."""
+        said = {"issuer": CLAIMS["iss"], "jwks_uri": "https://idp.example/certs"}
+        for described in (issuer, {**said, "issuer": issuer}, {**said, "jwks_uri": jwks_uri}):
+            remote = Remote(in_turn(Says(json.dumps(described).encode())))
+            self.judge(test_jwt.provider(remote, cert_uri=None, issuer=CLAIMS["iss"]), IDP.sign())
+
+
+class GatewayTests(SynchronousTestCase):
+    """All of them together."""
+
+    @few
+    @given(objects(HEADER), objects(CLAIMED))
+    def test_together_T81b(self, header: dict[str, Any], claims: dict[str, Any]) -> None:
+        """Put together they refuse, or say that nobody can judge; nothing else comes out."""
+        remote = Remote(lambda _: Says({}, 403))
+        authority = Authority(every(remote), [], "Bearer", at(NOW), Metrics(), 5.0)
+        credential = Credential("bearer", made_up({"alg": "RS256", **header}, claims))
+        deferred = Deferred.fromCoroutine(authority.identify([credential], None))
+        self.failureResultOf(deferred, Rejected, Unavailable)
+        self.assertEqual(self.flushLoggedErrors(), [])
