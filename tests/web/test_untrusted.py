@@ -366,6 +366,24 @@ class EveryRouteTests(TokenCase):
                     allowed = [name for name in answer.headers if name.startswith("access-control")]
                     self.assertEqual(allowed, [], f"{method} {path}")
 
+    def test_not_stored_T53(self) -> None:
+        """No cache on the way may keep an answer about a client or its tokens."""
+        token = self.new()
+        for method, path in (
+            ("GET", "/authenticate"),
+            ("GET", "/whoami"),
+            ("GET", "/token"),
+            ("GET", "/tokens"),
+            ("GET", f"/tokens/{token['id']}"),
+            ("GET", "/tokens/0123456789ab"),
+            ("DELETE", f"/tokens/{token['id']}"),
+            ("DELETE", f"/token/{self.new()['token']}"),
+        ):
+            for fields in ({}, {"Authorization": ALICE}):
+                answer = self.gateway.ask(f"{method} {path}", None, **fields)
+                with self.subTest(f"{method} {path} {answer.status}"):
+                    self.assertEqual(answer.headers["cache-control"], "no-store")
+
     def test_metrics_port_changes_nothing_T80(self) -> None:
         """The metrics port has no route but for reading."""
         for rule in Operations.app.url_map.iter_rules():
