@@ -10,7 +10,7 @@ RECENT = @$(PYTHON) -c "import sys; sys.version_info >= (3, 11) or sys.exit('Pyt
 CHECKED := authotron tests twisted bench setup.py debian/bundled
 SOURCES := setup.py pyproject.toml README.md $(shell find authotron twisted -type f -not -name '*.pyc')
 
-.PHONY: help run check lint types unit servers functional test fuzz bench bench-quick deb tested-deb test-package test-deb schema lock clean
+.PHONY: help run check lint types unit servers functional test fuzz bench bench-quick deb tested-deb test-package test-deb schema threats lock clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -74,6 +74,9 @@ test-deb: $(VENV)/tools deb tested-deb  ## live with the package in a container 
 
 schema: $(VENV)/installed  ## write etc/authotron.schema.json anew
 	$(BIN)/authotron schema > etc/authotron.schema.json
+
+threats: $(VENV)/tools  ## write the names of the tests into docs/threats.md
+	$(BIN)/python -m tests.threats
 
 lock: $(VENV)/tools  ## choose new versions of all dependencies
 	$(PIP) install pip-tools
