@@ -114,6 +114,19 @@ class LinksTests(SynchronousTestCase):
         self.assertEqual(pages - set(links(index)), set())
 
 
+class MovingTests(SynchronousTestCase):
+    """What an operator reads before moving from auth-o-tron."""
+
+    def test_what_widens_comes_first_S_LDAPFILTER(self) -> None:
+        """Page and section "Moving" both begin with the LDAP filters that begin to give roles."""
+        page = (ROOT / "docs/differences.md").read_text(encoding="utf-8")
+        first = page.split("\n## ")[1]
+        moving = page.partition("\n## Moving\n")[2].partition("\n2. ")[0]
+        for text in (first, moving):
+            self.assertRegex(text, r"filter[^.]*\bin\W+parentheses")
+            self.assertIn("roles", text)
+
+
 class ConfigurationsTests(ConfigCase):
     """Configurations that are shown."""
 

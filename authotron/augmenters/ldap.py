@@ -53,7 +53,7 @@ class Config(AugmenterConfig, Membership, Connectivity):
 
     def lookup(self) -> Lookup:
         """What finds a user and the user's roles."""
-        return self._lookup(filters.parse(self.user_filter), self.search_base)
+        return self._lookup(filters.parse(self.user_filter), self.search_base, exactly=True)
 
 
 @implementer(IAugmenter, IConnected, IReachable)

@@ -1,157 +1,66 @@
 """
 Search filters (RFC 4515) with places for a user.
 
-A template is taken apart first and filled afterwards, so that whatever is filled in stays a value.
+A template is parsed first and filled afterwards, so that whatever is filled in stays a value.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from functools import partial
+import unicodedata
+from collections.abc import Iterator
+from typing import NamedTuple, NoReturn
 
-from attrs import frozen
+from attrs import field, frozen
 
 from authotron.ldap import names, wire
+from authotron.ldap.answers import Entry
+from authotron.ldap.names import BadName
 from authotron.ldap.wire import Filter
 
 _PLACES = re.compile(r"\{(username|dn)\}")
-_ITEM = re.compile(
-    r"([A-Za-z0-9][A-Za-z0-9.;_-]*)?((?::[A-Za-z0-9._-]+)*)(=|~=|>=|<=|:=)([^()\0]*)"
-)
+_OID = r"(?:[A-Za-z][A-Za-z0-9-]*|(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))+)"
+_ATTRIBUTE = re.compile(rf"{_OID}(?:;[A-Za-z0-9-]+)*")
+_RULES = re.compile(rf"(?P<dn>:[Dd][Nn](?=:))?(?::(?P<rule>{_OID}))?:=")
+_OPERATOR = re.compile(r"=|~=|>=|<=")
+_VALUE = re.compile(r"(?:[^()\\\0]|\\[0-9A-Fa-f]{2})*")
+_ESCAPED = re.compile(rb"\\([0-9A-Fa-f]{2})")
+_SPECIAL = re.compile(rb"[\x00()*\\]|[\x80-\xff]+")
 _IN_A_NAME = re.compile(r"(?:^|[*,;+])\s*[A-Za-z0-9][A-Za-z0-9.-]*\s*=")
 _DEEP = 20
 
 
 class BadFilter(ValueError):
-    """It is no filter."""
+    """The text is not a filter."""
 
 
 @frozen
 class User:
-    """Who is filled in."""
+    """The user that is filled in."""
 
     username: str
     dn: str = ""
 
 
-Fill = Callable[[User], Filter]
-
-
 @frozen
-class Template:
-    """A filter that becomes one about a user."""
-
-    text: str
-    fill: Fill
-
-    def needs_dn(self) -> bool:
-        """Whether the user's own entry must be known."""
-        return "{dn}" in self.text
-
-
-def is_template(text: str) -> bool:
-    """Whether a text stands in parentheses and has a place for a user."""
-    stripped = text.strip()
-    return stripped.startswith("(") and stripped.endswith(")") and bool(_PLACES.search(stripped))
-
-
-def parse(text: str) -> Template:
+class Piece:
     """
-    The template that a text describes.
+    Constant bytes and places in turn.
 
-    @raise BadFilter: it is none.
+    @ivar in_a_name: whether the user name is escaped as inside a DN.
     """
-    fill, end = _filter(text.strip(), 0, 0)
-    if end != len(text.strip()):
-        raise BadFilter("something stands behind the filter")
-    return Template(text.strip(), fill)
 
+    parts: tuple[bytes | str, ...] = ()
+    in_a_name: bool = field(default=False, eq=False)
 
-def of_user(attribute: str) -> Template:
-    """Persons with a certain name."""
-    return parse(f"(&(objectClass=person)({attribute}={{username}}))")
+    def __str__(self) -> str:
+        return "".join(
+            f"{{{part}}}" if isinstance(part, str) else _escaped(part) for part in self.parts
+        )
 
-
-def _filter(text: str, at: int, deep: int) -> tuple[Fill, int]:
-    """One filter that begins at C{at}, and where it ends."""
-    if deep > _DEEP:
-        raise BadFilter("it is too deep")
-    if text[at : at + 1] != "(":
-        raise BadFilter("an opening parenthesis is missing")
-    sign = text[at + 1 : at + 2]
-    if sign in ("&", "|"):
-        fill, end = _several(text, at + 2, deep, wire.all_of if sign == "&" else wire.any_of)
-    elif sign == "!":
-        other, end = _filter(text, at + 2, deep + 1)
-        fill = partial(_negated, other)
-    else:
-        fill, end = _item(text, at + 1)
-    if text[end : end + 1] != ")":
-        raise BadFilter("a closing parenthesis is missing")
-    return fill, end + 1
-
-
-def _several(
-    text: str, at: int, deep: int, join: Callable[[list[Filter]], Filter]
-) -> tuple[Fill, int]:
-    fills: list[Fill] = []
-    while text[at : at + 1] == "(":
-        fill, at = _filter(text, at, deep + 1)
-        fills.append(fill)
-    return (lambda user: join([fill(user) for fill in fills])), at
-
-
-def _negated(fill: Fill, user: User) -> Filter:
-    return wire.none_of(fill(user))
-
-
-def _item(text: str, at: int) -> tuple[Fill, int]:
-    """A comparison."""
-    found = _ITEM.match(text, at)
-    if found is None or not (found[1] or found[2]):
-        raise BadFilter("an attribute and a comparison are missing")
-    attribute, rules, operator, value = found[1] or "", found[2], found[3], found[4]
-    if (operator == ":=") != bool(rules) and operator != ":=":
-        raise BadFilter("a matching rule needs :=")
-    if _is_name(value) and "*" in value and _PLACES.search(value):
-        raise BadFilter("an asterisk does not go with a user inside the name of an entry")
-    pieces = [_Piece.read(piece, _is_name(value)) for piece in value.split("*")]
-    return _comparison(attribute, rules.split(":")[1:], operator, pieces), found.end()
-
-
-def _comparison(attribute: str, rules: list[str], operator: str, pieces: list[_Piece]) -> Fill:
-    if len(pieces) == 1:
-        [only] = pieces
-        if operator == ":=":
-            of_dn = "dn" in rules
-            matching = next((each for each in rules if each != "dn"), "")
-            return lambda user: wire.rule(attribute, matching, only.filled(user), of_dn=of_dn)
-        return lambda user: wire.compares(attribute, operator, only.filled(user))
-    if operator != "=":
-        raise BadFilter("an asterisk fits only behind =")
-    if not any(piece.parts for piece in pieces):
-        return lambda _: wire.present(attribute)
-    return lambda user: wire.contains(attribute, [piece.filled(user) for piece in pieces])
-
-
-def _is_name(value: str) -> bool:
-    """Whether a value is (part of) a DN, so that a user in it has to be escaped as there."""
-    return _IN_A_NAME.search(value) is not None
-
-
-@frozen
-class _Piece:
-    """Constant bytes and places in turn."""
-
-    parts: tuple[bytes | str, ...]
-    in_a_name: bool
-
-    @classmethod
-    def read(cls, text: str, in_a_name: bool) -> _Piece:  # noqa: FBT001 - one of two kinds of text
-        split = _PLACES.split(text)
-        parts = [_constant(each) if i % 2 == 0 else each for i, each in enumerate(split)]
-        return cls(tuple(each for each in parts if each), in_a_name)
+    def holds(self, place: str) -> bool:
+        """Whether a place, C{username} or C{dn}, is part of it."""
+        return place in self.parts
 
     def filled(self, user: User) -> bytes:
         return b"".join(
@@ -165,9 +74,318 @@ class _Piece:
         return username.encode("utf-8", "surrogatepass")
 
 
+class Node:
+    """A filter."""
+
+    def fill(self, user: User) -> Filter:
+        """Encode the filter with a user in its places."""
+        raise NotImplementedError
+
+    def comparisons(self) -> Iterator[Comparison]:
+        """Yield the comparisons that an entry may have to satisfy; those negated are not."""
+        raise NotImplementedError
+
+
+@frozen
+class Several(Node):
+    """
+    An C{&} or C{|} of filters; an empty set is always true or always false (RFC 4526).
+
+    @ivar sign: C{&} or C{|}.
+    """
+
+    sign: str
+    nodes: tuple[Node, ...]
+
+    def __str__(self) -> str:
+        return f"({self.sign}{''.join(map(str, self.nodes))})"
+
+    def fill(self, user: User) -> Filter:
+        join = wire.all_of if self.sign == "&" else wire.any_of
+        return join([node.fill(user) for node in self.nodes])
+
+    def comparisons(self) -> Iterator[Comparison]:
+        for node in self.nodes:
+            yield from node.comparisons()
+
+
+@frozen
+class Negation(Node):
+    """A filter that must not be satisfied."""
+
+    node: Node
+
+    def __str__(self) -> str:
+        return f"(!{self.node})"
+
+    def fill(self, user: User) -> Filter:
+        return wire.none_of(self.node.fill(user))
+
+    def comparisons(self) -> Iterator[Comparison]:
+        return iter(())
+
+
+@frozen
+class Comparison(Node):
+    """
+    An attribute beside a value.
+
+    @ivar attribute: its description with options; empty where a matching rule fits any attribute.
+    @ivar operator: C{=}, C{~=}, C{>=}, C{<=}, or C{:=} for an extensible match.
+    @ivar pieces: the value, divided at its asterisks.
+    @ivar rule: the matching rule of an extensible match, if one is named.
+    @ivar of_dn: whether the extensible match also looks at the DN of the entry.
+    """
+
+    attribute: str
+    operator: str
+    pieces: tuple[Piece, ...]
+    rule: str = ""
+    of_dn: bool = False
+
+    def __str__(self) -> str:
+        rules = f"{':dn' if self.of_dn else ''}{self.rule and f':{self.rule}'}"
+        return f"({self.attribute}{rules}{self.operator}{'*'.join(map(str, self.pieces))})"
+
+    def fill(self, user: User) -> Filter:
+        values = [piece.filled(user) for piece in self.pieces]
+        if self.operator == ":=":
+            return wire.rule(self.attribute, self.rule, values[0], of_dn=self.of_dn)
+        if len(values) == 1:
+            return wire.compares(self.attribute, self.operator, values[0])
+        if not any(piece.parts for piece in self.pieces):
+            return wire.present(self.attribute)
+        return wire.contains(self.attribute, values)
+
+    def comparisons(self) -> Iterator[Comparison]:
+        yield self
+
+    def names_user(self) -> bool:
+        """Whether a value that satisfies it holds the user name."""
+        can_tell = bool(self.attribute) and self.operator in ("=", "~=", ":=")
+        return can_tell and any(piece.holds("username") for piece in self.pieces)
+
+    def is_dn_of(self, user: User) -> str | None:
+        """The DN that it is about, if its value is a whole DN with the user name in it."""
+        if not self.names_user() or len(self.pieces) > 1 or not self.pieces[0].in_a_name:
+            return None
+        return self.pieces[0].filled(user).decode("utf-8", "surrogatepass")
+
+    def is_exact(self, values: tuple[str, ...], user: User) -> bool:
+        """Whether one of the values is, letter by letter, what the user name makes of it."""
+        dn = self.is_dn_of(user)
+        if dn is not None:
+            return any(is_same_name(value, dn, user.username) for value in values)
+        raw = [piece.filled(user).decode("utf-8", "replace") for piece in self.pieces]
+        wanted = re.compile(".*".join(re.escape(_composed(each)) for each in raw), re.DOTALL)
+        return any(wanted.fullmatch(_composed(value)) for value in values)
+
+
+@frozen
+class Template:
+    """A filter that becomes one about a user."""
+
+    text: str
+    node: Node
+
+    def fill(self, user: User) -> Filter:
+        """Encode the filter about a user."""
+        return self.node.fill(user)
+
+    def needs_dn(self) -> bool:
+        """Whether the user's own entry must be known."""
+        return "{dn}" in self.text
+
+    def names_user(self) -> bool:
+        """Whether the user name is filled in anywhere."""
+        return "{username}" in self.text
+
+    def naming(self) -> tuple[str, ...]:
+        """The attributes whose values hold the user name in whatever the search finds."""
+        found = (each.attribute for each in self.node.comparisons() if each.names_user())
+        return tuple(dict.fromkeys(found))
+
+    def dn_of(self, user: User) -> str | None:
+        """The DN that the search is about, if all it knows of the user is one DN."""
+        found = [each.is_dn_of(user) for each in self.node.comparisons() if each.names_user()]
+        return found[0] if len(found) == 1 else None
+
+    def is_exact(self, entry: Entry, user: User) -> bool:
+        """
+        Whether an entry holds the user name letter by letter.
+
+        Directories overlook case, blanks, width and soft hyphens (RFC 4518), and so find the entry
+        of C{alice} for a user C{ALICE}, who may be another user elsewhere. All attributes of the
+        entry count, as subtypes, options and numbers of attributes come under another name than
+        they were asked for.
+        """
+        values = tuple(value for name in entry.attributes for value in entry.texts(name))
+        naming = (each for each in self.node.comparisons() if each.names_user())
+        return any(each.is_exact(values, user) for each in naming)
+
+
+def is_named(dn: str, username: str) -> bool:
+    """Whether the first step of a DN holds a name letter by letter."""
+    try:
+        steps = names.parse(dn)
+    except BadName:
+        return False
+    return bool(steps) and any(
+        _composed(value) == _composed(username) for _, value in steps[0].pairs
+    )
+
+
+def is_same_name(dn: str, other: str, username: str) -> bool:
+    """Whether two DNs are the same, and the user name is written alike in both."""
+    try:
+        steps, others = names.parse(dn), names.parse(other)
+    except BadName:
+        return False
+    if names.folded(steps) != names.folded(others):
+        return False
+    name = _composed(username)
+    return all(
+        {_composed(value) for _, value in other.pairs} & {name}
+        <= {_composed(value) for _, value in step.pairs}
+        for step, other in zip(steps, others, strict=True)
+    )
+
+
+def _composed(text: str) -> str:
+    """A text in NFC, the form in which identities have their names."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def is_template(text: str) -> bool:
+    """Whether a text stands in parentheses and has a place for a user."""
+    stripped = text.strip()
+    return stripped.startswith("(") and stripped.endswith(")") and bool(_PLACES.search(stripped))
+
+
+def parse(text: str) -> Template:
+    """
+    The template that a text describes, by the grammar of RFC 4515 and RFC 4526.
+
+    @raise BadFilter: the text is not a filter; the message says at which character.
+    """
+    stripped = text.strip()
+    found = _filter(stripped, 0, 0)
+    if found.end != len(stripped):
+        _refuse(stripped, found.end, "something stands behind the filter")
+    return Template(stripped, found.node)
+
+
+def of_user(attribute: str) -> Template:
+    """Persons with a certain name."""
+    return parse(f"(&(objectClass=person)({attribute}={{username}}))")
+
+
+# --- the grammar ---
+
+
+class _Found(NamedTuple):
+    """A filter, and where it ends."""
+
+    node: Node
+    end: int
+
+
+def _refuse(text: str, at: int, why: str) -> NoReturn:
+    behind = "its end" if at >= len(text) else f"character {at + 1}"
+    raise BadFilter(f"is not a filter (RFC 4515): {why} at {behind}")
+
+
+def _filter(text: str, at: int, deep: int) -> _Found:
+    """Parse the filter that begins at C{at}."""
+    if deep > _DEEP:
+        _refuse(text, at, "it is too deep")
+    if text[at : at + 1] != "(":
+        _refuse(text, at, "an opening parenthesis is missing")
+    sign = text[at + 1 : at + 2]
+    if sign in ("&", "|"):
+        node, end = _several(text, at + 2, deep, sign)
+    elif sign == "!":
+        negated, end = _filter(text, at + 2, deep + 1)
+        node = Negation(negated)
+    else:
+        node, end = _comparison(text, at + 1)
+    if text[end : end + 1] != ")":
+        _refuse(text, end, "a closing parenthesis is missing")
+    return _Found(node, end + 1)
+
+
+def _several(text: str, at: int, deep: int, sign: str) -> _Found:
+    nodes: list[Node] = []
+    while text[at : at + 1] == "(":
+        node, at = _filter(text, at, deep + 1)
+        nodes.append(node)
+    return _Found(Several(sign, tuple(nodes)), at)
+
+
+def _comparison(text: str, at: int) -> _Found:
+    found = _ATTRIBUTE.match(text, at)
+    attribute, at = (found[0], found.end()) if found else ("", at)
+    rules = _RULES.match(text, at)
+    if rules is not None:
+        if not (attribute or rules["rule"]):
+            _refuse(text, at, "an attribute or a matching rule is missing")
+        [piece], end = _pieces(text, rules.end(), at_asterisks=False)
+        extensible = Comparison(attribute, ":=", (piece,), rules["rule"] or "", bool(rules["dn"]))
+        return _Found(extensible, end)
+    operator = _OPERATOR.match(text, at)
+    if operator is None or not attribute:
+        _refuse(text, at, "an attribute and a comparison are missing")
+    pieces, end = _pieces(text, operator.end(), at_asterisks=operator[0] == "=")
+    return _Found(Comparison(attribute, operator[0], pieces), end)
+
+
+def _pieces(text: str, at: int, *, at_asterisks: bool) -> tuple[tuple[Piece, ...], int]:
+    """Parse a value; only one behind C{=} may be divided by asterisks."""
+    found = _VALUE.match(text, at)
+    assert found is not None  # it matches nothing, too
+    value, end = found[0], found.end()
+    if text[end : end + 1] == "\\":
+        _refuse(text, end, "a backslash is not followed by two hexadecimal digits")
+    if text[end : end + 1] == "\0":
+        _refuse(text, end, "a NUL is not escaped")
+    if "*" in value and not at_asterisks:
+        _refuse(text, at + value.index("*"), "an asterisk is allowed only behind =, else \\2a,")
+    in_a_name = _IN_A_NAME.search(value) is not None
+    if in_a_name and "*" in value and _PLACES.search(value):
+        why = "an asterisk does not go with a user inside the name of an entry,"
+        _refuse(text, at + value.index("*"), why)
+    try:
+        return tuple(_piece(each, in_a_name=in_a_name) for each in value.split("*")), end
+    except UnicodeEncodeError:
+        _refuse(text, at, "a value cannot be encoded as UTF-8")
+
+
+def _piece(text: str, *, in_a_name: bool) -> Piece:
+    split = _PLACES.split(text)
+    parts = [_constant(each) if i % 2 == 0 else each for i, each in enumerate(split)]
+    return Piece(tuple(each for each in parts if each), in_a_name)
+
+
 def _constant(text: str) -> bytes:
     r"""The bytes that a text means in which C{\2a} is one byte."""
-    if re.search(r"\\(?![0-9A-Fa-f]{2})", text):
-        raise BadFilter("a backslash is followed by two hexadecimal digits")
-    raw = text.encode()
-    return re.sub(rb"\\([0-9A-Fa-f]{2})", lambda found: bytes.fromhex(found[1].decode()), raw)
+    return _ESCAPED.sub(lambda found: bytes.fromhex(found[1].decode()), text.encode())
+
+
+def _escaped(value: bytes) -> str:
+    """A value as it stands in a filter; bytes that are not UTF-8 are escaped, too."""
+    return _PLACES.sub(_with_escaped_brace, _SPECIAL.sub(_escape, value).decode())
+
+
+def _escape(found: re.Match[bytes]) -> bytes:
+    try:
+        if found[0][0] >= 0x80:  # noqa: PLR2004 - beyond ASCII
+            found[0].decode()
+            return found[0]
+    except UnicodeDecodeError:
+        pass
+    return b"".join(b"\\%02x" % byte for byte in found[0])
+
+
+def _with_escaped_brace(found: re.Match[str]) -> str:
+    """A constant that looks like a place."""
+    return f"\\7b{found[0][1:]}"

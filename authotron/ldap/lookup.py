@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from authotron.errors import Rejected, Unavailable
-from authotron.ldap import names
+from authotron.ldap import filters, names
 from authotron.ldap.answers import Entry
 from authotron.ldap.connection import Connection
 from authotron.ldap.filters import Template, User
@@ -37,6 +37,8 @@ class Lookup:
     Where users are, and what their groups mean.
 
     @ivar extra: attributes to read beside the groups.
+    @ivar exactly: whether an entry counts only if it holds the user name letter by letter; else
+        the caller takes over the name that the entry has.
     """
 
     user: Template
@@ -48,6 +50,7 @@ class Lookup:
     nested: bool
     role_prefix: str
     attributes: Mapping[str, str]
+    exactly: bool = False
     _log = Logger()
 
     def wanted(self) -> tuple[str, ...]:
@@ -65,7 +68,31 @@ class Lookup:
         found = await connection.search(Search(self.user_base, wanted, self.wanted(), limit=2))
         if len(found) > 1:
             raise Ambiguous("several entries go by that name")
-        return found[0] if found else None
+        if not found or not self.exactly or await self._has_name(connection, found[0], username):
+            return found[0] if found else None
+        self._note_other_spelling(username)
+        return None
+
+    async def _has_name(self, connection: Connection, entry: Entry, username: str) -> bool:
+        """
+        Whether an entry that the directory takes for the user's has that very name.
+
+        Where its DN does not say, the attributes are read by which the search has found it.
+        """
+        if filters.is_named(entry.dn, username):
+            return True
+        naming = self.user.naming()
+        if not naming:
+            return False
+        read = await connection.read(entry.dn, naming)
+        return read is not None and self.user.is_exact(read, User(username))
+
+    def _note_other_spelling(self, username: str) -> None:
+        self._log.info(
+            "user {username} is spelled differently in the directory, and gets nothing from there",
+            username=username,
+            event="ldap.user.spelling",
+        )
 
     async def roles(
         self, connection: Connection, threads: Threads, username: str, entry: Entry | None
@@ -87,7 +114,7 @@ class Lookup:
             if entry is None and search.search.needs_dn():
                 continue
             user = User(username, entry.dn if entry else "")
-            dns = await self._searched(connection, search, user)
+            dns = await self._searched(connection, search, user, entry)
             dns = await self._with_ancestors(connection, threads, dns)
             roles += await _worked_out(threads, dns, partial(self._of_found, search))
         return tuple(f"{self.role_prefix}{role}" for role in roles if self._may_follow(role))
@@ -117,13 +144,43 @@ class Lookup:
     def _of_found(self, search: Found, dns: Sequence[str]) -> list[str]:
         return self.rules.of_found(search, dns, self.search_base)
 
-    async def _searched(self, connection: Connection, search: Found, user: User) -> tuple[str, ...]:
-        wanted = search.search.fill(user)
-        limit = _MOST_GROUPS + 1
-        found = await connection.search(Search(self.search_base, wanted, _NO_ATTRIBUTES, limit))
+    async def _searched(
+        self, connection: Connection, search: Found, user: User, entry: Entry | None
+    ) -> tuple[str, ...]:
+        """
+        The groups that a search finds for exactly this name.
+
+        Where it is not certain that the directory knows the user under that spelling, the members
+        of the groups are read, and a group counts only if one of them is spelled like that.
+        """
+        template = search.search
+        certain = await self._is_spelled(connection, template, user, entry)
+        wanted = _NO_ATTRIBUTES if certain else template.naming()
+        query = Search(self.search_base, template.fill(user), wanted, _MOST_GROUPS + 1)
+        found = await connection.search(query)
         if len(found) > _MOST_GROUPS:
             raise Unavailable(f"a search finds more than {_MOST_GROUPS} groups")
-        return tuple(entry.dn for entry in found)
+        if certain:
+            return tuple(group.dn for group in found)
+        exact = [group.dn for group in found if template.is_exact(group, user)]
+        if len(exact) < len(found):
+            self._note_other_spelling(user.username)
+        return tuple(exact)
+
+    @staticmethod
+    async def _is_spelled(
+        connection: Connection, template: Template, user: User, entry: Entry | None
+    ) -> bool:
+        """Whether a search for groups need not look at how their members are spelled."""
+        if not template.naming():
+            return True
+        dn = template.dn_of(user)
+        if dn is None:
+            return entry is not None
+        if entry is not None and filters.is_same_name(entry.dn, dn, user.username):
+            return True
+        itself = await connection.read(dn, _NO_ATTRIBUTES)
+        return itself is not None and filters.is_same_name(itself.dn, dn, user.username)
 
     async def _with_ancestors(
         self, connection: Connection, threads: Threads, dns: Sequence[str]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -12,7 +12,6 @@ from pydantic import (
     Field,
     StringConstraints,
     WithJsonSchema,
-    field_validator,
     model_validator,
 )
 
@@ -24,7 +23,7 @@ from authotron.ldap.directory import Directory
 from authotron.ldap.filters import Template
 from authotron.ldap.lookup import Lookup
 from authotron.ldap.servers import Account, Limits, Security, Server
-from authotron.settings import Seconds, Secret, Section, Text, Texts
+from authotron.settings import Seconds, Secret, Section, Text
 from authotron.tls import Policy, TrustConfig
 from authotron.world import SHARE, World
 
@@ -172,8 +171,11 @@ def check_user_filter(text: str) -> str:
 
     @raise ValueError: it is none.
     """
-    if "{username}" not in filters.parse(text).text:
+    template = filters.parse(text)
+    if not template.names_user():
         raise ValueError("there is no {username} in it, so it would find everybody")
+    if not template.naming():
+        raise ValueError("compares no attribute with {username}, so it would find other users")
     return text
 
 
@@ -191,6 +193,17 @@ async def reach(directory: Directory, base: str) -> None:
     await directory.using(look)
 
 
+def _sound(text: str) -> str:
+    """A piece of a DN, or a search that is one by its grammar."""
+    if filters.is_template(text):
+        filters.parse(text)
+    return text
+
+
+GroupFilter = Annotated[Text, AfterValidator(_sound)]
+"""Which groups count: a piece of a DN, or a search for groups."""
+
+
 class Membership(Section):
     """How an entry tells the groups it is in, and what becomes of them."""
 
@@ -200,12 +213,12 @@ class Membership(Section):
     group_attribute: Attribute = Field(
         default="memberOf", description="the attribute of an entry that holds the DNs of its groups"
     )
-    filter: Text | None = Field(
+    filter: GroupFilter | None = Field(
         default=None,
         description="only groups whose DN contains this; or, in parentheses and with {username} or "
         "{dn}, a search for groups",
     )
-    filters: Texts | None = Field(
+    filters: Annotated[tuple[GroupFilter, ...], Field(strict=False)] | None = Field(
         default=None,
         strict=False,
         description="groups at or below these pieces of a DN, as /Ancestor/Name; or searches as in "
@@ -217,14 +230,6 @@ class Membership(Section):
         default_factory=dict,
         description="LDAP attributes of the user, and the attributes of the identity they become",
     )
-
-    @field_validator("filter", "filters")
-    @classmethod
-    def _sound_templates(cls, given: str | tuple[str, ...] | None) -> Any:
-        for text in [given] if isinstance(given, str) else given or ():
-            if filters.is_template(text):
-                filters.parse(text)
-        return given
 
     def warnings(self) -> tuple[str, ...]:
         """What an operator should hear about."""
@@ -248,7 +253,14 @@ class Membership(Section):
         for place, text in enumerate(self.filters or ()):
             yield f"filters[{place}]", text
 
-    def _lookup(self, user: Template, search_base: str, extra: tuple[str, ...] = ()) -> Lookup:
+    def _lookup(
+        self,
+        user: Template,
+        search_base: str,
+        extra: tuple[str, ...] = (),
+        *,
+        exactly: bool = False,
+    ) -> Lookup:
         return Lookup(
             user,
             self.user_base or search_base,
@@ -259,4 +271,5 @@ class Membership(Section):
             self.nested,
             self.role_prefix,
             self.attributes,
+            exactly,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import AsyncIterator
 from typing import Literal
 
@@ -159,14 +160,21 @@ class LdapProvider:
         )
 
     def _canonical(self, entry: Entry, written: str) -> str:
-        """The name as the directory has it, so that one user is one subject."""
+        """
+        The name as the directory has it, so that one user is one subject.
+
+        Of several names it is the one that was written, or the only one that differs from that in
+        nothing but case, width and blanks.
+        """
         known = entry.texts(self._user_attribute)
-        same = [each for each in known if names.fold(each) == names.fold(written)]
-        if not same and len(known) > 1:  # their order means nothing
+        same = [each for each in known if each == written] or [
+            each for each in known if names.fold(each) == names.fold(written)
+        ]
+        if len(known) > 1 and len(same) != 1:  # their order means nothing
             raise Rejected(f"the entry has several {self._user_attribute}, and none is that name")
         for each in same or known:
             if each.strip() and each.isprintable():
-                return each
+                return unicodedata.normalize("NFC", each)
         raise Rejected(f"the entry has no {self._user_attribute}")
 
 

@@ -114,7 +114,6 @@ class LookUpTests(LdapCase):
         self.server.entries[f"cn=Readers,ou=Team,{BASE}"] = {"member": [member]}
         by_name = f"(member=uid={{username}},ou=people,{BASE})"
         self.assertEqual(self.roles(filter=by_name), ("Readers",))
-        self.assertEqual(len(self.server.asked), 1)
         self.assertEqual(self.roles(filters=["(member={dn})"]), ("/Team/Readers",))
         self.assertEqual(self.roles("stranger", filters=["(member={dn})"]), ())
 
@@ -132,6 +131,87 @@ class LookUpTests(LdapCase):
         self.failureResultOf(self.ask(self.made(**given)), Unavailable)
         [warning] = config(**given).warnings()
         self.assertIn("filters[1]", warning)
+
+
+class SpellingTests(LdapCase):
+    """The directory overlooks differences that make another user elsewhere."""
+
+    SPELLINGS = ("ALICE", "Alice", " alice", "alice ", "\talice")
+
+    def assert_nobody(self, username: str, **over: Any) -> None:
+        addition = self.successResultOf(self.ask(self.made(**over), username))
+        self.assertEqual((addition.roles, addition.attributes), ((), {}), repr(username))
+
+    def test_other_spellings_T82e(self) -> None:
+        """A user whose name differs from the directory's in case or blanks gets nothing."""
+        for username in self.SPELLINGS:
+            self.assert_nobody(username, attributes={"mail": "email"})
+            self.assert_nobody(username, user_filter="(uid={username})")
+            self.assert_nobody(username, user_filter="(|(mail={username})(uid={username}))")
+        self.assertEqual(self.roles(), ("Admins", "Users"))
+
+    def test_name_beside_the_dn_T82e(self) -> None:
+        """If the DN does not hold the user name, the attribute of the search is read."""
+        entry = {"objectClass": ["person"], "cn": ["Carol Jones", "carol"], "memberOf": [ADMINS]}
+        self.server.entries[f"employeeNumber=7,{BASE}"] = entry
+        self.assertEqual(self.roles("carol"), ("Admins",))
+        for username in ("CAROL", "carol jones", "carol "):
+            self.assert_nobody(username)
+        self.assertEqual(self.server.asked[-1].attributes, ("cn",))
+
+    def test_part_of_a_value_T82e(self) -> None:
+        """If the search puts the user name into a longer value, that value is compared."""
+        self.assertEqual(
+            self.roles("a", user_filter="(mail={username}@b.org)"), ("Admins", "Users")
+        )
+        self.assert_nobody("A", user_filter="(mail={username}@b.org)")
+
+    def test_composed_T82e(self) -> None:
+        """Two ways to compose one letter in Unicode are one spelling."""
+        self.server.entries.update(person("zoe\u0308", ADMINS))
+        self.server.entries[f"uid=zoe\u0308,ou=people,{BASE}"]["cn"] = ["zo\xeb"]
+        self.assertEqual(self.roles("zo\xeb"), ("Admins",))
+
+    def test_groups_by_dn_T82e(self) -> None:
+        """A search for groups by the DN of a user finds none for another spelling of the name."""
+        member = f"uid=alice,ou=people,{BASE}"
+        self.server.entries[f"cn=Readers,ou=Team,{BASE}"] = {"member": [member]}
+        by_name = f"(member=uid={{username}},ou=people,{BASE})"
+        for username in self.SPELLINGS:
+            self.assert_nobody(username, filter=by_name)
+            self.assert_nobody(username, filters=[by_name], nested=True)
+        self.assertEqual(self.roles(filter=by_name), ("Readers",))
+
+    def test_groups_of_an_unknown_user_T82e(self) -> None:
+        """Groups count for a user without an entry if a member is spelled like the user."""
+        self.server.entries[f"cn=A,{BASE}"] = {"member": [f"uid=gone,ou=people,{BASE}"]}
+        self.server.entries[f"cn=B,{BASE}"] = {"memberUid": ["gone", "Other"]}
+        by_dn = f"(member=uid={{username}},ou=people,{BASE})"
+        for given in ({"filter": by_dn}, {"filter": "(memberUid={username})"}):
+            self.assertEqual(len(self.roles("gone", **given)), 1)
+            self.assert_nobody("GONE", **given)
+
+    def test_posix_groups_T82e(self) -> None:
+        """C{memberUid} is compared letter by letter, whatever the directory overlooks."""
+        self.server.entries[f"cn=Readers,{BASE}"] = {"memberUid": ["alice", "Bob"]}
+        by_name = "(memberUid={username})"
+        self.assertEqual(self.roles(filter=by_name), ("Readers",))
+        self.assertEqual(self.roles("Bob", filter=by_name), ("Readers",))
+        for username in (*self.SPELLINGS, "bob"):
+            self.assert_nobody(username, filter=by_name)
+
+    def test_memory_T82e(self) -> None:
+        """What is remembered of one spelling is not given to another."""
+        augmenter = self.made(stale_if_error=600)
+        self.successResultOf(self.ask(augmenter))
+        self.assertEqual(self.successResultOf(self.ask(augmenter, "ALICE")).roles, ())
+        self.assertEqual(self.successResultOf(self.ask(augmenter)).roles, ("Admins", "Users"))
+
+    def test_searches_that_prove_nothing_T82e(self) -> None:
+        """A search that compares no attribute with the user name is a mistake."""
+        for text in ("(!(cn={username}))", "(cn>={username})", "(:caseExactMatch:={username})"):
+            problem = str(self.assertRaises(ConfigError, config, user_filter=text))
+            self.assertIn("user_filter: compares no attribute with {username}", problem)
 
 
 class RememberTests(LdapCase):
@@ -226,7 +306,15 @@ class ConfigTests(SynchronousTestCase):
             ({"ldap_password": None}, "bind_dn needs ldap_password"),
             ({"user_filter": "(cn=alice)"}, "there is no {username}"),
             ({"user_filter": "cn={username}"}, "parenthesis is missing"),
-            ({"filters": ["(cn={username}))"]}, "something stands behind"),
+            (
+                {"filters": ["(cn={username}))"]},
+                "filters[0]: is not a filter (RFC 4515): something",
+            ),
+            (
+                {"filter": "(cn:a:b:={username})"},
+                "filter: is not a filter (RFC 4515): an attribute",
+            ),
+            ({"user_filter": "(cn={username}"}, "parenthesis is missing at its end"),
             ({"group_attribute": "member of"}, "group_attribute"),
             ({"search_base": "example.org"}, "is no DN"),
             ({"ca_file": "/nowhere/ca.pem"}, "cannot read /nowhere/ca.pem"),
@@ -239,6 +327,15 @@ class ConfigTests(SynchronousTestCase):
         """A search grants roles that the same file did not grant before, and that is told."""
         [warning] = config(filter="(member={username})").warnings()
         self.assertIn("(member={username}) is a search", warning)
+
+    def test_search_widens_S_LDAPFILTER(self) -> None:
+        """Every search gets a warning of its own, which says that it gives roles."""
+        given = ["(member={dn})", "OU=TeamA", "(memberUid={username})"]
+        warnings = config(filter="(member={username})", filters=given).warnings()
+        places = [each.partition(":")[0] for each in warnings]
+        self.assertEqual(places, ["filter", "filters[0]", "filters[2]"])
+        for each in warnings:
+            self.assertIn("each group it finds gives a role", each)
 
     def test_half_a_search(self) -> None:
         """So is what looks like a search and is none."""

@@ -310,6 +310,33 @@ class AugmenterTests(LdapCase):
             identity = self.accepted(login(daemon, username, "p"))
             self.assertEqual(identity["roles"], [], username)
 
+    def test_other_spellings_T82e(self) -> None:
+        """Users whose names the directory takes for alice's have none of her groups."""
+        spellings = ("alice", "ALICE", "Alice", "alice ", " alice", "ali\u00adce", "\uff41lice")
+        users = [{"username": each, "password": "p"} for each in (*spellings, "alice  example")]
+        plain = {"type": "plain", "name": "list", "realm": "corp", "users": users}
+        ways: list[dict[str, Any]] = [
+            {},
+            {"user_filter": "(uid={username})"},
+            {"filter": f"(member=uid={{username}},{PEOPLE})"},
+            {"filters": [f"(member=uid={{username}},{PEOPLE})", "OU=TeamA"], "nested": True},
+            {"filter": "(member={dn})"},
+            {"filter": f"(member:distinguishedNameMatch:=uid={{username}},{PEOPLE})"},
+        ]
+        for over in ways:
+            over["attributes"] = {"mail": "email"}
+            daemon = self.daemon(plain, augmenters=[provider(self.slapd, "corp", **over)])
+            for username in (*spellings[1:], "alice  example"):
+                answer = login(daemon, username, "p")
+                if answer.status == 200:
+                    identity = answer.json()
+                    if identity["username"] != "alice":  # a gate may have trimmed the name
+                        told = (identity["roles"], identity["attributes"])
+                        self.assertEqual(told, ([], {}), (username, over))
+            identity = self.accepted(login(daemon, "alice", "p"))
+            self.assertIn("Reader", str(identity["roles"]))
+            self.assertEqual(identity["attributes"], {"email": "alice@example.org"})
+
     def test_two_entries_T67(self) -> None:
         """A name that two entries have gets the roles of neither."""
         self.assertEqual(self.roles("dave"), [])

@@ -4,13 +4,81 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as some
 from ldaptor.protocols import pureber, pureldap
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.ldap import filters, names
-from authotron.ldap.filters import BadFilter, User
+from authotron.ldap.filters import (
+    BadFilter,
+    Comparison,
+    Negation,
+    Node,
+    Piece,
+    Several,
+    Template,
+    User,
+)
+
+EXAMPLES = r"""
+(cn=Babs Jensen)
+(!(cn=Tim Howes))
+(&(objectClass=Person)(|(sn=Jensen)(cn=Babs J*)))
+(o=univ*of*mich*)
+(seeAlso=)
+(cn:caseExactMatch:=Fred Flintstone)
+(cn:=Betty Rubble)
+(sn:dn:2.4.6.8.10:=Barney Rubble)
+(o:dn:=Ace Industry)
+(:1.2.3:=Wilma Flintstone)
+(:DN:2.4.6.8.10:=Dino)
+(o=Parens R Us \28for all your parenthetical needs\29)
+(cn=*\2A*)
+(filename=C:\5cMyFile)
+(bin=\00\00\00\04)
+(sn=Lu\c4\8di\c4\87)
+(1.3.6.1.4.1.1466.0=\04\02\48\69)
+(&)
+(|)
+""".strip().splitlines()
+"""The examples of RFC 4515 section 4, and those of RFC 4526 section 2."""
+
+OIDS = some.sampled_from(["cn", "x-1", "objectClass", "dn", "2.5.4.3", "0.9.2342"])
+ATTRIBUTES = OIDS | some.sampled_from(["cn;lang-de", "userCertificate;binary;x-a"])
+PIECES = some.lists(
+    some.binary(min_size=1) | some.sampled_from(["username", "dn"]), max_size=3
+).map(
+    lambda parts: Piece(
+        tuple(each for i, each in enumerate(parts) if not i or type(each) is not type(parts[i - 1]))
+    )
+)
+EXTENSIBLE = some.builds(
+    Comparison,
+    ATTRIBUTES | some.just(""),
+    some.just(":="),
+    some.tuples(PIECES),
+    OIDS | some.just(""),
+    some.booleans(),
+).filter(lambda each: bool(each.attribute or each.rule) and (each.rule != "dn" or each.of_dn))
+COMPARISONS: some.SearchStrategy[Node] = some.one_of(
+    some.builds(Comparison, ATTRIBUTES, some.sampled_from(["~=", ">=", "<="]), some.tuples(PIECES)),
+    some.builds(
+        Comparison,
+        ATTRIBUTES,
+        some.just("="),
+        some.lists(PIECES, min_size=1, max_size=4).map(tuple),
+    ),
+    EXTENSIBLE,
+)
+FILTERS = some.recursive(
+    COMPARISONS,
+    lambda each: (
+        some.builds(Several, some.sampled_from(["&", "|"]), some.lists(each, max_size=3).map(tuple))
+        | some.builds(Negation, each)
+    ),
+    max_leaves=8,
+)
 
 NAMES = some.text(some.characters(exclude_categories=["Cs"]), min_size=1)
 
@@ -21,6 +89,15 @@ def decoded(wire: bytes) -> Any:
     found, size = pureber.berDecodeObject(context, wire)
     assert size == len(wire)
     return found
+
+
+def has_asterisk_beside_a_user(node: Node) -> bool:
+    """Whether the filter, as a template, would be refused for the sake of DNs."""
+    try:
+        filters.parse(str(node))
+    except BadFilter as bad:
+        return "does not go with a user" in str(bad)
+    return False
 
 
 def filled(template: str, username: str, dn: str = "") -> Any:
@@ -85,6 +162,99 @@ class FilterTests(SynchronousTestCase):
         ):
             self.assertRaises(BadFilter, filters.parse, text)
         filters.parse("(&(member=uid=x,ou=*)(cn={username}))")
+
+    @given(FILTERS)
+    def test_print_and_parse_T97(self, node: Node) -> None:
+        """Every filter that can be printed is parsed again to the same filter."""
+        assume(not has_asterisk_beside_a_user(node))
+        self.assertEqual(filters.parse(str(node)), Template(str(node), node))
+
+    @given(some.text("(){}&|!=~<>:;*\\\0 .dnDN012cé\udc80", max_size=20))
+    def test_parse_or_refuse_T97(self, text: str) -> None:
+        """Any text is a filter that prints to an equal one, or is refused in words."""
+        for each in (text, f"({text})", f"(cn{text}=x)", f"(cn={text})"):
+            try:
+                found = filters.parse(each)
+            except BadFilter as bad:
+                self.assertRegex(str(bad), r" at (character [0-9]+|its end)$")
+            else:
+                self.assertEqual(filters.parse(str(found.node)).node, found.node)
+                found.fill(User("x", "dc=x"))
+
+    def test_examples_T97(self) -> None:
+        """The examples of RFC 4515 and RFC 4526 are filters, and print as filters."""
+        for text in EXAMPLES:
+            with self.subTest(text):
+                found = filters.parse(text)
+                self.assertEqual(filters.parse(str(found.node)).node, found.node)
+                decoded(found.fill(User("x")))
+
+    def test_extensible_T97(self) -> None:
+        """An extensible match keeps attribute, rule and C{dn}, in whatever case that is."""
+        for text, attribute, rule, of_dn in (
+            ("(:DN:2.4.6.8.10:=Dino)", None, b"2.4.6.8.10", True),
+            ("(:dn:2.4.6.8.10:=Dino)", None, b"2.4.6.8.10", True),
+            ("(sn:Dn:2.4.6.8.10:=Dino)", b"sn", b"2.4.6.8.10", True),
+            ("(sn:dN:=Dino)", b"sn", None, True),
+            ("(sn:dn:dn:=Dino)", b"sn", b"dn", True),
+            ("(sn:dnMatch:=Dino)", b"sn", b"dnMatch", False),
+            ("(sn;lang-de:=Dino)", b"sn;lang-de", None, False),
+            ("(:1.2.3:=Dino)", None, b"1.2.3", False),
+        ):
+            with self.subTest(text):
+                found = filled(text, "x")
+                named = (found.type, found.matchingRule, found.dnAttributes)
+                told = [each.value if each is not None else None for each in named]
+                self.assertEqual((told[0], told[1], bool(told[2])), (attribute, rule, of_dn))
+                self.assertEqual(found.matchValue.value, b"Dino")
+
+    def test_empty_sets_T97(self) -> None:
+        """An empty set is sent as such (RFC 4526)."""
+        self.assertEqual(bytes(filters.parse("(&)").fill(User("x"))), b"\xa0\x00")
+        self.assertEqual(bytes(filters.parse("(|)").fill(User("x"))), b"\xa1\x00")
+
+    def test_not_filters_T97(self) -> None:
+        """What the grammar does not know is refused, and the message says where."""
+        for text, where in (
+            ("(cn:a:b:=x)", "character 4"),
+            ("(:dn:=x)", "character 2"),
+            ("(:=x)", "character 2"),
+            ("(cn:dn:dn:dn:=x)", "character 4"),
+            ("(cn:1.02:=x)", "character 4"),
+            ("(1=x)", "character 2"),
+            ("(01.2=x)", "character 2"),
+            ("(1..2=x)", "character 2"),
+            ("(-cn=x)", "character 2"),
+            ("(c_n=x)", "character 3"),
+            ("(cn;=x)", "character 4"),
+            ("(cn;lang_de=x)", "character 9"),
+            ("(cn =x)", "character 4"),
+            ("( cn=x)", "character 2"),
+            ("(cn>x)", "character 4"),
+            ("(cn:=x*)", "character 7"),
+            ("(cn~=*)", "character 6"),
+            ("(cn=x\\2)", "character 6"),
+            ("(cn=x\\2g)", "character 6"),
+            ("(cn=x\0)", "character 6"),
+            ("(cn=(x))", "character 5"),
+            ("(!)", "character 3"),
+            ("(!(a=b)(c=d))", "character 8"),
+            ("(& (a=b))", "character 3"),
+            ("(&(a=b) (c=d))", "character 8"),
+            ("(cn=x", "its end"),
+            ("(cn=x))", "character 7"),
+        ):
+            with self.subTest(text):
+                told = str(self.assertRaises(BadFilter, filters.parse, text))
+                self.assertTrue(told.endswith(f" at {where}"), told)
+
+    def test_bytes_T97(self) -> None:
+        """Escaped bytes need not be UTF-8; what stands there unescaped must be."""
+        self.assertEqual(filled("(cn=\\ff\\28{username})", "u").assertionValue.value, b"\xff(u")
+        self.assertRaises(BadFilter, filters.parse, "(cn=\udcff)")
+        escaped = filters.parse("(cn=\\7busername})")
+        self.assertFalse(escaped.names_user())
+        self.assertEqual(str(escaped.node), "(cn=\\7busername})")
 
     def test_template_or_not(self) -> None:
         """Parentheses and a place make a template; all else is a piece of a DN."""

@@ -110,6 +110,25 @@ class LdapTests(LdapCase):
             identity = self.successResultOf(self.ask(self.made(), username, "alice-secret"))
             self.assertEqual(identity.username, "alice")
 
+    def test_names_that_fold_alike_T82e(self) -> None:
+        """Of several names that differ in case alone the subject is the one that was written."""
+        self.server.entries[ALICE]["uid"] = ["alice", "ALICE"]
+        for username in ("alice", "ALICE"):
+            identity = self.successResultOf(self.ask(self.made(), username, "alice-secret"))
+            self.assertEqual(identity.username, username)
+        self.refused(self.made(), "Alice", "alice-secret")
+        self.server.entries[ALICE]["uid"] = ["alice"]
+
+    def test_groups_of_the_entry_T82e(self) -> None:
+        """A search for groups asks for the name of the entry, not for the one that was written."""
+        self.server.entries[f"cn=A,{BASE}"] = {"memberUid": ["alice"]}
+        self.server.entries[f"cn=B,{BASE}"] = {"memberUid": ["ALICE"]}
+        judge = self.made(filter="(&(cn=A)(memberUid={username}))")
+        self.server.entries[f"cn=A,{BASE}"]["cn"] = ["A"]
+        identity = self.successResultOf(self.ask(judge, "ALICE", "alice-secret"))
+        self.assertEqual((identity.username, identity.roles), ("alice", ("A",)))
+        self.assertIn("(memberUid=alice)", self.server.asked[-1].filter)
+
     def test_several_names_T25(self) -> None:
         """An entry of several names is nobody whom none of them was given for."""
         self.server.entries[ALICE]["uid"] = ["admin", "alice"]
