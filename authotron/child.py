@@ -76,6 +76,10 @@ class Child(ProcessProtocol):
         """
         return await self._pipe.ask(word)
 
+    def tell(self, word: str, given: Any) -> None:
+        """Tell the worker something that needs no answer."""
+        self._pipe.tell(word, given)
+
     async def fetch_counted(self) -> None:
         """
         Let it say what it has counted.

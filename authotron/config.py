@@ -11,7 +11,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
-from attrs import frozen
+from attrs import field, frozen
 from pydantic import (
     AfterValidator,
     ConfigDict,
@@ -238,6 +238,8 @@ class Config:
 
     @ivar warnings: what an operator should hear about, though it can be run.
     @ivar folder: where relative paths begin.
+    @ivar hash_key: for hashes that the workers of the service compare; another one after each
+        reload.
     """
 
     file: File
@@ -246,6 +248,7 @@ class Config:
     store: StoreConfig | None
     warnings: Sequence[str]
     folder: Path
+    hash_key: bytes = field(factory=lambda: os.urandom(32), repr=False, eq=False)
 
 
 def check(given: Mapping[str, Any], folder: Path, warnings: Sequence[str] = ()) -> Config:

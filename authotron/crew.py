@@ -105,6 +105,8 @@ class Crew:
             {
                 "forget": lambda _: Deferred.fromCoroutine(self._forget(child)),
                 "refused": lambda problems: self._note_refused(child, problems),
+                "wrong_pair": lambda given: self._pass_on(child, "wrong_pair", given),
+                "right_pair": lambda given: self._pass_on(child, "right_pair", given),
             },
             self._note_gone,
             self._note_serving,
@@ -266,6 +268,12 @@ class Crew:
         for child, outcome in zip(others, outcomes, strict=True):
             if isinstance(outcome, Failure) and child in self.workers:
                 raise Unavailable("a worker has not forgotten")
+
+    def _pass_on(self, tells: Child, word: str, given: Any) -> None:
+        """Tell all other workers what one has found out about a user and a password."""
+        for child in self.workers:
+            if child is not tells:
+                child.tell(word, given)
 
     async def metrics(self) -> Metrics:
         """The sum over all, those that are gone included; of who is silent, its last word."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from attrs import evolve
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import HostnameEndpoint
@@ -32,6 +33,7 @@ from authotron.web.crowd import room, second_room
 from authotron.web.front import Entrance
 from authotron.web.generation import Generation, Serving
 from authotron.world import World
+from authotron.wrong_pairs import WrongPairs
 
 
 class Pool(Service):
@@ -98,7 +100,9 @@ class Authotron(MultiService):
         self.status = 0
         self.pool = Pool(reactor)
         self.pool.setServiceParent(self)
-        self._world = outside(reactor, self.pool)
+        self._world = evolve(
+            outside(reactor, self.pool), wrong_pairs=WrongPairs(reactor, config.hash_key)
+        )
         metrics = Metrics()
         self.serving = Serving(compose(config, self._world, metrics), metrics)
         metrics.watch(
@@ -206,6 +210,11 @@ class Authotron(MultiService):
                 self._log.failure("something did not stop", outcome, event="shutdown.failed")
 
     @property
+    def wrong_pairs(self) -> WrongPairs:
+        """The passwords that are not sent to remotes again for a while."""
+        return self._world.wrong_pairs
+
+    @property
     def problems(self) -> Sequence[str]:
         """Why the last reload was refused."""
         return self.serving.problems
@@ -222,6 +231,7 @@ class Authotron(MultiService):
             return
         old = self.serving.generation
         self.serving.generation = generation
+        self.wrong_pairs.clear()
         self.serving.problems = ()
         logs.log.config = config.file.logging
         self._main.adopt(config.file.logging.access)

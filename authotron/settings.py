@@ -73,8 +73,23 @@ _DURATION = {
         {"type": "string", "pattern": r"^\d+(\.\d+)?\s*(ms|s|m|h|d)?$"},
     ]
 }
+
+
+def _in_range(seconds: float) -> float:
+    """
+    Check the bounds that every duration has.
+
+    They are not constraints of the type, as these would win over narrower ones of a key.
+    """
+    if not seconds >= 0:  # which NaN is not, either
+        raise PydanticCustomError("greater_than_equal", "too small", {"ge": 0})
+    if seconds > LONGEST:
+        raise PydanticCustomError("less_than_equal", "too large", {"le": LONGEST})
+    return seconds
+
+
 Seconds = Annotated[
-    float, Field(ge=0, le=LONGEST), BeforeValidator(_seconds), WithJsonSchema(_DURATION)
+    float, BeforeValidator(_seconds), AfterValidator(_in_range), WithJsonSchema(_DURATION)
 ]
 """A duration: a number of seconds, or a text with a unit."""
 
@@ -198,9 +213,9 @@ _SAYINGS = {
     "path_type": "must be the path of a file",
     "string_pattern_mismatch": "must not be empty",
     "literal_error": "must be one of {expected}",
-    "greater_than": "must be more than {gt}",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than_equal": "must be at most {le}",
+    "greater_than": "must be more than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than_equal": "must be at most {le:g}",
 }
 
 

@@ -155,8 +155,11 @@ class Worker(Service):
             "ready": lambda _: Deferred.fromCoroutine(self._readiness()),
             "forget": lambda _: self._forget(),
             "drain": lambda _: Deferred.fromCoroutine(self._drain()),
+            "wrong_pair": gateway.wrong_pairs.hear_wrong,
+            "right_pair": gateway.wrong_pairs.hear_right,
         }
         self.pipe = Pipe(write, answers, self.abandoned)
+        gateway.wrong_pairs.tell = self.pipe.tell
         self._beating = LoopingCall(self._beat)
         self._beating.clock = reactor
         gateway.serving.forget_elsewhere = self._forget_elsewhere

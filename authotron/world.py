@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.web.iweb import IAgent
 
 from authotron.breaker import Breakers
 from authotron.tls import Trust
+from authotron.wrong_pairs import WrongPairs
 
 T = TypeVar("T")
 
@@ -61,6 +62,7 @@ class World:
     @ivar patience: seconds after which nobody waits for a part any more.
     @ivar connect: the way to other machines, for protocols other than HTTP.
     @ivar breakers: know which remotes are left alone for a while.
+    @ivar wrong_pairs: knows which passwords are not sent to a remote again for a while.
     """
 
     clock: IReactorTime
@@ -69,3 +71,4 @@ class World:
     patience: float = 5.0
     connect: Connect = no_way
     breakers: Breakers = field(factory=Breakers)
+    wrong_pairs: WrongPairs = Factory(lambda world: WrongPairs(world.clock), takes_self=True)

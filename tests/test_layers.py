@@ -13,7 +13,18 @@ ROOT = Path(__file__).parent.parent / "authotron"
 LAYERS = (
     ("errors", "hosts", "processes", "strict_json", "tallies"),
     ("identity",),
-    ("world", "racing", "settings", "cache", "metrics", "systemd", "tls", "breaker", "pipe"),
+    (
+        "world",
+        "racing",
+        "settings",
+        "cache",
+        "metrics",
+        "systemd",
+        "tls",
+        "breaker",
+        "pipe",
+        "wrong_pairs",
+    ),
     (
         "logs",
         "bodies",

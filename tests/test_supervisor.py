@@ -560,6 +560,25 @@ class ForgetTests(SupervisorCase):
         self.assertEqual(len(self.flushLoggedErrors()), 1)
 
 
+class WrongPairsTests(SupervisorCase):
+    """A remote has refused a user and a password."""
+
+    def test_passed_on_S_LOCK(self) -> None:
+        """What one worker tells of it all others hear, and it does not."""
+        for word in ("wrong_pair", "right_pair"):
+            self.one.say(word, {"user": "ab"})
+            self.assertEqual((self.one.asked, self.other.asked[-1]), ([], word))
+
+    def test_one_key_S_LOCK(self) -> None:
+        """All workers of a configuration hash by the same key, and those of another by another."""
+        given = self.load()
+        descriptor = worker.sealed(given)
+        found = [worker._read(os.dup(descriptor)) for _ in range(2)]
+        self.assertEqual({each.hash_key for each in found}, {given.hash_key})
+        self.assertNotEqual(self.load().hash_key, given.hash_key)
+        os.close(descriptor)
+
+
 class MetricsTests(SupervisorCase):
     """The sum."""
 

@@ -23,8 +23,8 @@ class WorkerTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.reactor = Reactor()
-        found = config.check(BASE, Path())
-        self.gateway = Authotron(lambda: found, found, self.reactor)
+        self.found = config.check(BASE, Path())
+        self.gateway = Authotron(lambda: self.found, self.found, self.reactor)
         self.addCleanup(self.end)
         self.said: list[dict[str, Any]] = []
         self.worker = Worker(self.gateway, self.reactor, self.say)
@@ -71,6 +71,22 @@ class WorkerTests(SynchronousTestCase):
         epoch = verdicts._epoch
         self.assertEqual(self.hear(say="forget", number=3), {"to": 3, "with": None})
         self.assertEqual(verdicts._epoch, epoch + 1)
+
+    def test_wrong_pairs_S_LOCK(self) -> None:
+        """Wrong passwords are told and heard; the key of their hashes is the service's."""
+        pairs = self.gateway.wrong_pairs
+        user, pair = pairs.hashed("ldap", "alice", "wrong")
+        pairs.add(user, pair, 60)
+        told = {"user": user.hex(), "pair": pair.hex(), "seconds": 60}
+        self.assertEqual(self.said[-1], {"say": "wrong_pair", "with": told})
+        pairs.drop(user)
+        self.assertEqual(self.said[-1], {"say": "right_pair", "with": {"user": user.hex()}})
+        self.hear(say="wrong_pair", **{"with": told})
+        self.assertTrue(pairs.holds(user, pair))
+        self.hear(say="right_pair", **{"with": {"user": user.hex()}})
+        self.assertFalse(pairs.holds(user, pair))
+        other = Authotron(lambda: self.found, self.found, self.reactor)
+        self.assertEqual(other.wrong_pairs.hashed("ldap", "alice", "wrong"), (user, pair))
 
     def test_drain(self) -> None:
         """It listens no more, says so, and ends; its last word is what it has counted."""

@@ -18,11 +18,12 @@ from authotron.providers import Affinity, IProvider
 from authotron.settings import Seconds, Secret
 from authotron.web_client import RemoteConfig, Url, WebClient
 from authotron.world import World
+from authotron.wrong_pairs import PairGuard, RetryConfig
 
 _REFUSALS = (401, 403)
 
 
-class Config(PartConfig, RemoteConfig):
+class Config(PartConfig, RemoteConfig, RetryConfig):
     """`type: http`: a service of your own says who somebody is; see docs/providers.md."""
 
     type: Literal["http"]
@@ -52,6 +53,7 @@ class Http:
     _life: float
     _known: Identities = field(repr=False)
     _accepts: routing.Rule
+    _guard: PairGuard = field(repr=False)
     type: str = field(default="http", init=False)
     local: bool = field(default=False, init=False)
 
@@ -62,7 +64,14 @@ class Http:
 
     async def authenticate(self, credential: Credential) -> Identity:
         content = {"realm": self.realm, "scheme": self.scheme, **_shown(credential)}
-        return await self._known.get(credential.value, lambda: self._ask(content))
+        return await self._known.get(credential.value, lambda: self._judge(content))
+
+    async def _judge(self, content: dict[str, Any]) -> Identity:
+        """Ask, but not again about a user and a password that were refused a short while ago."""
+        if self.scheme != "basic":
+            return await self._ask(content)
+        user, password = content["username"], content["password"]
+        return await self._guard.judge(user, password, lambda: self._ask(content))
 
     async def _ask(self, content: dict[str, Any]) -> Identity:
         answer = await self._web.post(self._url, content=content, bearer=self._token)
@@ -105,4 +114,5 @@ def make(config: Config, world: World) -> IProvider:
         config.cache,
         Identities(world.clock),
         config.accepts,
+        world.wrong_pairs.guard(config.name, config.retry_wrong_after),
     )

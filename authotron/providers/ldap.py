@@ -18,16 +18,21 @@ from authotron.ldap.answers import Entry
 from authotron.ldap.connection import Connection
 from authotron.ldap.directory import Directory
 from authotron.ldap.lookup import Lookup
+from authotron.ldap.names import BadName
 from authotron.ldap.settings import Attribute, Connectivity, Membership, check_user_filter, reach
 from authotron.parts import Finding, IConnected, IReachable, PartConfig
 from authotron.providers import Affinity, IKnowsUsers, IProvider
 from authotron.settings import Seconds, Text
 from authotron.world import Threads, World
+from authotron.wrong_pairs import PairGuard, RetryConfig
 
 _LONGEST = 256
 
+_UNSEEN = frozenset({"Cc", "Cf", "Mn"})
+"""Unicode categories of characters that directories map to nothing, and a few more."""
 
-class Config(PartConfig, Membership, Connectivity):
+
+class Config(PartConfig, Membership, Connectivity, RetryConfig):
     """`type: ldap`: HTTP Basic against a directory, which is asked to let the user in."""
 
     type: Literal["ldap"]
@@ -97,6 +102,7 @@ class LdapProvider:
     _user_attribute: str
     _user_dn: str | None
     _ttl: float
+    _guard: PairGuard = field(repr=False)
     type: str = field(default="ldap", init=False)
     scheme: str = field(default="basic", init=False)
     local: bool = field(default=False, init=False)
@@ -129,7 +135,11 @@ class LdapProvider:
         entry = await self._directory.using(find)
         if entry is None:
             raise Rejected("unknown user")
-        await self._directory.verify(entry.dn, password)
+        await self._guard.judge(
+            _spelled_one_way(entry.dn),
+            password,
+            lambda: self._directory.verify(entry.dn, password),
+        )
 
         async def identify(connection: Connection) -> Identity:
             return await self._identity(connection, entry, username)
@@ -146,7 +156,11 @@ class LdapProvider:
                 raise Unavailable("users cannot read their own entries; use user_filter")
             return await self._identity(connection, entry, username)
 
-        return await self._directory.as_user(dn, password, identify)
+        return await self._guard.judge(
+            _spelled_one_way(dn),
+            password,
+            lambda: self._directory.as_user(dn, password, identify),
+        )
 
     async def _identity(self, connection: Connection, entry: Entry, written: str) -> Identity:
         username = self._canonical(entry, written)
@@ -176,6 +190,19 @@ class LdapProvider:
             if each.strip() and each.isprintable():
                 return unicodedata.normalize("NFC", each)
         raise Rejected(f"the entry has no {self._user_attribute}")
+
+
+def _spelled_one_way(dn: str) -> str:
+    """
+    The same for all spellings of a DN, as they are one account to the directory.
+
+    That overlooks soft hyphens and the like, too (RFC 4518 section 2.2).
+    """
+    seen = "".join(each for each in dn if unicodedata.category(each) not in _UNSEEN)
+    try:
+        return repr([sorted(step) for step in names.folded(names.parse(seen))])
+    except BadName:
+        return dn
 
 
 @implementer(IKnowsUsers)
@@ -211,4 +238,5 @@ def make(config: Config, world: World) -> IProvider:
         config.user_attribute,
         config.user_dn,
         config.cache,
+        world.wrong_pairs.guard(config.name, config.retry_wrong_after),
     )

@@ -167,6 +167,43 @@ class ProviderTests(LdapCase):
             self.assertNotIn(secret, daemon.log())
 
 
+class LockOutTests(LdapCase):
+    """A client that repeats an old password does not lock its user out of the directory."""
+
+    def binds(self, slapd: Slapd) -> int:
+        lines = slapd.log().splitlines()
+        return sum('BIND dn="uid=bob,' in line and "method=" in line for line in lines)
+
+    def test_same_wrong_password_S_LOCK(self) -> None:
+        """Two workers send the same wrong password of a user once, however it is sent."""
+        slapd = directory.another(Path(self.mktemp()))
+        self.addCleanup(slapd.stop)
+        daemon = self.daemon(
+            provider(slapd, "corp"), auth={"cache": {"refusals": 0}}, server={"workers": 2}
+        )
+        seen = set()
+        for turn in range(40):
+            realm = ("corp", "CORP", "Corp")[turn % 3]
+            username = ("bob", "BOB", "bob ")[turn % 3]
+            seen.add(login(daemon, username, "guess", realm).status)
+        self.assertEqual(seen, {401})
+        self.assertIn(self.binds(slapd), (1, 2))  # two at most, if both are asked at once
+        self.accepted(login(daemon, "bob", "bobpw"))
+
+    def test_reload_S_LOCK(self) -> None:
+        """After a reload the password is sent again."""
+        slapd = directory.another(Path(self.mktemp()))
+        self.addCleanup(slapd.stop)
+        daemon = self.daemon(provider(slapd, "corp"), auth={"cache": {"refusals": 0}})
+        for _ in range(3):
+            self.assertEqual(login(daemon, "bob", "guess").status, 401)
+        before = self.binds(slapd)
+        daemon.tell(signal.SIGHUP)
+        until(lambda: "read again" in daemon.log(), "reloaded", otherwise=daemon.log)
+        self.assertEqual(login(daemon, "bob", "guess").status, 401)
+        self.assertEqual((before, self.binds(slapd)), (1, 2))
+
+
 class TlsTests(LdapCase):
     """Whom a connection trusts."""
 

@@ -75,6 +75,29 @@ class HttpTests(SynchronousTestCase):
         self.assertEqual(asked.content["password"], "pass:word")
         self.assertEqual(asked.headers["authorization"], "Bearer key")
 
+    def test_same_wrong_password_S_LOCK(self) -> None:
+        """A user and a password that were refused are shown to the service once a minute."""
+        clock, remote = at(NOW), Remote(lambda _: Says({}, 401))
+        part = {"type": "http", "name": "it", "realm": "here", "url": "https://accounts.example/"}
+        config = settings.read(http.Config, {**part, "scheme": "basic"})
+        judge = http.make(config, world(clock, remote))
+        for value in (b"tess:guess", b"tess:guess", b"tess:other", b"Tess:guess", b"tess:guess"):
+            credential = Credential("basic", b64encode(value).decode())
+            self.failureResultOf(running(judge.authenticate(credential)), Rejected)
+            clock.advance(10)
+        self.assertEqual(len(remote.asked), 3)
+        clock.advance(60)
+        self.failureResultOf(running(judge.authenticate(credential)), Rejected)
+        self.assertEqual(len(remote.asked), 4)
+
+    def test_tokens_S_LOCK(self) -> None:
+        """Tokens are no passwords: nobody is locked out by them, so each is shown again."""
+        self.remote = Remote(lambda _: Says({}, 401))
+        judge = provider(self.remote)
+        for _ in range(2):
+            self.failureResultOf(running(judge.authenticate(Credential("bearer", "x"))), Rejected)
+        self.assertEqual(len(self.remote.asked), 2)
+
     def test_refused(self) -> None:
         """401 and 403 refuse, and so does an end that has come."""
         for status in (401, 403):

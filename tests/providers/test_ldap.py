@@ -129,6 +129,59 @@ class LdapTests(LdapCase):
         self.assertEqual((identity.username, identity.roles), ("alice", ("A",)))
         self.assertIn("(memberUid=alice)", self.server.asked[-1].filter)
 
+    def test_same_wrong_password_S_LOCK(self) -> None:
+        """The same wrong password is bound with once a minute, however the user is spelled."""
+        by_dn = f"uid={{username}},ou=people,{BASE}"
+        for given in (
+            {},
+            {"user_dn": by_dn},
+            {"user_filter": "(|(uid={username})(mail={username}))"},
+        ):
+            self.server.binds.clear()
+            judge = self.made(**given)
+            for username in ("alice", "ALICE", " alice", "alice ", "\uff41lice", "alice"):
+                if self.server_finds(username) or given == {"user_dn": by_dn}:
+                    self.refused(judge, username, "guess")
+                    self.clock.advance(5)
+            self.assertEqual([each.lower().strip() for each in self.binds()], [ALICE])
+            self.clock.advance(60)
+            self.refused(judge, "alice", "guess")
+            self.assertEqual(len(self.binds()), 2)
+            self.assertEqual(self.good(judge).username, "alice")
+
+    def server_finds(self, username: str) -> bool:
+        return username.lower().strip() == "alice"
+
+    def binds(self) -> list[str]:
+        return [dn for dn in self.server.binds if dn != GATE[0]]
+
+    def good(self, judge: IProvider) -> Identity:
+        return self.successResultOf(self.ask(judge, "alice", "alice-secret"))
+
+    def test_other_passwords_S_LOCK(self) -> None:
+        """Other passwords are tried, and a success makes a fresh start."""
+        judge = self.made()
+        self.refused(judge, "alice", "new")
+        self.assertEqual(self.good(judge).username, "alice")
+        self.server.passwords[ALICE] = "new"
+        self.assertEqual(self.successResultOf(self.ask(judge, "alice", "new")).username, "alice")
+
+    def test_outage_S_LOCK(self) -> None:
+        """An outage during a bind is no wrong password."""
+        judge = self.made()
+        self.server.refusals[ALICE] = (51, "busy")
+        self.failureResultOf(self.ask(judge, "alice", "alice-secret"), Unavailable)
+        self.server.refusals.clear()
+        self.clock.advance(10)
+        self.assertEqual(self.good(judge).username, "alice")
+
+    def test_limits_S_LOCK(self) -> None:
+        """The time is between ten seconds and ten minutes."""
+        for given, message in (("9s", "must be at least 10"), ("11m", "must be at most 600")):
+            problem = str(self.assertRaises(ConfigError, config, retry_wrong_after=given))
+            self.assertIn(f"retry_wrong_after: {message}", problem)
+        self.assertEqual(config().retry_wrong_after, 60)
+
     def test_several_names_T25(self) -> None:
         """An entry of several names is nobody whom none of them was given for."""
         self.server.entries[ALICE]["uid"] = ["admin", "alice"]
