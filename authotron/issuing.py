@@ -9,7 +9,7 @@ from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 
 from authotron.errors import NoSuchToken, Problem, Rejected, Taken, TooBroad
-from authotron.hosts import host_fits, network_fits
+from authotron.hosts import any_network_fits, host_fits
 from authotron.identity import Identity, earliest
 from authotron.imported import ImportedTokens
 from authotron.settings import Seconds, Section, WholeSeconds
@@ -23,6 +23,9 @@ _FOR_EVER = 10_000 * 366 * _DAY
 
 _MOST_USED = 10_000
 """Tokens of which a use is noted until the next tidying."""
+
+MOST_BYTES = 4096
+"""Bytes that a store keeps at most of a token that was made over HTTP."""
 
 _TRIES = 3
 """Ids that are tried until one is free."""
@@ -114,6 +117,7 @@ class Tokens:
             fresh = generate(now)
             hashed = self.store.peppers().hash(fresh.text)
             token = Token(fresh.id, hashed, kept, now, grant, wish.name, wish.comment, wish.email)
+            token = _small_enough(token, checked=checked)
             try:
                 await self.store.add(token)
             except Taken:
@@ -282,16 +286,38 @@ def make(
     return Tokens(store, imported, config, rules, clock)
 
 
+def _small_enough(token: Token, *, checked: bool) -> Token:
+    """
+    Keep no more of an owner than fits into L{MOST_BYTES}.
+
+    A provider that can be asked later says anew which roles there are. Of other owners the roles
+    and scopes that the token leaves are enough.
+
+    @raise TooBroad: even that is too large.
+    """
+    if token.size <= MOST_BYTES:
+        return token
+    owner = token.owner
+    if checked:
+        owner = Identity(owner.realm, owner.username, provider=owner.provider)
+    smaller = evolve(token, owner=token.grant.cut(owner))
+    if smaller.size > MOST_BYTES:
+        told = f"needs {smaller.size} bytes, of {MOST_BYTES}; name fewer roles, scopes or hosts"
+        raise TooBroad([Problem("", told)])
+    return smaller
+
+
 def _owns(asks: Identity, token: Token) -> bool:
     return (asks.realm, asks.username) == (token.owner.realm, token.owner.username)
 
 
 def _beyond(maker: Identity, outer: Grant, wish: Wish) -> list[Problem]:
     """Where a wish goes beyond what its maker may do, with the credential that was used."""
+    roles = frozenset(maker.roles) if wish.roles else frozenset()
     problems = [
         Problem(f"roles[{place}]", "is no role of yours")
         for place, role in enumerate(wish.roles or ())
-        if role not in maker.roles
+        if role not in roles
     ]
     problems += [
         Problem(f"scopes.{service}", "is more than your scopes")
@@ -306,6 +332,6 @@ def _beyond(maker: Identity, outer: Grant, wish: Wish) -> list[Problem]:
     problems += [
         Problem(f"networks[{place}]", "is beyond the networks of the token in use")
         for place, network in enumerate(wish.networks)
-        if outer.networks and not any(network_fits(each, network) for each in outer.networks)
+        if outer.networks and not any_network_fits(outer.networks, network)
     ]
     return problems

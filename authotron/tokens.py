@@ -157,10 +157,12 @@ class Grant:
     def cut(self, identity: Identity) -> Identity:
         roles, scopes = identity.roles, identity.scopes
         if self.roles is not None:
-            roles = tuple(role for role in roles if role in self.roles)
+            left_roles = frozenset(self.roles)
+            roles = tuple(role for role in roles if role in left_roles)
         if self.scopes is not None:
+            left_scopes = {service: frozenset(self.scopes.get(service, ())) for service in scopes}
             left = {
-                service: tuple(each for each in mine if each in self.scopes.get(service, ()))
+                service: tuple(each for each in mine if each in left_scopes[service])
                 for service, mine in scopes.items()
             }
             scopes = {service: mine for service, mine in left.items() if mine}
@@ -203,6 +205,11 @@ class Token:
     comment: str = ""
     email: str = ""
     used: float | None = None
+
+    @property
+    def size(self) -> int:
+        """The bytes that a store keeps of the texts of the token."""
+        return sum(len(text.encode()) for text in self.row().values() if isinstance(text, str))
 
     def row(self) -> dict[str, Any]:
         """The same as stores keep it."""

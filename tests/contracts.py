@@ -158,6 +158,15 @@ class StoreContract(NoTokens):
             await store.add(kept)
             self.assertEqual(await store.get(kept.id), kept)
 
+    async def test_large_T84a(self) -> None:
+        """Large tokens that an earlier version has kept are read, alone and in lists."""
+        store, scopes = await self.opened(), {f"service-{number}": () for number in range(1500)}
+        kept = [token(age=9 - age, grant=Grant(scopes=scopes)) for age in range(2)]
+        for each in kept:
+            await store.add(each)
+        self.assertEqual(await store.get(kept[0].id), kept[0])
+        self.assertEqual(list(await store.listed(Wanted("here", "alice"))), kept)
+
     async def test_text_T54(self) -> None:
         """What looks like a query is a text like any other."""
         store = await self.opened()

@@ -24,6 +24,7 @@ LAYERS = (
         "breaker",
         "pipe",
         "wrong_pairs",
+        "pieces",
     ),
     (
         "logs",

@@ -7,10 +7,11 @@ from os import urandom
 from typing import ClassVar, Literal
 
 from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from authotron.errors import Taken
-from authotron.stores import ITokenStore, StoreConfig, Wanted
+from authotron.stores import ITokenStore, StoreConfig, Wanted, tokens_of
 from authotron.tokens import CHANGEABLE, Row, Token, from_row
 from authotron.world import World
 
@@ -28,6 +29,7 @@ class Config(StoreConfig):
 class MemoryStore:
     """Keeps tokens in a dictionary, as rows like the others do."""
 
+    _clock: IReactorTime | None = None
     type: str = field(default="memory", init=False)
     pepper: bytes | None = field(factory=lambda: urandom(32), init=False, repr=False)
     _rows: dict[str, Row] = field(factory=dict, init=False, repr=False)
@@ -52,7 +54,7 @@ class MemoryStore:
 
     async def listed(self, wanted: Wanted) -> Sequence[Token]:
         fitting = [self._rows[id_] for id_ in sorted(self._rows) if self._fits(id_, wanted)]
-        return [from_row(row) for row in fitting[: wanted.most]]
+        return await tokens_of(fitting[: wanted.most], self._clock)
 
     def _fits(self, id_: str, wanted: Wanted) -> bool:
         row = self._rows[id_]
@@ -81,4 +83,4 @@ class MemoryStore:
 
 def make(config: Config, world: World) -> ITokenStore:
     """Build the store from its section."""
-    return MemoryStore()
+    return MemoryStore(world.clock)

@@ -12,6 +12,7 @@ from pydantic import Field, SecretStr, field_validator
 from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 from pymongo.uri_parser import parse_uri
 from twisted.internet.error import ConnectError, ConnectionClosed
+from twisted.internet.interfaces import IReactorTime
 from txmongo import filter as sorting
 from txmongo.connection import ConnectionPool
 from txmongo.errors import TimeExceeded
@@ -20,8 +21,8 @@ from zope.interface import implementer
 from authotron import tls
 from authotron.errors import ConfigError, Problem, Taken, Unavailable
 from authotron.settings import FilePath, Secret, Text
-from authotron.stores import ITokenStore, StoreConfig, Wanted
-from authotron.tokens import CHANGEABLE, Token, from_row
+from authotron.stores import ITokenStore, StoreConfig, Wanted, tokens_of
+from authotron.tokens import CHANGEABLE, Row, Token, from_row
 from authotron.world import World
 
 T = TypeVar("T")
@@ -83,6 +84,7 @@ class MongoStore:
     """
 
     _config: Config
+    _clock: IReactorTime
     type: str = field(default="mongo", init=False)
     pepper: bytes | None = field(default=None, init=False)
     _pool: ConnectionPool | None = field(default=None, init=False)
@@ -127,7 +129,7 @@ class MongoStore:
 
     async def get(self, id_: str) -> Token | None:
         document = await said(self._ready().find_one({"_id": id_}))
-        return None if document is None else _token(document)
+        return None if document is None else from_row(_row(document))
 
     async def listed(self, wanted: Wanted) -> Sequence[Token]:
         where: dict[str, Any] = {"_id": {"$gt": wanted.after}}
@@ -138,7 +140,7 @@ class MongoStore:
                 where, limit=wanted.most, sort=sorting.sort(sorting.ASCENDING("_id"))
             )
         )
-        return [_token(document) for document in documents]
+        return await tokens_of(map(_row, documents), self._clock)
 
     async def change(self, id_: str, changes: Mapping[str, str | float | None]) -> bool:
         assert changes.keys() <= CHANGEABLE
@@ -277,10 +279,8 @@ def _unavailable(error: OperationFailure) -> Unavailable:
     return Unavailable(f"the database refuses (code {error.code})")
 
 
-def _token(document: Mapping[str, Any]) -> Token:
-    return from_row(
-        {**document, "id": document["_id"], "hashed": document["token"]["token_string"]}
-    )
+def _row(document: Mapping[str, Any]) -> Row:
+    return {**document, "id": document["_id"], "hashed": document["token"]["token_string"]}
 
 
 def _date(seconds: float | None) -> datetime | None:
@@ -289,4 +289,4 @@ def _date(seconds: float | None) -> datetime | None:
 
 def make(config: Config, world: World) -> ITokenStore:
     """Build the store from its section."""
-    return MongoStore(config)
+    return MongoStore(config, world.clock)

@@ -12,11 +12,14 @@ from zope.interface import implementer
 from authotron.errors import Taken, Unavailable
 from authotron.redis import Login, Redis, encrypted
 from authotron.settings import FilePath, Port, Secret, Text
-from authotron.stores import ITokenStore, StoreConfig, Wanted
-from authotron.tokens import CHANGEABLE, COLUMNS, Token, from_row
+from authotron.stores import ITokenStore, StoreConfig, Wanted, tokens_of
+from authotron.tokens import CHANGEABLE, COLUMNS, Row, Token
 from authotron.world import World
 
 _PAGE = 500
+_BITE = 16
+"""Tokens read at once: those of earlier versions may have 60 kB each."""
+
 _NUMBERS = frozenset({"created", "expires", "used"})
 
 _ADD = """
@@ -102,8 +105,8 @@ class RedisStore:
             raise Taken
 
     async def get(self, id_: str) -> Token | None:
-        [token] = await self._read([id_])
-        return token
+        found = await self._read([id_])
+        return found[0] if found else None
 
     async def listed(self, wanted: Wanted) -> Sequence[Token]:
         found: list[Token] = []
@@ -116,10 +119,21 @@ class RedisStore:
             ids = await self._connected().ask("ZRANGEBYLEX", index, start, "+", "LIMIT", 0, _PAGE)
             if not ids:
                 break
-            tokens = await self._read([id_.decode() for id_ in ids])
-            found += [token for token in tokens if token is not None and _fits(token, wanted)]
             after = ids[-1].decode()
+            fitting = ids if index != self._all else await self._fitting(ids, wanted)
+            for first in range(0, len(fitting), _BITE):
+                if len(found) < wanted.most:
+                    found += await self._read([id_.decode() for id_ in fitting[first:][:_BITE]])
         return found[: wanted.most]
+
+    async def _fitting(self, ids: Sequence[bytes], wanted: Wanted) -> list[bytes]:
+        """The ids of tokens whose owners are wanted; nothing else of the tokens is read."""
+        owner = (wanted.realm, wanted.username)
+        if owner == (None, None):
+            return [*ids]
+        asked = [("HMGET", self._key(id_.decode()), "realm", "username") for id_ in ids]
+        answers = await self._connected().ask_all(asked)
+        return [id_ for id_, found in zip(ids, answers, strict=True) if _fits(found, owner)]
 
     async def change(self, id_: str, changes: Mapping[str, str | float | None]) -> bool:
         assert changes.keys() <= CHANGEABLE
@@ -136,9 +150,12 @@ class RedisStore:
         )
         return sum([await self.remove(id_.decode()) for id_ in ids])
 
-    async def _read(self, ids: Sequence[str]) -> list[Token | None]:
+    async def _read(self, ids: Sequence[str]) -> list[Token]:
+        """The tokens of these ids, without those that are gone."""
         asked = [("HMGET", self._key(id_), *COLUMNS) for id_ in ids]
-        return [_token(answer) for answer in await self._connected().ask_all(asked)]
+        answers = await self._connected().ask_all(asked)
+        rows = (_row(answer) for answer in answers if answer[0] is not None)
+        return await tokens_of(rows, self._world.clock)
 
     async def _run(self, script: str, keys: Sequence[str], *arguments: str) -> Any:
         """Scripts run as one: nobody sees half of what they do."""
@@ -178,9 +195,10 @@ def client(config: Config, world: World) -> Redis:
     return Redis(endpoint, login, world.clock)
 
 
-def _fits(token: Token, wanted: Wanted) -> bool:
-    owner = token.owner
-    return wanted.realm in (None, owner.realm) and wanted.username in (None, owner.username)
+def _fits(found: Sequence[bytes | None], wanted: Sequence[str | None]) -> bool:
+    return all(
+        each is None or value == each.encode() for value, each in zip(found, wanted, strict=True)
+    )
 
 
 def _text(value: str | float | None) -> str:
@@ -191,14 +209,12 @@ def _words(row: Mapping[str, Any]) -> list[str]:
     return [word for name, value in row.items() for word in (name, _text(value))]
 
 
-def _token(values: Sequence[bytes | None]) -> Token | None:
-    if values[0] is None:
-        return None
+def _row(values: Sequence[bytes | None]) -> Row:
     row: dict[str, Any] = {}
     for name, value in zip(COLUMNS, values, strict=True):
         text = (value or b"").decode()
         row[name] = (float(text) if text else None) if name in _NUMBERS else text
-    return from_row(row)
+    return row
 
 
 def make(config: Config, world: World) -> ITokenStore:

@@ -16,8 +16,8 @@ from zope.interface import implementer
 
 from authotron.errors import ConfigError, Problem, Taken, Unavailable
 from authotron.settings import FilePath, Seconds
-from authotron.stores import ITokenStore, StoreConfig, Wanted
-from authotron.tokens import CHANGEABLE, COLUMNS, Token, from_row
+from authotron.stores import ITokenStore, StoreConfig, Wanted, tokens_of
+from authotron.tokens import CHANGEABLE, COLUMNS, Token
 from authotron.world import World
 
 T = TypeVar("T")
@@ -141,7 +141,8 @@ class SqliteStore:
     async def _select(self, where: str, values: Iterable[Any]) -> list[Token]:
         text = f"SELECT {', '.join(COLUMNS)} FROM tokens {where}"  # noqa: S608 - our own names
         rows = await self._ask(lambda database: database.execute(text, list(values)).fetchall())
-        return [from_row(dict(zip(COLUMNS, row, strict=True))) for row in rows]
+        found = (dict(zip(COLUMNS, row, strict=True)) for row in rows)
+        return await tokens_of(found, self._world.clock)
 
     async def _changed(self, text: str, values: Iterable[Any]) -> int:
         return await self._ask(lambda database: database.execute(text, list(values)).rowcount)

@@ -177,7 +177,7 @@ class Public:
 
     @property
     def _tokens(self) -> TokenRoutes:
-        return TokenRoutes(self._serving.generation, self._serving.forget)
+        return TokenRoutes(self._serving.generation, self._serving.forget, self._clock)
 
     @route(app, "/providers", "GET")
     def providers(self, _request: Request) -> Reply:

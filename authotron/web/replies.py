@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 
 from attrs import field, frozen
@@ -18,6 +19,9 @@ from authotron.verdicts import Outcome
 
 RETRY_AFTER = 5
 """Seconds after which asking again may help."""
+
+_MOST_PROBLEMS = 10
+_LONGEST_PROBLEM = 300
 
 NO_STORE = (b"Cache-Control", b"no-store")
 Header = tuple[bytes, bytes]
@@ -102,14 +106,19 @@ def method_not_allowed(allowed: Sequence[str]) -> Reply:
 
 def malformed(problems: Iterable[Problem]) -> Reply:
     """The reply to a request whose query or body is not as it should be."""
-    content = {"error": "Bad request", "problems": [*map(str, problems)]}
+    content = {"error": "Bad request", "problems": _first(problems)}
     return json_reply(400, content, NO_STORE)
 
 
 def too_broad(problems: Iterable[Problem]) -> Reply:
     """The reply to who wants more than is allowed."""
-    content = {"error": "Forbidden", "problems": [*map(str, problems)]}
+    content = {"error": "Forbidden", "problems": _first(problems)}
     return json_reply(403, content, NO_STORE)
+
+
+def _first(problems: Iterable[Problem]) -> list[str]:
+    """The first problems, cut to a bounded length: a client may send thousands of mistakes."""
+    return [str(problem)[:_LONGEST_PROBLEM] for problem in islice(problems, _MOST_PROBLEMS)]
 
 
 def created(content: Any, location: str) -> Reply:
@@ -130,6 +139,11 @@ def readiness(content: Any, *, ready: bool) -> Reply:
 def private(content: Any) -> Reply:
     """Something that concerns one client alone."""
     return json_reply(200, content, NO_STORE)
+
+
+def private_json(body: bytes) -> Reply:
+    """The same as L{private}, with a body that was encoded in pieces."""
+    return Reply(200, ((b"Content-Type", b"application/json"), NO_STORE), body)
 
 
 @frozen

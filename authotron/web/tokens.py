@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from itertools import islice
 from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qs
 
-from attrs import frozen
+from attrs import evolve, frozen
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from authotron import settings, strict_json
 from authotron.errors import ConfigError, NoSuchToken, Problem, TooBroad, Unavailable
 from authotron.forwarding import Network
-from authotron.hosts import MOST_TEXT, checked_host
+from authotron.hosts import checked_host
 from authotron.identity import Identity
-from authotron.issuing import Tokens, Wish
+from authotron.issuing import MOST_BYTES, Tokens, Wish
+from authotron.pieces import Pieces
 from authotron.settings import Section, WholeSeconds
 from authotron.stores import Wanted
 from authotron.tokens import PREFIX, Token
@@ -29,16 +33,31 @@ _log = Logger()
 _C = TypeVar("_C", bound=Section)
 _T = TypeVar("_T")
 
-_MOST_LISTED = 1000
+_MOST_ASKED, _MOST_LISTED = 1000, 100
+"""The highest C{limit} that is accepted, and the number of tokens on a page at most."""
+
+_LARGEST_PAGE = 512 * 1024
+"""Bytes after which a page of a list ends, whatever its limit is."""
+
+_BITE = 16
+"""Tokens of a page that are read, converted and encoded before the next ones."""
+
+_MOST_ENTRIES = 100
+_MOST_SCOPES = 256
+_SHOWN_KEY = 64
 _VISIBLE = r"^[^\x00-\x1f\x7f]*$"
+
+_LONGEST_HOST = 262
+"""A name of 253 characters, with a wildcard and a port."""
 
 Word = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=_VISIBLE)]
 Line = Annotated[str, StringConstraints(max_length=256, pattern=_VISIBLE)]
-Words = Annotated[tuple[Word, ...], Field(strict=False, max_length=100)]
+Words = Annotated[tuple[Word, ...], Field(strict=False, max_length=_MOST_ENTRIES)]
+Scopes = Annotated[dict[Word, Words], Field(max_length=_MOST_ENTRIES)]
 Email = Annotated[
     str, StringConstraints(max_length=254, pattern=r"^([^\x00-\x20\x7f@]+@[^\x00-\x20\x7f@]+)?$")
 ]
-Host = Annotated[str, AfterValidator(checked_host)]
+Host = Annotated[str, StringConstraints(max_length=_LONGEST_HOST), AfterValidator(checked_host)]
 
 
 class NewToken(Section):
@@ -49,14 +68,14 @@ class NewToken(Section):
     email: Email = ""
     ttl: WholeSeconds | None = None
     roles: Words | None = None
-    scopes: dict[Word, Words] | None = None
-    hosts: tuple[Host, ...] = Field(default=(), strict=False, max_length=100)
-    networks: tuple[Network, ...] = Field(default=(), strict=False, max_length=100)
+    scopes: Scopes | None = None
+    hosts: tuple[Host, ...] = Field(default=(), strict=False, max_length=_MOST_ENTRIES)
+    networks: tuple[Network, ...] = Field(default=(), strict=False, max_length=_MOST_ENTRIES)
 
     @model_validator(mode="after")
-    def _few_enough(self) -> NewToken:
-        if len(",".join(self.hosts)) > MOST_TEXT:
-            raise ValueError(f"hosts are longer than {MOST_TEXT} characters together")
+    def _small_enough(self) -> NewToken:
+        if len(self.model_dump_json().encode()) > MOST_BYTES:
+            raise ValueError(f"is larger than {MOST_BYTES} bytes")
         return self
 
 
@@ -80,6 +99,7 @@ class TokenRoutes:
 
     _generation: Generation
     _forget_everywhere: Callable[[], Awaitable[None]]
+    _clock: IReactorTime
 
     async def make(self, asks: Identity, request: Request) -> Reply:
         given = self._body(request, NewToken)
@@ -96,12 +116,25 @@ class TokenRoutes:
         return replies.private({"token": text})
 
     async def listed(self, asks: Identity, request: Request) -> Reply:
-        wanted = self._wanted(asks, request)
-        found = await _answered(self._tokens.listed(asks, wanted))
-        content: dict[str, Any] = {"tokens": [_shown(token) for token in found]}
-        if len(found) == wanted.most:
-            content["next"] = found[-1].id
-        return replies.private(content)
+        """
+        A page of a list, made in pieces: tokens of earlier versions may have 60 kB each.
+
+        A page ends early if it gets too large; like a full one it names its last token.
+        """
+        wanted, pieces = self._wanted(asks, request), Pieces(self._clock)
+        encoded: list[bytes] = []
+        left, size, last, ended = wanted.most, 0, wanted.after, False
+        while left and size < _LARGEST_PAGE and not ended:
+            asked = evolve(wanted, after=last, most=min(left, _BITE))
+            found = await _answered(self._tokens.listed(asks, asked))
+            ended = len(found) < asked.most
+            for token in found:
+                encoded.append(json.dumps(_shown(token)).encode())
+                left, size, last = left - 1, size + len(encoded[-1]), token.id
+                await pieces.add(len(encoded[-1]))
+        following = b"" if ended else b', "next": ' + json.dumps(last).encode()
+        body = b'{"tokens": [' + b", ".join(encoded) + b"]" + following + b"}"
+        return replies.private_json(body)
 
     async def show(self, asks: Identity, id_: str) -> Reply:
         token = await _answered(self._tokens.show(asks, id_))
@@ -170,13 +203,13 @@ class TokenRoutes:
         query = _query(request, {"limit", "after", "realm", "username", "all"})
         others = self._tokens.rules_over(asks) and {"realm", "username", "all"} & query.keys()
         limit = query.get("limit", "100")
-        if not (re.fullmatch(r"[0-9]{1,4}", limit) and 1 <= int(limit) <= _MOST_LISTED):
-            raise NoEntry(replies.malformed([Problem("limit", f"must be 1 to {_MOST_LISTED}")]))
+        if not (re.fullmatch(r"[0-9]{1,4}", limit) and 1 <= int(limit) <= _MOST_ASKED):
+            raise NoEntry(replies.malformed([Problem("limit", f"must be 1 to {_MOST_ASKED}")]))
         return Wanted(
             query.get("realm") if others else asks.realm,
             query.get("username") if others else asks.username,
             query.get("after", ""),
-            int(limit),
+            min(int(limit), _MOST_LISTED),
         )
 
 
@@ -202,16 +235,52 @@ def _body(request: Request, section: type[_C]) -> _C:
     if request.media_type != "application/json":
         raise NoEntry(replies.UNSUPPORTED_MEDIA_TYPE)
     try:
-        given = strict_json.loads(request.content.getvalue())
+        given = _parsed(request.content.getvalue())
     except ValueError:
         problem = Problem("", "the body is not strict JSON in UTF-8")
         raise NoEntry(replies.malformed([problem])) from None
     if not isinstance(given, dict):
         raise NoEntry(replies.malformed([Problem("", "the body must be a JSON object")]))
+    if problems := [*islice(_beyond_bounds(section, given), 10)]:
+        raise NoEntry(replies.malformed(problems))
     try:
         return settings.read(section, given)
     except ConfigError as error:
         raise NoEntry(replies.malformed(error.problems)) from None
+
+
+def _parsed(content: bytes) -> Any:
+    """
+    Parse the JSON of a body.
+
+    @raise ValueError: it is not strict JSON, or has more lists than a token has room for.
+    """
+    if content.count(b"[") + content.count(b"{") > MOST_BYTES:
+        raise ValueError("too many lists and objects")
+    return strict_json.loads(content)
+
+
+def _beyond_bounds(section: type[Section], given: Mapping[str, Any]) -> Iterator[Problem]:
+    """
+    Unknown keys and lists that are too long, found without validating what is in them.
+
+    Validation collects every mistake, and 64 kB have room for thousands. No near key is searched
+    for: that takes far longer than reading the body.
+    """
+    for key, value in given.items():
+        if key not in section.model_fields:
+            yield Problem(key[:_SHOWN_KEY], "unknown key")
+        elif isinstance(value, (list, dict)):
+            if len(value) > _MOST_ENTRIES:
+                yield Problem(key, f"has more than {_MOST_ENTRIES} entries")
+            elif _entries(value) > _MOST_SCOPES:
+                yield Problem(key, f"has more than {_MOST_SCOPES} entries together")
+
+
+def _entries(value: list[Any] | dict[str, Any]) -> int:
+    """How many entries the lists and objects in C{value} have together."""
+    inner = value.values() if isinstance(value, dict) else value
+    return sum(len(each) for each in inner if isinstance(each, (list, dict)))
 
 
 def _query(request: Request, known: set[str]) -> Mapping[str, str]:

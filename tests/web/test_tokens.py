@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jwt
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
+from authotron import pieces
 from authotron.errors import ConfigError, Unavailable
+from authotron.identity import Identity
 from authotron.issuing import Tokens
 from authotron.stores import Wanted, memory
-from authotron.tokens import PATTERN, Token
+from authotron.tokens import PATTERN, Grant, Token, generate
+from authotron.web import tokens
 from tests.web.conversations import ALICE, Answer, Gateway, basic
 from tests.worlds import NOW
 
@@ -218,6 +223,135 @@ class MakeTests(TokenCase):
         """Who is not known gets nothing."""
         self.assertEqual(self.send("POST /tokens", {}, "").status, 401)
         self.assertEqual(self.send("POST /tokens", {}, basic("alice", "guess")).status, 401)
+
+
+EMPTY: dict[str, list[str]] = {f"service-{number}": [] for number in range(3000)}
+"""Scopes of 50 kB that allow nothing."""
+
+
+class BoundsTests(TokenCase):
+    """What a request about tokens may cost, and what a token may take up in the store."""
+
+    def kept(self) -> list[int]:
+        """The bytes that are kept of each token."""
+        stored = Deferred.fromCoroutine(self.tokens.store.listed(Wanted(most=1000)))
+        self.gateway.clock.pump([0] * 1000)
+        return [token.size for token in self.successResultOf(stored)]
+
+    def test_refuse_many_scopes_T84a(self) -> None:
+        """A client cannot name more than 100 services, or 256 scopes together."""
+        for scopes in (EMPTY, {str(number): ["a", "b"] * 2 for number in range(100)}):
+            answer = self.send("POST /tokens", {"scopes": scopes})
+            self.assertEqual(answer.status, 400)
+            self.assertLess(len(answer.body), 200)
+        self.assertEqual(self.kept(), [])
+
+    def test_refuse_large_token_T84a(self) -> None:
+        """A client cannot make a token of more than 4096 bytes, whatever it is made large with."""
+        wishes: tuple[dict[str, Any], ...] = (
+            {"roles": ["reader" + "x" * 250] * 100},
+            {"hosts": ["a" * 60 + f".{number}.org" for number in range(100)]},
+            {"networks": [f"2001:db8:1234:5678:{number}::/80" for number in range(100, 200)] * 2},
+            {"scopes": {"x" * 250 + str(number): [] for number in range(100)}},
+            {"name": "x" * 200, "comment": "x" * 200, "hosts": ["a" * 37 + ".org"] * 98},
+        )
+        for wish in wishes:
+            with self.subTest(str(wish)[:40]):
+                self.assertEqual(self.send("POST /tokens", wish).status, 400)
+        self.assertEqual(self.kept(), [])
+
+    def test_keep_little_of_owner_T84a(self) -> None:
+        """Of an owner with thousands of roles a token keeps at most 4096 bytes, and is good."""
+        roles = [f"role-{number}" for number in range(3500)]
+        alice = {"username": "alice", "password": "wonder", "roles": roles}
+        self.gateway = self.make(providers=[{**STAFF, "users": [alice]}])
+        whole, narrow = self.new()["token"], self.new(roles=["role-7"])["token"]
+        simple = self.gateway.ask("GET /token", Authorization=ALICE).json()["token"]
+        self.assertLessEqual(max(self.kept()), 4096)
+        self.assertEqual(self.whoami(narrow).json()["roles"], ["role-7"])
+        for token in (whole, simple):
+            self.assertEqual(self.whoami(token).json()["roles"], roles)
+
+    def test_cut_pages_T84a(self) -> None:
+        """A page has at most 100 tokens, also if the client asks for up to 1000."""
+        made = [self.keep().id for _ in range(120)]
+        for query in ("", "?limit=100", "?limit=1000"):
+            answer = self.gateway.ask(f"GET /tokens{query}", Authorization=ALICE).json()
+            self.assertEqual([each["id"] for each in answer["tokens"]], sorted(made)[:100])
+            self.assertEqual(self.listed(query=f"?after={answer['next']}"), sorted(made)[100:])
+
+    def keep(self, **scopes: tuple[str, ...]) -> Token:
+        """A token of alice as an earlier version has stored it, with as many scopes as given."""
+        owner = Identity("internal", "alice", provider="staff")
+        only, presented = Grant(scopes=scopes or None), generate(NOW)
+        token = Token(presented.id, f"hash of {presented.id}", owner, NOW, only)
+        self.successResultOf(Deferred.fromCoroutine(self.tokens.store.add(token)))
+        return token
+
+    def test_list_in_pieces_T84a(self) -> None:
+        """Tokens of 50 kB that are stored already are listed, one or two in each reactor turn."""
+        made = sorted(self.keep(**dict.fromkeys(EMPTY, ())).id for _ in range(20))
+        turns: list[float] = []
+
+        def turn(clock: Clock, delay: float, work: Callable[[], None]) -> Deferred[None]:
+            turns.append(delay)
+            return deferLater(clock, delay, work)
+
+        self.patch(pieces, "deferLater", turn)
+        first = self.gateway.ask("GET /tokens", Authorization=ALICE)
+        self.assertEqual([each["id"] for each in first.json()["tokens"]], made[:16])
+        self.assertGreaterEqual(len(turns), 16)
+        self.assertLess(len(first.body), 2**20)
+        self.assertEqual(self.listed(query=f"?after={first.json()['next']}"), made[16:])
+
+    def test_show_large_token_T84a(self) -> None:
+        """A large token that is stored already can be shown, used, changed and revoked."""
+        kept = self.keep(**dict.fromkeys(EMPTY, ()))
+        answer = self.gateway.ask(f"GET /tokens/{kept.id}", Authorization=ALICE)
+        self.assertEqual(len(answer.json()["scopes"]), len(EMPTY))
+        self.assertEqual(self.send(f"PATCH /tokens/{kept.id}", {"name": "n"}).status, 200)
+        answer = self.gateway.ask(f"DELETE /tokens/{kept.id}", Authorization=ALICE)
+        self.assertEqual(answer.status, 204)
+
+    def test_search_no_suggestions_T84c(self) -> None:
+        """For an unknown key of a request no near key is searched; at most ten are named."""
+        self.patch(difflib, "get_close_matches", self.fail)
+        made = self.new()
+        content = {f"name{number}": 0 for number in range(4000)}
+        for line, authorization in (
+            ("POST /tokens", ALICE),
+            (f"PATCH /tokens/{made['id']}", ALICE),
+            ("POST /tokens/revoke", ""),
+        ):
+            answer = self.send(line, content, authorization)
+            self.assertEqual(answer.status, 400)
+            self.assertEqual(answer.json()["problems"][1], "name1: unknown key")
+            self.assertEqual(len(answer.json()["problems"]), 10)
+
+    def test_validate_no_excess_T84c(self) -> None:
+        """A list with too many entries is refused without a look at each of them."""
+        looked_at: list[object] = []
+        self.patch(tokens, "checked_host", looked_at.append)
+        for name in ("roles", "hosts", "networks", "scopes"):
+            for many in ([1] * 20_000, {str(number): 1 for number in range(5000)}):
+                answer = self.send("POST /tokens", {name: many})
+                self.assertEqual(answer.json()["problems"], [f"{name}: has more than 100 entries"])
+        self.assertEqual(looked_at, [])
+
+    def test_name_ten_problems_T84c(self) -> None:
+        """An answer names at most ten problems, and cuts what it repeats of the request."""
+        for content in (
+            {"roles": [1] * 100},
+            {"scopes": {"x" * 500 + str(number): [1] for number in range(100)}},
+            {"hosts": ["*.*"] * 100, "networks": ["x"] * 100},
+            {"x" * 60_000: 1},
+        ):
+            answer = self.send("POST /tokens", content)
+            self.assertEqual(answer.status, 400)
+            self.assertLessEqual(len(answer.json()["problems"]), 10)
+            self.assertLess(len(answer.body), 4000)
+        answer = self.send("POST /tokens", {"roles": [f"role{number}" for number in range(100)]})
+        self.assertEqual((answer.status, len(answer.json()["problems"])), (403, 10))
 
 
 class SimpleTests(TokenCase):
