@@ -14,8 +14,10 @@ from twisted.python.failure import Failure
 from authotron import logs
 from authotron.augmenters import IAugmenter
 from authotron.errors import NotConfigured, Rejected, TimedOut, Unavailable
+from authotron.gate import Gate
 from authotron.identity import Addition, Credential, Identity
 from authotron.metrics import Metrics
+from authotron.naming import folded
 from authotron.providers import Affinity, IProvider
 from authotron.racing import AllFailed, Begun, attempt, first_success, gather, was_cancelled
 
@@ -40,6 +42,7 @@ class Authority:
     _timeout: float
     _in_order: bool = False
     own: IProvider | None = None
+    gate: Gate = field(factory=Gate)
     _rounds: Mapping[str, Sequence[Sequence[IAugmenter]]] = field(init=False, repr=False)
     _log = Logger()
 
@@ -52,9 +55,10 @@ class Authority:
 
         @param realm: ask only the providers of this realm, whatever its case.
 
-        @raise Rejected: none of them is good.
-        @raise Unavailable: nobody who could have judged them was able to, or a required augmenter
-            was not.
+        @raise Rejected: every provider that could know one of them has answered, and refused.
+        @raise Unavailable: a provider that could know one of them did not answer and no other
+            accepted it, or a required augmenter did not answer.
+        @raise BadIdentity: one of them is good, and its identity must not be passed on.
         @raise NotConfigured: nobody is able to before something is configured.
         """
         reasons: list[BaseException | None] = []
@@ -71,7 +75,7 @@ class Authority:
                 if not _is_of(identity, realm):
                     reasons.append(Rejected("an identity of another realm"))
                     continue
-                return await self._enriched(identity)
+                return await self._enriched(self.gate.admit(identity))
         raise _summary(reasons)
 
     def _judges(
@@ -174,7 +178,9 @@ class Authority:
         The same identity with what the augmenters of its realm know.
 
         @raise Unavailable: a required augmenter failed.
+        @raise BadIdentity: with what they know it is too large.
         """
+        admitted = identity
         for augmenters in self._rounds.get(identity.realm, ()):
             asked = [self._augment(augmenter, identity) for augmenter in augmenters]
             answers = await gather(asked)
@@ -183,6 +189,8 @@ class Authority:
                     identity = identity.enriched(self._left_out(augmenter, answer))
                 else:
                     identity = identity.enriched(answer)
+        if identity is not admitted:
+            identity = self.gate.admit(identity)
         return identity.narrowed()
 
     def _augment(self, augmenter: IAugmenter, identity: Identity) -> Begun[Addition]:
@@ -278,18 +286,20 @@ def _result(failure: Failure) -> tuple[str, str]:
 
 
 def _is_of(part: IProvider | Identity, realm: str | None) -> bool:
-    """Whether it fits the realm that is asked for, whatever its case."""
-    return realm is None or part.realm.lower() == realm.lower()
+    """Whether it fits the realm that is asked for, in upper or lower case of ASCII letters."""
+    return realm is None or folded(part.realm) == folded(realm)
 
 
 def _summary(reasons: Sequence[BaseException | None]) -> Exception:
-    """One refusal is enough to refuse; only where nobody refused it is an outage."""
+    """
+    A refusal if every provider that could know has answered, else an outage.
+
+    The provider that did not answer might have accepted the credential.
+    """
     for reason in reasons:
         if isinstance(reason, NotConfigured):
             return reason
-    refused = any(isinstance(reason, Rejected) for reason in reasons)
-    if refused or not reasons:
-        certain = all(isinstance(reason, Rejected) for reason in reasons)
-        told = "; ".join(dict.fromkeys(map(str, reasons))) or "nobody judges such credentials here"
-        return Rejected(told, certain=certain)
-    return Unavailable("nobody could judge the credentials")
+    if all(isinstance(reason, Rejected) for reason in reasons):
+        told = "; ".join(dict.fromkeys(map(str, reasons)))
+        return Rejected(told or "no provider judges such credentials")
+    return Unavailable("a provider that could know the credentials did not answer")

@@ -12,6 +12,7 @@ from authotron.authority import Authority
 from authotron.config import Config
 from authotron.errors import ConfigError, Problem
 from authotron.forwarding import Forwarding
+from authotron.gate import Gate
 from authotron.issuing import Tokens
 from authotron.metrics import Metrics
 from authotron.store_client import derived_pepper
@@ -54,6 +55,7 @@ def compose(
         timeout=file.auth.timeout_in_ms / 1000,
         in_order=file.auth.prefer == "order",
         own=own,
+        gate=Gate(file.auth.identity),
     )
     replies = Replies(challenge, file.include_legacy_headers)
     remembered = verdicts.make(

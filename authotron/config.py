@@ -22,7 +22,7 @@ from pydantic import (
 )
 from twisted.internet.endpoints import serverFromString
 
-from authotron import imported, issuing, logs, minter, parts, settings, systemd, verdicts
+from authotron import gate, imported, issuing, logs, minter, parts, settings, systemd, verdicts
 from authotron.augmenters import AugmenterConfig
 from authotron.errors import ConfigError, Problem
 from authotron.forwarding import Forwarded, Networks
@@ -174,6 +174,9 @@ class Auth(Section):
     )
     cache: verdicts.Config = Field(
         default_factory=verdicts.Config, description="remembered verdicts"
+    )
+    identity: gate.Config = Field(
+        default_factory=gate.Config, description="how large an identity may be"
     )
 
 

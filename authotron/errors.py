@@ -16,13 +16,15 @@ class Rejected(Exception):
     The credential is not good. Asking again will not help.
 
     The reason is for the log of the operator, never for the client, and holds nothing secret.
-
-    @ivar certain: false if somebody who might have known the credential could not be asked.
     """
 
-    def __init__(self, reason: str = "", *, certain: bool = True) -> None:
-        super().__init__(reason)
-        self.certain = certain
+
+class BadIdentity(Exception):
+    """
+    The credential is good, and the identity behind it must not be passed on. The client gets a 403.
+
+    The reason is for the log of the operator, never for the client.
+    """
 
 
 class Unavailable(Exception):

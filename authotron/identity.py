@@ -10,6 +10,7 @@ from typing import NamedTuple, NoReturn, Protocol
 from attrs import field, frozen
 
 from authotron.errors import Rejected
+from authotron.naming import normalized
 
 _NONE: Mapping[str, NoReturn] = MappingProxyType({})
 """What nobody has said anything about; it cannot be changed, so all may have the same."""
@@ -26,6 +27,9 @@ class Credential:
         """
         The two halves of a Basic credential (RFC 7617 section 2).
 
+        The name is in Normalization Form C, so that its spellings are one user to every provider.
+        The password is as the client sent it.
+
         @raise Rejected: it is not canonical base64 of UTF-8 with a colon, or names nobody.
         """
         try:
@@ -38,7 +42,7 @@ class Credential:
         username, colon, password = text.partition(":")
         if not (colon and username):
             raise Rejected("no user name, or no password")
-        return username, password
+        return normalized(username), password
 
 
 @frozen

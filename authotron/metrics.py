@@ -96,7 +96,8 @@ class Metrics(Collector):
     """
     Everything that is counted, under its documented names (docs/metrics.md, "Families").
 
-    Labels come from the configuration or from short lists, never from what a client sends.
+    Labels come from the configuration or from short lists, never from what a client sends or what
+    is stored.
     """
 
     def __init__(self, children: Callable[[], Iterable[int]] = tuple) -> None:
@@ -105,6 +106,7 @@ class Metrics(Collector):
         self._histograms = {each.name: each for each in _histograms()}
         counts = chain(_timed_counts(self._histograms), _counts())
         self._counts = {each.name: each for each in counts}
+        self._realms: set[str] | None = None
         self._requests = self._counts["auth_requests"].values
         self._attempts = self._counts["auth_provider_attempts"].values
         self._augmentations = self._counts["augmenter_attempts"].values
@@ -132,7 +134,9 @@ class Metrics(Collector):
         augmenters: Iterable[Part],
         results: Iterable[str],
     ) -> None:
-        """Show zeros for all that may come."""
+        """Show zeros for all that may come; from now on no other realm becomes a label."""
+        providers = tuple(providers)
+        self._realms = {each.realm for each in providers} | (self._realms or set())
         for result in results:
             self._counts["auth_requests"].show(result, "unknown")
         for provider in providers:
@@ -150,8 +154,16 @@ class Metrics(Collector):
         self._gauges[name] = (about, value)
 
     def judged(self, result: str, realm: str, seconds: float) -> None:
-        """A request for an identity was answered."""
-        self._requests[result, realm].add(seconds)
+        """
+        A request for an identity was answered.
+
+        A realm that no provider is configured for, as that of an imported token, is C{unknown}.
+        """
+        tally = self._requests.get((result, realm))
+        if tally is None:
+            known = self._realms is None or realm in self._realms
+            tally = self._requests[result, realm if known else "unknown"]
+        tally.add(seconds)
 
     def provider_answered(self, provider: Part, result: str, seconds: float) -> None:
         """A provider answered; C{result} is success, error, timeout or abandoned."""

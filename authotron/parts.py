@@ -16,7 +16,7 @@ from pydantic import Field
 from zope.interface import Interface
 
 from authotron.errors import ConfigError, Problem
-from authotron.settings import Section, Text, did_you_mean
+from authotron.settings import Realm, Section, Text, did_you_mean
 
 
 class PartConfig(Section):
@@ -24,7 +24,7 @@ class PartConfig(Section):
 
     type: str = Field(description="what it is; the name of the module that implements it")
     name: Text = Field(description="unique among its kind; used in logs and metrics")
-    realm: Text = Field(description="the authentication boundary it belongs to")
+    realm: Realm = Field(description="the authentication boundary it belongs to")
 
 
 @frozen

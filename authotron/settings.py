@@ -25,6 +25,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from authotron import naming
 from authotron.errors import ConfigError, Problem
 
 Text = Annotated[str, StringConstraints(pattern=r"\S")]
@@ -32,6 +33,22 @@ Text = Annotated[str, StringConstraints(pattern=r"\S")]
 
 Texts = Annotated[tuple[Text, ...], Field(strict=False)]
 """A list of texts, none of them empty."""
+
+
+Name = Annotated[Text, AfterValidator(naming.normalized)]
+"""What a user, a role or a scope is called, in the one spelling it has."""
+
+Names = Annotated[tuple[Name, ...], Field(strict=False)]
+
+
+def _realm(text: str) -> str:
+    if why := naming.flaw(text):
+        raise ValueError(f"{why}, so no identity of it could be passed on")
+    return naming.normalized(text)
+
+
+Realm = Annotated[Text, AfterValidator(_realm)]
+"""The name of a realm; it keeps upper and lower case."""
 
 
 def _beside_the_configuration(path: object, info: ValidationInfo) -> object:

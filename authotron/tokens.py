@@ -16,6 +16,7 @@ from attrs import field, frozen
 from authotron.errors import Rejected, Unstated
 from authotron.hosts import any_network_fits, host_fits
 from authotron.identity import Circumstances, Identity
+from authotron.naming import normalized
 
 PREFIX = "aot_"
 PATTERN = r"aot_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}"
@@ -249,15 +250,19 @@ CHANGEABLE = frozenset({"name", "comment", "expires", "used"})
 
 
 def from_row(row: Row) -> Token:
-    """The token that a store kept as C{row}."""
+    """
+    The token that a store kept as C{row}.
+
+    Names that were stored before they had one spelling only are given it here.
+    """
     fixed = json.loads(row["fixed"])
     only_roles, only_scopes = fixed["only_roles"], fixed["only_scopes"]
     return Token(
         row["id"],
         row["hashed"],
         Identity(
-            row["realm"],
-            row["username"],
+            normalized(row["realm"]),
+            normalized(row["username"]),
             tuple(fixed["roles"]),
             fixed["attributes"],
             tuples(fixed["scopes"]),
@@ -265,7 +270,7 @@ def from_row(row: Row) -> Token:
         ),
         row["created"],
         Grant(
-            None if only_roles is None else tuple(only_roles),
+            None if only_roles is None else tuple(map(normalized, only_roles)),
             None if only_scopes is None else tuples(only_scopes),
             tuple(fixed["hosts"]),
             tuple(fixed["networks"]),
@@ -280,4 +285,4 @@ def from_row(row: Row) -> Token:
 
 def tuples(lists: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
     """Lists as an identity has them."""
-    return {name: tuple(texts) for name, texts in lists.items()}
+    return {normalized(name): tuple(map(normalized, each)) for name, each in lists.items()}

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from authotron import credentials
 from authotron.authority import Authority
-from authotron.errors import BadCredentials, NotConfigured, Rejected, Unavailable
+from authotron.errors import BadCredentials, BadIdentity, NotConfigured, Rejected, Unavailable
 from authotron.identity import Credential, Identity, earliest
 from authotron.racing import begin, was_cancelled
 from authotron.settings import Seconds, Section
@@ -29,9 +29,10 @@ NO_HEADER = "no_auth_header"
 BAD_HEADER = "invalid_header"
 REFUSED = "all_failed"
 UNAVAILABLE = "unavailable"
+FORBIDDEN = "forbidden"
 BROKEN = "error"
 REFUSALS = (NO_HEADER, BAD_HEADER, REFUSED)
-RESULTS = (SUCCESS, *REFUSALS, UNAVAILABLE, BROKEN)
+RESULTS = (SUCCESS, *REFUSALS, FORBIDDEN, UNAVAILABLE, BROKEN)
 """What can come of a request; the label C{result} of C{auth_requests_total}."""
 
 
@@ -251,10 +252,17 @@ class Verdicts(Generic[R]):
             return self._accept(key, identity, epoch, memory.until)
         try:
             identity = await self._authority.identify(found, realm)
-        except Rejected as rejected:
-            if rejected.certain and lasting:
-                self._remember_refusal(key, epoch)
+        except Rejected:
+            if lasting:
+                self._remember_refusal(key, epoch, REFUSED)
             return self._fixed[REFUSED]
+        except BadIdentity as bad:
+            self._log.warn(
+                "identity refused: {reason}", reason=str(bad), event="auth.identity.refused"
+            )
+            if lasting:
+                self._remember_refusal(key, epoch, FORBIDDEN)
+            return self._fixed[FORBIDDEN]
         except Unavailable:
             return self._fixed[UNAVAILABLE]
         except NotConfigured:
@@ -271,12 +279,12 @@ class Verdicts(Generic[R]):
             self._good.put(key, _Memory(verdict, min(now + self._reuse, until), until))
         return verdict
 
-    def _remember_refusal(self, key: bytes, epoch: int) -> None:
+    def _remember_refusal(self, key: bytes, epoch: int, result: str) -> None:
         """In the place of a good verdict that is over, which would hide it."""
         self._good.drop(key)
         until = self._clock.seconds() + min(self._refusals, self._ttl)
         if epoch == self._epoch and self._clock.seconds() < until:
-            self._bad.put(key, _Memory(self._fixed[REFUSED], until, until))
+            self._bad.put(key, _Memory(self._fixed[result], until, until))
 
     def _verdict(self, outcome: Outcome, token: str | None) -> Verdict[R]:
         return Verdict(outcome, self._prepare(outcome, token))

@@ -12,6 +12,7 @@ from zope.interface.verify import verifyObject
 
 from authotron.augmenters import IAugmenter
 from authotron.errors import Rejected, Taken
+from authotron.gate import Gate
 from authotron.identity import Addition, Credential, Identity
 from authotron.providers import Affinity, IProvider
 from authotron.stores import ITokenStore, Wanted
@@ -59,6 +60,11 @@ class ProviderContract:
         self.assertIsInstance(identity, Identity)
         self.assertEqual(identity.realm, "here")
         self.assertTrue(identity.username)
+
+    def test_admitted_T82(self: Any) -> None:
+        """The gate for identities lets pass what a good credential gives, as it is."""
+        identity = self.settle(asked(self.provider().authenticate, self.good()))
+        self.assertEqual(Gate().admit(identity), identity)
 
     def test_refuses(self: Any) -> None:
         """A bad credential is L{Rejected}, whose text does not repeat it."""

@@ -149,4 +149,6 @@ class ChallengeTests(SynchronousTestCase):
 
     def test_quoted_T61(self) -> None:
         """Quotes are escaped and line ends are left out."""
-        self.assertEqual(challenge([self.provider('a"\\\r\nb')]), 'Basic realm="a\\"\\\\b"')
+        provider = self.provider("a")
+        provider.realm = 'a"\\\r\nb'
+        self.assertEqual(challenge([provider]), 'Basic realm="a\\"\\\\b"')

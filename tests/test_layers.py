@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 ROOT = Path(__file__).parent.parent / "authotron"
 
 LAYERS = (
-    ("errors", "hosts", "processes", "strict_json", "tallies"),
+    ("errors", "hosts", "naming", "processes", "strict_json", "tallies"),
     ("identity",),
     (
         "world",
@@ -25,6 +25,7 @@ LAYERS = (
         "pipe",
         "wrong_pairs",
         "pieces",
+        "gate",
     ),
     (
         "logs",

@@ -185,7 +185,6 @@ class RefusedTests(VerdictsCase):
         """Not remembered: outages, uncertain refusals, failed augmenters, several credentials."""
         for answer, header in (
             (Unavailable(), b"Bearer a"),
-            (Rejected(certain=False), b"Bearer a"),
             (ALICE._replace(fresh_until=0), b"Bearer a"),
             (ALICE, b"Bearer a, Basic b"),
             (Rejected(), b"Bearer a, Basic b"),

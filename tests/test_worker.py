@@ -52,9 +52,9 @@ class WorkerTests(SynchronousTestCase):
 
     def test_asked(self) -> None:
         """It answers for itself."""
-        self.gateway.serving.metrics.judged("success", "here", 1)
+        self.gateway.serving.metrics.judged("success", "internal", 1)
         counted = self.hear(say="metrics", number=1)
-        self.assertIn([["success", "here"], 1], counted["with"]["counts"]["auth_requests"])
+        self.assertIn([["success", "internal"], 1], counted["with"]["counts"]["auth_requests"])
         self.assertTrue(self.hear(say="ready", number=2)["with"]["ready"])
 
     def test_refused_T49(self) -> None:

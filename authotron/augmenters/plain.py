@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from authotron.augmenters import AugmenterConfig, IAugmenter
 from authotron.identity import NOTHING_NEW, Addition, Identity
-from authotron.settings import Text, Texts
+from authotron.settings import Name, Names
 from authotron.world import World
 
 
@@ -19,7 +19,7 @@ class Config(AugmenterConfig):
     """`type: plain`: roles and the users who have them. Deprecated; use `plain_advanced`."""
 
     type: Literal["plain"]
-    roles: dict[Text, Texts] = Field(description="for each role the names of the users who have it")
+    roles: dict[Name, Names] = Field(description="for each role the names of the users who have it")
 
     def warnings(self) -> tuple[str, ...]:
         """What an operator should hear about."""

@@ -10,15 +10,15 @@ from zope.interface import implementer
 
 from authotron.augmenters import AugmenterConfig, IAugmenter
 from authotron.identity import NOTHING_NEW, Addition, Identity
-from authotron.settings import Section, Text, Texts
+from authotron.settings import Names, Section, Text
 from authotron.world import World
 
 
 class Match(Section):
     """Whom it is about: anybody who has one of these names or one of these roles."""
 
-    username: Texts = Field(default=(), strict=False, description="user names")
-    role: Texts = Field(
+    username: Names = Field(default=(), strict=False, description="user names")
+    role: Names = Field(
         default=(), strict=False, description="roles given by the provider or an augmenter before"
     )
 
@@ -26,7 +26,7 @@ class Match(Section):
 class Augment(Section):
     """What they get."""
 
-    roles: Texts = Field(default=(), strict=False, description="roles to add")
+    roles: Names = Field(default=(), strict=False, description="roles to add")
     attributes: dict[Text, str] = Field(
         default_factory=dict, description="attributes to add, or to put in place of earlier ones"
     )

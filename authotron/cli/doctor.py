@@ -14,6 +14,7 @@ from authotron.compose import compose, for_augmenter
 from authotron.config import Config
 from authotron.errors import Unavailable
 from authotron.metrics import Metrics
+from authotron.naming import flaw, normalized
 from authotron.parts import Finding, IReachable
 from authotron.racing import within
 from authotron.service import Pool, outside
@@ -37,6 +38,10 @@ def doctor(path: Any, username: str | None) -> None:
 
     Exit status 0 if all is well, 1 if something is not, 78 if the configuration is bad.
     """
+    if username is not None:
+        if why := flaw(username):
+            raise click.BadParameter(f"a user name that {why}", param_hint="--user")
+        username = normalized(username)
     react(_doctor, (loaded(path), username))
 
 

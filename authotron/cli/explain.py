@@ -16,7 +16,7 @@ from authotron import credentials, logs
 from authotron.cli.options import complaints, config_option, loaded
 from authotron.compose import compose
 from authotron.config import Config
-from authotron.errors import BadCredentials, Rejected, Unavailable
+from authotron.errors import BadCredentials, BadIdentity, Rejected, Unavailable
 from authotron.identity import Identity
 from authotron.metrics import Metrics
 from authotron.service import Pool, outside
@@ -55,7 +55,7 @@ async def _explain(reactor: Any, found: Config, header: str, realm: str | None) 
     try:
         await _opened(generation)
         _minted(generation, await _judged(generation, header, realm), reactor.seconds())
-    except (BadCredentials, Rejected, Unavailable) as reason:
+    except (BadCredentials, BadIdentity, Rejected, Unavailable) as reason:
         click.secho(f"{type(reason).__name__}: {reason}", fg="red")
         raise SystemExit(1) from None
     finally:

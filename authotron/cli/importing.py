@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import click
-from attrs import define
+from attrs import define, evolve
 
 from authotron import acl_proxy, foreign_stores, settings
 from authotron.cli.options import complaints, config_option, loaded
 from authotron.cli.stored import run
 from authotron.config import Config
-from authotron.errors import ConfigError, Problem
+from authotron.errors import BadIdentity, ConfigError, Problem
 from authotron.foreign_stores import Found, LeftOut, OwnerRule
+from authotron.gate import Gate
 from authotron.issuing import Tokens
 from authotron.racing import within
 from authotron.stores import mongo, redis
@@ -71,7 +72,7 @@ def of_acl_proxy(
         source = redis.client(section, world)
         try:
             found = foreign_stores.of_acl_proxy(source, rule, world.clock.seconds())
-            await _Import(tokens, world, dry_run).copy(found)
+            await _Import(tokens, generation.authority.gate, world, dry_run).copy(found)
         finally:
             await source.stop()
 
@@ -103,7 +104,7 @@ def of_auth_o_tron(path: Path, theirs: Path, realm: str | None, *, dry_run: bool
             found = foreign_stores.of_auth_o_tron(
                 database[section.tokens_collection], database[section.users_collection], realm
             )
-            await _Import(tokens, world, dry_run).copy(found)
+            await _Import(tokens, generation.authority.gate, world, dry_run).copy(found)
         finally:
             await pool.disconnect()
 
@@ -130,6 +131,7 @@ class _Import:
     """One run: what was copied, what was here, what was left out."""
 
     _tokens: Tokens
+    _gate: Gate
     _world: World
     _dry_run: bool
     _copied: int = 0
@@ -147,11 +149,21 @@ class _Import:
             item = await within(self._world.clock, _PATIENCE, _next(found))
             if item is None:
                 break
-            await self._take(item)
+            await self._take(self._admitted(item))
         would = "would be copied" if self._dry_run else "copied"
         click.echo(f"{self._copied} {would}, {self._here} here already, {self._left_out} left out")
         if self._left_out:
             raise SystemExit(1)
+
+    def _admitted(self, item: Found | LeftOut) -> Found | LeftOut:
+        """A token whose owner no gateway would let pass is left out."""
+        if isinstance(item, LeftOut):
+            return item
+        try:
+            owner = self._gate.admit(item.token.owner)
+        except BadIdentity as bad:
+            return LeftOut("a token", f"has an owner that is refused: {bad}")
+        return evolve(item, token=evolve(item.token, owner=owner))
 
     async def _take(self, item: Found | LeftOut) -> None:
         if isinstance(item, LeftOut):

@@ -13,7 +13,7 @@ from twisted.internet.task import react
 from authotron.cli.options import complaints, loaded
 from authotron.compose import compose
 from authotron.config import Config
-from authotron.errors import NoSuchToken, Rejected, TooBroad, Unavailable
+from authotron.errors import BadIdentity, NoSuchToken, Rejected, TooBroad, Unavailable
 from authotron.issuing import Tokens
 from authotron.metrics import Metrics
 from authotron.service import Pool, outside
@@ -47,7 +47,7 @@ async def _working(reactor: Any, found: Config, work: Work) -> None:
         with complaints():
             await generation.tokens.store.open()
             await work(generation, generation.tokens, world)
-    except (NoSuchToken, Rejected, TooBroad, Unavailable) as reason:
+    except (BadIdentity, NoSuchToken, Rejected, TooBroad, Unavailable) as reason:
         told = str(reason) or "there is no such token"
         click.secho(told, fg="red", err=True)
         raise SystemExit(1) from None

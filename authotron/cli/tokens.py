@@ -63,9 +63,10 @@ def create(
     )
 
     async def work(generation: Generation, kept: Tokens, _world: World) -> None:
-        said = Identity(realm, username, owner_role)
+        admit = generation.authority.gate.admit
+        said = admit(Identity(realm, username, owner_role))
         checked = generation.owners.can_be_asked(said)
-        owner = (await generation.owners.now(said))[0]
+        owner = admit((await generation.owners.now(said))[0])
         presented, _ = await kept.make(owner, wish, checked=checked)
         click.echo(presented.text)
 

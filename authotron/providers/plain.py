@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from hmac import compare_digest
 from typing import Annotated, Literal
 
@@ -13,10 +13,11 @@ from zope.interface import implementer
 from authotron import passwords
 from authotron.errors import Rejected
 from authotron.identity import Credential, Identity
+from authotron.naming import MAX_ROLE, flaw, normalized
 from authotron.parts import PartConfig
 from authotron.providers import Affinity, IKnowsUsers, IProvider
 from authotron.racing import Answer
-from authotron.settings import Secret, Section, Texts
+from authotron.settings import Names, Secret, Section
 from authotron.world import World
 
 
@@ -28,13 +29,15 @@ def _checked(secret: SecretStr) -> SecretStr:
 class User(Section):
     """One who may get in."""
 
-    username: str = Field(description="the login name, case-sensitive; without a colon")
+    username: Annotated[str, AfterValidator(normalized)] = Field(
+        description="the login name, case-sensitive; without a colon"
+    )
     password: Secret | None = Field(default=None, description="the password in clear")
     password_hash: Annotated[Secret, AfterValidator(_checked)] | None = Field(
         default=None,
         description="the argon2id or bcrypt hash of the password; see `authotron hash-password`",
     )
-    roles: Texts = Field(default=(), strict=False, description="roles of this user")
+    roles: Names = Field(default=(), strict=False, description="roles of this user")
 
     @model_validator(mode="after")
     def _one_of_both(self) -> User:
@@ -52,7 +55,18 @@ class Config(PartConfig):
     def warnings(self) -> tuple[str, ...]:
         """What an operator should hear about."""
         empty = [user.username for user in self.users if _revealed(user.password) == ""]
-        return tuple(f"user {name!r} gets in with an empty password" for name in empty)
+        return (
+            *(f"user {name!r} gets in with an empty password" for name in empty),
+            *self._bad_names(),
+        )
+
+    def _bad_names(self) -> Iterator[str]:
+        for user in self.users:
+            if why := flaw(user.username):
+                yield f"user {user.username!a} is refused (403): the name {why}"
+            for role in user.roles:
+                if why := flaw(role, MAX_ROLE, tab=True):
+                    yield f"role {role!a} of user {user.username!a} is left out: it {why}"
 
 
 @frozen

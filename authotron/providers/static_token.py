@@ -15,7 +15,7 @@ from authotron.errors import NotConfigured, Rejected
 from authotron.identity import Credential, Identity
 from authotron.parts import PartConfig
 from authotron.providers import Affinity, IProvider
-from authotron.settings import Secret, Section, Text, Texts
+from authotron.settings import Name, Names, Secret, Section, Text
 from authotron.tokens import PREFIX, looks_like_ours
 from authotron.world import World
 
@@ -37,8 +37,8 @@ class Entry(Section):
     """A token, and who holds it."""
 
     token: Secret = Field(description="the token, 32 characters or more")
-    username: Text = Field(description="who it stands for")
-    roles: Texts = Field(default=(), strict=False, description="roles of this user")
+    username: Name = Field(description="who it stands for")
+    roles: Names = Field(default=(), strict=False, description="roles of this user")
     attributes: dict[Text, str] = Field(default_factory=dict, description="further attributes")
 
     @model_validator(mode="before")

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import Attribute, Interface
 
 from authotron.pieces import Pieces
-from authotron.settings import Seconds, Secret, Section, Text, Texts
+from authotron.settings import Name, Names, Seconds, Secret, Section
 from authotron.tokens import Row, Token, from_row
 
 SHORTEST_PEPPER = 16
@@ -26,7 +26,7 @@ class StoreConfig(Section):
     type: str = Field(description="what it is; the name of the module that implements it")
     enabled: bool = Field(default=True, description="whether there are tokens of our own at all")
     compat: bool = Field(default=True, description="whether `GET /token` makes a token")
-    admins: dict[Text, Texts] = Field(
+    admins: dict[Name, Names] = Field(
         default_factory=dict,
         description="for each realm the roles that see and revoke the tokens of all",
     )

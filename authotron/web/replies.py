@@ -166,6 +166,8 @@ class Replies:
             return Reply(200, (authorization, *legacy, NO_STORE))
         if outcome.result == verdicts.UNAVAILABLE:
             return UNAVAILABLE
+        if outcome.result == verdicts.FORBIDDEN:
+            return FORBIDDEN
         return self.refused() if outcome.result in verdicts.REFUSALS else BROKEN
 
     def refused(self) -> Reply:
@@ -180,13 +182,29 @@ def whoami(identity: Identity) -> Reply:
 
 
 def _legacy(identity: Identity) -> tuple[Header, ...]:
-    """All three, always: a header that is absent would let the client's own through a proxy."""
-    roles = (role.replace(",", "%2C") for role in identity.roles)
+    """
+    All three, always: a header that is absent would let the client's own through a proxy.
+
+    A comma separates roles, so one inside a role is percent-encoded, and with it the percent sign.
+    """
+    roles = ",".join(role.replace("%", "%25").replace(",", "%2C") for role in identity.roles)
     return (
-        (b"X-Auth-Username", field_value(identity.username)),
-        (b"X-Auth-Realm", field_value(identity.realm)),
-        (b"X-Auth-Roles", field_value(",".join(roles))),
+        (b"X-Auth-Username", _unaltered(identity.username)),
+        (b"X-Auth-Realm", _unaltered(identity.realm)),
+        (b"X-Auth-Roles", _unaltered(roles)),
     )
+
+
+def _unaltered(text: str) -> bytes:
+    """
+    A header's value that says what C{text} says, letter for letter.
+
+    @raise ValueError: no header can say that; the gate for identities lets no such name through.
+    """
+    value = text.encode()
+    if not text.isprintable() and field_value(text) != value:
+        raise ValueError("a name that no header can say")
+    return value
 
 
 def field_value(text: str) -> bytes:

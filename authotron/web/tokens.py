@@ -20,6 +20,7 @@ from authotron.forwarding import Network
 from authotron.hosts import checked_host
 from authotron.identity import Identity
 from authotron.issuing import MOST_BYTES, Tokens, Wish
+from authotron.naming import normalized
 from authotron.pieces import Pieces
 from authotron.settings import Section, WholeSeconds
 from authotron.stores import Wanted
@@ -50,7 +51,11 @@ _VISIBLE = r"^[^\x00-\x1f\x7f]*$"
 _LONGEST_HOST = 262
 """A name of 253 characters, with a wildcard and a port."""
 
-Word = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=_VISIBLE)]
+Word = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=256, pattern=_VISIBLE),
+    AfterValidator(normalized),
+]
 Line = Annotated[str, StringConstraints(max_length=256, pattern=_VISIBLE)]
 Words = Annotated[tuple[Word, ...], Field(strict=False, max_length=_MOST_ENTRIES)]
 Scopes = Annotated[dict[Word, Words], Field(max_length=_MOST_ENTRIES)]

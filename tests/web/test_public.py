@@ -14,7 +14,7 @@ from zope.interface import implementer
 from authotron.identity import Circumstances, Credential, Identity
 from authotron.providers import Affinity, IProvider
 from authotron.verdicts import Outcome, Verdict
-from authotron.web.replies import field_value
+from authotron.web.replies import Replies, field_value
 from tests.web.conversations import ALICE, Gateway, basic
 
 
@@ -157,11 +157,21 @@ class LegacyTests(SynchronousTestCase):
         )
 
     def test_never_split_T61(self) -> None:
-        """Line ends in names and roles split nothing, and a comma makes no second role."""
-        found = self.headers({"username": "a\r\nX-Evil 1\x85\u2028b", "roles": ["x,y", "z\n"]})
-        self.assertEqual(found["x-auth-username"], "aX-Evil 1b")
-        self.assertEqual(found["x-auth-roles"], "x%2Cy,z")
+        """A role with a line end is left out, and a comma makes no second role."""
+        found = self.headers({"username": "a", "roles": ["x,y", "z\r\nX-Evil: 1", "z\n"]})
+        self.assertEqual(found["x-auth-roles"], "x%2Cy")
         self.assertEqual(len(found), 3)
+
+    def test_percent_encoded_T82d(self) -> None:
+        """The percent sign is encoded with the comma, so that different roles stay different."""
+        found = self.headers({"username": "a", "roles": ["a,b", "a%2Cb", "100%"]})
+        self.assertEqual(found["x-auth-roles"], "a%2Cb,a%252Cb,100%25")
+
+    def test_unaltered_T82(self) -> None:
+        """A name that a header cannot say is an error, and never another name."""
+        outcome = Outcome("success", Identity("internal", "root\x01"))
+        with self.assertRaises(ValueError):
+            Replies("Basic", legacy=True).authenticate(outcome, "token")
 
     def test_beyond_ascii(self) -> None:
         """Names beyond ASCII go out as UTF-8."""

@@ -1,0 +1,224 @@
+"""
+The one gate that every identity passes, whatever provider, augmenter, import or API token it is of.
+
+Behind the gate a user, a realm, a role and a scope each have one spelling, which neither a proxy
+nor a person can mistake for another, and no identity is larger than the configuration allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from attrs import define, field
+from pydantic import Field
+from twisted.logger import Logger
+
+from authotron.errors import BadIdentity
+from authotron.identity import Identity
+from authotron.naming import MAX_NAME, MAX_ROLE, flaw, normalized
+from authotron.settings import Section
+
+_MAX_SHOWN = 64
+"""Characters of a bad name that the log shows."""
+
+_TAKEN_OUT = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), *range(0xD800, 0xE000)])
+"""Control characters, and halves of surrogate pairs, which UTF-8 cannot encode."""
+
+
+class Config(Section):
+    """How large an identity may be. A larger one gets a 403."""
+
+    max_roles: int = Field(default=5_000, ge=1, description="roles of one identity")
+    max_attributes: int = Field(default=1_000, ge=1, description="attributes of one identity")
+    max_scopes: int = Field(
+        default=5_000, ge=1, description="scopes of one identity, over all services"
+    )
+    max_bytes: int = Field(
+        default=262_144,
+        ge=1_024,
+        description="bytes of one identity: its names, roles, attributes and scopes in UTF-8",
+    )
+
+
+@define(eq=False)
+class Gate:
+    """Admits identities whose names are good (see L{flaw}) and which are not too large."""
+
+    _limits: Config = field(factory=Config)
+    _most_names: int = field(init=False)
+    _most_values: int = field(init=False)
+    _log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        limits = self._limits
+        counts = (limits.max_roles, limits.max_attributes, limits.max_scopes)
+        self._most_names = min(MAX_NAME, limits.max_bytes // 2, *counts)
+        self._most_values = limits.max_bytes // 8  # characters of up to four bytes
+
+    def admit(self, identity: Identity) -> Identity:
+        """
+        Check an identity, and give each of its names the one spelling it has.
+
+        A role, scope or attribute whose name is not good is left out, with a warning. Control
+        characters are taken out of the values of attributes.
+
+        @raise BadIdentity: the name of the user or the realm is not good, or there is too much.
+        """
+        try:
+            return identity if self._is_plain(identity) else self._examined(identity)
+        except BadIdentity as bad:
+            raise BadIdentity(f"provider {identity.provider!a}: {bad}") from None
+
+    def _is_plain(self, identity: Identity) -> bool:
+        """
+        Whether an identity need not be examined: little of it, all names ASCII, none with blanks.
+
+        All names are looked at as one string: every identity that is not remembered passes here.
+        """
+        names = [identity.realm, identity.username, *identity.roles]
+        attributes, scopes = identity.attributes, identity.scopes
+        try:
+            if attributes:
+                values = "".join(attributes.values())
+                if len(values) > self._most_values or not values.isprintable():
+                    return False
+                names += attributes
+            if scopes:
+                names += scopes
+                for each in scopes.values():
+                    names += each
+            joined = ",".join(names)
+        except TypeError:  # something is not a string
+            return False
+        return len(joined) < self._most_names and _are_plain(joined)
+
+    def _examined(self, identity: Identity) -> Identity:
+        realm, username = owner(identity.realm, identity.username)
+        self._check_size(identity)
+        left_out: list[str] = []
+        examined = identity._replace(
+            realm=realm,
+            username=username,
+            roles=_good("role", identity.roles, left_out),
+            attributes=_cleaned(identity.attributes, left_out),
+            scopes=_good_scopes(identity.scopes, left_out),
+        )
+        if left_out:
+            self._log.warn(
+                "{count} names of {username} in realm {realm} are left out, such as {example}",
+                count=len(left_out),
+                username=username,
+                realm=realm,
+                example=left_out[0],
+                provider=identity.provider,
+                event="auth.identity.left_out",
+            )
+        return examined
+
+    def _check_size(self, identity: Identity) -> None:
+        limits = self._limits
+        scopes = [scope for each in identity.scopes.values() for scope in each]
+        for what, count, most in (
+            ("roles", len(identity.roles), limits.max_roles),
+            ("attributes", len(identity.attributes), limits.max_attributes),
+            ("scopes", len(scopes) + len(identity.scopes), limits.max_scopes),
+        ):
+            if count > most:
+                raise BadIdentity(f"{count} {what}; auth.identity.max_{what} is {most}")
+        attributes = identity.attributes
+        texts = (*identity.roles, *attributes, *attributes.values(), *identity.scopes, *scopes)
+        size = sum(map(_size, texts))
+        if size > limits.max_bytes:
+            raise BadIdentity(f"{size} bytes; auth.identity.max_bytes is {limits.max_bytes}")
+
+
+def owner(realm: str, username: str) -> tuple[str, str]:
+    """
+    The names of a realm and of one of its users, each in its one spelling.
+
+    @raise BadIdentity: one of them is not good.
+    """
+    return _name("realm", realm), _name("user", username)
+
+
+def _name(of: str, text: object) -> str:
+    why = flaw(text) if isinstance(text, str) else "is not a string"
+    if why is not None:
+        raise BadIdentity(f"the name of the {of} {why}: {_shown(text)}")
+    return normalized(str(text))
+
+
+def _are_plain(joined: str) -> bool:
+    """Whether names that were joined by commas are printable ASCII and trimmed, and none empty."""
+    return (
+        joined.isascii()
+        and joined.isprintable()
+        and ",," not in joined
+        and " ," not in joined
+        and ", " not in joined
+        and joined[:1] not in " ,"
+        and joined[-1:] not in " ,"
+    )
+
+
+def _are_all_plain(texts: tuple[str, ...]) -> bool:
+    """Whether each of these is, which for thousands of them is quick to know."""
+    try:
+        return _are_plain(",".join(texts)) and max(map(len, texts), default=0) <= MAX_ROLE
+    except TypeError:  # one is not a string
+        return False
+
+
+def _good(kind: str, texts: Iterable[str], left_out: list[str]) -> tuple[str, ...]:
+    """Roles or scopes in their one spelling, without those that are not good."""
+    given, good = tuple(texts), list[str]()
+    if _are_all_plain(given):
+        return given
+    for text in given:
+        why = flaw(text, MAX_ROLE, tab=True) if isinstance(text, str) else "is not a string"
+        if why is None:
+            good.append(normalized(text))
+        else:
+            left_out.append(f"{kind} {_shown(text)}, which {why}")
+    return tuple(good)
+
+
+def _good_scopes(
+    scopes: Mapping[str, tuple[str, ...]], left_out: list[str]
+) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for service, texts in scopes.items():
+        for name in _good("service", (service,), left_out):
+            found[name] = (*found.get(name, ()), *_good("scope", texts, left_out))
+    return found
+
+
+def _cleaned(attributes: Mapping[str, str], left_out: list[str]) -> dict[str, str]:
+    """
+    Attributes without control characters, in names and in values.
+
+    A name that had to be changed does not take the place of another.
+    """
+    good, changed = {}, {}
+    for name, value in attributes.items():
+        if not (isinstance(name, str) and isinstance(value, str)):
+            left_out.append(f"attribute {_shown(name)}, which is not a string")
+            continue
+        cleaned = normalized(name.translate(_TAKEN_OUT))
+        why = flaw(cleaned, MAX_ROLE)
+        if why is not None:
+            left_out.append(f"attribute {_shown(name)}, which {why}")
+        elif cleaned == name:
+            good[name] = value if value.isprintable() else value.translate(_TAKEN_OUT)
+        else:
+            changed[cleaned] = value.translate(_TAKEN_OUT)
+    return {**changed, **good}
+
+
+def _size(text: object) -> int:
+    return len(text.encode("utf-8", "surrogatepass")) if isinstance(text, str) else 0
+
+
+def _shown(text: object) -> str:
+    """As much of a name as a log line may show, on one line and in ASCII."""
+    return ascii(text if not isinstance(text, str) else text[:_MAX_SHOWN])

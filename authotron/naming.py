@@ -1,0 +1,86 @@
+"""Which strings may name a user, a realm, a role or a scope, and how they are compared."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+MAX_NAME = 1_024
+"""Characters that the name of a user or a realm may have."""
+
+MAX_ROLE = 8_192
+"""Characters that a role, a scope or the name of an attribute may have."""
+
+_MAX_MARKS = 30
+"""Combining characters in a row (Unicode Standard Annex 15, "Stream-Safe Text Format")."""
+
+_STAND_FOR_ASCII = re.compile("[\u212a\u037e\u1fef]")
+"""Characters whose canonical form is ASCII: Kelvin sign, Greek question mark, varia."""
+
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\uffa0"
+    "\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+)
+"""
+Characters that Unicode calls letters, marks or symbols, and that show nothing: those with the
+property Default_Ignorable_Code_Point that L{str.isprintable} lets through, and the empty Braille.
+"""
+
+
+def normalized(text: str) -> str:
+    """
+    The string in Normalization Form C, in which two spellings of one name are the same.
+
+    A string that is not the name of anything (see L{flaw}) may come back as it is.
+    """
+    if text.isascii() or len(text) > MAX_ROLE or _flaw_beyond_ascii(text) is not None:
+        return text
+    return unicodedata.normalize("NFC", text)
+
+
+def folded(text: str) -> bytes:
+    """
+    The string without the difference between upper and lower case, of ASCII letters alone.
+
+    Unicode knows characters such as the Kelvin sign whose lower case is an ASCII letter.
+    """
+    return normalized(text).encode("utf-8", "surrogatepass").lower()
+
+
+def flaw(text: str, longest: int = MAX_NAME, *, tab: bool = False) -> str | None:
+    """
+    Why a string cannot be a name; C{None} if it can.
+
+    Proxies trim the values of headers and drop or refuse control characters, and people do not see
+    what is not printable: each of these would make one name of two.
+
+    @param tab: whether tabs are allowed between other characters.
+    """
+    if not text:
+        return "is empty"
+    if len(text) > longest:
+        return f"is longer than {longest} characters"
+    if text.strip(" \t") != text:
+        return "begins or ends with a blank"
+    if not (text.replace("\t", "") if tab else text).isprintable():
+        return "has a character that is not printable"
+    return None if text.isascii() else _flaw_beyond_ascii(text)
+
+
+def _flaw_beyond_ascii(text: str) -> str | None:
+    if _INVISIBLE.search(text):
+        return "has a character that is not visible"
+    if _STAND_FOR_ASCII.search(text):
+        return "has a character that stands for an ASCII character"
+    if len(text) > _MAX_MARKS and _longest_run_of_marks(text) > _MAX_MARKS:
+        return f"has more than {_MAX_MARKS} combining characters in a row"
+    return None
+
+
+def _longest_run_of_marks(text: str) -> int:
+    """How many combining characters follow each other; sorting very many of them takes long."""
+    longest = run = 0
+    for char in text:
+        run = run + 1 if unicodedata.combining(char) else 0
+        longest = max(longest, run)
+    return longest
