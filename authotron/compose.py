@@ -13,6 +13,7 @@ from authotron.config import Config
 from authotron.errors import ConfigError, Problem
 from authotron.forwarding import Forwarding
 from authotron.gate import Gate
+from authotron.hosts import UNIX
 from authotron.issuing import Tokens
 from authotron.metrics import Metrics
 from authotron.store_client import derived_pepper
@@ -62,7 +63,9 @@ def compose(
         file.auth.cache, world.clock, authority, signer.mint, signer.life, replies.authenticate
     )
     metrics.expect([*providers, *([own] if tokens else [])], augmenters, verdicts.RESULTS)
-    forwarding = Forwarding(file.server.trusted_proxies, file.server.forwarded)
+    proxies = [each for each in file.server.trusted_proxies if each != UNIX]
+    trusts_unix = UNIX in file.server.trusted_proxies
+    forwarding = Forwarding(proxies, file.server.forwarded, trusts_unix)
     return Generation(config, authority, signer, replies, remembered, forwarding, owners, tokens)
 
 

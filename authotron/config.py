@@ -22,10 +22,22 @@ from pydantic import (
 )
 from twisted.internet.endpoints import serverFromString
 
-from authotron import gate, imported, issuing, logs, minter, parts, settings, systemd, verdicts
+from authotron import (
+    endpoint,
+    gate,
+    hosts,
+    imported,
+    issuing,
+    logs,
+    minter,
+    parts,
+    settings,
+    systemd,
+    verdicts,
+)
 from authotron.augmenters import AugmenterConfig
 from authotron.errors import ConfigError, Problem
-from authotron.forwarding import Forwarded, Networks
+from authotron.forwarding import Forwarded, Proxies
 from authotron.parts import PartConfig
 from authotron.settings import Port, Seconds, Section, Text, Texts
 from authotron.stores import StoreConfig
@@ -64,6 +76,9 @@ EndpointsOrSystemd = Annotated[
 ]
 Workers = Annotated[int, Field(ge=1, le=256)] | Literal["auto"]
 
+_NEARLY_ALL, _VERY_MANY = 3 / 4, 1 / 4
+"""Shares of all addresses that are refused, and warned of, as trusted proxies."""
+
 _SOCKETS = ("tcp:", "tcp6:", "unix:")
 """The kinds of endpoints that are a socket and nothing else."""
 
@@ -97,16 +112,17 @@ class Server(Section):
         ge=1,
         description="a further one gets a 503; as many as the process may have open if not set",
     )
-    trusted_proxies: Networks = Field(
-        default=("127.0.0.0/8", "::1/128"),
+    trusted_proxies: Proxies = Field(
+        default=("127.0.0.0/8", "::1/128", hosts.UNIX),
         strict=False,
-        description="networks whose word about the client is believed; UNIX sockets always are",
+        description="networks of proxies whose word about the client is believed, and `unix` for "
+        "peers at a UNIX socket",
     )
     forwarded: Forwarded = Field(
         default_factory=Forwarded, description="the headers in which they say it"
     )
     insecure: bool = Field(
-        default=False, description="accept that `trusted_proxies` holds everybody"
+        default=False, description="accept that `trusted_proxies` contains nearly all addresses"
     )
 
     _checked_host = field_validator("host")(_host)
@@ -117,12 +133,16 @@ class Server(Section):
             raise ValueError("port is missing (or listen)")
         if self.port is not None and self.listen:
             raise ValueError("give port or listen, not both")
-        if not self.insecure and any(each.endswith("/0") for each in self.trusted_proxies):
-            raise ValueError("trusted_proxies holds everybody; set insecure if that is meant")
-        for endpoint in self.listen if self.processes > 1 else ():
-            if endpoint != systemd.ENDPOINT and not endpoint.startswith(_SOCKETS):
+        share = hosts.share_of_addresses(self.trusted_proxies)
+        if share >= _NEARLY_ALL and not self.insecure:
+            raise ValueError(
+                f"trusted_proxies contains {share:.0%} of all addresses, so clients could claim "
+                "any host and address; set insecure if that is meant"
+            )
+        for text in self.listen if self.processes > 1 else ():
+            if text != systemd.ENDPOINT and not text.startswith(_SOCKETS):
                 raise ValueError(
-                    f"several workers cannot share {endpoint.partition(':')[0]}: in listen"
+                    f"several workers cannot share {text.partition(':')[0]}: in listen"
                 )
         return self
 
@@ -368,6 +388,7 @@ def _warnings(
     file: File, providers: Sequence[PartConfig], augmenters: Sequence[PartConfig]
 ) -> Iterator[str]:
     yield from file.jwt.warnings()
+    yield from _socket_warnings(file.server, file.metrics)
     if not providers:
         yield "providers: there are none, so nobody gets in"
     for kind, configs in (("providers", providers), ("augmenters", augmenters)):
@@ -384,6 +405,28 @@ def _warnings(
                 f"realms {one!r} and {other!r}: the subject {other}-x may stand for user "
                 f"{other[len(one) + 1 :] + '-x'!r} of the first or user 'x' of the second"
             )
+
+
+def _socket_warnings(server: Server, metrics: Operations) -> Iterator[str]:
+    """Say which UNIX sockets and proxies are not what an operator may take them for."""
+    second = metrics.listen if metrics.enabled else ()
+    for section, listen in (("server", server.listen), ("metrics", second)):
+        for place, text in enumerate(listen):
+            if endpoint.lacks_mode(text):
+                yield (
+                    f"{section}.listen[{place}]: no mode, so the socket is for the user and the "
+                    f"group of the gateway alone; write {endpoint.with_mode(text)!r}, or another "
+                    "mode"
+                )
+    is_at_unix = any(each == systemd.ENDPOINT or endpoint.is_unix(each) for each in server.listen)
+    if is_at_unix and hosts.UNIX not in server.trusted_proxies:
+        yield (
+            "server.trusted_proxies: does not contain 'unix', so peers at UNIX sockets are not "
+            "believed about host and address; add 'unix' if they are proxies"
+        )
+    share = hosts.share_of_addresses(server.trusted_proxies)
+    if share >= _VERY_MANY:
+        yield f"server.trusted_proxies: contains {share:.0%} of all addresses"
 
 
 def schema() -> dict[str, Any]:

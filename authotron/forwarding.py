@@ -9,13 +9,16 @@ from typing import Annotated
 from attrs import frozen
 from pydantic import AfterValidator, Field
 
-from authotron.hosts import address_of, any_network_fits, checked_network
+from authotron.hosts import address_of, any_network_fits, checked_network, checked_proxy
 from authotron.identity import Circumstances
 from authotron.settings import Section, Text
 
 Network = Annotated[Text, AfterValidator(checked_network)]
 Networks = Annotated[tuple[Network, ...], Field(strict=False)]
 """Networks in the notation of RFC 4632."""
+Proxy = Annotated[Text, AfterValidator(checked_proxy)]
+Proxies = Annotated[tuple[Proxy, ...], Field(strict=False)]
+"""Networks, and C{unix} for peers at a UNIX socket."""
 
 _HEADER = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
 Header = Annotated[str, Field(pattern=_HEADER)]
@@ -43,6 +46,7 @@ class Forwarding:
 
     _trusted: Sequence[str]
     _headers: Forwarded
+    _trusts_unix: bool = True
 
     def circumstances(
         self, peer: str | None, header: Callable[[str], Sequence[str]]
@@ -54,7 +58,8 @@ class Forwarding:
         @param header: gives the values of a header.
         """
         address = peer and address_of(peer)
-        if peer is not None and not (address and self._trusts(address)):
+        trusted = self._trusts_unix if peer is None else address and self._trusts(address)
+        if not trusted:
             return Circumstances(None, address)
         host = _only(header(self._headers.host))
         hops = header(self._headers.address)

@@ -45,6 +45,45 @@ def checked_network(text: str) -> str:
         raise ValueError("is no network, such as 192.0.2.0/24 or 2001:db8::/32") from None
 
 
+UNIX = "unix"
+"""Among trusted proxies: peers at a UNIX socket."""
+
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+_GLOBAL_IPV6 = ipaddress.IPv6Network("2000::/3")
+"""The addresses that are routed on the Internet (RFC 4291 section 2.4, IANA's registry)."""
+
+
+def checked_proxy(text: str) -> str:
+    """
+    A network of trusted proxies in its usual spelling, or the word C{unix}.
+
+    @raise ValueError: it is neither.
+    """
+    if text == UNIX:
+        return text
+    network = ipaddress.ip_network(checked_network(text))
+    if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
+        # Peers are known by what an address stands for, so a network must be, too.
+        first = int(network.network_address) & 0xFFFF_FFFF
+        return str(ipaddress.IPv4Network((first, network.prefixlen - 96)))
+    return str(network)
+
+
+def share_of_addresses(networks: Iterable[str]) -> float:
+    """Compute which share of all IPv4, or of all global IPv6, addresses lies in C{networks}."""
+    parsed = [ipaddress.ip_network(text) for text in networks if text != UNIX]
+    four = [each for each in parsed if isinstance(each, ipaddress.IPv4Network)]
+    six = [each for each in parsed if isinstance(each, ipaddress.IPv6Network)]
+    known_four = sum(each.num_addresses for each in ipaddress.collapse_addresses(four))
+    known_six = 0
+    for each in ipaddress.collapse_addresses(six):
+        if each.supernet_of(_GLOBAL_IPV6):
+            known_six += _GLOBAL_IPV6.num_addresses
+        elif each.subnet_of(_GLOBAL_IPV6):
+            known_six += each.num_addresses
+    return max(known_four / 2**32, known_six / _GLOBAL_IPV6.num_addresses)
+
+
 def host_fits(pattern: str, host: str) -> bool:
     """Whether a host, as requests name it, or another pattern, is one of those meant."""
     if pattern == "*":

@@ -7,12 +7,12 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort
 from twisted.python.failure import Failure
 
 from authotron import systemd
 from authotron.config import Config, Server
+from authotron.endpoint import narrow_sockets, server_endpoint, with_mode
 from authotron.metrics import Metrics
 from authotron.sharing import Shared
 from authotron.web import operations
@@ -40,8 +40,8 @@ class Listener(Service):
         failed: Callable[[Failure], None],
     ) -> None:
         if isinstance(endpoint, str):
-            self._endpoint = serverFromString(reactor, endpoint)
-            self.description = endpoint
+            self._endpoint = server_endpoint(reactor, endpoint)
+            self.description = with_mode(endpoint)
         else:
             self._endpoint, self.description = endpoint, endpoint.description
         self.site = site
@@ -59,8 +59,9 @@ class Listener(Service):
             else:
                 self._failed(failure)
 
-        self._listening = self._endpoint.listen(self.site)
-        self._listening.addErrback(failed)
+        with narrow_sockets():
+            listening: Deferred[Any] = self._endpoint.listen(self.site)
+        self._listening = listening.addErrback(failed)
         starting.clear()
         if at_once:
             at_once[0].raiseException()

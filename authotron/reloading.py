@@ -15,8 +15,8 @@ _OF_REQUESTS = {"grace", "trusted_proxies", "forwarded", "insecure"}
 
 def tell_warnings(to: Logger, config: Config) -> None:
     """What an operator should hear about a configuration that is in use."""
-    for warning in config.warnings:
-        to.warn("{warning}", warning=warning, event="startup.config.warning")
+    for warning in config.warnings:  # as "warning" it would be an event of Python's warnings
+        to.warn("{notice}", notice=warning, event="startup.config.warning")
 
 
 def tell_refused(to: Logger, problems: Iterable[str]) -> None:

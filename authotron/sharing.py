@@ -6,13 +6,13 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from authotron import systemd
+from authotron.endpoint import narrow_sockets, server_endpoint, with_mode
 
 PAUSE = 0.001
 """Seconds that the others have after one has accepted."""
@@ -31,7 +31,7 @@ class Held:
     @property
     def description(self) -> str:
         each = self._endpoint
-        return each if isinstance(each, str) else each.description
+        return with_mode(each) if isinstance(each, str) else each.description
 
     def open(self) -> int:
         """
@@ -42,7 +42,8 @@ class Held:
         if isinstance(self._endpoint, systemd.Endpoint):
             return self._endpoint.descriptor
         failed: list[Failure] = []
-        listening = serverFromString(self._reactor, self._endpoint).listen(Factory())
+        with narrow_sockets():
+            listening = server_endpoint(self._reactor, self._endpoint).listen(Factory())
         listening.addCallbacks(self._take, failed.append)
         if failed:
             failed[0].raiseException()

@@ -31,6 +31,12 @@ class ForwardingTests(SynchronousTestCase):
         """Who may use our socket is trusted."""
         self.assertEqual(self.read(None), Circumstances("a.org", None))
 
+    def test_other_socket_T91c(self) -> None:
+        """A peer at a UNIX socket is not believed where the proxies written out have no C{unix}."""
+        headers = {"X-Forwarded-Host": ("a.org",), "X-Forwarded-For": ("192.0.2.7",)}
+        forwarding = Forwarding(("127.0.0.0/8",), Forwarded(), trusts_unix=False)
+        self.assertEqual(forwarding.circumstances(None, headers.__getitem__), Circumstances())
+
     def test_stranger_T05(self) -> None:
         """Anybody else may say what they like; their own address is theirs."""
         hops = ("10.0.0.1",)

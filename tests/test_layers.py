@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 ROOT = Path(__file__).parent.parent / "authotron"
 
 LAYERS = (
-    ("errors", "hosts", "naming", "processes", "strict_json", "tallies"),
+    ("endpoint", "errors", "hosts", "naming", "processes", "strict_json", "tallies"),
     ("identity",),
     (
         "world",

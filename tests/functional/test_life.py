@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -219,6 +220,50 @@ class ListenTests(SynchronousTestCase):
         self.addCleanup(daemon.stop)
         self.assertEqual(wire.login(path, "alice", "wonder").status, 200)
         self.assertEqual(wire.login(path, "alice", "guess").status, 401)
+
+    def test_modes_T91c(self) -> None:
+        """UNIX sockets of both ports are for user and group, whatever the umask."""
+        for umask in ("000", "077"):
+            for count in (1, 2):
+                folder = Path(self.enterContext(TemporaryDirectory()))
+                main, second = folder / "main", folder / "second"
+                wrapper = ("sh", "-c", f'umask {umask}; exec "$@"', "sh")
+                daemon = Daemon(folder / "gateway", wrapper=wrapper).configure(
+                    server={"port": ..., "listen": [f"unix:{main}"], "workers": count},
+                    metrics={"port": ..., "listen": [f"unix:{second}"]},
+                )
+                daemon.start(str(main))
+                self.addCleanup(daemon.stop)
+                modes = [path.stat().st_mode & 0o777 for path in (main, second)]
+                self.assertEqual(modes, [0o660, 0o660], (umask, count))
+                daemon.logged(f"unix:{main}:mode=660")
+                daemon.logged("server.listen[0]: no mode")
+
+    def test_proxies_at_a_socket_T91c(self) -> None:
+        """A peer at a UNIX socket is believed only where the proxies that are written say so."""
+        for proxies, status in ((None, 200), (["127.0.0.0/8"], 400), (["unix"], 200)):
+            folder = Path(self.enterContext(TemporaryDirectory()))
+            path = str(folder / "socket")
+            trusted = {} if proxies is None else {"trusted_proxies": proxies}
+            daemon = Daemon(folder / "gateway").configure(
+                server={"port": ..., "listen": [f"unix:{path}:mode=600"], **trusted},
+                store={"type": "sqlite", "path": "tokens.db"},
+            )
+            daemon.start(path)
+            self.addCleanup(daemon.stop)
+            body = json.dumps({"hosts": ["a.org"]}).encode()
+            fields = [
+                ("Authorization", wire.basic("alice", "wonder")),
+                ("Content-Type", "application/json"),
+                ("Content-Length", str(len(body))),
+            ]
+            made = wire.say(path, wire.head("/tokens", fields, "POST"), body)
+            assert made is not None
+            bearer = {
+                "Authorization": f"Bearer {made.json()['token']}",
+                "X-Forwarded-Host": "a.org",
+            }
+            self.assertEqual(wire.ask(path, "/authenticate", bearer).status, status, proxies)
 
     def test_ipv6(self) -> None:
         """At an IPv6 address."""

@@ -637,6 +637,41 @@ class ConditionTests(TokenCase):
             self.assertRaises(ConfigError, self.make, server=server)
             self.make(server={**server, "insecure": True})
 
+    def test_nearly_all_T91g(self) -> None:
+        """Networks that together contain nearly all addresses are no proxies, however written."""
+        for networks in (
+            ["0.0.0.0/1", "128.0.0.0/1"],
+            ["128.0.0.0/1", "10.0.0.0/8", "0.0.0.0/2", "64.0.0.0/2"],
+            ["0.0.0.0/1", "128.0.0.0/2"],
+            ["0.0.0.0/1", "128.0.0.0/2", "192.0.0.0/3", "unix"],
+            ["::ffff:0:0/96"],
+            ["::ffff:0.0.0.0/97", "::ffff:128.0.0.0/97"],
+            ["::ffff:0.0.0.0/97", "128.0.0.0/1"],
+            ["::/1", "8000::/1"],
+            ["::/1"],
+            ["2000::/3"],
+            ["2000::/4", "3000::/4"],
+            [*(f"{first:x}000::/5" for first in (0x2, 0x3)), "2800::/5"],
+        ):
+            server = {"trusted_proxies": networks}
+            error = self.assertRaises(ConfigError, self.make, server=server)
+            self.assertIn("of all addresses", str(error.problems[0]), networks)
+            self.make(server={**server, "insecure": True})
+
+    def test_many_T91g(self) -> None:
+        """Usual networks are proxies; of very large ones there is a warning."""
+        usual = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "2001:db8::/32"]
+        for networks, warns in ((usual, False), (["0.0.0.0/2"], True), (["2000::/4"], True)):
+            gateway = self.make(server={"trusted_proxies": networks})
+            warnings = gateway.serving.generation.config.warnings
+            self.assertEqual(any("of all addresses" in each for each in warnings), warns, networks)
+
+    def test_mapped_T91g(self) -> None:
+        """A network of IPv4 written as IPv6 means the IPv4 peers, which are known as such."""
+        self.gateway = self.make(server={"trusted_proxies": ["::ffff:192.0.2.0/120"]})
+        token = self.new(networks=["10.0.0.0/8"])["token"]
+        self.assertEqual(self.status(token, "X-Forwarded-For: 10.0.0.1"), 200)
+
 
 class Broken(memory.MemoryStore):
     """A store that is out."""

@@ -1,0 +1,98 @@
+"""UNIX sockets, and for whom they are."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron import endpoint
+from authotron.listening import Listener
+from authotron.sharing import Held
+from tests.test_config import ConfigCase
+
+
+class ModeTests(SynchronousTestCase):
+    """The mode where none is written."""
+
+    def test_strings_T91c(self) -> None:
+        """A UNIX socket without a mode gets one, in whatever way its endpoint is written."""
+        for text, lacks in (
+            ("unix:/run/a.sock", True),
+            ("unix:address=/run/a.sock", True),
+            ("unix:/run/a.sock:backlog=50", True),
+            ("unix:/run/a.sock:lockfile=0", True),
+            ("unix:/run/a\\:mode=600", True),
+            ("unix:/run/mode=666", True),
+            ("haproxy:unix:/run/a.sock", True),
+            ("unix:/run/a.sock:mode=600", False),
+            ("unix:/run/a.sock:mode=666", False),
+            ("unix:mode=660:address=/run/a.sock", False),
+            ("unix:/run/a.sock:600", False),
+            ("unix:/run/a.sock:600:50", False),
+            ("haproxy:unix:/run/a.sock:mode=600", False),
+            ("tcp:80", False),
+            ("tcp:80:interface=unix", False),
+            ("systemd", False),
+        ):
+            self.assertEqual(endpoint.lacks_mode(text), lacks, text)
+            self.assertFalse(endpoint.lacks_mode(endpoint.with_mode(text)), text)
+
+    def made(self, text: str) -> tuple[int, list[int]]:
+        """The mode of a socket, and the umasks in force when it was made: of one, and of many."""
+        umasks: list[int] = []
+
+        class Reactor(MemoryReactorClock):
+            def listenUNIX(self, address: Any, factory: Any, **named: Any) -> Any:  # type: ignore[override] # as it is called
+                umasks.append(os.umask(0o777))
+                os.umask(umasks[-1])
+                umasks.append(named["mode"])
+                return super().listenUNIX(address, factory, **named)
+
+        Listener(Reactor(), text, None, lambda _: None).startService()  # type: ignore[arg-type] # never asked
+        return umasks[1], umasks[:1]
+
+    def test_listens_T91c(self) -> None:
+        """It is made for user and group from the first moment; a mode that is written counts."""
+        before = os.umask(0o022)
+        self.addCleanup(os.umask, before)
+        self.assertEqual(self.made("unix:/run/a.sock"), (0o660, [0o117]))
+        self.assertEqual(self.made("unix:/run/a.sock:mode=666"), (0o666, [0o117]))
+        self.assertEqual(os.umask(0o022), 0o022)
+
+    def test_told_T91c(self) -> None:
+        """The log names the mode."""
+        listener = Listener(MemoryReactorClock(), "unix:/x", None, lambda _: None)  # type: ignore[arg-type] # never asked
+        self.assertEqual(listener.description, "unix:/x:mode=660")
+        self.assertEqual(Held(None, "unix:/x").description, "unix:/x:mode=660")
+
+
+class WarningsTests(ConfigCase):
+    """What C{check} says."""
+
+    def warned(self, **server: Any) -> list[str]:
+        over = {"host": ..., "port": ..., **server}
+        return [each for each in self.changed(server=over).warnings if "unix" in each]
+
+    def test_mode_T91c(self) -> None:
+        """A socket without a mode is named, with what to write."""
+        [warning] = self.warned(listen=["tcp:80", "unix:/x"])
+        self.assertIn("server.listen[1]", warning)
+        self.assertIn("'unix:/x:mode=660'", warning)
+        self.assertEqual(self.warned(listen=["unix:/x:mode=666"]), [])
+        found = self.changed(metrics={"listen": ["unix:/y"]}).warnings
+        self.assertTrue(any("metrics.listen[0]" in each for each in found), found)
+
+    def test_proxies_T91c(self) -> None:
+        """So is a list of proxies that leaves out the peers at a UNIX socket."""
+        proxies = ["127.0.0.0/8"]
+        [warning] = self.warned(listen=["unix:/x:mode=660"], trusted_proxies=proxies)
+        self.assertIn("server.trusted_proxies", warning)
+        for listen, trusted in (
+            (["unix:/x:mode=660"], [*proxies, "unix"]),
+            (["tcp:80"], proxies),
+        ):
+            self.assertEqual(self.warned(listen=listen, trusted_proxies=trusted), [])
+        self.assertEqual(self.warned(listen=["unix:/x:mode=660"]), [])
