@@ -1,0 +1,177 @@
+"""Parts that fail in every way at once: a 200 means an identity and a JWT all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jwt
+from attrs import define, field
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from authotron.augmenters import IAugmenter
+from authotron.errors import NotConfigured, Rejected, TimedOut, Unavailable
+from authotron.identity import Addition, Credential, Identity
+from authotron.providers import Affinity, IProvider
+from tests.test_config import BASE
+from tests.web.conversations import ALICE, Answer, Gateway
+
+WHO = Identity("internal", "tess", ("reader",))
+MORE = Addition(("writer",))
+
+EXCEPTIONS: list[Callable[[], BaseException]] = [
+    Rejected,
+    Unavailable,
+    TimedOut,
+    NotConfigured,
+    CancelledError,
+    ValueError,
+    RecursionError,
+    MemoryError,
+    AssertionError,
+    lambda: StopIteration(WHO),
+    lambda: StopAsyncIteration(WHO),
+    lambda: UnicodeDecodeError("utf-8", b"\xff", 0, 1, "canary"),
+]
+
+NONSENSE: list[Any] = [None, "tess", 5, True, {}, [], (), ("internal", "tess"), object(), b"tess"]
+
+
+@define
+class Behaviour:
+    """
+    How a part answers.
+
+    @ivar manner: by a plain function, a coroutine, or one that waits at first.
+    """
+
+    manner: str
+    outcome: Any
+
+    def answer(self) -> Any:
+        if self.manner == "plain":
+            return self._end()
+        if self.manner == "deferred":
+            return fail(self.outcome()) if callable(self.outcome) else succeed(self.outcome)
+        return self._later() if self.manner == "later" else self._soon()
+
+    async def _soon(self) -> Any:
+        return self._end()
+
+    async def _later(self) -> Any:
+        waited: Deferred[None] = Deferred()
+        waited.callback(None)
+        await waited
+        return self._end()
+
+    def _end(self) -> Any:
+        if callable(self.outcome):
+            raise self.outcome()
+        return self.outcome
+
+
+@implementer(IProvider)
+@define(eq=False)
+class Scripted:
+    """A provider that answers by a script."""
+
+    name: str
+    behaviour: Behaviour
+    local: bool
+    realm: str = "internal"
+    scheme: str = "basic"
+    type: str = "scripted"
+
+    def affinity(self, credential: Credential) -> Affinity:
+        return Affinity.POSSIBLE
+
+    def authenticate(self, credential: Credential) -> Any:
+        return self.behaviour.answer()
+
+    @property
+    def accepts(self) -> bool:
+        return self.behaviour.outcome is WHO
+
+
+@implementer(IAugmenter)
+@define(eq=False)
+class Adding:
+    """An augmenter that answers by a script."""
+
+    name: str
+    behaviour: Behaviour
+    required: bool
+    realm: str = "internal"
+    runs_last: bool = False
+    timeout: float | None = None
+    type: str = "adding"
+    asked: list[Identity] = field(factory=list)
+
+    def augment(self, identity: Identity) -> Any:
+        self.asked.append(identity)
+        return self.behaviour.answer()
+
+
+def behaviours(good: Any) -> some.SearchStrategy[Behaviour]:
+    outcomes = some.sampled_from([good, good, *EXCEPTIONS, *NONSENSE])
+    return some.builds(
+        Behaviour, some.sampled_from(["plain", "soon", "later", "deferred"]), outcomes
+    )
+
+
+PROVIDERS = some.lists(
+    some.builds(Scripted, some.just("p"), behaviours(WHO), some.booleans()), max_size=3
+)
+AUGMENTERS = some.lists(
+    some.builds(Adding, some.just("a"), behaviours(MORE), some.booleans()), max_size=3
+)
+
+
+class FailureTests(SynchronousTestCase):
+    """Any failures, in any parts, together."""
+
+    def answers(self, gateway: Gateway) -> list[Answer]:
+        """Twice each way: a second answer may come from memory."""
+        sites = (gateway.entrance, gateway.public) * 2
+        return [gateway.ask("GET /authenticate", site, Authorization=ALICE) for site in sites]
+
+    @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(providers=PROVIDERS, augmenters=AUGMENTERS, signs=some.booleans())
+    def test_any_failure_T60(
+        self, *, providers: list[Scripted], augmenters: list[Adding], signs: bool
+    ) -> None:
+        """A 200 has a JWT for an identity that a provider gave and no required augmenter lacked."""
+        gateway = Gateway({"include_legacy_headers": True})
+        generation = gateway.serving.generation
+        generation.authority.providers = providers
+        generation.authority._rounds = {"internal": [augmenters]}
+        if not signs:
+            generation.verdicts._mint = lambda _: 1 / 0  # type: ignore[assignment,return-value] # a defect
+        answers = self.answers(gateway)
+        self.flushLoggedErrors()
+        good = (
+            signs
+            and any(each.accepts for each in providers)
+            and all(each.behaviour.outcome is MORE for each in augmenters if each.required)
+        )
+        if good and all(each.accepts for each in providers):
+            self.assertEqual({answer.status for answer in answers}, {200})
+        for answer in answers:
+            if answer.status != 200:
+                self.assertIn(answer.status, {401, 500, 503})
+                self.assertNotIn("authorization", answer.headers)
+                self.assertFalse([name for name in answer.headers if name.startswith("x-auth")])
+                self.assertNotIn(b"canary", answer.body)
+                continue
+            self.assertTrue(good, (providers, augmenters, signs))
+            token = answer.headers["authorization"].removeprefix("Bearer ")
+            claims = jwt.decode(
+                token, BASE["jwt"]["secret"], ["HS256"], {"verify_exp": False, "verify_iat": False}
+            )
+            self.assertEqual(claims["sub"], "internal-tess")
+            self.assertEqual(answer.headers["x-auth-username"], "tess")
+            self.assertLessEqual(set(claims["roles"]), {"reader", "writer"})
