@@ -105,8 +105,10 @@ class Identity(NamedTuple):
         """The same person with further roles and attributes; none are ever taken away."""
         if not addition.roles and not addition.attributes and addition.fresh_until is None:
             return self
-        attributes = self.attributes
+        attributes, expires = self.attributes, self.expires
         if addition.attributes:
+            if "exp" in addition.attributes:  # the one that it replaces goes on to count
+                expires = self.ends()
             attributes = {**attributes, **addition.attributes}
         return Identity(  # C{_replace} takes half as long again, for every augmenter
             self.realm,
@@ -114,7 +116,7 @@ class Identity(NamedTuple):
             (*self.roles, *addition.roles),
             attributes,
             self.scopes,
-            self.expires,
+            expires,
             earliest(self.fresh_until, addition.fresh_until),
             self.conditions,
             self.narrowing,
