@@ -40,13 +40,14 @@ setup(
         "cachetools>=5.3",  # bounded caches with a time to live
         "click>=8.1",  # the command line, with completion
         "cryptography>=42",  # keys of every kind
+        "idna>=3.4",  # names of hosts that are not ASCII
         "jinja2>=3.1",  # the home page
         "klein>=24.8",  # routes; the first that runs on current Twisted
         "ldaptor>=21.2",  # the encoding of LDAP requests; nothing else of it is used
         "prometheus-client>=0.20",  # the text that Prometheus reads
         "pydantic>=2.7",  # the configuration, its mistakes and its schema
         "pyjwt>=2.13",  # 2.13 binds the algorithm to the key (GHSA-jq35-7prp-9v3f)
-        "pyopenssl>=24",  # reads certificates, and names the reason where a connection is refused
+        "pyopenssl>=24.3",  # TLS connections; the first that gives certificates to cryptography
         "pyyaml>=6.0.1",  # the configuration file
         "pymongo>=4.9,<4.19",  # under txmongo, which uses what is private in it
         "service-identity>=24.1",  # is the remote the one that was asked for?

@@ -10,19 +10,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
 from attrs import define, field, frozen
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectionClosed
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
-from authotron import tls
 from authotron.errors import Unavailable
 from authotron.racing import within
 
@@ -270,15 +267,3 @@ class Redis:
 
 def _told(error: Exception) -> str:
     return str(error) if isinstance(error, Refused) else type(error).__name__
-
-
-def encrypted(
-    endpoint: IStreamClientEndpoint, host: str, authorities: Path | None
-) -> IStreamClientEndpoint:
-    """
-    The same endpoint with TLS; whoever answers must prove to be C{host}.
-
-    @raise Unavailable: the certificates to trust cannot be read.
-    """
-    wrapped: IStreamClientEndpoint = wrapClientTLS(tls.checking(host, authorities), endpoint)
-    return wrapped

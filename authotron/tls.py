@@ -1,4 +1,4 @@
-"""Whom a TLS connection trusts, and what it shows of itself."""
+"""TLS to other machines: which authorities are trusted, what is shown, and who the peer must be."""
 
 from __future__ import annotations
 
@@ -6,24 +6,42 @@ import re
 from pathlib import Path
 from typing import Self
 
-from attrs import field, frozen
+import idna
+from attrs import define, field, frozen
 from OpenSSL import SSL, crypto
 from pydantic import Field, model_validator
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import (
     Certificate,
+    CertificateOptions,
     PrivateCertificate,
-    optionsForClientTLS,
     platformTrust,
     trustRootFromCertificates,
 )
-from twisted.web.iweb import IPolicyForHTTPS
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from authotron.certificates import Untrusted, check, literal_address
 from authotron.errors import Unavailable
 from authotron.settings import FilePath, Section
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+
+_SAYINGS = {
+    7: "the certificate is signed by an authority that is not trusted; set ca_file",
+    9: "the certificate is not valid yet",
+    10: "the certificate has expired",
+    18: "the certificate is self-signed and not in ca_file",
+    19: "the certificate is signed by an authority that is not trusted; set ca_file",
+    20: "the certificate is signed by an authority that is not trusted; set ca_file",
+    21: "the certificate is signed by an authority that is not trusted; set ca_file",
+    26: "the certificate is for another purpose than a server",
+}
+"""What the verification errors of OpenSSL (openssl-verification-options) mean to an operator."""
+
+
+# --- what is trusted ---
 
 
 @frozen
@@ -81,24 +99,11 @@ def load(ca: Path | None, certificate: Path | None, key: Path | None) -> Trust:
     if ca and not _CERTIFICATE.search(trust.authorities or b""):
         raise ValueError(f"{ca} holds no certificate in PEM")
     try:
-        _options("localhost", trust)
+        if trust != Trust():
+            _context(trust)
     except (crypto.Error, SSL.Error, ValueError):
         raise ValueError(f"{ca or certificate} holds no usable certificate in PEM") from None
     return trust
-
-
-def checking(host: str, authorities: Path | None) -> IOpenSSLClientConnectionCreator:
-    """
-    What makes a connection safe: the server must prove to be C{host}.
-
-    @param authorities: a file of certificates (PEM) to trust instead of those of the platform.
-
-    @raise Unavailable: there are none in it.
-    """
-    try:
-        return _options(host, load(authorities, None, None))
-    except ValueError as error:
-        raise Unavailable(str(error)) from None
 
 
 def _bytes(path: Path) -> bytes:
@@ -108,26 +113,139 @@ def _bytes(path: Path) -> bytes:
         raise ValueError(f"cannot read {path}: {error.strerror}") from None
 
 
-def _options(host: str, trust: Trust) -> IOpenSSLClientConnectionCreator:
+def _context(trust: Trust) -> SSL.Context:
+    """
+    Settings for clients: TLS 1.2 or later, no renegotiation, and no resumption, because OpenSSL
+    verifies no certificate when a session is resumed.
+    """
     if trust.authorities is None:
         root = platformTrust()
     else:
         found = _CERTIFICATE.findall(trust.authorities)
         root = trustRootFromCertificates([Certificate.loadPEM(each) for each in found])
     own = PrivateCertificate.loadPEM(trust.identity) if trust.identity else None
-    return optionsForClientTLS(host, root, own)
+    options = CertificateOptions(
+        trustRoot=root,
+        privateKey=own.privateKey.original if own else None,
+        certificate=own.original if own else None,
+    )
+    context: SSL.Context = options.getContext()
+    context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    return context
 
 
-@implementer(IPolicyForHTTPS)
-class Policy:
-    """Checks certificates and names; keeps what was prepared, since authorities load slowly."""
+# --- who the peer must be ---
 
-    def __init__(self, trust: Trust) -> None:
-        self._trust = trust
-        self._prepared: dict[bytes, IOpenSSLClientConnectionCreator] = {}
 
-    def creatorForNetloc(self, hostname: bytes, _port: int) -> IOpenSSLClientConnectionCreator:
-        """The interface of L{IPolicyForHTTPS}."""
-        if hostname not in self._prepared:
-            self._prepared[hostname] = _options(hostname.decode("ascii").strip("[]"), self._trust)
-        return self._prepared[hostname]
+@define(eq=False)
+class Verifier:
+    """Begins TLS connections of one trust, each to a host that must prove to be itself."""
+
+    _trust: Trust = field(repr=False)
+    _context: SSL.Context | None = field(default=None, init=False, repr=False)
+
+    def handshake(self, host: str) -> Handshake:
+        """
+        One connection to C{host}: a name of DNS, or an IP address without brackets.
+
+        @raise Untrusted: no certificate can be for it.
+        """
+        if self._context is None:  # not before it is needed, since authorities load slowly
+            self._context = _context(self._trust)
+        try:
+            return Handshake(self._context, host if host.isascii() else idna.encode(host).decode())
+        except UnicodeError:
+            raise Untrusted(f"{host!a} is no name of a host") from None
+
+
+def of_file(authorities: Path | None) -> Verifier:
+    """
+    Prepare connections that are checked against the certificates (PEM) of a file, or the system's.
+
+    @raise Unavailable: there are none in it.
+    """
+    try:
+        return Verifier(load(authorities, None, None))
+    except ValueError as error:
+        raise Unavailable(str(error)) from None
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+@define(eq=False)
+class Handshake:
+    """
+    One handshake, and why its peer was refused.
+
+    The peer is checked twice by the same function: during the handshake, before our own certificate
+    is shown, and after it, in case OpenSSL did not ask. Twisted's own check lets a peer pass for
+    which it raises anything but C{VerificationError}.
+
+    @ivar refusal: why the peer is not believed.
+    """
+
+    _context: SSL.Context
+    _host: str
+    refusal: Untrusted | None = field(default=None, init=False)
+    _connection: SSL.Connection | None = field(default=None, init=False)
+
+    def clientConnectionForTLS(self, _protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        """The interface of L{IOpenSSLClientConnectionCreator}."""
+        connection = self._connection = SSL.Connection(self._context, None)
+        if literal_address(self._host) is None:  # RFC 6066 section 3: no address, no last dot
+            connection.set_tlsext_host_name(self._host.removesuffix(".").encode("ascii"))
+        connection.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, self._verified)
+        return connection
+
+    def finish(self) -> None:
+        """
+        Check the peer after the handshake, before anything is sent to it.
+
+        @raise Untrusted: it is not the host, or was not verified at all.
+        """
+        if self.refusal is None:
+            try:
+                self._finish()
+            except Untrusted as refusal:
+                self.refusal = refusal
+            except Exception as error:  # noqa: BLE001 - whatever it is, the peer is not believed
+                self.refusal = Untrusted(f"the peer cannot be checked ({type(error).__name__})")
+        if self.refusal is not None:
+            raise self.refusal
+
+    def why(self, reason: Failure) -> str:
+        """Why a connection ended, in words for the operator."""
+        return why(reason) if self.refusal is None else str(self.refusal)
+
+    def _finish(self) -> None:
+        if self._connection is None:
+            raise Untrusted("there was no TLS handshake")
+        chain = self._connection.get_verified_chain(as_cryptography=True)
+        leaf = self._connection.get_peer_certificate(as_cryptography=True)
+        if not chain or leaf is None or chain[0] != leaf:
+            raise Untrusted("the certificate was not verified")
+        check(leaf, self._host)
+
+    def _verified(
+        self, _connection: SSL.Connection, shown: crypto.X509, error: int, depth: int, good: int
+    ) -> bool:
+        """What OpenSSL asks for each certificate of the chain. An exception would get lost here."""
+        try:
+            if not good:
+                reason = _SAYINGS.get(error, f"the certificate is not good (error {error})")
+                self.refusal = self.refusal or Untrusted(reason)
+            elif depth == 0:
+                check(shown.to_cryptography(), self._host)
+        except Untrusted as refusal:
+            self.refusal = self.refusal or refusal
+        except BaseException as broken:  # noqa: BLE001 - OpenSSL must hear no
+            self.refusal = Untrusted(f"the peer cannot be checked ({type(broken).__name__})")
+        return self.refusal is None
+
+
+def why(reason: Failure) -> str:
+    """Why a connection ended, in words for the operator."""
+    if not isinstance(reason.value, SSL.Error):
+        return "the server closed it"
+    told = {str(each[2]) for some in reason.value.args[:1] for each in some if len(each) > 2}  # noqa: PLR2004 - library, function, reason
+    return f"TLS failed: {', '.join(sorted(told)) or type(reason.value).__name__}"

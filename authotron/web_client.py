@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
 
@@ -11,21 +12,24 @@ import OpenSSL.SSL
 import treq.client
 from attrs import define, field, frozen
 from pydantic import AfterValidator, Field
-from service_identity import VerificationError
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectError, DNSLookupError
-from twisted.internet.interfaces import IReactorTime
-from twisted.web.client import Agent, HTTPConnectionPool, ResponseFailed
-from twisted.web.iweb import IAgent
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.web.client import URI, Agent, HTTPConnectionPool, ResponseFailed
+from twisted.web.iweb import IAgent, IAgentEndpointFactory
+from zope.interface import implementer
 
 from authotron import __version__, bodies, strict_json, tls
 from authotron.breaker import Breakers
+from authotron.certificates import Untrusted
 from authotron.errors import Rejected, TimedOut, Unavailable
 from authotron.hosts import is_local
 from authotron.racing import within
 from authotron.settings import Seconds
-from authotron.tls import Trust, TrustConfig
-from authotron.world import SHARE, Agents, World
+from authotron.tls import Trust, TrustConfig, Verifier
+from authotron.tls_gates import secured
+from authotron.world import SHARE, Agents, Connect, World
 
 LIMIT = 65_536
 """As many bytes may an answer have, if nobody says otherwise."""
@@ -243,7 +247,9 @@ class WebClient:
             return Answer(place, response.code, await bodies.read(response, limit))
         except bodies.Unusable as unusable:
             raise Unavailable(f"{place} {unusable}") from None
-        except (ConnectError, DNSLookupError) as error:
+        except Untrusted as refusal:
+            raise _Unreachable(f"{place} is not believed: {refusal}") from None
+        except (ConnectError, ConnectionClosed, DNSLookupError) as error:
             raise _Unreachable(f"{place} cannot be reached: {type(error).__name__}") from None
         except ResponseFailed as failed:
             raise _told(place, failed) from None
@@ -265,9 +271,9 @@ def _told(place: str, failed: ResponseFailed) -> BaseException:
     reasons = [failure.value for failure in failed.reasons]
     if any(isinstance(reason, CancelledError) for reason in reasons):
         return CancelledError()
-    for reason in reasons:
-        if isinstance(reason, OpenSSL.SSL.Error | VerificationError):
-            return _Unreachable(f"{place} has no certificate that is good here")
+    for failure in failed.reasons:
+        if isinstance(failure.value, OpenSSL.SSL.Error):
+            return _Unreachable(f"{place} broke off: {tls.why(failure)}")
     names = ", ".join(type(reason).__name__ for reason in reasons)
     return Unavailable(f"{place} broke off: {names}")
 
@@ -279,11 +285,13 @@ class Connections:
     """
     Agents of a reactor: one for each trust, with connections of its own.
 
-    Proxies that the environment names are not used.
+    Proxies that the environment names are not used. Connections begin where C{connect} says, or by
+    the reactor.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, connect: Connect | None = None) -> None:
         self._reactor = reactor
+        self._connect = connect or partial(HostnameEndpoint, reactor)
         self._agents: dict[Trust, IAgent] = {}
 
     def __call__(self, trust: Trust, /) -> IAgent:
@@ -297,7 +305,27 @@ class Connections:
         pool.maxPersistentPerHost = _KEPT
         pool.cachedConnectionTimeout = _IDLE  # type: ignore[assignment] # any number will do
         pool.retryAutomatically = False  # what to repeat is not for a library to decide
-        return Agent(self._reactor, tls.Policy(trust), pool=pool)
+        endpoints = _Endpoints(self._reactor, self._connect, Verifier(trust))
+        agent: IAgent = Agent.usingEndpointFactory(self._reactor, endpoints, pool)
+        return agent
+
+
+@implementer(IAgentEndpointFactory)
+@define(eq=False)
+class _Endpoints:
+    """Where the connections of one trust begin."""
+
+    _clock: IReactorTime
+    _connect: Connect
+    _verifier: Verifier
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        """The interface of L{IAgentEndpointFactory}."""
+        host = uri.host.decode("ascii").strip("[]")
+        endpoint = self._connect(host, uri.port)
+        if uri.scheme == b"http":
+            return endpoint
+        return secured(self._verifier, endpoint, host, self._clock)
 
 
 def make(config: RemoteConfig, world: World) -> WebClient:

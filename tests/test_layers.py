@@ -12,9 +12,9 @@ ROOT = Path(__file__).parent.parent / "authotron"
 
 LAYERS = (
     ("endpoint", "errors", "hosts", "naming", "processes", "strict_json", "tallies"),
+    ("certificates",),
     ("identity",),
     (
-        "world",
         "racing",
         "settings",
         "cache",
@@ -27,6 +27,7 @@ LAYERS = (
         "pieces",
         "gate",
     ),
+    ("world", "tls_gates"),
     (
         "logs",
         "bodies",

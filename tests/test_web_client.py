@@ -5,13 +5,17 @@ from __future__ import annotations
 import gc
 from typing import Any
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import settings
+from authotron.breaker import Breakers
 from authotron.errors import ConfigError, TimedOut, Unavailable
-from authotron.web_client import Answer, RemoteConfig, Url, WebClient, below
+from authotron.tls import Trust
+from authotron.web_client import Answer, Connections, RemoteConfig, Url, WebClient, below
+from tests.certificates import ODD, Authority, Shape, named, numbered
 from tests.remotes import Begins, Hangs, Play, Remote, Says, client, running
+from tests.test_tls import Server
 from tests.worlds import NOW, at
 
 ASKED = "http://remote.example/here"
@@ -265,6 +269,66 @@ class BreakerTests(SynchronousTestCase):
         self.clock.advance(10)
         self.assertFalse(self.left_alone())
         self.assertFalse(self.left_alone())
+
+
+class PeerTests(SynchronousTestCase):
+    """A remote over TLS in memory."""
+
+    def setUp(self) -> None:
+        self.clock = at(0)
+        self.places: list[tuple[str, int]] = []
+
+    def asks(self, shape: Shape, url: str = "https://localhost/") -> Deferred[Any]:
+        authority = Authority()
+        server = Server(authority.issued(shape))
+
+        def connect(host: str, port: int, /) -> Any:
+            self.places.append((host, port))
+            return server
+
+        trust = Trust(authority.pem())
+        agents = Connections(self.clock, connect)
+        web = WebClient(self.clock, agents, trust, 3, Breakers())
+        asking = running(web.get(url, {"token": SECRET}))
+        server.pump(self.clock)
+        self.server = server
+        return asking
+
+    def test_believed(self) -> None:
+        """A remote with a good certificate is asked."""
+        for url, place, shape in (
+            ("https://localhost/", ("localhost", 443), named("localhost")),
+            ("https://127.0.0.1:8/", ("127.0.0.1", 8), numbered("127.0.0.1")),
+        ):
+            asking = self.asks(shape, url)
+            self.assertIn(b"GET /?token=", self.server.heard)
+            self.assertEqual(self.places[-1], place)
+            asking.addErrback(lambda _: None)
+            asking.cancel()
+
+    def test_refused_S_TLS(self) -> None:
+        """
+        A remote that did not prove who it is hears nothing, is told with the reason, and counts as
+        unreachable.
+        """
+        for name, (shape, told) in ODD.items():
+            with self.subTest(name):
+                failure = self.failureResultOf(self.asks(shape), Unavailable)
+                self.assertIn(told, str(failure.value))
+                self.assertNotIn("SECRET", str(failure.value))
+                self.assertEqual(self.server.heard, b"")
+
+    def test_left_alone_S_TLS(self) -> None:
+        """Ten refusals in a row, and the remote is not asked for a while."""
+        authority = Authority()
+        server = Server(authority.issued(named("elsewhere.example")))
+        agents = Connections(self.clock, lambda host, port, /: server)  # type: ignore[arg-type] # as much as is needed
+        web = WebClient(self.clock, agents, Trust(authority.pem()), 3, Breakers())
+        for _ in range(10):
+            asking = running(web.get("https://localhost/"))
+            server.pump(self.clock)
+            self.failureResultOf(asking, Unavailable)
+        self.assertEqual(web._breakers.left_alone(), 1)
 
 
 class ConfigTests(SynchronousTestCase):

@@ -98,7 +98,7 @@ def of_auth_o_tron(path: Path, theirs: Path, realm: str | None, *, dry_run: bool
 
     async def work(generation: Generation, tokens: Tokens, world: World) -> None:
         _expect(generation.config, "imported")
-        pool = mongo.connections(section)
+        pool = mongo.connections(section, mongo.peer(section))
         try:
             database = pool[section.database]
             found = foreign_stores.of_auth_o_tron(

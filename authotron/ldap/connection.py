@@ -11,13 +11,10 @@ from collections.abc import Mapping
 from itertools import count
 
 from attrs import define, field
-from OpenSSL import SSL
-from service_identity import VerificationError
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IDelayedCall,
     IHandshakeListener,
-    IOpenSSLClientConnectionCreator,
     IReactorTime,
     ITCPTransport,
     ITLSTransport,
@@ -26,11 +23,14 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from authotron import tls
+from authotron.certificates import Untrusted
 from authotron.errors import TimedOut, Unavailable
 from authotron.ldap import answers, ranges, wire
 from authotron.ldap.answers import Entry, Garbled, Message, Result, TooMuch
 from authotron.ldap.wire import BASE, Operation, Search
 from authotron.racing import within
+from authotron.tls import Handshake
 
 SUCCESS, SIZE_LIMIT, NO_SUCH_OBJECT, INVALID_CREDENTIALS, UNWILLING = 0, 4, 32, 49, 53
 _BUSY = (51, 52)
@@ -128,17 +128,9 @@ class Connection(Protocol):
     _numbers: count[int] = field(factory=lambda: count(1), init=False)
     _questions: dict[int, _Question] = field(factory=dict, init=False)
     _shaken: Deferred[None] = field(factory=Deferred, init=False)
+    _handshake: Handshake | None = field(default=None, init=False)
 
     # --- what may be asked ---
-
-    async def secured(self) -> None:
-        """
-        Wait for TLS. A server that turned out to be another one may be hung up on just afterwards;
-        nothing is sent to it.
-
-        @raise Lost: the server is not believed.
-        """
-        await self._shaken
 
     async def hail(self) -> None:
         """
@@ -148,9 +140,9 @@ class Connection(Protocol):
         """
         await self._ask(wire.search(_ROOT, self._patience), most=1)
 
-    async def start_tls(self, options: IOpenSSLClientConnectionCreator) -> None:
+    async def start_tls(self, handshake: Handshake) -> None:
         """
-        Go on with TLS, and wait for it.
+        Go on with TLS, and wait until the server is verified; nothing is sent before.
 
         @raise Faulty: the server does not want to, or is not who it should be.
         """
@@ -159,8 +151,9 @@ class Connection(Protocol):
             raise Faulty(f"StartTLS was refused: {said(result)}")
         if self._reader.holds_more() or self.lost is not None:
             raise Faulty("something came in clear behind the answer to StartTLS")
-        ITLSTransport(self.transport).startTLS(options)
-        await self.secured()
+        self._handshake = handshake
+        ITLSTransport(self.transport).startTLS(handshake)
+        await self._shaken
 
     async def bind(
         self, dn: str, password: str, controls: Mapping[str, bytes | None] | None = None
@@ -258,7 +251,14 @@ class Connection(Protocol):
             keep_alive(1)
 
     def handshakeCompleted(self) -> None:
-        if not self._shaken.called:
+        """StartTLS is done: go on if the server is the one that was asked for."""
+        if self._handshake is None or self._shaken.called:
+            return
+        try:
+            self._handshake.finish()
+        except Untrusted as refusal:
+            self.abort(str(refusal))
+        else:
             self._shaken.callback(None)
 
     def dataReceived(self, data: bytes) -> None:
@@ -274,7 +274,7 @@ class Connection(Protocol):
             self.abort(str(garbled))
 
     def connectionLost(self, reason: Failure | None = None) -> None:
-        self._give_up(_why(reason))
+        self._give_up(self._why(reason))
         if self._linger is not None and self._linger.active():
             self._linger.cancel()
 
@@ -326,6 +326,14 @@ class Connection(Protocol):
             self._shaken.addErrback(lambda _: None)  # nobody need have waited
             self._shaken.errback(lost)
 
+    def _why(self, reason: Failure | None) -> str:
+        """Why a connection ended, and above all why the server was not believed."""
+        if reason is None:
+            return "it was closed"
+        if self._handshake is not None:
+            return self._handshake.why(reason)
+        return tls.why(reason)
+
     def _transport(self) -> ITCPTransport:
         assert self.transport is not None
         return self.transport  # type: ignore[return-value] # TCP, or TLS over it
@@ -344,17 +352,3 @@ def _cookie(result: Result) -> bytes:
 
 def _size(entry: Entry) -> int:
     return len(entry.dn) + sum(len(each) for some in entry.attributes.values() for each in some)
-
-
-def _why(reason: Failure | None) -> str:
-    """Why a connection ended, and above all why its other end was not believed."""
-    if reason is None:
-        return "it was closed"
-    if reason.check(VerificationError):
-        return "the certificate is for another host"
-    if isinstance(reason.value, SSL.Error):
-        problems = {str(each[2]) for error in reason.value.args[:1] for each in error}
-        if "certificate verify failed" in problems:
-            return "the certificate has expired, or is signed by nobody we trust"
-        return f"TLS failed: {', '.join(sorted(problems))}"
-    return "the server closed it"

@@ -5,13 +5,16 @@ from __future__ import annotations
 from enum import Enum
 
 from attrs import field, frozen
-from twisted.internet.endpoints import connectProtocol, wrapClientTLS
+from twisted.internet.endpoints import connectProtocol
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 
+from authotron.certificates import Untrusted
 from authotron.errors import TimedOut
 from authotron.ldap.connection import Connection, Faulty
 from authotron.racing import within
+from authotron.tls import Verifier
+from authotron.tls_gates import secured
 from authotron.world import Connect
 
 
@@ -28,13 +31,13 @@ class Server:
     """
     Where a server is.
 
-    @ivar options: what to believe of its certificate; C{None} where there is none.
+    @ivar verifier: checks its certificate; C{None} where there is none.
     """
 
     host: str
     port: int
     security: Security
-    options: IOpenSSLClientConnectionCreator | None = field(default=None, repr=False)
+    verifier: Verifier | None = field(default=None, repr=False)
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -102,14 +105,14 @@ class Ways:
     async def _reach(self, server: Server, connection: Connection) -> None:
         endpoint = self._connect(server.host, server.port)
         if server.security is Security.TLS:
-            assert server.options is not None
-            endpoint = wrapClientTLS(server.options, endpoint)
+            assert server.verifier is not None
+            endpoint = secured(server.verifier, endpoint, server.host, self._clock)
         try:
             await connectProtocol(endpoint, connection)
         except (ConnectError, ConnectionClosed, DNSLookupError) as error:
             raise Faulty(f"no connection: {error}") from None
-        if server.security is Security.TLS:
-            await connection.secured()
-        elif server.security is Security.STARTTLS:
-            assert server.options is not None
-            await connection.start_tls(server.options)
+        except Untrusted as refusal:
+            raise Faulty(str(refusal)) from None
+        if server.security is Security.STARTTLS:
+            assert server.verifier is not None
+            await connection.start_tls(server.verifier.handshake(server.host))

@@ -24,7 +24,7 @@ from authotron.ldap.filters import Template
 from authotron.ldap.lookup import Lookup
 from authotron.ldap.servers import Account, Limits, Security, Server
 from authotron.settings import Seconds, Secret, Section, Text
-from authotron.tls import Policy, TrustConfig
+from authotron.tls import TrustConfig, Verifier
 from authotron.world import SHARE, World
 
 _PORTS = {"ldap": 389, "ldaps": 636}
@@ -151,7 +151,7 @@ class Connectivity(TrustConfig):
         host = parts.hostname or ""
         if security is Security.CLEAR:
             return Server(host, port, security)
-        return Server(host, port, security, self._policy().creatorForNetloc(host.encode(), port))
+        return Server(host, port, security, Verifier(self.trust()))
 
     def security(self, uri: str) -> Security:
         """What is done at an address before anything is said."""
@@ -160,9 +160,6 @@ class Connectivity(TrustConfig):
         if self.tls == "required":
             return Security.STARTTLS
         return Security(self.tls or "none")
-
-    def _policy(self) -> Policy:
-        return Policy(self.trust())
 
 
 def check_user_filter(text: str) -> str:

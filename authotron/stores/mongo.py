@@ -22,6 +22,7 @@ from authotron import tls
 from authotron.errors import ConfigError, Problem, Taken, Unavailable
 from authotron.settings import FilePath, Secret, Text
 from authotron.stores import ITokenStore, StoreConfig, Wanted, tokens_of
+from authotron.tls_gates import Gated
 from authotron.tokens import CHANGEABLE, Row, Token, from_row
 from authotron.world import World
 
@@ -88,11 +89,15 @@ class MongoStore:
     type: str = field(default="mongo", init=False)
     pepper: bytes | None = field(default=None, init=False)
     _pool: ConnectionPool | None = field(default=None, init=False)
+    _peer: Gated | None = field(default=None, init=False)
     _open: bool = field(default=False, init=False)
 
     async def open(self) -> None:
         if self._pool is None:
-            self._pool = connections(self._config)
+            self._peer = peer(self._config)
+            self._pool = connections(self._config, self._peer)
+            if self._peer is not None:
+                await self._peer.settled()
         stranger = await said(self._tokens.find_one({"form": {"$ne": _FORM}}))
         if stranger is not None:
             theirs = (
@@ -163,7 +168,14 @@ class MongoStore:
         return self._collection(self._config.tokens_collection)
 
     def _collection(self, name: str) -> Any:
+        """
+        A collection.
+
+        @raise Untrusted: the server is not the one that it should be.
+        """
         assert self._pool is not None
+        if self._peer is not None:
+            self._peer.demand()
         return self._pool[self._config.database][name]
 
     def _ready(self) -> Any:
@@ -209,16 +221,12 @@ class MongoStore:
                     raise _unavailable(error) from None
 
 
-def connections(config: Config) -> ConnectionPool:
-    """
-    The way to the database of a section.
-
-    @raise Unavailable: the certificates to trust cannot be read.
-    """
+def connections(config: Config, peer: Gated | None) -> ConnectionPool:
+    """The way to the database of a section."""
     return ConnectionPool(
         config.uri.get_secret_value(),
         pool_size=config.connections,
-        ssl_context_factory=_tls(config),
+        ssl_context_factory=peer,
         retry_delay=1.0,
         max_delay=2.0,
         ping_interval=2,
@@ -226,12 +234,18 @@ def connections(config: Config) -> ConnectionPool:
     )
 
 
-def _tls(config: Config) -> Any:
-    """One name is checked for all hosts, as the library has one factory for all of them."""
+def peer(config: Config) -> Gated | None:
+    """
+    Who the server must prove to be, if TLS is used.
+
+    One name is checked for all hosts, as the library has one connection creator for all of them.
+
+    @raise Unavailable: the certificates to trust cannot be read.
+    """
     if not config.tls:
         return None
     [(host, _), *_] = parse_uri(config.uri.get_secret_value())["nodelist"]
-    return tls.checking(host, config.tls_ca_file)
+    return Gated(tls.of_file(config.tls_ca_file), host)
 
 
 async def documents(collection: Any) -> AsyncIterator[Mapping[str, Any]]:

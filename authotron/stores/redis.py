@@ -9,10 +9,12 @@ from attrs import define, field
 from pydantic import Field
 from zope.interface import implementer
 
+from authotron import tls
 from authotron.errors import Taken, Unavailable
-from authotron.redis import Login, Redis, encrypted
+from authotron.redis import Login, Redis
 from authotron.settings import FilePath, Port, Secret, Text
 from authotron.stores import ITokenStore, StoreConfig, Wanted, tokens_of
+from authotron.tls_gates import secured
 from authotron.tokens import CHANGEABLE, COLUMNS, Row, Token
 from authotron.world import World
 
@@ -191,7 +193,8 @@ def client(config: Config, world: World) -> Redis:
     login = Login(config.username, password, config.database)
     endpoint = world.connect(config.host, config.port)
     if config.tls:
-        endpoint = encrypted(endpoint, config.host, config.tls_ca_file)
+        verifier = tls.of_file(config.tls_ca_file)
+        endpoint = secured(verifier, endpoint, config.host, world.clock)
     return Redis(endpoint, login, world.clock)
 
 

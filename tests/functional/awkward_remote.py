@@ -1,8 +1,7 @@
-"""A remote over TLS that behaves as badly as remotes do, with certificates of our own making."""
+"""A remote over TLS that behaves as badly as remotes do."""
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import socket
 import ssl
@@ -14,73 +13,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from attrs import define, field, frozen
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from attrs import define, field
 
 from tests.functional.listening import Listener
-
-_DAY = dt.timedelta(days=1)
-_EPOCH = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
-_FAR = dt.datetime(2120, 1, 1, tzinfo=dt.UTC)
-
-
-@frozen
-class Authority:
-    """Who signs certificates."""
-
-    folder: Path
-    key: ec.EllipticCurvePrivateKey = field(factory=lambda: ec.generate_private_key(ec.SECP256R1()))
-
-    @property
-    def file(self) -> Path:
-        return self.folder / "ca.pem"
-
-    def found(self) -> Authority:
-        """Write its own certificate."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        certificate = self._signed("authority", self.key.public_key(), _FAR, None)
-        self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        return self
-
-    def issue(self, name: str, end: dt.datetime = _FAR) -> Path:
-        """A certificate and its key, in one file."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self._signed(name, key.public_key(), end, name)
-        path = self.folder / f"{name}-{end.year}.pem"
-        path.write_bytes(
-            certificate.public_bytes(serialization.Encoding.PEM)
-            + key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
-        return path
-
-    def _signed(
-        self, name: str, public: ec.EllipticCurvePublicKey, end: dt.datetime, host: str | None
-    ) -> x509.Certificate:
-        issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")])
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-            .issuer_name(issuer)
-            .public_key(public)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(_EPOCH)
-            .not_valid_after(end)
-            .add_extension(x509.BasicConstraints(ca=host is None, path_length=None), critical=True)
-        )
-        if host is not None:
-            names = x509.SubjectAlternativeName([x509.DNSName(host)])
-            builder = builder.add_extension(names, critical=False)
-        return builder.sign(self.key, hashes.SHA256())
-
-
-EXPIRED = _EPOCH + _DAY
 
 
 def _head(status: str = "200 OK", length: int | None = None) -> bytes:
@@ -191,8 +126,12 @@ class Remote(Listener):
 
     def __attrs_post_init__(self) -> None:
         self.ended = {name: threading.Event() for name in MANNERS}
+        self.show(self.certificate)
+
+    def show(self, certificate: Path) -> None:
+        """Present this certificate from now on."""
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(self.certificate)
+        self._context.load_cert_chain(certificate)
         if self.clients is not None:
             self._context.verify_mode = ssl.CERT_REQUIRED
             self._context.load_verify_locations(self.clients)

@@ -14,6 +14,7 @@ from typing import Any
 
 from attrs import define, field
 
+from tests.certificates import Issued
 from tests.functional import servers
 from tests.functional.daemon import DEADLINE, absolute, free_port, needed
 from tests.functional.listening import Relay
@@ -104,8 +105,17 @@ def installed() -> Path:
     return Slapd(folder / "slapd").install().folder
 
 
-def another(folder: Path, certificate: str = "server", clients: str = "never") -> Slapd:
-    """A running directory of one's own."""
+def another(
+    folder: Path,
+    certificate: str = "server",
+    clients: str = "never",
+    issued: Issued | None = None,
+) -> Slapd:
+    """
+    A running directory of one's own.
+
+    @param issued: what it shows as the C{certificate} of that name.
+    """
     original = installed()
     shutil.copytree(original, folder)
     for each in (folder / "slapd-data/config").rglob("*.ldif"):
@@ -113,6 +123,9 @@ def another(folder: Path, certificate: str = "server", clients: str = "never") -
         if str(original) in text:
             each.chmod(0o600)
             each.write_text(text.replace(str(original), str(folder.absolute())))
+    if issued is not None:
+        (folder / f"tls/{certificate}.pem").write_bytes(issued.certificate_pem())
+        (folder / f"tls/{certificate}.key").write_bytes(issued.key_pem())
     return Slapd(folder, certificate, clients).start()
 
 

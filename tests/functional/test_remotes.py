@@ -9,8 +9,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.certificates import EXPIRED, Authority
 from tests.functional import wire
-from tests.functional.awkward_remote import ENDLESS, EXPIRED, MANNERS, Authority, Remote
+from tests.functional.awkward_remote import ENDLESS, MANNERS, Remote
 from tests.functional.daemon import DEADLINE, Daemon, until
 
 
@@ -81,18 +82,18 @@ class MannersTests(RemotesTestCase):
 class CertificateTests(RemotesTestCase):
     """Who it is."""
 
-    def refused(self, remote: Remote, **given: Any) -> None:
+    def refused(self, told: str, remote: Remote, **given: Any) -> None:
         daemon = self.gateway(remote, **given)
         self.outage(daemon, "good")
-        daemon.logged("no certificate that is good here")
+        daemon.logged(told)
 
     def test_expired(self) -> None:
         """A certificate that is over."""
-        self.refused(self.remote(end=EXPIRED))
+        self.refused("the certificate has expired", self.remote(end=EXPIRED))
 
     def test_other_name(self) -> None:
         """A certificate of somebody else."""
-        self.refused(self.remote("elsewhere.example"))
+        self.refused("for another host: elsewhere.example", self.remote("elsewhere.example"))
 
     def test_ours(self) -> None:
         """A remote that wants to know us sees our certificate; without one it is an outage."""
@@ -107,7 +108,7 @@ class CertificateTests(RemotesTestCase):
 
     def test_unknown(self) -> None:
         """A certificate that nobody signed whom we trust."""
-        self.refused(self.remote(), ca_file=None)
+        self.refused("signed by an authority that is not trusted", self.remote(), ca_file=None)
 
 
 class ReloadTests(RemotesTestCase):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet import ssl
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -18,6 +17,7 @@ from authotron.ldap.directory import Directory
 from authotron.ldap.servers import Account, Limits, Security
 from authotron.ldap.servers import Server as Address
 from authotron.ldap.wire import Search
+from authotron.tls import Trust, Verifier
 from tests import directories
 from tests.directories import BASE, GATE, Server
 from tests.worlds import NOW, at
@@ -51,8 +51,8 @@ class DirectoryCase(SynchronousTestCase):
         account: Account | None = OURS,
     ) -> Directory:
         world = directories.world(self.clock, one=self.one, two=self.two)
-        options = None if security is Security.CLEAR else ssl.optionsForClientTLS("one")
-        servers = [Address(host, 389, security, options) for host in hosts]
+        verifier = None if security is Security.CLEAR else Verifier(Trust())
+        servers = [Address(host, 389, security, verifier) for host in hosts]
         return Directory(world.clock, world.connect, servers, account, LIMITS)
 
     def using(self, work: Work = look) -> Deferred[Any]:

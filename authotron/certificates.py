@@ -1,0 +1,108 @@
+"""Whether a certificate is for a host: one function for every TLS client, which fails closed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any
+
+from cryptography import x509
+from service_identity import CertificateError, VerificationError
+from service_identity.hazmat import (
+    DNS_ID,
+    CertificatePattern,
+    DNSPattern,
+    IPAddress_ID,
+    IPAddressPattern,
+    verify_service_identity,
+)
+
+from authotron.errors import Unavailable
+
+_DNS_NAME = re.compile(r"[A-Za-z0-9*_.-]{1,253}")
+"""What a DNS name of a certificate consists of; anything else makes the certificate malformed."""
+
+_SHOWN = 3
+"""As many names of a certificate are told in the reason of a refusal."""
+
+
+class Untrusted(Unavailable):
+    """The peer of a TLS connection did not prove to be the host that was asked for."""
+
+
+def check(certificate: x509.Certificate, host: str) -> None:
+    """
+    Check that a certificate is for C{host}: a name of DNS, or an IP address.
+
+    Only names of the subjectAltName count, and only those of the kind of C{host} (RFC 9525 section
+    6, RFC 9110 section 4.3.5): the common name, and names of other kinds, are not looked at. One
+    malformed name makes the whole certificate unfit, since its authority did not look at what it
+    signed; the exception is an IP address among the DNS names, which is common and names nothing.
+
+    @raise Untrusted: it is not for C{host}, or whatever else goes wrong.
+    """
+    try:
+        _check(certificate, host)
+    except Untrusted:
+        raise
+    except VerificationError:
+        shown = ", ".join(_names(certificate)) or "no host of that kind"
+        raise Untrusted(f"the certificate is for another host: {shown}; not {host}") from None
+    except CertificateError:
+        raise Untrusted("the certificate holds a malformed name") from None
+    except Exception as error:  # noqa: BLE001 - whatever it is, the peer is not believed
+        reason = type(error).__name__
+        raise Untrusted(f"the certificate cannot be checked ({reason})") from None
+
+
+def _check(certificate: x509.Certificate, host: str) -> None:
+    literal = literal_address(host)
+    patterns = [*_patterns(certificate)]
+    if not patterns:
+        raise Untrusted("the certificate names no host: its subjectAltName has none")
+    name = host.removesuffix(".")
+    if not all(name.split(".")):
+        raise Untrusted(f"{host!a} is no name of a host")
+    wanted = DNS_ID(name) if literal is None else IPAddress_ID(str(literal))
+    verify_service_identity(patterns, [wanted], [])
+
+
+def _patterns(certificate: x509.Certificate) -> Iterator[CertificatePattern]:
+    names = _subject_names(certificate)
+    for name in names.get_values_for_type(x509.DNSName):
+        if literal_address(name) is not None:
+            continue
+        if _DNS_NAME.fullmatch(name) is None:
+            raise CertificateError
+        yield DNSPattern.from_bytes(name.encode("ascii"))
+    for literal in names.get_values_for_type(x509.IPAddress):
+        if not isinstance(literal, IPv4Address | IPv6Address):
+            raise CertificateError
+        yield IPAddressPattern(literal)
+
+
+def _subject_names(certificate: x509.Certificate) -> Any:
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        raise Untrusted("the certificate names no host: it has no subjectAltName") from None
+    return extension.value
+
+
+def _names(certificate: x509.Certificate) -> Sequence[str]:
+    """Some of the names, to be told; they consist of harmless characters by now."""
+    names = _subject_names(certificate)
+    found = [
+        *names.get_values_for_type(x509.DNSName),
+        *map(str, names.get_values_for_type(x509.IPAddress)),
+    ]
+    return [*found[:_SHOWN], *(["..."] if len(found) > _SHOWN else [])]
+
+
+def literal_address(host: str) -> IPv4Address | IPv6Address | None:
+    """The IP address that a host is, if it is not a name."""
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
