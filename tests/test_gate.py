@@ -109,7 +109,7 @@ class AdmitTests(SynchronousTestCase):
                 self.assertEqual(self.admit(identity, **{what: 10}), identity)
                 self.assertIn(f"auth.identity.{what} is 9", self.refused(identity, **{what: 9}))
 
-    def test_size_T82(self) -> None:
+    def test_size_T82_T62(self) -> None:
         """An identity of more bytes than the configuration allows is refused, wherever they are."""
         text = "\xeb" * 1_000
         for what in (
@@ -209,7 +209,7 @@ class GatewayTests(SynchronousTestCase):
                     answer = self.gateway.ask("GET /whoami", Authorization=basic(sent, "p"))
                     self.assertEqual(answer.json()["username"], "zo\xeb")
 
-    def test_limits_T82(self) -> None:
+    def test_limits_T82_T62(self) -> None:
         """The configuration says how large an identity may be."""
         over = {"auth": {"identity": {"max_roles": 2}}}
         self.assertEqual(self.ask("/authenticate", "alice", ["a", "b"], **over).status, 200)

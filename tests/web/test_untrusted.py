@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from attrs import define
@@ -15,6 +16,7 @@ from authotron.identity import Credential, Identity
 from authotron.providers import Affinity, IProvider
 from authotron.web.operations import Operations
 from authotron.web.public import Public
+from tests.test_config import ROOT
 from tests.web.conversations import ALICE, Answer, Gateway, basic
 from tests.web.test_tokens import PROXIED, TokenCase
 
@@ -350,6 +352,18 @@ class EveryRouteTests(TokenCase):
             for method in sorted(rule.methods or ()):
                 if path not in PUBLIC and (method, path) != SURRENDER:
                     yield method, path
+
+    def test_documented_T58(self) -> None:
+        """Each route of either port is documented, so that none is left from debugging."""
+        page = (ROOT / "docs" / "http-endpoints.md").read_text(encoding="utf-8")
+        main, metrics = page.split("## Metrics port")
+        for app, table in ((Public.app, main), (Operations.app, metrics)):
+            listed = set(re.findall(r"`(/[^` ]*)`", table.partition("## Request headers")[0]))
+            for rule in app.url_map.iter_rules():
+                path = "/tokens" if rule.rule.startswith("/token") else rule.rule
+                self.assertIn(path, listed)
+        public = set(re.findall(r"^\| GET, HEAD \| (.*?) \| no \|", main, re.MULTILINE))
+        self.assertEqual(set(re.findall(r"`([^`]+)`", " ".join(public))), PUBLIC)
 
     def test_no_other_origin_T53(self) -> None:
         """No answer of either port lets a page of another origin read it, or send credentials."""
