@@ -70,7 +70,7 @@ def encoded(text: str, encoding: str = "utf-8") -> str:
 class AuthorizationTests(HostileTestCase):
     """What may be in the header that everything turns on."""
 
-    def test_worthless(self) -> None:
+    def test_worthless_T21(self) -> None:
         """What is no good credential is 401, whatever it looks like."""
         worthless = {
             "empty": "",
@@ -107,19 +107,19 @@ class AuthorizationTests(HostileTestCase):
         for name, value in worthless.items():
             self.assertEqual(self.judged(value), 401, name)
 
-    def test_control_characters(self) -> None:
+    def test_control_characters_T22(self) -> None:
         """Bytes at which others break lines are refused, and reach no log line as they are."""
         for char in "\x00\x01\x08\x0b\x0c\x1b\x1c\x1d\x1e\x7f":
             self.assertIn(self.judged(f"Bearer a{char}b"), (400, 401), ascii(char))
         lines = self.daemon.log().splitlines()
         self.assertTrue(all(line.isprintable() for line in lines))
 
-    def test_spaces_around(self) -> None:
+    def test_spaces_around_T21(self) -> None:
         """Blanks around a credential do not matter; the scheme may be written in any case."""
         for value in (f" {GOOD} ", f"\t{GOOD}", GOOD.replace(" ", "  "), "bAsIc" + GOOD[5:]):
             self.assertEqual(self.judged(value), 200, ascii(value))
 
-    def test_several(self) -> None:
+    def test_several_T23(self) -> None:
         """Of several credentials the outcome depends on nothing but what was sent."""
         bad = basic("alice", "guess")
         lists = [f"{bad}, {GOOD}", f"{GOOD}, {bad}", f"Bearer x, {GOOD}", f"{GOOD}, Bearer x"]
@@ -129,7 +129,7 @@ class AuthorizationTests(HostileTestCase):
             self.assertTrue(statuses <= {200, 401}, value)
         self.assertEqual(self.judged(lists[2]), 200)
 
-    def test_twice(self) -> None:
+    def test_twice_T23(self) -> None:
         """Of two Authorization lines it is always the same one that counts."""
         bad = basic("alice", "guess")
         for pair in ((GOOD, bad), (bad, GOOD)):
@@ -138,7 +138,7 @@ class AuthorizationTests(HostileTestCase):
             self.assertEqual(len(statuses), 1)
             self.assertTrue(statuses <= {200, 400, 401})
 
-    def test_names(self) -> None:
+    def test_names_T28(self) -> None:
         """What only resembles the header is refused or overlooked, never taken for it."""
         lines = {
             "blank before the colon": f"Authorization : {GOOD}",
@@ -159,7 +159,7 @@ class AuthorizationTests(HostileTestCase):
             else:
                 self.assertIn(status, (400, 401, None), name)
 
-    def test_realm(self) -> None:
+    def test_realm_T10(self) -> None:
         """A realm that nobody has, however it is written, lets nobody in."""
         for realm in ("", "nowhere", "\xff\xfe", "here\x0b", "her", "*", "a" * 5000):
             fields = {"Authorization": GOOD, "X-Auth-Realm": realm, "Connection": "close"}
@@ -174,7 +174,7 @@ class AuthorizationTests(HostileTestCase):
 class RequestTests(HostileTestCase):
     """Requests that are none, or hide another."""
 
-    def test_malformed(self) -> None:
+    def test_malformed_T75(self) -> None:
         """None of these gets in, gets a 5xx, or hurts."""
         end = b"Authorization: " + GOOD.encode() + b"\r\nConnection: close\r\n\r\n"
         host = b"Host: x\r\n"
@@ -215,7 +215,7 @@ class RequestTests(HostileTestCase):
             status = self.status(request)
             self.assertTrue(status is None or 400 <= status < 500 or status == 505, (name, status))
 
-    def test_unusual(self) -> None:
+    def test_unusual_T75(self) -> None:
         """These are odd but right, and are answered like any other."""
         end = b"Authorization: " + GOOD.encode() + b"\r\nConnection: close\r\n\r\n"
         host = b"Host: x\r\n"
@@ -230,12 +230,12 @@ class RequestTests(HostileTestCase):
         for name, request in requests.items():
             self.assertEqual(self.status(request), 200, name)
 
-    def test_absolute(self) -> None:
+    def test_absolute_T75(self) -> None:
         """A target with a host in it is answered or refused, not taken for another path."""
         head = wire.head("http://x/authenticate", {"Authorization": GOOD, "Connection": "close"})
         self.assertIn(self.status(head), (200, 400, 404))
 
-    def test_expect(self) -> None:
+    def test_expect_T75(self) -> None:
         """A client that waits for 100 before its body is not left waiting."""
         fields = [("Authorization", GOOD), ("Content-Length", "3"), ("Expect", "100-continue")]
         with wire.connect(self.port) as connection:
@@ -243,12 +243,12 @@ class RequestTests(HostileTestCase):
             first = connection.recv(65536)
             self.assertRegex(first, rb"^HTTP/1.1 (100|200|417) ")
 
-    def test_large_body(self) -> None:
+    def test_large_body_T75(self) -> None:
         """A body is never kept: what is large is refused before it is here."""
         fields = [("Authorization", GOOD), ("Content-Length", "1000000000000")]
         self.assertEqual(self.status(wire.head("/authenticate", fields)), 413)
 
-    def test_pipelining(self) -> None:
+    def test_pipelining_T75(self) -> None:
         """Requests on the heels of each other are answered in their order, each for itself."""
         heads = [
             wire.head("/authenticate", {"Authorization": value})
@@ -264,7 +264,7 @@ class RequestTests(HostileTestCase):
         statuses += [part[:3] for part in text.split(b"}HTTP/1.1 ")[1:]]
         self.assertEqual(sorted(statuses), [b"200", b"200", b"401"])
 
-    def test_leaves_early(self) -> None:
+    def test_leaves_early_T75(self) -> None:
         """Clients who leave in the middle of anything leave nothing behind."""
         head = wire.head("/authenticate", {"Authorization": GOOD})
         for size in range(0, len(head) + 1, 7):
@@ -279,25 +279,25 @@ class LimitTests(HostileTestCase):
 
     patience = PATIENT
 
-    def test_request_line(self) -> None:
+    def test_request_line_T75(self) -> None:
         """A request line above 8 KiB is 414, one just below is read."""
         self.assertEqual(self.status(wire.head("/" + "a" * 8192)), 414)
         fields = [("Connection", "close")]
         self.assertEqual(self.status(wire.head("/" + "a" * 8000, fields)), 404)
 
-    def test_header_block(self) -> None:
+    def test_header_block_T75(self) -> None:
         """Header fields above the limit are 431: one large, or many small ones."""
         self.assertEqual(self.status(wire.head("/", {"X": "a" * 20_000})), 431)
         many = [(f"X-{n}", "a") for n in range(2_000)]
         self.assertEqual(self.status(wire.head("/", many)), 431)
 
-    def test_single_bytes(self) -> None:
+    def test_single_bytes_T75(self) -> None:
         """So it is when they come byte by byte."""
         many = [(f"X-{n}", "a" * 80) for n in range(220)]
         head = wire.head("/", many)
         self.assertEqual(self.status(*(head[n : n + 1] for n in range(len(head)))), 431)
 
-    def test_endless(self) -> None:
+    def test_endless_T75(self) -> None:
         """A line without end is answered while it is still being sent."""
         for begin, status in ((b"GET /", 414), (b"GET / HTTP/1.1\r\nX: ", 431)):
             with wire.connect(self.port) as connection:
@@ -309,7 +309,7 @@ class LimitTests(HostileTestCase):
                 answer = wire.receive(connection)
             self.assertEqual(answer and answer.status, status)
 
-    def test_many_fields(self) -> None:
+    def test_many_fields_T75(self) -> None:
         """Very many fields within the limit are no trouble."""
         fields = [("Connection", "close"), *[("a", "")] * 2_000]
         self.assertEqual(self.status(wire.head("/authenticate", fields)), 401)
@@ -318,18 +318,18 @@ class LimitTests(HostileTestCase):
 class SlownessTests(HostileTestCase):
     """How slowly it may be said."""
 
-    def test_idle(self) -> None:
+    def test_idle_T75(self) -> None:
         """Who says nothing is disconnected."""
         with wire.connect(self.port) as connection:
             self.assertTrue(wire.ended(connection))
 
-    def test_idle_after_an_answer(self) -> None:
+    def test_idle_after_an_answer_T75(self) -> None:
         """So is who says nothing more."""
         with wire.connect(self.port) as connection:
             connection.sendall(wire.head("/health"))
             self.assertTrue(wire.ended(connection))
 
-    def test_slow(self) -> None:
+    def test_slow_T75(self) -> None:
         """One byte now and then does not keep a connection."""
         with wire.connect(self.port) as connection:
             self.assertTrue(self.trickle(connection, wire.head("/", {"X": "a" * 1000})))

@@ -84,7 +84,7 @@ class StopTests(SynchronousTestCase):
         self.assertEqual(answer.status, 200)
         self.assertIn(daemon.exit_status(), (0, -signal.SIGTERM))
 
-    def test_grace(self) -> None:
+    def test_grace_T60(self) -> None:
         """What takes longer than the grace is cut off, and nobody gets in by that."""
         daemon, connection = self.start(grace=0.2)
         daemon.tell(signal.SIGTERM)
@@ -113,7 +113,7 @@ class ReloadTests(SynchronousTestCase):
     def reloads(self, result: str) -> float:
         return self.daemon.metric(f'authotron_reloads_total{{result="{result}"}}')
 
-    def test_good(self) -> None:
+    def test_good_T49(self) -> None:
         """A good file takes the place of the old one: who is no longer in it is out at once."""
         self.assertEqual(self.status("alice", "wonder"), 200)
         bob = {"username": "bob", "password": "builder"}
@@ -124,7 +124,7 @@ class ReloadTests(SynchronousTestCase):
         self.assertEqual(self.status("bob", "builder"), 200)
         self.assertEqual(self.status("alice", "wonder"), 401)
 
-    def test_bad(self) -> None:
+    def test_bad_T49(self) -> None:
         """A bad file changes nothing; its problems are logged, counted and shown."""
         self.daemon.configure(jwt={"exp": "soon"}, nonsense=True)
         self.daemon.tell(signal.SIGHUP)
@@ -135,7 +135,7 @@ class ReloadTests(SynchronousTestCase):
         ready = wire.ask(self.daemon.operations, "/ready").json()
         self.assertIn("jwt.exp", str(ready["last_reload"]))
 
-    def test_missing(self) -> None:
+    def test_missing_T49(self) -> None:
         """A file that is gone is a bad one."""
         self.daemon.file.unlink()
         self.daemon.tell(signal.SIGHUP)

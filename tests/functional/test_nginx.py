@@ -56,14 +56,14 @@ class BehindNginxTests(SynchronousTestCase):
         self.assertEqual(answer.status, 401)
         self.assertEqual(answer.header("WWW-Authenticate"), 'Basic realm="here"')
 
-    def test_realm(self) -> None:
+    def test_realm_T10(self) -> None:
         """X-Auth-Realm narrows who is asked; it never widens."""
         authorization = wire.basic("alice", "wonder")
         for realm, status in (("here", 200), ("elsewhere", 401)):
             headers = {"Authorization": authorization, "X-Auth-Realm": realm}
             self.assertEqual(wire.ask(self.port, "/", headers).status, status, realm)
 
-    def test_spoofed_identity(self) -> None:
+    def test_spoofed_identity_T59(self) -> None:
         """What a client claims to be in X-Auth-* headers is replaced, or goes no further."""
         spoofed = [
             ("X-Auth-Username", "root"),
@@ -82,20 +82,20 @@ class BehindNginxTests(SynchronousTestCase):
         self.assertEqual(headers["x-auth-roles"], ["reader"])
         self.assertNotIn("root", str(headers))
 
-    def test_spoofed_token(self) -> None:
+    def test_spoofed_token_T59(self) -> None:
         """A JWT that the client made itself never reaches the backend."""
         forged = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJoZXJlLWFsaWNlIn0."
         answer = wire.ask(self.port, "/", {"Authorization": f"Bearer {forged}"})
         self.assertEqual(answer.status, 401)
 
-    def test_two_authorizations(self) -> None:
+    def test_two_authorizations_T23(self) -> None:
         """Of two Authorization headers one decides: never a mixture, never 500."""
         for first, second in (("wonder", "guess"), ("guess", "wonder")):
             twice = [("Authorization", wire.basic("alice", word)) for word in (first, second)]
             answer = wire.ask(self.port, "/", twice)
             self.assertIn(answer.status, (200, 400, 401))
 
-    def test_question_is_internal(self) -> None:
+    def test_question_is_internal_T58(self) -> None:
         """Nobody can ask the gateway from outside, past the service."""
         self.assertEqual(wire.login(self.port, "alice", "wonder", "/_authotron").status, 404)
 
@@ -103,13 +103,13 @@ class BehindNginxTests(SynchronousTestCase):
         """The proxy answers for itself without a login."""
         self.assertEqual(wire.ask(self.port, "/nginx-health").status, 200)
 
-    def test_malformed(self) -> None:
+    def test_malformed_T28(self) -> None:
         """What the gateway refuses to read is 400 for the client, and no outage."""
         answer = wire.ask(self.port, "/", {"Authorization": "Bearer " + "x" * 16_300})
         self.assertEqual(answer.status, 400)
         self.assertIsNone(answer.header("Retry-After"))
 
-    def test_crowd(self) -> None:
+    def test_crowd_T45(self) -> None:
         """Two hundred clients at once: each is who it is, and nobody else."""
 
         def subject(number: int) -> str:
@@ -179,7 +179,7 @@ def _documented() -> list[str]:
 class LargeTokenTests(SynchronousTestCase):
     """A user with very many roles."""
 
-    def test_large(self) -> None:
+    def test_large_T62(self) -> None:
         """A JWT of some 16 KiB passes through the buffers of the example."""
         roles = [f"a-role-with-a-rather-long-name-{n:04}" for n in range(300)]
         alice = {"username": "alice", "password": "wonder", "roles": roles}
@@ -237,17 +237,17 @@ class OutageTests(SynchronousTestCase):
         self.assertEqual(answer.header("Retry-After"), "5")
         self.assertEqual(answer.json(), OUTAGE)
 
-    def test_gateway_down(self) -> None:
+    def test_gateway_down_T60(self) -> None:
         """Nobody listens where the gateway should be."""
         self.assert_outage(self.ask(free_port()))
 
-    def test_gateway_hangs(self) -> None:
+    def test_gateway_hangs_T60(self) -> None:
         """The gateway takes the question and never answers: nginx waits only so long."""
         silence = Silence()
         self.addCleanup(silence.stop)
         self.assert_outage(self.ask(silence.port, waits="1s"))
 
-    def test_outage_behind_the_gateway(self) -> None:
+    def test_outage_behind_the_gateway_T70(self) -> None:
         """The gateway's own 503 reaches the client, with its Retry-After."""
         folder = Path(self.mktemp())
         daemon = awkward(folder)

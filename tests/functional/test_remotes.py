@@ -114,7 +114,7 @@ class CertificateTests(RemotesTestCase):
 class ReloadTests(RemotesTestCase):
     """A new configuration while questions are under way."""
 
-    def test_under_way(self) -> None:
+    def test_under_way_T49(self) -> None:
         """They are answered by the parts that asked them, and new ones by the new parts."""
         remote = self.remote()
         daemon = self.gateway(remote, 30_000)

@@ -299,7 +299,7 @@ class CommandTests(TokenCase):
 class NginxTests(TokenCase):
     """Tokens for some hosts, behind nginx with the shipped example."""
 
-    def test_hosts(self) -> None:
+    def test_hosts_T01(self) -> None:
         """The host that nginx was asked for decides, whatever else the client says."""
         daemon = self.daemon({"type": "memory"})
         backend = Backend(Path(self.mktemp())).start()
