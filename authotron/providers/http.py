@@ -71,6 +71,8 @@ class Http:
         if self.scheme != "basic":
             return await self._ask(content)
         user, password = content["username"], content["password"]
+        if not password:  # an LDAP bind without one succeeds (RFC 4513 section 5.1.2)
+            raise Rejected("an empty password is not shown to a remote")
         return await self._guard.judge(user, password, lambda: self._ask(content))
 
     async def _ask(self, content: dict[str, Any]) -> Identity:

@@ -75,6 +75,14 @@ class HttpTests(SynchronousTestCase):
         self.assertEqual(asked.content["password"], "pass:word")
         self.assertEqual(asked.headers["authorization"], "Bearer key")
 
+    def test_empty_password_T24(self) -> None:
+        """An empty password is refused without asking: a directory behind may take it for none."""
+        self.remote = Remote(lambda _: Says({"username": "tess"}))
+        judge = provider(self.remote, scheme="basic")
+        value = b64encode(b"tess:").decode()
+        self.failureResultOf(running(judge.authenticate(Credential("basic", value))), Rejected)
+        self.assertEqual(self.remote.asked, [])
+
     def test_same_wrong_password_S_LOCK(self) -> None:
         """A user and a password that were refused are shown to the service once a minute."""
         clock, remote = at(NOW), Remote(lambda _: Says({}, 401))
