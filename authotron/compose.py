@@ -16,6 +16,7 @@ from authotron.gate import Gate
 from authotron.hosts import UNIX
 from authotron.issuing import Tokens
 from authotron.metrics import Metrics
+from authotron.reactor_time import Meter
 from authotron.store_client import derived_pepper
 from authotron.stores import ITokenStore
 from authotron.token_provider import Owners, TokenProvider
@@ -60,7 +61,13 @@ def compose(
     )
     replies = Replies(challenge, file.include_legacy_headers)
     remembered = verdicts.make(
-        file.auth.cache, world.clock, authority, signer.mint, signer.life, replies.authenticate
+        file.auth.cache,
+        world.clock,
+        authority,
+        signer.mint,
+        signer.life,
+        replies.authenticate,
+        Meter("/authenticate", world.clock, metrics.held_up),
     )
     metrics.expect([*providers, *([own] if tokens else [])], augmenters, verdicts.RESULTS)
     proxies = [each for each in file.server.trusted_proxies if each != UNIX]

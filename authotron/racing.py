@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from authotron.errors import TimedOut
+from authotron.reactor_time import METER
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs  # of Python 3.13
@@ -65,17 +66,25 @@ def waits(outcome: Begun[T]) -> TypeIs[Deferred[T]]:
 
 def _rest(work: Work[T], waits_for: Any) -> Generator[Any, Any, T]:
     """What is left of a coroutine that has come to its first wait."""
+    meter = METER.get()
+    began: float | None = None
     while True:
         try:
             try:
                 answer = yield waits_for
             except BaseException as told:  # noqa: BLE001 - the coroutine's to hear, cancellation too
+                began = meter.start() if meter is not None else None
                 waits_for = work.throw(told)
             else:
+                began = meter.start() if meter is not None else None
                 waits_for = work.send(answer)
         except StopIteration as end:
             result: T = end.value
             return result
+        finally:
+            if meter is not None:
+                meter.stop(began)
+                began = None
 
 
 def attempt(

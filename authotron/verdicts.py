@@ -19,7 +19,8 @@ from authotron import credentials
 from authotron.authority import Authority
 from authotron.errors import BadCredentials, BadIdentity, NotConfigured, Rejected, Unavailable
 from authotron.identity import Credential, Identity, earliest
-from authotron.racing import begin, was_cancelled
+from authotron.racing import Begun, Work, begin, was_cancelled
+from authotron.reactor_time import METER, Meter
 from authotron.settings import Seconds, Section
 
 R = TypeVar("R")
@@ -160,6 +161,7 @@ class Verdicts(Generic[R]):
     _size: int = 10_000
     _reuse: float = 30
     _refusals: float = 5
+    _meter: Meter | None = None
     _epoch: int = field(default=0, init=False)
     _secret: bytes = field(factory=lambda: urandom(32), init=False, repr=False)
     _good: _Memories[R] = field(init=False, repr=False)
@@ -224,12 +226,22 @@ class Verdicts(Generic[R]):
         if flight is not None:
             return flight.join()
         epoch = self._epoch
-        judged = begin(self._judge(key, found, wanted))
+        judged = self._begin(self._judge(key, found, wanted))
         if isinstance(judged, Verdict):
             return judged
         if isinstance(judged, Failure):
             return self._broken(judged)
         return self._waited_for(key, judged, epoch)
+
+    def _begin(self, work: Work[Verdict[R]]) -> Begun[Verdict[R]]:
+        """Begin to judge, timed as the route that asked: the site's, or else that of the front."""
+        if self._meter is None or METER.get() is not None:
+            return begin(work)
+        token = METER.set(self._meter)
+        try:
+            return begin(work)
+        finally:
+            METER.reset(token)
 
     def _waited_for(
         self, key: bytes, asked: Deferred[Verdict[R]], epoch: int
@@ -324,11 +336,13 @@ def make(
     mint: Callable[[Identity], str],
     life: float,
     prepare: Callable[[Outcome, str | None], R],
+    meter: Meter | None = None,
 ) -> Verdicts[R]:
     """
     Build the memory in front of C{authority}.
 
     @param life: the longest life of a minted token, in seconds.
+    @param meter: times the work for requests that no other route has.
     """
     reuse = config.reuse if config.reuse is not None else 30.0
     return Verdicts(
@@ -340,4 +354,5 @@ def make(
         size=config.size,
         reuse=min(reuse, life / 10),
         refusals=config.refusals,
+        meter=meter,
     )

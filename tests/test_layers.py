@@ -13,6 +13,16 @@ ROOT = Path(__file__).parent.parent / "authotron"
 LAYERS = (
     ("endpoint", "errors", "hosts", "naming", "processes", "strict_json", "tallies"),
     ("certificates",),
+    (
+        "endpoint",
+        "errors",
+        "hosts",
+        "naming",
+        "processes",
+        "reactor_time",
+        "strict_json",
+        "tallies",
+    ),
     ("identity",),
     (
         "racing",

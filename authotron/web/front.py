@@ -26,6 +26,7 @@ from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from authotron.reactor_time import LONGEST
 from authotron.verdicts import Verdict
 from authotron.web import heads
 from authotron.web.channel import LAST_CALL
@@ -125,6 +126,7 @@ class Front(Protocol, TimeoutMixin):
         if isinstance(verdict, Verdict):
             self._decided(verdict, head, began)
         else:
+            self._entrance.site.meter(head.route).note(self._entrance.clock.seconds() - began)
             self._wait(head, began, verdict)
 
     def _wait(self, head: Head, began: float, verdict: Deferred[Verdict[Reply]]) -> None:
@@ -135,7 +137,7 @@ class Front(Protocol, TimeoutMixin):
             self._pending = None
             self.setTimeout(patience)
             later, self._bytes = self._bytes, asked
-            self._decided(verdict, head, began)
+            self._decided(verdict, head, began, waited=True)
             if not self._closing:
                 self.transport.resumeProducing()
                 self.dataReceived(later)
@@ -147,15 +149,17 @@ class Front(Protocol, TimeoutMixin):
         self._pending.addErrback(lambda failure: failure.trap(CancelledError) and None)
         self._pending.addErrback(self._broken)
 
-    def _decided(self, verdict: Verdict[Reply], head: Head, began: float) -> None:
+    def _decided(
+        self, verdict: Verdict[Reply], head: Head, began: float, *, waited: bool = False
+    ) -> None:
         identity = verdict.outcome.identity
         if identity is not None and identity.conditions:
             self._hand_over()  # conditions are held against requests in one place only
         else:
             self._bytes = b""
-            self._answer(verdict, head, began)
+            self._answer(verdict, head, began, waited=waited)
 
-    def _answer(self, verdict: Verdict[Reply], head: Head, began: float) -> None:
+    def _answer(self, verdict: Verdict[Reply], head: Head, began: float, *, waited: bool) -> None:
         entrance, outcome, status = self._entrance, verdict.outcome, verdict.reply.status
         if self._closing or self._leaving:
             head = head._replace(persistent=False)
@@ -165,6 +169,8 @@ class Front(Protocol, TimeoutMixin):
         entrance.site.answered(
             head.method, head.route, status, seconds, outcome, self._address, head.request_id
         )
+        if seconds > LONGEST and not waited:  # who waited was timed step by step
+            entrance.site.meter(head.route).note(seconds)
         if not head.persistent:
             self._close()
         else:

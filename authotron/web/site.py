@@ -22,6 +22,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from authotron.logs import Access
 from authotron.metrics import METHODS, Metrics
 from authotron.racing import begin
+from authotron.reactor_time import Meter
 from authotron.verdicts import Outcome
 from authotron.web import replies
 from authotron.web.channel import LARGEST_BODY, Channel
@@ -76,6 +77,10 @@ class Request(server.Request):
 
     def render(self, resrc: IResource) -> None:
         """Before Klein and werkzeug see it: what they would choke on, or read in another way."""
+        with self.site.meter(self.site.route(self)).timing():
+            self._render(resrc)
+
+    def _render(self, resrc: IResource) -> None:
         self.site.began(self)
         self.setHeader(b"Server", b"authotron")
         problem = self._problem()
@@ -171,12 +176,22 @@ class Site(server.Site):
         }
         self.limit = limit
         self._metrics = metrics
+        self._held_up = metrics.held_up if metrics else _count_nothing
+        self._meters: dict[str, Meter] = {}
+        if metrics:
+            metrics.expect_routes((*self._routes, UNMATCHED))
         self._access = access
         self.open = Crowd()
         self._door: Doorkeeper | None = None
 
     def limit_connections(self, most: int, metrics: Metrics) -> None:
-        """Reject connections above C{most}, unless one that is not in use can be closed."""
+        """
+        Reject connections above C{most}, unless one that is not in use can be closed.
+
+        @param metrics: counts the rejected connections, and requests that hold the reactor up.
+        """
+        self._held_up = metrics.held_up
+        metrics.expect_routes(self._routes)
         self._door = Doorkeeper(
             self._clock, metrics, most, (self.open,), "metrics", self._close_unused
         )
@@ -215,6 +230,13 @@ class Site(server.Site):
         """The reply to a method that no path has."""
         allowed = [*self._paths.allowed_methods(path)]
         return replies.method_not_allowed(allowed) if allowed else replies.NOT_FOUND
+
+    def meter(self, route: str) -> Meter:
+        """Return what times the callbacks that requests for C{route} cause."""
+        meter = self._meters.get(route)
+        if meter is None:
+            meter = self._meters[route] = Meter(route, self._clock, self._held_up)
+        return meter
 
     def began(self, request: Request) -> None:
         """A request has come in whole."""
@@ -296,6 +318,10 @@ class Site(server.Site):
             return path
         folder, _, rest = path.rpartition("/")
         return self._with_parameter.get(folder, UNMATCHED) if rest else UNMATCHED
+
+
+def _count_nothing(_route: str) -> None:
+    """Do nothing: nobody counts the requests of this site."""
 
 
 class NoEntry(Exception):
