@@ -11,8 +11,6 @@ from twisted.trial.unittest import SynchronousTestCase
 ROOT = Path(__file__).parent.parent / "authotron"
 
 LAYERS = (
-    ("endpoint", "errors", "hosts", "naming", "processes", "strict_json", "tallies"),
-    ("certificates",),
     (
         "endpoint",
         "errors",
@@ -23,6 +21,7 @@ LAYERS = (
         "strict_json",
         "tallies",
     ),
+    ("certificates",),
     ("identity",),
     (
         "racing",

@@ -14,6 +14,7 @@ from tests.functional import proxy, wire
 from tests.functional.daemon import Daemon, awkward, free_port
 from tests.functional.proxy import CROWD, Backend, Nginx, Silence, everything
 from tests.functional.wire import Answer
+from tests.test_identity_headers import WELL_KNOWN, listed
 
 OUTAGE = {"error": "Authentication is temporarily unavailable"}
 
@@ -81,6 +82,30 @@ class BehindNginxTests(SynchronousTestCase):
         self.assertEqual(headers["x-auth-realm"], ["here"])
         self.assertEqual(headers["x-auth-roles"], ["reader"])
         self.assertNotIn("root", str(headers))
+
+    def test_identity_headers_T93c(self) -> None:
+        """A client sets no header by which a service knows who it is, or where it comes from."""
+        names = [*listed(), *WELL_KNOWN, "X-Real-IP", "X-Forwarded-Host", "X-Forwarded-Proto"]
+        for name in names:
+            for spelling in (name, name.lower(), name.upper(), name.replace("-", "_")):
+                fields = [
+                    (spelling, "canary"),
+                    ("Authorization", wire.basic("alice", "wonder")),
+                    ("X-Other", "kept"),
+                ]
+                told = wire.ask(self.port, "/", fields).json()["headers"]
+                self.assertNotIn("canary", str(told), spelling)
+                self.assertEqual(told["x-other"], ["kept"])
+
+    def test_fixed_host_T92a(self) -> None:
+        """Whatever host a client names, or none in HTTP/1.0, the gateway is asked by a good one."""
+        fields = [("Authorization", wire.basic("alice", "wonder"))]
+        for host in ("localhost", "a_b", "x" * 100, "[::1]"):
+            answer = wire.say(self.port, wire.head("/", fields, host=host))
+            self.assertEqual(answer and answer.status, 200, host)
+        authorization = f"Authorization: {fields[0][1]}"
+        answer = wire.say(self.port, f"GET / HTTP/1.0\r\n{authorization}\r\n\r\n".encode())
+        self.assertEqual(answer and answer.status, 200)
 
     def test_spoofed_token_T59(self) -> None:
         """A JWT that the client made itself never reaches the backend."""
