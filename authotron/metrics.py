@@ -201,11 +201,6 @@ class Metrics(Collector):
         """A connection was one too many."""
         self._turned_away[()].number += 1
 
-    def expect_routes(self, routes: Iterable[str]) -> None:
-        """Show zeros for all routes whose requests may hold the reactor up."""
-        for route in routes:
-            self._counts["authotron_slow_callbacks"].show(route)
-
     def held_up(self, route: str) -> None:
         """A request for this route held the reactor up."""
         self._slow[(route,)].number += 1

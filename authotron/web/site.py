@@ -178,8 +178,6 @@ class Site(server.Site):
         self._metrics = metrics
         self._held_up = metrics.held_up if metrics else _count_nothing
         self._meters: dict[str, Meter] = {}
-        if metrics:
-            metrics.expect_routes((*self._routes, UNMATCHED))
         self._access = access
         self.open = Crowd()
         self._door: Doorkeeper | None = None
@@ -191,7 +189,6 @@ class Site(server.Site):
         @param metrics: counts the rejected connections, and requests that hold the reactor up.
         """
         self._held_up = metrics.held_up
-        metrics.expect_routes(self._routes)
         self._door = Doorkeeper(
             self._clock, metrics, most, (self.open,), "metrics", self._close_unused
         )
