@@ -164,16 +164,19 @@ class Rules:
 
         @raise Rejected: it is not for us, not now, or does not say what it should.
         """
-        expires = self._in_time(claims, now, lasting=lasting)
+        said, expires = self._in_time(claims, now, lasting=lasting)
         self._for_us(claims)
         scopes = _scopes(claims)
         if not set(self.config.required_scopes) <= set(scopes):
             raise Rejected("a scope is missing")
+        attributes = self._attributes(claims)
+        if expires != said and "exp" in attributes:
+            attributes["exp"] = str(int(expires or 0))
         return Identity(
             self.realm,
             self._username(claims),
             self._roles(claims),
-            self._attributes(claims),
+            attributes,
             {self.name: scopes},
             expires=expires,
             fresh_until=expires,
@@ -191,16 +194,18 @@ class Rules:
         elif (purpose := other_purpose(header, claims)) is not None:
             raise Rejected(f"not an access token but {purpose}; `typ` would accept it")
 
-    def _in_time(self, claims: Claims, now: float, *, lasting: bool) -> float | None:
-        expires = _moment(claims, "exp")
-        if expires is None and not lasting:
+    def _in_time(
+        self, claims: Claims, now: float, *, lasting: bool
+    ) -> tuple[float | None, float | None]:
+        """The end that a token claims, and the end that counts for it now; see L{end}."""
+        said = _moment(claims, "exp")
+        if said is None and not lasting:
             raise Rejected("a token without an end")
-        if expires is not None and now >= expires + self.config.leeway:
-            raise Rejected("expired")
+        expires = end(said, now, self.config.leeway)
         begins = _moment(claims, "nbf")
         if begins is not None and now + self.config.leeway < begins:
             raise Rejected("not valid yet")
-        return expires
+        return said, expires
 
     def _for_us(self, claims: Claims) -> None:
         if self.config.issuer is not None and claims.get("iss") != self.config.issuer:
@@ -239,6 +244,22 @@ class Rules:
             for name, value in claims.items()
             if name not in _CONSUMED and wants(name)
         }
+
+
+def end(said: float | None, now: float, leeway: float) -> float | None:
+    """
+    When a credential ends that says when it ends, where clocks may differ by C{leeway} seconds.
+
+    Before C{said} it ends then. After that it is still good for the leeway, whose end counts: what
+    is minted for it must not have expired already, and must not live longer either.
+
+    @raise Rejected: it has expired.
+    """
+    if said is None or now < said:
+        return said
+    if now >= said + leeway:
+        raise Rejected("expired")
+    return said + leeway
 
 
 def _moment(claims: Claims, name: str) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -142,7 +143,8 @@ class Identity(NamedTuple):
         """
         When a token for this identity must end: the credential's expiry or the C{exp} attribute.
 
-        The attribute can only shorten a life; one that is no whole number is ignored.
+        The attribute can only shorten a life. One that is not a whole number is ignored; a negative
+        one is a moment that is over.
         """
         said = self.attributes.get("exp")
         return self.expires if said is None else earliest(self.expires, _whole_number(said))
@@ -171,8 +173,16 @@ def earliest(*moments: float | None) -> float | None:
 
 
 _MOST_DIGITS = 15
+_SIGNED = re.compile(r"[+-]?0*([0-9]+)")
 
 
 def _whole_number(text: str) -> float | None:
-    """Seconds since the epoch; nothing a float could turn into infinity."""
-    return float(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else None
+    """Seconds since the epoch; C{None} for later moments than matter, and for other texts."""
+    if len(text) <= _MOST_DIGITS and text.isascii() and text.isdigit():
+        return float(text)
+    found = _SIGNED.fullmatch(text)
+    if found is None:
+        return None
+    if text.startswith("-"):
+        return -float(found[1][:_MOST_DIGITS])
+    return float(found[1]) if len(found[1]) <= _MOST_DIGITS else None

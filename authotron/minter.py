@@ -16,7 +16,8 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticSerializationError, to_json
 from twisted.internet.interfaces import IReactorTime
 
-from authotron.identity import Identity, earliest
+from authotron.errors import Rejected
+from authotron.identity import Identity
 from authotron.settings import Secret, Section, Text, Texts, WholeSeconds, located
 from authotron.signing_keys import (
     Algorithm,
@@ -145,18 +146,27 @@ class Minter:
         A token for C{identity}.
 
         It lives as long as is configured, and never longer than the credential it stands for.
+
+        @raise Rejected: the identity has expired.
         """
         claims = self.claims(identity, int(self._clock.seconds()))
         signed = self._head + base64url(_json(claims))
         return (signed + b"." + base64url(self._sign(signed))).decode()
 
     def claims(self, identity: Identity, now: int) -> dict[str, Any]:
-        """What a token made at C{now} says."""
-        expires = earliest(now + self.life, identity.ends())
+        """
+        What a token made at C{now} says.
+
+        @raise Rejected: the identity has expired.
+        """
+        ends = identity.ends()
+        expires = now + self.life if ends is None else min(now + self.life, int(ends))
+        if expires <= now:
+            raise Rejected("the identity has expired")
         claims = {
             "sub": f"{identity.realm}-{identity.username}",
             "iss": self._issuer,
-            "exp": int(expires or now),
+            "exp": expires,
             "iat": now,
             "jti": next(self._ids),
             **described(identity),

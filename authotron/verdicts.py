@@ -258,12 +258,15 @@ class Verdicts(Generic[R]):
     ) -> Verdict[R]:
         epoch, lasting = self._epoch, len(found) == 1
         memory = self._good.get(key)
-        if memory is not None and self._clock.seconds() < memory.until:
-            identity = memory.verdict.outcome.identity
-            assert identity is not None
-            return self._accept(key, identity, epoch, memory.until)
         try:
+            if memory is not None and self._clock.seconds() < memory.until:
+                identity = memory.verdict.outcome.identity
+                assert identity is not None
+                return self._accept(key, identity, epoch, memory.until)
             identity = await self._authority.identify(found, realm)
+            limit = self._clock.seconds() + (self._ttl if lasting else 0)
+            until = earliest(limit, identity.fresh_until, _whole(identity.ends()))
+            return self._accept(key, identity, epoch, until or 0)
         except Rejected:
             if lasting:
                 self._remember_refusal(key, epoch, REFUSED)
@@ -279,13 +282,25 @@ class Verdicts(Generic[R]):
             return self._fixed[UNAVAILABLE]
         except NotConfigured:
             return self._fixed[BROKEN]
-        limit = self._clock.seconds() + (self._ttl if lasting else 0)
-        until = earliest(limit, identity.fresh_until, identity.ends())
-        return self._accept(key, identity, epoch, until or 0)
 
     def _accept(self, key: bytes, identity: Identity, epoch: int, until: float) -> Verdict[R]:
-        """A new token for an identity that is good until C{until}."""
-        verdict = self._verdict(Outcome(SUCCESS, identity), self._mint(identity))
+        """
+        A new token for an identity that is good until C{until}.
+
+        @raise Rejected: the identity has expired, so no token is minted for it.
+        """
+        try:
+            token = self._mint(identity)
+        except Rejected as rejected:
+            self._log.debug(
+                "no token minted for {username} of realm {realm}: {reason}",
+                username=identity.username,
+                realm=identity.realm,
+                reason=str(rejected),
+                event="auth.identity.expired",
+            )
+            raise
+        verdict = self._verdict(Outcome(SUCCESS, identity), token)
         now = self._clock.seconds()
         if epoch == self._epoch and now < until:
             self._good.put(key, _Memory(verdict, min(now + self._reuse, until), until))
@@ -317,6 +332,11 @@ class Verdicts(Generic[R]):
         if flight is None or not (flight.abandoned and was_cancelled(failure)):
             self._log.failure("the authority is broken", failure, event="auth.authority.broken")
         return self._fixed[BROKEN]
+
+
+def _whole(moment: float | None) -> int | None:
+    """The last whole second of a life: a token ends with it, and so does what is remembered."""
+    return None if moment is None else int(moment)
 
 
 def _ascii(header: bytes | None) -> str | None:

@@ -46,6 +46,22 @@ class TimeTests(ClaimsTestCase):
         known = identity(exp=NOW + 3.5)
         self.assertEqual((known.expires, known.fresh_until), (NOW + 3.5, NOW + 3.5))
 
+    def test_within_leeway_S_LEEWAY(self) -> None:
+        """A token that expired within the leeway ends with the leeway, never before now."""
+        for exp in (NOW, NOW - 1, NOW - 30, NOW - 59, NOW - 0.5):
+            known = identity(exp=exp)
+            self.assertEqual((known.expires, known.fresh_until), (exp + 60, exp + 60))
+            self.assertEqual(known.ends(), int(exp + 60))
+            self.assertGreater(known.ends() or 0, NOW)
+        known = identity({"leeway": "5m", "attributes": {"ignore": ["exp"]}}, exp=NOW - 299)
+        self.assertEqual((known.ends(), "exp" in known.attributes), (NOW + 1, False))
+
+    def test_before_leeway_S_LEEWAY(self) -> None:
+        """A token that has not expired does not gain the leeway."""
+        for exp in (NOW + 1, NOW + 0.5, NOW + 300):
+            self.assertEqual(identity(exp=exp).expires, exp)
+        self.assertEqual(identity(exp=NOW + 300).attributes["exp"], str(NOW + 300))
+
     def test_no_end_T35(self) -> None:
         """One without an end, or whose end is no moment, is refused."""
         for value in ("absent", None, *NOT_TIMES):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import minter, settings, signing_keys
-from authotron.errors import ConfigError
+from authotron.errors import ConfigError, Rejected
 from authotron.identity import Identity
 from authotron.minter import Minter
 from tests.worlds import NOW, at
@@ -90,17 +91,51 @@ class ClaimsTests(SynchronousTestCase):
         self.assertEqual(self.claims(identity)["exp"], NOW + 10)
 
     def test_attribute_exp_T38(self) -> None:
-        """The attribute C{exp} shortens a life, even into the past; it never lengthens one."""
-        for text, wanted in (("12345", 12345), (str(NOW + 5), NOW + 5), ("99999999999", NOW + 60)):
+        """The attribute C{exp} shortens a life; it never lengthens one."""
+        for text, wanted in (
+            (str(NOW + 5), NOW + 5),
+            (f"+{NOW + 5}", NOW + 5),
+            ("9" * 11, NOW + 60),
+        ):
             with self.subTest(text):
                 identity = Identity("internal", "alice", attributes={"exp": text})
                 self.assertEqual(self.claims(identity, exp=60)["exp"], wanted)
 
-    @given(some.text())
+    def test_expired_attribute_S_LEEWAY(self) -> None:
+        """No token is minted where the attribute C{exp} is over, or negative."""
+        over = (
+            "12345",
+            str(NOW),
+            "0",
+            "-0",
+            "-1",
+            f"-{NOW + 60}",
+            "-" + "9" * 400,
+            "+7",
+            "0" * 20 + "7",
+        )
+        for text in over:
+            with self.subTest(text):
+                identity = Identity("internal", "alice", attributes={"exp": text})
+                self.assertRaises(Rejected, self.claims, identity)
+
+    def test_expired_T81e(self) -> None:
+        """No token is minted for a credential that has expired, or ends within this second."""
+        for expires in (NOW - 30, NOW - 0.5, NOW, NOW + 0.9, 0.0, -5.0):
+            with self.subTest(expires):
+                identity = Identity("internal", "alice", expires=expires)
+                self.assertRaises(Rejected, self.claims, identity)
+        self.assertEqual(
+            self.claims(Identity("internal", "alice", expires=NOW + 1))["exp"], NOW + 1
+        )
+
+    @given(some.text(some.sampled_from("+-0123456789. e")) | some.text())
     def test_attribute_exp_garbage_T38(self, text: str) -> None:
-        """Garbage in the attribute C{exp} does no harm."""
+        """Garbage in the attribute C{exp} lengthens no life and breaks nothing."""
         identity = Identity("internal", "alice", attributes={"exp": text})
-        self.assertLessEqual(self.claims(identity, exp=60)["exp"], NOW + 60)
+        with contextlib.suppress(Rejected):
+            expires = self.claims(identity, exp=60)["exp"]
+            self.assertTrue(NOW < expires <= NOW + 60)
 
 
 class SecretTests(SynchronousTestCase):

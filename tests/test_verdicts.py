@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.errors import Rejected, Unavailable
 from authotron.identity import Identity
-from authotron.verdicts import Outcome, Verdict, Verdicts
+from authotron.verdicts import REFUSED, SUCCESS, Outcome, Verdict, Verdicts
 from tests.worlds import NOW, at
 
 ALICE = Identity("internal", "alice")
@@ -47,6 +47,7 @@ class VerdictsCase(SynchronousTestCase):
         self.clock = at(NOW)
         self.oracle = Oracle()
         self.minted = 0
+        self.mint_fails = False
         self.verdicts = self.make()
 
     def make(self, **given: Any) -> Verdicts[str]:
@@ -59,6 +60,8 @@ class VerdictsCase(SynchronousTestCase):
         )
 
     def mint(self, identity: Identity) -> str:
+        if self.mint_fails:
+            raise Rejected("expired")
         self.minted += 1
         return f"{identity.username}{self.minted}"
 
@@ -109,6 +112,30 @@ class RememberedTests(VerdictsCase):
         self.oracle.answer = ALICE._replace(fresh_until=NOW + 10)
         self.decide()
         self.clock.advance(10)
+        self.decide()
+        self.assertEqual(len(self.oracle.asked), 2)
+
+    def test_nothing_minted_T81e(self) -> None:
+        """If nothing can be minted, since the identity has expired, it is a refusal like others."""
+        self.mint_fails = True
+        self.assertEqual(self.decide().result, REFUSED)
+        self.mint_fails = False
+        self.clock.advance(5)
+        self.assertEqual(self.decide().result, SUCCESS)
+        self.assertEqual(len(self.oracle.asked), 2)
+
+    def test_nothing_minted_again_T81e(self) -> None:
+        """So it is if an identity that is remembered expires before a further token is minted."""
+        self.decide()
+        self.clock.advance(31)
+        self.mint_fails = True
+        self.assertEqual(self.decide().result, REFUSED)
+
+    def test_whole_seconds_T81e(self) -> None:
+        """A token ends at a whole second, and is not handed out after it."""
+        self.oracle.answer = ALICE._replace(expires=NOW + 3.9)
+        self.decide()
+        self.clock.advance(3)
         self.decide()
         self.assertEqual(len(self.oracle.asked), 2)
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron import accounts, routing, web_client
+from authotron import accounts, claims, routing, web_client
 from authotron.cache import Identities
 from authotron.errors import Rejected
 from authotron.identity import Credential, Identity, earliest
@@ -35,6 +35,7 @@ class Config(PartConfig, RemoteConfig, RetryConfig):
         default=None, description="shown to the service as a bearer token, so that it knows us"
     )
     cache: Seconds = Field(default=60, description="seconds an answer is believed")
+    leeway: Seconds = Field(default=60, description="seconds by which clocks may differ")
     accepts: routing.Rule = Field(default="any", description="which tokens it is asked about")
 
 
@@ -51,6 +52,7 @@ class Http:
     _url: str
     _token: str | None = field(repr=False)
     _life: float
+    _leeway: float
     _known: Identities = field(repr=False)
     _accepts: routing.Rule
     _guard: PairGuard = field(repr=False)
@@ -83,16 +85,15 @@ class Http:
             raise answer.unexpected()
         account = accounts.read(accounts.Account, answer.mapping(), answer.place)
         now = self._clock.seconds()
-        if account.expires is not None and account.expires <= now:
-            raise Rejected("expired")
+        expires = claims.end(account.expires, now, self._leeway)
         return Identity(
             self.realm,
             account.username,
             tuple(account.roles),
             account.attributes,
             {service: tuple(scopes) for service, scopes in account.scopes.items()},
-            expires=account.expires,
-            fresh_until=earliest(account.expires, now + self._life),
+            expires=expires,
+            fresh_until=earliest(expires, now + self._life),
         )
 
 
@@ -114,6 +115,7 @@ def make(config: Config, world: World) -> IProvider:
         config.url,
         config.token.get_secret_value() if config.token else None,
         config.cache,
+        config.leeway,
         Identities(world.clock),
         config.accepts,
         world.wrong_pairs.guard(config.name, config.retry_wrong_after),

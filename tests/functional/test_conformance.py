@@ -31,10 +31,6 @@ class Pending:
 
 
 PENDING: Mapping[str, Pending] = {
-    "minted/minted-token": Pending(
-        "an identity that its exp attribute ended is not refused",
-        {"an attribute exp that is sooner becomes the expiry, even long past"},
-    ),
     "second/yaml-words": Pending(
         "configurations are read as YAML 1.1, with its words for switches", {NOT_STARTED}
     ),

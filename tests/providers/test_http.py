@@ -106,11 +106,18 @@ class HttpTests(SynchronousTestCase):
             self.failureResultOf(running(judge.authenticate(Credential("bearer", "x"))), Rejected)
         self.assertEqual(len(self.remote.asked), 2)
 
+    def test_within_leeway_S_LEEWAY(self) -> None:
+        """A credential that expired within the leeway ends with the leeway."""
+        for expires in (NOW, NOW - 59):
+            identity = self.successResultOf(self.ask({**TESS, "expires": expires}))
+            self.assertEqual((identity.expires, identity.ends()), (expires + 60, expires + 60))
+        self.failureResultOf(self.ask({**TESS, "expires": NOW}, leeway=0), Rejected)
+
     def test_refused(self) -> None:
         """401 and 403 refuse, and so does an end that has come."""
         for status in (401, 403):
             self.failureResultOf(self.ask({}, status), Rejected)
-        self.failureResultOf(self.ask({**TESS, "expires": NOW}), Rejected)
+        self.failureResultOf(self.ask({**TESS, "expires": NOW - 60}), Rejected)
 
     def test_odd_T68(self) -> None:
         """An answer that is not as agreed is no verdict."""
