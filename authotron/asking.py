@@ -9,7 +9,7 @@ from attrs import define, field
 from pydantic import Field
 from zope.interface import implementer
 
-from authotron import routing, web_client
+from authotron import bearer, routing, web_client
 from authotron.cache import Identities
 from authotron.identity import Credential, Identity
 from authotron.parts import PartConfig
@@ -42,20 +42,33 @@ class Asking:
     _accepts: routing.Rule
     _ask: Ask = field(repr=False)
     _known: Identities = field(repr=False)
+    _issuer: str | None = None
     scheme: str = field(default="bearer", init=False)
     local: bool = field(default=False, init=False)
 
     def affinity(self, credential: Credential) -> Affinity:
-        return routing.likeness(self._accepts, credential.value)
+        """A JWT that names another issuer than the one whose tokens are accepted is foreign."""
+        likeness = routing.likeness(self._accepts, credential.value)
+        if self._issuer is None or likeness is Affinity.FOREIGN:
+            return likeness
+        seen = bearer.look_into(credential.value)
+        named = None if seen is None else seen.issuer
+        return likeness if named in (None, self._issuer) else Affinity.FOREIGN
 
     async def authenticate(self, credential: Credential) -> Identity:
         return await self._known.get(credential.value, lambda: self._ask(credential.value))
 
 
-def make(config: PartConfig, accepts: routing.Rule, world: World, ask: Ask) -> IProvider:
-    """Build a provider from its own section, and from how it asks."""
+def make(
+    config: PartConfig, accepts: routing.Rule, world: World, ask: Ask, issuer: str | None = None
+) -> IProvider:
+    """
+    Build a provider from its own section, and from how it asks.
+
+    @param issuer: the only one whose JWTs are asked about; C{None} for any.
+    """
     known = Identities(world.clock)
-    return Asking(config.type, config.name, config.realm, accepts, ask, known)
+    return Asking(config.type, config.name, config.realm, accepts, ask, known, issuer)
 
 
 def by_query(

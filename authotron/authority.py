@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from authotron import logs
+from authotron import logs, routing
 from authotron.augmenters import IAugmenter
 from authotron.errors import NotConfigured, Rejected, TimedOut, Unavailable
 from authotron.gate import Gate
@@ -84,7 +84,7 @@ class Authority:
         """
         Those to ask together: first the ones that need not ask anybody, then the others.
 
-        @param reasons: gets the defects of providers that cannot be asked.
+        @param reasons: gets why providers are not asked.
         """
         own = self.own.affinity(credential) if self.own is not None else Affinity.FOREIGN
         if self.own is not None and own is Affinity.OWN:
@@ -105,7 +105,9 @@ class Authority:
 
         A credential that somebody owns is judged by nobody else, even where the owner is of another
         realm. One that names some of them goes to these. One that nobody could know is judged by
-        all.
+        all, unless it is a JWT that names its issuer: that is not shown to strangers.
+
+        @param reasons: gets why providers are not asked.
         """
         is_owned = False
         eligible, owners, named, possible = [], [], [], []
@@ -131,7 +133,13 @@ class Authority:
                 named.append(provider)
             elif affinity is Affinity.POSSIBLE:
                 possible.append(provider)
-        return owners if is_owned else named or possible or eligible
+        fitting = owners if is_owned else named or possible
+        if fitting or is_owned or not eligible:
+            return fitting
+        if credential.scheme == "bearer" and routing.names_issuer(credential.value):
+            reasons.append(Rejected("a JWT of an issuer that no provider is configured for"))
+            return []
+        return eligible
 
     def _authenticate(self, credential: Credential, provider: IProvider) -> Begun[Identity]:
         ask, told = provider.authenticate, self._authenticated

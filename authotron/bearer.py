@@ -18,6 +18,9 @@ LONGEST = 65_536
 _LONGEST_HEADER = 16_384
 """Characters of the first part: enough for a chain of certificates (C{x5c})."""
 
+UNREADABLE = object()
+"""Stands for the issuer of a token whose claims are not strict JSON."""
+
 _PARTS = 3
 _ALPHABET = re.compile(r"[A-Za-z0-9_-]*")
 
@@ -33,6 +36,19 @@ class Unverified:
     header: Mapping[str, Any] = field(repr=False)
     claims: Mapping[str, Any] = field(repr=False)
     readable: bool = True
+
+    @property
+    def issuer(self) -> object:
+        """
+        The issuer that is named, which may be of any type; C{None} if none is.
+
+        The header of an encrypted token may repeat it in clear (RFC 7519 section 5.3). Claims that
+        cannot be read, though they are not encrypted, name an L{UNREADABLE} one.
+        """
+        if not (self.readable or "enc" in self.header):
+            return UNREADABLE
+        named = self.claims.get("iss")
+        return self.header.get("iss") if named is None else named
 
 
 def look_into(token: str) -> Unverified | None:

@@ -47,3 +47,9 @@ def likeness(rule: Rule, token: str) -> Affinity:
     if not fits:
         return Affinity.FOREIGN
     return Affinity.LIKELY if rule.issuer or rule.prefix else Affinity.POSSIBLE
+
+
+def names_issuer(token: str) -> bool:
+    """Whether a token is a JWT that names its issuer, or whose claims cannot be read."""
+    seen = bearer.look_into(token)
+    return seen is not None and seen.issuer is not None

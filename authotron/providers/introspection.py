@@ -83,4 +83,6 @@ def make(config: Config, world: World) -> IProvider:
         Rules(config.name, config.realm, config),
         config.cache,
     )
-    return asking.make(config, config.accepts, world, server.ask)
+    takes_any = config.accepts == "any" and "accepts" in config.model_fields_set
+    issuer = None if takes_any else config.issuer
+    return asking.make(config, config.accepts, world, server.ask, issuer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from hypothesis import given, settings
@@ -112,6 +113,14 @@ def in_turn(*plays: Play) -> Script:
     return lambda _: next(rest, plays[-1])
 
 
+def gathered(
+    providers: Sequence[IProvider], credential: Credential, realm: str | None = None
+) -> Deferred[Identity]:
+    """The verdict of several providers put together."""
+    authority = Authority(providers, [], "Bearer", at(NOW), Metrics(), 5.0)
+    return Deferred.fromCoroutine(authority.identify([credential], realm))
+
+
 class AnyJsonTests(SynchronousTestCase):
     """Every kind of provider."""
 
@@ -194,8 +203,7 @@ class GatewayTests(SynchronousTestCase):
     def test_together_T81b(self, header: dict[str, Any], claims: dict[str, Any]) -> None:
         """Put together they refuse, or say that nobody can judge; nothing else comes out."""
         remote = Remote(lambda _: Says({}, 403))
-        authority = Authority(every(remote), [], "Bearer", at(NOW), Metrics(), 5.0)
         credential = Credential("bearer", made_up({"alg": "RS256", **header}, claims))
-        deferred = Deferred.fromCoroutine(authority.identify([credential], None))
+        deferred = gathered(every(remote), credential)
         self.failureResultOf(deferred, Rejected, Unavailable)
         self.assertEqual(self.flushLoggedErrors(), [])

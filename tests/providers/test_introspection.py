@@ -63,6 +63,13 @@ class IntrospectionTests(SynchronousTestCase):
             identity = self.successResultOf(self.ask(told))
             self.assertEqual((identity.fresh_until, identity.expires), (until, end))
 
+    def test_within_leeway_S_LEEWAY(self) -> None:
+        """A token that expired within the leeway ends with the leeway."""
+        identity = self.successResultOf(self.ask({**TESS, "exp": NOW - 50}))
+        self.assertEqual((identity.expires, identity.fresh_until), (NOW + 10, NOW + 10))
+        self.assertEqual(identity.ends(), NOW + 10)
+        self.failureResultOf(self.ask({**TESS, "exp": NOW}, leeway=0), Rejected)
+
     def test_lean(self) -> None:
         """A user name alone is enough, and so is a subject."""
         for name in ("sub", "username"):

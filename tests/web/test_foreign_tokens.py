@@ -1,0 +1,195 @@
+"""Tokens that others gave out, as a whole gateway judges them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jwt
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron.errors import Rejected
+from authotron.identity import Credential, Identity
+from authotron.providers import IProvider, ecmwf_api
+from tests.issuers import CLAIMS, IDP, made_up, published
+from tests.providers import test_ecmwf_api, test_efas_api, test_http, test_introspection, test_jwt
+from tests.providers.test_any_json import gathered
+from tests.remotes import Asked, Play, Remote, Says
+from tests.web.conversations import Answer, Gateway, basic
+from tests.worlds import NOW, world
+
+SECRET = "a secret of thirty-two bytes ..."
+SHARED = {"type": "jwt", "name": "sso", "realm": "here", "secret": SECRET}
+
+
+def signed(**claims: Any) -> str:
+    return jwt.encode({**CLAIMS, **claims}, SECRET, "HS256")
+
+
+class GatewayCase(SynchronousTestCase):
+    """A gateway that knows a secret of an issuer."""
+
+    def authenticate(self, token: str, **over: Any) -> Answer:
+        gateway = Gateway({"providers": [{**SHARED, **over}]})
+        return gateway.ask("GET /authenticate", Authorization=f"Bearer {token}")
+
+    def minted(self, answer: Answer) -> dict[str, Any]:
+        self.assertEqual(answer.status, 200)
+        token = answer.headers["authorization"].split()[1]
+        claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
+        return claims
+
+
+class ExpiryTests(GatewayCase):
+    """When what is minted ends."""
+
+    def test_within_leeway_S_LEEWAY(self) -> None:
+        """Within the leeway the minted JWT ends where the leeway ends; it never ends before now."""
+        for over, end in ((0, 60), (1, 59), (30, 30), (59, 1)):
+            claims = self.minted(self.authenticate(signed(exp=NOW - over)))
+            self.assertEqual(
+                (claims["exp"], claims["attributes"]["exp"]), (NOW + end, str(NOW + end))
+            )
+        for exp in (NOW - 60, NOW - 59.5, 0):
+            self.assertEqual(self.authenticate(signed(exp=exp)).status, 401)
+
+    def test_other_leeway_D2(self) -> None:
+        """The leeway is that of the configuration; a token that has not expired gains nothing."""
+        claims = self.minted(self.authenticate(signed(exp=NOW - 200), leeway="5m"))
+        self.assertEqual(claims["exp"], NOW + 100)
+        self.assertEqual(self.authenticate(signed(exp=NOW), leeway=0).status, 401)
+        self.assertEqual(self.minted(self.authenticate(signed(exp=NOW + 9)))["exp"], NOW + 9)
+
+    def test_over_the_end_S_LEEWAY(self) -> None:
+        """What is remembered of a token that expires is not repeated; the leeway is looked up."""
+        gateway, bearer = Gateway({"providers": [SHARED]}), f"Bearer {signed(exp=NOW + 15)}"
+        ends = []
+        for _ in range(8):
+            answer = gateway.ask("GET /authenticate", Authorization=bearer)
+            if answer.status == 200:
+                claims = self.minted(answer)
+                ends.append(claims["exp"] - NOW)
+                self.assertGreater(claims["exp"], gateway.clock.seconds())
+            gateway.clock.advance(10)
+        self.assertEqual(ends, [15, 15, *[75] * 6])
+        answer = gateway.ask("GET /authenticate", Authorization=bearer)
+        self.assertEqual(answer.status, 401)
+
+    def test_attribute_T81e(self) -> None:
+        """An attribute C{exp} that is over or negative is a refusal; other texts are ignored."""
+        for text, status in (("12345", 401), ("-1", 401), (str(NOW), 401), ("x", 200), ("", 200)):
+            augmenter = {
+                "type": "plain_advanced",
+                "name": "ends",
+                "realm": "internal",
+                "match": {"username": ["alice"]},
+                "augment": {"attributes": {"exp": text}},
+            }
+            user = {"username": "alice", "password": "wonder"}
+            plain = {"type": "plain", "name": "staff", "realm": "internal", "users": [user]}
+            gateway = Gateway({"providers": [plain], "augmenters": [augmenter]})
+            for path in ("/authenticate", "/whoami"):
+                answer = gateway.ask(f"GET {path}", Authorization=basic("alice", "wonder"))
+                self.assertEqual(answer.status, status, text)
+
+
+class UnsignedTests(GatewayCase):
+    """Tokens with odd members, before any signature is checked."""
+
+    def test_odd_members_T81a(self) -> None:
+        """Whatever the members are, the answer is 401, never 500."""
+        odd: tuple[Any, ...] = ([], {}, ["JWT"], 5, True, 1e308, "\x00", [[[]]])
+        for value in odd:
+            for name in ("typ", "alg", "kid", "iss", "aud", "exp", "azp", "at_hash", "events"):
+                for token in (
+                    made_up({"alg": "HS256", name: value}),
+                    made_up({"alg": "HS256"}, {**CLAIMS, name: value}),
+                ):
+                    self.assertEqual(self.authenticate(token).status, 401, f"{name} {value}")
+
+    def test_half_pair_T94(self) -> None:
+        """A well-signed token with half of a surrogate pair is a 401."""
+        self.assertEqual(self.authenticate(signed(sub="\ud800")).status, 401)
+        self.assertEqual(self.authenticate(signed(x={"\udc00": 1})).status, 401)
+
+
+class StrangersTests(SynchronousTestCase):
+    """Who gets to see a token."""
+
+    def ask(self, token: str, providers: Sequence[IProvider], realm: str | None = None) -> Any:
+        deferred = gathered(providers, Credential("bearer", token), realm)
+        return self.successResultOf(deferred.addErrback(lambda failure: failure.value))
+
+    def strangers(self, remote: Remote, **given: Any) -> list[IProvider]:
+        return [
+            test_jwt.provider(remote, issuer=CLAIMS["iss"]),
+            ecmwf_api.make(test_ecmwf_api.config(**given), world(agents=remote)),
+            test_efas_api.provider(remote),
+            test_introspection.provider(remote, issuer="https://oauth.example"),
+            test_http.provider(remote, accepts="opaque"),
+        ]
+
+    def test_unknown_issuer_T81c(self) -> None:
+        """A JWT of an issuer that no provider is configured for is shown to none of them."""
+        remote = Remote(everything_is_good)
+        for token in (
+            IDP.sign(iss="https://other.example"),
+            IDP.sign(iss=CLAIMS["iss"] + "/"),
+            made_up({"alg": "none"}, {"iss": ["x"]}),
+            made_up({"alg": []}, {"iss": 5}),
+            made_up({"alg": "dir", "enc": "A256GCM", "iss": "https://other.example"}, b"\xff"),
+            made_up({"alg": "RS256"}, b'{"iss": "x", "iss": "y"}'),
+            made_up({"alg": "RS256"}, b"\xff"),
+            IDP.sign(iss="https://other.example", typ="Refresh"),
+        ):
+            outcome = self.ask(token, self.strangers(remote))
+            self.assertIsInstance(outcome, Rejected)
+            self.assertTrue(outcome.certain)
+            self.assertEqual(remote.asked, [])
+
+    def test_other_realm_T81c(self) -> None:
+        """Nor to those of the realm that is asked for, if the one of the issuer is of another."""
+        remote = Remote(everything_is_good)
+        [_, *others] = self.strangers(remote)
+        elsewhere = test_jwt.provider(remote, issuer=CLAIMS["iss"], realm="elsewhere")
+        self.assertIsInstance(self.ask(IDP.sign(), [elsewhere, *others], "here"), Rejected)
+        self.assertEqual(remote.asked, [])
+
+    def test_way_out_T81c(self) -> None:
+        """C{accepts: any} is how a provider is asked about such tokens all the same."""
+        remote = Remote(everything_is_good)
+        providers = self.strangers(remote, accepts="any")
+        identity = self.ask(IDP.sign(iss="https://other.example"), providers)
+        self.assertIsInstance(identity, Identity)
+        self.assertEqual(remote.places(), ["api.example/v1/who-am-i"])
+
+    def test_introspection_way_out_T81c(self) -> None:
+        """So it is for introspection, if C{any} is written out beside an issuer."""
+        for given, asked in (({}, 0), ({"accepts": "any"}, 1)):
+            remote = Remote(everything_is_good)
+            judge = test_introspection.provider(remote, issuer="https://oauth.example", **given)
+            self.ask(IDP.sign(iss="https://other.example"), [judge])
+            self.assertEqual(len(remote.asked), asked)
+
+    def test_no_issuer_T81c(self) -> None:
+        """A JWT that names no issuer, or a token that is not a JWT, is never without a judge."""
+        for token in (IDP.sign(iss=None), made_up({"alg": "dir", "enc": "A256GCM"}, b"\xff")):
+            remote = Remote(everything_is_good)
+            judge = test_efas_api.provider(remote)
+            jwt_judge = test_jwt.provider(remote, issuer=CLAIMS["iss"])
+            self.assertIsInstance(self.ask(token, [jwt_judge, judge]), Identity)
+
+    def test_provider_without_issuer_T81c(self) -> None:
+        """A C{jwt} provider without an issuer is configured for each that its keys are good for."""
+        remote = Remote(everything_is_good)
+        providers = [test_jwt.provider(remote), *self.strangers(remote)[1:]]
+        identity = self.ask(IDP.sign(iss="https://other.example"), providers)
+        self.assertIsInstance(identity, Identity)
+        self.assertEqual(remote.places(), ["idp.example/certs"])
+
+
+def everything_is_good(asked: Asked) -> Play:
+    """Keys where keys are asked for, and a name for every token."""
+    if "certs" in asked.place:
+        return Says(published(IDP))
+    return Says({"active": True, "username": "tess", "uid": "tess", "sub": "tess"})
