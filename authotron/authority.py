@@ -90,9 +90,11 @@ class Authority:
         if self.own is not None and own is Affinity.OWN:
             yield [self.own]
             return
-        fitting = self._fitting(credential, realm, reasons)
-        yield [provider for provider in fitting if provider.local]
-        remote = [provider for provider in fitting if not provider.local]
+        local: list[IProvider] = []
+        remote: list[IProvider] = []
+        for provider in self._fitting(credential, realm, reasons):
+            (local if provider.local else remote).append(provider)
+        yield local
         if self.own is not None and own is Affinity.POSSIBLE:
             remote.append(self.own)
         yield remote

@@ -7,14 +7,16 @@ from typing import Any, Protocol
 
 import jwt
 from attrs import define, field, frozen
+from cryptography.exceptions import UnsupportedAlgorithm
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from authotron import bearer
+from authotron import bearer, signing_keys
 from authotron.cache import Flights
 from authotron.errors import Rejected, Unavailable
-from authotron.signing_keys import PUBLIC_MEMBERS, SMALLEST_RSA, PublicKey
-from authotron.web_client import WebClient
+from authotron.signing_keys import PUBLIC_MEMBERS, PublicKey
+from authotron.web_client import WebClient, check_url
 
 ALGORITHMS = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
@@ -24,8 +26,8 @@ ALGORITHMS = (
 _CURVES = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
 _RSA = ALGORITHMS[:6]
 _LARGEST_RSA = 8192
-_LARGEST_EXPONENT = 1 << 33
 _MOST_KEYS = 200
+_PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _LIMIT = 1_048_576
 
 _LIFE = 600.0
@@ -44,6 +46,9 @@ _DISCOVERED = 3600.0
 """Seconds that an issuer's word is believed about where its keys are."""
 
 
+_log = Logger()
+
+
 @frozen
 class Key:
     """A key, and the only algorithms it may be used with."""
@@ -55,9 +60,15 @@ class Key:
 KeysByName = Mapping[str, Sequence[Key]]
 
 
+class UnsafeKey(ValueError):
+    """A key that signatures could be made with by others than its owner."""
+
+
 def read(document: Mapping[str, Any], place: str) -> KeysByName:
     """
     The usable keys of a set (RFC 7517); what is of no use here is passed over.
+
+    A key that is not safe to use is passed over with a warning.
 
     @raise Unavailable: it is no key set.
     """
@@ -66,13 +77,28 @@ def read(document: Mapping[str, Any], place: str) -> KeysByName:
         raise Unavailable(f"{place} is no key set")
     found: dict[str, list[Key]] = {}
     for each in listed[:_MOST_KEYS]:
-        key = _key(each) if isinstance(each, dict) else None
+        try:
+            key = _key(each) if isinstance(each, dict) else None
+        except UnsafeKey as unsafe:
+            _log.warn(
+                "key {kid} published at {place} is not used: it {reason}",
+                kid=repr(each["kid"][:100]),
+                place=place,
+                reason=str(unsafe),
+                event="jwks.key.unsafe",
+            )
+            continue
         if key is not None:
             found.setdefault(each["kid"], []).append(key)
     return found
 
 
 def _key(jwk: dict[str, Any]) -> Key | None:
+    """
+    The key in a JSON Web Key, if it is one for signatures that are known here.
+
+    @raise UnsafeKey: it is, but signatures made with it prove nothing.
+    """
     named = isinstance(jwk.get("kid"), str) and jwk["kid"]
     operations = jwk.get("key_ops")
     for_signatures = jwk.get("use") in (None, "sig") and (
@@ -82,7 +108,9 @@ def _key(jwk: dict[str, Any]) -> Key | None:
         return None
     try:
         public, algorithms = _public(jwk)
-    except (jwt.InvalidKeyError, ValueError, TypeError, KeyError):
+    except UnsafeKey:
+        raise
+    except (jwt.InvalidKeyError, ValueError, TypeError, KeyError, UnsupportedAlgorithm):
         return None
     if jwk.get("alg") is not None:
         algorithms = [each for each in algorithms if each == jwk["alg"]]
@@ -90,25 +118,38 @@ def _key(jwk: dict[str, Any]) -> Key | None:
 
 
 def _public(jwk: dict[str, Any]) -> tuple[PublicKey, Sequence[str]]:
-    """The key and all it could do. Private members are never looked at."""
+    """
+    The key and all it could do.
+
+    @raise UnsafeKey: it is published whole, or too weak.
+    @raise ValueError: it is malformed, or of a kind that is not used; or another exception of the
+        libraries, see L{_key}.
+    """
     members: dict[str, Any] = {name: value for name, value in jwk.items() if name in PUBLIC_MEMBERS}
-    key: Any
+    if not all(isinstance(value, str) for value in members.values()):
+        raise ValueError("a member that is not a string")
+    key: Any  # of the kind of C{kty}, and public, as no private member is read
+    algorithms: Sequence[str]
     match jwk.get("kty"):
         case "RSA":
-            key = jwt.algorithms.RSAAlgorithm.from_jwk(members)
-            if not SMALLEST_RSA <= key.key_size <= _LARGEST_RSA:
+            key, algorithms = jwt.algorithms.RSAAlgorithm.from_jwk(members), _RSA
+            if key.key_size > _LARGEST_RSA:
                 raise ValueError("a size that is not used")
-            if not 3 <= key.public_numbers().e < _LARGEST_EXPONENT:  # noqa: PLR2004 - 1 signs nothing
-                raise ValueError("an exponent that is not used")
-            return key, _RSA
         case "EC":
             key = jwt.algorithms.ECAlgorithm.from_jwk(members)
-            return key, [_CURVES[members["crv"]]]
+            algorithms = [_CURVES[members["crv"]]]
         case "OKP" if members.get("crv") == "Ed25519":
             key = jwt.algorithms.OKPAlgorithm.from_jwk(members)
-            return key, ["EdDSA"]
+            algorithms = ["EdDSA"]
         case _:
             raise ValueError("a kind that is not used")
+    if not _PRIVATE_MEMBERS.isdisjoint(jwk):
+        raise UnsafeKey("is published together with its private part")
+    try:
+        signing_keys.check_strength(key)
+    except ValueError as weakness:
+        raise UnsafeKey(str(weakness)) from None
+    return key, algorithms
 
 
 # --- where keys are ---
@@ -166,9 +207,12 @@ class Discovered:
             raise Unavailable(f"{place} describes another issuer")
         found = described.get("jwks_uri")
         schemes = ("https://",) if self._issuer.startswith("https://") else ("https://", "http://")
-        if not (isinstance(found, str) and found.startswith(schemes)):
-            raise Unavailable(f"{place} names no usable jwks_uri")
-        return found
+        try:
+            if isinstance(found, str) and found.startswith(schemes):
+                return check_url(found)
+        except ValueError:
+            pass
+        raise Unavailable(f"{place} names no usable jwks_uri")
 
 
 async def fetch(web: WebClient, url: str) -> KeysByName:
@@ -188,9 +232,10 @@ class KeySet:
     """
     Keys by their names, as fresh as need be.
 
-    They are fetched when first needed and again after ten minutes. For a name that is not known
-    they are fetched once more, but not more often than every ten seconds: a flood of made-up names
-    costs the issuer nothing. Where a fetch fails the last good set serves on, for a day at most.
+    They are fetched when first needed and, in the background, again after ten minutes. For a name
+    that is not known they are fetched once more, but not more often than every ten seconds: a flood
+    of made-up names costs the issuer nothing. Where a fetch fails the last good set serves on, for
+    a day at most.
     """
 
     _clock: IReactorTime
@@ -200,6 +245,7 @@ class KeySet:
     _tried: float = field(default=0.0, init=False)
     _searched: float = field(default=float("-inf"), init=False)
     _flights: Flights[KeysByName] = field(factory=lambda: Flights(lasting=True), init=False)
+    _refreshing: Deferred[None] | None = field(default=None, init=False, repr=False)
     _log = Logger()
 
     async def named(self, kid: str) -> Sequence[Key]:
@@ -229,21 +275,32 @@ class KeySet:
     def _may_search(self) -> bool:
         return self._clock.seconds() >= self._searched + _COOLDOWN
 
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether there are keys, so that nobody need be asked for one of those."""
+        return self._keys is not None and self._clock.seconds() < self._fetched + _LAST_RESORT
+
     async def _current(self) -> KeysByName:
         now = self._clock.seconds()
         if self._keys is None or now >= self._fetched + _LAST_RESORT:
             return await self._refreshed()
-        if now < self._fetched + _LIFE or now < self._tried + _COOLDOWN:
-            return self._keys
+        if now >= self._fetched + _LIFE and now >= self._tried + _COOLDOWN:
+            self._refreshing = Deferred.fromCoroutine(self._refresh_in_background())
+        return self._keys
+
+    async def _refresh_in_background(self) -> None:
+        """Fetch the keys anew; no request waits for that, as the old keys are good meanwhile."""
         try:
-            return await self._refreshed()
+            await self._refreshed()
         except Unavailable as unavailable:
             self._log.warn(
-                "a key set could not be fetched again, the last one serves on: {reason}",
+                "refreshing a key set failed, its keys of {age} s ago remain in use: {reason}",
+                age=round(self._clock.seconds() - self._fetched),
                 reason=str(unavailable),
                 event="jwks.refresh.failed",
             )
-            return self._keys
+        except Exception:  # noqa: BLE001 - a defect; it is the failure of no request
+            self._log.failure("refreshing a key set failed", event="jwks.refresh.broken")
 
     async def _refreshed(self) -> KeysByName:
         return await self._flights.join("keys", self._refresh)

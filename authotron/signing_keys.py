@@ -25,6 +25,18 @@ PUBLIC_MEMBERS = frozenset({"kty", "crv", "n", "e", "x", "y"})
 SMALLEST_RSA = 2048
 """Bits (RFC 7518 section 3.3)."""
 
+_LARGEST_EXPONENT = 1 << 33
+
+_P = 2**255 - 19
+"""The prime of Curve25519 (RFC 8032 section 5.1)."""
+
+_D = -121665 * pow(121666, -1, _P) % _P
+_ORDER_8 = int.from_bytes(
+    bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"), "little"
+)
+_SMALL = frozenset({0, 1, _P - 1, _ORDER_8, _P - _ORDER_8})
+"""The second coordinates of the eight points whose order divides eight."""
+
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
@@ -47,10 +59,9 @@ def private_key(algorithm: Algorithm, path: Path, at: str) -> PrivateKey:
         raise _wrong(at, f"{path} holds no private key without a passphrase") from None
     if not isinstance(key, kinds[algorithm]):
         raise _wrong(at, f"{path} holds no key for {algorithm}")
-    if isinstance(key, rsa.RSAPrivateKey) and key.key_size < SMALLEST_RSA:
-        raise _wrong(at, f"{path} holds an RSA key below {SMALLEST_RSA} bits")
     if not _is_on_p256_if_on_a_curve(key):
         raise _wrong(at, f"{path} holds a key of another curve than P-256")
+    _check(key.public_key(), path, at)  # type: ignore[arg-type] # of one of the three kinds
     return key  # type: ignore[return-value] # one of the three kinds
 
 
@@ -72,7 +83,42 @@ def public_key(path: Path, at: str) -> PublicKey:
         raise _wrong(at, f"{path} holds no key in PEM") from None
     if not isinstance(key, PublicKey) or not _is_on_p256_if_on_a_curve(key):
         raise _wrong(at, f"{path} holds no key for RS256, ES256 or EdDSA")
+    _check(key, path, at)
     return key
+
+
+def _check(key: PublicKey, path: Path, at: str) -> None:
+    try:
+        check_strength(key)
+    except ValueError as weakness:
+        raise _wrong(at, f"the key in {path} {weakness}") from None
+
+
+def check_strength(key: PublicKey) -> None:
+    """
+    Check that a signature made with a key proves something.
+
+    A library verifies with whatever key it gets. With an RSA exponent of one each signature is
+    good, and with an Ed25519 key of small order one signature is good for many messages.
+
+    @raise ValueError: signatures can be made without the private key.
+    """
+    if isinstance(key, rsa.RSAPublicKey):
+        numbers = key.public_numbers()
+        if key.key_size < SMALLEST_RSA:
+            raise ValueError(f"is an RSA key below {SMALLEST_RSA} bits")
+        if not (numbers.n & 1 and numbers.e & 1 and 1 < numbers.e < _LARGEST_EXPONENT):
+            raise ValueError("is an RSA key with an unsafe modulus or exponent")
+    elif isinstance(key, ed25519.Ed25519PublicKey):
+        y = int.from_bytes(key.public_bytes_raw(), "little") & ((1 << 255) - 1)
+        if y >= _P or y in _SMALL or not _is_on_edwards25519(y):
+            raise ValueError("is an Ed25519 key of small order, or not canonical, or not a point")
+
+
+def _is_on_edwards25519(y: int) -> bool:
+    """Whether C{(y² - 1) / (dy² + 1)} is a square, of which C{x} is the root."""
+    square = y * y % _P
+    return pow((square - 1) * (_D * square + 1), (_P - 1) // 2, _P) == 1
 
 
 def _is_on_p256_if_on_a_curve(key: object) -> bool:

@@ -194,6 +194,14 @@ class ProvidersTests(AuthorityCase):
         remote, local = Oracle("remote").yes(), Oracle("local", local=True).no()
         self.assertEqual(self.named(self.ask([remote, local])), "remote")
 
+    def test_no_longer_remote_D5(self) -> None:
+        """A provider whose keys come to hand while local ones are asked is asked all the same."""
+        local, late = Oracle("local", local=True), Oracle("late").yes()
+        d = self.ask([local, late])
+        late.local = True
+        local.no()
+        self.assertEqual(self.named(d), "late")
+
     def test_own(self) -> None:
         """What somebody owns is judged by nobody else, even if the owner is down."""
         owner = Oracle("owner", shape=Affinity.OWN).no(Unavailable())

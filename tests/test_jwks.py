@@ -10,6 +10,7 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import jwks
@@ -21,6 +22,16 @@ from tests.remotes import Hangs, Play, Remote, Says, client, running
 from tests.worlds import NOW, at
 
 CERTS = "http://idp.example/certs"
+
+
+P = 2**255 - 19
+ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+SMALL_ORDER = [
+    (y | sign << 255).to_bytes(32, "little")
+    for y in (0, 1, P - 1, ORDER_8, P - ORDER_8, P, P + 1)
+    for sign in (0, 1)
+]
+"""Every encoding of the eight points whose order divides eight, those beyond the prime, too."""
 
 
 class SetTests(SynchronousTestCase):
@@ -74,11 +85,51 @@ class SetTests(SynchronousTestCase):
         for document in documents:
             self.assertRaises(Unavailable, jwks.read, document, "here")
 
-    def test_private(self) -> None:
-        """Of a key that is published whole only the public half is used."""
-        private = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(IDP.private))
-        [key] = jwks.read({"keys": [{**private, "kid": "it", "key_ops": ["verify"]}]}, "here")["it"]
-        self.assertFalse(hasattr(key.public, "private_numbers"))
+    def test_small_order_T29d(self) -> None:
+        """An Ed25519 key of small order, in whatever encoding, is passed over with a warning."""
+        for raw in SMALL_ORDER:
+            x = urlsafe_b64encode(raw).rstrip(b"=").decode()
+            with self.subTest(raw.hex()):
+                with capturedLogs() as logged:
+                    self.assertEqual(self.names(EDWARDS.jwk(x=x), NEXT.jwk()), ["next"])
+                [warning] = [each for each in logged if each.get("event") == "jwks.key.unsafe"]
+                self.assertIn("'edwards'", formatEvent(warning))
+
+    def test_not_a_point_T29d(self) -> None:
+        """So is one that is not canonical, or not a point of the curve."""
+        for y in (*range(P, 2**255), 2, 7):
+            for sign in (0, 1 << 255):
+                raw = (y | sign).to_bytes(32, "little")
+                x = urlsafe_b64encode(raw).rstrip(b"=").decode()
+                self.assertEqual(self.names(EDWARDS.jwk(x=x)), [])
+
+    def test_rsa_T89a(self) -> None:
+        """So is an RSA key with an exponent of one, an even one, or a modulus that is too short."""
+        small = Signer("idp", "RS256", issuers.rsa_key(1024))
+        n = IDP.jwk()["n"]
+        even = urlsafe_b64encode(b"\x00\x01" + b"\x00" * 255 + b"\x02").rstrip(b"=").decode()
+        for odd in (
+            *(IDP.jwk(e=e) for e in ("AQ", "AA", "Ag", "AQAA", "AAE", n)),
+            IDP.jwk(n="AQAB"),
+            IDP.jwk(n=even),
+            small.jwk(),
+        ):
+            self.assertEqual(self.names(odd), [], odd)
+        self.assertEqual(self.names(IDP.jwk(e="Aw")), ["idp"])
+
+    def test_curve_T89a(self) -> None:
+        """So is a point that is not on its curve, or not of its curve's size."""
+        x, y = CURVE.jwk()["x"], CURVE.jwk()["y"]
+        zero = urlsafe_b64encode(bytes(32)).rstrip(b"=").decode()
+        for change in ({"x": y, "y": x}, {"x": zero, "y": zero}, {"y": x}, {"crv": "P-384"}):
+            self.assertEqual(self.names(CURVE.jwk(**change)), [])
+
+    def test_private_T89a(self) -> None:
+        """So is a key that is published with its private part: anybody may have it."""
+        whole = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(IDP.private))
+        self.assertEqual(self.names({**whole, "kid": "it", "key_ops": ["verify"]}), [])
+        for name in ("d", "p", "q", "k", "oth"):
+            self.assertEqual(self.names(EDWARDS.jwk(**{name: "x"}), CURVE.jwk()), ["curve"])
 
 
 class KeySetTests(SynchronousTestCase):
@@ -140,6 +191,51 @@ class KeySetTests(SynchronousTestCase):
         """A set that was fetched for this very token is not fetched again for it."""
         self.failureResultOf(self.named("made-up"), Rejected)
         self.assertEqual(self.fetches(), 1)
+
+    def test_refreshed_in_background_D1(self) -> None:
+        """No request waits while keys are refreshed: the old ones serve meanwhile."""
+        self.successResultOf(self.named("idp"))
+        self.clock.advance(600)
+        self.play = Hangs()
+        for _ in range(3):
+            self.successResultOf(self.named("idp"))
+        self.assertEqual(self.fetches(), 2)
+        self.remote.finish(json.dumps(published(NEXT)).encode())
+        self.play = Says(published(NEXT))
+        self.successResultOf(self.named("next"))
+        self.failureResultOf(self.named("idp"), Rejected)
+
+    def test_packets_dropped_H_KEYS(self) -> None:
+        """If the issuer does not answer, the refresh is given up and tried again after 10 s."""
+        self.successResultOf(self.named("idp"))
+        self.clock.advance(600)
+        self.play = Hangs()
+        self.successResultOf(self.named("idp"))
+        with capturedLogs() as logged:
+            self.clock.advance(10)
+        [warning] = [each for each in logged if each.get("event") == "jwks.refresh.failed"]
+        self.assertIn("its keys of 610 s ago remain in use", formatEvent(warning))
+        self.successResultOf(self.named("idp"))
+        self.assertEqual(self.fetches(), 3)
+
+    def test_refresh_broken_D1(self) -> None:
+        """A defect in a background refresh is logged and costs no request."""
+        self.successResultOf(self.named("idp"))
+        self.clock.advance(600)
+        self.patch(self.keys, "_source", self.breaks)
+        self.successResultOf(self.named("idp"))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    async def breaks(self) -> Any:
+        return 1 / 0
+
+    def test_at_hand_D5(self) -> None:
+        """Keys are at hand once they were fetched, and as long as they may be used."""
+        self.assertFalse(self.keys.is_at_hand)
+        self.successResultOf(self.named("idp"))
+        self.assertTrue(self.keys.is_at_hand)
+        self.clock.advance(86_400)
+        self.assertFalse(self.keys.is_at_hand)
 
     def test_last_good_T32(self) -> None:
         """Where a set cannot be fetched again the last one serves on; it is not asked for often."""

@@ -10,6 +10,7 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -129,6 +130,7 @@ class ClaimsTests(SynchronousTestCase):
             self.claims(Identity("internal", "alice", expires=NOW + 1))["exp"], NOW + 1
         )
 
+    @examples(deadline=None)
     @given(some.text(some.sampled_from("+-0123456789. e")) | some.text())
     def test_attribute_exp_garbage_T38(self, text: str) -> None:
         """Garbage in the attribute C{exp} lengthens no life and breaks nothing."""
@@ -234,6 +236,24 @@ class KeyTests(SynchronousTestCase):
         ):
             forged = jwt.encode({"iss": "gate", "exp": NOW + 9}, key, alg, {"kid": jwk["kid"]})
             self.assertRaises(jwt.InvalidTokenError, signer.verify, forged)
+
+    def test_unsafe_previous_T29d(self) -> None:
+        """A previous key that proves nothing is a mistake: it would be published and believed."""
+        unsafe: list[Any] = [
+            ed25519.Ed25519PublicKey.from_public_bytes(bytes(32)),
+            ed25519.Ed25519PublicKey.from_public_bytes(b"\xee" + b"\xff" * 30 + b"\x7f"),
+            rsa.generate_private_key(65537, 1024).public_key(),
+        ]
+        form = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        good = self.write(ed25519.Ed25519PrivateKey.generate())
+        for number, key in enumerate(unsafe):
+            path = self.folder / f"{number}.pem"
+            path.write_bytes(key.public_bytes(*form))
+            error = self.assertRaises(
+                ConfigError, made, alg="EdDSA", key_file=good, previous_key_files=[str(path)]
+            )
+            [problem] = error.problems
+            self.assertEqual(problem.path, "jwt.previous_key_files[0]")
 
     def test_unfit(self) -> None:
         """A key that is missing, weak, or of another kind is a mistake with a path."""

@@ -6,7 +6,7 @@ import json
 from codecs import BOM_UTF8
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -24,6 +24,7 @@ VALUES = st.recursive(
 class AcceptedTests(SynchronousTestCase):
     """What is read."""
 
+    @settings(deadline=None)
     @given(VALUES, st.booleans(), st.sampled_from((None, 2)))
     def test_any(self, value: Any, ascii_only: bool, indent: int | None) -> None:  # noqa: FBT001 - hypothesis gives it
         """Whatever JSON can say is read as the standard library reads it."""
@@ -110,6 +111,7 @@ class RefusedTests(SynchronousTestCase):
         self.refused(b"", b" ", b"{", b"[1,]", b"{'a': 1}", b'{"a": 1,}', b'["\x00"]', b'["\n"]')
         self.refused(b"/**/{}", b"nul", b"True", b'"\\x"', b'"\\u12"', b"\xff")
 
+    @settings(deadline=None)
     @given(st.binary())
     def test_anything(self, content: bytes) -> None:
         """Whatever bytes come, they are read or refused; what is read can be written in UTF-8."""
@@ -119,6 +121,7 @@ class RefusedTests(SynchronousTestCase):
             return
         json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
 
+    @settings(deadline=None)
     @given(st.text(st.sampled_from('{}[]",:\\ud8dcE0123456789.-+ \n')))
     def test_anything_like_json(self, content: str) -> None:
         """The same holds for what looks more like JSON."""

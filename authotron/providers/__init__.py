@@ -26,7 +26,7 @@ class IProvider(Interface):
     type: str = Attribute("the documented type, as in the configuration")
     realm: str = Attribute("the realm of every identity returned")
     scheme: str = Attribute("the only scheme worth offering, lower case")
-    local: bool = Attribute("whether it judges without asking anybody; such are asked first")
+    local: bool = Attribute("whether it judges without a remote just now; such are asked first")
 
     def affinity(credential: Credential) -> Affinity:
         """Say from its shape alone whether the credential may be one of ours."""

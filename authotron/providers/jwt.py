@@ -18,8 +18,8 @@ from authotron.settings import Secret, Text, Texts
 from authotron.web_client import RemoteConfig, Url
 from authotron.world import World
 
-_SHARED = ("HS256", "HS384", "HS512")
-_SHORTEST_SECRET = 32
+_SHARED = {"HS256": 32, "HS384": 48, "HS512": 64}
+"""Bytes of a secret at least: as many as the hash has (RFC 7518 section 3.2)."""
 
 
 class Config(PartConfig, RemoteConfig, ClaimsConfig):
@@ -38,7 +38,9 @@ class Config(PartConfig, RemoteConfig, ClaimsConfig):
         description="signatures accepted; all that published keys can check, if not set",
     )
     secret: Secret | None = Field(
-        default=None, description="a secret shared with the issuer, for HS256, HS384 and HS512"
+        default=None,
+        description="a secret shared with the issuer, at least as long as the hash: 32 bytes for "
+        "HS256, 48 for HS384, 64 for HS512",
     )
     accepts: routing.Rule = Field(
         default="jwt", description="which tokens it is asked about; `any` for all of them"
@@ -52,8 +54,13 @@ class Config(PartConfig, RemoteConfig, ClaimsConfig):
         for each in self.algorithms:
             if each not in known:
                 raise ValueError(f"algorithms: {each} is not one of {', '.join(known)}")
-        if self.secret and len(self.secret.get_secret_value().encode()) < _SHORTEST_SECRET:
-            raise ValueError(f"secret is shorter than {_SHORTEST_SECRET} bytes (RFC 7518)")
+        if self.secret is not None:
+            size = len(self.secret.get_secret_value().encode())
+            for each in _SHARED.keys() & self.algorithms or ("HS256",):
+                if size < _SHARED[each]:
+                    raise ValueError(
+                        f"secret is shorter than the {_SHARED[each]} bytes of {each} (RFC 7518)"
+                    )
         if self.cert_uri is None and self.issuer is not None and self.secret is None:
             web_client.check_url(self.issuer)
         return self
@@ -62,7 +69,7 @@ class Config(PartConfig, RemoteConfig, ClaimsConfig):
 @implementer(IProvider, IReachable)
 @define(eq=False)
 class Jwt:
-    """Judges tokens by their signature and claims. With keys at hand it asks nobody."""
+    """Judges tokens by their signature and claims. With keys at hand it asks no remote."""
 
     name: str
     realm: str
@@ -72,7 +79,11 @@ class Jwt:
     _accepts: routing.Rule
     type: str = field(default="jwt", init=False)
     scheme: str = field(default="bearer", init=False)
-    local: bool = field(default=True, init=False)
+
+    @property
+    def local(self) -> bool:
+        """Whether no remote need be asked: the secret or the published keys are at hand."""
+        return self._verifier.keys is None or self._verifier.keys.is_at_hand
 
     def affinity(self, credential: Credential) -> Affinity:
         likeness = routing.likeness(self._accepts, credential.value)
@@ -106,7 +117,8 @@ def make(config: Config, world: World) -> IProvider:
     elif config.issuer is not None and config.secret is None:
         keys = jwks.KeySet(world.clock, jwks.Discovered(web, world.clock, config.issuer))
     secret = config.secret.get_secret_value().encode() if config.secret else None
-    algorithms = config.algorithms or (*jwks.ALGORITHMS, *(_SHARED if secret else ()))
+    long_enough = (each for each, size in _SHARED.items() if secret and len(secret) >= size)
+    algorithms = config.algorithms or (*jwks.ALGORITHMS, *long_enough)
     return Jwt(
         config.name,
         config.realm,

@@ -184,4 +184,36 @@ class JwtTests(SynchronousTestCase):
             {"cert_uri": CERTS, "unknown": 1},
         ):
             self.assertRaises(ConfigError, config, **given)
-        config(secret="s" * 32, algorithms=["HS512"])
+        config(secret="s" * 64, algorithms=["HS512"])
+
+    def test_secret_as_long_as_the_hash_T96(self) -> None:
+        """An algorithm that is written out needs a secret as long as its hash."""
+        for algorithm, size in (("HS256", 32), ("HS384", 48), ("HS512", 64)):
+            config(secret="s" * size, algorithms=[algorithm])
+            for listed in ([algorithm], ["RS256", algorithm]):
+                self.assertRaises(
+                    ConfigError, config, secret="s" * (size - 1), algorithms=listed, cert_uri=CERTS
+                )
+        self.assertRaises(ConfigError, config, secret="s" * 31, algorithms=["RS256"])
+
+    def test_short_secret_T96(self) -> None:
+        """Where none is written out, those whose hash is longer than the secret are left out."""
+        fitting = {32: 1, 47: 1, 48: 2, 63: 2, 64: 3}
+        for size, accepted in fitting.items():
+            judge = provider(secret="s" * size)
+            tokens = [
+                pyjwt.encode(dict(CLAIMS), "s" * size, alg) for alg in ("HS256", "HS384", "HS512")
+            ]
+            for token in tokens[:accepted]:
+                self.successResultOf(running(judge.authenticate(bearer(token))))
+            for token in tokens[accepted:]:
+                self.failureResultOf(running(judge.authenticate(bearer(token))), Rejected)
+        self.flushWarnings()  # PyJWT warns when it signs with a short secret
+
+    def test_local_D5(self) -> None:
+        """It judges locally with a secret, or as soon as the keys are at hand."""
+        self.assertTrue(provider(cert_uri=None, secret="s" * 32).local)
+        judge = provider()
+        self.assertFalse(judge.local)
+        self.successResultOf(running(IReachable(judge).reach()))
+        self.assertTrue(judge.local)
