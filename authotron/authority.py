@@ -139,9 +139,19 @@ class Authority:
         if fitting or is_owned or not eligible:
             return fitting
         if credential.scheme == "bearer" and routing.names_issuer(credential.value):
-            reasons.append(Rejected("a JWT of an issuer that no provider is configured for"))
+            reasons.append(self._of_strangers())
             return []
         return eligible
+
+    def _of_strangers(self) -> Rejected:
+        reason = "a JWT of an issuer that no provider is configured for"
+        if logs.log.tells("debug"):
+            self._log.debug(
+                "no provider asked about {reason}; `accepts: any` makes one be asked",
+                reason=reason,
+                event="auth.issuer.unknown",
+            )
+        return Rejected(reason)
 
     def _authenticate(self, credential: Credential, provider: IProvider) -> Begun[Identity]:
         ask, told = provider.authenticate, self._authenticated

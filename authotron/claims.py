@@ -82,8 +82,10 @@ _SAYING = ("typ", "token_use", "token_type", "use")
 _PLAIN = frozenset({"JWT", "at+jwt", "Bearer", "access"})
 """What most access tokens say, as they say it."""
 
-_ACCESS = frozenset({"jwt", "at+jwt", "at", "access", "bearer", "jws", "jose"})
-"""What the C{typ} of a header may say, as words."""
+_ACCESS = frozenset(
+    {"jwt", "at+jwt", "at", "access", "bearer", "jws", "jose", "oktainternalat+jwt"}
+)
+"""What the C{typ} of a header may say, as words; the last is how Okta calls its own."""
 
 _OTHER_PURPOSES = frozenset(
     {

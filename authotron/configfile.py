@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from typing import Any
 import yaml
 from attrs import define, field
 
-from authotron import bare, config
+from authotron import bare, config, strict_json
 from authotron.config import Config, File
 from authotron.errors import ConfigError, Problem
 from authotron.settings import did_you_mean
@@ -178,7 +177,7 @@ def _value(text: str) -> object:
         pass
     if text[:1] in "[{":
         try:
-            return json.loads(text)
+            return strict_json.loads(text.encode())
         except ValueError:
             pass
     return text

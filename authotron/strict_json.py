@@ -47,7 +47,7 @@ def loads(content: bytes, longest: int = LONGEST) -> Any:
         raise ValueError("data behind the end of the document")
     if text.count("[") + text.count("{") > DEEPEST:
         _check_depth(found)
-    if "\\" in text:
+    if "\\u" in text:
         _check_pairs(found)
     return found
 

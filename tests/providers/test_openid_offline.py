@@ -31,7 +31,7 @@ def keycloak(asked: Asked) -> Play:
     if asked.place == CERTS:
         return Says(published(IDP))
     if asked.place == INTROSPECT:
-        return Says(ACTIVE if asked.form["token"] == "good" else {"active": False})
+        return Says(ACTIVE if asked.form["token"].startswith("good") else {"active": False})
     return Says({"access_token": IDP.sign(scope="openid offline_access", typ="Bearer")})
 
 
@@ -163,6 +163,16 @@ class IntrospectionTests(OfflineTestCase):
         self.judge = provider(self.remote, iam_realm="a/b")
         self.ask().addErrback(lambda _: None)
         self.assertIn("/realms/a%2Fb/", self.remote.places()[0])
+
+    def test_within_leeway_S_LEEWAY(self) -> None:
+        """An access token that expired within the leeway ends with the leeway."""
+        for over, end in ((30, NOW + 30), (0, NOW + 60)):
+            access = IDP.sign(scope="openid offline_access", exp=NOW - over)
+            self.changes[TOKEN] = Says({"access_token": access})
+            identity: Identity = self.successResultOf(self.ask(f"good-{over}"))
+            self.assertEqual((identity.expires, identity.ends()), (end, end))
+        self.changes[TOKEN] = Says({"access_token": IDP.sign(exp=NOW - 60)})
+        self.failureResultOf(self.ask("good-other"), Rejected)
 
 
 class ExchangeTests(OfflineTestCase):

@@ -140,6 +140,7 @@ class StrangersTests(SynchronousTestCase):
             made_up({"alg": "dir", "enc": "A256GCM", "iss": "https://other.example"}, b"\xff"),
             made_up({"alg": "RS256"}, b'{"iss": "x", "iss": "y"}'),
             made_up({"alg": "RS256"}, b"\xff"),
+            made_up({"alg": "RS256", "cty": "JWT"}, IDP.sign().encode()),
             IDP.sign(iss="https://other.example", typ="Refresh"),
         ):
             outcome = self.ask(token, self.strangers(remote))
