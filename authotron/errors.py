@@ -43,6 +43,10 @@ class Taken(Exception):
     """A token of this id is in the store already."""
 
 
+class TooMany(Exception):
+    """The owner of a token to be made has as many as one owner may have."""
+
+
 class NoSuchToken(Exception):
     """There is none of this id, or none that the one who asks may know of."""
 

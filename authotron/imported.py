@@ -15,17 +15,18 @@ from hashlib import sha256
 from attrs import evolve, field, frozen
 from twisted.internet.interfaces import IReactorTime
 
-from authotron import bearer
+from authotron import audit, bearer
+from authotron.audit import Actor
 from authotron.errors import Taken
 from authotron.identity import Identity, earliest
 from authotron.store_client import StoreClient
 from authotron.stores import StoreConfig
-from authotron.tokens import Grant, Presented, Token, looks_like_ours
+from authotron.tokens import IMPORT, IMPORTED, Grant, Presented, Token, looks_like_ours
 
 ACL_PROXY, AUTH_O_TRON = ("acl-proxy", "auth-o-tron")
 """Whose tokens can be imported."""
 
-MARK = "imported:"
+MARK = IMPORTED
 """With a service behind it this stands for the provider of an owner; no provider is called so."""
 
 _LONGEST = 512
@@ -105,7 +106,7 @@ class ImportedTokens:
                 return True
         return False
 
-    async def copy(self, known_as: str, source: ForeignToken) -> bool:
+    async def copy(self, known_as: str, source: ForeignToken, by: Actor | None = None) -> bool:
         """
         Keep a token that another service gave out; say whether it was not here already.
 
@@ -123,9 +124,11 @@ class ImportedTokens:
             source.name,
             source.comment,
             source.email,
+            origin=IMPORT,
         )
         try:
             await self._store.add(token)
         except Taken:
             return False
+        audit.imported(token, by or audit.at_terminal())
         return True

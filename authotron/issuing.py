@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from attrs import define, evolve, field, frozen
+from cachetools import TTLCache
 from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 
+from authotron import audit
+from authotron.audit import Actor
 from authotron.errors import NoSuchToken, Problem, Rejected, Taken, TooBroad
 from authotron.hosts import any_network_fits, host_fits
 from authotron.identity import Identity, earliest
@@ -15,7 +19,7 @@ from authotron.imported import ImportedTokens
 from authotron.settings import Seconds, Section, WholeSeconds
 from authotron.store_client import StoreClient
 from authotron.stores import ITokenStore, StoreConfig, Wanted
-from authotron.tokens import Grant, Presented, Token, generate, id_of, parse
+from authotron.tokens import HTTP, Grant, Presented, Token, generate, id_of, parse
 
 _DAY = 86_400
 _FOR_EVER = 10_000 * 366 * _DAY
@@ -26,6 +30,13 @@ _MOST_USED = 10_000
 
 MOST_BYTES = 4096
 """Bytes that a store keeps at most of a token that was made over HTTP."""
+
+_DEEPEST = 16
+"""Generations of tokens that were made with tokens."""
+
+_BITE = 16
+_TOLD, _TOLD_AGAIN = 1_000, 60.0
+"""Revoked tokens whose use is logged once in so many seconds each."""
 
 _TRIES = 3
 """Ids that are tried until one is free."""
@@ -53,6 +64,12 @@ class Config(Section):
     )
     users: Seconds = Field(
         default=60, description="seconds a provider's word that a user is known is believed"
+    )
+    max_per_owner: int = Field(
+        default=100,
+        ge=1,
+        description="tokens made over HTTP that one owner may have; imported ones and those made "
+        "at a terminal are not counted",
     )
 
 
@@ -85,19 +102,36 @@ class Tokens:
     _rules: StoreConfig
     _clock: IReactorTime
     _used: dict[str, float] = field(factory=dict, init=False)
+    _told: TTLCache[str, None] = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._told = TTLCache(_TOLD, _TOLD_AGAIN, self._clock.seconds)
 
     @property
     def compat(self) -> bool:
         """Whether C{GET /token} makes a token."""
         return self._rules.compat
 
-    async def make(self, maker: Identity, wish: Wish, *, checked: bool) -> tuple[Presented, Token]:
+    async def make(
+        self,
+        maker: Identity,
+        wish: Wish,
+        *,
+        checked: bool,
+        origin: str = HTTP,
+        by: Actor | None = None,
+    ) -> tuple[Presented, Token]:
         """
         A new token for who asks.
 
+        A token that is made with another one descends from it, and ends with it.
+
         @param checked: whether somebody can say later if the maker is still known.
+        @param origin: only of those made over HTTP an owner has a limited number.
+        @param by: for the log; if not the maker.
 
         @raise TooBroad: it would do more than its maker may, or live too long.
+        @raise TooMany: the owner has as many as C{max_per_owner}.
         @raise Taken: no free id was found, which chance does not bring about.
         @raise Unavailable: the store does not answer.
         """
@@ -113,17 +147,46 @@ class Tokens:
             provider=owner.provider,
         )
         await self.store.opened()
+        lineage = await self._lineage(maker)
+        most = self.config.max_per_owner if origin == HTTP else None
         for _ in range(_TRIES):
             fresh = generate(now)
             hashed = self.store.peppers().hash(fresh.text)
-            token = Token(fresh.id, hashed, kept, now, grant, wish.name, wish.comment, wish.email)
-            token = _small_enough(token, checked=checked)
+            token = Token(
+                fresh.id,
+                hashed,
+                kept,
+                now,
+                grant,
+                wish.name,
+                wish.comment,
+                wish.email,
+                lineage=lineage,
+                origin=origin,
+            )
+            if origin == HTTP:
+                token = _small_enough(token, checked=checked)
             try:
-                await self.store.add(token)
+                await self.store.add(token, most)
             except Taken:
                 continue
+            audit.created(token, by or audit.identified(maker))
             return fresh, token
         raise Taken
+
+    async def _lineage(self, maker: Identity) -> tuple[str, ...]:
+        """
+        The tokens that one descends from which is made with the credential in use.
+
+        @raise TooBroad: one of them was revoked meanwhile, or there are too many.
+        """
+        lineage = _grant(maker).lineage
+        if len(lineage) > _DEEPEST:
+            told = f"has {_DEEPEST} ancestors; use another credential to make tokens"
+            raise TooBroad([Problem("", f"the API token in use {told}")])
+        if lineage and not await self.store.get(lineage[-1]):
+            raise TooBroad([Problem("", "the API token in use was revoked or has expired")])
+        return lineage
 
     async def find(self, text: str) -> Token:
         """
@@ -136,13 +199,38 @@ class Tokens:
             token = await self.store.get(presented.id)
             fits = self.store.peppers().fits(token.hashed if token else "", presented.text)
             if token is not None and fits:
-                return self._unexpired(token)
+                return await self._unexpired(token)
+            if token is None:
+                await self._note_use(presented)
         raise Rejected("there is no such token")
 
-    def _unexpired(self, token: Token) -> Token:
-        if token.grant.expires is not None and token.grant.expires <= self._clock.seconds():
+    async def _unexpired(self, token: Token) -> Token:
+        """
+        A token with the earliest expiry of its own and of all that it descends from.
+
+        @raise Rejected: this is over, or one of those was revoked.
+        @raise Unavailable: the store does not answer.
+        """
+        expires = token.grant.expires
+        for id_ in reversed(token.lineage):
+            ancestor = await self.store.get(id_)
+            if ancestor is None:
+                raise Rejected("a token that it was made with was revoked or has expired")
+            expires = earliest(expires, ancestor.grant.expires)
+        if expires is not None and expires <= self._clock.seconds():
             raise Rejected("the token has expired")
+        if expires != token.grant.expires:
+            return evolve(token, grant=evolve(token.grant, expires=expires))
         return token
+
+    async def _note_use(self, presented: Presented) -> None:
+        """Log that a client presents a token that was revoked, once in a minute."""
+        if presented.id in self._told:
+            return
+        revoked = await self.store.revoked(presented.id)
+        if revoked is not None and self.store.peppers().has_mark(revoked.mark, presented.text):
+            self._told[presented.id] = None
+            audit.used_after_revocation(revoked)
 
     async def _meanings(self, text: str) -> Sequence[Presented]:
         if self.imported.may_know(text):
@@ -161,22 +249,37 @@ class Tokens:
             self._used[id_] = self._clock.seconds()
 
     async def listed(self, asks: Identity, wanted: Wanted) -> Sequence[Token]:
-        """The tokens of who asks; those of others if an administrator wants them."""
-        own = evolve(wanted, realm=asks.realm, username=asks.username)
-        return await self.store.listed(wanted if self.rules_over(asks) else own)
+        """
+        The tokens of who asks; those of others if an administrator wants them.
+
+        A narrowed token sees itself and what descends from it.
+        """
+        narrowed = _narrowed_token(asks)
+        if narrowed is not None:
+            wanted = evolve(wanted, realm=None, username=None, below=narrowed)
+        elif not self.rules_over(asks):
+            wanted = evolve(wanted, realm=asks.realm, username=asks.username)
+        return await self.store.listed(wanted)
 
     async def show(self, asks: Identity, id_: str) -> Token:
         """
         A token that is one's own, or anyone's for an administrator.
 
+        A narrowed token may know itself and what descends from it.
+
         @raise NoSuchToken: there is none, or it is somebody else's, which sounds the same.
         """
-        rules = self.rules_over(asks)
         for each in await self._ids(id_):
             token = await self.store.get(each)
-            if token is not None and (rules or _owns(asks, token)):
+            if token is not None and self._may_manage(asks, token):
                 return token
         raise NoSuchToken
+
+    def _may_manage(self, asks: Identity, token: Token) -> bool:
+        narrowed = _narrowed_token(asks)
+        if narrowed is not None:
+            return narrowed in (token.id, *token.lineage)
+        return self.rules_over(asks) or _owns(asks, token)
 
     async def change(
         self,
@@ -186,9 +289,10 @@ class Tokens:
         name: str | None = None,
         comment: str | None = None,
         ttl: int | None = None,
+        by: Actor | None = None,
     ) -> Token:
         """
-        Call a token something else, or shorten its life.
+        Call a token something else, or shorten its life and that of all that descend from it.
 
         @raise NoSuchToken: there is none, or it is somebody else's.
         @raise TooBroad: it would live longer.
@@ -205,16 +309,55 @@ class Tokens:
                 raise TooBroad([Problem("ttl", "a life can only be shortened")])
         if changes and not await self.store.change(token.id, changes):
             raise NoSuchToken
-        return await self.show(asks, token.id)
+        changed = await self.show(asks, token.id)
+        if changes:
+            by = by or audit.identified(asks)
+            audit.changed(changed, [*changes], by)
+            if changed.grant.expires is not None and ttl is not None:
+                await self._shorten_descendants(changed, changed.grant.expires, by)
+        return changed
 
-    async def revoke(self, asks: Identity, id_: str) -> None:
+    async def _shorten_descendants(self, token: Token, end: float, by: Actor) -> None:
         """
-        End a token.
+        Show of all that descend from a token that they end with it.
+
+        That they do is checked whenever one is used, so this may break off.
+        """
+        for each in await self._tree(token.id):
+            expires = each.grant.expires
+            if each.id != token.id and (expires is None or expires > end):
+                await self.store.change(each.id, {"expires": end})
+                audit.changed(evolve(each, grant=evolve(each.grant, expires=end)), ["expires"], by)
+
+    async def _tree(self, id_: str) -> list[Token]:
+        """A token and all that descend from it."""
+        found: list[Token] = []
+        wanted = Wanted(below=id_, most=_BITE)
+        while some := await self.store.listed(wanted):
+            found += some
+            wanted = evolve(wanted, after=some[-1].id)
+        return found
+
+    async def revoke(self, asks: Identity, id_: str, by: Actor | None = None) -> None:
+        """
+        End a token and all that descend from it.
 
         @raise NoSuchToken: there is none, or it is somebody else's.
         """
         token = await self.show(asks, id_)
-        if not await self.store.remove(token.id):
+        await self.end(token.id, by or audit.identified(asks))
+
+    async def end(self, id_: str, by: Actor) -> None:
+        """
+        End a token, whoever its owner is, and all that descend from it.
+
+        @raise NoSuchToken: there is none.
+        """
+        tree = {token.id: token for token in await self._tree(id_)}
+        ended = await self.store.remove(id_, self._clock.seconds())
+        for each in ended:
+            audit.revoked(tree.get(each) or Token(each, "", _UNKNOWN, 0), id_, by)
+        if not ended:
             raise NoSuchToken
 
     async def held(self, text: str) -> bool:
@@ -225,32 +368,33 @@ class Tokens:
             return False
         return True
 
-    async def surrender(self, text: str) -> None:
+    async def surrender(self, text: str, by: Actor | None = None) -> None:
         """End the token that somebody holds in hand, whoever it is. One that is no good is over."""
-        try:
+        with suppress(Rejected, NoSuchToken):
             token = await self.find(text)
-        except Rejected:
-            return
-        await self.store.remove(token.id)
+            await self.end(token.id, by or audit.holder())
 
     def rules_over(self, asks: Identity) -> bool:
-        """Whether somebody is an administrator: a role counts only in the realm named for it."""
+        """
+        Whether an identity is an administrator: a role counts only in the realm named for it.
+
+        With a narrowed token an administrator is like every other owner.
+        """
+        if _narrowed_token(asks) is not None:
+            return False
         roles = self._rules.admins.get(asks.realm, ())
         return any(role in roles for role in asks.roles)
 
     async def tidy(self) -> None:
         """Write down which tokens were used, and forget those that are over."""
-        used, self._used = self._used, {}
-        try:
-            while used:
-                id_, moment = used.popitem()
-                await self.store.change(id_, {"used": moment})
-        finally:
-            self._used = {**used, **self._used}
+        for id_, moment in [*self._used.items()]:
+            await self.store.change(id_, {"used": moment})
+            if self._used.get(id_) == moment:
+                del self._used[id_]  # not before it is written: the store may fail
         await self.store.sweep(self._clock.seconds())
 
     def _granted(self, maker: Identity, wish: Wish, now: float, *, checked: bool) -> Grant:
-        outer = maker.narrowing if isinstance(maker.narrowing, Grant) else Grant()
+        outer = _grant(maker)
         problems = [*_beyond(maker, outer, wish)]
         longest = self.config.max_ttl if checked else self.config.max_ttl_unchecked
         if wish.ttl is not None and wish.ttl > longest:
@@ -284,6 +428,23 @@ def make(
     store = StoreClient(backend, rules, clock, spare_pepper)
     imported = ImportedTokens(store, rules, clock, config.max_ttl)
     return Tokens(store, imported, config, rules, clock)
+
+
+_UNKNOWN = Identity("unknown", "unknown")
+"""The owner of a token that was made and revoked at the same moment."""
+
+
+def _grant(asks: Identity) -> Grant:
+    """What the token in use grants; everything if another credential is in use."""
+    return asks.narrowing if isinstance(asks.narrowing, Grant) else Grant()
+
+
+def _narrowed_token(asks: Identity) -> str | None:
+    """The id of the token in use if it is narrowed."""
+    grant = _grant(asks)
+    if not grant.is_narrowed:
+        return None
+    return grant.lineage[-1] if grant.lineage else ""
 
 
 def _small_enough(token: Token, *, checked: bool) -> Token:

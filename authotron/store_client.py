@@ -14,7 +14,7 @@ from zope.interface import implementer
 from authotron.errors import Unavailable
 from authotron.racing import within
 from authotron.stores import ITokenStore, StoreConfig, Wanted
-from authotron.tokens import Peppers, Token
+from authotron.tokens import Peppers, Revoked, Token
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -73,8 +73,8 @@ class StoreClient:
     async def reach(self) -> None:
         await self._ask(self.backend.reach)
 
-    async def add(self, token: Token) -> None:
-        await self._ask(self.backend.add, token)
+    async def add(self, token: Token, most: int | None = None) -> None:
+        await self._ask(self.backend.add, token, most)
 
     async def get(self, id_: str) -> Token | None:
         return await self._ask(self.backend.get, id_)
@@ -85,8 +85,11 @@ class StoreClient:
     async def change(self, id_: str, changes: Mapping[str, str | float | None]) -> bool:
         return await self._ask(self.backend.change, id_, changes)
 
-    async def remove(self, id_: str) -> bool:
-        return await self._ask(self.backend.remove, id_)
+    async def remove(self, id_: str, now: float) -> Sequence[str]:
+        return await self._ask(self.backend.remove, id_, now)
+
+    async def revoked(self, id_: str) -> Revoked | None:
+        return await self._ask(self.backend.revoked, id_)
 
     async def sweep(self, now: float) -> int:
         return await self._ask(self.backend.sweep, now)

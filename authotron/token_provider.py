@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attrs import define, field
+from attrs import define, evolve, field
 from cachetools import TTLCache
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
@@ -119,5 +119,5 @@ class TokenProvider:
             expires=earliest(grant.expires, now + tokens.config.jwt_exp),
             fresh_until=earliest(until, now + tokens.config.recheck),
             conditions=(grant,) if grant.is_limited else (),
-            narrowing=grant,
+            narrowing=evolve(grant, lineage=(*token.lineage, token.id)),
         )

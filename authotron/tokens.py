@@ -29,6 +29,13 @@ _SECRET_DIGITS = 43  # 62 ** 43 is just above 2 ** 256
 _CHECK_DIGITS = 6
 _SECONDS_DIGITS = 6
 _CHANCE_DIGITS = 6
+_MARK_DIGITS = 8
+
+HTTP, TERMINAL, IMPORT = ("http", "terminal", "import")
+"""How a token came into the store. Of those stored by earlier versions it is not known."""
+
+IMPORTED = "imported:"
+"""With a service behind it this stands for the provider of an owner; no provider is called so."""
 
 Row = Mapping[str, Any]
 """A token as stores keep it: texts and numbers only, so that nothing in it can act."""
@@ -120,6 +127,10 @@ class Peppers:
             number = int.from_bytes(digest, "big")
             yield Presented(_base62(number, _SECONDS_DIGITS + _CHANCE_DIGITS), text)
 
+    def has_mark(self, mark: str, text: str) -> bool:
+        """Whether the token of which only a mark is known is this one."""
+        return any(mark_of(_hashed(key, text)) == mark for key in self._keys)
+
     def fits(self, stored: str, text: str) -> bool:
         """Whether it is the token of which this is stored; equally slow either way."""
         found = False
@@ -142,6 +153,8 @@ class Grant:
     @ivar hosts: patterns of which one must fit the host asked for, if there are any.
     @ivar networks: of which one must hold the client's address, if there are any.
     @ivar expires: seconds since the epoch; C{None} is never.
+    @ivar lineage: what is made with this grant descends from the tokens of these ids; the last one
+        is the token in use. Empty for a grant that no token in use has.
     """
 
     roles: tuple[str, ...] | None = None
@@ -149,6 +162,12 @@ class Grant:
     hosts: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
     expires: float | None = None
+    lineage: tuple[str, ...] = field(default=(), eq=False, kw_only=True)
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether it allows less than its owner may do, apart from its expiry."""
+        return self.roles is not None or self.scopes is not None or self.is_limited
 
     @property
     def is_limited(self) -> bool:
@@ -195,6 +214,9 @@ class Token:
     @ivar hashed: what is kept of its secret.
     @ivar owner: who it stands for, as a provider said at C{created}, before any augmenter.
     @ivar used: about when it was last used.
+    @ivar lineage: the ids of the tokens that it descends from, the oldest first. It ends when one
+        of them does.
+    @ivar origin: L{HTTP}, L{TERMINAL} or L{IMPORT}; empty if an earlier version stored it.
     """
 
     id: str
@@ -206,6 +228,14 @@ class Token:
     comment: str = ""
     email: str = ""
     used: float | None = None
+    lineage: tuple[str, ...] = ()
+    origin: str = ""
+
+    @property
+    def counts(self) -> bool:
+        """Whether it counts towards the number of tokens that its owner may make over HTTP."""
+        is_old_import = not self.origin and self.owner.provider.startswith(IMPORTED)
+        return self.origin in ("", HTTP) and not is_old_import
 
     @property
     def size(self) -> int:
@@ -225,6 +255,7 @@ class Token:
             "only_scopes": None if grant.scopes is None else dict(grant.scopes),
             "hosts": grant.hosts,
             "networks": grant.networks,
+            **({"lineage": self.lineage} if self.lineage else {}),
         }
         return {
             "id": self.id,
@@ -237,11 +268,14 @@ class Token:
             "expires": grant.expires,
             "used": self.used,
             "fixed": json.dumps(fixed, ensure_ascii=False, sort_keys=True),
+            "parent": self.lineage[-1] if self.lineage else "",
+            "origin": self.origin,
         }
 
 
 COLUMNS = (
     "id", "hashed", "realm", "username", "name", "comment", "created", "expires", "used", "fixed",
+    "parent", "origin",
 )  # fmt: skip
 """The names in a L{Row}."""
 
@@ -280,7 +314,30 @@ def from_row(row: Row) -> Token:
         row["comment"],
         fixed["email"],
         row["used"],
+        tuple(fixed.get("lineage", ())),
+        row.get("origin") or "",
     )
+
+
+@frozen
+class Revoked:
+    """
+    What a store remembers of a token that was revoked.
+
+    @ivar mark: tells a token from others that have its id; nothing follows from it.
+    @ivar until: seconds since the epoch until which it is remembered.
+    """
+
+    id: str
+    realm: str
+    username: str
+    mark: str
+    until: float
+
+
+def mark_of(hashed: str) -> str:
+    """The last 32 bits of what was stored of a token."""
+    return hashed[-_MARK_DIGITS:]
 
 
 def tuples(lists: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Coroutine
 from typing import Any
 
 from attrs import evolve
@@ -11,12 +13,12 @@ from twisted.trial.unittest import TestCase as AsynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from authotron.augmenters import IAugmenter
-from authotron.errors import Rejected, Taken
+from authotron.errors import Rejected, Taken, TooMany
 from authotron.gate import Gate
 from authotron.identity import Addition, Credential, Identity
 from authotron.providers import Affinity, IProvider
-from authotron.stores import ITokenStore, Wanted
-from authotron.tokens import Grant, Token, generate
+from authotron.stores import REVOKED_FOR, ITokenStore, Wanted
+from authotron.tokens import HTTP, IMPORT, TERMINAL, Grant, Token, generate, mark_of
 from tests.worlds import NOW, asked
 
 
@@ -142,7 +144,8 @@ class NoTokens(AsynchronousTestCase):
         store, stranger = await self.opened(), token()
         self.assertIsNone(await store.get(stranger.id))
         self.assertFalse(await store.change(stranger.id, {"name": "x"}))
-        self.assertFalse(await store.remove(stranger.id))
+        self.assertFalse(await store.remove(stranger.id, NOW))
+        self.assertIsNone(await store.revoked(stranger.id))
         self.assertEqual(list(await store.listed(Wanted())), [])
         self.assertEqual(await store.sweep(NOW), 0)
 
@@ -182,7 +185,8 @@ class StoreContract(NoTokens):
             [found] = await store.listed(Wanted("here", text))
             self.assertEqual((found.owner.username, found.name, found.comment), (text,) * 3)
             self.assertIsNone(await store.get(text))
-            self.assertFalse(await store.remove(text))
+            self.assertFalse(await store.remove(text, NOW))
+            self.assertIsNone(await store.revoked(text))
 
     async def test_taken(self) -> None:
         """An id is given once; the token that has it stays as it is."""
@@ -230,8 +234,8 @@ class StoreContract(NoTokens):
         """Of many who remove a token at once one alone is told that it did."""
         store, victim = await self.opened(), token()
         await store.add(victim)
-        removals = [Deferred.fromCoroutine(store.remove(victim.id)) for _ in range(10)]
-        self.assertEqual(sorted(await gatherResults(removals)), [False] * 9 + [True])
+        removals = [Deferred.fromCoroutine(store.remove(victim.id, NOW)) for _ in range(10)]
+        self.assertEqual(sorted(await gatherResults(removals)), [[]] * 9 + [[victim.id]])
         self.assertIsNone(await store.get(victim.id))
         self.assertEqual(list(await store.listed(Wanted("here", "alice"))), [])
 
@@ -239,7 +243,7 @@ class StoreContract(NoTokens):
         """A token that is changed while it is removed does not come back."""
         store, victim = await self.opened(), token()
         await store.add(victim)
-        await store.remove(victim.id)
+        await store.remove(victim.id, NOW)
         self.assertFalse(await store.change(victim.id, {"used": NOW}))
         self.assertIsNone(await store.get(victim.id))
 
@@ -252,6 +256,120 @@ class StoreContract(NoTokens):
             await store.add(each)
         self.assertEqual(await store.sweep(NOW), 2)
         self.assertEqual(list(await store.listed(Wanted())), made[2:])
+
+    async def family(self, store: ITokenStore) -> list[Token]:
+        """A token, a child of it, a child of that one, and another child of the first."""
+        root = token(age=9)
+        child = token(age=8, lineage=(root.id,), origin=HTTP)
+        grandchild = token(age=7, lineage=(root.id, child.id))
+        made = [root, child, grandchild, token("alias", age=6, lineage=(root.id,))]
+        for each in (*made, token(age=5)):
+            await store.add(each)
+        return made
+
+    async def test_remove_tree_T86a(self) -> None:
+        """With a token all that descend from it are removed, whoever owns them, and no others."""
+        store = await self.opened()
+        family = await self.family(store)
+        self.assertEqual([await store.get(each.id) for each in family], family)
+        ended = await store.remove(family[0].id, NOW)
+        self.assertEqual(ended[0], family[0].id)
+        self.assertEqual(sorted(ended), [each.id for each in family])
+        self.assertEqual([await store.get(each.id) for each in family], [None] * 4)
+        self.assertEqual(len(await store.listed(Wanted())), 1)
+        self.assertEqual(len(await store.listed(Wanted("here", "alice"))), 1)
+        self.assertEqual(list(await store.remove(family[0].id, NOW)), [])
+
+    async def test_remove_branch_T86a(self) -> None:
+        """With a child its own descendants are removed; its parent and the others stay."""
+        store = await self.opened()
+        root, child, grandchild, other = await self.family(store)
+        self.assertEqual(list(await store.remove(child.id, NOW)), [child.id, grandchild.id])
+        self.assertEqual([await store.get(root.id), await store.get(other.id)], [root, other])
+        self.assertEqual(list(await store.remove(root.id, NOW)), [root.id, other.id])
+
+    async def test_list_tree_T86b(self) -> None:
+        """A list can be limited to a token and those that descend from it, in pages."""
+        store = await self.opened()
+        family = await self.family(store)
+        self.assertEqual(list(await store.listed(Wanted(below=family[0].id))), family)
+        behind = Wanted(below=family[0].id, after=family[0].id, most=2)
+        self.assertEqual(list(await store.listed(behind)), family[1:3])
+        self.assertEqual(list(await store.listed(Wanted(below=family[1].id))), family[1:3])
+        self.assertEqual(list(await store.listed(Wanted(below=token().id))), [])
+
+    async def test_limit_per_owner_T86c(self) -> None:
+        """An owner has as many live tokens that count as is allowed; others are not counted."""
+        store = await self.opened()
+        others = [
+            token(origin=TERMINAL),
+            token(origin=IMPORT),
+            token("bob", origin=HTTP),
+            token(realm="there", origin=HTTP),
+            token(origin=HTTP, age=9, grant=Grant(expires=NOW)),
+        ]
+        for each in others:
+            await store.add(each)
+        live = Grant(expires=NOW + 1)
+        for each in (token(origin=HTTP), token(grant=live), token(origin=HTTP, grant=live)):
+            self.assertIs(await self.failed(store.add(each, 3)), None)
+        last = token(origin=HTTP)
+        self.assertIsInstance(await self.failed(store.add(last, 3)), TooMany)
+        self.assertIsNone(await store.get(last.id))
+        self.assertEqual(len(await store.listed(Wanted("here", "alice", most=20))), 6)
+        await store.remove(each.id, NOW)
+        await store.add(last, 3)
+        await store.add(token(origin=TERMINAL))
+
+    async def test_limit_at_once_T86c(self) -> None:
+        """Of many that are added at once no more are kept than are allowed."""
+        store = await self.opened()
+        adding = [self.failed(store.add(token(origin=HTTP), 3)) for _ in range(9)]
+        outcomes = await gatherResults([Deferred.fromCoroutine(each) for each in adding])
+        kept = [each for each in outcomes if each is None]
+        self.assertLessEqual(len(kept), 3)
+        self.assertEqual(len(await store.listed(Wanted())), len(kept))
+        self.assertTrue(all(isinstance(each, TooMany) for each in outcomes if each is not None))
+
+    async def failed(self, work: Coroutine[Any, Any, None]) -> object:
+        return await Deferred.fromCoroutine(work).addErrback(lambda failure: failure.value)
+
+    async def test_remember_revoked_S_AUDIT(self) -> None:
+        """Of each token that was revoked owner and mark are remembered, for a limited time."""
+        store = await self.opened()
+        family = await self.family(store)
+        await store.remove(family[0].id, NOW)
+        for each in family:
+            found = await store.revoked(each.id)
+            assert found is not None
+            self.assertEqual((found.id, found.realm), (each.id, "here"))
+            self.assertEqual(found.username, each.owner.username)
+            self.assertEqual(found.mark, mark_of(each.hashed))
+            self.assertNotIn(each.hashed, repr(found))
+        await store.sweep(NOW + REVOKED_FOR - 1)
+        self.assertIsNotNone(await store.revoked(family[0].id))
+        await store.sweep(NOW + REVOKED_FOR)
+        self.assertIsNone(await store.revoked(family[0].id))
+
+    async def test_remember_few_S_AUDIT(self) -> None:
+        """The number of revoked tokens that are remembered is bounded; the latest stay."""
+        store = await self.opened()
+        module = sys.modules[type(getattr(store, "backend", store)).__module__]
+        self.patch(module, "MOST_REVOKED", 2)
+        made = [token(age=9 - place) for place in range(4)]
+        for place, each in enumerate(made):
+            await store.add(each)
+            await store.remove(each.id, NOW + place)
+        await store.sweep(NOW + 4)
+        known = [await store.revoked(each.id) is not None for each in made]
+        self.assertEqual(known, [False, False, True, True])
+
+    async def test_forget_expired_quietly_S_AUDIT(self) -> None:
+        """A token that has expired was not revoked."""
+        store, expired = await self.opened(), token(grant=Grant(expires=NOW))
+        await store.add(expired)
+        await store.sweep(NOW)
+        self.assertIsNone(await store.revoked(expired.id))
 
     async def test_opened_twice(self) -> None:
         """To open it again changes nothing."""

@@ -167,6 +167,25 @@ class TidyTests(IssuingCase):
         used = [token.used for token in self.done(self.store.listed(Wanted()))]
         self.assertEqual(used, [NOW] * 3)
 
+    def test_store_fails_D9(self) -> None:
+        """A use that could not be written is kept, and written when the store answers again."""
+        ids = [self.new()[0].id for _ in range(3)]
+        for id_ in ids:
+            self.tokens.used(id_)
+        change, failing = memory.MemoryStore.change, [ids[1]]
+
+        async def fail(store: Any, id_: str, changes: Any) -> bool:
+            if id_ in failing:
+                raise Unavailable("down")
+            return await change(store, id_, changes)
+
+        self.patch(memory.MemoryStore, "change", fail)
+        self.failureResultOf(self.start(self.tokens.tidy()), Unavailable)
+        failing.clear()
+        self.done(self.tokens.tidy())
+        used = [token.used for token in self.done(self.store.listed(Wanted()))]
+        self.assertEqual(used, [NOW] * 3)
+
     def test_swept(self) -> None:
         """Tokens that are over are forgotten."""
         self.new(ttl=60)

@@ -52,7 +52,7 @@ LAYERS = (
     ),
     ("jwks", "ldap", "claims", "exchange", "accounts"),
     ("providers", "augmenters", "stores", "routing", "asking"),
-    ("store_client",),
+    ("store_client", "audit"),
     ("imported", "acl_proxy"),
     ("issuing",),
     ("foreign_stores",),

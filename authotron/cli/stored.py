@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
+from attrs import frozen
 from twisted.internet.task import react
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from zope.interface import implementer
 
+from authotron import logs
 from authotron.cli.options import complaints, loaded
 from authotron.compose import compose
 from authotron.config import Config
@@ -31,12 +36,25 @@ def run(path: Path, work: Work) -> None:
     react(_working, (found, work))
 
 
+@implementer(ILogObserver)
+@frozen
+class _AuditLog:
+    """Writes to standard error what is done to API tokens, as a gateway does to its log."""
+
+    _log: logs.Log
+
+    def __call__(self, event: LogEvent) -> None:
+        if str(event.get("event", "")).startswith("tokens."):
+            self._log(event)
+
+
 async def _working(reactor: Any, found: Config, work: Work) -> None:
     """
     Do some work with the open store.
 
     @raise SystemExit: 1 if it could not be done.
     """
+    globalLogPublisher.addObserver(_AuditLog(logs.Log(found.file.logging, sys.stderr)))
     pool = Pool(reactor)
     pool.startService()
     world = outside(reactor, pool)

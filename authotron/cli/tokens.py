@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from authotron import hosts, settings
+from authotron import audit, hosts, settings
 from authotron.cli import importing
 from authotron.cli.options import config_option
 from authotron.cli.stored import run
@@ -18,7 +18,7 @@ from authotron.errors import ConfigError, NoSuchToken
 from authotron.identity import Identity
 from authotron.issuing import Tokens, Wish
 from authotron.stores import Wanted
-from authotron.tokens import Token
+from authotron.tokens import TERMINAL, Token
 from authotron.web.generation import Generation
 from authotron.world import World
 
@@ -67,7 +67,9 @@ def create(
         said = admit(Identity(realm, username, owner_role))
         checked = generation.owners.can_be_asked(said)
         owner = admit((await generation.owners.now(said))[0])
-        presented, _ = await kept.make(owner, wish, checked=checked)
+        presented, _ = await kept.make(
+            owner, wish, checked=checked, origin=TERMINAL, by=audit.at_terminal()
+        )
         click.echo(presented.text)
 
     run(path, work)
@@ -111,12 +113,11 @@ def show(path: Path, id_: str) -> None:
 @config_option
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
 def revoke(path: Path, ids: tuple[str, ...]) -> None:
-    """End tokens."""
+    """End tokens, and those that were made with them."""
 
     async def work(_: Generation, kept: Tokens, _world: World) -> None:
         for id_ in ids:
-            if not await kept.store.remove(id_):
-                raise NoSuchToken
+            await kept.end(id_, audit.at_terminal())
             click.echo(f"revoked {id_}")
 
     run(path, work)

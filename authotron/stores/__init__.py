@@ -12,9 +12,12 @@ from zope.interface import Attribute, Interface
 
 from authotron.pieces import Pieces
 from authotron.settings import Name, Names, Seconds, Secret, Section
-from authotron.tokens import Row, Token, from_row
+from authotron.tokens import Revoked, Row, Token, from_row
 
 SHORTEST_PEPPER = 16
+
+MOST_REVOKED = 10_000
+REVOKED_FOR = 30 * 86_400.0
 
 
 class StoreConfig(Section):
@@ -83,12 +86,14 @@ class Wanted:
 
     @ivar realm: of their owners; C{None} is any. So with C{username}.
     @ivar after: the id behind which to begin; ids sort by age.
+    @ivar below: if not C{None}, only the token of this id and those that descend from it.
     """
 
     realm: str | None = None
     username: str | None = None
     after: str = ""
     most: int = 100
+    below: str | None = None
 
 
 async def tokens_of(rows: Iterable[Row], clock: IReactorTime | None) -> list[Token]:
@@ -138,11 +143,15 @@ class ITokenStore(Interface):
         @raise Unavailable: it is not.
         """
 
-    async def add(token: Token) -> None:
+    async def add(token: Token, most: int | None = None) -> None:
         """
         Keep a new token.
 
+        @param most: how many tokens its owner may have that count and have not expired when the
+            new one is created, with it; C{None} for any number.
+
         @raise Taken: there is one of its id.
+        @raise TooMany: its owner has C{most} of them.
         """
 
     async def get(id_: str) -> Token | None:
@@ -154,8 +163,20 @@ class ITokenStore(Interface):
     async def change(id_: str, changes: Mapping[str, str | float | None]) -> bool:
         """Change some of L{CHANGEABLE}; say whether there was such a token."""
 
-    async def remove(id_: str) -> bool:
-        """Forget a token; of several who try one alone hears C{True}."""
+    async def remove(id_: str, now: float) -> Sequence[str]:
+        """
+        Forget a token with all that descend from it, and remember that they were revoked.
+
+        @return: the ids of those that were removed, its own first. If several callers remove a
+            token at once, each id is returned to one of them only.
+        """
+
+    async def revoked(id_: str) -> Revoked | None:
+        """
+        Say whether a token of this id was removed.
+
+        The last L{MOST_REVOKED} are remembered, for L{REVOKED_FOR} seconds each.
+        """
 
     async def sweep(now: float) -> int:
         """Forget those that have expired; say how many there were."""

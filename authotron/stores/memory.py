@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from os import urandom
 from typing import ClassVar, Literal
 
@@ -10,9 +11,17 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron.errors import Taken
-from authotron.stores import ITokenStore, StoreConfig, Wanted, tokens_of
-from authotron.tokens import CHANGEABLE, Row, Token, from_row
+from authotron.errors import Taken, TooMany
+from authotron.identity import Identity
+from authotron.stores import (
+    MOST_REVOKED,
+    REVOKED_FOR,
+    ITokenStore,
+    StoreConfig,
+    Wanted,
+    tokens_of,
+)
+from authotron.tokens import CHANGEABLE, Revoked, Row, Token, from_row, mark_of
 from authotron.world import World
 
 
@@ -33,6 +42,7 @@ class MemoryStore:
     type: str = field(default="memory", init=False)
     pepper: bytes | None = field(factory=lambda: urandom(32), init=False, repr=False)
     _rows: dict[str, Row] = field(factory=dict, init=False, repr=False)
+    _revoked: dict[str, Revoked] = field(factory=dict, init=False, repr=False)
 
     async def open(self) -> None:
         """There is nothing to connect to."""
@@ -43,26 +53,30 @@ class MemoryStore:
     async def reach(self) -> None:
         """It is always there."""
 
-    async def add(self, token: Token) -> None:
+    async def add(self, token: Token, most: int | None = None) -> None:
         if token.id in self._rows:
             raise Taken
+        if most is not None and self._counted(token.owner, token.created) >= most:
+            raise TooMany
         self._rows[token.id] = token.row()
+
+    def _counted(self, owner: Identity, now: float) -> int:
+        mine = (row for row in self._rows.values() if _is_of(row, owner.realm, owner.username))
+        tokens = (from_row(row) for row in mine if not _has_expired(row, now))
+        return sum(token.counts for token in tokens)
 
     async def get(self, id_: str) -> Token | None:
         row = self._rows.get(id_)
         return None if row is None else from_row(row)
 
     async def listed(self, wanted: Wanted) -> Sequence[Token]:
-        fitting = [self._rows[id_] for id_ in sorted(self._rows) if self._fits(id_, wanted)]
-        return await tokens_of(fitting[: wanted.most], self._clock)
-
-    def _fits(self, id_: str, wanted: Wanted) -> bool:
-        row = self._rows[id_]
-        return (
-            id_ > wanted.after
-            and wanted.realm in (None, row["realm"])
-            and wanted.username in (None, row["username"])
+        ids = self._rows if wanted.below is None else self._tree(wanted.below)
+        fitting = (
+            self._rows[id_]
+            for id_ in sorted(ids)
+            if id_ > wanted.after and _is_of(self._rows[id_], wanted.realm, wanted.username)
         )
+        return await tokens_of(islice(fitting, wanted.most), self._clock)
 
     async def change(self, id_: str, changes: Mapping[str, str | float | None]) -> bool:
         assert changes.keys() <= CHANGEABLE
@@ -71,14 +85,46 @@ class MemoryStore:
         self._rows[id_] = {**self._rows[id_], **changes}
         return True
 
-    async def remove(self, id_: str) -> bool:
-        return self._rows.pop(id_, None) is not None
+    async def remove(self, id_: str, now: float) -> Sequence[str]:
+        ended = self._tree(id_)
+        for each in ended:
+            row = self._rows.pop(each)
+            mark, until = mark_of(row["hashed"]), now + REVOKED_FOR
+            self._revoked[each] = Revoked(each, row["realm"], row["username"], mark, until)
+        self._forget_revoked(now)
+        return ended
+
+    def _tree(self, id_: str) -> list[str]:
+        """The ids of a token and of all that descend from it."""
+        found = [id_] if id_ in self._rows else []
+        for parent in found:  # grows meanwhile
+            found += [each for each, row in self._rows.items() if row.get("parent") == parent]
+        return found
+
+    async def revoked(self, id_: str) -> Revoked | None:
+        return self._revoked.get(id_)
 
     async def sweep(self, now: float) -> int:
-        over = [id_ for id_, row in self._rows.items() if (row["expires"] or now + 1) <= now]
-        for id_ in over:
+        expired = [id_ for id_, row in self._rows.items() if _has_expired(row, now)]
+        for id_ in expired:
             del self._rows[id_]
-        return len(over)
+        self._forget_revoked(now)
+        return len(expired)
+
+    def _forget_revoked(self, now: float) -> None:
+        """They stand in the order in which they end."""
+        for id_ in list(self._revoked):
+            if len(self._revoked) <= MOST_REVOKED and self._revoked[id_].until > now:
+                break
+            del self._revoked[id_]
+
+
+def _is_of(row: Row, realm: str | None, username: str | None) -> bool:
+    return realm in (None, row["realm"]) and username in (None, row["username"])
+
+
+def _has_expired(row: Row, now: float) -> bool:
+    return row["expires"] is not None and row["expires"] <= now
 
 
 def make(config: Config, world: World) -> ITokenStore:

@@ -19,11 +19,28 @@ from txmongo.errors import TimeExceeded
 from zope.interface import implementer
 
 from authotron import tls
-from authotron.errors import ConfigError, Problem, Taken, Unavailable
+from authotron.errors import ConfigError, Problem, Taken, TooMany, Unavailable
 from authotron.settings import FilePath, Secret, Text
-from authotron.stores import ITokenStore, StoreConfig, Wanted, tokens_of
+from authotron.stores import (
+    MOST_REVOKED,
+    REVOKED_FOR,
+    ITokenStore,
+    StoreConfig,
+    Wanted,
+    tokens_of,
+)
 from authotron.tls_gates import Gated
-from authotron.tokens import CHANGEABLE, Row, Token, from_row
+from authotron.tokens import (
+    CHANGEABLE,
+    IMPORT,
+    IMPORTED,
+    TERMINAL,
+    Revoked,
+    Row,
+    Token,
+    from_row,
+    mark_of,
+)
 from authotron.world import World
 
 T = TypeVar("T")
@@ -31,6 +48,7 @@ T = TypeVar("T")
 _FORM = 1
 _GRACE = 3600
 _BATCH = 500
+_OF_REVOKED = {"_id": 1, "realm": 1, "username": 1, "token": 1}
 _TAKEN = frozenset({1, 11000})
 _UNSUPPORTED = frozenset({67, 115, 238})
 """Codes of servers that have no such kind of index."""
@@ -117,7 +135,39 @@ class MongoStore:
     async def reach(self) -> None:
         await said(self._ready().find_one({"_id": ""}))
 
-    async def add(self, token: Token) -> None:
+    async def add(self, token: Token, most: int | None = None) -> None:
+        """
+        The interface of L{ITokenStore}.
+
+        Of several gateways that add the last token of an owner at once none may succeed: each
+        takes its own back if there are too many.
+        """
+        if most is not None and await self._has(token, most):
+            raise TooMany
+        await self._insert(token)
+        if most is not None and await self._has(token, most + 1):
+            await said(self._tokens.delete_one({"_id": token.id}))
+            raise TooMany
+
+    async def _has(self, token: Token, most: int) -> bool:
+        """
+        Whether an owner has so many tokens that count (see L{Token.counts}) when one is created.
+
+        Of those of earlier versions that were imported only the name of the provider tells.
+        """
+        count, live = self._ready().count_documents, {"$gt": token.created}
+        mine = {
+            "realm": token.owner.realm,
+            "username": token.owner.username,
+            "$or": [{"expires": None}, {"expires": live}],
+        }
+        found = await said(count({**mine, "origin": {"$nin": [TERMINAL, IMPORT]}}))
+        if found < most:
+            return False
+        old = {"origin": {"$exists": False}, "fixed": {"$regex": f'"provider": "{IMPORTED}'}}
+        return bool(found - await said(count({**mine, **old})) >= most)
+
+    async def _insert(self, token: Token) -> None:
         tokens, row = self._ready(), token.row()
         document = {
             "_id": row.pop("id"),
@@ -125,6 +175,7 @@ class MongoStore:
             "token": {"token_string": row.pop("hashed"), "scopes": {}},
             "user_id": await self._user_id(token.owner.realm, token.owner.username),
             "ends": _date(row["expires"]),
+            "lineage": list(token.lineage),
             **row,
         }
         try:
@@ -140,6 +191,8 @@ class MongoStore:
         where: dict[str, Any] = {"_id": {"$gt": wanted.after}}
         owner = {"realm": wanted.realm, "username": wanted.username}
         where |= {name: value for name, value in owner.items() if value is not None}
+        if wanted.below is not None:
+            where["$or"] = _tree(wanted.below)
         documents = await said(
             self._ready().find(
                 where, limit=wanted.most, sort=sorting.sort(sorting.ASCENDING("_id"))
@@ -155,13 +208,54 @@ class MongoStore:
         outcome = await said(self._ready().update_one({"_id": id_}, {"$set": setting}))
         return bool(outcome.matched_count)
 
-    async def remove(self, id_: str) -> bool:
-        outcome = await said(self._ready().delete_one({"_id": id_}))
-        return bool(outcome.deleted_count)
+    async def remove(self, id_: str, now: float) -> Sequence[str]:
+        """
+        The interface of L{ITokenStore}.
+
+        What descends from the token is searched for until nothing is found: another gateway may
+        be adding some meanwhile.
+        """
+        ended: list[str] = []
+        while documents := await said(self._ready().find({"$or": _tree(id_)}, _OF_REVOKED)):
+            for document in sorted(documents, key=lambda each: each["_id"] != id_):
+                await self._remember(document, now)
+                outcome = await said(self._tokens.delete_one({"_id": document["_id"]}))
+                if outcome.deleted_count:
+                    ended.append(document["_id"])
+        return ended
+
+    async def _remember(self, document: Mapping[str, Any], now: float) -> None:
+        """Note that a token was revoked, before it is gone."""
+        until = now + REVOKED_FOR
+        noted = {
+            "realm": document["realm"],
+            "username": document["username"],
+            "mark": mark_of(document["token"]["token_string"]),
+            "until": until,
+            "ends": _date(until),
+        }
+        await said(self._revoked.update_one({"_id": document["_id"]}, {"$set": noted}, upsert=True))
+
+    async def revoked(self, id_: str) -> Revoked | None:
+        self._ready()
+        found = await said(self._revoked.find_one({"_id": id_}))
+        if found is None:
+            return None
+        return Revoked(id_, found["realm"], found["username"], found["mark"], found["until"])
 
     async def sweep(self, now: float) -> int:
         outcome = await said(self._ready().delete_many({"expires": {"$lte": now}}))
+        await said(self._revoked.delete_many({"until": {"$lte": now}}))
+        excess = await said(self._revoked.count_documents({})) - MOST_REVOKED
+        if excess > 0:
+            order = sorting.sort(sorting.ASCENDING("until"))
+            for each in await said(self._revoked.find({}, {"_id": 1}, limit=excess, sort=order)):
+                await said(self._revoked.delete_one({"_id": each["_id"]}))
         return int(outcome.deleted_count)
+
+    @property
+    def _revoked(self) -> Any:
+        return self._collection(f"{self._config.tokens_collection}_revoked")
 
     @property
     def _tokens(self) -> Any:
@@ -210,6 +304,8 @@ class MongoStore:
             (self._tokens, ascending("token.token_string"), {"unique": True}),
             (self._tokens, ascending(["realm", "username", "_id"]), {}),
             (self._tokens, ascending("ends"), {"expireAfterSeconds": _GRACE}),
+            (self._tokens, ascending("lineage"), {}),
+            (self._revoked, ascending("ends"), {"expireAfterSeconds": _GRACE}),
             (users, ascending(["username", "realm"]), {"unique": True}),
             (users, ascending("user_id"), {"unique": True}),
         )
@@ -291,6 +387,11 @@ async def _raw(asked: Awaitable[T]) -> T:
 def _unavailable(error: OperationFailure) -> Unavailable:
     """Its text repeats the command, so only its number is told."""
     return Unavailable(f"the database refuses (code {error.code})")
+
+
+def _tree(id_: str) -> list[dict[str, Any]]:
+    """Terms of which one holds for a token and for all that descend from it."""
+    return [{"_id": id_}, {"lineage": id_}]
 
 
 def _row(document: Mapping[str, Any]) -> Row:

@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 from authotron.errors import Unavailable
 from authotron.stores import ITokenStore, StoreConfig, Wanted
-from authotron.tokens import Token
+from authotron.tokens import Revoked, Token
 from authotron.world import World
 
 
@@ -39,7 +39,7 @@ class NoStore:
     async def reach(self) -> None:
         """Nothing is always there."""
 
-    async def add(self, token: Token) -> None:
+    async def add(self, token: Token, most: int | None = None) -> None:
         raise Unavailable("there is no token store")
 
     async def get(self, id_: str) -> Token | None:
@@ -51,8 +51,11 @@ class NoStore:
     async def change(self, id_: str, changes: Mapping[str, str | float | None]) -> bool:
         return False
 
-    async def remove(self, id_: str) -> bool:
-        return False
+    async def remove(self, id_: str, now: float) -> Sequence[str]:
+        return ()
+
+    async def revoked(self, id_: str) -> Revoked | None:
+        return None
 
     async def sweep(self, now: float) -> int:
         return 0

@@ -10,27 +10,53 @@ from pydantic import Field
 from zope.interface import implementer
 
 from authotron import tls
-from authotron.errors import Taken, Unavailable
+from authotron.errors import Taken, TooMany, Unavailable
 from authotron.redis import Login, Redis
 from authotron.settings import FilePath, Port, Secret, Text
-from authotron.stores import ITokenStore, StoreConfig, Wanted, tokens_of
+from authotron.stores import (
+    MOST_REVOKED,
+    REVOKED_FOR,
+    ITokenStore,
+    StoreConfig,
+    Wanted,
+    tokens_of,
+)
 from authotron.tls_gates import secured
-from authotron.tokens import CHANGEABLE, COLUMNS, Row, Token
+from authotron.tokens import CHANGEABLE, COLUMNS, Revoked, Row, Token
 from authotron.world import World
 
 _PAGE = 500
 _BITE = 16
 """Tokens read at once: those of earlier versions may have 60 kB each."""
 
+_ADDED = 1
 _NUMBERS = frozenset({"created", "expires", "used"})
 
 _ADD = """
+local id, prefix, parent = ARGV[1], ARGV[3], ARGV[4]
+local most, now = tonumber(ARGV[5]), tonumber(ARGV[6])
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-redis.call('HSET', KEYS[1], unpack(ARGV, 3))
-redis.call('ZADD', KEYS[2], 0, ARGV[1])
-redis.call('ZADD', KEYS[3], 0, ARGV[1])
+local count = 0
+for _, each in ipairs(most and redis.call('ZRANGE', KEYS[3], 0, -1) or {}) do
+    local key = prefix .. 'token:' .. each
+    local origin, expires = unpack(redis.call('HMGET', key, 'origin', 'expires'))
+    if not expires then
+        redis.call('ZREM', KEYS[3], each)
+    elseif expires == '' or tonumber(expires) > now then
+        if not origin then
+            local fixed = redis.call('HGET', key, 'fixed') or ''
+            origin = string.find(fixed, '"provider": "imported:', 1, true) and 'import' or ''
+        end
+        if origin == '' or origin == 'http' then count = count + 1 end
+    end
+end
+if most and count >= most then return 2 end
+redis.call('HSET', KEYS[1], unpack(ARGV, 7))
+redis.call('ZADD', KEYS[2], 0, id)
+redis.call('ZADD', KEYS[3], 0, id)
+if parent ~= '' then redis.call('ZADD', prefix .. 'children:' .. parent, 0, id) end
 if ARGV[2] ~= '' then
-    redis.call('ZADD', KEYS[4], ARGV[2], ARGV[1])
+    redis.call('ZADD', KEYS[4], ARGV[2], id)
     redis.call('EXPIREAT', KEYS[1], math.floor(ARGV[2]) + 3600)
 end
 return 1
@@ -45,12 +71,45 @@ end
 return 1
 """
 _REMOVE = """
-local owner = redis.call('HGET', KEYS[1], 'owner')
-if owner then redis.call('ZREM', owner, ARGV[1]) end
-redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('ZREM', KEYS[3], ARGV[1])
-return redis.call('DEL', KEYS[1])
+local prefix, until_, most = ARGV[2], ARGV[3], tonumber(ARGV[4])
+local tree, known, ended = {ARGV[1]}, {[ARGV[1]] = true}, {}
+local at = 1
+while at <= #tree do
+    local id = tree[at]
+    local key, children = prefix .. 'token:' .. id, prefix .. 'children:' .. id
+    for _, child in ipairs(redis.call('ZRANGE', children, 0, -1)) do
+        if not known[child] then
+            known[child] = true
+            tree[#tree + 1] = child
+        end
+    end
+    local owner, realm, username, hashed, parent = unpack(
+        redis.call('HMGET', key, 'owner', 'realm', 'username', 'hashed', 'parent'))
+    if owner then
+        ended[#ended + 1] = id
+        redis.call('ZREM', owner, id)
+        if parent and parent ~= '' then redis.call('ZREM', prefix .. 'children:' .. parent, id) end
+        if until_ ~= '' then
+            local note = prefix .. 'revoked:' .. id
+            local mark = string.sub(hashed, -8)
+            redis.call('HSET', note, 'realm', realm, 'username', username)
+            redis.call('HSET', note, 'mark', mark, 'until', until_)
+            redis.call('EXPIREAT', note, math.floor(until_))
+            redis.call('ZADD', KEYS[3], until_, id)
+        end
+    end
+    redis.call('ZREM', KEYS[1], id)
+    redis.call('ZREM', KEYS[2], id)
+    redis.call('DEL', key, children)
+    at = at + 1
+end
+for _, id in ipairs(redis.call('ZRANGE', KEYS[3], 0, -most - 1)) do
+    redis.call('DEL', prefix .. 'revoked:' .. id)
+    redis.call('ZREM', KEYS[3], id)
+end
+return ended
 """
+"""Keys that are not named belong to what is found on the way; a Redis Cluster is not supported."""
 
 
 class Config(StoreConfig):
@@ -73,7 +132,7 @@ class Config(StoreConfig):
 @define(eq=False)
 class RedisStore:
     """
-    Keeps each token in a hash, and ids in sorted sets: all, by owner, by end.
+    Keeps each token in a hash, and ids in sorted sets: all, by owner, by end, by parent.
 
     Redis forgets a token itself, an hour after its end; whether it is over is not left to that.
     """
@@ -97,20 +156,25 @@ class RedisStore:
     async def reach(self) -> None:
         await self._connected().ask("PING")
 
-    async def add(self, token: Token) -> None:
+    async def add(self, token: Token, most: int | None = None) -> None:
         row, owner = token.row(), token.owner
         index = self._of_owner(owner.realm, owner.username)
         words = _words({**row, "owner": index})
         keys = (self._key(token.id), self._all, index, self._ends)
-        added = await self._run(_ADD, keys, token.id, _text(row["expires"]), *words)
-        if not added:
-            raise Taken
+        limit = "" if most is None else str(most)
+        end, now = _text(row["expires"]), _text(token.created)
+        about = (token.id, end, self._config.prefix, row["parent"], limit, now)
+        added = await self._run(_ADD, keys, *about, *words)
+        if added != _ADDED:
+            raise TooMany if added else Taken
 
     async def get(self, id_: str) -> Token | None:
         found = await self._read([id_])
         return found[0] if found else None
 
     async def listed(self, wanted: Wanted) -> Sequence[Token]:
+        if wanted.below is not None:
+            return await self._listed_tree(wanted, wanted.below)
         found: list[Token] = []
         index = self._all
         if wanted.realm is not None and wanted.username is not None:
@@ -128,6 +192,22 @@ class RedisStore:
                     found += await self._read([id_.decode() for id_ in fitting[first:][:_BITE]])
         return found[: wanted.most]
 
+    async def _listed_tree(self, wanted: Wanted, root: str) -> Sequence[Token]:
+        ids, level = {root}, [root]
+        while level:
+            asked = [("ZRANGE", self._children(id_), 0, -1) for id_ in level]
+            answers = await self._connected().ask_all(asked)
+            level = [
+                id_.decode() for answer in answers for id_ in answer if id_.decode() not in ids
+            ]
+            ids.update(level)
+        found: list[Token] = []
+        behind = sorted(id_ for id_ in ids if id_ > wanted.after)
+        for first in range(0, len(behind), _BITE):
+            if len(found) < wanted.most:
+                found += await self._read(behind[first:][:_BITE])
+        return found[: wanted.most]
+
     async def _fitting(self, ids: Sequence[bytes], wanted: Wanted) -> list[bytes]:
         """The ids of tokens whose owners are wanted; nothing else of the tokens is read."""
         owner = (wanted.realm, wanted.username)
@@ -143,14 +223,37 @@ class RedisStore:
         keys = (self._key(id_), self._ends)
         return bool(await self._run(_CHANGE, keys, id_, end, *_words(changes)))
 
-    async def remove(self, id_: str) -> bool:
-        return bool(await self._run(_REMOVE, (self._key(id_), self._all, self._ends), id_))
+    async def remove(self, id_: str, now: float) -> Sequence[str]:
+        return await self._ended(id_, _text(now + REVOKED_FOR))
+
+    async def _ended(self, id_: str, until: str) -> list[str]:
+        """Forget a token and its descendants; they were revoked if there is an C{until}."""
+        keys, prefix = (self._all, self._ends, self._revocations), self._config.prefix
+        ended = await self._run(_REMOVE, keys, id_, prefix, until, str(MOST_REVOKED))
+        return [each.decode() for each in ended]
+
+    async def revoked(self, id_: str) -> Revoked | None:
+        key = f"{self._config.prefix}revoked:{id_}"
+        answer = await self._connected().ask("HMGET", key, "realm", "username", "mark", "until")
+        if answer[0] is None:
+            return None
+        realm, username, mark, until = (each.decode() for each in answer)
+        return Revoked(id_, realm, username, mark, float(until))
 
     async def sweep(self, now: float) -> int:
         ids = await self._connected().ask(
             "ZRANGEBYSCORE", self._ends, "-inf", _text(now), "LIMIT", 0, _PAGE
         )
-        return sum([await self.remove(id_.decode()) for id_ in ids])
+        await self._forget_revoked(now)
+        return sum([len(await self._ended(id_.decode(), "")) for id_ in ids])
+
+    async def _forget_revoked(self, now: float) -> None:
+        """Redis does so itself; this is for clocks that differ."""
+        over = ("-inf", _text(now), "LIMIT", 0, _PAGE)
+        ids = await self._connected().ask("ZRANGEBYSCORE", self._revocations, *over)
+        for id_ in ids:
+            note = f"{self._config.prefix}revoked:{id_.decode()}"
+            await self._connected().ask_all([("DEL", note), ("ZREM", self._revocations, id_)])
 
     async def _read(self, ids: Sequence[str]) -> list[Token]:
         """The tokens of these ids, without those that are gone."""
@@ -173,6 +276,13 @@ class RedisStore:
 
     def _of_owner(self, realm: str, username: str) -> str:
         return f"{self._config.prefix}owner:{len(realm)}:{realm}:{username}"
+
+    def _children(self, id_: str) -> str:
+        return f"{self._config.prefix}children:{id_}"
+
+    @property
+    def _revocations(self) -> str:
+        return f"{self._config.prefix}revocations"
 
     @property
     def _all(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar, Literal, TypeVar
@@ -14,10 +14,17 @@ from attrs import define, field
 from pydantic import Field
 from zope.interface import implementer
 
-from authotron.errors import ConfigError, Problem, Taken, Unavailable
+from authotron.errors import ConfigError, Problem, Taken, TooMany, Unavailable
 from authotron.settings import FilePath, Seconds
-from authotron.stores import ITokenStore, StoreConfig, Wanted, tokens_of
-from authotron.tokens import CHANGEABLE, COLUMNS, Token
+from authotron.stores import (
+    MOST_REVOKED,
+    REVOKED_FOR,
+    ITokenStore,
+    StoreConfig,
+    Wanted,
+    tokens_of,
+)
+from authotron.tokens import CHANGEABLE, COLUMNS, Revoked, Token, mark_of
 from authotron.world import World
 
 T = TypeVar("T")
@@ -39,8 +46,43 @@ _MIGRATIONS = (
     CREATE INDEX tokens_of_owner ON tokens (realm, username, id);
     CREATE INDEX tokens_by_end ON tokens (expires) WHERE expires IS NOT NULL;
     """,
+    """
+    ALTER TABLE tokens ADD COLUMN parent TEXT NOT NULL DEFAULT '';
+    ALTER TABLE tokens ADD COLUMN origin TEXT NOT NULL DEFAULT '';
+    UPDATE tokens SET origin = 'import' WHERE instr(fixed, '"provider": "imported:');
+    CREATE INDEX tokens_by_parent ON tokens (parent) WHERE parent != '';
+    CREATE TABLE revoked (
+        id TEXT PRIMARY KEY,
+        realm TEXT NOT NULL,
+        username TEXT NOT NULL,
+        mark TEXT NOT NULL,
+        until REAL NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX revoked_by_end ON revoked (until);
+    """,
 )
 """Each brings a database from the version that is its place to the next."""
+
+_ADD = f"""
+INSERT INTO tokens ({", ".join(COLUMNS)})
+SELECT {", ".join(f":{column}" for column in COLUMNS)} WHERE :most IS NULL OR :most > (
+    SELECT count(*) FROM tokens
+    WHERE realm = :realm AND username = :username AND origin IN ('', 'http')
+    AND (expires IS NULL OR expires > :created)
+)
+"""  # noqa: S608 - our own names
+_TREE = """
+WITH RECURSIVE tree (id) AS (
+    SELECT id FROM tokens WHERE id = :id
+    UNION SELECT tokens.id FROM tokens JOIN tree ON tokens.parent = tree.id WHERE parent != ''
+)
+"""
+_TREE_OF = f"{_TREE} SELECT id, realm, username, hashed FROM tree JOIN tokens USING (id)"  # noqa: S608 - our own names
+_FORGET_REVOKED = """
+DELETE FROM revoked WHERE until <= :now OR id IN (
+    SELECT id FROM revoked ORDER BY until DESC LIMIT -1 OFFSET :most
+)
+"""
 
 
 class Config(StoreConfig):
@@ -94,32 +136,35 @@ class SqliteStore:
     async def reach(self) -> None:
         await self._ask(lambda database: database.execute("SELECT 1 FROM tokens LIMIT 1"))
 
-    async def add(self, token: Token) -> None:
-        row, places = token.row(), ", ".join("?" * len(COLUMNS))
-        values = [row[column] for column in COLUMNS]
+    async def add(self, token: Token, most: int | None = None) -> None:
+        values = {**token.row(), "most": most}
 
-        def add(database: sqlite3.Connection) -> bool:
+        def add(database: sqlite3.Connection) -> int:
             try:
-                database.execute(f"INSERT INTO tokens VALUES ({places})", values)  # noqa: S608 - question marks
+                return database.execute(_ADD, values).rowcount
             except sqlite3.IntegrityError:
-                return False
-            return True
+                raise Taken from None
 
         if not await self._ask(add):
-            raise Taken
+            raise TooMany
 
     async def get(self, id_: str) -> Token | None:
-        found = await self._select("WHERE id = ?", [id_])
+        found = await self._select("WHERE id = :id", {"id": id_})
         return found[0] if found else None
 
     async def listed(self, wanted: Wanted) -> Sequence[Token]:
-        terms, values = ["id > ?"], [wanted.after]
+        values = {"after": wanted.after, "most": wanted.most}
+        terms, begin = ["id > :after"], ""
         for column, value in (("realm", wanted.realm), ("username", wanted.username)):
             if value is not None:
-                terms.append(f"{column} = ?")
-                values.append(value)
-        where = f"WHERE {' AND '.join(terms)} ORDER BY id LIMIT ?"
-        return await self._select(where, [*values, wanted.most])
+                terms.append(f"{column} = :{column}")
+                values[column] = value
+        if wanted.below is not None:
+            terms.append("id IN tree")
+            values["id"], begin = wanted.below, _TREE
+        return await self._select(
+            f"WHERE {' AND '.join(terms)} ORDER BY id LIMIT :most", values, begin
+        )
 
     async def change(self, id_: str, changes: Mapping[str, str | float | None]) -> bool:
         assert changes.keys() <= CHANGEABLE
@@ -132,15 +177,35 @@ class SqliteStore:
             > 0
         )
 
-    async def remove(self, id_: str) -> bool:
-        return await self._changed("DELETE FROM tokens WHERE id = ?", [id_]) > 0
+    async def remove(self, id_: str, now: float) -> Sequence[str]:
+        def remove(database: sqlite3.Connection) -> list[str]:
+            with _transaction(database):
+                found = database.execute(_TREE_OF, {"id": id_}).fetchall()
+                ended = [row[0] for row in found]
+                database.executemany(
+                    "INSERT OR REPLACE INTO revoked VALUES (?, ?, ?, ?, ?)",
+                    [(*row[:3], mark_of(row[3]), now + REVOKED_FOR) for row in found],
+                )
+                database.executemany("DELETE FROM tokens WHERE id = ?", [[each] for each in ended])
+            return sorted(ended, key=lambda each: each != id_)
+
+        return await self._ask(remove)
+
+    async def revoked(self, id_: str) -> Revoked | None:
+        text = "SELECT id, realm, username, mark, until FROM revoked WHERE id = ?"
+        row = await self._ask(lambda database: database.execute(text, [id_]).fetchone())
+        return None if row is None else Revoked(*row)
 
     async def sweep(self, now: float) -> int:
-        return await self._changed("DELETE FROM tokens WHERE expires <= ?", [now])
+        def sweep(database: sqlite3.Connection) -> int:
+            database.execute(_FORGET_REVOKED, {"now": now, "most": MOST_REVOKED})
+            return database.execute("DELETE FROM tokens WHERE expires <= ?", [now]).rowcount
 
-    async def _select(self, where: str, values: Iterable[Any]) -> list[Token]:
-        text = f"SELECT {', '.join(COLUMNS)} FROM tokens {where}"  # noqa: S608 - our own names
-        rows = await self._ask(lambda database: database.execute(text, list(values)).fetchall())
+        return await self._ask(sweep)
+
+    async def _select(self, where: str, values: Mapping[str, Any], begin: str = "") -> list[Token]:
+        text = f"{begin} SELECT {', '.join(COLUMNS)} FROM tokens {where}"  # noqa: S608 - our own names
+        rows = await self._ask(lambda database: database.execute(text, values).fetchall())
         found = (dict(zip(COLUMNS, row, strict=True)) for row in rows)
         return await tokens_of(found, self._world.clock)
 
@@ -196,6 +261,18 @@ class SqliteStore:
                 database.execute(statement)
         database.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
         database.execute("COMMIT")
+
+
+@contextlib.contextmanager
+def _transaction(database: sqlite3.Connection) -> Iterator[None]:
+    """All of what is done within, or nothing."""
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        database.execute("ROLLBACK")
+        raise
+    database.execute("COMMIT")
 
 
 def _made(path: Path, flags: int) -> int:

@@ -145,39 +145,44 @@ class Public:
 
     @route(app, "/token", "GET")
     async def make_token_simply(self, request: Request) -> Reply:
-        return await self._tokens.make_simply(await self._identity(request), request)
+        return await self._tokens(request).make_simply(await self._identity(request), request)
 
     @route(app, "/token/<token>", "DELETE")
     async def revoke_token_simply(self, request: Request, token: str) -> Reply:
-        return await self._tokens.revoke(await self._identity(request), token)
+        return await self._tokens(request).revoke(await self._identity(request), token)
 
     @route(app, "/tokens", "GET")
     async def list_tokens(self, request: Request) -> Reply:
-        return await self._tokens.listed(await self._identity(request), request)
+        return await self._tokens(request).listed(await self._identity(request), request)
 
     @route(app, "/tokens", "POST")
     async def make_token(self, request: Request) -> Reply:
-        return await self._tokens.make(await self._identity(request), request)
+        return await self._tokens(request).make(await self._identity(request), request)
 
     @route(app, "/tokens/revoke", "POST")
     async def surrender_token(self, request: Request) -> Reply:
-        return await self._tokens.surrender(request)
+        return await self._tokens(request).surrender(request)
 
     @route(app, "/tokens/<id_>", "GET")
     async def show_token(self, request: Request, id_: str) -> Reply:
-        return await self._tokens.show(await self._identity(request), id_)
+        return await self._tokens(request).show(await self._identity(request), id_)
 
     @route(app, "/tokens/<id_>", "PATCH")
     async def change_token(self, request: Request, id_: str) -> Reply:
-        return await self._tokens.change(await self._identity(request), request, id_)
+        return await self._tokens(request).change(await self._identity(request), request, id_)
 
     @route(app, "/tokens/<id_>", "DELETE")
     async def revoke_token(self, request: Request, id_: str) -> Reply:
-        return await self._tokens.revoke(await self._identity(request), id_)
+        return await self._tokens(request).revoke(await self._identity(request), id_)
 
-    @property
-    def _tokens(self) -> TokenRoutes:
-        return TokenRoutes(self._serving.generation, self._serving.forget, self._clock)
+    def _tokens(self, request: Request) -> TokenRoutes:
+        client = partial(self._client, request)
+        return TokenRoutes(self._serving.generation, self._serving.forget, self._clock, client)
+
+    def _client(self, request: Request) -> str:
+        """The address of the client, or of the proxy if that does not say for whom it asks."""
+        address = self._circumstances(request).address
+        return address or str(getattr(request.client, "host", "unix"))
 
     @route(app, "/providers", "GET")
     def providers(self, _request: Request) -> Reply:

@@ -14,8 +14,9 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from authotron import settings, strict_json
-from authotron.errors import ConfigError, NoSuchToken, Problem, TooBroad, Unavailable
+from authotron import audit, settings, strict_json
+from authotron.audit import Actor
+from authotron.errors import ConfigError, NoSuchToken, Problem, TooBroad, TooMany, Unavailable
 from authotron.forwarding import Network
 from authotron.hosts import checked_host
 from authotron.identity import Identity
@@ -105,6 +106,7 @@ class TokenRoutes:
     _generation: Generation
     _forget_everywhere: Callable[[], Awaitable[None]]
     _clock: IReactorTime
+    _client: Callable[[], str]
 
     async def make(self, asks: Identity, request: Request) -> Reply:
         given = self._body(request, NewToken)
@@ -114,9 +116,15 @@ class TokenRoutes:
         return replies.created({"token": text, **_shown(token)}, location)
 
     async def make_simply(self, asks: Identity, request: Request) -> Reply:
-        """As the original does it: by GET, which a HEAD must not imitate."""
+        """
+        As the original does it: by GET, which a HEAD must not imitate.
+
+        A page of another site, or a browser that fetches ahead, makes none.
+        """
         if request.method == b"HEAD" or not self._tokens.compat:
             return replies.method_not_allowed(["GET"] if self._tokens.compat else [])
+        if _is_unwitting(request):
+            raise NoEntry(replies.too_broad([_UNWITTING]))
         text, _ = await self._made(asks, Wish())
         return replies.private({"token": text})
 
@@ -148,12 +156,19 @@ class TokenRoutes:
     async def change(self, asks: Identity, request: Request, id_: str) -> Reply:
         given = self._body(request, Change)
         token = await self._changing(
-            self._tokens.change(asks, id_, name=given.name, comment=given.comment, ttl=given.ttl)
+            self._tokens.change(
+                asks,
+                id_,
+                name=given.name,
+                comment=given.comment,
+                ttl=given.ttl,
+                by=self._actor(asks),
+            )
         )
         return replies.private(_shown(token))
 
     async def revoke(self, asks: Identity, id_: str) -> Reply:
-        await self._changing(self._tokens.revoke(asks, id_))
+        await self._changing(self._tokens.revoke(asks, id_, self._actor(asks)))
         return replies.REVOKED
 
     async def surrender(self, request: Request) -> Reply:
@@ -164,7 +179,7 @@ class TokenRoutes:
         """
         token = self._body(request, Leak).token
         if await _answered(self._tokens.held(token)):
-            await self._changing(self._tokens.surrender(token))
+            await self._changing(self._tokens.surrender(token, audit.holder(self._client())))
         return replies.REVOKED
 
     def _body(self, request: Request, section: type[_C]) -> _C:
@@ -183,8 +198,12 @@ class TokenRoutes:
     async def _made(self, asks: Identity, wish: Wish) -> tuple[str, Token]:
         owner = asks.bare or asks
         checked = self._generation.owners.can_be_asked(owner)
-        presented, token = await _answered(self._tokens.make(asks, wish, checked=checked))
+        making = self._tokens.make(asks, wish, checked=checked, by=self._actor(asks))
+        presented, token = await _answered(making)
         return presented.text, token
+
+    def _actor(self, asks: Identity) -> Actor:
+        return audit.identified(asks, self._client())
 
     async def _changing(self, work: Awaitable[_T]) -> _T:
         """
@@ -218,12 +237,36 @@ class TokenRoutes:
         )
 
 
+_TOO_MANY = Problem(
+    "", "you have as many API tokens as tokens.max_per_owner allows; revoke one first"
+)
+_UNWITTING = Problem("", "GET /token is not for pages of other sites, or to be fetched ahead")
+_AHEAD = re.compile(rb"prefetch|prerender|preview", re.IGNORECASE)
+
+
+def _is_unwitting(request: Request) -> bool:
+    """
+    Whether a browser sends a request of which its user need not know.
+
+    C{Sec-Fetch-Site} says whose page it comes from (Fetch Metadata Request Headers, 2.4), the
+    other fields that a page might be opened later. Where a field is absent no browser says so.
+    """
+    values = request.requestHeaders.getRawHeaders
+    sites = values(b"Sec-Fetch-Site", [])
+    if any(site.strip().lower() not in (b"same-origin", b"none") for site in sites):
+        return True
+    names = (b"Purpose", b"Sec-Purpose", b"X-Purpose", b"X-Moz")
+    return any(_AHEAD.search(value) for name in names for value in values(name, []))
+
+
 async def _answered(work: Awaitable[_T]) -> _T:
     """What cannot be done is answered in the way of HTTP."""
     try:
         return await work
     except NoSuchToken:
         raise NoEntry(replies.NO_SUCH_TOKEN) from None
+    except TooMany:
+        raise NoEntry(replies.too_broad([_TOO_MANY])) from None
     except TooBroad as error:
         raise NoEntry(replies.too_broad(error.problems)) from None
     except Unavailable as error:
@@ -309,6 +352,7 @@ def _shown(token: Token) -> dict[str, Any]:
     return {
         "version": 1,
         "id": token.id,
+        "parent": token.lineage[-1] if token.lineage else None,
         "token_string": f"{PREFIX}{token.id}",
         "realm": owner.realm,
         "username": owner.username,

@@ -9,6 +9,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+from attrs import evolve
 from twisted.internet import reactor  # noqa: TID251 - real sockets
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
@@ -17,12 +18,15 @@ from twisted.trial.unittest import TestCase
 from txmongo.connection import ConnectionPool
 
 from authotron import parts, settings
-from authotron.errors import ConfigError, TimedOut, Unavailable
+from authotron.errors import ConfigError, TimedOut, TooMany, Unavailable
+from authotron.identity import Identity
 from authotron.racing import within
-from authotron.stores import ITokenStore, redis
+from authotron.stores import ITokenStore, Wanted, redis
+from authotron.tokens import Token
 from authotron.world import World
 from tests.contracts import StoreContract, token
 from tests.functional.databases import Database, shared
+from tests.worlds import NOW
 
 CLOCK: Any = reactor
 
@@ -62,6 +66,40 @@ class RedisContractTests(StoreContract):
         await store.open()
         return store
 
+    async def test_earlier_T86a(self) -> None:
+        """Tokens that an earlier version stored have no parent; imported ones do not count."""
+        section = shared("redis").section
+        store = store_of(section)
+        self.addCleanup(closed, store)
+        await store.open()
+        kept, imported = earlier()
+        administrator = redis.client(settings.read(redis.Config, section), WORLD)
+        self.addCleanup(lambda: Deferred.fromCoroutine(administrator.stop()))
+        for each in (kept, imported):
+            await store.add(each)
+            await administrator.ask(
+                "HDEL", f"{section['prefix']}token:{each.id}", "parent", "origin"
+            )
+        await counted_as_earlier(self, store, kept)
+
+
+WORLD = World(CLOCK, deferToThread, connect=connect)
+
+
+def earlier() -> tuple[Token, Token]:
+    """Two tokens of one owner, of which the second was imported."""
+    owner = Identity("here", "alice", provider="imported:acl-proxy")
+    return token(age=9), evolve(token(age=8), owner=owner)
+
+
+async def counted_as_earlier(test: TestCase, store: ITokenStore, kept: Token) -> None:
+    """One of the two counts, and can be a parent."""
+    test.assertEqual(await store.get(kept.id), kept)
+    test.assertIsInstance(await outcome(store.add(token(), 1)), TooMany)
+    await store.add(token(lineage=(kept.id,)), 2)
+    test.assertEqual(len(await store.remove(kept.id, NOW)), 2)
+    test.assertEqual(len(await store.listed(Wanted())), 1)
+
 
 class MongoContractTests(StoreContract):
     """The store in a MongoDB is a store."""
@@ -72,6 +110,21 @@ class MongoContractTests(StoreContract):
         store = store_of({**section, **({"uri": given} if given else {})})
         await store.open()
         return store
+
+    async def test_earlier_T86a(self) -> None:
+        """Tokens that an earlier version stored have no parent; imported ones do not count."""
+        section = shared("mongo").section
+        store = store_of(section)
+        self.addCleanup(closed, store)
+        await store.open()
+        pool = ConnectionPool(section["uri"])
+        self.addCleanup(pool.disconnect)
+        kept, imported = earlier()
+        for each in (kept, imported):
+            await store.add(each)
+            without = {"$unset": {"parent": 1, "origin": 1, "lineage": 1}}
+            await pool[section["database"]]["tokens"].update_one({"_id": each.id}, without)
+        await counted_as_earlier(self, store, kept)
 
 
 class MongoJavaContractTests(StoreContract):
@@ -200,11 +253,11 @@ class RedisFaultTests(MoreFaults, TestCase):
         self.addCleanup(lambda: Deferred.fromCoroutine(administrator.stop()))
         await administrator.ask("REPLICAOF", "127.0.0.1", 1)
         self.assertIsInstance(await outcome(store.add(lost)), Unavailable)
-        self.assertIsInstance(await outcome(store.remove(kept.id)), Unavailable)
+        self.assertIsInstance(await outcome(store.remove(kept.id, NOW)), Unavailable)
         self.assertEqual(await store.get(kept.id), kept)
         await administrator.ask("REPLICAOF", "NO", "ONE")
         self.assertIsNone(await store.get(lost.id))
-        self.assertTrue(await store.remove(kept.id))
+        self.assertTrue(await store.remove(kept.id, NOW))
 
 
 class MongoJavaFaultTests(Faults, TestCase):

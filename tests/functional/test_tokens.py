@@ -258,7 +258,10 @@ class CommandTests(TokenCase):
 
     def test_life(self) -> None:
         """Made, listed, shown and revoked beside a running gateway."""
-        token = self.create("alice", "--name", "ci", "--ttl", "1h").stdout.strip()
+        created = self.create("alice", "--name", "ci", "--ttl", "1h")
+        token = created.stdout.strip()
+        self.assertIn("of alice in realm here created by", created.stderr)
+        self.assertNotIn(token, created.stderr)
         self.assertEqual(status(self.gateway.port, token), 200)
         self.assertEqual(self.explained(token), 0)
         id_ = token[4:16]
@@ -266,7 +269,9 @@ class CommandTests(TokenCase):
         self.assertTrue(listed.startswith(f"{id_}  here/alice  until "), listed)
         self.assertEqual(json.loads(self.run_command("show", id_).stdout)["name"], "ci")
         self.assertEqual(self.run_command("prune").returncode, 0)
-        self.assertEqual(self.run_command("revoke", id_).returncode, 0)
+        revoked = self.run_command("revoke", id_)
+        self.assertEqual(revoked.returncode, 0)
+        self.assertIn(f"API token {id_} of alice in realm here revoked", revoked.stderr)
         until(lambda: status(self.gateway.port, token) == 401, "revoked", seconds=BOUND + 1)
         self.assertEqual(self.run_command("revoke", id_).returncode, 1)
         self.assertEqual(self.explained(token), 1)

@@ -7,14 +7,17 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from authotron import settings
-from authotron.errors import ConfigError, Unavailable
-from authotron.stores import ITokenStore, sqlite
+from authotron.errors import ConfigError, TooMany, Unavailable
+from authotron.identity import Identity
+from authotron.stores import ITokenStore, Wanted, sqlite
+from authotron.tokens import COLUMNS
 from tests.contracts import StoreContract, token
-from tests.worlds import world
+from tests.worlds import NOW, world
 
 
 def store_in(folder: Path, **over: object) -> ITokenStore:
@@ -78,7 +81,7 @@ class SqliteTests(TestCase):
         one, other, kept = await self.opened(), await self.opened(), token()
         await one.add(kept)
         self.assertEqual(await other.get(kept.id), kept)
-        self.assertTrue(await other.remove(kept.id))
+        self.assertTrue(await other.remove(kept.id, NOW))
         self.assertIsNone(await one.get(kept.id))
         self.assertEqual(one.pepper, other.pepper)
 
@@ -93,7 +96,7 @@ class SqliteTests(TestCase):
     async def test_closed(self) -> None:
         """While it is closed nobody can say anything."""
         store = store_in(self.folder)
-        for work in (store.get(""), store.add(token()), store.remove(""), store.reach()):
+        for work in (store.get(""), store.add(token()), store.remove("", NOW), store.reach()):
             self.assertIsInstance(await self.failed(work), Unavailable)
 
     async def test_full(self) -> None:
@@ -108,6 +111,28 @@ class SqliteTests(TestCase):
         store._database.execute("PRAGMA max_page_count = 1000")
         await store.add(each)
         self.assertEqual(await store.get(each.id), each)
+
+    async def test_earlier_T86a(self) -> None:
+        """A file of the first version is taken over: its tokens have no parent, and stay."""
+        database = sqlite3.connect(self.file)
+        for statement in sqlite._MIGRATIONS[0].split(";"):
+            database.execute(statement)
+        imported = Identity("here", "alice", provider="imported:acl-proxy")
+        kept = [token(age=9), evolve(token(age=8), owner=imported)]
+        columns = COLUMNS[:-2]
+        for each in kept:
+            values = [each.row()[column] for column in columns]
+            database.execute(f"INSERT INTO tokens VALUES ({', '.join('?' * len(columns))})", values)
+        database.execute("PRAGMA user_version = 1")
+        database.commit()
+        database.close()
+        store = await self.opened()
+        old, copied = await store.listed(Wanted())
+        self.assertEqual((old, copied.id), (kept[0], kept[1].id))
+        self.assertEqual((old.counts, copied.counts), (True, False))
+        self.assertIsInstance(await self.failed(store.add(token(), 1)), TooMany)
+        await store.add(token(lineage=(old.id,)), 2)
+        self.assertEqual(len(await store.remove(old.id, NOW)), 2)
 
     async def test_newer(self) -> None:
         """A file that a newer version has written is left alone."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jwt
@@ -372,6 +372,31 @@ class SimpleTests(TokenCase):
         answer = self.gateway.ask("HEAD /token", Authorization=ALICE)
         self.assertEqual((answer.status, self.listed()), (405, []))
 
+    def test_unwitting_T86d(self) -> None:
+        """No token is made for a page of another site, or for a browser that fetches ahead."""
+        for name, values in {
+            "Sec_Fetch_Site": ("cross-site", "same-site", "Cross-Site", "cross-site, none", ""),
+            "Purpose": ("prefetch", "preview", "Prefetch"),
+            "Sec_Purpose": ("prefetch", "prefetch;prerender", "prerender", "prefetch;anonymous"),
+            "X_Purpose": ("preview", "prefetch"),
+            "X_Moz": ("prefetch",),
+        }.items():
+            for value in values:
+                with self.subTest(f"{name}: {value}"):
+                    given = {"Authorization": ALICE, name: value}
+                    self.assertEqual(self.gateway.ask("GET /token", None, **given).status, 403)
+                    self.assertEqual(self.gateway.ask("HEAD /token", None, **given).status, 405)
+        lines = "Sec-Fetch-Site: none\r\nSec-Fetch-Site: cross-site"
+        text = f"GET /token HTTP/1.1\r\nHost: x\r\nAuthorization: {ALICE}\r\n{lines}\r\n\r\n"
+        self.assertEqual([each.status for each in self.gateway.say(text.encode())], [403])
+        self.assertEqual(self.listed(), [])
+
+    def test_witting_T86d(self) -> None:
+        """A program, an address that is typed in, and a page of the gateway's own site get one."""
+        for given in ({}, {"Sec_Fetch_Site": "none"}, {"Sec_Fetch_Site": "same-origin"}):
+            answer = self.gateway.ask("GET /token", None, Authorization=ALICE, **given)
+            self.assertEqual(answer.status, 200)
+
     def test_switched_off_T53(self) -> None:
         """C{store.compat: false} takes it away; C{POST /tokens} is still there."""
         self.gateway = self.make(store={"type": "memory", "compat": False})
@@ -478,7 +503,9 @@ class RevokeTests(TokenCase):
         """One that another process revoked lives on for five seconds at most."""
         made = self.new()
         self.assertEqual(self.whoami(made["token"]).status, 200)
-        self.successResultOf(Deferred.fromCoroutine(self.tokens.store.backend.remove(made["id"])))
+        self.successResultOf(
+            Deferred.fromCoroutine(self.tokens.store.backend.remove(made["id"], NOW))
+        )
         self.gateway.clock.advance(5)
         self.assertEqual(self.whoami(made["token"]).status, 401)
 
@@ -516,9 +543,9 @@ class RevokeTests(TokenCase):
         gone: Deferred[None] = Deferred()
         remove = memory.MemoryStore.remove
 
-        async def slow(store: memory.MemoryStore, id_: str) -> bool:
+        async def slow(store: memory.MemoryStore, id_: str, now: float) -> Sequence[str]:
             await gone
-            return await remove(store, id_)
+            return await remove(store, id_, now)
 
         self.patch(memory.MemoryStore, "remove", slow)
         channel, wire = self.gateway.connect(self.gateway.public)
@@ -571,6 +598,215 @@ class RevokeTests(TokenCase):
         for text in ("aot_nonsense", "nonsense"):
             self.assertEqual(self.whoami(text).status, 401)
         self.assertEqual(self.whoami(self.new()["token"]).status, 200)
+
+
+class LineageTests(TokenCase):
+    """Tokens that were made with tokens."""
+
+    def family(self, **wish: Any) -> list[dict[str, Any]]:
+        """A token, one that was made with it, and one that was made with that one."""
+        made = [self.new(**wish)]
+        for _ in range(2):
+            made.append(self.new(f"Bearer {made[-1]['token']}"))
+        return made
+
+    def statuses(self, made: Sequence[dict[str, Any]]) -> list[int]:
+        return [self.whoami(each["token"]).status for each in made]
+
+    def test_revoke_tree_T86a(self) -> None:
+        """By whatever route a token is revoked, all that descend from it are, too, at once."""
+        for line in ("DELETE /tokens/{id}", "DELETE /token/{token}", "DELETE /token/{id}", ""):
+            with self.subTest(line):
+                made, other = self.family(), self.new()
+                bearer = f"Bearer {made[2]['token']}"
+                made.append(self.gateway.ask("GET /token", Authorization=bearer).json())
+                self.assertEqual(self.statuses([*made, other]), [200] * 5)
+                if line:
+                    answer = self.gateway.ask(line.format(**made[0]), Authorization=ALICE)
+                else:
+                    answer = self.send("POST /tokens/revoke", {"token": made[0]["token"]}, "")
+                self.assertEqual(answer.status, 204)
+                self.assertEqual(self.statuses([*made, other]), [401] * 4 + [200])
+        self.assertEqual(len(self.listed()), 4)
+
+    def test_revoke_branch_T86a(self) -> None:
+        """A token outlives those that were made with it; a child may end its parent."""
+        made = self.family()
+        bearer = f"Bearer {made[2]['token']}"
+        self.gateway.ask(f"DELETE /tokens/{made[2]['id']}", Authorization=bearer)
+        self.assertEqual(self.statuses(made), [200, 200, 401])
+        bearer = f"Bearer {made[1]['token']}"
+        self.gateway.ask(f"DELETE /tokens/{made[0]['id']}", Authorization=bearer)
+        self.assertEqual(self.statuses(made), [401] * 3)
+
+    def test_revoke_elsewhere_T86a(self) -> None:
+        """A token that outlived its parent in the store is refused within five seconds."""
+        made = self.family()
+        self.assertEqual(self.statuses(made), [200] * 3)
+        backend = self.tokens.store.backend
+        assert isinstance(backend, memory.MemoryStore)
+        del backend._rows[made[0]["id"]]
+        self.gateway.clock.advance(5)
+        self.assertEqual(self.statuses(made), [401] * 3)
+
+    def test_show_parent_T86a(self) -> None:
+        """A token shows which one it was made with."""
+        made = self.family()
+        parents = [None, made[0]["id"], made[1]["id"]]
+        self.assertEqual([each["parent"] for each in made], parents)
+
+    def test_shorten_parent_T86a(self) -> None:
+        """If a token is shortened, those that descend from it end with it, and show so."""
+        made = self.family(ttl=600)
+        self.assertEqual(self.statuses(made), [200] * 3)
+        self.send(f"PATCH /tokens/{made[0]['id']}", {"ttl": 60})
+        for each in made:
+            shown = self.gateway.ask(f"GET /tokens/{each['id']}", Authorization=ALICE).json()
+            self.assertEqual(shown["expires"], NOW + 60)
+        self.gateway.clock.advance(60)
+        self.assertEqual(self.statuses(made), [401] * 3)
+
+    def test_shortened_elsewhere_T86a(self) -> None:
+        """A token ends with its parent, though the store says otherwise; so does its JWT."""
+        made = self.family(ttl=600)
+        backend = self.tokens.store.backend
+        changing = backend.change(made[0]["id"], {"expires": NOW + 60})
+        self.assertTrue(self.successResultOf(Deferred.fromCoroutine(changing)))
+        bearer = f"Bearer {made[2]['token']}"
+        answer = self.gateway.ask("GET /authenticate", Authorization=bearer)
+        minted = answer.headers["authorization"].split()[1]
+        claims = jwt.decode(minted, options={"verify_signature": False})
+        self.assertEqual(claims["exp"], NOW + 60)
+        self.gateway.clock.advance(60)
+        self.assertEqual(self.statuses(made), [401] * 3)
+
+    def test_made_with_revoked_T86a(self) -> None:
+        """With a token that was revoked a moment ago elsewhere none can be made."""
+        made = self.new()
+        self.gateway.ask("GET /whoami", Authorization=f"Bearer {made['token']}")
+        removing = self.tokens.store.backend.remove(made["id"], NOW)
+        self.successResultOf(Deferred.fromCoroutine(removing))
+        answer = self.send("POST /tokens", {}, f"Bearer {made['token']}")
+        self.assertEqual(answer.status, 403)
+        self.assertEqual(self.listed(), [])
+
+    def test_limit_generations_T86a(self) -> None:
+        """There are at most 16 generations of tokens behind the first one."""
+        made = self.new()
+        for _ in range(16):
+            made = self.new(f"Bearer {made['token']}")
+        self.assertEqual(self.whoami(made["token"]).status, 200)
+        self.assertEqual(self.send("POST /tokens", {}, f"Bearer {made['token']}").status, 403)
+
+    def test_stored_before_T86a(self) -> None:
+        """A token that an earlier version stored has no parent, is good, and can be one."""
+        made = self.new()
+        backend = self.tokens.store.backend
+        assert isinstance(backend, memory.MemoryStore)
+        row = dict(backend._rows[made["id"]])
+        del row["parent"], row["origin"]
+        backend._rows[made["id"]] = row
+        self.assertEqual(self.whoami(made["token"]).status, 200)
+        child = self.new(f"Bearer {made['token']}")
+        self.gateway.ask(f"DELETE /tokens/{made['id']}", Authorization=ALICE)
+        self.assertEqual(self.statuses([made, child]), [401, 401])
+
+
+class NarrowedTests(TokenCase):
+    """What a narrowed token may do to tokens."""
+
+    def narrowed(self, authorization: str = ALICE) -> Iterator[dict[str, Any]]:
+        """Tokens that are narrowed in each respect."""
+        self.gateway = self.make(server=PROXIED)
+        wishes: tuple[dict[str, Any], ...] = (
+            {"roles": []},
+            {"scopes": {}},
+            {"hosts": ["*.a.org"]},
+            {"networks": ["::/0"]},
+        )
+        for wish in wishes:
+            yield self.new(authorization, **wish)
+        yield self.new(authorization, roles=["keeper" if authorization == ROOT else "reader"])
+
+    def test_manage_itself_T86b(self) -> None:
+        """A narrowed token lists, shows, changes and revokes itself and its descendants only."""
+        said = {**SAID, "X_Forwarded_For": "::1"}
+        for authorization, query in ((ALICE, ""), (ROOT, "?all=1"), (ROOT, "?username=alice")):
+            for token in self.narrowed(authorization):
+                bearer = f"Bearer {token['token']}"
+                broad, child = (
+                    self.new(authorization),
+                    self.send("POST /tokens", {}, bearer, **said),
+                )
+                mine = sorted([token["id"], child.json()["id"]])
+                answer = self.gateway.ask(f"GET /tokens{query}", None, Authorization=bearer, **said)
+                self.assertEqual([each["id"] for each in answer.json()["tokens"]], mine)
+                path = f"/tokens/{broad['id']}"
+                for line in (f"GET {path}", f"DELETE {path}", f"DELETE /token/{broad['token']}"):
+                    answer = self.gateway.ask(line, None, Authorization=bearer, **said)
+                    self.assertEqual(answer.status, 404, line)
+                self.assertEqual(self.send(f"PATCH {path}", {"ttl": 1}, bearer, **said).status, 404)
+                path = f"/tokens/{child.json()['id']}"
+                self.assertEqual(self.send(f"PATCH {path}", {"ttl": 9}, bearer, **said).status, 200)
+                for line in (f"GET {path}", f"DELETE {path}", f"DELETE /tokens/{token['id']}"):
+                    answer = self.gateway.ask(line, None, Authorization=bearer, **said)
+                    self.assertLess(answer.status, 300, line)
+
+    def test_not_its_parent_T86b(self) -> None:
+        """A narrowed token does not end the one that it was made with, nor a brother of its own."""
+        parent = self.new()
+        bearer = f"Bearer {parent['token']}"
+        one, other = self.new(bearer, roles=["reader"]), self.new(bearer)
+        for each in (parent, other):
+            line = f"DELETE /tokens/{each['id']}"
+            answer = self.gateway.ask(line, Authorization=f"Bearer {one['token']}")
+            self.assertEqual(answer.status, 404)
+
+    def test_broad_T86b(self) -> None:
+        """A token that is not narrowed manages all tokens of its owner, as a password does."""
+        broad, other = self.new(), self.new(roles=[])
+        bearer = f"Bearer {broad['token']}"
+        self.assertEqual(self.listed(bearer), sorted([broad["id"], other["id"]]))
+        answer = self.gateway.ask(f"DELETE /tokens/{other['id']}", Authorization=bearer)
+        self.assertEqual(answer.status, 204)
+
+
+class LimitTests(TokenCase):
+    """How many tokens an owner may have."""
+
+    def test_limit_per_owner_T86c(self) -> None:
+        """An owner who has C{max_per_owner} live tokens gets no further ones, by either route."""
+        self.gateway = self.make(tokens={"max_per_owner": 3})
+        made = [self.new(), self.new(ttl=60)]
+        made.append(self.new(f"Bearer {made[0]['token']}"))
+        for authorization in (ALICE, f"Bearer {made[0]['token']}"):
+            answers = [
+                self.send("POST /tokens", {}, authorization),
+                self.gateway.ask("GET /token", Authorization=authorization),
+            ]
+            for answer in answers:
+                self.assertEqual(answer.status, 403)
+                self.assertIn("max_per_owner", answer.json()["problems"][0])
+        self.new(BOB)
+        self.gateway.clock.advance(60)
+        self.new()
+        self.assertEqual(self.send("POST /tokens", {}).status, 403)
+        self.gateway.ask(f"DELETE /tokens/{made[0]['id']}", Authorization=ALICE)
+        self.new()
+
+    def test_default_limit_T86c(self) -> None:
+        """By default an owner may have 100."""
+        self.assertEqual(self.tokens.config.max_per_owner, 100)
+
+    def test_above_limit_T86c(self) -> None:
+        """Tokens that are stored already go on being good if their owner has too many."""
+        made = [self.new() for _ in range(3)]
+        backend = self.tokens.store.backend
+        self.gateway = self.make(tokens={"max_per_owner": 2})
+        self.tokens.store.backend = backend
+        self.assertEqual([self.whoami(each["token"]).status for each in made], [200] * 3)
+        self.assertEqual(self.send("POST /tokens", {}).status, 403)
+        self.assertEqual(len(self.listed()), 3)
 
 
 class ConditionTests(TokenCase):
@@ -679,7 +915,7 @@ class Broken(memory.MemoryStore):
     async def get(self, id_: str) -> Token | None:
         raise Unavailable("canary")
 
-    async def add(self, token: Token) -> None:
+    async def add(self, token: Token, most: int | None = None) -> None:
         raise Unavailable("canary")
 
     async def listed(self, wanted: Wanted) -> Sequence[Token]:

@@ -1,0 +1,130 @@
+"""Log events that tell who created, changed, revoked or presented which API token."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import frozen
+from twisted.logger import Logger
+
+from authotron.identity import Identity
+from authotron.tokens import Grant, Revoked, Token
+
+_log = Logger()
+
+
+@frozen
+class Actor:
+    """
+    The identity, or the user at a terminal, that acts on an API token.
+
+    @ivar credential: C{provider NAME}, C{token ID}, C{terminal}, or C{the token itself}.
+    @ivar client: the address of the client; empty at a terminal.
+    """
+
+    realm: str = ""
+    username: str = ""
+    credential: str = ""
+    client: str = ""
+
+    def __str__(self) -> str:
+        name = f"{self.username} in realm {self.realm}" if self.realm else self.username
+        who = f"{name} with {self.credential}" if name else f"a client with {self.credential}"
+        return f"{who} from {self.client}" if self.client else who
+
+
+def identified(identity: Identity, client: str = "") -> Actor:
+    """The actor that a request was made by."""
+    grant = identity.narrowing
+    lineage = grant.lineage if isinstance(grant, Grant) else ()
+    credential = f"token {lineage[-1]}" if lineage else f"provider {identity.provider}"
+    return Actor(identity.realm, identity.username, credential, client)
+
+
+def holder(client: str = "") -> Actor:
+    """The actor that presents an API token as the only proof that it may be revoked."""
+    return Actor(credential="the token itself", client=client)
+
+
+def at_terminal() -> Actor:
+    """The user of the operating system that runs a command."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # the user has no entry in the password database
+        name = "unknown"
+    return Actor(username=name, credential="terminal")
+
+
+def created(token: Token, by: Actor) -> None:
+    """A token was made over HTTP or at a terminal."""
+    _log.info(
+        "API token {id} of {username} in realm {realm} created by {by}",
+        event="tokens.created",
+        **_facts(token, by),
+    )
+
+
+def imported(token: Token, by: Actor) -> None:
+    """A token of another service was copied into the store."""
+    _log.info(
+        "API token {id} of {username} in realm {realm} imported by {by}",
+        event="tokens.imported",
+        **_facts(token, by),
+    )
+
+
+def changed(token: Token, fields: Sequence[str], by: Actor) -> None:
+    """The name, the comment or the expiry of a token was changed; C{token} is the new state."""
+    _log.info(
+        "API token {id} of {username} in realm {realm} changed ({changed}) by {by}",
+        event="tokens.changed",
+        changed=", ".join(fields),
+        **_facts(token, by),
+    )
+
+
+def revoked(token: Token, root: str, by: Actor) -> None:
+    """
+    A token was revoked.
+
+    @param root: the id of the token with which it was; its own, or that of an ancestor.
+    """
+    _log.info(
+        "API token {id} of {username} in realm {realm} revoked with {root} by {by}",
+        event="tokens.revoked",
+        root=root,
+        **_facts(token, by),
+    )
+
+
+def used_after_revocation(token: Revoked) -> None:
+    """A client presented a token that is known to have been revoked."""
+    _log.info(
+        "API token {id} of {username} in realm {realm} used after its revocation",
+        event="tokens.used_after_revocation",
+        id=token.id,
+        realm=token.realm,
+        username=token.username,
+    )
+
+
+def _facts(token: Token, by: Actor) -> dict[str, Any]:
+    owner, grant = token.owner, token.grant
+    return {
+        "id": token.id,
+        "parent": token.lineage[-1] if token.lineage else None,
+        "realm": owner.realm,
+        "username": owner.username,
+        "roles": None if grant.roles is None else [*grant.roles],
+        "scopes": None if grant.scopes is None else {k: [*v] for k, v in grant.scopes.items()},
+        "hosts": [*grant.hosts],
+        "networks": [*grant.networks],
+        "expires": grant.expires,
+        "by": str(by),
+        "by_realm": by.realm,
+        "by_username": by.username,
+        "credential": by.credential,
+        "client": by.client,
+    }

@@ -1,0 +1,192 @@
+"""What the log tells of API tokens."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from zope.interface import provider
+
+from authotron import audit, imported, logs
+from authotron.identity import Identity
+from authotron.imported import ForeignToken
+from authotron.issuing import Wish
+from authotron.tokens import TERMINAL, Grant, checksum
+from tests.web.conversations import ALICE
+from tests.web.test_tokens import PROXIED, ROOT, SAID, TokenCase
+from tests.worlds import NOW
+
+
+class AuditCase(TokenCase):
+    """A gateway that logs no requests, and the events about tokens."""
+
+    def setUp(self) -> None:
+        self.gateway = self.make(server=PROXIED, logging={"access": "none"})
+        self.events: list[LogEvent] = []
+
+        @provider(ILogObserver)
+        def note(event: LogEvent) -> None:
+            if str(event.get("event", "")).startswith("tokens."):
+                self.events.append(event)
+
+        globalLogPublisher.addObserver(note)
+        self.addCleanup(globalLogPublisher.removeObserver, note)
+
+    def told(self, name: str) -> list[dict[str, Any]]:
+        """The attributes of the events of a name, as JSON has them."""
+        return [each["attributes"] for each in self.written() if self.is_named(each, name)]
+
+    def is_named(self, line: dict[str, Any], name: str) -> bool:
+        return bool(line["attributes"]["event.name"] == name)
+
+    def written(self) -> list[dict[str, Any]]:
+        """All events as the log writes them."""
+        stream = io.StringIO()
+        log = logs.Log(logs.Config(format="json"), stream)
+        for event in self.events:
+            log(event)
+        return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+class HttpTests(AuditCase):
+    """What is done over HTTP."""
+
+    def test_created_S_AUDIT(self) -> None:
+        """A new token is logged with its limits, its owner, its maker and the client's address."""
+        made = self.new(roles=["reader"], hosts=["*.a.org"], networks=["10.0.0.0/8"], ttl=60)
+        child = self.send("POST /tokens", {"name": "x"}, f"Bearer {made['token']}", **SAID).json()
+        simple = self.gateway.ask("GET /token", Authorization=ALICE).json()["token"]
+        first, second, third = self.told("tokens.created")
+        expected = {
+            "id": made["id"],
+            "parent": None,
+            "realm": "internal",
+            "username": "alice",
+            "roles": "['reader']",
+            "scopes": None,
+            "hosts": "['*.a.org']",
+            "networks": "['10.0.0.0/8']",
+            "expires": NOW + 60,
+            "by_realm": "internal",
+            "by_username": "alice",
+            "credential": "provider staff",
+            "client": "192.0.2.7",
+        }
+        self.assertEqual({name: first[name] for name in expected}, expected)
+        self.assertEqual((second["id"], second["parent"]), (child["id"], made["id"]))
+        self.assertEqual(second["credential"], f"token {made['id']}")
+        self.assertEqual(second["client"], "10.1.2.3")
+        self.assertEqual(third["id"], simple[4:16])
+
+    def test_changed_S_AUDIT(self) -> None:
+        """A change is logged with what was changed; so is what it shortens with it."""
+        made = self.new(ttl=600)
+        child = self.new(f"Bearer {made['token']}")
+        self.send(f"PATCH /tokens/{made['id']}", {"name": "n"}, ROOT)
+        self.send(f"PATCH /tokens/{made['id']}", {"ttl": 60, "comment": "c"})
+        self.send(f"PATCH /tokens/{made['id']}", {})
+        told = self.told("tokens.changed")
+        self.assertEqual([each["id"] for each in told], [made["id"], made["id"], child["id"]])
+        self.assertEqual(
+            [each["changed"] for each in told], ["name", "comment, expires", "expires"]
+        )
+        self.assertEqual([each["by_username"] for each in told], ["root", "alice", "alice"])
+        self.assertEqual([each["expires"] for each in told], [NOW + 600, NOW + 60, NOW + 60])
+
+    def test_revoked_S_AUDIT(self) -> None:
+        """Each token that ends is logged, with the one that it ended with, by every route."""
+        for line in ("DELETE /tokens/{id}", "DELETE /token/{token}", ""):
+            made = self.new()
+            child = self.new(f"Bearer {made['token']}")
+            self.events.clear()
+            if line:
+                self.gateway.ask(line.format(**made), Authorization=ROOT)
+            else:
+                self.send("POST /tokens/revoke", {"token": made["token"]}, "")
+            told = self.told("tokens.revoked")
+            self.assertEqual([each["id"] for each in told], [made["id"], child["id"]])
+            self.assertEqual({each["root"] for each in told}, {made["id"]})
+            self.assertEqual({each["by_username"] for each in told}, {"root" if line else ""})
+            self.assertEqual({each["client"] for each in told}, {"192.0.2.7"})
+
+    def test_nothing_done_S_AUDIT(self) -> None:
+        """What is refused, or changes nothing, is no event."""
+        made = self.new()
+        self.events.clear()
+        self.send("POST /tokens", {"roles": ["admin"]})
+        self.send("POST /tokens/revoke", {"token": "aot_x"}, "")
+        self.gateway.ask("DELETE /tokens/000000000000", Authorization=ALICE)
+        self.gateway.ask(f"GET /tokens/{made['id']}", Authorization=ALICE)
+        self.assertEqual(self.events, [])
+
+    def test_used_after_revocation_S_AUDIT(self) -> None:
+        """A client that presents a revoked token is logged, once in a minute, by its id."""
+        made = self.new()
+        child = self.new(f"Bearer {made['token']}")
+        self.gateway.ask(f"DELETE /tokens/{made['id']}", Authorization=ALICE)
+        self.events.clear()
+        for _ in range(3):
+            self.gateway.clock.advance(6)
+            for each in (made, child):
+                self.assertEqual(self.whoami(each["token"]).status, 401)
+        told = self.told("tokens.used_after_revocation")
+        self.assertEqual([each["id"] for each in told], [made["id"], child["id"]])
+        self.assertEqual({each["username"] for each in told}, {"alice"})
+        self.gateway.clock.advance(60)
+        self.send("POST /tokens/revoke", {"token": made["token"]}, "")
+        self.assertEqual(len(self.told("tokens.used_after_revocation")), 3)
+
+    def test_forged_after_revocation_S_AUDIT(self) -> None:
+        """A client that knows the id of a revoked token, but not the token, is not taken for it."""
+        made = self.new()
+        self.gateway.ask(f"DELETE /tokens/{made['id']}", Authorization=ALICE)
+        text = made["token"][:17] + "0" * 43
+        self.whoami(text + checksum(text))
+        self.assertEqual(self.told("tokens.used_after_revocation"), [])
+
+    def test_no_secrets_S_AUDIT(self) -> None:
+        """No event holds a token, a hash, or a control character that ends its line."""
+        made = self.new(name="n")
+        self.send(f"PATCH /tokens/{made['id']}", {"name": "m"})
+        self.gateway.ask(f"DELETE /tokens/{made['id']}", Authorization=ALICE)
+        self.whoami(made["token"])
+        lines = [json.dumps(each) for each in self.written()]
+        self.assertEqual(len(lines), 4)
+        for line in lines:
+            self.assertNotIn(made["token"][17:], line)
+            self.assertNotIn("hs256", line)
+
+
+class OtherTests(AuditCase):
+    """What is done without HTTP."""
+
+    def done(self, work: Any) -> Any:
+        return self.successResultOf(Deferred.fromCoroutine(work))
+
+    def test_terminal_S_AUDIT(self) -> None:
+        """What is done at a terminal is logged with the user of the operating system."""
+        by = audit.at_terminal()
+        self.assertTrue(by.username)
+        owner = Identity("internal", "alice", provider="staff")
+        making = self.tokens.make(owner, Wish(), checked=True, origin=TERMINAL, by=by)
+        _, token = self.done(making)
+        self.done(self.tokens.end(token.id, by))
+        for name in ("tokens.created", "tokens.revoked"):
+            [told] = self.told(name)
+            self.assertEqual((told["credential"], told["by_username"]), ("terminal", by.username))
+
+    def test_imported_S_AUDIT(self) -> None:
+        """An imported token is logged once, with its owner and its limits."""
+        source = ForeignToken(Identity("m", "ali\nce"), Grant(hosts=("a.org",)))
+        copying = imported.of_auth_o_tron("a-token-of-another-service")
+        for _ in range(2):
+            self.done(self.tokens.imported.copy(copying, source))
+        [told] = self.told("tokens.imported")
+        self.assertEqual((told["realm"], told["hosts"]), ("m", "['a.org']"))
+        stream = io.StringIO()
+        logs.Log(logs.Config(), stream)(self.events[0])
+        self.assertEqual(stream.getvalue().count("\n"), 1)
+        self.assertNotIn("another-service", stream.getvalue())
