@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -69,6 +69,29 @@ class ClaimsConfig(Section):
         "that does not say it is for something else than access, such as ID, refresh and logout "
         "tokens",
     )
+
+
+_KEYCLOAK = "/protocol/openid-connect/certs"
+
+
+def missing_checks(config: ClaimsConfig, cert_uri: str | None) -> Iterator[str]:
+    """
+    Name what is not checked about a token although it could be, with the line to add.
+
+    @param cert_uri: the address of the key set, which may tell the issuer.
+    """
+    if config.issuer is None:
+        known = cert_uri is not None and cert_uri.endswith(_KEYCLOAK)
+        issuer = str(cert_uri).removesuffix(_KEYCLOAK) if known else "... (the iss of its tokens)"
+        yield (
+            "issuer: not set, so tokens count whatever issuer they name, if a key fits; add "
+            f"`issuer: {issuer}`"
+        )
+    if config.audience is None:
+        yield (
+            "audience: not set, so tokens count that were made for other services; add "
+            "`audience: [...]` with the name that the tokens for this gateway have in aud"
+        )
 
 
 # --- what a token is for ---

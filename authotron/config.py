@@ -296,7 +296,7 @@ def check(given: Mapping[str, Any], folder: Path, warnings: Sequence[str] = ()) 
             _check_common(store, file)
     if problems or file is None:
         raise ConfigError(problems)
-    heard = [*warnings, *_warnings(file, providers, augmenters), *heard]
+    heard = [*warnings, *_warnings(file, providers, augmenters), *_store_warnings(store), *heard]
     return Config(file, providers, augmenters, store, heard, folder)
 
 
@@ -389,6 +389,7 @@ def _warnings(
 ) -> Iterator[str]:
     yield from file.jwt.warnings()
     yield from _socket_warnings(file.server, file.metrics)
+    yield from _metrics_warnings(file.server, file.metrics)
     if not providers:
         yield "providers: there are none, so nobody gets in"
     for kind, configs in (("providers", providers), ("augmenters", augmenters)):
@@ -404,6 +405,31 @@ def _warnings(
             yield (
                 f"realms {one!r} and {other!r}: the subject {other}-x may stand for user "
                 f"{other[len(one) + 1 :] + '-x'!r} of the first or user 'x' of the second"
+            )
+
+
+def _store_warnings(store: StoreConfig | None) -> Iterator[str]:
+    if store is not None and "compat" not in store.model_fields_set:
+        yield (
+            "store.compat: not set, so GET /token makes a token, as in auth-o-tron; add "
+            "`compat: false` unless clients need it"
+        )
+
+
+def _metrics_warnings(server: Server, metrics: Operations) -> Iterator[str]:
+    """Name what opens the metrics port to other machines without being written."""
+    if not metrics.enabled:
+        return
+    if not metrics.listen and metrics.host is None and not hosts.is_loopback(server.host):
+        yield (
+            f"metrics.host: not set, so the metrics port is open at {server.host} as the main port "
+            "is; add `host: 127.0.0.1` to metrics, or the address that scrapers use"
+        )
+    for place, text in enumerate(metrics.listen):
+        if text.startswith(("tcp:", "tcp6:")) and "interface=" not in text:
+            yield (
+                f"metrics.listen[{place}]: open at all addresses; add `:interface=127.0.0.1`, or "
+                "the address that scrapers use"
             )
 
 

@@ -124,7 +124,11 @@ def address_of(text: str) -> str | None:
 
 def is_local(url: str) -> bool:
     """Whether what is sent to this address cannot leave the machine."""
-    host = urlsplit(url).hostname or ""
+    return is_loopback(urlsplit(url).hostname or "")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, an address or a name, is this machine alone."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from authotron import bearer, claims, jwks, routing, web_client
-from authotron.claims import ClaimsConfig, Rules
+from authotron.claims import ClaimsConfig, Rules, missing_checks
 from authotron.identity import Credential, Identity
 from authotron.parts import IReachable, PartConfig
 from authotron.providers import Affinity, IProvider
@@ -45,6 +45,9 @@ class Config(PartConfig, RemoteConfig, ClaimsConfig):
     accepts: routing.Rule = Field(
         default="jwt", description="which tokens it is asked about; `any` for all of them"
     )
+
+    def warnings(self) -> tuple[str, ...]:
+        return (*super().warnings(), *missing_checks(self, self.cert_uri))
 
     @model_validator(mode="after")
     def _checkable(self) -> Self:

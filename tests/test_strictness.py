@@ -1,0 +1,116 @@
+"""Stricter values are written out where we write, and missed where they are not written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.test_config import ROOT, ConfigCase
+from tests.test_docs import configurations
+
+OURS = (
+    ROOT / "authotron" / "cli" / "quickstart.yaml",
+    ROOT / "debian" / "authotron.yaml",
+    ROOT / "etc" / "authotron.yaml",
+    ROOT / "etc" / "compose" / "authotron.yaml",
+)
+JWKS = "https://sso.example.org/realms/main/protocol/openid-connect/certs"
+
+
+class WrittenTests(ConfigCase):
+    """What comes with authotron."""
+
+    def read(self, path: Path) -> dict[str, Any]:
+        content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return content
+
+    def test_metrics_T85b(self) -> None:
+        """The metrics port is for this machine, in each of them."""
+        for path in OURS:
+            self.assertEqual(self.read(path)["metrics"]["host"], "127.0.0.1", path)
+
+    def test_chart_T85b(self) -> None:
+        """In a pod it is for the cluster, which is written out, too."""
+        values = self.read(ROOT / "etc" / "helm" / "values.yaml")
+        self.assertEqual(values["config"]["metrics"]["host"], "0.0.0.0")
+
+    def test_compat_T86d(self) -> None:
+        """A store that is switched on makes no token by C{GET}."""
+        for path in OURS[:3]:
+            self.assertEqual(self.read(path)["store"], {"enabled": False, "compat": False}, path)
+
+    def test_pages_T86d(self) -> None:
+        """So it is with the stores that the pages show."""
+        for place, content in configurations():
+            store = content.get("store")
+            if isinstance(store, dict) and store.get("type") == "sqlite":
+                self.assertIs(store.get("compat"), False, place)
+
+    def providers(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        for place, content in configurations():
+            for each in content.get("providers") or ():
+                yield place, each
+
+    def test_issuer_T99(self) -> None:
+        """Providers of JSON Web Tokens that are shown name issuer and audience."""
+        shown = [(place, each) for place, each in self.providers() if each["type"] == "jwt"]
+        self.assertGreater(len(shown), 0)
+        for place, each in shown:
+            self.assertEqual({"issuer", "audience"} - set(each), set(), place)
+        sample = (ROOT / "etc" / "authotron.yaml").read_text(encoding="utf-8")
+        self.assertIn("#   issuer: https://", sample)
+        self.assertIn("#   audience: [", sample)
+
+
+class WarningsTests(ConfigCase):
+    """What C{check} and the log say where they are missing, with the line to add."""
+
+    def warned(self, part: str, **over: Any) -> list[str]:
+        return [each for each in self.changed(**over).warnings if part in each]
+
+    def test_metrics_T85b(self) -> None:
+        """A metrics port that other machines reach is named, unless that is written."""
+        everywhere = {"host": "0.0.0.0"}
+        for server in (everywhere, {"host": "192.0.2.1"}, {"host": ...}):
+            [warning] = self.warned("metrics.host", server=server)
+            self.assertIn("`host: 127.0.0.1`", warning)
+        only_listen = {"host": ..., "port": ..., "listen": ["unix:/x:mode=660"]}
+        self.assertEqual(len(self.warned("metrics.host", server=only_listen)), 1)
+        for metrics in (everywhere, {"host": "127.0.0.1"}, {"enabled": False}):
+            self.assertEqual(self.warned("metrics", server=everywhere, metrics=metrics), [])
+        for host in ("127.0.0.1", "::1", "localhost"):
+            self.assertEqual(self.warned("metrics", server={"host": host}), [])
+
+    def test_metrics_elsewhere_T85b(self) -> None:
+        """So is one that an endpoint string opens to all."""
+        [warning] = self.warned("metrics.listen", metrics={"listen": ["tcp:9090"]})
+        self.assertIn("`:interface=127.0.0.1`", warning)
+        for text in ("tcp:9090:interface=192.0.2.1", "unix:/x:mode=600"):
+            self.assertEqual(self.warned("metrics.listen", metrics={"listen": [text]}), [])
+
+    def test_default_T85b(self) -> None:
+        """The default is what it was: the address of the main port."""
+        found = self.changed(server={"host": "192.0.2.1"})
+        self.assertEqual((found.file.metrics.enabled, found.file.metrics.host), (True, None))
+
+    def test_compat_T86d(self) -> None:
+        """A store in whose section nothing is said of C{GET /token} is named."""
+        store = {"type": "memory"}
+        [warning] = self.warned("store.compat", store=store)
+        self.assertIn("`compat: false`", warning)
+        for compat in (True, False):
+            self.assertEqual(self.warned("store.compat", store={**store, "compat": compat}), [])
+        self.assertEqual(self.warned("store.compat", store={"enabled": False}), [])
+
+    def test_issuer_T99(self) -> None:
+        """A provider of JSON Web Tokens without issuer or audience is named."""
+        provider = {"type": "jwt", "name": "sso", "realm": "cloud", "cert_uri": JWKS}
+        found = self.warned("providers[0]", providers=[provider])
+        self.assertEqual([each.split(": ")[1] for each in found], ["issuer", "audience"])
+        self.assertIn("`issuer: https://sso.example.org/realms/main`", found[0])
+        self.assertIn("`audience: [...]`", found[1])
+        complete = {**provider, "issuer": "https://x", "audience": ["gateway"]}
+        self.assertEqual(self.warned("providers[0]", providers=[complete]), [])
