@@ -33,11 +33,17 @@ class Breaker:
 
         @raise Unavailable: it is left alone.
         """
-        if not self.is_open():
-            return
-        if self._trying or clock.seconds() < self._until:
+        self.demand(clock)
+        self._trying = self.is_open()
+
+    def demand(self, clock: IReactorTime) -> None:
+        """
+        The same without entering, for callers that have to wait before they may.
+
+        @raise Unavailable: it is left alone.
+        """
+        if self.is_open() and (self._trying or clock.seconds() < self._until):
             raise Unavailable(f"{self._place} is left alone for a while")
-        self._trying = True
 
     def spoke(self) -> None:
         """It gave an answer, be it a bad one: that may be a client's doing."""

@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from authotron import credentials, issuing, minter, parts, verdicts
 from authotron.authority import Authority
 from authotron.config import Config
+from authotron.descriptors import narrowing
 from authotron.errors import ConfigError, Problem
 from authotron.forwarding import Forwarding
 from authotron.gate import Gate
@@ -38,7 +39,8 @@ def compose(
     @raise ConfigError: the parts do not fit, or a file they need cannot be read.
     """
     file = config.file
-    world = evolve(world, patience=file.auth.timeout_in_ms / 1000)
+    narrow = narrowing([*config.providers, *config.augmenters])
+    world = evolve(world, patience=file.auth.timeout_in_ms / 1000, narrow=narrow)
     providers = [_made("providers", each, world) for each in config.providers]
     augmenters = [
         _made("augmenters", each, for_augmenter(each, world)) for each in config.augmenters

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from authotron import __version__, logs, reloading, web_client
+from authotron import __version__, descriptors, logs, reloading, web_client
 from authotron.compose import compose
 from authotron.config import Config
 from authotron.errors import ConfigError, TimedOut
@@ -128,12 +128,11 @@ class Authotron(MultiService):
         server, second = config.file.server, config.file.metrics
         app = public.Public(self.serving, self._reactor)
         self._main = site(app, public.ROUTES, config, self._reactor, self.serving.metrics)
-        serves_second = second.enabled and not sockets
-        others = second_room(second.max_connections) if serves_second else 0
-        most = room(server.max_connections, others)
-        entrance = Entrance(self._main, self.serving, self._reactor, most)
+        serves_second = self._serves_second = second.enabled and not sockets
+        most = self._room(config)
+        self._entrance = Entrance(self._main, self.serving, self._reactor, most)
         listeners = [
-            Listener(self._reactor, endpoint, entrance, self.fail)
+            Listener(self._reactor, endpoint, self._entrance, self.fail)
             for endpoint in sockets or endpoints(server, self._reactor)
         ]
         if serves_second:
@@ -141,6 +140,26 @@ class Authotron(MultiService):
             metrics = self.serving.metrics
             listeners += second_listeners(insight, config, self._reactor, self.fail, metrics)
         return listeners
+
+    def _room(self, config: Config) -> int:
+        """How many connections the main port may have beside the others of the process."""
+        server, second = config.file.server, self._began_with.file.metrics
+        parts = [*config.providers, *config.augmenters]
+        wanted = descriptors.outward(parts)
+        outward = descriptors.outward(parts, descriptors.narrowing(parts))
+        if outward < wanted:
+            self._log.warn(
+                "parts may open {outward} connections to remotes instead of {wanted}: there are "
+                "only {files} files; raise LimitNOFILE=, or lower connections of the parts",
+                outward=outward,
+                wanted=wanted,
+                files=descriptors.most_files(),
+                event="startup.remotes.narrowed",
+            )
+        others = outward + descriptors.outward([config.store])
+        if self._serves_second:
+            others += second_room(second.max_connections)
+        return room(server.max_connections, others)
 
     def _kept(self, tokens: Tokens | None) -> Keeping | None:
         return None if tokens is None else Keeping(tokens, self._world, self._not_kept)
@@ -235,6 +254,7 @@ class Authotron(MultiService):
         self.serving.problems = ()
         logs.log.config = config.file.logging
         self._main.adopt(config.file.logging.access)
+        self._entrance.limit_connections(self._room(config))
         self.proven = True
         grace = old.config.file.server.grace
         self._adopt_tokens(generation.tokens, grace)

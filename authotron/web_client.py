@@ -21,12 +21,14 @@ from twisted.web.iweb import IAgent, IAgentEndpointFactory
 from zope.interface import implementer
 
 from authotron import __version__, bodies, strict_json, tls
-from authotron.breaker import Breakers
+from authotron.breaker import Breaker, Breakers
 from authotron.certificates import Untrusted
+from authotron.descriptors import Narrow
 from authotron.errors import Rejected, TimedOut, Unavailable
 from authotron.hosts import is_local
-from authotron.racing import within
+from authotron.racing import Work, within
 from authotron.settings import Seconds
+from authotron.slots import Slots
 from authotron.tls import Trust, TrustConfig, Verifier
 from authotron.tls_gates import secured
 from authotron.world import SHARE, Agents, Connect, World
@@ -36,6 +38,9 @@ LIMIT = 65_536
 
 _IDLE = 4.0
 """Seconds an unused connection is kept: less than servers do, so that none turns out dead."""
+
+_TOO_SHORT = 0.05
+"""A question is not asked any more with less than this share of its time left."""
 
 _KEPT = 16
 """Unused connections kept for each host."""
@@ -71,6 +76,17 @@ class RemoteConfig(TrustConfig):
         gt=0,
         description="seconds one question may take, within `auth.timeout_in_ms`",
     )
+    connections: int = Field(
+        default=32,
+        ge=1,
+        le=1000,
+        description="connections to the remote, and so questions at once; further ones wait in "
+        "order, within `timeout`",
+    )
+
+    def outward(self, narrow: Narrow) -> int:
+        """How many connections to remotes the part may have."""
+        return narrow(self.connections)
 
     def warnings(self) -> tuple[str, ...]:
         """What an operator should hear about."""
@@ -148,6 +164,7 @@ class WebClient:
     _trust: Trust
     _timeout: float
     _breakers: Breakers
+    _slots: Slots = field(factory=lambda: Slots(32))
 
     async def get(
         self,
@@ -196,12 +213,50 @@ class WebClient:
         place = _place(url)
         origin = "/".join(place.split("/")[:3])
         breaker = self._breakers.of(origin, self._trust)
-        breaker.enter(self._clock)
-        exchange = self._exchange(place, method, url, limit, authorization, sent)
+        breaker.demand(self._clock)
+        patience = timeout or self._timeout
+        left = patience if self._slots.take() else await self._turn(place, patience)
         try:
-            answer = await within(self._clock, timeout or self._timeout, exchange)
+            breaker.enter(self._clock)
+            exchange = self._exchange(place, method, url, limit, authorization, sent)
+            return await self._judged(breaker, place, exchange, left, patience)
+        finally:
+            self._slots.release()
+
+    async def _turn(self, place: str, patience: float) -> float:
+        """Wait for a slot, and say how many seconds are left for the question."""
+        began = self._clock.seconds()
+        try:
+            await within(self._clock, patience, self._slots.acquire())
+        except TimedOut:
+            raise self._no_turn(place, patience) from None
+        except Unavailable as full:
+            raise Unavailable(f"{place}: {full}") from None
+        left = patience - (self._clock.seconds() - began)
+        if left < patience * _TOO_SHORT:
+            self._slots.release()
+            raise self._no_turn(place, patience)
+        return left
+
+    def _no_turn(self, place: str, patience: float) -> TimedOut:
+        busy = f"{self._slots.most} questions were under way for {patience:g} s"
+        return TimedOut(f"{place}: {busy}; raise connections if the remote can bear more")
+
+    async def _judged(
+        self, breaker: Breaker, place: str, exchange: Work[Answer], left: float, patience: float
+    ) -> Answer:
+        """
+        Wait for the end of an exchange, and say what it means for the circuit breaker.
+
+        A question that spent most of its time waiting for a slot says nothing if it is late.
+        """
+        try:
+            answer = await within(self._clock, left, exchange)
         except TimedOut as late:
-            breaker.failed(self._clock)
+            if left < patience / 2:
+                breaker.left()
+            else:
+                breaker.failed(self._clock)
             raise TimedOut(f"{place}: {late}") from None
         except _Unreachable:
             breaker.failed(self._clock)
@@ -332,4 +387,5 @@ def make(config: RemoteConfig, world: World) -> WebClient:
     """Build the client of a part from its section."""
     patience = world.patience * SHARE
     timeout = min(config.timeout or patience, patience)
-    return WebClient(world.clock, world.agents, config.trust(), timeout, world.breakers)
+    slots = Slots(world.narrow(config.connections))
+    return WebClient(world.clock, world.agents, config.trust(), timeout, world.breakers, slots)

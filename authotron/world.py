@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.web.iweb import IAgent
 
 from authotron.breaker import Breakers
+from authotron.descriptors import Narrow, as_configured
 from authotron.tls import Trust
 from authotron.wrong_pairs import WrongPairs
 
@@ -62,6 +63,7 @@ class World:
     @ivar patience: seconds after which nobody waits for a part any more.
     @ivar connect: the way to other machines, for protocols other than HTTP.
     @ivar breakers: know which remotes are left alone for a while.
+    @ivar narrow: how many of the connections that it asks for a part may have.
     @ivar wrong_pairs: knows which passwords are not sent to a remote again for a while.
     """
 
@@ -71,4 +73,5 @@ class World:
     patience: float = 5.0
     connect: Connect = no_way
     breakers: Breakers = field(factory=Breakers)
+    narrow: Narrow = as_configured
     wrong_pairs: WrongPairs = Factory(lambda world: WrongPairs(world.clock), takes_self=True)

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent / "authotron"
 
 LAYERS = (
     (
+        "descriptors",
         "endpoint",
         "errors",
         "hosts",
@@ -25,6 +26,7 @@ LAYERS = (
     ("identity",),
     (
         "racing",
+        "slots",
         "settings",
         "cache",
         "metrics",

@@ -90,7 +90,7 @@ class StartTests(ServiceCase):
         """Both ports have a limit of connections; together they leave files for the rest."""
         self.patch(resource, "getrlimit", lambda _: (256, 256))
         main, second = self.limits(self.make())
-        self.assertEqual((main, second), (124, 32))
+        self.assertEqual((main, second), (184, 32))
         main, second = self.limits(
             self.make(server={"max_connections": 9}, metrics={"max_connections": 5})
         )

@@ -271,6 +271,90 @@ class BreakerTests(SynchronousTestCase):
         self.assertFalse(self.left_alone())
 
 
+class SlotsTests(SynchronousTestCase):
+    """A limit of questions at once."""
+
+    def setUp(self) -> None:
+        self.clock = at(NOW)
+        self.remote = Remote(lambda _: Hangs())
+        self.web = client(self.remote, self.clock, connections=2, timeout=4)
+
+    def ask(self, count: int = 1) -> list[Deferred[Any]]:
+        return [running(self.web.get(ASKED, {"a": SECRET})) for _ in range(count)]
+
+    def test_limited_T85a(self) -> None:
+        """A question above the limit is asked when another one was answered."""
+        asked = self.ask(3)
+        self.assertEqual(len(self.remote.asked), 2)
+        self.remote.open.pop(0).finish()
+        self.remote.moved_on()
+        self.successResultOf(asked[0])
+        self.assertEqual(len(self.remote.asked), 3)
+
+    def test_left_T85a(self) -> None:
+        """A client that leaves gives its slot to the next, and the connection is closed."""
+        first, second, third = self.ask(3)
+        first.cancel()
+        self.failureResultOf(first, CancelledError)
+        self.assertEqual(len(self.remote.asked), 3)
+        self.remote.moved_on()
+        self.assertEqual(self.remote.closed, 1)
+        for each in (second, third):
+            each.addErrback(lambda _: None)
+            each.cancel()
+
+    def test_left_the_queue_T85a(self) -> None:
+        """A client that leaves the queue is never asked for."""
+        asked = self.ask(4)
+        asked[2].cancel()
+        self.failureResultOf(asked[2], CancelledError)
+        self.clock.advance(4)
+        self.assertEqual(len(self.remote.asked), 2)
+        for each in (asked[0], asked[1], asked[3]):
+            self.failureResultOf(each, Unavailable)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_no_turn_T85a(self) -> None:
+        """A question that waits for a slot until its deadline is an outage, with the reason."""
+        asked = self.ask(2)
+        self.clock.advance(1)
+        third = running(self.web.get(ASKED, timeout=2))
+        self.clock.advance(2)
+        reason = str(self.failureResultOf(third, TimedOut).value)
+        self.assertIn("2 questions were under way for 2 s", reason)
+        self.assertNotIn("SECRET", reason)
+        self.clock.advance(1)
+        for each in asked:
+            self.failureResultOf(each, TimedOut)
+        self.assertEqual(len(self.remote.asked), 2)
+
+    def test_short_of_time_T85a(self) -> None:
+        """One that was asked in the last moment, and not answered, does not open the circuit."""
+        for _ in range(12):
+            first, second = self.ask(2)
+            self.clock.advance(2)
+            late = self.ask(2)
+            self.clock.advance(1)
+            self.remote.finish()
+            self.successResultOf(first)
+            self.successResultOf(second)
+            self.clock.advance(3)
+            for each in late:
+                self.failureResultOf(each, TimedOut)
+            self.remote.open.clear()
+        self.assertEqual(self.web._breakers.left_alone(), 0)
+
+    def test_open_circuit_T85a(self) -> None:
+        """Where the circuit is open no question waits for a slot."""
+        for _ in range(5):
+            for each in self.ask(2):
+                each.addErrback(lambda _: None)
+            self.clock.advance(4)
+        self.assertEqual(self.web._breakers.left_alone(), 1)
+        [refused] = self.ask()
+        self.assertIn("left alone", str(self.failureResultOf(refused, Unavailable).value))
+
+
 class PeerTests(SynchronousTestCase):
     """A remote over TLS in memory."""
 

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from attrs import define, field
-from twisted.internet.defer import DeferredSemaphore
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -15,6 +14,7 @@ from authotron.ldap.binding import let_in
 from authotron.ldap.connection import Connection, Faulty, Late, Lost, NotWelcome, Overlong
 from authotron.ldap.servers import Account, Limits, Server, Ways
 from authotron.racing import T, Work, within
+from authotron.slots import Slots
 from authotron.world import Connect
 
 _REST, _LONG_REST = 1.0, 10.0
@@ -70,8 +70,8 @@ class Directory:
     _limits: Limits
     _ways: Ways = field(init=False)
     _states: list[_State] = field(init=False)
-    _slots: DeferredSemaphore = field(init=False)
-    _guests: DeferredSemaphore = field(init=False)
+    _slots: Slots = field(init=False)
+    _guests: Slots = field(init=False)
     _idle: deque[_Kept] = field(factory=deque, init=False)
     _closed: bool = field(default=False, init=False)
     _log = Logger()
@@ -79,8 +79,8 @@ class Directory:
     def __attrs_post_init__(self) -> None:
         self._ways = Ways(self._clock, self._connect, self._limits)
         self._states = [_State(server) for server in self._servers]
-        self._slots = DeferredSemaphore(self._limits.connections)
-        self._guests = DeferredSemaphore(self._limits.connections)
+        self._slots = Slots(self._limits.connections)
+        self._guests = Slots(self._limits.connections)
 
     async def using(self, work: Callable[[Connection], Work[T]]) -> T:
         """
@@ -126,7 +126,7 @@ class Directory:
 
     # --- connections ---
 
-    async def _in_turn(self, turns: DeferredSemaphore, work: Callable[[], Work[T]]) -> T:
+    async def _in_turn(self, turns: Slots, work: Callable[[], Work[T]]) -> T:
         """Do something when it is our turn, and both in the time that there is."""
 
         async def wait_and_work() -> T:

@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from authotron.descriptors import Narrow
 from authotron.errors import Unavailable
 from authotron.hosts import is_local
 from authotron.ldap import filters, groups
@@ -94,7 +95,11 @@ class Connectivity(TrustConfig):
     )
     answer_timeout: Seconds = Field(default=3, gt=0, description="seconds a question may take")
     connections: int = Field(
-        default=4, ge=1, le=100, description="connections for searches, open at most"
+        default=4,
+        ge=1,
+        le=100,
+        description="connections for searches, and as many for users who log in; further questions "
+        "wait in order",
     )
     idle_timeout: Seconds = Field(
         default=60, gt=0, description="seconds an unused connection is kept"
@@ -109,6 +114,10 @@ class Connectivity(TrustConfig):
         if self.ldap_password is not None and not self.ldap_password.get_secret_value():
             raise ValueError("ldap_password is empty, which servers take for nobody")
         return self
+
+    def outward(self, narrow: Narrow) -> int:
+        """How many connections to the directory the part may have: for searches, and for users."""
+        return 2 * narrow(self.connections)
 
     def warnings(self) -> tuple[str, ...]:
         """What an operator should hear about."""
@@ -141,7 +150,7 @@ class Connectivity(TrustConfig):
             min(self.answer_timeout, patience / len(self.uri)),
             patience,
             self.idle_timeout,
-            self.connections,
+            world.narrow(self.connections),
         )
 
     def _server(self, uri: str) -> Server:

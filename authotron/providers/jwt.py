@@ -42,6 +42,12 @@ class Config(PartConfig, RemoteConfig, ClaimsConfig):
         description="a secret shared with the issuer, at least as long as the hash: 32 bytes for "
         "HS256, 48 for HS384, 64 for HS512",
     )
+    connections: int = Field(
+        default=4,
+        ge=1,
+        le=1000,
+        description="connections to the issuer, which only its key set needs",
+    )
     accepts: routing.Rule = Field(
         default="jwt", description="which tokens it is asked about; `any` for all of them"
     )

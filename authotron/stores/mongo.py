@@ -19,6 +19,7 @@ from txmongo.errors import TimeExceeded
 from zope.interface import implementer
 
 from authotron import tls
+from authotron.descriptors import Narrow
 from authotron.errors import ConfigError, Problem, Taken, TooMany, Unavailable
 from authotron.settings import FilePath, Secret, Text
 from authotron.stores import (
@@ -70,6 +71,10 @@ class Config(StoreConfig):
     tls_ca_file: FilePath | None = Field(
         default=None, description="certificates (PEM) that are trusted instead of the system's"
     )
+
+    def outward(self, narrow: Narrow) -> int:
+        """How many connections to the database there may be: a few more watch its servers."""
+        return self.connections + 4
 
     @field_validator("uri")
     @classmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
@@ -12,10 +11,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol as Connection
 from twisted.logger import Logger
 
+from authotron.descriptors import OWN, most_files
 from authotron.metrics import Metrics
-
-_KEPT_BACK = 100
-"""Files that are not for clients: what the process itself has open, and its ways to remotes."""
 
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nServer: authotron\r\nRetry-After: 1\r\n"
@@ -79,17 +76,19 @@ def room(wanted: int | None, others: int = 0) -> int:
     """
     Limit the connections of the main port to the files that the process may have open.
 
-    @param others: connections that the metrics port of the same process may have.
+    @param others: connections of the metrics port, if this process serves it, and to remotes.
     """
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    possible = max(files - _KEPT_BACK, files // 2) - others if files >= 0 else 1 << 30
+    files = most_files()
+    if files is None:
+        return 1 << 30 if wanted is None else wanted
+    possible = max(files - min(OWN, files // 4) - others, files // 4)
     return possible if wanted is None else min(wanted, possible)
 
 
 def second_room(wanted: int) -> int:
     """Limit the connections of the metrics port: to an eighth of the files, at most."""
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return min(wanted, max(1, files // 8)) if files >= 0 else wanted
+    files = most_files()
+    return wanted if files is None else min(wanted, max(1, files // 8))
 
 
 def _nothing_to_close() -> bool:

@@ -280,6 +280,10 @@ class Entrance(Factory):
         """Without an answer Twisted breaks off every TLS handshake that offers protocols."""
         return [b"http/1.1"]
 
+    def limit_connections(self, most: int) -> None:
+        """Reject connections above C{most} from now on."""
+        self._door.most = most
+
     def handed_over(self, front: Front) -> None:
         """The site has it now."""
         self.serving.metrics.handed_over()

@@ -51,6 +51,31 @@ class Listener:
 
 
 @define(eq=False)
+class Deaf(Listener):
+    """
+    Never answers.
+
+    @ivar open: connections that are there.
+    """
+
+    open: int = field(default=0, init=False)
+    _lock: threading.Lock = field(factory=threading.Lock, init=False)
+
+    def serve(self, client: socket.socket) -> None:
+        self._count(1)
+        try:
+            while client.recv(65536):
+                pass
+        finally:
+            client.close()
+            self._count(-1)
+
+    def _count(self, more: int) -> None:
+        with self._lock:
+            self.open += more
+
+
+@define(eq=False)
 class Relay(Listener):
     """
     Passes on what comes to its port.

@@ -9,14 +9,17 @@ import select
 import shutil
 import socket
 from base64 import b64encode
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.functional import wire
 from tests.functional.daemon import Daemon, until
+from tests.functional.listening import Deaf
 from tests.functional.wire import basic
 
 GOOD = basic("alice", "wonder")
@@ -421,3 +424,61 @@ class SecondPortTests(SynchronousTestCase):
     def probe(self, address: int | str) -> bool:
         answer = wire.say(address, wire.head("/ready"))
         return answer is not None and answer.status == 200
+
+
+class WaitingTests(SynchronousTestCase):
+    """Clients whose questions a remote does not answer."""
+
+    def gateway(self, *providers: dict[str, Any]) -> Daemon:
+        gateway = Daemon(Path(self.mktemp()), wrapper=("prlimit", "--nofile=300:300"))
+        gateway.configure(
+            server={"idle_timeout": 60}, auth={"timeout_in_ms": 60_000}, providers=list(providers)
+        )
+        self.addCleanup(gateway.stop)
+        return gateway.start()
+
+    def remote(self) -> Deaf:
+        deaf = Deaf().start()
+        self.addCleanup(deaf.stop)
+        return deaf
+
+    def asks(self, name: str, remote: Deaf) -> dict[str, Any]:
+        uri = f"http://127.0.0.1:{remote.port}"
+        return {"type": "ecmwf-api", "name": name, "realm": name, "uri": uri}
+
+    def binds(self, remote: Deaf) -> dict[str, Any]:
+        base = {"user_dn": "uid={username},dc=a", "search_base": "dc=a"}
+        uri = f"ldap://127.0.0.1:{remote.port}"
+        kept = {"answer_timeout": 60, "connect_timeout": 60}
+        return {"type": "ldap", "name": "d", "realm": "d", "uri": uri, **base, **kept}
+
+    def crowd(self, gateway: Daemon, remotes: Sequence[Deaf], limit: int) -> None:
+        waiting = [wire.connect(gateway.port) for _ in range(170)]
+        for number, each in enumerate(waiting):
+            token = f"Bearer waits-{number}"
+            given = token if number % 2 or len(remotes) == 1 else basic(f"u{number}", "p")
+            each.sendall(wire.head("/authenticate", {"Authorization": given}))
+        until(lambda: sum(each.connections for each in remotes) >= limit, "asked")
+        for path in ("/health", "/health", "/providers"):
+            answer = wire.say(gateway.port, wire.head(path))
+            self.assertEqual(answer and answer.status, 200, path)
+        answer = wire.say(gateway.operations, wire.head("/metrics"))
+        self.assertEqual(answer and answer.status, 200)
+        self.assertEqual(sum(each.connections for each in remotes), limit)
+        self.assertNotIn("no more open files", gateway.log())
+        for each in waiting:
+            each.close()
+        until(lambda: not any(each.open for each in remotes), "hung up on the remotes")
+        answer = wire.say(gateway.port, wire.head("/health"))
+        self.assertEqual(answer and answer.status, 200)
+
+    def test_one_remote_T85a(self) -> None:
+        """They shut out no other client, and what one leaves behind goes to none who has left."""
+        remote = self.remote()
+        self.crowd(self.gateway(self.asks("a", remote)), [remote], 32)
+
+    def test_several_remotes_T85a(self) -> None:
+        """So it is where there are several remotes, and a directory."""
+        remotes = [self.remote() for _ in range(4)]
+        parts = [self.asks(f"p{place}", each) for place, each in enumerate(remotes[:3])]
+        self.crowd(self.gateway(*parts, self.binds(remotes[3])), remotes, 3 * 11 + 1)

@@ -357,16 +357,23 @@ class LimitTests(SynchronousTestCase):
     def test_room(self) -> None:
         """There is never more room than the process may have files, some kept back."""
         self.patch(resource, "getrlimit", lambda _: (1024, 4096))
-        self.assertEqual([room(None), room(50), room(5000)], [924, 50, 924])
+        self.assertEqual([room(None), room(50), room(5000)], [984, 50, 984])
         self.patch(resource, "getrlimit", lambda _: (64, 64))
-        self.assertEqual(room(None), 32)
+        self.assertEqual(room(None), 48)
+
+    def test_room_beside_remotes_T85a(self) -> None:
+        """Connections to remotes are no room for clients, who keep a quarter of the files."""
+        self.patch(resource, "getrlimit", lambda _: (300, 300))
+        self.assertEqual([room(None, 40), room(None, 77), room(None, 250)], [220, 183, 75])
+        self.patch(resource, "getrlimit", lambda _: (-1, -1))
+        self.assertEqual([room(None, 77), room(9, 77)], [1 << 30, 9])
 
     def test_room_of_both_ports_T85b(self) -> None:
         """The connections of the metrics port are no room for the main port, and few."""
         for files, rooms in (
-            (1024, (64, 860)),
-            (256, (32, 124)),
-            (64, (8, 24)),
+            (1024, (64, 920)),
+            (256, (32, 184)),
+            (64, (8, 40)),
             (-1, (64, 1 << 30)),
         ):
             self.patch(resource, "getrlimit", lambda _, files=files: (files, files))
