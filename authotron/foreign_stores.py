@@ -9,7 +9,7 @@ C{user_id} that leads to a document in C{users}.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from attrs import field, frozen
@@ -25,6 +25,12 @@ from authotron.tokens import Grant, tuples
 _PAGE = 500
 _SHOWN = 64
 _HASH = re.compile(r"[0-9a-f]{64}")
+_OF_TOKENS = ("token_string", "user_id", "scopes")
+_NAMES = ("realm", "username", "user_id")
+_OF_USERS = (*_NAMES, "id", "roles", "attributes", "scopes")
+"""Keys of an auth-o-tron that must not have two values."""
+
+_DEEPEST = 4
 _PLACES = re.compile(r"\{(email|comment|hash)\}")
 
 
@@ -115,7 +121,10 @@ async def _acl_proxy_token(
     flat = await redis.ask("HGETALL", key)
     if not flat:
         return None
-    texts = [each.decode("utf-8", "replace") for each in flat]
+    try:
+        texts = [each.decode("utf-8") for each in flat]
+    except UnicodeDecodeError:
+        return LeftOut(which, "is not UTF-8")
     fields = dict(zip(texts[::2], texts[1::2], strict=True))
     try:
         owner = rule.of({**fields, "hash": hashed[:8]})
@@ -203,13 +212,16 @@ async def _auth_o_tron_token(
         stored = _Stored.model_validate(document)
     except ValidationError:
         return LeftOut(which, "is no token of an auth-o-tron")
-    if stored.token.token_string.startswith("hs256:"):
-        return LeftOut(which, "is a token of an authotron")
-    if not imported.may_be(stored.token.token_string):
-        return LeftOut(which, "is a token that nobody could present, or that others would judge")
-    told = await mongo.said(users.find_one({"user_id": stored.user_id}))
+    if (objection := _objection(document, stored.token.token_string)) is not None:
+        return LeftOut(which, objection)
+    told = await mongo.said(users.find({"user_id": stored.user_id}, limit=2))
+    owners = [level for each in told for level in _levels(each)]
+    named = [*owners, *_levels(document), *_levels(document["token"])]
+    contradiction = _contradiction(owners, _OF_USERS) or _contradiction(named, _NAMES)
+    if contradiction:
+        return LeftOut(which, f"has an owner with {contradiction}")
     try:
-        user = _User.model_validate(_flat(told or {}))
+        user = _User.model_validate(_flat(told[0] if told else {}))
     except ValidationError:
         return LeftOut(which, "has an owner of whom nothing is known")
     attributes = {name: text for name, text in user.attributes.items() if name != "exp"}
@@ -224,6 +236,41 @@ async def _auth_o_tron_token(
     only = tuples(stored.token.scopes) if stored.token.scopes else None
     token = ForeignToken(owner, Grant(scopes=only), name=imported.AUTH_O_TRON)
     return Found(imported.of_auth_o_tron(stored.token.token_string), token)
+
+
+def _objection(document: Mapping[str, Any], token: str) -> str | None:
+    """Why a token must not be copied, whoever its owner is."""
+    if token.startswith("hs256:"):
+        return "is a token of an authotron"
+    if not imported.may_be(token):
+        return "is a token that nobody could present, or that others would judge"
+    contradiction = _contradiction([document, document["token"]], _OF_TOKENS)
+    return contradiction and f"has {contradiction}"
+
+
+def _levels(told: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """A document, its C{user}, the C{user} of that one, and so on."""
+    for _ in range(_DEEPEST):
+        yield told
+        below = told.get("user")
+        if isinstance(below, str):
+            below = {"username": below}
+        if not isinstance(below, Mapping):
+            break
+        told = below
+
+
+def _contradiction(levels: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> str | None:
+    """
+    Name a key that has different values in several places, if there is one.
+
+    Which of them the other service would have read is not known, so none is taken.
+    """
+    for key in keys:
+        values = [level[key] for level in levels if level.get(key) is not None]
+        if any(value != values[0] for value in values[1:]):
+            return f"different values of {key} in several places"
+    return None
 
 
 def _flat(told: Mapping[str, Any]) -> dict[str, Any]:

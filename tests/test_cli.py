@@ -39,6 +39,35 @@ class CommandCase(SynchronousTestCase):
         return str(path)
 
 
+class TokenArgumentsTests(CommandCase):
+    """C{authotron tokens}, as far as no store is needed."""
+
+    def test_text_T94(self) -> None:
+        """An argument that is not UTF-8, or has a control character, is refused by its name."""
+        path = self.file(store={"type": "sqlite", "path": str(self.folder / "tokens.db")})
+        owner = ("--realm", "here", "--username", "alice")
+        for text in ("a\udcffb", "a\nb", "a\x1b[2Jb"):
+            for words in (
+                ("create", "--realm", text, "--username", "alice"),
+                ("create", *owner, "--name", text),
+                ("create", *owner, "--owner-role", text),
+                ("create", *owner, "--role", text),
+                ("create", *owner, "--host", text),
+                ("list", "--username", text),
+                ("show", text),
+                ("revoke", text),
+                ("import", "acl-proxy", "--realm", text, "--username", "{email}"),
+                ("import", "auth-o-tron", "--realm", text, "--from", path),
+            ):
+                with self.subTest(f"{words[0]} {text!a}"):
+                    group = words[:2] if words[0] == "import" else words[:1]
+                    rest = words[len(group) :]
+                    done = self.run_command("tokens", *group, "--config", path, *rest)
+                    self.assertEqual(done.exit_code, 2, done.output)
+                    self.assertIn("not UTF-8", done.output)
+                    self.assertNotIn(text, done.output)
+
+
 class HelpTests(CommandCase):
     """What there is."""
 

@@ -21,15 +21,12 @@ class Collection:
     def __init__(self, *documents: Any) -> None:
         self._documents = list(documents)
 
-    def find(self, **_: Any) -> Collection:
-        return self
+    def find(self, *_: Any, limit: int = 0, **__: Any) -> Any:
+        return succeed(self._documents[:limit]) if limit else self
 
     async def batches(self) -> AsyncIterator[list[Any]]:
         for document in self._documents:
             yield [document]
-
-    def find_one(self, _: Any) -> Deferred[Any]:
-        return succeed(self._documents[0])
 
 
 class Moving:
@@ -59,6 +56,23 @@ class AclProxyTests(SynchronousTestCase):
         assert isinstance(found, Found)
         self.assertEqual(found.token.grant.hosts, ("*",))
 
+    def test_not_utf_8_T102(self) -> None:
+        """A field that is not UTF-8 could be another one just as well, so the token is left out."""
+        redis: Any = Moving()
+        redis.ask = lambda *words: succeed(
+            (b"0", [b"tokens:" + b"b" * 64])
+            if words[0] == "SCAN"
+            else [b"email", b"\xff@x", b"hosts", b"*"]
+        )
+
+        async def first() -> Found | LeftOut:
+            found = foreign_stores.of_acl_proxy(redis, OwnerRule("r", "{email}"), 0)
+            return await anext(found)
+
+        left = self.successResultOf(Deferred.fromCoroutine(first()))
+        assert isinstance(left, LeftOut)
+        self.assertEqual(left.why, "is not UTF-8")
+
 
 class AuthOTronTests(SynchronousTestCase):
     """Documents of a database that somebody else could write to."""
@@ -76,6 +90,65 @@ class AuthOTronTests(SynchronousTestCase):
         """An owner may stand in the document itself or one step below."""
         for user in (USER, {"user_id": "1", "user": USER}):
             found = self.read(user=user)
+            assert isinstance(found, Found)
+            self.assertEqual(found.token.owner.username, "alice")
+
+    def test_two_owners_T102(self) -> None:
+        """A token whose documents name two different owners, wherever, is left out."""
+        root = {"realm": "here", "username": "root"}
+        mine = {"token_string": TOKEN, "scopes": {}}
+        given: tuple[dict[str, Any], ...] = (
+            {"user": {**USER, "user": root}},
+            {"user": {**USER, "user": {"username": "root"}}},
+            {"user": {**USER, "user": {"realm": "there"}}},
+            {"user": {**USER, "user": {"user_id": "2"}}},
+            {"user": {**USER, "id": "1", "user": {"id": "2"}}},
+            {"user": {**USER, "roles": ["reader"], "user": {"roles": ["admin"]}}},
+            {"user": {**USER, "scopes": {}, "user": {"scopes": {"all": ["all"]}}}},
+            {"user": {**USER, "user": {**USER, "user": root}}},
+            {"user": {**USER, "user": "root"}},
+            {"user": USER, "other": {**USER, **root}},
+            {"username": "root"},
+            {"realm": "there"},
+            {"user_": root},
+            {"token_string": "another-token"},
+            {"scopes": {"data": ["get"]}, "token_": mine},
+            {"token_": {**mine, "user_id": "2"}},
+            {"token_": {**mine, "username": "root"}},
+            {"token_": {**mine, "user": root}},
+        )
+        for each in given:
+            over = {name.removesuffix("_"): value for name, value in each.items()}
+            with self.subTest(str(each)):
+                user, other = each.get("user"), over.pop("other", None)
+                if user is not None:
+                    del over["user"]
+                left = self.read_document(over, user or USER, other)
+                assert isinstance(left, LeftOut)
+                self.assertIn("different values", left.why)
+
+    def read_document(self, over: dict[str, Any], user: Any, other: Any) -> Found | LeftOut:
+        """What is read of a token whose document has further keys, or others."""
+        document = {"_id": 1, "user_id": "1", "token": {"token_string": TOKEN}, **over}
+        users = Collection(*(each for each in (user, other) if each))
+
+        async def first() -> Found | LeftOut:
+            return await anext(foreign_stores.of_auth_o_tron(Collection(document), users))
+
+        return self.successResultOf(Deferred.fromCoroutine(first()))
+
+    def test_one_owner_T102(self) -> None:
+        """What is said twice in the same way, or is about the token alone, is no contradiction."""
+        only = {"token_string": TOKEN, "scopes": {"data": ["get"]}}
+        for over, user, other in (
+            ({}, {**USER, "user": USER}, None),
+            ({}, {**USER, "version": 1, "user": {"version": 2}}, None),
+            ({}, {**USER, "scopes": None, "user": {"scopes": {}}}, None),
+            ({}, {**USER, "_id": 1}, {**USER, "_id": 2}),
+            ({"token": only}, {**USER, "scopes": {"data": ["put"]}}, None),
+            ({"username": "alice", "realm": "here"}, USER, None),
+        ):
+            found = self.read_document(over, user, other)
             assert isinstance(found, Found)
             self.assertEqual(found.token.owner.username, "alice")
 

@@ -11,7 +11,7 @@ import click
 from attrs import define, evolve
 
 from authotron import acl_proxy, foreign_stores, settings
-from authotron.cli.options import complaints, config_option, loaded
+from authotron.cli.options import complaints, config_option, loaded, text
 from authotron.cli.stored import run
 from authotron.config import Config
 from authotron.errors import BadIdentity, ConfigError, Problem
@@ -45,14 +45,17 @@ def import_() -> None:
 
 @import_.command("acl-proxy")
 @config_option
-@click.option("--realm", required=True, help="Realm of the owners; the source knows none.")
+@click.option(
+    "--realm", type=text, required=True, help="Realm of the owners; the source knows none."
+)
 @click.option(
     "--username",
+    type=text,
     required=True,
     metavar="RULE",
     help="Name of the owners, with {email}, {comment} or {hash} in it, or one name for all.",
 )
-@click.option("--role", multiple=True, help="A role of every owner (may be repeated).")
+@click.option("--role", type=text, multiple=True, help="A role of every owner (may be repeated).")
 @_dry_run_option
 def of_acl_proxy(
     path: Path, realm: str, username: str, role: tuple[str, ...], *, dry_run: bool
@@ -88,7 +91,7 @@ def of_acl_proxy(
     type=click.Path(path_type=Path, dir_okay=False),
     help="Its configuration file, whose `store` is the source.",
 )
-@click.option("--realm", help="What the realm of all of them is called here.")
+@click.option("--realm", type=text, help="What the realm of all of them is called here.")
 @_dry_run_option
 def of_auth_o_tron(path: Path, theirs: Path, realm: str | None, *, dry_run: bool) -> None:
     """Copy from the MongoDB of an auth-o-tron, tokens with their owners."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,21 @@ config_option: Callable[[Any], Any] = click.option(
     show_default="AOT_CONFIG_PATH, or ./config.yaml",
     help="The configuration file.",
 )
+
+
+_UNSUITABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+"""Control characters; and halves of surrogate pairs, by which Python shows what is not UTF-8."""
+
+
+def text(given: str) -> str:
+    """
+    Check an argument of a command: one line of text in UTF-8. It is not repeated if it is not.
+
+    @raise BadParameter: it is something else.
+    """
+    if _UNSUITABLE.search(given):
+        raise click.BadParameter("has a control character or is not UTF-8")
+    return given
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import click
 
 from authotron import audit, hosts, settings
 from authotron.cli import importing
-from authotron.cli.options import config_option
+from authotron.cli.options import config_option, text
 from authotron.cli.stored import run
 from authotron.errors import ConfigError, NoSuchToken
 from authotron.identity import Identity
@@ -34,14 +34,16 @@ def tokens() -> None:
 
 @tokens.command()
 @config_option
-@click.option("--realm", required=True, help="Realm of the owner.")
-@click.option("--username", required=True, help="Name of the owner.")
-@click.option("--owner-role", multiple=True, help="A role of an owner whom nobody can look up.")
-@click.option("--role", multiple=True, help="Leave only this role (may be repeated).")
-@click.option("--host", multiple=True, help="Good only for this host pattern.")
-@click.option("--network", multiple=True, help="Good only for clients of this network.")
-@click.option("--ttl", help="How long it lives, such as 12h or 30d.")
-@click.option("--name", default="", help="What to call it.")
+@click.option("--realm", type=text, required=True, help="Realm of the owner.")
+@click.option("--username", type=text, required=True, help="Name of the owner.")
+@click.option(
+    "--owner-role", type=text, multiple=True, help="A role of an owner whom nobody can look up."
+)
+@click.option("--role", type=text, multiple=True, help="Leave only this role (may be repeated).")
+@click.option("--host", type=text, multiple=True, help="Good only for this host pattern.")
+@click.option("--network", type=text, multiple=True, help="Good only for clients of this network.")
+@click.option("--ttl", type=text, help="How long it lives, such as 12h or 30d.")
+@click.option("--name", type=text, default="", help="What to call it.")
 def create(
     path: Path,
     realm: str,
@@ -77,8 +79,8 @@ def create(
 
 @tokens.command("list")
 @config_option
-@click.option("--realm", help="Only of this realm.")
-@click.option("--username", help="Only of this user.")
+@click.option("--realm", type=text, help="Only of this realm.")
+@click.option("--username", type=text, help="Only of this user.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, one token a line.")
 def list_(path: Path, realm: str | None, username: str | None, *, as_json: bool) -> None:
     """List tokens, oldest first; their secrets are not known here either."""
@@ -95,7 +97,7 @@ def list_(path: Path, realm: str | None, username: str | None, *, as_json: bool)
 
 @tokens.command()
 @config_option
-@click.argument("id_", metavar="ID")
+@click.argument("id_", type=text, metavar="ID")
 def show(path: Path, id_: str) -> None:
     """Show all that is kept of a token."""
 
@@ -111,7 +113,7 @@ def show(path: Path, id_: str) -> None:
 
 @tokens.command()
 @config_option
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.argument("ids", type=text, metavar="ID...", nargs=-1, required=True)
 def revoke(path: Path, ids: tuple[str, ...]) -> None:
     """End tokens, and those that were made with them."""
 

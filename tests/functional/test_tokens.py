@@ -136,7 +136,7 @@ class KilledTests(TokenCase):
     def test_sqlite(self) -> None:
         """Every token that was acknowledged before a C{kill -9} is good after it."""
         section = self.sqlite()
-        daemon = self.daemon(section)
+        daemon = self.daemon(section, tokens={"max_per_owner": 200})
         acknowledged: list[str] = []
         for number in range(200):
             if number == 150:
