@@ -48,12 +48,12 @@ class Asking:
 
     def affinity(self, credential: Credential) -> Affinity:
         """A JWT that names another issuer than the one whose tokens are accepted is foreign."""
-        likeness = routing.likeness(self._accepts, credential.value)
-        if self._issuer is None or likeness is Affinity.FOREIGN:
-            return likeness
+        if self._issuer is None:
+            return routing.likeness(self._accepts, credential.value)
         seen = bearer.look_into(credential.value)
-        named = None if seen is None else seen.issuer
-        return likeness if named in (None, self._issuer) else Affinity.FOREIGN
+        if seen is not None and seen.issuer not in (None, self._issuer):
+            return Affinity.FOREIGN
+        return routing.likeness_of(self._accepts, credential.value, seen)
 
     async def authenticate(self, credential: Credential) -> Identity:
         return await self._known.get(credential.value, lambda: self._ask(credential.value))

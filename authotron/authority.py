@@ -114,7 +114,9 @@ class Authority:
         is_owned = False
         eligible, owners, named, possible = [], [], [], []
         for provider in self.providers:
-            may_judge = provider.scheme == credential.scheme and _is_of(provider, realm)
+            if provider.scheme != credential.scheme:
+                continue
+            may_judge = _is_of(provider, realm)
             affinity: Affinity | Failure
             try:
                 affinity = provider.affinity(credential)
@@ -135,15 +137,19 @@ class Authority:
                 named.append(provider)
             elif affinity is Affinity.POSSIBLE:
                 possible.append(provider)
-        fitting = owners if is_owned else named or possible
-        if fitting or is_owned or not eligible:
-            return fitting
-        if credential.scheme == "bearer" and routing.names_issuer(credential.value):
-            reasons.append(self._of_strangers())
-            return []
-        return eligible
+        if is_owned:
+            return owners
+        return named or possible or self._strangers(credential, eligible, reasons)
 
-    def _of_strangers(self) -> Rejected:
+    def _strangers(
+        self,
+        credential: Credential,
+        eligible: list[IProvider],
+        reasons: list[BaseException | None],
+    ) -> list[IProvider]:
+        """Those to ask about a credential that by its shape none of them could know."""
+        if not (eligible and routing.names_issuer(credential.value)):
+            return eligible
         reason = "a JWT of an issuer that no provider is configured for"
         if logs.log.tells("debug"):
             self._log.debug(
@@ -151,7 +157,8 @@ class Authority:
                 reason=reason,
                 event="auth.issuer.unknown",
             )
-        return Rejected(reason)
+        reasons.append(Rejected(reason))
+        return []
 
     def _authenticate(self, credential: Credential, provider: IProvider) -> Begun[Identity]:
         ask, told = provider.authenticate, self._authenticated

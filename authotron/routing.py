@@ -33,9 +33,19 @@ def likeness(rule: Rule, token: str) -> Affinity:
     """
     if rule == "any":
         return Affinity.POSSIBLE
+    return likeness_of(rule, token, bearer.look_into(token))
+
+
+def likeness_of(rule: Rule, token: str, seen: bearer.Unverified | None) -> Affinity:
+    """
+    The same of a token that was looked into.
+
+    @param seen: what L{bearer.look_into} found.
+    """
+    if rule == "any":
+        return Affinity.POSSIBLE
     if looks_like_ours(token):
         return Affinity.FOREIGN
-    seen = bearer.look_into(token)
     shape: Shape = "opaque" if seen is None else "jwt"
     if not isinstance(rule, Accepts):
         return Affinity.POSSIBLE if rule == shape else Affinity.FOREIGN

@@ -29,7 +29,7 @@ class IProvider(Interface):
     local: bool = Attribute("whether it judges without a remote just now; such are asked first")
 
     def affinity(credential: Credential) -> Affinity:
-        """Say from its shape alone whether the credential may be one of ours."""
+        """Say from its shape alone whether a credential of C{scheme} may be one of ours."""
 
     def authenticate(credential: Credential) -> Answer[Identity]:
         """

@@ -95,9 +95,11 @@ class Jwt:
         return self._verifier.keys is None or self._verifier.keys.is_at_hand
 
     def affinity(self, credential: Credential) -> Affinity:
-        likeness = routing.likeness(self._accepts, credential.value)
+        if self._accepts == "any":
+            return Affinity.POSSIBLE
         seen = bearer.look_into(credential.value)
-        if self._accepts == "any" or likeness is Affinity.FOREIGN or seen is None:
+        likeness = routing.likeness_of(self._accepts, credential.value, seen)
+        if likeness is Affinity.FOREIGN or seen is None:
             return likeness
         config = self._rules.config
         if config.typ is None and claims.other_purpose(seen.header, seen.claims) is not None:

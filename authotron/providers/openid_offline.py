@@ -69,8 +69,8 @@ class OpenidOffline:
 
     def affinity(self, credential: Credential) -> Affinity:
         """A JSON Web Token that calls itself something else than offline is none of ours."""
-        likeness = routing.likeness(self._accepts, credential.value)
         seen = bearer.look_into(credential.value)
+        likeness = routing.likeness_of(self._accepts, credential.value, seen)
         if likeness is not Affinity.POSSIBLE or seen is None:
             return likeness
         if seen.claims.get("typ", _TYPE) != _TYPE:
