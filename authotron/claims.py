@@ -275,12 +275,13 @@ def end(said: float | None, now: float, leeway: float) -> float | None:
     """
     When a credential ends that says when it ends, where clocks may differ by C{leeway} seconds.
 
-    Before C{said} it ends then. After that it is still good for the leeway, whose end counts: what
-    is minted for it must not have expired already, and must not live longer either.
+    Before the second of C{said} it ends then. After that it is still good for the leeway, whose end
+    counts: what is minted for it ends at a whole second, must not have expired already, and must
+    not live longer either.
 
     @raise Rejected: it has expired.
     """
-    if said is None or now < said:
+    if said is None or int(now) < int(said):
         return said
     if now >= said + leeway:
         raise Rejected("expired")

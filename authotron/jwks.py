@@ -244,6 +244,8 @@ class KeySet:
     _fetched: float = field(default=0.0, init=False)
     _tried: float = field(default=0.0, init=False)
     _searched: float = field(default=float("-inf"), init=False)
+    _fetching: bool = field(default=False, init=False)
+    _failed: bool = field(default=False, init=False)
     _flights: Flights[KeysByName] = field(factory=lambda: Flights(lasting=True), init=False)
     _refreshing: Deferred[None] | None = field(default=None, init=False, repr=False)
     _log = Logger()
@@ -257,12 +259,27 @@ class KeySet:
         """
         before = self._keys
         keys = await self._current()
-        if kid not in keys and keys is before and self._may_search():
-            self._searched = self._clock.seconds()
-            keys = await self._refreshed()
+        if kid not in keys and keys is before:
+            keys = await self._searched_for()
         if kid not in keys:
             raise Rejected("signed with a key that is not published")
         return keys[kid]
+
+    async def _searched_for(self) -> KeysByName:
+        """
+        Look again for a name that is not known.
+
+        @raise Unavailable: that failed now, or so short a while ago that it is not tried again.
+        """
+        now = self._clock.seconds()
+        if self._fetching:
+            return await self._refreshed()
+        if now >= self._searched + _COOLDOWN:
+            self._searched = now
+            return await self._refreshed()
+        if self._failed or self._keys is None:
+            raise Unavailable("the key set could not be searched for a new key")
+        return self._keys
 
     async def reach(self) -> None:
         """
@@ -271,9 +288,6 @@ class KeySet:
         @raise Unavailable: they cannot be had.
         """
         await self._current()
-
-    def _may_search(self) -> bool:
-        return self._clock.seconds() >= self._searched + _COOLDOWN
 
     @property
     def is_at_hand(self) -> bool:
@@ -306,9 +320,12 @@ class KeySet:
         return await self._flights.join("keys", self._refresh)
 
     async def _refresh(self) -> KeysByName:
-        self._tried = self._clock.seconds()
-        keys = await self._source()
-        self._keys, self._fetched = keys, self._clock.seconds()
+        self._tried, self._fetching, self._failed = self._clock.seconds(), True, True
+        try:
+            keys = await self._source()
+        finally:
+            self._fetching = False
+        self._keys, self._fetched, self._failed = keys, self._clock.seconds(), False
         return keys
 
 

@@ -48,7 +48,7 @@ class TimeTests(ClaimsTestCase):
 
     def test_within_leeway_S_LEEWAY(self) -> None:
         """A token that expired within the leeway ends with the leeway, never before now."""
-        for exp in (NOW, NOW - 1, NOW - 30, NOW - 59, NOW - 0.5):
+        for exp in (NOW + 0.5, NOW, NOW - 1, NOW - 30, NOW - 59, NOW - 0.5):
             known = identity(exp=exp)
             self.assertEqual((known.expires, known.fresh_until), (exp + 60, exp + 60))
             self.assertEqual(known.ends(), int(exp + 60))
@@ -58,7 +58,7 @@ class TimeTests(ClaimsTestCase):
 
     def test_before_leeway_S_LEEWAY(self) -> None:
         """A token that has not expired does not gain the leeway."""
-        for exp in (NOW + 1, NOW + 0.5, NOW + 300):
+        for exp in (NOW + 1, NOW + 1.5, NOW + 300):
             self.assertEqual(identity(exp=exp).expires, exp)
         self.assertEqual(identity(exp=NOW + 300).attributes["exp"], str(NOW + 300))
 

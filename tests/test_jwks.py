@@ -268,6 +268,30 @@ class KeySetTests(SynchronousTestCase):
         self.failureResultOf(self.named("next"), Unavailable)
         self.successResultOf(self.named("idp"))
 
+    def test_searched_together_D1(self) -> None:
+        """Tokens of a new key that come while it is searched for wait for the same search."""
+        self.successResultOf(self.named("idp"))
+        self.play = Hangs()
+        waiting = [self.named("next"), self.named("next"), self.named("made-up")]
+        self.successResultOf(self.named("idp"))
+        self.remote.finish(json.dumps(published(IDP, NEXT)).encode())
+        for each in waiting[:2]:
+            self.successResultOf(each)
+        self.failureResultOf(waiting[2], Rejected)
+        self.assertEqual(self.fetches(), 2)
+
+    def test_search_failed_D1(self) -> None:
+        """While a search is not repeated, since it failed, there is no verdict about a new name."""
+        self.successResultOf(self.named("idp"))
+        self.play = Says({}, 500)
+        for _ in range(3):
+            self.failureResultOf(self.named("next"), Unavailable)
+        self.assertEqual(self.fetches(), 2)
+        self.clock.advance(10)
+        self.play = Says(published(IDP, NEXT))
+        self.successResultOf(self.named("next"))
+        self.failureResultOf(self.named("made-up"), Rejected)
+
     def test_too_large_T33(self) -> None:
         """A set above a megabyte is none."""
         self.play = Says(b" " * 1_048_577)

@@ -75,6 +75,16 @@ class ExpiryTests(GatewayCase):
         answer = gateway.ask("GET /authenticate", Authorization=bearer)
         self.assertEqual(answer.status, 401)
 
+    def test_without_a_gap_S_LEEWAY(self) -> None:
+        """A token is good without a gap until its leeway ends, in the second of its end, too."""
+        gateway, bearer = Gateway({"providers": [SHARED]}), f"Bearer {signed(exp=NOW + 2.5)}"
+        for _ in range(62):
+            answer = gateway.ask("GET /authenticate", Authorization=bearer)
+            self.assertGreater(self.minted(answer)["exp"], gateway.clock.seconds())
+            gateway.clock.advance(0.7)
+        gateway.clock.advance(62.5)
+        self.assertEqual(gateway.ask("GET /authenticate", Authorization=bearer).status, 401)
+
     def test_attribute_T81e(self) -> None:
         """An attribute C{exp} that is over or negative is a refusal; other texts are ignored."""
         for text, status in (("12345", 401), ("-1", 401), (str(NOW), 401), ("x", 200), ("", 200)):
