@@ -29,14 +29,12 @@ class Authority:
 
     Each identity says which provider it is from, and keeps what it was before it was enriched.
 
-    @ivar challenge: what to tell those who did not get in.
     @ivar own: judges tokens of our own, in the realms of their owners; it is in no list. Of others
         it judges, beside the rest, those that it may know.
     """
 
     providers: Sequence[IProvider]
     augmenters: Sequence[IAugmenter]
-    challenge: str
     _clock: IReactorTime
     _metrics: Metrics
     _timeout: float

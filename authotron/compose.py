@@ -46,14 +46,12 @@ def compose(
         _made("augmenters", each, for_augmenter(each, world)) for each in config.augmenters
     ]
     signer = minter.make(file.jwt, world.clock, config.folder)
-    challenge = credentials.challenge(providers)
     tokens = _tokens(config, world, store)
     owners = Owners(providers, world.clock, file.tokens.users)
     own = TokenProvider(tokens, owners, world.clock)
     authority = Authority(
         providers,
         augmenters,
-        challenge,
         world.clock,
         metrics,
         timeout=file.auth.timeout_in_ms / 1000,
@@ -61,7 +59,7 @@ def compose(
         own=own,
         gate=Gate(file.auth.identity),
     )
-    replies = Replies(challenge, file.include_legacy_headers)
+    replies = Replies(credentials.challenge(providers), file.include_legacy_headers)
     remembered = verdicts.make(
         file.auth.cache,
         world.clock,
@@ -75,7 +73,7 @@ def compose(
     proxies = [each for each in file.server.trusted_proxies if each != UNIX]
     trusts_unix = UNIX in file.server.trusted_proxies
     forwarding = Forwarding(proxies, file.server.forwarded, trusts_unix)
-    return Generation(config, authority, signer, replies, remembered, forwarding, owners, tokens)
+    return Generation(config, authority, signer, remembered, forwarding, owners, tokens)
 
 
 def for_augmenter(config: Any, world: World) -> World:

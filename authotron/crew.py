@@ -218,6 +218,8 @@ class Crew:
 
         So there is a way back that needs nobody to start: if one is no good, the new ones go.
 
+        Whatever else fails, the old ones stay as well, with their configuration.
+
         @raise Unanswered: one did not come to serve, or not for long. The old ones stay.
         @raise OSError: the system lets no more of them start. The old ones stay.
         """
@@ -227,7 +229,7 @@ class Crew:
         self._expect_nobody()
         try:
             await self._come()
-        except (OSError, Unanswered):
+        except Exception:
             os.close(self._sealed)
             self._config, self._sealed = before
             await self._let_go([child for child in self.workers if child not in there])

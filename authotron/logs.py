@@ -32,6 +32,13 @@ _SEVERITIES = {
 }
 """Names and numbers of the OpenTelemetry log data model, "Severity Fields"."""
 
+_LIBRARIES = frozenset(
+    {"twisted", "log_legacy", "klein", "treq", "ldaptor", "txmongo", "txacme", "zope", "-", ""}
+)
+"""What the namespaces of Twisted, and of libraries that log as it does, begin with."""
+
+_LOWER = {LogLevel.warn: LogLevel.info, LogLevel.info: LogLevel.debug}
+
 _LOWEST = {"trace": 1, "debug": 5, "info": 9, "warn": 13, "error": 17}
 _PRIORITIES = {5: 7, 9: 6, 13: 4, 17: 3, 21: 2}
 """Those of syslog, as sd-daemon(3) has them."""
@@ -89,8 +96,8 @@ class Log:
     """
     Writes the events of the process.
 
-    What others log counts one level lower than they say, unless it is an error: how Twisted fares
-    is of interest only to who looks closely.
+    What the libraries log counts one level lower than they say, unless it is an error: how Twisted
+    fares is of interest only to who looks closely. What plugins log counts as they say.
     """
 
     config: Config = field(factory=Config)
@@ -170,9 +177,9 @@ class Log:
 
 
 def _severity(event: LogEvent) -> tuple[str, int]:
-    severity, number = _SEVERITIES[event.get("log_level", LogLevel.info)]
-    ours = str(event.get("log_namespace", "")).startswith("authotron")
-    return ("DEBUG", 5) if number < _LOWEST["error"] and not ours else (severity, number)
+    level = event.get("log_level", LogLevel.info)
+    library = str(event.get("log_namespace", "")).partition(".")[0] in _LIBRARIES
+    return _SEVERITIES[_LOWER.get(level, level) if library else level]
 
 
 def _is_ours(name: str) -> bool:

@@ -8,6 +8,9 @@ from twisted.logger import Logger
 
 from authotron.config import Config
 
+FAILED = "reload failed for a reason of its own; the configuration in use stays"
+"""What is said of a reload that failed because of a defect, which the log names."""
+
 _SOCKETS = {"host", "port", "listen"}
 _OF_REQUESTS = {"grace", "trusted_proxies", "forwarded", "insecure"}
 """Keys of C{server} that one process takes over; new workers take over all but the sockets."""

@@ -21,7 +21,7 @@ from twisted.python.threadpool import ThreadPool
 from authotron import __version__, descriptors, logs, reloading, web_client
 from authotron.compose import compose
 from authotron.config import Config
-from authotron.errors import ConfigError, TimedOut
+from authotron.errors import ConfigError, Problem, TimedOut
 from authotron.issuing import Tokens
 from authotron.keeping import Keeping
 from authotron.listening import Listener, Ready, endpoints, second_listeners, site
@@ -247,6 +247,10 @@ class Authotron(MultiService):
             )
         except ConfigError as error:
             self._refuse(error)
+            return
+        except Exception:  # noqa: BLE001 - a defect is no reason to end a service that serves
+            self._log.failure(reloading.FAILED, event="reload.failed")
+            self._refuse(ConfigError([Problem("", reloading.FAILED)]))
             return
         old = self.serving.generation
         self.serving.generation = generation

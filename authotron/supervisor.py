@@ -128,7 +128,9 @@ class Supervisor(Service):
 
         @return: fires when only new workers accept connections, or nothing has changed.
         """
-        return self._reloading.run(lambda: Deferred.fromCoroutine(self._reload()))
+        return self._reloading.run(
+            lambda: Deferred.fromCoroutine(self._reload()).addErrback(self._reload_failed)
+        )
 
     async def _reload(self) -> None:
         if self.stopping:
@@ -146,6 +148,11 @@ class Supervisor(Service):
             self._refuse(f"no worker with the new configuration can be started: {error}")
         else:
             self._adopt(config)
+
+    def _reload_failed(self, failure: Failure) -> None:
+        """Go on with the workers that serve: a defect in a reload is no reason to end them."""
+        self._log.failure(reloading.FAILED, failure, event="reload.failed")
+        self._refuse(reloading.FAILED)
 
     def _refuse(self, *problems: str) -> None:
         self._refused = problems

@@ -140,9 +140,7 @@ class AuthorityCase(SynchronousTestCase):
         augmenters: list[Giver] | None = None,
         in_order: bool = False,
     ) -> Deferred[Identity]:
-        authority = Authority(
-            providers, augmenters or [], "Bearer", self.clock, self.metrics, 5.0, in_order
-        )
+        authority = Authority(providers, augmenters or [], self.clock, self.metrics, 5.0, in_order)
         return Deferred.fromCoroutine(authority.identify(credentials or (TOKEN,), realm))
 
     def named(self, deferred: Deferred[Identity]) -> str:

@@ -147,6 +147,22 @@ class LevelTests(LogCase):
         self.write(log, log_namespace="twisted.web", level="error")
         self.assertEqual(len(self.lines()), 1)
 
+    def test_plugins_D4(self) -> None:
+        """What plugins say counts as they say, whatever they are called."""
+        log = self.log()
+        for namespace in ("my_plugin.robots", "robots", "twistedly.own"):
+            for level in ("info", "warn"):
+                self.write(log, log_namespace=namespace, level=level)
+        self.write(log, log_namespace="my_plugin.robots", level="debug")
+        self.assertEqual(len(self.lines()), 6)
+
+    def test_warnings_of_libraries_D4(self) -> None:
+        """A warning of a library is written, as something of interest."""
+        log = self.log()
+        self.write(log, log_namespace="twisted.web.http.HTTPChannel", level="warn")
+        [line] = self.lines()
+        self.assertIn("INFO", line)
+
     def test_throttled(self) -> None:
         """Of a flood of one warning ten pass; the next later says how many did not."""
         log = self.log()

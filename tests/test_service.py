@@ -165,6 +165,22 @@ class ReloadTests(ServiceCase):
         self.reactor.advance(1)
         self.assertEqual(part.closed, 1)
 
+    def test_defect_D8(self) -> None:
+        """A defect while a configuration is read again ends nothing: the old one stays."""
+        gateway = self.start()
+        old = gateway.serving.generation
+
+        def load() -> Config:
+            raise KeyError("canary")
+
+        self.patch(gateway, "_load", load)
+        gateway.reload()
+        self.assertIs(gateway.serving.generation, old)
+        self.assertIn("reload failed", gateway.problems[0])
+        self.assertIn(b'authotron_reloads_total{result="failure"} 1.0', self.metrics(gateway))
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+        self.assertEqual((gateway.status, self.reactor.stopped), (0, False))
+
     def test_restart(self) -> None:
         """What needs a restart is told, and nothing else is."""
         wanted = {

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs
@@ -122,6 +122,15 @@ class Reactor(MemoryReactorClock):
 
     def stop(self) -> None:
         self.stopped = True
+
+
+def raising(error: Exception) -> Any:
+    """Something that fails when it is called."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    return fail
 
 
 class SupervisorCase(SynchronousTestCase):
@@ -378,6 +387,30 @@ class ReloadTests(SupervisorCase):
         before = self.supervisor.crew._config
         self.over["jwt"] = {"iss": "other"}
         return self.supervisor.reload(), before
+
+    def test_defect_D8(self) -> None:
+        """Whatever else fails while they come, the old ones stay, and their configuration."""
+        for error in (ValueError("canary"), CancelledError(), MemoryError()):
+            with self.subTest(repr(error)):
+                reloading = self.reload()
+                good = self.living[-1]
+                spawn = self.reactor.spawnProcess
+                self.reactor.spawnProcess = raising(error)  # type: ignore[method-assign] # for once
+                good.say("serving")
+                self.reactor.spawnProcess = spawn  # type: ignore[method-assign] # as it was
+                self.assertEqual(good.asked, ["drain"])
+                self.refused(*reloading)
+                self.assertIn("reload failed", self.supervisor.problems[0])
+                self.assertEqual((self.supervisor.status, self.reactor.stopped), (0, False))
+                self.assertEqual(len(self.flushLoggedErrors(type(error))), 1)
+                self.assertFalse(self.supervisor.crew._replacing)
+
+    def test_defect_of_the_file_D8(self) -> None:
+        """So it is where reading the configuration fails as it never should."""
+        before = self.supervisor.crew._config
+        self.patch(self.supervisor, "_load", raising(KeyError("canary")))
+        self.refused(self.supervisor.reload(), before)
+        self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
     def test_does_not_start_T49(self) -> None:
         """If a new one does not come to serve, the old ones stay, and their configuration."""

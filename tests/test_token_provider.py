@@ -145,7 +145,7 @@ class AloneTests(JudgeCase):
     """Nobody else is shown a token of ours."""
 
     def authority(self, remote: Remote, judge: TokenProvider) -> Authority:
-        return Authority([remote], [], "", self.clock, Metrics(), 5, own=judge)
+        return Authority([remote], [], self.clock, Metrics(), 5, own=judge)
 
     def identify(self, judge: TokenProvider, text: str, realm: str | None = None) -> Any:
         self.remote = Remote()

@@ -80,9 +80,13 @@ async def _judged(generation: Generation, header: str, realm: str | None) -> Ide
     return await generation.authority.identify(parsed, realm)
 
 
+_JUDGING = ("auth.", "augmenters.")
+"""Beginnings of the events that say how credentials were judged."""
+
+
 @provider(ILogObserver)
 def _tell(event: LogEvent) -> None:
-    if event.get("log_namespace", "").startswith("authotron.authority"):
+    if str(event.get("event", "")).startswith(_JUDGING):
         click.echo(f"  {formatEvent(event)}")
 
 

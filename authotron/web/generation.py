@@ -15,7 +15,7 @@ from authotron.minter import Minter
 from authotron.parts import IConnected
 from authotron.token_provider import Owners
 from authotron.verdicts import Verdicts
-from authotron.web.replies import Replies, Reply
+from authotron.web.replies import Reply
 
 
 @frozen
@@ -25,7 +25,6 @@ class Generation:
     config: Config
     authority: Authority
     minter: Minter
-    replies: Replies
     verdicts: Verdicts[Reply]
     forwarding: Forwarding
     owners: Owners

@@ -117,7 +117,7 @@ def gathered(
     providers: Sequence[IProvider], credential: Credential, realm: str | None = None
 ) -> Deferred[Identity]:
     """The verdict of several providers put together."""
-    authority = Authority(providers, [], "Bearer", at(NOW), Metrics(), 5.0)
+    authority = Authority(providers, [], at(NOW), Metrics(), 5.0)
     return Deferred.fromCoroutine(authority.identify([credential], realm))
 
 

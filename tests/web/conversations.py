@@ -23,6 +23,7 @@ from authotron.verdicts import Outcome, Verdict
 from authotron.web import operations, public
 from authotron.web.front import Entrance
 from authotron.web.generation import Serving
+from authotron.web.replies import Replies
 from authotron.web.site import Site
 from authotron.world import World
 from tests.test_config import BASE, laid_over
@@ -140,7 +141,7 @@ class Gateway:
     def good(self, identity: Identity) -> Verdict[Any]:
         """What may be said of somebody who got in."""
         outcome = Outcome("success", identity)
-        return Verdict(outcome, self.serving.generation.replies.authenticate(outcome, "token"))
+        return Verdict(outcome, Replies("Basic").authenticate(outcome, "token"))
 
     def connect(self, site: Site | Entrance | None = None) -> tuple[Any, Wire]:
         wire = Wire(peerAddress=PEER)

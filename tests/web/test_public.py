@@ -113,9 +113,8 @@ class AuthenticateTests(SynchronousTestCase):
         for address, status in (("192.0.2.7", 200), ("192.0.2.8", 403)):
             with self.subTest(address):
                 identity = Identity("internal", "alice", conditions=(From(address),))
-                replies = self.gateway.serving.generation.replies
                 outcome = Outcome("success", identity)
-                verdict: Any = Verdict(outcome, replies.authenticate(outcome, "token"))
+                verdict: Any = Verdict(outcome, Replies("Basic").authenticate(outcome, "token"))
                 verdicts = self.gateway.serving.generation.verdicts
                 self.patch(type(verdicts), "decide", lambda *_, v=verdict: v)
                 for path in ("/authenticate", "/whoami"):

@@ -1,0 +1,31 @@
+"""What C{authotron explain} shows on the way."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+
+from twisted.logger import LogEvent, LogLevel
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron.cli import explain
+
+
+class EventsTests(SynchronousTestCase):
+    """Events become lines."""
+
+    def shown(self, **event: object) -> str:
+        told: LogEvent = {"log_format": "it happened", "log_level": LogLevel.debug, **event}
+        with contextlib.redirect_stdout(io.StringIO()) as output:
+            explain._tell(told)
+        return output.getvalue()
+
+    def test_judging_D7(self) -> None:
+        """Those that say how credentials were judged are shown, whatever module tells them."""
+        for name in ("auth.provider.refused", "auth.provider.broken", "augmenters.augmenter.added"):
+            self.assertIn("it happened", self.shown(event=name, log_namespace="elsewhere"))
+
+    def test_others_D7(self) -> None:
+        """Others are not, not even of that module."""
+        self.assertEqual(self.shown(event="startup.server.started"), "")
+        self.assertEqual(self.shown(log_namespace="authotron.authority.Authority"), "")
