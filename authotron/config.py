@@ -7,9 +7,10 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Literal, Protocol, Union
 
 from attrs import field, frozen
 from pydantic import (
@@ -39,7 +40,7 @@ from authotron.augmenters import AugmenterConfig
 from authotron.errors import ConfigError, Problem
 from authotron.forwarding import Forwarded, Proxies
 from authotron.parts import PartConfig
-from authotron.settings import Port, Seconds, Section, Text, Texts
+from authotron.settings import Environ, Port, S, Seconds, Section, Text, Texts
 from authotron.stores import StoreConfig
 
 Milliseconds = Annotated[int, Field(ge=1, le=3_600_000)]
@@ -274,29 +275,43 @@ class Config:
     hash_key: bytes = field(factory=lambda: os.urandom(32), repr=False, eq=False)
 
 
-def check(given: Mapping[str, Any], folder: Path, warnings: Sequence[str] = ()) -> Config:
+def check(
+    given: Mapping[str, Any],
+    folder: Path,
+    warnings: Sequence[str] = (),
+    environ: Environ | None = None,
+) -> Config:
     """
     The configuration that a mapping of version 2.0.0 describes.
+
+    @param environ: the variables that secrets are read from; those of the process if not given.
 
     @raise ConfigError: with all problems at once.
     """
     problems: list[Problem] = []
     file, store, heard = None, None, []
     with _gathered(problems):
-        file = settings.read(File, given, "", folder)
+        file = settings.read(File, given, "", folder, environ)
+    reading = partial(settings.read, folder=folder, environ=environ)
     providers, augmenters = (
-        _parts(given.get(kind), kind, folder, problems) for kind in ("providers", "augmenters")
+        _parts(given.get(kind), kind, reading, problems) for kind in ("providers", "augmenters")
     )
     with _gathered(problems):
-        store = _store(given.get("store"), folder)
+        store = _store(given.get("store"), reading)
     if file is not None:
         with _gathered(problems):
             heard = _pepper_warnings(store, file)
         with _gathered(problems):
             _check_common(store, file)
+    suspects = [*_unfilled(file, providers, augmenters, store)]
+    problems += [Problem(at, _UNFILLED) for at, certain in suspects if certain]
     if problems or file is None:
         raise ConfigError(problems)
-    heard = [*warnings, *_warnings(file, providers, augmenters), *_store_warnings(store), *heard]
+    odd = [
+        *(f"{at}: {_PERHAPS_UNFILLED}" for at, certain in suspects if not certain),
+        *_store_warnings(store),
+    ]
+    heard = [*warnings, *_warnings(file, providers, augmenters), *odd, *heard]
     return Config(file, providers, augmenters, store, heard, folder)
 
 
@@ -309,13 +324,47 @@ def _gathered(problems: list[Problem]) -> Iterator[None]:
         problems.extend(error.problems)
 
 
-def _parts(given: object, kind: str, folder: Path, problems: list[Problem]) -> list[Any]:
+_UNFILLED = (
+    "is a placeholder that nothing fills in; name the variable in the key that ends in _env, or a "
+    "file in the one that ends in _file"
+)
+_PERHAPS_UNFILLED = "looks like a placeholder that should have been filled in"
+
+
+def _unfilled(
+    file: File | None,
+    providers: Sequence[PartConfig],
+    augmenters: Sequence[AugmenterConfig],
+    store: StoreConfig | None,
+) -> Iterator[tuple[str, bool]]:
+    """The secrets of all sections that are, or may be, placeholders."""
+    if file is not None:
+        yield from settings.unfilled(file.jwt, "jwt")
+    for kind, configs in (("providers", providers), ("augmenters", augmenters)):
+        for place, config in enumerate(configs):
+            yield from settings.unfilled(config, f"{kind}[{place}]")
+    if store is not None:
+        yield from settings.unfilled(store, "store")
+
+
+class _Reading(Protocol):
+    """Reads a section, with the folder and the variables of the configuration."""
+
+    def __call__(self, section: type[S], given: object, at: str, /) -> S:
+        """
+        Read a section.
+
+        @raise ConfigError: with all its mistakes at once.
+        """
+
+
+def _parts(given: object, kind: str, read: _Reading, problems: list[Problem]) -> list[Any]:
     """The sections of the parts of a kind, each read as its own module wants it."""
     found = []
     for at, value in _items(given, kind):
         with _gathered(problems):
             module = parts.load(kind, value.get("type"), at)
-            found.append(settings.read(module.Config, value, at, folder))
+            found.append(read(module.Config, value, at))
     problems += [*_not_mappings(given, kind), *_bad_names(given, kind)]
     return found
 
@@ -345,7 +394,7 @@ def _bad_names(given: object, kind: str) -> Iterator[Problem]:
             seen[name] = at
 
 
-def _store(given: object, folder: Path) -> StoreConfig | None:
+def _store(given: object, read: _Reading) -> StoreConfig | None:
     """The store, if there is one and it is enabled; what a disabled one says is not looked at."""
     if not isinstance(given, dict):
         return None
@@ -356,7 +405,7 @@ def _store(given: object, folder: Path) -> StoreConfig | None:
         return None
     module = parts.load("stores", given.get("type"), "store")
     config: type[StoreConfig] = module.Config
-    store = settings.read(config, given, "store", folder)
+    store = read(config, given, "store")
     return store if store.type != "none" else None
 
 
@@ -453,6 +502,33 @@ def _socket_warnings(server: Server, metrics: Operations) -> Iterator[str]:
     share = hosts.share_of_addresses(server.trusted_proxies)
     if share >= _VERY_MANY:
         yield f"server.trusted_proxies: contains {share:.0%} of all addresses"
+
+
+def known_keys() -> frozenset[str]:
+    """Every key that may stand anywhere in a configuration file."""
+    found: set[str] = set()
+    left: list[object] = [schema()]
+    while left:
+        node = left.pop()
+        if isinstance(node, dict):
+            properties = node.get("properties")
+            found.update(properties if isinstance(properties, dict) else ())
+            left += node.values()
+        elif isinstance(node, list):
+            left += node
+    return frozenset(found)
+
+
+def section_of(step: str, store_type: str | None) -> type[Section] | None:
+    """The section that a key of the file holds, if there is one."""
+    if step != "store":
+        return settings.section_below(File, step)
+    try:
+        module = parts.load("stores", store_type, "store")
+    except ConfigError:
+        return None
+    config: type[Section] = module.Config
+    return config
 
 
 def schema() -> dict[str, Any]:

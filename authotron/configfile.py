@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -9,18 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from attrs import define, field
+from attrs import define
 
-from authotron import bare, config, strict_json
+from authotron import bare, config, settings, strict_json
 from authotron.config import Config, File
 from authotron.errors import ConfigError, Problem
-from authotron.settings import did_you_mean
+from authotron.settings import Wish, did_you_mean, is_slip
 
 PREFIX = "AOT_"
 _DEFAULT = "config.yaml"
 _LARGEST = 4 * 1024 * 1024
 _MOST_ALIASES = 100
 _V1 = frozenset(File.model_fields) - {"server"} | {"bind_address"}
+_V1_TEXTS = frozenset({"bind_address"})
 _V1_METRICS_PORT = 9090
 
 
@@ -44,13 +46,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     odd = overlay.apply(environ)
     given, warnings = _as_v2(given)
     warnings = [*warnings, *odd, *_readable_by_others(path)]
-    try:
-        return config.check(given, path.parent, warnings)
-    except ConfigError as error:
-        if not overlay.give_back_texts(error.problems):
-            raise
-    given, _ = _as_v2(overlay.given)
-    return config.check(given, path.parent, warnings)
+    return config.check(given, path.parent, warnings, {**os.environ, **environ})
 
 
 # --- YAML ---
@@ -77,11 +73,16 @@ class _Loader(yaml.SafeLoader):
             key = key_node.value
             if key in seen and key_node.tag != "tag:yaml.org,2002:merge":
                 raise yaml.MarkedYAMLError(
-                    problem=f"the key {key!r} stands twice (first in line {seen[key]})",
+                    problem=f"{_named(key)} stands twice (first in line {seen[key]})",
                     problem_mark=key_node.start_mark,
                 )
             seen[key] = key_node.start_mark.line + 1
         return super().construct_mapping(node, deep)
+
+
+def _named(key: object) -> str:
+    """A key by its name, unless that may be a secret for which a colon was forgotten."""
+    return f"the key {key!r}" if key in config.known_keys() else "a key"
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -115,7 +116,8 @@ def _told(error: yaml.MarkedYAMLError) -> str:
     """What is wrong, without the text around it, which may be a secret."""
     problem = (error.problem or "is no YAML").replace("\n", " ")
     named = r"\b(alias|anchor|tag|handle) '.*"
-    return re.sub(named, r"\1; quote what begins with *, & or !", problem)
+    problem = re.sub(named, r"\1; quote what begins with *, & or !", problem)
+    return re.sub(r"(?<=found )'(?!<).+'|(?<=character )'.+'", "another", problem)
 
 
 def _readable_by_others(path: Path) -> list[str]:
@@ -130,12 +132,12 @@ class _Overlay:
     """
     What the environment changed.
 
-    Values are read as the original reads them: numbers, switches, lists C{["a", "b"]},
-    mappings C{{key = "value"}}, quoted texts; anything else is a text as it stands.
+    A key that wants a text gets it as it stands, without one pair of quotes around it. Other values
+    are read as the original reads them: numbers, switches, lists C{["a", b]}, mappings
+    C{{key = "value"}}, quoted texts; anything else is a text.
     """
 
     given: dict[str, Any]
-    _texts: dict[str, tuple[tuple[str, ...], str]] = field(factory=dict, init=False)
 
     def apply(self, environ: Mapping[str, str]) -> list[str]:
         """Lay the variables over the file; says which of them may be misspelt."""
@@ -146,11 +148,30 @@ class _Overlay:
                 continue
             steps = tuple(name[len(PREFIX) :].lower().split("__"))
             if steps[0] in known:
-                self._set(steps, _value(environ[name]))
-                self._texts[".".join(steps)] = (steps, environ[name])
+                self._set(steps, _read(environ[name], self._wish(steps, environ)))
             elif len(steps) > 1:
-                odd.append(f"{name} is not read{did_you_mean(steps[0], known)}")
+                shown = (
+                    name if is_slip(steps[0], known) else f"a variable that begins with {PREFIX}"
+                )
+                odd.append(f"{shown} is not read{did_you_mean(steps[0], known)}")
         return odd
+
+    def _wish(self, steps: tuple[str, ...], environ: Mapping[str, str]) -> Wish:
+        """What the key wants that a variable is about."""
+        *others, last = steps
+        if not others:
+            return Wish.TEXT if last in _V1_TEXTS else settings.wish_of(File, last)
+        section = config.section_of(others[0], self._store_type(environ))
+        for step in others[1:]:
+            section = settings.section_below(section, step) if section else None
+        return settings.wish_of(section, last) if section else Wish.VALUE
+
+    def _store_type(self, environ: Mapping[str, str]) -> str | None:
+        """The type of the store, which says what its other keys are."""
+        store = self.given.get("store")
+        written = store.get("type") if isinstance(store, dict) else None
+        found = environ.get(f"{PREFIX}STORE__TYPE", written)
+        return _unquoted(found.strip()) if isinstance(found, str) else None
 
     def _set(self, steps: tuple[str, ...], value: object) -> None:
         place = self.given
@@ -160,32 +181,137 @@ class _Overlay:
             place = place[step]
         place[steps[-1]] = value
 
-    def give_back_texts(self, problems: tuple[Problem, ...]) -> bool:
-        """Where a text is wanted, a variable that looks like a number is a text after all."""
-        changed = False
-        for problem in problems:
-            if problem.path in self._texts and problem.kind == "string_type":
-                self._set(*self._texts[problem.path])
-                changed = True
-        return changed
+
+def _read(text: str, wish: Wish) -> object:
+    if wish is Wish.SECRET:
+        return _unquoted(text)
+    is_list = wish is Wish.TEXTS and text.lstrip().startswith("[")
+    if wish is Wish.TEXT or (wish is Wish.TEXTS and not is_list):
+        return _unquoted(text.strip())
+    return _value(text.strip())
+
+
+def _unquoted(text: str) -> str:
+    """A text without one pair of double quotes around the whole."""
+    bare = text.removesuffix("\n").removesuffix("\r")
+    is_quoted = len(bare) > 1 and bare[0] == bare[-1] == '"'
+    return bare[1:-1] if is_quoted else text
+
+
+_WORDS = {"true": True, "false": False}
+_WHOLE = re.compile(r"[+-]?[0-9]+(?:_[0-9]+)*")
+_NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_MOST_DIGITS = 20
 
 
 def _value(text: str) -> object:
+    if text[:1] in "[{" and text:
+        return _composed(text)
+    return _scalar(text)
+
+
+def _scalar(text: str) -> object:
+    """A switch, a number, or a text."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if _WHOLE.fullmatch(text) and len(text) <= _MOST_DIGITS:
+        return int(text)
+    return float(text) if _NUMBER.fullmatch(text) else _unquoted(text)
+
+
+def _composed(text: str) -> object:
+    """A list or a mapping: as JSON, as TOML, or with texts that have no quotes."""
     try:
-        return tomllib.loads(f"value = {text}")["value"] if _may_be_toml(text) else text
-    except (tomllib.TOMLDecodeError, KeyError):
+        return strict_json.loads(text.encode())
+    except ValueError:
         pass
-    if text[:1] in "[{":
+    if "#" not in text and "\n" not in text:  # TOML would pass over what follows
         try:
-            return strict_json.loads(text.encode())
-        except ValueError:
+            return tomllib.loads(f"value = {text}")["value"]
+        except (tomllib.TOMLDecodeError, KeyError, RecursionError):
             pass
-    return text
+    try:
+        return _Bare(text).whole()
+    except (ValueError, RecursionError):
+        return text
 
 
-def _may_be_toml(text: str) -> bool:
-    """One line, since a second could set another key; and no date or time, which no key is."""
-    return "\n" not in text and not re.match(r"\d{2,4}[-:]", text)
+@define
+class _Bare:
+    """Lists and mappings as the original reads them: a text may go without quotes."""
+
+    _text: str
+    _at: int = 0
+
+    def whole(self) -> object:
+        """
+        All of it.
+
+        @raise ValueError: it is none of them.
+        """
+        found = self._item()
+        if self._at != len(self._text):
+            raise ValueError("something stands behind it")
+        return found
+
+    def _item(self) -> object:
+        self._skip()
+        sign = self._text[self._at : self._at + 1]
+        if sign == "[":
+            found: object = self._list()
+        elif sign == "{":
+            found = self._mapping()
+        elif sign == '"':
+            found = strict_json.loads(self._until(r'"(?:[^"\\]|\\.)*"').encode())
+        else:
+            found = _scalar(self._until(r"[^,\[\]{}]*"))
+        self._skip()
+        return found
+
+    def _list(self) -> list[object]:
+        found: list[object] = []
+        self._expect("[")
+        while not self._next("]"):
+            found.append(self._item())
+            if not self._next(","):
+                self._expect("]")
+                break
+        return found
+
+    def _mapping(self) -> dict[str, object]:
+        found: dict[str, object] = {}
+        self._expect("{")
+        while not self._next("}"):
+            key = _unquoted(self._until(r"[^=:,\[\]{}]*"))
+            if not (self._next("=") or self._next(":")) or key in found:
+                raise ValueError("no key and value, or a key twice")
+            found[key] = self._item()
+            if not self._next(","):
+                self._expect("}")
+                break
+        return found
+
+    def _until(self, pattern: str) -> str:
+        found = re.compile(pattern).match(self._text, self._at)
+        if found is None:
+            raise ValueError("a quote is missing")
+        self._at = found.end()
+        return found[0].strip()
+
+    def _next(self, sign: str) -> bool:
+        self._skip()
+        if self._text[self._at : self._at + 1] != sign:
+            return False
+        self._at += 1
+        return True
+
+    def _expect(self, sign: str) -> None:
+        if not self._next(sign):
+            raise ValueError(f"no {sign}")
+
+    def _skip(self) -> None:
+        while self._text[self._at : self._at + 1].isspace():
+            self._at += 1
 
 
 # --- version 1.0.0 ---
@@ -216,7 +342,7 @@ def _version_problem(version: object) -> str:
         return 'is missing; write version: "2.0.0"'
     if not isinstance(version, str):
         return 'must be a text; write version: "2.0.0"'
-    return f"{version!r} is not known; there are 1.0.0 and 2.0.0"
+    return "is not known; there are 1.0.0 and 2.0.0"
 
 
 def _bind_address(given: object) -> dict[str, Any]:

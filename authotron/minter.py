@@ -12,7 +12,7 @@ import jwt
 from attrs import define, field
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticSerializationError, to_json
 from twisted.internet.interfaces import IReactorTime
 
@@ -81,6 +81,12 @@ class Config(Section):
         strict=False,
         description="earlier keys (PEM, public or private) still published",
     )
+
+    @field_validator("aud", mode="before")
+    @classmethod
+    def _no_audience(cls, aud: object) -> object:
+        """An empty one, as a template leaves it, is none."""
+        return None if aud == "" else aud
 
     @model_validator(mode="after")
     def _one_key(self) -> Config:

@@ -16,7 +16,7 @@ from pydantic import Field
 from zope.interface import Interface
 
 from authotron.errors import ConfigError, Problem
-from authotron.settings import Realm, Section, Text, did_you_mean
+from authotron.settings import Realm, Section, Text, did_you_mean, is_slip
 
 
 class PartConfig(Section):
@@ -75,7 +75,8 @@ def load(kind: str, type_: object, at: str) -> ModuleType:
     module = _find(kind, type_)
     if module is None:
         known = [documented_type(each) for each in every(kind)]
-        message = f"there is no type {type_!r} of {kind}{did_you_mean(type_, known)}"
+        named = f"type {type_!r}" if is_slip(type_, known) else "such type"
+        message = f"there is no {named} of {kind}{did_you_mean(type_, known)}"
         raise ConfigError([Problem(f"{at}.type", f"{message} (known: {', '.join(known)})")])
     return module
 

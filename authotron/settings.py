@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -51,17 +53,23 @@ Realm = Annotated[Text, AfterValidator(_realm)]
 """The name of a realm; it keeps upper and lower case."""
 
 
+def _located(path: object, info: ValidationInfo) -> object:
+    folder = (info.context or {}).get("folder", Path())
+    return located(path, folder) if isinstance(path, str) and path.strip() else path
+
+
 def _beside_the_configuration(path: object, info: ValidationInfo) -> object:
     folder = (info.context or {}).get("folder", Path())
     return folder / path if isinstance(path, str) and path.strip() else path
 
 
-FilePath = Annotated[
-    Path,
-    BeforeValidator(_beside_the_configuration),
-    WithJsonSchema({"type": "string", "pattern": r"\S"}),
-]
-"""The path of a file; a relative one begins where the configuration is."""
+_PATH = WithJsonSchema({"type": "string", "pattern": r"\S"})
+
+FilePath = Annotated[Path, BeforeValidator(_located), _PATH]
+"""The path of a file to read; for a relative one see L{located}."""
+
+DataPath = Annotated[Path, BeforeValidator(_beside_the_configuration), _PATH]
+"""The path of a file to write; a relative one begins where the configuration is."""
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -123,9 +131,11 @@ def _one_line_end_less(secret: SecretStr) -> SecretStr:
 
 Secret = Annotated[SecretStr, AfterValidator(_one_line_end_less)]
 """
-A text that is never printed. Beside each key C{x} of this type there is a key C{x_file}: a file
-that holds the secret.
+A text that is never printed. Beside each key C{x} of this type there are two others: C{x_file}, a
+file that holds the secret, and C{x_env}, the name of an environment variable that does.
 """
+
+Environ = Mapping[str, str]
 
 
 class Section(BaseModel):
@@ -143,7 +153,10 @@ class Section(BaseModel):
             for key, value in given.items()
             if value is not None or key not in cls.model_fields or cls._is_required(key)
         }
-        return _with_files_read(cls, present, Path((info.context or {}).get("folder", ".")))
+        context = info.context or {}
+        return _with_secrets_read(
+            cls, present, Path(context.get("folder", ".")), context.get("environ", os.environ)
+        )
 
     @classmethod
     def _is_required(cls, key: str) -> bool:
@@ -151,12 +164,12 @@ class Section(BaseModel):
 
     @classmethod
     def secrets(cls) -> Iterator[str]:
-        """The keys that hold secrets, and so may come from a file."""
+        """The keys that hold secrets, and so may come from a file or a variable."""
         return (key for key, of in cls.model_fields.items() if "SecretStr" in repr(of.annotation))
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
-        """The schema with the C{_file} twin of every secret."""
+        """The schema with the C{_file} and C{_env} twins of every secret."""
         schema: dict[str, Any] = handler.resolve_ref_schema(handler(core))
         properties = schema.setdefault("properties", {})
         for key in cls.secrets():
@@ -164,22 +177,45 @@ class Section(BaseModel):
                 "type": "string",
                 "description": f"a file that holds `{key}`",
             }
+            properties[f"{key}_env"] = {
+                "type": "string",
+                "description": f"the name of an environment variable that holds `{key}`",
+            }
             if key in schema.get("required", []):
                 schema["required"].remove(key)
-                either = {"anyOf": [{"required": [key]}, {"required": [f"{key}_file"]}]}
-                schema.setdefault("allOf", []).append(either)
+                one = [{"required": [each]} for each in (key, f"{key}_file", f"{key}_env")]
+                schema.setdefault("allOf", []).append({"anyOf": one})
         return schema
 
 
-def _with_files_read(section: type[Section], given: dict[Any, Any], folder: Path) -> dict[Any, Any]:
+def _with_secrets_read(
+    section: type[Section], given: dict[Any, Any], folder: Path, environ: Environ
+) -> dict[Any, Any]:
+    """Replace the C{_file} and C{_env} twins of secrets by the secrets that they name."""
     for key in section.secrets():
-        path = given.pop(f"{key}_file", None)
-        if path is None:
+        path, variable = given.pop(f"{key}_file", None), given.pop(f"{key}_env", None)
+        if path is None and variable is None:
             continue
-        if key in given:
-            raise PydanticCustomError("twice", f"give {key} or {key}_file, not both")
-        given[key] = _read(key, path, folder)
+        if given.get(key) is not None or (path is not None and variable is not None):
+            why = f"give one of {key}, {key}_file and {key}_env, not both"
+            raise PydanticCustomError("twice", "{why}", {"why": why})
+        if path is not None:
+            given[key] = _read(key, path, folder)
+        else:
+            given[key] = _from_variable(key, variable, environ)
     return given
+
+
+def _from_variable(key: str, name: object, environ: Environ) -> str:
+    """The secret in a variable. The name is not shown: it may be the secret itself, by mistake."""
+    if not isinstance(name, str):
+        raise _unread(f"{key}_env", "must be the name of an environment variable")
+    secret = environ.get(name)
+    if secret is None:
+        raise _unread(f"{key}_env", "names no variable that is set")
+    if not secret.strip():
+        raise _unread(f"{key}_env", "names a variable that is empty")
+    return secret
 
 
 def located(path: str, folder: Path) -> Path:
@@ -199,17 +235,58 @@ def located(path: str, folder: Path) -> Path:
 
 def _read(key: str, path: object, folder: Path) -> str:
     if not isinstance(path, str):
-        raise _unread(key, "must be the path of a file")
+        raise _unread(f"{key}_file", "must be the path of a file")
     found = located(path, folder)
     try:
         return found.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise _unread(key, f"cannot read {found}: {reason}") from None
+        raise _unread(f"{key}_file", f"cannot read {found}: {reason}") from None
 
 
 def _unread(key: str, why: str) -> PydanticCustomError:
-    return PydanticCustomError("file", "{why}", {"key": f"{key}_file", "why": why})
+    return PydanticCustomError("file", "{why}", {"key": key, "why": why})
+
+
+# --- placeholders ---
+
+_UNFILLED = re.compile(r"\s*\$\{[A-Za-z_][^{}]*\}\s*")
+"""A variable of a shell or of Docker Compose, and nothing else."""
+
+_PERHAPS_UNFILLED = re.compile(
+    r".*\$\{[A-Za-z_][^{}]*\}.*"  # a shell's, within other text
+    r"|\$[A-Z_][A-Z0-9_]*|\$\([^()]*\)"
+    r"|.*\{\{.*\}\}.*|.*\{%.*%\}.*"  # Jinja, Helm, Ansible
+    r"|%\([^()]+\)s|%[A-Z_][A-Z0-9_]*%"
+    r"|<[^<>]+>|@[A-Za-z_]+@|__[A-Za-z_]+__"
+    r"|(?i:(change|replace|fill)[-_ ]?(me|this)([-_ ]?in)?)"
+    r"|(?i:todo|fixme|placeholder|x{3,}|your[-_ ].+)",
+    re.DOTALL,
+)
+
+
+def unfilled(section: Section, at: str = "") -> Iterator[tuple[str, bool]]:
+    """
+    Find secrets that are what some tool should have filled in, such as C{${PASSWORD}}.
+
+    @return: where each is, and whether that is certain.
+    """
+    for key in type(section).model_fields:
+        yield from _unfilled(getattr(section, key), _joined(at, key))
+
+
+def _unfilled(value: object, at: str) -> Iterator[tuple[str, bool]]:
+    if isinstance(value, SecretStr):
+        secret = value.get_secret_value()
+        if _UNFILLED.fullmatch(secret):
+            yield at, True
+        elif _PERHAPS_UNFILLED.fullmatch(secret):
+            yield at, False
+    elif isinstance(value, Section):
+        yield from unfilled(value, at)
+    elif isinstance(value, list | tuple):
+        for place, each in enumerate(value):
+            yield from _unfilled(each, _joined(at, place))
 
 
 # --- mistakes, in words ---
@@ -236,40 +313,92 @@ _SAYINGS = {
 }
 
 
-def read(section: type[S], given: object, at: str = "", folder: Path | None = None) -> S:
+def read(
+    section: type[S],
+    given: object,
+    at: str = "",
+    folder: Path | None = None,
+    environ: Environ | None = None,
+) -> S:
     """
     The section that C{given} describes.
 
     @param at: where it stands in the file, for the paths of mistakes.
+    @param environ: the variables that C{_env} keys name; those of the process if not given.
 
     @raise ConfigError: with all its mistakes at once.
     """
+    context = {
+        "folder": folder or Path(),
+        "environ": os.environ if environ is None else environ,
+    }
     try:
-        return section.model_validate(given, context={"folder": folder or Path()})
+        return section.model_validate(given, context=context)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
-        raise ConfigError(
-            Problem(_path(at, _location(e)), _message(section, e), e["type"]) for e in found
-        ) from None
+        raise ConfigError(_problem(section, given, at, each) for each in found) from None
 
 
-def _location(error: ErrorDetails) -> tuple[int | str, ...]:
-    """Where a mistake is; one of a file that holds a secret says which key named it."""
-    key = str(error.get("ctx", {}).get("key"))
-    return (*error["loc"], key) if error["type"] == "file" else error["loc"]
+def _problem(section: type[Section], given: object, at: str, error: ErrorDetails) -> Problem:
+    """A mistake in words, without the values and the unknown keys of the file."""
+    location = error["loc"]
+    if error["type"] == "file":
+        location = (*location, str(error.get("ctx", {}).get("key")))
+    if error["type"] in ("extra_forbidden", "invalid_key"):
+        return _unknown_key(section, given, at, location)
+    return Problem(_path(section, given, at, location), _message(error), error["type"])
 
 
-def _path(at: str, location: tuple[int | str, ...]) -> str:
-    for step in location:
-        at += f"[{step}]" if isinstance(step, int) else f".{step}" if at else step
+def _unknown_key(
+    section: type[Section], given: object, at: str, location: tuple[int | str, ...]
+) -> Problem:
+    """
+    A key that no section knows. It is shown only if it is a slip of one that is known: a secret
+    becomes a key where a colon or a blank was forgotten.
+    """
+    above = _path(section, given, at, location[:-1])
+    key, known = str(location[-1]), _keys(section, location[:-1])
+    if is_slip(key, known):
+        return Problem(_joined(above, key), "unknown key" + did_you_mean(key, known))
+    number = _number(_at(given, location[:-1]), location[-1])
+    which = f", number {number} here" if number else ""
+    why = f"unknown key{which}; it is not shown, as it may be a secret"
+    return Problem(above, why, "extra_forbidden")
+
+
+def _path(section: type[Section], given: object, at: str, location: tuple[int | str, ...]) -> str:
+    """Where a mistake is; keys that the configuration chooses are counted and not shown."""
+    for place, step in enumerate(location):
+        there = _at(given, location[:place])
+        if isinstance(step, str) and isinstance(there, dict) and step in there:
+            known = step in _keys(section, location[:place])
+            at = _joined(at, step if known else f"#{_number(there, step)}")
+        else:
+            at = _joined(at, step)
     return at
 
 
-def _message(section: type[Section], error: ErrorDetails) -> str:
-    if error["type"] == "extra_forbidden":
-        return "unknown key" + did_you_mean(
-            str(error["loc"][-1]), _keys(section, error["loc"][:-1])
-        )
+def _joined(at: str, step: int | str) -> str:
+    return f"{at}[{step}]" if isinstance(step, int) else f"{at}.{step}" if at else step
+
+
+def _at(given: object, location: tuple[int | str, ...]) -> object:
+    """What was given at a place; steps that are pydantic's own lead nowhere."""
+    for step in location:
+        if isinstance(given, dict):
+            given = given.get(step, given)
+        elif isinstance(given, list | tuple) and isinstance(step, int) and step < len(given):
+            given = given[step]
+    return given
+
+
+def _number(there: object, key: object) -> int:
+    """Which of the keys of a mapping one is, counted from 1."""
+    keys = [str(each) for each in there] if isinstance(there, dict) else []
+    return keys.index(str(key)) + 1 if str(key) in keys else 0
+
+
+def _message(error: ErrorDetails) -> str:
     if error["type"] in _SAYINGS:
         return _SAYINGS[error["type"]].format(**error.get("ctx", {}))
     return error["msg"].removeprefix("Value error, ")
@@ -280,7 +409,51 @@ def _keys(section: type[Section], location: tuple[int | str, ...]) -> list[str]:
     for step in location:
         field = section.model_fields.get(str(step))
         section = next(iter(_sections(field.annotation)), section) if field else section
-    return [*section.model_fields, *(f"{key}_file" for key in section.secrets())]
+    twins = [f"{key}_{way}" for key in section.secrets() for way in ("file", "env")]
+    return [*section.model_fields, *twins]
+
+
+def section_below(section: type[Section], key: str) -> type[Section] | None:
+    """The section that a key holds, if it holds one."""
+    field = section.model_fields.get(key)
+    return next(_sections(field.annotation), None) if field else None
+
+
+class Wish(Enum):
+    """What a key wants of a variable, which is a string at first."""
+
+    VALUE = "whatever the string looks like"
+    TEXT = "the string without blanks around it"
+    TEXTS = "a list in brackets, else the string without blanks around it"
+    SECRET = "the string as it stands"  # noqa: S105 - no password
+
+
+def wish_of(section: type[Section], key: str) -> Wish:
+    """What a key wants of a variable."""
+    secrets = [*section.secrets()]
+    if key in secrets:
+        return Wish.SECRET
+    if key.removesuffix("_file") in secrets or key.removesuffix("_env") in secrets:
+        return Wish.TEXT
+    field = section.model_fields.get(key)
+    kinds = set(_kinds(field.annotation)) if field else set()
+    if kinds and kinds <= {str, Path}:
+        return Wish.TEXT
+    lists = {kind for kind in kinds if get_origin(kind) is tuple}
+    return Wish.TEXTS if str in kinds and kinds - lists == {str} else Wish.VALUE
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """The types that an annotation is made of; of a literal that of its values."""
+    if get_origin(annotation) is Literal:
+        yield from map(type, get_args(annotation))
+    elif get_origin(annotation) in (Union, UnionType):
+        for each in get_args(annotation):
+            yield from _kinds(each)
+    elif get_origin(annotation) is Annotated:
+        yield from _kinds(get_args(annotation)[0])
+    elif annotation is not NoneType:
+        yield annotation
 
 
 def _sections(annotation: Any) -> Iterator[type[Section]]:
@@ -288,6 +461,24 @@ def _sections(annotation: Any) -> Iterator[type[Section]]:
         yield annotation
     for argument in getattr(annotation, "__args__", ()):
         yield from _sections(argument)
+
+
+_LONGER = 3
+"""Letters that a slip may have more than the key that was meant."""
+
+
+def is_slip(word: str, known: Iterable[str]) -> bool:
+    """
+    Whether a word is so near to one that is known that it cannot be a secret.
+
+    What follows the key of a secret, with the colon forgotten, may be one.
+    """
+    if not re.fullmatch(r"[A-Za-z][A-Za-z_-]*", word):
+        return False
+    lower, words = word.lower(), [*known]
+    longer = any(lower.startswith(each) and len(word) > len(each) + _LONGER for each in words)
+    near = difflib.get_close_matches(lower, words, 1, 0.9 if longer else 0.6)
+    return bool(near) and len(word) <= len(near[0]) + _LONGER
 
 
 def did_you_mean(word: str, known: Iterator[str] | list[str] | Mapping[str, Any]) -> str:

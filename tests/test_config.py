@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import yaml
+from hypothesis import given
+from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import config, configfile
+from authotron import config, configfile, parts, settings
 from authotron.config import Config
 from authotron.errors import ConfigError
+from authotron.settings import Section
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "tests" / "examples").glob("*.yaml"))
@@ -40,6 +44,22 @@ def laid_over(base: Any, over: Any) -> Any:
         return over
     merged = {**base, **{key: laid_over(base.get(key), value) for key, value in over.items()}}
     return {key: value for key, value in merged.items() if value is not ...}
+
+
+def shipped_sections() -> Iterator[tuple[str, type[Section]]]:
+    """The sections of the file and of all plugins, those inside of them included."""
+    yield "jwt", config.File.model_fields["jwt"].annotation  # type: ignore[misc] # a section
+    for kind in ("providers", "augmenters", "stores"):
+        for module in parts.every(kind):
+            yield from sections_in(module.__name__, module.Config)
+
+
+def sections_in(name: str, section: type[Section]) -> Iterator[tuple[str, type[Section]]]:
+    yield name, section
+    for key in section.model_fields:
+        below = settings.section_below(section, key)
+        if below is not None:
+            yield from sections_in(f"{name}.{key}", below)
 
 
 class ConfigCase(SynchronousTestCase):
@@ -145,6 +165,89 @@ class MistakesTests(ConfigCase):
             self.problem(providers=[provider]),
             "providers[0].user: unknown key; did you mean 'users'?",
         )
+
+    def test_secret_for_a_key_T91e(self) -> None:
+        """What stands in the place of a key is not shown, as it may be a secret."""
+        user = {"username": "alice", "password": "x"}
+        plain = BASE["providers"][0]
+        for over, path in (
+            ({"CANARY": None}, "unknown key, number"),
+            ({"jwt": {"secret CANARY": None}}, "jwt: unknown key, number"),
+            ({"jwt": {"secret:CANARY": None}}, "jwt: unknown key, number"),
+            ({"jwt": {"secretCANARY": "x"}}, "jwt: unknown key, number"),
+            ({"jwt": {"CANARY": {"deep": "CANARY"}}}, "jwt: unknown key, number"),
+            ({"providers": [{**plain, "CANARY1": 1}]}, "providers[0]: unknown key, number"),
+            (
+                {"providers": [{**plain, "users": [{**user, "CANARY-2": 1}]}]},
+                "providers[0].users[0]",
+            ),
+            ({"providers": [{**plain, "users": ["CANARY"]}]}, "providers[0].users[0]: must be"),
+            (
+                {"providers": [{**plain, "users": [{**user, "password": ["CANARY"]}]}]},
+                ".password: m",
+            ),
+            (
+                {"providers": [{**plain, "users": [{**user, "password": {"CANARY": 1}}]}]},
+                "password",
+            ),
+            ({"providers": ["CANARY"]}, "providers[0]: must be a mapping"),
+            ({"providers": [{**plain, "type": "CANARY"}]}, "providers[0].type: is no type of"),
+            ({"version": "CANARY"}, "version: is not known"),
+            ({"store": {"type": "sqlite", "path": "x", "pepper CANARY": ""}}, "store: unknown key"),
+            ({"logging": {"level": "CANARY"}}, "logging.level: must be one of"),
+            ({"server": {"port": "CANARY"}}, "server.port"),
+            ({"server": "CANARY"}, "server: must be a mapping"),
+        ):
+            with self.subTest(over=str(over)):
+                told = "\n".join(self.problems(laid_over(BASE, over)))
+                self.assertNotIn("CANARY", told)
+                self.assertIn(path, told)
+
+    def test_odd_keys_T91e(self) -> None:
+        """Keys that are no texts are not shown either, and end in no traceback."""
+        for text in ("1234567: x", "? [1234567]\n: x", "1234567.5: x", "2024-01-01: x", "null: x"):
+            told = "\n".join(self.problems(f"{yaml.safe_dump(BASE)}\n{text}\n"))
+            self.assertNotIn("1234567", told)
+            nested = f"{yaml.safe_dump(laid_over(BASE, {'jwt': ...}))}\njwt: {{{text}}}\n"
+            if not text.startswith("?"):
+                self.assertNotIn("1234567", "\n".join(self.problems(nested)))
+
+    def test_secret_for_a_chosen_key_T91e(self) -> None:
+        """Keys that the configuration chooses are counted, not shown, where their value is bad."""
+        entry = {"token": "t" * 40, "username": "u", "attributes": {"mail": "m", "CANARY": None}}
+        tokens = {"type": "static-token", "name": "s", "realm": "s", "tokens": [entry]}
+        problem, *_ = self.problems(laid_over(BASE, {"providers": [tokens]}))
+        self.assertEqual(
+            problem, "providers[0].tokens[0].attributes.#1: must be a text; put quotes around it"
+        )
+
+    def test_slips_are_shown_T78f(self) -> None:
+        """A slip of a known key is shown with a suggestion, a known key with a tail is not."""
+        for key, shown in (
+            ("secrt", True), ("scret", True), ("secrets", True), ("Secret", True), ("issu", True),
+            ("secret_fil", True), ("secretfile", True), ("isss42", False), ("secret1", False),
+            ("secretary-of-state", False), ("secret_of_mine", False), ("kid-of-mine", False),
+            ("hunter", False), ("correct-horse", False),
+        ):  # fmt: skip
+            told = "\n".join(self.problems(laid_over(BASE, {"jwt": {key: "x"}})))
+            self.assertEqual(f"jwt.{key}: unknown key" in told, shown, told)
+            self.assertEqual(key in told, shown, told)
+
+    def test_variables_T91e(self) -> None:
+        """So it is with the names and values of variables."""
+        for name, value in (
+            ("AOT_JWT__SECRET_CANARY", "x"),
+            ("AOT_JWT__CANARY", "x"),
+            ("AOT_SERVER__PORT", "CANARY"),
+            ("AOT_JWT", "CANARY"),
+            ("AOT_JWT", '{"CANARY": 1}'),
+            ("AOT_PROVIDERS", "[CANARY]"),
+            ("AOT_VERSION", "CANARY"),
+        ):
+            with self.subTest(name):
+                self.assertNotIn("CANARY", "\n".join(self.problems(BASE, **{name: value})))
+        found = self.load(BASE, AOT_CANARY__X="CANARY")
+        self.assertEqual(found.warnings, ["a variable that begins with AOT_ is not read"])
 
     def test_unknown_type(self) -> None:
         """An unknown type comes with the known ones."""
@@ -363,6 +466,36 @@ class SecretsTests(ConfigCase):
         found = self.changed(jwt={"secret": ..., "secret_file": "credentials/key"})
         self.assertEqual(self.secret(found), "a secret that systemd has handed over")
 
+    def test_all_files_from_credentials_D3(self) -> None:
+        """The files of certificates and keys come from the credentials of systemd, too."""
+        credentials = self.folder / "credentials"
+        credentials.mkdir()
+        for name in ("ca.pem", "client.pem", "client.key"):
+            (credentials / name).write_text("not a certificate, but read from here")
+        self.patch_environment("CREDENTIALS_DIRECTORY", str(credentials))
+        remote = {"type": "http", "name": "r", "realm": "r", "url": "https://x"}
+        shown = {"client_certificate_file": "client.pem", "client_key_file": "client.key"}
+        for files in ({"ca_file": "ca.pem"}, shown):
+            [problem] = self.problems(laid_over(BASE, {"providers": [{**remote, **files}]}))
+            self.assertIn(f"{credentials}", problem)
+            self.assertIn("certificate in PEM", problem)
+        mongo = {"type": "mongo", "uri": "mongodb://x/y", "database": "y"}
+        for store in (mongo, {"type": "redis"}):
+            content = laid_over(BASE, {"store": {**store, "tls": True, "tls_ca_file": "ca.pem"}})
+            found: Any = self.load(
+                {**content, "store": {**content["store"], "pepper": "p" * 40}}
+            ).store
+            self.assertEqual(found.tls_ca_file, credentials / "ca.pem")
+
+    def test_data_beside_the_configuration_D3(self) -> None:
+        """What is written is never looked for among the credentials, which are to be read."""
+        credentials = self.folder / "credentials"
+        credentials.mkdir()
+        (credentials / "tokens.db").write_text("")
+        self.patch_environment("CREDENTIALS_DIRECTORY", str(credentials))
+        found: Any = self.changed(store={"type": "sqlite", "path": "tokens.db"}).store
+        self.assertEqual(found.path, self.folder / "tokens.db")
+
     def patch_environment(self, name: str, value: str) -> None:
         self.addCleanup(os.environ.pop, name)
         os.environ[name] = value
@@ -376,6 +509,113 @@ class SecretsTests(ConfigCase):
         problem = self.problem(jwt={"secret": ..., "secret_file": "nowhere"})
         self.assertTrue(problem.startswith("jwt.secret_file: cannot read "), problem)
         self.assertIn("nowhere", problem)
+
+    def test_twins_of_all_secrets_S_PLACEHOLDER(self) -> None:
+        """Every secret of every plugin may come from a file or a variable, as the schema says."""
+        secrets = 0
+        for name, section in shipped_sections():
+            known = section.model_json_schema()["properties"]
+            for key in section.secrets():
+                secrets += 1
+                self.assertLessEqual({f"{key}_file", f"{key}_env"}, set(known), (name, key))
+        self.assertGreater(secrets, 12)
+
+    def test_variable_S_PLACEHOLDER(self) -> None:
+        """Secrets of any section may come from variables, as they stand there."""
+        users = [{"username": "alice", "password_env": "ALICE_PASSWORD"}]
+        remote = {
+            "type": "http", "name": "r", "realm": "r", "url": "https://x", "token_env": "OF_IT",
+        }  # fmt: skip
+        over = {
+            "jwt": {"secret": ..., "secret_env": "OUR_SECRET"},
+            "providers": [{"type": "plain", "name": "p", "realm": "p", "users": users}],
+            "augmenters": [remote],
+            "store": {"type": "redis", "password_env": "OF_REDIS", "pepper_env": "OUR_SECRET"},
+        }
+        secret = '"quoted" # $and ${more} a secret that is long enough'
+        variables = {
+            "OUR_SECRET": secret,
+            "ALICE_PASSWORD": "w",
+            "OF_REDIS": "r",
+            "OF_IT": "t",
+        }
+        content = laid_over(BASE, over)
+        content["store"]["pepper_env"] = "PEPPER_OF_IT"
+        found = self.load(content, **variables, PEPPER_OF_IT="p" * 40)
+        self.assertEqual(self.secret(found), secret)
+        sections: Any = (*found.providers, *found.augmenters, found.store)
+        provider, augmenter, store = sections
+        self.assertEqual(provider.users[0].password.get_secret_value(), "w")
+        self.assertEqual(augmenter.token.get_secret_value(), "t")
+        self.assertEqual(store.password.get_secret_value(), "r")
+
+    def test_bad_variable_S_PLACEHOLDER(self) -> None:
+        """A variable that is not set or empty is a mistake with its path, without its name."""
+        for variables, why in (
+            ({}, "names no variable that is set"),
+            ({"CANARY_1": ""}, "names a variable that is empty"),
+            ({"CANARY_1": " \n"}, "names a variable that is empty"),
+        ):
+            over = {"secret": ..., "secret_env": "CANARY_1"}
+            [problem] = self.problems(laid_over(BASE, {"jwt": over}), **variables)
+            self.assertEqual(problem, f"jwt.secret_env: {why}")
+            user = {"username": "x", "password_env": "CANARY_1"}
+            plain = {"type": "plain", "name": "p", "realm": "p", "users": [user]}
+            [problem] = self.problems(laid_over(BASE, {"providers": [plain]}), **variables)
+            self.assertEqual(problem, f"providers[0].users[0].password_env: {why}")
+
+    def test_several_ways_S_PLACEHOLDER(self) -> None:
+        """A secret comes in one way; which of them is wanted is not guessed."""
+        told = "jwt: give one of secret, secret_file and secret_env, not both"
+        self.assertEqual(self.problem(jwt={"secret_env": "X"}), told)
+        over = {"secret": ..., "secret_env": "X", "secret_file": "y"}
+        self.assertEqual(self.problem(jwt=over), told)
+        self.assertIn("must be the name", self.problem(jwt={"secret": ..., "secret_env": 5}))
+
+    def test_placeholder_S_PLACEHOLDER(self) -> None:
+        """A secret that is nothing but an unfilled C{${...}} is a mistake, wherever it stands."""
+        for text in ("${ALICE_PASSWORD}", "${ALICE_PASSWORD:-CANARY}", " ${A} "):
+            user = {"username": "alice", "password": text}
+            plain = {"type": "plain", "name": "p", "realm": "p", "users": [user, user]}
+            remote = {"type": "http", "name": "r", "realm": "r", "url": "https://x", "token": text}
+            store = {"type": "mongo", "uri": text, "database": "x"}
+            over = {"providers": [plain, remote], "augmenters": [remote], "store": store}
+            problems = self.problems(laid_over(BASE, over))
+            self.assertNotIn("CANARY", str(problems))
+            places = [each.partition(": is a placeholder")[0] for each in problems]
+            for place in (
+                "providers[0].users[1].password",
+                "providers[1].token",
+                "augmenters[0].token",
+            ):
+                self.assertIn(place, places)
+        (self.folder / "key").write_text("${SECRET_OF_THE_GATEWAY_TO_BE_FILLED_IN}\n")
+        problem = self.problem(jwt={"secret": ..., "secret_file": "key"})
+        self.assertIn("jwt.secret: is a placeholder", problem)
+
+    def test_perhaps_placeholder_S_PLACEHOLDER(self) -> None:
+        """What may be a placeholder of another tool gets a warning, without the text."""
+        for text in ("$ALICE_PASSWORD", "{{ alice.pass }}", "%(alice)s", "%ALICE%", "<password>",
+                     "x${Y}z", "$(pass alice)", "change-me", "CHANGEME", "@alice@"):  # fmt: skip
+            user = {"username": "alice", "password": text}
+            found = self.changed(providers=[{**BASE["providers"][0], "users": [user]}])
+            [warning] = found.warnings
+            self.assertEqual(
+                warning,
+                "providers[0].users[0].password: looks like a placeholder that should have been "
+                "filled in",
+            )
+
+    def test_no_placeholder_S_PLACEHOLDER(self) -> None:
+        """Hashes and passwords of odd characters are none."""
+        hashed = "$2b$04$abcdefghijklmnopqrstuuIVN9LQBQsaEDuPvlFbP4Fxs5X1E0jgu"
+        for text in ("$ecret", "a$B", "{x}", "a<b>c", "100%", "%41lice", "$", "pa$$w0rd", "x@y@z"):
+            user = {"username": "alice", "password": text}
+            found = self.changed(providers=[{**BASE["providers"][0], "users": [user]}])
+            self.assertEqual(found.warnings, [], text)
+        user = {"username": "alice", "password_hash": hashed}
+        found = self.changed(providers=[{**BASE["providers"][0], "users": [user]}])
+        self.assertEqual(found.warnings, [])
 
     def test_not_shown(self) -> None:
         """A configuration does not show them."""
@@ -411,6 +651,90 @@ class EnvironmentTests(ConfigCase):
             found.file.jwt.secret.get_secret_value(), "12345678901234567890123456789012"
         )
         self.assertEqual(found.file.jwt.iss, "true")
+
+    def test_secret_as_it_stands_S_ENVSECRET(self) -> None:
+        """A secret is taken as it stands, without at most one pair of double quotes around it."""
+        for text, meant in (
+            ('"abc"#tail and more', '"abc"#tail and more'),
+            ('"abc #tail and more"', "abc #tail and more"),
+            ('""abc#tail and more""', '"abc#tail and more"'),
+            ("'abc#tail and more'", "'abc#tail and more'"),
+            (r'"a\u0041\n#tail and more"', r"a\u0041\n#tail and more"),
+            ("0x10203040506070809000000", "0x10203040506070809000000"),
+            ('["a", "tail and more"]', '["a", "tail and more"]'),
+            ('{a = "tail and more"}', '{a = "tail and more"}'),
+            ("  blanks around it  ", "  blanks around it  "),
+            ("a line end behind\n", "a line end behind"),
+            ("1_000_000_000_000_000", "1_000_000_000_000_000"),
+            ('"half of a pair of them', '"half of a pair of them'),
+        ):
+            found = self.load(BASE, AOT_JWT__SECRET=text)
+            assert found.file.jwt.secret is not None
+            self.assertEqual(found.file.jwt.secret.get_secret_value(), meant)
+
+    def test_texts_S_ENVSECRET(self) -> None:
+        """So is every other text, without blanks around it."""
+        for text, meant in (
+            (' "a"#b ', '"a"#b'),
+            ("a # b", "a # b"),
+            ("'a'", "'a'"),
+            ("true", "true"),
+            ("1", "1"),
+            ("2024-01-01", "2024-01-01"),
+            ("[a]", "[a]"),
+        ):
+            self.assertEqual(self.load(BASE, AOT_JWT__ISS=text).file.jwt.iss, meant)
+        found = self.load(BASE, AOT_LOGGING__LEVEL=" debug\n", AOT_JWT__AUD="12", AOT_JWT__KID="1")
+        self.assertEqual((found.file.logging.level, found.file.jwt.aud), ("debug", "12"))
+        self.assertEqual(self.load(BASE, AOT_JWT__AUD='["a", "b"]').file.jwt.aud, ("a", "b"))
+        self.assertIsNone(self.load(BASE, AOT_JWT__AUD="").file.jwt.aud)
+
+    def test_secrets_of_a_store_S_ENVSECRET(self) -> None:
+        """The type of the store, of the file or a variable, says which of its keys are secrets."""
+        store = {"AOT_STORE__PASSWORD": '"a"#b', "AOT_STORE__PEPPER": "1" * 40}
+        for found in (
+            self.load({**BASE, "store": {"type": "redis"}}, **store),
+            self.load(BASE, **store, AOT_STORE__TYPE="redis"),
+        ):
+            stored: Any = found.store
+            self.assertEqual(stored.password.get_secret_value(), '"a"#b')
+            self.assertEqual(stored.pepper.get_secret_value(), "1" * 40)
+
+    def test_secret_file_S_ENVSECRET(self) -> None:
+        """The twins of a secret may be given by variables, too."""
+        base = laid_over(BASE, {"jwt": {"secret": ...}})
+        found = self.load(base, AOT_JWT__SECRET_ENV="OUR", OUR="a secret that is long enough")
+        assert found.file.jwt.secret is not None
+        self.assertEqual(found.file.jwt.secret.get_secret_value(), "a secret that is long enough")
+
+    def test_lists_without_quotes_S_ENVSECRET(self) -> None:
+        """In lists and mappings texts may go without quotes; a hash sign ends nothing."""
+        for text, password in (
+            ("[{type=plain, name=e, realm=r, users=[{username=eve, password=a#b}]}]", "a#b"),
+            ('[{type="plain",name="e",realm="r",users=[{username="eve",password="a#b"}]}]', "a#b"),
+            ("[{'type': plain, name: e, realm: r, users: [{username: eve, password: a b}]}]", None),
+            (
+                '[{"type":"plain","name":"e","realm":"r","users":[{"username":"eve","password":"\\u0061"}]}]',
+                "a",
+            ),
+        ):
+            if password is None:
+                self.problems(BASE, AOT_PROVIDERS=text)
+                continue
+            provider: Any = self.load(BASE, AOT_PROVIDERS=text).providers[0]
+            self.assertEqual(provider.users[0].password.get_secret_value(), password)
+
+    def test_switches_with_blanks_S_ENVSECRET(self) -> None:
+        """Blanks around numbers and switches do not count."""
+        found = self.load(BASE, AOT_METRICS__ENABLED=" false\n", AOT_SERVER__PORT=" 8081 ")
+        self.assertEqual((found.file.metrics.enabled, found.file.server.port), (False, 8081))
+
+    @given(some.text(some.characters(exclude_characters="\0", exclude_categories=["Cs"])))
+    def test_any_secret_S_ENVSECRET(self, text: str) -> None:
+        """Whatever a variable holds is the secret, letter by letter."""
+        self.assertEqual(configfile._read(f'"{text}"', settings.Wish.SECRET), text)
+        if not (len(text.strip()) > 1 and text.strip()[0] == text.strip()[-1] == '"'):
+            self.assertEqual(configfile._read(text, settings.Wish.SECRET), text)
 
     def test_unknown(self) -> None:
         """Names nobody knows are not read; below a known section they are mistakes."""
@@ -454,10 +778,27 @@ class FileTests(ConfigCase):
             ("a: b: c", ":1:"),
             ("version: 2.0", "version"),
             ("\x00", ""),
+            ("CANARY: 1\nCANARY: 2\n", "a key stands twice (first in line 1)"),
+            ("jwt:\n  secret CANARY\n  iss: x\n", ":3:"),
+            ("jwt: {secret: 'CANARY}\n", ""),
+            ('jwt: {secret: "CANARY\\q"}\n', ""),
+            ("jwt: {secret: *CANARY}\n", "quote what begins"),
+            ("jwt: {secret: !CANARY x}\n", "quote what begins"),
+            ("a: &CANARY 1\nb: &CANARY 2\nc: [", ""),
+            ("secret: %CANARY\n", ""),
+            ("secret: @CANARY\n", ""),
+            ("secret: `CANARY`\n", ""),
+            ("a: [CANARY CANARY: : ,\n", ""),
+            ("<<: CANARY\n", ""),
+            ("a: |CANARY\n x\n", ""),
+            ("%CANARY x\n---\n", ""),
+            ("a: \x07CANARY\n", ""),
+            ("CANARY", "must be a mapping"),
         ):
             with self.subTest(text[:40]):
                 [problem] = self.problems(text)
                 self.assertIn(part, problem)
+                self.assertNotIn("CANARY", problem)
 
     def test_missing(self) -> None:
         """A file that is not there is told by its path, with a hint."""

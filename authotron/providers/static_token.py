@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hmac
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 from attrs import define, field, frozen
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 from zope.interface import implementer
 
 from authotron.errors import NotConfigured, Rejected
@@ -40,21 +40,6 @@ class Entry(Section):
     username: Name = Field(description="who it stands for")
     roles: Names = Field(default=(), strict=False, description="roles of this user")
     attributes: dict[Text, str] = Field(default_factory=dict, description="further attributes")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_environment(cls, given: Any) -> Any:
-        """C{token_env} names a variable that holds the token."""
-        if not isinstance(given, Mapping) or "token_env" not in given:
-            return given
-        rest = {key: value for key, value in given.items() if key != "token_env"}
-        if "token" in rest or "token_file" in rest:
-            raise ValueError("give one of token, token_file and token_env")
-        name = given["token_env"]
-        token = os.environ.get(name) if isinstance(name, str) else None
-        if token is None:
-            raise ValueError("token_env names no variable that is set")
-        return {**rest, "token": token}
 
     @field_validator("token")
     @classmethod

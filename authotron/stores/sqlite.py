@@ -15,7 +15,7 @@ from pydantic import Field
 from zope.interface import implementer
 
 from authotron.errors import ConfigError, Problem, Taken, TooMany, Unavailable
-from authotron.settings import FilePath, Seconds
+from authotron.settings import DataPath, Seconds
 from authotron.stores import (
     MOST_REVOKED,
     REVOKED_FOR,
@@ -91,7 +91,7 @@ class Config(StoreConfig):
     makes_pepper: ClassVar[bool] = True
 
     type: Literal["sqlite"]
-    path: FilePath = Field(description="the file of the database; only we may read it")
+    path: DataPath = Field(description="the file of the database; only we may read it")
     synchronous: Literal["full", "normal"] = Field(
         default="full",
         description="full: what was acknowledged survives the loss of power; normal: only the "
