@@ -15,7 +15,7 @@ from attrs import define
 from authotron import bare, config, settings, strict_json
 from authotron.config import Config, File
 from authotron.errors import ConfigError, Problem
-from authotron.settings import Wish, did_you_mean, is_slip
+from authotron.settings import Wish, did_you_mean, is_slip, without_line_end
 
 PREFIX = "AOT_"
 _DEFAULT = "config.yaml"
@@ -117,7 +117,7 @@ def _told(error: yaml.MarkedYAMLError) -> str:
     problem = (error.problem or "is no YAML").replace("\n", " ")
     named = r"\b(alias|anchor|tag|handle) '.*"
     problem = re.sub(named, r"\1; quote what begins with *, & or !", problem)
-    return re.sub(r"(?<=found )'(?!<).+'|(?<=character )'.+'", "another", problem)
+    return re.sub(r"'(?!<)[^']{5,}'", "another", problem)
 
 
 def _readable_by_others(path: Path) -> list[str]:
@@ -184,7 +184,7 @@ class _Overlay:
 
 def _read(text: str, wish: Wish) -> object:
     if wish is Wish.SECRET:
-        return _unquoted(text)
+        return _unquoted(without_line_end(text))
     is_list = wish is Wish.TEXTS and text.lstrip().startswith("[")
     if wish is Wish.TEXT or (wish is Wish.TEXTS and not is_list):
         return _unquoted(text.strip())
@@ -193,9 +193,8 @@ def _read(text: str, wish: Wish) -> object:
 
 def _unquoted(text: str) -> str:
     """A text without one pair of double quotes around the whole."""
-    bare = text.removesuffix("\n").removesuffix("\r")
-    is_quoted = len(bare) > 1 and bare[0] == bare[-1] == '"'
-    return bare[1:-1] if is_quoted else text
+    is_quoted = len(text) > 1 and text[0] == text[-1] == '"'
+    return text[1:-1] if is_quoted else text
 
 
 _WORDS = {"true": True, "false": False}

@@ -124,12 +124,12 @@ WholeSeconds = Annotated[
 """A duration of a second or more, without a fraction."""
 
 
-def _one_line_end_less(secret: SecretStr) -> SecretStr:
-    """A line end that came with a file or a variable is not part of a secret."""
-    return SecretStr(secret.get_secret_value().removesuffix("\n").removesuffix("\r"))
+def without_line_end(secret: str) -> str:
+    """A secret without the line end that came with a file or a variable."""
+    return secret.removesuffix("\n").removesuffix("\r")
 
 
-Secret = Annotated[SecretStr, AfterValidator(_one_line_end_less)]
+Secret = SecretStr
 """
 A text that is never printed. Beside each key C{x} of this type there are two others: C{x_file}, a
 file that holds the secret, and C{x_env}, the name of an environment variable that does.
@@ -215,7 +215,7 @@ def _from_variable(key: str, name: object, environ: Environ) -> str:
         raise _unread(f"{key}_env", "names no variable that is set")
     if not secret.strip():
         raise _unread(f"{key}_env", "names a variable that is empty")
-    return secret
+    return without_line_end(secret)
 
 
 def located(path: str, folder: Path) -> Path:
@@ -238,7 +238,7 @@ def _read(key: str, path: object, folder: Path) -> str:
         raise _unread(f"{key}_file", "must be the path of a file")
     found = located(path, folder)
     try:
-        return found.read_text(encoding="utf-8")
+        return without_line_end(found.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8"
         raise _unread(f"{key}_file", f"cannot read {found}: {reason}") from None
@@ -358,7 +358,7 @@ def _unknown_key(
     """
     above = _path(section, given, at, location[:-1])
     key, known = str(location[-1]), _keys(section, location[:-1])
-    if is_slip(key, known):
+    if is_slip(key, known, _section_at(section, location[:-1]).secrets()):
         return Problem(_joined(above, key), "unknown key" + did_you_mean(key, known))
     number = _number(_at(given, location[:-1]), location[-1])
     which = f", number {number} here" if number else ""
@@ -406,11 +406,15 @@ def _message(error: ErrorDetails) -> str:
 
 def _keys(section: type[Section], location: tuple[int | str, ...]) -> list[str]:
     """The keys that are known at a place below C{section}."""
-    for step in location:
-        field = section.model_fields.get(str(step))
-        section = next(iter(_sections(field.annotation)), section) if field else section
+    section = _section_at(section, location)
     twins = [f"{key}_{way}" for key in section.secrets() for way in ("file", "env")]
     return [*section.model_fields, *twins]
+
+
+def _section_at(section: type[Section], location: tuple[int | str, ...]) -> type[Section]:
+    for step in location:
+        section = section_below(section, str(step)) or section
+    return section
 
 
 def section_below(section: type[Section], key: str) -> type[Section] | None:
@@ -463,11 +467,11 @@ def _sections(annotation: Any) -> Iterator[type[Section]]:
         yield from _sections(argument)
 
 
-_LONGER = 3
-"""Letters that a slip may have more than the key that was meant."""
+_LONGER, _SHORT = 3, 3
+"""Letters that a slip may have more than the key that was meant; letters of a short key."""
 
 
-def is_slip(word: str, known: Iterable[str]) -> bool:
+def is_slip(word: str, known: Iterable[str], secrets: Iterable[str] = ()) -> bool:
     """
     Whether a word is so near to one that is known that it cannot be a secret.
 
@@ -475,10 +479,12 @@ def is_slip(word: str, known: Iterable[str]) -> bool:
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z_-]*", word):
         return False
-    lower, words = word.lower(), [*known]
-    longer = any(lower.startswith(each) and len(word) > len(each) + _LONGER for each in words)
-    near = difflib.get_close_matches(lower, words, 1, 0.9 if longer else 0.6)
-    return bool(near) and len(word) <= len(near[0]) + _LONGER
+    lower, words, hidden = word.lower(), [*known], {*secrets}
+    begun = [each for each in words if len(each) >= _SHORT and lower.startswith(each)]
+    if any(each in hidden and len(word) > len(each) + _LONGER for each in begun):
+        return bool(difflib.get_close_matches(lower, words, 1, 0.9))
+    near = difflib.get_close_matches(lower, words, 1, 0.6)
+    return bool(begun or (near and len(word) <= len(near[0]) + _LONGER))
 
 
 def did_you_mean(word: str, known: Iterator[str] | list[str] | Mapping[str, Any]) -> str:

@@ -37,19 +37,9 @@ PENDING: Mapping[str, Pending] = {
     "second/yaml-tabs": Pending(
         "the YAML parser refuses tabs between keys and values", {NOT_STARTED}
     ),
-    "second/yaml-secret-block": Pending(
-        "the line end of a block scalar is cut off a secret", {"signs with it"}
-    ),
     "second/logging-level-capitals": Pending(
         "log levels and formats are read letter for letter", {NOT_STARTED}
     ),
-    "second/env-switch-blanks": Pending(
-        "values of variables keep blanks and line ends", {NOT_STARTED}
-    ),
-    "second/env-list-bare": Pending(
-        "lists in variables are TOML, which wants quotes around strings", {NOT_STARTED}
-    ),
-    "second/audience-of-nothing": Pending("an empty audience is refused", {NOT_STARTED}),
     "second/ldap-anonymous": Pending(
         "augmenters do not bind to a directory anonymously", {NOT_STARTED}
     ),
