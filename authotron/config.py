@@ -61,8 +61,8 @@ def _endpoint(text: str) -> str:
     """A description that Twisted can read; its reactor is asked for nothing yet."""
     try:
         serverFromString(object(), text)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"is no endpoint that Twisted knows: {error}") from None
+    except (ValueError, TypeError):
+        raise ValueError("is no endpoint that Twisted knows, such as unix:/run/a.sock") from None
     except (LookupError, OSError):
         return text  # of files or sockets that are not here now
     return text

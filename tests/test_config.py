@@ -38,6 +38,10 @@ BASE: dict[str, Any] = {
 }
 
 
+JWT = {"type": "jwt", "name": "j", "realm": "j", "cert_uri": "https://x"}
+LDAP = {"type": "ldap", "name": "l", "realm": "l", "uri": "ldap://localhost", "search_base": "o=x"}
+
+
 def laid_over(base: Any, over: Any) -> Any:
     """Mappings are merged, everything else is replaced; C{...} takes a key away."""
     if not (isinstance(base, dict) and isinstance(over, dict)):
@@ -197,6 +201,12 @@ class MistakesTests(ConfigCase):
             ({"logging": {"level": "CANARY"}}, "logging.level: must be one of"),
             ({"server": {"port": "CANARY"}}, "server.port"),
             ({"server": "CANARY"}, "server: must be a mapping"),
+            ({"server": {"port": ..., "listen": ["CANARY"]}}, "server.listen[0]: is no endpoint"),
+            ({"providers": [{**JWT, "algorithms": ["CANARY"]}]}, "algorithms[0] is not one of"),
+            ({"providers": [{**LDAP, "uri": "ldap://a:CANARY@x"}]}, "uri[0]: says more than"),
+            ({"providers": [{**LDAP, "uri": "x://a:CANARY@x"}]}, "uri[0]: is no address"),
+            ({"providers": [{**JWT, "cert_uri": "https://a:CANARY@x"}]}, "cert_uri: must not hold"),
+            ({"store": {"type": "mongo", "uri": "x://a:CANARY@x", "database": "d"}}, "store.uri: "),
         ):
             with self.subTest(over=str(over)):
                 told = "\n".join(self.problems(laid_over(BASE, over)))

@@ -44,11 +44,14 @@ def _address(text: str) -> str:
         parts = None
     good = parts is not None and parts.scheme in _PORTS and parts.hostname and port != 0
     if parts is None or not (good and text.isascii() and text.isprintable()):
+        shown = "" if "@" in text else f"{text!r} "  # a user and a password may stand before it
         raise ValueError(
-            f"{text!r} is no address of a directory; write ldap://host or ldaps://host:636"
+            f"{shown}is no address of a directory; write ldap://host or ldaps://host:636"
         )
     if parts.path.strip("/") or parts.query or parts.fragment or parts.username is not None:
-        raise ValueError(f"{text!r} says more than where the directory is")
+        raise ValueError(
+            "says more than where the directory is; write ldap://host or ldaps://host:636"
+        )
     return parts.geturl()  # with a scheme in lower case: LDAPS is ldaps, and never in clear
 
 

@@ -60,9 +60,9 @@ class Config(PartConfig, RemoteConfig, ClaimsConfig):
         if self.cert_uri is None and self.issuer is None and self.secret is None:
             raise ValueError("cert_uri is missing (or issuer, or secret)")
         known = (*jwks.ALGORITHMS, *(_SHARED if self.secret else ()))
-        for each in self.algorithms:
+        for place, each in enumerate(self.algorithms):
             if each not in known:
-                raise ValueError(f"algorithms: {each} is not one of {', '.join(known)}")
+                raise ValueError(f"algorithms[{place}] is not one of {', '.join(known)}")
         if self.secret is not None:
             size = len(self.secret.get_secret_value().encode())
             for each in _SHARED.keys() & self.algorithms or ("HS256",):
