@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 from uuid import uuid4
@@ -239,7 +240,9 @@ class MongoStore:
             "until": until,
             "ends": _date(until),
         }
-        await said(self._revoked.update_one({"_id": document["_id"]}, {"$set": noted}, upsert=True))
+        which = {"_id": document["_id"]}
+        with suppress(DuplicateKeyError):  # another gateway notes it at this moment
+            await said(self._revoked.update_one(which, {"$set": noted}, upsert=True))
 
     async def revoked(self, id_: str) -> Revoked | None:
         self._ready()
