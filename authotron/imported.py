@@ -94,7 +94,7 @@ class ImportedTokens:
 
     async def has(self, known_as: str) -> bool:
         """
-        Whether a token was copied already.
+        Whether a token was copied already, or was copied and revoked.
 
         @param known_as: see L{meanings}.
 
@@ -103,6 +103,8 @@ class ImportedTokens:
         await self._store.opened()
         for presented in self._store.peppers().named(known_as):
             if await self._store.get(presented.id) is not None:
+                return True
+            if await self._store.revoked(presented.id) is not None:
                 return True
         return False
 

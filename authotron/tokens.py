@@ -232,12 +232,6 @@ class Token:
     origin: str = ""
 
     @property
-    def counts(self) -> bool:
-        """Whether it counts towards the number of tokens that its owner may make over HTTP."""
-        is_old_import = not self.origin and self.owner.provider.startswith(IMPORTED)
-        return self.origin in ("", HTTP) and not is_old_import
-
-    @property
     def size(self) -> int:
         """The bytes that a store keeps of the texts of the token."""
         return sum(len(text.encode()) for text in self.row().values() if isinstance(text, str))
@@ -281,6 +275,16 @@ COLUMNS = (
 
 CHANGEABLE = frozenset({"name", "comment", "expires", "used"})
 """What of a row may change."""
+
+
+def counts(row: Row) -> bool:
+    """
+    Whether a token counts towards the number of tokens that its owner may make over HTTP.
+
+    Earlier versions did not store how a token was made, but the provider that an import names.
+    """
+    origin = row.get("origin")
+    return origin == HTTP if origin else f'"provider": "{IMPORTED}' not in row["fixed"]
 
 
 def from_row(row: Row) -> Token:

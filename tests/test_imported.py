@@ -139,6 +139,13 @@ class FindTests(ImportedCase):
         self.assertFalse(self.copy(comment="second"))
         self.assertEqual(self.done(self.tokens.find(OLD)).comment, "first")
 
+    def test_revoked_T86a(self) -> None:
+        """A second import does not bring back what was revoked here since the first one."""
+        self.copy()
+        self.done(self.tokens.revoke(OWNER, OLD))
+        self.assertFalse(self.copy())
+        self.refused(self.tokens.find(OLD))
+
     def test_end(self) -> None:
         """The end is that of the source; one without an end gets one."""
         self.copy(grant=Grant(expires=NOW + 60))

@@ -21,7 +21,7 @@ from authotron.stores import (
     Wanted,
     tokens_of,
 )
-from authotron.tokens import CHANGEABLE, Revoked, Row, Token, from_row, mark_of
+from authotron.tokens import CHANGEABLE, Revoked, Row, Token, counts, from_row, mark_of
 from authotron.world import World
 
 
@@ -62,8 +62,7 @@ class MemoryStore:
 
     def _counted(self, owner: Identity, now: float) -> int:
         mine = (row for row in self._rows.values() if _is_of(row, owner.realm, owner.username))
-        tokens = (from_row(row) for row in mine if not _has_expired(row, now))
-        return sum(token.counts for token in tokens)
+        return sum(counts(row) for row in mine if not _has_expired(row, now))
 
     async def get(self, id_: str) -> Token | None:
         row = self._rows.get(id_)

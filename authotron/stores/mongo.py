@@ -157,7 +157,7 @@ class MongoStore:
 
     async def _has(self, token: Token, most: int) -> bool:
         """
-        Whether an owner has so many tokens that count (see L{Token.counts}) when one is created.
+        Whether an owner has so many tokens that count when one is created.
 
         Of those of earlier versions that were imported only the name of the provider tells.
         """

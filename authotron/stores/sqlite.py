@@ -50,6 +50,7 @@ _MIGRATIONS = (
     ALTER TABLE tokens ADD COLUMN parent TEXT NOT NULL DEFAULT '';
     ALTER TABLE tokens ADD COLUMN origin TEXT NOT NULL DEFAULT '';
     UPDATE tokens SET origin = 'import' WHERE instr(fixed, '"provider": "imported:');
+    CREATE INDEX tokens_counted ON tokens (realm, username, origin, expires);
     CREATE INDEX tokens_by_parent ON tokens (parent) WHERE parent != '';
     CREATE TABLE revoked (
         id TEXT PRIMARY KEY,
