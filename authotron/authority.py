@@ -18,7 +18,7 @@ from authotron.gate import Gate
 from authotron.identity import Addition, Credential, Identity
 from authotron.metrics import Metrics
 from authotron.naming import folded
-from authotron.providers import Affinity, IProvider
+from authotron.providers import Affinity, IJudge, IProvider
 from authotron.racing import AllFailed, Begun, attempt, first_success, gather, was_cancelled
 
 
@@ -39,7 +39,7 @@ class Authority:
     _metrics: Metrics
     _timeout: float
     _in_order: bool = False
-    own: IProvider | None = None
+    own: IJudge | None = None
     gate: Gate = field(factory=Gate)
     _rounds: Mapping[str, Sequence[Sequence[IAugmenter]]] = field(init=False, repr=False)
     _log = Logger()
@@ -78,7 +78,7 @@ class Authority:
 
     def _judges(
         self, credential: Credential, realm: str | None, reasons: list[BaseException | None]
-    ) -> Iterator[list[IProvider]]:
+    ) -> Iterator[list[IJudge]]:
         """
         Those to ask together: first the ones that need not ask anybody, then the others.
 
@@ -88,8 +88,8 @@ class Authority:
         if self.own is not None and own is Affinity.OWN:
             yield [self.own]
             return
-        local: list[IProvider] = []
-        remote: list[IProvider] = []
+        local: list[IJudge] = []
+        remote: list[IJudge] = []
         for provider in self._fitting(credential, realm, reasons):
             (local if provider.local else remote).append(provider)
         yield local
@@ -158,12 +158,12 @@ class Authority:
         reasons.append(Rejected(reason))
         return []
 
-    def _authenticate(self, credential: Credential, provider: IProvider) -> Begun[Identity]:
+    def _authenticate(self, credential: Credential, provider: IJudge) -> Begun[Identity]:
         ask, told = provider.authenticate, self._authenticated
         return attempt(self._clock, self._timeout, ask, credential, told, provider)
 
     def _authenticated(
-        self, outcome: Identity | Failure, took: float, provider: IProvider
+        self, outcome: Identity | Failure, took: float, provider: IJudge
     ) -> Identity | Failure:
         if not isinstance(outcome, Identity):
             failure = _failure(outcome)
@@ -174,7 +174,7 @@ class Authority:
             self._note_answer(provider, "success", "", took)
         return outcome if outcome.provider else outcome._replace(provider=provider.name)
 
-    def _note_failure(self, provider: IProvider, failure: Failure, took: float) -> None:
+    def _note_failure(self, provider: IJudge, failure: Failure, took: float) -> None:
         result, label = _result(failure)
         self._metrics.provider_answered(provider, label, took)
         if result == "broken":
@@ -187,7 +187,7 @@ class Authority:
         elif result in _OUTAGES or logs.log.tells("debug"):
             self._note_answer(provider, result, str(failure.value), took)
 
-    def _note_answer(self, provider: IProvider, result: str, reason: str, took: float) -> None:
+    def _note_answer(self, provider: IJudge, result: str, reason: str, took: float) -> None:
         tell = self._log.warn if result in _OUTAGES else self._log.debug
         tell(
             "provider {provider}: {result}{because} ({milliseconds} ms)",

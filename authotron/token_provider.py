@@ -14,7 +14,7 @@ from authotron.errors import Rejected
 from authotron.identity import Credential, Identity, earliest
 from authotron.issuing import Tokens
 from authotron.parts import IReachable
-from authotron.providers import Affinity, IKnowsUsers, IProvider
+from authotron.providers import Affinity, IJudge, IKnowsUsers, IProvider
 from authotron.tokens import Token, looks_like_ours
 
 _REMEMBERED = 10_000
@@ -72,11 +72,13 @@ class Owners:
         return [provider for provider in mine if provider.name == owner.provider] or mine
 
 
-@implementer(IProvider, IReachable)
+@implementer(IJudge, IReachable)
 @define(eq=False)
 class TokenProvider:
     """
     Judges Bearer credentials that are tokens of our own, in the realms of their owners.
+
+    It is no L{IProvider}: these have one realm each.
 
     Imported ones have no form of their own, so others may judge them, too.
     """

@@ -16,7 +16,7 @@ from authotron.augmenters import IAugmenter
 from authotron.errors import Rejected, Taken, TooMany
 from authotron.gate import Gate
 from authotron.identity import Addition, Credential, Identity
-from authotron.providers import Affinity, IProvider
+from authotron.providers import Affinity, IJudge, IProvider
 from authotron.stores import REVOKED_FOR, ITokenStore, Wanted
 from authotron.tokens import HTTP, IMPORT, TERMINAL, Grant, Token, generate, mark_of
 from tests.worlds import NOW, asked
@@ -29,7 +29,9 @@ class ProviderContract:
     One that does not accept the bearer token C{good} says what it does accept.
     """
 
-    def provider(self) -> IProvider:
+    interface: type[IJudge] = IProvider
+
+    def provider(self) -> IJudge:
         """The provider to test, of realm C{here} and name C{it}."""
         raise NotImplementedError
 
@@ -48,7 +50,7 @@ class ProviderContract:
 
     def test_interface(self: Any) -> None:
         """It provides all of the interface."""
-        verifyObject(IProvider, self.provider())
+        verifyObject(self.interface, self.provider())
 
     def test_names(self: Any) -> None:
         """Name, realm and scheme are as configured, the scheme in lower case."""

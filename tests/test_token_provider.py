@@ -15,7 +15,7 @@ from authotron.errors import Rejected, Unavailable
 from authotron.identity import Credential, Identity
 from authotron.issuing import Wish
 from authotron.metrics import Metrics
-from authotron.providers import Affinity, IKnowsUsers, IProvider
+from authotron.providers import Affinity, IJudge, IKnowsUsers, IProvider
 from authotron.stores import ITokenStore, memory
 from authotron.token_provider import Owners, TokenProvider
 from authotron.tokens import generate
@@ -83,9 +83,11 @@ class JudgeCase(SynchronousTestCase):
 
 
 class TokenProviderContractTests(ProviderContract, JudgeCase):
-    """The judge is a provider."""
+    """The judge does what providers do, but for several realms."""
 
-    def provider(self) -> IProvider:
+    interface = IJudge
+
+    def provider(self) -> IJudge:
         judge = self.judge(self.directory)
         judge.name, judge.realm = "it", "here"
         return judge
@@ -95,6 +97,13 @@ class TokenProviderContractTests(ProviderContract, JudgeCase):
 
     def bad(self) -> Credential:
         return Credential("bearer", "aot_nonsense")
+
+    def test_no_provider_D5(self) -> None:
+        """It does not claim to be a provider, as its identities are of other realms than it."""
+        judge = self.judge(self.directory)
+        self.assertFalse(IProvider.providedBy(judge))
+        identity = self.ask(judge, self.good())
+        self.assertEqual((identity.realm, judge.realm), ("here", "unknown"))
 
 
 class OwnersTests(JudgeCase):

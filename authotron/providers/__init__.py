@@ -19,12 +19,12 @@ class Affinity(Enum):
     FOREIGN = "this provider cannot know it"
 
 
-class IProvider(Interface):
-    """Judges credentials of one scheme, for one realm."""
+class IJudge(Interface):
+    """Judges credentials of one scheme, for one realm or for several."""
 
     name: str = Attribute("unique among the configured providers")
     type: str = Attribute("the documented type, as in the configuration")
-    realm: str = Attribute("the realm of every identity returned")
+    realm: str = Attribute("the realm under which it is counted; C{unknown} if there are several")
     scheme: str = Attribute("the only scheme worth offering, lower case")
     local: bool = Attribute("whether it judges without a remote just now; such are asked first")
 
@@ -38,6 +38,12 @@ class IProvider(Interface):
         @raise Rejected: the credential is not good.
         @raise Unavailable: no verdict could be reached.
         """
+
+
+class IProvider(IJudge):
+    """Judges credentials of one scheme, for one realm. All that is configured are such."""
+
+    realm: str = Attribute("the realm of every identity returned")
 
 
 class IKnowsUsers(Interface):
