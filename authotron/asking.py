@@ -49,11 +49,11 @@ class Asking:
     def affinity(self, credential: Credential) -> Affinity:
         """A JWT that names another issuer than the one whose tokens are accepted is foreign."""
         if self._issuer is None:
-            return routing.likeness(self._accepts, credential.value)
-        seen = bearer.look_into(credential.value)
+            return routing.likeness(self._accepts, credential)
+        seen = bearer.seen(credential)
         if seen is not None and seen.issuer not in (None, self._issuer):
             return Affinity.FOREIGN
-        return routing.likeness_of(self._accepts, credential.value, seen)
+        return routing.likeness(self._accepts, credential)
 
     async def authenticate(self, credential: Credential) -> Identity:
         return await self._known.get(credential.value, lambda: self._ask(credential.value))

@@ -146,7 +146,7 @@ class Authority:
         reasons: list[BaseException | None],
     ) -> list[IProvider]:
         """Those to ask about a credential that by its shape none of them could know."""
-        if not (eligible and routing.names_issuer(credential.value)):
+        if not (eligible and routing.names_issuer(credential)):
             return eligible
         reason = "a JWT of an issuer that no provider is configured for"
         if logs.log.tells("debug"):

@@ -11,6 +11,7 @@ from attrs import field, frozen
 
 from authotron import strict_json
 from authotron.errors import Rejected
+from authotron.identity import Credential
 
 LONGEST = 65_536
 """A longer token is not looked at."""
@@ -20,6 +21,9 @@ _LONGEST_HEADER = 16_384
 
 UNREADABLE = object()
 """Stands for the issuer of a token whose claims are not strict JSON."""
+
+_MOST = 4096
+"""Arrays and objects in one part, as many as take a few milliseconds to read."""
 
 _PARTS = 3
 _ALPHABET = re.compile(r"[A-Za-z0-9_-]*")
@@ -49,6 +53,15 @@ class Unverified:
             return UNREADABLE
         named = self.claims.get("iss")
         return self.header.get("iss") if named is None else named
+
+
+def seen(credential: Credential) -> Unverified | None:
+    """L{look_into} a credential; however many providers want to know, it is read once."""
+    known = credential.seen
+    if known is False:
+        known = look_into(credential.value)
+        object.__setattr__(credential, "seen", known)  # a note, which makes it no other value
+    return known  # type: ignore[return-value] # nothing else is noted
 
 
 def look_into(token: str) -> Unverified | None:
@@ -86,7 +99,7 @@ def decoded(part: str) -> dict[str, Any]:
     @raise Rejected: it is not canonical base64url, not strict JSON, or not an object.
     """
     try:
-        found = strict_json.loads(b64decoded(part))
+        found = strict_json.loads(b64decoded(part), most=_MOST)
     except ValueError:
         raise Rejected("a part of the token is not base64url of strict JSON in UTF-8") from None
     if not isinstance(found, dict):

@@ -19,10 +19,15 @@ _NONE: Mapping[str, NoReturn] = MappingProxyType({})
 
 @frozen
 class Credential:
-    """One C{scheme value} pair of an C{Authorization} header."""
+    """
+    One C{scheme value} pair of an C{Authorization} header.
+
+    @ivar seen: what C{bearer.seen} found in it, once that was asked for; False before.
+    """
 
     scheme: str
     value: str = field(repr=False)
+    seen: object = field(default=False, init=False, eq=False, repr=False)
 
     def username_and_password(self) -> tuple[str, str]:
         """

@@ -345,9 +345,13 @@ class Verifier:
     keys: KeySet | None = field(repr=False)
     secret: bytes | None = field(default=None, repr=False)
 
-    async def verified(self, token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    async def verified(
+        self, token: str, seen: bearer.Unverified | None = None
+    ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         """
-        Header and claims of a token that somebody signed whose key is known.
+        Header and claims of a token that was signed with a key that is known.
+
+        @param seen: what L{bearer.look_into} found in it, if that was done before.
 
         @raise Rejected: nobody did.
         @raise Unavailable: the keys cannot be had.
@@ -355,7 +359,10 @@ class Verifier:
         parts = token.split(".", 3)
         if len(parts) != 3 or len(token) > bearer.LONGEST:  # noqa: PLR2004 - RFC 7515 section 7.1
             raise Rejected("no signed JSON Web Token")
-        header, claims = bearer.decoded_header(parts[0]), bearer.decoded(parts[1])
+        if seen is not None and seen.readable:
+            header, claims = seen.header, seen.claims
+        else:
+            header, claims = bearer.decoded_header(parts[0]), bearer.decoded(parts[1])
         _check_members(header)
         algorithm = str(header.get("alg"))
         if algorithm not in self.algorithms:

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from authotron import bearer
+from authotron.identity import Credential
 from authotron.providers import Affinity
 from authotron.settings import Section, Text
 from authotron.tokens import looks_like_ours
@@ -25,7 +26,7 @@ class Accepts(Section):
 Rule = Literal["any", "jwt", "opaque"] | Accepts
 
 
-def likeness(rule: Rule, token: str) -> Affinity:
+def likeness(rule: Rule, credential: Credential) -> Affinity:
     """
     What C{rule} makes of a token.
 
@@ -33,17 +34,7 @@ def likeness(rule: Rule, token: str) -> Affinity:
     """
     if rule == "any":
         return Affinity.POSSIBLE
-    return likeness_of(rule, token, bearer.look_into(token))
-
-
-def likeness_of(rule: Rule, token: str, seen: bearer.Unverified | None) -> Affinity:
-    """
-    The same of a token that was looked into.
-
-    @param seen: what L{bearer.look_into} found.
-    """
-    if rule == "any":
-        return Affinity.POSSIBLE
+    token, seen = credential.value, bearer.seen(credential)
     if looks_like_ours(token):
         return Affinity.FOREIGN
     shape: Shape = "opaque" if seen is None else "jwt"
@@ -59,7 +50,7 @@ def likeness_of(rule: Rule, token: str, seen: bearer.Unverified | None) -> Affin
     return Affinity.LIKELY if rule.issuer or rule.prefix else Affinity.POSSIBLE
 
 
-def names_issuer(token: str) -> bool:
+def names_issuer(credential: Credential) -> bool:
     """Whether a token is a JWT that names its issuer, or whose claims cannot be read."""
-    seen = bearer.look_into(token)
+    seen = bearer.seen(credential)
     return seen is not None and seen.issuer is not None

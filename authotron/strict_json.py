@@ -20,23 +20,32 @@ LONGEST = 1_048_576
 DEEPEST = 64
 """Levels of arrays and objects in a document."""
 
+MOST = 20_000
+"""Arrays and objects in a document, unless the caller sets another limit."""
+
 _LONGEST_NUMBER = 128
 """Characters of a number: far fewer than make a C{float} infinite or an C{int} slow."""
 
 _REST = re.compile(r"[ \t\n\r]*")
 
 
-def loads(content: bytes, longest: int = LONGEST) -> Any:
+def loads(content: bytes, longest: int = LONGEST, most: int = MOST) -> Any:
     """
     Parse one JSON document in UTF-8.
 
-    @raise ValueError: it is longer than C{longest} bytes or deeper than L{DEEPEST}, is not UTF-8 or
-        not JSON, begins with a byte order mark, has data behind its end, or holds a duplicate name,
-        half of a surrogate pair, C{NaN}, C{Infinity}, or a number that is too long or infinite.
+    @param most: arrays and objects, for which each bracket counts, even one in a string.
+
+    @raise ValueError: it is longer than C{longest} bytes, deeper than L{DEEPEST} or has more than
+        C{most} arrays and objects, is not UTF-8 or not JSON, begins with a byte order mark, has
+        data behind its end, or holds a duplicate name, half of a surrogate pair, C{NaN},
+        C{Infinity}, or a number that is too long or infinite.
     """
     if len(content) > longest:
         raise ValueError("the document is too long")
     text = content.decode("utf-8")
+    brackets = text.count("[") + text.count("{")
+    if brackets > most:
+        raise ValueError("the document has too many arrays and objects")
     try:
         found, end = _scan(text, 0 if text.startswith(("{", "[")) else _behind_blanks(text, 0))
     except StopIteration:
@@ -45,7 +54,7 @@ def loads(content: bytes, longest: int = LONGEST) -> Any:
         raise ValueError("the document is too deep") from None
     if end != len(text) and _behind_blanks(text, end) != len(text):
         raise ValueError("data behind the end of the document")
-    if text.count("[") + text.count("{") > DEEPEST:
+    if brackets > DEEPEST:
         _check_depth(found)
     if "\\u" in text:
         _check_pairs(found)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import bearer, routing, settings
+from authotron.identity import Credential
 from authotron.providers import Affinity
 from authotron.routing import Rule
 from authotron.settings import Section
@@ -22,7 +23,8 @@ class Part(Section):
 
 
 def likeness(accepts: Any, token: str) -> Affinity:
-    return routing.likeness(settings.read(Part, {"accepts": accepts}).accepts, token)
+    rule = settings.read(Part, {"accepts": accepts}).accepts
+    return routing.likeness(rule, Credential("bearer", token))
 
 
 class ShapeTests(SynchronousTestCase):
@@ -45,6 +47,21 @@ class ShapeTests(SynchronousTestCase):
             IDP.sign()[1:],
         ):
             self.assertIsNone(bearer.look_into(token))
+
+    def test_many_T81a(self) -> None:
+        """Claims of thousands of objects are not read before their signature is checked."""
+        seen = bearer.look_into(made_up({"alg": "ES256"}, {"a": [{}] * 5000}))
+        assert seen is not None
+        self.assertEqual((seen.readable, dict(seen.claims)), (False, {}))
+
+    def test_once_T81a(self) -> None:
+        """A credential is looked into once, however many providers ask; it stays the same value."""
+        credential = Credential("bearer", IDP.sign())
+        first = bearer.seen(credential)
+        self.assertIs(bearer.seen(credential), first)
+        self.assertEqual(credential, Credential("bearer", credential.value))
+        opaque = Credential("bearer", "opaque")
+        self.assertEqual([bearer.seen(opaque), bearer.seen(opaque)], [None, None])
 
     @given(st.text())
     def test_anything(self, token: str) -> None:

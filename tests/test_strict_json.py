@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import strict_json
-from authotron.strict_json import DEEPEST, LONGEST
+from authotron.strict_json import DEEPEST, LONGEST, MOST
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 NUMBERS = st.integers(-(10**100), 10**100) | st.floats(allow_nan=False, allow_infinity=False)
@@ -101,6 +101,12 @@ class RefusedTests(SynchronousTestCase):
         """A document above the limit is not read."""
         self.refused(b'"' + b"a" * LONGEST + b'"')
         self.assertRaises(ValueError, strict_json.loads, b"[1]", 2)
+
+    def test_many_T94(self) -> None:
+        """A document of very many arrays and objects is refused before it is read."""
+        self.refused(b"[" + b"{}," * MOST + b"{}]", b"[" + b"[]," * MOST + b"[]]")
+        strict_json.loads(b"[" + b"{}," * (MOST - 2) + b"{}]")
+        self.assertRaises(ValueError, strict_json.loads, b"[[],[]]", most=2)
 
     def test_trailing_T94(self) -> None:
         """Behind the document there are blanks at most, and only those of JSON."""

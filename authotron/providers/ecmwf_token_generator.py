@@ -47,7 +47,7 @@ class EcmwfTokenGenerator:
     local: bool = field(default=False, init=False)
 
     def affinity(self, credential: Credential) -> Affinity:
-        return routing.likeness(self._accepts, credential.value)
+        return routing.likeness(self._accepts, credential)
 
     async def authenticate(self, credential: Credential) -> Identity:
         token = credential.value

@@ -62,7 +62,7 @@ class Http:
     def affinity(self, credential: Credential) -> Affinity:
         if self.scheme != "bearer":
             return Affinity.POSSIBLE
-        return routing.likeness(self._accepts, credential.value)
+        return routing.likeness(self._accepts, credential)
 
     async def authenticate(self, credential: Credential) -> Identity:
         content = {"realm": self.realm, "scheme": self.scheme, **_shown(credential)}

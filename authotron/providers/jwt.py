@@ -97,8 +97,8 @@ class Jwt:
     def affinity(self, credential: Credential) -> Affinity:
         if self._accepts == "any":
             return Affinity.POSSIBLE
-        seen = bearer.look_into(credential.value)
-        likeness = routing.likeness_of(self._accepts, credential.value, seen)
+        seen = bearer.seen(credential)
+        likeness = routing.likeness(self._accepts, credential)
         if likeness is Affinity.FOREIGN or seen is None:
             return likeness
         config = self._rules.config
@@ -110,7 +110,7 @@ class Jwt:
         return Affinity.LIKELY if seen.claims.get("iss") == issuer else Affinity.FOREIGN
 
     async def authenticate(self, credential: Credential) -> Identity:
-        header, said = await self._verifier.verified(credential.value)
+        header, said = await self._verifier.verified(credential.value, bearer.seen(credential))
         self._rules.right_kind(header, said)
         return self._rules.identity(said, self._clock.seconds())
 

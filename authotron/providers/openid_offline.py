@@ -69,8 +69,8 @@ class OpenidOffline:
 
     def affinity(self, credential: Credential) -> Affinity:
         """A JSON Web Token that calls itself something else than offline is none of ours."""
-        seen = bearer.look_into(credential.value)
-        likeness = routing.likeness_of(self._accepts, credential.value, seen)
+        seen = bearer.seen(credential)
+        likeness = routing.likeness(self._accepts, credential)
         if likeness is not Affinity.POSSIBLE or seen is None:
             return likeness
         if seen.claims.get("typ", _TYPE) != _TYPE:
@@ -80,8 +80,7 @@ class OpenidOffline:
         return Affinity.LIKELY if seen.claims["iss"] == self._issuer else Affinity.FOREIGN
 
     async def authenticate(self, credential: Credential) -> Identity:
-        token = credential.value
-        seen = bearer.look_into(token)
+        token, seen = credential.value, bearer.seen(credential)
         if seen is not None and seen.claims.get("typ", _TYPE) != _TYPE:
             raise Rejected("no offline token")
         return await self._access_tokens.checked(token, lambda: self._judge(token))
