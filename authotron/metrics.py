@@ -80,7 +80,7 @@ def _counts() -> Iterator[Counts]:
     yield Counts("authotron_front_handed_over", "Connections given to the site for good", ())
     yield Counts("authotron_connections_refused", "Connections above the limit", ())
     yield Counts(
-        "authotron_slow_callbacks", "Callbacks that held the reactor up for 100 ms", ("route",)
+        "authotron_blocking_callbacks", "Callbacks that held the reactor up for 100 ms", ("route",)
     )
     yield Counts("authotron_reloads", "Attempts to read the configuration again", ("result",))
     yield Counts("authotron_workers_lost", "Workers that ended unasked", ("reason",))
@@ -117,7 +117,7 @@ class Metrics(Collector):
         self._in_flight = self._counts["authotron_http_requests_in_flight"].values
         self._handed_over = self._counts["authotron_front_handed_over"].values
         self._turned_away = self._counts["authotron_connections_refused"].values
-        self._slow = self._counts["authotron_slow_callbacks"].values
+        self._blocking = self._counts["authotron_blocking_callbacks"].values
         self._reloads = self._counts["authotron_reloads"].values
         self._workers_lost = self._counts["authotron_workers_lost"].values
         self._gauges: dict[str, tuple[str, Callable[[], float]]] = {}
@@ -203,7 +203,7 @@ class Metrics(Collector):
 
     def held_up(self, route: str) -> None:
         """A request for this route held the reactor up."""
-        self._slow[(route,)].number += 1
+        self._blocking[(route,)].number += 1
 
     def reloaded(self, result: str) -> None:
         """The configuration was read again; C{result} is success or failure."""

@@ -53,7 +53,7 @@ class Case(SynchronousTestCase):
 
     def counted(self) -> dict[str, float]:
         lines = self.gateway.metrics.text()[0].decode().splitlines()
-        name = 'authotron_slow_callbacks_total{route="'
+        name = 'authotron_blocking_callbacks_total{route="'
         found = [line.removeprefix(name).split('"} ') for line in lines if line.startswith(name)]
         return {route: float(number) for route, number in found if float(number)}
 
