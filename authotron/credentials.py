@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from authotron.errors import BadCredentials
-from authotron.identity import Credential
+from authotron.identity import Client, Credential
 from authotron.providers import IProvider
 
 MOST = 3
@@ -16,31 +16,34 @@ _ALIASES = {"plain": "basic"}
 _PRINTABLE = re.compile(r"[\t -~]*")
 
 
-def parse(text: str) -> tuple[Credential, ...]:
+def parse(text: str, client: Client = None) -> tuple[Credential, ...]:
     """
     The credentials of a header, one for each scheme, in the order in which the schemes appear.
 
     Parts are separated by commas; a part that was there already is dropped; of several parts of one
     scheme the last counts (docs/how-it-works.md, "Reading the header"). C{Plain} means C{Basic}.
 
+    @param client: the address of the client that sent the header, or what finds it out.
+
     @raise BadCredentials: a part is not a scheme and a value, or there are too many of them.
     """
     if not _PRINTABLE.fullmatch(text):
         raise BadCredentials("a character that is not printable ASCII")
     if "," not in text:  # as nearly always
-        return (_credential(text),)
+        return (_credential(text, client),)
     parts = dict.fromkeys(part.strip(" \t") for part in text.split(","))
     if len(parts) > MOST:
         raise BadCredentials(f"more than {MOST} credentials")
-    return tuple({each.scheme: each for each in map(_credential, parts)}.values())
+    found = (_credential(part, client) for part in parts)
+    return tuple({each.scheme: each for each in found}.values())
 
 
-def _credential(part: str) -> Credential:
+def _credential(part: str, client: Client) -> Credential:
     words = part.split()
     if len(words) != 2:  # noqa: PLR2004 - a scheme and a value
         raise BadCredentials("not a scheme and a value")
     scheme = words[0].lower()
-    return Credential(_ALIASES.get(scheme, scheme), words[1])
+    return Credential(_ALIASES.get(scheme, scheme), words[1], client)
 
 
 def challenge(providers: Sequence[IProvider]) -> str:

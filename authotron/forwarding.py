@@ -58,12 +58,22 @@ class Forwarding:
         @param header: gives the values of a header.
         """
         address = peer and address_of(peer)
-        trusted = self._trusts_unix if peer is None else address and self._trusts(address)
-        if not trusted:
+        if not self._is_proxy(peer, address):
             return Circumstances(None, address)
         host = _only(header(self._headers.host))
         hops = header(self._headers.address)
         return Circumstances(_host(host), self._client(_only(hops)))
+
+    def client(self, peer: str | None, header: Callable[[str], Sequence[str]]) -> str | None:
+        """The address of the client, as in the circumstances of its request."""
+        address = peer and address_of(peer)
+        if not self._is_proxy(peer, address):
+            return address
+        return self._client(_only(header(self._headers.address)))
+
+    def _is_proxy(self, peer: str | None, address: str | None) -> bool:
+        """Whether the peer may name the client; C{None} is one on a UNIX socket."""
+        return self._trusts_unix if peer is None else bool(address and self._trusts(address))
 
     def _client(self, hops: str | None) -> str | None:
         last = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple, NoReturn, Protocol
 
@@ -17,17 +17,32 @@ _NONE: Mapping[str, NoReturn] = MappingProxyType({})
 """What nobody has said anything about; it cannot be changed, so all may have the same."""
 
 
+Client = Callable[[], str | None] | str | None
+"""The address of a client, or a function that finds it out: few providers ask for it."""
+
+
 @frozen
 class Credential:
     """
     One C{scheme value} pair of an C{Authorization} header.
 
     @ivar seen: what C{bearer.seen} found in it, once that was asked for; False before.
+    @param client: the address of the client that sent it, or what finds the address out.
     """
 
     scheme: str
     value: str = field(repr=False)
+    _client: Client = field(default=None, eq=False, repr=False)
     seen: object = field(default=False, init=False, eq=False, repr=False)
+
+    @property
+    def client(self) -> str | None:
+        """
+        The address of the client, if it is known or trusted proxies name it.
+
+        It shares out what is scarce, and decides nothing else.
+        """
+        return self._client() if callable(self._client) else self._client
 
     def username_and_password(self) -> tuple[str, str]:
         """

@@ -7,22 +7,19 @@ import hmac
 import os
 import re
 from collections.abc import Sequence
+from functools import partial
 
 import argon2
 import bcrypt
 from attrs import define, field
 from cachetools import TTLCache
-from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 
-from authotron.errors import Unavailable
 from authotron.world import World
 
 MAXIMUM_MEMORY_KIB = 262_144
 MAXIMUM_ARGON2_PASSES = 20
 MAXIMUM_BCRYPT_ROUNDS = 15
 _BCRYPT_BYTES = 72
-_WAITING = 64
 _REMEMBERED_SECONDS = 60
 _REMEMBERED = 10_000
 
@@ -88,7 +85,7 @@ def _fits(hashed: str, password: str) -> bool:
 @define(eq=False)
 class Hashes:
     """
-    Verifies passwords against hashes in a bounded pool of threads.
+    Verifies passwords against hashes in threads, in the turns of L{HashQueue}.
 
     A success is remembered for a minute by a keyed hash over user, password and stored hashes:
     a changed hash forgets by itself, and nothing that is kept can be turned back.
@@ -96,15 +93,18 @@ class Hashes:
 
     _world: World
     _key: bytes = field(factory=lambda: os.urandom(32), init=False, repr=False)
-    _waiting: int = field(default=0, init=False)
     _known: TTLCache[bytes, int] = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self._known = TTLCache(_REMEMBERED, _REMEMBERED_SECONDS, self._world.clock.seconds)
 
-    async def which(self, username: str, password: str, hashes: Sequence[str]) -> int | None:
+    async def which(
+        self, username: str, password: str, hashes: Sequence[str], client: str | None = None
+    ) -> int | None:
         """
         The place of the last of C{hashes} that fits, or C{None}.
+
+        @param client: the address of the client, for its share of the threads.
 
         @raise Unavailable: too many passwords wait already.
         """
@@ -112,33 +112,11 @@ class Hashes:
         known = self._known.get(key)
         if known is not None:
             return known
-        found = await self._verified(hashes, password)
+        verify = partial(_verify, hashes, password)
+        found = await self._world.hash_queue.verify(client, username, verify)
         if found is not None:
             self._known[key] = found
         return found
-
-    def _verified(self, hashes: Sequence[str], password: str) -> Deferred[int | None]:
-        """
-        What a thread finds out.
-
-        The place of a client that leaves stays taken until its work is done or skipped: a thread
-        cannot be called back, so a crowd that asks and leaves must not queue more of it.
-
-        @raise Unavailable: too many passwords wait already.
-        """
-        if self._waiting >= _WAITING:
-            raise Unavailable("too many passwords are being verified")
-        self._waiting += 1
-        asked: Deferred[int | None] = Deferred(lambda _: None)
-        working = self._world.threads(lambda: None if asked.called else _verify(hashes, password))
-
-        def done(outcome: int | Failure | None) -> None:
-            self._waiting -= 1
-            if not asked.called:
-                asked.callback(outcome)
-
-        working.addBoth(done)
-        return asked
 
     def _fingerprint(self, *texts: str | Sequence[str]) -> bytes:
         """Lengths stand before their texts, so that no two lists of texts look alike."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -22,11 +21,13 @@ from authotron import __version__, descriptors, logs, reloading, web_client
 from authotron.compose import compose
 from authotron.config import Config
 from authotron.errors import ConfigError, Problem, TimedOut
+from authotron.hash_queue import THREADS
 from authotron.issuing import Tokens
 from authotron.keeping import Keeping
 from authotron.listening import Listener, Ready, endpoints, second_listeners, site
 from authotron.metrics import Metrics
 from authotron.racing import everyone, within
+from authotron.single_thread import SingleThread
 from authotron.stores import ITokenStore
 from authotron.web import operations, public
 from authotron.web.crowd import room, second_room
@@ -41,7 +42,7 @@ class Pool(Service):
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._pool = ThreadPool(minthreads=0, maxthreads=os.cpu_count() or 2, name="authotron")
+        self._pool = ThreadPool(minthreads=0, maxthreads=THREADS, name="authotron")
 
     def startService(self) -> None:
         super().startService()
@@ -54,6 +55,10 @@ class Pool(Service):
     def __call__(self, work: Callable[[], Any], /) -> Deferred[Any]:
         return deferToThreadPool(self._reactor, self._pool, work)
 
+    def own_thread(self) -> SingleThread:
+        """A further thread, for one user."""
+        return SingleThread(self._reactor.callFromThread)
+
 
 def outside(reactor: Any, pool: Pool) -> World:
     """The real world, of which the reactor is the way in."""
@@ -62,6 +67,7 @@ def outside(reactor: Any, pool: Pool) -> World:
         pool,
         web_client.Connections(reactor),
         connect=partial(HostnameEndpoint, reactor),
+        own_thread=pool.own_thread,
     )
 
 

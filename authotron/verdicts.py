@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from authotron import credentials
 from authotron.authority import Authority
 from authotron.errors import BadCredentials, BadIdentity, NotConfigured, Rejected, Unavailable
-from authotron.identity import Credential, Identity, earliest
+from authotron.identity import Client, Credential, Identity, earliest
 from authotron.racing import Begun, Work, begin, was_cancelled
 from authotron.reactor_time import METER, Meter
 from authotron.settings import Seconds, Section
@@ -112,6 +112,10 @@ class _Memories(Generic[R]):
         self._known.clear()
 
 
+def _unknown() -> None:
+    """The address of a client of whom nothing is known."""
+
+
 @define(eq=False)
 class _Flight(Generic[R]):
     """One question to the authority, and everybody who waits for the answer."""
@@ -178,7 +182,10 @@ class Verdicts(Generic[R]):
         }
 
     def decide(
-        self, authorization: bytes | None, realm: bytes | None
+        self,
+        authorization: bytes | None,
+        realm: bytes | None,
+        client: Callable[[], Client] = _unknown,
     ) -> Verdict[R] | Deferred[Verdict[R]]:
         """
         Say what to answer to the two headers, C{Authorization} and C{X-Auth-Realm}.
@@ -186,13 +193,16 @@ class Verdicts(Generic[R]):
         A Deferred is returned only where somebody must be waited for; nothing but its own
         cancellation makes it fail. The conditions of the identity are for the caller to hold
         against the request.
+
+        @param client: gives the address of the client, or what finds it out; it is called at once,
+            and only if nothing is remembered.
         """
         key = self._key(authorization, realm)
         now = self._clock.seconds()
         memory = self._good.get(key) or self._bad.get(key)
         if memory is not None and now < memory.again:
             return memory.verdict
-        return self._ask(key, authorization, realm)
+        return self._ask(key, authorization, realm, client)
 
     def forget(self) -> None:
         """Something was revoked or changed: what is remembered, or being found out, is void."""
@@ -213,13 +223,17 @@ class Verdicts(Generic[R]):
         return blake2b(text, key=self._secret, digest_size=16).digest()
 
     def _ask(
-        self, key: bytes, authorization: bytes | None, realm: bytes | None
+        self,
+        key: bytes,
+        authorization: bytes | None,
+        realm: bytes | None,
+        client: Callable[[], Client],
     ) -> Verdict[R] | Deferred[Verdict[R]]:
         text, wanted = _ascii(authorization), _utf8(realm)
         if not text:
             return self._fixed[NO_HEADER]
         try:
-            found = credentials.parse(text)
+            found = credentials.parse(text, client())
         except BadCredentials:
             return self._fixed[BAD_HEADER]
         flight = self._flights.get(key)

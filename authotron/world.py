@@ -12,6 +12,7 @@ from twisted.web.iweb import IAgent
 
 from authotron.breaker import Breakers
 from authotron.descriptors import Narrow, as_configured
+from authotron.hash_queue import HashQueue
 from authotron.tls import Trust
 from authotron.wrong_pairs import WrongPairs
 
@@ -26,6 +27,13 @@ class Threads(Protocol):
 
     def __call__(self, work: Callable[[], T], /) -> Deferred[T]:
         """Start C{work} and say later what came of it."""
+
+
+class OwnThread(Threads, Protocol):
+    """A thread for one user: it does one piece of work at a time, in the order of the calls."""
+
+    def stop(self) -> None:
+        """End the thread once the work that was given to it is done."""
 
 
 class Connect(Protocol):
@@ -53,6 +61,19 @@ def no_network(_trust: Trust) -> IAgent:
 
 
 @frozen
+class _Borrowed:
+    """The shared threads, for a world that cannot start further ones."""
+
+    _threads: Threads
+
+    def __call__(self, work: Callable[[], T], /) -> Deferred[T]:
+        return self._threads(work)
+
+    def stop(self) -> None:
+        """Shared threads go on."""
+
+
+@frozen
 class World:
     """
     The outside, as far as it may be touched.
@@ -65,6 +86,8 @@ class World:
     @ivar breakers: know which remotes are left alone for a while.
     @ivar narrow: how many of the connections that it asks for a part may have.
     @ivar wrong_pairs: knows which passwords are not sent to a remote again for a while.
+    @ivar own_thread: makes a thread that is not shared; without one, C{threads} do its work.
+    @ivar hash_queue: shares the threads among clients whose passwords are to be verified.
     """
 
     clock: IReactorTime
@@ -75,3 +98,9 @@ class World:
     breakers: Breakers = field(factory=Breakers)
     narrow: Narrow = as_configured
     wrong_pairs: WrongPairs = Factory(lambda world: WrongPairs(world.clock), takes_self=True)
+    own_thread: Callable[[], OwnThread] = field(
+        default=Factory(lambda self: lambda: _Borrowed(self.threads), takes_self=True)
+    )
+    hash_queue: HashQueue = field(
+        default=Factory(lambda self: HashQueue(self.clock, self.threads), takes_self=True)
+    )

@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from authotron.credentials import parse
 from authotron.errors import Rejected, Unavailable
 from authotron.identity import Identity
 from authotron.verdicts import REFUSED, SUCCESS, Outcome, Verdict, Verdicts
@@ -74,6 +75,37 @@ class VerdictsCase(SynchronousTestCase):
 
     def token(self) -> str:
         return self.ask().reply.removeprefix("success ")
+
+
+class ClientTests(VerdictsCase):
+    """Which client a credential is from."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.asked = 0
+
+    def client(self) -> str:
+        self.asked += 1
+        return "192.0.2.7"
+
+    def test_passed_on_T84d(self) -> None:
+        """Each credential of a header names the client, which does not make it another one."""
+        seen: list[Any] = []
+
+        async def identify(found: Any, _realm: str | None) -> Identity:
+            seen.extend(found)
+            raise Rejected
+
+        self.patch(self.oracle, "identify", identify)
+        self.verdicts.decide(b"Basic a, Bearer b", None, self.client)
+        self.assertEqual([each.client for each in seen], ["192.0.2.7"] * 2)
+        self.assertEqual(seen, list(parse("Basic a, Bearer b")))
+
+    def test_remembered_T84d(self) -> None:
+        """If a verdict is remembered the client is not looked for, nor if there is no header."""
+        for header in (b"Bearer a", b"Bearer a", None, b""):
+            self.verdicts.decide(header, None, self.client)
+        self.assertEqual(self.asked, 1)
 
 
 class RememberedTests(VerdictsCase):

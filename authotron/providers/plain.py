@@ -106,7 +106,7 @@ class Plain:
         if known is not None:
             return known.identity
         if self._decoy is not None:
-            return self._by_hash(username, password, entries)
+            return self._by_hash(username, password, entries, credential.client)
         raise _rejected()
 
     async def still_known(self, username: str) -> Identity:
@@ -118,7 +118,9 @@ class Plain:
         common = tuple(role for role in first.roles if all(role in each.roles for each in others))
         return first._replace(roles=common)
 
-    async def _by_hash(self, username: str, password: str, entries: tuple[_Known, ...]) -> Identity:
+    async def _by_hash(
+        self, username: str, password: str, entries: tuple[_Known, ...], client: str | None
+    ) -> Identity:
         """
         Who has the entry whose hash fits.
 
@@ -127,7 +129,7 @@ class Plain:
         """
         hashed = [known for known in entries if known.hashed]
         hashes = [known.hashed or "" for known in hashed] or [self._decoy or ""]
-        place = await self._hashes.which(username, password, hashes)
+        place = await self._hashes.which(username, password, hashes, client)
         if place is None or not hashed:
             raise _rejected()
         return hashed[place].identity

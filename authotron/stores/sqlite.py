@@ -7,7 +7,6 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from threading import Lock
 from typing import Any, ClassVar, Literal, TypeVar
 
 from attrs import define, field
@@ -25,7 +24,7 @@ from authotron.stores import (
     tokens_of,
 )
 from authotron.tokens import CHANGEABLE, COLUMNS, Revoked, Token, mark_of
-from authotron.world import World
+from authotron.world import OwnThread, World
 
 T = TypeVar("T")
 
@@ -109,8 +108,8 @@ class SqliteStore:
     """
     Keeps tokens in a database file.
 
-    One connection, one piece of work at a time, always in a thread: SQLite has one writer anyway,
-    and a read takes less time than to hand it over.
+    One connection, one piece of work at a time, in a thread of its own: SQLite has one writer, and
+    password hashes must not delay a token. Each store has its thread, from C{open} to C{close}.
     """
 
     _path: Path
@@ -120,19 +119,24 @@ class SqliteStore:
     type: str = field(default="sqlite", init=False)
     pepper: bytes | None = field(default=None, init=False, repr=False)
     _database: sqlite3.Connection | None = field(default=None, init=False)
-    _lock: Lock = field(factory=Lock, init=False)
+    _thread: OwnThread | None = field(default=None, init=False)
 
     async def open(self) -> None:
+        if self._thread is None:
+            self._thread = self._world.own_thread()
         self.pepper = await self._do(self._opened)
 
     async def close(self) -> None:
-        def close() -> None:
-            with self._lock:
-                database, self._database = self._database, None
-                if database is not None:
-                    database.close()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            closed = thread(self._closed)
+            thread.stop()
+            await closed
 
-        await self._world.threads(close)
+    def _closed(self) -> None:
+        database, self._database = self._database, None
+        if database is not None:
+            database.close()
 
     async def reach(self) -> None:
         await self._ask(lambda database: database.execute("SELECT 1 FROM tokens LIMIT 1"))
@@ -222,13 +226,10 @@ class SqliteStore:
         return await self._do(ask)
 
     async def _do(self, work: Callable[[], T]) -> T:
-        # The lock is for work whose waiter has left: the thread goes on, and another may begin.
-        def alone() -> T:
-            with self._lock:
-                return work()
-
+        if self._thread is None:
+            raise Unavailable("the database is not open")
         try:
-            return await self._world.threads(alone)
+            return await self._thread(work)
         except sqlite3.Error as error:
             raise Unavailable(f"the database says {type(error).__name__}: {error}") from None
         except OSError as error:

@@ -8,6 +8,7 @@ time. The first byte that is anything else, and all that follow it, belong to th
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from socket import socket
 from typing import Any, TypeVar
 
@@ -26,6 +27,7 @@ from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from authotron.identity import Client
 from authotron.reactor_time import LONGEST
 from authotron.verdicts import Verdict
 from authotron.web import heads
@@ -122,12 +124,20 @@ class Front(Protocol, TimeoutMixin):
 
     def _decide(self, head: Head) -> None:
         began = self._entrance.clock.seconds()
-        verdict = self._entrance.serving.generation.verdicts.decide(head.authorization, head.realm)
+        verdict = self._entrance.serving.generation.verdicts.decide(
+            head.authorization, head.realm, self._client
+        )
         if isinstance(verdict, Verdict):
             self._decided(verdict, head, began)
         else:
             self._entrance.site.meter(head.route).note(self._entrance.clock.seconds() - began)
             self._wait(head, began, verdict)
+
+    def _client(self) -> Client:
+        """What finds out the address of the client whose head was just read."""
+        find = self._entrance.serving.generation.forwarding.client
+        peer = getattr(self._address, "host", None)
+        return partial(find, peer, partial(heads.values, self._bytes))
 
     def _wait(self, head: Head, began: float, verdict: Deferred[Verdict[Reply]]) -> None:
         patience = self.setTimeout(None)

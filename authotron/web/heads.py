@@ -81,6 +81,17 @@ def simple(head: bytes, longest: int = LONGEST, *, whole: bool = True) -> Head |
     return Head(method, route, version, persistent, *asked)
 
 
+def values(head: bytes, name: str) -> list[str]:
+    """The values of a field of a simple head, as the site decodes them; in any number."""
+    wanted = name.lower().encode("ascii")
+    fields = (line.partition(b":") for line in head.split(b"\r\n")[1:])
+    return [
+        value.strip(b" \t").decode("latin-1")
+        for field, _, value in fields
+        if field.lower() == wanted
+    ]
+
+
 def _meaning(lines: bytes) -> dict[bytes, bytes] | None:
     """The fields that matter by their names in lower case; C{None} where one of them is odd."""
     found: dict[bytes, bytes] = {}

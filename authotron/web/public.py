@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from authotron import __version__
 from authotron.errors import Unstated
-from authotron.identity import Circumstances, Identity
+from authotron.identity import Circumstances, Client, Identity
 from authotron.metrics import Part
 from authotron.verdicts import Verdict
 from authotron.web import replies
@@ -104,7 +104,9 @@ class Public:
         @raise NoEntry: nobody was identified, or one whose conditions do not hold.
         """
         began = self._clock.seconds()
-        decided = self._serving.generation.verdicts.decide(*_asked(request))
+        decided = self._serving.generation.verdicts.decide(
+            *_asked(request), partial(self._find_client, request)
+        )
         verdict = decided if isinstance(decided, Verdict) else await decided
         request.outcome = outcome = verdict.outcome
         self._serving.metrics.judged(outcome.result, outcome.realm, self._clock.seconds() - began)
@@ -121,6 +123,11 @@ class Public:
             raise NoEntry(replies.UNSTATED) from None
         if not allowed:
             raise NoEntry(replies.FORBIDDEN)
+
+    def _find_client(self, request: Request) -> Client:
+        find = self._serving.generation.forwarding.client
+        peer = getattr(request.client, "host", None)
+        return partial(find, peer, partial(_texts, request))
 
     def _circumstances(self, request: Request) -> Circumstances:
         forwarding = self._serving.generation.forwarding

@@ -6,14 +6,18 @@ from base64 import b64encode
 from typing import Any
 
 import bcrypt
+from attrs import evolve
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import passwords, settings
-from authotron.errors import ConfigError, Rejected
+from authotron.errors import ConfigError, Rejected, Unavailable
+from authotron.hash_queue import WAITING
 from authotron.identity import Credential, Identity
 from authotron.providers import IProvider, plain
+from authotron.world import World
 from tests.contracts import ProviderContract
-from tests.worlds import asked, world
+from tests.worlds import NOW, asked, at, world
 
 
 def basic(username: str, password: str) -> Credential:
@@ -47,6 +51,36 @@ class HashedContractTests(PlainContractTests):
 
     def provider(self) -> IProvider:
         return provider({"username": "alice", "password_hash": passwords.hash_password("secret")})
+
+
+class ShareTests(SynchronousTestCase):
+    """Whose share of the threads a password takes."""
+
+    def test_client_T84d(self) -> None:
+        """Of all providers together each client has a share, by the address of its credential."""
+        working: list[Deferred[Any]] = []
+
+        def thread(work: Any, /) -> Deferred[Any]:
+            working.append(Deferred().addCallback(lambda _: work()))
+            return working[-1]
+
+        crowded = World(at(NOW), thread)
+        user = {"username": "alice", "password_hash": passwords.hash_password("secret")}
+        one, other = (plain.make(config(user), crowded) for _ in range(2))
+
+        def guess(judge: IProvider, number: int) -> Deferred[Any]:
+            credential = evolve(basic(f"user{number}", "x"), client="192.0.2.1")
+            return asked(judge.authenticate, credential).addErrback(lambda failure: failure.type)
+
+        guesses = [guess(one if number % 2 else other, number) for number in range(99)]
+        good = asked(one.authenticate, evolve(basic("alice", "secret"), client="192.0.2.2"))
+        refused = [each for each in guesses if each.called]
+        self.assertEqual({self.successResultOf(each) for each in refused}, {Unavailable})
+        self.assertEqual(len(refused), 99 - WAITING - len(working) + 1)
+        while not good.called:
+            working.pop(0).callback(None)
+        self.assertEqual(self.successResultOf(good).username, "alice")
+        self.assertLess(sum(each.called for each in guesses) - len(refused), 9)
 
 
 class PlainTests(SynchronousTestCase):

@@ -65,6 +65,8 @@ FIELDS = some.sampled_from(
         b"Cookie: a=b; c",
         b"X-Original-URI: /a?b=%00",
         b"X-Forwarded-For: 203.0.113.7, 10.0.0.1",
+        b"x-forwarded-for:\t203.0.113.8 \t",
+        b"X-Forwarded-For: unknown",
         b"X: \x01",
         b"X: \x00",
         b"X: \x7f",

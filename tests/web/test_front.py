@@ -27,21 +27,26 @@ def head(*fields: bytes, line: bytes = b"GET /authenticate HTTP/1.1") -> bytes:
     return b"\r\n".join([line, b"Host: gateway", *fields, b"", b""])
 
 
+PROXIED = {"trusted_proxies": ["192.0.2.0/24", "10.0.0.0/8"]}
+"""The peer of all connections is a trusted proxy."""
+
+
 @implementer(ILogObserver)
 class Way:
     """One way into a gateway, with or without the front, and all that it leaves behind."""
 
     def __init__(self, *, fronted: bool, ttl: int = 60) -> None:
-        self.gateway = Gateway({"auth": {"cache": {"ttl": ttl}}, "logging": {"access": "all"}})
+        over = {"auth": {"cache": {"ttl": ttl}}, "logging": {"access": "all"}, "server": PROXIED}
+        self.gateway = Gateway(over)
         verdicts = self.gateway.serving.generation.verdicts
         verdicts._mint = lambda identity: f"token-of-{identity.username}"
         self.asked: list[Any] = []
         self.events: list[Any] = []
         decide = verdicts.decide
 
-        def noted(authorization: bytes | None, realm: bytes | None) -> Any:
-            self.asked.append((authorization, realm))
-            return decide(authorization, realm)
+        def noted(authorization: bytes | None, realm: bytes | None, client: Any) -> Any:
+            self.asked.append((authorization, realm, client()()))
+            return decide(authorization, realm, client)
 
         self.gateway.serving.generation = Replaced(self.gateway.serving.generation, noted)  # type: ignore[assignment] # stands in for it
         self.site = self.gateway.entrance if fronted else self.gateway.public
@@ -103,6 +108,32 @@ class DifferentialTests(SynchronousTestCase):
         """And when a request comes in two pieces, cut anywhere."""
         whole = head(b"Authorization: " + GOOD, b"X-Auth-Realm: internal")
         self.agree(*([whole[:cut], whole[cut:]] for cut in range(len(whole))))
+
+    def test_client_T84d(self) -> None:
+        """Both ways find the same address of a client, however a proxy names it."""
+        for lines, client in (
+            ([b"X-Forwarded-For: 203.0.113.7"], "203.0.113.7"),
+            ([b"x-forwarded-FOR:203.0.113.7 , 10.1.1.1\t"], "203.0.113.7"),
+            ([b"X-Forwarded-For: 8.8.8.8, 2001:DB8::0:1"], "2001:db8::1"),
+            ([b"X-Forwarded-For: 8.8.8.8, [::ffff:203.0.113.7]"], "203.0.113.7"),
+            ([b"X-Forwarded-For: 203.0.113.7, unknown"], None),
+            ([b"X-Forwarded-For: 203.0.113.7" + b", 10.0.0.1" * 50], "203.0.113.7"),
+            ([b"X-Forwarded-For: \xe9"], None),
+            ([b"X-Forwarded-For:"], None),
+            ([b"X-Forwarded-For: 203.0.113.7", b"X-Forwarded-For: 203.0.113.8"], None),
+            ([b"X-X-Forwarded-For: 203.0.113.7", b"Y: X-Forwarded-For: 203.0.113.7"], None),
+            ([b"X-Forwarded-For : 203.0.113.7"], None),
+            ([], None),
+        ):
+            with self.subTest(lines):
+                fields = [b"Authorization: " + GOOD, *lines, b"Connection: close"]
+                ways = [Way(fronted=fronted) for fronted in (True, False)]
+                for way in ways:
+                    way.send(head(*fields))
+                self.assertEqual(ways[0].asked, ways[1].asked)
+                self.assertEqual(
+                    [asked[2] for asked in ways[0].asked], [client][: len(ways[0].asked)]
+                )
 
     def test_keep_alive(self) -> None:
         """And over many requests on one connection."""

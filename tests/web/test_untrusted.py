@@ -412,9 +412,9 @@ class EveryRouteTests(TokenCase):
         asked: list[bytes | None] = []
         decide = verdicts.decide
 
-        def noted(authorization: bytes | None, realm: bytes | None) -> object:
+        def noted(authorization: bytes | None, *others: object) -> object:
             asked.append(authorization)
-            return decide(authorization, realm)
+            return decide(authorization, *others)  # type: ignore[arg-type] # as they came
 
         self.patch(type(verdicts), "decide", lambda _, *given: noted(*given))
         routes = list(self.routes())

@@ -1,0 +1,70 @@
+"""A thread that does the work of one user, so that the work of others never delays it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, TypeVar
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, fail
+from twisted.python.failure import Failure
+
+from authotron.errors import Unavailable
+
+T = TypeVar("T")
+
+MOST_WAITING = 1000
+"""Pieces of work that may wait for the thread."""
+
+
+@define(eq=False)
+class SingleThread:
+    """
+    Does one piece of work at a time, in the order in which they come.
+
+    The thread starts with the first piece of work. Work that nothing waits for any more is not
+    begun. The thread does not keep the process alive.
+
+    @ivar _call_from_thread: C{callFromThread} of the reactor.
+    """
+
+    _call_from_thread: Callable[..., object]
+    _work: SimpleQueue[tuple[Callable[[], Any], Deferred[Any]] | None] = field(
+        factory=SimpleQueue, init=False
+    )
+    _thread: Thread | None = field(default=None, init=False)
+
+    def __call__(self, work: Callable[[], T], /) -> Deferred[T]:
+        if self._work.qsize() >= MOST_WAITING:
+            return fail(Unavailable("too much work waits for the thread"))
+        if self._thread is None:
+            self._thread = Thread(target=self._run, name="authotron-own", daemon=True)
+            self._thread.start()
+        answer: Deferred[T] = Deferred()
+        self._work.put((work, answer))
+        return answer
+
+    def stop(self) -> None:
+        """End the thread once the work that was given to it is done."""
+        if self._thread is not None:
+            self._work.put(None)
+
+    def _run(self) -> None:
+        while (item := self._work.get()) is not None:
+            work, answer = item
+            if not answer.called:
+                self._call_from_thread(_give, answer, _outcome(work))
+
+
+def _outcome(work: Callable[[], Any]) -> Any:
+    try:
+        return work()
+    except BaseException:  # noqa: BLE001 - a defect of the work must not end the thread
+        return Failure()
+
+
+def _give(answer: Deferred[Any], outcome: Any) -> None:
+    if not answer.called:  # its waiter has left meanwhile
+        answer.callback(outcome)

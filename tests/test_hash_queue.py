@@ -1,0 +1,273 @@
+"""The queue of passwords to verify: each client has a share, and no crowd can take it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron.errors import Unavailable
+from authotron.hash_queue import WAITING, HashQueue
+from tests.worlds import NOW, at
+
+REFUSED = object()
+
+
+class QueueCase(SynchronousTestCase):
+    """A queue with one thread, which works when it is told to."""
+
+    def setUp(self) -> None:
+        self.clock = at(NOW)
+        self.working: list[tuple[Callable[[], Any], Deferred[Any]]] = []
+        self.begun: list[str] = []
+        self.queue = HashQueue(self.clock, self.thread, at_once=1)
+
+    def thread(self, work: Callable[[], Any], /) -> Deferred[Any]:
+        self.working.append((work, Deferred()))
+        return self.working[-1][1]
+
+    def ask(
+        self, client: str | None, username: str, result: int | None = None, password: str = ""
+    ) -> Deferred[Any]:
+        def verify() -> int | None:
+            self.begun.append(f"{client} {username}{password}")
+            return result
+
+        asked: Deferred[Any] = self.queue.verify(client, username, verify)
+        return asked.addErrback(self.note_refusal)
+
+    def note_refusal(self, failure: Failure) -> object:
+        failure.trap(Unavailable)
+        return REFUSED
+
+    def work(self, times: int = 1) -> None:
+        """Let the thread finish this many jobs."""
+        for _ in range(times):
+            work, done = self.working.pop(0)
+            done.callback(work())
+
+    def work_off(self) -> None:
+        while self.working:
+            self.work()
+
+    def refused(self, *asked: Deferred[Any]) -> int:
+        """How many of these were refused as an outage."""
+        return sum(each.called and self.successResultOf(each) is REFUSED for each in asked)
+
+    def fail_lately(self, *clients: tuple[str | None, str]) -> None:
+        for client, username in clients:
+            self.ask(client, username)
+            self.work()
+        self.begun.clear()
+
+    def fill(self, clients: Callable[[int], tuple[str | None, str]]) -> list[Deferred[Any]]:
+        """70 questions at once, of which one runs."""
+        return [self.ask(*clients(number)) for number in range(70)]
+
+    def position(self, job: str) -> int:
+        """How many jobs are begun before this one."""
+        self.work_off()
+        return self.begun.index(job)
+
+
+def one_address(number: int) -> tuple[str, str]:
+    return "192.0.2.1", f"user{number}"
+
+
+def many_addresses(number: int) -> tuple[str, str]:
+    return f"192.0.2.{number + 1}", "alice"
+
+
+def no_address(number: int) -> tuple[None, str]:
+    return None, f"user{number}"
+
+
+class ShareTests(QueueCase):
+    """Who gets a place, and who gives one up."""
+
+    def test_bounded_T84d(self) -> None:
+        """A client alone may use the whole queue; more than that is an outage."""
+        self.assertEqual(self.refused(*self.fill(one_address)), 70 - 1 - WAITING)
+
+    def test_one_address_T84d(self) -> None:
+        """70 guessers at one address cost another client neither its place nor its turn."""
+        guessers = self.fill(one_address)
+        good = self.ask("203.0.113.9", "bob", 0)
+        self.assertEqual(self.refused(good), 0)
+        self.assertEqual(self.refused(*guessers), 70 - WAITING)
+        self.assertLessEqual(self.position("203.0.113.9 bob"), 2)
+        self.assertEqual(self.successResultOf(good), 0)
+
+    def test_few_addresses_T84d(self) -> None:
+        """Neither do 70 guessers at five addresses."""
+        self.fill(lambda number: (f"192.0.2.{number % 5}", f"user{number}"))
+        good = self.ask("203.0.113.9", "bob", 0)
+        self.assertLessEqual(self.position("203.0.113.9 bob"), 6)
+        self.assertEqual(self.successResultOf(good), 0)
+
+    def test_many_addresses_T84d(self) -> None:
+        """Nor 70 guessers at 70 addresses, which have failed before."""
+        self.fail_lately(*map(many_addresses, range(70)))
+        self.fill(many_addresses)
+        good = [self.ask(f"203.0.113.{number}", "bob", 0) for number in range(40)]
+        self.assertEqual(self.refused(*good), 0)
+        self.work_off()
+        first = self.begun[: 2 * len(good) + 1]
+        self.assertEqual(sum(job.endswith("bob") for job in first), len(good))
+
+    def test_half_T84d(self) -> None:
+        """Clients that failed lately keep half of the places if others want them."""
+        self.fail_lately(*map(many_addresses, range(70)))
+        self.fill(many_addresses)
+        good = [self.ask("203.0.113.9", f"bob{number}", 0) for number in range(40)]
+        self.assertEqual(self.refused(*good), 40 - WAITING // 2)
+
+    def test_known_user_T84d(self) -> None:
+        """New addresses do not push out a user name that was verified for its client."""
+        self.ask("203.0.113.9", "bob", 0)
+        self.work_off()
+        self.fill(many_addresses)
+        good = self.ask("203.0.113.9", "bob", 0)
+        self.assertEqual(self.refused(good), 0)
+        self.begun.clear()
+        self.assertLessEqual(self.position("203.0.113.9 bob"), 1)
+
+    def test_known_user_of_failing_client_T84d(self) -> None:
+        """A user name that was verified does not suffer from guessers at the same address."""
+        self.ask("192.0.2.1", "bob", 0)
+        self.work_off()
+        self.fail_lately(*map(one_address, range(9)))
+        self.fill(one_address)
+        self.ask("192.0.2.1", "bob", 0)
+        self.assertLessEqual(self.position("192.0.2.1 bob"), 2)
+
+    def test_no_address_T84d(self) -> None:
+        """Without an address the user names tried have shares: 70 names do not shut out one."""
+        self.fail_lately(*map(no_address, range(70)))
+        self.fill(no_address)
+        good = self.ask(None, "bob", 0)
+        self.assertEqual(self.refused(good), 0)
+        self.assertLessEqual(self.position("None bob"), 2)
+
+    def test_one_name_T84d(self) -> None:
+        """Without an address 70 guesses at one user name do not shut out another."""
+        self.fill(lambda _: (None, "alice"))
+        good = self.ask(None, "bob", 0)
+        self.assertLessEqual(self.position("None bob"), 2)
+        self.assertEqual(self.successResultOf(good), 0)
+
+    def test_untrusted_proxy_T84d(self) -> None:
+        """The same holds if all requests come from one proxy that is not trusted."""
+        self.fail_lately(*map(one_address, range(70)))
+        self.fill(one_address)
+        good = self.ask("192.0.2.1", "bob", 0)
+        self.assertEqual(self.refused(good), 0)
+        self.assertLessEqual(self.position("192.0.2.1 bob"), 2)
+
+    def test_no_address_is_one_client_T84d(self) -> None:
+        """Requests without an address, of whatever names, do not shut out an address."""
+        self.fill(no_address)
+        self.ask("203.0.113.9", "bob", 0)
+        self.assertLessEqual(self.position("203.0.113.9 bob"), 2)
+
+    def test_ipv6_T84d(self) -> None:
+        """The addresses of one IPv6 network of 64 bits are one client."""
+        self.fill(lambda number: (f"2001:db8::{number:x}", f"user{number}"))
+        self.ask("2001:db8:0:1::1", "bob", 0)
+        self.assertLessEqual(self.position("2001:db8:0:1::1 bob"), 2)
+
+    def test_forgotten_T84d(self) -> None:
+        """A failure is forgotten after 30 s, many failures after 3 min."""
+        self.fail_lately(("192.0.2.1", "alice"), *[("192.0.2.2", "alice")] * 99)
+        for seconds, expected in ((29, [True, True]), (2, [False, True]), (160, [False, False])):
+            self.clock.advance(seconds)
+            outer = [self.queue._job(f"192.0.2.{n}", "x", int).path[0] for n in (1, 2)]
+            found = [key in self.queue._failures for key in outer]
+            self.assertEqual(found, expected, seconds)
+
+    def test_bounded_memory_T84d(self) -> None:
+        """Of 10,000 clients at most is remembered that they failed; the oldest are forgotten."""
+        for number in range(10_001):
+            self.ask(f"{number}", "x")
+            self.work()
+        self.assertEqual(len(self.queue._failures._known), 10_000)
+
+    def test_nothing_readable_T84d(self) -> None:
+        """Neither clients nor user names can be read from what is remembered."""
+        self.fail_lately(("192.0.2.77", "canary"))
+        self.ask("192.0.2.77", "canary2", 0)
+        self.work_off()
+        remembered = [*self.queue._failures._known, *self.queue._trusted]
+        self.assertEqual({len(key) for key in remembered}, {16})
+        self.assertNotIn("canary", repr(self.queue))
+
+
+class OrderTests(QueueCase):
+    """In which order jobs are begun, and what becomes of those that nothing waits for."""
+
+    def test_turns_T84d(self) -> None:
+        """Clients take turns, and so do the user names of each."""
+        self.fail_lately(("1", "a"), ("1", "b"), ("2", "a"))
+        for job in ("1 a", "1 a", "1 a", "1 b", "2 a", "2 a"):
+            client, username = job.split()
+            self.ask(client, username)
+        self.work_off()
+        self.assertEqual(self.begun, ["1 a", "1 a", "2 a", "1 b", "2 a", "1 a"])
+
+    def test_at_once_T84d(self) -> None:
+        """No more jobs are given to threads than may run at once."""
+        self.fill(one_address)
+        self.assertEqual(len(self.working), 1)
+
+    def test_leaving_T84d(self) -> None:
+        """A waiting client that leaves gives up its place, and costs no hash."""
+        waiting = self.fill(one_address)[1:WAITING]
+        for each in waiting:
+            each.cancel()
+            self.failureResultOf(each, CancelledError)
+        self.assertEqual(self.refused(*self.fill(many_addresses)), 70 - WAITING + 1)
+        self.assertEqual(self.position("192.0.2.1 user0"), 0)
+        self.assertNotIn("192.0.2.1 user1", self.begun)
+
+    def test_leaving_late_T84d(self) -> None:
+        """A client that leaves while its hash is verified still fails, and keeps its thread."""
+        leaver = self.ask("192.0.2.1", "alice")
+        other = self.ask("192.0.2.2", "alice")
+        verify, done = self.working.pop()
+        result = verify()
+        leaver.cancel()
+        self.failureResultOf(leaver, CancelledError)
+        self.assertEqual(self.working, [])
+        done.callback(result)
+        self.assertEqual(len(self.working), 1)
+        self.assertNoResult(other)
+        key = self.queue._job("192.0.2.1", "x", int).path[0]
+        self.assertIn(key, self.queue._failures)
+
+    def test_leaving_early_T84d(self) -> None:
+        """A client that leaves before its thread begins costs no hash, and has not failed."""
+        leaver = self.ask("192.0.2.1", "alice")
+        leaver.cancel()
+        self.failureResultOf(leaver, CancelledError)
+        self.work()
+        self.assertEqual(self.begun, [])
+        self.assertEqual(len(self.queue._failures._known), 0)
+
+    def test_defect_T84d(self) -> None:
+        """A defect of a job is told to its client, and the next job is begun."""
+        broken = self.queue.verify(None, "alice", partial(int, "x"))
+        self.ask(None, "bob", 0)
+        work, done = self.working.pop()
+        try:
+            work()
+        except ValueError:
+            done.errback()
+        self.failureResultOf(broken, ValueError)
+        self.assertEqual(self.position("None bob"), 0)
+
+
+del QueueCase
