@@ -15,6 +15,7 @@ LAYERS = (
         "descriptors",
         "endpoint",
         "errors",
+        "files",
         "hosts",
         "naming",
         "processes",

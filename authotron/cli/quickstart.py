@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 from twisted.internet.defer import Deferred, execute
 
+from authotron import files
 from authotron.cli.options import clock, loaded, serve
 from authotron.compose import compose
 from authotron.config import Config
@@ -37,7 +38,10 @@ def quickstart(folder: Path, *, prepare: bool) -> None:
 
     What is there already is kept, so that you can change it and start again. Ctrl-C stops it.
     """
-    path = _prepared(folder)
+    try:
+        path = _prepared(folder)
+    except OSError as error:
+        raise click.ClickException(f"cannot prepare {folder}: {error.strerror}") from None
     _shown(path, folder)
     if not prepare:
         serve(path)
@@ -45,21 +49,15 @@ def quickstart(folder: Path, *, prepare: bool) -> None:
 
 def _prepared(folder: Path) -> Path:
     """The configuration in C{folder}; it and its secrets are made where they are missing."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for name in SECRETS:
-        _write_once(folder / name, secrets.token_urlsafe(36 if name == "jwt-secret" else 12))
     path = folder / "authotron.yaml"
-    sample = (resources.files("authotron.cli") / "quickstart.yaml").read_text(encoding="utf-8")
-    _write_once(path, sample)
+    sample = (resources.files("authotron.cli") / "quickstart.yaml").read_bytes()
+    with files.acting_as_owner(path):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in SECRETS:
+            secret = secrets.token_urlsafe(36 if name == "jwt-secret" else 12)
+            files.write_once(folder / name, secret.encode())
+        files.write_once(path, sample)
     return path
-
-
-def _write_once(path: Path, text: str) -> None:
-    if path.exists():
-        return
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
 
 
 def _shown(path: Path, folder: Path) -> None:

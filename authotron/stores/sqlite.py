@@ -13,6 +13,7 @@ from attrs import define, field
 from pydantic import Field
 from zope.interface import implementer
 
+from authotron import files
 from authotron.errors import ConfigError, Problem, Taken, TooMany, Unavailable
 from authotron.settings import DataPath, Seconds
 from authotron.stores import (
@@ -236,8 +237,17 @@ class SqliteStore:
             raise Unavailable(f"{self._path}: {error.strerror}") from None
 
     def _opened(self) -> bytes:
+        """
+        In the thread of the store, which from here on has the rights of the owner of the folder.
+
+        All that SQLite opens by name is opened here or later in this thread.
+        """
+        files.act_as_owner(self._path)
+        pepper = self._beside(".pepper")
+        beside = (self._beside(end) for end in ("-wal", "-shm", "-journal"))
+        files.check_regular(self._path, pepper, *beside)
         if self._database is None:
-            os.close(_made(self._path, os.O_CREAT | os.O_RDWR))
+            files.make_file(self._path)
             database = sqlite3.connect(
                 self._path, self._busy_timeout, isolation_level=None, check_same_thread=False
             )
@@ -247,7 +257,10 @@ class SqliteStore:
                 database.close()
                 raise
             self._database = database
-        return _kept_pepper(self._path.with_name(f"{self._path.name}.pepper"))
+        return _kept_pepper(pepper)
+
+    def _beside(self, end: str) -> Path:
+        return self._path.with_name(self._path.name + end)
 
     def _prepare(self, database: sqlite3.Connection) -> None:
         database.execute("PRAGMA journal_mode = WAL")
@@ -277,32 +290,10 @@ def _transaction(database: sqlite3.Connection) -> Iterator[None]:
     database.execute("COMMIT")
 
 
-def _made(path: Path, flags: int) -> int:
-    """
-    Open a file that may have to be made.
-
-    What root makes at a terminal belongs to who owns the folder, or the gateway could not use it.
-    """
-    is_new = not path.exists()
-    descriptor = os.open(path, flags, 0o600)
-    if is_new and os.geteuid() == 0:
-        folder = path.parent.stat()
-        os.fchown(descriptor, folder.st_uid, folder.st_gid)
-    return descriptor
-
-
 def _kept_pepper(path: Path) -> bytes:
-    """The key in a file; of several processes that find none, one alone makes it."""
-    if not path.exists():
-        fresh = path.with_name(f"{path.name}.{os.getpid()}")
-        with open(_made(fresh, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), "w") as file:
-            file.write(os.urandom(32).hex())
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(fresh, path)
-        fresh.unlink()
-    return path.read_bytes().strip()
+    """The key in a file; of several processes that find none, one makes it."""
+    files.write_once(path, os.urandom(32).hex().encode())
+    return files.read_small(path).strip()
 
 
 def make(config: Config, world: World) -> ITokenStore:

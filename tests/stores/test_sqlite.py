@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -47,17 +46,6 @@ class SqliteTests(TestCase):
     def setUp(self) -> None:
         self.folder = fresh(self.mktemp())
         self.file = self.folder / "tokens.db"
-
-    async def test_owner(self) -> None:
-        """What root makes belongs to who owns the folder, or the gateway could not use it."""
-        given: list[tuple[int, int]] = []
-        self.patch(os, "geteuid", lambda: 0)
-        self.patch(os, "fchown", lambda _, user, group: given.append((user, group)))
-        await self.opened()
-        folder = self.folder.stat()
-        self.assertEqual(given, [(folder.st_uid, folder.st_gid)] * 2)
-        await self.opened()
-        self.assertEqual(len(given), 2)
 
     async def opened(self) -> ITokenStore:
         store = store_in(self.folder)

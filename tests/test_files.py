@@ -1,0 +1,413 @@
+"""
+Files that root writes where another account may have put links.
+
+With root's rights the other account is a real one without a name; else it is this very account.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron import files, settings
+from authotron.errors import Unavailable
+from authotron.stores import sqlite
+from tests.contracts import token
+from tests.test_config import BASE, laid_over
+from tests.worlds import world
+
+ROOT = os.geteuid() == 0
+SERVICE = 54_321 if ROOT else os.geteuid()
+OTHER = 54_322 if ROOT else os.geteuid()
+
+
+def filesystem_user() -> int:
+    """The user with whose rights the calling thread accesses files."""
+    status = Path(f"/proc/self/task/{threading.get_native_id()}/status").read_text()
+    [line] = [line for line in status.splitlines() if line.startswith("Uid:")]
+    return int(line.split()[4])
+
+
+class FilesCase(SynchronousTestCase):
+    """A folder of the service account, and files that are none of its business."""
+
+    def setUp(self) -> None:
+        self.top = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.top)
+        self.top.chmod(0o755)
+        self.folder = self.made("service", SERVICE)
+        self.system = self.made("system", 0 if ROOT else SERVICE)
+        self.secret = self.system / "secret"
+        self.secret.write_text("of root")
+        self.secret.chmod(0o600)
+        self.file = self.folder / "tokens.db"
+
+    def made(self, name: str, owner: int, mode: int = 0o755) -> Path:
+        folder = self.top / name
+        folder.mkdir()
+        folder.chmod(mode)
+        self.give(folder, owner)
+        return folder
+
+    def give(self, path: Path, owner: int) -> None:
+        if ROOT:
+            os.chown(path, owner, owner, follow_symlinks=False)
+
+    def in_thread(self, work: Callable[[], Any]) -> Any:
+        """What comes of C{work} in a thread of its own: the value, or the exception."""
+        found: list[Any] = []
+
+        def run() -> None:
+            try:
+                found.append(work())
+            except Exception as error:  # noqa: BLE001 - it is what the test looks at
+                found.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        return found[0]
+
+    def owner(self, path: Path) -> int:
+        return path.lstat().st_uid
+
+
+class OwnerTests(FilesCase):
+    """Whose rights are taken."""
+
+    def acting(self, path: Path) -> Any:
+        def work() -> int:
+            files.act_as_owner(path)
+            return filesystem_user()
+
+        return self.in_thread(work)
+
+    def test_owner_of_folder_T91a(self) -> None:
+        """Root takes the rights of the account that owns the folder, in this thread alone."""
+        self.assertEqual(self.acting(self.file), SERVICE)
+        self.assertEqual(filesystem_user(), os.geteuid())
+        self.assertEqual(self.acting(self.folder / "not" / "there"), SERVICE)
+
+    def test_no_groups_T91a(self) -> None:
+        """The groups of root are given up as well, and in this thread alone."""
+
+        def work() -> list[str]:
+            files.act_as_owner(self.file)
+            status = Path(f"/proc/self/task/{threading.get_native_id()}/status").read_text()
+            [line] = [line for line in status.splitlines() if line.startswith("Groups:")]
+            return line.split()[1:]
+
+        before = os.getgroups()
+        expected = [str(SERVICE)] if ROOT else list(map(str, sorted(os.getgroups())))
+        self.assertEqual(self.in_thread(work), expected)
+        self.assertEqual(os.getgroups(), before)
+
+    def test_owner_above_T91a(self) -> None:
+        """An account that owns a folder above can put another one in its place."""
+        below = self.folder / "below"
+        below.mkdir()
+        self.give(below, 0)
+        self.assertEqual(self.acting(below / "tokens.db"), SERVICE)
+
+    def test_linked_folder_T91a(self) -> None:
+        """Links on the way are followed to the account that they lead to, and back."""
+        (self.system / "there").symlink_to(self.folder)
+        (self.system / "relative").symlink_to("../service")
+        (self.folder / "back").symlink_to(self.system)
+        for path in ("system/there/x", "system/relative/x", "service/back/x", "system/there/../x"):
+            self.assertEqual(self.acting(self.top / path), SERVICE, path)
+
+    def test_linked_file_T91a(self) -> None:
+        """A link of root to a file below the folder of an account leads to that account."""
+        link = self.system / "tokens.db"
+        link.symlink_to(self.file)
+        self.assertEqual(self.acting(link), SERVICE)
+
+    def test_root_alone_T91a(self) -> None:
+        """Where root owns everything on the way, it remains root."""
+        self.assertEqual(self.acting(self.system / "x"), os.geteuid())
+
+    def test_sticky_T91a(self) -> None:
+        """In a folder for all, what another account put there is its own."""
+        shared = self.made("shared", 0 if ROOT else SERVICE, 0o1777)
+        self.assertEqual(self.acting(shared / "x"), os.geteuid())
+        (shared / "x").symlink_to(self.secret)
+        self.give(shared / "x", SERVICE)
+        self.assertEqual(self.acting(shared / "x"), SERVICE)
+
+    def test_two_accounts_T91a(self) -> None:
+        """If two accounts control a path, root uses the rights of neither, and says who may."""
+        below = self.folder / "below"
+        below.mkdir()
+        self.give(below, OTHER)
+        found = self.acting(below / "tokens.db")
+        if ROOT:
+            self.assertIsInstance(found, PermissionError)
+            self.assertIn("account 54321 and account 54322", str(found))
+        else:
+            self.assertEqual(found, os.geteuid())
+
+    def test_circle_T91a(self) -> None:
+        """Links without end are an error, as they are for the kernel."""
+        (self.system / "a").symlink_to("b")
+        (self.system / "b").symlink_to("a")
+        if ROOT:
+            self.assertEqual(self.acting(self.system / "a" / "x").errno, errno.ELOOP)
+
+    def test_for_a_block_T91a(self) -> None:
+        """After a block the thread has the rights that it had before."""
+
+        def work() -> list[int]:
+            before, groups = filesystem_user(), os.getgroups()
+            with files.acting_as_owner(self.file):
+                within = filesystem_user()
+            self.assertEqual(groups, os.getgroups())
+            return [before, within, filesystem_user()]
+
+        self.assertEqual(self.in_thread(work), [os.geteuid(), SERVICE, os.geteuid()])
+
+
+class OnceTests(FilesCase):
+    """Small files, made once."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.small = self.folder / "small"
+
+    def lacking(self, *calls: str) -> None:
+        """From now on the file system knows no files without a name, nor these calls."""
+        opened = os.open
+
+        def open_(path: Any, flags: int, *more: Any, **named: Any) -> int:
+            if flags & os.O_TMPFILE == os.O_TMPFILE:
+                raise OSError(errno.EOPNOTSUPP, "no")
+            return opened(path, flags, *more, **named)
+
+        def missing(*_: Any, **__: Any) -> None:
+            raise OSError(errno.EPERM, "no")
+
+        self.patch(os, "open", open_)
+        for call in calls:
+            self.patch(os, call, missing)
+
+    def assert_made_once(self) -> None:
+        for content in (b"first", b"second"):
+            files.write_once(self.small, content)
+        self.assertEqual(self.small.read_bytes(), b"first")
+        self.assertEqual(self.small.stat().st_mode & 0o777, 0o600)
+        self.assertEqual([*self.folder.iterdir()], [self.small])
+
+    def test_made_T91b(self) -> None:
+        """A file is whole, for its account alone, and made once."""
+        self.assert_made_once()
+
+    def test_no_nameless_files_T91b(self) -> None:
+        """So it is on a file system without O_TMPFILE, such as NFS."""
+        self.lacking()
+        self.assert_made_once()
+
+    def test_no_links_T91b(self) -> None:
+        """So it is on a file system without hard links, such as FAT."""
+        self.lacking("link")
+        self.assert_made_once()
+
+    def test_link_T91b(self) -> None:
+        """Where there is a link, even one to nowhere, nothing is written."""
+        for target in (self.secret, self.system / "nowhere"):
+            self.small.symlink_to(target)
+            files.write_once(self.small, b"x")
+            self.assertTrue(self.small.is_symlink())
+            self.small.unlink()
+        self.assertEqual(self.secret.read_text(), "of root")
+        self.assertEqual([*self.system.iterdir()], [self.secret])
+
+    def test_raced_T91b(self) -> None:
+        """What appears while a file is written stays as it is."""
+        synced = os.fsync
+
+        def race(descriptor: int) -> None:
+            synced(descriptor)
+            if not self.small.exists():
+                self.small.write_bytes(b"other")
+
+        self.patch(os, "fsync", race)
+        files.write_once(self.small, b"x")
+        self.assertEqual(self.small.read_bytes(), b"other")
+
+    def test_odd_files_T91b(self) -> None:
+        """What is not a small regular file is not read, and does not block."""
+        os.mkfifo(self.small)
+        self.assertRaises(OSError, files.read_small, self.small)
+        self.small.unlink()
+        self.small.mkdir()
+        self.assertRaises(OSError, files.read_small, self.small)
+        self.assertRaises(OSError, files.read_small, Path("/dev/zero"))
+        large = self.folder / "large"
+        large.write_bytes(b"x" * (files.MOST_BYTES + 1))
+        self.assertRaises(OSError, files.read_small, large)
+
+
+class StoreTests(FilesCase):
+    """The token store, opened by root in a folder of the service account."""
+
+    def opened(self, path: Path | None = None) -> Any:
+        """What comes of using a store, in a thread as the store has."""
+
+        def use() -> object:
+            given = {"type": "sqlite", "path": str(path or self.file)}
+            store: Any = sqlite.make(settings.read(sqlite.Config, given, folder=self.top), world())
+            kept = token()
+            for work in (store.open, lambda: store.add(kept), lambda: store.get(kept.id)):
+                try:
+                    work().send(None)
+                except StopIteration as done:
+                    found = done.value
+            self.assertEqual(found, kept)
+            beside = {each.name: self.owner(each) for each in self.folder.iterdir()}
+            with_stop = store.close()
+            with contextlib.suppress(StopIteration):
+                with_stop.send(None)
+            return beside
+
+        return self.in_thread(use)
+
+    def assert_untouched(self) -> None:
+        self.assertEqual([*self.system.iterdir()], [self.secret])
+        self.assertEqual(
+            (self.secret.read_text(), self.owner(self.secret)), ("of root", self.owner(self.system))
+        )
+
+    def test_owner_T91a(self) -> None:
+        """All files, those that SQLite makes beside the database too, belong to the account."""
+        names = ("tokens.db", "tokens.db-wal", "tokens.db-shm", "tokens.db.pepper")
+        self.assertEqual(self.opened(), dict.fromkeys(names, SERVICE))
+        for path in self.folder.iterdir():
+            self.assertEqual(path.stat().st_mode & 0o777, 0o600)
+
+    def test_links_T91a(self) -> None:
+        """No file that SQLite opens or makes leads root out of the folder."""
+        for name in ("", "-wal", "-shm", "-journal", ".pepper"):
+            for target in (self.system / "preload", self.secret):
+                with self.subTest(name=name, target=target.name):
+                    link = self.folder / f"tokens.db{name}"
+                    link.symlink_to(target)
+                    self.opened()
+                    for path in self.folder.iterdir():
+                        path.unlink()
+                    if ROOT:
+                        self.assert_untouched()
+                    else:  # the account has these rights anyhow; only what it had before is left
+                        (self.system / "preload").unlink(missing_ok=True)
+                        self.secret.write_text("of root")
+
+    def test_pepper_guessed_T91b(self) -> None:
+        """Links at the names that a fresh pepper once had are not followed."""
+        for process in (os.getpid(), os.getpid() + 1):
+            (self.folder / f"tokens.db.pepper.{process}").symlink_to(self.secret)
+        self.opened()
+        self.assert_untouched()
+
+    def test_fifo_T91a(self) -> None:
+        """A FIFO instead of a file is an outage; nothing waits for it."""
+        for name in ("", ".pepper"):
+            with self.subTest(name):
+                for path in self.folder.iterdir():
+                    path.unlink()
+                os.mkfifo(self.folder / f"tokens.db{name}")
+                self.assertIsInstance(self.opened(), Unavailable)
+
+    def test_hard_link_T91a(self) -> None:
+        """A second name of a file of root is not written through."""
+        if not ROOT:
+            self.secret.chmod(0o400)
+        os.link(self.secret, self.file)
+        self.assertIsInstance(self.opened(), Unavailable)
+        self.assert_untouched()
+
+    def test_shared_folder_T91a(self) -> None:
+        """In a folder of root that all may write to, root uses nothing that others made."""
+        self.folder = self.made("shared", 0 if ROOT else SERVICE, 0o777)
+        self.file = self.folder / "tokens.db"
+        self.opened()
+        self.assertEqual({self.owner(path) for path in self.folder.iterdir()}, {os.geteuid()})
+        wal = self.folder / "tokens.db-wal"
+        wal.write_bytes(b"")
+        self.give(wal, OTHER)
+        outcome = self.opened()
+        if ROOT:
+            self.assertIsInstance(outcome, Unavailable)
+            self.assertIn("made by another account", str(outcome))
+
+    def test_linked_database_T91a(self) -> None:
+        """A link of the operator to a database elsewhere works, and makes it for its account."""
+        link = self.system / "tokens.db"
+        link.symlink_to(self.file)
+        elsewhere = self.opened(link)
+        self.assertIsInstance(elsewhere, dict if not ROOT else (dict, Unavailable))
+        self.assertEqual(self.file.stat().st_mode & 0o777, 0o600)
+        self.assertEqual(self.owner(self.file), SERVICE)
+
+
+class CommandTests(FilesCase):
+    """The commands, as an operator runs them."""
+
+    def run_command(self, *words: str, **store: Any) -> subprocess.CompletedProcess[str]:
+        config = self.top / "config.yaml"
+        section = {"type": "sqlite", "path": str(self.file), **store}
+        config.write_text(yaml.safe_dump(laid_over(BASE, {"store": section})))
+        config.chmod(0o600)
+        return subprocess.run(
+            [sys.executable, "-m", "authotron", *words, "--config", str(config)],
+            capture_output=True,
+            check=False,
+            text=True,
+            timeout=60,
+        )
+
+    def test_dangling_link_T91a(self) -> None:
+        """No command makes the file that a dangling link in the folder names."""
+        preload = self.system / "preload"
+        for words in (("tokens", "list"), ("doctor",), ("tokens", "prune")):
+            with self.subTest(words):
+                self.file.unlink(missing_ok=True)
+                self.file.symlink_to(preload)
+                done = self.run_command(*words)
+                self.assertEqual(done.returncode, 1 if ROOT else 0, done.stderr)
+                self.assertNotIn("Traceback", done.stderr)
+                self.assertEqual(preload.exists(), not ROOT)
+
+    def test_files_of_owner_T91a(self) -> None:
+        """What a command makes belongs to the account, which can go on with it."""
+        done = self.run_command("tokens", "list")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        made = {path.name: self.owner(path) for path in self.folder.iterdir()}
+        self.assertEqual(made, dict.fromkeys(("tokens.db", "tokens.db.pepper"), SERVICE))
+
+    def test_quickstart_T91a(self) -> None:
+        """Quickstart follows no links in the folder of another account."""
+        for name in ("jwt-secret", "authotron.yaml"):
+            (self.folder / name).symlink_to(self.system / name)
+        subprocess.run(
+            [sys.executable, "-m", "authotron", "quickstart", "--prepare", "--folder", self.folder],
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+        self.assertEqual([*self.system.iterdir()], [self.secret])
+        made = [path for path in self.folder.iterdir() if not path.is_symlink()]
+        self.assertEqual({self.owner(path) for path in made}, {SERVICE})
+
+
+del FilesCase
