@@ -27,6 +27,7 @@ from authotron.descriptors import Narrow
 from authotron.errors import Rejected, TimedOut, Unavailable
 from authotron.hosts import is_local
 from authotron.racing import Work, within
+from authotron.response_heads import Malformed, Strict
 from authotron.settings import Seconds
 from authotron.slots import Slots
 from authotron.tls import Trust, TrustConfig, Verifier
@@ -327,6 +328,8 @@ def _told(place: str, failed: ResponseFailed) -> BaseException:
     if any(isinstance(reason, CancelledError) for reason in reasons):
         return CancelledError()
     for failure in failed.reasons:
+        if isinstance(failure.value, Malformed):
+            return Unavailable(f"{place} {failure.value}")
         if isinstance(failure.value, OpenSSL.SSL.Error):
             return _Unreachable(f"{place} broke off: {tls.why(failure)}")
     names = ", ".join(type(reason).__name__ for reason in reasons)
@@ -378,9 +381,9 @@ class _Endpoints:
         """The interface of L{IAgentEndpointFactory}."""
         host = uri.host.decode("ascii").strip("[]")
         endpoint = self._connect(host, uri.port)
-        if uri.scheme == b"http":
-            return endpoint
-        return secured(self._verifier, endpoint, host, self._clock)
+        if uri.scheme != b"http":
+            endpoint = secured(self._verifier, endpoint, host, self._clock)
+        return Strict(endpoint)
 
 
 def make(config: RemoteConfig, world: World) -> WebClient:

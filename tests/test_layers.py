@@ -44,6 +44,7 @@ LAYERS = (
     (
         "logs",
         "bodies",
+        "response_heads",
         "signing_keys",
         "web_client",
         "passwords",

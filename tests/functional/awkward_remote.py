@@ -83,6 +83,7 @@ def _answers_when_told(connection: socket.socket, ended: threading.Event) -> Non
     connection.sendall(_whole(GOOD))
 
 
+_CHUNKED = b"Transfer-Encoding: chunked"
 GOOD = json.dumps({"uid": "tess"}).encode()
 
 MANNERS: dict[str, Manner] = {
@@ -96,6 +97,12 @@ MANNERS: dict[str, Manner] = {
     "breaks-off": _says(_head(length=100), b"{"),
     "says-nothing": _says(),
     "no-http": _says(b"SSH-2.0-OpenSSH_9.2\r\n"),
+    "version-0.9": _says(_whole(GOOD).replace(b"HTTP/1.1", b"HTTP/0.9")),
+    "version-2.0": _says(_whole(GOOD).replace(b"HTTP/1.1", b"HTTP/2.0")),
+    "status-0200": _says(_whole(GOOD, "0200 OK")),
+    "two-lengths": _says(_whole(GOOD).replace(b"\r\n\r\n", b"\r\nContent-Length: 1\r\n\r\n")),
+    "both-lengths": _says(_whole(GOOD).replace(b"\r\n\r\n", b"\r\n" + _CHUNKED + b"\r\n\r\n")),
+    "line-feeds": _says(_whole(GOOD).replace(b"\r\n", b"\n")),
     "html": _says(_whole(b"<html>busy</html>")),
     "no-json": _says(_whole(b'{"uid": ')),
     "no-content": _says(b"HTTP/1.1 204 No Content\r\n\r\n"),

@@ -61,7 +61,7 @@ class MannersTests(RemotesTestCase):
         self.assertEqual(self.ask(daemon, "good").status, 200)
         self.assertEqual(self.ask(daemon, "refuses").status, 401)
 
-    def test_bad_T69(self) -> None:
+    def test_bad_T69_T69f(self) -> None:
         """
         Whatever else it does is an outage: never an error of ours, and never without an end.
 

@@ -1,0 +1,200 @@
+"""
+Heads of HTTP answers by the letter of RFC 9112.
+
+Twisted's client takes other versions than 1.0 and 1.1, status codes such as C{+200} or C{0200}, and
+answers whose length is told in two ways. What is ambiguous is no answer here: a proxy in between
+may have read another one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.protocol import connectionDone
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+_LONGEST = 65_536
+"""Bytes that a head may have."""
+
+_MOST_INTERIM = 8
+"""Interim answers (1xx) that may come before the final one."""
+
+_BEGINNINGS = (b"HTTP/1.1 ", b"HTTP/1.0 ")
+_STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?")
+_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)")
+_LENGTH = re.compile(rb"[0-9]{1,15}")
+_SWITCHING = b"101"
+
+
+class Malformed(Exception):
+    """An answer that is none; it says why."""
+
+
+def check(head: bytes) -> bytes:
+    """
+    Check a head, up to the empty line behind it, and give its status code.
+
+    @raise Malformed: it is not as RFC 9112 wants it, or its length is ambiguous.
+    """
+    line, *fields = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
+    status = _STATUS.fullmatch(line)
+    if status is None:
+        raise Malformed("began its answer with a malformed status line")
+    lengths: list[bytes] = []
+    codings: list[bytes] = []
+    for each in fields:
+        field = _FIELD.fullmatch(each)
+        if field is None:
+            raise Malformed("sent a malformed header field")
+        name, value = field[1].lower(), field[2].strip(b" \t")
+        if name == b"content-length":
+            lengths += value.split(b",")
+        elif name == b"transfer-encoding":
+            codings.append(value.lower())
+    _check_length(line, lengths, codings)
+    return status[1]
+
+
+def _check_length(line: bytes, lengths: list[bytes], codings: list[bytes]) -> None:
+    """
+    The end of an answer is told in one way (RFC 9112 section 6).
+
+    @raise Malformed: in none that is known, or in several.
+    """
+    if codings:
+        if lengths or codings != [b"chunked"] or not line.startswith(_BEGINNINGS[0]):
+            raise Malformed("told the length of its answer in an ambiguous way")
+    elif lengths:
+        told = {each.strip(b" \t") for each in lengths}
+        if len(told) != 1 or _LENGTH.fullmatch(told.pop()) is None:
+            raise Malformed("told the length of its answer in an ambiguous way")
+
+
+@implementer(IStreamClientEndpoint)
+class Strict:
+    """Connects clients of HTTP whose servers must send heads by the letter."""
+
+    def __init__(self, endpoint: IStreamClientEndpoint) -> None:
+        self._endpoint = endpoint
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803 - as in the interface
+        """The interface of L{IStreamClientEndpoint}."""
+        connecting: Deferred[IProtocol] = self._endpoint.connect(_Checks(protocolFactory))
+        return connecting.addCallback(_client)
+
+
+def _client(check: IProtocol) -> IProtocol:
+    assert isinstance(check, _Check)
+    client: IProtocol = check.wrappedProtocol
+    return client
+
+
+class _Check(ProtocolWrapper):
+    """
+    Stands between a connection and its client of HTTP, which sends one request after the other.
+
+    The first bytes after a request are the head of its answer. They are held back until the head is
+    whole and was checked.
+    """
+
+    def __init__(self, factory: _Checks, protocol: IProtocol) -> None:
+        super().__init__(factory, protocol)
+        self._expects = False
+        self._head = bytearray()
+        self._interim = 0
+        self._fault: Failure | None = None
+
+    def write(self, data: bytes) -> None:
+        self._expects = True
+        super().write(data)
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        self._expects = True
+        super().writeSequence(data)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._fault is not None:
+            return
+        if not self._expects:
+            super().dataReceived(data)
+            return
+        known = len(self._head)
+        self._head += data
+        try:
+            self._read(known)
+        except Malformed:
+            self._fault = Failure()
+            self._head.clear()
+            self.abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(self._fault or reason)
+
+    def _read(self, known: int) -> None:
+        """
+        Check heads as far as they have come.
+
+        @param known: so many bytes were looked at before.
+
+        @raise Malformed: one is not as it should be.
+        """
+        while self._expects:
+            _check_beginning(self._head)
+            place = self._head.find(b"\r\n\r\n", max(0, known - 3))
+            if place < 0:
+                _check_unfinished(self._head, known)
+                return
+            self._whole(place + 4)
+            known = 0
+
+    def _whole(self, end: int) -> None:
+        if end > _LONGEST:
+            raise Malformed("sent a head that is too long")
+        status = check(bytes(self._head[:end]))
+        if status.startswith(b"1"):
+            self._interim += 1
+            if status == _SWITCHING or self._interim > _MOST_INTERIM:
+                raise Malformed("sent interim answers that were not asked for")
+            del self._head[:end]
+            return
+        data = bytes(self._head)
+        self._head.clear()
+        self._interim, self._expects = 0, False
+        super().dataReceived(data)
+
+
+def _check_beginning(head: bytearray) -> None:
+    """
+    Look at a head as soon as it begins.
+
+    @raise Malformed: it is none of HTTP/1.0 or HTTP/1.1.
+    """
+    begun = bytes(head[: len(_BEGINNINGS[0])])
+    if not any(each.startswith(begun) for each in _BEGINNINGS):
+        raise Malformed("does not answer by HTTP/1.0 or HTTP/1.1")
+
+
+def _check_unfinished(head: bytearray, known: int) -> None:
+    """
+    Look at what came since C{known} of a head that is not whole.
+
+    @raise Malformed: it does not have to be waited for any more.
+    """
+    new = head[max(0, known - 1) :]
+    seen = known > 0 and new.startswith(b"\n")
+    if new.count(b"\n") > new.count(b"\r\n") + seen:
+        raise Malformed("ended a line of its answer with a line feed alone")
+    if len(head) > _LONGEST:
+        raise Malformed("sent a head that is too long")
+
+
+class _Checks(WrappingFactory[_Check]):
+    """Puts a L{_Check} before each protocol."""
+
+    noisy = False
+    protocol = _Check

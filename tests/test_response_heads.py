@@ -1,0 +1,220 @@
+"""Answers of HTTP that are ambiguous, or none at all, and what the client makes of them."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron.breaker import Breakers
+from authotron.errors import Unavailable
+from authotron.response_heads import Malformed, check
+from authotron.tls import Trust
+from authotron.web_client import Answer, Connections, WebClient
+from tests.remotes import running
+from tests.test_tls import Wire
+
+LENGTH = b"Content-Length: 2\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+BODIES = {CHUNKED: b"2\r\n{}\r\n0\r\n\r\n"}
+
+
+def status(line: bytes, fields: bytes = LENGTH, body: bytes = b"{}") -> bytes:
+    return line + b"\r\n" + fields + b"\r\n" + body
+
+
+def fields(*lines: bytes, line: bytes = b"HTTP/1.1 200 OK", body: bytes = b"{}") -> bytes:
+    return status(line, b"".join(each + b"\r\n" for each in lines), body)
+
+
+GOOD = {
+    "usual": status(b"HTTP/1.1 200 OK"),
+    "older": status(b"HTTP/1.0 200 OK"),
+    "no phrase": status(b"HTTP/1.1 200 "),
+    "no blank either": status(b"HTTP/1.1 200"),
+    "another alphabet": status("HTTP/1.1 200 schön".encode()),
+    "chunked": status(b"HTTP/1.1 200 OK", CHUNKED, BODIES[CHUNKED]),
+    "chunked in capitals": fields(b"TRANSFER-ENCODING: Chunked", body=BODIES[CHUNKED]),
+    "the same length twice": fields(b"Content-Length: 2", b"content-length:2"),
+    "the same length in a list": fields(b"Content-Length: 2, 2"),
+    "interim": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + status(b"HTTP/1.1 200 OK"),
+    "continue": b"HTTP/1.1 100 Continue\r\n\r\n" * 2 + status(b"HTTP/1.1 200 OK"),
+    "empty field": fields(b"X:", b"Content-Length: 2"),
+    "tab and others": fields(b"X:\ta\tb \xe9 ", b"Content-Length:\t2 "),
+}
+"""What is an answer."""
+
+BAD = {
+    "0.9": status(b"HTTP/0.9 200 OK"),
+    "2.0": status(b"HTTP/2.0 200 OK"),
+    "2": status(b"HTTP/2 200 OK"),
+    "1.2": status(b"HTTP/1.2 200 OK"),
+    "1.10": status(b"HTTP/1.10 200 OK"),
+    "01.1": status(b"HTTP/01.1 200 OK"),
+    "+1.1": status(b"HTTP/+1.1 200 OK"),
+    "1.1 in other digits": status("HTTP/1.\u0661 200 OK".encode()),
+    "1_1.1": status(b"HTTP/1_1.1 200 OK"),
+    "another protocol": status(b"FOO/1.1 200 OK"),
+    "small letters": status(b"http/1.1 200 OK"),
+    "icy": status(b"ICY 200 OK"),
+    "no version": status(b"HTTP 200 OK"),
+    "blank before": status(b" HTTP/1.1 200 OK"),
+    "line before": b"\r\n" + status(b"HTTP/1.1 200 OK"),
+    "two blanks": status(b"HTTP/1.1  200 OK"),
+    "tab": status(b"HTTP/1.1\t200 OK"),
+    "four digits": status(b"HTTP/1.1 0200 OK"),
+    "two digits": status(b"HTTP/1.1 20 OK"),
+    "plus": status(b"HTTP/1.1 +200 OK"),
+    "minus": status(b"HTTP/1.1 -200 OK"),
+    "underscore": status(b"HTTP/1.1 2_00 OK"),
+    "zero": status(b"HTTP/1.1 000 OK"),
+    "600": status(b"HTTP/1.1 600 OK"),
+    "glued": status(b"HTTP/1.1 200OK"),
+    "null": status(b"HTTP/1.1 200 O\0K"),
+    "no status": status(b"HTTP/1.1 OK"),
+    "return in the line": status(b"HTTP/1.1 200 O\rK"),
+    "line feeds": status(b"HTTP/1.1 200 OK").replace(b"\r\n", b"\n"),
+    "one line feed": b"HTTP/1.1 200 OK\n" + LENGTH + b"\r\n{}",
+    "line feed in the fields": fields(b"A: b\nContent-Length: 2"),
+    "line feed before the body": b"HTTP/1.1 200 OK\r\nContent-Length: 2\n\n{}",
+    "return in a field": fields(b"A: b\rContent-Length: 2", b"Content-Length: 2"),
+    "blank before the colon": fields(b"Content-Length : 2"),
+    "folded": fields(b"A: b", b" c", b"Content-Length: 2"),
+    "folded length": fields(b"Content-Length:", b" 2"),
+    "no colon": fields(b"Content-Length 2", b"Content-Length: 2"),
+    "no name": fields(b": 2", b"Content-Length: 2"),
+    "null in a field": fields(b"A: \0", b"Content-Length: 2"),
+    "both lengths": fields(b"Content-Length: 2", CHUNKED.strip(), body=BODIES[CHUNKED]),
+    "both, other order": fields(CHUNKED.strip(), b"Content-Length: 2", body=BODIES[CHUNKED]),
+    "two lengths": fields(b"Content-Length: 2", b"Content-Length: 3"),
+    "two lengths in a list": fields(b"Content-Length: 2, 3"),
+    "two spellings of a length": fields(b"Content-Length: 2", b"Content-Length: 02"),
+    "empty length": fields(b"Content-Length:"),
+    "half a list": fields(b"Content-Length: 2,"),
+    "negative length": fields(b"Content-Length: -2"),
+    "signed length": fields(b"Content-Length: +2"),
+    "hexadecimal length": fields(b"Content-Length: 0x2"),
+    "length with a unit": fields(b"Content-Length: 2;a"),
+    "endless length": fields(b"Content-Length: " + b"2" * 16),
+    "coded twice": fields(b"Transfer-Encoding: chunked, chunked", body=BODIES[CHUNKED]),
+    "coded in two lines": fields(CHUNKED.strip(), CHUNKED.strip(), body=BODIES[CHUNKED]),
+    "chunked and identity": fields(CHUNKED.strip(), b"Transfer-Encoding: identity"),
+    "compressed": fields(b"Transfer-Encoding: gzip, chunked", body=BODIES[CHUNKED]),
+    "identity": fields(b"Transfer-Encoding: identity"),
+    "odd coding": fields(b"Transfer-Encoding: xchunked", body=BODIES[CHUNKED]),
+    "chunked in 1.0": fields(CHUNKED.strip(), line=b"HTTP/1.0 200 OK", body=BODIES[CHUNKED]),
+    "another protocol switched to": b"HTTP/1.1 101 Switching\r\nUpgrade: h2c\r\n\r\n{}",
+    "odd interim": b"HTTP/1.1 100 Continue\r\nA : b\r\n\r\n" + status(b"HTTP/1.1 200 OK"),
+    "no end of interim": b"HTTP/1.1 100 Continue\r\n\r\n" * 100 + status(b"HTTP/1.1 200 OK"),
+    "no end of fields": b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 20_000 + LENGTH + b"\r\n{}",
+}
+"""What is none."""
+
+
+class Server:
+    """A server in memory, and the way to it."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+
+    def connect(self, factory: Any) -> Deferred[Any]:
+        self.connections += 1
+        self.client = factory.buildProtocol(None)
+        self.wire = Wire()
+        self.client.makeConnection(self.wire)
+        return succeed(self.client)
+
+    def say(self, *pieces: bytes) -> None:
+        """Send something, and then hang up if the client did."""
+        for piece in pieces:
+            self.client.dataReceived(piece)
+        if self.wire.disconnecting:
+            self.client.connectionLost(Failure(ConnectionAborted()))
+
+
+class HeadTests(SynchronousTestCase):
+    """One head."""
+
+    def test_any_head(self) -> None:
+        """What is no head is refused, whatever it is, and never a defect."""
+
+        @given(st.binary())
+        def whatever(head: bytes) -> None:
+            with contextlib.suppress(Malformed):
+                self.assertEqual(len(check(head)), 3)
+
+        whatever()
+
+
+class AnswerTests(SynchronousTestCase):
+    """A question whose answer comes over a connection."""
+
+    def setUp(self) -> None:
+        self.clock, self.server = Clock(), Server()
+        agents = Connections(self.clock, lambda host, port, /: self.server)  # type: ignore[arg-type] # as much as is needed
+        self.web = WebClient(self.clock, agents, Trust(), 3, Breakers())
+
+    def ask(self, *pieces: bytes) -> Deferred[Any]:
+        asking = running(self.web.get("http://a.example/"))
+        self.server.say(*pieces)
+        return asking
+
+    def answer(self, *pieces: bytes) -> Answer:
+        answer: Answer = self.successResultOf(self.ask(*pieces))
+        return answer
+
+    def test_good_T69f(self) -> None:
+        """Answers by the letter are read, in pieces of any size, with interim ones before them."""
+        for name, answer in GOOD.items():
+            for size in (1, 2, 7, len(answer)):
+                with self.subTest(name, size=size):
+                    self.setUp()
+                    pieces = [answer[at : at + size] for at in range(0, len(answer), size)]
+                    read = self.answer(*pieces)
+                    self.assertEqual((read.status, read.mapping()), (200, {}))
+
+    def test_bad_T69f(self) -> None:
+        """
+        Another version than 1.0 or 1.1, a malformed line, or two ways to tell the length are no
+        answer: an outage, known at once, and the connection is closed.
+        """
+        for name, answer in BAD.items():
+            for size in (3, len(answer)):
+                with self.subTest(name, size=size):
+                    self.setUp()
+                    pieces = [answer[at : at + size] for at in range(0, len(answer), size)]
+                    failure = self.failureResultOf(self.ask(*pieces), Unavailable)
+                    self.assertRegex(str(failure.value), "^http://a.example/ [a-z]")
+                    self.assertNotIn("broke off", str(failure.value))
+                    self.assertTrue(self.server.wire.disconnecting)
+
+    def test_next_question_T69f(self) -> None:
+        """Each answer on a kept connection is checked."""
+        for _ in range(3):
+            self.assertEqual(self.answer(GOOD["usual"]).status, 200)
+        self.assertEqual(self.server.connections, 1)
+        self.failureResultOf(self.ask(BAD["0.9"]), Unavailable)
+        self.assertEqual(self.answer(GOOD["usual"]).status, 200)
+        self.assertEqual(self.server.connections, 2)
+
+    def test_more_than_asked_T69f(self) -> None:
+        """A second answer behind the first is never that to the next question."""
+        forged = status(b"HTTP/1.1 200 OK", b"Content-Length: 7\r\n", b'{"a":1}')
+        for pieces in ([GOOD["usual"] + forged], [GOOD["usual"], forged]):
+            self.setUp()
+            self.assertEqual(self.answer(*pieces).mapping(), {})
+            self.assertEqual(self.answer(GOOD["usual"]).mapping(), {})
+
+    def test_hangs_up(self) -> None:
+        """A server that hangs up within a head is an outage, and so is one that is left."""
+        asking = self.ask(b"HTTP/1.1 200 OK\r\nContent-")
+        self.assertNoResult(asking)
+        self.server.client.connectionLost(Failure(ConnectionDone()))
+        self.failureResultOf(asking, Unavailable)
