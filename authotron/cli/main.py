@@ -15,6 +15,7 @@ import jwt
 from authotron import __version__, config, minter
 from authotron.cli.options import clock, complaints, config_option, loaded, serve
 from authotron.config import Config
+from authotron.endpoint import with_mode
 
 _ELSEWHERE = ("doctor", "explain", "migrate", "quickstart", "tokens")
 """Commands that have a module of their name."""
@@ -73,8 +74,10 @@ def check(file: Path | None, path: Path) -> None:
 def _described(found: Config) -> list[str]:
     """What would run, without anything secret."""
     file = found.file
-    server = ", ".join(file.server.listen) or f"{file.server.host}:{file.server.port}"
-    second = ", ".join(file.metrics.listen) or (
+    server = (
+        ", ".join(map(with_mode, file.server.listen)) or f"{file.server.host}:{file.server.port}"
+    )
+    second = ", ".join(map(with_mode, file.metrics.listen)) or (
         f"{file.metrics.host or file.server.host}:{file.metrics.port}"
     )
     lines = [

@@ -42,6 +42,10 @@ _LONGEST_LINE = 1024
 _MOST_AROUND = 8 * 1024
 """Bytes that chunk extensions, and the trailer section, may have in one body."""
 
+_COST = 8
+"""Bytes that a chunk without extensions counts as: 1024 chunks are enough for the largest body, and
+very many tiny ones take processor time."""
+
 _BWS = rb"[ \t]*"
 _VALUE = rb"(?:%b|\"[\t !#-\[\]-~\x80-\xff]*\")" % TOKEN
 _EXTENSION = rb";%b%b(?:%b=%b%b)?" % (_BWS, TOKEN, _BWS, _BWS, _VALUE)
@@ -169,7 +173,7 @@ class Chunks:
             raise Malformed
         size = int(found[1], 16)
         self._size += size
-        self._around += len(found[2])
+        self._around += len(found[2]) + _COST
         if self._size > self._largest:
             raise Malformed(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         self._in_trailers = size == 0

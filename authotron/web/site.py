@@ -194,12 +194,12 @@ class Site(server.Site):
         )
 
     def _close_unused(self) -> bool:
-        """Close the connection that has been without a request for longest."""
+        """Close the connection that has been without a whole request for longest."""
         unused = [
             channel
             for channel in self.open
             if isinstance(channel, Channel)
-            and not channel.requests
+            and not any(request.began for request in channel.requests)
             and self._clock.seconds() - channel.unused_since >= _IN_USE
         ]
         if not unused:

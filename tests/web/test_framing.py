@@ -311,6 +311,8 @@ class ChunkTests(Letter):
         self.refused(self.chunked(b"3;x=" + b"y" * 1024 + b"\r\nabc\r\n0\r\n\r\n"))
         self.refused(self.chunked(b"3;x=" + b"y" * 2000))
         self.refused(self.chunked((b"1;x=" + b"y" * 1000 + b"\r\na\r\n") * 9 + b"0\r\n\r\n"))
+        self.refused(self.chunked(b"1\r\na\r\n" * 1100 + b"0\r\n\r\n"))
+        self.served(self.chunked(b"1\r\na\r\n" * 1000 + b"0\r\n\r\n"))
         self.refused(self.chunked(b"0\r\nx: " + b"y" * 9000 + b"\r\n\r\n"))
         self.refused(self.chunked(b"0\r\n" + (b"x: " + b"y" * 1000 + b"\r\n") * 9 + b"\r\n"))
 

@@ -126,6 +126,23 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual([each.disconnected for each in (first_wire, second, third)].count(True), 1)
         self.assertFalse(first_wire.disconnected)
 
+    def test_never_whole_T85b(self) -> None:
+        """A request that does not come in whole keeps no place, whatever it has promised."""
+        head = b"POST /metrics HTTP/1.1\r\nHost: x\r\n"
+        for begun in (
+            b"GET /met",
+            head,
+            head + b"Content-Length: 5\r\n\r\nab",
+            head + b"Transfer-Encoding: chunked\r\n\r\n3\r\n",
+        ):
+            for channel, _ in self.opened(3):
+                channel.dataReceived(begun)
+            self.gateway.clock.advance(2)
+            [(probe, wire)] = self.opened(1)
+            probe.dataReceived(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            self.assertEqual(self.statuses(wire), [200], begun)
+            self.gateway.clock.advance(2)
+
     def test_in_use_T85b(self) -> None:
         """A connection whose request is being answered is never closed for another."""
         waiting: Deferred[None] = Deferred()
