@@ -145,6 +145,14 @@ class CheckTests(CommandCase):
         self.assertEqual(result.exit_code, 0)
         self.assertIn("emit_aud", result.output)
 
+    def test_mode_T91c(self) -> None:
+        """It shows the mode that a UNIX socket will have, and warns where none is written."""
+        server = {"host": ..., "port": ..., "listen": ["unix:/x"]}
+        result = self.run_command("check", self.file(server=server))
+        self.assertEqual(result.exit_code, 0)
+        self.assertIn("gateway:   unix:/x:mode=660\n", result.output)
+        self.assertIn("server.listen[0]: no mode", result.output)
+
     def test_key(self) -> None:
         """A signing key that is not there is found here, and not only at start."""
         result = self.run_command("check", self.file(jwt={"alg": "ES256", "key_file": "none.pem"}))
