@@ -12,7 +12,7 @@ from authotron.pieces import PIECE, Pieces
 class PiecesTests(SynchronousTestCase):
     """When work gives way to other requests."""
 
-    def test_give_way_T84a(self) -> None:
+    def test_give_way_T84b(self) -> None:
         """Small pieces are done at once; each complete one is followed by a reactor turn."""
         clock = Clock()
         pieces = Pieces(clock)

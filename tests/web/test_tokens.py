@@ -288,7 +288,7 @@ class BoundsTests(TokenCase):
         self.successResultOf(Deferred.fromCoroutine(self.tokens.store.add(token)))
         return token
 
-    def test_list_in_pieces_T84a(self) -> None:
+    def test_list_in_pieces_T84b(self) -> None:
         """Tokens of 50 kB that are stored already are listed, one or two in each reactor turn."""
         made = sorted(self.keep(**dict.fromkeys(EMPTY, ())).id for _ in range(20))
         turns: list[float] = []
