@@ -99,12 +99,19 @@ class Hashes:
         self._known = TTLCache(_REMEMBERED, _REMEMBERED_SECONDS, self._world.clock.seconds)
 
     async def which(
-        self, username: str, password: str, hashes: Sequence[str], client: str | None = None
+        self,
+        username: str,
+        password: str,
+        hashes: Sequence[str],
+        client: str | None = None,
+        *,
+        remember: bool = True,
     ) -> int | None:
         """
         The place of the last of C{hashes} that fits, or C{None}.
 
         @param client: the address of the client, for its share of the threads.
+        @param remember: false for the hashes of another user: that they fit may show in no time.
 
         @raise Unavailable: too many passwords wait already.
         """
@@ -114,7 +121,7 @@ class Hashes:
             return known
         verify = partial(_verify, hashes, password)
         found = await self._world.hash_queue.verify(client, username, verify)
-        if found is not None:
+        if found is not None and remember:
             self._known[key] = found
         return found
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import blake2b
 from hmac import compare_digest
+from itertools import chain
 from typing import Annotated, Literal
 
 from attrs import define, field, frozen
@@ -90,11 +92,12 @@ class Plain:
     type: str = field(default="plain", init=False)
     scheme: str = field(default="basic", init=False)
     local: bool = field(default=True, init=False)
-    _decoy: str | None = field(init=False, repr=False)
+    _stand_ins: Sequence[Sequence[str]] = field(init=False, repr=False)
+    _secret: bytes = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        hashes = (known.hashed for user in self._users.values() for known in user)
-        self._decoy = next(filter(None, hashes), None)
+        self._stand_ins = [hashes for user in self._users.values() if (hashes := _hashes_of(user))]
+        self._secret = passwords.digest("".join(chain.from_iterable(self._stand_ins)))
 
     def affinity(self, credential: Credential) -> Affinity:
         return Affinity.POSSIBLE
@@ -105,7 +108,7 @@ class Plain:
         known = _by_clear_text(entries, password)
         if known is not None:
             return known.identity
-        if self._decoy is not None:
+        if self._stand_ins:
             return self._by_hash(username, password, entries, credential.client)
         raise _rejected()
 
@@ -122,17 +125,32 @@ class Plain:
         self, username: str, password: str, entries: tuple[_Known, ...], client: str | None
     ) -> Identity:
         """
-        Who has the entry whose hash fits.
+        The identity of the entry whose hash fits.
 
-        Who is unknown, or has no hash, is held against that of somebody else, to no avail: that
-        takes the same time.
+        A user who is unknown, or has no hash, is held against the hashes of another user, to no
+        avail: that takes the time that it may take for a known one.
         """
         hashed = [known for known in entries if known.hashed]
-        hashes = [known.hashed or "" for known in hashed] or [self._decoy or ""]
-        place = await self._hashes.which(username, password, hashes, client)
+        hashes = _hashes_of(hashed) or self._stand_in(username)
+        place = await self._hashes.which(username, password, hashes, client, remember=bool(hashed))
         if place is None or not hashed:
             raise _rejected()
         return hashed[place].identity
+
+    def _stand_in(self, username: str) -> Sequence[str]:
+        """
+        The hashes of some user, always of the same one for the same name.
+
+        The choice depends on what an attacker does not know. So where users have hashes of several
+        kinds, or several hashes, no time that a name takes tells whether there is such a user.
+        """
+        raw = username.encode("utf-8", "surrogatepass")
+        number = int.from_bytes(blake2b(raw, key=self._secret, digest_size=8).digest(), "big")
+        return self._stand_ins[number % len(self._stand_ins)]
+
+
+def _hashes_of(entries: Iterable[_Known]) -> list[str]:
+    return [known.hashed for known in entries if known.hashed]
 
 
 def _rejected() -> Rejected:

@@ -130,6 +130,39 @@ class PlainTests(SynchronousTestCase):
             self.refused(judge, basic("nobody", "guess"))
             self.assertEqual(verified, [(hashed, "guess")] * 2)
 
+    def test_kinds_of_hashes_T79(self) -> None:
+        """Where hashes differ in cost an unknown user costs what some known one does, always."""
+        cheap, dear = (bcrypt.hashpw(b"x", bcrypt.gensalt(n)).decode() for n in (4, 5))
+        users = (
+            {"username": "alice", "password_hash": cheap},
+            {"username": "bob", "password_hash": dear},
+            {"username": "carol", "password_hash": cheap},
+            {"username": "carol", "password_hash": dear},
+            {"username": "dave", "password": "clear"},
+        )
+        verified: list[str] = []
+        self.patch(passwords, "_fits", lambda hashed, _: verified.append(hashed))
+
+        def cost(username: str) -> tuple[str, ...]:
+            verified.clear()
+            self.refused(provider(*users), basic(username, "guess"))
+            return tuple(verified)
+
+        names = [f"unknown{number}" for number in range(60)]
+        costs = [cost(name) for name in names]
+        self.assertEqual(set(costs), {cost("alice"), cost("bob"), cost("carol")})
+        self.assertEqual([cost(name) for name in names], costs)
+        self.assertIn(cost("dave"), costs)
+
+    def test_password_of_another_T79(self) -> None:
+        """An unknown user with the password of a known one costs a hash each time."""
+        verified: list[str] = []
+        self.patch(passwords, "_fits", lambda hashed, _: verified.append(hashed) or True)
+        judge = provider({"username": "alice", "password_hash": passwords.hash_password("x")})
+        for count in (1, 2, 3):
+            self.refused(judge, basic("nobody", "x"))
+            self.assertEqual(len(verified), count)
+
     def test_somebody_elses_hash(self) -> None:
         """Who is unknown does not get in with the password of somebody else."""
         judge = provider({"username": "alice", "password_hash": passwords.hash_password("x")})
