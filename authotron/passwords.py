@@ -18,7 +18,13 @@ from authotron.world import World
 
 MAXIMUM_MEMORY_KIB = 262_144
 MAXIMUM_ARGON2_PASSES = 20
+MAXIMUM_ARGON2_LANES = 64
 MAXIMUM_BCRYPT_ROUNDS = 15
+_MINIMUM_SALT = 8
+_MINIMUM_TAG = 4
+_BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|[1-9]\d)\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
+"""The last character of a salt has two bits, and the least cost is 4; no others are verified."""
+
 _BCRYPT_BYTES = 72
 _REMEMBERED_SECONDS = 60
 _REMEMBERED = 10_000
@@ -33,23 +39,39 @@ def check_hash(text: str) -> str:
     """
     The same hash, if it is one that can be verified in reasonable time.
 
-    @raise ValueError: it is no argon2id or bcrypt hash, or too costly.
+    @raise ValueError: it is not an argon2id or bcrypt hash that can be verified, or too costly.
     """
-    if re.fullmatch(r"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}", text):
-        if int(text[4:6]) > MAXIMUM_BCRYPT_ROUNDS:
+    bcrypt_rounds = _BCRYPT.fullmatch(text)
+    if bcrypt_rounds:
+        if int(bcrypt_rounds[1]) > MAXIMUM_BCRYPT_ROUNDS:
             raise ValueError(f"costs too much: more than {MAXIMUM_BCRYPT_ROUNDS} rounds of bcrypt")
         return text
     try:
         parameters = argon2.extract_parameters(text)
     except argon2.exceptions.InvalidHashError:
-        raise ValueError("is no argon2id or bcrypt hash") from None
+        raise ValueError("is not an argon2id or bcrypt hash") from None
     if parameters.type is not argon2.Type.ID:
         raise ValueError("is of another kind of argon2; only argon2id is accepted")
-    if parameters.memory_cost > MAXIMUM_MEMORY_KIB or parameters.time_cost > MAXIMUM_ARGON2_PASSES:
+    _check_cost(parameters)
+    return text
+
+
+def _check_cost(parameters: argon2.Parameters) -> None:
+    """
+    Check what a verification costs, and that there can be one (RFC 9106 section 3.1).
+
+    @raise ValueError: too much, or a combination that argon2 refuses.
+    """
+    memory, passes, lanes = parameters.memory_cost, parameters.time_cost, parameters.parallelism
+    if memory > MAXIMUM_MEMORY_KIB or passes > MAXIMUM_ARGON2_PASSES:
         raise ValueError(
             f"costs too much: more than {MAXIMUM_MEMORY_KIB} KiB or {MAXIMUM_ARGON2_PASSES} passes"
         )
-    return text
+    if lanes > MAXIMUM_ARGON2_LANES:
+        raise ValueError(f"costs too much: more than {MAXIMUM_ARGON2_LANES} lanes, a thread each")
+    short = parameters.salt_len < _MINIMUM_SALT or parameters.hash_len < _MINIMUM_TAG
+    if passes < 1 or lanes < 1 or memory < 8 * lanes or short:
+        raise ValueError("is not a hash that argon2 can verify: its parameters do not fit together")
 
 
 def digest(text: str) -> bytes:

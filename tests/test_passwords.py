@@ -116,7 +116,33 @@ class CheckTests(SynchronousTestCase):
             "$argon2i$v=19$m=65536,t=2,p=1" + salt,
             "$argon2id$v=19$m=9999999,t=2,p=1" + salt,
             "$argon2id$v=19$m=65536,t=99,p=1" + salt,
+            "$argon2id$v=19$m=65536,t=1,p=65" + salt,
+            "$argon2id$v=19$m=65536,t=1,p=8192" + salt,
             "$1$abc$def",
         ):
             with self.subTest(hashed):
                 self.assertRaises(ValueError, check_hash, hashed)
+
+    def test_cannot_be_verified_T74(self) -> None:
+        """A hash that the library refuses is a mistake, and not a defect when its user comes."""
+        salt = "$c29tZXNhbHQ$uyM0IH5sUZC/Vb0lVd9Nyw"
+        for hashed in (
+            "$2b$00$" + "." * 53,
+            "$2b$03$" + "." * 53,
+            "$2b$04$" + "a" * 53,
+            "$2b$04$" + "." * 52,
+            "$argon2id$v=19$m=65536,t=0,p=1" + salt,
+            "$argon2id$v=19$m=-8,t=1,p=1" + salt,
+            "$argon2id$v=19$m=64,t=1,p=9" + salt,
+            "$argon2id$v=19$m=64,t=1,p=0" + salt,
+            "$argon2id$v=19$m=64,t=1,p=1$c2FsdA$uyM0IH5sUZC/Vb0lVd9Nyw",
+            "$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHQ$",
+        ):
+            with self.subTest(hashed):
+                self.assertRaises(ValueError, check_hash, hashed)
+
+    def test_any_good_T74(self) -> None:
+        """What is accepted can be verified."""
+        for hashed in ("$2b$04$" + "." * 53, "$2y$04$" + "a" * 21 + "u" + "z" * 31):
+            self.assertEqual(check_hash(hashed), hashed)
+            self.assertIs(passwords._fits(hashed, "x"), False)

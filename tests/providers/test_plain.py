@@ -157,7 +157,12 @@ class PlainTests(SynchronousTestCase):
     def test_password_of_another_T79(self) -> None:
         """An unknown user with the password of a known one costs a hash each time."""
         verified: list[str] = []
-        self.patch(passwords, "_fits", lambda hashed, _: verified.append(hashed) or True)
+
+        def fits(hashed: str, _: str) -> bool:
+            verified.append(hashed)
+            return True
+
+        self.patch(passwords, "_fits", fits)
         judge = provider({"username": "alice", "password_hash": passwords.hash_password("x")})
         for count in (1, 2, 3):
             self.refused(judge, basic("nobody", "x"))
