@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -219,16 +218,11 @@ def _scalar(text: str) -> object:
 
 
 def _composed(text: str) -> object:
-    """A list or a mapping: as JSON, as TOML, or with texts that have no quotes."""
+    """A list or a mapping: as JSON, or with texts that have no quotes; else a text."""
     try:
         return strict_json.loads(text.encode())
     except ValueError:
         pass
-    if "#" not in text and "\n" not in text:  # TOML would pass over what follows
-        try:
-            return tomllib.loads(f"value = {text}")["value"]
-        except (tomllib.TOMLDecodeError, KeyError, RecursionError):
-            pass
     try:
         return _Bare(text).whole()
     except (ValueError, RecursionError):

@@ -265,6 +265,10 @@ _PERHAPS_UNFILLED = re.compile(
 )
 
 
+_LONGEST_PLACEHOLDER = 4096
+"""Characters; a longer secret is none."""
+
+
 def unfilled(section: Section, at: str = "") -> Iterator[tuple[str, bool]]:
     """
     Find secrets that are what some tool should have filled in, such as C{${PASSWORD}}.
@@ -278,6 +282,8 @@ def unfilled(section: Section, at: str = "") -> Iterator[tuple[str, bool]]:
 def _unfilled(value: object, at: str) -> Iterator[tuple[str, bool]]:
     if isinstance(value, SecretStr):
         secret = value.get_secret_value()
+        if len(secret) > _LONGEST_PLACEHOLDER:
+            return
         if _UNFILLED.fullmatch(secret):
             yield at, True
         elif _PERHAPS_UNFILLED.fullmatch(secret):

@@ -724,6 +724,8 @@ class EnvironmentTests(ConfigCase):
             ("[{type=plain, name=e, realm=r, users=[{username=eve, password=a#b}]}]", "a#b"),
             ('[{type="plain",name="e",realm="r",users=[{username="eve",password="a#b"}]}]', "a#b"),
             ("[{'type': plain, name: e, realm: r, users: [{username: eve, password: a b}]}]", None),
+            ("[{type=plain, name=e, realm=r, users=[{username=eve, password='a b'}]}]", "'a b'"),
+            ('[{type=plain,name=e,realm=r,users=[{username=eve,password="]}\\"#"}]}]', ']}"#'),
             (
                 '[{"type":"plain","name":"e","realm":"r","users":[{"username":"eve","password":"\\u0061"}]}]',
                 "a",
