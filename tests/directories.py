@@ -67,6 +67,7 @@ class Server:
     @ivar deaf: it does not hang up when it is told good-bye.
     @ivar early: says yes to StartTLS, and this behind it, in clear.
     @ivar down: it does not even accept.
+    @ivar base_result: of reading an entry that is not there, or not shown.
     """
 
     entries: dict[str, dict[str, list[str]]] = field(factory=dict)
@@ -84,6 +85,7 @@ class Server:
     early: bytes | None = None
     down: bool = False
     result: int = 0
+    base_result: int = 32
     asked: list[Asked] = field(factory=list)
     binds: list[str] = field(factory=list)
     transports: list[Transport] = field(factory=list)
@@ -162,7 +164,7 @@ class Server:
         for dn, entry in found:
             attributes = self._shown(entry, wanted)
             transport.reply(message.id, pureldap.LDAPSearchResultEntry(dn, attributes))
-        code = self.result or (32 if request.scope == 0 and not found else 0)
+        code = self.result or (self.base_result if request.scope == 0 and not found else 0)
         transport.reply(message.id, pureldap.LDAPSearchResultDone(code), controls)
 
     def _paged(self, message: Any) -> tuple[int, list[Any] | None]:

@@ -53,7 +53,10 @@ class Config(AugmenterConfig, Membership, Connectivity):
 
     def lookup(self) -> Lookup:
         """What finds a user and the user's roles."""
-        return self._lookup(filters.parse(self.user_filter), self.search_base, exactly=True)
+        user = filters.parse(self.user_filter)
+        # The usual search asks for no more than auth-o-tron does: most DNs hold the name.
+        naming = user.naming() if "user_filter" in self.model_fields_set else ()
+        return self._lookup(user, self.search_base, naming, exactly=True)
 
 
 @implementer(IAugmenter, IConnected, IReachable)

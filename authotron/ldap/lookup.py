@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from authotron.errors import Rejected, Unavailable
 from authotron.ldap import filters, names
 from authotron.ldap.answers import Entry
-from authotron.ldap.connection import Connection
+from authotron.ldap.connection import Connection, Faulty
 from authotron.ldap.filters import Template, User
 from authotron.ldap.groups import Found, Rules
 from authotron.ldap.names import BadName
@@ -82,7 +82,11 @@ class Lookup:
         if filters.is_named(entry.dn, username):
             return True
         naming = self.user.naming()
-        if not naming:
+        known = {each: entry.attributes.get(each.lower()) for each in naming}
+        given = {each.lower(): values for each, values in known.items() if values is not None}
+        if self.user.is_exact(Entry(entry.dn, given), User(username)):
+            return True
+        if len(given) == len(naming):
             return False
         read = await connection.read(entry.dn, naming)
         return read is not None and self.user.is_exact(read, User(username))
@@ -179,7 +183,12 @@ class Lookup:
             return entry is not None
         if entry is not None and filters.is_same_name(entry.dn, dn, user.username):
             return True
-        itself = await connection.read(dn, _NO_ATTRIBUTES)
+        try:
+            itself = await connection.read(dn, _NO_ATTRIBUTES)
+        except Faulty:
+            raise
+        except Unavailable:  # such as for want of rights, or since that is not a DN to the server
+            return False
         return itself is not None and filters.is_same_name(itself.dn, dn, user.username)
 
     async def _with_ancestors(

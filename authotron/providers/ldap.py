@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import AsyncIterator
 from typing import Literal
@@ -28,8 +29,10 @@ from authotron.wrong_pairs import PairGuard, RetryConfig
 
 _LONGEST = 256
 
-_UNSEEN = frozenset({"Cc", "Cf", "Mn"})
-"""Unicode categories of characters that directories map to nothing, and a few more."""
+_UNSEEN = re.compile(
+    "[\\u00ad\\u034f\\u1806\\u180b-\\u180e\\u200b-\\u200f\\u2060-\\u2064\\ufe00-\\ufe0f\\ufeff\\ufffc]"
+)
+"""Characters that directories map to nothing."""
 
 
 class Config(PartConfig, Membership, Connectivity, RetryConfig):
@@ -198,9 +201,8 @@ def _spelled_one_way(dn: str) -> str:
 
     That overlooks soft hyphens and the like, too (RFC 4518 section 2.2).
     """
-    seen = "".join(each for each in dn if unicodedata.category(each) not in _UNSEEN)
     try:
-        return repr([sorted(step) for step in names.folded(names.parse(seen))])
+        return repr([sorted(step) for step in names.folded(names.parse(_UNSEEN.sub("", dn)))])
     except BadName:
         return dn
 

@@ -159,6 +159,26 @@ class SpellingTests(LdapCase):
             self.assert_nobody(username)
         self.assertEqual(self.server.asked[-1].attributes, ("cn",))
 
+    def test_one_question_T82e(self) -> None:
+        """If C{user_filter} is configured, the name comes with the groups, in one answer."""
+        entry = {"objectClass": ["person"], "sAMAccountName": ["carol"], "memberOf": [ADMINS]}
+        self.server.entries[f"cn=Carol Jones,{BASE}"] = {**entry, "mail": ["CAROL"]}
+        given = {"user_filter": "(sAMAccountName={username})", "attributes": {"mail": "email"}}
+        self.assertEqual(self.roles("carol", **given), ("Admins",))
+        self.assertEqual(len(self.server.asked), 1)
+        self.assert_nobody("CAROL", **given)
+        self.assertEqual(len(self.server.asked), 2)
+
+    def test_without_rights_T82e(self) -> None:
+        """If the account may not read users, the members of the groups are compared."""
+        member = f"uid=alice,ou=people,{BASE}"
+        self.server.entries[f"cn=Readers,ou=Team,{BASE}"] = {"member": [member]}
+        del self.server.entries[member]
+        by_name = f"(member=uid={{username}},ou=people,{BASE})"
+        self.server.base_result = 50
+        self.assertEqual(self.roles(filter=by_name), ("Readers",))
+        self.assert_nobody("ALICE", filter=by_name)
+
     def test_part_of_a_value_T82e(self) -> None:
         """If the search puts the user name into a longer value, that value is compared."""
         self.assertEqual(

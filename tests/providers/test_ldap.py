@@ -158,6 +158,19 @@ class LdapTests(LdapCase):
     def good(self, judge: IProvider) -> Identity:
         return self.successResultOf(self.ask(judge, "alice", "alice-secret"))
 
+    def test_other_accounts_S_LOCK(self) -> None:
+        """Accounts that differ in an accent are two, those that differ in a soft hyphen are one."""
+        spelled = ldap._spelled_one_way
+        for other in ("uid=zoe,o=x", "uid=zoe\u0301,o=x", "uid=zoe,ou=x", "uid=zoe+cn=a,o=x"):
+            self.assertNotEqual(spelled("uid=zoe\u0308,o=x"), spelled(other))
+        for same in (
+            "UID=ZO\xcb, O=X",
+            "uid=zo\u00adë,o=x",
+            "uid=zo\\c3\\ab,o=x",
+            "uid=\uff5aoë,o=x",
+        ):
+            self.assertEqual(spelled("uid=zoe\u0308,o=x"), spelled(same))
+
     def test_other_passwords_S_LOCK(self) -> None:
         """Other passwords are tried, and a success makes a fresh start."""
         judge = self.made()
