@@ -18,7 +18,7 @@ from authotron.gate import Gate
 from authotron.identity import Addition, Credential, Identity
 from authotron.metrics import Metrics
 from authotron.naming import folded
-from authotron.providers import Affinity, IJudge, IProvider
+from authotron.providers import Affinity, IJudge, IMayAskRemotes, IProvider
 from authotron.racing import AllFailed, Begun, attempt, first_success, gather, was_cancelled
 
 
@@ -42,10 +42,13 @@ class Authority:
     own: IJudge | None = None
     gate: Gate = field(factory=Gate)
     _rounds: Mapping[str, Sequence[Sequence[IAugmenter]]] = field(init=False, repr=False)
+    _may_ask: Mapping[IProvider, IMayAskRemotes] = field(init=False, repr=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
         self._rounds = _rounds(self.augmenters)
+        able = filter(IMayAskRemotes.providedBy, self.providers)
+        self._may_ask = {provider: IMayAskRemotes(provider) for provider in able}
 
     async def identify(self, credentials: Sequence[Credential], realm: str | None) -> Identity:
         """
@@ -91,7 +94,9 @@ class Authority:
         local: list[IJudge] = []
         remote: list[IJudge] = []
         for provider in self._fitting(credential, realm, reasons):
-            (local if provider.local else remote).append(provider)
+            may_ask = self._may_ask.get(provider)
+            is_local = provider.local if may_ask is None else may_ask.is_local(credential)
+            (local if is_local else remote).append(provider)
         yield local
         if self.own is not None and own is Affinity.POSSIBLE:
             remote.append(self.own)

@@ -164,7 +164,7 @@ class Identity(NamedTuple):
         When a token for this identity must end: the credential's expiry or the C{exp} attribute.
 
         The attribute can only shorten a life. One that is not a whole number is ignored; a negative
-        one is a moment that is over.
+        one has passed.
         """
         said = self.attributes.get("exp")
         return self.expires if said is None else earliest(self.expires, _whole_number(said))

@@ -291,8 +291,15 @@ class KeySet:
 
     @property
     def is_at_hand(self) -> bool:
-        """Whether there are keys, so that nobody need be asked for one of those."""
+        """Whether there are keys, so that the issuer need not be asked for one of those."""
         return self._keys is not None and self._clock.seconds() < self._fetched + _LAST_RESORT
+
+    def knows(self, kid: str) -> bool:
+        """Whether L{named} answers without asking the issuer, be it that there is no such key."""
+        if not self.is_at_hand or self._keys is None:
+            return False
+        may_search = self._fetching or self._clock.seconds() >= self._searched + _COOLDOWN
+        return kid in self._keys or not may_search
 
     async def _current(self) -> KeysByName:
         now = self._clock.seconds()
@@ -371,6 +378,19 @@ class Verifier:
             if algorithm in key.algorithms and _signed(token, key, algorithm):
                 return header, claims
         raise Rejected("the signature is not good")
+
+    def is_local(self, seen: bearer.Unverified | None) -> bool:
+        """
+        Whether a token can be verified, or refused, without asking for keys.
+
+        @param seen: what L{bearer.look_into} found in it.
+        """
+        if self.keys is None or seen is None:
+            return True
+        algorithm, kid = seen.header.get("alg"), seen.header.get("kid")
+        if not isinstance(algorithm, str) or algorithm.startswith("HS"):
+            return True
+        return not isinstance(kid, str) or self.keys.knows(kid)
 
     async def _keys_for(self, algorithm: str, kid: object) -> Sequence[Key]:
         if algorithm.startswith("HS"):

@@ -125,7 +125,7 @@ class SetTests(SynchronousTestCase):
             self.assertEqual(self.names(CURVE.jwk(**change)), [])
 
     def test_private_T89a(self) -> None:
-        """So is a key that is published with its private part: anybody may have it."""
+        """So is a key that is published with its private part: others can sign with it, too."""
         whole = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(IDP.private))
         self.assertEqual(self.names({**whole, "kid": "it", "key_ops": ["verify"]}), [])
         for name in ("d", "p", "q", "k", "oth"):

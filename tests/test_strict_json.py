@@ -69,7 +69,7 @@ class RefusedTests(SynchronousTestCase):
         self.refused(b'{"a": "\xed\xa0\x80"}', b'{"a": "\xc0\x80"}', b'{"a": "\xf5\x80\x80\x80"}')
 
     def test_half_pairs_T94(self) -> None:
-        """Half of a surrogate pair is no character, in a value or in a name."""
+        """Half of a surrogate pair is not a character, in a value or in a name."""
         for half in (
             rb"\ud800",
             rb"\uDBFF",

@@ -46,6 +46,13 @@ class IProvider(IJudge):
     realm: str = Attribute("the realm of every identity returned")
 
 
+class IMayAskRemotes(Interface):
+    """What a provider provides that needs a remote for some credentials only."""
+
+    def is_local(credential: Credential) -> bool:
+        """Whether this credential can be judged without a remote; it counts instead of C{local}."""
+
+
 class IKnowsUsers(Interface):
     """What a provider provides that can say of a user, without a password, what is true now."""
 

@@ -13,7 +13,7 @@ from authotron import bearer, claims, jwks, routing, web_client
 from authotron.claims import ClaimsConfig, Rules, missing_checks
 from authotron.identity import Credential, Identity
 from authotron.parts import IReachable, PartConfig
-from authotron.providers import Affinity, IProvider
+from authotron.providers import Affinity, IMayAskRemotes, IProvider
 from authotron.settings import Secret, Text, Texts
 from authotron.web_client import RemoteConfig, Url
 from authotron.world import World
@@ -75,7 +75,7 @@ class Config(PartConfig, RemoteConfig, ClaimsConfig):
         return self
 
 
-@implementer(IProvider, IReachable)
+@implementer(IProvider, IReachable, IMayAskRemotes)
 @define(eq=False)
 class Jwt:
     """Judges tokens by their signature and claims. With keys at hand it asks no remote."""
@@ -108,6 +108,9 @@ class Jwt:
         if issuer is None:
             return likeness
         return Affinity.LIKELY if seen.claims.get("iss") == issuer else Affinity.FOREIGN
+
+    def is_local(self, credential: Credential) -> bool:
+        return self._verifier.is_local(bearer.seen(credential))
 
     async def authenticate(self, credential: Credential) -> Identity:
         header, said = await self._verifier.verified(credential.value, bearer.seen(credential))

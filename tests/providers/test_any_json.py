@@ -9,6 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.authority import Authority
@@ -114,10 +115,13 @@ def in_turn(*plays: Play) -> Script:
 
 
 def gathered(
-    providers: Sequence[IProvider], credential: Credential, realm: str | None = None
+    providers: Sequence[IProvider],
+    credential: Credential,
+    realm: str | None = None,
+    clock: Clock | None = None,
 ) -> Deferred[Identity]:
     """The verdict of several providers put together."""
-    authority = Authority(providers, [], at(NOW), Metrics(), 5.0)
+    authority = Authority(providers, [], clock or at(NOW), Metrics(), 5.0)
     return Deferred.fromCoroutine(authority.identify([credential], realm))
 
 
@@ -201,7 +205,7 @@ class GatewayTests(SynchronousTestCase):
     @few
     @given(objects(HEADER), objects(CLAIMED))
     def test_together_T81b(self, header: dict[str, Any], claims: dict[str, Any]) -> None:
-        """Put together they refuse, or say that nobody can judge; nothing else comes out."""
+        """Several providers together refuse a token or report an outage; they never fail otherwise."""
         remote = Remote(lambda _: Says({}, 403))
         credential = Credential("bearer", made_up({"alg": "RS256", **header}, claims))
         deferred = gathered(every(remote), credential)

@@ -12,11 +12,11 @@ from authotron import settings
 from authotron.errors import ConfigError, Rejected, Unavailable
 from authotron.identity import Credential
 from authotron.parts import IReachable
-from authotron.providers import Affinity, IProvider, jwt
+from authotron.providers import Affinity, IMayAskRemotes, IProvider, jwt
 from tests.contracts import ProviderContract
-from tests.issuers import CLAIMS, IDP, NEXT, made_up, published
+from tests.issuers import CLAIMS, IDP, NEXT, Signer, made_up, published
 from tests.remotes import Remote, Says, running
-from tests.worlds import world
+from tests.worlds import NOW, at, world
 
 CERTS = "https://idp.example/certs"
 ISSUER = "https://idp.example/realms/x"
@@ -209,6 +209,25 @@ class JwtTests(SynchronousTestCase):
             for token in tokens[accepted:]:
                 self.failureResultOf(running(judge.authenticate(bearer(token))), Rejected)
         self.flushWarnings()  # PyJWT warns when it signs with a short secret
+
+    def test_local_by_credential_D5(self) -> None:
+        """It needs its issuer for a key that is not at hand, and for nothing else."""
+        clock = at(NOW)
+        remote = Remote(lambda _: Says(published(IDP)))
+        judge = jwt.make(config(cert_uri=CERTS, secret="s" * 32), world(clock, remote))
+        shared, unknown = Signer("", "HS256", "s" * 32).sign(), NEXT.sign()
+        local = IMayAskRemotes(judge).is_local
+        for token, is_local in ((IDP.sign(), False), (unknown, False), (shared, True)):
+            self.assertEqual(local(bearer(token)), is_local)
+        for token in ("opaque", made_up({"alg": 5}), made_up({"alg": "RS256", "kid": []})):
+            self.assertTrue(local(bearer(token)))
+        self.successResultOf(running(judge.authenticate(bearer(IDP.sign()))))
+        self.assertTrue(local(bearer(IDP.sign())))
+        self.assertFalse(local(bearer(unknown)))
+        self.failureResultOf(running(judge.authenticate(bearer(unknown))), Rejected)
+        self.assertTrue(local(bearer(unknown)))
+        clock.advance(10)
+        self.assertFalse(local(bearer(unknown)))
 
     def test_local_D5(self) -> None:
         """It judges locally with a secret, or as soon as the keys are at hand."""

@@ -6,17 +6,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import jwt
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.errors import Rejected
 from authotron.identity import Credential, Identity
+from authotron.parts import IReachable
 from authotron.providers import IProvider, ecmwf_api
 from tests.issuers import CLAIMS, IDP, made_up, published
 from tests.providers import test_ecmwf_api, test_efas_api, test_http, test_introspection, test_jwt
 from tests.providers.test_any_json import gathered
-from tests.remotes import Asked, Play, Remote, Says
+from tests.remotes import Asked, Hangs, Play, Remote, Says
 from tests.web.conversations import Answer, Gateway, basic
-from tests.worlds import NOW, world
+from tests.worlds import NOW, at, world
 
 SECRET = "a secret of thirty-two bytes ..."
 SHARED = {"type": "jwt", "name": "sso", "realm": "here", "secret": SECRET}
@@ -86,7 +88,7 @@ class ExpiryTests(GatewayCase):
         self.assertEqual(gateway.ask("GET /authenticate", Authorization=bearer).status, 401)
 
     def test_attribute_T81e(self) -> None:
-        """An attribute C{exp} that is over or negative is a refusal; other texts are ignored."""
+        """An attribute C{exp} in the past is a refusal; a text that is not a number is ignored."""
         for text, status in (("12345", 401), ("-1", 401), (str(NOW), 401), ("x", 200), ("", 200)):
             augmenter = {
                 "type": "plain_advanced",
@@ -195,6 +197,30 @@ class StrangersTests(SynchronousTestCase):
         providers = [test_jwt.provider(remote), *self.strangers(remote)[1:]]
         identity = self.ask(IDP.sign(iss="https://other.example"), providers)
         self.assertIsInstance(identity, Identity)
+        self.assertEqual(remote.places(), ["idp.example/certs"])
+
+
+class WaitingTests(SynchronousTestCase):
+    """Who waits for keys."""
+
+    def test_keys_do_not_come_D5(self) -> None:
+        """A remote that knows a token need not wait for a key set that does not come."""
+        hanging, remote = Remote(lambda _: Hangs()), Remote(everything_is_good)
+        clock, token = at(NOW), Credential("bearer", IDP.sign())
+        providers = [test_jwt.provider(hanging), test_introspection.provider(remote)]
+        deferred = gathered(providers, token, clock=clock)
+        clock.advance(0)
+        self.assertEqual(self.successResultOf(deferred).username, "tess")
+        self.assertEqual(len(hanging.asked), 1)
+        hanging.finish(b"{}")
+
+    def test_keys_at_hand_D5(self) -> None:
+        """A remote does not see a token that is verified with keys that are at hand."""
+        remote = Remote(everything_is_good)
+        judge = test_jwt.provider(remote)
+        self.successResultOf(Deferred.fromCoroutine(IReachable(judge).reach()))
+        providers = [test_introspection.provider(remote), judge]
+        self.successResultOf(gathered(providers, Credential("bearer", IDP.sign())))
         self.assertEqual(remote.places(), ["idp.example/certs"])
 
 
