@@ -205,7 +205,7 @@ class GatewayTests(SynchronousTestCase):
     @few
     @given(objects(HEADER), objects(CLAIMED))
     def test_together_T81b(self, header: dict[str, Any], claims: dict[str, Any]) -> None:
-        """Several providers together refuse a token or report an outage; they never fail otherwise."""
+        """Several providers together refuse a token or report an outage, and nothing else."""
         remote = Remote(lambda _: Says({}, 403))
         credential = Credential("bearer", made_up({"alg": "RS256", **header}, claims))
         deferred = gathered(every(remote), credential)
