@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 
 from attrs import define, field
@@ -42,13 +43,13 @@ class Authority:
     own: IJudge | None = None
     gate: Gate = field(factory=Gate)
     _rounds: Mapping[str, Sequence[Sequence[IAugmenter]]] = field(init=False, repr=False)
-    _may_ask: Mapping[IProvider, IMayAskRemotes] = field(init=False, repr=False)
+    _sometimes_local: AbstractSet[type] = field(init=False, repr=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
         self._rounds = _rounds(self.augmenters)
         able = filter(IMayAskRemotes.providedBy, self.providers)
-        self._may_ask = {provider: IMayAskRemotes(provider) for provider in able}
+        self._sometimes_local = frozenset(map(type, able))
 
     async def identify(self, credentials: Sequence[Credential], realm: str | None) -> Identity:
         """
@@ -94,13 +95,20 @@ class Authority:
         local: list[IJudge] = []
         remote: list[IJudge] = []
         for provider in self._fitting(credential, realm, reasons):
-            may_ask = self._may_ask.get(provider)
-            is_local = provider.local if may_ask is None else may_ask.is_local(credential)
-            (local if is_local else remote).append(provider)
+            (local if self._is_local(provider, credential) else remote).append(provider)
         yield local
         if self.own is not None and own is Affinity.POSSIBLE:
             remote.append(self.own)
         yield remote
+
+    def _is_local(self, provider: IProvider, credential: Credential) -> bool:
+        try:
+            if type(provider) not in self._sometimes_local:
+                return provider.local
+            return IMayAskRemotes(provider).is_local(credential)
+        except Exception:  # noqa: BLE001 - the defect of one provider is not that of the others
+            self._note_failure(provider, Failure(), 0.0)
+            return False
 
     def _fitting(
         self, credential: Credential, realm: str | None, reasons: list[BaseException | None]

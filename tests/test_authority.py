@@ -14,7 +14,7 @@ from authotron.authority import Authority
 from authotron.errors import Rejected, TimedOut, Unavailable
 from authotron.identity import Addition, Credential, Identity
 from authotron.metrics import Metrics
-from authotron.providers import Affinity, IProvider
+from authotron.providers import Affinity, IMayAskRemotes, IProvider
 from tests.worlds import NOW, at
 
 TOKEN = Credential("bearer", "token")
@@ -92,6 +92,15 @@ class Undecided(Oracle):
         if isinstance(self.fault, Exception):
             raise self.fault
         return self.fault
+
+
+@implementer(IMayAskRemotes)
+@define
+class Unplaced(Oracle):
+    """A provider with a defect where it says what it needs; it cannot be hashed."""
+
+    def is_local(self, credential: Credential) -> bool:
+        raise KeyError("defect")
 
 
 @implementer(IAugmenter)
@@ -328,6 +337,12 @@ class OutageTests(AuthorityCase):
         self.failureResultOf(self.ask([odd]), Unavailable)
         self.failureResultOf(self.ask([odd, Oracle("no").no()]), Unavailable)
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 2)
+
+    def test_odd_locality_T81b(self) -> None:
+        """A provider that fails to say whether it is local is asked with the remote ones."""
+        odd = Unplaced("odd").no()
+        self.assertEqual(self.named(self.ask([odd, Oracle("good").yes()])), "good")
+        self.assertEqual((odd.asked, len(self.flushLoggedErrors(KeyError))), (1, 1))
 
     def test_odd_affinity_elsewhere_T81b(self) -> None:
         """A provider that was not to be asked anyway makes no outage."""
