@@ -20,6 +20,7 @@ from authotron.config import Config
 from authotron.errors import ConfigError
 from authotron.service import EX_CONFIG, Authotron
 from authotron.supervisor import Supervisor
+from authotron.terminal import visible
 
 Gateway = Authotron | Supervisor
 
@@ -84,7 +85,7 @@ def makeService(options: Options, reactor: IReactorCore | None = None) -> IServi
 def _refused(error: ConfigError) -> SystemExit:
     """All that is wrong is said on standard error."""
     for problem in error.problems:
-        print(problem, file=sys.stderr)  # noqa: T201 - logging has not begun
+        print(visible(str(problem)), file=sys.stderr)  # noqa: T201 - logging has not begun
     return SystemExit(EX_CONFIG)
 
 

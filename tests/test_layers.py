@@ -22,6 +22,7 @@ LAYERS = (
         "reactor_time",
         "strict_json",
         "tallies",
+        "terminal",
     ),
     ("certificates",),
     ("identity",),

@@ -10,6 +10,7 @@ from attrs import evolve
 from twisted.internet.task import react
 
 from authotron.cli.options import complaints, config_option, loaded
+from authotron.cli.output import say
 from authotron.compose import compose, for_augmenter
 from authotron.config import Config
 from authotron.errors import Unavailable
@@ -80,7 +81,7 @@ async def _doctor(reactor: Any, found: Config, username: str | None) -> None:
 
 async def _opens(store: ITokenStore) -> bool:
     """Whether the store of our own tokens can be used."""
-    click.secho(f"store ({store.type})", bold=True)
+    say(f"store ({store.type})", bold=True)
     try:
         with complaints():
             await store.open()
@@ -93,7 +94,7 @@ async def _opens(store: ITokenStore) -> bool:
 
 async def _well(part: Any, config: Any, world: World, username: str | None) -> bool:
     """Whether all is well with a part; each thing tried is told."""
-    click.secho(f"{part.name} ({part.type})", bold=True)
+    say(f"{part.name} ({part.type})", bold=True)
     good = True
     async for finding in _findings(part, config, world, username):
         good = _told(finding) and good
@@ -101,8 +102,8 @@ async def _well(part: Any, config: Any, world: World, username: str | None) -> b
 
 
 def _told(finding: Finding) -> bool:
-    click.secho("  good  " if finding.good else "  bad   ", nl=False, fg=_COLOURS[finding.good])
-    click.echo(": ".join(filter(None, (finding.what, finding.told))))
+    say("  good  " if finding.good else "  bad   ", nl=False, fg=_COLOURS[finding.good])
+    say(": ".join(filter(None, (finding.what, finding.told))))
     return finding.good
 
 

@@ -14,6 +14,7 @@ from zope.interface import provider
 
 from authotron import credentials, logs
 from authotron.cli.options import complaints, config_option, loaded
+from authotron.cli.output import say, say_lines
 from authotron.compose import compose
 from authotron.config import Config
 from authotron.errors import BadCredentials, BadIdentity, Rejected, Unavailable
@@ -56,7 +57,7 @@ async def _explain(reactor: Any, found: Config, header: str, realm: str | None) 
         await _opened(generation)
         _minted(generation, await _judged(generation, header, realm), reactor.seconds())
     except (BadCredentials, BadIdentity, Rejected, Unavailable) as reason:
-        click.secho(f"{type(reason).__name__}: {reason}", fg="red")
+        say(f"{type(reason).__name__}: {reason}", fg="red")
         raise SystemExit(1) from None
     finally:
         if generation.tokens is not None:
@@ -73,10 +74,10 @@ async def _opened(generation: Generation) -> None:
 
 async def _judged(generation: Generation, header: str, realm: str | None) -> Identity:
     parsed = credentials.parse(header)
-    click.secho("credentials", bold=True)
+    say("credentials", bold=True)
     for credential in parsed:
-        click.echo(f"  {credential.scheme}, {len(credential.value)} characters")
-    click.secho("judged", bold=True)
+        say(f"  {credential.scheme}, {len(credential.value)} characters")
+    say("judged", bold=True)
     return await generation.authority.identify(parsed, realm)
 
 
@@ -87,10 +88,10 @@ _JUDGING = ("auth.", "augmenters.")
 @provider(ILogObserver)
 def _tell(event: LogEvent) -> None:
     if str(event.get("event", "")).startswith(_JUDGING):
-        click.echo(f"  {formatEvent(event)}")
+        say(f"  {formatEvent(event)}")
 
 
 def _minted(generation: Generation, identity: Identity, now: float) -> None:
-    click.secho("claims", bold=True)
+    say("claims", bold=True)
     claims = generation.minter.claims(identity, int(now))
-    click.echo(json.dumps(claims, indent=2, ensure_ascii=False))
+    say_lines(json.dumps(claims, indent=2, ensure_ascii=False))

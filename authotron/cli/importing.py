@@ -12,6 +12,7 @@ from attrs import define, evolve
 
 from authotron import acl_proxy, foreign_stores, settings
 from authotron.cli.options import complaints, config_option, loaded, text
+from authotron.cli.output import say
 from authotron.cli.stored import run
 from authotron.config import Config
 from authotron.errors import BadIdentity, ConfigError, Problem
@@ -154,7 +155,7 @@ class _Import:
                 break
             await self._take(self._admitted(item))
         would = "would be copied" if self._dry_run else "copied"
-        click.echo(f"{self._copied} {would}, {self._here} here already, {self._left_out} left out")
+        say(f"{self._copied} {would}, {self._here} here already, {self._left_out} left out")
         if self._left_out:
             raise SystemExit(1)
 
@@ -171,14 +172,14 @@ class _Import:
     async def _take(self, item: Found | LeftOut) -> None:
         if isinstance(item, LeftOut):
             self._left_out += 1
-            click.secho(f"left out: {item.which} {item.why}", fg="yellow", err=True)
+            say(f"left out: {item.which} {item.why}", fg="yellow", err=True)
         elif await self._copy(item):
             self._copied += 1
         else:
             self._here += 1
         seen = self._copied + self._here + self._left_out
         if seen % _PROGRESS == 0:
-            click.echo(f"{seen} so far", err=True)
+            say(f"{seen} so far", err=True)
 
     async def _copy(self, item: Found) -> bool:
         if self._dry_run:

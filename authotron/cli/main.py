@@ -14,6 +14,7 @@ import jwt
 
 from authotron import __version__, config, minter
 from authotron.cli.options import clock, complaints, config_option, loaded, serve
+from authotron.cli.output import say, say_as_it_is, say_lines
 from authotron.config import Config
 from authotron.endpoint import with_mode
 
@@ -65,10 +66,10 @@ def check(file: Path | None, path: Path) -> None:
     with complaints():
         minter.make(found.file.jwt, clock(), found.folder)
     for line in _described(found):
-        click.echo(line)
+        say(line)
     for warning in found.warnings:
-        click.secho(f"warning: {warning}", fg="yellow", err=True)
-    click.secho("The configuration is good.", fg="green")
+        say(f"warning: {warning}", fg="yellow", err=True)
+    say("The configuration is good.", fg="green")
 
 
 def _described(found: Config) -> list[str]:
@@ -96,7 +97,7 @@ def _described(found: Config) -> list[str]:
 @main.command()
 def schema() -> None:
     """Print the JSON Schema of a configuration file, for editors and for checks."""
-    click.echo(json.dumps(config.schema(), indent=2))
+    say_lines(json.dumps(config.schema(), indent=2))
 
 
 @main.command("hash-password")
@@ -111,7 +112,7 @@ def hash_password(*, from_stdin: bool) -> None:
         raise click.UsageError("an empty password protects nothing")
     from authotron import passwords  # noqa: PLC0415 - only needed here
 
-    click.echo(passwords.hash_password(password))
+    say(passwords.hash_password(password))
 
 
 @main.command("generate-secret")
@@ -125,7 +126,7 @@ def hash_password(*, from_stdin: bool) -> None:
 )
 def generate_secret(size: int) -> None:
     """Print a new random secret, fit for `jwt.secret`."""
-    click.echo(secrets.token_urlsafe(size))
+    say(secrets.token_urlsafe(size))
 
 
 @main.group()
@@ -150,9 +151,9 @@ def decode(path: Path, source: Any) -> None:
     try:
         header, claims = signer.verify(text)
     except jwt.InvalidTokenError as error:
-        click.secho(f"not good: {error}", fg="red", err=True)
+        say(f"not good: {error}", fg="red", err=True)
         sys.exit(1)
-    click.echo(json.dumps({"header": header, "claims": claims}, indent=2, ensure_ascii=False))
+    say_lines(json.dumps({"header": header, "claims": claims}, indent=2, ensure_ascii=False))
 
 
 @main.command()
@@ -163,4 +164,4 @@ def completion(shell: str) -> None:
 
     kind = get_completion_class(shell)
     assert kind is not None
-    click.echo(kind(main, {}, "authotron", "_AUTHOTRON_COMPLETE").source())
+    say_as_it_is(kind(main, {}, "authotron", "_AUTHOTRON_COMPLETE").source())

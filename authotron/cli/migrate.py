@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets
+from typing import Any
 
 import click
 import yaml
 
 from authotron import acl_proxy
 from authotron.cli.options import complaints
+from authotron.cli.output import say, say_as_it_is
 
 
 @click.group()
@@ -29,5 +31,13 @@ def of_acl_proxy() -> None:
             os.environ, secrets.token_urlsafe(48), secrets.token_urlsafe(32)
         )
     for remark in acl_proxy.remarks(os.environ):
-        click.echo(f"# {remark}")
-    click.echo(yaml.safe_dump(found, sort_keys=False, allow_unicode=True), nl=False)
+        say(f"# {remark}")
+    say_as_it_is(_yaml(found), nl=False)
+
+
+def _yaml(found: dict[str, Any]) -> str:
+    """Readable letters as they are; all are escaped if one of them could harm the terminal."""
+    text = yaml.safe_dump(found, sort_keys=False, allow_unicode=True)
+    if text.replace("\n", "").isprintable():
+        return text
+    return yaml.safe_dump(found, sort_keys=False)

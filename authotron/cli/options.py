@@ -16,6 +16,7 @@ from twisted.python import runtime
 from twisted.scripts import twistd
 
 from authotron import configfile
+from authotron.cli.output import say
 from authotron.config import Config
 from authotron.errors import ConfigError
 from authotron.service import EX_CONFIG
@@ -53,7 +54,7 @@ def complaints() -> Iterator[None]:
         yield
     except ConfigError as error:
         for problem in error.problems:
-            click.secho(str(problem), fg="red", err=True)
+            say(str(problem), fg="red", err=True)
         sys.exit(EX_CONFIG)
 
 

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, execute
 
 from authotron import files
 from authotron.cli.options import clock, loaded, serve
+from authotron.cli.output import say, say_lines
 from authotron.compose import compose
 from authotron.config import Config
 from authotron.identity import Credential, Identity
@@ -65,13 +66,13 @@ def _shown(path: Path, folder: Path) -> None:
     found = loaded(path)
     server, second = found.file.server, found.file.metrics
     gateway = f"http://{server.host}:{server.port}"
-    click.secho("Get in:", bold=True)
-    click.echo(f'  curl -i -u "alice:$(cat {folder}/alice-password)" {gateway}/authenticate')
-    click.secho("A backend will see:", bold=True)
-    click.echo(_claims(found, (folder / "alice-password").read_text(encoding="utf-8")))
-    click.secho("Look at:", bold=True)
-    click.echo(f"  {gateway}/\n  http://{second.host or server.host}:{second.port}/ready")
-    click.echo(f"The configuration is {path}; change it and `kill -HUP {os.getpid()}`.\n")
+    say("Get in:", bold=True)
+    say(f'  curl -i -u "alice:$(cat {folder}/alice-password)" {gateway}/authenticate')
+    say("A backend will see:", bold=True)
+    say_lines(_claims(found, (folder / "alice-password").read_text(encoding="utf-8")))
+    say("Look at:", bold=True)
+    say_lines(f"  {gateway}/\n  http://{second.host or server.host}:{second.port}/ready")
+    say_lines(f"The configuration is {path}; change it and `kill -HUP {os.getpid()}`.\n")
 
 
 def _claims(found: Config, password: str) -> str:

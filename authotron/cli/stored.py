@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from authotron import logs
 from authotron.cli.options import complaints, loaded
+from authotron.cli.output import say
 from authotron.compose import compose
 from authotron.config import Config
 from authotron.errors import BadIdentity, NoSuchToken, Rejected, TooBroad, Unavailable
@@ -67,7 +68,7 @@ async def _working(reactor: Any, found: Config, work: Work) -> None:
             await work(generation, generation.tokens, world)
     except (BadIdentity, NoSuchToken, Rejected, TooBroad, Unavailable) as reason:
         told = str(reason) or "there is no such token"
-        click.secho(told, fg="red", err=True)
+        say(told, fg="red", err=True)
         raise SystemExit(1) from None
     finally:
         with suppress(Unavailable):

@@ -13,11 +13,13 @@ import click
 from authotron import audit, hosts, settings
 from authotron.cli import importing
 from authotron.cli.options import config_option, text
+from authotron.cli.output import say, say_lines
 from authotron.cli.stored import run
 from authotron.errors import ConfigError, NoSuchToken
 from authotron.identity import Identity
 from authotron.issuing import Tokens, Wish
 from authotron.stores import Wanted
+from authotron.terminal import visible
 from authotron.tokens import TERMINAL, Token
 from authotron.web.generation import Generation
 from authotron.world import World
@@ -72,7 +74,7 @@ def create(
         presented, _ = await kept.make(
             owner, wish, checked=checked, origin=TERMINAL, by=audit.at_terminal()
         )
-        click.echo(presented.text)
+        say(presented.text)
 
     run(path, work)
 
@@ -89,7 +91,7 @@ def list_(path: Path, realm: str | None, username: str | None, *, as_json: bool)
         wanted = Wanted(realm, username)
         while found := await kept.store.listed(wanted):
             for token in found:
-                click.echo(json.dumps(_row(token)) if as_json else _line(token))
+                say(json.dumps(_row(token)) if as_json else _line(token))
             wanted = Wanted(realm, username, found[-1].id)
 
     run(path, work)
@@ -105,8 +107,7 @@ def show(path: Path, id_: str) -> None:
         token = await kept.store.get(id_)
         if token is None:
             raise NoSuchToken
-        for line in json.dumps(_row(token), indent=2, ensure_ascii=False).split("\n"):
-            click.echo(_visible(line))
+        say_lines(json.dumps(_row(token), indent=2, ensure_ascii=False))
 
     run(path, work)
 
@@ -120,7 +121,7 @@ def revoke(path: Path, ids: tuple[str, ...]) -> None:
     async def work(_: Generation, kept: Tokens, _world: World) -> None:
         for id_ in ids:
             await kept.end(id_, audit.at_terminal())
-            click.echo(f"revoked {id_}")
+            say(f"revoked {id_}")
 
     run(path, work)
 
@@ -132,7 +133,7 @@ def prune(path: Path) -> None:
 
     async def work(_: Generation, kept: Tokens, _world: World) -> None:
         await kept.tidy()
-        click.echo("forgotten: all that had expired")
+        say("forgotten: all that had expired")
 
     run(path, work)
 
@@ -172,12 +173,7 @@ def _line(token: Token) -> str:
     owner, end = token.owner, token.grant.expires
     until = "for ever" if end is None else f"until {_moment(end)}"
     line = f"{token.id}  {owner.realm}/{owner.username}  {until}  {token.name}"
-    return _visible(line).rstrip()
-
-
-def _visible(text: str) -> str:
-    """What others have named does nothing to the terminal; escapes are those of JSON."""
-    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
+    return visible(line).rstrip()
 
 
 def _moment(seconds: float) -> str:

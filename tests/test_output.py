@@ -1,0 +1,187 @@
+"""What commands print does nothing to a terminal, whoever wrote it."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import os
+from contextlib import redirect_stderr
+from pathlib import Path
+from typing import Any
+
+import click
+import jwt
+import yaml
+from click.testing import CliRunner, Result
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron import config
+from authotron.cli import doctor, explain, importing, output, tokens
+from authotron.cli.main import main
+from authotron.compose import compose
+from authotron.foreign_stores import LeftOut
+from authotron.identity import Identity
+from authotron.metrics import Metrics
+from authotron.parts import Finding
+from authotron.tap import Options
+from authotron.terminal import visible
+from tests.contracts import token
+from tests.test_config import BASE, laid_over
+from tests.worlds import NOW, world
+
+EVIL = "a\x1b[2J\x1b]0;x\x07\x9b31m\x7f\r\n\x08\u202eb\u2028\ud800"
+"""Escapes of two kinds, a bell, DEL, line ends, a change of direction, half a surrogate pair."""
+
+TAME = EVIL.replace("\ud800", "")
+"""What can stand in a file as well."""
+
+
+class OutputCase(SynchronousTestCase):
+    """How to run a command, and what its output may be."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+
+    def run_command(self, *words: str, text: str = "", **environ: str) -> Result:
+        return CliRunner().invoke(main, words, input=text, env=environ)
+
+    def printed(self, work: Any) -> str:
+        """What a function prints."""
+
+        @click.command()
+        def command() -> None:
+            work()
+
+        result = CliRunner().invoke(command)
+        self.assertIsNone(result.exception)
+        return result.output
+
+    def file(self, **over: Any) -> str:
+        path = self.folder / "config.yaml"
+        path.write_text(yaml.safe_dump(laid_over(BASE, over)))
+        path.chmod(0o600)
+        return str(path)
+
+    def assert_harmless(self, shown: str, *parts: str) -> None:
+        for line in shown.split("\n"):
+            self.assertTrue(line.isprintable(), ascii(line))
+        for part in parts:
+            self.assertIn(part, shown)
+
+
+class VisibleTests(SynchronousTestCase):
+    """How what is not printable is shown."""
+
+    def test_escaped_T91h(self) -> None:
+        """Everything that is not printable is escaped as in JSON, and all else is as it was."""
+        shown = visible(EVIL)
+        self.assertTrue(shown.isascii() and shown.isprintable())
+        self.assertEqual(json.loads(f'"{shown}"'), EVIL)
+        self.assertEqual(visible("Zoë 雪 \\ \U0001f600"), "Zoë 雪 \\ \U0001f600")
+
+
+class CommandTests(OutputCase):
+    """Every command that prints what comes from outside."""
+
+    def test_decode_T91h(self) -> None:
+        """Names and values of claims and headers of a JWT."""
+        path = self.file()
+        secret = BASE["jwt"]["secret"]
+        claims = {"exp": 4_000_000_000, "iss": BASE["jwt"].get("iss", "authotron"), EVIL: [EVIL]}
+        text = jwt.encode(claims, secret, "HS256", {"kid": TAME})
+        result = self.run_command("token", "decode", "-c", path, text=text)
+        self.assert_harmless(result.output)
+        bad = self.run_command("token", "decode", "-c", path, text=text[:-4] + TAME)
+        self.assert_harmless(bad.output)
+
+    def test_explain_T91h(self) -> None:
+        """Claims, and what the log says on the way."""
+        found = config.check(laid_over(BASE, {}), Path())
+        generation = compose(found, world(), Metrics())
+        identity = Identity("internal", EVIL, (EVIL,), {EVIL: EVIL})
+        shown = self.printed(lambda: explain._minted(generation, identity, NOW))
+        self.assert_harmless(shown, "\\u001b[2J")
+        event = {"event": "auth.x", "log_format": "{x}", "x": EVIL}
+        self.assert_harmless(self.printed(lambda: explain._tell(event)), "\\u001b[2J")
+
+    def test_doctor_T91h(self) -> None:
+        """What a remote or a directory answers."""
+        shown = self.printed(lambda: doctor._told(Finding(EVIL, good=False, told=EVIL)))
+        self.assert_harmless(shown, "\\u001b[2J")
+
+    def test_check_T91h(self) -> None:
+        """Keys and values of a file, in what is wrong with it or in what it would run."""
+        for over in (
+            {TAME: 1},
+            {"jwt": {TAME: 1}},
+            {"providers": [{"type": TAME, "name": TAME, "realm": TAME}]},
+            {"providers": [{"type": "plain", "name": TAME, "realm": TAME, "users": [{TAME: 1}]}]},
+            {"providers": [{"type": "plain", "name": "x\u202e", "realm": "\x9b", "users": []}]},
+            {"jwt": {"iss": TAME}},
+            {"server": {"host": TAME}},
+            {"store": {"type": "sqlite", "path": f"{TAME}.db"}},
+        ):
+            with self.subTest(str(over)):
+                path = self.file(**over)
+                self.assert_harmless(self.run_command("check", path).output)
+                with redirect_stderr(io.StringIO()) as told:
+                    self.assertRaises(
+                        SystemExit, Options().parseOptions, ["--check", "--config", path]
+                    )
+                self.assert_harmless(told.getvalue())
+
+    def test_malformed_T91h(self) -> None:
+        """A file that is not YAML, and variables that are not right."""
+        path = Path(self.file())
+        path.write_text(f'version: \'2.0.0\'\n"{visible(TAME)}": 1\n"{visible(TAME)}": 2\n')
+        self.assert_harmless(self.run_command("check", str(path)).output)
+        path.write_text(f"a: [\n# {TAME}")
+        self.assert_harmless(self.run_command("check", str(path)).output)
+        environ = {"AOT_SERVER__PORT": TAME, f"AOT_{TAME}": "x"}
+        self.assert_harmless(self.run_command("check", self.file(), **environ).output)
+
+    def test_migrate_T91h(self) -> None:
+        """The environment of another service; what is printed is YAML with the same meaning."""
+        for name in ("é", TAME):
+            environ = {"REDIS_HOST": "redis", "PEPPER": f"pepper of 16 bytes {name}"}
+            kept = {key: "" for key in os.environ if key.startswith(("REDIS_", "ADMIN_"))}
+            result = self.run_command("migrate", "acl-proxy", **kept, **environ)
+            self.assert_harmless(result.output)
+            if result.exit_code == 0:
+                found = yaml.safe_load(result.output)
+                self.assertEqual(found["store"]["acl_proxy_pepper"], environ["PEPPER"])
+
+    def test_import_T91h(self) -> None:
+        """What a token of another service is called, and why it is left out."""
+        unused: Any = None
+        run = importing._Import(unused, unused, unused, dry_run=False)
+        item = LeftOut(EVIL, EVIL)
+
+        def take() -> None:
+            Deferred.fromCoroutine(run._take(item))
+
+        self.assert_harmless(self.printed(take), "left out: a\\u001b[2J")
+
+    def test_tokens_T91h(self) -> None:
+        """Names, owners and comments of tokens, in every form."""
+        each = token(EVIL, realm=EVIL, name=EVIL, comment=EVIL)
+        self.assert_harmless(self.printed(lambda: output.say(tokens._line(each))), "\\u001b[2J")
+        row = json.dumps(tokens._row(each))
+        self.assert_harmless(self.printed(lambda: output.say(row)))
+
+    def test_one_way_out_T91h(self) -> None:
+        """Commands print by one module alone."""
+        for path in (Path(tokens.__file__).parent).glob("*.py"):
+            if path.name == "output.py":
+                continue
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Call):
+                    called = ast.unparse(node.func)
+                    with self.subTest(f"{path.name}:{node.lineno}"):
+                        self.assertNotIn(called, ("print", "click.echo", "click.secho"))
+
+
+del OutputCase
