@@ -67,7 +67,7 @@ def make(
 
     @param issuer: the only one whose JWTs are asked about; C{None} for any.
     """
-    known = Identities(world.clock)
+    known = Identities(world.clock, world.memory)
     return Asking(config.type, config.name, config.realm, accepts, ask, known, issuer)
 
 

@@ -1,26 +1,218 @@
-"""What was found out is kept for a while, and found out once however many want to know."""
+"""Memories within budgets of bytes, and questions that are asked once for all who wait."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Hashable
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Coroutine, Hashable, Iterable
 from hashlib import blake2b
 from os import urandom
-from typing import Any, Generic, TypeVar
+from sys import getsizeof
+from typing import Any, Generic, Protocol, TypeVar
 
 from attrs import define, field
-from cachetools import TLRUCache
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from authotron.errors import Rejected, Unavailable
-from authotron.identity import Identity
+from authotron.identity import Addition, Identity
+from authotron.racing import begin, waits
 
 T = TypeVar("T")
 Work = Callable[[], Coroutine[Any, Any, T]]
 
-_SIZE = 10_000
+DEFAULT_BYTES = 4 * 2**20
+"""Bytes that a memory may take if its maker does not say."""
+
+_MAX_ENTRIES = 10_000
+_SHARE = 10
+"""One subject may take this part of a memory: a tenth."""
+
+_LEAST_SHARE = 16
+"""Entries that one subject may have in the smallest memory."""
+
+_ENTRY, _NAME = 500, 200
+"""Bytes that an entry of a memory takes beside its value, and each further name of it."""
+
+_MAX_NAMES = 4
+"""Names of an entry; a further one takes the place of the oldest."""
+
+_PLAIN_IDENTITY, _DICT_SLOT = 500, 110
+"""Bytes of an identity without its strings, and of a key and a value in a mapping without these."""
+
+_TUPLE, _TEXT = 56, 57
+"""Bytes of an empty tuple, and of an empty ASCII string with its place in a tuple."""
+
+
+class Entry:
+    """
+    What an L{LruCache} keeps under a key; what is kept is for subclasses to add.
+
+    A memory has very many of these, so they are of one object each.
+
+    @ivar size: bytes that the entry takes, without what every entry takes.
+    @ivar subject: to whose share it belongs; C{None} for no share.
+    @ivar tags: by which it can be dropped.
+    @ivar names: further names by which it is found.
+    """
+
+    __slots__ = ("key", "names", "size", "subject", "tags")
+
+    def __init__(
+        self, key: bytes, size: int, subject: Hashable = None, tags: tuple[str, ...] = ()
+    ) -> None:
+        self.key = key
+        self.size = size
+        self.subject = subject
+        self.tags = tags
+        self.names: list[bytes] | None = None
+
+
+E = TypeVar("E", bound=Entry)
+
+
+class _Share:
+    """What one subject takes that has several entries: their keys, oldest first, and bytes."""
+
+    __slots__ = ("keys", "size")
+
+    def __init__(self, first: Entry) -> None:
+        self.keys = [first.key]
+        self.size = first.size
+
+
+@define(eq=False)
+class LruCache(Generic[E]):
+    """
+    Entries within a budget of bytes and a limit of their number; the least recently used give way.
+
+    A subject has a share, a tenth of both. What it puts in beyond that takes the place of what it
+    put in first, and never of what belongs to others. An entry larger than a share is not kept.
+
+    @ivar size: bytes that all entries take.
+    """
+
+    _max_bytes: int
+    _max_entries: int
+    size: int = field(default=0, init=False)
+    _max_share: int = field(init=False)
+    _entries: OrderedDict[bytes, E] = field(factory=OrderedDict, init=False, repr=False)
+    _named: dict[bytes, E] = field(factory=dict, init=False, repr=False)
+    _shares: dict[Hashable, Entry | _Share] = field(factory=dict, init=False, repr=False)
+    _tagged: dict[str, set[bytes]] = field(factory=dict, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._max_share = self._max_bytes // _SHARE
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, name: bytes) -> E | None:
+        """Return the entry of this key or further name; it was just used."""
+        entry = self._entries.get(name) or self._named.get(name)
+        if entry is not None:
+            self._entries.move_to_end(entry.key)
+        return entry
+
+    def put(self, entry: E) -> None:
+        """Keep an entry in the place of an earlier one with the same key and names."""
+        key, entries, subject = entry.key, self._entries, entry.subject
+        earlier = entries.get(key)
+        if earlier is not None:
+            self.drop(key)
+        entry.size = size = entry.size + _ENTRY + _NAME * len(entry.tags)
+        if size > self._max_share:
+            return
+        entries[key] = entry
+        self.size += size
+        for tag in entry.tags:
+            self._tagged.setdefault(tag, set()).add(key)
+        if subject is not None and self._shares.setdefault(subject, entry) is not entry:
+            self._add_to_share(entry)
+        if earlier is not None:
+            for name in earlier.names or ():
+                self.alias(name, key)
+        if self.size > self._max_bytes or len(entries) > self._max_entries:
+            self._shrink()
+
+    def alias(self, name: bytes, key: bytes) -> None:
+        """Let the entry of a key be found by a further name; there are few of these."""
+        entry = self._entries.get(key)
+        if entry is None or name in self._named:
+            return
+        if entry.names is None:
+            entry.names = []
+        if len(entry.names) == _MAX_NAMES:
+            del self._named[entry.names.pop(0)]
+        else:
+            self._grow(entry, _NAME)
+        entry.names.append(name)
+        self._named[name] = entry
+        self._shrink()
+
+    def drop(self, key: bytes) -> None:
+        """Forget the entry of a key, if there is one."""
+        entry = self._entries.pop(key, None)
+        if entry is None:
+            return
+        self.size -= entry.size
+        for name in entry.names or ():
+            del self._named[name]
+        for tag in entry.tags:
+            self._untag(tag, key)
+        if entry.subject is not None:
+            self._take_from_share(entry)
+
+    def drop_tagged(self, tags: Iterable[str]) -> None:
+        """Forget all entries that have one of these tags."""
+        for tag in tags:
+            for key in tuple(self._tagged.get(tag, ())):
+                self.drop(key)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._entries.clear()
+        self._named.clear()
+        self._shares.clear()
+        self._tagged.clear()
+        self.size = 0
+
+    def _untag(self, tag: str, key: bytes) -> None:
+        keys = self._tagged[tag]
+        keys.discard(key)
+        if not keys:
+            del self._tagged[tag]
+
+    def _grow(self, entry: E, more: int) -> None:
+        entry.size += more
+        self.size += more
+        share = self._shares.get(entry.subject)
+        if isinstance(share, _Share):
+            share.size += more
+
+    def _add_to_share(self, entry: E) -> None:
+        """Count a further entry of a subject; the first one of it needs no account."""
+        share = self._shares[entry.subject]
+        if not isinstance(share, _Share):
+            share = self._shares[entry.subject] = _Share(share)
+        share.keys.append(entry.key)
+        share.size += entry.size
+        most = max(_LEAST_SHARE, self._max_entries // _SHARE)
+        while share.size > self._max_share or len(share.keys) > most:
+            self.drop(share.keys[0])
+
+    def _take_from_share(self, entry: E) -> None:
+        share = self._shares[entry.subject]
+        if isinstance(share, _Share):
+            share.keys.remove(entry.key)
+            share.size -= entry.size
+        if not isinstance(share, _Share) or not share.keys:
+            del self._shares[entry.subject]
+
+    def _shrink(self) -> None:
+        while self.size > self._max_bytes or len(self._entries) > self._max_entries:
+            self.drop(next(iter(self._entries)))
 
 
 @define(eq=False)
@@ -45,17 +237,30 @@ class Flights(Generic[T]):
     _log = Logger()
 
     async def join(self, key: Hashable, work: Work[T]) -> T:
-        """The result of C{work}, or of what was begun under the same key and still goes on."""
-        known = self._flights.get(key)
-        flight: _Flight[T] = known or _Flight()
-        waiter: Deferred[T] = Deferred(lambda waiter: self._leave(key, flight, waiter))
-        flight.waiting.append(waiter)
-        if known is None:
-            self._flights[key] = flight
-            flight.running = Deferred.fromCoroutine(work()).addCallbacks(
+        """
+        The result of C{work}, or of what was begun under the same key and still goes on.
+
+        Work that need not wait is done at once, and costs no Deferred.
+        """
+        flight = self._flights.get(key)
+        if flight is not None:
+            return await self._waiter(key, flight)
+        begun = begin(work())
+        if waits(begun):
+            flight = self._flights[key] = _Flight()
+            waiter = self._waiter(key, flight)
+            flight.running = begun.addCallbacks(
                 self._landed, self._crashed, callbackArgs=(key, flight), errbackArgs=(key, flight)
             )
-        return await waiter
+            return await waiter
+        if isinstance(begun, Failure):
+            begun.raiseException()
+        return begun
+
+    def _waiter(self, key: Hashable, flight: _Flight[T]) -> Deferred[T]:
+        waiter: Deferred[T] = Deferred(lambda waiter: self._leave(key, flight, waiter))
+        flight.waiting.append(waiter)
+        return waiter
 
     def _landed(self, result: T, key: Hashable, flight: _Flight[T]) -> None:
         for waiter in self._emptied(key, flight):
@@ -85,43 +290,161 @@ class Flights(Generic[T]):
                 flight.running.cancel()
 
 
-@define(eq=False)
-class Identities:
-    """
-    Identities by the credentials that proved them, each until it says itself.
+def identity_bytes(identity: Identity) -> int:
+    """Bytes that an identity takes in memory, about; what it shares with others counts in full."""
+    _, username, roles, attributes, scopes = identity[:5]
+    joined = "".join(roles)  # as one string, since all that is remembered is measured
+    size = _PLAIN_IDENTITY + len(username) + len(joined) + _TEXT * len(roles)
+    if not (joined.isascii() and username.isascii()):
+        size += texts_bytes((username,), roles)
+    if attributes:
+        size += _DICT_SLOT * len(attributes) + texts_bytes(attributes, attributes.values())
+    if scopes:
+        size += _DICT_SLOT * len(scopes) + texts_bytes(scopes, *scopes.values())
+    if identity.narrowing is not None:
+        size += getsizeof(identity.narrowing)
+    elif identity.conditions:
+        size += sum(map(getsizeof, identity.conditions))
+    before = identity.bare
+    if before is None:
+        return size
+    same = before.roles is roles and before.attributes is attributes
+    return size + (_PLAIN_IDENTITY if same else identity_bytes(before))
 
-    Only what was accepted is kept: refusals are remembered with the verdicts, outages never. Keys
-    are keyed hashes, so that no credential is kept.
+
+def addition_bytes(addition: Addition) -> int:
+    """Bytes that an addition takes in memory, about."""
+    attributes = addition.attributes
+    size = _PLAIN_IDENTITY + texts_bytes(addition.roles)
+    return size + _DICT_SLOT * len(attributes) + texts_bytes(attributes, attributes.values())
+
+
+def texts_bytes(*collections: Collection[str]) -> int:
+    """Bytes that strings take in memory, with their places in a tuple."""
+    size = 0
+    for texts in collections:
+        joined = "".join(texts)
+        if joined.isascii():
+            size += len(joined) + _TEXT * len(texts)
+        else:
+            size += sum(map(getsizeof, texts)) + _TEXT * len(texts)
+    return size + _TUPLE * len(collections)
+
+
+class _Fresh(Protocol):
+    """What says itself until when it may be believed."""
+
+    @property
+    def fresh_until(self) -> float | None: ...
+
+
+F = TypeVar("F", bound=_Fresh)
+
+
+class _Answer(Entry, Generic[F]):
+    """An answer that is kept."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, key: bytes, value: F, size: int, subject: Hashable) -> None:
+        super().__init__(key, size, subject)
+        self.value = value
+
+
+@define(eq=False)
+class LookupCache(Generic[F]):
+    """
+    What was looked up, each until it says itself; one question at a time for each key.
+
+    Only answers are kept: refusals are remembered with the verdicts, outages never. Keys are keyed
+    hashes, so that no credential is kept. The memory has a budget of bytes and a share for each
+    subject, see L{LruCache}.
+
+    @param size: bytes that an answer takes.
+    @param stale: seconds for which an answer is kept that is not fresh any more; see L{kept}.
     """
 
     _clock: IReactorTime
+    _max_bytes: int
+    _size: Callable[[F], int]
+    _stale: float = 0.0
     _key: bytes = field(factory=lambda: urandom(32), init=False, repr=False)
-    _known: TLRUCache[bytes, Identity] = field(init=False, repr=False)
-    _flights: Flights[Identity] = field(factory=Flights, init=False, repr=False)
+    _known: LruCache[_Answer[F]] = field(init=False, repr=False)
+    _flights: Flights[F] = field(factory=Flights, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self._known = TLRUCache(_SIZE, _until, self._clock.seconds)
+        self._known = LruCache(self._max_bytes, _MAX_ENTRIES)
 
-    async def get(self, credential: str, find_out: Work[Identity]) -> Identity:
-        """What is known about a credential, or what C{find_out} says."""
-        key = self._hashed(credential)
+    async def get(
+        self, question: str, look_up: Work[F], subject: Callable[[F], Hashable] | None = None
+    ) -> F:
+        """
+        Return what is known, or what C{look_up} says.
+
+        @param subject: says of an answer in whose share of the memory it is kept.
+        """
+        key = self._hashed(question)
         known = self._known.get(key)
-        if known is not None:
-            return known
-        return await self._flights.join(key, lambda: self._find_out(key, find_out))
+        if known is not None and _is_fresh(known.value, self._clock.seconds()):
+            return known.value
+        return await self._flights.join(key, lambda: self._look_up(key, look_up, subject))
 
-    async def _find_out(self, key: bytes, find_out: Work[Identity]) -> Identity:
-        identity = await find_out()
-        self._known[key] = identity
-        return identity
+    def fresh(self, question: str) -> F | None:
+        """The answer that is known and fresh, if there is one."""
+        known = self._known.get(self._hashed(question))
+        if known is not None and _is_fresh(known.value, self._clock.seconds()):
+            return known.value
+        return None
 
-    def forget(self, credential: str) -> None:
-        """It is not believed any more."""
-        self._known.pop(self._hashed(credential), None)
+    def kept(self, question: str) -> F | None:
+        """The last answer, if it has not been stale for too long."""
+        known = self._known.get(self._hashed(question))
+        if known is not None and _is_fresh(known.value, self._clock.seconds() - self._stale):
+            return known.value
+        return None
 
-    def _hashed(self, credential: str) -> bytes:
-        return blake2b(credential.encode(), key=self._key, digest_size=16).digest()
+    def forget(self, question: str) -> None:
+        """Drop an answer: it is not believed any more."""
+        self._known.drop(self._hashed(question))
+
+    @property
+    def size(self) -> int:
+        """Bytes that all answers take."""
+        return self._known.size
+
+    async def _look_up(
+        self, key: bytes, look_up: Work[F], subject: Callable[[F], Hashable] | None
+    ) -> F:
+        answer = await look_up()
+        if _is_fresh(answer, self._clock.seconds() - self._stale):
+            whose = subject(answer) if subject else None
+            self._known.put(_Answer(key, answer, self._size(answer), whose))
+        return answer
+
+    def _hashed(self, question: str) -> bytes:
+        raw = question.encode("utf-8", "surrogatepass")
+        return blake2b(raw, key=self._key, digest_size=16).digest()
 
 
-def _until(_key: bytes, identity: Identity, now: float) -> float:
-    return now if identity.fresh_until is None else identity.fresh_until
+def _is_fresh(answer: _Fresh, now: float) -> bool:
+    return answer.fresh_until is not None and now < answer.fresh_until
+
+
+class Identities(LookupCache[Identity]):
+    """Identities by the credentials that proved them; each user has a share."""
+
+    def __init__(self, clock: IReactorTime, max_bytes: int = DEFAULT_BYTES) -> None:
+        super().__init__(clock, max_bytes, identity_bytes)
+
+    async def get(  # the subject is the same for all
+        self,
+        question: str,
+        look_up: Work[Identity],
+        subject: Callable[[Identity], Hashable] | None = None,
+    ) -> Identity:
+        """Return the identity that is known of a credential, or that C{look_up} finds out."""
+        return await super().get(question, look_up, subject or _username)
+
+
+def _username(identity: Identity) -> Hashable:
+    return identity.username

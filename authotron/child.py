@@ -68,13 +68,13 @@ class Child(ProcessProtocol):
     def state(self) -> str:
         return "leaving" if self.leaving else "serving" if self.served else "starting"
 
-    async def ask(self, word: str) -> Any:
+    async def ask(self, word: str, given: Any = None) -> Any:
         """
         Ask the worker, and wait.
 
         @raise Unanswered: it is gone, or cannot.
         """
-        return await self._pipe.ask(word)
+        return await self._pipe.ask(word, given)
 
     def tell(self, word: str, given: Any) -> None:
         """Tell the worker something that needs no answer."""

@@ -40,14 +40,16 @@ def compose(
     """
     file = config.file
     narrow = narrowing([*config.providers, *config.augmenters])
-    world = evolve(world, patience=file.auth.timeout_in_ms / 1000, narrow=narrow)
+    memory = file.auth.cache.max_bytes // 2 // (len(config.providers) + len(config.augmenters) + 1)
+    patience = file.auth.timeout_in_ms / 1000
+    world = evolve(world, patience=patience, narrow=narrow, memory=memory)
     providers = [_made("providers", each, world) for each in config.providers]
     augmenters = [
         _made("augmenters", each, for_augmenter(each, world)) for each in config.augmenters
     ]
     signer = minter.make(file.jwt, world.clock, config.folder)
     tokens = _tokens(config, world, store)
-    owners = Owners(providers, world.clock, file.tokens.users)
+    owners = Owners(providers, world.clock, file.tokens.users, world.memory)
     own = TokenProvider(tokens, owners, world.clock)
     authority = Authority(
         providers,

@@ -103,7 +103,7 @@ class Crew:
         child: Child = Child(
             given.hears,
             {
-                "forget": lambda _: Deferred.fromCoroutine(self._forget(child)),
+                "forget": lambda tokens: Deferred.fromCoroutine(self._forget(child, tokens)),
                 "refused": lambda problems: self._note_refused(child, problems),
                 "wrong_pair": lambda given: self._pass_on(child, "wrong_pair", given),
                 "right_pair": lambda given: self._pass_on(child, "right_pair", given),
@@ -257,16 +257,18 @@ class Crew:
 
     # --- they are asked ---
 
-    async def _forget(self, asks: Child) -> None:
+    async def _forget(self, asks: Child, tokens: Any) -> None:
         """
-        A token has changed: nobody may repeat what was known before.
+        API tokens were changed: no other worker may repeat what was known before.
+
+        @param tokens: their ids; C{None} for all that is remembered.
 
         Who cannot be asked is dead, and repeats nothing.
 
         @raise Unavailable: somebody who lives has not forgotten.
         """
         others = [child for child in self.workers if child is not asks]
-        outcomes = await everyone([child.ask("forget") for child in others])
+        outcomes = await everyone([child.ask("forget", tokens) for child in others])
         for child, outcome in zip(others, outcomes, strict=True):
             if isinstance(outcome, Failure) and child in self.workers:
                 raise Unavailable("a worker has not forgotten")

@@ -93,6 +93,6 @@ def make(config: ExchangeConfig, world: World, web: WebClient) -> AccessTokens:
         Verifier(ALGORITHMS, KeySet(clock, At(web, config.cert_uri))),
         Rules(config.name, config.realm, config),
         config.cache,
-        Identities(clock),
-        Identities(clock),
+        Identities(clock, world.memory // 2),
+        Identities(clock, world.memory // 2),
     )

@@ -360,13 +360,12 @@ class Tokens:
         if not ended:
             raise NoSuchToken
 
-    async def held(self, text: str) -> bool:
-        """Whether a token that somebody holds in hand is good."""
+    async def held(self, text: str) -> str | None:
+        """The id of a token that somebody holds in hand, if the token is good."""
         try:
-            await self.find(text)
+            return (await self.find(text)).id
         except Rejected:
-            return False
-        return True
+            return None
 
     async def surrender(self, text: str, by: Actor | None = None) -> None:
         """End the token that somebody holds in hand, whoever it is. One that is no good is over."""

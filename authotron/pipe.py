@@ -48,7 +48,7 @@ class Pipe:
         """Say something that needs no answer."""
         self._send({"say": word, "with": given})
 
-    def ask(self, word: str) -> Deferred[Any]:
+    def ask(self, word: str, given: Any = None) -> Deferred[Any]:
         """
         Say something, and wait for what comes of it. Who does not want to wait cancels.
 
@@ -60,7 +60,8 @@ class Pipe:
             answer.errback(Unanswered(word))
             return answer
         self._asked[number] = answer
-        self._send({"say": word, "number": number})
+        message = {"say": word, "number": number}
+        self._send(message if given is None else {**message, "with": given})
         return answer
 
     def received(self, data: bytes) -> None:

@@ -121,6 +121,11 @@ class Authotron(MultiService):
             "Verdicts that are remembered",
             lambda: self.serving.generation.verdicts.remembered(),  # noqa: PLW0108 - of the one in use
         )
+        metrics.watch(
+            "authotron_verdicts_bytes",
+            "Bytes that the verdicts take which are remembered",
+            lambda: self.serving.generation.verdicts.remembered_bytes(),  # noqa: PLW0108 - the same
+        )
         if not sockets:
             metrics.watch_reloads(lambda: self.problems)
         self.refused: Callable[[], object] = partial(metrics.reloaded, "failure")

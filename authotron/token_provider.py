@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from attrs import define, evolve, field
-from cachetools import TTLCache
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from authotron import imported
+from authotron.cache import DEFAULT_BYTES, Identities
 from authotron.errors import Rejected
 from authotron.identity import Credential, Identity, earliest
 from authotron.issuing import Tokens
 from authotron.parts import IReachable
 from authotron.providers import Affinity, IJudge, IKnowsUsers, IProvider
 from authotron.tokens import Token, looks_like_ours
-
-_REMEMBERED = 10_000
 
 
 @define(eq=False)
@@ -27,10 +26,11 @@ class Owners:
     _providers: Sequence[IProvider]
     _clock: IReactorTime
     _seconds: float
-    _known: TTLCache[tuple[str, str], tuple[Identity, float]] = field(init=False, repr=False)
+    _max_bytes: int = DEFAULT_BYTES
+    _known: Identities = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self._known = TTLCache(_REMEMBERED, self._seconds, self._clock.seconds)
+        self._known = Identities(self._clock, self._max_bytes)
 
     def can_be_asked(self, owner: Identity) -> bool:
         """Whether anybody can say later if this user is still known."""
@@ -50,21 +50,20 @@ class Owners:
             raise Rejected("nobody judges users of the owner's realm any more")
         for provider in sayers:
             if IKnowsUsers.providedBy(provider):
-                return await self._asked(provider, owner)
+                question = f"{len(provider.name)}:{provider.name}{owner.username}"
+                known = self._known.fresh(question)
+                if known is None:
+                    ask = partial(self._ask, provider, owner.username)
+                    known = await self._known.get(question, ask)
+                return known, known.fresh_until
         return owner, None
 
-    async def _asked(self, provider: IProvider, owner: Identity) -> tuple[Identity, float]:
-        key = (provider.name, owner.username)
-        known = self._known.get(key)
-        if known is None:
-            until = self._clock.seconds() + self._seconds
-            found = await IKnowsUsers(provider).still_known(owner.username)
-            known = (
-                found._replace(provider=provider.name),
-                earliest(until, found.fresh_until) or 0,
-            )
-            self._known[key] = known
-        return known
+    async def _ask(self, provider: IProvider, username: str) -> Identity:
+        until = self._clock.seconds() + self._seconds
+        found = await IKnowsUsers(provider).still_known(username)
+        return found._replace(
+            provider=provider.name, fresh_until=earliest(until, found.fresh_until)
+        )
 
     def _sayers(self, owner: Identity) -> list[IProvider]:
         """The provider that knew the owner; if it is gone, the others of the realm."""

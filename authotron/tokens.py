@@ -9,6 +9,7 @@ import secrets
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
+from sys import getsizeof
 from typing import Any
 
 from attrs import field, frozen
@@ -144,6 +145,10 @@ def _hashed(key: bytes, text: str) -> str:
     return f"hs256:{name}:{hmac.digest(key, text.encode(), 'sha256').hex()}"
 
 
+_GRANT, _ID_BYTES = 200, 70
+"""Bytes of a grant in memory without what is in it, and of an id in its lineage."""
+
+
 @frozen
 class Grant:
     """
@@ -163,6 +168,16 @@ class Grant:
     networks: tuple[str, ...] = ()
     expires: float | None = None
     lineage: tuple[str, ...] = field(default=(), eq=False, kw_only=True)
+
+    def __sizeof__(self) -> int:
+        """Bytes of the grant with all that is in it, for memories that have a budget of these."""
+        size = _GRANT + _ID_BYTES * len(self.lineage)
+        if not (self.roles or self.scopes or self.hosts or self.networks):
+            return size
+        scopes = self.scopes or {}
+        lists = (self.roles or (), self.hosts, self.networks, *scopes.values())
+        texts = (text for each in (scopes, *lists) for text in each)
+        return size + sum(map(getsizeof, (scopes, *lists, *texts)))
 
     @property
     def is_narrowed(self) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable
 from hashlib import blake2b
 from os import urandom
 from typing import Generic, TypeVar
@@ -17,13 +16,24 @@ from twisted.python.failure import Failure
 
 from authotron import credentials
 from authotron.authority import Authority
+from authotron.cache import Entry, LruCache, identity_bytes
 from authotron.errors import BadCredentials, BadIdentity, NotConfigured, Rejected, Unavailable
-from authotron.identity import Client, Credential, Identity, earliest
+from authotron.identity import Client, Credential, Identity, Narrowing, earliest
+from authotron.naming import folded
 from authotron.racing import Begun, Work, begin, was_cancelled
 from authotron.reactor_time import METER, Meter
 from authotron.settings import Seconds, Section
 
 R = TypeVar("R")
+
+_MOST_CHANGED = 1_000
+"""API tokens whose change is held against lookups in flight before all of these are void."""
+
+_REMEMBERED = 150
+"""Bytes of a remembered verdict without its identity and its reply."""
+
+_UNKNOWN_TOKEN = ""
+"""Tag of a verdict that depends on an API token whose id is not known here."""
 
 SUCCESS = "success"
 NO_HEADER = "no_auth_header"
@@ -42,6 +52,12 @@ class Config(Section):
 
     ttl: Seconds = Field(default=60, description="seconds a verdict lives at most; 0: no cache")
     size: int = Field(default=10_000, ge=1, description="verdicts remembered at most")
+    max_bytes: int = Field(
+        default=64 * 2**20,
+        ge=2**20,
+        description="bytes that the memories of one process take at most: one half for verdicts, "
+        "the other for what providers and augmenters were told",
+    )
     refusals: Seconds = Field(default=5, le=5, description="seconds a refusal is repeated")
     reuse: Seconds | None = Field(
         default=None,
@@ -74,42 +90,33 @@ class Verdict(Generic[R]):
     reply: R = field(repr=False)
 
 
-@frozen
-class _Memory(Generic[R]):
+class _Memory(Entry, Generic[R]):
     """A verdict good until C{again}, whose identity is good for further ones until C{until}."""
 
-    verdict: Verdict[R]
-    again: float
-    until: float
+    __slots__ = ("again", "until", "verdict")
+
+    def __init__(
+        self,
+        verdict: Verdict[R],
+        again: float,
+        until: float,
+        key: bytes,
+        size: int,
+        subject: Hashable = None,
+        tags: tuple[str, ...] = (),
+    ) -> None:
+        self.key = key  # not by a call: there is one for each request that is not remembered
+        self.size = size
+        self.subject = subject
+        self.tags = tags
+        self.names = None
+        self.verdict = verdict
+        self.again = again
+        self.until = until
 
 
-class _Memories(Generic[R]):
-    """As many as fit; those not used for longest give way."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._known: OrderedDict[bytes, _Memory[R]] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._known)
-
-    def get(self, key: bytes) -> _Memory[R] | None:
-        memory = self._known.get(key)
-        if memory is not None:
-            self._known.move_to_end(key)
-        return memory
-
-    def put(self, key: bytes, memory: _Memory[R]) -> None:
-        self._known[key] = memory
-        self._known.move_to_end(key)
-        if len(self._known) > self._size:
-            self._known.popitem(last=False)
-
-    def drop(self, key: bytes) -> None:
-        self._known.pop(key, None)
-
-    def clear(self) -> None:
-        self._known.clear()
+_Epoch = tuple[int, int]
+"""When a lookup began: after how many times all was void, and changes of API tokens."""
 
 
 def _unknown() -> None:
@@ -152,7 +159,8 @@ class Verdicts(Generic[R]):
     """
     Answers at once what is remembered; asks the authority, once per key, what is not.
 
-    Kept are identities and tokens that were minted, under keyed hashes of what the client sent.
+    Kept are identities and tokens that were minted, under keyed hashes of the credentials and the
+    realm that the client sent: all spellings of these are one entry. Each user has a share.
     Refusals have a memory of their own, so that a flood of wrong passwords pushes no good verdict
     out. Not remembered: what came of several credentials, of a failed augmenter, of an outage.
     """
@@ -163,20 +171,24 @@ class Verdicts(Generic[R]):
     _prepare: Callable[[Outcome, str | None], R]
     _ttl: float = 60
     _size: int = 10_000
+    _max_bytes: int = 32 * 2**20
     _reuse: float = 30
     _refusals: float = 5
     _meter: Meter | None = None
     _epoch: int = field(default=0, init=False)
+    _changes: int = field(default=0, init=False)
+    _changed: dict[str, int] = field(factory=dict, init=False)
     _secret: bytes = field(factory=lambda: urandom(32), init=False, repr=False)
-    _good: _Memories[R] = field(init=False, repr=False)
-    _bad: _Memories[R] = field(init=False, repr=False)
+    _good: LruCache[_Memory[R]] = field(init=False, repr=False)
+    _bad: LruCache[_Memory[R]] = field(init=False, repr=False)
     _flights: dict[bytes, _Flight[R]] = field(factory=dict, init=False, repr=False)
     _fixed: dict[str, Verdict[R]] = field(init=False, repr=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
-        self._good = _Memories(self._size)
-        self._bad = _Memories(max(1, self._size // 10))
+        refusals = self._max_bytes // 16
+        self._good = LruCache(self._max_bytes - refusals, self._size)
+        self._bad = LruCache(refusals, max(1, self._size // 10))
         self._fixed = {
             result: self._verdict(Outcome(result), None) for result in RESULTS if result != SUCCESS
         }
@@ -204,16 +216,33 @@ class Verdicts(Generic[R]):
             return memory.verdict
         return self._ask(key, authorization, realm, client)
 
-    def forget(self) -> None:
-        """Something was revoked or changed: what is remembered, or being found out, is void."""
-        self._epoch += 1
-        self._good.clear()
-        self._bad.clear()
+    def forget(self, tokens: Iterable[str] | None = None) -> None:
+        """
+        Void what is remembered, or being found out, since API tokens were revoked or changed.
+
+        @param tokens: their ids; with C{None} everything is void.
+        """
         self._flights.clear()
+        if tokens is None:
+            self._epoch += 1
+            self._good.clear()
+            self._bad.clear()
+            return
+        self._changes += 1
+        changed = (*tokens, _UNKNOWN_TOKEN)
+        self._good.drop_tagged(changed)
+        self._changed.update(dict.fromkeys(changed, self._changes))
+        if len(self._changed) > _MOST_CHANGED:
+            self._changed.clear()
+            self._epoch += 1  # no lookup in flight is remembered
 
     def remembered(self) -> int:
         """How many verdicts are kept."""
         return len(self._good) + len(self._bad)
+
+    def remembered_bytes(self) -> int:
+        """Bytes that the verdicts take which are kept, about."""
+        return self._good.size + self._bad.size
 
     def _key(self, authorization: bytes | None, realm: bytes | None) -> bytes:
         """Lengths stand first, so that no two pairs share a text; absent and empty differ."""
@@ -221,6 +250,25 @@ class Verdicts(Generic[R]):
         r = -1 if realm is None else len(realm)
         text = b"%d %d %b%b" % (a, r, authorization or b"", realm or b"")
         return blake2b(text, key=self._secret, digest_size=16).digest()
+
+    def _canonical_key(self, found: tuple[Credential, ...], realm: str | None) -> bytes:
+        """
+        The key of all headers that mean the same credentials and the same realm.
+
+        It is the key of their common spelling, see L{_is_common}.
+        """
+        text = ", ".join([f"{each.scheme.capitalize()} {each.value}" for each in found])
+        return self._key(text.encode(), None if realm is None else folded(realm))
+
+    def _recalled(self, key: bytes, name: bytes) -> Verdict[R] | None:
+        """What is remembered of another spelling of the same headers."""
+        memory = self._good.get(key) or self._bad.get(key)
+        if memory is None or self._clock.seconds() >= memory.again:
+            return None
+        if name != key:
+            self._good.alias(name, key)
+            self._bad.alias(name, key)
+        return memory.verdict
 
     def _ask(
         self,
@@ -236,10 +284,18 @@ class Verdicts(Generic[R]):
             found = credentials.parse(text, client())
         except BadCredentials:
             return self._fixed[BAD_HEADER]
+        if wanted is not None or authorization is None or not _is_common(text, authorization):
+            name, key = key, self._canonical_key(found, wanted)
+            known = self._recalled(key, name)
+            if known is not None:
+                return known
         flight = self._flights.get(key)
-        if flight is not None:
-            return flight.join()
-        epoch = self._epoch
+        return flight.join() if flight is not None else self._find_out(key, found, wanted)
+
+    def _find_out(
+        self, key: bytes, found: tuple[Credential, ...], wanted: str | None
+    ) -> Verdict[R] | Deferred[Verdict[R]]:
+        epoch = (self._epoch, self._changes)
         judged = self._begin(self._judge(key, found, wanted))
         if isinstance(judged, Verdict):
             return judged
@@ -258,11 +314,11 @@ class Verdicts(Generic[R]):
             METER.reset(token)
 
     def _waited_for(
-        self, key: bytes, asked: Deferred[Verdict[R]], epoch: int
+        self, key: bytes, asked: Deferred[Verdict[R]], epoch: _Epoch
     ) -> Verdict[R] | Deferred[Verdict[R]]:
         """Somebody must be asked who takes time; further ones with the same key wait as well."""
         flight = _Flight(asked, lambda flight: self._abandon(key, flight))
-        if epoch == self._epoch:
+        if epoch == (self._epoch, self._changes):
             self._flights[key] = flight
         asked.addErrback(self._broken, flight).addCallback(self._landed, key, flight)
         return flight.verdict or flight.join()
@@ -270,7 +326,7 @@ class Verdicts(Generic[R]):
     async def _judge(
         self, key: bytes, found: tuple[Credential, ...], realm: str | None
     ) -> Verdict[R]:
-        epoch, lasting = self._epoch, len(found) == 1
+        epoch, lasting = (self._epoch, self._changes), len(found) == 1
         memory = self._good.get(key)
         try:
             if memory is not None and self._clock.seconds() < memory.until:
@@ -297,7 +353,7 @@ class Verdicts(Generic[R]):
         except NotConfigured:
             return self._fixed[BROKEN]
 
-    def _accept(self, key: bytes, identity: Identity, epoch: int, until: float) -> Verdict[R]:
+    def _accept(self, key: bytes, identity: Identity, epoch: _Epoch, until: float) -> Verdict[R]:
         """
         A new token for an identity that is good until C{until}.
 
@@ -316,16 +372,28 @@ class Verdicts(Generic[R]):
             raise
         verdict = self._verdict(Outcome(SUCCESS, identity), token)
         now = self._clock.seconds()
-        if epoch == self._epoch and now < until:
-            self._good.put(key, _Memory(verdict, min(now + self._reuse, until), until))
+        tokens = () if identity.narrowing is None else _tokens(identity.narrowing)
+        if now < until and self._holds(epoch, tokens):
+            again = min(now + self._reuse, until)
+            size = _REMEMBERED + identity_bytes(identity) + verdict.reply.__sizeof__()
+            user = f"{identity.realm}-{identity.username}"
+            self._good.put(_Memory(verdict, again, until, key, size, user, tokens))
         return verdict
 
-    def _remember_refusal(self, key: bytes, epoch: int, result: str) -> None:
+    def _holds(self, epoch: _Epoch, tokens: tuple[str, ...]) -> bool:
+        """Whether what was found out since C{epoch} may be remembered."""
+        began, changes = epoch
+        if not tokens:
+            return began == self._epoch
+        voided = any(self._changed.get(each, 0) > changes for each in tokens)
+        return began == self._epoch and not voided
+
+    def _remember_refusal(self, key: bytes, epoch: _Epoch, result: str) -> None:
         """In the place of a good verdict that is over, which would hide it."""
         self._good.drop(key)
         until = self._clock.seconds() + min(self._refusals, self._ttl)
-        if epoch == self._epoch and self._clock.seconds() < until:
-            self._bad.put(key, _Memory(self._fixed[result], until, until))
+        if epoch == (self._epoch, self._changes) and self._clock.seconds() < until:
+            self._bad.put(_Memory(self._fixed[result], until, until, key, _REMEMBERED))
 
     def _verdict(self, outcome: Outcome, token: str | None) -> Verdict[R]:
         return Verdict(outcome, self._prepare(outcome, token))
@@ -351,6 +419,22 @@ class Verdicts(Generic[R]):
 def _whole(moment: float | None) -> int | None:
     """The last whole second of a life: a token ends with it, and so does what is remembered."""
     return None if moment is None else int(moment)
+
+
+def _is_common(text: str, header: bytes) -> bool:
+    """Whether a credential is written as by most clients: C{Scheme value}, with one blank."""
+    return (
+        text.startswith(("Basic ", "Bearer "))
+        and text.count(" ") == 1
+        and len(text) == len(header)
+        and "\t" not in text
+    )
+
+
+def _tokens(narrowing: Narrowing) -> tuple[str, ...]:
+    """The ids of the API tokens on which an identity depends: the one in use, and its ancestors."""
+    lineage: tuple[str, ...] = getattr(narrowing, "lineage", ())  # that of a plugin has none
+    return lineage or (_UNKNOWN_TOKEN,)
 
 
 def _ascii(header: bytes | None) -> str | None:
@@ -386,6 +470,7 @@ def make(
         prepare,
         ttl=config.ttl,
         size=config.size,
+        max_bytes=config.max_bytes // 2,
         reuse=min(reuse, life / 10),
         refusals=config.refusals,
         meter=meter,

@@ -153,7 +153,7 @@ class Worker(Service):
         answers = {
             "metrics": lambda _: self._counted(),
             "ready": lambda _: Deferred.fromCoroutine(self._readiness()),
-            "forget": lambda _: self._forget(),
+            "forget": self._forget,
             "drain": lambda _: Deferred.fromCoroutine(self._drain()),
             "wrong_pair": gateway.wrong_pairs.hear_wrong,
             "right_pair": gateway.wrong_pairs.hear_right,
@@ -205,18 +205,20 @@ class Worker(Service):
         """It is for the supervisor to count: all others have the same configuration."""
         self.pipe.tell("refused", list(self._gateway.problems))
 
-    def _forget(self) -> None:
-        self._gateway.serving.generation.verdicts.forget()
+    def _forget(self, tokens: Any) -> None:
+        """Void what depends on these API tokens; all that is remembered if there is no list."""
+        known = isinstance(tokens, list) and all(isinstance(each, str) for each in tokens)
+        self._gateway.serving.generation.verdicts.forget(tokens if known else None)
 
-    async def _forget_elsewhere(self) -> None:
+    async def _forget_elsewhere(self, tokens: Sequence[str] | None = None) -> None:
         """
-        Let all others forget.
+        Void what the other workers remember that depends on these API tokens, or all of it.
 
         @raise Unavailable: it is not certain that they have.
         """
 
         async def forgotten() -> None:
-            await self.pipe.ask("forget")
+            await self.pipe.ask("forget", None if tokens is None else list(tokens))
 
         try:
             await within(self._reactor, LONGEST_CHANGE, forgotten())

@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.web.iweb import IAgent
 
 from authotron.breaker import Breakers
+from authotron.cache import DEFAULT_BYTES
 from authotron.descriptors import Narrow, as_configured
 from authotron.hash_queue import HashQueue
 from authotron.tls import Trust
@@ -85,6 +86,7 @@ class World:
     @ivar connect: the way to other machines, for protocols other than HTTP.
     @ivar breakers: know which remotes are left alone for a while.
     @ivar narrow: how many of the connections that it asks for a part may have.
+    @ivar memory: bytes that a part may take for what it remembers.
     @ivar wrong_pairs: knows which passwords are not sent to a remote again for a while.
     @ivar own_thread: makes a thread that is not shared; without one, C{threads} do its work.
     @ivar hash_queue: shares the threads among clients whose passwords are to be verified.
@@ -97,6 +99,7 @@ class World:
     connect: Connect = no_way
     breakers: Breakers = field(factory=Breakers)
     narrow: Narrow = as_configured
+    memory: int = DEFAULT_BYTES
     wrong_pairs: WrongPairs = Factory(lambda world: WrongPairs(world.clock), takes_self=True)
     own_thread: Callable[[], OwnThread] = field(
         default=Factory(lambda self: lambda: _Borrowed(self.threads), takes_self=True)

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from functools import partial
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.cache import Flights, Identities
+from authotron.cache import (
+    Entry,
+    Flights,
+    Identities,
+    LookupCache,
+    LruCache,
+    addition_bytes,
+    identity_bytes,
+)
 from authotron.errors import Rejected, Unavailable
-from authotron.identity import Identity
+from authotron.identity import Addition, Identity
+from authotron.tokens import Grant
 from tests.remotes import running
 from tests.worlds import NOW, at
 
@@ -147,7 +157,7 @@ class IdentityTests(SynchronousTestCase):
     def test_secret(self) -> None:
         """The credential itself is not kept."""
         self.get("SECRET")
-        self.assertNotIn(b"SECRET", b"".join(self.known._known))
+        self.assertNotIn(b"SECRET", b"".join(self.known._known._entries))
         self.assertNotIn("SECRET", repr(self.known))
 
     def test_failures_T44(self) -> None:
@@ -166,3 +176,225 @@ class IdentityTests(SynchronousTestCase):
         for number in range(10_050):
             self.get(str(number))
         self.assertLessEqual(len(self.known._known), 10_000)
+
+    def test_share_T83c(self) -> None:
+        """One user with many credentials pushes out no other user's."""
+        known = Identities(self.clock, 200_000)
+
+        async def look_up(username: str) -> Identity:
+            self.asked += 1
+            return Identity("here", username, ("role",) * 100, fresh_until=NOW + 60)
+
+        def get(token: str, username: str) -> None:
+            self.successResultOf(running(known.get(token, partial(look_up, username))))
+
+        get("first", "alice")
+        for number in range(1_000):
+            get(f"token-{number}", "mallory")
+        asked = self.asked
+        get("first", "alice")
+        self.assertEqual(self.asked, asked)
+        self.assertLess(known.size, 100_000)
+
+
+class LruCacheTests(SynchronousTestCase):
+    """Values within budgets."""
+
+    def setUp(self) -> None:
+        self.cache: LruCache[Entry] = LruCache(100_000, 1_000)
+
+    def keys(self, *names: str) -> list[bytes]:
+        """Those of these names that are still there."""
+        return [name.encode() for name in names if self.cache.get(name.encode()) is not None]
+
+    def test_bytes_T83a(self) -> None:
+        """All entries together are never larger than the budget; the least recently used go."""
+        for number in range(200):
+            self.cache.put(Entry(b"%d" % number, 5_000, subject=number))
+            self.cache.get(b"0")
+            self.assertLessEqual(self.cache.size, 100_000)
+        self.assertEqual(self.keys("0", "1", "198", "199"), [b"0", b"198", b"199"])
+        self.assertEqual(self.cache.size, len(self.cache) * 5_500)
+
+    def test_entries_T83a(self) -> None:
+        """The number of entries is limited, too: each takes something beside its value."""
+        for number in range(2_000):
+            self.cache.put(Entry(b"%d" % number, 0, subject=number))
+        self.assertLessEqual(len(self.cache), 100_000 // 500)
+        small: LruCache[Entry] = LruCache(10**9, 3)
+        for number in range(10):
+            small.put(Entry(b"%d" % number, 0))
+        self.assertEqual(len(small), 3)
+
+    def test_share_T83c(self) -> None:
+        """A subject keeps a tenth at most; what it puts in beyond that replaces its own."""
+        for number in range(5):
+            self.cache.put(Entry(b"good%d" % number, 1_000, subject=f"user{number}"))
+        for number in range(1_000):
+            self.cache.put(Entry(b"bad%d" % number, 1_000, subject="mallory"))
+        self.assertEqual(len(self.keys(*(f"good{n}" for n in range(5)))), 5)
+        self.assertEqual(self.cache.size, (5 + 6) * 1_500)
+        self.assertEqual(self.keys("bad0", "bad994"), [b"bad994"])
+
+    def test_share_of_entries_T83c(self) -> None:
+        """Of small entries a subject keeps a tenth of the number, and sixteen in a small cache."""
+        for most, kept in ((1_000, 100), (20, 16)):
+            cache: LruCache[Entry] = LruCache(10**9, most)
+            for number in range(500):
+                cache.put(Entry(b"%d" % number, 0, subject="mallory"))
+            self.assertEqual(len(cache), kept)
+
+    def test_largest_T83a(self) -> None:
+        """A value larger than a share is not kept, and neither is the one that it replaces."""
+        self.cache.put(Entry(b"a", 100))
+        self.cache.put(Entry(b"a", 10_000))
+        self.assertEqual((self.keys("a"), len(self.cache), self.cache.size), ([], 0, 0))
+
+    def test_names_T83b(self) -> None:
+        """A value has few further names, which end with it, and count."""
+        self.cache.put(Entry(b"a", 100, subject="alice"))
+        for number in range(950):
+            self.cache.alias(b"name%d" % number, b"a")
+        self.assertEqual((len(self.cache), self.cache.size), (1, 1_400))
+        self.assertEqual(self.keys("name0", "name949"), [b"name949"])
+        again = Entry(b"a", 100, subject="alice")
+        self.cache.put(again)
+        self.assertIs(self.cache.get(b"name949"), again)
+        self.cache.drop(b"a")
+        self.assertEqual((self.keys("a", "name949"), self.cache.size), ([], 0))
+        self.assertEqual(len(self.cache._named) + len(self.cache._shares), 0)
+
+    def test_alias_of_nothing(self) -> None:
+        """What is not there gets no further name."""
+        self.cache.alias(b"name", b"a")
+        self.assertEqual(self.keys("name"), [])
+
+    def test_tags_T83d(self) -> None:
+        """Values are dropped by their tags, and no others."""
+        self.cache.put(Entry(b"a", 1, "alice", ("one", "two")))
+        self.cache.put(Entry(b"b", 1, "bob", ("two", "three")))
+        self.cache.put(Entry(b"c", 1, "carol"))
+        self.cache.drop_tagged(["one", "unknown"])
+        self.assertEqual(self.keys("a", "b", "c"), [b"b", b"c"])
+        self.cache.drop_tagged(["two"])
+        self.assertEqual(self.keys("a", "b", "c"), [b"c"])
+        self.assertEqual(self.cache._tagged, {})
+
+    def test_clear(self) -> None:
+        """Nothing is left, not even in the accounts."""
+        self.cache.put(Entry(b"a", 1, "alice", ("one",)))
+        self.cache.alias(b"name", b"a")
+        self.cache.clear()
+        self.assertEqual((self.keys("a", "name"), len(self.cache), self.cache.size), ([], 0, 0))
+        self.cache.put(Entry(b"a", 1, "alice", ("one",)))
+        self.assertEqual(self.cache.size, 701)
+
+
+class _Kept(Entry):
+    """An identity as a memory keeps it."""
+
+    __slots__ = ("identity",)
+
+    def __init__(self, key: bytes, identity: Identity) -> None:
+        super().__init__(key, identity_bytes(identity), identity[:2])
+        self.identity = identity
+
+
+class SizeTests(SynchronousTestCase):
+    """What a memory takes."""
+
+    def test_all_counts_T83a(self) -> None:
+        """Each string counts, wherever it is."""
+        plain = Identity("here", "alice")
+        text = "\xeb" * 1_000
+        for what in (
+            plain._replace(username=text),
+            plain._replace(roles=(text,)),
+            plain._replace(attributes={"x": text}),
+            plain._replace(attributes={text: "x"}),
+            plain._replace(scopes={"x": (text,)}),
+            plain._replace(scopes={text: ()}),
+            plain._replace(bare=plain._replace(roles=(text,))),
+            plain._replace(narrowing=Grant(roles=(text,))),
+            plain._replace(narrowing=Grant(scopes={"x": (text,)})),
+            plain._replace(narrowing=Grant(hosts=(text,))),
+            plain._replace(conditions=(Grant(networks=(text,)),)),
+        ):
+            with self.subTest(repr(what)[:80]):
+                self.assertGreaterEqual(identity_bytes(what), identity_bytes(plain) + 1_000)
+        for more in (Addition(roles=(text,)), Addition(attributes={"x": text})):
+            self.assertGreaterEqual(addition_bytes(more), addition_bytes(Addition()) + 1_000)
+
+    def test_honest_T83a(self) -> None:
+        """The process takes no more for remembered identities than is accounted for."""
+
+        def identity(number: int, roles: int) -> Identity:
+            return Identity("here", f"user{number}", tuple(f"{number}-{n}" for n in range(roles)))
+
+        for roles, count in ((3, 500), (3_500, 5)):
+            with self.subTest(roles):
+                cache: LruCache[_Kept] = LruCache(10**9, 1_000)
+                tracemalloc.start()
+                self.addCleanup(tracemalloc.stop)
+                for number in range(count):
+                    each = identity(number, roles)
+                    cache.put(_Kept(b"%16d" % number, each))
+                taken, _ = tracemalloc.get_traced_memory()
+                tracemalloc.stop()
+                self.assertLessEqual(taken, cache.size * 1.05)
+
+
+class LookupCacheTests(SynchronousTestCase):
+    """Answers that are kept."""
+
+    def setUp(self) -> None:
+        self.clock = at(NOW)
+        self.known = LookupCache[Addition](self.clock, 100_000, addition_bytes, 30)
+        self.work = Work()
+
+    def get(self, question: str = "a") -> Deferred[Addition]:
+        return running(self.known.get(question, self.work))
+
+    def test_once_T45(self) -> None:
+        """A burst of the same question is one question."""
+        waiting = [self.get() for _ in range(100)]
+        answer = Addition(fresh_until=NOW + 60.0)
+        self.work.begun[0].callback(answer)
+        for each in (*waiting, self.get()):
+            self.assertIs(self.successResultOf(each), answer)
+        self.assertEqual(len(self.work.begun), 1)
+
+    def test_stale(self) -> None:
+        """What is not fresh any more is asked for again, and kept for a while beside that."""
+        self.get()
+        self.work.begun[0].callback(Addition(fresh_until=NOW + 60.0))
+        self.clock.advance(60)
+        self.assertNoResult(self.get())
+        self.assertIsNotNone(self.known.kept("a"))
+        self.clock.advance(30)
+        self.assertIsNone(self.known.kept("a"))
+
+    def test_not_kept(self) -> None:
+        """What does not say until when it is fresh is not kept."""
+        self.get()
+        self.work.begun[0].callback(Addition())
+        self.assertNoResult(self.get())
+        self.assertEqual(self.known.size, 0)
+
+    def test_forgotten(self) -> None:
+        """What is forgotten is asked for again."""
+        self.get()
+        self.work.begun[0].callback(Addition(fresh_until=NOW + 60.0))
+        self.known.forget("a")
+        self.assertNoResult(self.get())
+
+    def test_bounded_T83a(self) -> None:
+        """However many questions there are, and however large, the budget holds."""
+
+        async def look_up() -> Addition:
+            return Addition(("x" * 3_000,), fresh_until=NOW + 60.0)
+
+        for number in range(1_000):
+            question = f"{number}" * 1_000
+            self.successResultOf(running(self.known.get(question, look_up)))
+            self.assertLessEqual(self.known.size, 100_000)

@@ -50,6 +50,7 @@ class Process:
     A worker that does what the test says.
 
     @ivar answers: what it says when it is asked; it leaves other questions open.
+    @ivar given: what came with the questions.
     @ivar told: the answers that it got.
     """
 
@@ -59,6 +60,7 @@ class Process:
     environ: dict[str, str] = field(factory=dict)
     answers: dict[str, Any] = field(factory=lambda: {"forget": None, "drain": None})
     asked: list[str] = field(factory=list)
+    given: list[Any] = field(factory=list)
     told: list[Any] = field(factory=list)
     signals: list[str] = field(factory=list)
     ended: bool = False
@@ -71,6 +73,7 @@ class Process:
                 self.told.append(message)
                 continue
             self.asked.append(message["say"])
+            self.given.append(message.get("with"))
             if message["say"] in self.answers:
                 self.send({"to": message["number"], "with": self.answers[message["say"]]})
             if message["say"] == "drain" and "drain" in self.answers:
@@ -576,6 +579,11 @@ class ForgetTests(SupervisorCase):
         self.assertEqual((self.other.asked, self.one.told), (["forget"], []))
         self.other.send({"to": 0, "with": None})
         self.assertEqual(self.one.told, [{"to": 9, "with": None}])
+
+    def test_token_T83d(self) -> None:
+        """Which API tokens were changed is passed on."""
+        self.one.send({"say": "forget", "number": 9, "with": ["one"]})
+        self.assertEqual(self.other.given[-1], ["one"])
 
     def test_dead_T42(self) -> None:
         """The dead repeat nothing."""

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron.credentials import parse
 from authotron.errors import Rejected, Unavailable
 from authotron.identity import Identity
+from authotron.tokens import Grant
 from authotron.verdicts import REFUSED, SUCCESS, Outcome, Verdict, Verdicts
 from tests.worlds import NOW, at
 
@@ -403,3 +404,166 @@ class ForgetTests(VerdictsCase):
         self.verdicts.forget()
         self.oracle.answer = Rejected()
         self.assertEqual(self.decide().result, "all_failed")
+
+    def test_token_T83d(self) -> None:
+        """A revoked API token voids what depends on it or descends from it, and nothing else."""
+        self.remember(b"Bearer alice", ALICE)
+        for name, lineage in (("one", ("one",)), ("child", ("one", "child")), ("two", ("two",))):
+            self.remember(b"Bearer %b" % name.encode(), granted(*lineage))
+        self.verdicts.forget(["one"])
+        self.assertEqual(self.remembered("alice", "one", "child", "two"), ["alice", "two"])
+
+    def test_unknown_token_T83d(self) -> None:
+        """What depends on an API token that is not known is void with each of them."""
+        self.remember(b"Bearer x", ALICE._replace(narrowing=Grant()))
+        self.verdicts.forget(["one"])
+        self.assertEqual(self.remembered("x"), [])
+
+    def test_everything_T83d(self) -> None:
+        """Without ids everything is void."""
+        self.remember(b"Bearer alice", ALICE)
+        self.verdicts.forget()
+        self.assertEqual(self.remembered("alice"), [])
+
+    def test_token_meanwhile_T83d(self) -> None:
+        """A lookup in flight is not remembered if its API token, or an ancestor, was revoked."""
+        for identity, voided in (
+            (granted("one"), True),
+            (granted("one", "child"), True),
+            (ALICE._replace(narrowing=Grant()), True),
+            (granted("two"), False),
+            (ALICE, False),
+        ):
+            with self.subTest(identity):
+                self.verdicts, self.oracle.answer = self.make(), None
+                waiting = self.verdicts.decide(b"Bearer a", None)
+                assert isinstance(waiting, Deferred)
+                self.verdicts.forget(["one"])
+                self.oracle.pending[-1].callback(identity)
+                self.successResultOf(waiting)
+                self.assertEqual(self.verdicts.remembered(), 0 if voided else 1)
+
+    def test_asked_after_token_T83d(self) -> None:
+        """A client that asks after a revocation gets no answer from before it."""
+        self.oracle.answer = None
+        self.verdicts.decide(b"Bearer a", None)
+        self.verdicts.forget(["one"])
+        self.verdicts.decide(b"Bearer a", None)
+        self.assertEqual(len(self.oracle.asked), 2)
+
+    def test_many_tokens_T83d(self) -> None:
+        """After very many revocations no lookup that was in flight before them is remembered."""
+        self.oracle.answer = None
+        waiting = self.verdicts.decide(b"Bearer a", None)
+        assert isinstance(waiting, Deferred)
+        for number in range(5_000):
+            self.verdicts.forget([f"id{number}"])
+        self.assertLess(len(self.verdicts._changed), 2_000)
+        self.oracle.pending[0].callback(granted("id0"))
+        self.successResultOf(waiting)
+        self.assertEqual(self.verdicts.remembered(), 0)
+
+    def remember(self, header: bytes, identity: Identity) -> None:
+        self.oracle.answer = identity
+        self.decide(header)
+
+    def remembered(self, *names: str) -> list[str]:
+        """Those of these bearer tokens that need not be asked for again."""
+        self.oracle.answer, before = Rejected(), len(self.oracle.asked)
+        for name in names:
+            self.decide(b"Bearer %b" % name.encode())
+        asked = [values[0] for values, _ in self.oracle.asked[before:]]
+        return [name for name in names if name not in asked]
+
+
+def granted(*lineage: str) -> Identity:
+    """An identity by an API token, the last of these."""
+    return ALICE._replace(narrowing=Grant(lineage=lineage))
+
+
+class MemoryTests(VerdictsCase):
+    """What the memory takes, and for whom."""
+
+    def test_spellings_T83b(self) -> None:
+        """All spellings of the same credentials and the same realm are one entry."""
+        blanks = (b" ", b"  ", b"\t", b"   ", b" \t ")
+        for scheme in (b"Basic", b"basic", b"BASIC", b"bAsIc", b"Plain", b"PLAIN"):
+            for between in blanks:
+                for realm in (b"internal", b"Internal", b" INTERNAL", b"internal\t"):
+                    for end in (b"", b" "):
+                        header = scheme + between + b"eDp5" + end
+                        self.assertEqual(self.decide(header, realm).result, "success")
+        self.assertEqual((self.verdicts.remembered(), len(self.oracle.asked)), (1, 1))
+        self.assertEqual(self.minted, 1)
+
+    def test_spellings_refused_T83b(self) -> None:
+        """So are those of refused credentials."""
+        self.oracle.answer = Rejected()
+        for header in (b"Bearer a", b"bearer a", b"BEARER  a", b"bearer a"):
+            self.decide(header)
+        self.assertEqual((self.verdicts.remembered(), len(self.oracle.asked)), (1, 1))
+
+    def test_spellings_in_flight_T83b(self) -> None:
+        """So are those of credentials that are being judged."""
+        self.oracle.answer = None
+        first, second = (self.verdicts.decide(each, None) for each in (b"Bearer a", b"bearer  a"))
+        self.oracle.pending[0].callback(ALICE)
+        for each in (first, second):
+            assert isinstance(each, Deferred)
+            self.assertEqual(self.successResultOf(each).outcome.identity, ALICE)
+
+    def test_different_T83b(self) -> None:
+        """What means something else stays another entry."""
+        for header, realm in (
+            (b"Bearer a", None),
+            (b"Bearer A", None),
+            (b"Basic a", None),
+            (b"Bearer a", b""),
+            (b"Bearer a", b"internal"),
+            (b"Bearer a", b"internal x"),
+            (b"Bearer a", "\u212aelvin".encode()),
+            (b"Bearer a", b"kelvin"),
+        ):
+            self.decide(header, realm)
+        self.assertEqual(self.verdicts.remembered(), 8)
+
+    def test_again_T83b(self) -> None:
+        """Another spelling lengthens nothing."""
+        self.decide(b"Bearer a")
+        self.decide(b"bearer a")
+        self.clock.advance(60)
+        self.oracle.answer = Rejected()
+        self.assertEqual(self.decide(b"bearer a").result, "all_failed")
+
+    def test_forgotten_T83b(self) -> None:
+        """What is void is so in all spellings."""
+        self.decide(b"Bearer a")
+        self.decide(b"bearer a")
+        self.verdicts.forget()
+        self.oracle.answer = Rejected()
+        for header in (b"bearer a", b"Bearer a"):
+            self.assertEqual(self.decide(header).result, "all_failed")
+
+    def test_bytes_T83a(self) -> None:
+        """The memory stays within its budget, however large identities are."""
+        self.verdicts = self.make(max_bytes=2**20, size=10_000)
+        for number in range(100):
+            roles = tuple(f"{number}-{role}" for role in range(500))
+            self.oracle.answer = ALICE._replace(username=f"user{number}", roles=roles)
+            self.decide(b"Bearer %d" % number)
+            self.assertLessEqual(self.verdicts.remembered_bytes(), 2**20)
+        self.assertGreater(self.verdicts.remembered(), 10)
+
+    def test_share_T83c(self) -> None:
+        """One user with very many credentials pushes out no other user's."""
+        self.verdicts = self.make(size=1_000)
+        self.oracle.answer = ALICE._replace(username="bob")
+        for number in range(50):
+            self.decide(b"Bearer bob-%d" % number)
+        self.oracle.answer = ALICE
+        for number in range(5_000):
+            self.decide(b"Bearer alice-%d" % number)
+        asked = len(self.oracle.asked)
+        for number in range(50):
+            self.decide(b"Bearer bob-%d" % number)
+        self.assertEqual((len(self.oracle.asked), self.verdicts.remembered()), (asked, 150))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,18 @@ class WorkerTests(SynchronousTestCase):
         self.assertEqual(self.hear(say="forget", number=3), {"to": 3, "with": None})
         self.assertEqual(verdicts._epoch, epoch + 1)
 
+    def test_forget_token_T83d(self) -> None:
+        """It forgets what depends on the API tokens that are named, and else everything."""
+        verdicts = self.gateway.serving.generation.verdicts
+        epoch, changes = verdicts._epoch, verdicts._changes
+        self.hear(say="forget", number=3, **{"with": ["one", "two"]})
+        self.assertEqual((verdicts._epoch, verdicts._changes), (epoch, changes + 1))
+        self.assertLess({"one", "two"}, verdicts._changed.keys())
+        for odd in ("one", [1], {"one": 1}):
+            epoch = verdicts._epoch
+            self.hear(say="forget", number=4, **{"with": odd})
+            self.assertEqual(verdicts._epoch, epoch + 1)
+
     def test_wrong_pairs_S_LOCK(self) -> None:
         """Wrong passwords are told and heard; the key of their hashes is the service's."""
         pairs = self.gateway.wrong_pairs
@@ -109,11 +122,11 @@ class WorkerTests(SynchronousTestCase):
         self.reactor.advance(0)
         self.assertTrue(self.reactor.stopped)
 
-    def elsewhere(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._elsewhere())
+    def elsewhere(self, *tokens: str) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._elsewhere(tokens or None))
 
-    async def _elsewhere(self) -> None:
-        await self.gateway.serving.forget_elsewhere()
+    async def _elsewhere(self, tokens: Sequence[str] | None) -> None:
+        await self.gateway.serving.forget_elsewhere(tokens)
 
     def test_elsewhere_T42(self) -> None:
         """It waits until all others have forgotten."""
@@ -122,6 +135,11 @@ class WorkerTests(SynchronousTestCase):
         self.assertNoResult(waiting)
         self.worker.pipe.received(b'{"to":0,"with":null}\n')
         self.successResultOf(waiting)
+
+    def test_elsewhere_token_T83d(self) -> None:
+        """It says which API tokens the others have to forget."""
+        self.elsewhere("one")
+        self.assertEqual(self.said[-1], {"say": "forget", "number": 0, "with": ["one"]})
 
     def test_elsewhere_uncertain_T42(self) -> None:
         """If it hears that they have not, or nothing at all, that is no success."""

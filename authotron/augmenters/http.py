@@ -6,21 +6,19 @@ import json
 from typing import Any, Literal
 
 from attrs import define, field
-from cachetools import TTLCache
 from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from authotron import accounts, web_client
 from authotron.augmenters import AugmenterConfig, IAugmenter
-from authotron.cache import Flights
+from authotron.cache import LookupCache, addition_bytes
 from authotron.identity import Addition, Identity
 from authotron.settings import Seconds, Secret
 from authotron.web_client import RemoteConfig, Url, WebClient
 from authotron.world import World
 
 _NOBODY = 404
-_SIZE = 10_000
 
 
 class Config(AugmenterConfig, RemoteConfig):
@@ -52,13 +50,9 @@ class Http:
     _url: str
     _token: str | None = field(repr=False)
     _life: float
-    _known: TTLCache[str, Addition] = field(init=False, repr=False)
-    _flights: Flights[Addition] = field(factory=Flights, init=False, repr=False)
+    _known: LookupCache[Addition] = field(repr=False)
     type: str = field(default="http", init=False)
     runs_last: bool = field(default=False, init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._known = TTLCache(_SIZE, self._life, self._clock.seconds)
 
     async def augment(self, identity: Identity) -> Addition:
         content = {
@@ -68,23 +62,17 @@ class Http:
             "attributes": dict(identity.attributes),
         }
         key = json.dumps(content, sort_keys=True)
-        known = self._known.get(key)
-        if known is not None:
-            return known
-        return await self._flights.join(key, lambda: self._ask(key, content))
+        return await self._known.get(key, lambda: self._ask(content), lambda _: identity.username)
 
-    async def _ask(self, key: str, content: dict[str, Any]) -> Addition:
+    async def _ask(self, content: dict[str, Any]) -> Addition:
         answer = await self._web.post(self._url, content=content, bearer=self._token)
         until = self._clock.seconds() + self._life
         if answer.status == _NOBODY:
-            addition = Addition(fresh_until=until)
-        elif not answer.good:
+            return Addition(fresh_until=until)
+        if not answer.good:
             raise answer.unexpected()
-        else:
-            grants = accounts.read(accounts.Grants, answer.mapping(), answer.place)
-            addition = Addition(tuple(grants.roles), grants.attributes, until)
-        self._known[key] = addition
-        return addition
+        grants = accounts.read(accounts.Grants, answer.mapping(), answer.place)
+        return Addition(tuple(grants.roles), grants.attributes, until)
 
 
 def make(config: Config, world: World) -> IAugmenter:
@@ -99,4 +87,5 @@ def make(config: Config, world: World) -> IAugmenter:
         config.url,
         config.token.get_secret_value() if config.token else None,
         config.cache,
+        LookupCache(world.clock, world.memory, addition_bytes),
     )

@@ -6,14 +6,13 @@ from collections.abc import AsyncIterator
 from typing import Literal
 
 from attrs import define, evolve, field
-from cachetools import TLRUCache
 from pydantic import Field, field_validator
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from authotron.augmenters import AugmenterConfig, IAugmenter
-from authotron.cache import Flights
+from authotron.cache import LookupCache, addition_bytes
 from authotron.errors import Unavailable
 from authotron.identity import Addition, Identity
 from authotron.ldap import doctor, filters
@@ -25,7 +24,6 @@ from authotron.parts import Finding, IConnected, IReachable
 from authotron.settings import Seconds, Text
 from authotron.world import Threads, World
 
-_SIZE = 10_000
 _STALE = 5.0
 """Seconds an answer is believed that is older than it should be."""
 
@@ -74,24 +72,19 @@ class LdapAugmenter:
     _lookup: Lookup = field(repr=False)
     _ttl: float
     _ttl_empty: float
-    _stale: float
+    _known: LookupCache[Addition] = field(repr=False)
     type: str = field(default="ldap", init=False)
     runs_last: bool = field(default=False, init=False)
-    _known: TLRUCache[str, Addition] = field(init=False, repr=False)
-    _flights: Flights[Addition] = field(factory=Flights, init=False, repr=False)
     _log = Logger()
-
-    def __attrs_post_init__(self) -> None:
-        self._known = TLRUCache(_SIZE, self._kept_until, self._clock.seconds)
 
     async def augment(self, identity: Identity) -> Addition:
         username = identity.username
-        known = self._known.get(username)
-        if known is not None and (known.fresh_until or 0) > self._clock.seconds():
-            return known
         try:
-            return await self._flights.join(username, lambda: self._look_up(username))
+            return await self._known.get(
+                username, lambda: self._look_up(username), lambda _: username
+            )
         except Unavailable as unavailable:
+            known = self._known.kept(username)
             if known is None:
                 raise
             self._log.warn(
@@ -117,9 +110,7 @@ class LdapAugmenter:
         addition = await self._directory.using(look)
         something = addition.roles or addition.attributes
         seconds = self._ttl if something else min(self._ttl, self._ttl_empty)
-        addition = evolve(addition, fresh_until=self._clock.seconds() + seconds)
-        self._known[username] = addition
-        return addition
+        return evolve(addition, fresh_until=self._clock.seconds() + seconds)
 
     async def _found(self, connection: Connection, username: str) -> Addition:
         entry = None
@@ -137,9 +128,6 @@ class LdapAugmenter:
         roles = await self._lookup.roles(connection, self._threads, username, entry)
         return Addition(roles, self._lookup.attributes_of(entry) if entry else {})
 
-    def _kept_until(self, _username: str, addition: Addition, now: float) -> float:
-        return (addition.fresh_until or now) + self._stale
-
 
 def make(config: Config, world: World) -> IAugmenter:
     """Build the augmenter from its own section."""
@@ -154,5 +142,5 @@ def make(config: Config, world: World) -> IAugmenter:
         config.lookup(),
         config.cache,
         config.cache_empty,
-        config.stale_if_error,
+        LookupCache(world.clock, world.memory, addition_bytes, config.stale_if_error),
     )

@@ -116,7 +116,7 @@ def make(config: Config, world: World) -> IProvider:
         config.token.get_secret_value() if config.token else None,
         config.cache,
         config.leeway,
-        Identities(world.clock),
+        Identities(world.clock, world.memory),
         config.accepts,
         world.wrong_pairs.guard(config.name, config.retry_wrong_after),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from attrs import define, field, frozen
 
@@ -37,7 +37,11 @@ class Generation:
                 IConnected(part).close()
 
 
-async def _alone() -> None:
+Forget = Callable[[Sequence[str] | None], Awaitable[None]]
+"""Voids the verdicts that depend on the API tokens of these ids; with C{None} all verdicts."""
+
+
+async def _alone(_tokens: Sequence[str] | None) -> None:
     """There are no others."""
 
 
@@ -48,21 +52,24 @@ class Serving:
 
     @ivar generation: the configuration in use.
     @ivar stopping: whether the service is about to end, so that nobody should send more.
-    @ivar forget_elsewhere: lets the other processes of the service forget their verdicts, and
-        returns when none of them remembers any.
+    @ivar forget_elsewhere: voids the verdicts of the other processes of the service that depend
+        on some API tokens (C{None}: all verdicts), and returns when all have confirmed.
     """
 
     generation: Generation
     metrics: Metrics
     stopping: bool = False
     problems: tuple[str, ...] = field(default=())
-    forget_elsewhere: Callable[[], Awaitable[None]] = _alone
+    forget_elsewhere: Forget = _alone
 
-    async def forget(self) -> None:
+    async def forget(self, tokens: Sequence[str] | None = None) -> None:
         """
-        Let nobody repeat what was known before: neither this process nor the others.
+        Void the verdicts of all processes that depend on these API tokens, or else all verdicts.
+
+        @param tokens: the ids of API tokens that were revoked or changed. What descends from them
+            is void, too.
 
         @raise Unavailable: it is not certain that the others have forgotten.
         """
-        self.generation.verdicts.forget()
-        await self.forget_elsewhere()
+        self.generation.verdicts.forget(tokens)
+        await self.forget_elsewhere(tokens)

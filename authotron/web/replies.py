@@ -23,6 +23,9 @@ RETRY_AFTER = 5
 _MOST_PROBLEMS = 10
 _LONGEST_PROBLEM = 300
 
+_WITHOUT_WIRE = 128
+"""Bytes of a reply in memory without what goes on the wire."""
+
 NO_STORE = (b"Cache-Control", b"no-store")
 Header = tuple[bytes, bytes]
 
@@ -43,6 +46,10 @@ class Reply:
         lines = [b"%b: %b\r\n" % header for header in headers]
         length = b"Content-Length: %d\r\n\r\n" % len(body)
         self.__attrs_init__(status, b"".join([*lines, length, body]), len(body))
+
+    def __sizeof__(self) -> int:
+        """Bytes of the reply with what goes on the wire, for memories with a budget of these."""
+        return _WITHOUT_WIRE + len(self.wire)
 
     @property
     def fields(self) -> bytes:

@@ -27,7 +27,7 @@ from authotron.settings import Section, WholeSeconds
 from authotron.stores import Wanted
 from authotron.tokens import PREFIX, Token
 from authotron.web import replies
-from authotron.web.generation import Generation
+from authotron.web.generation import Forget, Generation
 from authotron.web.replies import Reply
 from authotron.web.site import NoEntry, Request
 
@@ -104,7 +104,7 @@ class TokenRoutes:
     """What each route does, once it is known who asks."""
 
     _generation: Generation
-    _forget_everywhere: Callable[[], Awaitable[None]]
+    _forget_everywhere: Forget
     _clock: IReactorTime
     _client: Callable[[], str]
 
@@ -155,20 +155,24 @@ class TokenRoutes:
 
     async def change(self, asks: Identity, request: Request, id_: str) -> Reply:
         given = self._body(request, Change)
-        token = await self._changing(
-            self._tokens.change(
-                asks,
-                id_,
-                name=given.name,
-                comment=given.comment,
-                ttl=given.ttl,
-                by=self._actor(asks),
-            )
+        before = await _answered(self._tokens.show(asks, id_))
+        work = self._tokens.change(
+            asks,
+            id_,
+            name=given.name,
+            comment=given.comment,
+            ttl=given.ttl,
+            by=self._actor(asks),
         )
+        if given.ttl is None:  # no verdict depends on what a token is called
+            token = await _answered(work)
+        else:
+            token = await self._changing(work, before.id)
         return replies.private(_shown(token))
 
     async def revoke(self, asks: Identity, id_: str) -> Reply:
-        await self._changing(self._tokens.revoke(asks, id_, self._actor(asks)))
+        token = await _answered(self._tokens.show(asks, id_))
+        await self._changing(self._tokens.revoke(asks, id_, self._actor(asks)), token.id)
         return replies.REVOKED
 
     async def surrender(self, request: Request) -> Reply:
@@ -178,8 +182,10 @@ class TokenRoutes:
         One that is not in the store ends nothing: what is remembered is not anybody's to clear.
         """
         token = self._body(request, Leak).token
-        if await _answered(self._tokens.held(token)):
-            await self._changing(self._tokens.surrender(token, audit.holder(self._client())))
+        held = await _answered(self._tokens.held(token))
+        if held is not None:
+            ending = self._tokens.surrender(token, audit.holder(self._client()))
+            await self._changing(ending, held)
         return replies.REVOKED
 
     def _body(self, request: Request, section: type[_C]) -> _C:
@@ -205,9 +211,9 @@ class TokenRoutes:
     def _actor(self, asks: Identity) -> Actor:
         return audit.identified(asks, self._client())
 
-    async def _changing(self, work: Awaitable[_T]) -> _T:
+    async def _changing(self, work: Awaitable[_T], id_: str) -> _T:
         """
-        Unless it is certain that nothing changed, nothing known before may be said again.
+        Unless it is certain that nothing changed, void the verdicts that depend on an API token.
 
         Who asks to change what is not theirs, or not there, changes nothing.
         """
@@ -219,8 +225,8 @@ class TokenRoutes:
             raise
         finally:
             if not unchanged:
-                self._generation.verdicts.forget()  # a reload may have replaced it meanwhile
-                await _answered(self._forget_everywhere())
+                self._generation.verdicts.forget([id_])  # a reload may have replaced it meanwhile
+                await _answered(self._forget_everywhere([id_]))
 
     def _wanted(self, asks: Identity, request: Request) -> Wanted:
         """One's own, or what an administrator asks for."""

@@ -514,7 +514,7 @@ class RevokeTests(TokenCase):
         made = self.new()
         forgotten: Deferred[None] = Deferred()
 
-        async def forget() -> None:
+        async def forget(_tokens: object) -> None:
             await forgotten
 
         self.gateway.serving.forget_elsewhere = forget
@@ -528,7 +528,7 @@ class RevokeTests(TokenCase):
     def test_other_workers_uncertain_T42(self) -> None:
         """Where that is not certain it is no success."""
 
-        async def forget() -> None:
+        async def forget(_tokens: object) -> None:
             raise Unavailable("a worker has not forgotten")
 
         made = self.new()
@@ -576,6 +576,39 @@ class RevokeTests(TokenCase):
         self.assertEqual(remembered(), 1)
         self.assertEqual(self.send("DELETE /tokens/000000000000", {}).status, 404)
         self.assertEqual(remembered(), 1)
+
+    def test_nothing_else_is_void_T83d(self) -> None:
+        """A name voids no verdict; a shorter life or an end voids those of the token alone."""
+        made, other = self.new(), self.new(BOB)
+        verdicts = self.gateway.serving.generation.verdicts
+        path = f"/tokens/{made['id']}"
+        for each in (made, other):
+            self.assertEqual(self.whoami(each["token"]).status, 200)
+        kept = verdicts.remembered()
+        self.assertEqual(self.send(f"PATCH {path}", {"name": "n", "comment": "c"}).status, 200)
+        self.assertEqual(verdicts.remembered(), kept)
+        self.assertEqual(self.send(f"PATCH {path}", {"ttl": "1h"}).status, 200)
+        self.assertEqual(verdicts.remembered(), kept - 1)
+        self.assertEqual(self.whoami(made["token"]).status, 200)
+        self.assertEqual(self.send(f"DELETE {path}", {}).status, 204)
+        self.assertEqual(verdicts.remembered(), kept - 1)
+        self.assertEqual(self.whoami(made["token"]).status, 401)
+        self.assertEqual(self.whoami(other["token"]).status, 200)
+
+    def test_elsewhere_by_id_T83d(self) -> None:
+        """The other workers are told which API token was changed."""
+        told: list[object] = []
+
+        async def forget(tokens: object) -> None:
+            told.append(tokens)
+
+        self.gateway.serving.forget_elsewhere = forget
+        made, surrendered = self.new(), self.new()
+        self.send(f"PATCH /tokens/{made['id']}", {"name": "n"})
+        self.send(f"PATCH /tokens/{made['id']}", {"ttl": "1h"})
+        self.send(f"DELETE /tokens/aot_{made['id']}", {})
+        self.send("POST /tokens/revoke", {"token": surrendered["token"]}, "")
+        self.assertEqual(told, [[made["id"]], [made["id"]], [surrendered["id"]]])
 
     def test_leak_of_an_id_T51(self) -> None:
         """An id is not enough for that, nor a token with a wrong secret."""
