@@ -131,6 +131,28 @@ AUGMENTERS = some.lists(
 )
 
 
+ODD: list[Any] = [
+    None,
+    True,
+    5,
+    -1,
+    10**30,
+    float("nan"),
+    float("inf"),
+    b"x",
+    "text",
+    "\ud800",
+    ["a"],
+    (5,),
+    ("a", None),
+    {"a": None},
+    {5: "a"},
+    {"a": ("b", 5)},
+    object(),
+]
+"""What has no place in an identity, or not in every field of it."""
+
+
 class FailureTests(SynchronousTestCase):
     """Any failures, in any parts, together."""
 
@@ -139,7 +161,7 @@ class FailureTests(SynchronousTestCase):
         sites = (gateway.entrance, gateway.public) * 2
         return [gateway.ask("GET /authenticate", site, Authorization=ALICE) for site in sites]
 
-    @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
     @given(providers=PROVIDERS, augmenters=AUGMENTERS, signs=some.booleans())
     def test_any_failure_T60(
         self, *, providers: list[Scripted], augmenters: list[Adding], signs: bool
@@ -175,3 +197,31 @@ class FailureTests(SynchronousTestCase):
             self.assertEqual(claims["sub"], "internal-tess")
             self.assertEqual(answer.headers["x-auth-username"], "tess")
             self.assertLessEqual(set(claims["roles"]), {"reader", "writer"})
+
+    def test_odd_identities_T60(self) -> None:
+        """Whatever stands in a field of an identity, a 200 has claims of the promised types."""
+        gateway = Gateway({"auth": {"cache": {"ttl": 0}}})
+        for name in Identity._fields:
+            for odd in ODD:
+                identity = Identity(**{"realm": "internal", "username": "tess", name: odd})
+                behaviour = Behaviour("soon", identity)
+                provider = Scripted("p", behaviour, local=True)
+                gateway.serving.generation.authority.providers = [provider]
+                with self.subTest(f"{name}: {odd!r}"):
+                    for answer in self.answers(gateway):
+                        self.check_types(answer)
+        self.flushLoggedErrors()
+
+    def check_types(self, answer: Answer) -> None:
+        if answer.status != 200:
+            self.assertIn(answer.status, {401, 403, 500, 503})
+            self.assertNotIn("authorization", answer.headers)
+            return
+        token = answer.headers["authorization"].removeprefix("Bearer ")
+        claims = jwt.decode(token, options={"verify_signature": False})
+        texts = [claims["sub"], claims["username"], claims["realm"], *claims["roles"]]
+        texts += [*claims["attributes"], *claims["attributes"].values(), *claims["scopes"]]
+        texts += [scope for scopes in claims["scopes"].values() for scope in scopes]
+        self.assertEqual({type(text) for text in texts}, {str})
+        self.assertIsInstance(claims["roles"], list)
+        self.assertGreater(claims["exp"], claims["iat"])
