@@ -130,7 +130,7 @@ class ReloadTests(SynchronousTestCase):
         self.daemon.tell(signal.SIGHUP)
         until(lambda: self.reloads("failure") == 1, "refused", otherwise=self.daemon.log)
         self.daemon.logged("jwt.exp")
-        self.daemon.logged("nonsense")
+        self.daemon.logged("unknown key")
         self.assertEqual(self.status("alice", "wonder"), 200)
         ready = wire.ask(self.daemon.operations, "/ready").json()
         self.assertIn("jwt.exp", str(ready["last_reload"]))
@@ -160,7 +160,7 @@ class ExitTests(SynchronousTestCase):
         self.daemon.configure(jwt={"exp": -1}, surplus={})
         self.assertEqual(self.ends(), 78)
         self.assertIn("jwt.exp", self.daemon.log())
-        self.assertIn("surplus", self.daemon.log())
+        self.assertIn("unknown key", self.daemon.log())
 
     def test_no_configuration(self) -> None:
         """78 if there is no file."""
