@@ -124,7 +124,7 @@ class AdmitTests(SynchronousTestCase):
                 self.assertEqual(self.admit(identity, max_bytes=4_000), identity)
                 self.assertIn("max_bytes", self.refused(identity, max_bytes=2_000))
 
-    def test_many_roles_T83(self) -> None:
+    def test_many_roles_T62(self) -> None:
         """By default 3,500 roles of 30 characters pass."""
         roles = tuple(f"role-{number:025}" for number in range(3_500))
         self.assertEqual(self.admit(PLAIN._replace(roles=roles)).roles, roles)
