@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 from authotron.errors import Unavailable
 
 THREADS = os.cpu_count() or 2
-"""Hashes that are verified at once."""
+"""Hashes that all processes of a gateway verify at once."""
 
 WAITING = 64
 """Hashes that may wait for a thread."""
@@ -283,6 +283,11 @@ class HashQueue:
 def _verified(job: _Job) -> int | object | None:
     """In a thread: the result, unless the client has left before the work began."""
     return _SKIPPED if job.answer.called else job.verify()
+
+
+def share(processes: int) -> int:
+    """How many hashes each of several processes may verify at once."""
+    return max(1, THREADS // processes)
 
 
 def _site(address: str) -> str:

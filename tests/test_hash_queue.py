@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.errors import Unavailable
-from authotron.hash_queue import WAITING, HashQueue
+from authotron.hash_queue import THREADS, WAITING, HashQueue, share
 from tests.worlds import NOW, at
 
 REFUSED = object()
@@ -222,6 +222,10 @@ class OrderTests(QueueCase):
         """No more jobs are given to threads than may run at once."""
         self.fill(one_address)
         self.assertEqual(len(self.working), 1)
+
+    def test_processes_T84d(self) -> None:
+        """Several processes share the processors; each verifies one hash at least."""
+        self.assertEqual([share(number) for number in (1, 1000)], [THREADS, 1])
 
     def test_leaving_T84d(self) -> None:
         """A waiting client that leaves gives up its place, and costs no hash."""
