@@ -161,10 +161,11 @@ class Authority:
         """Those to ask about a credential that by its shape none of them could know."""
         if not (eligible and routing.names_issuer(credential)):
             return eligible
-        reason = "a JWT of an issuer that no provider is configured for"
+        reason = "no provider is configured for the issuer, or the purpose, of the JWT"
         if logs.log.tells("debug"):
             self._log.debug(
-                "no provider asked about {reason}; `accepts: any` makes one be asked",
+                "JWT shown to no provider: {reason}; `accepts: any` shows it to a provider all the "
+                "same, `typ` accepts other purposes than access",
                 reason=reason,
                 event="auth.issuer.unknown",
             )

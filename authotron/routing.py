@@ -42,7 +42,7 @@ def likeness(rule: Rule, credential: Credential) -> Affinity:
         return Affinity.POSSIBLE if rule == shape else Affinity.FOREIGN
     fits = (
         rule.shape in (None, shape)
-        and (rule.issuer is None or (seen is not None and seen.claims.get("iss") == rule.issuer))
+        and (rule.issuer is None or (seen is not None and seen.issuer == rule.issuer))
         and token.startswith(rule.prefix or "")
     )
     if not fits:

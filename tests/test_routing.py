@@ -92,6 +92,8 @@ class RuleTests(SynchronousTestCase):
         self.assertIs(likeness({"issuer": ISSUER}, IDP.sign()), Affinity.LIKELY)
         self.assertIs(likeness({"issuer": "other"}, IDP.sign()), Affinity.FOREIGN)
         self.assertIs(likeness({"issuer": ISSUER}, "opaque"), Affinity.FOREIGN)
+        encrypted = made_up({"alg": "dir", "enc": "A256GCM", "iss": ISSUER}, b"\xff")
+        self.assertIs(likeness({"issuer": ISSUER}, encrypted), Affinity.LIKELY)
         self.assertIs(likeness({"prefix": "ew_"}, "ew_5"), Affinity.LIKELY)
         self.assertIs(likeness({"prefix": "ew_"}, "5"), Affinity.FOREIGN)
         self.assertIs(likeness({"prefix": "ew_", "shape": "jwt"}, "ew_5"), Affinity.FOREIGN)
