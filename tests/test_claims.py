@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import settings
-from authotron.claims import ClaimsConfig, Rules
+from authotron import settings as configured
+from authotron.claims import ClaimsConfig, Rules, end
 from authotron.errors import Rejected
 from authotron.identity import Identity
 from tests.issuers import CLAIMS
@@ -18,7 +20,7 @@ NOT_TIMES: list[Any] = ["1800000300", True, [NOW], {}, -1, 10**400, float("inf")
 
 def identity(given: dict[str, Any] | None = None, **claims: Any) -> Identity:
     """Who the usual claims with these over them belong to."""
-    rules = Rules("sso", "here", settings.read(ClaimsConfig, given or {}))
+    rules = Rules("sso", "here", configured.read(ClaimsConfig, given or {}))
     said = {name: value for name, value in {**CLAIMS, **claims}.items() if value != "absent"}
     return rules.identity(said, NOW)
 
@@ -61,6 +63,19 @@ class TimeTests(ClaimsTestCase):
         for exp in (NOW + 1, NOW + 1.5, NOW + 300):
             self.assertEqual(identity(exp=exp).expires, exp)
         self.assertEqual(identity(exp=NOW + 300).attributes["exp"], str(NOW + 300))
+
+    @settings(deadline=None)
+    @given(some.floats(0, 2_000), some.floats(0, 2_000), some.floats(0, 600))
+    def test_any_moment_S_LEEWAY(self, said: float, now: float, leeway: float) -> None:
+        """The end that counts is after now, and between the claimed end and that of the leeway."""
+        try:
+            counts = end(said, now, leeway)
+        except Rejected:
+            self.assertGreaterEqual(now, said + leeway)
+        else:
+            assert counts is not None
+            self.assertTrue(now < counts)
+            self.assertTrue(said <= counts <= said + leeway)
 
     def test_no_end_T35(self) -> None:
         """One without an end, or whose end is no moment, is refused."""
@@ -238,7 +253,7 @@ class PurposeTests(ClaimsTestCase):
             self.assertRaises(Rejected, self.rules().right_kind, header or {}, claims or {})
 
     def rules(self, typ: str | None = None) -> Rules:
-        return Rules("sso", "here", settings.read(ClaimsConfig, {"typ": typ} if typ else {}))
+        return Rules("sso", "here", configured.read(ClaimsConfig, {"typ": typ} if typ else {}))
 
 
 class PersonTests(ClaimsTestCase):
