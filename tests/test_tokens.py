@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron import tokens
 from authotron.errors import Rejected, Unstated
 from authotron.identity import Circumstances, Identity
+from authotron.naming import normalized
 from authotron.tokens import Grant, Peppers
 from tests.contracts import token
 from tests.worlds import NOW
@@ -87,10 +88,14 @@ class PeppersTests(SynchronousTestCase):
         self.assertNotIn("canary", repr(Peppers([b"canary"])))
 
 
+NAMES = st.text().map(normalized)
+"""In the one spelling that is kept."""
+
+
 class RowTests(SynchronousTestCase):
     """What stores are given."""
 
-    @given(st.text(), st.text(), st.dictionaries(st.text(), st.text(), max_size=3))
+    @given(NAMES, NAMES, st.dictionaries(st.text(), st.text(), max_size=3))
     def test_back_and_forth(self, name: str, role: str, attributes: dict[str, str]) -> None:
         """A row is texts and numbers, and becomes the same token again."""
         owner = Identity("here", "alice", (role,), attributes, {name: (role,)}, provider=name)
