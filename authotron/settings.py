@@ -269,6 +269,11 @@ _LONGEST_PLACEHOLDER = 4096
 """Characters; a longer secret is none."""
 
 
+def is_unfilled(secret: str) -> bool:
+    """Whether a secret is nothing but a variable that nothing has filled in."""
+    return len(secret) <= _LONGEST_PLACEHOLDER and _UNFILLED.fullmatch(secret) is not None
+
+
 def unfilled(section: Section, at: str = "") -> Iterator[tuple[str, bool]]:
     """
     Find secrets that are what some tool should have filled in, such as C{${PASSWORD}}.
@@ -282,12 +287,9 @@ def unfilled(section: Section, at: str = "") -> Iterator[tuple[str, bool]]:
 def _unfilled(value: object, at: str) -> Iterator[tuple[str, bool]]:
     if isinstance(value, SecretStr):
         secret = value.get_secret_value()
-        if len(secret) > _LONGEST_PLACEHOLDER:
-            return
-        if _UNFILLED.fullmatch(secret):
-            yield at, True
-        elif _PERHAPS_UNFILLED.fullmatch(secret):
-            yield at, False
+        certain = is_unfilled(secret)
+        if certain or (len(secret) <= _LONGEST_PLACEHOLDER and _PERHAPS_UNFILLED.fullmatch(secret)):
+            yield at, certain
     elif isinstance(value, Section):
         yield from unfilled(value, at)
     elif isinstance(value, list | tuple):

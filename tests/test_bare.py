@@ -41,6 +41,12 @@ class BareTests(SynchronousTestCase):
             self.assertEqual(self.status("Bearer x", AUTH_SERVICE_TOKEN=token), 500, token)
             self.assertIn("AUTH_SERVICE_TOKEN", str(self.made(AUTH_SERVICE_TOKEN=token).warnings))
 
+    def test_placeholder_S_PLACEHOLDER(self) -> None:
+        """A token that nothing has filled in lets no client in, and is told."""
+        token = "${AUTH_SERVICE_TOKEN_OF_THE_ONLY_CLIENT}"
+        self.assertEqual(self.status(f"Bearer {token}", AUTH_SERVICE_TOKEN=token), 500)
+        self.assertIn("placeholder", str(self.made(AUTH_SERVICE_TOKEN=token).warnings))
+
     def test_length(self) -> None:
         """How long it must be can be said."""
         little = {"AUTH_SERVICE_TOKEN": "x" * 16, "MIN_AUTH_SERVICE_TOKEN_LEN": "16"}

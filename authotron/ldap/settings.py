@@ -44,7 +44,8 @@ def _address(text: str) -> str:
         parts = None
     good = parts is not None and parts.scheme in _PORTS and parts.hostname and port != 0
     if parts is None or not (good and text.isascii() and text.isprintable()):
-        shown = "" if "@" in text else f"{text!r} "  # a user and a password may stand before it
+        is_address = "://" in text and "@" not in text  # else it may be, or hold, a password
+        shown = f"{text!r} " if is_address else ""
         raise ValueError(
             f"{shown}is no address of a directory; write ldap://host or ldaps://host:636"
         )

@@ -15,7 +15,7 @@ from authotron.errors import NotConfigured, Rejected
 from authotron.identity import Credential, Identity
 from authotron.parts import PartConfig
 from authotron.providers import Affinity, IProvider
-from authotron.settings import Name, Names, Secret, Section, Text
+from authotron.settings import Name, Names, Secret, Section, Text, is_unfilled
 from authotron.tokens import PREFIX, looks_like_ours
 from authotron.world import World
 
@@ -28,6 +28,8 @@ def flaw(token: str, shortest: int = SHORTEST) -> str:
         return f"is shorter than {shortest} characters"
     if not token.isascii() or not token.isprintable() or set(token) & {" ", ","}:
         return "has characters that cannot stand in a header"
+    if is_unfilled(token):
+        return "is a placeholder that nothing fills in"
     if looks_like_ours(token):
         return f"begins with {PREFIX} like the tokens of the token store"
     return ""
