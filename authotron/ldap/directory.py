@@ -17,8 +17,11 @@ from authotron.racing import T, Work, within
 from authotron.slots import Slots
 from authotron.world import Connect
 
-_REST, _LONG_REST = 1.0, 10.0
-"""Seconds for which a server is left alone after it failed, or refused our own password."""
+_REST, _LONG_REST, _LONGEST_REST = 1.0, 10.0, 600.0
+"""
+Seconds for which a server is left alone after it failed, or refused our own password. The latter
+doubles with each refusal, since directories lock accounts.
+"""
 
 _MOST_LATE = 3
 """So many answers in a row that did not come in time are a failure; one may be a slow question."""
@@ -31,6 +34,7 @@ class _State:
 
     @ivar reason: why it failed when it was asked last.
     @ivar late: answers that did not come in time since one did.
+    @ivar refusals: how often in a row the server has refused our own password.
     @ivar on_trial: somebody tries whether it is back, and the others leave it alone.
     """
 
@@ -38,6 +42,7 @@ class _State:
     rests_until: float = float("-inf")
     reason: str = ""
     late: int = 0
+    refusals: int = 0
     on_trial: bool = False
 
     def rests(self, now: float) -> bool:
@@ -259,7 +264,10 @@ class Directory:
             state.late += 1
             if state.late < _MOST_LATE and not state.reason:
                 return
-        seconds = _LONG_REST if isinstance(fault, NotWelcome) else _REST
+        seconds = _REST
+        if isinstance(fault, NotWelcome):
+            seconds = min(_LONG_REST * 2.0 ** min(state.refusals, 10), _LONGEST_REST)
+            state.refusals += 1
         state.rests_until = max(state.rests_until, self._clock.seconds() + seconds)
         if str(fault) != state.reason:
             self._log.warn(
@@ -273,7 +281,7 @@ class Directory:
 
     def _served(self, state: _State) -> None:
         """It did what it should; but one that failed others meanwhile goes on resting."""
-        state.late = 0
+        state.late = state.refusals = 0
         if state.reason and state.rests_until <= self._clock.seconds():
             state.reason = ""
             self._log.info(

@@ -295,6 +295,25 @@ class FailOverTests(DirectoryCase):
         self.failureResultOf(self.using(), Unavailable)
         self.assertEqual(len(self.one.binds), 1)
 
+    def test_our_password_less_and_less_often_S_LOCK(self) -> None:
+        """The time until our own password is tried again doubles with each refusal."""
+        right = self.one.passwords
+        self.one.passwords = self.two.passwords = {}
+        for _ in range(600):
+            self.failureResultOf(self.using(), Unavailable)
+            self.clock.advance(1)
+        self.assertEqual(len(self.one.binds), 6)  # after 0, 10, 30, 70, 150 and 310 seconds
+        self.one.passwords = right
+        self.clock.advance(600)
+        self.successResultOf(self.using())
+        self.one.hang_up()
+        self.one.passwords = {}
+        self.failureResultOf(self.using(), Unavailable)
+        before = len(self.one.binds)
+        self.clock.advance(10)
+        self.failureResultOf(self.using(), Unavailable)
+        self.assertEqual(len(self.one.binds), before + 1)
+
     def test_no_downgrade_T67(self) -> None:
         """Where StartTLS is refused nothing is said in clear."""
         self.directory = self.made(Security.STARTTLS)
