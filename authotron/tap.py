@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from authotron import configfile, systemd
 from authotron.config import Config
 from authotron.errors import ConfigError
+from authotron.pieces import exempt_from_collection
 from authotron.service import EX_CONFIG, Authotron
 from authotron.supervisor import Supervisor
 from authotron.terminal import visible
@@ -79,6 +80,7 @@ def makeService(options: Options, reactor: IReactorCore | None = None) -> IServi
     _reload_on_hangup(service, reactor)
     _tell_systemd(service, reactor)
     _fail_loudly(service, reactor)
+    exempt_from_collection(reactor)
     return service
 
 

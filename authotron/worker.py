@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from authotron import logs, systemd
 from authotron.config import Config
 from authotron.errors import ConfigError, Unavailable
+from authotron.pieces import exempt_from_collection
 from authotron.pipe import Pipe, Unanswered
 from authotron.racing import within
 from authotron.service import EX_CONFIG, Authotron
@@ -279,5 +280,6 @@ def _run(gateway: Authotron, given: Descriptors, reactor: Any) -> None:
 
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     reactor.callWhenRunning(begun)
+    exempt_from_collection(reactor)
     reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(stop()))
     reactor.run()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+from typing import Any
+
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.pieces import PIECE, Pieces
+from authotron.pieces import PIECE, Pieces, exempt_from_collection
 
 
 class PiecesTests(SynchronousTestCase):
@@ -22,6 +26,17 @@ class PiecesTests(SynchronousTestCase):
             self.assertNoResult(waiting)
             clock.advance(0)
             self.assertIsNone(self.successResultOf(waiting), turn)
+
+    def test_exempt_from_collection_T84a(self) -> None:
+        """What is there when the reactor starts is exempt from garbage collection."""
+        done: list[str] = []
+        self.patch(gc, "collect", lambda: done.append("collect"))
+        self.patch(gc, "freeze", lambda: done.append("freeze"))
+        reactor: Any = MemoryReactor()
+        exempt_from_collection(reactor)
+        self.assertEqual(done, [])
+        reactor.run()
+        self.assertEqual(done, ["collect", "freeze"])
 
     def test_cancel_T84a(self) -> None:
         """Work whose client has left leaves nothing behind in the reactor."""
