@@ -8,8 +8,10 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -91,6 +93,60 @@ class TwoProcessesTests(TokenCase):
     def test_mongo_T42(self) -> None:
         """One MongoDB."""
         self.share(shared("mongo").section)
+
+
+class LargeTests(TokenCase):
+    """Large tokens that an earlier version has stored."""
+
+    def test_list_at_once_T84b(self) -> None:
+        """While four clients list 700 tokens of 50 kB no worker is lost, and others are served."""
+        section = self.sqlite()
+        daemon = self.daemon(section, server={"workers": 2})
+        pattern = new(daemon.port)
+        self.fill(pattern["id"], 700)
+        stopped = Event()
+
+        def list_() -> int:
+            after, count = "", 0
+            while True:
+                answer = wire.ask(daemon.port, f"/tokens?limit=1000{after}", ALICE)
+                content = answer.json()
+                count += len(content["tokens"])
+                if "next" not in content:
+                    return count
+                after = f"&after={content['next']}"
+
+        def ordinary() -> set[int]:
+            found = set()
+            while not stopped.is_set():
+                found.add(wire.ask(daemon.port, "/authenticate", ALICE).status)
+            return found
+
+        with ThreadPoolExecutor(5) as pool:
+            others = pool.submit(ordinary)
+            lists = [pool.submit(list_) for _ in range(4)]
+            try:
+                self.assertEqual([each.result() for each in lists], [701] * 4)
+            finally:
+                stopped.set()
+            self.assertEqual(others.result(), {200})
+        for word in ("is gone", "does not answer"):
+            self.assertNotIn(word, daemon.log())
+
+    def fill(self, pattern: str, count: int) -> None:
+        """Store tokens like one that is there, with scopes of 50 kB."""
+        scopes: dict[str, list[str]] = {f"service-{number}": [] for number in range(2500)}
+        database = sqlite3.connect(self.file)
+        [fixed] = database.execute("SELECT fixed FROM tokens WHERE id = ?", [pattern]).fetchone()
+        large = json.dumps({**json.loads(fixed), "only_scopes": scopes})
+        for number in range(count):
+            database.execute(
+                "INSERT INTO tokens SELECT ?, ?, realm, username, name, comment, created, expires,"
+                " used, ?, parent, origin FROM tokens WHERE id = ?",
+                [f"0000000{number:05}", f"hash {number}", large, pattern],
+            )
+        database.commit()
+        database.close()
 
 
 class DumpTests(TokenCase):
