@@ -205,7 +205,7 @@ def make_file(path: Path) -> None:
     @raise OSError: it cannot be made, or there is something else, such as a FIFO.
     """
     with suppress(FileExistsError):
-        os.close(os.open(path.resolve(), _NEW, 0o600))
+        os.close(os.open(os.path.realpath(path), _NEW, 0o600))
     if not path.is_file():
         raise OSError(errno.EINVAL, f"{path.name} is not a regular file")
 

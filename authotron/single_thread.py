@@ -15,8 +15,8 @@ from authotron.errors import Unavailable
 
 T = TypeVar("T")
 
-MOST_WAITING = 1000
-"""Pieces of work that may wait for the thread."""
+MOST_WAITING = 10_000
+"""Pieces of work that may wait for the thread: far more than it takes a second to do."""
 
 
 @define(eq=False)

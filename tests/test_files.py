@@ -319,6 +319,13 @@ class StoreTests(FilesCase):
         self.opened()
         self.assert_untouched()
 
+    def test_no_file_T91a(self) -> None:
+        """Links in a circle, or to a device, are an outage, for whatever account."""
+        for target in ("tokens.db", "/dev/null"):
+            self.file.symlink_to(target)
+            self.assertIsInstance(self.opened(), Unavailable)
+            self.file.unlink()
+
     def test_fifo_T91a(self) -> None:
         """A FIFO instead of a file is an outage; nothing waits for it."""
         for name in ("", ".pepper"):

@@ -99,7 +99,7 @@ class SingleThreadTests(SynchronousTestCase):
         self.assertEqual(did, ["3"])
 
     def test_bounded_T84d(self) -> None:
-        """More than 1,000 pieces of work at once are an outage."""
+        """More than 10,000 pieces of work at once are an outage."""
         go_on = self.blocked()
         waiting = [self.thread(lambda: None) for _ in range(single_thread.MOST_WAITING)]
         self.failureResultOf(self.thread(lambda: None), Unavailable)
