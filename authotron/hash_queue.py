@@ -27,8 +27,8 @@ from authotron.errors import Unavailable
 THREADS = os.cpu_count() or 2
 """Hashes that all processes of a gateway verify at once."""
 
-WAITING = 64
-"""Hashes that may wait for a thread."""
+WAITING = 128
+"""Hashes that may wait for a thread: about as many as are verified before clients time out."""
 
 HALF_LIFE = 30.0
 """Seconds after which a failure counts half."""
@@ -194,8 +194,8 @@ class HashQueue:
     for a client within the last hour is a client of its own, so that it does not suffer from what
     others do at the same address.
 
-    If more than 64 wait, clients that failed lately keep half of the places at most, and the client
-    with most places gives one up. Clients and user names are kept as keyed hashes.
+    If more than 128 wait, clients that failed lately keep half of the places at most, and the
+    client with most places gives one up. Clients and user names are kept as keyed hashes.
     """
 
     _clock: IReactorTime

@@ -15,6 +15,8 @@ from authotron.hash_queue import THREADS, WAITING, HashQueue, share
 from tests.worlds import NOW, at
 
 REFUSED = object()
+CROWD = WAITING + 6
+"""More than can wait, while one is at work."""
 
 
 class QueueCase(SynchronousTestCase):
@@ -65,8 +67,8 @@ class QueueCase(SynchronousTestCase):
         self.begun.clear()
 
     def fill(self, clients: Callable[[int], tuple[str | None, str]]) -> list[Deferred[Any]]:
-        """70 questions at once, of which one runs."""
-        return [self.ask(*clients(number)) for number in range(70)]
+        """More questions at once than can wait; one of them runs."""
+        return [self.ask(*clients(number)) for number in range(CROWD)]
 
     def position(self, job: str) -> int:
         """How many jobs are begun before this one."""
@@ -91,27 +93,27 @@ class ShareTests(QueueCase):
 
     def test_bounded_T84d(self) -> None:
         """A client alone may use the whole queue; more than that is an outage."""
-        self.assertEqual(self.refused(*self.fill(one_address)), 70 - 1 - WAITING)
+        self.assertEqual(self.refused(*self.fill(one_address)), CROWD - 1 - WAITING)
 
     def test_one_address_T84d(self) -> None:
-        """70 guessers at one address cost another client neither its place nor its turn."""
+        """A crowd of guessers at one address cost another client neither its place nor its turn."""
         guessers = self.fill(one_address)
         good = self.ask("203.0.113.9", "bob", 0)
         self.assertEqual(self.refused(good), 0)
-        self.assertEqual(self.refused(*guessers), 70 - WAITING)
+        self.assertEqual(self.refused(*guessers), CROWD - WAITING)
         self.assertLessEqual(self.position("203.0.113.9 bob"), 2)
         self.assertEqual(self.successResultOf(good), 0)
 
     def test_few_addresses_T84d(self) -> None:
-        """Neither do 70 guessers at five addresses."""
+        """Neither does a crowd of guessers at five addresses."""
         self.fill(lambda number: (f"192.0.2.{number % 5}", f"user{number}"))
         good = self.ask("203.0.113.9", "bob", 0)
         self.assertLessEqual(self.position("203.0.113.9 bob"), 6)
         self.assertEqual(self.successResultOf(good), 0)
 
     def test_many_addresses_T84d(self) -> None:
-        """Nor 70 guessers at 70 addresses, which have failed before."""
-        self.fail_lately(*map(many_addresses, range(70)))
+        """Nor a crowd of guessers, each at its own address, which have failed before."""
+        self.fail_lately(*map(many_addresses, range(CROWD)))
         self.fill(many_addresses)
         good = [self.ask(f"203.0.113.{number}", "bob", 0) for number in range(40)]
         self.assertEqual(self.refused(*good), 0)
@@ -119,12 +121,18 @@ class ShareTests(QueueCase):
         first = self.begun[: 2 * len(good) + 1]
         self.assertEqual(sum(job.endswith("bob") for job in first), len(good))
 
+    def test_new_addresses_T84d(self) -> None:
+        """Nor 70 guessers at 70 addresses that have not failed yet: all of them can wait."""
+        guessers = [self.ask(*many_addresses(number)) for number in range(70)]
+        good = self.ask("203.0.113.9", "bob", 0)
+        self.assertEqual(self.refused(*guessers, good), 0)
+
     def test_half_T84d(self) -> None:
         """Clients that failed lately keep half of the places if others want them."""
-        self.fail_lately(*map(many_addresses, range(70)))
+        self.fail_lately(*map(many_addresses, range(CROWD)))
         self.fill(many_addresses)
-        good = [self.ask("203.0.113.9", f"bob{number}", 0) for number in range(40)]
-        self.assertEqual(self.refused(*good), 40 - WAITING // 2)
+        good = [self.ask("203.0.113.9", f"bob{number}", 0) for number in range(WAITING)]
+        self.assertEqual(self.refused(*good), WAITING // 2)
 
     def test_known_user_T84d(self) -> None:
         """New addresses do not push out a user name that was verified for its client."""
@@ -146,15 +154,15 @@ class ShareTests(QueueCase):
         self.assertLessEqual(self.position("192.0.2.1 bob"), 2)
 
     def test_no_address_T84d(self) -> None:
-        """Without an address the user names tried have shares: 70 names do not shut out one."""
-        self.fail_lately(*map(no_address, range(70)))
+        """Without an address the user names tried have shares: many names do not shut out one."""
+        self.fail_lately(*map(no_address, range(CROWD)))
         self.fill(no_address)
         good = self.ask(None, "bob", 0)
         self.assertEqual(self.refused(good), 0)
         self.assertLessEqual(self.position("None bob"), 2)
 
     def test_one_name_T84d(self) -> None:
-        """Without an address 70 guesses at one user name do not shut out another."""
+        """Without an address many guesses at one user name do not shut out another."""
         self.fill(lambda _: (None, "alice"))
         good = self.ask(None, "bob", 0)
         self.assertLessEqual(self.position("None bob"), 2)
@@ -162,7 +170,7 @@ class ShareTests(QueueCase):
 
     def test_untrusted_proxy_T84d(self) -> None:
         """The same holds if all requests come from one proxy that is not trusted."""
-        self.fail_lately(*map(one_address, range(70)))
+        self.fail_lately(*map(one_address, range(CROWD)))
         self.fill(one_address)
         good = self.ask("192.0.2.1", "bob", 0)
         self.assertEqual(self.refused(good), 0)
@@ -233,7 +241,7 @@ class OrderTests(QueueCase):
         for each in waiting:
             each.cancel()
             self.failureResultOf(each, CancelledError)
-        self.assertEqual(self.refused(*self.fill(many_addresses)), 70 - WAITING + 1)
+        self.assertEqual(self.refused(*self.fill(many_addresses)), CROWD - WAITING + 1)
         self.assertEqual(self.position("192.0.2.1 user0"), 0)
         self.assertNotIn("192.0.2.1 user1", self.begun)
 
