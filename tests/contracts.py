@@ -19,6 +19,7 @@ from authotron.identity import Addition, Credential, Identity
 from authotron.providers import Affinity, IJudge, IProvider
 from authotron.stores import REVOKED_FOR, ITokenStore, Wanted
 from authotron.tokens import HTTP, IMPORT, TERMINAL, Grant, Token, generate, mark_of
+from tests.issuers import made_up
 from tests.worlds import NOW, asked
 
 
@@ -81,6 +82,20 @@ class ProviderContract:
     def test_possible(self: Any) -> None:
         """It does not call foreign what it accepts."""
         self.assertIsNot(self.provider().affinity(self.good()), Affinity.FOREIGN)
+
+    def test_odd_tokens_T81a(self: Any) -> None:
+        """Whatever a token says of itself, its shape alone is no reason to fail."""
+        provider = self.provider()
+        members = ("alg", "typ", "kid", "iss", "azp", "events", "token_use", "at_hash", "enc")
+        odd: tuple[Any, ...] = ([], {}, ["x"], {"x": []}, 5, -0.5, True, None, "", "\0", 10**100)
+        for value in odd:
+            for name in members:
+                for token in (
+                    made_up({"alg": "RS256", name: value}),
+                    made_up({"alg": "RS256"}, {"iss": "https://idp.example", name: value}),
+                ):
+                    credential = Credential(provider.scheme, token)
+                    self.assertIsInstance(provider.affinity(credential), Affinity)
 
     def test_no_secrets(self: Any) -> None:
         """Its representation does not show what it knows."""
