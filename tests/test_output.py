@@ -1,4 +1,4 @@
-"""What commands print does nothing to a terminal, whoever wrote it."""
+"""What commands print does nothing to a terminal, whatever its source."""
 
 from __future__ import annotations
 
