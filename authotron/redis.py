@@ -94,6 +94,7 @@ class Conversation(Protocol):
 
     def connectionLost(self, reason: Failure = Failure(Unavailable())) -> None:  # noqa: B008 - as in the class above
         self._lost = True
+        self.transport = None  # over TLS it cannot bear to be aborted any more
         while self._waiting:
             self._waiting.popleft()[1].errback(Unavailable("the connection to Redis was lost"))
         if not self._ended.called:

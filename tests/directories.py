@@ -255,6 +255,8 @@ class Transport:
             self.lose(error.ConnectionDone())
 
     def abortConnection(self) -> None:
+        if self.gone:
+            raise AttributeError("a transport of TLS that was lost cannot be aborted")
         self.aborted = True
         self.lose(error.ConnectionDone())
 

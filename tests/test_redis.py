@@ -91,6 +91,17 @@ class ConversationTests(SynchronousTestCase):
         self.failureResultOf(waiting, Unavailable)
         self.failureResultOf(self.conversation.ask("Y"), Unavailable)
 
+    def test_lost_over_TLS_S_TLS(self) -> None:
+        """A lost connection is not aborted, which a transport of TLS cannot bear, but replaced."""
+
+        def abort() -> None:
+            raise AttributeError("a transport of TLS that was lost cannot be aborted")
+
+        self.transport.abortConnection = abort  # type: ignore[method-assign] # as TLS does
+        self.conversation.connectionLost(Failure(ConnectionDone()))
+        self.successResultOf(self.conversation.end())
+        self.conversation.abort()
+
     @given(st.binary(min_size=1))
     def test_anything(self, wire: bytes) -> None:
         """Whoever answers nonsense is not listened to."""

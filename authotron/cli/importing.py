@@ -102,8 +102,11 @@ def of_auth_o_tron(path: Path, theirs: Path, realm: str | None, *, dry_run: bool
 
     async def work(generation: Generation, tokens: Tokens, world: World) -> None:
         _expect(generation.config, "imported")
-        pool = mongo.connections(section, mongo.peer(section))
+        peer = mongo.peer(section)
+        pool = mongo.connections(section, peer)
         try:
+            if peer is not None:
+                await within(world.clock, _PATIENCE, peer.settled())
             database = pool[section.database]
             found = foreign_stores.of_auth_o_tron(
                 database[section.tokens_collection], database[section.users_collection], realm

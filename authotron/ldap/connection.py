@@ -241,7 +241,7 @@ class Connection(Protocol):
     def abort(self, why: str = "it was given up") -> None:
         """Hang up, whatever is under way."""
         self._give_up(why)
-        self._transport().abortConnection()
+        self._hang_up()
 
     # --- what comes in ---
 
@@ -269,12 +269,14 @@ class Connection(Protocol):
                     return
         except TooMuch as much:
             self._give_up(str(much), Overlong(str(much)))
-            self._transport().abortConnection()
+            self._hang_up()
         except Garbled as garbled:
             self.abort(str(garbled))
 
     def connectionLost(self, reason: Failure | None = None) -> None:
-        self._give_up(self._why(reason))
+        why = self._why(reason)
+        self.transport = None  # over TLS it cannot bear to be aborted any more
+        self._give_up(why)
         if self._linger is not None and self._linger.active():
             self._linger.cancel()
 
@@ -333,6 +335,10 @@ class Connection(Protocol):
         if self._handshake is not None:
             return self._handshake.why(reason)
         return tls.why(reason)
+
+    def _hang_up(self) -> None:
+        if self.transport is not None:
+            self._transport().abortConnection()
 
     def _transport(self) -> ITCPTransport:
         assert self.transport is not None

@@ -276,7 +276,7 @@ class MongoStore:
         @raise Untrusted: the server is not the one that it should be.
         """
         assert self._pool is not None
-        if self._peer is not None:
+        if self._peer is not None and not any(each.instance for each in self._pool.getprotocols()):
             self._peer.demand()
         return self._pool[self._config.database][name]
 

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from attrs import define, field
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from authotron.certificates import Untrusted
-from tests.certificates import GOOD, ODD, Authority, Shape
+from authotron.errors import Unavailable
+from authotron.stores import ITokenStore
+from tests.certificates import EXPIRED, GOOD, ODD, Authority, Shape, named
 from tests.functional import directory, wire
 from tests.functional.awkward_remote import Remote
-from tests.functional.daemon import Daemon
+from tests.functional.daemon import DEADLINE, Daemon, environment
 from tests.functional.databases import shared
 from tests.functional.directory import provider
 from tests.functional.listening import Relay, in_thread, pump
-from tests.functional.test_stores import closed, outcome, store_of
+from tests.functional.test_stores import CLOCK, closed, outcome, store_of
 
 FEW = ("no names", "an email address", "a star beside the name", "a null byte", "another name")
 """Odd certificates of every kind of refusal, where each costs a server of its own."""
@@ -45,11 +52,20 @@ class Front(Relay):
 
     certificate: Path = Path()
     heard: bytearray = field(factory=bytearray)
+    clients: list[socket.socket] = field(factory=list, init=False)
 
-    def serve(self, client: Any) -> None:
+    def cut(self) -> None:
+        """End all connections."""
+        while self.clients:
+            with contextlib.suppress(OSError):
+                self.clients.pop().shutdown(socket.SHUT_RDWR)
+
+    def serve(self, client: socket.socket) -> None:
+        self.clients.append(client)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate)
         with context.wrap_socket(client, server_side=True) as connection:
+            self.clients.append(connection)
             server = wire.connect(self.target)
             server.settimeout(None)
             in_thread(pump, server, connection)
@@ -166,6 +182,27 @@ class StoreTests(TestCase):
         store = store_of(section)
         self.addCleanup(closed, store)
         await store.open()
+        await self.changed(store, front, authority)
+
+    async def changed(self, store: ITokenStore, front: Front, authority: Authority) -> None:
+        """Believed once, it is checked again at the next connection, and believed again."""
+        front.certificate = authority.write(named("localhost", end=EXPIRED), "odd")
+        heard = len(front.heard)
+        front.cut()
+        for _ in range(20):
+            error = await outcome(store.reach())
+            self.assertIsInstance(error, Unavailable)
+            if isinstance(error, Untrusted):
+                break
+        self.assertIn("has expired", str(error))
+        self.assertEqual(len(front.heard), heard)
+        front.certificate = authority.issue("localhost")
+        for _ in range(200):
+            error = await outcome(store.reach())
+            if error is None:
+                break
+            await deferLater(CLOCK, 0.05)
+        self.assertIsNone(error)
 
     def front(self, port: int) -> Front:
         front = Front(port).start()
@@ -188,3 +225,36 @@ class StoreTests(TestCase):
         place = f"localhost:{front.port}/{section['database']}"
         section["uri"] = f"mongodb://{place}"
         await self.refused(section, {"uri": f"mongodb://user:canary@{place}"}, front)
+
+
+class ImportTests(SynchronousTestCase):
+    """Commands that read the store of another service."""
+
+    def test_import_S_TLS(self) -> None:
+        """An import from a store with an odd certificate ends with the reason; nothing is asked."""
+        authority = Authority(Path(self.mktemp()).absolute()).found()
+        front = Front(1, certificate=authority.write(ODD["no names"][0], "odd")).start()
+        self.addCleanup(front.stop)
+        gateway = Daemon(Path(self.mktemp()))
+        store = {"type": "sqlite", "path": "tokens.db", "imported": True}
+        gateway.configure(store={**store, "acl_proxy_pepper": "pepper"})
+        trust = {"tls": True, "tls_ca_file": str(authority.file)}
+        uri = f"mongodb://user:canary@localhost:{front.port}/theirs"
+        theirs = Daemon(Path(self.mktemp())).configure(
+            store={"type": "mongo", "uri": uri, "database": "theirs", **trust}
+        )
+        done = self.imports(gateway, "auth-o-tron", "--from", str(theirs.file))
+        self.assertIn("names no host", done.stderr)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertEqual(front.heard, b"")
+
+    def imports(self, gateway: Daemon, kind: str, *words: str) -> Any:
+        command = [sys.executable, "-m", "authotron", "tokens", "import", kind]
+        return subprocess.run(
+            [*command, "--config", str(gateway.file), *words],
+            check=False,
+            capture_output=True,
+            env=environment(),
+            text=True,
+            timeout=DEADLINE,
+        )
