@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Coroutine, Hashable, Iterable
 from hashlib import blake2b
+from operator import attrgetter
 from os import urandom
 from sys import getsizeof
 from typing import Any, Generic, Protocol, TypeVar
@@ -38,8 +39,8 @@ _ENTRY, _NAME = 500, 200
 _MAX_NAMES = 4
 """Names of an entry; a further one takes the place of the oldest."""
 
-_PLAIN_IDENTITY, _DICT_SLOT = 500, 110
-"""Bytes of an identity without its strings, and of a key and a value in a mapping without these."""
+_PLAIN_IDENTITY, _ATTRIBUTE = 500, 220
+"""Bytes of an identity without its strings, and of an attribute without its letters."""
 
 _TUPLE, _TEXT = 56, 57
 """Bytes of an empty tuple, and of an empty ASCII string with its place in a tuple."""
@@ -100,7 +101,7 @@ class LruCache(Generic[E]):
     _entries: OrderedDict[bytes, E] = field(factory=OrderedDict, init=False, repr=False)
     _named: dict[bytes, E] = field(factory=dict, init=False, repr=False)
     _shares: dict[Hashable, Entry | _Share] = field(factory=dict, init=False, repr=False)
-    _tagged: dict[str, set[bytes]] = field(factory=dict, init=False, repr=False)
+    _tagged: dict[str, bytes | set[bytes]] = field(factory=dict, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self._max_share = self._max_bytes // _SHARE
@@ -118,22 +119,20 @@ class LruCache(Generic[E]):
     def put(self, entry: E) -> None:
         """Keep an entry in the place of an earlier one with the same key and names."""
         key, entries, subject = entry.key, self._entries, entry.subject
-        earlier = entries.get(key)
-        if earlier is not None:
-            self.drop(key)
-        entry.size = size = entry.size + _ENTRY + _NAME * len(entry.tags)
+        earlier = self.drop(key) if key in entries else None
+        entry.size = size = entry.size + _ENTRY + (_NAME * len(entry.tags) if entry.tags else 0)
         if size > self._max_share:
             return
         entries[key] = entry
-        self.size += size
-        for tag in entry.tags:
-            self._tagged.setdefault(tag, set()).add(key)
+        self.size = total = self.size + size
+        if entry.tags:
+            self._tag(entry)
         if subject is not None and self._shares.setdefault(subject, entry) is not entry:
             self._add_to_share(entry)
         if earlier is not None:
             for name in earlier.names or ():
                 self.alias(name, key)
-        if self.size > self._max_bytes or len(entries) > self._max_entries:
+        if total > self._max_bytes or len(entries) > self._max_entries:
             self._shrink()
 
     def alias(self, name: bytes, key: bytes) -> None:
@@ -151,23 +150,28 @@ class LruCache(Generic[E]):
         self._named[name] = entry
         self._shrink()
 
-    def drop(self, key: bytes) -> None:
-        """Forget the entry of a key, if there is one."""
+    def drop(self, key: bytes) -> E | None:
+        """Forget the entry of a key, if there is one, and return it."""
         entry = self._entries.pop(key, None)
-        if entry is None:
-            return
+        if entry is not None:
+            self._dropped(entry)
+        return entry
+
+    def _dropped(self, entry: E) -> None:
         self.size -= entry.size
-        for name in entry.names or ():
-            del self._named[name]
-        for tag in entry.tags:
-            self._untag(tag, key)
+        if entry.names:
+            for name in entry.names:
+                del self._named[name]
+        if entry.tags:
+            self._untag(entry)
         if entry.subject is not None:
             self._take_from_share(entry)
 
     def drop_tagged(self, tags: Iterable[str]) -> None:
         """Forget all entries that have one of these tags."""
         for tag in tags:
-            for key in tuple(self._tagged.get(tag, ())):
+            keys = self._tagged.get(tag, ())
+            for key in (keys,) if isinstance(keys, bytes) else tuple(keys):
                 self.drop(key)
 
     def clear(self) -> None:
@@ -178,11 +182,22 @@ class LruCache(Generic[E]):
         self._tagged.clear()
         self.size = 0
 
-    def _untag(self, tag: str, key: bytes) -> None:
-        keys = self._tagged[tag]
-        keys.discard(key)
-        if not keys:
-            del self._tagged[tag]
+    def _tag(self, entry: E) -> None:
+        """Most tags are those of one entry, and need no set."""
+        for tag in entry.tags:
+            keys = self._tagged.setdefault(tag, entry.key)
+            if isinstance(keys, set):
+                keys.add(entry.key)
+            elif keys != entry.key:
+                self._tagged[tag] = {keys, entry.key}
+
+    def _untag(self, entry: E) -> None:
+        for tag in entry.tags:
+            keys = self._tagged[tag]
+            if isinstance(keys, set) and len(keys) > 1:
+                keys.discard(entry.key)
+            else:
+                del self._tagged[tag]
 
     def _grow(self, entry: E, more: int) -> None:
         entry.size += more
@@ -212,7 +227,7 @@ class LruCache(Generic[E]):
 
     def _shrink(self) -> None:
         while self.size > self._max_bytes or len(self._entries) > self._max_entries:
-            self.drop(next(iter(self._entries)))
+            self._dropped(self._entries.popitem(last=False)[1])
 
 
 @define(eq=False)
@@ -298,9 +313,13 @@ def identity_bytes(identity: Identity) -> int:
     if not (joined.isascii() and username.isascii()):
         size += texts_bytes((username,), roles)
     if attributes:
-        size += _DICT_SLOT * len(attributes) + texts_bytes(attributes, attributes.values())
+        names, values = "".join(attributes), "".join(attributes.values())
+        size += _ATTRIBUTE * len(attributes) + len(names) + len(values)
+        if not (names.isascii() and values.isascii()):
+            size += texts_bytes(attributes, attributes.values())
     if scopes:
-        size += _DICT_SLOT * len(scopes) + texts_bytes(scopes, *scopes.values())
+        for service, each in scopes.items():
+            size += _ATTRIBUTE + texts_bytes((service,), each)
     if identity.narrowing is not None:
         size += getsizeof(identity.narrowing)
     elif identity.conditions:
@@ -316,7 +335,7 @@ def addition_bytes(addition: Addition) -> int:
     """Bytes that an addition takes in memory, about."""
     attributes = addition.attributes
     size = _PLAIN_IDENTITY + texts_bytes(addition.roles)
-    return size + _DICT_SLOT * len(attributes) + texts_bytes(attributes, attributes.values())
+    return size + _ATTRIBUTE * len(attributes) + texts_bytes(attributes, attributes.values())
 
 
 def texts_bytes(*collections: Collection[str]) -> int:
@@ -362,12 +381,14 @@ class LookupCache(Generic[F]):
 
     @param size: bytes that an answer takes.
     @param stale: seconds for which an answer is kept that is not fresh any more; see L{kept}.
+    @param subject: says of an answer in whose share of the memory it is kept.
     """
 
     _clock: IReactorTime
     _max_bytes: int
     _size: Callable[[F], int]
     _stale: float = 0.0
+    _subject: Callable[[F], Hashable] | None = None
     _key: bytes = field(factory=lambda: urandom(32), init=False, repr=False)
     _known: LruCache[_Answer[F]] = field(init=False, repr=False)
     _flights: Flights[F] = field(factory=Flights, init=False, repr=False)
@@ -375,26 +396,17 @@ class LookupCache(Generic[F]):
     def __attrs_post_init__(self) -> None:
         self._known = LruCache(self._max_bytes, _MAX_ENTRIES)
 
-    async def get(
-        self, question: str, look_up: Work[F], subject: Callable[[F], Hashable] | None = None
-    ) -> F:
+    async def get(self, question: str, look_up: Work[F], subject: Hashable = None) -> F:
         """
         Return what is known, or what C{look_up} says.
 
-        @param subject: says of an answer in whose share of the memory it is kept.
+        @param subject: in whose share of the memory the answer is kept, if it does not say itself.
         """
         key = self._hashed(question)
         known = self._known.get(key)
         if known is not None and _is_fresh(known.value, self._clock.seconds()):
             return known.value
         return await self._flights.join(key, lambda: self._look_up(key, look_up, subject))
-
-    def fresh(self, question: str) -> F | None:
-        """The answer that is known and fresh, if there is one."""
-        known = self._known.get(self._hashed(question))
-        if known is not None and _is_fresh(known.value, self._clock.seconds()):
-            return known.value
-        return None
 
     def kept(self, question: str) -> F | None:
         """The last answer, if it has not been stale for too long."""
@@ -412,12 +424,10 @@ class LookupCache(Generic[F]):
         """Bytes that all answers take."""
         return self._known.size
 
-    async def _look_up(
-        self, key: bytes, look_up: Work[F], subject: Callable[[F], Hashable] | None
-    ) -> F:
+    async def _look_up(self, key: bytes, look_up: Work[F], subject: Hashable) -> F:
         answer = await look_up()
         if _is_fresh(answer, self._clock.seconds() - self._stale):
-            whose = subject(answer) if subject else None
+            whose = subject if self._subject is None else self._subject(answer)
             self._known.put(_Answer(key, answer, self._size(answer), whose))
         return answer
 
@@ -434,17 +444,4 @@ class Identities(LookupCache[Identity]):
     """Identities by the credentials that proved them; each user has a share."""
 
     def __init__(self, clock: IReactorTime, max_bytes: int = DEFAULT_BYTES) -> None:
-        super().__init__(clock, max_bytes, identity_bytes)
-
-    async def get(  # the subject is the same for all
-        self,
-        question: str,
-        look_up: Work[Identity],
-        subject: Callable[[Identity], Hashable] | None = None,
-    ) -> Identity:
-        """Return the identity that is known of a credential, or that C{look_up} finds out."""
-        return await super().get(question, look_up, subject or _username)
-
-
-def _username(identity: Identity) -> Hashable:
-    return identity.username
+        super().__init__(clock, max_bytes, identity_bytes, subject=attrgetter("username"))

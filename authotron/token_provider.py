@@ -51,10 +51,8 @@ class Owners:
         for provider in sayers:
             if IKnowsUsers.providedBy(provider):
                 question = f"{len(provider.name)}:{provider.name}{owner.username}"
-                known = self._known.fresh(question)
-                if known is None:
-                    ask = partial(self._ask, provider, owner.username)
-                    known = await self._known.get(question, ask)
+                ask = partial(self._ask, provider, owner.username)
+                known = await self._known.get(question, ask)
                 return known, known.fresh_until
         return owner, None
 

@@ -32,6 +32,9 @@ _MOST_CHANGED = 1_000
 _REMEMBERED = 150
 """Bytes of a remembered verdict without its identity and its reply."""
 
+_COMMON = {len(each): each for each in ("Basic ", "Bearer ")}
+"""How most clients begin a header, by the number of bytes before the credential."""
+
 _UNKNOWN_TOKEN = ""
 """Tag of a verdict that depends on an API token whose id is not known here."""
 
@@ -255,7 +258,7 @@ class Verdicts(Generic[R]):
         """
         The key of all headers that mean the same credentials and the same realm.
 
-        It is the key of their common spelling, see L{_is_common}.
+        It is the key of their common spelling, see C{_COMMON}.
         """
         text = ", ".join([f"{each.scheme.capitalize()} {each.value}" for each in found])
         return self._key(text.encode(), None if realm is None else folded(realm))
@@ -284,7 +287,8 @@ class Verdicts(Generic[R]):
             found = credentials.parse(text, client())
         except BadCredentials:
             return self._fixed[BAD_HEADER]
-        if wanted is not None or authorization is None or not _is_common(text, authorization):
+        length = len(authorization or b"") - len(found[0].value)
+        if wanted is not None or not text.startswith(_COMMON.get(length, "\n")):
             name, key = key, self._canonical_key(found, wanted)
             known = self._recalled(key, name)
             if known is not None:
@@ -373,20 +377,16 @@ class Verdicts(Generic[R]):
         verdict = self._verdict(Outcome(SUCCESS, identity), token)
         now = self._clock.seconds()
         tokens = () if identity.narrowing is None else _tokens(identity.narrowing)
-        if now < until and self._holds(epoch, tokens):
+        if now < until and epoch[0] == self._epoch and not (tokens and self._voids(tokens, epoch)):
             again = min(now + self._reuse, until)
             size = _REMEMBERED + identity_bytes(identity) + verdict.reply.__sizeof__()
             user = f"{identity.realm}-{identity.username}"
             self._good.put(_Memory(verdict, again, until, key, size, user, tokens))
         return verdict
 
-    def _holds(self, epoch: _Epoch, tokens: tuple[str, ...]) -> bool:
-        """Whether what was found out since C{epoch} may be remembered."""
-        began, changes = epoch
-        if not tokens:
-            return began == self._epoch
-        voided = any(self._changed.get(each, 0) > changes for each in tokens)
-        return began == self._epoch and not voided
+    def _voids(self, tokens: tuple[str, ...], epoch: _Epoch) -> bool:
+        """Whether one of these API tokens was changed after a lookup began."""
+        return any(self._changed.get(each, 0) > epoch[1] for each in tokens)
 
     def _remember_refusal(self, key: bytes, epoch: _Epoch, result: str) -> None:
         """In the place of a good verdict that is over, which would hide it."""
@@ -419,16 +419,6 @@ class Verdicts(Generic[R]):
 def _whole(moment: float | None) -> int | None:
     """The last whole second of a life: a token ends with it, and so does what is remembered."""
     return None if moment is None else int(moment)
-
-
-def _is_common(text: str, header: bytes) -> bool:
-    """Whether a credential is written as by most clients: C{Scheme value}, with one blank."""
-    return (
-        text.startswith(("Basic ", "Bearer "))
-        and text.count(" ") == 1
-        and len(text) == len(header)
-        and "\t" not in text
-    )
 
 
 def _tokens(narrowing: Narrowing) -> tuple[str, ...]:

@@ -62,7 +62,7 @@ class Http:
             "attributes": dict(identity.attributes),
         }
         key = json.dumps(content, sort_keys=True)
-        return await self._known.get(key, lambda: self._ask(content), lambda _: identity.username)
+        return await self._known.get(key, lambda: self._ask(content), identity.username)
 
     async def _ask(self, content: dict[str, Any]) -> Addition:
         answer = await self._web.post(self._url, content=content, bearer=self._token)

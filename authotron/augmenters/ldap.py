@@ -80,9 +80,7 @@ class LdapAugmenter:
     async def augment(self, identity: Identity) -> Addition:
         username = identity.username
         try:
-            return await self._known.get(
-                username, lambda: self._look_up(username), lambda _: username
-            )
+            return await self._known.get(username, lambda: self._look_up(username), username)
         except Unavailable as unavailable:
             known = self._known.kept(username)
             if known is None:
