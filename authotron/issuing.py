@@ -295,9 +295,17 @@ class Tokens:
         Call a token something else, or shorten its life and that of all that descend from it.
 
         @raise NoSuchToken: there is none, or it is somebody else's.
-        @raise TooBroad: it would live longer.
+        @raise TooBroad: it would live longer, or take up more than L{MOST_BYTES}.
         """
         token = await self.show(asks, id_)
+        renamed = evolve(
+            token,
+            name=token.name if name is None else name,
+            comment=token.comment if comment is None else comment,
+        )
+        if token.size <= MOST_BYTES < renamed.size:
+            told = f"the token would need {renamed.size} bytes, of {MOST_BYTES}"
+            raise TooBroad([Problem("", told)])
         changes: dict[str, str | float | None] = {}
         if name is not None:
             changes["name"] = name

@@ -272,6 +272,16 @@ class BoundsTests(TokenCase):
         for token in (whole, simple):
             self.assertEqual(self.whoami(token).json()["roles"], roles)
 
+    def test_rename_little_T84a(self) -> None:
+        """A name or a comment does not make a token larger than 4096 bytes."""
+        made = self.new(hosts=["a" * 30 + f".{number}.org" for number in range(70)])
+        line = f"PATCH /tokens/{made['id']}"
+        self.assertEqual(self.send(line, {"name": "\u2603" * 256}).status, 200)
+        answer = self.send(line, {"comment": "\u2603" * 256})
+        self.assertEqual(answer.status, 403)
+        self.assertLessEqual(max(self.kept()), 4096)
+        self.assertEqual(self.send(line, {"name": "", "comment": "\u2603" * 256}).status, 200)
+
     def test_cut_pages_T84a(self) -> None:
         """A page has at most 100 tokens, also if the client asks for up to 1000."""
         made = [self.keep().id for _ in range(120)]
