@@ -381,6 +381,18 @@ class StoreContract(NoTokens):
         known = [await store.revoked(each.id) is not None for each in made]
         self.assertEqual(known, [False, False, True, True])
 
+    async def test_share_memory_S_AUDIT(self) -> None:
+        """An owner who revokes very many tokens pushes out none that others have revoked."""
+        store = await self.opened()
+        module = sys.modules[type(getattr(store, "backend", store)).__module__]
+        self.patch(module, "MOST_REVOKED_OF_OWNER", 2)
+        made = [token("bob", age=9), *(token(age=8 - place) for place in range(3))]
+        for place, each in enumerate(made):
+            await store.add(each)
+            await store.remove(each.id, NOW + place)
+        known = [await store.revoked(each.id) is not None for each in made]
+        self.assertEqual(known, [True, False, True, True])
+
     async def test_forget_expired_quietly_S_AUDIT(self) -> None:
         """A token that has expired was not revoked."""
         store, expired = await self.opened(), token(grant=Grant(expires=NOW))

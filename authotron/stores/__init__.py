@@ -16,7 +16,7 @@ from authotron.tokens import Revoked, Row, Token, from_row
 
 SHORTEST_PEPPER = 16
 
-MOST_REVOKED = 10_000
+MOST_REVOKED, MOST_REVOKED_OF_OWNER = 10_000, 1_000
 REVOKED_FOR = 30 * 86_400.0
 
 
@@ -175,7 +175,8 @@ class ITokenStore(Interface):
         """
         Say whether a token of this id was removed.
 
-        The last L{MOST_REVOKED} are remembered, for L{REVOKED_FOR} seconds each.
+        The last L{MOST_REVOKED} are remembered, for L{REVOKED_FOR} seconds each, and of one owner
+        the last L{MOST_REVOKED_OF_OWNER}: no owner pushes out what others have revoked.
         """
 
     async def sweep(now: float) -> int:

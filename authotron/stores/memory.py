@@ -15,6 +15,7 @@ from authotron.errors import Taken, TooMany
 from authotron.identity import Identity
 from authotron.stores import (
     MOST_REVOKED,
+    MOST_REVOKED_OF_OWNER,
     REVOKED_FOR,
     ITokenStore,
     StoreConfig,
@@ -89,7 +90,11 @@ class MemoryStore:
         for each in ended:
             row = self._rows.pop(each)
             mark, until = mark_of(row["hashed"]), now + REVOKED_FOR
-            self._revoked[each] = Revoked(each, row["realm"], row["username"], mark, until)
+            owner = (row["realm"], row["username"])
+            self._revoked[each] = Revoked(each, *owner, mark, until)
+            mine = [old.id for old in self._revoked.values() if (old.realm, old.username) == owner]
+            for old_id in mine[:-MOST_REVOKED_OF_OWNER]:
+                del self._revoked[old_id]
         self._forget_revoked(now)
         return ended
 

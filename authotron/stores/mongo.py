@@ -25,6 +25,7 @@ from authotron.errors import ConfigError, Problem, Taken, TooMany, Unavailable
 from authotron.settings import FilePath, Secret, Text
 from authotron.stores import (
     MOST_REVOKED,
+    MOST_REVOKED_OF_OWNER,
     REVOKED_FOR,
     ITokenStore,
     StoreConfig,
@@ -243,6 +244,16 @@ class MongoStore:
         which = {"_id": document["_id"]}
         with suppress(DuplicateKeyError):  # another gateway notes it at this moment
             await said(self._revoked.update_one(which, {"$set": noted}, upsert=True))
+        mine = {"realm": document["realm"], "username": document["username"]}
+        await self._forget_revoked(mine, MOST_REVOKED_OF_OWNER)
+
+    async def _forget_revoked(self, which: Mapping[str, str], most: int) -> None:
+        """Of these revoked tokens remember the last ones."""
+        excess = await said(self._revoked.count_documents(which)) - most
+        if excess > 0:
+            order = sorting.sort(sorting.ASCENDING("until"))
+            for each in await said(self._revoked.find(which, {"_id": 1}, limit=excess, sort=order)):
+                await said(self._revoked.delete_one({"_id": each["_id"]}))
 
     async def revoked(self, id_: str) -> Revoked | None:
         self._ready()
@@ -254,11 +265,7 @@ class MongoStore:
     async def sweep(self, now: float) -> int:
         outcome = await said(self._ready().delete_many({"expires": {"$lte": now}}))
         await said(self._revoked.delete_many({"until": {"$lte": now}}))
-        excess = await said(self._revoked.count_documents({})) - MOST_REVOKED
-        if excess > 0:
-            order = sorting.sort(sorting.ASCENDING("until"))
-            for each in await said(self._revoked.find({}, {"_id": 1}, limit=excess, sort=order)):
-                await said(self._revoked.delete_one({"_id": each["_id"]}))
+        await self._forget_revoked({}, MOST_REVOKED)
         return int(outcome.deleted_count)
 
     @property
@@ -314,6 +321,7 @@ class MongoStore:
             (self._tokens, ascending("ends"), {"expireAfterSeconds": _GRACE}),
             (self._tokens, ascending("lineage"), {}),
             (self._revoked, ascending("ends"), {"expireAfterSeconds": _GRACE}),
+            (self._revoked, ascending(["realm", "username", "until"]), {}),
             (users, ascending(["username", "realm"]), {"unique": True}),
             (users, ascending("user_id"), {"unique": True}),
         )

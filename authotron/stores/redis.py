@@ -15,6 +15,7 @@ from authotron.redis import Login, Redis
 from authotron.settings import FilePath, Port, Secret, Text
 from authotron.stores import (
     MOST_REVOKED,
+    MOST_REVOKED_OF_OWNER,
     REVOKED_FOR,
     ITokenStore,
     StoreConfig,
@@ -71,7 +72,7 @@ end
 return 1
 """
 _REMOVE = """
-local prefix, until_, most = ARGV[2], ARGV[3], tonumber(ARGV[4])
+local prefix, until_, most, share = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
 local tree, known, ended = {ARGV[1]}, {[ARGV[1]] = true}, {}
 local at = 1
 while at <= #tree do
@@ -96,6 +97,14 @@ while at <= #tree do
             redis.call('HSET', note, 'mark', mark, 'until', until_)
             redis.call('EXPIREAT', note, math.floor(until_))
             redis.call('ZADD', KEYS[3], until_, id)
+            local mine = prefix .. 'revocations:' .. owner
+            redis.call('ZADD', mine, until_, id)
+            redis.call('EXPIREAT', mine, math.floor(until_))
+            for _, old in ipairs(redis.call('ZRANGE', mine, 0, -share - 1)) do
+                redis.call('DEL', prefix .. 'revoked:' .. old)
+                redis.call('ZREM', mine, old)
+                redis.call('ZREM', KEYS[3], old)
+            end
         end
     end
     redis.call('ZREM', KEYS[1], id)
@@ -229,7 +238,8 @@ class RedisStore:
     async def _ended(self, id_: str, until: str) -> list[str]:
         """Forget a token and its descendants; they were revoked if there is an C{until}."""
         keys, prefix = (self._all, self._ends, self._revocations), self._config.prefix
-        ended = await self._run(_REMOVE, keys, id_, prefix, until, str(MOST_REVOKED))
+        bounds = (str(MOST_REVOKED), str(MOST_REVOKED_OF_OWNER))
+        ended = await self._run(_REMOVE, keys, id_, prefix, until, *bounds)
         return [each.decode() for each in ended]
 
     async def revoked(self, id_: str) -> Revoked | None:

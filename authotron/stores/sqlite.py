@@ -18,6 +18,7 @@ from authotron.errors import ConfigError, Problem, Taken, TooMany, Unavailable
 from authotron.settings import DataPath, Seconds
 from authotron.stores import (
     MOST_REVOKED,
+    MOST_REVOKED_OF_OWNER,
     REVOKED_FOR,
     ITokenStore,
     StoreConfig,
@@ -60,6 +61,7 @@ _MIGRATIONS = (
         until REAL NOT NULL
     ) WITHOUT ROWID;
     CREATE INDEX revoked_by_end ON revoked (until);
+    CREATE INDEX revoked_of_owner ON revoked (realm, username, until);
     """,
 )
 """Each brings a database from the version that is its place to the next."""
@@ -79,6 +81,11 @@ WITH RECURSIVE tree (id) AS (
 )
 """
 _TREE_OF = f"{_TREE} SELECT id, realm, username, hashed FROM tree JOIN tokens USING (id)"  # noqa: S608 - our own names
+_FORGET_OF_OWNER = """
+DELETE FROM revoked WHERE id IN (
+    SELECT id FROM revoked WHERE realm = ? AND username = ? ORDER BY until DESC LIMIT -1 OFFSET ?
+)
+"""
 _FORGET_REVOKED = """
 DELETE FROM revoked WHERE until <= :now OR id IN (
     SELECT id FROM revoked ORDER BY until DESC LIMIT -1 OFFSET :most
@@ -192,6 +199,8 @@ class SqliteStore:
                     "INSERT OR REPLACE INTO revoked VALUES (?, ?, ?, ?, ?)",
                     [(*row[:3], mark_of(row[3]), now + REVOKED_FOR) for row in found],
                 )
+                owners = {(row[1], row[2], MOST_REVOKED_OF_OWNER) for row in found}
+                database.executemany(_FORGET_OF_OWNER, owners)
                 database.executemany("DELETE FROM tokens WHERE id = ?", [[each] for each in ended])
             return sorted(ended, key=lambda each: each != id_)
 
