@@ -239,11 +239,11 @@ async def _auth_o_tron_token(
 
 
 def _objection(document: Mapping[str, Any], token: str) -> str | None:
-    """Why a token must not be copied, whoever its owner is."""
+    """Why a token must not be copied, apart from its owner."""
     if token.startswith("hs256:"):
         return "is a token of an authotron"
     if not imported.may_be(token):
-        return "is a token that nobody could present, or that others would judge"
+        return "is a token that no client could present, or that other providers would judge"
     contradiction = _contradiction([document, document["token"]], _OF_TOKENS)
     return contradiction and f"has {contradiction}"
 

@@ -357,7 +357,7 @@ class Tokens:
 
     async def end(self, id_: str, by: Actor) -> None:
         """
-        End a token, whoever its owner is, and all that descend from it.
+        End a token of any owner, and all that descend from it.
 
         @raise NoSuchToken: there is none.
         """

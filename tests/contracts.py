@@ -285,7 +285,7 @@ class StoreContract(NoTokens):
         return made
 
     async def test_remove_tree_T86a(self) -> None:
-        """With a token all that descend from it are removed, whoever owns them, and no others."""
+        """With a token its descendants of every owner are removed, and no other tokens."""
         store = await self.opened()
         family = await self.family(store)
         self.assertEqual([await store.get(each.id) for each in family], family)
