@@ -75,8 +75,10 @@ class Gate:
 
         All names are looked at as one string: every identity that is not remembered passes here.
         """
-        names = [identity.realm, identity.username, *identity.roles]
-        attributes, scopes = identity.attributes, identity.scopes
+        roles, attributes, scopes = identity.roles, identity.attributes, identity.scopes
+        if type(roles) is not tuple:  # from a plugin that does not keep to the interface
+            return False
+        names = [identity.realm, identity.username, *roles]
         try:
             if attributes:
                 values = "".join(attributes.values())
@@ -86,14 +88,17 @@ class Gate:
             if scopes:
                 names += scopes
                 for each in scopes.values():
+                    if type(each) is not tuple:
+                        return False
                     names += each
             joined = ",".join(names)
-        except TypeError:  # something is not a string
+        except (TypeError, AttributeError):  # something is not a string, or not a mapping
             return False
         return len(joined) < self._most_names and _are_plain(joined)
 
     def _examined(self, identity: Identity) -> Identity:
         realm, username = owner(identity.realm, identity.username)
+        _check_types(identity)
         self._check_size(identity)
         left_out: list[str] = []
         examined = identity._replace(
@@ -146,6 +151,20 @@ def _name(of: str, text: object) -> str:
     if why is not None:
         raise BadIdentity(f"the name of the {of} {why}: {_shown(text)}")
     return normalized(str(text))
+
+
+def _check_types(identity: Identity) -> None:
+    """
+    Look at what a plugin has put into an identity, which may be anything.
+
+    @raise BadIdentity: a string would pass for a list of letters, or something is not a list.
+    """
+    attributes, scopes = identity.attributes, identity.scopes
+    if not (isinstance(attributes, Mapping) and isinstance(scopes, Mapping)):
+        raise BadIdentity("its attributes or scopes are not a mapping")
+    for each in (identity.roles, *scopes.values()):
+        if not isinstance(each, (tuple, list, set, frozenset)):
+            raise BadIdentity("its roles or scopes are not a list")
 
 
 def _are_plain(joined: str) -> bool:

@@ -129,6 +129,26 @@ class AdmitTests(SynchronousTestCase):
         roles = tuple(f"role-{number:025}" for number in range(3_500))
         self.assertEqual(self.admit(PLAIN._replace(roles=roles)).roles, roles)
 
+    def test_no_lists_T68(self) -> None:
+        """A string in the place of a list is refused, and so is everything that is not a list."""
+        for what in (
+            {"roles": "admin"},
+            {"roles": None},
+            {"roles": 5},
+            {"roles": {"admin": 1}},
+            {"attributes": ["x"]},
+            {"attributes": 5},
+            {"scopes": ["x"]},
+            {"scopes": {"data": "get"}},
+            {"scopes": {"data": None}},
+        ):
+            with self.subTest(what):
+                given: dict[str, Any] = what
+                self.refused(PLAIN._replace(**given))
+        lists: dict[str, Any] = {"roles": ["a"], "scopes": {"data": ["get"]}}
+        admitted = self.admit(PLAIN._replace(**lists))
+        self.assertEqual((admitted.roles, admitted.scopes), (("a",), {"data": ("get",)}))
+
     def test_no_strings_T68(self) -> None:
         """What a plugin gives that is not a string is left out; as a name it is refused."""
         odd: dict[str, Any] = {

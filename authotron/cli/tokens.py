@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from attrs import evolve
 
 from authotron import audit, hosts, settings
 from authotron.cli import importing
@@ -18,6 +19,7 @@ from authotron.cli.stored import run
 from authotron.errors import ConfigError, NoSuchToken
 from authotron.identity import Identity
 from authotron.issuing import Tokens, Wish
+from authotron.naming import normalized
 from authotron.stores import Wanted
 from authotron.terminal import visible
 from authotron.tokens import TERMINAL, Token
@@ -88,11 +90,11 @@ def list_(path: Path, realm: str | None, username: str | None, *, as_json: bool)
     """List tokens, oldest first; their secrets are not known here either."""
 
     async def work(_: Generation, kept: Tokens, _world: World) -> None:
-        wanted = Wanted(realm, username)
+        wanted = Wanted(realm and normalized(realm), username and normalized(username))
         while found := await kept.store.listed(wanted):
             for token in found:
                 say(json.dumps(_row(token)) if as_json else _line(token))
-            wanted = Wanted(realm, username, found[-1].id)
+            wanted = evolve(wanted, after=found[-1].id)
 
     run(path, work)
 

@@ -349,7 +349,7 @@ def _query(request: Request, known: set[str]) -> Mapping[str, str]:
     problems += [Problem(name, "stands twice") for name, all_ in found.items() if len(all_) > 1]
     if problems:
         raise NoEntry(replies.malformed(problems))
-    return {name: values[0] for name, values in found.items()}
+    return {name: normalized(values[0]) for name, values in found.items()}
 
 
 def _shown(token: Token) -> dict[str, Any]:

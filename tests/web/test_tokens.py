@@ -480,6 +480,18 @@ class OwnTests(TokenCase):
         answer = self.gateway.ask(f"DELETE /tokens/{bobs}", Authorization=ROOT)
         self.assertEqual(answer.status, 204)
 
+    def test_one_spelling_T82(self) -> None:
+        """An owner and a role are the same, however a request spells them."""
+        zoe = {"username": "zoe\u0308", "password": "p", "roles": ["le\u0301ger"]}
+        users = [*USERS, zoe]
+        self.gateway = self.make(providers=[{**STAFF, "users": users}])
+        made = [self.new(basic(name, "p"))["id"] for name in ("zoe\u0308", "zo\xeb")]
+        for spelled in ("zo%C3%AB", "zoe%CC%88"):
+            query = f"?realm=internal&username={spelled}"
+            self.assertEqual(sorted(self.listed(ROOT, query)), sorted(made))
+        token = self.new(basic("zo\xeb", "p"), roles=["le\u0301ger"])["token"]
+        self.assertEqual(self.whoami(token).json()["roles"], ["l\xe9ger"])
+
     def test_role_of_elsewhere(self) -> None:
         """A role of the same name in another realm makes no administrator."""
         other = {"username": "far", "password": "away", "roles": ["keeper"]}
