@@ -65,20 +65,38 @@ def seen(credential: Credential) -> Unverified | None:
 
 
 def look_into(token: str) -> Unverified | None:
-    """What a token says, if it is a JWT: its first part decodes to a JSON object with C{alg}."""
+    """
+    What a token says, if it is a JWT: its first part decodes to a JSON object with C{alg}.
+
+    Nothing is read of a JWT that breaks the rules of L{decoded}, but it is one all the same: other
+    readers may accept it, so it is not shown to providers of opaque tokens.
+    """
     parts = token.split(".", _PARTS)
     if len(parts) < 2 or len(token) > LONGEST:  # noqa: PLR2004 - a header and something more
         return None
     try:
         header = decoded_header(parts[0])
     except Rejected:
-        return None
+        return _MALFORMED if _is_like_header(parts[0]) else None
     if "alg" not in header:
         return None
     try:
         return Unverified(header, decoded(parts[1]))
     except Rejected:
         return Unverified(header, {}, readable=False)
+
+
+_MALFORMED = Unverified({}, {}, readable=False)
+_STANDARD_ALPHABET = str.maketrans("+/", "-_")
+
+
+def _is_like_header(part: str) -> bool:
+    """Whether a lenient reader finds C{alg}: with padding, in another alphabet or encoding."""
+    text = part.translate(_STANDARD_ALPHABET).rstrip("=")
+    if len(text) % 4 == 1 or not _ALPHABET.fullmatch(text):
+        return False
+    raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    return b'"alg"' in raw.replace(b"\0", b"")
 
 
 def decoded_header(part: str) -> dict[str, Any]:

@@ -92,6 +92,11 @@ def missing_checks(config: ClaimsConfig, cert_uri: str | None) -> Iterator[str]:
             "audience: not set, so tokens count that were made for other services; add "
             "`audience: [...]` with the name that the tokens for this gateway have in aud"
         )
+    if config.typ is not None and _word(config.typ) == "jwt":
+        yield (
+            "typ: JWT is what ID and refresh tokens say, too, so these are accepted; remove it "
+            "to accept access tokens alone"
+        )
 
 
 # --- what a token is for ---
@@ -99,8 +104,18 @@ def missing_checks(config: ClaimsConfig, cert_uri: str | None) -> Iterator[str]:
 _HASHES = ("at_hash", "c_hash", "s_hash")
 """OpenID Connect puts them into ID tokens alone. Old servers write C{nonce} anywhere."""
 
+_ID_HASHES = frozenset(_HASHES)
+
 _SAYING = ("typ", "token_use", "token_type", "use")
 """Claims, and members of an introspection's answer, that say what a token is for."""
+
+_LOOSELY_SAYING = ("type", "tokenName", "purpose")
+"""
+What Flask-JWT-Extended, ForgeRock and Curity call it. Other servers use these names for something
+else, so only the words in C{_LOOSE_PURPOSES} count.
+"""
+
+_LOOSE_PURPOSES = frozenset({"id", "refresh"})
 
 _PLAIN = frozenset({"JWT", "at+jwt", "Bearer", "access"})
 """What most access tokens say, as they say it."""
@@ -139,24 +154,39 @@ def other_purpose(header: Claims, claims: Claims) -> str | None:
         return "one of another type"
     for name in _HASHES:
         if name in claims:
-            return f"an ID token, as it has {name}"
+            return f"an ID token (`typ: ID`), as it has {name}"
     if isinstance(claims.get("events"), dict):
         return "a security event, as it has events"
+    telling = _telling(claims)
+    return None if telling is None else f"one of another {telling}"
+
+
+def _telling(claims: Claims) -> str | None:
+    """The name of the claim that says something else than access, or that is of no use."""
     for name in _SAYING:
         said = claims.get(name)
-        if said is None:
+        if said is None or (isinstance(said, str) and said in _PLAIN):
             continue
-        if not isinstance(said, str):
-            return f"one whose {name} is not a string"
-        if said not in _PLAIN and _is_other(_word(said)):
-            return f"one of another {name}"
+        if not isinstance(said, str) or _is_other(_word(said)):
+            return name
+    for name in _LOOSELY_SAYING:
+        said = claims.get(name)
+        if isinstance(said, str) and _word(said) in _LOOSE_PURPOSES:
+            return name
     return None
 
 
 def has_kind(kind: str, header: Claims, claims: Claims) -> bool:
-    """Whether a token says somewhere that it is of a kind."""
-    said = (header.get("typ"), *map(claims.get, _SAYING))
-    return _word(kind) in {_word(each) for each in said if isinstance(each, str)}
+    """
+    Whether a token says somewhere that it is of a kind.
+
+    Most ID tokens say so by their hashes alone, and so do the access tokens of Dex.
+    """
+    said = (header.get("typ"), *map(claims.get, _SAYING), *map(claims.get, _LOOSELY_SAYING))
+    words = {_word(each) for each in said if isinstance(each, str)}
+    if not _ID_HASHES.isdisjoint(claims):
+        words.add("id")
+    return _word(kind) in words
 
 
 def _is_other(word: str) -> bool:

@@ -194,6 +194,23 @@ class PurposeTests(ClaimsTestCase):
                 self.rules().right_kind({}, {claim: kind})
             self.rules().right_kind({}, {claim: None})
 
+    def test_other_names_T81d(self) -> None:
+        """Refresh and ID tokens of servers that have names of their own for it are refused."""
+        for claim in ("type", "tokenName", "purpose"):
+            for kind in ("refresh", "Refresh", "refresh_token", "id_token", "id"):
+                self.other(claims={claim: kind})
+                self.rules("ID" if "id" in kind else "refresh").right_kind({}, {claim: kind})
+            for other in ("access", "access_token", "user", "passport", "", 5, ["refresh"], None):
+                self.rules().right_kind({}, {claim: other})
+
+    def test_id_token_by_hash_T81d(self) -> None:
+        """The type ID accepts what only its hashes tell, such as access tokens of Dex."""
+        for claim in ("at_hash", "c_hash", "s_hash"):
+            self.rules("ID").right_kind({}, {claim: "x"})
+            self.rules("id").right_kind({"typ": "JWT"}, {claim: "x"})
+        for claims in ({}, {"nonce": "n"}, {"typ": "Bearer"}, {"typ": "Refresh"}):
+            self.assertRaises(Rejected, self.rules("ID").right_kind, {"typ": "JWT"}, claims)
+
     def test_logout_token_T81d(self) -> None:
         """A security event, such as a logout token, tells its events in an object."""
         self.other(claims={"events": {"http://schemas.openid.net/event/backchannel-logout": {}}})

@@ -114,3 +114,10 @@ class WarningsTests(ConfigCase):
         self.assertIn("`audience: [...]`", found[1])
         complete = {**provider, "issuer": "https://x", "audience": ["gateway"]}
         self.assertEqual(self.warned("providers[0]", providers=[complete]), [])
+
+    def test_vague_type_T81d(self) -> None:
+        """The type JWT is named: ID and refresh tokens have it, too."""
+        provider = {"type": "jwt", "name": "sso", "realm": "cloud", "issuer": "https://x"}
+        for typ, count in (("JWT", 1), ("application/jwt", 1), ("at+jwt", 0), ("ID", 0)):
+            found = self.warned("providers[0]", providers=[{**provider, "typ": typ}])
+            self.assertEqual(sum("typ: JWT" in each for each in found), count, found)

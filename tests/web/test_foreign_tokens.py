@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any
 
@@ -158,6 +159,25 @@ class StrangersTests(SynchronousTestCase):
             outcome = self.ask(token, self.strangers(remote))
             self.assertIsInstance(outcome, Rejected)
             self.assertEqual(remote.asked, [])
+
+    def test_malformed_T81c(self) -> None:
+        """Nor is a JWT whose header only a lenient reader understands, such as one with padding."""
+        remote = Remote(everything_is_good)
+        header, claims, signature = IDP.sign(iss="https://other.example").split(".")
+        twice, long = b'{"alg": "RS256", "alg": "ES256"}', {"alg": "RS256", "kid": "k" * 20_000}
+        padded = b64encode(b'{"alg":"RS256","kid":">>>???"}')
+        for token in (
+            f"{header}{'=' * (-len(header) % 4 or 4)}.{claims}.{signature}",
+            f"{padded.decode()}.{claims}.{signature}",
+            made_up(twice),
+            made_up(long),
+            made_up('{"alg": "RS256"}'.encode("utf-8-sig")),
+            made_up('{"alg": "RS256"}'.encode("utf-16")),
+            made_up('{"alg": "RS256", "kid": "é"}'.encode("latin-1")),
+            made_up(b'{"alg": "RS256", "x": NaN}'),
+        ):
+            self.assertIsInstance(self.ask(token, self.strangers(remote)), Rejected)
+            self.assertEqual(remote.asked, [], token)
 
     def test_other_realm_T81c(self) -> None:
         """Nor to those of the realm that is asked for, if the one of the issuer is of another."""
