@@ -21,6 +21,9 @@ from zope.interface import implementer
 _LONGEST = 65_536
 """Bytes that a head may have."""
 
+_LONGEST_NAME = 256
+"""Bytes that the name of a field may have: Twisted keeps the first 10,000 names for good."""
+
 _MOST_INTERIM = 8
 """Interim answers (1xx) that may come before the final one."""
 
@@ -49,7 +52,7 @@ def check(head: bytes) -> bytes:
     codings: list[bytes] = []
     for each in fields:
         field = _FIELD.fullmatch(each)
-        if field is None:
+        if field is None or field.end(1) > _LONGEST_NAME:
             raise Malformed("sent a malformed header field")
         name, value = field[1].lower(), field[2].strip(b" \t")
         if name == b"content-length":

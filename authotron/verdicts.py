@@ -380,7 +380,7 @@ class Verdicts(Generic[R]):
         if now < until and epoch[0] == self._epoch and not (tokens and self._voids(tokens, epoch)):
             again = min(now + self._reuse, until)
             size = _REMEMBERED + identity_bytes(identity) + verdict.reply.__sizeof__()
-            user = f"{identity.realm}-{identity.username}"
+            user = identity.realm, identity.username
             self._good.put(_Memory(verdict, again, until, key, size, user, tokens))
         return verdict
 

@@ -42,6 +42,12 @@ class ForwardingTests(SynchronousTestCase):
         hops = ("10.0.0.1",)
         self.assertEqual(self.read("192.0.2.7", hops=hops), Circumstances(None, "192.0.2.7"))
 
+    def test_many_hops_T84a(self) -> None:
+        """Of very many addresses 64 are read; if all of these are proxies the client is unknown."""
+        for number, client in ((63, "192.0.2.7"), (64, None), (100_000, None)):
+            hops = ",".join(["192.0.2.7", *["10.0.0.1"] * number])
+            self.assertEqual(self.read("127.0.0.1", hops=(hops,)), Circumstances("a.org", client))
+
     def test_rightmost_T05(self) -> None:
         """Of the addresses the last that is no trusted proxy counts: the first are the client's."""
         for hops, client in (

@@ -47,6 +47,7 @@ GOOD = {
     "interim": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + status(b"HTTP/1.1 200 OK"),
     "continue": b"HTTP/1.1 100 Continue\r\n\r\n" * 2 + status(b"HTTP/1.1 200 OK"),
     "empty field": fields(b"X:", b"Content-Length: 2"),
+    "longest name": fields(b"A" * 256 + b": 2", b"Content-Length: 2"),
     "tab and others": fields(b"X:\ta\tb \xe9 ", b"Content-Length:\t2 "),
 }
 """What is an answer."""
@@ -90,6 +91,7 @@ BAD = {
     "folded length": fields(b"Content-Length:", b" 2"),
     "no colon": fields(b"Content-Length 2", b"Content-Length: 2"),
     "no name": fields(b": 2", b"Content-Length: 2"),
+    "long name": fields(b"A" * 257 + b": 2", b"Content-Length: 2"),
     "null in a field": fields(b"A: \0", b"Content-Length: 2"),
     "both lengths": fields(b"Content-Length: 2", CHUNKED.strip(), body=BODIES[CHUNKED]),
     "both, other order": fields(CHUNKED.strip(), b"Content-Length: 2", body=BODIES[CHUNKED]),

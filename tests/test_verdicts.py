@@ -567,3 +567,12 @@ class MemoryTests(VerdictsCase):
         for number in range(50):
             self.decide(b"Bearer bob-%d" % number)
         self.assertEqual((len(self.oracle.asked), self.verdicts.remembered()), (asked, 150))
+
+    def test_share_of_another_realm_T83c(self) -> None:
+        """A name with a hyphen is no way into the share of a user of another realm."""
+        self.verdicts = self.make(size=1_000)
+        for username, realm in (("carol", "here-there"), ("there-carol", "here")):
+            self.oracle.answer = ALICE._replace(username=username, realm=realm)
+            for number in range(100):
+                self.decide(b"Bearer %b-%d" % (realm.encode(), number))
+        self.assertEqual(self.verdicts.remembered(), 200)

@@ -20,6 +20,9 @@ LONGEST_REQUEST_LINE = 8 * 1024
 LAST_CALL = 1.0
 """Seconds that a client has for a request that it has begun, or may have, when we stop."""
 
+_MOST_FIELDS = 4096
+"""Header fields that a request may have: no more fit into the default of C{max_header_bytes}."""
+
 _END = b"\r\n\r\n"
 _LINGER = 2
 """Seconds that a refused client has to read why."""
@@ -152,8 +155,11 @@ class Channel(HTTPChannel):
         except Malformed as malformed:
             self.refuse(malformed.status)
             return
+        if len(fields) > _MOST_FIELDS:
+            self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            return
         self.lineReceived(line)
-        if not self._over() and all(map(self.headerReceived, fields)):
+        if not self._over() and all(map(self.headerReceived, filter(_has_short_name, fields))):
             self.lineReceived(b"")  # no field waits for a folded line, so this is the end
 
     def _read_chunks(self, chunks: Chunks) -> bool:
@@ -203,3 +209,13 @@ class Channel(HTTPChannel):
             self.forceAbortClient()
         else:
             super().timeoutConnection()
+
+
+def _has_short_name(field: bytes) -> bool:
+    """
+    Whether a field may mean anything.
+
+    Twisted keeps the first 10,000 names that it meets for good, however long they are, so the
+    others are not shown to it.
+    """
+    return field.find(b":", 0, framing.LONGEST_NAME + 1) >= 0

@@ -9,6 +9,9 @@ from http import HTTPStatus
 TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 """RFC 9110 section 5.6.2."""
 
+LONGEST_NAME = 256
+"""Bytes of the name of a header field that means anything to the gateway."""
+
 _LABEL = rb"[A-Za-z0-9_-]{1,63}"
 NAME = rb"%b(?:\.%b)*" % (_LABEL, _LABEL)
 """The name of a host; an IPv4 address is one by its looks."""

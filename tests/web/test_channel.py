@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web import http_headers
 
 from authotron.identity import Identity
 from authotron.web.channel import LAST_CALL
@@ -171,6 +172,29 @@ class LimitsTests(Connected):
         head = HEALTH + b"X: %b\r\n\r\n" % (b"y" * (16_384 - len(HEALTH) - 7))
         self.assertEqual(statuses(self.bytewise(line)), [404])
         self.assertEqual(statuses(self.bytewise(head + head)), [200, 200])
+
+    def test_names_T83a(self) -> None:
+        """
+        The longest name of a field that the process keeps has 256 bytes.
+
+        Twisted keeps the first 10,000 names that it meets, for good: with long ones a client
+        without credentials would take hundreds of megabytes.
+        """
+        encoder = http_headers._NameEncoder()
+        self.patch(http_headers, "_nameEncoder", encoder)
+        for length in (256, 257, 10_000):
+            field = b"X-" + b"a" * (length - 2) + b": y\r\n"
+            trailer = CHUNKED.replace(b"Trailer: x\r\n", field[-8_000:])
+            for data, expected in ((HEALTH + field + b"\r\n", [200]), (trailer, [404])):
+                for send in (self.send, self.bytewise):
+                    self.assertEqual(statuses(send(data)), expected)
+        self.assertEqual(max(map(len, encoder._canonicalHeaderCache)), 256)
+
+    def test_many_fields_T84a(self) -> None:
+        """However large a head may be, it has 4096 fields at most: each takes processor time."""
+        self.gateway = Gateway({"server": {"max_header_bytes": 2**20}})
+        for number, told in ((4095, [200]), (4096, [431])):  # beside the host
+            self.assertEqual(statuses(self.send(HEALTH + b"X:\r\n" * number + b"\r\n")), told)
 
     def test_large_body_T75(self) -> None:
         """A chunked body that is too large is refused, even if its end is there already."""
