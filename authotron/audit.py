@@ -99,14 +99,32 @@ def revoked(token: Token, root: str, by: Actor) -> None:
     )
 
 
-def used_after_revocation(token: Revoked) -> None:
+def unconfirmed(token: Token, what: str, by: Actor) -> None:
+    """
+    The store was asked to do something to a token, and did not say whether it did.
+
+    @param what: C{created}, C{changed} or C{revoked}.
+    """
+    _log.info(
+        "API token {id} of {username} in realm {realm} perhaps {what} by {by}: the token store did "
+        "not confirm it",
+        event="tokens.unconfirmed",
+        what=what,
+        **_facts(token, by),
+    )
+
+
+def used_after_revocation(token: Revoked, client: str) -> None:
     """A client presented a token that is known to have been revoked."""
     _log.info(
-        "API token {id} of {username} in realm {realm} used after its revocation",
+        "API token {id} of {username} in realm {realm} used after its revocation by a client from "
+        "{address}",
         event="tokens.used_after_revocation",
         id=token.id,
         realm=token.realm,
         username=token.username,
+        client=client,
+        address=client or "an unknown address",
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from typing import TypeVar
 
 from attrs import define, evolve, field, frozen
 from cachetools import TTLCache
@@ -12,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from authotron import audit
 from authotron.audit import Actor
-from authotron.errors import NoSuchToken, Problem, Rejected, Taken, TooBroad
+from authotron.errors import NoSuchToken, Problem, Rejected, Taken, TooBroad, Unavailable
 from authotron.hosts import any_network_fits, host_fits
 from authotron.identity import Identity, earliest
 from authotron.imported import ImportedTokens
@@ -20,6 +21,8 @@ from authotron.settings import Seconds, Section, WholeSeconds
 from authotron.store_client import StoreClient
 from authotron.stores import ITokenStore, StoreConfig, Wanted
 from authotron.tokens import HTTP, Grant, Presented, Token, generate, id_of, parse
+
+T = TypeVar("T")
 
 _DAY = 86_400
 _FOR_EVER = 10_000 * 366 * _DAY
@@ -71,6 +74,10 @@ class Config(Section):
         description="tokens made over HTTP that one owner may have; imported ones and those made "
         "at a terminal are not counted",
     )
+
+
+def _unknown_client() -> None:
+    """The address of a client of which nothing is known."""
 
 
 @frozen
@@ -166,13 +173,26 @@ class Tokens:
             )
             if origin == HTTP:
                 token = _small_enough(token, checked=checked)
+            by = by or audit.identified(maker)
             try:
-                await self.store.add(token, most)
+                await self._confirmed(self.store.add(token, most), token, "created", by)
             except Taken:
                 continue
-            audit.created(token, by or audit.identified(maker))
+            audit.created(token, by)
             return fresh, token
         raise Taken
+
+    async def _confirmed(self, work: Awaitable[T], token: Token, what: str, by: Actor) -> T:
+        """
+        Ask the store for a change, and log it if the store does not say whether it was made.
+
+        @raise Unavailable: the store does not answer.
+        """
+        try:
+            return await work
+        except Unavailable:
+            audit.unconfirmed(token, what, by)
+            raise
 
     async def _lineage(self, maker: Identity) -> tuple[str, ...]:
         """
@@ -188,9 +208,11 @@ class Tokens:
             raise TooBroad([Problem("", "the API token in use was revoked or has expired")])
         return lineage
 
-    async def find(self, text: str) -> Token:
+    async def find(self, text: str, client: Callable[[], str | None] = _unknown_client) -> Token:
         """
         The token that somebody presents.
+
+        @param client: tells the address of the client, for the log.
 
         @raise Rejected: there is none such, or it is over.
         @raise Unavailable: the store does not answer.
@@ -201,7 +223,7 @@ class Tokens:
             if token is not None and fits:
                 return await self._unexpired(token)
             if token is None:
-                await self._note_use(presented)
+                await self._note_use(presented, client)
         raise Rejected("there is no such token")
 
     async def _unexpired(self, token: Token) -> Token:
@@ -223,14 +245,14 @@ class Tokens:
             return evolve(token, grant=evolve(token.grant, expires=expires))
         return token
 
-    async def _note_use(self, presented: Presented) -> None:
+    async def _note_use(self, presented: Presented, client: Callable[[], str | None]) -> None:
         """Log that a client presents a token that was revoked, once in a minute."""
         if presented.id in self._told:
             return
         revoked = await self.store.revoked(presented.id)
         if revoked is not None and self.store.peppers().has_mark(revoked.mark, presented.text):
             self._told[presented.id] = None
-            audit.used_after_revocation(revoked)
+            audit.used_after_revocation(revoked, client() or "")
 
     async def _meanings(self, text: str) -> Sequence[Presented]:
         if self.imported.may_know(text):
@@ -315,14 +337,16 @@ class Tokens:
             changes["expires"] = end = self._clock.seconds() + min(ttl, _FOR_EVER)
             if token.grant.expires is not None and end > token.grant.expires:
                 raise TooBroad([Problem("ttl", "a life can only be shortened")])
-        if changes and not await self.store.change(token.id, changes):
+        by = by or audit.identified(asks)
+        if not changes:
+            return token
+        changing = self._confirmed(self.store.change(token.id, changes), token, "changed", by)
+        if not await changing:
             raise NoSuchToken
         changed = await self.show(asks, token.id)
-        if changes:
-            by = by or audit.identified(asks)
-            audit.changed(changed, [*changes], by)
-            if changed.grant.expires is not None and ttl is not None:
-                await self._shorten_descendants(changed, changed.grant.expires, by)
+        audit.changed(changed, [*changes], by)
+        if changed.grant.expires is not None and ttl is not None:
+            await self._shorten_descendants(changed, changed.grant.expires, by)
         return changed
 
     async def _shorten_descendants(self, token: Token, end: float, by: Actor) -> None:
@@ -334,7 +358,8 @@ class Tokens:
         for each in await self._tree(token.id):
             expires = each.grant.expires
             if each.id != token.id and (expires is None or expires > end):
-                await self.store.change(each.id, {"expires": end})
+                changing = self.store.change(each.id, {"expires": end})
+                await self._confirmed(changing, each, "changed", by)
                 audit.changed(evolve(each, grant=evolve(each.grant, expires=end)), ["expires"], by)
 
     async def _tree(self, id_: str) -> list[Token]:
@@ -362,16 +387,18 @@ class Tokens:
         @raise NoSuchToken: there is none.
         """
         tree = {token.id: token for token in await self._tree(id_)}
-        ended = await self.store.remove(id_, self._clock.seconds())
+        root = tree.get(id_) or Token(id_, "", _UNKNOWN, 0)
+        removing = self.store.remove(id_, self._clock.seconds())
+        ended = await self._confirmed(removing, root, "revoked", by)
         for each in ended:
             audit.revoked(tree.get(each) or Token(each, "", _UNKNOWN, 0), id_, by)
         if not ended:
             raise NoSuchToken
 
-    async def held(self, text: str) -> str | None:
+    async def held(self, text: str, client: str) -> str | None:
         """The id of a token that somebody holds in hand, if the token is good."""
         try:
-            return (await self.find(text)).id
+            return (await self.find(text, lambda: client)).id
         except Rejected:
             return None
 

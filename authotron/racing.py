@@ -147,6 +147,29 @@ async def within(clock: IReactorTime, seconds: float, work: Work[T]) -> T:
     return outcome
 
 
+async def to_the_end(work: Work[T], unheard: Callable[[Failure], object]) -> T:
+    """
+    Wait for C{work} that goes on when the caller no longer waits for it.
+
+    @param unheard: is told of a failure for which no caller waits any more.
+    """
+    outcome = begin(work)
+    if isinstance(outcome, Failure):
+        outcome.raiseException()
+    if not waits(outcome):
+        return outcome
+    heard: Deferred[T] = Deferred()
+
+    def ended(result: T | Failure) -> None:
+        if not heard.called:
+            heard.callback(result)
+        elif isinstance(result, Failure):
+            unheard(result)
+
+    outcome.addBoth(ended)
+    return await heard
+
+
 async def everyone(works: Sequence[Work[T]]) -> Sequence[T | Failure]:
     """Wait for all of them; each gives its result or its failure."""
     return await gather([begin(work) for work in works])

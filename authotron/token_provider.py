@@ -104,7 +104,7 @@ class TokenProvider:
     async def authenticate(self, credential: Credential) -> Identity:
         if self._tokens is None:
             raise Rejected("there is no token store")
-        token = await self._tokens.find(credential.value)
+        token = await self._tokens.find(credential.value, lambda: credential.client)
         owner, until = await self._owners.now(token.owner)
         self._tokens.used(token.id)
         return self._identity(self._tokens, token, owner, until)

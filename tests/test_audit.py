@@ -4,20 +4,51 @@ from __future__ import annotations
 
 import io
 import json
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from twisted.python.failure import Failure
 from zope.interface import provider
 
 from authotron import audit, imported, logs
 from authotron.identity import Identity
 from authotron.imported import ForeignToken
 from authotron.issuing import Wish
+from authotron.stores import ITokenStore
 from authotron.tokens import TERMINAL, Grant, checksum
 from tests.web.conversations import ALICE
 from tests.web.test_tokens import PROXIED, ROOT, SAID, TokenCase
 from tests.worlds import NOW
+
+
+class Slow:
+    """A store that does what it is told at once, and says so later."""
+
+    def __init__(self, store: ITokenStore) -> None:
+        self._store = store
+        self._waiting: list[Deferred[None]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._store, name)
+        if name not in ("add", "change", "remove"):
+            return found
+
+        async def slowly(*given: Any) -> Any:
+            outcome = await found(*given)
+            waiting: Deferred[None] = Deferred()
+            self._waiting.append(waiting)
+            await waiting
+            return outcome
+
+        return slowly
+
+    def answer(self) -> None:
+        while self._waiting:
+            waiting = self._waiting.pop()
+            if not waiting.called:
+                waiting.callback(None)
 
 
 class AuditCase(TokenCase):
@@ -138,6 +169,73 @@ class HttpTests(AuditCase):
         self.gateway.clock.advance(60)
         self.send("POST /tokens/revoke", {"token": made["token"]}, "")
         self.assertEqual(len(self.told("tokens.used_after_revocation")), 3)
+
+    def test_client_after_revocation_S_AUDIT(self) -> None:
+        """The event of a use after the revocation has the client's address, by every route."""
+        for line in ("GET /authenticate", "GET /whoami", ""):
+            made = self.new()
+            self.gateway.ask(f"DELETE /tokens/{made['id']}", Authorization=ALICE)
+            self.events.clear()
+            if line:
+                bearer, address = f"Bearer {made['token']}", SAID["X_Forwarded_For"]
+                self.gateway.ask(line, Authorization=bearer, X_Forwarded_For=address)
+            else:
+                self.send("POST /tokens/revoke", {"token": made["token"]}, "", **SAID)
+            [told] = self.told("tokens.used_after_revocation")
+            self.assertEqual((told["id"], told["client"]), (made["id"], "10.1.2.3"))
+
+    def test_client_leaves_S_AUDIT(self) -> None:
+        """What the store does after the client has left is logged, and ends remembered verdicts."""
+        made, other = self.new(ttl=600), self.new()
+        self.assertEqual(self.whoami(other["token"]).status, 200)
+        self.events.clear()
+        slow = self.slow()
+        path = f"/tokens/{made['id']}"
+        for line, content in (
+            ("POST /tokens", {}),
+            (f"PATCH {path}", {"name": "n"}),
+            (f"PATCH {path}", {"ttl": 60}),
+            (f"DELETE {path}", {}),
+            ("POST /tokens/revoke", {"token": other["token"]}),
+        ):
+            self.leave(line, content)
+            slow.answer()
+        names = [each["attributes"]["event.name"] for each in self.written()]
+        changed = ["tokens.changed"] * 2
+        self.assertEqual(names, ["tokens.created", *changed, *["tokens.revoked"] * 2])
+        self.assertEqual(self.whoami(other["token"]).status, 401)
+
+    def slow(self) -> Slow:
+        """Put a slow store in the place of the one in use."""
+        store = self.tokens.store
+        slow: Any = Slow(store.backend)
+        store.backend = slow
+        return cast("Slow", slow)
+
+    def leave(self, line: str, content: dict[str, Any]) -> None:
+        """Send a request, and close the connection before the answer."""
+        body = json.dumps(content).encode()
+        head = f"{line} HTTP/1.1\r\nHost: gate\r\nAuthorization: {ALICE}\r\n"
+        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        channel, wire = self.gateway.connect()
+        channel.dataReceived(head.encode() + body)
+        self.assertEqual(wire.value(), b"")
+        channel.connectionLost(Failure(ConnectionDone()))
+
+    def test_unconfirmed_S_AUDIT(self) -> None:
+        """A change that the store does not confirm in time is logged, as it may have been made."""
+        made = self.new()
+        self.events.clear()
+        self.slow()
+        path = f"/tokens/{made['id']}"
+        for line in ("POST /tokens", f"PATCH {path}", f"DELETE {path}"):
+            self.leave(line, {} if line.startswith("POST") else {"name": "n"})
+            self.gateway.clock.advance(4)
+        told = self.told("tokens.unconfirmed")
+        self.assertEqual([each["what"] for each in told], ["created", "changed", "revoked"])
+        self.assertEqual([each["id"] for each in told[1:]], [made["id"]] * 2)
+        self.assertEqual({each["by_username"] for each in told}, {"alice"})
+        self.assertEqual(len(self.events), 3)
 
     def test_forged_after_revocation_S_AUDIT(self) -> None:
         """A client that knows the id of a revoked token, but not the token, is not taken for it."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.errors import Rejected, TimedOut
-from authotron.racing import AllFailed, begin, everyone, first_success, within
+from authotron.racing import AllFailed, begin, everyone, first_success, to_the_end, within
 
 
 class Slow:
@@ -184,6 +184,41 @@ class WithinTests(SynchronousTestCase):
     def test_fails_at_once(self) -> None:
         """So is one before any."""
         self.failureResultOf(Deferred.fromCoroutine(within(Clock(), 5, refused())), Rejected)
+
+
+class ToTheEndTests(SynchronousTestCase):
+    """Work that is not cancelled."""
+
+    def start(self, asked: Deferred[str]) -> Deferred[str]:
+        async def work() -> str:
+            return await asked
+
+        self.unheard: list[Failure] = []
+        return Deferred.fromCoroutine(to_the_end(work(), self.unheard.append))
+
+    def test_awaited(self) -> None:
+        """The caller gets the result, or the failure."""
+        asked = Deferred[str]()
+        waiting = self.start(asked)
+        asked.callback("done")
+        self.assertEqual(self.successResultOf(waiting), "done")
+        self.assertEqual(self.successResultOf(self.start(succeed("at once"))), "at once")
+        self.failureResultOf(self.start(fail(ValueError())), ValueError)
+        self.assertEqual(self.unheard, [])
+
+    def test_abandoned_S_AUDIT(self) -> None:
+        """Where the caller leaves the work goes on, and a failure of it is told to C{unheard}."""
+        for outcome in ("done", Failure(ValueError())):
+            cancelled: list[Any] = []
+            asked: Deferred[str] = Deferred(cancelled.append)
+            waiting = self.start(asked)
+            waiting.cancel()
+            self.failureResultOf(waiting, CancelledError)
+            asked.callback(outcome)
+            self.assertEqual(cancelled, [])
+            self.assertEqual(
+                [each.type for each in self.unheard], [ValueError][: outcome != "done"]
+            )
 
 
 class EveryoneTests(SynchronousTestCase):

@@ -13,6 +13,7 @@ from attrs import evolve, frozen
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from authotron import audit, settings, strict_json
 from authotron.audit import Actor
@@ -23,6 +24,7 @@ from authotron.identity import Identity
 from authotron.issuing import MOST_BYTES, Tokens, Wish
 from authotron.naming import normalized
 from authotron.pieces import Pieces
+from authotron.racing import Work, to_the_end
 from authotron.settings import Section, WholeSeconds
 from authotron.stores import Wanted
 from authotron.tokens import PREFIX, Token
@@ -165,7 +167,7 @@ class TokenRoutes:
             by=self._actor(asks),
         )
         if given.ttl is None:  # no verdict depends on what a token is called
-            token = await _answered(work)
+            token = await _done(_answered(work))
         else:
             token = await self._changing(work, before.id)
         return replies.private(_shown(token))
@@ -182,9 +184,10 @@ class TokenRoutes:
         One that is not in the store ends nothing: what is remembered is not anybody's to clear.
         """
         token = self._body(request, Leak).token
-        held = await _answered(self._tokens.held(token))
+        client = self._client()
+        held = await _answered(self._tokens.held(token, client))
         if held is not None:
-            ending = self._tokens.surrender(token, audit.holder(self._client()))
+            ending = self._tokens.surrender(token, audit.holder(client))
             await self._changing(ending, held)
         return replies.REVOKED
 
@@ -205,13 +208,16 @@ class TokenRoutes:
         owner = asks.bare or asks
         checked = self._generation.owners.can_be_asked(owner)
         making = self._tokens.make(asks, wish, checked=checked, by=self._actor(asks))
-        presented, token = await _answered(making)
+        presented, token = await _done(_answered(making))
         return presented.text, token
 
     def _actor(self, asks: Identity) -> Actor:
         return audit.identified(asks, self._client())
 
     async def _changing(self, work: Awaitable[_T], id_: str) -> _T:
+        return await _done(self._changed(work, id_))
+
+    async def _changed(self, work: Awaitable[_T], id_: str) -> _T:
         """
         Unless it is certain that nothing changed, void the verdicts that depend on an API token.
 
@@ -263,6 +269,21 @@ def _is_unwitting(request: Request) -> bool:
         return True
     names = (b"Purpose", b"Sec-Purpose", b"X-Purpose", b"X-Moz")
     return any(_AHEAD.search(value) for name in names for value in values(name, []))
+
+
+async def _done(work: Work[_T]) -> _T:
+    """
+    Finish what changes the store, though the client may leave: a store that was asked goes on.
+
+    Otherwise an API token could be made, changed or revoked without a line in the log.
+    """
+    return await to_the_end(work, _unheard)
+
+
+def _unheard(failure: Failure) -> None:
+    """What went wrong after the client left; what a client would be told is no defect."""
+    if not failure.check(NoEntry):
+        _log.failure("a request could not be finished", failure, event="routes.request.broken")
 
 
 async def _answered(work: Awaitable[_T]) -> _T:
