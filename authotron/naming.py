@@ -38,6 +38,14 @@ def normalized(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def spellings(text: str) -> list[str]:
+    """A name as given, in Normalization Form C, and in Form D: each spelling once."""
+    composed = normalized(text)
+    if text.isascii() or flaw(composed, MAX_ROLE) is not None:
+        return [text]
+    return [*dict.fromkeys((text, composed, unicodedata.normalize("NFD", composed)))]
+
+
 def folded(text: str) -> bytes:
     """
     The string without the difference between upper and lower case, of ASCII letters alone.

@@ -6,12 +6,13 @@ import hmac
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from authotron.errors import Unavailable
+from authotron.naming import spellings
 from authotron.racing import within
 from authotron.stores import ITokenStore, StoreConfig, Wanted
 from authotron.tokens import Peppers, Revoked, Token
@@ -80,7 +81,20 @@ class StoreClient:
         return await self._ask(self.backend.get, id_)
 
     async def listed(self, wanted: Wanted) -> Sequence[Token]:
-        return await self._ask(self.backend.listed, wanted)
+        """
+        The interface of L{ITokenStore}.
+
+        Earlier versions stored names of owners in the spelling in which providers had them.
+        """
+        spelled = [
+            evolve(wanted, realm=realm, username=username)
+            for realm in _spellings(wanted.realm)
+            for username in _spellings(wanted.username)
+        ]
+        if len(spelled) == 1:
+            return await self._ask(self.backend.listed, wanted)
+        found = [token for each in spelled for token in await self._ask(self.backend.listed, each)]
+        return sorted(found, key=lambda token: token.id)[: wanted.most]
 
     async def change(self, id_: str, changes: Mapping[str, str | float | None]) -> bool:
         return await self._ask(self.backend.change, id_, changes)
@@ -126,6 +140,10 @@ class StoreClient:
         if not keys:
             raise Unavailable("the token store is not open yet")
         return Peppers(keys)
+
+
+def _spellings(name: str | None) -> Sequence[str | None]:
+    return [None] if name is None else spellings(name)
 
 
 def derived_pepper(secret: str) -> bytes:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import TestCase as AsynchronousTestCase
 
 from authotron import settings
 from authotron.store_client import StoreClient, derived_pepper
-from authotron.stores import ITokenStore, memory
-from tests.contracts import NoTokens, StoreContract
+from authotron.stores import ITokenStore, Wanted, memory
+from tests.contracts import NoTokens, StoreContract, token
 from tests.worlds import world
 
 
@@ -17,6 +19,32 @@ class ClientTests(StoreContract):
     async def make(self) -> ITokenStore:
         rules = settings.read(memory.Config, {"type": "memory"})
         return StoreClient(memory.MemoryStore(), rules, world().clock)
+
+
+class SpellingTests(AsynchronousTestCase):
+    """Owners whose names are stored in several spellings."""
+
+    async def test_listed_T82a(self) -> None:
+        """Tokens that an earlier version stored under other spellings of a name are listed."""
+        backend = memory.MemoryStore()
+        rules = settings.read(memory.Config, {"type": "memory"})
+        store = StoreClient(backend, rules, world().clock)
+        kept = [
+            token(username, realm=realm, age=9 - age)
+            for age, (realm, username) in enumerate(
+                [("Zo\u00eb", "Jose\u0301"), ("Zoe\u0308", "Jos\u00e9"), ("Zo\u00eb", "Jose")]
+            )
+        ]
+        for each in kept:
+            await store.add(each)
+        for username in ("Jos\u00e9", "Jose\u0301"):
+            wanted = Wanted("Zo\u00eb", username)
+            ids = [each.id for each in await store.listed(wanted)]
+            self.assertEqual(ids, [each.id for each in kept[:2]])
+            [first] = await store.listed(evolve(wanted, most=1))
+            [second] = await store.listed(evolve(wanted, most=1, after=first.id))
+            self.assertEqual([first.id, second.id], ids)
+        self.assertEqual(len(await store.listed(Wanted(username="Jos\u00e9"))), 2)
 
 
 class PepperTests(SynchronousTestCase):
