@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 from authotron import __version__
 from authotron.settings import Section
+from authotron.terminal import visible
 
 Level = Literal["trace", "debug", "info", "warn", "error"]
 Access = Literal["none", "failures", "all"]
@@ -156,9 +157,9 @@ class Log:
         if (failure := _failure(event)) is not None:
             text += " ".join(["", *_exception(failure).values()])
         if self._is_journal():
-            return f"<{_PRIORITIES[number]}>{_escaped(text)}"
+            return f"<{_PRIORITIES[number]}>{visible(text)}"
         colour, end = (_COLOURS[number], "\x1b[0m") if self._is_terminal() else ("", "")
-        return f"{_timestamp(event)} {colour}{severity:5}{end} {_escaped(text)}"
+        return f"{_timestamp(event)} {colour}{severity:5}{end} {visible(text)}"
 
     def _is_terminal(self) -> bool:
         stream = self._stream or sys.__stdout__
@@ -206,11 +207,6 @@ def _failure(event: LogEvent) -> Failure | None:
 def _timestamp(event: LogEvent) -> str:
     moment = datetime.fromtimestamp(event["log_time"], UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _escaped(text: str) -> str:
-    """Nothing in it can end the line or move the cursor."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def _exception(failure: Failure) -> dict[str, str]:

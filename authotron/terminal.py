@@ -1,4 +1,4 @@
-"""Text for a terminal: what others wrote must not do anything to it."""
+"""Escape text for terminals and log lines, so that what others wrote does nothing there."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import json
 
 def visible(text: str) -> str:
     """
-    Escape in one line all that is not printable, as JSON does.
+    Escape what is not printable, as JSON does; the result is one line.
 
-    That are control characters, line ends among them, what changes the direction of text, and
-    halves of surrogate pairs.
+    Not printable are control characters, line ends among them, characters that change the direction
+    of text, and halves of surrogate pairs.
     """
     if text.isprintable():
         return text

@@ -7,7 +7,6 @@ A template is parsed first and filled afterwards, so that whatever is filled in 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple, NoReturn
 
@@ -17,6 +16,7 @@ from authotron.ldap import names, wire
 from authotron.ldap.answers import Entry
 from authotron.ldap.names import BadName
 from authotron.ldap.wire import Filter
+from authotron.naming import normalized
 
 _PLACES = re.compile(r"\{(username|dn)\}")
 _OID = r"(?:[A-Za-z][A-Za-z0-9-]*|(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))+)"
@@ -177,8 +177,8 @@ class Comparison(Node):
         if dn is not None:
             return any(is_same_name(value, dn, user.username) for value in values)
         raw = [piece.filled(user).decode("utf-8", "replace") for piece in self.pieces]
-        wanted = re.compile(".*".join(re.escape(_composed(each)) for each in raw), re.DOTALL)
-        return any(wanted.fullmatch(_composed(value)) for value in values)
+        wanted = re.compile(".*".join(re.escape(normalized(each)) for each in raw), re.DOTALL)
+        return any(wanted.fullmatch(normalized(value)) for value in values)
 
 
 @frozen
@@ -231,7 +231,7 @@ def is_named(dn: str, username: str) -> bool:
     except BadName:
         return False
     return bool(steps) and any(
-        _composed(value) == _composed(username) for _, value in steps[0].pairs
+        normalized(value) == normalized(username) for _, value in steps[0].pairs
     )
 
 
@@ -243,17 +243,12 @@ def is_same_name(dn: str, other: str, username: str) -> bool:
         return False
     if names.folded(steps) != names.folded(others):
         return False
-    name = _composed(username)
+    name = normalized(username)
     return all(
-        {_composed(value) for _, value in other.pairs} & {name}
-        <= {_composed(value) for _, value in step.pairs}
+        {normalized(value) for _, value in other.pairs} & {name}
+        <= {normalized(value) for _, value in step.pairs}
         for step, other in zip(steps, others, strict=True)
     )
-
-
-def _composed(text: str) -> str:
-    """A text in NFC, the form in which identities have their names."""
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def is_template(text: str) -> bool:

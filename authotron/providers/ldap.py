@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import AsyncIterator
 from typing import Literal
 
@@ -21,6 +20,7 @@ from authotron.ldap.directory import Directory
 from authotron.ldap.lookup import Lookup
 from authotron.ldap.names import BadName
 from authotron.ldap.settings import Attribute, Connectivity, Membership, check_user_filter, reach
+from authotron.naming import normalized
 from authotron.parts import Finding, IConnected, IReachable, PartConfig
 from authotron.providers import Affinity, IKnowsUsers, IProvider
 from authotron.settings import Seconds, Text
@@ -191,7 +191,7 @@ class LdapProvider:
             raise Rejected(f"the entry has several {self._user_attribute}, and none is that name")
         for each in same or known:
             if each.strip() and each.isprintable():
-                return unicodedata.normalize("NFC", each)
+                return normalized(each)
         raise Rejected(f"the entry has no {self._user_attribute}")
 
 
