@@ -27,7 +27,6 @@ from authotron import (
     endpoint,
     gate,
     hosts,
-    imported,
     issuing,
     logs,
     minter,
@@ -42,6 +41,7 @@ from authotron.forwarding import Forwarded, Proxies
 from authotron.parts import PartConfig
 from authotron.settings import Environ, Port, S, Seconds, Section, Text, Texts
 from authotron.stores import StoreConfig
+from authotron.tokens import IMPORTED
 
 Milliseconds = Annotated[int, Field(ge=1, le=3_600_000)]
 
@@ -388,8 +388,8 @@ def _bad_names(given: object, kind: str) -> Iterator[Problem]:
         name = value.get("name")
         if isinstance(name, str) and name in seen:
             yield Problem(f"{at}.name", f"{name!r} is the name of {seen[name]}, too")
-        elif isinstance(name, str) and name.startswith(imported.MARK):
-            yield Problem(f"{at}.name", f"must not begin with {imported.MARK}")
+        elif isinstance(name, str) and name.startswith(IMPORTED):
+            yield Problem(f"{at}.name", f"must not begin with {IMPORTED}")
         elif isinstance(name, str):
             seen[name] = at
 

@@ -14,7 +14,7 @@ from attrs import define
 from authotron import bare, config, settings, strict_json
 from authotron.config import Config, File
 from authotron.errors import ConfigError, Problem
-from authotron.settings import Wish, did_you_mean, is_slip, without_line_end
+from authotron.settings import KeyKind, did_you_mean, is_slip, without_line_end
 
 PREFIX = "AOT_"
 _DEFAULT = "config.yaml"
@@ -147,7 +147,7 @@ class _Overlay:
                 continue
             steps = tuple(name[len(PREFIX) :].lower().split("__"))
             if steps[0] in known:
-                self._set(steps, _read(environ[name], self._wish(steps, environ)))
+                self._set(steps, _read(environ[name], self._kind(steps, environ)))
             elif len(steps) > 1:
                 shown = (
                     name if is_slip(steps[0], known) else f"a variable that begins with {PREFIX}"
@@ -155,15 +155,15 @@ class _Overlay:
                 odd.append(f"{shown} is not read{did_you_mean(steps[0], known)}")
         return odd
 
-    def _wish(self, steps: tuple[str, ...], environ: Mapping[str, str]) -> Wish:
-        """What the key wants that a variable is about."""
+    def _kind(self, steps: tuple[str, ...], environ: Mapping[str, str]) -> KeyKind:
+        """Find the kind of the key that a variable sets."""
         *others, last = steps
         if not others:
-            return Wish.TEXT if last in _V1_TEXTS else settings.wish_of(File, last)
+            return KeyKind.TEXT if last in _V1_TEXTS else settings.kind_of(File, last)
         section = config.section_of(others[0], self._store_type(environ))
         for step in others[1:]:
             section = settings.section_below(section, step) if section else None
-        return settings.wish_of(section, last) if section else Wish.VALUE
+        return settings.kind_of(section, last) if section else KeyKind.VALUE
 
     def _store_type(self, environ: Mapping[str, str]) -> str | None:
         """The type of the store, which says what its other keys are."""
@@ -181,11 +181,11 @@ class _Overlay:
         place[steps[-1]] = value
 
 
-def _read(text: str, wish: Wish) -> object:
-    if wish is Wish.SECRET:
+def _read(text: str, kind: KeyKind) -> object:
+    if kind is KeyKind.SECRET:
         return _unquoted(without_line_end(text))
-    is_list = wish is Wish.TEXTS and text.lstrip().startswith("[")
-    if wish is Wish.TEXT or (wish is Wish.TEXTS and not is_list):
+    is_list = kind is KeyKind.TEXTS and text.lstrip().startswith("[")
+    if kind is KeyKind.TEXT or (kind is KeyKind.TEXTS and not is_list):
         return _unquoted(text.strip())
     return _value(text.strip())
 

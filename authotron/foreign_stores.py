@@ -20,7 +20,7 @@ from authotron.identity import Identity
 from authotron.imported import ForeignToken
 from authotron.redis import Redis
 from authotron.stores import mongo
-from authotron.tokens import Grant, tuples
+from authotron.tokens import IMPORTED, Grant, tuples
 
 _PAGE = 500
 _SHOWN = 64
@@ -82,7 +82,7 @@ class OwnerRule:
         name = _PLACES.sub(lambda found: fields[found[1]], self.username).strip()
         if not name or not name.isprintable():
             raise ValueError("has an owner with no good name")
-        return Identity(self.realm, name, self.roles, provider=imported.MARK + imported.ACL_PROXY)
+        return Identity(self.realm, name, self.roles, provider=IMPORTED + imported.ACL_PROXY)
 
 
 # --- acl-proxy ---
@@ -231,7 +231,7 @@ async def _auth_o_tron_token(
         tuple(user.roles),
         attributes,
         tuples(user.scopes or {}),
-        provider=imported.MARK + imported.AUTH_O_TRON,
+        provider=IMPORTED + imported.AUTH_O_TRON,
     )
     only = tuples(stored.token.scopes) if stored.token.scopes else None
     token = ForeignToken(owner, Grant(scopes=only), name=imported.AUTH_O_TRON)

@@ -21,13 +21,10 @@ from authotron.errors import Taken
 from authotron.identity import Identity, earliest
 from authotron.store_client import StoreClient
 from authotron.stores import StoreConfig
-from authotron.tokens import IMPORT, IMPORTED, Grant, Presented, Token, looks_like_ours
+from authotron.tokens import IMPORT, Grant, Presented, Token, looks_like_ours
 
 ACL_PROXY, AUTH_O_TRON = ("acl-proxy", "auth-o-tron")
 """Whose tokens can be imported."""
-
-MARK = IMPORTED
-"""With a service behind it this stands for the provider of an owner; no provider is called so."""
 
 _LONGEST = 512
 _IN_A_HEADER = re.compile(r"[!-+\--~]+")

@@ -19,7 +19,7 @@ from authotron.identity import Identity, earliest
 from authotron.imported import ImportedTokens
 from authotron.settings import Seconds, Section, WholeSeconds
 from authotron.store_client import StoreClient
-from authotron.stores import ITokenStore, StoreConfig, Wanted
+from authotron.stores import AT_ONCE, ITokenStore, StoreConfig, Wanted
 from authotron.tokens import HTTP, Grant, Presented, Token, generate, id_of, parse
 
 T = TypeVar("T")
@@ -37,7 +37,6 @@ MOST_BYTES = 4096
 _DEEPEST = 16
 """Generations of tokens that were made with tokens."""
 
-_BITE = 16
 _TOLD, _TOLD_AGAIN = 1_000, 60.0
 """Revoked tokens whose use is logged once in so many seconds each."""
 
@@ -365,7 +364,7 @@ class Tokens:
     async def _tree(self, id_: str) -> list[Token]:
         """A token and all that descend from it."""
         found: list[Token] = []
-        wanted = Wanted(below=id_, most=_BITE)
+        wanted = Wanted(below=id_, most=AT_ONCE)
         while some := await self.store.listed(wanted):
             found += some
             wanted = evolve(wanted, after=some[-1].id)

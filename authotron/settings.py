@@ -431,8 +431,8 @@ def section_below(section: type[Section], key: str) -> type[Section] | None:
     return next(_sections(field.annotation), None) if field else None
 
 
-class Wish(Enum):
-    """What a key wants of a variable, which is a string at first."""
+class KeyKind(Enum):
+    """How the string in an environment variable becomes the value of a key."""
 
     VALUE = "whatever the string looks like"
     TEXT = "the string without blanks around it"
@@ -440,19 +440,19 @@ class Wish(Enum):
     SECRET = "the string as it stands"  # noqa: S105 - no password
 
 
-def wish_of(section: type[Section], key: str) -> Wish:
-    """What a key wants of a variable."""
+def kind_of(section: type[Section], key: str) -> KeyKind:
+    """Say how a key of a section reads an environment variable."""
     secrets = [*section.secrets()]
     if key in secrets:
-        return Wish.SECRET
+        return KeyKind.SECRET
     if key.removesuffix("_file") in secrets or key.removesuffix("_env") in secrets:
-        return Wish.TEXT
+        return KeyKind.TEXT
     field = section.model_fields.get(key)
     kinds = set(_kinds(field.annotation)) if field else set()
     if kinds and kinds <= {str, Path}:
-        return Wish.TEXT
+        return KeyKind.TEXT
     lists = {kind for kind in kinds if get_origin(kind) is tuple}
-    return Wish.TEXTS if str in kinds and kinds - lists == {str} else Wish.VALUE
+    return KeyKind.TEXTS if str in kinds and kinds - lists == {str} else KeyKind.VALUE
 
 
 def _kinds(annotation: Any) -> Iterator[Any]:

@@ -9,14 +9,13 @@ from attrs import define, evolve, field
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron import imported
 from authotron.cache import DEFAULT_BYTES, Identities
 from authotron.errors import Rejected
 from authotron.identity import Credential, Identity, earliest
 from authotron.issuing import Tokens
 from authotron.parts import IReachable
 from authotron.providers import Affinity, IJudge, IKnowsUsers, IProvider
-from authotron.tokens import Token, looks_like_ours
+from authotron.tokens import IMPORTED, Token, looks_like_ours
 
 
 @define(eq=False)
@@ -46,7 +45,7 @@ class Owners:
         @raise Unavailable: nobody can say.
         """
         sayers = self._sayers(owner)
-        if not sayers and not owner.provider.startswith(imported.MARK):
+        if not sayers and not owner.provider.startswith(IMPORTED):
             raise Rejected("nobody judges users of the owner's realm any more")
         for provider in sayers:
             if IKnowsUsers.providedBy(provider):

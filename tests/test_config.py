@@ -745,9 +745,9 @@ class EnvironmentTests(ConfigCase):
     @given(some.text(some.characters(exclude_characters="\0", exclude_categories=["Cs"])))
     def test_any_secret_S_ENVSECRET(self, text: str) -> None:
         """Whatever a variable holds is the secret, letter by letter."""
-        self.assertEqual(configfile._read(f'"{text}"', settings.Wish.SECRET), text)
+        self.assertEqual(configfile._read(f'"{text}"', settings.KeyKind.SECRET), text)
         if not (len(text) > 1 and text[0] == '"') and not text.endswith(("\r", "\n")):
-            self.assertEqual(configfile._read(text, settings.Wish.SECRET), text)
+            self.assertEqual(configfile._read(text, settings.KeyKind.SECRET), text)
 
     def test_line_end_of_the_file_S_ENVSECRET(self) -> None:
         """A line end that YAML says belongs to a secret is part of it; one of a file is not."""

@@ -14,6 +14,7 @@ from authotron.errors import BadIdentity, ConfigError
 from authotron.gate import Config, Gate
 from authotron.identity import Identity
 from authotron.issuing import Wish
+from authotron.tokens import IMPORTED
 from tests.test_naming import BAD, GOOD
 from tests.web.conversations import Gateway, basic
 
@@ -254,7 +255,7 @@ class GatewayTests(SynchronousTestCase):
         """What the client gets that presents an imported API token of C{owner}."""
         tokens = self.gateway.serving.generation.tokens
         assert tokens is not None
-        owner = owner._replace(provider=imported.MARK + imported.AUTH_O_TRON)
+        owner = owner._replace(provider=IMPORTED + imported.AUTH_O_TRON)
         made = Deferred.fromCoroutine(tokens.make(owner, Wish(), checked=False))
         presented, _ = self.successResultOf(made)
         return self.gateway.ask("GET /whoami", Authorization=f"Bearer {presented.text}")

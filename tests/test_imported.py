@@ -17,7 +17,7 @@ from authotron.issuing import Tokens, Wish
 from authotron.providers import Affinity, IProvider
 from authotron.stores import Wanted, memory
 from authotron.token_provider import Owners, TokenProvider
-from authotron.tokens import Grant, generate
+from authotron.tokens import IMPORTED, Grant, generate
 from tests.issuers import IDP
 from tests.test_token_provider import Directory
 from tests.worlds import NOW, at
@@ -26,7 +26,7 @@ OLD = "an-old-token-of-the-acl-proxy"
 PEPPER = "old pepper"
 HASH = sha256((OLD + PEPPER).encode()).hexdigest()
 UUID = "0b0e8ab1-5b1c-4f0e-9d5e-0e6f0c3f7a11"
-ORIGIN = imported.MARK + imported.ACL_PROXY
+ORIGIN = IMPORTED + imported.ACL_PROXY
 OWNER = Identity("machines", "mail@example.org", ("reader",), provider=ORIGIN)
 
 

@@ -17,7 +17,13 @@ from authotron.tokens import Revoked, Row, Token, from_row
 SHORTEST_PEPPER = 16
 
 MOST_REVOKED, MOST_REVOKED_OF_OWNER = 10_000, 1_000
+"""Revoked tokens that a store remembers, and those of one owner among them."""
+
 REVOKED_FOR = 30 * 86_400.0
+"""Seconds for which a store remembers that a token was revoked."""
+
+AT_ONCE = 16
+"""Tokens of a list that are read together: those of earlier versions may have 60 kB each."""
 
 
 class StoreConfig(Section):

@@ -14,6 +14,7 @@ from authotron.errors import Taken, TooMany, Unavailable
 from authotron.redis import Login, Redis
 from authotron.settings import FilePath, Port, Secret, Text
 from authotron.stores import (
+    AT_ONCE,
     MOST_REVOKED,
     MOST_REVOKED_OF_OWNER,
     REVOKED_FOR,
@@ -27,9 +28,6 @@ from authotron.tokens import CHANGEABLE, COLUMNS, Revoked, Row, Token
 from authotron.world import World
 
 _PAGE = 500
-_BITE = 16
-"""Tokens read at once: those of earlier versions may have 60 kB each."""
-
 _ADDED = 1
 _NUMBERS = frozenset({"created", "expires", "used"})
 
@@ -196,9 +194,9 @@ class RedisStore:
                 break
             after = ids[-1].decode()
             fitting = ids if index != self._all else await self._fitting(ids, wanted)
-            for first in range(0, len(fitting), _BITE):
+            for first in range(0, len(fitting), AT_ONCE):
                 if len(found) < wanted.most:
-                    found += await self._read([id_.decode() for id_ in fitting[first:][:_BITE]])
+                    found += await self._read([id_.decode() for id_ in fitting[first:][:AT_ONCE]])
         return found[: wanted.most]
 
     async def _listed_tree(self, wanted: Wanted, root: str) -> Sequence[Token]:
@@ -212,9 +210,9 @@ class RedisStore:
             ids.update(level)
         found: list[Token] = []
         behind = sorted(id_ for id_ in ids if id_ > wanted.after)
-        for first in range(0, len(behind), _BITE):
+        for first in range(0, len(behind), AT_ONCE):
             if len(found) < wanted.most:
-                found += await self._read(behind[first:][:_BITE])
+                found += await self._read(behind[first:][:AT_ONCE])
         return found[: wanted.most]
 
     async def _fitting(self, ids: Sequence[bytes], wanted: Wanted) -> list[bytes]:

@@ -26,7 +26,7 @@ from authotron.naming import normalized
 from authotron.pieces import Pieces
 from authotron.racing import Work, to_the_end
 from authotron.settings import Section, WholeSeconds
-from authotron.stores import Wanted
+from authotron.stores import AT_ONCE, Wanted
 from authotron.tokens import PREFIX, Token
 from authotron.web import replies
 from authotron.web.generation import Forget, Generation
@@ -43,12 +43,18 @@ _MOST_ASKED, _MOST_LISTED = 1000, 100
 _LARGEST_PAGE = 512 * 1024
 """Bytes after which a page of a list ends, whatever its limit is."""
 
-_BITE = 16
-"""Tokens of a page that are read, converted and encoded before the next ones."""
+_MOST_LISTS = MOST_BYTES
+"""Arrays and objects in a body: a token has room for no more, at a byte each."""
 
 _MOST_ENTRIES = 100
+"""Entries of one list or object in a body."""
+
 _MOST_SCOPES = 256
+"""Entries of all lists in one object in a body."""
+
 _SHOWN_KEY = 64
+"""Characters of an unknown key that an answer shows."""
+
 _VISIBLE = r"^[^\x00-\x1f\x7f]*$"
 
 _LONGEST_HOST = 262
@@ -140,7 +146,7 @@ class TokenRoutes:
         encoded: list[bytes] = []
         left, size, last, ended = wanted.most, 0, wanted.after, False
         while left and size < _LARGEST_PAGE and not ended:
-            asked = evolve(wanted, after=last, most=min(left, _BITE))
+            asked = evolve(wanted, after=last, most=min(left, AT_ONCE))
             found = await _answered(self._tokens.listed(asks, asked))
             ended = len(found) < asked.most
             for token in found:
@@ -310,7 +316,7 @@ def _body(request: Request, section: type[_C]) -> _C:
     if request.media_type != "application/json":
         raise NoEntry(replies.UNSUPPORTED_MEDIA_TYPE)
     try:
-        given = _parsed(request.content.getvalue())
+        given = strict_json.loads(request.content.getvalue(), most=_MOST_LISTS)
     except ValueError:
         problem = Problem("", "the body is not strict JSON in UTF-8")
         raise NoEntry(replies.malformed([problem])) from None
@@ -322,17 +328,6 @@ def _body(request: Request, section: type[_C]) -> _C:
         return settings.read(section, given)
     except ConfigError as error:
         raise NoEntry(replies.malformed(error.problems)) from None
-
-
-def _parsed(content: bytes) -> Any:
-    """
-    Parse the JSON of a body.
-
-    @raise ValueError: it is not strict JSON, or has more lists than a token has room for.
-    """
-    if content.count(b"[") + content.count(b"{") > MOST_BYTES:
-        raise ValueError("too many lists and objects")
-    return strict_json.loads(content)
 
 
 def _beyond_bounds(section: type[Section], given: Mapping[str, Any]) -> Iterator[Problem]:
