@@ -18,6 +18,8 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from authotron.http_grammar import TOKEN
+
 _LONGEST = 65_536
 """Bytes that a head may have."""
 
@@ -29,7 +31,7 @@ _MOST_INTERIM = 8
 
 _BEGINNINGS = (b"HTTP/1.1 ", b"HTTP/1.0 ")
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?")
-_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t\x20-\x7e\x80-\xff]*)")
+_FIELD = re.compile(rb"(%b):([\t\x20-\x7e\x80-\xff]*)" % TOKEN)
 _LENGTH = re.compile(rb"[0-9]{1,15}")
 _SWITCHING = b"101"
 

@@ -17,6 +17,7 @@ LAYERS = (
         "errors",
         "files",
         "hosts",
+        "http_grammar",
         "naming",
         "processes",
         "reactor_time",

@@ -6,34 +6,10 @@ import re
 from collections.abc import Iterable
 from http import HTTPStatus
 
-TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-"""RFC 9110 section 5.6.2."""
+from authotron.http_grammar import TOKEN
 
 LONGEST_NAME = 256
 """Bytes of the name of a header field that means anything to the gateway."""
-
-_LABEL = rb"[A-Za-z0-9_-]{1,63}"
-NAME = rb"%b(?:\.%b)*" % (_LABEL, _LABEL)
-"""The name of a host; an IPv4 address is one by its looks."""
-
-
-def _ipv6() -> bytes:
-    """Write the grammar of RFC 3986 section 3.2.2 out, with its brackets."""
-    group = rb"[0-9A-Fa-f]{1,4}"
-    byte = rb"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
-    last = rb"(?:%b:%b|%b(?:\.%b){3})" % (group, group, byte, byte)
-    forms = [rb"(?:%b:){6}%b" % (group, last)]
-    for before in range(8):
-        start = rb"(?:(?:%b:){0,%d}%b)?::" % (group, before - 1, group) if before else b"::"
-        after = 6 - before - 1
-        if after >= 0:
-            forms.append(rb"%b(?:%b:){%d}%b" % (start, group, after, last))
-        else:
-            forms.append(start + (group if after == -1 else b""))
-    return rb"\[(?:%b)\]" % b"|".join(forms)
-
-
-IPV6 = _ipv6()
 
 _REQUEST_LINE = re.compile(rb"%b [!-~]+ HTTP/1\.[01]" % TOKEN)
 _FIELD = re.compile(rb"(%b):([^\x00\r\n]*)" % TOKEN)

@@ -19,6 +19,7 @@ from twisted.web import server
 from twisted.web.resource import IResource
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
+from authotron.http_grammar import IPV6, NAME
 from authotron.logs import Access
 from authotron.metrics import METHODS, Metrics
 from authotron.racing import begin
@@ -27,7 +28,6 @@ from authotron.verdicts import Outcome
 from authotron.web import replies
 from authotron.web.channel import LARGEST_BODY, Channel
 from authotron.web.crowd import Crowd, Doorkeeper, OneTooMany
-from authotron.web.framing import IPV6, NAME
 from authotron.web.replies import Reply
 
 UNMATCHED = "unmatched"
