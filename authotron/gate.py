@@ -67,6 +67,8 @@ class Gate:
         try:
             return identity if self._is_plain(identity) else self._examined(identity)
         except BadIdentity as bad:
+            if not identity.provider:
+                raise
             raise BadIdentity(f"provider {identity.provider!a}: {bad}") from None
 
     def _is_plain(self, identity: Identity) -> bool:

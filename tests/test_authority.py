@@ -412,6 +412,14 @@ class AugmentersTests(AuthorityCase):
         self.assertEqual(plain.saw[0].roles, ())
         self.assertEqual(second.saw[0].roles, ("c", "a"))
 
+    def test_last_see_checked_names_T82b(self) -> None:
+        """The last ones see names in the spelling that their configuration has, and only these."""
+        last = Giver("last", Addition(("x",)), runs_last=True)
+        first = Giver("first", Addition(("role\u0301", "admin "), {"a\n": "1"}))
+        self.assertEqual(self.augmented(first, last).roles, ("rol\xe9", "x"))
+        self.assertEqual(last.saw[0].roles, ("rol\xe9",))
+        self.assertEqual(last.saw[0].attributes, {"a": "1"})
+
     def test_failure(self) -> None:
         """One that fails is passed over; what comes of it is not to be remembered."""
         bad, good = Giver("bad", Unavailable("down")), Giver("good", Addition(("a",)))
