@@ -303,14 +303,11 @@ def check(
             heard = _pepper_warnings(store, file)
         with _gathered(problems):
             _check_common(store, file)
-    suspects = [*_unfilled(file, providers, augmenters, store)]
-    problems += [Problem(at, _UNFILLED) for at, certain in suspects if certain]
+    secrets = [*_secrets(file, providers, augmenters, store)]
+    problems += [Problem(at, _UNFILLED) for at, text in secrets if settings.is_unfilled(text)]
     if problems or file is None:
         raise ConfigError(problems)
-    odd = [
-        *(f"{at}: {_PERHAPS_UNFILLED}" for at, certain in suspects if not certain),
-        *_store_warnings(store),
-    ]
+    odd = [*_secret_warnings(secrets), *_store_warnings(store)]
     heard = [*warnings, *_warnings(file, providers, augmenters), *odd, *heard]
     return Config(file, providers, augmenters, store, heard, folder)
 
@@ -329,22 +326,31 @@ _UNFILLED = (
     "file in the one that ends in _file"
 )
 _PERHAPS_UNFILLED = "looks like a placeholder that should have been filled in"
+_ENDS_A_LINE = "ends with a line end, which belongs to it; write |- instead of | if it should not"
 
 
-def _unfilled(
+def _secrets(
     file: File | None,
     providers: Sequence[PartConfig],
     augmenters: Sequence[AugmenterConfig],
     store: StoreConfig | None,
-) -> Iterator[tuple[str, bool]]:
-    """The secrets of all sections that are, or may be, placeholders."""
+) -> Iterator[tuple[str, str]]:
+    """The secrets of all sections, and where each is."""
     if file is not None:
-        yield from settings.unfilled(file.jwt, "jwt")
+        yield from settings.secrets_in(file.jwt, "jwt")
     for kind, configs in (("providers", providers), ("augmenters", augmenters)):
         for place, config in enumerate(configs):
-            yield from settings.unfilled(config, f"{kind}[{place}]")
+            yield from settings.secrets_in(config, f"{kind}[{place}]")
     if store is not None:
-        yield from settings.unfilled(store, "store")
+        yield from settings.secrets_in(store, "store")
+
+
+def _secret_warnings(secrets: Sequence[tuple[str, str]]) -> Iterator[str]:
+    for at, text in secrets:
+        if settings.is_perhaps_unfilled(text):
+            yield f"{at}: {_PERHAPS_UNFILLED}"
+        if text.endswith(("\n", "\r")):
+            yield f"{at}: {_ENDS_A_LINE}"
 
 
 class _Reading(Protocol):
@@ -489,15 +495,16 @@ def _socket_warnings(server: Server, metrics: Operations) -> Iterator[str]:
         for place, text in enumerate(listen):
             if endpoint.lacks_mode(text):
                 yield (
-                    f"{section}.listen[{place}]: no mode, so the socket is for the user and the "
-                    f"group of the gateway alone; write {endpoint.with_mode(text)!r}, or another "
-                    "mode"
+                    f"{section}.listen[{place}]: no mode, so it is 660 and other users get no "
+                    f"connection; write {endpoint.with_mode(text)!r} and add the user of the proxy "
+                    "to the group of the gateway, or mode=666 for all users of the machine"
                 )
     is_at_unix = any(each == systemd.ENDPOINT or endpoint.is_unix(each) for each in server.listen)
     if is_at_unix and hosts.UNIX not in server.trusted_proxies:
         yield (
             "server.trusted_proxies: does not contain 'unix', so peers at UNIX sockets are not "
-            "believed about host and address; add 'unix' if they are proxies"
+            "believed about host and address, and API tokens for some hosts or networks get a 400 "
+            "from them; add 'unix' to it if they are proxies"
         )
     share = hosts.share_of_addresses(server.trusted_proxies)
     if share >= _VERY_MANY:

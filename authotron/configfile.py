@@ -23,6 +23,11 @@ _MOST_ALIASES = 100
 _V1 = frozenset(File.model_fields) - {"server"} | {"bind_address"}
 _V1_TEXTS = frozenset({"bind_address"})
 _V1_METRICS_PORT = 9090
+_SOME_VARIABLE = f"a variable that begins with {PREFIX}"
+_STRAY_QUOTES = (
+    "the quotes or backslashes in the value belong to it, as it is taken as it stands; remove them "
+    "if a shell should have"
+)
 
 
 def path_of(environ: Mapping[str, str]) -> str:
@@ -147,11 +152,14 @@ class _Overlay:
                 continue
             steps = tuple(name[len(PREFIX) :].lower().split("__"))
             if steps[0] in known:
-                self._set(steps, _read(environ[name], self._kind(steps, environ)))
+                kind = self._kind(steps, environ)
+                value = _read(environ[name], kind)
+                self._set(steps, value)
+                if _has_stray_quotes(environ[name], value):
+                    is_known = kind is not KeyKind.VALUE or len(steps) == 1
+                    odd.append(f"{name if is_known else _SOME_VARIABLE}: {_STRAY_QUOTES}")
             elif len(steps) > 1:
-                shown = (
-                    name if is_slip(steps[0], known) else f"a variable that begins with {PREFIX}"
-                )
+                shown = name if is_slip(steps[0], known) else _SOME_VARIABLE
                 odd.append(f"{shown} is not read{did_you_mean(steps[0], known)}")
         return odd
 
@@ -188,6 +196,28 @@ def _read(text: str, kind: KeyKind) -> object:
     if kind is KeyKind.TEXT or (kind is KeyKind.TEXTS and not is_list):
         return _unquoted(text.strip())
     return _value(text.strip())
+
+
+def _has_stray_quotes(text: str, value: object) -> bool:
+    """
+    Whether a value keeps quotes or backslashes that a shell, or a reader of TOML, would take away.
+
+    Files of variables often have them, as C{docker --env-file} takes lines as they are.
+    """
+    if isinstance(value, dict | list):
+        return any(map(_is_in_apostrophes, value.values() if isinstance(value, dict) else value))
+    if not isinstance(value, str):
+        return False
+    whole = text.strip()
+    is_kept = whole.startswith('"') and whole == value.strip()
+    is_in_quotes = whole.startswith('"') and any(sign in value for sign in '"\\')
+    return is_kept or is_in_quotes or _is_in_apostrophes(value)
+
+
+def _is_in_apostrophes(value: object) -> bool:
+    if isinstance(value, dict | list):
+        return _has_stray_quotes("", value)
+    return isinstance(value, str) and re.fullmatch(r"\s*'.*'\s*", value, re.DOTALL) is not None
 
 
 def _unquoted(text: str) -> str:

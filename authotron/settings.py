@@ -274,27 +274,26 @@ def is_unfilled(secret: str) -> bool:
     return len(secret) <= _LONGEST_PLACEHOLDER and _UNFILLED.fullmatch(secret) is not None
 
 
-def unfilled(section: Section, at: str = "") -> Iterator[tuple[str, bool]]:
-    """
-    Find secrets that are what some tool should have filled in, such as C{${PASSWORD}}.
-
-    @return: where each is, and whether that is certain.
-    """
+def secrets_in(section: Section, at: str = "") -> Iterator[tuple[str, str]]:
+    """Give the path and the text of each secret of a section and of the sections inside of it."""
     for key in type(section).model_fields:
-        yield from _unfilled(getattr(section, key), _joined(at, key))
+        yield from _secrets_in(getattr(section, key), _joined(at, key))
 
 
-def _unfilled(value: object, at: str) -> Iterator[tuple[str, bool]]:
+def _secrets_in(value: object, at: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, SecretStr):
-        secret = value.get_secret_value()
-        certain = is_unfilled(secret)
-        if certain or (len(secret) <= _LONGEST_PLACEHOLDER and _PERHAPS_UNFILLED.fullmatch(secret)):
-            yield at, certain
+        yield at, value.get_secret_value()
     elif isinstance(value, Section):
-        yield from unfilled(value, at)
+        yield from secrets_in(value, at)
     elif isinstance(value, list | tuple):
         for place, each in enumerate(value):
-            yield from _unfilled(each, _joined(at, place))
+            yield from _secrets_in(each, _joined(at, place))
+
+
+def is_perhaps_unfilled(secret: str) -> bool:
+    """Whether a secret looks like what some tool should have filled in."""
+    is_short = len(secret) <= _LONGEST_PLACEHOLDER
+    return is_short and _PERHAPS_UNFILLED.fullmatch(secret) is not None
 
 
 # --- mistakes, in words ---
@@ -475,8 +474,11 @@ def _sections(annotation: Any) -> Iterator[type[Section]]:
         yield from _sections(argument)
 
 
-_LONGER, _SHORT = 3, 3
-"""Letters that a slip may have more than the key that was meant; letters of a short key."""
+_LONGER, _SHORT, _TAIL = 3, 3, 5
+"""
+Letters that a slip may have more than the key that was meant; letters of a short key; letters that
+may follow a key in a section that has secrets: C{audience}, but not the secret C{expelliarmus}.
+"""
 
 
 def is_slip(word: str, known: Iterable[str], secrets: Iterable[str] = ()) -> bool:
@@ -489,6 +491,8 @@ def is_slip(word: str, known: Iterable[str], secrets: Iterable[str] = ()) -> boo
         return False
     lower, words, hidden = word.lower(), [*known], {*secrets}
     begun = [each for each in words if len(each) >= _SHORT and lower.startswith(each)]
+    if hidden:
+        begun = [each for each in begun if len(word) <= len(each) + _TAIL or each in hidden]
     if any(each in hidden and len(word) > len(each) + _LONGER for each in begun):
         return bool(difflib.get_close_matches(lower, words, 1, 0.9))
     near = difflib.get_close_matches(lower, words, 1, 0.6)

@@ -39,6 +39,7 @@ BASE: dict[str, Any] = {
 
 
 JWT = {"type": "jwt", "name": "j", "realm": "j", "cert_uri": "https://x"}
+HASH = "$2b$04$abcdefghijklmnopqrstuuIVN9LQBQsaEDuPvlFbP4Fxs5X1E0jgu"
 LDAP = {"type": "ldap", "name": "l", "realm": "l", "uri": "ldap://localhost", "search_base": "o=x"}
 
 
@@ -238,7 +239,7 @@ class MistakesTests(ConfigCase):
             ("audience", True), ("password", False),
             ("secret_fil", True), ("secretfile", True), ("isss42", False), ("secret1", False),
             ("secretary-of-state", False), ("secret_of_mine", False),
-            ("hunter", False), ("correct-horse", False),
+            ("hunter", False), ("correct-horse", False), ("expelliarmus", False),
         ):  # fmt: skip
             told = "\n".join(self.problems(laid_over(BASE, {"jwt": {key: "x"}})))
             self.assertEqual(f"jwt.{key}: unknown key" in told, shown, told)
@@ -619,12 +620,11 @@ class SecretsTests(ConfigCase):
 
     def test_no_placeholder_S_PLACEHOLDER(self) -> None:
         """Hashes and passwords of odd characters are none."""
-        hashed = "$2b$04$abcdefghijklmnopqrstuuIVN9LQBQsaEDuPvlFbP4Fxs5X1E0jgu"
         for text in ("$ecret", "a$B", "{x}", "a<b>c", "100%", "%41lice", "$", "pa$$w0rd", "x@y@z"):
             user = {"username": "alice", "password": text}
             found = self.changed(providers=[{**BASE["providers"][0], "users": [user]}])
             self.assertEqual(found.warnings, [], text)
-        user = {"username": "alice", "password_hash": hashed}
+        user = {"username": "alice", "password_hash": HASH}
         found = self.changed(providers=[{**BASE["providers"][0], "users": [user]}])
         self.assertEqual(found.warnings, [])
 
@@ -748,6 +748,57 @@ class EnvironmentTests(ConfigCase):
         self.assertEqual(configfile._read(f'"{text}"', settings.KeyKind.SECRET), text)
         if not (len(text) > 1 and text[0] == '"') and not text.endswith(("\r", "\n")):
             self.assertEqual(configfile._read(text, settings.KeyKind.SECRET), text)
+
+    def test_quotes_that_stay_S_ENVSECRET(self) -> None:
+        """A variable that keeps quotes or backslashes of a shell or of TOML gets a warning."""
+        secret = "a secret that is long enough for it"
+        for name, text, warned in (
+            ("AOT_JWT__SECRET", f"'{secret}'", True),
+            ("AOT_JWT__SECRET", f'"{secret}"#tail', True),
+            ("AOT_JWT__SECRET", f'"{secret}" ', True),
+            ("AOT_JWT__SECRET", f'"""{secret}"""', True),
+            ("AOT_JWT__SECRET", f'"{secret}\\n"', True),
+            ("AOT_JWT__SECRET", f'"{secret}"', False),
+            ("AOT_JWT__SECRET", f'{secret}"', False),
+            ("AOT_JWT__SECRET", f"it's {secret}'", False),
+            ("AOT_JWT__SECRET", f"{secret}\\n", False),
+            ("AOT_JWT__ISS", "'x'", True),
+            ("AOT_JWT__ISS", '"x"', False),
+            ("AOT_JWT__AUD", "['x']", True),
+            ("AOT_JWT__AUD", '["x"]', False),
+            ("AOT_JWT", f"{{iss=x, secret='{secret}'}}", True),
+            ("AOT_JWT", f'{{"iss": "x", "secret": "{secret}"}}', False),
+        ):
+            found = [each for each in self.load(BASE, **{name: text}).warnings if "quotes" in each]
+            self.assertEqual(len(found), warned, text)
+            self.assertNotIn(secret, str(found))
+            self.assertTrue(all(each.startswith(f"{name}: ") for each in found))
+
+    def test_secret_that_ends_a_line_S_ENVSECRET(self) -> None:
+        """A secret that keeps the line end of a block scalar gets a warning; a file has none."""
+        base = yaml.safe_dump(laid_over(BASE, {"jwt": ...}))
+        for written, warned in (("|\n    {}\n", True), ("|-\n    {}\n", False)):
+            secret = written.format("a secret that is more than long enough")
+            found = self.load(f"{base}\njwt:\n  iss: x\n  secret: {secret}\n")
+            self.assertEqual([each.partition(":")[0] for each in found.warnings],
+                             ["jwt.secret"] * warned)  # fmt: skip
+        (self.folder / "key").write_text("a secret that is more than long enough\n")
+        found = self.changed(jwt={"secret": ..., "secret_file": "key"})
+        self.assertEqual(found.warnings, [])
+
+    def test_line_end_of_hashes_S_ENVSECRET(self) -> None:
+        """The line end of a block scalar is not part of a hash or of a static token."""
+        plain = {"username": "alice", "password_hash": f"{HASH}\n"}
+        static = {"type": "static-token", "name": "s", "realm": "s"}
+        tokens = [{"token": "t" * 40 + "\n", "username": "u"}]
+        providers = [{**BASE["providers"][0], "users": [plain]}, {**static, "tokens": tokens}]
+        found = self.changed(providers=providers)
+        users: Any
+        entries: Any
+        users, entries = found.providers
+        self.assertEqual(users.users[0].password_hash.get_secret_value(), HASH)
+        self.assertEqual(entries.tokens[0].token.get_secret_value(), "t" * 40)
+        self.assertEqual(found.warnings, [])
 
     def test_line_end_of_the_file_S_ENVSECRET(self) -> None:
         """A line end that YAML says belongs to a secret is part of it; one of a file is not."""

@@ -121,3 +121,17 @@ class WarningsTests(ConfigCase):
         for typ, count in (("JWT", 1), ("application/jwt", 1), ("at+jwt", 0), ("ID", 0)):
             found = self.warned("providers[0]", providers=[{**provider, "typ": typ}])
             self.assertEqual(sum("typ: JWT" in each for each in found), count, found)
+
+    def test_short_secret_T96(self) -> None:
+        """A shared secret that is too short for algorithms that are not ruled out is named."""
+        provider = {"type": "jwt", "name": "sso", "realm": "r", "issuer": "i", "audience": ["a"]}
+        for size, algorithms, refused in (
+            (40, [], "HS384 and HS512"),
+            (48, [], "HS512"),
+            (64, [], ""),
+            (40, ["HS256"], ""),
+        ):
+            given = {**provider, "secret": "s" * size, "algorithms": algorithms}
+            found = self.warned("secret: too short", providers=[given])
+            self.assertEqual(len(found), bool(refused))
+            self.assertTrue(all(f"too short for {refused}, whose" in each for each in found))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal, Self
 
 from attrs import define, field
@@ -53,7 +54,22 @@ class Config(PartConfig, RemoteConfig, ClaimsConfig):
     )
 
     def warnings(self) -> tuple[str, ...]:
-        return (*super().warnings(), *missing_checks(self, self.cert_uri))
+        return (
+            *super().warnings(),
+            *missing_checks(self, self.cert_uri),
+            *self._too_short(),
+        )
+
+    def _too_short(self) -> Iterator[str]:
+        """Name the algorithms that a secret is too short for, unless they are not accepted."""
+        if self.secret is not None and not self.algorithms:
+            size = len(self.secret.get_secret_value().encode())
+            if refused := [each for each, least in _SHARED.items() if size < least]:
+                yield (
+                    f"secret: too short for {' and '.join(refused)}, whose tokens are refused; add "
+                    f"`algorithms: [HS256]`, or agree on {max(_SHARED.values())} bytes with the "
+                    "issuer"
+                )
 
     @model_validator(mode="after")
     def _checkable(self) -> Self:

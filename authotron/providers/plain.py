@@ -19,13 +19,13 @@ from authotron.naming import MAX_ROLE, flaw, normalized
 from authotron.parts import PartConfig
 from authotron.providers import Affinity, IKnowsUsers, IProvider
 from authotron.racing import Answer
-from authotron.settings import Names, Secret, Section
+from authotron.settings import Names, Secret, Section, without_line_end
 from authotron.world import World
 
 
 def _checked(secret: SecretStr) -> SecretStr:
-    passwords.check_hash(secret.get_secret_value())
-    return secret
+    """A hash that can be verified, without the line end of a block scalar."""
+    return SecretStr(passwords.check_hash(without_line_end(secret.get_secret_value())))
 
 
 class User(Section):

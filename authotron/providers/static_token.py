@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from typing import Literal
 
 from attrs import define, field, frozen
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 from zope.interface import implementer
 
 from authotron.errors import NotConfigured, Rejected
 from authotron.identity import Credential, Identity
 from authotron.parts import PartConfig
 from authotron.providers import Affinity, IProvider
-from authotron.settings import Name, Names, Secret, Section, Text, is_unfilled
+from authotron.settings import Name, Names, Secret, Section, Text, is_unfilled, without_line_end
 from authotron.tokens import PREFIX, looks_like_ours
 from authotron.world import World
 
@@ -46,9 +46,10 @@ class Entry(Section):
     @field_validator("token")
     @classmethod
     def _long_enough(cls, token: Secret) -> Secret:
-        if problem := flaw(token.get_secret_value()):
+        text = without_line_end(token.get_secret_value())
+        if problem := flaw(text):
             raise ValueError(problem)
-        return token
+        return SecretStr(text)
 
 
 class Config(PartConfig):
