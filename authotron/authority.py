@@ -84,7 +84,7 @@ class Authority:
         self, credential: Credential, realm: str | None, reasons: list[BaseException | None]
     ) -> Iterator[list[IJudge]]:
         """
-        Those to ask together: first the ones that need not ask anybody, then the others.
+        Yield the judges to ask together: first those that need no remote, then the others.
 
         @param reasons: gets why providers are not asked.
         """
@@ -114,11 +114,11 @@ class Authority:
         self, credential: Credential, realm: str | None, reasons: list[BaseException | None]
     ) -> list[IProvider]:
         """
-        Those of the scheme and the realm who could know the credential by its shape.
+        Select the providers of the scheme and realm that could know the credential by its shape.
 
-        A credential that somebody owns is judged by nobody else, even where the owner is of another
-        realm. One that names some of them goes to these. One that nobody could know is judged by
-        all, unless it is a JWT that names its issuer: that is not shown to strangers.
+        A credential that one provider owns is judged by no other, even if the owner is of another
+        realm. A credential that names some providers goes to these. If no provider could know it,
+        all judge it, unless it is a JWT that names its issuer: that is not shown to strangers.
 
         @param reasons: gets why providers are not asked.
         """
@@ -158,7 +158,7 @@ class Authority:
         eligible: list[IProvider],
         reasons: list[BaseException | None],
     ) -> list[IProvider]:
-        """Those to ask about a credential that by its shape none of them could know."""
+        """Select the providers to ask about a credential that by its shape none could know."""
         if not (eligible and routing.names_issuer(credential)):
             return eligible
         reason = "no provider is configured for the issuer, or the purpose, of the JWT"

@@ -38,9 +38,9 @@ class Breaker:
 
     def demand(self, clock: IReactorTime) -> None:
         """
-        The same without entering, for callers that have to wait before they may.
+        Check that the remote may be asked, without asking; for callers that wait for a slot first.
 
-        @raise Unavailable: it is left alone.
+        @raise Unavailable: the circuit is open.
         """
         if self.is_open() and (self._trying or clock.seconds() < self._until):
             raise Unavailable(f"{self._place} is left alone for a while")

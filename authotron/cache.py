@@ -1,4 +1,4 @@
-"""Memories within budgets of bytes, and questions that are asked once for all who wait."""
+"""Memories within budgets of bytes, and questions that are asked once for all that wait."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Entry:
     """
     What an L{LruCache} keeps under a key; what is kept is for subclasses to add.
 
-    A memory has very many of these, so they are of one object each.
+    A memory has very many entries, so each is a single object.
 
     @ivar size: bytes that the entry takes, without what every entry takes.
     @ivar subject: to whose share it belongs; C{None} for no share.
@@ -136,7 +136,7 @@ class LruCache(Generic[E]):
             self._shrink()
 
     def alias(self, name: bytes, key: bytes) -> None:
-        """Let the entry of a key be found by a further name; there are few of these."""
+        """Let the entry of a key be found by a further name; it has at most four."""
         entry = self._entries.get(key)
         if entry is None or name in self._named:
             return
@@ -241,10 +241,10 @@ class _Flight(Generic[T]):
 @define(eq=False)
 class Flights(Generic[T]):
     """
-    Work that several want at once is done once; each gets the result, or the failure.
+    Work that several callers want at once is done once; each gets the result, or the failure.
 
-    One who leaves disturbs nobody. When the last has left the work is cancelled, unless it is
-    lasting: then it goes on for those to come.
+    If one caller is cancelled the others go on waiting. If the last one is, the work is cancelled,
+    unless it is lasting: then it goes on for later callers.
     """
 
     _lasting: bool = False
@@ -288,7 +288,9 @@ class Flights(Generic[T]):
             if not waiter.called:
                 waiter.errback(Failure(failure.value))
         if not waiting and self._lasting and not failure.check(Rejected, Unavailable):
-            self._log.failure("what nobody waits for failed", failure, event="cache.flight.failed")
+            self._log.failure(
+                "work that no caller waits for failed", failure, event="cache.flight.failed"
+            )
 
     def _emptied(self, key: Hashable, flight: _Flight[T]) -> list[Deferred[T]]:
         if self._flights.get(key) is flight:
@@ -300,7 +302,7 @@ class Flights(Generic[T]):
         if waiter in flight.waiting:
             flight.waiting.remove(waiter)
         if not flight.waiting and not self._lasting and self._flights.get(key) is flight:
-            del self._flights[key]  # nobody may join work whose result will not come
+            del self._flights[key]  # no caller may join work whose result will not come
             if flight.running is not None:
                 flight.running.cancel()
 
@@ -351,7 +353,7 @@ def texts_bytes(*collections: Collection[str]) -> int:
 
 
 class _Fresh(Protocol):
-    """What says itself until when it may be believed."""
+    """An answer that says until when it may be believed."""
 
     @property
     def fresh_until(self) -> float | None: ...
@@ -416,7 +418,7 @@ class LookupCache(Generic[F]):
         return None
 
     def forget(self, question: str) -> None:
-        """Drop an answer: it is not believed any more."""
+        """Drop an answer, because it is not believed any more."""
         self._known.drop(self._hashed(question))
 
     @property

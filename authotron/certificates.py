@@ -24,7 +24,7 @@ _DNS_NAME = re.compile(r"[A-Za-z0-9*_.-]{1,253}")
 """What a DNS name of a certificate consists of; anything else makes the certificate malformed."""
 
 _SHOWN = 3
-"""As many names of a certificate are told in the reason of a refusal."""
+"""Names of a certificate that the reason of a refusal shows."""
 
 
 class Untrusted(Unavailable):
@@ -40,7 +40,7 @@ def check(certificate: x509.Certificate, host: str) -> None:
     malformed name makes the whole certificate unfit, since its authority did not look at what it
     signed; the exception is an IP address among the DNS names, which is common and names nothing.
 
-    @raise Untrusted: it is not for C{host}, or whatever else goes wrong.
+    @raise Untrusted: it is not for C{host}, or anything else goes wrong.
     """
     try:
         _check(certificate, host)
@@ -63,7 +63,7 @@ def _check(certificate: x509.Certificate, host: str) -> None:
         raise Untrusted("the certificate names no host: its subjectAltName has none")
     name = host.removesuffix(".")
     if not all(name.split(".")):
-        raise Untrusted(f"{host!a} is no name of a host")
+        raise Untrusted(f"{host!a} is not the name of a host")
     wanted = DNS_ID(name) if literal is None else IPAddress_ID(str(literal))
     verify_service_identity(patterns, [wanted], [])
 
@@ -91,7 +91,7 @@ def _subject_names(certificate: x509.Certificate) -> Any:
 
 
 def _names(certificate: x509.Certificate) -> Sequence[str]:
-    """Some of the names, to be told; they consist of harmless characters by now."""
+    """Return the first names, to be shown; their characters were checked before."""
     names = _subject_names(certificate)
     found = [
         *names.get_values_for_type(x509.DNSName),

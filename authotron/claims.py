@@ -303,11 +303,11 @@ class Rules:
 
 def end(said: float | None, now: float, leeway: float) -> float | None:
     """
-    When a credential ends that says when it ends, where clocks may differ by C{leeway} seconds.
+    Return the end that counts for a credential, if clocks may differ by C{leeway} seconds.
 
-    Before the second of C{said} it ends then. After that it is still good for the leeway, whose end
-    counts: what is minted for it ends at a whole second, must not have expired already, and must
-    not live longer either.
+    Before the second of C{said}, which is its own end, it ends then. After that it is good for the
+    leeway, and the end of that counts: what is minted for it ends at a whole second, must not have
+    expired already, and must not live longer either.
 
     @raise Rejected: it has expired.
     """

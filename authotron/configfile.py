@@ -230,12 +230,11 @@ _WORDS = {"true": True, "false": False}
 _WHOLE = re.compile(r"[+-]?[0-9]+(?:_[0-9]+)*")
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _MOST_DIGITS = 20
+"""Characters of a whole number; a longer one is read as a float."""
 
 
 def _value(text: str) -> object:
-    if text[:1] in "[{" and text:
-        return _composed(text)
-    return _scalar(text)
+    return _composed(text) if text.startswith(("[", "{")) else _scalar(text)
 
 
 def _scalar(text: str) -> object:
@@ -268,9 +267,9 @@ class _Bare:
 
     def whole(self) -> object:
         """
-        All of it.
+        Read the whole text.
 
-        @raise ValueError: it is none of them.
+        @raise ValueError: it is neither a list nor a mapping.
         """
         found = self._item()
         if self._at != len(self._text):

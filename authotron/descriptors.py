@@ -1,4 +1,4 @@
-"""How many files the process may have open, and who has which share of them."""
+"""The files that the process may have open, and the share of them for connections to remotes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SHARE_OF_REMOTES = 8
 """Connections to remotes may be an eighth of the files."""
 
 Narrow = Callable[[int], int]
-"""How many of the connections that a section asks for it may have."""
+"""Returns how many connections a section gets that asks for so many."""
 
 
 def most_files() -> int | None:
@@ -23,18 +23,18 @@ def most_files() -> int | None:
 
 
 def as_configured(connections: int) -> int:
-    """No narrowing."""
+    """Give a section as many connections as it asks for."""
     return connections
 
 
 def outward(sections: Iterable[Any], narrow: Narrow = as_configured) -> int:
-    """The connections to remotes that the parts of some sections may have at once."""
+    """Count the connections to remotes that the parts of some sections may have at once."""
     asked = (getattr(section, "outward", None) for section in sections)
     return sum(count(narrow) for count in asked if count is not None)
 
 
 def narrowing(sections: Iterable[Any]) -> Narrow:
-    """What leaves each section its share, where together they ask for more than there is."""
+    """Scale all sections down alike if together they ask for more than an eighth of the files."""
     files, wanted = most_files(), outward(sections)
     possible = wanted if files is None else files // _SHARE_OF_REMOTES
     if wanted <= possible:

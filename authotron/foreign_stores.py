@@ -31,6 +31,8 @@ _OF_USERS = (*_NAMES, "id", "roles", "attributes", "scopes")
 """Keys of an auth-o-tron that must not have two values."""
 
 _DEEPEST = 4
+"""Levels of C{user} within C{user} that are looked at."""
+
 _PLACES = re.compile(r"\{(email|comment|hash)\}")
 
 

@@ -183,7 +183,7 @@ def _are_plain(joined: str) -> bool:
 
 
 def _are_all_plain(texts: tuple[str, ...]) -> bool:
-    """Whether each of these is, which for thousands of them is quick to know."""
+    """Whether no string needs to be examined; quick even for thousands of them."""
     try:
         return _are_plain(",".join(texts)) and max(map(len, texts), default=0) <= MAX_ROLE
     except TypeError:  # one is not a string

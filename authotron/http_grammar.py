@@ -5,6 +5,9 @@ from __future__ import annotations
 TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 """A token, such as the name of a header field or a method (RFC 9110 section 5.6.2)."""
 
+LONGEST_FIELD_NAME = 256
+"""Bytes of the name of a header field: Twisted keeps the first 10,000 names for good."""
+
 _LABEL = rb"[A-Za-z0-9_-]{1,63}"
 NAME = rb"%b(?:\.%b)*" % (_LABEL, _LABEL)
 """The name of a host; an IPv4 address is one by its looks."""

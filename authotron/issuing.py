@@ -38,7 +38,7 @@ _DEEPEST = 16
 """Generations of tokens that were made with tokens."""
 
 _TOLD, _TOLD_AGAIN = 1_000, 60.0
-"""Revoked tokens whose use is logged once in so many seconds each."""
+"""Revoked tokens whose use was logged lately, and the seconds until it is logged again."""
 
 _TRIES = 3
 """Ids that are tried until one is free."""
@@ -195,7 +195,7 @@ class Tokens:
 
     async def _lineage(self, maker: Identity) -> tuple[str, ...]:
         """
-        The tokens that one descends from which is made with the credential in use.
+        Return what a token descends from that is made with the credential in use.
 
         @raise TooBroad: one of them was revoked meanwhile, or there are too many.
         """
@@ -229,7 +229,7 @@ class Tokens:
         """
         A token with the earliest expiry of its own and of all that it descends from.
 
-        @raise Rejected: this is over, or one of those was revoked.
+        @raise Rejected: that expiry has passed, or one of those was revoked.
         @raise Unavailable: the store does not answer.
         """
         expires = token.grant.expires
@@ -271,7 +271,7 @@ class Tokens:
 
     async def listed(self, asks: Identity, wanted: Wanted) -> Sequence[Token]:
         """
-        The tokens of who asks; those of others if an administrator wants them.
+        List the tokens of the identity that asks, or those that an administrator asks for.
 
         A narrowed token sees itself and what descends from it.
         """
@@ -350,9 +350,9 @@ class Tokens:
 
     async def _shorten_descendants(self, token: Token, end: float, by: Actor) -> None:
         """
-        Show of all that descend from a token that they end with it.
+        Store the earlier expiry of a token with all tokens that descend from it, too.
 
-        That they do is checked whenever one is used, so this may break off.
+        It is only for show: whenever a token is used, those that it descends from are checked.
         """
         for each in await self._tree(token.id):
             expires = each.grant.expires
@@ -395,14 +395,14 @@ class Tokens:
             raise NoSuchToken
 
     async def held(self, text: str, client: str) -> str | None:
-        """The id of a token that somebody holds in hand, if the token is good."""
+        """Return the id of a presented token, if the token is good."""
         try:
             return (await self.find(text, lambda: client)).id
         except Rejected:
             return None
 
     async def surrender(self, text: str, by: Actor | None = None) -> None:
-        """End the token that somebody holds in hand, whoever it is. One that is no good is over."""
+        """End a presented token, whichever client presents it; do nothing if it is not good."""
         with suppress(Rejected, NoSuchToken):
             token = await self.find(text)
             await self.end(token.id, by or audit.holder())

@@ -295,7 +295,7 @@ class KeySet:
         return self._keys is not None and self._clock.seconds() < self._fetched + _LAST_RESORT
 
     def knows(self, kid: str) -> bool:
-        """Whether L{named} answers without asking the issuer, be it that there is no such key."""
+        """Whether L{named} returns a key, or refuses, without asking the issuer."""
         if not self.is_at_hand or self._keys is None:
             return False
         may_search = self._fetching or self._clock.seconds() >= self._searched + _COOLDOWN

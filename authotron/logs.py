@@ -97,8 +97,8 @@ class Log:
     """
     Writes the events of the process.
 
-    What the libraries log counts one level lower than they say, unless it is an error: how Twisted
-    fares is of interest only to who looks closely. What plugins log counts as they say.
+    What libraries log counts one level lower than they say, unless it is an error: it seldom
+    matters to an operator. What plugins log counts as they say.
     """
 
     config: Config = field(factory=Config)

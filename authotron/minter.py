@@ -85,7 +85,7 @@ class Config(Section):
     @field_validator("aud", mode="before")
     @classmethod
     def _no_audience(cls, aud: object) -> object:
-        """An empty one, as a template leaves it, is none."""
+        """Take an empty audience, as a template leaves it, for none."""
         return None if aud == "" else aud
 
     @model_validator(mode="after")

@@ -2,8 +2,8 @@
 Heads of HTTP answers by the letter of RFC 9112.
 
 Twisted's client takes other versions than 1.0 and 1.1, status codes such as C{+200} or C{0200}, and
-answers whose length is told in two ways. What is ambiguous is no answer here: a proxy in between
-may have read another one.
+answers that give their length in two ways. An ambiguous answer is refused: a proxy in between may
+have read it in the other way.
 """
 
 from __future__ import annotations
@@ -18,13 +18,10 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from authotron.http_grammar import TOKEN
+from authotron.http_grammar import LONGEST_FIELD_NAME, TOKEN
 
 _LONGEST = 65_536
 """Bytes that a head may have."""
-
-_LONGEST_NAME = 256
-"""Bytes that the name of a field may have: Twisted keeps the first 10,000 names for good."""
 
 _MOST_INTERIM = 8
 """Interim answers (1xx) that may come before the final one."""
@@ -37,7 +34,7 @@ _SWITCHING = b"101"
 
 
 class Malformed(Exception):
-    """An answer that is none; it says why."""
+    """The answer breaks the rules of HTTP; the message says which."""
 
 
 def check(head: bytes) -> bytes:
@@ -54,7 +51,7 @@ def check(head: bytes) -> bytes:
     codings: list[bytes] = []
     for each in fields:
         field = _FIELD.fullmatch(each)
-        if field is None or field.end(1) > _LONGEST_NAME:
+        if field is None or field.end(1) > LONGEST_FIELD_NAME:
             raise Malformed("sent a malformed header field")
         name, value = field[1].lower(), field[2].strip(b" \t")
         if name == b"content-length":
@@ -67,17 +64,17 @@ def check(head: bytes) -> bytes:
 
 def _check_length(line: bytes, lengths: list[bytes], codings: list[bytes]) -> None:
     """
-    The end of an answer is told in one way (RFC 9112 section 6).
+    Check that an answer gives its length in one way at most (RFC 9112 section 6).
 
-    @raise Malformed: in none that is known, or in several.
+    @raise Malformed: it does so in an unknown way, or in several.
     """
     if codings:
         if lengths or codings != [b"chunked"] or not line.startswith(_BEGINNINGS[0]):
-            raise Malformed("told the length of its answer in an ambiguous way")
+            raise Malformed("gave the length of its answer in an ambiguous way")
     elif lengths:
         told = {each.strip(b" \t") for each in lengths}
         if len(told) != 1 or _LENGTH.fullmatch(told.pop()) is None:
-            raise Malformed("told the length of its answer in an ambiguous way")
+            raise Malformed("gave the length of its answer in an ambiguous way")
 
 
 @implementer(IStreamClientEndpoint)
@@ -144,7 +141,7 @@ class _Check(ProtocolWrapper):
         """
         Check heads as far as they have come.
 
-        @param known: so many bytes were looked at before.
+        @param known: the number of bytes that were looked at before.
 
         @raise Malformed: one is not as it should be.
         """
@@ -177,7 +174,7 @@ def _check_beginning(head: bytearray) -> None:
     """
     Look at a head as soon as it begins.
 
-    @raise Malformed: it is none of HTTP/1.0 or HTTP/1.1.
+    @raise Malformed: it is not one of HTTP/1.0 or HTTP/1.1.
     """
     begun = bytes(head[: len(_BEGINNINGS[0])])
     if not any(each.startswith(begun) for each in _BEGINNINGS):
@@ -188,7 +185,7 @@ def _check_unfinished(head: bytearray, known: int) -> None:
     """
     Look at what came since C{known} of a head that is not whole.
 
-    @raise Malformed: it does not have to be waited for any more.
+    @raise Malformed: it cannot become a good head any more.
     """
     new = head[max(0, known - 1) :]
     seen = known > 0 and new.startswith(b"\n")

@@ -243,7 +243,7 @@ class Authotron(MultiService):
 
     @property
     def wrong_pairs(self) -> WrongPairs:
-        """The passwords that are not sent to remotes again for a while."""
+        """The passwords that are not sent to remotes again before a time."""
         return self._world.wrong_pairs
 
     @property

@@ -266,11 +266,11 @@ _PERHAPS_UNFILLED = re.compile(
 
 
 _LONGEST_PLACEHOLDER = 4096
-"""Characters; a longer secret is none."""
+"""Characters of a placeholder at most; a longer secret is not one."""
 
 
 def is_unfilled(secret: str) -> bool:
-    """Whether a secret is nothing but a variable that nothing has filled in."""
+    """Whether a secret is a variable that was not filled in, and nothing else."""
     return len(secret) <= _LONGEST_PLACEHOLDER and _UNFILLED.fullmatch(secret) is not None
 
 

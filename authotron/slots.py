@@ -1,4 +1,4 @@
-"""A limit of what is under way at once; what comes above it waits in order, within bounds."""
+"""Limit the questions that are under way at once; further ones wait in order, within bounds."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from twisted.internet.defer import Deferred
 from authotron.errors import Unavailable
 
 _WAITING = 32
-"""As many waiters for each slot; a further one is told at once."""
+"""Callers that may wait for each slot; a further one fails at once."""
 
 
 @define(eq=False)
 class Slots:
     """
-    So many slots, each for one question to a remote.
+    A fixed number of slots, each for one question to a remote.
 
     @ivar most: how many there are.
     """

@@ -156,7 +156,7 @@ class Verifier:
         try:
             return Handshake(self._context, host if host.isascii() else idna.encode(host).decode())
         except UnicodeError:
-            raise Untrusted(f"{host!a} is no name of a host") from None
+            raise Untrusted(f"{host!a} is not the name of a host") from None
 
 
 def of_file(authorities: Path | None) -> Verifier:

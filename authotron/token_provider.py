@@ -74,7 +74,7 @@ class TokenProvider:
     """
     Judges Bearer credentials that are tokens of our own, in the realms of their owners.
 
-    It is no L{IProvider}: these have one realm each.
+    It is not an L{IProvider}: each of these has one realm.
 
     Imported ones have no form of their own, so others may judge them, too.
     """

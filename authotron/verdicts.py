@@ -27,7 +27,7 @@ from authotron.settings import Seconds, Section
 R = TypeVar("R")
 
 _MOST_CHANGED = 1_000
-"""API tokens whose change is held against lookups in flight before all of these are void."""
+"""Changed API tokens that are noted; beyond them no lookup in flight is remembered."""
 
 _REMEMBERED = 150
 """Bytes of a remembered verdict without its identity and its reply."""
@@ -119,11 +119,11 @@ class _Memory(Entry, Generic[R]):
 
 
 _Epoch = tuple[int, int]
-"""When a lookup began: after how many times all was void, and changes of API tokens."""
+"""When a lookup began, by the counts of full invalidations and of changed API tokens."""
 
 
 def _unknown() -> None:
-    """The address of a client of whom nothing is known."""
+    """Return no address: nothing is known of the client."""
 
 
 @define(eq=False)
@@ -205,7 +205,7 @@ class Verdicts(Generic[R]):
         """
         Say what to answer to the two headers, C{Authorization} and C{X-Auth-Realm}.
 
-        A Deferred is returned only where somebody must be waited for; nothing but its own
+        A Deferred is returned only if a provider takes time; nothing but its own
         cancellation makes it fail. The conditions of the identity are for the caller to hold
         against the request.
 
@@ -320,7 +320,7 @@ class Verdicts(Generic[R]):
     def _waited_for(
         self, key: bytes, asked: Deferred[Verdict[R]], epoch: _Epoch
     ) -> Verdict[R] | Deferred[Verdict[R]]:
-        """Somebody must be asked who takes time; further ones with the same key wait as well."""
+        """Keep a question that takes time, so that requests with the same key wait for it, too."""
         flight = _Flight(asked, lambda flight: self._abandon(key, flight))
         if epoch == (self._epoch, self._changes):
             self._flights[key] = flight
@@ -404,7 +404,7 @@ class Verdicts(Generic[R]):
         flight.land(verdict)
 
     def _abandon(self, key: bytes, flight: _Flight[R]) -> None:
-        # Forgotten before it is cancelled: nobody may join a question whose answer will not come.
+        # Removed before it is cancelled: no request may join a question that gets no answer.
         if self._flights.get(key) is flight:
             del self._flights[key]
         flight.asked.cancel()

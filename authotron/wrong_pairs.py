@@ -1,4 +1,4 @@
-"""Wrong pairs of a user and a password, which are not sent to a remote again for a while."""
+"""Pairs of a user and a password that a remote has refused, and is not asked about again yet."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class WrongPairs:
     Directories lock an account after a few wrong passwords, and a client that repeats an old one
     would lock its user out. All workers of a service know the pairs that one of them was refused.
 
-    @ivar tell: tells the other workers, by a word and what belongs to it.
+    @ivar tell: sends the other workers a message: a word, and what belongs to it.
     """
 
     _clock: IReactorTime
@@ -71,7 +71,7 @@ class WrongPairs:
 
     def guard(self, provider: str, seconds: float) -> PairGuard:
         """
-        Build what stands before a provider.
+        Build the guard of one provider.
 
         @param seconds: how long a refused pair is not sent again.
         """
@@ -113,14 +113,14 @@ class WrongPairs:
     # --- what other workers tell ---
 
     def hear_wrong(self, given: Any) -> None:
-        """Another worker was refused; what cannot be read is passed over."""
+        """Note that another worker was refused; ignore a message that cannot be read."""
         if isinstance(given, Mapping):
             user, pair, seconds = given.get("user"), given.get("pair"), given.get("seconds")
             if _is_hash(user) and _is_hash(pair) and isinstance(seconds, int | float):
                 self._note(bytes.fromhex(user), bytes.fromhex(pair), min(seconds, LONGEST))
 
     def hear_right(self, given: Any) -> None:
-        """A user got in at another worker; what cannot be read is passed over."""
+        """Note that a user got in at another worker; ignore a message that cannot be read."""
         user = given.get("user") if isinstance(given, Mapping) else None
         if _is_hash(user):
             self._remove(bytes.fromhex(user))
@@ -161,7 +161,7 @@ class PairGuard:
     """
     Stands before one provider that sends passwords to a remote.
 
-    It is no guard against guesses: each wrong password is sent once.
+    It does not stop guesses: each wrong password is sent once.
     """
 
     _pairs: WrongPairs = field(repr=False)
@@ -171,7 +171,7 @@ class PairGuard:
 
     async def judge(self, user: str, password: str, ask: Work[T]) -> T:
         """
-        What C{ask} finds out about a pair, unless the remote has refused it a short while ago.
+        Ask about a pair by C{ask}, unless the remote has refused it a short while ago.
 
         Equal pairs at the same time, however they were sent, are one question. An outage is not
         remembered.

@@ -19,7 +19,7 @@ def say(text: str, **manner: Any) -> None:
 
 
 def say_lines(text: str, **manner: Any) -> None:
-    """Print lines, of JSON for one; in each of them, what is not printable is escaped."""
+    """Print lines, such as indented JSON; what is not printable in them is escaped."""
     for line in text.split("\n"):
         say(line, **manner)
 

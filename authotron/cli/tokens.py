@@ -41,7 +41,10 @@ def tokens() -> None:
 @click.option("--realm", type=text, required=True, help="Realm of the owner.")
 @click.option("--username", type=text, required=True, help="Name of the owner.")
 @click.option(
-    "--owner-role", type=text, multiple=True, help="A role of an owner whom nobody can look up."
+    "--owner-role",
+    type=text,
+    multiple=True,
+    help="A role, if no provider can look the owner up.",
 )
 @click.option("--role", type=text, multiple=True, help="Leave only this role (may be repeated).")
 @click.option("--host", type=text, multiple=True, help="Good only for this host pattern.")

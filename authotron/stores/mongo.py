@@ -158,9 +158,9 @@ class MongoStore:
 
     async def _has(self, token: Token, most: int) -> bool:
         """
-        Whether an owner has so many tokens that count when one is created.
+        Whether an owner has C{most} tokens that count when a new one is created.
 
-        Of those of earlier versions that were imported only the name of the provider tells.
+        Imported tokens of earlier versions are known by the name of their provider only.
         """
         count, live = self._ready().count_documents, {"$gt": token.created}
         mine = {
@@ -348,7 +348,7 @@ def connections(config: Config, peer: Gated | None) -> ConnectionPool:
 
 def peer(config: Config) -> Gated | None:
     """
-    Who the server must prove to be, if TLS is used.
+    Prepare the check that the server is the configured host, if TLS is used.
 
     One name is checked for all hosts, as the library has one connection creator for all of them.
 

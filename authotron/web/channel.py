@@ -12,6 +12,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
 
+from authotron.http_grammar import LONGEST_FIELD_NAME
 from authotron.web import framing
 from authotron.web.framing import Chunks, Malformed
 
@@ -213,9 +214,8 @@ class Channel(HTTPChannel):
 
 def _has_short_name(field: bytes) -> bool:
     """
-    Whether a field may mean anything.
+    Whether the name of a field is short enough to be shown to Twisted.
 
-    Twisted keeps the first 10,000 names that it meets for good, however long they are, so the
-    others are not shown to it.
+    A longer name means nothing to the gateway, and Twisted would keep it in memory.
     """
-    return field.find(b":", 0, framing.LONGEST_NAME + 1) >= 0
+    return field.find(b":", 0, LONGEST_FIELD_NAME + 1) >= 0

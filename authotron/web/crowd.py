@@ -19,6 +19,7 @@ _FULL = (
     b"Connection: close\r\nContent-Length: 0\r\n\r\n"
 )
 _TOLD_EVERY = 60.0
+"""Seconds between two warnings that a port is full."""
 
 
 class Guest(Protocol):

@@ -8,9 +8,6 @@ from http import HTTPStatus
 
 from authotron.http_grammar import TOKEN
 
-LONGEST_NAME = 256
-"""Bytes of the name of a header field that means anything to the gateway."""
-
 _REQUEST_LINE = re.compile(rb"%b [!-~]+ HTTP/1\.[01]" % TOKEN)
 _FIELD = re.compile(rb"(%b):([^\x00\r\n]*)" % TOKEN)
 _LENGTHS = (b"content-length", b"transfer-encoding")

@@ -179,7 +179,7 @@ class Front(Protocol, TimeoutMixin):
         entrance.site.answered(
             head.method, head.route, status, seconds, outcome, self._address, head.request_id
         )
-        if seconds > LONGEST and not waited:  # who waited was timed step by step
+        if seconds > LONGEST and not waited:  # a request that waited was timed step by step
             entrance.site.meter(head.route).note(seconds)
         if not head.persistent:
             self._close()

@@ -22,6 +22,7 @@ RETRY_AFTER = 5
 
 _MOST_PROBLEMS = 10
 _LONGEST_PROBLEM = 300
+"""Problems that an answer names, and characters of each."""
 
 _WITHOUT_WIRE = 128
 """Bytes of a reply in memory without what goes on the wire."""
@@ -149,7 +150,7 @@ def private(content: Any) -> Reply:
 
 
 def private_json(body: bytes) -> Reply:
-    """The same as L{private}, with a body that was encoded in pieces."""
+    """The reply with content for its owner alone, whose JSON was encoded in pieces."""
     return Reply(200, ((b"Content-Type", b"application/json"), NO_STORE), body)
 
 
@@ -204,13 +205,13 @@ def _legacy(identity: Identity) -> tuple[Header, ...]:
 
 def _unaltered(text: str) -> bytes:
     """
-    A header's value that says what C{text} says, letter for letter.
+    Encode a name as the value of a header, letter for letter.
 
-    @raise ValueError: no header can say that; the gate for identities lets no such name through.
+    @raise ValueError: a header cannot hold it; the gate for identities lets no such name through.
     """
     value = text.encode()
     if not text.isprintable() and field_value(text) != value:
-        raise ValueError("a name that no header can say")
+        raise ValueError("a name that a header cannot hold")
     return value
 
 

@@ -224,7 +224,7 @@ class Site(server.Site):
         return channel
 
     def wrong_method(self, path: str) -> Reply:
-        """The reply to a method that no path has."""
+        """Return the reply to a method that is not in upper case, and so not one of the path's."""
         allowed = [*self._paths.allowed_methods(path)]
         return replies.method_not_allowed(allowed) if allowed else replies.NOT_FOUND
 
@@ -318,7 +318,7 @@ class Site(server.Site):
 
 
 def _count_nothing(_route: str) -> None:
-    """Do nothing: nobody counts the requests of this site."""
+    """Count nothing, on a site without metrics."""
 
 
 class NoEntry(Exception):
