@@ -8,11 +8,12 @@ from attrs import field, frozen
 from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 
+from authotron import jwks
 from authotron.cache import Identities, Work
 from authotron.claims import ClaimsConfig, Rules
 from authotron.errors import Unavailable
 from authotron.identity import Identity, earliest
-from authotron.jwks import ALGORITHMS, At, KeySet, Verifier
+from authotron.jwks import ALGORITHMS, Verifier
 from authotron.parts import PartConfig
 from authotron.settings import Seconds
 from authotron.web_client import RemoteConfig, Url, WebClient
@@ -90,7 +91,7 @@ def make(config: ExchangeConfig, world: World, web: WebClient) -> AccessTokens:
     clock = world.clock
     return AccessTokens(
         clock,
-        Verifier(ALGORITHMS, KeySet(clock, At(web, config.cert_uri))),
+        Verifier(ALGORITHMS, jwks.key_set(config, world, web, url=config.cert_uri, issuer="")),
         Rules(config.name, config.realm, config),
         config.cache,
         Identities(clock, world.memory // 2),

@@ -16,7 +16,8 @@ from authotron import bearer, signing_keys
 from authotron.cache import Flights
 from authotron.errors import Rejected, Unavailable
 from authotron.signing_keys import PUBLIC_MEMBERS, PublicKey
-from authotron.web_client import WebClient, check_url
+from authotron.web_client import RemoteConfig, WebClient, check_url
+from authotron.world import World
 
 ALGORITHMS = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
@@ -246,6 +247,7 @@ class KeySet:
     _searched: float = field(default=float("-inf"), init=False)
     _fetching: bool = field(default=False, init=False)
     _failed: bool = field(default=False, init=False)
+    _is_due: bool = field(default=False, init=False)
     _flights: Flights[KeysByName] = field(factory=lambda: Flights(lasting=True), init=False)
     _refreshing: Deferred[None] | None = field(default=None, init=False, repr=False)
     _log = Logger()
@@ -289,6 +291,10 @@ class KeySet:
         """
         await self._current()
 
+    def renew(self) -> None:
+        """Fetch the keys anew when they are needed next, in the background."""
+        self._is_due = True
+
     @property
     def is_at_hand(self) -> bool:
         """Whether there are keys, so that the issuer need not be asked for one of those."""
@@ -305,7 +311,8 @@ class KeySet:
         now = self._clock.seconds()
         if self._keys is None or now >= self._fetched + _LAST_RESORT:
             return await self._refreshed()
-        if now >= self._fetched + _LIFE and now >= self._tried + _COOLDOWN:
+        due = self._is_due or now >= self._fetched + _LIFE
+        if due and now >= self._tried + _COOLDOWN:
             self._refreshing = Deferred.fromCoroutine(self._refresh_in_background())
         return self._keys
 
@@ -333,7 +340,29 @@ class KeySet:
         finally:
             self._fetching = False
         self._keys, self._fetched, self._failed = keys, self._clock.seconds(), False
+        self._is_due = False
         return keys
+
+
+def key_set(
+    config: RemoteConfig, world: World, web: WebClient, *, url: str | None, issuer: str
+) -> KeySet:
+    """
+    The key set at C{url}, or that of C{issuer}.
+
+    After a reload it is the same as before, with its keys, unless what it was made of has changed:
+    an issuer that cannot be reached just then would make all its tokens useless otherwise. Keys
+    that the issuer has removed are gone as soon as it answers.
+    """
+    connections = world.narrow(config.connections)
+    name = (KeySet, url, issuer, config.trust(), config.timeout, world.patience, connections)
+    known = world.lasting.get(name)
+    if isinstance(known, KeySet):
+        known.renew()
+        return known
+    source = Discovered(web, world.clock, issuer) if url is None else At(web, url)
+    world.lasting[name] = made = KeySet(world.clock, source)
+    return made
 
 
 # --- tokens ---

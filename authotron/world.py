@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 from attrs import Factory, field, frozen
 from twisted.internet.defer import Deferred
@@ -88,6 +89,7 @@ class World:
     @ivar narrow: how many of the connections that it asks for a part may have.
     @ivar memory: bytes that a part may take for what it remembers.
     @ivar wrong_pairs: knows which passwords are not sent to a remote again for a while.
+    @ivar lasting: what a part finds again after a reload, by names that say all it was made of.
     @ivar own_thread: makes a thread that is not shared; without one, C{threads} do its work.
     @ivar hash_queue: shares the threads among clients whose passwords are to be verified.
     """
@@ -101,6 +103,7 @@ class World:
     narrow: Narrow = as_configured
     memory: int = DEFAULT_BYTES
     wrong_pairs: WrongPairs = Factory(lambda world: WrongPairs(world.clock), takes_self=True)
+    lasting: WeakValueDictionary[Hashable, object] = field(factory=WeakValueDictionary)
     own_thread: Callable[[], OwnThread] = field(
         default=Factory(lambda self: lambda: _Borrowed(self.threads), takes_self=True)
     )

@@ -142,10 +142,8 @@ def make(config: Config, world: World) -> IProvider:
     """Build the provider from its own section."""
     web = web_client.make(config, world)
     keys = None
-    if config.cert_uri is not None:
-        keys = jwks.KeySet(world.clock, jwks.At(web, config.cert_uri))
-    elif config.issuer is not None and config.secret is None:
-        keys = jwks.KeySet(world.clock, jwks.Discovered(web, world.clock, config.issuer))
+    if config.cert_uri is not None or (config.issuer is not None and config.secret is None):
+        keys = jwks.key_set(config, world, web, url=config.cert_uri, issuer=config.issuer or "")
     secret = config.secret.get_secret_value().encode() if config.secret else None
     long_enough = (each for each, size in _SHARED.items() if secret and len(secret) >= size)
     algorithms = config.algorithms or (*jwks.ALGORITHMS, *long_enough)

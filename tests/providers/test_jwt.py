@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from typing import Any
 
@@ -15,7 +16,7 @@ from authotron.parts import IReachable
 from authotron.providers import Affinity, IMayAskRemotes, IProvider, jwt
 from tests.contracts import ProviderContract
 from tests.issuers import CLAIMS, IDP, NEXT, Signer, made_up, published
-from tests.remotes import Remote, Says, running
+from tests.remotes import Hangs, Play, Remote, Says, running
 from tests.worlds import NOW, at, world
 
 CERTS = "https://idp.example/certs"
@@ -236,3 +237,61 @@ class JwtTests(SynchronousTestCase):
         self.assertFalse(judge.local)
         self.successResultOf(running(IReachable(judge).reach()))
         self.assertTrue(judge.local)
+
+
+class ReloadTests(SynchronousTestCase):
+    """Keys after a reload: the parts of a new configuration are made in the same world."""
+
+    def setUp(self) -> None:
+        self.clock = at(NOW)
+        self.play: Play = Says(published(IDP))
+        self.remote = Remote(lambda _: self.play)
+        self.world = world(self.clock, self.remote)
+
+    def made(self, **given: Any) -> IProvider:
+        return jwt.make(config(**{"cert_uri": CERTS, **given}), self.world)
+
+    def test_issuer_is_down_D1(self) -> None:
+        """The keys that are at hand serve on if the issuer cannot be reached after a reload."""
+        for given in ({}, {"cert_uri": None, "issuer": ISSUER}):
+            described = Says({"issuer": ISSUER, "jwks_uri": CERTS})
+            self.remote.script = {
+                "idp.example/realms/x/.well-known/openid-configuration": described,
+                "idp.example/certs": Says(published(IDP)),
+            }
+            before, token = self.made(**given), bearer(IDP.sign())
+            self.successResultOf(running(before.authenticate(token)))
+            self.remote.script = lambda _: Says({}, 500)
+            self.successResultOf(running(self.made(**given).authenticate(token)))
+            self.clock.advance(10)
+            self.successResultOf(running(self.made(**given).authenticate(token)))
+
+    def test_removed_key_D1(self) -> None:
+        """A reload fetches the keys anew: those that were removed are not used any more."""
+        before = self.made()
+        self.successResultOf(running(before.authenticate(bearer(IDP.sign()))))
+        self.play = Hangs()
+        self.clock.advance(10)
+        after = self.made()
+        self.successResultOf(running(after.authenticate(bearer(IDP.sign()))))
+        self.assertEqual(len(self.remote.asked), 2)
+        self.remote.finish(json.dumps(published(NEXT)).encode())
+        self.play = Says(published(NEXT))
+        self.failureResultOf(running(after.authenticate(bearer(IDP.sign()))), Rejected)
+        self.successResultOf(running(after.authenticate(bearer(NEXT.sign()))))
+
+    def test_changed_D1(self) -> None:
+        """Keys are fetched by what the new configuration says, if that differs."""
+        before = self.made()
+        self.successResultOf(running(before.authenticate(bearer(IDP.sign()))))
+        for given in ({"cert_uri": CERTS + "2"}, {"timeout": 1}, {"connections": 1}):
+            self.assertTrue(before.local)
+            self.assertFalse(self.made(**given).local)
+
+    def test_let_go_D1(self) -> None:
+        """Nothing is kept once no configuration uses it."""
+        before = self.made()
+        self.successResultOf(running(before.authenticate(bearer(IDP.sign()))))
+        del before
+        gc.collect()
+        self.assertFalse(self.made().local)
