@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from enum import IntEnum
 from functools import partial
 from hashlib import blake2b
-from ipaddress import ip_network
 from typing import Any, Protocol
 
 from attrs import define, field
@@ -23,6 +22,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from authotron.errors import Unavailable
+from authotron.hosts import site
 
 THREADS = os.cpu_count() or 2
 """Hashes that all processes of a gateway verify at once."""
@@ -41,9 +41,6 @@ _TRUSTED_SECONDS = 3600.0
 """Seconds for which a client and user name stay known after a success."""
 
 _REMEMBERED = 10_000
-_SITE_BITS = 64
-"""Leading bits that all IPv6 addresses of one client share (RFC 6177: a site has a /64 or more)."""
-
 Verify = Callable[[], int | None]
 """Verifies a password against hashes; returns C{None} if no hash fits."""
 
@@ -232,7 +229,7 @@ class HashQueue:
         return job.answer
 
     def _job(self, client: str | None, username: str, verify: Verify) -> _Job:
-        address = b"" if client is None else _site(client).encode("utf-8", "surrogatepass")
+        address = b"" if client is None else site(client).encode("utf-8", "surrogatepass")
         name = username.encode("utf-8", "surrogatepass")
         outer = self._hashed(b"client", address)
         pair = self._hashed(b"pair", b"%d %b%b" % (len(address), address, name))
@@ -288,13 +285,3 @@ def _verified(job: _Job) -> int | object | None:
 def share(processes: int) -> int:
     """How many hashes each of several processes may verify at once."""
     return max(1, THREADS // processes)
-
-
-def _site(address: str) -> str:
-    """The addresses that one client may have."""
-    if ":" not in address:
-        return address
-    try:
-        return str(ip_network(f"{address}/{_SITE_BITS}", strict=False))
-    except ValueError:
-        return address

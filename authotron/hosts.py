@@ -14,6 +14,8 @@ MOST_TEXT = 4096
 _LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
 _NAME = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
 _HIGHEST_PORT = 65535
+_SITE_BITS = 64
+"""Leading bits that all IPv6 addresses of one client share (RFC 6177: a site has a /64 or more)."""
 
 
 def checked_host(text: str) -> str:
@@ -120,6 +122,16 @@ def address_of(text: str) -> str | None:
         return None
     mapped = getattr(address, "ipv4_mapped", None)
     return str(mapped or address)
+
+
+def site(address: str) -> str:
+    """The addresses that one client may have."""
+    if ":" not in address:
+        return address
+    try:
+        return str(ipaddress.ip_network(f"{address}/{_SITE_BITS}", strict=False))
+    except ValueError:
+        return address
 
 
 def is_local(url: str) -> bool:

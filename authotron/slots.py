@@ -1,14 +1,22 @@
-"""Limit the questions that are under way at once; further ones wait in order, within bounds."""
+"""Limit the questions that are under way at once; further ones wait in turns, within bounds."""
 
 from __future__ import annotations
+
+from contextvars import ContextVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
 from authotron.errors import Unavailable
+from authotron.hosts import site
+from authotron.identity import Client
+
+CLIENT: ContextVar[Client] = ContextVar("CLIENT", default=None)
+"""For whom the work at hand is done; Deferreds that are made of coroutines go on in their
+context."""
 
 _WAITING = 32
-"""Callers that may wait for each slot; a further one fails at once."""
+"""Callers that may wait for each slot; above that one fails at once."""
 
 
 @define(eq=False)
@@ -16,12 +24,17 @@ class Slots:
     """
     A fixed number of slots, each for one question to a remote.
 
+    Who waits for one is in the share of its client, and the shares take turns, so that a client
+    that guesses does not shut out the others. A client is an address, or the site that an IPv6
+    address belongs to; all whose address is not known are one.
+
     @ivar most: how many there are.
     """
 
     most: int
     _taken: int = field(default=0, init=False)
-    _waiting: dict[Deferred[None], None] = field(factory=dict, init=False)
+    _number: int = field(default=0, init=False)
+    _waiting: dict[str | None, dict[Deferred[None], None]] = field(factory=dict, init=False)
     _granting: bool = field(default=False, init=False)
 
     def take(self) -> bool:
@@ -35,27 +48,54 @@ class Slots:
         """
         Take a slot, and wait for it if need be. A caller that stops waiting leaves the queue.
 
-        @raise Unavailable: too many wait already.
+        @raise Unavailable: too many wait, and most of them for this client.
         """
         if self.take():
             return
-        if len(self._waiting) >= self.most * _WAITING:
-            raise Unavailable(f"{self.most} questions are under way, and too many wait")
-        waiting: Deferred[None] = Deferred(self._waiting.pop)
-        self._waiting[waiting] = None
+        client = _client()
+        waiting: Deferred[None] = Deferred(lambda waiting: self._remove(client, waiting))
+        self._waiting.setdefault(client, {})[waiting] = None
+        self._number += 1
+        if self._number > self.most * _WAITING:
+            self._shed()
         await waiting
 
     def release(self) -> None:
-        """Give a slot to the caller that waits longest."""
+        """Give a slot to the caller that waits longest of the client whose turn it is."""
         self._taken -= 1
         if self._granting:  # the loop below goes on; a thousand that fail at once are no recursion
             return
         self._granting = True
         try:
             while self._waiting and self._taken < self.most:
-                waiting = next(iter(self._waiting))
-                del self._waiting[waiting]
+                client, share = next(iter(self._waiting.items()))
+                waiting = next(iter(share))
+                self._remove(client, waiting)
+                if share:
+                    self._waiting[client] = self._waiting.pop(client)  # behind all others
                 self._taken += 1
                 waiting.callback(None)
         finally:
             self._granting = False
+
+    def _shed(self) -> None:
+        """Refuse the newest waiter of the client that has most; of several that came last."""
+        client = max(reversed(self._waiting), key=lambda each: len(self._waiting[each]))
+        waiting = next(reversed(self._waiting[client]))
+        self._remove(client, waiting)
+        full = f"{self.most} questions are under way, and too many wait"
+        waiting.errback(Unavailable(full))
+
+    def _remove(self, client: str | None, waiting: Deferred[None]) -> None:
+        share = self._waiting[client]
+        del share[waiting]
+        self._number -= 1
+        if not share:
+            del self._waiting[client]
+
+
+def _client() -> str | None:
+    """The client for which the work at hand is done, as far as it is known."""
+    asks = CLIENT.get()
+    address = asks() if callable(asks) else asks
+    return address and site(address)

@@ -23,6 +23,7 @@ from authotron.naming import folded
 from authotron.racing import Begun, Work, begin, was_cancelled
 from authotron.reactor_time import METER, Meter
 from authotron.settings import Seconds, Section
+from authotron.slots import CLIENT
 
 R = TypeVar("R")
 
@@ -283,8 +284,9 @@ class Verdicts(Generic[R]):
         text, wanted = _ascii(authorization), _utf8(realm)
         if not text:
             return self._fixed[NO_HEADER]
+        asks = client()
         try:
-            found = credentials.parse(text, client())
+            found = credentials.parse(text, asks)
         except BadCredentials:
             return self._fixed[BAD_HEADER]
         length = len(authorization or b"") - len(found[0].value)
@@ -294,13 +296,17 @@ class Verdicts(Generic[R]):
             if known is not None:
                 return known
         flight = self._flights.get(key)
-        return flight.join() if flight is not None else self._find_out(key, found, wanted)
+        return flight.join() if flight is not None else self._find_out(key, found, wanted, asks)
 
     def _find_out(
-        self, key: bytes, found: tuple[Credential, ...], wanted: str | None
+        self, key: bytes, found: tuple[Credential, ...], wanted: str | None, asks: Client
     ) -> Verdict[R] | Deferred[Verdict[R]]:
         epoch = (self._epoch, self._changes)
-        judged = self._begin(self._judge(key, found, wanted))
+        told = CLIENT.set(asks)
+        try:
+            judged = self._begin(self._judge(key, found, wanted))
+        finally:
+            CLIENT.reset(told)
         if isinstance(judged, Verdict):
             return judged
         if isinstance(judged, Failure):

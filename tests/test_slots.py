@@ -6,7 +6,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.errors import Unavailable
-from authotron.slots import Slots
+from authotron.identity import Client
+from authotron.slots import CLIENT, Slots
 
 
 class SlotsTests(SynchronousTestCase):
@@ -70,3 +71,69 @@ class SlotsTests(SynchronousTestCase):
         slots.release()
         for each in waiting:
             self.successResultOf(each)
+
+
+class SharesTests(SynchronousTestCase):
+    """Waiters of many clients."""
+
+    def setUp(self) -> None:
+        self.slots = Slots(2)
+        self.slots.take()
+        self.slots.take()
+        self.served: list[str] = []
+
+    def ask(self, name: str, client: Client = None) -> Deferred[None]:
+        """Ask for a slot, keep it, and note who had it."""
+        token = CLIENT.set(client)
+        try:
+            asked = Deferred.fromCoroutine(self.slots.acquire())
+        finally:
+            CLIENT.reset(token)
+        return asked.addCallback(lambda _: self.served.append(name))
+
+    def test_turns_T84d(self) -> None:
+        """A client with very many questions lets each of the others in after one of its own."""
+        for number in range(20):
+            self.ask(f"a{number}", "192.0.2.1")
+        self.ask("b0", lambda: "192.0.2.2")
+        self.ask("c0")
+        self.ask("b1", lambda: "192.0.2.2")
+        for _ in range(6):
+            self.slots.release()
+        self.assertEqual(self.served, ["a0", "b0", "c0", "a1", "b1", "a2"])
+
+    def test_site_T84d(self) -> None:
+        """The IPv6 addresses of one site are one client, and those without an address as well."""
+        for number in range(3):
+            self.ask(f"six{number}", f"2001:db8::{number}")
+            self.ask(f"none{number}")
+        self.ask("other", "2001:db8:1::1")
+        for _ in range(4):
+            self.slots.release()
+        self.assertEqual(self.served, ["six0", "none0", "other", "six1"])
+
+    def test_full_T84d(self) -> None:
+        """Where too many wait the client with most of them gives one up."""
+        many = [self.ask("a", "192.0.2.1") for _ in range(63)]
+        once = self.ask("b", "192.0.2.2")
+        self.failureResultOf(self.ask("a", "192.0.2.1"), Unavailable)
+        others = [self.ask("c", f"198.51.100.{number}") for number in range(62)]
+        for each in many[1:]:
+            self.failureResultOf(each, Unavailable)
+        self.failureResultOf(self.ask("d", "203.0.113.1"), Unavailable)
+        for each in (many[0], once, *others):
+            self.assertNoResult(each)
+
+    def test_left_T84d(self) -> None:
+        """A waiter that leaves takes nothing from the others of its client, nor a turn."""
+        leaver = self.ask("a0", "192.0.2.1")
+        for name, client in (("b0", "192.0.2.2"), ("a1", "192.0.2.1")):
+            self.ask(name, client)
+        for each in (leaver, self.ask("c0", "192.0.2.3")):
+            each.cancel()
+            self.failureResultOf(each, CancelledError)
+        self.slots.release()
+        self.slots.release()
+        self.assertEqual(self.served, ["a1", "b0"])
+        self.slots.release()
+        self.assertTrue(self.slots.take())

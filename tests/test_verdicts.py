@@ -10,7 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.credentials import parse
 from authotron.errors import Rejected, Unavailable
-from authotron.identity import Identity
+from authotron.identity import Client, Identity
+from authotron.slots import CLIENT
 from authotron.tokens import Grant
 from authotron.verdicts import REFUSED, SUCCESS, Outcome, Verdict, Verdicts
 from tests.worlds import NOW, at
@@ -101,6 +102,26 @@ class ClientTests(VerdictsCase):
         self.verdicts.decide(b"Basic a, Bearer b", None, self.client)
         self.assertEqual([each.client for each in seen], ["192.0.2.7"] * 2)
         self.assertEqual(seen, list(parse("Basic a, Bearer b")))
+
+    def test_known_while_judged_T84d(self) -> None:
+        """All work for a verdict knows the client, before and after a wait, and no other work."""
+        seen: list[Client] = []
+        turns: list[Deferred[None]] = [Deferred(), Deferred()]
+
+        async def identify(found: Any, _realm: str | None) -> Identity:
+            for turn in turns:
+                seen.append(CLIENT.get())
+                await turn
+            seen.append(CLIENT.get())
+            raise Rejected
+
+        self.patch(self.oracle, "identify", identify)
+        self.verdicts.decide(b"Bearer a", None, lambda: "192.0.2.7")
+        self.assertIsNone(CLIENT.get())
+        for turn in turns:
+            turn.callback(None)
+        self.assertEqual(seen, ["192.0.2.7"] * 3)
+        self.assertIsNone(CLIENT.get())
 
     def test_remembered_T84d(self) -> None:
         """If a verdict is remembered the client is not looked for, nor if there is no header."""
