@@ -262,7 +262,7 @@ class OutageTests(AuthorityCase):
         self.failureResultOf(d, Unavailable)
 
     def test_unavailable_beside_refusal_T101(self) -> None:
-        """It is an outage if one provider refuses and one that could know did not answer."""
+        """If one provider refuses and one that could know did not answer, it is an outage."""
         for reason in (Unavailable(), TimedOut(), KeyError("defect")):
             for one, two in (("one", "two"), ("two", "one")):
                 with self.subTest(f"{reason!r}, {one}"):
@@ -272,19 +272,19 @@ class OutageTests(AuthorityCase):
                     self.flushLoggedErrors(KeyError)
 
     def test_unavailable_after_local_refusal_T101(self) -> None:
-        """It is an outage if a local provider refuses and a remote one did not answer."""
+        """If a local provider refuses and a remote one did not answer, it is an outage."""
         local, remote = Oracle("local", local=True).no(), Oracle("remote").no(Unavailable())
         self.failureResultOf(self.ask([local, remote]), Unavailable)
 
     def test_unavailable_for_one_credential_T101(self) -> None:
-        """It is an outage if of two credentials one is refused and one cannot be judged."""
+        """If of two credentials one is refused and one cannot be judged, it is an outage."""
         bearer, basic = Oracle("bearer").no(), Oracle("basic", scheme="basic").no(Unavailable())
         for credentials in (TOKEN, BASIC), (BASIC, TOKEN):
             with self.subTest(credentials):
                 self.failureResultOf(self.ask([bearer, basic], *credentials), Unavailable)
 
     def test_unavailable_but_foreign_T101(self) -> None:
-        """It is a refusal if only a provider is away that could not know the credential."""
+        """If only a provider is away that could not know the credential, it is a refusal."""
         for possible, away in (
             (Affinity.POSSIBLE, Affinity.FOREIGN),
             (Affinity.LIKELY, Affinity.POSSIBLE),

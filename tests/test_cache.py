@@ -204,7 +204,7 @@ class LruCacheTests(SynchronousTestCase):
         self.cache: LruCache[Entry] = LruCache(100_000, 1_000)
 
     def keys(self, *names: str) -> list[bytes]:
-        """Those of these names that are still there."""
+        """Which of these names are still kept."""
         return [name.encode() for name in names if self.cache.get(name.encode()) is not None]
 
     def test_bytes_T83a(self) -> None:

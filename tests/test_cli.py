@@ -146,7 +146,7 @@ class CheckTests(CommandCase):
         self.assertIn("emit_aud", result.output)
 
     def test_mode_T91c(self) -> None:
-        """It shows the mode that a UNIX socket will have, and warns where none is written."""
+        """C{check} shows the mode that a UNIX socket gets, and warns if none is written."""
         server = {"host": ..., "port": ..., "listen": ["unix:/x"]}
         result = self.run_command("check", self.file(server=server))
         self.assertEqual(result.exit_code, 0)

@@ -246,7 +246,7 @@ class MistakesTests(ConfigCase):
             self.assertEqual(key in told, shown, told)
 
     def test_variables_T91e(self) -> None:
-        """So it is with the names and values of variables."""
+        """The names and values of environment variables are not shown."""
         for name, value in (
             ("AOT_JWT__SECRET_CANARY", "x"),
             ("AOT_JWT__CANARY", "x"),
@@ -684,7 +684,7 @@ class EnvironmentTests(ConfigCase):
             self.assertEqual(found.file.jwt.secret.get_secret_value(), meant)
 
     def test_texts_S_ENVSECRET(self) -> None:
-        """So is every other text, without blanks around it."""
+        """A string that is not a secret is taken as it stands, without blanks around it."""
         for text, meant in (
             (' "a"#b ', '"a"#b'),
             ("a # b", "a # b"),

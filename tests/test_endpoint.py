@@ -55,7 +55,7 @@ class ModeTests(SynchronousTestCase):
         return umasks[1], umasks[:1]
 
     def test_listens_T91c(self) -> None:
-        """It is made for user and group from the first moment; a mode that is written counts."""
+        """A socket is for user and group from the first moment; a mode that is written counts."""
         before = os.umask(0o022)
         self.addCleanup(os.umask, before)
         self.assertEqual(self.made("unix:/run/a.sock"), (0o660, [0o117]))
@@ -86,7 +86,7 @@ class WarningsTests(ConfigCase):
         self.assertTrue(any("metrics.listen[0]" in each for each in found), found)
 
     def test_proxies_T91c(self) -> None:
-        """So is a list of proxies that leaves out the peers at a UNIX socket."""
+        """A list of proxies that leaves out the peers at a UNIX socket is named."""
         proxies = ["127.0.0.0/8"]
         [warning] = self.warned(listen=["unix:/x:mode=660"], trusted_proxies=proxies)
         self.assertIn("server.trusted_proxies", warning)

@@ -21,11 +21,11 @@ class EventsTests(SynchronousTestCase):
         return output.getvalue()
 
     def test_judging_D7(self) -> None:
-        """Those that say how credentials were judged are shown, whatever module tells them."""
+        """Events that say how credentials were judged are shown, whatever module logs them."""
         for name in ("auth.provider.refused", "auth.provider.broken", "augmenters.augmenter.added"):
             self.assertIn("it happened", self.shown(event=name, log_namespace="elsewhere"))
 
     def test_others_D7(self) -> None:
-        """Others are not, not even of that module."""
+        """Events about anything else are not shown, not even those of the same module."""
         self.assertEqual(self.shown(event="startup.server.started"), "")
         self.assertEqual(self.shown(log_namespace="authotron.authority.Authority"), "")

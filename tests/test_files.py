@@ -214,12 +214,12 @@ class OnceTests(FilesCase):
         self.assert_made_once()
 
     def test_no_nameless_files_T91b(self) -> None:
-        """So it is on a file system without O_TMPFILE, such as NFS."""
+        """A file is made whole and once on a file system without O_TMPFILE, such as NFS."""
         self.lacking()
         self.assert_made_once()
 
     def test_no_links_T91b(self) -> None:
-        """So it is on a file system without hard links, such as FAT."""
+        """A file is made whole and once on a file system without hard links, such as FAT."""
         self.lacking("link")
         self.assert_made_once()
 

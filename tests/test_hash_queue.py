@@ -105,14 +105,14 @@ class ShareTests(QueueCase):
         self.assertEqual(self.successResultOf(good), 0)
 
     def test_few_addresses_T84d(self) -> None:
-        """Neither does a crowd of guessers at five addresses."""
+        """Guessers at five addresses cost another client neither its place nor its turn."""
         self.fill(lambda number: (f"192.0.2.{number % 5}", f"user{number}"))
         good = self.ask("203.0.113.9", "bob", 0)
         self.assertLessEqual(self.position("203.0.113.9 bob"), 6)
         self.assertEqual(self.successResultOf(good), 0)
 
     def test_many_addresses_T84d(self) -> None:
-        """Nor a crowd of guessers, each at its own address, which have failed before."""
+        """Guessers that failed before, each at its own address, shut out no other client."""
         self.fail_lately(*map(many_addresses, range(CROWD)))
         self.fill(many_addresses)
         good = [self.ask(f"203.0.113.{number}", "bob", 0) for number in range(40)]
@@ -122,7 +122,7 @@ class ShareTests(QueueCase):
         self.assertEqual(sum(job.endswith("bob") for job in first), len(good))
 
     def test_new_addresses_T84d(self) -> None:
-        """Nor 70 guessers at 70 addresses that have not failed yet: all of them can wait."""
+        """Of 70 guessers at 70 addresses that have not failed yet all can wait."""
         guessers = [self.ask(*many_addresses(number)) for number in range(70)]
         good = self.ask("203.0.113.9", "bob", 0)
         self.assertEqual(self.refused(*guessers, good), 0)
@@ -169,7 +169,7 @@ class ShareTests(QueueCase):
         self.assertEqual(self.successResultOf(good), 0)
 
     def test_untrusted_proxy_T84d(self) -> None:
-        """The same holds if all requests come from one proxy that is not trusted."""
+        """Behind one proxy that is not trusted, many guesses do not shut out another user."""
         self.fail_lately(*map(one_address, range(CROWD)))
         self.fill(one_address)
         good = self.ask("192.0.2.1", "bob", 0)
@@ -198,7 +198,7 @@ class ShareTests(QueueCase):
             self.assertEqual(found, expected, seconds)
 
     def test_bounded_memory_T84d(self) -> None:
-        """Of 10,000 clients at most is remembered that they failed; the oldest are forgotten."""
+        """The failures of at most 10,000 clients are remembered; the oldest are forgotten."""
         for number in range(10_001):
             self.ask(f"{number}", "x")
             self.work()
@@ -270,7 +270,7 @@ class OrderTests(QueueCase):
         self.assertEqual(len(self.queue._failures._known), 0)
 
     def test_defect_T84d(self) -> None:
-        """A defect of a job is told to its client, and the next job is begun."""
+        """A defect of a job reaches its client, and the next job is begun."""
         broken = self.queue.verify(None, "alice", partial(int, "x"))
         self.ask(None, "bob", 0)
         work, done = self.working.pop()

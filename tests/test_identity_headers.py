@@ -57,7 +57,7 @@ class ListTests(SynchronousTestCase):
     """The list, and the places that have it."""
 
     def test_list_T93c(self) -> None:
-        """It has each name once, and those that are known everywhere."""
+        """The list has each name once, among them those that are known everywhere."""
         names = listed()
         self.assertEqual(len(names), len({name.lower() for name in names}))
         self.assertEqual(WELL_KNOWN - set(names), set())

@@ -96,7 +96,7 @@ class SetTests(SynchronousTestCase):
                 self.assertIn("'edwards'", formatEvent(warning))
 
     def test_not_a_point_T29d(self) -> None:
-        """So is one that is not canonical, or not a point of the curve."""
+        """An Ed25519 key that is not canonical, or not a point of the curve, is passed over."""
         for y in (*range(P, 2**255), 2, 7):
             for sign in (0, 1 << 255):
                 raw = (y | sign).to_bytes(32, "little")
@@ -104,7 +104,7 @@ class SetTests(SynchronousTestCase):
                 self.assertEqual(self.names(EDWARDS.jwk(x=x)), [])
 
     def test_rsa_T89a(self) -> None:
-        """So is an RSA key with an exponent of one, an even one, or a modulus that is too short."""
+        """An RSA key with an unsafe exponent, or a modulus that is too short, is passed over."""
         small = Signer("idp", "RS256", issuers.rsa_key(1024))
         n = IDP.jwk()["n"]
         even = urlsafe_b64encode(b"\x00\x01" + b"\x00" * 255 + b"\x02").rstrip(b"=").decode()
@@ -118,14 +118,14 @@ class SetTests(SynchronousTestCase):
         self.assertEqual(self.names(IDP.jwk(e="Aw")), ["idp"])
 
     def test_curve_T89a(self) -> None:
-        """So is a point that is not on its curve, or not of its curve's size."""
+        """A point that is not on its curve, or not of its curve's size, is passed over."""
         x, y = CURVE.jwk()["x"], CURVE.jwk()["y"]
         zero = urlsafe_b64encode(bytes(32)).rstrip(b"=").decode()
         for change in ({"x": y, "y": x}, {"x": zero, "y": zero}, {"y": x}, {"crv": "P-384"}):
             self.assertEqual(self.names(CURVE.jwk(**change)), [])
 
     def test_private_T89a(self) -> None:
-        """So is a key that is published with its private part: others can sign with it, too."""
+        """A key that is published with its private part is passed over: others can sign with it."""
         whole = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(IDP.private))
         self.assertEqual(self.names({**whole, "kid": "it", "key_ops": ["verify"]}), [])
         for name in ("d", "p", "q", "k", "oth"):
@@ -281,7 +281,7 @@ class KeySetTests(SynchronousTestCase):
         self.assertEqual(self.fetches(), 2)
 
     def test_search_failed_D1(self) -> None:
-        """While a search is not repeated, since it failed, there is no verdict about a new name."""
+        """Until a failed search is repeated there is no verdict about a new name."""
         self.successResultOf(self.named("idp"))
         self.play = Says({}, 500)
         for _ in range(3):

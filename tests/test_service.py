@@ -97,7 +97,7 @@ class StartTests(ServiceCase):
         self.assertEqual((main, second), (9, 5))
 
     def test_doors_of_sockets_T85b(self) -> None:
-        """So have UNIX sockets: all listeners of a port share its limit."""
+        """All listeners of a port share its limit of connections, UNIX sockets as well."""
         sockets = ["unix:/run/x.sock", "unix:/run/y.sock"]
         gateway = self.make(metrics={"listen": sockets})
         _, one, other = gateway.listeners

@@ -80,7 +80,7 @@ class SingleThreadTests(SynchronousTestCase):
         self.assertNotIn(current_thread(), threads)
 
     def test_defect_T84d(self) -> None:
-        """What goes wrong is told, and the thread lives on."""
+        """A failure of the work reaches its caller, and the thread lives on."""
         broken = self.thread(lambda: 1 / 0)
         self.reactor.turn()
         self.failureResultOf(broken, ZeroDivisionError)

@@ -11,7 +11,7 @@ from authotron.slots import CLIENT, Slots
 
 
 class SlotsTests(SynchronousTestCase):
-    """So many at once, the others in order."""
+    """A fixed number at once, the others in order."""
 
     def setUp(self) -> None:
         self.slots = Slots(2)
@@ -50,7 +50,7 @@ class SlotsTests(SynchronousTestCase):
         self.assertFalse(self.slots.take())
 
     def test_too_many_wait_T85a(self) -> None:
-        """The queue has an end, above which an outage is told at once."""
+        """The queue is bounded; above the bound it is an outage at once."""
         waiting = [self.acquire() for _ in range(2 + 64)]
         self.failureResultOf(self.acquire(), Unavailable)
         waiting[-1].addErrback(lambda _: None)

@@ -130,5 +130,5 @@ class RefusedTests(SynchronousTestCase):
     @settings(deadline=None)
     @given(st.text(st.sampled_from('{}[]",:\\ud8dcE0123456789.-+ \n')))
     def test_anything_like_json(self, content: str) -> None:
-        """The same holds for what looks more like JSON."""
+        """Whatever text that looks like JSON comes, it is read or refused."""
         self.test_anything.hypothesis.inner_test(self, content.encode())  # type: ignore[attr-defined] # what hypothesis wraps

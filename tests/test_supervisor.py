@@ -392,7 +392,7 @@ class ReloadTests(SupervisorCase):
         return self.supervisor.reload(), before
 
     def test_defect_D8(self) -> None:
-        """Whatever else fails while they come, the old ones stay, and their configuration."""
+        """Whatever fails while new workers start, the old ones and their configuration stay."""
         for error in (ValueError("canary"), CancelledError(), MemoryError()):
             with self.subTest(repr(error)):
                 reloading = self.reload()
@@ -409,7 +409,7 @@ class ReloadTests(SupervisorCase):
                 self.assertFalse(self.supervisor.crew._replacing)
 
     def test_defect_of_the_file_D8(self) -> None:
-        """So it is where reading the configuration fails as it never should."""
+        """If reading the configuration fails by a defect, the old workers stay, too."""
         before = self.supervisor.crew._config
         self.patch(self.supervisor, "_load", raising(KeyError("canary")))
         self.refused(self.supervisor.reload(), before)

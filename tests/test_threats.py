@@ -72,7 +72,7 @@ class IdsTests(SynchronousTestCase):
     """Ids in the names of tests."""
 
     def test_ids(self) -> None:
-        """They stand at the end, several behind each other."""
+        """The ids of a test stand at the end of its name, several behind each other."""
         for name, ids in (
             ("test_x_T37c_T68b", ["T37c", "T68b"]),
             ("test_x_S_TLS", ["S-TLS"]),

@@ -99,7 +99,7 @@ class TokenProviderContractTests(ProviderContract, JudgeCase):
         return Credential("bearer", "aot_nonsense")
 
     def test_no_provider_D5(self) -> None:
-        """It does not claim to be a provider, as its identities are of other realms than it."""
+        """The judge does not claim to be a provider, as its identities are of several realms."""
         judge = self.judge(self.directory)
         self.assertFalse(IProvider.providedBy(judge))
         identity = self.ask(judge, self.good())

@@ -179,7 +179,7 @@ class RememberedTests(VerdictsCase):
         self.assertEqual(len(self.oracle.asked), 2)
 
     def test_nothing_minted_again_T81e(self) -> None:
-        """So it is if an identity that is remembered expires before a further token is minted."""
+        """If a remembered identity expires before a further token is minted, it is a refusal."""
         self.decide()
         self.clock.advance(31)
         self.mint_fails = True
@@ -489,7 +489,7 @@ class ForgetTests(VerdictsCase):
         self.decide(header)
 
     def remembered(self, *names: str) -> list[str]:
-        """Those of these bearer tokens that need not be asked for again."""
+        """Which of these bearer tokens are remembered."""
         self.oracle.answer, before = Rejected(), len(self.oracle.asked)
         for name in names:
             self.decide(b"Bearer %b" % name.encode())
@@ -518,14 +518,14 @@ class MemoryTests(VerdictsCase):
         self.assertEqual(self.minted, 1)
 
     def test_spellings_refused_T83b(self) -> None:
-        """So are those of refused credentials."""
+        """All spellings of refused credentials are one entry."""
         self.oracle.answer = Rejected()
         for header in (b"Bearer a", b"bearer a", b"BEARER  a", b"bearer a"):
             self.decide(header)
         self.assertEqual((self.verdicts.remembered(), len(self.oracle.asked)), (1, 1))
 
     def test_spellings_in_flight_T83b(self) -> None:
-        """So are those of credentials that are being judged."""
+        """All spellings of credentials that are being judged are one question."""
         self.oracle.answer = None
         first, second = (self.verdicts.decide(each, None) for each in (b"Bearer a", b"bearer  a"))
         self.oracle.pending[0].callback(ALICE)

@@ -329,7 +329,7 @@ class SlotsTests(SynchronousTestCase):
         self.assertEqual(len(self.remote.asked), 2)
 
     def test_short_of_time_T85a(self) -> None:
-        """One that was asked in the last moment, and not answered, does not open the circuit."""
+        """A question that was asked in the last moment does not open the circuit."""
         for _ in range(12):
             first, second = self.ask(2)
             self.clock.advance(2)

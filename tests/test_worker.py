@@ -74,7 +74,7 @@ class WorkerTests(SynchronousTestCase):
         self.assertEqual(verdicts._epoch, epoch + 1)
 
     def test_forget_token_T83d(self) -> None:
-        """It forgets what depends on the API tokens that are named, and else everything."""
+        """A worker forgets what depends on the API tokens that are named, or else everything."""
         verdicts = self.gateway.serving.generation.verdicts
         epoch, changes = verdicts._epoch, verdicts._changes
         self.hear(say="forget", number=3, **{"with": ["one", "two"]})
@@ -86,7 +86,7 @@ class WorkerTests(SynchronousTestCase):
             self.assertEqual(verdicts._epoch, epoch + 1)
 
     def test_wrong_pairs_S_LOCK(self) -> None:
-        """Wrong passwords are told and heard; the key of their hashes is the service's."""
+        """Workers exchange wrong passwords; the key of their hashes is the service's."""
         pairs = self.gateway.wrong_pairs
         user, pair = pairs.hashed("ldap", "alice", "wrong")
         pairs.add(user, pair, 60)
@@ -137,7 +137,7 @@ class WorkerTests(SynchronousTestCase):
         self.successResultOf(waiting)
 
     def test_elsewhere_token_T83d(self) -> None:
-        """It says which API tokens the others have to forget."""
+        """A worker says which API tokens the other workers have to forget."""
         self.elsewhere("one")
         self.assertEqual(self.said[-1], {"say": "forget", "number": 0, "with": ["one"]})
 

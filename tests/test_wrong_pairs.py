@@ -106,7 +106,7 @@ class WrongPairsTests(SynchronousTestCase):
         self.assertEqual(len(self.remote.asked), 1)
 
     def test_abandoned_S_LOCK(self) -> None:
-        """A question that nobody waits for any more is cancelled, and proves nothing."""
+        """A question whose client has left is cancelled, and proves nothing."""
         self.remote.waiting = Deferred()
         asked = self.start("wrong")
         asked.cancel()
@@ -136,7 +136,7 @@ class WrongPairsTests(SynchronousTestCase):
         self.assertEqual(len(self.remote.asked), 7001)
 
     def test_no_secrets_S_LOCK(self) -> None:
-        """Neither user nor password is kept, told or printed."""
+        """Neither user nor password is kept, sent to other workers or printed."""
         self.refused("CANARY", user="SOMEBODY")
         shown = repr((self.pairs, self.guard, self.told, self.pairs._users))
         self.assertNotIn("CANARY", shown)
@@ -166,7 +166,7 @@ class SharedTests(SynchronousTestCase):
         return Deferred.fromCoroutine(judged)
 
     def test_shared_S_LOCK(self) -> None:
-        """What one worker was refused the other does not send; a success is told, too."""
+        """What one worker was refused no other sends; a success reaches the others, too."""
         self.failureResultOf(self.start(self.one, "wrong"), Rejected)
         self.failureResultOf(self.start(self.other, "wrong"), Rejected)
         self.assertEqual(len(self.remote.asked), 1)

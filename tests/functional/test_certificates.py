@@ -115,7 +115,7 @@ class LdapTests(SynchronousTestCase):
         return wire.ask(daemon.port, "/whoami", headers)
 
     def test_ldaps_S_TLS(self) -> None:
-        """With ldaps each is an outage with its reason, before anybody binds."""
+        """With ldaps each certificate is an outage with its reason, and no bind is sent."""
         slapd = directory.directory()
         authority = Authority(Path(self.mktemp()).absolute()).found()
         front = Front(slapd.port).start()
@@ -135,7 +135,7 @@ class LdapTests(SynchronousTestCase):
         self.assertIn(b"svc", front.heard)
 
     def test_starttls_S_TLS(self) -> None:
-        """With StartTLS each is an outage with its reason, before anybody binds."""
+        """With StartTLS each certificate is an outage with its reason, and no bind is sent."""
         authority = Authority(Path(self.mktemp()).absolute()).found()
         for name in FEW:
             shape, told = ODD[name]

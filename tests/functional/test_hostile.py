@@ -387,7 +387,7 @@ class SecondPortTests(SynchronousTestCase):
     """Clients that hold connections to the metrics port."""
 
     def test_idle_crowd_T85b(self) -> None:
-        """They shut out neither those of the main port nor a probe, be there workers or not."""
+        """Idle clients of the metrics port shut out no client of the main port and no probe."""
         for count in (1, 2):
             daemon = Daemon(Path(self.mktemp()), wrapper=("prlimit", "--nofile=256:256"))
             daemon.configure(server={"idle_timeout": 60, "workers": count}).start()
@@ -395,7 +395,7 @@ class SecondPortTests(SynchronousTestCase):
             self.crowd(daemon)
 
     def test_idle_crowd_at_UNIX_sockets_T85b(self) -> None:
-        """So it is where both are UNIX sockets."""
+        """Idle clients shut out no others if both ports are UNIX sockets."""
         folder = Path(mkdtemp())
         self.addCleanup(shutil.rmtree, folder)
         main, second = str(folder / "main"), str(folder / "second")
@@ -473,12 +473,12 @@ class WaitingTests(SynchronousTestCase):
         self.assertEqual(answer and answer.status, 200)
 
     def test_one_remote_T85a(self) -> None:
-        """They shut out no other client, and what one leaves behind goes to none who has left."""
+        """Clients that wait for one remote shut out no others; no slot goes to one that left."""
         remote = self.remote()
         self.crowd(self.gateway(self.asks("a", remote)), [remote], 32)
 
     def test_several_remotes_T85a(self) -> None:
-        """So it is where there are several remotes, and a directory."""
+        """Clients that wait for several remotes and a directory shut out no others."""
         remotes = [self.remote() for _ in range(4)]
         parts = [self.asks(f"p{place}", each) for place, each in enumerate(remotes[:3])]
         self.crowd(self.gateway(*parts, self.binds(remotes[3])), remotes, 3 * 11 + 1)

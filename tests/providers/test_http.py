@@ -99,7 +99,7 @@ class HttpTests(SynchronousTestCase):
         self.assertEqual(len(remote.asked), 4)
 
     def test_tokens_S_LOCK(self) -> None:
-        """Tokens are no passwords: nobody is locked out by them, so each is shown again."""
+        """A wrong token locks out no user, so it is shown to the remote again."""
         self.remote = Remote(lambda _: Says({}, 401))
         judge = provider(self.remote)
         for _ in range(2):

@@ -95,7 +95,7 @@ class IntrospectionTests(SynchronousTestCase):
             self.failureResultOf(self.ask({**fitting, **change}, **rules), Rejected)
 
     def test_other_kinds_T88a(self) -> None:
-        """A refresh or an ID token that the server calls active gets nobody in."""
+        """A refresh or an ID token is refused, even if the server calls it active."""
         for more in (
             {"token_type": "refresh_token"},
             {"token_type": "Refresh"},

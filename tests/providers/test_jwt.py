@@ -89,7 +89,7 @@ class JwtTests(SynchronousTestCase):
         self.failureResultOf(deferred, Rejected)
 
     def test_id_token_without_type_T81d(self) -> None:
-        """Nor does one without a type; the configured type would accept it."""
+        """An ID token without a type is refused; the configured type would accept it."""
         for token in (
             IDP.sign(at_hash="x"),
             IDP.sign(token_use="id"),
@@ -100,7 +100,7 @@ class JwtTests(SynchronousTestCase):
             self.successResultOf(running(provider(typ="JWT").authenticate(bearer(token))))
 
     def test_other_kinds_T99(self) -> None:
-        """Nor does a signed token of another kind."""
+        """A signed token of another kind is refused."""
         for typ in ("statuslist+jwt", "application/Secevent+JWT", "entity-statement+jwt"):
             token = IDP.sign(header={"typ": typ})
             self.assertIs(self.affinity(token), Affinity.FOREIGN)
@@ -212,7 +212,7 @@ class JwtTests(SynchronousTestCase):
         self.flushWarnings()  # PyJWT warns when it signs with a short secret
 
     def test_local_by_credential_D5(self) -> None:
-        """It needs its issuer for a key that is not at hand, and for nothing else."""
+        """The provider needs its issuer for a key that is not at hand, and for nothing else."""
         clock = at(NOW)
         remote = Remote(lambda _: Says(published(IDP)))
         judge = jwt.make(config(cert_uri=CERTS, secret="s" * 32), world(clock, remote))
@@ -231,7 +231,7 @@ class JwtTests(SynchronousTestCase):
         self.assertFalse(local(bearer(unknown)))
 
     def test_local_D5(self) -> None:
-        """It judges locally with a secret, or as soon as the keys are at hand."""
+        """The provider judges locally with a secret, or as soon as the keys are at hand."""
         self.assertTrue(provider(cert_uri=None, secret="s" * 32).local)
         judge = provider()
         self.assertFalse(judge.local)

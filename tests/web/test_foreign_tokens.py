@@ -161,7 +161,7 @@ class StrangersTests(SynchronousTestCase):
             self.assertEqual(remote.asked, [])
 
     def test_malformed_T81c(self) -> None:
-        """Nor is a JWT whose header only a lenient reader understands, such as one with padding."""
+        """A JWT whose header only a lenient reader understands is shown to no provider."""
         remote = Remote(everything_is_good)
         header, claims, signature = IDP.sign(iss="https://other.example").split(".")
         twice, long = b'{"alg": "RS256", "alg": "ES256"}', {"alg": "RS256", "kid": "k" * 20_000}
@@ -180,7 +180,7 @@ class StrangersTests(SynchronousTestCase):
             self.assertEqual(remote.asked, [], token)
 
     def test_other_realm_T81c(self) -> None:
-        """Nor to those of the realm that is asked for, if the one of the issuer is of another."""
+        """A JWT is not shown to the realm asked for if the provider of its issuer is of another."""
         remote = Remote(everything_is_good)
         [_, *others] = self.strangers(remote)
         elsewhere = test_jwt.provider(remote, issuer=CLAIMS["iss"], realm="elsewhere")
@@ -196,7 +196,7 @@ class StrangersTests(SynchronousTestCase):
         self.assertEqual(remote.places(), ["api.example/v1/who-am-i"])
 
     def test_introspection_way_out_T81c(self) -> None:
-        """So it is for introspection, if C{any} is written out beside an issuer."""
+        """Introspection is asked if C{accepts: any} is written out beside an issuer."""
         for given, asked in (({}, 0), ({"accepts": "any"}, 1)):
             remote = Remote(everything_is_good)
             judge = test_introspection.provider(remote, issuer="https://oauth.example", **given)

@@ -66,7 +66,7 @@ class MethodTests(Letter):
                 self.assertNotIn("authorization", first.headers)
 
     def test_other_routes_T92e(self) -> None:
-        """It is neither on the routes of tokens nor on the metrics port."""
+        """A method in another case is a 405 on the routes of tokens and the metrics port."""
         for line, status in (
             (b"delete /token/x HTTP/1.1", 405),
             (b"post /tokens/revoke HTTP/1.1", 405),
@@ -102,7 +102,7 @@ class HostTests(Letter):
             self.refused(line + b" HTTP/1.1\r\n\r\n")
 
     def test_missing_at_metrics_T92a(self) -> None:
-        """So it is on the metrics port."""
+        """HTTP/1.1 without C{Host} is 400 on the metrics port."""
         [answer] = self.gateway.say(b"GET /metrics HTTP/1.1\r\n\r\n", self.gateway.operations)
         self.assertEqual((answer.status, answer.headers["connection"]), (400, "close"))
 

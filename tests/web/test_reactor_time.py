@@ -72,7 +72,7 @@ class RequestTests(Case):
     """Work for a request."""
 
     def test_quick_T84a(self) -> None:
-        """A request that waits for long, but works little, holds nobody up."""
+        """A request that waits long, but works little, is not counted."""
         self.provider.before = self.provider.after = LONGEST / 2
         for fronted in (True, False):
             wire = self.asked(b"/authenticate", fronted=fronted)
@@ -97,7 +97,7 @@ class RequestTests(Case):
             self.gateway.serving.generation.verdicts.forget()
 
     def test_after_T84a(self) -> None:
-        """So is work that goes on after a wait."""
+        """Work that goes on after a wait is logged and counted."""
         self.provider.after = SLOW
         for path, fronted in ((b"/authenticate", True), (b"/whoami", False)):
             self.asked(path, fronted=fronted)
@@ -107,7 +107,7 @@ class RequestTests(Case):
             self.gateway.serving.generation.verdicts.forget()
 
     def test_at_once_T84a(self) -> None:
-        """So is work of the front that waits for nothing."""
+        """Work of the front that waits for nothing is logged and counted."""
         verdict = self.gateway.good(Identity("internal", "alice"))
 
         def decide(*_: Any) -> Any:

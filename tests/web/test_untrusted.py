@@ -331,7 +331,7 @@ class ForwardedTests(TokenCase):
     """C{Forwarded} of RFC 7239, which no contract of ours reads."""
 
     def test_forwarded_T06(self) -> None:
-        """It names neither host nor client, even if a trusted proxy passes it on."""
+        """C{Forwarded} names neither host nor client, even if a trusted proxy passes it on."""
         self.gateway = self.make(server=PROXIED)
         forwarded = "for=10.1.2.3;host=a.org;proto=https"
         for made in (self.new(hosts=["a.org"]), self.new(networks=["10.0.0.0/8"])):
