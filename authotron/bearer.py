@@ -60,7 +60,7 @@ def seen(credential: Credential) -> Unverified | None:
     known = credential.seen
     if known is False:
         known = look_into(credential.value)
-        object.__setattr__(credential, "seen", known)  # a note, which makes it no other value
+        credential.seen = known  # a note, which makes it no other value
     return known  # type: ignore[return-value] # nothing else is noted
 
 

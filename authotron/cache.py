@@ -45,6 +45,9 @@ _PLAIN_IDENTITY, _ATTRIBUTE = 500, 220
 _TUPLE, _TEXT = 56, 57
 """Bytes of an empty tuple, and of an empty ASCII string with its place in a tuple."""
 
+_PLACE = 8
+"""Bytes of the place of a string in a tuple."""
+
 
 class Entry:
     """
@@ -310,15 +313,16 @@ class Flights(Generic[T]):
 def identity_bytes(identity: Identity) -> int:
     """Bytes that an identity takes in memory, about; what it shares with others counts in full."""
     _, username, roles, attributes, scopes = identity[:5]
-    joined = "".join(roles)  # as one string, since all that is remembered is measured
-    size = _PLAIN_IDENTITY + len(username) + len(joined) + _TEXT * len(roles)
-    if not (joined.isascii() and username.isascii()):
-        size += texts_bytes((username,), roles)
+    texts = [username, *roles]
+    size = _PLAIN_IDENTITY + _TEXT * len(roles)
     if attributes:
-        names, values = "".join(attributes), "".join(attributes.values())
-        size += _ATTRIBUTE * len(attributes) + len(names) + len(values)
-        if not (names.isascii() and values.isascii()):
-            size += texts_bytes(attributes, attributes.values())
+        texts += attributes
+        texts += attributes.values()
+        size += _ATTRIBUTE * len(attributes)
+    joined = "".join(texts)  # as one string, since all that is remembered is measured
+    size += len(joined)
+    if not joined.isascii():
+        size += texts_bytes(texts)
     if scopes:
         for service, each in scopes.items():
             size += _ATTRIBUTE + texts_bytes((service,), each)
@@ -329,8 +333,11 @@ def identity_bytes(identity: Identity) -> int:
     before = identity.bare
     if before is None:
         return size
-    same = before.roles is roles and before.attributes is attributes
-    return size + (_PLAIN_IDENTITY if same else identity_bytes(before))
+    is_part = before.roles == roles[: len(before.roles)] and before.username == username
+    is_part = is_part and before.scopes is scopes
+    if is_part and (not before.attributes or before.attributes is attributes):
+        return size + _PLAIN_IDENTITY + _PLACE * len(before.roles)  # and the same strings
+    return size + identity_bytes(before)
 
 
 def addition_bytes(addition: Addition) -> int:

@@ -27,7 +27,7 @@ def parse(text: str, client: Client = None) -> tuple[Credential, ...]:
 
     @raise BadCredentials: a part is not a scheme and a value, or there are too many of them.
     """
-    if not _PRINTABLE.fullmatch(text):
+    if not ((text.isascii() and text.isprintable()) or _PRINTABLE.fullmatch(text)):
         raise BadCredentials("a character that is not printable ASCII")
     if "," not in text:  # as nearly always
         return (_credential(text, client),)

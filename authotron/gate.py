@@ -14,7 +14,7 @@ from pydantic import Field
 from twisted.logger import Logger
 
 from authotron.errors import BadIdentity
-from authotron.identity import Identity
+from authotron.identity import Addition, Identity
 from authotron.naming import MAX_NAME, MAX_ROLE, flaw, normalized
 from authotron.settings import Section
 
@@ -50,17 +50,20 @@ class Gate:
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
+        # What is below these is not too large, even with a plain addition. In a string of so many
+        # characters there are half as many names, with the commas between them.
         limits = self._limits
         counts = (limits.max_roles, limits.max_attributes, limits.max_scopes)
-        self._most_names = min(MAX_NAME, limits.max_bytes // 2, *counts)
+        self._most_names = min(MAX_NAME, limits.max_bytes // 4, *counts)
         self._most_values = limits.max_bytes // 8  # characters of up to four bytes
 
     def admit(self, identity: Identity) -> Identity:
         """
         Check an identity, and give each of its names the one spelling it has.
 
-        A role, scope or attribute whose name is not good is left out, with a warning. Control
-        characters are taken out of the values of attributes.
+        One that is plain, as nearly all are, comes back as it is, and no other does. A role, scope
+        or attribute whose name is not good is left out, with a warning. Control characters are
+        taken out of the values of attributes.
 
         @raise BadIdentity: the name of the user or the realm is not good, or there is too much.
         """
@@ -77,10 +80,10 @@ class Gate:
 
         All names are looked at as one string: every identity that is not remembered passes here.
         """
-        roles, attributes, scopes = identity.roles, identity.attributes, identity.scopes
+        realm, username, roles, attributes, scopes = identity[:5]
         if type(roles) is not tuple:  # from a plugin that does not keep to the interface
             return False
-        names = [identity.realm, identity.username, *roles]
+        names = ["", realm, username, *roles]
         try:
             if attributes:
                 values = "".join(attributes.values())
@@ -93,10 +96,32 @@ class Gate:
                     if type(each) is not tuple:
                         return False
                     names += each
+            names.append("")
             joined = ",".join(names)
         except (TypeError, AttributeError):  # something is not a string, or not a mapping
             return False
         return len(joined) < self._most_names and _are_plain(joined)
+
+    def are_plain(self, additions: Iterable[Addition]) -> bool:
+        """
+        Whether all these may be added to a plain identity, which is then plain and not too large.
+
+        So what was admitted before need not be looked at again.
+        """
+        names, values = [""], list[str]()
+        try:
+            for each in additions:
+                if type(each.roles) is not tuple:
+                    return False
+                names += each.roles
+                names += each.attributes
+                values += each.attributes.values()
+            names.append("")
+            joined, text = ",".join(names), "".join(values)
+        except (TypeError, AttributeError):
+            return False
+        is_little = len(joined) + 4 * len(text) < self._most_names
+        return is_little and text.isprintable() and _are_plain(joined)
 
     def _examined(self, identity: Identity) -> Identity:
         realm, username = owner(identity.realm, identity.username)
@@ -170,22 +195,25 @@ def _check_types(identity: Identity) -> None:
 
 
 def _are_plain(joined: str) -> bool:
-    """Whether names that were joined by commas are printable ASCII and trimmed, and none empty."""
+    """
+    Whether names are printable ASCII and trimmed, and none empty.
+
+    @param joined: the names, with a comma before each and after the last one.
+    """
     return (
         joined.isascii()
         and joined.isprintable()
         and ",," not in joined
-        and " ," not in joined
-        and ", " not in joined
-        and joined[:1] not in " ,"
-        and joined[-1:] not in " ,"
+        and (" " not in joined or (" ," not in joined and ", " not in joined))
     )
 
 
 def _are_all_plain(texts: tuple[str, ...]) -> bool:
     """Whether no string needs to be examined; quick even for thousands of them."""
     try:
-        return _are_plain(",".join(texts)) and max(map(len, texts), default=0) <= MAX_ROLE
+        return (
+            _are_plain(",".join(("", *texts, ""))) and max(map(len, texts), default=0) <= MAX_ROLE
+        )
     except TypeError:  # one is not a string
         return False
 

@@ -230,9 +230,9 @@ def described(identity: Identity) -> dict[str, Any]:
     return {
         "username": identity.username,
         "realm": identity.realm,
-        "roles": list(identity.roles),
-        "attributes": dict(identity.attributes),
-        "scopes": {service: list(scopes) for service, scopes in identity.scopes.items()},
+        "roles": identity.roles,
+        "attributes": dict(identity.attributes) if identity.attributes else {},
+        "scopes": dict(identity.scopes) if identity.scopes else {},
     }
 
 

@@ -196,7 +196,10 @@ async def gather(begun: Sequence[Begun[T]]) -> Sequence[T | Failure]:
 
 
 def _none_waits(begun: Sequence[Begun[T]]) -> TypeIs[Sequence[T | Failure]]:
-    return not any(map(waits, begun))
+    for each in begun:  # noqa: SIM110 - a generator takes twice as long
+        if type(each) is Deferred:
+            return False
+    return True
 
 
 def _fired(outcome: T | Failure) -> Deferred[T]:

@@ -17,6 +17,8 @@ from authotron.parts import IReachable
 from authotron.providers import Affinity, IJudge, IKnowsUsers, IProvider
 from authotron.tokens import IMPORTED, Token, looks_like_ours
 
+_OWN, _FOREIGN = Affinity.OWN, Affinity.FOREIGN  # found at once, unlike in the C{Enum}
+
 
 @define(eq=False)
 class Owners:
@@ -90,11 +92,11 @@ class TokenProvider:
 
     def affinity(self, credential: Credential) -> Affinity:
         if credential.scheme != self.scheme:
-            return Affinity.FOREIGN
+            return _FOREIGN
         if looks_like_ours(credential.value):
-            return Affinity.OWN
+            return _OWN
         known = self._tokens is not None and self._tokens.imported.may_know(credential.value)
-        return Affinity.POSSIBLE if known else Affinity.FOREIGN
+        return Affinity.POSSIBLE if known else _FOREIGN
 
     async def reach(self) -> None:
         if self._tokens is not None:

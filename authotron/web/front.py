@@ -27,6 +27,7 @@ from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from authotron.forwarding import Forwarding
 from authotron.identity import Client
 from authotron.reactor_time import LONGEST
 from authotron.verdicts import Verdict
@@ -135,9 +136,8 @@ class Front(Protocol, TimeoutMixin):
 
     def _client(self) -> Client:
         """What finds out the address of the client whose head was just read."""
-        find = self._entrance.serving.generation.forwarding.client
-        peer = getattr(self._address, "host", None)
-        return partial(find, peer, partial(heads.values, self._bytes))
+        forwarding = self._entrance.serving.generation.forwarding
+        return partial(_client, forwarding, self._address, self._bytes)
 
     def _wait(self, head: Head, began: float, verdict: Deferred[Verdict[Reply]]) -> None:
         patience = self.setTimeout(None)
@@ -239,6 +239,10 @@ class Front(Protocol, TimeoutMixin):
 
     def stopProducing(self) -> None:
         """The transport is gone; L{connectionLost} follows."""
+
+
+def _client(forwarding: Forwarding, address: IAddress, head: bytes) -> str | None:
+    return forwarding.client(getattr(address, "host", None), partial(heads.values, head))
 
 
 def _passed(told: Callable[[str], None], method: str) -> Callable[[T], T]:

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from itertools import islice
 from typing import Any
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 from klein import Response
 
 from authotron import verdicts
@@ -28,25 +28,26 @@ _WITHOUT_WIRE = 128
 """Bytes of a reply in memory without what goes on the wire."""
 
 NO_STORE = (b"Cache-Control", b"no-store")
+_ADMITTED = b"Authorization: Bearer %b\r\n%bCache-Control: no-store\r\nContent-Length: 0\r\n\r\n"
+"""What goes on the wire with a token and, before the last headers, lines with further ones."""
+
 Header = tuple[bytes, bytes]
 
 
-@frozen(init=False)
+@define
 class Reply:
     """
     A status, headers and a body, kept as they go on the wire: there may be very many of them.
 
+    Not frozen, which it is in all but name, as L{Outcome} is.
+
     @ivar wire: the headers, the empty line after them, and the body.
+    @ivar length: bytes of the body.
     """
 
     status: int
     wire: bytes = field(repr=False)
-    _length: int
-
-    def __init__(self, status: int, headers: Iterable[Header] = (), body: bytes = b"") -> None:
-        lines = [b"%b: %b\r\n" % header for header in headers]
-        length = b"Content-Length: %d\r\n\r\n" % len(body)
-        self.__attrs_init__(status, b"".join([*lines, length, body]), len(body))
+    length: int
 
     def __sizeof__(self) -> int:
         """Bytes of the reply with what goes on the wire, for memories with a budget of these."""
@@ -55,11 +56,11 @@ class Reply:
     @property
     def fields(self) -> bytes:
         """All but the body."""
-        return self.wire[: len(self.wire) - self._length]
+        return self.wire[: len(self.wire) - self.length]
 
     @property
     def body(self) -> bytes:
-        return self.wire[len(self.wire) - self._length :]
+        return self.wire[len(self.wire) - self.length :]
 
     @property
     def headers(self) -> tuple[Header, ...]:
@@ -72,19 +73,28 @@ class Reply:
         """The same for Klein."""
         headers: dict[str | bytes, str | bytes | Sequence[str | bytes]] = dict(self.headers)
         if self.status != HTTPStatus.NO_CONTENT:  # RFC 9110 section 8.6
-            headers[b"Content-Length"] = b"%d" % self._length
+            headers[b"Content-Length"] = b"%d" % self.length
         return Response(self.status, headers, self.body)
+
+
+def _reply(status: int, headers: Iterable[Header] = (), body: bytes = b"") -> Reply:
+    length = b"Content-Length: %d\r\n\r\n" % len(body)
+    return Reply(status, b"".join([_lines(headers), length, body]), len(body))
+
+
+def _lines(headers: Iterable[Header]) -> bytes:
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
 def json_reply(status: int, content: Any, *headers: Header) -> Reply:
     """A reply whose body is JSON."""
     body = json.dumps(content).encode()
-    return Reply(status, ((b"Content-Type", b"application/json"), *headers), body)
+    return _reply(status, ((b"Content-Type", b"application/json"), *headers), body)
 
 
 def text_reply(content_type: str, body: bytes, *headers: Header) -> Reply:
     """A reply that is no JSON."""
-    return Reply(200, ((b"Content-Type", content_type.encode()), *headers), body)
+    return _reply(200, ((b"Content-Type", content_type.encode()), *headers), body)
 
 
 def _outage(what: str) -> Reply:
@@ -92,7 +102,7 @@ def _outage(what: str) -> Reply:
     return json_reply(503, {"error": what}, (b"Retry-After", b"%d" % RETRY_AFTER), NO_STORE)
 
 
-REVOKED = Reply(204, (NO_STORE,))
+REVOKED = _reply(204, (NO_STORE,))
 HEALTHY = text_reply("text/plain; charset=utf-8", b"OK")
 UNAVAILABLE = _outage("Authentication is temporarily unavailable")
 STORE_DISABLED = json_reply(503, {"error": "Token store is disabled"}, NO_STORE)
@@ -151,7 +161,7 @@ def private(content: Any) -> Reply:
 
 def private_json(body: bytes) -> Reply:
     """The reply with content for its owner alone, whose JSON was encoded in pieces."""
-    return Reply(200, ((b"Content-Type", b"application/json"), NO_STORE), body)
+    return _reply(200, ((b"Content-Type", b"application/json"), NO_STORE), body)
 
 
 @frozen
@@ -169,9 +179,8 @@ class Replies:
     def authenticate(self, outcome: Outcome, token: str | None) -> Reply:
         """The reply of C{/authenticate}. A 200 has no body: nginx keeps its connection then."""
         if outcome.identity is not None and token is not None:
-            authorization = (b"Authorization", b"Bearer " + token.encode())
-            legacy = _legacy(outcome.identity) if self.legacy else ()
-            return Reply(200, (authorization, *legacy, NO_STORE))
+            legacy = _lines(_legacy(outcome.identity)) if self.legacy else b""
+            return Reply(200, _ADMITTED % (token.encode(), legacy), 0)
         if outcome.result == verdicts.UNAVAILABLE:
             return UNAVAILABLE
         if outcome.result == verdicts.FORBIDDEN:
