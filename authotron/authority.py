@@ -227,7 +227,8 @@ class Authority:
         for augmenters in self._rounds.get(identity.realm, ()):
             admitted = identity
             asked = [self._augment(augmenter, identity) for augmenter in augmenters]
-            for augmenter, answer in zip(augmenters, await gather(asked), strict=True):
+            answers = await gather(asked)
+            for augmenter, answer in zip(augmenters, answers, strict=True):
                 if isinstance(answer, Failure):
                     addition = self._left_out(augmenter, answer)
                 else:

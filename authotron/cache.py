@@ -327,7 +327,7 @@ def identity_bytes(identity: Identity) -> int:
         for service, each in scopes.items():
             size += _ATTRIBUTE + texts_bytes((service,), each)
     if identity.narrowing is not None:
-        size += getsizeof(identity.narrowing)
+        size += identity.narrowing.__sizeof__()
     elif identity.conditions:
         size += sum(map(getsizeof, identity.conditions))
     before = identity.bare

@@ -153,7 +153,8 @@ class Identity(NamedTuple):
         """The same person with what the credential leaves."""
         if self.narrowing is None:
             return self
-        return self.narrowing.cut(self)._replace(bare=self.bare or self)
+        left = self.narrowing.cut(self)
+        return self if left is self else left._replace(bare=self.bare or self)
 
     def allows(self, circumstances: Circumstances) -> bool:
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from attrs import define, evolve, field
+from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
@@ -115,9 +115,16 @@ class TokenProvider:
     ) -> Identity:
         """What is minted for it ends soon, so that revoking it means something."""
         now, grant = self._clock.seconds(), token.grant
-        return owner._replace(
-            expires=earliest(grant.expires, now + tokens.config.jwt_exp),
-            fresh_until=earliest(until, now + tokens.config.recheck),
-            conditions=(grant,) if grant.is_limited else (),
-            narrowing=evolve(grant, lineage=(*token.lineage, token.id)),
+        return Identity(  # C{_replace} takes twice as long, for each token
+            owner.realm,
+            owner.username,
+            owner.roles,
+            owner.attributes,
+            owner.scopes,
+            earliest(grant.expires, now + tokens.config.jwt_exp),
+            earliest(until, now + tokens.config.recheck),
+            (grant,) if grant.is_limited else (),
+            grant.used((*token.lineage, token.id)),
+            owner.provider,
+            owner.bare,
         )

@@ -120,6 +120,8 @@ class Plain:
         entries = self._users.get(username, ())
         if not entries:
             raise Rejected("unknown user")
+        if len(entries) == 1:
+            return entries[0].identity
         first, *others = (known.identity for known in entries)
         common = tuple(role for role in first.roles if all(role in each.roles for each in others))
         return first._replace(roles=common)
