@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
 
@@ -85,7 +85,7 @@ class Authority:
 
     def _judges(
         self, credential: Credential, realm: str | None, reasons: list[BaseException | None]
-    ) -> Iterator[list[IJudge]]:
+    ) -> tuple[list[IJudge], ...]:
         """
         Yield the judges to ask together: first those that need no remote, then the others.
 
@@ -93,16 +93,14 @@ class Authority:
         """
         own = self.own.affinity(credential) if self.own is not None else _FOREIGN
         if self.own is not None and own is _OWN:
-            yield [self.own]
-            return
+            return ([self.own],)
         local: list[IJudge] = []
         remote: list[IJudge] = []
         for provider in self._fitting(credential, realm, reasons):
             (local if self._is_local(provider, credential) else remote).append(provider)
-        yield local
         if self.own is not None and own is _POSSIBLE:
             remote.append(self.own)
-        yield remote
+        return local, remote
 
     def _is_local(self, provider: IProvider, credential: Credential) -> bool:
         try:

@@ -110,7 +110,7 @@ def attempt(
     else:
         outcome = begin(answer) if isinstance(answer, CoroutineType) else answer  # type: ignore[assignment] # what is left is no coroutine
     if not waits(outcome):
-        return _told(outcome, clock, began, told, of)
+        return told(outcome, clock.seconds() - began, of)
     return _cancel_after(clock, seconds, outcome).addBoth(_told, clock, began, told, of)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
+from contextvars import Context
 from hashlib import blake2b
 from os import urandom
 from typing import Generic, TypeVar
@@ -182,6 +183,7 @@ class Verdicts(Generic[R]):
     _reuse: float = 30
     _refusals: float = 5
     _meter: Meter | None = None
+    _context: Context = field(factory=Context, init=False, repr=False)
     _epoch: int = field(default=0, init=False)
     _changes: int = field(default=0, init=False)
     _changed: dict[str, int] = field(factory=dict, init=False)
@@ -193,6 +195,7 @@ class Verdicts(Generic[R]):
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
+        self._context.run(METER.set, self._meter)
         refusals = self._max_bytes // 16
         self._good = LruCache(self._max_bytes - refusals, self._size)
         self._bad = LruCache(refusals, max(1, self._size // 10))
@@ -320,11 +323,7 @@ class Verdicts(Generic[R]):
         """Begin to judge, timed as the route that asked: the site's, or else that of the front."""
         if self._meter is None or METER.get() is not None:
             return begin(work)
-        token = METER.set(self._meter)
-        try:
-            return begin(work)
-        finally:
-            METER.reset(token)
+        return self._context.run(begin, work)  # sooner done than to set the meter and to reset it
 
     def _waited_for(
         self, key: bytes, asked: Deferred[Verdict[R]], epoch: _Epoch

@@ -54,13 +54,18 @@ class PlainAdvanced:
     _given: Addition
     type: str = field(default="plain_advanced", init=False)
     runs_last: bool = field(default=True, init=False)
+    _given_roles: frozenset[str] = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._given_roles = frozenset(self._given.roles)
 
     def augment(self, identity: Identity) -> Addition:
         if not self._matches(identity):
             return NOTHING_NEW
         given = self._given
-        new = [role for role in given.roles if role not in identity.roles]
-        return given if len(new) == len(given.roles) else evolve(given, roles=tuple(new))
+        if self._given_roles.isdisjoint(identity.roles):
+            return given
+        return evolve(given, roles=tuple(r for r in given.roles if r not in identity.roles))
 
     def _matches(self, identity: Identity) -> bool:
         return identity.username in self._usernames or not self._roles.isdisjoint(identity.roles)
