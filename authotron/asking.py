@@ -15,6 +15,7 @@ from authotron.identity import Credential, Identity
 from authotron.parts import PartConfig
 from authotron.providers import Affinity, IProvider
 from authotron.settings import Seconds
+from authotron.turns import Turns
 from authotron.web_client import RemoteConfig
 from authotron.world import World
 
@@ -22,7 +23,11 @@ Ask = Callable[[str], Coroutine[Any, Any, Identity]]
 """Finds out whose a token is, and until when that may be believed."""
 
 
-class QueryConfig(PartConfig, RemoteConfig):
+class AskingConfig(PartConfig, RemoteConfig):
+    """The keys of every provider that asks a remote."""
+
+
+class QueryConfig(AskingConfig):
     """The keys of every provider that asks an address with C{?token=}."""
 
     cache: Seconds = Field(default=60, description="seconds an answer is believed")
@@ -42,6 +47,7 @@ class Asking:
     _accepts: routing.Rule
     _ask: Ask = field(repr=False)
     _known: Identities = field(repr=False)
+    _turns: Turns = field(repr=False)
     _issuer: str | None = None
     scheme: str = field(default="bearer", init=False)
     local: bool = field(default=False, init=False)
@@ -56,11 +62,15 @@ class Asking:
         return routing.likeness(self._accepts, credential)
 
     async def authenticate(self, credential: Credential) -> Identity:
-        return await self._known.get(credential.value, lambda: self._ask(credential.value))
+        return await self._known.get(credential.value, lambda: self._in_turn(credential))
+
+    async def _in_turn(self, credential: Credential) -> Identity:
+        token = credential.value
+        return await self._turns.ask(credential.client, token, lambda: self._ask(token))
 
 
 def make(
-    config: PartConfig, accepts: routing.Rule, world: World, ask: Ask, issuer: str | None = None
+    config: AskingConfig, accepts: routing.Rule, world: World, ask: Ask, issuer: str | None = None
 ) -> IProvider:
     """
     Build a provider from its own section, and from how it asks.
@@ -68,7 +78,8 @@ def make(
     @param issuer: the only one whose JWTs are asked about; C{None} for any.
     """
     known = Identities(world.clock, world.memory)
-    return Asking(config.type, config.name, config.realm, accepts, ask, known, issuer)
+    turns = web_client.turns_of(config, world)
+    return Asking(config.type, config.name, config.realm, accepts, ask, known, turns, issuer)
 
 
 def by_query(

@@ -8,14 +8,15 @@ from attrs import field, frozen
 from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 
-from authotron import jwks
+from authotron import jwks, web_client
 from authotron.cache import Identities, Work
 from authotron.claims import ClaimsConfig, Rules
 from authotron.errors import Unavailable
-from authotron.identity import Identity, earliest
+from authotron.identity import Credential, Identity, earliest
 from authotron.jwks import ALGORITHMS, Verifier
 from authotron.parts import PartConfig
 from authotron.settings import Seconds
+from authotron.turns import Turns
 from authotron.web_client import RemoteConfig, Url, WebClient
 from authotron.world import World
 
@@ -47,13 +48,16 @@ class AccessTokens:
     _life: float
     _checked: Identities = field(repr=False)
     _exchanged: Identities = field(repr=False)
+    _turns: Turns = field(repr=False)
 
-    async def checked(self, token: str, check: Work[Identity]) -> Identity:
-        """What C{check} says of a lasting token, or said a short while ago."""
-        return await self._checked.get(token, lambda: self._for_a_while(check))
+    async def checked(self, credential: Credential, check: Work[Identity]) -> Identity:
+        """What C{check} says of a lasting token in its client's turn, or said a short while ago."""
+        return await self._checked.get(
+            credential.value, lambda: self._for_a_while(credential, check)
+        )
 
-    async def _for_a_while(self, check: Work[Identity]) -> Identity:
-        identity = await check()
+    async def _for_a_while(self, credential: Credential, check: Work[Identity]) -> Identity:
+        identity = await self._turns.ask(credential.client, credential.value, check)
         until = earliest(identity.fresh_until, self._clock.seconds() + self._life)
         return identity._replace(fresh_until=until)
 
@@ -96,4 +100,5 @@ def make(config: ExchangeConfig, world: World, web: WebClient) -> AccessTokens:
         config.cache,
         Identities(clock, world.memory // 2),
         Identities(clock, world.memory // 2),
+        web_client.turns_of(config, world),
     )

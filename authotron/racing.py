@@ -72,6 +72,9 @@ def _rest(work: Work[T], waits_for: Any) -> Generator[Any, Any, T]:
         try:
             try:
                 answer = yield waits_for
+            except GeneratorExit:  # collected as garbage, perhaps after the coroutine
+                work.close()
+                raise
             except BaseException as told:  # noqa: BLE001 - the coroutine's to hear, cancellation too
                 began = meter.start() if meter is not None else None
                 waits_for = work.throw(told)

@@ -32,6 +32,7 @@ from authotron.settings import Seconds
 from authotron.slots import Slots
 from authotron.tls import Trust, TrustConfig, Verifier
 from authotron.tls_gates import secured
+from authotron.turns import Turns
 from authotron.world import SHARE, Agents, Connect, World
 
 LIMIT = 65_536
@@ -81,8 +82,8 @@ class RemoteConfig(TrustConfig):
         default=32,
         ge=1,
         le=1000,
-        description="connections to the remote, and so questions at once; further ones wait in "
-        "order, within `timeout`",
+        description="connections to the remote, and so questions at once; further ones wait, in "
+        "turns of the clients",
     )
 
     def outward(self, narrow: Narrow) -> int:
@@ -392,3 +393,8 @@ def make(config: RemoteConfig, world: World) -> WebClient:
     timeout = min(config.timeout or patience, patience)
     slots = Slots(world.narrow(config.connections))
     return WebClient(world.clock, world.agents, config.trust(), timeout, world.breakers, slots)
+
+
+def turns_of(config: RemoteConfig, world: World) -> Turns:
+    """Build the turns of the clients whose credentials a provider shows to a remote."""
+    return Turns(world.clock, world.patience * SHARE, world.narrow(config.connections))

@@ -25,7 +25,7 @@ LAYERS = (
         "tallies",
         "terminal",
     ),
-    ("certificates",),
+    ("certificates", "fair_queue"),
     ("identity",),
     (
         "racing",
@@ -42,7 +42,7 @@ LAYERS = (
         "pieces",
         "gate",
     ),
-    ("world", "tls_gates"),
+    ("world", "tls_gates", "turns"),
     (
         "logs",
         "bodies",

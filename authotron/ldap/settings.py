@@ -26,6 +26,7 @@ from authotron.ldap.lookup import Lookup
 from authotron.ldap.servers import Account, Limits, Security, Server
 from authotron.settings import Seconds, Secret, Section, Text
 from authotron.tls import TrustConfig, Verifier
+from authotron.turns import Turns
 from authotron.world import SHARE, World
 
 _PORTS = {"ldap": 389, "ldaps": 636}
@@ -103,7 +104,7 @@ class Connectivity(TrustConfig):
         ge=1,
         le=100,
         description="connections for searches, and as many for users who log in; further questions "
-        "wait in order",
+        "wait, in turns of the clients",
     )
     idle_timeout: Seconds = Field(
         default=60, gt=0, description="seconds an unused connection is kept"
@@ -145,6 +146,10 @@ class Connectivity(TrustConfig):
             account = Account(self.bind_dn, self.ldap_password.get_secret_value())
         servers = [self._server(uri) for uri in self.uri]
         return Directory(world.clock, world.connect, servers, account, self._limits(world))
+
+    def turns(self, world: World) -> Turns:
+        """Build the turns of the clients whose passwords the directory judges."""
+        return Turns(world.clock, SHARE * world.patience, self.outward(world.narrow))
 
     def _limits(self, world: World) -> Limits:
         """As configured, but so that every server has a turn while somebody waits."""

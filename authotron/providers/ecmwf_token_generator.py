@@ -51,7 +51,7 @@ class EcmwfTokenGenerator:
 
     async def authenticate(self, credential: Credential) -> Identity:
         token = credential.value
-        return await self._access_tokens.checked(token, lambda: self._judge(token))
+        return await self._access_tokens.checked(credential, lambda: self._judge(token))
 
     async def _judge(self, token: str) -> Identity:
         await self._validate(token)

@@ -16,6 +16,7 @@ from authotron.identity import Credential, Identity, earliest
 from authotron.parts import PartConfig
 from authotron.providers import Affinity, IProvider
 from authotron.settings import Seconds, Secret
+from authotron.turns import Turns
 from authotron.web_client import RemoteConfig, Url, WebClient
 from authotron.world import World
 from authotron.wrong_pairs import PairGuard, RetryConfig
@@ -56,6 +57,7 @@ class Http:
     _known: Identities = field(repr=False)
     _accepts: routing.Rule
     _guard: PairGuard = field(repr=False)
+    _turns: Turns = field(repr=False)
     type: str = field(default="http", init=False)
     local: bool = field(default=False, init=False)
 
@@ -66,7 +68,12 @@ class Http:
 
     async def authenticate(self, credential: Credential) -> Identity:
         content = {"realm": self.realm, "scheme": self.scheme, **_shown(credential)}
-        return await self._known.get(credential.value, lambda: self._judge(content))
+        name = content.get("username", credential.value)
+
+        async def in_turn() -> Identity:
+            return await self._turns.ask(credential.client, name, lambda: self._judge(content))
+
+        return await self._known.get(credential.value, in_turn)
 
     async def _judge(self, content: dict[str, Any]) -> Identity:
         """Ask, but not again about a user and a password that were refused a short while ago."""
@@ -119,4 +126,5 @@ def make(config: Config, world: World) -> IProvider:
         Identities(world.clock, world.memory),
         config.accepts,
         world.wrong_pairs.guard(config.name, config.retry_wrong_after),
+        web_client.turns_of(config, world),
     )

@@ -9,17 +9,17 @@ from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 
 from authotron import asking, bearer, routing, web_client
+from authotron.asking import AskingConfig
 from authotron.claims import ClaimsConfig, Rules
 from authotron.errors import Rejected
 from authotron.identity import Identity, earliest
-from authotron.parts import PartConfig
 from authotron.providers import IProvider
 from authotron.settings import Seconds, Secret, Text
-from authotron.web_client import RemoteConfig, Url, WebClient
+from authotron.web_client import Url, WebClient
 from authotron.world import World
 
 
-class Config(PartConfig, RemoteConfig, ClaimsConfig):
+class Config(AskingConfig, ClaimsConfig):
     """`type: introspection`: any bearer token, judged by the server that gave it out."""
 
     type: Literal["introspection"]

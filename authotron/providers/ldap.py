@@ -24,6 +24,7 @@ from authotron.naming import normalized
 from authotron.parts import Finding, IConnected, IReachable, PartConfig
 from authotron.providers import Affinity, IKnowsUsers, IProvider
 from authotron.settings import Seconds, Text
+from authotron.turns import Turns
 from authotron.world import Threads, World
 from authotron.wrong_pairs import PairGuard, RetryConfig
 
@@ -106,6 +107,7 @@ class LdapProvider:
     _user_dn: str | None
     _ttl: float
     _guard: PairGuard = field(repr=False)
+    _turns: Turns = field(repr=False)
     type: str = field(default="ldap", init=False)
     scheme: str = field(default="basic", init=False)
     local: bool = field(default=False, init=False)
@@ -119,9 +121,8 @@ class LdapProvider:
             raise Rejected("an empty password")
         if len(username) > _LONGEST or not username.isprintable():
             raise Rejected("no user name of a directory")
-        if self._user_dn is None:
-            return await self._by_search(username, password)
-        return await self._by_dn(username, password)
+        judge = self._by_search if self._user_dn is None else self._by_dn
+        return await self._turns.ask(credential.client, username, lambda: judge(username, password))
 
     def close(self) -> None:
         """Close the connections that are kept."""
@@ -241,4 +242,5 @@ def make(config: Config, world: World) -> IProvider:
         config.user_dn,
         config.cache,
         world.wrong_pairs.guard(config.name, config.retry_wrong_after),
+        config.turns(world),
     )

@@ -83,7 +83,7 @@ class OpenidOffline:
         token, seen = credential.value, bearer.seen(credential)
         if seen is not None and seen.claims.get("typ", _TYPE) != _TYPE:
             raise Rejected("no offline token")
-        return await self._access_tokens.checked(token, lambda: self._judge(token))
+        return await self._access_tokens.checked(credential, lambda: self._judge(token))
 
     async def _judge(self, token: str) -> Identity:
         if self._check != "exchange" and await self._is_active(token):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -45,6 +46,47 @@ class LdapCase(SynchronousTestCase):
 
     def refused(self, judge: IProvider, username: str, password: str) -> str:
         return str(self.failureResultOf(self.ask(judge, username, password), Rejected).value)
+
+
+class SlowServer(Server):
+    """A server that answers the binds of users when it is told to."""
+
+    def __init__(self, *entries: Any) -> None:
+        super().__init__(*entries)
+        self.held: list[Any] = []
+
+    def _answer(self, transport: Any, message: Any) -> None:
+        dn = getattr(message.value, "dn", GATE[0].encode()).decode()
+        if dn == GATE[0]:
+            super()._answer(transport, message)
+        else:
+            self.held.append(lambda: super(SlowServer, self)._answer(transport, message))
+
+
+class TurnsTests(SynchronousTestCase):
+    """A directory that is slow to refuse."""
+
+    def test_guessers_T84d(self) -> None:
+        """Seventy guessers at one address do not keep a user at another from being bound."""
+        names = [*(f"user{number}" for number in range(70)), "alice"]
+        server = SlowServer({dn: each for name in names for dn, each in person(name).items()})
+        server.passwords[ALICE] = "alice-secret"
+        for given in ({}, {"user_dn": f"uid={{username}},ou=people,{BASE}"}):
+            world = directories.world(at(NOW), localhost=server)
+            judge = ldap.make(config(connections=1, **given), world)
+            crowd = [asked(judge.authenticate, _from("198.51.100.1", name)) for name in names[:-1]]
+            alice = asked(judge.authenticate, _from("192.0.2.1", "alice"))
+            for _ in range(5):
+                server.held.pop(0)()
+            self.assertEqual(self.successResultOf(alice).username, "alice")
+            for each in crowd:
+                each.addErrback(lambda _: None)
+                each.cancel()
+            server.held.clear()
+
+
+def _from(client: str, name: str) -> Credential:
+    return evolve(basic(name, "alice-secret"), client=client)
 
 
 class LdapContractTests(ProviderContract, LdapCase):
