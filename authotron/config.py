@@ -38,6 +38,7 @@ from authotron import (
 from authotron.augmenters import AugmenterConfig
 from authotron.errors import ConfigError, Problem
 from authotron.forwarding import Forwarded, Proxies
+from authotron.naming import MAX_ROLE, flaw
 from authotron.parts import PartConfig
 from authotron.settings import Environ, Port, S, Seconds, Section, Text, Texts
 from authotron.stores import StoreConfig
@@ -451,6 +452,7 @@ def _warnings(
         for place, config in enumerate(configs):
             for warning in getattr(config, "warnings", tuple)():
                 yield f"{kind}[{place}]: {warning}"
+    yield from _name_warnings(providers)
     realms = {provider.realm for provider in providers}
     for augmenter in augmenters:
         if augmenter.realm not in realms:
@@ -460,6 +462,16 @@ def _warnings(
             yield (
                 f"realms {one!r} and {other!r}: the subject {other}-x may stand for user "
                 f"{other[len(one) + 1 :] + '-x'!r} of the first or user 'x' of the second"
+            )
+
+
+def _name_warnings(providers: Sequence[PartConfig]) -> Iterator[str]:
+    """Name the providers that scopes cannot be sorted by: their names do not pass the gate."""
+    for place, provider in enumerate(providers):
+        if why := flaw(provider.name, MAX_ROLE, tab=True):
+            yield (
+                f"providers[{place}]: the scopes of its tokens are left out, as its name "
+                f"{provider.name!a} {why}"
             )
 
 

@@ -438,6 +438,15 @@ class WarningsTests(ConfigCase):
                 text = "\n".join(found.warnings)
                 self.assertEqual(f"'internal' and {realm!r}" in text, warned)
 
+    def test_bad_service_T82b(self) -> None:
+        """A provider whose name cannot name a service is a warning: its scopes are left out."""
+        for name, warned in (("sso ", True), ("ss\u200bo", True), ("my sso", False)):
+            found = self.changed(providers=[{**BASE["providers"][0], "name": name}])
+            text = "\n".join(found.warnings)
+            self.assertEqual(
+                f"scopes of its tokens are left out, as its name {name!a}" in text, warned
+            )
+
     def test_readable_by_others_T78(self) -> None:
         """A file everybody can read holds no secrets."""
         path = self.folder / "open.yaml"
