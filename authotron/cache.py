@@ -1,9 +1,8 @@
-"""Memories within budgets of bytes, and questions that are asked once for all that wait."""
+"""Questions that are asked once for all that wait, and answers that are kept."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Coroutine, Hashable, Iterable
+from collections.abc import Callable, Collection, Coroutine, Hashable
 from hashlib import blake2b
 from operator import attrgetter
 from os import urandom
@@ -18,6 +17,7 @@ from twisted.python.failure import Failure
 
 from authotron.errors import Rejected, Unavailable
 from authotron.identity import Addition, Identity
+from authotron.lru_cache import Entry, LruCache
 from authotron.racing import begin, waits
 
 T = TypeVar("T")
@@ -27,17 +27,7 @@ DEFAULT_BYTES = 4 * 2**20
 """Bytes that a memory may take if its maker does not say."""
 
 _MAX_ENTRIES = 10_000
-_SHARE = 10
-"""One subject may take this part of a memory: a tenth."""
-
-_LEAST_SHARE = 16
-"""Entries that one subject may have in the smallest memory."""
-
-_ENTRY, _NAME = 500, 200
-"""Bytes that an entry of a memory takes beside its value, and each further name of it."""
-
-_MAX_NAMES = 4
-"""Names of an entry; a further one takes the place of the oldest."""
+"""Entries that a memory of answers may have."""
 
 _PLAIN_IDENTITY, _ATTRIBUTE = 500, 220
 """Bytes of an identity without its strings, and of an attribute without its letters."""
@@ -47,190 +37,6 @@ _TUPLE, _TEXT = 56, 57
 
 _PLACE = 8
 """Bytes of the place of a string in a tuple."""
-
-
-class Entry:
-    """
-    What an L{LruCache} keeps under a key; what is kept is for subclasses to add.
-
-    A memory has very many entries, so each is a single object.
-
-    @ivar size: bytes that the entry takes, without what every entry takes.
-    @ivar subject: to whose share it belongs; C{None} for no share.
-    @ivar tags: by which it can be dropped.
-    @ivar names: further names by which it is found.
-    """
-
-    __slots__ = ("key", "names", "size", "subject", "tags")
-
-    def __init__(
-        self, key: bytes, size: int, subject: Hashable = None, tags: tuple[str, ...] = ()
-    ) -> None:
-        self.key = key
-        self.size = size
-        self.subject = subject
-        self.tags = tags
-        self.names: list[bytes] | None = None
-
-
-E = TypeVar("E", bound=Entry)
-
-
-class _Share:
-    """What one subject takes that has several entries: their keys, oldest first, and bytes."""
-
-    __slots__ = ("keys", "size")
-
-    def __init__(self, first: Entry) -> None:
-        self.keys = [first.key]
-        self.size = first.size
-
-
-@define(eq=False)
-class LruCache(Generic[E]):
-    """
-    Entries within a budget of bytes and a limit of their number; the least recently used give way.
-
-    A subject has a share, a tenth of both. What it puts in beyond that takes the place of what it
-    put in first, and never of what belongs to others. An entry larger than a share is not kept.
-
-    @ivar size: bytes that all entries take.
-    """
-
-    _max_bytes: int
-    _max_entries: int
-    size: int = field(default=0, init=False)
-    _max_share: int = field(init=False)
-    _entries: OrderedDict[bytes, E] = field(factory=OrderedDict, init=False, repr=False)
-    _named: dict[bytes, E] = field(factory=dict, init=False, repr=False)
-    _shares: dict[Hashable, Entry | _Share] = field(factory=dict, init=False, repr=False)
-    _tagged: dict[str, bytes | set[bytes]] = field(factory=dict, init=False, repr=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._max_share = self._max_bytes // _SHARE
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def get(self, name: bytes) -> E | None:
-        """Return the entry of this key or further name; it was just used."""
-        entry = self._entries.get(name) or self._named.get(name)
-        if entry is not None:
-            self._entries.move_to_end(entry.key)
-        return entry
-
-    def put(self, entry: E) -> None:
-        """Keep an entry in the place of an earlier one with the same key and names."""
-        key, entries, subject = entry.key, self._entries, entry.subject
-        earlier = self.drop(key) if key in entries else None
-        entry.size = size = entry.size + _ENTRY + (_NAME * len(entry.tags) if entry.tags else 0)
-        if size > self._max_share:
-            return
-        entries[key] = entry
-        self.size = total = self.size + size
-        if entry.tags:
-            self._tag(entry)
-        if subject is not None and self._shares.setdefault(subject, entry) is not entry:
-            self._add_to_share(entry)
-        if earlier is not None:
-            for name in earlier.names or ():
-                self.alias(name, key)
-        if total > self._max_bytes or len(entries) > self._max_entries:
-            self._shrink()
-
-    def alias(self, name: bytes, key: bytes) -> None:
-        """Let the entry of a key be found by a further name; it has at most four."""
-        entry = self._entries.get(key)
-        if entry is None or name in self._named:
-            return
-        if entry.names is None:
-            entry.names = []
-        if len(entry.names) == _MAX_NAMES:
-            del self._named[entry.names.pop(0)]
-        else:
-            self._grow(entry, _NAME)
-        entry.names.append(name)
-        self._named[name] = entry
-        self._shrink()
-
-    def drop(self, key: bytes) -> E | None:
-        """Forget the entry of a key, if there is one, and return it."""
-        entry = self._entries.pop(key, None)
-        if entry is not None:
-            self._dropped(entry)
-        return entry
-
-    def _dropped(self, entry: E) -> None:
-        self.size -= entry.size
-        if entry.names:
-            for name in entry.names:
-                del self._named[name]
-        if entry.tags:
-            self._untag(entry)
-        if entry.subject is not None:
-            self._take_from_share(entry)
-
-    def drop_tagged(self, tags: Iterable[str]) -> None:
-        """Forget all entries that have one of these tags."""
-        for tag in tags:
-            keys = self._tagged.get(tag, ())
-            for key in (keys,) if isinstance(keys, bytes) else tuple(keys):
-                self.drop(key)
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._entries.clear()
-        self._named.clear()
-        self._shares.clear()
-        self._tagged.clear()
-        self.size = 0
-
-    def _tag(self, entry: E) -> None:
-        """Most tags are those of one entry, and need no set."""
-        for tag in entry.tags:
-            keys = self._tagged.setdefault(tag, entry.key)
-            if isinstance(keys, set):
-                keys.add(entry.key)
-            elif keys != entry.key:
-                self._tagged[tag] = {keys, entry.key}
-
-    def _untag(self, entry: E) -> None:
-        for tag in entry.tags:
-            keys = self._tagged[tag]
-            if isinstance(keys, set) and len(keys) > 1:
-                keys.discard(entry.key)
-            else:
-                del self._tagged[tag]
-
-    def _grow(self, entry: E, more: int) -> None:
-        entry.size += more
-        self.size += more
-        share = self._shares.get(entry.subject)
-        if isinstance(share, _Share):
-            share.size += more
-
-    def _add_to_share(self, entry: E) -> None:
-        """Count a further entry of a subject; the first one of it needs no account."""
-        share = self._shares[entry.subject]
-        if not isinstance(share, _Share):
-            share = self._shares[entry.subject] = _Share(share)
-        share.keys.append(entry.key)
-        share.size += entry.size
-        most = max(_LEAST_SHARE, self._max_entries // _SHARE)
-        while share.size > self._max_share or len(share.keys) > most:
-            self.drop(share.keys[0])
-
-    def _take_from_share(self, entry: E) -> None:
-        share = self._shares[entry.subject]
-        if isinstance(share, _Share):
-            share.keys.remove(entry.key)
-            share.size -= entry.size
-        if not isinstance(share, _Share) or not share.keys:
-            del self._shares[entry.subject]
-
-    def _shrink(self) -> None:
-        while self.size > self._max_bytes or len(self._entries) > self._max_entries:
-            self._dropped(self._entries.popitem(last=False)[1])
 
 
 @define(eq=False)

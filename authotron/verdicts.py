@@ -17,9 +17,10 @@ from twisted.python.failure import Failure
 
 from authotron import credentials
 from authotron.authority import Authority
-from authotron.cache import Entry, LruCache, identity_bytes
+from authotron.cache import identity_bytes
 from authotron.errors import BadCredentials, BadIdentity, NotConfigured, Rejected, Unavailable
 from authotron.identity import Client, Credential, Identity, Narrowing, earliest
+from authotron.lru_cache import Entry, LruCache
 from authotron.naming import folded
 from authotron.racing import Begun, Work, begin, was_cancelled
 from authotron.reactor_time import METER, Meter

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron import bearer, claims, jwks, routing, web_client
+from authotron import bearer, jwks, purposes, routing, web_client
 from authotron.claims import ClaimsConfig, Rules, missing_checks
 from authotron.identity import Credential, Identity
 from authotron.parts import IReachable, PartConfig
@@ -118,7 +118,7 @@ class Jwt:
         if likeness is Affinity.FOREIGN or seen is None:
             return likeness
         config = self._rules.config
-        if config.typ is None and claims.other_purpose(seen.header, seen.claims) is not None:
+        if config.typ is None and purposes.other_purpose(seen.header, seen.claims) is not None:
             return Affinity.FOREIGN
         issuer = config.issuer
         if issuer is None:
