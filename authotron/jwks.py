@@ -355,7 +355,8 @@ def key_set(
     that the issuer has removed are gone as soon as it answers.
     """
     connections = world.narrow(config.connections)
-    name = (KeySet, url, issuer, config.trust(), config.timeout, world.patience, connections)
+    place = (url, None) if url is not None else (None, issuer)
+    name = (KeySet, place, config.trust(), config.timeout, world.patience, connections)
     known = world.lasting.get(name)
     if isinstance(known, KeySet):
         known.renew()

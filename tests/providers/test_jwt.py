@@ -287,6 +287,7 @@ class ReloadTests(SynchronousTestCase):
         for given in ({"cert_uri": CERTS + "2"}, {"timeout": 1}, {"connections": 1}):
             self.assertTrue(before.local)
             self.assertFalse(self.made(**given).local)
+        self.assertTrue(self.made(issuer=ISSUER, audience="x", leeway=5).local)
 
     def test_let_go_D1(self) -> None:
         """Nothing is kept once no configuration uses it."""
