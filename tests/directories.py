@@ -68,6 +68,7 @@ class Server:
     @ivar early: says yes to StartTLS, and this behind it, in clear.
     @ivar down: it does not even accept.
     @ivar base_result: of reading an entry that is not there, or not shown.
+    @ivar aliases: DNs by other ways to write them.
     """
 
     entries: dict[str, dict[str, list[str]]] = field(factory=dict)
@@ -86,6 +87,7 @@ class Server:
     down: bool = False
     result: int = 0
     base_result: int = 32
+    aliases: dict[str, str] = field(factory=dict)
     asked: list[Asked] = field(factory=list)
     binds: list[str] = field(factory=list)
     transports: list[Transport] = field(factory=list)
@@ -148,6 +150,7 @@ class Server:
         request = message.value
         base, wanted = request.baseObject.decode(), [each.decode() for each in request.attributes]
         self.asked.append(Asked(base, as_text(request.filter), tuple(wanted)))
+        base = self.aliases.get(base, base)
         found = [
             (dn, entry)
             for dn, entry in self.entries.items()

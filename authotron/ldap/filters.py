@@ -7,14 +7,14 @@ A template is parsed first and filled afterwards, so that whatever is filled in 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, NoReturn
 
 from attrs import field, frozen
 
 from authotron.ldap import names, wire
 from authotron.ldap.answers import Entry
-from authotron.ldap.names import BadName
+from authotron.ldap.names import BadName, Name
 from authotron.ldap.wire import Filter
 from authotron.naming import normalized
 
@@ -28,6 +28,7 @@ _ESCAPED = re.compile(rb"\\([0-9A-Fa-f]{2})")
 _SPECIAL = re.compile(rb"[\x00()*\\]|[\x80-\xff]+")
 _IN_A_NAME = re.compile(r"(?:^|[*,;+])\s*[A-Za-z0-9][A-Za-z0-9.-]*\s*=")
 _DEEP = 20
+_USER_ID = "uid"
 
 
 class BadFilter(ValueError):
@@ -224,15 +225,36 @@ class Template:
         return any(each.is_exact(values, user) for each in naming)
 
 
-def is_named(dn: str, username: str) -> bool:
-    """Whether the first step of a DN holds a name letter by letter."""
+def is_named(dn: str, username: str, naming: Iterable[str]) -> bool:
+    """
+    Whether the first step of a DN holds a name letter by letter.
+
+    Only the attributes of C{naming} count, and C{uid}: C{cn} may be how a user is shown to others,
+    who may be called like another user.
+    """
     try:
         steps = names.parse(dn)
     except BadName:
         return False
+    types = {_USER_ID, *(each.lower() for each in naming)}
     return bool(steps) and any(
-        normalized(value) == normalized(username) for _, value in steps[0].pairs
+        kind.lower() in types and normalized(value) == normalized(username)
+        for kind, value in steps[0].pairs
     )
+
+
+def is_spelled_alike(dn: str, other: str, username: str) -> bool:
+    """
+    Whether two DNs of one entry have the user name written alike in the same steps.
+
+    Types of attributes do not count, as a directory knows each by several names: C{uid},
+    C{userid} and C{0.9.2342.19200300.100.1.1} are one.
+    """
+    try:
+        steps, others = names.parse(dn), names.parse(other)
+    except BadName:
+        return False
+    return len(steps) == len(others) and _hold_alike(steps, others, username)
 
 
 def is_same_name(dn: str, other: str, username: str) -> bool:
@@ -241,8 +263,10 @@ def is_same_name(dn: str, other: str, username: str) -> bool:
         steps, others = names.parse(dn), names.parse(other)
     except BadName:
         return False
-    if names.folded(steps) != names.folded(others):
-        return False
+    return names.folded(steps) == names.folded(others) and _hold_alike(steps, others, username)
+
+
+def _hold_alike(steps: Name, others: Name, username: str) -> bool:
     name = normalized(username)
     return all(
         {normalized(value) for _, value in other.pairs} & {name}

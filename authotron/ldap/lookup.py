@@ -79,9 +79,9 @@ class Lookup:
 
         Where its DN does not say, the attributes are read by which the search has found it.
         """
-        if filters.is_named(entry.dn, username):
-            return True
         naming = self.user.naming()
+        if filters.is_named(entry.dn, username, naming):
+            return True
         known = {each: entry.attributes.get(each.lower()) for each in naming}
         given = {each.lower(): values for each, values in known.items() if values is not None}
         if self.user.is_exact(Entry(entry.dn, given), User(username)):
@@ -189,7 +189,7 @@ class Lookup:
             raise
         except Unavailable:  # such as for want of rights, or since that is not a DN to the server
             return False
-        return itself is not None and filters.is_same_name(itself.dn, dn, user.username)
+        return itself is not None and filters.is_spelled_alike(itself.dn, dn, user.username)
 
     async def _with_ancestors(
         self, connection: Connection, threads: Threads, dns: Sequence[str]

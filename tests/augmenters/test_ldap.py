@@ -169,6 +169,29 @@ class SpellingTests(LdapCase):
         self.assert_nobody("CAROL", **given)
         self.assertEqual(len(self.server.asked), 2)
 
+    def test_shown_name_T82e(self) -> None:
+        """A DN with the name that a user is shown by proves nothing, unless that is asked for."""
+        entry = {"objectClass": ["person"], "cn": ["Carol"], "memberOf": [ADMINS]}
+        self.server.entries[f"CN=Carol,{BASE}"] = {**entry, "sAMAccountName": ["carol"]}
+        by_account = {"user_filter": "(sAMAccountName={username})"}
+        self.assertEqual(self.roles("carol", **by_account), ("Admins",))
+        for username in ("Carol", "CAROL"):
+            self.assert_nobody(username, **by_account)
+        self.assertEqual(self.roles("Carol"), ("Admins",))
+        self.assert_nobody("carol")
+
+    def test_names_of_types_T82e(self) -> None:
+        """The entry that a directory reads by a DN with other names of types is that of the DN."""
+        member = f"uid=alice,ou=people,{BASE}"
+        self.server.entries[f"cn=Readers,ou=Team,{BASE}"] = {"cn": ["Readers"], "member": [member]}
+        self.server.aliases[f"userid=alice,organizationalUnitName=people,{BASE}"] = member
+        self.server.aliases[f"userid=ALICE,organizationalUnitName=people,{BASE}"] = member
+        by_name = (
+            f"(|(cn=Readers)(member=userid={{username}},organizationalUnitName=people,{BASE}))"
+        )
+        self.assertEqual(self.roles(filter=by_name), ("Readers",))
+        self.assert_nobody("ALICE", filter=by_name)
+
     def test_without_rights_T82e(self) -> None:
         """If the account may not read users, the members of the groups are compared."""
         member = f"uid=alice,ou=people,{BASE}"

@@ -358,6 +358,7 @@ class AugmenterTests(LdapCase):
             {"filter": f"(member=uid={{username}},{PEOPLE})"},
             {"filters": [f"(member=uid={{username}},{PEOPLE})", "OU=TeamA"], "nested": True},
             {"filter": "(member={dn})"},
+            {"filter": f"(member=userid={{username}},organizationalUnitName=people,{BASE})"},
             {"filter": f"(member:distinguishedNameMatch:=uid={{username}},{PEOPLE})"},
         ]
         for over in ways:
