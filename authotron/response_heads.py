@@ -33,7 +33,7 @@ _LENGTH = re.compile(rb"[0-9]{1,15}")
 _SWITCHING = b"101"
 
 
-class Malformed(Exception):
+class MalformedAnswer(Exception):
     """The answer breaks the rules of HTTP; the message says which."""
 
 
@@ -41,18 +41,18 @@ def check(head: bytes) -> bytes:
     """
     Check a head, up to the empty line behind it, and give its status code.
 
-    @raise Malformed: it is not as RFC 9112 wants it, or its length is ambiguous.
+    @raise MalformedAnswer: it is not as RFC 9112 wants it, or its length is ambiguous.
     """
     line, *fields = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
     status = _STATUS.fullmatch(line)
     if status is None:
-        raise Malformed("began its answer with a malformed status line")
+        raise MalformedAnswer("began its answer with a malformed status line")
     lengths: list[bytes] = []
     codings: list[bytes] = []
     for each in fields:
         field = _FIELD.fullmatch(each)
         if field is None or field.end(1) > LONGEST_FIELD_NAME:
-            raise Malformed("sent a malformed header field")
+            raise MalformedAnswer("sent a malformed header field")
         name, value = field[1].lower(), field[2].strip(b" \t")
         if name == b"content-length":
             lengths += value.split(b",")
@@ -66,19 +66,19 @@ def _check_length(line: bytes, lengths: list[bytes], codings: list[bytes]) -> No
     """
     Check that an answer gives its length in one way at most (RFC 9112 section 6).
 
-    @raise Malformed: it does so in an unknown way, or in several.
+    @raise MalformedAnswer: it does so in an unknown way, or in several.
     """
     if codings:
         if lengths or codings != [b"chunked"] or not line.startswith(_BEGINNINGS[0]):
-            raise Malformed("gave the length of its answer in an ambiguous way")
+            raise MalformedAnswer("gave the length of its answer in an ambiguous way")
     elif lengths:
         told = {each.strip(b" \t") for each in lengths}
         if len(told) != 1 or _LENGTH.fullmatch(told.pop()) is None:
-            raise Malformed("gave the length of its answer in an ambiguous way")
+            raise MalformedAnswer("gave the length of its answer in an ambiguous way")
 
 
 @implementer(IStreamClientEndpoint)
-class Strict:
+class StrictEndpoint:
     """Connects clients of HTTP whose servers must send heads by the letter."""
 
     def __init__(self, endpoint: IStreamClientEndpoint) -> None:
@@ -129,7 +129,7 @@ class _Check(ProtocolWrapper):
         self._head += data
         try:
             self._read(known)
-        except Malformed:
+        except MalformedAnswer:
             self._fault = Failure()
             self._head.clear()
             self.abortConnection()
@@ -143,7 +143,7 @@ class _Check(ProtocolWrapper):
 
         @param known: the number of bytes that were looked at before.
 
-        @raise Malformed: one is not as it should be.
+        @raise MalformedAnswer: one is not as it should be.
         """
         while self._expects:
             _check_beginning(self._head)
@@ -156,12 +156,12 @@ class _Check(ProtocolWrapper):
 
     def _whole(self, end: int) -> None:
         if end > _LONGEST:
-            raise Malformed("sent a head that is too long")
+            raise MalformedAnswer("sent a head that is too long")
         status = check(bytes(self._head[:end]))
         if status.startswith(b"1"):
             self._interim += 1
             if status == _SWITCHING or self._interim > _MOST_INTERIM:
-                raise Malformed("sent interim answers that were not asked for")
+                raise MalformedAnswer("sent interim answers that were not asked for")
             del self._head[:end]
             return
         data = bytes(self._head)
@@ -174,25 +174,25 @@ def _check_beginning(head: bytearray) -> None:
     """
     Look at a head as soon as it begins.
 
-    @raise Malformed: it is not one of HTTP/1.0 or HTTP/1.1.
+    @raise MalformedAnswer: it is not one of HTTP/1.0 or HTTP/1.1.
     """
     begun = bytes(head[: len(_BEGINNINGS[0])])
     if not any(each.startswith(begun) for each in _BEGINNINGS):
-        raise Malformed("does not answer by HTTP/1.0 or HTTP/1.1")
+        raise MalformedAnswer("does not answer by HTTP/1.0 or HTTP/1.1")
 
 
 def _check_unfinished(head: bytearray, known: int) -> None:
     """
     Look at what came since C{known} of a head that is not whole.
 
-    @raise Malformed: it cannot become a good head any more.
+    @raise MalformedAnswer: it cannot become a good head any more.
     """
     new = head[max(0, known - 1) :]
     seen = known > 0 and new.startswith(b"\n")
     if new.count(b"\n") > new.count(b"\r\n") + seen:
-        raise Malformed("ended a line of its answer with a line feed alone")
+        raise MalformedAnswer("ended a line of its answer with a line feed alone")
     if len(head) > _LONGEST:
-        raise Malformed("sent a head that is too long")
+        raise MalformedAnswer("sent a head that is too long")
 
 
 class _Checks(WrappingFactory[_Check]):

@@ -147,7 +147,7 @@ class Verifier:
 
     def handshake(self, host: str) -> Handshake:
         """
-        One connection to C{host}: a name of DNS, or an IP address without brackets.
+        Prepare a connection to C{host}: a name of DNS, or an IP address without brackets.
 
         @raise Untrusted: no certificate can be for it.
         """
@@ -175,7 +175,7 @@ def of_file(authorities: Path | None) -> Verifier:
 @define(eq=False)
 class Handshake:
     """
-    One handshake, and why its peer was refused.
+    The handshake of one connection, and why its peer was refused.
 
     The peer is checked twice by the same function: during the handshake, before our own certificate
     is shown, and after it, in case OpenSSL did not ask. Twisted's own check lets a peer pass for

@@ -29,7 +29,7 @@ from authotron.tls import Handshake, Verifier
 def secured(
     verifier: Verifier, endpoint: IStreamClientEndpoint, host: str, clock: IReactorTime
 ) -> IStreamClientEndpoint:
-    """The same endpoint with TLS, whose protocols are connected once the peer is verified."""
+    """Wrap an endpoint in TLS, so that protocols are connected once the peer is verified."""
     return _Secured(verifier, endpoint, host, clock)
 
 
@@ -50,14 +50,14 @@ class _Secured:
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
         handshake = self._verifier.handshake(self._host)
         encrypted = wrapClientTLS(handshake, self._endpoint, self._clock)
-        gate: Any = await encrypted.connect(_Gates(factory, handshake))
+        gate: Any = await encrypted.connect(_TlsGates(factory, handshake))
         opened: IProtocol = await gate.opened
         return opened
 
 
 @define(eq=False)
-class _Gates(Factory):
-    """Puts a L{Gate} before each protocol of a factory."""
+class _TlsGates(Factory):
+    """Puts a L{TlsGate} before each protocol of a factory."""
 
     noisy = False
     _factory: IProtocolFactory
@@ -69,13 +69,13 @@ class _Gates(Factory):
     def doStop(self) -> None:
         self._factory.doStop()
 
-    def buildProtocol(self, addr: IAddress | None) -> Gate | None:
+    def buildProtocol(self, addr: IAddress | None) -> TlsGate | None:
         protocol = self._factory.buildProtocol(addr)  # type: ignore[arg-type] # as Twisted gives it
-        return None if protocol is None else Gate(protocol, self._handshake)
+        return None if protocol is None else TlsGate(protocol, self._handshake)
 
 
 @implementer(IHandshakeListener)
-class Gate(Protocol):
+class TlsGate(Protocol):
     """
     Stands in the place of a protocol until the peer is verified.
 
@@ -109,7 +109,7 @@ class Gate(Protocol):
             self.opened.errback(self.failure(reason))
 
     def failure(self, reason: Failure) -> Failure:
-        """What the end of the connection means: a peer that is not believed, or a lost one."""
+        """Say what the end of the connection means: a peer that is not believed, or a lost one."""
         if self._handshake.refusal is not None or isinstance(reason.value, SSL.Error):
             return Failure(Untrusted(self._handshake.why(reason)))
         return reason
@@ -117,10 +117,11 @@ class Gate(Protocol):
 
 @implementer(IOpenSSLClientConnectionCreator)
 @define(eq=False)
-class Gated:
+class GatedConnections:
     """
-    For a library that begins TLS itself and takes a connection creator: puts a L{Gate} before each
-    of its protocols. One whose peer is refused is never connected; its factory hears of the end.
+    Puts a L{TlsGate} before each protocol of a library that begins TLS itself.
+
+    A protocol whose peer is refused is never connected; its factory is told that it has ended.
 
     @ivar refusal: why the last peer was not believed; C{None} once one was.
     """
@@ -134,7 +135,7 @@ class Gated:
         """The interface of L{IOpenSSLClientConnectionCreator}."""
         handshake = self._verifier.handshake(self._host)
         connection = handshake.clientConnectionForTLS(protocol)
-        gate = Gate(protocol.wrappedProtocol, handshake)
+        gate = TlsGate(protocol.wrappedProtocol, handshake)
         gate.opened.addCallbacks(self._opened, self._refused)
         protocol.wrappedProtocol = gate
         return connection
@@ -151,9 +152,9 @@ class Gated:
 
     def demand(self) -> None:
         """
-        Ask nothing as long as the peer is not believed.
+        Check that the peer is believed, before a question is sent to it.
 
-        @raise Untrusted: why it is not.
+        @raise Untrusted: it is not; the message says why.
         """
         if self.refusal is not None:
             raise Untrusted(str(self.refusal))

@@ -27,7 +27,7 @@ from authotron.descriptors import Narrow
 from authotron.errors import Rejected, TimedOut, Unavailable
 from authotron.hosts import is_local
 from authotron.racing import Work, within
-from authotron.response_heads import Malformed, Strict
+from authotron.response_heads import MalformedAnswer, StrictEndpoint
 from authotron.settings import Seconds
 from authotron.slots import Slots
 from authotron.tls import Trust, TrustConfig, Verifier
@@ -329,7 +329,7 @@ def _told(place: str, failed: ResponseFailed) -> BaseException:
     if any(isinstance(reason, CancelledError) for reason in reasons):
         return CancelledError()
     for failure in failed.reasons:
-        if isinstance(failure.value, Malformed):
+        if isinstance(failure.value, MalformedAnswer):
             return Unavailable(f"{place} {failure.value}")
         if isinstance(failure.value, OpenSSL.SSL.Error):
             return _Unreachable(f"{place} broke off: {tls.why(failure)}")
@@ -384,7 +384,7 @@ class _Endpoints:
         endpoint = self._connect(host, uri.port)
         if uri.scheme != b"http":
             endpoint = secured(self._verifier, endpoint, host, self._clock)
-        return Strict(endpoint)
+        return StrictEndpoint(endpoint)
 
 
 def make(config: RemoteConfig, world: World) -> WebClient:

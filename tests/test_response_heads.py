@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.breaker import Breakers
 from authotron.errors import Unavailable
-from authotron.response_heads import Malformed, check
+from authotron.response_heads import MalformedAnswer, check
 from authotron.tls import Trust
 from authotron.web_client import Answer, Connections, WebClient
 from tests.remotes import running
@@ -149,7 +149,7 @@ class HeadTests(SynchronousTestCase):
 
         @given(st.binary())
         def whatever(head: bytes) -> None:
-            with contextlib.suppress(Malformed):
+            with contextlib.suppress(MalformedAnswer):
                 self.assertEqual(len(check(head)), 3)
 
         whatever()

@@ -20,7 +20,7 @@ from zope.interface import implementer
 
 from authotron.certificates import Untrusted, check
 from authotron.tls import Handshake, Trust, Verifier
-from authotron.tls_gates import Gated, secured
+from authotron.tls_gates import GatedConnections, secured
 from tests.certificates import EXPIRED, GOOD, ODD, Authority, Issued, Shape, named, numbered
 
 AUTHORITY = Authority()
@@ -421,9 +421,9 @@ class Talkers:
 class GatedTests(HandshakeCase):
     """A library that begins TLS itself."""
 
-    def start(self, shape: Shape) -> tuple[Server, Gated, Deferred[None]]:
+    def start(self, shape: Shape) -> tuple[Server, GatedConnections, Deferred[None]]:
         server = Server(AUTHORITY.issued(shape))
-        peer = Gated(self.verifier, "localhost")
+        peer = GatedConnections(self.verifier, "localhost")
         settled = Deferred.fromCoroutine(peer.settled())
         factory = TLSMemoryBIOFactory(peer, True, Talkers(self.talker), self.clock)  # type: ignore[arg-type] # as much as is needed
         server.connect(factory)

@@ -32,7 +32,7 @@ from authotron.stores import (
     Wanted,
     tokens_of,
 )
-from authotron.tls_gates import Gated
+from authotron.tls_gates import GatedConnections
 from authotron.tokens import (
     CHANGEABLE,
     IMPORT,
@@ -114,7 +114,7 @@ class MongoStore:
     type: str = field(default="mongo", init=False)
     pepper: bytes | None = field(default=None, init=False)
     _pool: ConnectionPool | None = field(default=None, init=False)
-    _peer: Gated | None = field(default=None, init=False)
+    _peer: GatedConnections | None = field(default=None, init=False)
     _open: bool = field(default=False, init=False)
 
     async def open(self) -> None:
@@ -333,7 +333,7 @@ class MongoStore:
                     raise _unavailable(error) from None
 
 
-def connections(config: Config, peer: Gated | None) -> ConnectionPool:
+def connections(config: Config, peer: GatedConnections | None) -> ConnectionPool:
     """The way to the database of a section."""
     return ConnectionPool(
         config.uri.get_secret_value(),
@@ -346,7 +346,7 @@ def connections(config: Config, peer: Gated | None) -> ConnectionPool:
     )
 
 
-def peer(config: Config) -> Gated | None:
+def peer(config: Config) -> GatedConnections | None:
     """
     Prepare the check that the server is the configured host, if TLS is used.
 
@@ -357,7 +357,7 @@ def peer(config: Config) -> Gated | None:
     if not config.tls:
         return None
     [(host, _), *_] = parse_uri(config.uri.get_secret_value())["nodelist"]
-    return Gated(tls.of_file(config.tls_ca_file), host)
+    return GatedConnections(tls.of_file(config.tls_ca_file), host)
 
 
 async def documents(collection: Any) -> AsyncIterator[Mapping[str, Any]]:

@@ -14,7 +14,7 @@ from twisted.web.http import HTTPChannel, Request
 
 from authotron.http_grammar import LONGEST_FIELD_NAME
 from authotron.web import framing
-from authotron.web.framing import Chunks, Malformed
+from authotron.web.framing import Chunks, MalformedRequest
 
 LARGEST_BODY = 64 * 1024
 LONGEST_REQUEST_LINE = 8 * 1024
@@ -153,7 +153,7 @@ class Channel(HTTPChannel):
         try:
             if framing.is_chunked(line, fields):
                 self._chunks = Chunks(LARGEST_BODY)
-        except Malformed as malformed:
+        except MalformedRequest as malformed:
             self.refuse(malformed.status)
             return
         if len(fields) > _MOST_FIELDS:
@@ -167,7 +167,7 @@ class Channel(HTTPChannel):
         """Give Twisted what surely belongs to a chunked body, and say whether that was anything."""
         try:
             size = chunks.accept(self._unread)
-        except Malformed as malformed:
+        except MalformedRequest as malformed:
             self.refuse(malformed.status)
             return False
         if chunks.ended:

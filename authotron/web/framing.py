@@ -30,7 +30,7 @@ _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})((?:%b)*)" % _EXTENSION)
 quoted pairs."""
 
 
-class Malformed(Exception):
+class MalformedRequest(Exception):
     """
     A request cannot be read, or is too large.
 
@@ -56,24 +56,25 @@ def is_chunked(line: bytes, fields: Iterable[bytes]) -> bool:
 
     @return: whether the body comes in chunks.
 
-    @raise Malformed: a line is not a field, or the length is missing, duplicate or ambiguous.
+    @raise MalformedRequest: a line is not a field, or the length is missing, duplicate or
+        ambiguous.
     """
     found = dict.fromkeys(_LENGTHS, b"")
     for each in fields:
         field = _FIELD.fullmatch(each)
         if field is None:
-            raise Malformed
+            raise MalformedRequest
         name = field[1].lower()
         if name in found:
             value = field[2].strip(b" \t")
             if found[name] or not value:
-                raise Malformed
+                raise MalformedRequest
             found[name] = value
     length, coding = found.values()
     if length and (coding or not length.isdigit()):
-        raise Malformed
+        raise MalformedRequest
     if coding and (coding.lower() != b"chunked" or line.endswith(b"1.0")):
-        raise Malformed
+        raise MalformedRequest
     return bool(coding)
 
 
@@ -96,7 +97,7 @@ class Chunks:
         """
         Count the bytes at the beginning of C{data} that surely belong to the body.
 
-        @raise Malformed: it is not a chunked body, or a larger one than is allowed.
+        @raise MalformedRequest: it is not a chunked body, or a larger one than is allowed.
         """
         at = 0
         while at < len(data) and not self.ended:
@@ -114,7 +115,7 @@ class Chunks:
         else:
             step = min(self._rest, len(data) - at)
             if data[at : at + step] != _END[-self._rest :][:step]:
-                raise Malformed
+                raise MalformedRequest
         self._rest -= step
         if self._rest == 0:
             self._rest = -1
@@ -126,7 +127,7 @@ class Chunks:
         line = bytes(data[at:] if end < 0 else data[at:end])
         longest = _MOST_AROUND if self._in_trailers else _LONGEST_LINE
         if len(line.removesuffix(b"\r") if end < 0 else line) > longest or b"\n" in line:
-            raise Malformed
+            raise MalformedRequest
         if end < 0:
             return 0
         if self._in_trailers:
@@ -134,24 +135,25 @@ class Chunks:
         else:
             self._read_size(line)
         if self._around > _MOST_AROUND:
-            raise Malformed
+            raise MalformedRequest
         return len(line) + len(_END)
 
     def _read_trailer(self, line: bytes) -> None:
         if line and not _FIELD.fullmatch(line):
-            raise Malformed  # such as the line of the next request, where the empty line is missing
+            # Such as the line of the next request, if the empty line is missing.
+            raise MalformedRequest
         self.ended = not line
         self._around += len(line)
 
     def _read_size(self, line: bytes) -> None:
         found = _CHUNK.fullmatch(line)
         if found is None:
-            raise Malformed
+            raise MalformedRequest
         size = int(found[1], 16)
         self._size += size
         self._around += len(found[2]) + _COST
         if self._size > self._largest:
-            raise Malformed(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            raise MalformedRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         self._in_trailers = size == 0
         if size:
             self._rest = size + len(_END)

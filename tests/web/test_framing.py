@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.web.framing import Chunks, Malformed
+from authotron.web.framing import Chunks, MalformedRequest
 from tests.web.conversations import ALICE, Answer, Gateway, answered
 from tests.web.streams import CHUNKED_BODIES, STREAMS
 
@@ -336,7 +336,7 @@ class ChunkTests(Letter):
                 kept += piece
                 try:
                     size = chunks.accept(kept)
-                except Malformed as malformed:
+                except MalformedRequest as malformed:
                     return malformed.status, 0
                 kept, taken = kept[size:], taken + size
             return chunks.ended, taken
