@@ -309,22 +309,27 @@ class Verdicts(Generic[R]):
         self, key: bytes, found: tuple[Credential, ...], wanted: str | None, asks: Client
     ) -> Verdict[R] | Deferred[Verdict[R]]:
         epoch = (self._epoch, self._changes)
-        told = CLIENT.set(asks)
-        try:
-            judged = self._begin(self._judge(key, found, wanted))
-        finally:
-            CLIENT.reset(told)
+        judged = self._begin(self._judge(key, found, wanted), asks)
         if isinstance(judged, Verdict):
             return judged
         if isinstance(judged, Failure):
             return self._broken(judged)
         return self._waited_for(key, judged, epoch)
 
-    def _begin(self, work: Work[Verdict[R]]) -> Begun[Verdict[R]]:
-        """Begin to judge, timed as the route that asked: the site's, or else that of the front."""
-        if self._meter is None or METER.get() is not None:
+    def _begin(self, work: Work[Verdict[R]], asks: Client) -> Begun[Verdict[R]]:
+        """
+        Begin to judge for the client that asks.
+
+        It is timed as the route that asked: the site's, or else that of the front.
+        """
+        if self._meter is not None and METER.get() is None:
+            # Sooner done than to set the meter and to reset it.
+            return self._context.run(_begin_for, asks, work)
+        told = CLIENT.set(asks)
+        try:
             return begin(work)
-        return self._context.run(begin, work)  # sooner done than to set the meter and to reset it
+        finally:
+            CLIENT.reset(told)
 
     def _waited_for(
         self, key: bytes, asked: Deferred[Verdict[R]], epoch: _Epoch
@@ -423,6 +428,12 @@ class Verdicts(Generic[R]):
         if flight is None or not (flight.abandoned and was_cancelled(failure)):
             self._log.failure("the authority is broken", failure, event="auth.authority.broken")
         return self._fixed[BROKEN]
+
+
+def _begin_for(asks: Client, work: Work[Verdict[R]]) -> Begun[Verdict[R]]:
+    """Begin to judge in a context of its own, which knows the last client that asked."""
+    CLIENT.set(asks)
+    return begin(work)
 
 
 def _whole(moment: float | None) -> int | None:

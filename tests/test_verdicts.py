@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -11,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron.credentials import parse
 from authotron.errors import Rejected, Unavailable
 from authotron.identity import Client, Identity
+from authotron.reactor_time import Meter
 from authotron.slots import CLIENT
 from authotron.tokens import Grant
 from authotron.verdicts import REFUSED, SUCCESS, Outcome, Verdict, Verdicts
@@ -105,6 +107,29 @@ class ClientTests(VerdictsCase):
 
     def test_known_while_judged_T84d(self) -> None:
         """All work for a verdict knows the client, before and after a wait, and no other work."""
+        self.assert_known_while_judged()
+
+    def test_known_on_the_fast_way_T84d(self) -> None:
+        """So it does where the verdict is timed as work that no other route has."""
+        self.verdicts = self.make(meter=Meter("front", self.clock, lambda _: None))
+        self.assert_known_while_judged()
+
+    def test_next_client_T84d(self) -> None:
+        """One verdict after another is judged for its own client."""
+        seen: list[Client] = []
+
+        async def identify(_found: Any, _realm: str | None) -> Identity:
+            seen.append(CLIENT.get())
+            raise Rejected
+
+        self.patch(self.oracle, "identify", identify)
+        self.verdicts = self.make(meter=Meter("front", self.clock, lambda _: None))
+        clients = ["192.0.2.7", "192.0.2.8", "192.0.2.7"]
+        for place, client in enumerate(clients):
+            self.verdicts.decide(b"Bearer %d" % place, None, partial(str, client))
+        self.assertEqual(seen, clients)
+
+    def assert_known_while_judged(self) -> None:
         seen: list[Client] = []
         turns: list[Deferred[None]] = [Deferred(), Deferred()]
 
