@@ -7,10 +7,10 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 COMPILE = $(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header
 RECENT = @$(PYTHON) -c "import sys; sys.version_info >= (3, 11) or sys.exit('Python 3.11 or later is needed: make PYTHON=...')"
-CHECKED := authotron tests twisted bench setup.py debian/bundled
+CHECKED := authotron tests twisted bench website setup.py debian/bundled
 SOURCES := setup.py pyproject.toml README.md $(shell find authotron twisted -type f -not -name '*.pyc')
 
-.PHONY: help run check lint types unit servers functional test fuzz bench bench-quick deb tested-deb test-package test-deb schema threats lock clean
+.PHONY: help run check lint types unit servers functional test fuzz bench bench-quick deb tested-deb test-package test-deb schema threats docs lock clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,7 +21,7 @@ run: $(VENV)/installed  ## start a gateway to try
 check: lint types unit  ## what a change must pass before anything else (under 30 s)
 
 test: export AUTHOTRON_STREAMS = 1000
-test: check servers functional  ## everything
+test: check docs servers functional  ## everything
 
 fuzz: export AUTHOTRON_STREAMS = 30000
 fuzz: $(VENV)/tools  ## the front against the site alone, for a quarter of an hour
@@ -78,14 +78,26 @@ schema: $(VENV)/installed  ## write etc/authotron.schema.json anew
 threats: $(VENV)/tools  ## write the names of the tests into docs/threats.md
 	$(BIN)/python -m tests.threats
 
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: $(VENV)-docs/locked  ## the documentation as a site with search, in site/; fails on a broken link
+	PYTHONPATH=website $(VENV)-docs/bin/mkdocs build -f website/mkdocs.yml
+	@echo "To read it: python3 -m http.server -d site -b 127.0.0.1 8000"
+
+$(VENV)-docs/locked: website/requirements.lock
+	$(RECENT)
+	$(PYTHON) -m venv $(VENV)-docs
+	$(VENV)-docs/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r $<
+	touch $@
+
 lock: $(VENV)/tools  ## choose new versions of all dependencies
 	$(PIP) install pip-tools
 	$(COMPILE) --output-file=requirements.lock setup.py requirements-build.in
 	$(COMPILE) --output-file=requirements-dev.lock requirements-dev.in
 	$(COMPILE) --output-file=bench/requirements.lock bench/requirements.in
+	$(COMPILE) --output-file=website/requirements.lock website/requirements.in
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench build dist *.egg-info var .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-docs site build dist *.egg-info var .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/locked: requirements.lock
 	$(RECENT)

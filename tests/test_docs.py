@@ -113,6 +113,18 @@ class LinksTests(SynchronousTestCase):
         pages = {page.name for page in index.parent.glob("*.md")} - {index.name}
         self.assertEqual(pages - set(links(index)), set())
 
+    def test_navigation(self) -> None:
+        """The navigation of the site (website/mkdocs.yml) leads to every page of docs/."""
+        text = (ROOT / "website" / "mkdocs.yml").read_text(encoding="utf-8")
+        pages = {page.name for page in (ROOT / "docs").glob("*.md")}
+        self.assertEqual(set(re.findall(r": ([\w-]+\.md)$", text, flags=re.MULTILINE)), pages)
+
+    def test_pictures(self) -> None:
+        """Every picture that a page shows by HTML is there."""
+        for page in PAGES:
+            for target in re.findall(r' (?:src|srcset)="([^"]+)"', prose(page)):
+                self.assertTrue((page.parent / target).is_file(), f"{page.name}: {target}")
+
 
 class MovingTests(SynchronousTestCase):
     """What an operator reads before moving from auth-o-tron."""
