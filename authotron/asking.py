@@ -15,7 +15,7 @@ from authotron.identity import Credential, Identity
 from authotron.parts import PartConfig
 from authotron.providers import Affinity, IProvider
 from authotron.settings import Seconds
-from authotron.turns import Turns
+from authotron.turns import RemoteTurns
 from authotron.web_client import RemoteConfig
 from authotron.world import World
 
@@ -47,7 +47,7 @@ class Asking:
     _accepts: routing.Rule
     _ask: Ask = field(repr=False)
     _known: Identities = field(repr=False)
-    _turns: Turns = field(repr=False)
+    _turns: RemoteTurns = field(repr=False)
     _issuer: str | None = None
     scheme: str = field(default="bearer", init=False)
     local: bool = field(default=False, init=False)

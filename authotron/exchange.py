@@ -16,7 +16,7 @@ from authotron.identity import Credential, Identity, earliest
 from authotron.jwks import ALGORITHMS, Verifier
 from authotron.parts import PartConfig
 from authotron.settings import Seconds
-from authotron.turns import Turns
+from authotron.turns import RemoteTurns
 from authotron.web_client import RemoteConfig, Url, WebClient
 from authotron.world import World
 
@@ -48,7 +48,7 @@ class AccessTokens:
     _life: float
     _checked: Identities = field(repr=False)
     _exchanged: Identities = field(repr=False)
-    _turns: Turns = field(repr=False)
+    _turns: RemoteTurns = field(repr=False)
 
     async def checked(self, credential: Credential, check: Work[Identity]) -> Identity:
         """What C{check} says of a lasting token in its client's turn, or said a short while ago."""

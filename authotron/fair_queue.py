@@ -58,7 +58,7 @@ class Asker:
 
 @define(eq=False)
 class Standings:
-    """Remembers which clients failed lately, and which user names were verified for a client."""
+    """Remembers which clients failed lately, and which of their user names were verified."""
 
     _clock: IReactorTime
     failures: Failures = field(init=False, repr=False)
@@ -71,7 +71,7 @@ class Standings:
 
     def asker(self, client: str | None, name: str) -> Asker:
         """
-        Build what is known of a client by its address.
+        Identify a client that asks, and find the shares that its jobs belong to.
 
         @param name: the user name, or the token, that it presents.
         """
@@ -94,7 +94,11 @@ class Standings:
         self.failures.discard(asker.pair)
 
     def failed(self, asker: Asker) -> None:
-        """Note it. Requests without an address are of many clients, so only their names count."""
+        """
+        Note a failure of a client and of its user name.
+
+        Requests without an address are of many clients, so only the names count.
+        """
         self.failures.add(asker.pair)
         if asker.client is not None:
             self.failures.add(asker.client)
@@ -131,7 +135,7 @@ class Failures:
 @define(eq=False)
 class Job:
     """
-    What waits for its turn.
+    A piece of work that waits for its turn.
 
     @ivar number: jobs that came later have higher ones; set by the queue.
     """

@@ -117,6 +117,6 @@ def _verified(job: _Job) -> int | object | None:
     return _SKIPPED if job.answer.called else job.verify()
 
 
-def share(processes: int) -> int:
-    """How many hashes each of several processes may verify at once."""
+def at_once(processes: int) -> int:
+    """Share the threads: how many hashes each of several processes may verify at once."""
     return max(1, THREADS // processes)

@@ -21,7 +21,7 @@ from authotron import __version__, descriptors, logs, reloading, web_client
 from authotron.compose import compose
 from authotron.config import Config
 from authotron.errors import ConfigError, Problem, TimedOut
-from authotron.hash_queue import THREADS, HashQueue, share
+from authotron.hash_queue import THREADS, HashQueue, at_once
 from authotron.issuing import Tokens
 from authotron.keeping import Keeping
 from authotron.listening import Listener, Ready, endpoints, second_listeners, site
@@ -109,7 +109,7 @@ class Authotron(MultiService):
         self._world = evolve(
             outside(reactor, self.pool),
             wrong_pairs=WrongPairs(reactor, config.hash_key),
-            hash_queue=HashQueue(reactor, self.pool, share(config.file.server.processes)),
+            hash_queue=HashQueue(reactor, self.pool, at_once(config.file.server.processes)),
         )
         metrics = Metrics()
         self.serving = Serving(compose(config, self._world, metrics), metrics)

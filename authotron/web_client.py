@@ -10,7 +10,7 @@ from urllib.parse import quote, urlsplit
 
 import OpenSSL.SSL
 import treq.client
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 from pydantic import AfterValidator, Field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint
@@ -25,6 +25,7 @@ from authotron.breaker import Breaker, Breakers
 from authotron.certificates import Untrusted
 from authotron.descriptors import Narrow
 from authotron.errors import Rejected, TimedOut, Unavailable
+from authotron.fair_queue import Standings
 from authotron.hosts import is_local
 from authotron.racing import Work, within
 from authotron.response_heads import MalformedAnswer, StrictEndpoint
@@ -32,7 +33,7 @@ from authotron.settings import Seconds
 from authotron.slots import Slots
 from authotron.tls import Trust, TrustConfig, Verifier
 from authotron.tls_gates import secured
-from authotron.turns import Turns
+from authotron.turns import RemoteTurns
 from authotron.world import SHARE, Agents, Connect, World
 
 LIMIT = 65_536
@@ -166,7 +167,9 @@ class WebClient:
     _trust: Trust
     _timeout: float
     _breakers: Breakers
-    _slots: Slots = field(factory=lambda: Slots(32))
+    _slots: Slots = field(
+        default=Factory(lambda self: Slots(32, Standings(self._clock)), takes_self=True)
+    )
 
     async def get(
         self,
@@ -391,10 +394,10 @@ def make(config: RemoteConfig, world: World) -> WebClient:
     """Build the client of a part from its section."""
     patience = world.patience * SHARE
     timeout = min(config.timeout or patience, patience)
-    slots = Slots(world.narrow(config.connections))
+    slots = Slots(world.narrow(config.connections), Standings(world.clock))
     return WebClient(world.clock, world.agents, config.trust(), timeout, world.breakers, slots)
 
 
-def turns_of(config: RemoteConfig, world: World) -> Turns:
+def turns_of(config: RemoteConfig, world: World) -> RemoteTurns:
     """Build the turns of the clients whose credentials a provider shows to a remote."""
-    return Turns(world.clock, world.patience * SHARE, world.narrow(config.connections))
+    return RemoteTurns(world.clock, world.patience * SHARE, world.narrow(config.connections))

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.errors import Unavailable
-from authotron.hash_queue import THREADS, WAITING, HashQueue, share
+from authotron.hash_queue import THREADS, WAITING, HashQueue, at_once
 from tests.worlds import NOW, at
 
 REFUSED = object()
@@ -233,7 +233,7 @@ class OrderTests(QueueCase):
 
     def test_processes_T84d(self) -> None:
         """Several processes share the processors; each verifies one hash at least."""
-        self.assertEqual([share(number) for number in (1, 1000)], [THREADS, 1])
+        self.assertEqual([at_once(number) for number in (1, 1000)], [THREADS, 1])
 
     def test_leaving_T84d(self) -> None:
         """A waiting client that leaves gives up its place, and costs no hash."""

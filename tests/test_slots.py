@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.errors import Unavailable
+from authotron.fair_queue import Standings
 from authotron.identity import Client
 from authotron.slots import CLIENT, Slots
 
@@ -14,7 +16,7 @@ class SlotsTests(SynchronousTestCase):
     """A fixed number at once, the others in order."""
 
     def setUp(self) -> None:
-        self.slots = Slots(2)
+        self.slots = Slots(2, Standings(Clock()))
 
     def acquire(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self.slots.acquire())
@@ -59,7 +61,7 @@ class SlotsTests(SynchronousTestCase):
 
     def test_no_recursion_T85a(self) -> None:
         """Very many that give their slot back at once do not call each other."""
-        slots = Slots(100)
+        slots = Slots(100, Standings(Clock()))
         for _ in range(100):
             slots.take()
 
@@ -77,7 +79,7 @@ class SharesTests(SynchronousTestCase):
     """Waiters of many clients."""
 
     def setUp(self) -> None:
-        self.slots = Slots(2)
+        self.slots = Slots(2, Standings(Clock()))
         self.slots.take()
         self.slots.take()
         self.served: list[str] = []

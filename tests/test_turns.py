@@ -1,4 +1,4 @@
-"""Turns of clients in front of a remote."""
+"""RemoteTurns of clients in front of a remote."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from authotron import settings
 from authotron.errors import Rejected, TimedOut, Unavailable
 from authotron.identity import Credential
 from authotron.providers import ecmwf_api, http, introspection, openid_offline
-from authotron.turns import Turns
+from authotron.turns import RemoteTurns
 from tests.remotes import Hangs, Remote
 from tests.worlds import NOW, asked, at, world
 
@@ -23,7 +23,7 @@ class TurnsTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = at(NOW)
-        self.turns = Turns(self.clock, 4.75, 4)
+        self.turns = RemoteTurns(self.clock, 4.75, 4)
         self.guesses = 0
         self.guessing: list[Deferred[None]] = []
 
@@ -81,18 +81,18 @@ class TurnsTests(SynchronousTestCase):
         self.served("192.0.2.1", [f"198.51.100.{number}" for number in range(70)])
 
     def test_guessers_beside_T84d(self) -> None:
-        """Nor do they where all come from one peer, or the address is not known."""
+        """Guessers at the address of a user who is known, or at none, do not shut it out."""
         for client in ("192.0.2.1", None):
             self.known(client)
             self.served(client, [client] * 70)
 
     def test_more_than_may_wait_T84d(self) -> None:
-        """Nor do more guessers than may wait."""
+        """More guessers than may wait do not shut out a user who is known."""
         self.known("192.0.2.1")
         self.served("192.0.2.1", [f"198.51.{number % 9}.{number}" for number in range(200)])
 
     def test_no_turn_T84d(self) -> None:
-        """Whoever has no turn in time hears of an outage with its reason."""
+        """If a client has no turn in time it is an outage, with its reason."""
         waiting = [
             Deferred.fromCoroutine(self.asks("192.0.2.1", f"{number}", Rejected))
             for number in range(64)

@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from authotron.errors import Rejected, Unavailable
+from authotron.fair_queue import Standings
 from authotron.ldap.binding import let_in
 from authotron.ldap.connection import Connection, Faulty, Late, Lost, NotWelcome, Overlong
 from authotron.ldap.servers import Account, Limits, Server, Ways
@@ -84,8 +85,9 @@ class Directory:
     def __attrs_post_init__(self) -> None:
         self._ways = Ways(self._clock, self._connect, self._limits)
         self._states = [_State(server) for server in self._servers]
-        self._slots = Slots(self._limits.connections)
-        self._guests = Slots(self._limits.connections)
+        standings = Standings(self._clock)
+        self._slots = Slots(self._limits.connections, standings)
+        self._guests = Slots(self._limits.connections, standings)
 
     async def using(self, work: Callable[[Connection], Work[T]]) -> T:
         """

@@ -26,7 +26,7 @@ from authotron.ldap.lookup import Lookup
 from authotron.ldap.servers import Account, Limits, Security, Server
 from authotron.settings import Seconds, Secret, Section, Text
 from authotron.tls import TrustConfig, Verifier
-from authotron.turns import Turns
+from authotron.turns import RemoteTurns
 from authotron.world import SHARE, World
 
 _PORTS = {"ldap": 389, "ldaps": 636}
@@ -147,9 +147,9 @@ class Connectivity(TrustConfig):
         servers = [self._server(uri) for uri in self.uri]
         return Directory(world.clock, world.connect, servers, account, self._limits(world))
 
-    def turns(self, world: World) -> Turns:
+    def turns(self, world: World) -> RemoteTurns:
         """Build the turns of the clients whose passwords the directory judges."""
-        return Turns(world.clock, SHARE * world.patience, self.outward(world.narrow))
+        return RemoteTurns(world.clock, SHARE * world.patience, self.outward(world.narrow))
 
     def _limits(self, world: World) -> Limits:
         """As configured, but so that every server has a turn while somebody waits."""

@@ -16,7 +16,7 @@ from authotron.identity import Credential, Identity, earliest
 from authotron.parts import PartConfig
 from authotron.providers import Affinity, IProvider
 from authotron.settings import Seconds, Secret
-from authotron.turns import Turns
+from authotron.turns import RemoteTurns
 from authotron.web_client import RemoteConfig, Url, WebClient
 from authotron.world import World
 from authotron.wrong_pairs import PairGuard, RetryConfig
@@ -57,7 +57,7 @@ class Http:
     _known: Identities = field(repr=False)
     _accepts: routing.Rule
     _guard: PairGuard = field(repr=False)
-    _turns: Turns = field(repr=False)
+    _turns: RemoteTurns = field(repr=False)
     type: str = field(default="http", init=False)
     local: bool = field(default=False, init=False)
 

@@ -24,7 +24,7 @@ from authotron.naming import normalized
 from authotron.parts import Finding, IConnected, IReachable, PartConfig
 from authotron.providers import Affinity, IKnowsUsers, IProvider
 from authotron.settings import Seconds, Text
-from authotron.turns import Turns
+from authotron.turns import RemoteTurns
 from authotron.world import Threads, World
 from authotron.wrong_pairs import PairGuard, RetryConfig
 
@@ -107,7 +107,7 @@ class LdapProvider:
     _user_dn: str | None
     _ttl: float
     _guard: PairGuard = field(repr=False)
-    _turns: Turns = field(repr=False)
+    _turns: RemoteTurns = field(repr=False)
     type: str = field(default="ldap", init=False)
     scheme: str = field(default="basic", init=False)
     local: bool = field(default=False, init=False)
