@@ -139,6 +139,22 @@ class MovingTests(SynchronousTestCase):
             self.assertIn("roles", text)
 
 
+class ChangelogTests(SynchronousTestCase):
+    """What an operator reads before an upgrade."""
+
+    def test_once(self) -> None:
+        """Of a version each heading and each change stands there once; upgrading comes first."""
+        text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+        for version in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
+            headings = re.findall(r"^### (.+)$", version, flags=re.MULTILINE)
+            changes = re.findall(r"^- (.+?)(?=^[-#]|\Z)", version, flags=re.MULTILINE | re.DOTALL)
+            begun = [" ".join(each.split())[:60] for each in changes]
+            for found in (headings, begun):
+                self.assertEqual([each for each in found if found.count(each) > 1], [])
+            if "Upgrading" in headings:
+                self.assertEqual(headings[0], "Upgrading")
+
+
 class ConfigurationsTests(ConfigCase):
     """Configurations that are shown."""
 
