@@ -31,6 +31,7 @@ from authotron import (
     logs,
     minter,
     parts,
+    placeholders,
     settings,
     systemd,
     verdicts,
@@ -305,7 +306,7 @@ def check(
         with _gathered(problems):
             _check_common(store, file)
     secrets = [*_secrets(file, providers, augmenters, store)]
-    problems += [Problem(at, _UNFILLED) for at, text in secrets if settings.is_unfilled(text)]
+    problems += [Problem(at, _UNFILLED) for at, text in secrets if placeholders.is_unfilled(text)]
     if problems or file is None:
         raise ConfigError(problems)
     odd = [*_secret_warnings(secrets), *_store_warnings(store)]
@@ -348,7 +349,7 @@ def _secrets(
 
 def _secret_warnings(secrets: Sequence[tuple[str, str]]) -> Iterator[str]:
     for at, text in secrets:
-        if settings.is_perhaps_unfilled(text):
+        if placeholders.is_perhaps_unfilled(text):
             yield f"{at}: {_PERHAPS_UNFILLED}"
         if text.endswith(("\n", "\r")):
             yield f"{at}: {_ENDS_A_LINE}"

@@ -14,7 +14,8 @@ from attrs import define
 from authotron import bare, config, settings, strict_json
 from authotron.config import Config, File
 from authotron.errors import ConfigError, Problem
-from authotron.settings import KeyKind, did_you_mean, is_slip, without_line_end
+from authotron.settings import KeyKind, without_line_end
+from authotron.spelling import did_you_mean, is_slip
 
 PREFIX = "AOT_"
 _DEFAULT = "config.yaml"

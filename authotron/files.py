@@ -120,7 +120,7 @@ def act_as_owner(path: Path) -> None:
 
 @contextmanager
 def acting_as_owner(path: Path) -> Iterator[None]:
-    """As L{act_as_owner}, until the end of the block."""
+    """Act as the owner of a path (see L{act_as_owner}) until the end of the block."""
     if os.geteuid() != 0:
         yield
         return

@@ -269,5 +269,5 @@ def _size(text: object) -> int:
 
 
 def _shown(text: object) -> str:
-    """As much of a name as a log line may show, on one line and in ASCII."""
+    """Cut a name to what a log line may show, on one line and in ASCII."""
     return ascii(text if not isinstance(text, str) else text[:_MAX_SHOWN])

@@ -16,7 +16,8 @@ from pydantic import Field
 from zope.interface import Interface
 
 from authotron.errors import ConfigError, Problem
-from authotron.settings import Realm, Section, Text, did_you_mean, is_slip
+from authotron.settings import Realm, Section, Text
+from authotron.spelling import did_you_mean, is_slip
 
 
 class PartConfig(Section):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from pathlib import Path
 from types import NoneType, UnionType
@@ -29,6 +28,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from authotron import naming
 from authotron.errors import ConfigError, Problem
+from authotron.spelling import did_you_mean, is_slip
 
 Text = Annotated[str, StringConstraints(pattern=r"\S")]
 """A text that says something."""
@@ -248,32 +248,6 @@ def _unread(key: str, why: str) -> PydanticCustomError:
     return PydanticCustomError("file", "{why}", {"key": key, "why": why})
 
 
-# --- placeholders ---
-
-_UNFILLED = re.compile(r"\s*\$\{[A-Za-z_][^{}]*\}\s*")
-"""A variable of a shell or of Docker Compose, and nothing else."""
-
-_PERHAPS_UNFILLED = re.compile(
-    r".*\$\{[A-Za-z_][^{}]*\}.*"  # a shell's, within other text
-    r"|\$[A-Z_][A-Z0-9_]*|\$\([^()]*\)"
-    r"|.*\{\{.*\}\}.*|.*\{%.*%\}.*"  # Jinja, Helm, Ansible
-    r"|%\([^()]+\)s|%[A-Z_][A-Z0-9_]*%"
-    r"|<[^<>]+>|@[A-Za-z_]+@|__[A-Za-z_]+__"
-    r"|(?i:(change|replace|fill)[-_ ]?(me|this)([-_ ]?in)?)"
-    r"|(?i:todo|fixme|placeholder|x{3,}|your[-_ ].+)",
-    re.DOTALL,
-)
-
-
-_LONGEST_PLACEHOLDER = 4096
-"""Characters of a placeholder at most; a longer secret is not one."""
-
-
-def is_unfilled(secret: str) -> bool:
-    """Whether a secret is a variable that was not filled in, and nothing else."""
-    return len(secret) <= _LONGEST_PLACEHOLDER and _UNFILLED.fullmatch(secret) is not None
-
-
 def secrets_in(section: Section, at: str = "") -> Iterator[tuple[str, str]]:
     """Give the path and the text of each secret of a section and of the sections inside of it."""
     for key in type(section).model_fields:
@@ -288,12 +262,6 @@ def _secrets_in(value: object, at: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, list | tuple):
         for place, each in enumerate(value):
             yield from _secrets_in(each, _joined(at, place))
-
-
-def is_perhaps_unfilled(secret: str) -> bool:
-    """Whether a secret looks like what some tool should have filled in."""
-    is_short = len(secret) <= _LONGEST_PLACEHOLDER
-    return is_short and _PERHAPS_UNFILLED.fullmatch(secret) is not None
 
 
 # --- mistakes, in words ---
@@ -472,37 +440,6 @@ def _sections(annotation: Any) -> Iterator[type[Section]]:
         yield annotation
     for argument in getattr(annotation, "__args__", ()):
         yield from _sections(argument)
-
-
-_LONGER, _SHORT, _TAIL = 3, 3, 5
-"""
-Letters that a slip may have more than the key that was meant; letters of a short key; letters that
-may follow a key in a section that has secrets: C{audience}, but not the secret C{expelliarmus}.
-"""
-
-
-def is_slip(word: str, known: Iterable[str], secrets: Iterable[str] = ()) -> bool:
-    """
-    Whether a word is so near to one that is known that it cannot be a secret.
-
-    What follows the key of a secret, with the colon forgotten, may be one.
-    """
-    if not re.fullmatch(r"[A-Za-z][A-Za-z_-]*", word):
-        return False
-    lower, words, hidden = word.lower(), [*known], {*secrets}
-    begun = [each for each in words if len(each) >= _SHORT and lower.startswith(each)]
-    if hidden:
-        begun = [each for each in begun if len(word) <= len(each) + _TAIL or each in hidden]
-    if any(each in hidden and len(word) > len(each) + _LONGER for each in begun):
-        return bool(difflib.get_close_matches(lower, words, 1, 0.9))
-    near = difflib.get_close_matches(lower, words, 1, 0.6)
-    return bool(begun or (near and len(word) <= len(near[0]) + _LONGER))
-
-
-def did_you_mean(word: str, known: Iterator[str] | list[str] | Mapping[str, Any]) -> str:
-    """A suggestion to put behind the name of a mistake, if there is a near one."""
-    near = difflib.get_close_matches(word, list(known), 1, 0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def schema_of(annotation: Any) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class Config(Section):
         default=64 * 2**20,
         ge=2**20,
         description="bytes that the memories of one process take at most: one half for verdicts, "
-        "the other for what providers and augmenters were told",
+        "the other for the answers that providers and augmenters got",
     )
     refusals: Seconds = Field(default=5, le=5, description="seconds a refusal is repeated")
     reuse: Seconds | None = Field(

@@ -198,7 +198,7 @@ class LdapProvider:
 
 def _spelled_one_way(dn: str) -> str:
     """
-    The same for all spellings of a DN, as they are one account to the directory.
+    Give all spellings of a DN one form, as they are one account to the directory.
 
     That overlooks soft hyphens and the like, too (RFC 4518 section 2.2).
     """

@@ -14,8 +14,9 @@ from zope.interface import implementer
 from authotron.errors import NotConfigured, Rejected
 from authotron.identity import Credential, Identity
 from authotron.parts import PartConfig
+from authotron.placeholders import is_unfilled
 from authotron.providers import Affinity, IProvider
-from authotron.settings import Name, Names, Secret, Section, Text, is_unfilled, without_line_end
+from authotron.settings import Name, Names, Secret, Section, Text, without_line_end
 from authotron.tokens import PREFIX, looks_like_ours
 from authotron.world import World
 

@@ -116,7 +116,7 @@ class MemoryStore:
         return len(expired)
 
     def _forget_revoked(self, now: float) -> None:
-        """They stand in the order in which they end."""
+        """Forget revoked tokens that are too old or too many; the first ones end first."""
         for id_ in list(self._revoked):
             if len(self._revoked) <= MOST_REVOKED and self._revoked[id_].until > now:
                 break

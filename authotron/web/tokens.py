@@ -125,7 +125,7 @@ class TokenRoutes:
 
     async def make_simply(self, asks: Identity, request: Request) -> Reply:
         """
-        As the original does it: by GET, which a HEAD must not imitate.
+        Make a token by GET, as the original does; a HEAD makes none.
 
         A page of another site, or a browser that fetches ahead, makes none.
         """

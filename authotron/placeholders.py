@@ -1,0 +1,33 @@
+"""Recognize secrets that a tool should have filled in, such as C{${PASSWORD}}."""
+
+from __future__ import annotations
+
+import re
+
+_UNFILLED = re.compile(r"\s*\$\{[A-Za-z_][^{}]*\}\s*")
+"""A variable of a shell or of Docker Compose, and nothing else."""
+
+_PERHAPS_UNFILLED = re.compile(
+    r".*\$\{[A-Za-z_][^{}]*\}.*"  # a shell's, within other text
+    r"|\$[A-Z_][A-Z0-9_]*|\$\([^()]*\)"
+    r"|.*\{\{.*\}\}.*|.*\{%.*%\}.*"  # Jinja, Helm, Ansible
+    r"|%\([^()]+\)s|%[A-Z_][A-Z0-9_]*%"
+    r"|<[^<>]+>|@[A-Za-z_]+@|__[A-Za-z_]+__"
+    r"|(?i:(change|replace|fill)[-_ ]?(me|this)([-_ ]?in)?)"
+    r"|(?i:todo|fixme|placeholder|x{3,}|your[-_ ].+)",
+    re.DOTALL,
+)
+
+_LONGEST_PLACEHOLDER = 4096
+"""Characters of a placeholder at most; a longer secret is not one."""
+
+
+def is_unfilled(secret: str) -> bool:
+    """Whether a secret is a variable that was not filled in, and nothing else."""
+    return len(secret) <= _LONGEST_PLACEHOLDER and _UNFILLED.fullmatch(secret) is not None
+
+
+def is_perhaps_unfilled(secret: str) -> bool:
+    """Whether a secret looks like what some tool should have filled in."""
+    is_short = len(secret) <= _LONGEST_PLACEHOLDER
+    return is_short and _PERHAPS_UNFILLED.fullmatch(secret) is not None
