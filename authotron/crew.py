@@ -107,6 +107,7 @@ class Crew:
                 "refused": lambda problems: self._note_refused(child, problems),
                 "wrong_pair": lambda given: self._pass_on(child, "wrong_pair", given),
                 "right_pair": lambda given: self._pass_on(child, "right_pair", given),
+                "trusted": lambda given: self._pass_on(child, "trusted", given),
             },
             self._note_gone,
             self._note_serving,
@@ -274,7 +275,7 @@ class Crew:
                 raise Unavailable("a worker has not forgotten")
 
     def _pass_on(self, tells: Child, word: str, given: Any) -> None:
-        """Tell all other workers what one has found out about a user and a password."""
+        """Tell all other workers what one has found out about a user."""
         for child in self.workers:
             if child is not tells:
                 child.tell(word, given)

@@ -8,12 +8,13 @@ others.
 from __future__ import annotations
 
 import os
+import re
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from functools import partial
 from hashlib import blake2b
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from attrs import define, field, frozen
 from cachetools import TTLCache
@@ -32,6 +33,7 @@ _TRUSTED_SECONDS = 3600.0
 """Seconds for which a client and user name stay known after a success."""
 
 _REMEMBERED = 10_000
+_HASH = re.compile(r"[0-9a-f]{32}")
 
 
 class Standing(IntEnum):
@@ -56,14 +58,23 @@ class Asker:
     path: Sequence[bytes]
 
 
+def _tell_no_other(_pair: str) -> None:
+    """There are no other workers."""
+
+
 @define(eq=False)
 class Standings:
-    """Remembers which clients failed lately, and which of their user names were verified."""
+    """
+    Remembers which clients failed lately, and which of their user names were verified.
+
+    @ivar tell: tells the other workers, which have the same key, that a pair is trusted.
+    """
 
     _clock: IReactorTime
+    _key: bytes = field(factory=partial(os.urandom, 32), repr=False)
+    tell: Callable[[str], object] = field(default=_tell_no_other, repr=False)
     failures: Failures = field(init=False, repr=False)
     trusted: TTLCache[bytes, bool] = field(init=False, repr=False)
-    _key: bytes = field(factory=partial(os.urandom, 32), init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.failures = Failures(self._clock)
@@ -89,9 +100,18 @@ class Standings:
         return Standing.GOOD if key in self.trusted else Standing.NEW
 
     def succeeded(self, asker: Asker) -> None:
-        """Trust a client and user name for an hour."""
-        self.trusted[asker.pair] = True
-        self.failures.discard(asker.pair)
+        """Trust a client and user name for an hour, here and at all other workers."""
+        self._trust(asker.pair)
+        self.tell(asker.pair.hex())
+
+    def hear(self, pair: Any) -> None:
+        """Trust what was verified at another worker; what cannot be read is passed over."""
+        if isinstance(pair, str) and _HASH.fullmatch(pair):
+            self._trust(bytes.fromhex(pair))
+
+    def _trust(self, pair: bytes) -> None:
+        self.trusted[pair] = True
+        self.failures.discard(pair)
 
     def failed(self, asker: Asker) -> None:
         """

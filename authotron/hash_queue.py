@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
-from attrs import define, field
+from attrs import Factory, define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
@@ -62,13 +62,19 @@ class HashQueue:
     _clock: IReactorTime
     _threads: _Threads
     _at_once: int = THREADS
+    _standings: Standings = field(
+        default=Factory(lambda self: Standings(self._clock), takes_self=True), repr=False
+    )
     _running: int = field(default=0, init=False)
-    _standings: Standings = field(init=False, repr=False)
     _waiting: FairQueue[_Job] = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self._standings = Standings(self._clock)
         self._waiting = FairQueue(self._standings)
+
+    @property
+    def standings(self) -> Standings:
+        """Which clients are served sooner."""
+        return self._standings
 
     def verify(self, client: str | None, username: str, verify: Verify) -> Deferred[int | None]:
         """

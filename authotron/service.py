@@ -21,6 +21,7 @@ from authotron import __version__, descriptors, logs, reloading, web_client
 from authotron.compose import compose
 from authotron.config import Config
 from authotron.errors import ConfigError, Problem, TimedOut
+from authotron.fair_queue import Standings
 from authotron.hash_queue import THREADS, HashQueue, at_once
 from authotron.issuing import Tokens
 from authotron.keeping import Keeping
@@ -109,7 +110,12 @@ class Authotron(MultiService):
         self._world = evolve(
             outside(reactor, self.pool),
             wrong_pairs=WrongPairs(reactor, config.hash_key),
-            hash_queue=HashQueue(reactor, self.pool, at_once(config.file.server.processes)),
+            hash_queue=HashQueue(
+                reactor,
+                self.pool,
+                at_once(config.file.server.processes),
+                Standings(reactor, config.hash_key),
+            ),
         )
         metrics = Metrics()
         self.serving = Serving(compose(config, self._world, metrics), metrics)
@@ -245,6 +251,11 @@ class Authotron(MultiService):
     def wrong_pairs(self) -> WrongPairs:
         """The passwords that are not sent to remotes again before a time."""
         return self._world.wrong_pairs
+
+    @property
+    def standings(self) -> Standings:
+        """Which clients are served sooner where passwords wait to be verified."""
+        return self._world.hash_queue.standings
 
     @property
     def problems(self) -> Sequence[str]:

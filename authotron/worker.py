@@ -8,6 +8,7 @@ import pickle
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from attrs import evolve, frozen
@@ -158,9 +159,11 @@ class Worker(Service):
             "drain": lambda _: Deferred.fromCoroutine(self._drain()),
             "wrong_pair": gateway.wrong_pairs.hear_wrong,
             "right_pair": gateway.wrong_pairs.hear_right,
+            "trusted": gateway.standings.hear,
         }
         self.pipe = Pipe(write, answers, self.abandoned)
         gateway.wrong_pairs.tell = self.pipe.tell
+        gateway.standings.tell = partial(self.pipe.tell, "trusted")
         self._beating = LoopingCall(self._beat)
         self._beating.clock = reactor
         gateway.serving.forget_elsewhere = self._forget_elsewhere

@@ -610,6 +610,11 @@ class WrongPairsTests(SupervisorCase):
             self.one.say(word, {"user": "ab"})
             self.assertEqual((self.one.asked, self.other.asked[-1]), ([], word))
 
+    def test_trusted_T84d(self) -> None:
+        """All workers but the one that tells hear of a user name that was verified."""
+        self.one.say("trusted", "ab")
+        self.assertEqual((self.one.asked, self.other.asked[-1]), ([], "trusted"))
+
     def test_one_key_S_LOCK(self) -> None:
         """All workers of a configuration hash by the same key, and those of another by another."""
         given = self.load()

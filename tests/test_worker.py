@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import config, worker
 from authotron.errors import ConfigError, Problem, Unavailable
+from authotron.fair_queue import Standing
 from authotron.service import Authotron
 from authotron.worker import BEAT, LONGEST_CHANGE, Worker
 from tests.test_config import BASE
@@ -100,6 +101,23 @@ class WorkerTests(SynchronousTestCase):
         self.assertFalse(pairs.holds(user, pair))
         other = Authotron(lambda: self.found, self.found, self.reactor)
         self.assertEqual(other.wrong_pairs.hashed("ldap", "alice", "wrong"), (user, pair))
+
+    def test_trusted_T84d(self) -> None:
+        """A user name that was verified for a client is trusted by all workers of the service."""
+        standings = self.gateway.standings
+        alice = standings.asker("192.0.2.7", "alice")
+        standings.succeeded(alice)
+        self.assertEqual(self.said[-1], {"say": "trusted", "with": alice.pair.hex()})
+        other = Authotron(lambda: self.found, self.found, self.reactor).standings
+        self.assertEqual(other.asker("192.0.2.7", "alice"), alice)
+        other.hear(self.said[-1]["with"])
+        self.assertEqual(other.of(alice.pair), Standing.GOOD)
+        bob = standings.asker("192.0.2.7", "bob")
+        self.hear(say="trusted", **{"with": bob.pair.hex()})
+        self.assertEqual(standings.of(bob.pair), Standing.GOOD)
+        odd_ones: list[Any] = [None, 7, {}, [bob.pair.hex()], "", "ab", bob.pair.hex() + "g"]
+        for odd in odd_ones:
+            self.hear(say="trusted", **{"with": odd})
 
     def test_drain(self) -> None:
         """It listens no more, says so, and ends; its last word is what it has counted."""
