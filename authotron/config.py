@@ -61,6 +61,10 @@ def _host(text: str) -> str:
 
 def _endpoint(text: str) -> str:
     """A description that Twisted can read; its reactor is asked for nothing yet."""
+    if (
+        not text.isprintable()
+    ):  # such as the null byte of a socket without a file, and so without a mode
+        raise ValueError("has a character that is not printable")
     try:
         serverFromString(object(), text)
     except (ValueError, TypeError):

@@ -85,6 +85,14 @@ class WarningsTests(ConfigCase):
         found = self.changed(metrics={"listen": ["unix:/y"]}).warnings
         self.assertTrue(any("metrics.listen[0]" in each for each in found), found)
 
+    def test_abstract_T91c(self) -> None:
+        """A UNIX socket without a file is a mistake: it has no mode, so all users may connect."""
+        listen = ["unix:\0authotron:mode=660"]
+        server = {"host": ..., "port": ..., "listen": listen}
+        for section, over in (("server", server), ("metrics", {"listen": listen})):
+            problem = self.problem(**{section: over})
+            self.assertEqual(problem, f"{section}.listen[0]: has a character that is not printable")
+
     def test_proxies_T91c(self) -> None:
         """A list of proxies that leaves out the peers at a UNIX socket is named."""
         proxies = ["127.0.0.0/8"]
