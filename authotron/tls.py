@@ -29,6 +29,7 @@ from authotron.settings import FilePath, Section
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 _SAYINGS = {
+    2: "the certificate is signed by an authority that is not trusted; set ca_file",
     7: "the certificate is signed by an authority that is not trusted; set ca_file",
     9: "the certificate is not valid yet",
     10: "the certificate has expired",
@@ -36,7 +37,14 @@ _SAYINGS = {
     19: "the certificate is signed by an authority that is not trusted; set ca_file",
     20: "the certificate is signed by an authority that is not trusted; set ca_file",
     21: "the certificate is signed by an authority that is not trusted; set ca_file",
+    25: "an authority is not allowed to sign others",
     26: "the certificate is for another purpose than a server",
+    47: "an authority is not allowed to sign for this name",
+    48: "an authority is not allowed to sign for this name",
+    66: "the key of the certificate is too weak",
+    67: "the key of an authority is too weak",
+    68: "a certificate is signed with a digest that is too weak, such as SHA-1",
+    79: "the certificate is signed by one that is no authority",
 }
 """What the verification errors of OpenSSL (openssl-verification-options) mean to an operator."""
 
@@ -130,6 +138,8 @@ def _context(trust: Trust) -> SSL.Context:
         certificate=own.original if own else None,
     )
     context: SSL.Context = options.getContext()
+    if trust.authorities is not None:  # each is trusted by itself, its own authority need not be
+        context.get_cert_store().set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
     context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     return context

@@ -262,6 +262,35 @@ class SecuredTests(HandshakeCase):
         self.verifier = Verifier(Trust(issued.pem()))
         self.successResultOf(self.connect(Server(issued)))
 
+    def test_only_an_intermediate_S_TLS(self) -> None:
+        """An authority in C{ca_file} is trusted without the one that signed it, and no other is."""
+        below = Authority(name="below")
+        signed = AUTHORITY.issued(Shape(common_name="below", authority=True), below.key)
+        self.verifier = Verifier(Trust(signed.certificate_pem()))
+        self.successResultOf(self.connect(Server(below.issued(named("localhost")))))
+        for authority in (AUTHORITY, Authority(name="below")):
+            self.setUp()
+            self.verifier = Verifier(Trust(signed.certificate_pem()))
+            self.assertIn("not trusted", self.refused(Server(authority.issued(named("localhost")))))
+
+    def test_only_the_server_S_TLS(self) -> None:
+        """The certificate of a server in C{ca_file} is trusted, but none that it signed."""
+        issued = AUTHORITY.issued(named("localhost", common_name="server"))
+        self.verifier = Verifier(Trust(issued.certificate_pem()))
+        self.successResultOf(self.connect(Server(issued)))
+        for other in (
+            Authority(name="server", key=issued.key).issued(named("localhost")),
+            AUTHORITY.issued(named("localhost", common_name="server")),
+            AUTHORITY.issued(named("a.example", common_name="server"), issued.key),
+        ):
+            self.setUp()
+            self.verifier = Verifier(Trust(issued.certificate_pem()))
+            self.refused(Server(other))
+        self.setUp()
+        issued = AUTHORITY.issued(named("a.example"))
+        self.verifier = Verifier(Trust(issued.certificate_pem()))
+        self.assertIn("another host", self.refused(Server(issued)))
+
     def itself(self) -> Issued:
         """A certificate that signed itself."""
         authority = Authority(name="localhost")
