@@ -9,7 +9,6 @@ from typing import Any
 from attrs import evolve
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
@@ -27,6 +26,7 @@ from authotron.issuing import Tokens
 from authotron.keeping import Keeping
 from authotron.listening import Listener, Ready, endpoints, second_listeners, site
 from authotron.metrics import Metrics
+from authotron.outward import way
 from authotron.racing import everyone, within
 from authotron.single_thread import SingleThread
 from authotron.stores import ITokenStore
@@ -67,7 +67,7 @@ def outside(reactor: Any, pool: Pool) -> World:
         reactor,
         pool,
         web_client.Connections(reactor),
-        connect=partial(HostnameEndpoint, reactor),
+        connect=way(reactor),
         own_thread=pool.own_thread,
     )
 

@@ -139,7 +139,9 @@ def _context(trust: Trust) -> SSL.Context:
     )
     context: SSL.Context = options.getContext()
     if trust.authorities is not None:  # each is trusted by itself, its own authority need not be
-        context.get_cert_store().set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+        store = context.get_cert_store()
+        assert store is not None
+        store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
     context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     return context

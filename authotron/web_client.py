@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
-from functools import partial
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
 
@@ -13,7 +12,6 @@ import treq.client
 from attrs import Factory, define, field, frozen
 from pydantic import AfterValidator, Field
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.web.client import URI, Agent, HTTPConnectionPool, ResponseFailed
@@ -27,6 +25,7 @@ from authotron.descriptors import Narrow
 from authotron.errors import Rejected, TimedOut, Unavailable
 from authotron.fair_queue import Standings
 from authotron.hosts import is_local
+from authotron.outward import way
 from authotron.racing import Work, within
 from authotron.response_heads import MalformedAnswer, StrictEndpoint
 from authotron.settings import Seconds
@@ -353,7 +352,7 @@ class Connections:
 
     def __init__(self, reactor: Any, connect: Connect | None = None) -> None:
         self._reactor = reactor
-        self._connect = connect or partial(HostnameEndpoint, reactor)
+        self._connect = connect or way(reactor)
         self._agents: dict[Trust, IAgent] = {}
 
     def __call__(self, trust: Trust, /) -> IAgent:

@@ -47,6 +47,7 @@ LAYERS = (
         "gate",
     ),
     ("world", "tls_gates", "turns"),
+    ("outward",),
     (
         "logs",
         "bodies",

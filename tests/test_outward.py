@@ -1,0 +1,140 @@
+"""The way to other machines: what comes of leaving it."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorPluggableNameResolver
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import alsoProvides
+
+from authotron import settings, web_client
+from authotron.certificates import literal_address
+from authotron.errors import TimedOut, Unavailable
+from authotron.ldap.connection import Connection
+from authotron.ldap.directory import Directory
+from authotron.ldap.servers import Limits, Security, Server
+from authotron.outward import way
+from authotron.web_client import Connections, RemoteConfig
+from authotron.world import World
+from tests.worlds import at_once
+
+
+class Resolver:
+    """Looks names up when it is told to, and addresses at once."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+
+    def resolveHostName(self, receiver: Any, name: str, **given: Any) -> None:
+        self.asked.append(receiver)
+        if literal_address(name) is not None:
+            receiver.addressResolved(IPv4Address("TCP", name, given["portNumber"]))
+            receiver.resolutionComplete()
+
+
+class OutwardCase(SynchronousTestCase):
+    """A reactor that looks up names and connects to nothing by itself."""
+
+    def setUp(self) -> None:
+        self.reactor: Any = MemoryReactorClock()
+        self.resolver = Resolver()
+        self.reactor.nameResolver = cast(Any, self.resolver)
+        alsoProvides(self.reactor, IReactorPluggableNameResolver)
+
+
+class WayTests(OutwardCase):
+    """Connecting, and leaving."""
+
+    def connect(self, host: str) -> Deferred[Any]:
+        return way(self.reactor)(host, 389).connect(Factory.forProtocol(Protocol))
+
+    def test_left_while_looked_up_T85a(self) -> None:
+        """Who leaves while a name is looked up is told so, and not that there is no such name."""
+        connecting = self.connect("directory.example")
+        connecting.cancel()
+        self.failureResultOf(connecting, CancelledError)
+        self.resolver.asked[0].resolutionComplete()
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_left_while_connecting_T85a(self) -> None:
+        """Likewise who leaves before the server accepts."""
+        connecting = self.connect("192.0.2.1")
+        connecting.cancel()
+        self.failureResultOf(connecting, CancelledError)
+
+    def test_connected(self) -> None:
+        """The protocol comes once the server accepts."""
+        connecting = self.connect("192.0.2.1")
+        factory = self.reactor.tcpClients[0][2]
+        protocol = factory.buildProtocol(None)
+        protocol.makeConnection(object())
+        self.assertIsInstance(self.successResultOf(connecting), Protocol)
+
+
+class RemoteTests(OutwardCase):
+    """A remote by HTTP."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        connections = Connections(self.reactor)
+        self.world = World(self.reactor, at_once, connections, connect=way(self.reactor))
+        self.web = web_client.make(settings.read(RemoteConfig, {"timeout": 2}), self.world)
+
+    def ask(self, host: str) -> Deferred[Any]:
+        return Deferred.fromCoroutine(self.web.get(f"http://{host}/"))
+
+    def test_leavers_T85a(self) -> None:
+        """Clients that leave before there is a connection do not open the circuit."""
+        for host in ("accounts.example", "192.0.2.1"):
+            for _ in range(20):
+                leaver = self.ask(host)
+                leaver.cancel()
+                self.failureResultOf(leaver, CancelledError)
+        self.assertEqual(self.world.breakers.left_alone(), 0)
+
+    def test_no_connection_in_time_T69(self) -> None:
+        """A remote that drops packets is an outage, and soon left alone."""
+        for _ in range(10):
+            asked = self.ask("192.0.2.1")
+            self.reactor.advance(2)
+            self.failureResultOf(asked, TimedOut)
+        self.assertEqual(self.world.breakers.left_alone(), 1)
+
+
+class DirectoryTests(OutwardCase):
+    """Servers of a directory."""
+
+    def directory(self, *hosts: str) -> Directory:
+        servers = [Server(host, 389, Security.CLEAR) for host in hosts]
+        return Directory(self.reactor, way(self.reactor), servers, None, Limits(connections=20))
+
+    def ask(self, directory: Directory) -> Deferred[Any]:
+        async def look(connection: Connection) -> None:
+            await connection.hail()
+
+        return Deferred.fromCoroutine(directory.using(look))
+
+    def test_leavers_T85a(self) -> None:
+        """A client that leaves before there is a connection makes no server be left alone."""
+        for host in ("directory.example", "192.0.2.1"):
+            directory = self.directory(host)
+            leaver = self.ask(directory)
+            leaver.cancel()
+            self.failureResultOf(leaver, CancelledError)
+            other = self.ask(directory)
+            self.assertNoResult(other)
+            other.addErrback(lambda _: None)
+            other.cancel()
+
+    def test_next_server_T69(self) -> None:
+        """Where a server drops packets the next one is asked."""
+        asked = self.ask(self.directory("192.0.2.1", "192.0.2.2"))
+        self.reactor.advance(2)
+        self.assertEqual([each[0] for each in self.reactor.tcpClients], ["192.0.2.1", "192.0.2.2"])
+        self.reactor.advance(2)
+        self.failureResultOf(asked, Unavailable)
