@@ -121,7 +121,7 @@ class GatedConnections:
     """
     Puts a L{TlsGate} before each protocol of a library that begins TLS itself.
 
-    A protocol whose peer is refused is never connected; its factory is told that it has ended.
+    A protocol whose peer is refused is never connected; its factory sees the connection end.
 
     @ivar refusal: why the last peer was not believed; C{None} once one was.
     """
