@@ -91,15 +91,16 @@ class Authority:
 
         @param reasons: gets why providers are not asked.
         """
-        own = self.own.affinity(credential) if self.own is not None else _FOREIGN
-        if self.own is not None and own is _OWN:
-            return ([self.own],)
+        own = self.own
+        likeness = own.affinity(credential) if own is not None else _FOREIGN
+        if own is not None and likeness is _OWN:
+            return ([own],)
         local: list[IJudge] = []
         remote: list[IJudge] = []
         for provider in self._fitting(credential, realm, reasons):
             (local if self._is_local(provider, credential) else remote).append(provider)
-        if self.own is not None and own is _POSSIBLE:
-            remote.append(self.own)
+        if own is not None and likeness is _POSSIBLE:
+            remote.append(own)
         return local, remote
 
     def _is_local(self, provider: IProvider, credential: Credential) -> bool:
@@ -221,7 +222,8 @@ class Authority:
         @raise BadIdentity: it must not be passed on, or with what they know it is too large.
         """
         found, identity = identity, self.gate.admit(identity)
-        is_plain, additions = identity is found, list[Addition]()
+        is_plain = identity is found
+        additions: list[Addition] = []  # C{list[Addition]()} takes 0.4 us
         for augmenters in self._rounds.get(identity.realm, ()):
             admitted = identity
             asked = [self._augment(augmenter, identity) for augmenter in augmenters]

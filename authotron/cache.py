@@ -118,32 +118,36 @@ class Flights(Generic[T]):
 
 def identity_bytes(identity: Identity) -> int:
     """Bytes that an identity takes in memory, about; what it shares with others counts in full."""
-    _, username, roles, attributes, scopes = identity[:5]
-    texts = [username, *roles]
-    size = _PLAIN_IDENTITY + _TEXT * len(roles)
-    if attributes:
-        texts += attributes
-        texts += attributes.values()
-        size += _ATTRIBUTE * len(attributes)
-    joined = "".join(texts)  # as one string, since all that is remembered is measured
-    size += len(joined)
+    _, username, roles, attributes, scopes, _, _, conditions, narrowing, _, before = identity
+    joined = username + "".join(roles)  # as one string, since all that is remembered is measured
+    size = _PLAIN_IDENTITY + len(joined) + _TEXT * len(roles)
     if not joined.isascii():
-        size += texts_bytes(texts)
+        size += texts_bytes((username,), roles)
+    if attributes:
+        names, values = "".join(attributes), "".join(attributes.values())
+        size += _ATTRIBUTE * len(attributes) + len(names) + len(values)
+        if not (names.isascii() and values.isascii()):
+            size += texts_bytes(attributes, attributes.values())
     if scopes:
         for service, each in scopes.items():
             size += _ATTRIBUTE + texts_bytes((service,), each)
-    if identity.narrowing is not None:
-        size += identity.narrowing.__sizeof__()
-    elif identity.conditions:
-        size += sum(map(getsizeof, identity.conditions))
-    before = identity.bare
-    if before is None:
-        return size
-    is_part = before.roles == roles[: len(before.roles)] and before.username == username
-    is_part = is_part and before.scopes is scopes
-    if is_part and (not before.attributes or before.attributes is attributes):
-        return size + _PLAIN_IDENTITY + _PLACE * len(before.roles)  # and the same strings
-    return size + identity_bytes(before)
+    if narrowing is not None:
+        size += narrowing.__sizeof__()
+    elif conditions:
+        size += sum(map(getsizeof, conditions))
+    return size if before is None else size + _bare_bytes(before, identity)
+
+
+def _bare_bytes(before: Identity, identity: Identity) -> int:
+    """What an identity takes as it was before, if its strings are not all those of the other."""
+    roles, attributes = before.roles, before.attributes
+    if (
+        roles == identity.roles[: len(roles)]
+        and (not attributes or attributes is identity.attributes)
+        and before.scopes is identity.scopes
+    ):
+        return _PLAIN_IDENTITY + _PLACE * len(roles)
+    return identity_bytes(before)
 
 
 def addition_bytes(addition: Addition) -> int:

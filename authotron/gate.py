@@ -7,7 +7,7 @@ nor a person can mistake for another, and no identity is larger than the configu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import define, field
 from pydantic import Field
@@ -47,6 +47,7 @@ class Gate:
     _limits: Config = field(factory=Config)
     _most_names: int = field(init=False)
     _most_values: int = field(init=False)
+    _last_plain: Addition | None = field(default=None, init=False, repr=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -102,13 +103,22 @@ class Gate:
             return False
         return len(joined) < self._most_names and _are_plain(joined)
 
-    def are_plain(self, additions: Iterable[Addition]) -> bool:
+    def are_plain(self, additions: Sequence[Addition]) -> bool:
         """
         Whether all these may be added to a plain identity, which is then plain and not too large.
 
-        So what was admitted before need not be looked at again.
+        So what was admitted before need not be looked at again, nor an addition that is the same
+        value for one user after the other, as of an augmenter with fixed lists.
         """
-        names, values = [""], list[str]()
+        if len(additions) != 1:
+            return self._are_plain(additions)
+        [addition] = additions
+        if addition is not self._last_plain and self._are_plain(additions):
+            self._last_plain = addition
+        return addition is self._last_plain
+
+    def _are_plain(self, additions: Sequence[Addition]) -> bool:
+        names, values = [""], [""]
         try:
             for each in additions:
                 if type(each.roles) is not tuple:

@@ -14,7 +14,7 @@ _SHARE = 10
 _LEAST_SHARE = 16
 """Entries that one subject may have in the smallest memory."""
 
-_ENTRY, _NAME = 500, 200
+ENTRY, NAME = 500, 200
 """Bytes that an entry of a memory takes beside its value, and each further name of it."""
 
 _MAX_NAMES = 4
@@ -27,7 +27,7 @@ class Entry:
 
     A memory has very many entries, so each is a single object.
 
-    @ivar size: bytes that the entry takes, without what every entry takes.
+    @ivar size: bytes that the entry takes; it is made with those beside what every entry takes.
     @ivar subject: to whose share it belongs; C{None} for no share.
     @ivar tags: by which it can be dropped.
     @ivar names: further names by which it is found.
@@ -39,7 +39,7 @@ class Entry:
         self, key: bytes, size: int, subject: Hashable = None, tags: tuple[str, ...] = ()
     ) -> None:
         self.key = key
-        self.size = size
+        self.size = size + ENTRY + NAME * len(tags)
         self.subject = subject
         self.tags = tags
         self.names: list[bytes] | None = None
@@ -93,9 +93,10 @@ class LruCache(Generic[E]):
 
     def put(self, entry: E) -> None:
         """Keep an entry in the place of an earlier one with the same key and names."""
-        key, entries, subject = entry.key, self._entries, entry.subject
-        earlier = self.drop(key) if key in entries else None
-        entry.size = size = entry.size + _ENTRY + (_NAME * len(entry.tags) if entry.tags else 0)
+        key, size, subject, entries = entry.key, entry.size, entry.subject, self._entries
+        if key in entries:
+            self._replace(entry)
+            return
         if size > self._max_share:
             return
         entries[key] = entry
@@ -104,11 +105,14 @@ class LruCache(Generic[E]):
             self._tag(entry)
         if subject is not None and self._shares.setdefault(subject, entry) is not entry:
             self._add_to_share(entry)
-        if earlier is not None:
-            for name in earlier.names or ():
-                self.alias(name, key)
         if total > self._max_bytes or len(entries) > self._max_entries:
             self._shrink()
+
+    def _replace(self, entry: E) -> None:
+        earlier = self.drop(entry.key)
+        self.put(entry)
+        for name in (earlier and earlier.names) or ():
+            self.alias(name, entry.key)
 
     def alias(self, name: bytes, key: bytes) -> None:
         """Let the entry of a key be found by a further name; it has at most four."""
@@ -120,7 +124,7 @@ class LruCache(Generic[E]):
         if len(entry.names) == _MAX_NAMES:
             del self._named[entry.names.pop(0)]
         else:
-            self._grow(entry, _NAME)
+            self._grow(entry, NAME)
         entry.names.append(name)
         self._named[name] = entry
         self._shrink()

@@ -51,7 +51,7 @@ PLACEHOLDERS = frozenset(
 )
 """What people forget to replace, in lower case."""
 
-_ID_BYTES = 12
+_ID_BYTES, _ID_LETTERS = 12, 16
 
 
 class Config(Section):
@@ -270,6 +270,6 @@ def make(config: Config, clock: IReactorTime, folder: Path) -> Minter:
 def _ids() -> Iterator[str]:
     """96 random bits each; the kernel is asked for those of many tokens at once."""
     while True:
-        chance = os.urandom(100 * _ID_BYTES)
-        for at in range(0, len(chance), _ID_BYTES):
-            yield base64url(chance[at : at + _ID_BYTES]).decode()
+        letters = base64url(os.urandom(100 * _ID_BYTES)).decode()
+        for at in range(0, len(letters), _ID_LETTERS):
+            yield letters[at : at + _ID_LETTERS]

@@ -12,7 +12,7 @@ from hashlib import sha256
 from sys import getsizeof
 from typing import Any
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from authotron.errors import Rejected, Unstated
 from authotron.hosts import any_network_fits, host_fits
@@ -42,9 +42,14 @@ Row = Mapping[str, Any]
 """A token as stores keep it: texts and numbers only, so that nothing in it can act."""
 
 
-@frozen
+@define(unsafe_hash=True)
 class Presented:
-    """A token as its owner holds it."""
+    """
+    A token as its owner holds it.
+
+    It is a value, as L{Grant} and L{Token} are. They are not frozen because one of each is made for
+    each token that is not remembered: that takes a third of the time.
+    """
 
     id: str
     text: str = field(repr=False)
@@ -149,7 +154,7 @@ _GRANT, _ID_BYTES = 200, 70
 """Bytes of a grant in memory without what is in it, and of an id in its lineage."""
 
 
-@frozen
+@define(unsafe_hash=True)
 class Grant:
     """
     What a token may do, of what its owner may.
@@ -229,7 +234,11 @@ class Grant:
         return any_network_fits(self.networks, address)
 
 
-@frozen
+_EVERYTHING = Grant()
+"""All that an owner may do, for ever."""
+
+
+@define(unsafe_hash=True)
 class Token:
     """
     A stored token.
@@ -246,7 +255,7 @@ class Token:
     hashed: str = field(repr=False)
     owner: Identity
     created: float
-    grant: Grant = Grant()
+    grant: Grant = _EVERYTHING
     name: str = ""
     comment: str = ""
     email: str = ""

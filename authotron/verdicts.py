@@ -20,7 +20,7 @@ from authotron.authority import Authority
 from authotron.cache import identity_bytes
 from authotron.errors import BadCredentials, BadIdentity, NotConfigured, Rejected, Unavailable
 from authotron.identity import Client, Credential, Identity, Narrowing, earliest
-from authotron.lru_cache import Entry, LruCache
+from authotron.lru_cache import ENTRY, NAME, Entry, LruCache
 from authotron.naming import folded
 from authotron.racing import Begun, Work, begin, was_cancelled
 from authotron.reactor_time import METER, Meter
@@ -32,7 +32,7 @@ R = TypeVar("R")
 _MOST_CHANGED = 1_000
 """Changed API tokens that are noted; beyond them no lookup in flight is remembered."""
 
-_REMEMBERED = 150
+_REMEMBERED = ENTRY + 150
 """Bytes of a remembered verdict without its identity and its reply."""
 
 _COMMON = {len(each): each for each in ("Basic ", "Bearer ")}
@@ -225,7 +225,7 @@ class Verdicts(Generic[R]):
         memory = self._good.get(key) or self._bad.get(key)
         if memory is not None and now < memory.again:
             return memory.verdict
-        return self._ask(key, authorization, realm, client)
+        return self._ask(key, authorization, realm, memory, client)
 
     def forget(self, tokens: Iterable[str] | None = None) -> None:
         """
@@ -271,24 +271,15 @@ class Verdicts(Generic[R]):
         text = ", ".join([f"{each.scheme.capitalize()} {each.value}" for each in found])
         return self._key(text.encode(), None if realm is None else folded(realm))
 
-    def _recalled(self, key: bytes, name: bytes) -> Verdict[R] | None:
-        """What is remembered of another spelling of the same headers."""
-        memory = self._good.get(key) or self._bad.get(key)
-        if memory is None or self._clock.seconds() >= memory.again:
-            return None
-        if name != key:
-            self._good.alias(name, key)
-            self._bad.alias(name, key)
-        return memory.verdict
-
     def _ask(
         self,
         key: bytes,
         authorization: bytes | None,
         realm: bytes | None,
+        memory: _Memory[R] | None,
         client: Callable[[], Client],
     ) -> Verdict[R] | Deferred[Verdict[R]]:
-        text, wanted = _ascii(authorization), _utf8(realm)
+        text, wanted = _ascii(authorization), None if realm is None else _utf8(realm)
         if not text:
             return self._fixed[NO_HEADER]
         asks = client()
@@ -299,17 +290,27 @@ class Verdicts(Generic[R]):
         length = len(authorization or b"") - len(found[0].value)
         if wanted is not None or not text.startswith(_COMMON.get(length, "\n")):
             name, key = key, self._canonical_key(found, wanted)
-            known = self._recalled(key, name)
-            if known is not None:
-                return known
+            memory = self._good.get(key) or self._bad.get(key)
+            if memory is not None and self._clock.seconds() < memory.again:
+                if name != key:
+                    self._good.alias(name, key)
+                    self._bad.alias(name, key)
+                return memory.verdict
         flight = self._flights.get(key)
-        return flight.join() if flight is not None else self._find_out(key, found, wanted, asks)
+        if flight is not None:
+            return flight.join()
+        return self._find_out(key, found, wanted, memory, asks)
 
     def _find_out(
-        self, key: bytes, found: tuple[Credential, ...], wanted: str | None, asks: Client
+        self,
+        key: bytes,
+        found: tuple[Credential, ...],
+        wanted: str | None,
+        memory: _Memory[R] | None,
+        asks: Client,
     ) -> Verdict[R] | Deferred[Verdict[R]]:
         epoch = (self._epoch, self._changes)
-        judged = self._begin(self._judge(key, found, wanted), asks)
+        judged = self._begin(self._judge(key, found, wanted, memory, epoch), asks)
         if isinstance(judged, Verdict):
             return judged
         if isinstance(judged, Failure):
@@ -342,19 +343,30 @@ class Verdicts(Generic[R]):
         return flight.verdict or flight.join()
 
     async def _judge(
-        self, key: bytes, found: tuple[Credential, ...], realm: str | None
+        self,
+        key: bytes,
+        found: tuple[Credential, ...],
+        realm: str | None,
+        memory: _Memory[R] | None,
+        epoch: _Epoch,
     ) -> Verdict[R]:
-        epoch, lasting = (self._epoch, self._changes), len(found) == 1
-        memory = self._good.get(key)
+        """
+        Find out what to answer, and remember it.
+
+        @param memory: what is remembered, whose token is not handed out any more.
+        """
+        lasting = len(found) == 1
         try:
             if memory is not None and self._clock.seconds() < memory.until:
                 identity = memory.verdict.outcome.identity
                 assert identity is not None
                 return self._accept(key, identity, epoch, memory.until)
             identity = await self._authority.identify(found, realm)
-            limit = self._clock.seconds() + (self._ttl if lasting else 0)
-            until = earliest(limit, identity.fresh_until, _whole(identity.ends()))
-            return self._accept(key, identity, epoch, until or 0)
+            until = self._clock.seconds() + (self._ttl if lasting else 0)
+            fresh_until, ends = identity.fresh_until, identity.ends()
+            if not (fresh_until is None and ends is None):
+                until = earliest(until, fresh_until, _whole(ends)) or 0
+            return self._accept(key, identity, epoch, until)
         except Rejected:
             if lasting:
                 self._remember_refusal(key, epoch, REFUSED)
@@ -388,19 +400,23 @@ class Verdicts(Generic[R]):
                 event="auth.identity.expired",
             )
             raise
-        verdict = self._verdict(Outcome(SUCCESS, identity), token)
+        outcome = Outcome(SUCCESS, identity)
+        verdict = Verdict(outcome, self._prepare(outcome, token))
         now = self._clock.seconds()
         tokens = () if identity.narrowing is None else _tokens(identity.narrowing)
         if now < until and epoch[0] == self._epoch and not (tokens and self._voids(tokens, epoch)):
             again = min(now + self._reuse, until)
             size = _REMEMBERED + identity_bytes(identity) + verdict.reply.__sizeof__()
+            if tokens:
+                size += NAME * len(tokens)
             user = identity.realm, identity.username
             self._good.put(_Memory(verdict, again, until, key, size, user, tokens))
         return verdict
 
     def _voids(self, tokens: tuple[str, ...], epoch: _Epoch) -> bool:
         """Whether one of these API tokens was changed after a lookup began."""
-        return any(self._changed.get(each, 0) > epoch[1] for each in tokens)
+        changed = self._changed
+        return bool(changed) and any(changed.get(each, 0) > epoch[1] for each in tokens)
 
     def _remember_refusal(self, key: bytes, epoch: _Epoch, result: str) -> None:
         """In the place of a good verdict that is over, which would hide it."""
@@ -452,9 +468,9 @@ def _ascii(header: bytes | None) -> str | None:
     return header.decode("ascii").strip(" \t") if header is not None and header.isascii() else None
 
 
-def _utf8(header: bytes | None) -> str | None:
+def _utf8(header: bytes) -> str:
     """A filter that cannot be read fits no realm."""
-    return None if header is None else header.decode("utf-8", "surrogateescape").strip(" \t")
+    return header.decode("utf-8", "surrogateescape").strip(" \t")
 
 
 def make(

@@ -124,14 +124,15 @@ class Front(Protocol, TimeoutMixin):
         # else wait; the deadline stays: what trickles in has no more time than silence has
 
     def _decide(self, head: Head) -> None:
-        began = self._entrance.clock.seconds()
-        verdict = self._entrance.serving.generation.verdicts.decide(
+        entrance = self._entrance
+        began = entrance.clock.seconds()
+        verdict = entrance.serving.generation.verdicts.decide(
             head.authorization, head.realm, self._client
         )
         if isinstance(verdict, Verdict):
             self._decided(verdict, head, began)
         else:
-            self._entrance.site.meter(head.route).note(self._entrance.clock.seconds() - began)
+            entrance.site.meter(head.route).note(entrance.clock.seconds() - began)
             self._wait(head, began, verdict)
 
     def _client(self) -> Client:

@@ -76,9 +76,11 @@ def simple(head: bytes, longest: int = LONGEST, *, whole: bool = True) -> Head |
     method, route, version = request
     if whole and version == b"HTTP/1.1" and b"host" not in found:
         return None  # a 400, by RFC 9112 section 3.2
-    persistent = version == b"HTTP/1.1" and get(b"connection", b"").lower() != b"close"
-    asked = get(b"authorization"), get(b"x-auth-realm"), get(b"x-request-id")
-    return Head(method, route, version, persistent, *asked)
+    persistent = version == b"HTTP/1.1"
+    if b"connection" in found:
+        persistent = persistent and found[b"connection"].lower() != b"close"
+    authorization, realm = get(b"authorization"), get(b"x-auth-realm")
+    return Head(method, route, version, persistent, authorization, realm, get(b"x-request-id"))
 
 
 def values(head: bytes, name: str) -> list[str]:
@@ -93,9 +95,13 @@ def values(head: bytes, name: str) -> list[str]:
 
 
 def _meaning(lines: bytes) -> dict[bytes, bytes] | None:
-    """The fields that matter by their names in lower case; C{None} where one of them is odd."""
+    """
+    The fields that matter by their names in lower case; C{None} where one of them is odd.
+
+    @param lines: they end with the empty line.
+    """
     found: dict[bytes, bytes] = {}
-    for line in lines.split(b"\r\n"):
+    for line in lines[:-4].split(b"\r\n"):
         name, _, value = line.partition(b":")
         name = name.lower()
         allowed = _MEANING.get(name)
