@@ -10,7 +10,7 @@ RECENT = @$(PYTHON) -c "import sys; sys.version_info >= (3, 11) or sys.exit('Pyt
 CHECKED := authotron tests twisted bench website setup.py debian/bundled
 SOURCES := setup.py pyproject.toml README.md $(shell find authotron twisted -type f -not -name '*.pyc')
 
-.PHONY: help run check lint types unit servers functional test fuzz bench bench-quick deb tested-deb test-package test-deb schema threats docs lock clean
+.PHONY: help run check lint types unit servers functional test fuzz bench bench-quick deb tested-deb test-package test-deb schema threats docs recording lock clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -88,6 +88,9 @@ $(VENV)-docs/locked: website/requirements.lock
 	$(PYTHON) -m venv $(VENV)-docs
 	$(VENV)-docs/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r $<
 	touch $@
+
+recording: $(VENV)/installed  ## the terminal recording of README.md anew (needs curl)
+	$(BIN)/python website/record.py docs/pictures/recording.svg
 
 lock: $(VENV)/tools  ## choose new versions of all dependencies
 	$(PIP) install pip-tools
