@@ -379,10 +379,11 @@ class Tokens:
         token = await self.show(asks, id_)
         await self.end(token.id, by or audit.identified(asks))
 
-    async def end(self, id_: str, by: Actor) -> None:
+    async def end(self, id_: str, by: Actor) -> Sequence[str]:
         """
         End a token of any owner, and all that descend from it.
 
+        @return: the ids of all that ended.
         @raise NoSuchToken: there is none.
         """
         tree = {token.id: token for token in await self._tree(id_)}
@@ -393,6 +394,7 @@ class Tokens:
             audit.revoked(tree.get(each) or Token(each, "", _UNKNOWN, 0), id_, by)
         if not ended:
             raise NoSuchToken
+        return ended
 
     async def held(self, text: str, client: str) -> str | None:
         """Return the id of a presented token, if the token is good."""

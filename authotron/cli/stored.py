@@ -40,12 +40,17 @@ def run(path: Path, work: Work) -> None:
 @implementer(ILogObserver)
 @frozen
 class _AuditLog:
-    """Writes to standard error what is done to API tokens, as a gateway does to its log."""
+    """
+    Writes to standard error what is done to API tokens, as a gateway does to its log.
+
+    So it does with the names of roles that are left out of their owners.
+    """
 
     _log: logs.Log
 
     def __call__(self, event: LogEvent) -> None:
-        if str(event.get("event", "")).startswith("tokens."):
+        name = str(event.get("event", ""))
+        if name.startswith("tokens.") or name == "auth.identity.left_out":
             self._log(event)
 
 

@@ -121,12 +121,21 @@ def show(path: Path, id_: str) -> None:
 @config_option
 @click.argument("ids", type=text, metavar="ID...", nargs=-1, required=True)
 def revoke(path: Path, ids: tuple[str, ...]) -> None:
-    """End tokens, and those that were made with them."""
+    """End tokens, and those that were made with them. An id without a token stops nothing."""
 
     async def work(_: Generation, kept: Tokens, _world: World) -> None:
-        for id_ in ids:
-            await kept.end(id_, audit.at_terminal())
-            say(f"revoked {id_}")
+        ended, missing = set[str](), False
+        for id_ in dict.fromkeys(ids):
+            try:
+                if id_ not in ended:  # with one that it descends from
+                    ended.update(await kept.end(id_, audit.at_terminal()))
+            except NoSuchToken:
+                say(f"{id_}: there is no such token", fg="red", err=True)
+                missing = True
+            else:
+                say(f"revoked {id_}")
+        if missing:
+            raise SystemExit(1)
 
     run(path, work)
 

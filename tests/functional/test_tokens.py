@@ -332,6 +332,23 @@ class CommandTests(TokenCase):
         self.assertEqual(self.run_command("revoke", id_).returncode, 1)
         self.assertEqual(self.explained(token), 1)
 
+    def test_revoke_several_T86a(self) -> None:
+        """All tokens of a list end, though one is not there and one ends with its parent."""
+        made = [new(self.gateway.port) for _ in range(2)]
+        parent = bearer(made[0]["token"])
+        child = post(self.gateway.port, "/tokens", {}, parent)[1]
+        ids = (made[0]["id"], child["id"], made[1]["id"])
+        done = self.run_command("revoke", ids[0], "000000000000", *ids[1:])
+        self.assertEqual(done.stdout.splitlines(), [f"revoked {id_}" for id_ in ids])
+        self.assertIn("000000000000: there is no such token", done.stderr)
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(self.run_command("list").stdout, "")
+
+    def test_left_out_T82b(self) -> None:
+        """A role that is left out of the owner is told."""
+        done = self.create("alice", "--owner-role", "reader ")
+        self.assertIn("role 'reader ', which begins or ends with a blank", done.stderr)
+
     def explained(self, token: str) -> int:
         """The exit status of C{authotron explain}, which judges as the gateway does."""
         command = [sys.executable, "-m", "authotron", "explain", "--config", str(self.gateway.file)]
