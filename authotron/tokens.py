@@ -315,8 +315,13 @@ def counts(row: Row) -> bool:
 
     Earlier versions did not store how a token was made, but the provider that an import names.
     """
+    return row.get("origin") in (None, "", HTTP) and not is_imported(row)
+
+
+def is_imported(row: Row) -> bool:
+    """Whether a token was copied from another service."""
     origin = row.get("origin")
-    return origin == HTTP if origin else f'"provider": "{IMPORTED}' not in row["fixed"]
+    return origin == IMPORT if origin else f'"provider": "{IMPORTED}' in row["fixed"]
 
 
 def from_row(row: Row) -> Token:

@@ -393,6 +393,23 @@ class StoreContract(NoTokens):
         known = [await store.revoked(each.id) is not None for each in made]
         self.assertEqual(known, [True, False, True, True])
 
+    async def test_remember_imported_T86a(self) -> None:
+        """The revocation of imported tokens is remembered for years, and however many there are."""
+        store = await self.opened()
+        module = sys.modules[type(getattr(store, "backend", store)).__module__]
+        self.patch(module, "MOST_REVOKED_OF_OWNER", 1)
+        self.patch(module, "MOST_REVOKED", 1)
+        copied = [token(age=9 - place, origin=IMPORT) for place in range(3)]
+        for place, each in enumerate([*copied, token(age=5), token(age=4)]):
+            await store.add(each)
+            await store.remove(each.id, NOW + place)
+        for later in (5, REVOKED_FOR + 9, 9 * 366 * 86_400):
+            await store.sweep(NOW + later)
+            known = [await store.revoked(each.id) is not None for each in copied]
+            self.assertEqual(known, [True] * 3)
+        await store.sweep(NOW + 9 + 10 * 366 * 86_400)
+        self.assertIsNone(await store.revoked(copied[0].id))
+
     async def test_forget_expired_quietly_S_AUDIT(self) -> None:
         """A token that has expired was not revoked."""
         store, expired = await self.opened(), token(grant=Grant(expires=NOW))

@@ -12,7 +12,7 @@ from zope.interface import Attribute, Interface
 
 from authotron.pieces import Pieces
 from authotron.settings import Name, Names, Seconds, Secret, Section
-from authotron.tokens import Revoked, Row, Token, from_row
+from authotron.tokens import Revoked, Row, Token, from_row, is_imported
 
 SHORTEST_PEPPER = 16
 
@@ -21,6 +21,10 @@ MOST_REVOKED, MOST_REVOKED_OF_OWNER = 10_000, 1_000
 
 REVOKED_FOR = 30 * 86_400.0
 """Seconds for which a store remembers that a token was revoked."""
+
+IMPORTED_REVOKED_FOR = 10 * 366 * 86_400.0
+"""The same for imported tokens: as long as the service may exist from which they could be copied
+again."""
 
 AT_ONCE = 16
 """Tokens of a list that are read together: those of earlier versions may have 60 kB each."""
@@ -100,6 +104,11 @@ class Wanted:
     after: str = ""
     most: int = 100
     below: str | None = None
+
+
+def remembered_until(row: Row, now: float) -> float:
+    """Until when the revocation of a token is remembered."""
+    return now + (IMPORTED_REVOKED_FOR if is_imported(row) else REVOKED_FOR)
 
 
 async def tokens_of(rows: Iterable[Row], clock: IReactorTime | None) -> list[Token]:
@@ -182,7 +191,10 @@ class ITokenStore(Interface):
         Say whether a token of this id was removed.
 
         The last L{MOST_REVOKED} are remembered, for L{REVOKED_FOR} seconds each, and of one owner
-        the last L{MOST_REVOKED_OF_OWNER}: no owner pushes out what others have revoked.
+        the last L{MOST_REVOKED_OF_OWNER}: no owner pushes out what others have revoked. Imported
+        ones, of which no client can make any, are remembered beside these for
+        L{IMPORTED_REVOKED_FOR} seconds. What ends later than L{REVOKED_FOR} seconds from now is
+        imported.
         """
 
     async def sweep(now: float) -> int:

@@ -20,6 +20,7 @@ from authotron.stores import (
     ITokenStore,
     StoreConfig,
     Wanted,
+    remembered_until,
     tokens_of,
 )
 from authotron.tokens import CHANGEABLE, Revoked, Row, Token, counts, from_row, mark_of
@@ -89,10 +90,14 @@ class MemoryStore:
         ended = self._tree(id_)
         for each in ended:
             row = self._rows.pop(each)
-            mark, until = mark_of(row["hashed"]), now + REVOKED_FOR
+            mark, until = mark_of(row["hashed"]), remembered_until(row, now)
             owner = (row["realm"], row["username"])
             self._revoked[each] = Revoked(each, *owner, mark, until)
-            mine = [old.id for old in self._revoked.values() if (old.realm, old.username) == owner]
+            mine = [
+                old.id
+                for old in self._revoked.values()
+                if (old.realm, old.username) == owner and old.until <= now + REVOKED_FOR
+            ]
             for old_id in mine[:-MOST_REVOKED_OF_OWNER]:
                 del self._revoked[old_id]
         self._forget_revoked(now)
@@ -116,9 +121,10 @@ class MemoryStore:
         return len(expired)
 
     def _forget_revoked(self, now: float) -> None:
-        """Forget revoked tokens that are too old or too many; the first ones end first."""
-        for id_ in list(self._revoked):
-            if len(self._revoked) <= MOST_REVOKED and self._revoked[id_].until > now:
+        """Without those that are imported they stand in the order in which they end."""
+        some = [old.id for old in self._revoked.values() if old.until <= now + REVOKED_FOR]
+        for place, id_ in enumerate(some):
+            if len(some) - place <= MOST_REVOKED and self._revoked[id_].until > now:
                 break
             del self._revoked[id_]
 

@@ -30,6 +30,7 @@ from authotron.stores import (
     ITokenStore,
     StoreConfig,
     Wanted,
+    remembered_until,
     tokens_of,
 )
 from authotron.tls_gates import GatedConnections
@@ -51,7 +52,7 @@ T = TypeVar("T")
 _FORM = 1
 _GRACE = 3600
 _BATCH = 500
-_OF_REVOKED = {"_id": 1, "realm": 1, "username": 1, "token": 1}
+_OF_REVOKED = {"_id": 1, "realm": 1, "username": 1, "token": 1, "origin": 1, "fixed": 1}
 _TAKEN = frozenset({1, 11000})
 _UNSUPPORTED = frozenset({67, 115, 238})
 """Codes of servers that have no such kind of index."""
@@ -233,7 +234,7 @@ class MongoStore:
 
     async def _remember(self, document: Mapping[str, Any], now: float) -> None:
         """Note that a token was revoked, before it is gone."""
-        until = now + REVOKED_FOR
+        until = remembered_until(document, now)
         noted = {
             "realm": document["realm"],
             "username": document["username"],
@@ -245,10 +246,11 @@ class MongoStore:
         with suppress(DuplicateKeyError):  # another gateway notes it at this moment
             await said(self._revoked.update_one(which, {"$set": noted}, upsert=True))
         mine = {"realm": document["realm"], "username": document["username"]}
-        await self._forget_revoked(mine, MOST_REVOKED_OF_OWNER)
+        await self._forget_revoked(mine, MOST_REVOKED_OF_OWNER, now)
 
-    async def _forget_revoked(self, which: Mapping[str, str], most: int) -> None:
-        """Of these revoked tokens remember the last ones."""
+    async def _forget_revoked(self, owner: Mapping[str, str], most: int, now: float) -> None:
+        """Of these revoked tokens remember the last ones, and those that are imported."""
+        which = {**owner, "until": {"$lte": now + REVOKED_FOR}}
         excess = await said(self._revoked.count_documents(which)) - most
         if excess > 0:
             order = sorting.sort(sorting.ASCENDING("until"))
@@ -265,7 +267,7 @@ class MongoStore:
     async def sweep(self, now: float) -> int:
         outcome = await said(self._ready().delete_many({"expires": {"$lte": now}}))
         await said(self._revoked.delete_many({"until": {"$lte": now}}))
-        await self._forget_revoked({}, MOST_REVOKED)
+        await self._forget_revoked({}, MOST_REVOKED, now)
         return int(outcome.deleted_count)
 
     @property

@@ -15,6 +15,7 @@ from authotron.redis import Login, Redis
 from authotron.settings import FilePath, Port, Secret, Text
 from authotron.stores import (
     AT_ONCE,
+    IMPORTED_REVOKED_FOR,
     MOST_REVOKED,
     MOST_REVOKED_OF_OWNER,
     REVOKED_FOR,
@@ -47,9 +48,9 @@ for _, each in ipairs(most and redis.call('ZRANGE', KEYS[3], 0, -1) or {}) do
             origin = string.find(fixed, '"provider": "imported:', 1, true) and 'import' or ''
         end
         if origin == '' or origin == 'http' then count = count + 1 end
+        if count >= most then return 2 end
     end
 end
-if most and count >= most then return 2 end
 redis.call('HSET', KEYS[1], unpack(ARGV, 7))
 redis.call('ZADD', KEYS[2], 0, id)
 redis.call('ZADD', KEYS[3], 0, id)
@@ -70,7 +71,12 @@ end
 return 1
 """
 _REMOVE = """
-local prefix, until_, most, share = ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+local prefix, most, share = ARGV[2], tonumber(ARGV[5]), tonumber(ARGV[6])
+local usual, of_imported = ARGV[3], ARGV[4]
+local function excess(set, bound)
+    local count = redis.call('ZCOUNT', set, '-inf', usual)
+    return count > bound and redis.call('ZRANGE', set, 0, count - bound - 1) or {}
+end
 local tree, known, ended = {ARGV[1]}, {[ARGV[1]] = true}, {}
 local at = 1
 while at <= #tree do
@@ -82,13 +88,18 @@ while at <= #tree do
             tree[#tree + 1] = child
         end
     end
-    local owner, realm, username, hashed, parent = unpack(
-        redis.call('HMGET', key, 'owner', 'realm', 'username', 'hashed', 'parent'))
+    local owner, realm, username, hashed, parent, origin = unpack(
+        redis.call('HMGET', key, 'owner', 'realm', 'username', 'hashed', 'parent', 'origin'))
     if owner then
         ended[#ended + 1] = id
         redis.call('ZREM', owner, id)
         if parent and parent ~= '' then redis.call('ZREM', prefix .. 'children:' .. parent, id) end
-        if until_ ~= '' then
+        if usual ~= '' then
+            if not origin then
+                local fixed = redis.call('HGET', key, 'fixed') or ''
+                origin = string.find(fixed, '"provider": "imported:', 1, true) and 'import' or ''
+            end
+            local until_ = origin == 'import' and of_imported or usual
             local note = prefix .. 'revoked:' .. id
             local mark = string.sub(hashed, -8)
             redis.call('HSET', note, 'realm', realm, 'username', username)
@@ -98,7 +109,7 @@ while at <= #tree do
             local mine = prefix .. 'revocations:' .. owner
             redis.call('ZADD', mine, until_, id)
             redis.call('EXPIREAT', mine, math.floor(until_))
-            for _, old in ipairs(redis.call('ZRANGE', mine, 0, -share - 1)) do
+            for _, old in ipairs(excess(mine, share)) do
                 redis.call('DEL', prefix .. 'revoked:' .. old)
                 redis.call('ZREM', mine, old)
                 redis.call('ZREM', KEYS[3], old)
@@ -110,7 +121,7 @@ while at <= #tree do
     redis.call('DEL', key, children)
     at = at + 1
 end
-for _, id in ipairs(redis.call('ZRANGE', KEYS[3], 0, -most - 1)) do
+for _, id in ipairs(usual ~= '' and excess(KEYS[3], most) or {}) do
     redis.call('DEL', prefix .. 'revoked:' .. id)
     redis.call('ZREM', KEYS[3], id)
 end
@@ -231,13 +242,19 @@ class RedisStore:
         return bool(await self._run(_CHANGE, keys, id_, end, *_words(changes)))
 
     async def remove(self, id_: str, now: float) -> Sequence[str]:
-        return await self._ended(id_, _text(now + REVOKED_FOR))
+        until = (_text(now + REVOKED_FOR), _text(now + IMPORTED_REVOKED_FOR))
+        return await self._ended(id_, *until)
 
-    async def _ended(self, id_: str, until: str) -> list[str]:
-        """Forget a token and its descendants; they were revoked if there is an C{until}."""
+    async def _ended(self, id_: str, usual: str = "", of_imported: str = "") -> list[str]:
+        """
+        Forget a token and its descendants.
+
+        @param usual: until when it is remembered that they were revoked, if they were.
+        @param of_imported: the same for imported ones.
+        """
         keys, prefix = (self._all, self._ends, self._revocations), self._config.prefix
         bounds = (str(MOST_REVOKED), str(MOST_REVOKED_OF_OWNER))
-        ended = await self._run(_REMOVE, keys, id_, prefix, until, *bounds)
+        ended = await self._run(_REMOVE, keys, id_, prefix, usual, of_imported, *bounds)
         return [each.decode() for each in ended]
 
     async def revoked(self, id_: str) -> Revoked | None:
@@ -253,7 +270,7 @@ class RedisStore:
             "ZRANGEBYSCORE", self._ends, "-inf", _text(now), "LIMIT", 0, _PAGE
         )
         await self._forget_revoked(now)
-        return sum([len(await self._ended(id_.decode(), "")) for id_ in ids])
+        return sum([len(await self._ended(id_.decode())) for id_ in ids])
 
     async def _forget_revoked(self, now: float) -> None:
         """Redis does so itself; this is for clocks that differ."""

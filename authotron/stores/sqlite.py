@@ -23,6 +23,7 @@ from authotron.stores import (
     ITokenStore,
     StoreConfig,
     Wanted,
+    remembered_until,
     tokens_of,
 )
 from authotron.tokens import CHANGEABLE, COLUMNS, Revoked, Token, mark_of
@@ -80,15 +81,18 @@ WITH RECURSIVE tree (id) AS (
     UNION SELECT tokens.id FROM tokens JOIN tree ON tokens.parent = tree.id WHERE parent != ''
 )
 """
-_TREE_OF = f"{_TREE} SELECT id, realm, username, hashed FROM tree JOIN tokens USING (id)"  # noqa: S608 - our own names
+_TREE_OF = f"""
+{_TREE} SELECT id, realm, username, hashed, origin FROM tree JOIN tokens USING (id)
+"""  # noqa: S608 - our own names
 _FORGET_OF_OWNER = """
 DELETE FROM revoked WHERE id IN (
-    SELECT id FROM revoked WHERE realm = ? AND username = ? ORDER BY until DESC LIMIT -1 OFFSET ?
+    SELECT id FROM revoked WHERE realm = ? AND username = ? AND until <= ?
+    ORDER BY until DESC LIMIT -1 OFFSET ?
 )
 """
 _FORGET_REVOKED = """
 DELETE FROM revoked WHERE until <= :now OR id IN (
-    SELECT id FROM revoked ORDER BY until DESC LIMIT -1 OFFSET :most
+    SELECT id FROM revoked WHERE until <= :usual ORDER BY until DESC LIMIT -1 OFFSET :most
 )
 """
 
@@ -197,9 +201,17 @@ class SqliteStore:
                 ended = [row[0] for row in found]
                 database.executemany(
                     "INSERT OR REPLACE INTO revoked VALUES (?, ?, ?, ?, ?)",
-                    [(*row[:3], mark_of(row[3]), now + REVOKED_FOR) for row in found],
+                    [
+                        (
+                            *row[:3],
+                            mark_of(row[3]),
+                            remembered_until({"origin": row[4], "fixed": ""}, now),
+                        )
+                        for row in found
+                    ],
                 )
-                owners = {(row[1], row[2], MOST_REVOKED_OF_OWNER) for row in found}
+                usual = (now + REVOKED_FOR, MOST_REVOKED_OF_OWNER)
+                owners = {(row[1], row[2], *usual) for row in found}
                 database.executemany(_FORGET_OF_OWNER, owners)
                 database.executemany("DELETE FROM tokens WHERE id = ?", [[each] for each in ended])
             return sorted(ended, key=lambda each: each != id_)
@@ -213,7 +225,8 @@ class SqliteStore:
 
     async def sweep(self, now: float) -> int:
         def sweep(database: sqlite3.Connection) -> int:
-            database.execute(_FORGET_REVOKED, {"now": now, "most": MOST_REVOKED})
+            bounds = {"now": now, "usual": now + REVOKED_FOR, "most": MOST_REVOKED}
+            database.execute(_FORGET_REVOKED, bounds)
             return database.execute("DELETE FROM tokens WHERE expires <= ?", [now]).rowcount
 
         return await self._ask(sweep)
