@@ -14,6 +14,9 @@ from authotron.tokens import Grant, Revoked, Token
 
 _log = Logger()
 
+_MAX_SHOWN = 64
+"""Characters of the name of an attribute that the log shows."""
+
 
 @frozen
 class Actor:
@@ -63,6 +66,20 @@ def created(token: Token, by: Actor) -> None:
         "API token {id} of {username} in realm {realm} created by {by}",
         event="tokens.created",
         **_facts(token, by),
+    )
+
+
+def left_out(token: Token, attributes: Sequence[str]) -> None:
+    """Of the owner of a new token some attributes are not kept, as there is no room for them."""
+    _log.info(
+        "API token {id} of {username} in realm {realm} is kept without {count} attributes of the "
+        "owner, such as {example}, as it would be too large",
+        event="tokens.left_out",
+        id=token.id,
+        realm=token.owner.realm,
+        username=token.owner.username,
+        count=len(attributes),
+        example=ascii(attributes[0][:_MAX_SHOWN]),
     )
 
 

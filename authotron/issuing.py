@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeVar
@@ -156,7 +157,7 @@ class Tokens:
         lineage = await self._lineage(maker)
         most = self.config.max_per_owner if origin == HTTP else None
         for _ in range(_TRIES):
-            fresh = generate(now)
+            fresh, left_out = generate(now), set[str]()
             hashed = self.store.peppers().hash(fresh.text)
             token = Token(
                 fresh.id,
@@ -172,12 +173,15 @@ class Tokens:
             )
             if origin == HTTP:
                 token = _small_enough(token, checked=checked)
+                left_out = owner.attributes.keys() - token.owner.attributes.keys() - {"exp"}
             by = by or audit.identified(maker)
             try:
                 await self._confirmed(self.store.add(token, most), token, "created", by)
             except Taken:
                 continue
             audit.created(token, by)
+            if left_out and not checked:
+                audit.left_out(token, sorted(left_out))
             return fresh, token
         raise Taken
 
@@ -487,7 +491,7 @@ def _small_enough(token: Token, *, checked: bool) -> Token:
     Keep no more of an owner than fits into L{MOST_BYTES}.
 
     A provider that can be asked later says anew which roles there are. Of other owners the roles
-    and scopes that the token leaves are enough.
+    and scopes that the token leaves are enough, with the attributes that there is room for.
 
     @raise TooBroad: even that is too large.
     """
@@ -496,11 +500,31 @@ def _small_enough(token: Token, *, checked: bool) -> Token:
     owner = token.owner
     if checked:
         owner = Identity(owner.realm, owner.username, provider=owner.provider)
-    smaller = evolve(token, owner=token.grant.cut(owner))
+    smaller = _with_fewer_attributes(evolve(token, owner=token.grant.cut(owner)))
     if smaller.size > MOST_BYTES:
         told = f"needs {smaller.size} bytes, of {MOST_BYTES}; name fewer roles, scopes or hosts"
         raise TooBroad([Problem("", told)])
     return smaller
+
+
+def _with_fewer_attributes(token: Token) -> Token:
+    """
+    Leave out the largest attributes of an owner as far as there is no room for them.
+
+    Most often these repeat the roles or groups, and a client cannot ask for fewer of them.
+    """
+    attributes = dict(token.owner.attributes)
+    excess = token.size - MOST_BYTES
+    sizes = {
+        name: len(json.dumps({name: value}, ensure_ascii=False).encode()) - len("{}")
+        for name, value in attributes.items()
+    }
+    for name in sorted(sizes, key=lambda name: sizes[name], reverse=True):
+        if excess <= 0:
+            break
+        excess -= sizes[name]
+        del attributes[name]
+    return evolve(token, owner=token.owner._replace(attributes=attributes))
 
 
 def _owns(asks: Identity, token: Token) -> bool:

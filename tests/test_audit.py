@@ -184,6 +184,15 @@ class HttpTests(AuditCase):
             [told] = self.told("tokens.used_after_revocation")
             self.assertEqual((told["id"], told["client"]), (made["id"], "10.1.2.3"))
 
+    def test_left_out_S_AUDIT(self) -> None:
+        """What is not kept of the owner of a token, for want of room, is logged."""
+        owner = Identity("m", "bo", attributes={"long": "x" * 5_000, "short": "y"})
+        making = self.tokens.make(owner, Wish(), checked=False)
+        _, token = self.successResultOf(Deferred.fromCoroutine(making))
+        self.assertEqual(dict(token.owner.attributes), {"short": "y"})
+        [told] = self.told("tokens.left_out")
+        self.assertEqual((told["id"], told["count"], told["example"]), (token.id, 1, "'long'"))
+
     def test_client_leaves_S_AUDIT(self) -> None:
         """What the store does after the client has left is logged, and ends remembered verdicts."""
         made, other = self.new(ttl=600), self.new()

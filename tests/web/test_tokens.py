@@ -229,6 +229,9 @@ EMPTY: dict[str, list[str]] = {f"service-{number}": [] for number in range(3000)
 """Scopes of 50 kB that allow nothing."""
 
 
+SIGNED_WITH = "a secret that an identity provider and the gateway share"
+
+
 class BoundsTests(TokenCase):
     """What a request about tokens may cost, and what a token may take up in the store."""
 
@@ -271,6 +274,23 @@ class BoundsTests(TokenCase):
         self.assertEqual(self.whoami(narrow).json()["roles"], ["role-7"])
         for token in (whole, simple):
             self.assertEqual(self.whoami(token).json()["roles"], roles)
+
+    def test_many_groups_T84a(self) -> None:
+        """A user whose JWT has hundreds of roles and groups makes tokens with some of the roles."""
+        roles = [f"role-number-{number:04}-of-some" for number in range(150)]
+        claims = {"sub": "dora", "exp": NOW + 60, "roles": roles, "groups": roles, "unit": "a"}
+        dora = f"Bearer {jwt.encode(claims, SIGNED_WITH, 'HS256')}"
+        sso = {"type": "jwt", "name": "sso", "realm": "internal", "secret": SIGNED_WITH}
+        self.gateway = self.make(providers=[{**sso, "roles_claims": ["roles"]}])
+        answer = self.send("POST /tokens", {}, dora)
+        self.assertEqual((answer.status, b"name fewer roles" in answer.body), (403, True))
+        for wanted in (roles[:30], roles[-1:], []):
+            made = self.new(dora, roles=wanted)
+            self.assertEqual(self.whoami(made["token"]).json()["roles"], wanted)
+            attributes = self.whoami(made["token"]).json()["attributes"]
+            self.assertEqual(attributes.get("unit"), "a")
+            self.assertEqual(attributes.keys() & {"groups"}, set())
+        self.assertLessEqual(max(self.kept()), 4096)
 
     def test_rename_little_T84a(self) -> None:
         """A name or a comment does not make a token larger than 4096 bytes."""
