@@ -251,15 +251,18 @@ def _objection(document: Mapping[str, Any], token: str) -> str | None:
 
 
 def _levels(told: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """A document, its C{user}, the C{user} of that one, and so on."""
+    """
+    A document, its C{user}, the C{user} of that one, and so on.
+
+    A C{user} that is no mapping, or lies too deep, counts as a name.
+    """
     for _ in range(_DEEPEST):
         yield told
         below = told.get("user")
-        if isinstance(below, str):
-            below = {"username": below}
-        if not isinstance(below, Mapping):
-            break
-        told = below
+        if below is None:
+            return
+        told = below if isinstance(below, Mapping) else {"username": below}
+    yield {"username": told}
 
 
 def _contradiction(levels: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> str | None:
