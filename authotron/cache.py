@@ -45,6 +45,7 @@ class _Flight(Generic[T]):
 
     running: Deferred[None] | None = None
     waiting: list[Deferred[T]] = field(factory=list)
+    goes_on: Callable[[], bool] | None = None
 
 
 @define(eq=False)
@@ -60,18 +61,22 @@ class Flights(Generic[T]):
     _flights: dict[Hashable, _Flight[T]] = field(factory=dict, init=False, repr=False)
     _log = Logger()
 
-    async def join(self, key: Hashable, work: Work[T]) -> T:
+    async def join(
+        self, key: Hashable, work: Work[T], goes_on: Callable[[], bool] | None = None
+    ) -> T:
         """
         The result of C{work}, or of what was begun under the same key and still goes on.
 
         Work that need not wait is done at once, and costs no Deferred.
+
+        @param goes_on: asked once the last has left: whether the work is not to be cancelled now.
         """
         flight = self._flights.get(key)
         if flight is not None:
             return await self._waiter(key, flight)
         begun = begin(work())
         if waits(begun):
-            flight = self._flights[key] = _Flight()
+            flight = self._flights[key] = _Flight(goes_on=goes_on)
             waiter = self._waiter(key, flight)
             flight.running = begun.addCallbacks(
                 self._landed, self._crashed, callbackArgs=(key, flight), errbackArgs=(key, flight)
@@ -110,7 +115,8 @@ class Flights(Generic[T]):
     def _leave(self, key: Hashable, flight: _Flight[T], waiter: Deferred[T]) -> None:
         if waiter in flight.waiting:
             flight.waiting.remove(waiter)
-        if not flight.waiting and not self._lasting and self._flights.get(key) is flight:
+        stays = self._lasting or (flight.goes_on is not None and flight.goes_on())
+        if not flight.waiting and not stays and self._flights.get(key) is flight:
             del self._flights[key]  # no caller may join work whose result will not come
             if flight.running is not None:
                 flight.running.cancel()

@@ -156,6 +156,16 @@ def _is_hash(given: object) -> TypeGuard[str]:
     return all(each in "0123456789abcdef" for each in given)
 
 
+@define
+class Sent:
+    """Whether a password is with a remote just now, which may count a failure whoever waits."""
+
+    now: bool = False
+
+    def __call__(self) -> bool:
+        return self.now
+
+
 @frozen(eq=False)
 class PairGuard:
     """
@@ -169,19 +179,22 @@ class PairGuard:
     _seconds: float
     _flights: Flights[Any] = field(factory=Flights, init=False, repr=False)
 
-    async def judge(self, user: str, password: str, ask: Work[T]) -> T:
+    async def judge(self, user: str, password: str, ask: Work[T], sent: Sent | None = None) -> T:
         """
         Ask about a pair by C{ask}, unless the remote has refused it a short while ago.
 
         Equal pairs at the same time, however they were sent, are one question. An outage is not
         remembered.
 
+        @param sent: while it says so the answer is waited for, even if the client has left, so that
+            a client that is impatient does not send the same pair again and again.
+
         @raise Rejected: the remote refuses, or has refused before.
         """
         user_key, pair = self._pairs.hashed(self._provider, user, password)
         if self._pairs.holds(user_key, pair):
             raise Rejected("refused before with the same password, which is not sent again yet")
-        found: T = await self._flights.join(pair, lambda: self._ask(user_key, pair, ask))
+        found: T = await self._flights.join(pair, lambda: self._ask(user_key, pair, ask), sent)
         return found
 
     async def _ask(self, user: bytes, pair: bytes, ask: Work[T]) -> T:

@@ -17,6 +17,7 @@ from authotron.ldap.servers import Account, Limits, Server, Ways
 from authotron.racing import T, Work, within
 from authotron.slots import Slots
 from authotron.world import Connect
+from authotron.wrong_pairs import Sent
 
 _REST, _LONG_REST, _LONGEST_REST = 1.0, 10.0, 600.0
 """
@@ -98,18 +99,26 @@ class Directory:
         """
         return await self._in_turn(self._slots, lambda: self._used(work))
 
-    async def verify(self, dn: str, password: str) -> None:
+    async def verify(self, dn: str, password: str, sent: Sent | None = None) -> None:
         """
         Bind as a user, on a connection of its own.
 
         @raise Rejected: the directory does not take the password.
         @raise Unavailable: it does not say.
         """
-        await self.as_user(dn, password, _nothing)
+        await self.as_user(dn, password, _nothing, sent)
 
-    async def as_user(self, dn: str, password: str, work: Callable[[Connection], Work[T]]) -> T:
+    async def as_user(
+        self,
+        dn: str,
+        password: str,
+        work: Callable[[Connection], Work[T]],
+        sent: Sent | None = None,
+    ) -> T:
         """
         Bind as a user, on a connection of its own, and do something there.
+
+        @param sent: hears while the password is with the server.
 
         @raise Rejected: the directory does not take the password.
         @raise Unavailable: it does not say.
@@ -117,8 +126,14 @@ class Directory:
         if not (dn and password):  # RFC 4513 section 5.1.2: that would be an anonymous bind
             raise Rejected("no name, or an empty password")
 
+        sending = sent or Sent()
+
         async def bind_first(connection: Connection) -> T:
-            await let_in(connection, dn, password)
+            sending.now = True
+            try:
+                await let_in(connection, dn, password)
+            finally:
+                sending.now = False
             return await work(connection)
 
         async def as_guest() -> T:

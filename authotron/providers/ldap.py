@@ -26,7 +26,7 @@ from authotron.providers import Affinity, IKnowsUsers, IProvider
 from authotron.settings import Seconds, Text
 from authotron.turns import RemoteTurns
 from authotron.world import Threads, World
-from authotron.wrong_pairs import PairGuard, RetryConfig
+from authotron.wrong_pairs import PairGuard, RetryConfig, Sent
 
 _LONGEST = 256
 
@@ -139,10 +139,12 @@ class LdapProvider:
         entry = await self._directory.using(find)
         if entry is None:
             raise Rejected("unknown user")
+        sent = Sent()
         await self._guard.judge(
             _spelled_one_way(entry.dn),
             password,
-            lambda: self._directory.verify(entry.dn, password),
+            lambda: self._directory.verify(entry.dn, password, sent),
+            sent,
         )
 
         async def identify(connection: Connection) -> Identity:
@@ -160,10 +162,12 @@ class LdapProvider:
                 raise Unavailable("users cannot read their own entries; use user_filter")
             return await self._identity(connection, entry, username)
 
+        sent = Sent()
         return await self._guard.judge(
             _spelled_one_way(dn),
             password,
-            lambda: self._directory.as_user(dn, password, identify),
+            lambda: self._directory.as_user(dn, password, identify, sent),
+            sent,
         )
 
     async def _identity(self, connection: Connection, entry: Entry, written: str) -> Identity:

@@ -84,6 +84,34 @@ class TurnsTests(SynchronousTestCase):
                 each.cancel()
             server.held.clear()
 
+    def test_impatient_S_LOCK(self) -> None:
+        """A client that leaves while its password is with the directory does not send it again."""
+        for given in ({}, {"user_dn": f"uid={{username}},ou=people,{BASE}"}):
+            clock, server = at(NOW), SlowServer(person("alice"))
+            judge = ldap.make(config(**given), directories.world(clock, localhost=server))
+            for _ in range(10):
+                leaver = asked(judge.authenticate, basic("alice", "wrong"))
+                clock.advance(0.1)
+                leaver.cancel()
+                self.failureResultOf(leaver, CancelledError)
+            self.assertEqual(len(server.held), 1)
+            server.held.pop()()
+            self.failureResultOf(asked(judge.authenticate, basic("alice", "wrong")), Rejected)
+            self.assertEqual(
+                (server.held, len(server.binds) - server.binds.count(GATE[0])), ([], 1)
+            )
+
+    def test_impatient_outage_S_LOCK(self) -> None:
+        """A server that does not answer such a bind in time is asked again."""
+        clock, server = at(NOW), SlowServer(person("alice"))
+        judge = ldap.make(config(), directories.world(clock, localhost=server))
+        for count in (1, 2):
+            leaver = asked(judge.authenticate, basic("alice", "wrong"))
+            leaver.cancel()
+            self.failureResultOf(leaver, CancelledError)
+            self.assertEqual(len(server.held), count)
+            clock.advance(10)
+
 
 def _from(client: str, name: str) -> Credential:
     return evolve(basic(name, "alice-secret"), client=client)
