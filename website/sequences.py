@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from html import escape
 from typing import Any
 
 from pymdownx.superfences import SuperFencesException
 
-GAP, ROW, TOP, CHARACTER = 136, 38, 52, 7.2
+GAP, ROW, TOP, CHARACTER, LABEL, LINE = 136, 38, 52, 7.2, 26, 17
 ARROW = re.compile(r"(\w+)(-?->>)(\w+): (.+)")
 NOTE = re.compile(r"Note over (\w+): (.+)")
 PARTICIPANT = re.compile(r"participant (\w+) as (.+)")
@@ -41,8 +42,12 @@ def _drawn(names: dict[str, str], steps: list[str]) -> str:
     for step in steps:
         y += ROW
         if found := ARROW.fullmatch(step):
+            lines = textwrap.wrap(found[4], LABEL)
+            y += (len(lines) - 1) * LINE
             shapes += _arrow(column[found[1]], column[found[3]], y, dashed=found[2] == "-->>")
-            labels.append(_label((column[found[1]] + column[found[3]]) / 2, y - 7, found[4]))
+            middle = (column[found[1]] + column[found[3]]) / 2
+            for number, line in enumerate(reversed(lines)):
+                labels.append(_label(middle, y - 7 - number * LINE, line))
         elif found := NOTE.fullmatch(step):
             labels.append(_label(column[found[1]], y, found[2], boxed=True))
         elif step.startswith(("alt ", "else ")):
@@ -81,7 +86,8 @@ def _columns(names: list[str], steps: list[str]) -> dict[str, int]:
     for found in filter(None, map(ARROW.fullmatch, steps)):
         first, second = sorted((names.index(found[1]), names.index(found[3])))
         if second - first == 1:
-            gaps[first] = max(gaps[first], int(len(found[4]) * CHARACTER) + 16)
+            longest = max(map(len, textwrap.wrap(found[4], LABEL)))
+            gaps[first] = max(gaps[first], int(longest * CHARACTER) + 16)
     return {name: 75 + sum(gaps[:index]) for index, name in enumerate(names)}
 
 
