@@ -20,7 +20,15 @@ from authotron.identity import Addition, Credential, Identity
 from authotron.metrics import Metrics
 from authotron.naming import folded
 from authotron.providers import Affinity, IJudge, IMayAskRemotes, IProvider
-from authotron.racing import AllFailed, Begun, attempt, first_success, gather, was_cancelled
+from authotron.racing import (
+    AllFailed,
+    Begun,
+    attempt,
+    first_success,
+    gather,
+    none_waits,
+    was_cancelled,
+)
 
 _OWN, _LIKELY, _POSSIBLE, _FOREIGN = Affinity
 """Names of our own: to look one up in an C{Enum} takes 0.07 us, and each request needs ten."""
@@ -85,21 +93,24 @@ class Authority:
 
     def _judges(
         self, credential: Credential, realm: str | None, reasons: list[BaseException | None]
-    ) -> tuple[list[IJudge], ...]:
+    ) -> tuple[Sequence[IJudge], ...]:
         """
-        Yield the judges to ask together: first those that need no remote, then the others.
+        Group the judges to ask together: first those that need no remote, then the others.
 
         @param reasons: gets why providers are not asked.
         """
         own = self.own
-        likeness = own.affinity(credential) if own is not None else _FOREIGN
-        if own is not None and likeness is _OWN:
+        likeness = _FOREIGN if own is None else own.affinity(credential)
+        if likeness is _OWN and own is not None:
             return ([own],)
+        fitting = self._fitting(credential, realm, reasons)
+        if len(fitting) == 1 and likeness is not _POSSIBLE:
+            return (fitting,)
         local: list[IJudge] = []
         remote: list[IJudge] = []
-        for provider in self._fitting(credential, realm, reasons):
+        for provider in fitting:
             (local if self._is_local(provider, credential) else remote).append(provider)
-        if own is not None and likeness is _POSSIBLE:
+        if likeness is _POSSIBLE and own is not None:
             remote.append(own)
         return local, remote
 
@@ -125,7 +136,7 @@ class Authority:
         @param reasons: gets why providers are not asked.
         """
         is_owned = False
-        eligible, owners, named, possible = [], [], [], []
+        owners, named, possible, strangers = [], [], [], []
         for provider in self.providers:
             if provider.scheme != credential.scheme:
                 continue
@@ -143,16 +154,17 @@ class Authority:
             is_owned = is_owned or affinity is _OWN
             if not may_judge:
                 continue
-            eligible.append(provider)
-            if affinity is _OWN:
-                owners.append(provider)
+            if affinity is _POSSIBLE:
+                possible.append(provider)
             elif affinity is _LIKELY:
                 named.append(provider)
-            elif affinity is _POSSIBLE:
-                possible.append(provider)
+            elif affinity is _OWN:
+                owners.append(provider)
+            else:
+                strangers.append(provider)
         if is_owned:
             return owners
-        return named or possible or self._strangers(credential, eligible, reasons)
+        return named or possible or self._strangers(credential, strangers, reasons)
 
     def _strangers(
         self,
@@ -175,8 +187,14 @@ class Authority:
         return []
 
     def _authenticate(self, credential: Credential, provider: IJudge) -> Begun[Identity]:
-        ask, told = provider.authenticate, self._authenticated
-        return attempt(self._clock, self._timeout, ask, credential, told, provider)
+        return attempt(
+            self._clock,
+            self._timeout,
+            provider.authenticate,
+            credential,
+            self._authenticated,
+            provider,
+        )
 
     def _authenticated(
         self, outcome: Identity | Failure, took: float, provider: IJudge
@@ -227,7 +245,10 @@ class Authority:
         for augmenters in self._rounds.get(identity.realm, ()):
             admitted = identity
             asked = [self._augment(augmenter, identity) for augmenter in augmenters]
-            answers = await gather(asked)
+            if not none_waits(asked):
+                answers = await gather(asked)
+            else:
+                answers = asked
             for augmenter, answer in zip(augmenters, answers, strict=True):
                 if isinstance(answer, Failure):
                     addition = self._left_out(augmenter, answer)
@@ -237,12 +258,17 @@ class Authority:
                 identity = identity.enriched(addition)
             if identity is not admitted and not (is_plain and self.gate.are_plain(additions)):
                 identity, is_plain = self.gate.admit(identity), False
-        return identity.narrowed()
+        return identity if identity.narrowing is None else identity.narrowed()
 
     def _augment(self, augmenter: IAugmenter, identity: Identity) -> Begun[Addition]:
-        limit = augmenter.timeout or self._timeout
-        ask, told = augmenter.augment, self._augmented
-        return attempt(self._clock, limit, ask, identity, told, augmenter)
+        return attempt(
+            self._clock,
+            augmenter.timeout or self._timeout,
+            augmenter.augment,
+            identity,
+            self._augmented,
+            augmenter,
+        )
 
     def _augmented(
         self, outcome: Addition | Failure, took: float, augmenter: IAugmenter

@@ -113,9 +113,12 @@ class Gate:
         if len(additions) != 1:
             return self._are_plain(additions)
         [addition] = additions
-        if addition is not self._last_plain and self._are_plain(additions):
-            self._last_plain = addition
-        return addition is self._last_plain
+        if addition is self._last_plain:
+            return True
+        if not self._are_plain(additions):
+            return False
+        self._last_plain = addition
+        return True
 
     def _are_plain(self, additions: Sequence[Addition]) -> bool:
         names, values = [""], [""]

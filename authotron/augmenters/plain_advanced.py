@@ -60,15 +60,13 @@ class PlainAdvanced:
         self._given_roles = frozenset(self._given.roles)
 
     def augment(self, identity: Identity) -> Addition:
-        if not self._matches(identity):
+        roles = identity.roles
+        if identity.username not in self._usernames and self._roles.isdisjoint(roles):
             return NOTHING_NEW
         given = self._given
-        if self._given_roles.isdisjoint(identity.roles):
+        if self._given_roles.isdisjoint(roles):
             return given
-        return evolve(given, roles=tuple(r for r in given.roles if r not in identity.roles))
-
-    def _matches(self, identity: Identity) -> bool:
-        return identity.username in self._usernames or not self._roles.isdisjoint(identity.roles)
+        return evolve(given, roles=tuple(r for r in given.roles if r not in roles))
 
 
 def make(config: Config, world: World) -> IAugmenter:
