@@ -130,9 +130,9 @@ def identity_bytes(identity: Identity) -> int:
     if not joined.isascii():
         size += texts_bytes((username,), roles)
     if attributes:
-        names, values = "".join(attributes), "".join(attributes.values())
-        size += _ATTRIBUTE * len(attributes) + len(names) + len(values)
-        if not (names.isascii() and values.isascii()):
+        joined = "".join([*attributes, *attributes.values()])
+        size += _ATTRIBUTE * len(attributes) + len(joined)
+        if not joined.isascii():
             size += texts_bytes(attributes, attributes.values())
     if scopes:
         for service, each in scopes.items():

@@ -188,11 +188,10 @@ NOTHING_NEW = Addition()
 """What an augmenter says of somebody it knows nothing about."""
 
 
-def earliest(*moments: float | None) -> float | None:
+def earliest(first: float | None, *others: float | None) -> float | None:
     """The first of those that are set."""
-    first = None
-    for moment in moments:
-        if moment is not None and (first is None or moment < first):
+    for moment in others:
+        if first is None or (moment is not None and moment < first):
             first = moment
     return first
 

@@ -93,19 +93,19 @@ class LruCache(Generic[E]):
 
     def put(self, entry: E) -> None:
         """Keep an entry in the place of an earlier one with the same key and names."""
-        key, size, subject, entries = entry.key, entry.size, entry.subject, self._entries
-        if key in entries:
+        entries, subject = self._entries, entry.subject
+        if entry.key in entries:
             self._replace(entry)
             return
-        if size > self._max_share:
+        if entry.size > self._max_share:
             return
-        entries[key] = entry
-        self.size = total = self.size + size
+        entries[entry.key] = entry
+        self.size += entry.size
         if entry.tags:
             self._tag(entry)
         if subject is not None and self._shares.setdefault(subject, entry) is not entry:
             self._add_to_share(entry)
-        if total > self._max_bytes or len(entries) > self._max_entries:
+        if self.size > self._max_bytes or len(entries) > self._max_entries:
             self._shrink()
 
     def _replace(self, entry: E) -> None:

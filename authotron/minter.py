@@ -155,8 +155,8 @@ class Minter:
 
         @raise Rejected: the identity has expired.
         """
-        claims = self.claims(identity, int(self._clock.seconds()))
-        signed = self._head + base64url(_json(claims))
+        now = int(self._clock.seconds())
+        signed = self._head + base64url(_json(self.claims(identity, now)))
         return (signed + b"." + base64url(self._sign(signed))).decode()
 
     def claims(self, identity: Identity, now: int) -> dict[str, Any]:

@@ -44,9 +44,8 @@ class Tally:
     def add(self, seconds: float) -> None:
         """One more, which took so long."""
         self.number += 1
-        durations = self.durations
-        durations.buckets[bisect_left(BOUNDS, seconds)] += 1
-        durations.nanoseconds += int(seconds * 1e9)
+        self.durations.buckets[bisect_left(BOUNDS, seconds)] += 1
+        self.durations.nanoseconds += int(seconds * 1e9)
 
 
 @define(eq=False)

@@ -259,8 +259,11 @@ class Verdicts(Generic[R]):
         """Lengths stand first, so that no two pairs share a text; absent and empty differ."""
         a = -1 if authorization is None else len(authorization)
         r = -1 if realm is None else len(realm)
-        text = b"%d %d %b%b" % (a, r, authorization or b"", realm or b"")
-        return blake2b(text, key=self._secret, digest_size=16).digest()
+        return blake2b(
+            b"%d %d %b%b" % (a, r, authorization or b"", realm or b""),
+            key=self._secret,
+            digest_size=16,
+        ).digest()
 
     def _canonical_key(self, found: tuple[Credential, ...], realm: str | None) -> bytes:
         """
@@ -279,15 +282,18 @@ class Verdicts(Generic[R]):
         memory: _Memory[R] | None,
         client: Callable[[], Client],
     ) -> Verdict[R] | Deferred[Verdict[R]]:
-        text, wanted = _ascii(authorization), None if realm is None else _utf8(realm)
+        if authorization is None or not authorization.isascii():  # which is as good as missing
+            return self._fixed[NO_HEADER]
+        text = authorization.decode("ascii").strip(" \t")
         if not text:
             return self._fixed[NO_HEADER]
+        wanted = None if realm is None else _utf8(realm)
         asks = client()
         try:
             found = credentials.parse(text, asks)
         except BadCredentials:
             return self._fixed[BAD_HEADER]
-        length = len(authorization or b"") - len(found[0].value)
+        length = len(authorization) - len(found[0].value)
         if wanted is not None or not text.startswith(_COMMON.get(length, "\n")):
             name, key = key, self._canonical_key(found, wanted)
             memory = self._good.get(key) or self._bad.get(key)
@@ -296,9 +302,8 @@ class Verdicts(Generic[R]):
                     self._good.alias(name, key)
                     self._bad.alias(name, key)
                 return memory.verdict
-        flight = self._flights.get(key)
-        if flight is not None:
-            return flight.join()
+        if key in self._flights:
+            return self._flights[key].join()
         return self._find_out(key, found, wanted, memory, asks)
 
     def _find_out(
@@ -310,27 +315,21 @@ class Verdicts(Generic[R]):
         asks: Client,
     ) -> Verdict[R] | Deferred[Verdict[R]]:
         epoch = (self._epoch, self._changes)
-        judged = self._begin(self._judge(key, found, wanted, memory, epoch), asks)
+        work = self._judge(key, found, wanted, memory, epoch)
+        if self._meter is not None and METER.get() is None:
+            # Timed as the front's. Faster than setting the meter and resetting it.
+            judged = self._context.run(_begin_for, asks, work)
+        else:  # timed as the route that asked, the site's
+            before = CLIENT.set(asks)
+            try:
+                judged = begin(work)
+            finally:
+                CLIENT.reset(before)
         if isinstance(judged, Verdict):
             return judged
         if isinstance(judged, Failure):
             return self._broken(judged)
         return self._waited_for(key, judged, epoch)
-
-    def _begin(self, work: Work[Verdict[R]], asks: Client) -> Begun[Verdict[R]]:
-        """
-        Begin to judge for the client that asks.
-
-        It is timed as the route that asked: the site's, or else that of the front.
-        """
-        if self._meter is not None and METER.get() is None:
-            # Faster than setting the meter and resetting it, for each request not remembered.
-            return self._context.run(_begin_for, asks, work)
-        before = CLIENT.set(asks)
-        try:
-            return begin(work)
-        finally:
-            CLIENT.reset(before)
 
     def _waited_for(
         self, key: bytes, asked: Deferred[Verdict[R]], epoch: _Epoch
@@ -357,16 +356,17 @@ class Verdicts(Generic[R]):
         """
         lasting = len(found) == 1
         try:
-            if memory is not None and self._clock.seconds() < memory.until:
+            if memory is not None and (now := self._clock.seconds()) < memory.until:
                 identity = memory.verdict.outcome.identity
                 assert identity is not None
-                return self._accept(key, identity, epoch, memory.until)
+                return self._accept(key, identity, epoch, now, memory.until)
             identity = await self._authority.identify(found, realm)
-            until = self._clock.seconds() + (self._ttl if lasting else 0)
+            now = self._clock.seconds()
+            until = now + self._ttl if lasting else now
             fresh_until, ends = identity.fresh_until, identity.ends()
             if not (fresh_until is None and ends is None):
                 until = earliest(until, fresh_until, _whole(ends)) or 0
-            return self._accept(key, identity, epoch, until)
+            return self._accept(key, identity, epoch, now, until)
         except Rejected:
             if lasting:
                 self._remember_refusal(key, epoch, REFUSED)
@@ -383,9 +383,11 @@ class Verdicts(Generic[R]):
         except NotConfigured:
             return self._fixed[BROKEN]
 
-    def _accept(self, key: bytes, identity: Identity, epoch: _Epoch, until: float) -> Verdict[R]:
+    def _accept(
+        self, key: bytes, identity: Identity, epoch: _Epoch, now: float, until: float
+    ) -> Verdict[R]:
         """
-        A new token for an identity that is good until C{until}.
+        A new token for an identity that was found at C{now} and is good until C{until}.
 
         @raise Rejected: the identity has expired, so no token is minted for it.
         """
@@ -402,15 +404,22 @@ class Verdicts(Generic[R]):
             raise
         outcome = Outcome(SUCCESS, identity)
         verdict = Verdict(outcome, self._prepare(outcome, token))
-        now = self._clock.seconds()
         tokens = () if identity.narrowing is None else _tokens(identity.narrowing)
         if now < until and epoch[0] == self._epoch and not (tokens and self._voids(tokens, epoch)):
-            again = min(now + self._reuse, until)
             size = _REMEMBERED + identity_bytes(identity) + verdict.reply.__sizeof__()
             if tokens:
                 size += NAME * len(tokens)
-            user = identity.realm, identity.username
-            self._good.put(_Memory(verdict, again, until, key, size, user, tokens))
+            self._good.put(
+                _Memory(
+                    verdict,
+                    min(now + self._reuse, until),
+                    until,
+                    key,
+                    size,
+                    (identity.realm, identity.username),
+                    tokens,
+                )
+            )
         return verdict
 
     def _voids(self, tokens: tuple[str, ...], epoch: _Epoch) -> bool:
@@ -461,11 +470,6 @@ def _tokens(narrowing: Narrowing) -> tuple[str, ...]:
     """The ids of the API tokens on which an identity depends: the one in use, and its ancestors."""
     lineage: tuple[str, ...] = getattr(narrowing, "lineage", ())  # that of a plugin has none
     return lineage or (_UNKNOWN_TOKEN,)
-
-
-def _ascii(header: bytes | None) -> str | None:
-    """A header that is not ASCII is as good as missing; so is one of blanks."""
-    return header.decode("ascii").strip(" \t") if header is not None and header.isascii() else None
 
 
 def _utf8(header: bytes) -> str:

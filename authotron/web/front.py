@@ -163,22 +163,19 @@ class Front(Protocol, TimeoutMixin):
     def _decided(
         self, verdict: Verdict[Reply], head: Head, began: float, *, waited: bool = False
     ) -> None:
-        identity = verdict.outcome.identity
+        entrance, outcome, reply = self._entrance, verdict.outcome, verdict.reply
+        identity = outcome.identity
         if identity is not None and identity.conditions:
             self._hand_over()  # conditions are held against requests in one place only
-        else:
-            self._bytes = b""
-            self._answer(verdict, head, began, waited=waited)
-
-    def _answer(self, verdict: Verdict[Reply], head: Head, began: float, *, waited: bool) -> None:
-        entrance, outcome, status = self._entrance, verdict.outcome, verdict.reply.status
+            return
+        self._bytes = b""
         if self._closing or self._leaving:
             head = head._replace(persistent=False)
-        self._send(entrance.wording.of(head, verdict.reply))
+        self._send(entrance.wording.of(head, reply))
         seconds = entrance.clock.seconds() - began
         entrance.serving.metrics.judged(outcome.result, outcome.realm, seconds)
         entrance.site.answered(
-            head.method, head.route, status, seconds, outcome, self._address, head.request_id
+            head.method, head.route, reply.status, seconds, outcome, self._address, head.request_id
         )
         if seconds > LONGEST and not waited:  # a request that waited was timed step by step
             entrance.site.meter(head.route).note(seconds)

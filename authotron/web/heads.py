@@ -74,13 +74,20 @@ def simple(head: bytes, longest: int = LONGEST, *, whole: bool = True) -> Head |
         return None
     get = found.get
     method, route, version = request
-    if whole and version == b"HTTP/1.1" and b"host" not in found:
-        return None  # a 400, by RFC 9112 section 3.2
     persistent = version == b"HTTP/1.1"
+    if whole and persistent and b"host" not in found:
+        return None  # a 400, by RFC 9112 section 3.2
     if b"connection" in found:
         persistent = persistent and found[b"connection"].lower() != b"close"
-    authorization, realm = get(b"authorization"), get(b"x-auth-realm")
-    return Head(method, route, version, persistent, authorization, realm, get(b"x-request-id"))
+    return Head(
+        method,
+        route,
+        version,
+        persistent,
+        get(b"authorization"),
+        get(b"x-auth-realm"),
+        get(b"x-request-id"),
+    )
 
 
 def values(head: bytes, name: str) -> list[str]:

@@ -21,13 +21,16 @@ class Wording:
     _openings: dict[tuple[bytes, int, bool], bytes] = field(factory=dict)
 
     def of(self, head: Head, reply: Reply) -> bytes:
-        if int(self._clock.seconds()) != self._second:
-            self._second, self._openings = int(self._clock.seconds()), {}
+        second = int(self._clock.seconds())
+        if second != self._second:
+            self._second, self._openings = second, {}
         kind = head.version, reply.status, head.persistent
         opening = self._openings.get(kind)
         if opening is None:
             opening = self._openings[kind] = self._opening(*kind)
-        return opening + (reply.fields if head.method == "HEAD" else reply.wire)
+        if reply.length and head.method == "HEAD":
+            return opening + reply.fields
+        return opening + reply.wire
 
     def _opening(self, version: bytes, status: int, persistent: bool) -> bytes:  # noqa: FBT001 - a key
         phrase = HTTPStatus(status).phrase.encode()
