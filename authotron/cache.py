@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Coroutine, Hashable
+from functools import partial
 from hashlib import blake2b
 from operator import attrgetter
 from os import urandom
@@ -39,13 +40,17 @@ _PLACE = 8
 """Bytes of the place of a string in a tuple."""
 
 
+Stays = Callable[[Callable[[], None]], bool]
+"""Says whether work without a caller goes on for now, and may cancel it later by its argument."""
+
+
 @define(eq=False)
 class _Flight(Generic[T]):
     """Work under way, and who waits for it."""
 
     running: Deferred[None] | None = None
     waiting: list[Deferred[T]] = field(factory=list)
-    goes_on: Callable[[], bool] | None = None
+    stays: Stays | None = None
 
 
 @define(eq=False)
@@ -61,22 +66,21 @@ class Flights(Generic[T]):
     _flights: dict[Hashable, _Flight[T]] = field(factory=dict, init=False, repr=False)
     _log = Logger()
 
-    async def join(
-        self, key: Hashable, work: Work[T], goes_on: Callable[[], bool] | None = None
-    ) -> T:
+    async def join(self, key: Hashable, work: Work[T], stays: Stays | None = None) -> T:
         """
         The result of C{work}, or of what was begun under the same key and still goes on.
 
         Work that need not wait is done at once, and costs no Deferred.
 
-        @param goes_on: asked once the last has left: whether the work is not to be cancelled now.
+        @param stays: asked when the last caller has left: whether the work goes on for now. It
+            is given what cancels the work later, unless the work has ended or has a caller again.
         """
         flight = self._flights.get(key)
         if flight is not None:
             return await self._waiter(key, flight)
         begun = begin(work())
         if waits(begun):
-            flight = self._flights[key] = _Flight(goes_on=goes_on)
+            flight = self._flights[key] = _Flight(stays=stays)
             waiter = self._waiter(key, flight)
             flight.running = begun.addCallbacks(
                 self._landed, self._crashed, callbackArgs=(key, flight), errbackArgs=(key, flight)
@@ -115,8 +119,13 @@ class Flights(Generic[T]):
     def _leave(self, key: Hashable, flight: _Flight[T], waiter: Deferred[T]) -> None:
         if waiter in flight.waiting:
             flight.waiting.remove(waiter)
-        stays = self._lasting or (flight.goes_on is not None and flight.goes_on())
-        if not flight.waiting and not stays and self._flights.get(key) is flight:
+        if not (flight.waiting or self._lasting):
+            cancel = partial(self._cancel, key, flight)
+            if flight.stays is None or not flight.stays(cancel):
+                cancel()
+
+    def _cancel(self, key: Hashable, flight: _Flight[T]) -> None:
+        if not flight.waiting and self._flights.get(key) is flight:
             del self._flights[key]  # no caller may join work whose result will not come
             if flight.running is not None:
                 flight.running.cancel()

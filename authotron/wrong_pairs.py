@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from functools import partial
 from hashlib import blake2b
 from os import urandom
 from typing import Any, TypeGuard, TypeVar
@@ -34,6 +35,10 @@ _SIZE = 16
 """Bytes of a hash."""
 
 
+GRACE = 10.0
+"""Seconds for which the answer to a password that was sent is waited for without a client."""
+
+
 class RetryConfig(Section):
     """The key of every provider that sends passwords to a remote, which may count failures."""
 
@@ -61,7 +66,7 @@ class WrongPairs:
     @ivar tell: sends the other workers a message: a word, and what belongs to it.
     """
 
-    _clock: IReactorTime
+    clock: IReactorTime
     _key: bytes = field(factory=lambda: urandom(32), repr=False)
     tell: Callable[[str, Any], object] = field(default=_tell_no_other, repr=False)
     _users: OrderedDict[bytes, dict[bytes, float]] = field(
@@ -98,7 +103,7 @@ class WrongPairs:
     def holds(self, user: bytes, pair: bytes) -> bool:
         """Whether a pair was refused a short while ago."""
         pairs = self._users.get(user)
-        return pairs is not None and pairs.get(pair, 0.0) > self._clock.seconds()
+        return pairs is not None and pairs.get(pair, 0.0) > self.clock.seconds()
 
     def add(self, user: bytes, pair: bytes, seconds: float) -> None:
         """Note a refusal here and at all other workers."""
@@ -135,7 +140,7 @@ class WrongPairs:
         self._users.move_to_end(user)
         if pairs.pop(pair, None) is None:
             self._size += _PAIR
-        pairs[pair] = self._clock.seconds() + seconds
+        pairs[pair] = self.clock.seconds() + seconds
         if len(pairs) > _SHARE:
             del pairs[next(iter(pairs))]
             self._size -= _PAIR
@@ -162,9 +167,6 @@ class Sent:
 
     now: bool = False
 
-    def __call__(self) -> bool:
-        return self.now
-
 
 @frozen(eq=False)
 class PairGuard:
@@ -186,16 +188,22 @@ class PairGuard:
         Equal pairs at the same time, however they were sent, are one question. An outage is not
         remembered.
 
-        @param sent: while it says so the answer is waited for, even if the client has left, so that
-            a client that is impatient does not send the same pair again and again.
+        @param sent: while it says so the answer is waited for L{GRACE} seconds even if the client
+            has left, so that an impatient client does not send the same pair again and again.
 
         @raise Rejected: the remote refuses, or has refused before.
         """
         user_key, pair = self._pairs.hashed(self._provider, user, password)
         if self._pairs.holds(user_key, pair):
             raise Rejected("refused before with the same password, which is not sent again yet")
-        found: T = await self._flights.join(pair, lambda: self._ask(user_key, pair, ask), sent)
+        stays = None if sent is None else partial(self._stays, sent)
+        found: T = await self._flights.join(pair, lambda: self._ask(user_key, pair, ask), stays)
         return found
+
+    def _stays(self, sent: Sent, cancel: Callable[[], None]) -> bool:
+        if sent.now:
+            self._pairs.clock.callLater(GRACE, cancel)
+        return sent.now
 
     async def _ask(self, user: bytes, pair: bytes, ask: Work[T]) -> T:
         try:

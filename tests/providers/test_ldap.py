@@ -101,6 +101,21 @@ class TurnsTests(SynchronousTestCase):
                 (server.held, len(server.binds) - server.binds.count(GATE[0])), ([], 1)
             )
 
+    def test_abandoned_bind_T69(self) -> None:
+        """A directory that never answers keeps the connection of a client that left for 10 s."""
+        for given in ({}, {"user_dn": f"uid={{username}},ou=people,{BASE}"}):
+            clock, server = at(NOW), SlowServer(person("alice"))
+            world = evolve(directories.world(clock, localhost=server), patience=60)
+            judge = ldap.make(config(answer_timeout=60, **given), world)
+            leaver = asked(judge.authenticate, basic("alice", "wrong"))
+            leaver.cancel()
+            self.failureResultOf(leaver, CancelledError)
+            open_before = len(server.open)
+            clock.advance(9.9)
+            self.assertEqual(len(server.open), open_before)
+            clock.advance(0.1)
+            self.assertEqual(len(server.open), open_before - 1)
+
     def test_impatient_outage_S_LOCK(self) -> None:
         """A server that does not answer such a bind in time is asked again."""
         clock, server = at(NOW), SlowServer(person("alice"))
