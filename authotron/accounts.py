@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from authotron.errors import Unavailable
+from authotron.model.errors import Unavailable
 
 A = TypeVar("A", bound="Grants")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from authotron import passwords
-from authotron.errors import ConfigError, Problem
+from authotron.model.errors import ConfigError, Problem
 from authotron.settings import LONGEST
 
 PREFIX = "authotron:"

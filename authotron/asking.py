@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from authotron import bearer, routing, web_client
 from authotron.cache import Identities
-from authotron.identity import Credential, Identity
+from authotron.model.identity import Credential, Identity
 from authotron.parts import PartConfig
 from authotron.providers import Affinity, IProvider
 from authotron.settings import Seconds

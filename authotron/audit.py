@@ -9,8 +9,8 @@ from typing import Any
 from attrs import frozen
 from twisted.logger import Logger
 
-from authotron.identity import Identity
-from authotron.tokens import Grant, Revoked, Token
+from authotron.model.identity import Identity
+from authotron.model.token import Grant, Revoked, Token
 
 _log = Logger()
 

@@ -14,12 +14,22 @@ from twisted.python.failure import Failure
 
 from authotron import logs, routing
 from authotron.augmenters import IAugmenter
-from authotron.errors import NotConfigured, Rejected, TimedOut, Unavailable
 from authotron.gate import Gate
-from authotron.identity import Addition, Credential, Identity
 from authotron.metrics import Metrics
-from authotron.naming import folded
-from authotron.providers import Affinity, IJudge, IMayAskRemotes, IProvider
+from authotron.model.errors import (
+    NotConfigured,
+    Rejected,
+    TimedOut,
+    Unavailable,
+)
+from authotron.model.identity import Addition, Credential, Identity
+from authotron.model.naming import folded
+from authotron.providers import (
+    Affinity,
+    IJudge,
+    IMayAskRemotes,
+    IProvider,
+)
 from authotron.racing import (
     AllFailed,
     Begun,

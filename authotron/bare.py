@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from authotron import config
 from authotron.config import Config
-from authotron.errors import ConfigError, Problem
+from authotron.model.errors import ConfigError, Problem
 from authotron.providers import static_token
 
 _TOKEN, _LENGTH = "AUTH_SERVICE_TOKEN", "MIN_AUTH_SERVICE_TOKEN_LEN"

@@ -9,9 +9,9 @@ from typing import Any
 
 from attrs import field, frozen
 
-from authotron import strict_json
-from authotron.errors import Rejected
-from authotron.identity import Credential
+from authotron.model import strict_json
+from authotron.model.errors import Rejected
+from authotron.model.identity import Credential
 
 LONGEST = 65_536
 """A longer token is not looked at."""

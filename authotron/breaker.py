@@ -8,7 +8,7 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from authotron.errors import Unavailable
+from authotron.model.errors import Unavailable
 
 FAILURES = 10
 """So many failures in a row, and a remote is left alone."""

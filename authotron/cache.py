@@ -16,9 +16,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from authotron.errors import Rejected, Unavailable
-from authotron.identity import Addition, Identity
 from authotron.lru_cache import Entry, LruCache
+from authotron.model.errors import Rejected, Unavailable
+from authotron.model.identity import Addition, Identity
 from authotron.racing import begin, waits
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from service_identity.hazmat import (
     verify_service_identity,
 )
 
-from authotron.errors import Unavailable
+from authotron.model.errors import Unavailable
 
 _DNS_NAME = re.compile(r"[A-Za-z0-9*_.-]{1,253}")
 """What a DNS name of a certificate consists of; anything else makes the certificate malformed."""

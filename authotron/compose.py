@@ -7,16 +7,22 @@ from typing import Any
 from attrs import evolve
 from twisted.logger import Logger
 
-from authotron import credentials, issuing, minter, parts, verdicts
+from authotron import (
+    credentials,
+    issuing,
+    minter,
+    parts,
+    verdicts,
+)
 from authotron.authority import Authority
 from authotron.config import Config
 from authotron.descriptors import narrowing
-from authotron.errors import ConfigError, Problem
 from authotron.forwarding import Forwarding
 from authotron.gate import Gate
-from authotron.hosts import UNIX
 from authotron.issuing import Tokens
 from authotron.metrics import Metrics
+from authotron.model.errors import ConfigError, Problem
+from authotron.model.hosts import UNIX
 from authotron.reactor_time import Meter
 from authotron.store_client import derived_pepper
 from authotron.stores import ITokenStore

@@ -26,7 +26,6 @@ from twisted.internet.endpoints import serverFromString
 from authotron import (
     endpoint,
     gate,
-    hosts,
     issuing,
     logs,
     minter,
@@ -37,13 +36,22 @@ from authotron import (
     verdicts,
 )
 from authotron.augmenters import AugmenterConfig
-from authotron.errors import ConfigError, Problem
 from authotron.forwarding import Forwarded, Proxies
-from authotron.naming import MAX_ROLE, flaw
+from authotron.model import hosts
+from authotron.model.errors import ConfigError, Problem
+from authotron.model.naming import MAX_ROLE, flaw
+from authotron.model.token import IMPORTED
 from authotron.parts import PartConfig
-from authotron.settings import Environ, Port, S, Seconds, Section, Text, Texts
+from authotron.settings import (
+    Environ,
+    Port,
+    S,
+    Seconds,
+    Section,
+    Text,
+    Texts,
+)
 from authotron.stores import StoreConfig
-from authotron.tokens import IMPORTED
 
 Milliseconds = Annotated[int, Field(ge=1, le=3_600_000)]
 

@@ -11,9 +11,10 @@ from typing import Any
 import yaml
 from attrs import define
 
-from authotron import bare, config, settings, strict_json
+from authotron import bare, config, settings
 from authotron.config import Config, File
-from authotron.errors import ConfigError, Problem
+from authotron.model import strict_json
+from authotron.model.errors import ConfigError, Problem
 from authotron.settings import KeyKind, without_line_end
 from authotron.spelling import did_you_mean, is_slip
 

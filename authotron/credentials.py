@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from authotron.errors import BadCredentials
-from authotron.identity import Client, Credential
+from authotron.model.errors import BadCredentials
+from authotron.model.identity import Client, Credential
 from authotron.providers import IProvider
 
 MOST = 3

@@ -16,8 +16,8 @@ from twisted.python.failure import Failure
 from authotron import worker
 from authotron.child import Child
 from authotron.config import Config
-from authotron.errors import Unavailable
 from authotron.metrics import Metrics
+from authotron.model.errors import Unavailable
 from authotron.pipe import Unanswered
 from authotron.racing import everyone, within
 from authotron.service import EX_CONFIG

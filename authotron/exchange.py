@@ -11,9 +11,9 @@ from twisted.internet.interfaces import IReactorTime
 from authotron import jwks, web_client
 from authotron.cache import Identities, Work
 from authotron.claims import ClaimsConfig, Rules
-from authotron.errors import Unavailable
-from authotron.identity import Credential, Identity, earliest
 from authotron.jwks import ALGORITHMS, Verifier
+from authotron.model.errors import Unavailable
+from authotron.model.identity import Credential, Identity, earliest
 from authotron.parts import PartConfig
 from authotron.settings import Seconds
 from authotron.turns import RemoteTurns

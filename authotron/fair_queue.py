@@ -20,7 +20,7 @@ from attrs import define, field, frozen
 from cachetools import TTLCache
 from twisted.internet.interfaces import IReactorTime
 
-from authotron.hosts import site
+from authotron.model.hosts import site
 
 HALF_LIFE = 30.0
 """Seconds after which a failure counts half."""

@@ -15,12 +15,13 @@ from typing import Annotated, Any
 from attrs import field, frozen
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from authotron import hosts, imported
-from authotron.identity import Identity
+from authotron import imported
 from authotron.imported import ForeignToken
+from authotron.model import hosts
+from authotron.model.identity import Identity
+from authotron.model.token import IMPORTED, Grant, tuples
 from authotron.redis import Redis
 from authotron.stores import mongo
-from authotron.tokens import IMPORTED, Grant, tuples
 
 _PAGE = 500
 _SHOWN = 64

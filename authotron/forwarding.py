@@ -9,8 +9,13 @@ from typing import Annotated
 from attrs import frozen
 from pydantic import AfterValidator, Field
 
-from authotron.hosts import address_of, any_network_fits, checked_network, checked_proxy
-from authotron.identity import Circumstances
+from authotron.model.hosts import (
+    address_of,
+    any_network_fits,
+    checked_network,
+    checked_proxy,
+)
+from authotron.model.identity import Circumstances
 from authotron.settings import Section, Text
 
 Network = Annotated[Text, AfterValidator(checked_network)]

@@ -13,9 +13,14 @@ from attrs import define, field
 from pydantic import Field
 from twisted.logger import Logger
 
-from authotron.errors import BadIdentity
-from authotron.identity import Addition, Identity
-from authotron.naming import MAX_NAME, MAX_ROLE, flaw, normalized
+from authotron.model.errors import BadIdentity
+from authotron.model.identity import Addition, Identity
+from authotron.model.naming import (
+    MAX_NAME,
+    MAX_ROLE,
+    flaw,
+    normalized,
+)
 from authotron.settings import Section
 
 _MAX_SHOWN = 64

@@ -17,8 +17,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from authotron.errors import Unavailable
 from authotron.fair_queue import FairQueue, Job, Standings
+from authotron.model.errors import Unavailable
 
 THREADS = os.cpu_count() or 2
 """Hashes that all processes of a gateway verify at once."""

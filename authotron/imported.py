@@ -17,11 +17,17 @@ from twisted.internet.interfaces import IReactorTime
 
 from authotron import audit, bearer
 from authotron.audit import Actor
-from authotron.errors import Taken
-from authotron.identity import Identity, earliest
+from authotron.model.errors import Taken
+from authotron.model.identity import Identity, earliest
+from authotron.model.token import (
+    IMPORT,
+    Grant,
+    Presented,
+    Token,
+    looks_like_ours,
+)
 from authotron.store_client import StoreClient
 from authotron.stores import StoreConfig
-from authotron.tokens import IMPORT, Grant, Presented, Token, looks_like_ours
 
 ACL_PROXY, AUTH_O_TRON = ("acl-proxy", "auth-o-tron")
 """Whose tokens can be imported."""

@@ -14,14 +14,34 @@ from twisted.internet.interfaces import IReactorTime
 
 from authotron import audit
 from authotron.audit import Actor
-from authotron.errors import NoSuchToken, Problem, Rejected, Taken, TooBroad, Unavailable
-from authotron.hosts import any_network_fits, host_fits
-from authotron.identity import Identity, earliest
 from authotron.imported import ImportedTokens
+from authotron.model.errors import (
+    NoSuchToken,
+    Problem,
+    Rejected,
+    Taken,
+    TooBroad,
+    Unavailable,
+)
+from authotron.model.hosts import any_network_fits, host_fits
+from authotron.model.identity import Identity, earliest
+from authotron.model.token import (
+    HTTP,
+    Grant,
+    Presented,
+    Token,
+    generate,
+    id_of,
+    parse,
+)
 from authotron.settings import Seconds, Section, WholeSeconds
 from authotron.store_client import StoreClient
-from authotron.stores import AT_ONCE, ITokenStore, StoreConfig, Wanted
-from authotron.tokens import HTTP, Grant, Presented, Token, generate, id_of, parse
+from authotron.stores import (
+    AT_ONCE,
+    ITokenStore,
+    StoreConfig,
+    Wanted,
+)
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from authotron import bearer, signing_keys
 from authotron.cache import Flights
-from authotron.errors import Rejected, Unavailable
+from authotron.model.errors import Rejected, Unavailable
 from authotron.signing_keys import PUBLIC_MEMBERS, PublicKey
 from authotron.web_client import RemoteConfig, WebClient, check_url
 from authotron.world import World

@@ -10,8 +10,8 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from authotron.errors import Unavailable
 from authotron.issuing import Tokens
+from authotron.model.errors import Unavailable
 from authotron.racing import was_cancelled
 from authotron.world import World
 

@@ -16,9 +16,16 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticSerializationError, to_json
 from twisted.internet.interfaces import IReactorTime
 
-from authotron.errors import Rejected
-from authotron.identity import Identity
-from authotron.settings import Secret, Section, Text, Texts, WholeSeconds, located
+from authotron.model.errors import Rejected
+from authotron.model.identity import Identity
+from authotron.settings import (
+    Secret,
+    Section,
+    Text,
+    Texts,
+    WholeSeconds,
+    located,
+)
 from authotron.signing_keys import (
     Algorithm,
     PrivateKey,

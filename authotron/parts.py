@@ -15,7 +15,7 @@ from attrs import frozen
 from pydantic import Field
 from zope.interface import Interface
 
-from authotron.errors import ConfigError, Problem
+from authotron.model.errors import ConfigError, Problem
 from authotron.settings import Realm, Section, Text
 from authotron.spelling import did_you_mean, is_slip
 

@@ -13,7 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from authotron.errors import TimedOut
+from authotron.model.errors import TimedOut
 from authotron.reactor_time import METER
 
 if TYPE_CHECKING:

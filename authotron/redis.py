@@ -20,7 +20,7 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
-from authotron.errors import Unavailable
+from authotron.model.errors import Unavailable
 from authotron.racing import within
 
 Word = bytes | str | int | float

@@ -18,7 +18,7 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from authotron.http_grammar import LONGEST_FIELD_NAME, TOKEN
+from authotron.model.http_grammar import LONGEST_FIELD_NAME, TOKEN
 
 _LONGEST = 65_536
 """Bytes that a head may have."""

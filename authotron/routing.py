@@ -7,10 +7,10 @@ from typing import Literal
 from pydantic import Field
 
 from authotron import bearer
-from authotron.identity import Credential
+from authotron.model.identity import Credential
+from authotron.model.token import looks_like_ours
 from authotron.providers import Affinity
 from authotron.settings import Section, Text
-from authotron.tokens import looks_like_ours
 
 Shape = Literal["jwt", "opaque"]
 

@@ -16,16 +16,28 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from authotron import __version__, descriptors, logs, reloading, web_client
+from authotron import (
+    __version__,
+    descriptors,
+    logs,
+    reloading,
+    web_client,
+)
 from authotron.compose import compose
 from authotron.config import Config
-from authotron.errors import ConfigError, Problem, TimedOut
 from authotron.fair_queue import Standings
 from authotron.hash_queue import THREADS, HashQueue, at_once
 from authotron.issuing import Tokens
 from authotron.keeping import Keeping
-from authotron.listening import Listener, Ready, endpoints, second_listeners, site
+from authotron.listening import (
+    Listener,
+    Ready,
+    endpoints,
+    second_listeners,
+    site,
+)
 from authotron.metrics import Metrics
+from authotron.model.errors import ConfigError, Problem, TimedOut
 from authotron.outward import way
 from authotron.racing import everyone, within
 from authotron.single_thread import SingleThread

@@ -26,8 +26,8 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from authotron import naming
-from authotron.errors import ConfigError, Problem
+from authotron.model import naming
+from authotron.model.errors import ConfigError, Problem
 from authotron.spelling import did_you_mean, is_slip
 
 Text = Annotated[str, StringConstraints(pattern=r"\S")]

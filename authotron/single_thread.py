@@ -11,7 +11,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
-from authotron.errors import Unavailable
+from authotron.model.errors import Unavailable
 
 T = TypeVar("T")
 

@@ -7,9 +7,14 @@ from contextvars import ContextVar
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
-from authotron.errors import Unavailable
-from authotron.fair_queue import Asker, FairQueue, Job, Standings
-from authotron.identity import Client
+from authotron.fair_queue import (
+    Asker,
+    FairQueue,
+    Job,
+    Standings,
+)
+from authotron.model.errors import Unavailable
+from authotron.model.identity import Client
 
 CLIENT: ContextVar[Client] = ContextVar("CLIENT", default=None)
 """

@@ -11,11 +11,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron.errors import Unavailable
-from authotron.naming import spellings
+from authotron.model.errors import Unavailable
+from authotron.model.naming import spellings
+from authotron.model.token import Peppers, Revoked, Token
 from authotron.racing import within
 from authotron.stores import ITokenStore, StoreConfig, Wanted
-from authotron.tokens import Peppers, Revoked, Token
 
 T = TypeVar("T")
 P = ParamSpec("P")

@@ -16,9 +16,9 @@ from authotron import __version__, logs, reloading
 from authotron.compose import compose
 from authotron.config import Config
 from authotron.crew import Crew
-from authotron.errors import ConfigError
 from authotron.listening import Listener, endpoints, second_listeners
 from authotron.metrics import Metrics
+from authotron.model.errors import ConfigError
 from authotron.pipe import Unanswered
 from authotron.racing import everyone
 from authotron.service import Pool, outside

@@ -26,7 +26,7 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from authotron.errors import ConfigError, Problem
+from authotron.model.errors import ConfigError, Problem
 
 ENDPOINT = "systemd"
 """In a configuration: the sockets that systemd holds for this service."""

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from authotron import configfile, systemd
 from authotron.config import Config
-from authotron.errors import ConfigError
+from authotron.model.errors import ConfigError
 from authotron.pieces import exempt_from_collection
 from authotron.service import EX_CONFIG, Authotron
 from authotron.supervisor import Supervisor

@@ -10,12 +10,17 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from authotron.cache import DEFAULT_BYTES, Identities
-from authotron.errors import Rejected
-from authotron.identity import Credential, Identity, earliest
 from authotron.issuing import Tokens
+from authotron.model.errors import Rejected
+from authotron.model.identity import Credential, Identity, earliest
+from authotron.model.token import IMPORTED, Token, looks_like_ours
 from authotron.parts import IReachable
-from authotron.providers import Affinity, IJudge, IKnowsUsers, IProvider
-from authotron.tokens import IMPORTED, Token, looks_like_ours
+from authotron.providers import (
+    Affinity,
+    IJudge,
+    IKnowsUsers,
+    IProvider,
+)
 
 _OWN, _FOREIGN = Affinity.OWN, Affinity.FOREIGN  # found at once, unlike in the C{Enum}
 

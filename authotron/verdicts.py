@@ -18,11 +18,33 @@ from twisted.python.failure import Failure
 from authotron import credentials
 from authotron.authority import Authority
 from authotron.cache import identity_bytes
-from authotron.errors import BadCredentials, BadIdentity, NotConfigured, Rejected, Unavailable
-from authotron.identity import Client, Credential, Identity, Narrowing, earliest
-from authotron.lru_cache import ENTRY, NAME, Entry, LruCache
-from authotron.naming import folded
-from authotron.racing import Begun, Work, begin, was_cancelled
+from authotron.lru_cache import (
+    ENTRY,
+    NAME,
+    Entry,
+    LruCache,
+)
+from authotron.model.errors import (
+    BadCredentials,
+    BadIdentity,
+    NotConfigured,
+    Rejected,
+    Unavailable,
+)
+from authotron.model.identity import (
+    Client,
+    Credential,
+    Identity,
+    Narrowing,
+    earliest,
+)
+from authotron.model.naming import folded
+from authotron.racing import (
+    Begun,
+    Work,
+    begin,
+    was_cancelled,
+)
 from authotron.reactor_time import METER, Meter
 from authotron.settings import Seconds, Section
 from authotron.slots import CLIENT

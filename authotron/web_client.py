@@ -18,13 +18,14 @@ from twisted.web.client import URI, Agent, HTTPConnectionPool, ResponseFailed
 from twisted.web.iweb import IAgent, IAgentEndpointFactory
 from zope.interface import implementer
 
-from authotron import __version__, bodies, strict_json, tls
+from authotron import __version__, bodies, tls
 from authotron.breaker import Breaker, Breakers
 from authotron.certificates import Untrusted
 from authotron.descriptors import Narrow
-from authotron.errors import Rejected, TimedOut, Unavailable
 from authotron.fair_queue import Standings
-from authotron.hosts import is_local
+from authotron.model import strict_json
+from authotron.model.errors import Rejected, TimedOut, Unavailable
+from authotron.model.hosts import is_local
 from authotron.outward import way
 from authotron.racing import Work, within
 from authotron.response_heads import MalformedAnswer, StrictEndpoint
@@ -33,7 +34,12 @@ from authotron.slots import Slots
 from authotron.tls import Trust, TrustConfig, Verifier
 from authotron.tls_gates import secured
 from authotron.turns import RemoteTurns
-from authotron.world import SHARE, Agents, Connect, World
+from authotron.world import (
+    SHARE,
+    Agents,
+    Connect,
+    World,
+)
 
 LIMIT = 65_536
 """As many bytes may an answer have, if nobody says otherwise."""

@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 
 from authotron import logs, systemd
 from authotron.config import Config
-from authotron.errors import ConfigError, Unavailable
+from authotron.model.errors import ConfigError, Unavailable
 from authotron.pieces import exempt_from_collection
 from authotron.pipe import Pipe, Unanswered
 from authotron.racing import within

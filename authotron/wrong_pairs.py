@@ -14,7 +14,7 @@ from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 
 from authotron.cache import Flights, Work
-from authotron.errors import Rejected
+from authotron.model.errors import Rejected
 from authotron.settings import Seconds, Section
 
 T = TypeVar("T")

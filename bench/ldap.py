@@ -33,7 +33,7 @@ from twisted.internet.task import deferLater, react
 
 from authotron import settings
 from authotron.augmenters import ldap as augmenter
-from authotron.identity import Credential, Identity
+from authotron.model.identity import Credential, Identity
 from authotron.providers import ldap as provider
 from authotron.world import World
 from tests.functional.directory import ACCOUNT, Slapd

@@ -25,7 +25,7 @@ import servers
 import settings
 
 import bench
-from authotron import tokens
+from authotron.model import token as tokens
 
 SERVERS = Path(__file__).resolve().parents[1] / "tests/servers"
 QUESTIONS = 2_000

@@ -13,12 +13,20 @@ from twisted.trial.unittest import TestCase as AsynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from authotron.augmenters import IAugmenter
-from authotron.errors import Rejected, Taken, TooMany
 from authotron.gate import Gate
-from authotron.identity import Addition, Credential, Identity
+from authotron.model.errors import Rejected, Taken, TooMany
+from authotron.model.identity import Addition, Credential, Identity
+from authotron.model.token import (
+    HTTP,
+    IMPORT,
+    TERMINAL,
+    Grant,
+    Token,
+    generate,
+    mark_of,
+)
 from authotron.providers import Affinity, IJudge, IProvider
 from authotron.stores import REVOKED_FOR, ITokenStore, Wanted
-from authotron.tokens import HTTP, IMPORT, TERMINAL, Grant, Token, generate, mark_of
 from tests.issuers import made_up
 from tests.worlds import NOW, asked
 

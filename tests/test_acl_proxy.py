@@ -7,7 +7,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import acl_proxy, config
-from authotron.errors import ConfigError
+from authotron.model.errors import ConfigError
 from authotron.stores import redis
 
 ENVIRON = {"PEPPER": "old pepper", "REDIS_HOST": "db", "REDIS_PORT": "6380", "REDIS_DB": "2"}

@@ -11,9 +11,9 @@ from zope.interface import implementer
 
 from authotron.augmenters import IAugmenter
 from authotron.authority import Authority
-from authotron.errors import Rejected, TimedOut, Unavailable
-from authotron.identity import Addition, Credential, Identity
 from authotron.metrics import Metrics
+from authotron.model.errors import Rejected, TimedOut, Unavailable
+from authotron.model.identity import Addition, Credential, Identity
 from authotron.providers import Affinity, IMayAskRemotes, IProvider
 from tests.worlds import NOW, at
 

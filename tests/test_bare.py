@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron import bare, configfile
 from authotron.compose import compose
 from authotron.config import Config
-from authotron.errors import ConfigError
 from authotron.metrics import Metrics
+from authotron.model.errors import ConfigError
 from tests.worlds import world
 
 TOKEN = "a-token-of-more-than-32-characters"

@@ -9,11 +9,17 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.cache import Flights, Identities, LookupCache, addition_bytes, identity_bytes
-from authotron.errors import Rejected, Unavailable
-from authotron.identity import Addition, Identity
+from authotron.cache import (
+    Flights,
+    Identities,
+    LookupCache,
+    addition_bytes,
+    identity_bytes,
+)
 from authotron.lru_cache import Entry, LruCache
-from authotron.tokens import Grant
+from authotron.model.errors import Rejected, Unavailable
+from authotron.model.identity import Addition, Identity
+from authotron.model.token import Grant
 from tests.remotes import running
 from tests.worlds import NOW, at
 

@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import settings as configured
 from authotron.claims import ClaimsConfig, Rules, end
-from authotron.errors import Rejected
-from authotron.identity import Identity
+from authotron.model.errors import Rejected
+from authotron.model.identity import Identity
 from tests.issuers import CLAIMS
 from tests.worlds import NOW
 

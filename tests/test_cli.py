@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron import configfile, minter
 from authotron.cli.main import main
 from authotron.cli.options import clock
-from authotron.identity import Identity
+from authotron.model.identity import Identity
 from authotron.passwords import check_hash
 from authotron.tap import Options
 from tests.test_config import BASE, laid_over

@@ -14,9 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import config, configfile, parts, settings
+from authotron import (
+    config,
+    configfile,
+    parts,
+    settings,
+)
 from authotron.config import Config
-from authotron.errors import ConfigError
+from authotron.model.errors import ConfigError
 from authotron.settings import Section
 
 ROOT = Path(__file__).parent.parent

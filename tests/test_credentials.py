@@ -7,8 +7,8 @@ from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.credentials import MOST, challenge, parse
-from authotron.errors import BadCredentials, Rejected
-from authotron.identity import Credential
+from authotron.model.errors import BadCredentials, Rejected
+from authotron.model.identity import Credential
 from authotron.providers import IProvider, plain
 from tests.providers.test_plain import basic
 from tests.worlds import world

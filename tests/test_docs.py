@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron import settings
 from authotron.augmenters import IAugmenter
 from authotron.cli.main import main
-from authotron.identity import Credential
+from authotron.model.identity import Credential
 from authotron.providers import IProvider
 from tests.contracts import AugmenterContract, ProviderContract
 from tests.test_config import BASE, ROOT, ConfigCase, laid_over

@@ -22,7 +22,7 @@ import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import files, settings
-from authotron.errors import Unavailable
+from authotron.model.errors import Unavailable
 from authotron.stores import sqlite
 from tests.contracts import token
 from tests.test_config import BASE, laid_over

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.forwarding import Forwarded, Forwarding
-from authotron.identity import Circumstances
+from authotron.model.identity import Circumstances
 
 
 class ForwardingTests(SynchronousTestCase):

@@ -10,11 +10,11 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import imported
-from authotron.errors import BadIdentity, ConfigError
 from authotron.gate import Config, Gate
-from authotron.identity import Identity
 from authotron.issuing import Wish
-from authotron.tokens import IMPORTED
+from authotron.model.errors import BadIdentity, ConfigError
+from authotron.model.identity import Identity
+from authotron.model.token import IMPORTED
 from tests.test_naming import BAD, GOOD
 from tests.web.conversations import Gateway, basic
 

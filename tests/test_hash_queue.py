@@ -10,8 +10,13 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.errors import Unavailable
-from authotron.hash_queue import THREADS, WAITING, HashQueue, at_once
+from authotron.hash_queue import (
+    THREADS,
+    WAITING,
+    HashQueue,
+    at_once,
+)
+from authotron.model.errors import Unavailable
 from tests.worlds import NOW, at
 
 REFUSED = object()

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import hosts
+from authotron.model import hosts
 
 
 class HostTests(SynchronousTestCase):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.identity import Addition, Identity, earliest
+from authotron.model.identity import Addition, Identity, earliest
 
 EXPIRIES = some.lists(some.one_of(some.integers(0, 10**9).map(str), some.sampled_from(["", "x"])))
 

@@ -10,14 +10,14 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import imported, issuing, settings
-from authotron.errors import ConfigError, NoSuchToken, Rejected
-from authotron.identity import Credential, Identity
 from authotron.imported import ForeignToken
 from authotron.issuing import Tokens, Wish
+from authotron.model.errors import ConfigError, NoSuchToken, Rejected
+from authotron.model.identity import Credential, Identity
+from authotron.model.token import IMPORTED, Grant, generate
 from authotron.providers import Affinity, IProvider
 from authotron.stores import Wanted, memory
 from authotron.token_provider import Owners, TokenProvider
-from authotron.tokens import IMPORTED, Grant, generate
 from tests.issuers import IDP
 from tests.test_token_provider import Directory
 from tests.worlds import NOW, at

@@ -10,11 +10,16 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import issuing, settings
-from authotron.errors import Rejected, TimedOut, TooBroad, Unavailable
-from authotron.identity import Identity
 from authotron.issuing import Tokens, Wish
+from authotron.model.errors import (
+    Rejected,
+    TimedOut,
+    TooBroad,
+    Unavailable,
+)
+from authotron.model.identity import Identity
+from authotron.model.token import Grant, Token, generate
 from authotron.stores import Wanted, memory
-from authotron.tokens import Grant, Token, generate
 from tests.worlds import NOW, at
 
 ALICE = Identity("here", "alice", ("reader",), {"exp": "1", "mail": "a@b.org"}, provider="staff")

@@ -14,8 +14,8 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import jwks
-from authotron.errors import Rejected, Unavailable
 from authotron.jwks import KeySet, Verifier
+from authotron.model.errors import Rejected, Unavailable
 from tests import issuers
 from tests.issuers import CURVE, EDWARDS, IDP, NEXT, Signer, made_up, published
 from tests.remotes import Hangs, Play, Remote, Says, client, running

@@ -15,9 +15,9 @@ from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import minter, settings, signing_keys
-from authotron.errors import ConfigError, Rejected
-from authotron.identity import Identity
 from authotron.minter import Minter
+from authotron.model.errors import ConfigError, Rejected
+from authotron.model.identity import Identity
 from tests.worlds import NOW, at
 
 SECRET = "a secret that is long enough for HS256"

@@ -6,7 +6,13 @@ import unicodedata
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.naming import MAX_NAME, MAX_ROLE, flaw, folded, normalized
+from authotron.model.naming import (
+    MAX_NAME,
+    MAX_ROLE,
+    flaw,
+    folded,
+    normalized,
+)
 
 GOOD = (
     "root",

@@ -18,12 +18,18 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import config
-from authotron.cli import doctor, explain, importing, output, tokens
+from authotron.cli import (
+    doctor,
+    explain,
+    importing,
+    output,
+    tokens,
+)
 from authotron.cli.main import main
 from authotron.compose import compose
 from authotron.foreign_stores import LeftOut
-from authotron.identity import Identity
 from authotron.metrics import Metrics
+from authotron.model.identity import Identity
 from authotron.parts import Finding
 from authotron.tap import Options
 from authotron.terminal import visible

@@ -14,10 +14,10 @@ from zope.interface import alsoProvides
 
 from authotron import settings, web_client
 from authotron.certificates import literal_address
-from authotron.errors import TimedOut, Unavailable
 from authotron.ldap.connection import Connection
 from authotron.ldap.directory import Directory
 from authotron.ldap.servers import Limits, Security, Server
+from authotron.model.errors import TimedOut, Unavailable
 from authotron.outward import way
 from authotron.web_client import Connections, RemoteConfig
 from authotron.world import World

@@ -9,8 +9,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import passwords
-from authotron.errors import Unavailable
 from authotron.hash_queue import WAITING, HashQueue
+from authotron.model.errors import Unavailable
 from authotron.passwords import Hashes, check_hash, hash_password
 from authotron.world import World
 from tests.worlds import NOW, at

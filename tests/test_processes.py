@@ -8,7 +8,12 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.processes import _PAGE, _TICKS, Use, together
+from authotron.processes import (
+    _PAGE,
+    _TICKS,
+    Use,
+    together,
+)
 
 
 class TogetherTests(SynchronousTestCase):

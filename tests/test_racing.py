@@ -9,8 +9,15 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.errors import Rejected, TimedOut
-from authotron.racing import AllFailed, begin, everyone, first_success, to_the_end, within
+from authotron.model.errors import Rejected, TimedOut
+from authotron.racing import (
+    AllFailed,
+    begin,
+    everyone,
+    first_success,
+    to_the_end,
+    within,
+)
 
 
 class Slow:

@@ -12,8 +12,13 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.errors import TimedOut, Unavailable
-from authotron.redis import Conversation, Login, Redis, Refused
+from authotron.model.errors import TimedOut, Unavailable
+from authotron.redis import (
+    Conversation,
+    Login,
+    Redis,
+    Refused,
+)
 from tests.worlds import NOW, at
 
 

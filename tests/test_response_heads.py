@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.breaker import Breakers
-from authotron.errors import Unavailable
+from authotron.model.errors import Unavailable
 from authotron.response_heads import MalformedAnswer, check
 from authotron.tls import Trust
 from authotron.web_client import Answer, Connections, WebClient

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import bearer, routing, settings
-from authotron.identity import Credential
+from authotron.model.identity import Credential
 from authotron.providers import Affinity
 from authotron.routing import Rule
 from authotron.settings import Section

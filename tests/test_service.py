@@ -15,8 +15,8 @@ from zope.interface import implementer
 
 from authotron import config, settings
 from authotron.config import Config, Server
-from authotron.identity import Identity
 from authotron.listening import endpoints
+from authotron.model.identity import Identity
 from authotron.parts import IConnected
 from authotron.providers import plain
 from authotron.service import Authotron

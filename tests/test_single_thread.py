@@ -14,7 +14,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import settings, single_thread
-from authotron.errors import Unavailable
+from authotron.model.errors import Unavailable
 from authotron.single_thread import SingleThread
 from authotron.stores import sqlite
 from authotron.world import World

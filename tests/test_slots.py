@@ -6,9 +6,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.errors import Unavailable
 from authotron.fair_queue import Standings
-from authotron.identity import Client
+from authotron.model.errors import Unavailable
+from authotron.model.identity import Client
 from authotron.slots import CLIENT, Slots
 
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import strict_json
-from authotron.strict_json import DEEPEST, LONGEST, MOST
+from authotron.model import strict_json
+from authotron.model.strict_json import DEEPEST, LONGEST, MOST
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 NUMBERS = st.integers(-(10**100), 10**100) | st.floats(allow_nan=False, allow_infinity=False)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.cli.tokens import _line
-from authotron.identity import Identity
-from authotron.tokens import Token
+from authotron.model.identity import Identity
+from authotron.model.token import Token
 
 
 class LineTests(SynchronousTestCase):

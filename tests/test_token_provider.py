@@ -11,14 +11,19 @@ from zope.interface import implementer
 
 from authotron import issuing, settings
 from authotron.authority import Authority
-from authotron.errors import Rejected, Unavailable
-from authotron.identity import Credential, Identity
 from authotron.issuing import Wish
 from authotron.metrics import Metrics
-from authotron.providers import Affinity, IJudge, IKnowsUsers, IProvider
+from authotron.model.errors import Rejected, Unavailable
+from authotron.model.identity import Credential, Identity
+from authotron.model.token import generate
+from authotron.providers import (
+    Affinity,
+    IJudge,
+    IKnowsUsers,
+    IProvider,
+)
 from authotron.stores import ITokenStore, memory
 from authotron.token_provider import Owners, TokenProvider
-from authotron.tokens import generate
 from tests.contracts import ProviderContract
 from tests.worlds import NOW, at
 

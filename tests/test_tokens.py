@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import tokens
-from authotron.errors import Rejected, Unstated
-from authotron.identity import Circumstances, Identity
-from authotron.naming import normalized
-from authotron.tokens import Grant, Peppers
+from authotron.model import token as tokens
+from authotron.model.errors import Rejected, Unstated
+from authotron.model.identity import Circumstances, Identity
+from authotron.model.naming import normalized
+from authotron.model.token import Grant, Peppers
 from tests.contracts import token
 from tests.worlds import NOW
 

@@ -10,9 +10,14 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import settings
-from authotron.errors import Rejected, TimedOut, Unavailable
-from authotron.identity import Credential
-from authotron.providers import ecmwf_api, http, introspection, openid_offline
+from authotron.model.errors import Rejected, TimedOut, Unavailable
+from authotron.model.identity import Credential
+from authotron.providers import (
+    ecmwf_api,
+    http,
+    introspection,
+    openid_offline,
+)
 from authotron.turns import RemoteTurns
 from tests.remotes import Hangs, Remote
 from tests.worlds import NOW, asked, at, world

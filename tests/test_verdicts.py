@@ -10,12 +10,18 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.credentials import parse
-from authotron.errors import Rejected, Unavailable
-from authotron.identity import Client, Identity
+from authotron.model.errors import Rejected, Unavailable
+from authotron.model.identity import Client, Identity
+from authotron.model.token import Grant
 from authotron.reactor_time import Meter
 from authotron.slots import CLIENT
-from authotron.tokens import Grant
-from authotron.verdicts import REFUSED, SUCCESS, Outcome, Verdict, Verdicts
+from authotron.verdicts import (
+    REFUSED,
+    SUCCESS,
+    Outcome,
+    Verdict,
+    Verdicts,
+)
 from tests.worlds import NOW, at
 
 ALICE = Identity("internal", "alice")

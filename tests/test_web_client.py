@@ -10,9 +10,16 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import settings
 from authotron.breaker import Breakers
-from authotron.errors import ConfigError, TimedOut, Unavailable
+from authotron.model.errors import ConfigError, TimedOut, Unavailable
 from authotron.tls import Trust
-from authotron.web_client import Answer, Connections, RemoteConfig, Url, WebClient, below
+from authotron.web_client import (
+    Answer,
+    Connections,
+    RemoteConfig,
+    Url,
+    WebClient,
+    below,
+)
 from tests.certificates import ODD, Authority, Shape, named, numbered
 from tests.remotes import Begins, Hangs, Play, Remote, Says, client, running
 from tests.test_tls import Server

@@ -12,8 +12,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import config, worker
-from authotron.errors import ConfigError, Problem, Unavailable
 from authotron.fair_queue import Standing
+from authotron.model.errors import ConfigError, Problem, Unavailable
 from authotron.service import Authotron
 from authotron.worker import BEAT, LONGEST_CHANGE, Worker
 from tests.test_config import BASE

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.errors import Rejected, Unavailable
+from authotron.model.errors import Rejected, Unavailable
 from authotron.wrong_pairs import PairGuard, WrongPairs
 from tests.worlds import NOW, at
 

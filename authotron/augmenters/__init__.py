@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 from zope.interface import Attribute, Interface
 
-from authotron.identity import Addition, Identity
+from authotron.model.identity import Addition, Identity
 from authotron.parts import PartConfig
 from authotron.racing import Answer
 from authotron.settings import Seconds

@@ -13,7 +13,7 @@ from zope.interface import implementer
 from authotron import accounts, web_client
 from authotron.augmenters import AugmenterConfig, IAugmenter
 from authotron.cache import LookupCache, addition_bytes
-from authotron.identity import Addition, Identity
+from authotron.model.identity import Addition, Identity
 from authotron.settings import Seconds, Secret
 from authotron.web_client import RemoteConfig, Url, WebClient
 from authotron.world import World

@@ -13,13 +13,18 @@ from zope.interface import implementer
 
 from authotron.augmenters import AugmenterConfig, IAugmenter
 from authotron.cache import LookupCache, addition_bytes
-from authotron.errors import Unavailable
-from authotron.identity import Addition, Identity
 from authotron.ldap import doctor, filters
 from authotron.ldap.connection import Connection
 from authotron.ldap.directory import Directory
 from authotron.ldap.lookup import Ambiguous, Lookup
-from authotron.ldap.settings import Connectivity, Membership, check_user_filter, reach
+from authotron.ldap.settings import (
+    Connectivity,
+    Membership,
+    check_user_filter,
+    reach,
+)
+from authotron.model.errors import Unavailable
+from authotron.model.identity import Addition, Identity
 from authotron.parts import Finding, IConnected, IReachable
 from authotron.settings import Seconds, Text
 from authotron.world import Threads, World

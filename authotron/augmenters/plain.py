@@ -10,7 +10,7 @@ from pydantic import Field
 from zope.interface import implementer
 
 from authotron.augmenters import AugmenterConfig, IAugmenter
-from authotron.identity import NOTHING_NEW, Addition, Identity
+from authotron.model.identity import NOTHING_NEW, Addition, Identity
 from authotron.settings import Name, Names
 from authotron.world import World
 

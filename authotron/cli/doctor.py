@@ -13,9 +13,9 @@ from authotron.cli.options import complaints, config_option, loaded
 from authotron.cli.output import say
 from authotron.compose import compose, for_augmenter
 from authotron.config import Config
-from authotron.errors import Unavailable
 from authotron.metrics import Metrics
-from authotron.naming import flaw, normalized
+from authotron.model.errors import Unavailable
+from authotron.model.naming import flaw, normalized
 from authotron.parts import Finding, IReachable
 from authotron.racing import within
 from authotron.service import Pool, outside

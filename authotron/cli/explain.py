@@ -17,9 +17,14 @@ from authotron.cli.options import complaints, config_option, loaded
 from authotron.cli.output import say, say_lines
 from authotron.compose import compose
 from authotron.config import Config
-from authotron.errors import BadCredentials, BadIdentity, Rejected, Unavailable
-from authotron.identity import Identity
 from authotron.metrics import Metrics
+from authotron.model.errors import (
+    BadCredentials,
+    BadIdentity,
+    Rejected,
+    Unavailable,
+)
+from authotron.model.identity import Identity
 from authotron.service import Pool, outside
 from authotron.web.generation import Generation
 

@@ -11,14 +11,19 @@ import click
 from attrs import define, evolve
 
 from authotron import acl_proxy, foreign_stores, settings
-from authotron.cli.options import complaints, config_option, loaded, text
+from authotron.cli.options import (
+    complaints,
+    config_option,
+    loaded,
+    text,
+)
 from authotron.cli.output import say
 from authotron.cli.stored import run
 from authotron.config import Config
-from authotron.errors import BadIdentity, ConfigError, Problem
 from authotron.foreign_stores import Found, LeftOut, OwnerRule
 from authotron.gate import Gate
 from authotron.issuing import Tokens
+from authotron.model.errors import BadIdentity, ConfigError, Problem
 from authotron.racing import within
 from authotron.stores import mongo, redis
 from authotron.web.generation import Generation

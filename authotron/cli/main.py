@@ -13,7 +13,13 @@ import click
 import jwt
 
 from authotron import __version__, config, minter
-from authotron.cli.options import clock, complaints, config_option, loaded, serve
+from authotron.cli.options import (
+    clock,
+    complaints,
+    config_option,
+    loaded,
+    serve,
+)
 from authotron.cli.output import say, say_as_it_is, say_lines
 from authotron.config import Config
 from authotron.endpoint import with_mode

@@ -18,7 +18,7 @@ from twisted.scripts import twistd
 from authotron import configfile
 from authotron.cli.output import say
 from authotron.config import Config
-from authotron.errors import ConfigError
+from authotron.model.errors import ConfigError
 from authotron.service import EX_CONFIG
 
 config_option: Callable[[Any], Any] = click.option(

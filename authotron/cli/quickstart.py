@@ -17,8 +17,8 @@ from authotron.cli.options import clock, loaded, serve
 from authotron.cli.output import say, say_lines
 from authotron.compose import compose
 from authotron.config import Config
-from authotron.identity import Credential, Identity
 from authotron.metrics import Metrics
+from authotron.model.identity import Credential, Identity
 from authotron.world import World
 
 SECRETS = ("jwt-secret", "alice-password", "bob-password")

@@ -19,9 +19,15 @@ from authotron.cli.options import complaints, loaded
 from authotron.cli.output import say
 from authotron.compose import compose
 from authotron.config import Config
-from authotron.errors import BadIdentity, NoSuchToken, Rejected, TooBroad, Unavailable
 from authotron.issuing import Tokens
 from authotron.metrics import Metrics
+from authotron.model.errors import (
+    BadIdentity,
+    NoSuchToken,
+    Rejected,
+    TooBroad,
+    Unavailable,
+)
 from authotron.service import Pool, outside
 from authotron.web.generation import Generation
 from authotron.world import World

@@ -11,18 +11,19 @@ from typing import Any
 import click
 from attrs import evolve
 
-from authotron import audit, hosts, settings
+from authotron import audit, settings
 from authotron.cli import importing
 from authotron.cli.options import config_option, text
 from authotron.cli.output import say, say_lines
 from authotron.cli.stored import run
-from authotron.errors import ConfigError, NoSuchToken
-from authotron.identity import Identity
 from authotron.issuing import Tokens, Wish
-from authotron.naming import normalized
+from authotron.model import hosts
+from authotron.model.errors import ConfigError, NoSuchToken
+from authotron.model.identity import Identity
+from authotron.model.naming import normalized
+from authotron.model.token import TERMINAL, Token
 from authotron.stores import Wanted
 from authotron.terminal import visible
-from authotron.tokens import TERMINAL, Token
 from authotron.web.generation import Generation
 from authotron.world import World
 

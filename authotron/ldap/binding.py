@@ -5,10 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from authotron.errors import Rejected, Unavailable
 from authotron.ldap import answers
 from authotron.ldap.answers import Garbled, Result
-from authotron.ldap.connection import INVALID_CREDENTIALS, SUCCESS, UNWILLING, Connection, said
+from authotron.ldap.connection import (
+    INVALID_CREDENTIALS,
+    SUCCESS,
+    UNWILLING,
+    Connection,
+    said,
+)
+from authotron.model.errors import Rejected, Unavailable
 
 _REFUSALS = {
     19: "constraint violation",

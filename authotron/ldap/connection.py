@@ -25,10 +25,16 @@ from zope.interface import implementer
 
 from authotron import tls
 from authotron.certificates import Untrusted
-from authotron.errors import TimedOut, Unavailable
 from authotron.ldap import answers, ranges, wire
-from authotron.ldap.answers import Entry, Garbled, Message, Result, TooMuch
+from authotron.ldap.answers import (
+    Entry,
+    Garbled,
+    Message,
+    Result,
+    TooMuch,
+)
 from authotron.ldap.wire import BASE, Operation, Search
+from authotron.model.errors import TimedOut, Unavailable
 from authotron.racing import within
 from authotron.tls import Handshake
 

@@ -9,11 +9,23 @@ from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from authotron.errors import Rejected, Unavailable
 from authotron.fair_queue import Standings
 from authotron.ldap.binding import let_in
-from authotron.ldap.connection import Connection, Faulty, Late, Lost, NotWelcome, Overlong
-from authotron.ldap.servers import Account, Limits, Server, Ways
+from authotron.ldap.connection import (
+    Connection,
+    Faulty,
+    Late,
+    Lost,
+    NotWelcome,
+    Overlong,
+)
+from authotron.ldap.servers import (
+    Account,
+    Limits,
+    Server,
+    Ways,
+)
+from authotron.model.errors import Rejected, Unavailable
 from authotron.racing import T, Work, within
 from authotron.slots import Slots
 from authotron.world import Connect

@@ -16,7 +16,7 @@ from authotron.ldap import names, wire
 from authotron.ldap.answers import Entry
 from authotron.ldap.names import BadName, Name
 from authotron.ldap.wire import Filter
-from authotron.naming import normalized
+from authotron.model.naming import normalized
 
 _PLACES = re.compile(r"\{(username|dn)\}")
 _OID = r"(?:[A-Za-z][A-Za-z0-9-]*|(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))+)"

@@ -9,7 +9,6 @@ from attrs import frozen
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from authotron.errors import Rejected, Unavailable
 from authotron.ldap import filters, names
 from authotron.ldap.answers import Entry
 from authotron.ldap.connection import Connection, Faulty
@@ -17,6 +16,7 @@ from authotron.ldap.filters import Template, User
 from authotron.ldap.groups import Found, Rules
 from authotron.ldap.names import BadName
 from authotron.ldap.wire import Search
+from authotron.model.errors import Rejected, Unavailable
 from authotron.racing import T, everyone
 from authotron.world import Threads
 

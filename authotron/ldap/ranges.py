@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 
 from attrs import evolve
 
-from authotron.errors import Unavailable
 from authotron.ldap.answers import Entry
+from authotron.model.errors import Unavailable
 
 Read = Callable[[str, tuple[str, ...]], Awaitable[Entry | None]]
 """Reads some attributes of the entry with this name, if it is there."""

@@ -10,8 +10,8 @@ from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupErro
 from twisted.internet.interfaces import IReactorTime
 
 from authotron.certificates import Untrusted
-from authotron.errors import TimedOut
 from authotron.ldap.connection import Connection, Faulty
+from authotron.model.errors import TimedOut
 from authotron.racing import within
 from authotron.tls import Verifier
 from authotron.tls_gates import secured

@@ -16,15 +16,25 @@ from pydantic import (
 )
 
 from authotron.descriptors import Narrow
-from authotron.errors import Unavailable
-from authotron.hosts import is_local
 from authotron.ldap import filters, groups
 from authotron.ldap.connection import Connection
 from authotron.ldap.directory import Directory
 from authotron.ldap.filters import Template
 from authotron.ldap.lookup import Lookup
-from authotron.ldap.servers import Account, Limits, Security, Server
-from authotron.settings import Seconds, Secret, Section, Text
+from authotron.ldap.servers import (
+    Account,
+    Limits,
+    Security,
+    Server,
+)
+from authotron.model.errors import Unavailable
+from authotron.model.hosts import is_local
+from authotron.settings import (
+    Seconds,
+    Secret,
+    Section,
+    Text,
+)
 from authotron.tls import TrustConfig, Verifier
 from authotron.turns import RemoteTurns
 from authotron.world import SHARE, World

@@ -6,7 +6,7 @@ from enum import Enum
 
 from zope.interface import Attribute, Interface
 
-from authotron.identity import Credential, Identity
+from authotron.model.identity import Credential, Identity
 from authotron.racing import Answer
 
 

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from authotron import asking, web_client
 from authotron.asking import QueryConfig
-from authotron.errors import Unavailable
-from authotron.identity import Identity
+from authotron.model.errors import Unavailable
+from authotron.model.identity import Identity
 from authotron.providers import IProvider
 from authotron.web_client import Url
 from authotron.world import World

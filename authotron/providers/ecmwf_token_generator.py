@@ -9,9 +9,9 @@ from pydantic import Field
 from zope.interface import implementer
 
 from authotron import exchange, routing, web_client
-from authotron.errors import Rejected
 from authotron.exchange import AccessTokens, ExchangeConfig
-from authotron.identity import Credential, Identity
+from authotron.model.errors import Rejected
+from authotron.model.identity import Credential, Identity
 from authotron.parts import IReachable
 from authotron.providers import Affinity, IProvider
 from authotron.settings import Secret, Text

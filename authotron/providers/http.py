@@ -9,10 +9,15 @@ from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron import accounts, claims, routing, web_client
+from authotron import (
+    accounts,
+    claims,
+    routing,
+    web_client,
+)
 from authotron.cache import Identities
-from authotron.errors import Rejected
-from authotron.identity import Credential, Identity, earliest
+from authotron.model.errors import Rejected
+from authotron.model.identity import Credential, Identity, earliest
 from authotron.parts import PartConfig
 from authotron.providers import Affinity, IProvider
 from authotron.settings import Seconds, Secret

@@ -8,11 +8,16 @@ from attrs import field, frozen
 from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 
-from authotron import asking, bearer, routing, web_client
+from authotron import (
+    asking,
+    bearer,
+    routing,
+    web_client,
+)
 from authotron.asking import AskingConfig
 from authotron.claims import ClaimsConfig, Rules
-from authotron.errors import Rejected
-from authotron.identity import Identity, earliest
+from authotron.model.errors import Rejected
+from authotron.model.identity import Identity, earliest
 from authotron.providers import IProvider
 from authotron.settings import Seconds, Secret, Text
 from authotron.web_client import Url, WebClient

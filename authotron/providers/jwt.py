@@ -10,9 +10,15 @@ from pydantic import Field, model_validator
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron import bearer, jwks, purposes, routing, web_client
+from authotron import (
+    bearer,
+    jwks,
+    purposes,
+    routing,
+    web_client,
+)
 from authotron.claims import ClaimsConfig, Rules, missing_checks
-from authotron.identity import Credential, Identity
+from authotron.model.identity import Credential, Identity
 from authotron.parts import IReachable, PartConfig
 from authotron.providers import Affinity, IMayAskRemotes, IProvider
 from authotron.settings import Secret, Text, Texts

@@ -11,17 +11,28 @@ from pydantic import Field, field_validator, model_validator
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron.errors import Rejected, Unavailable
-from authotron.identity import Credential, Identity
 from authotron.ldap import doctor, filters, names
 from authotron.ldap.answers import Entry
 from authotron.ldap.connection import Connection
 from authotron.ldap.directory import Directory
 from authotron.ldap.lookup import Lookup
 from authotron.ldap.names import BadName
-from authotron.ldap.settings import Attribute, Connectivity, Membership, check_user_filter, reach
-from authotron.naming import normalized
-from authotron.parts import Finding, IConnected, IReachable, PartConfig
+from authotron.ldap.settings import (
+    Attribute,
+    Connectivity,
+    Membership,
+    check_user_filter,
+    reach,
+)
+from authotron.model.errors import Rejected, Unavailable
+from authotron.model.identity import Credential, Identity
+from authotron.model.naming import normalized
+from authotron.parts import (
+    Finding,
+    IConnected,
+    IReachable,
+    PartConfig,
+)
 from authotron.providers import Affinity, IKnowsUsers, IProvider
 from authotron.settings import Seconds, Text
 from authotron.turns import RemoteTurns

@@ -11,13 +11,20 @@ from attrs import define, field, frozen
 from pydantic import Field, SecretStr, field_validator
 from zope.interface import implementer
 
-from authotron.errors import NotConfigured, Rejected
-from authotron.identity import Credential, Identity
+from authotron.model.errors import NotConfigured, Rejected
+from authotron.model.identity import Credential, Identity
+from authotron.model.token import PREFIX, looks_like_ours
 from authotron.parts import PartConfig
 from authotron.placeholders import is_unfilled
 from authotron.providers import Affinity, IProvider
-from authotron.settings import Name, Names, Secret, Section, Text, without_line_end
-from authotron.tokens import PREFIX, looks_like_ours
+from authotron.settings import (
+    Name,
+    Names,
+    Secret,
+    Section,
+    Text,
+    without_line_end,
+)
 from authotron.world import World
 
 SHORTEST = 32

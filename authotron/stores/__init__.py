@@ -10,9 +10,21 @@ from pydantic import Field, field_validator, model_validator
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import Attribute, Interface
 
+from authotron.model.token import (
+    Revoked,
+    Row,
+    Token,
+    from_row,
+    is_imported,
+)
 from authotron.pieces import Pieces
-from authotron.settings import Name, Names, Seconds, Secret, Section
-from authotron.tokens import Revoked, Row, Token, from_row, is_imported
+from authotron.settings import (
+    Name,
+    Names,
+    Seconds,
+    Secret,
+    Section,
+)
 
 SHORTEST_PEPPER = 16
 

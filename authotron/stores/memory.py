@@ -11,8 +11,17 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron.errors import Taken, TooMany
-from authotron.identity import Identity
+from authotron.model.errors import Taken, TooMany
+from authotron.model.identity import Identity
+from authotron.model.token import (
+    CHANGEABLE,
+    Revoked,
+    Row,
+    Token,
+    counts,
+    from_row,
+    mark_of,
+)
 from authotron.stores import (
     MOST_REVOKED,
     MOST_REVOKED_OF_OWNER,
@@ -23,7 +32,6 @@ from authotron.stores import (
     remembered_until,
     tokens_of,
 )
-from authotron.tokens import CHANGEABLE, Revoked, Row, Token, counts, from_row, mark_of
 from authotron.world import World
 
 

@@ -21,7 +21,24 @@ from zope.interface import implementer
 
 from authotron import tls
 from authotron.descriptors import Narrow
-from authotron.errors import ConfigError, Problem, Taken, TooMany, Unavailable
+from authotron.model.errors import (
+    ConfigError,
+    Problem,
+    Taken,
+    TooMany,
+    Unavailable,
+)
+from authotron.model.token import (
+    CHANGEABLE,
+    IMPORT,
+    IMPORTED,
+    TERMINAL,
+    Revoked,
+    Row,
+    Token,
+    from_row,
+    mark_of,
+)
 from authotron.settings import FilePath, Secret, Text
 from authotron.stores import (
     MOST_REVOKED,
@@ -34,17 +51,6 @@ from authotron.stores import (
     tokens_of,
 )
 from authotron.tls_gates import GatedConnections
-from authotron.tokens import (
-    CHANGEABLE,
-    IMPORT,
-    IMPORTED,
-    TERMINAL,
-    Revoked,
-    Row,
-    Token,
-    from_row,
-    mark_of,
-)
 from authotron.world import World
 
 T = TypeVar("T")

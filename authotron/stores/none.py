@@ -8,9 +8,9 @@ from typing import ClassVar, Literal
 from attrs import define, field
 from zope.interface import implementer
 
-from authotron.errors import Unavailable
+from authotron.model.errors import Unavailable
+from authotron.model.token import Revoked, Token
 from authotron.stores import ITokenStore, StoreConfig, Wanted
-from authotron.tokens import Revoked, Token
 from authotron.world import World
 
 

@@ -10,9 +10,21 @@ from pydantic import Field
 from zope.interface import implementer
 
 from authotron import tls
-from authotron.errors import Taken, TooMany, Unavailable
+from authotron.model.errors import Taken, TooMany, Unavailable
+from authotron.model.token import (
+    CHANGEABLE,
+    COLUMNS,
+    Revoked,
+    Row,
+    Token,
+)
 from authotron.redis import Login, Redis
-from authotron.settings import FilePath, Port, Secret, Text
+from authotron.settings import (
+    FilePath,
+    Port,
+    Secret,
+    Text,
+)
 from authotron.stores import (
     AT_ONCE,
     IMPORTED_REVOKED_FOR,
@@ -25,7 +37,6 @@ from authotron.stores import (
     tokens_of,
 )
 from authotron.tls_gates import secured
-from authotron.tokens import CHANGEABLE, COLUMNS, Revoked, Row, Token
 from authotron.world import World
 
 _PAGE = 500

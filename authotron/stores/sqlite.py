@@ -14,7 +14,20 @@ from pydantic import Field
 from zope.interface import implementer
 
 from authotron import files
-from authotron.errors import ConfigError, Problem, Taken, TooMany, Unavailable
+from authotron.model.errors import (
+    ConfigError,
+    Problem,
+    Taken,
+    TooMany,
+    Unavailable,
+)
+from authotron.model.token import (
+    CHANGEABLE,
+    COLUMNS,
+    Revoked,
+    Token,
+    mark_of,
+)
 from authotron.settings import DataPath, Seconds
 from authotron.stores import (
     MOST_REVOKED,
@@ -26,7 +39,6 @@ from authotron.stores import (
     remembered_until,
     tokens_of,
 )
-from authotron.tokens import CHANGEABLE, COLUMNS, Revoked, Token, mark_of
 from authotron.world import OwnThread, World
 
 T = TypeVar("T")

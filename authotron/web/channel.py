@@ -12,7 +12,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
 
-from authotron.http_grammar import LONGEST_FIELD_NAME
+from authotron.model.http_grammar import LONGEST_FIELD_NAME
 from authotron.web import framing
 from authotron.web.framing import Chunks, MalformedRequest
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from http import HTTPStatus
 
-from authotron.http_grammar import TOKEN
+from authotron.model.http_grammar import TOKEN
 
 _REQUEST_LINE = re.compile(rb"%b [!-~]+ HTTP/1\.[01]" % TOKEN)
 _FIELD = re.compile(rb"(%b):([^\x00\r\n]*)" % TOKEN)

@@ -28,7 +28,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from authotron.forwarding import Forwarding
-from authotron.identity import Client
+from authotron.model.identity import Client
 from authotron.reactor_time import LONGEST
 from authotron.verdicts import Verdict
 from authotron.web import heads

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from authotron.http_grammar import IPV6, NAME, TOKEN
+from authotron.model.http_grammar import IPV6, NAME, TOKEN
 
 LONGEST = 16_000
 """Bytes of a simple head; what is longer is the channel's to judge."""

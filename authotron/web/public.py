@@ -12,14 +12,19 @@ from klein import Klein
 from twisted.internet.interfaces import IReactorTime
 
 from authotron import __version__
-from authotron.errors import Unstated
-from authotron.identity import Circumstances, Client, Identity
 from authotron.metrics import Part
+from authotron.model.errors import Unstated
+from authotron.model.identity import Circumstances, Client, Identity
 from authotron.verdicts import Verdict
 from authotron.web import replies
 from authotron.web.generation import Serving
 from authotron.web.replies import Reply, text_reply
-from authotron.web.site import NoEntry, Request, handle_errors, route
+from authotron.web.site import (
+    NoEntry,
+    Request,
+    handle_errors,
+    route,
+)
 from authotron.web.tokens import TokenRoutes
 
 ROUTES = (

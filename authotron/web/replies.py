@@ -12,9 +12,9 @@ from attrs import define, field, frozen
 from klein import Response
 
 from authotron import verdicts
-from authotron.errors import Problem
-from authotron.identity import Identity
 from authotron.minter import described
+from authotron.model.errors import Problem
+from authotron.model.identity import Identity
 from authotron.verdicts import Outcome
 
 RETRY_AFTER = 5

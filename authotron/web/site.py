@@ -19,9 +19,9 @@ from twisted.web import server
 from twisted.web.resource import IResource
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from authotron.http_grammar import IPV6, NAME
 from authotron.logs import Access
 from authotron.metrics import METHODS, Metrics
+from authotron.model.http_grammar import IPV6, NAME
 from authotron.racing import begin
 from authotron.reactor_time import Meter
 from authotron.verdicts import Outcome

@@ -15,19 +15,27 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from authotron import audit, settings, strict_json
+from authotron import audit, settings
 from authotron.audit import Actor
-from authotron.errors import ConfigError, NoSuchToken, Problem, TooBroad, TooMany, Unavailable
 from authotron.forwarding import Network
-from authotron.hosts import checked_host
-from authotron.identity import Identity
 from authotron.issuing import MOST_BYTES, Tokens, Wish
-from authotron.naming import normalized
+from authotron.model import strict_json
+from authotron.model.errors import (
+    ConfigError,
+    NoSuchToken,
+    Problem,
+    TooBroad,
+    TooMany,
+    Unavailable,
+)
+from authotron.model.hosts import checked_host
+from authotron.model.identity import Identity
+from authotron.model.naming import normalized
+from authotron.model.token import PREFIX, Token
 from authotron.pieces import Pieces
 from authotron.racing import Work, to_the_end
 from authotron.settings import Section, WholeSeconds
 from authotron.stores import AT_ONCE, Wanted
-from authotron.tokens import PREFIX, Token
 from authotron.web import replies
 from authotron.web.generation import Forget, Generation
 from authotron.web.replies import Reply

@@ -10,9 +10,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron import config, settings
 from authotron.augmenters import IAugmenter, http
 from authotron.compose import compose
-from authotron.errors import Unavailable
-from authotron.identity import Addition, Identity
 from authotron.metrics import Metrics
+from authotron.model.errors import Unavailable
+from authotron.model.identity import Addition, Identity
 from tests.contracts import AugmenterContract
 from tests.remotes import Asked, Hangs, Play, Remote, Says, running
 from tests.test_config import BASE

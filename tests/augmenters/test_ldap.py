@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import settings
 from authotron.augmenters import IAugmenter, ldap
-from authotron.errors import ConfigError, Unavailable
-from authotron.identity import Addition, Identity
+from authotron.model.errors import ConfigError, Unavailable
+from authotron.model.identity import Addition, Identity
 from tests import directories
 from tests.contracts import AugmenterContract
 from tests.directories import BASE, GATE, Asked, Server, person

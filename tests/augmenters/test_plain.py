@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import settings
 from authotron.augmenters import IAugmenter, plain
-from authotron.identity import Identity
+from authotron.model.identity import Identity
 from tests.contracts import AugmenterContract
 from tests.worlds import asked, world
 

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import settings
 from authotron.augmenters import IAugmenter, plain_advanced
-from authotron.identity import Addition, Identity
+from authotron.model.identity import Addition, Identity
 from tests.contracts import AugmenterContract
 from tests.worlds import asked, world
 

@@ -14,8 +14,8 @@ from attrs import define, field
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
-from authotron.errors import Rejected, Unavailable
-from authotron.identity import Credential, Identity
+from authotron.model.errors import Rejected, Unavailable
+from authotron.model.identity import Credential, Identity
 from authotron.parts import PartConfig
 from authotron.providers import Affinity, IProvider
 from authotron.world import World

@@ -17,7 +17,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from authotron.certificates import Untrusted
-from authotron.errors import Unavailable
+from authotron.model.errors import Unavailable
 from authotron.stores import ITokenStore
 from tests.certificates import EXPIRED, GOOD, ODD, Authority, Shape, named
 from tests.functional import directory, wire

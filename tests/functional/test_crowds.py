@@ -18,8 +18,8 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import settings
+from authotron.model.token import Grant
 from authotron.stores import sqlite
-from authotron.tokens import Grant
 from tests.contracts import token
 from tests.functional import wire
 from tests.functional.daemon import DEADLINE, Daemon, until

@@ -18,11 +18,16 @@ from twisted.trial.unittest import TestCase
 from txmongo.connection import ConnectionPool
 
 from authotron import parts, settings
-from authotron.errors import ConfigError, TimedOut, TooMany, Unavailable
-from authotron.identity import Identity
+from authotron.model.errors import (
+    ConfigError,
+    TimedOut,
+    TooMany,
+    Unavailable,
+)
+from authotron.model.identity import Identity
+from authotron.model.token import Token
 from authotron.racing import within
 from authotron.stores import ITokenStore, Wanted, redis
-from authotron.tokens import Token
 from authotron.world import World
 from tests.contracts import StoreContract, token
 from tests.functional.databases import Database, shared

@@ -8,7 +8,13 @@ from ldaptor.protocols import pureldap
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.ldap import answers
-from authotron.ldap.answers import Entry, Garbled, Message, Reader, TooMuch
+from authotron.ldap.answers import (
+    Entry,
+    Garbled,
+    Message,
+    Reader,
+    TooMuch,
+)
 
 
 def entry(values: int) -> bytes:

@@ -9,7 +9,6 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.errors import Rejected, TimedOut, Unavailable
 from authotron.ldap import answers, wire
 from authotron.ldap.answers import Entry
 from authotron.ldap.connection import Connection
@@ -17,6 +16,7 @@ from authotron.ldap.directory import Directory
 from authotron.ldap.servers import Account, Limits, Security
 from authotron.ldap.servers import Server as Address
 from authotron.ldap.wire import Search
+from authotron.model.errors import Rejected, TimedOut, Unavailable
 from authotron.tls import Trust, Verifier
 from tests import directories
 from tests.directories import BASE, GATE, Server

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.errors import ConfigError
 from authotron.ldap.servers import Security
+from authotron.model.errors import ConfigError
 from tests.augmenters.test_ldap import config
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import settings
-from authotron.errors import Unavailable
-from authotron.identity import Credential, Identity
+from authotron.model.errors import Unavailable
+from authotron.model.identity import Credential, Identity
 from authotron.providers import IProvider, efas_api
 from tests.contracts import ProviderContract
 from tests.remotes import Asked, Play, Remote, Says, running

@@ -8,8 +8,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import settings
-from authotron.errors import Rejected, Unavailable
-from authotron.identity import Credential, Identity
+from authotron.model.errors import Rejected, Unavailable
+from authotron.model.identity import Credential, Identity
 from authotron.providers import IProvider, http
 from tests.contracts import ProviderContract
 from tests.remotes import Asked, Play, Remote, Says, running

@@ -10,10 +10,15 @@ import jwt as pyjwt
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import settings
-from authotron.errors import ConfigError, Rejected, Unavailable
-from authotron.identity import Credential
+from authotron.model.errors import ConfigError, Rejected, Unavailable
+from authotron.model.identity import Credential
 from authotron.parts import IReachable
-from authotron.providers import Affinity, IMayAskRemotes, IProvider, jwt
+from authotron.providers import (
+    Affinity,
+    IMayAskRemotes,
+    IProvider,
+    jwt,
+)
 from tests.contracts import ProviderContract
 from tests.issuers import CLAIMS, IDP, NEXT, Signer, made_up, published
 from tests.remotes import Hangs, Play, Remote, Says, running

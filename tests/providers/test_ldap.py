@@ -11,8 +11,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import settings
-from authotron.errors import ConfigError, Rejected, Unavailable
-from authotron.identity import Credential, Identity
+from authotron.model.errors import ConfigError, Rejected, Unavailable
+from authotron.model.identity import Credential, Identity
 from authotron.parts import IReachable
 from authotron.providers import IKnowsUsers, IProvider, ldap
 from tests import directories

@@ -11,9 +11,9 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import passwords, settings
-from authotron.errors import ConfigError, Rejected, Unavailable
 from authotron.hash_queue import WAITING
-from authotron.identity import Credential, Identity
+from authotron.model.errors import ConfigError, Rejected, Unavailable
+from authotron.model.identity import Credential, Identity
 from authotron.providers import IProvider, plain
 from authotron.world import World
 from tests.contracts import ProviderContract

@@ -9,8 +9,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import settings
-from authotron.errors import ConfigError, Rejected
-from authotron.identity import Credential, Identity
+from authotron.model.errors import ConfigError, Rejected
+from authotron.model.identity import Credential, Identity
 from authotron.providers import IProvider, static_token
 from tests.contracts import ProviderContract
 from tests.worlds import asked, world

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import TestCase
 
 from authotron import parts, settings
-from authotron.errors import Unavailable
+from authotron.model.errors import Unavailable
 from authotron.stores import ITokenStore, memory, none
 from tests.contracts import NoTokens, StoreContract, token
 from tests.worlds import world

@@ -11,10 +11,10 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from authotron import settings
-from authotron.errors import ConfigError, TooMany, Unavailable
-from authotron.identity import Identity
+from authotron.model.errors import ConfigError, TooMany, Unavailable
+from authotron.model.identity import Identity
+from authotron.model.token import COLUMNS, counts
 from authotron.stores import ITokenStore, Wanted, sqlite
-from authotron.tokens import COLUMNS, counts
 from tests.contracts import StoreContract, token
 from tests.worlds import NOW, world
 

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web import http_headers
 
-from authotron.identity import Identity
+from authotron.model.identity import Identity
 from authotron.web.channel import LAST_CALL
 from tests.web.conversations import ALICE, Gateway, Wire, answered
 from tests.web.streams import STREAMS, requests

@@ -14,8 +14,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from authotron.augmenters import IAugmenter
-from authotron.errors import NotConfigured, Rejected, TimedOut, Unavailable
-from authotron.identity import Addition, Credential, Identity
+from authotron.model.errors import (
+    NotConfigured,
+    Rejected,
+    TimedOut,
+    Unavailable,
+)
+from authotron.model.identity import Addition, Credential, Identity
 from authotron.providers import Affinity, IProvider
 from tests.test_config import BASE
 from tests.web.conversations import ALICE, Answer, Gateway

@@ -10,8 +10,8 @@ import jwt
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.errors import Rejected
-from authotron.identity import Credential, Identity
+from authotron.model.errors import Rejected
+from authotron.model.identity import Credential, Identity
 from authotron.parts import IReachable
 from authotron.providers import IProvider, ecmwf_api
 from tests.issuers import CLAIMS, IDP, made_up, published

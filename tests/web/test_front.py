@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from authotron.identity import Identity
+from authotron.model.identity import Identity
 from authotron.web import heads
 from authotron.web.channel import LAST_CALL, Channel
 from authotron.web.crowd import room, second_room

@@ -10,7 +10,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from authotron.errors import Unavailable
+from authotron.model.errors import Unavailable
 from authotron.parts import IReachable
 from tests.web.conversations import ALICE, Gateway, Wire, answered
 

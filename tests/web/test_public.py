@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from authotron.identity import Circumstances, Credential, Identity
+from authotron.model.identity import Circumstances, Credential, Identity
 from authotron.providers import Affinity, IProvider
 from authotron.verdicts import Outcome, Verdict
 from authotron.web.replies import Replies, field_value

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.identity import Credential, Identity
+from authotron.model.identity import Credential, Identity
 from authotron.reactor_time import LONGEST
 from tests.web.conversations import ALICE, Gateway, Replaced, Wire, answered
 

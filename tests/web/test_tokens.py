@@ -13,11 +13,16 @@ from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import pieces
-from authotron.errors import ConfigError, Unavailable
-from authotron.identity import Identity
 from authotron.issuing import Tokens
+from authotron.model.errors import ConfigError, Unavailable
+from authotron.model.identity import Identity
+from authotron.model.token import (
+    PATTERN,
+    Grant,
+    Token,
+    generate,
+)
 from authotron.stores import Wanted, memory
-from authotron.tokens import PATTERN, Grant, Token, generate
 from authotron.web import tokens
 from tests.web.conversations import ALICE, Answer, Gateway, basic
 from tests.worlds import NOW

@@ -11,8 +11,8 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from authotron.errors import Unavailable
-from authotron.identity import Credential, Identity
+from authotron.model.errors import Unavailable
+from authotron.model.identity import Credential, Identity
 from authotron.providers import Affinity, IProvider
 from authotron.web.operations import Operations
 from authotron.web.public import Public

@@ -14,10 +14,10 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from authotron.errors import Rejected, Unstated
-from authotron.hosts import any_network_fits, host_fits
-from authotron.identity import Circumstances, Identity
-from authotron.naming import normalized
+from authotron.model.errors import Rejected, Unstated
+from authotron.model.hosts import any_network_fits, host_fits
+from authotron.model.identity import Circumstances, Identity
+from authotron.model.naming import normalized
 
 PREFIX = "aot_"
 PATTERN = r"aot_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}"

@@ -10,8 +10,8 @@ from typing import NamedTuple, NoReturn, Protocol
 
 from attrs import define, field, frozen
 
-from authotron.errors import Rejected
-from authotron.naming import normalized
+from authotron.model.errors import Rejected
+from authotron.model.naming import normalized
 
 _NONE: Mapping[str, NoReturn] = MappingProxyType({})
 """What nobody has said anything about; it cannot be changed, so all may have the same."""
