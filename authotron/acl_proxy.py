@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from authotron import passwords
+from authotron.config.section import LONGEST
 from authotron.model.errors import ConfigError, Problem
-from authotron.settings import LONGEST
 
 PREFIX = "authotron:"
 """What our keys in the same Redis begin with, beside its C{tokens:}."""

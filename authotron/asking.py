@@ -11,10 +11,10 @@ from zope.interface import implementer
 
 from authotron import bearer, routing, web_client
 from authotron.cache import Identities
+from authotron.config.plugins import PartConfig
+from authotron.config.section import Seconds
 from authotron.model.identity import Credential, Identity
-from authotron.parts import PartConfig
 from authotron.providers import Affinity, IProvider
-from authotron.settings import Seconds
 from authotron.turns import RemoteTurns
 from authotron.web_client import RemoteConfig
 from authotron.world import World

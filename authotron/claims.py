@@ -11,15 +11,15 @@ from attrs import frozen
 from pydantic import Field
 
 from authotron import purposes
-from authotron.model.errors import Rejected
-from authotron.model.identity import Identity
-from authotron.purposes import Claims
-from authotron.settings import (
+from authotron.config.section import (
     Seconds,
     Section,
     Text,
     Texts,
 )
+from authotron.model.errors import Rejected
+from authotron.model.identity import Identity
+from authotron.purposes import Claims
 
 _KEYCLOAK_ROLES = ("realm_access", "entitlements", "resource_access")
 _CONSUMED = frozenset({"sub", "scope", *_KEYCLOAK_ROLES})

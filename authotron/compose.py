@@ -11,11 +11,11 @@ from authotron import (
     credentials,
     issuing,
     minter,
-    parts,
     verdicts,
 )
 from authotron.authority import Authority
-from authotron.config import Config
+from authotron.config import plugins
+from authotron.config.schema import Config
 from authotron.descriptors import narrowing
 from authotron.forwarding import Forwarding
 from authotron.gate import Gate
@@ -96,7 +96,7 @@ def _made(kind: str, config: Any, world: World) -> Any:
     @raise ConfigError: it cannot be made.
     """
     try:
-        return parts.load(kind, config.type, kind).make(config, world)
+        return plugins.load(kind, config.type, kind).make(config, world)
     except ConfigError:
         raise
     except Exception as defect:  # noqa: BLE001 - of a module of somebody else, perhaps

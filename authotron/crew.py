@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from authotron import worker
 from authotron.child import Child
-from authotron.config import Config
+from authotron.config.schema import Config
 from authotron.metrics import Metrics
 from authotron.model.errors import Unavailable
 from authotron.pipe import Unanswered

@@ -11,11 +11,11 @@ from twisted.internet.interfaces import IReactorTime
 from authotron import jwks, web_client
 from authotron.cache import Identities, Work
 from authotron.claims import ClaimsConfig, Rules
+from authotron.config.plugins import PartConfig
+from authotron.config.section import Seconds
 from authotron.jwks import ALGORITHMS, Verifier
 from authotron.model.errors import Unavailable
 from authotron.model.identity import Credential, Identity, earliest
-from authotron.parts import PartConfig
-from authotron.settings import Seconds
 from authotron.turns import RemoteTurns
 from authotron.web_client import RemoteConfig, Url, WebClient
 from authotron.world import World

@@ -9,6 +9,7 @@ from typing import Annotated
 from attrs import frozen
 from pydantic import AfterValidator, Field
 
+from authotron.config.section import Section, Text
 from authotron.model.hosts import (
     address_of,
     any_network_fits,
@@ -16,7 +17,6 @@ from authotron.model.hosts import (
     checked_proxy,
 )
 from authotron.model.identity import Circumstances
-from authotron.settings import Section, Text
 
 Network = Annotated[Text, AfterValidator(checked_network)]
 Networks = Annotated[tuple[Network, ...], Field(strict=False)]

@@ -13,6 +13,7 @@ from attrs import define, field
 from pydantic import Field
 from twisted.logger import Logger
 
+from authotron.config.section import Section
 from authotron.model.errors import BadIdentity
 from authotron.model.identity import Addition, Identity
 from authotron.model.naming import (
@@ -21,7 +22,6 @@ from authotron.model.naming import (
     flaw,
     normalized,
 )
-from authotron.settings import Section
 
 _MAX_SHOWN = 64
 """Characters of a bad name that the log shows."""

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from authotron import audit
 from authotron.audit import Actor
+from authotron.config.section import Seconds, Section, WholeSeconds
 from authotron.imported import ImportedTokens
 from authotron.model.errors import (
     NoSuchToken,
@@ -34,7 +35,6 @@ from authotron.model.token import (
     id_of,
     parse,
 )
-from authotron.settings import Seconds, Section, WholeSeconds
 from authotron.store_client import StoreClient
 from authotron.stores import (
     AT_ONCE,

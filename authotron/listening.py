@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.python.failure import Failure
 
 from authotron import systemd
-from authotron.config import Config, Server
+from authotron.config.schema import Config, Server
 from authotron.endpoint import narrow_sockets, server_endpoint, with_mode
 from authotron.metrics import Metrics
 from authotron.sharing import Shared

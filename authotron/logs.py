@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from authotron import __version__
-from authotron.settings import Section
+from authotron.config.section import Section
 from authotron.terminal import visible
 
 Level = Literal["trace", "debug", "info", "warn", "error"]

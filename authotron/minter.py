@@ -16,9 +16,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticSerializationError, to_json
 from twisted.internet.interfaces import IReactorTime
 
-from authotron.model.errors import Rejected
-from authotron.model.identity import Identity
-from authotron.settings import (
+from authotron.config.section import (
     Secret,
     Section,
     Text,
@@ -26,6 +24,8 @@ from authotron.settings import (
     WholeSeconds,
     located,
 )
+from authotron.model.errors import Rejected
+from authotron.model.identity import Identity
 from authotron.signing_keys import (
     Algorithm,
     PrivateKey,

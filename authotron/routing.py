@@ -7,10 +7,10 @@ from typing import Literal
 from pydantic import Field
 
 from authotron import bearer
+from authotron.config.section import Section, Text
 from authotron.model.identity import Credential
 from authotron.model.token import looks_like_ours
 from authotron.providers import Affinity
-from authotron.settings import Section, Text
 
 Shape = Literal["jwt", "opaque"]
 

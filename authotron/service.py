@@ -24,7 +24,7 @@ from authotron import (
     web_client,
 )
 from authotron.compose import compose
-from authotron.config import Config
+from authotron.config.schema import Config
 from authotron.fair_queue import Standings
 from authotron.hash_queue import THREADS, HashQueue, at_once
 from authotron.issuing import Tokens

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from authotron import __version__, logs, reloading
 from authotron.compose import compose
-from authotron.config import Config
+from authotron.config.schema import Config
 from authotron.crew import Crew
 from authotron.listening import Listener, endpoints, second_listeners
 from authotron.metrics import Metrics

@@ -15,8 +15,9 @@ from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
 
-from authotron import configfile, systemd
-from authotron.config import Config
+from authotron import systemd
+from authotron.config import file
+from authotron.config.schema import Config
 from authotron.model.errors import ConfigError
 from authotron.pieces import exempt_from_collection
 from authotron.service import EX_CONFIG, Authotron
@@ -41,10 +42,10 @@ class Options(usage.Options):
 
         @raise ConfigError: with all that is wrong with it.
         """
-        return configfile.load(self.path(), os.environ)
+        return file.load(self.path(), os.environ)
 
     def path(self) -> Path:
-        return Path(self["config"] or configfile.path_of(os.environ))
+        return Path(self["config"] or file.path_of(os.environ))
 
     def postOptions(self) -> None:
         """

@@ -23,8 +23,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from authotron.certificates import Untrusted, check, literal_address
+from authotron.config.section import FilePath, Section
 from authotron.model.errors import Unavailable
-from authotron.settings import FilePath, Section
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 

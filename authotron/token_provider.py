@@ -10,11 +10,11 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from authotron.cache import DEFAULT_BYTES, Identities
+from authotron.config.plugins import IReachable
 from authotron.issuing import Tokens
 from authotron.model.errors import Rejected
 from authotron.model.identity import Credential, Identity, earliest
 from authotron.model.token import IMPORTED, Token, looks_like_ours
-from authotron.parts import IReachable
 from authotron.providers import (
     Affinity,
     IJudge,

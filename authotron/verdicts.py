@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from authotron import credentials
 from authotron.authority import Authority
 from authotron.cache import identity_bytes
+from authotron.config.section import Seconds, Section
 from authotron.lru_cache import (
     ENTRY,
     NAME,
@@ -46,7 +47,6 @@ from authotron.racing import (
     was_cancelled,
 )
 from authotron.reactor_time import METER, Meter
-from authotron.settings import Seconds, Section
 from authotron.slots import CLIENT
 
 R = TypeVar("R")

@@ -21,7 +21,7 @@ from twisted.logger import Logger, globalLogBeginner
 from twisted.python.failure import Failure
 
 from authotron import logs, systemd
-from authotron.config import Config
+from authotron.config.schema import Config
 from authotron.model.errors import ConfigError, Unavailable
 from authotron.pieces import exempt_from_collection
 from authotron.pipe import Pipe, Unanswered

@@ -14,8 +14,8 @@ from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 
 from authotron.cache import Flights, Work
+from authotron.config.section import Seconds, Section
 from authotron.model.errors import Rejected
-from authotron.settings import Seconds, Section
 
 T = TypeVar("T")
 

@@ -31,8 +31,8 @@ from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
 from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
 from twisted.internet.task import deferLater, react
 
-from authotron import settings
 from authotron.augmenters import ldap as augmenter
+from authotron.config import section as settings
 from authotron.model.identity import Credential, Identity
 from authotron.providers import ldap as provider
 from authotron.world import World

@@ -15,7 +15,7 @@ from twisted.web.iweb import IAgent
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
-from authotron.settings import read
+from authotron.config.section import read
 from authotron.tls import Trust
 from authotron.web_client import RemoteConfig, WebClient, make
 from tests.worlds import world

@@ -8,9 +8,10 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import bare, configfile
 from authotron.compose import compose
-from authotron.config import Config
+from authotron.config import file as configfile
+from authotron.config import single_token
+from authotron.config.schema import Config
 from authotron.metrics import Metrics
 from authotron.model.errors import ConfigError
 from tests.worlds import world
@@ -22,7 +23,7 @@ class BareTests(SynchronousTestCase):
     """One token, and nobody else."""
 
     def made(self, **environ: str) -> Config:
-        return bare.configuration(environ, Path())
+        return single_token.configuration(environ, Path())
 
     def status(self, authorization: str, **environ: str) -> int:
         generation = compose(self.made(**environ), world(Clock()), Metrics())

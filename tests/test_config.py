@@ -14,15 +14,21 @@ from hypothesis import given
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import (
-    config,
-    configfile,
-    parts,
-    settings,
+from authotron.config import (
+    file as configfile,
 )
-from authotron.config import Config
+from authotron.config import (
+    plugins,
+)
+from authotron.config import (
+    schema as config,
+)
+from authotron.config import (
+    section as settings,
+)
+from authotron.config.schema import Config
+from authotron.config.section import Section
 from authotron.model.errors import ConfigError
-from authotron.settings import Section
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "tests" / "examples").glob("*.yaml"))
@@ -60,7 +66,7 @@ def shipped_sections() -> Iterator[tuple[str, type[Section]]]:
     """The sections of the file and of all plugins, those inside of them included."""
     yield "jwt", config.File.model_fields["jwt"].annotation  # type: ignore[misc] # a section
     for kind in ("providers", "augmenters", "stores"):
-        for module in parts.every(kind):
+        for module in plugins.every(kind):
             yield from sections_in(module.__name__, module.Config)
 
 

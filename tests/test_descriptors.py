@@ -7,7 +7,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import parts, settings
+from authotron.config import plugins
+from authotron.config import section as settings
 from authotron.descriptors import narrowing, outward
 
 LDAP = {"uri": "ldap://a.example", "search_base": "dc=a", "user_dn": "uid={username},dc=a"}
@@ -16,7 +17,7 @@ MONGO = {"uri": "mongodb://a.example", "database": "d"}
 
 
 def section(kind: str, type_: str, **given: Any) -> Any:
-    module = parts.load(kind, type_, kind)
+    module = plugins.load(kind, type_, kind)
     name = {} if kind == "stores" else {"name": "n", "realm": "r"}
     return settings.read(module.Config, {"type": type_, **name, **given})
 

@@ -14,9 +14,9 @@ import click
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import settings
 from authotron.augmenters import IAugmenter
 from authotron.cli.main import main
+from authotron.config import section as settings
 from authotron.model.identity import Credential
 from authotron.providers import IProvider
 from tests.contracts import AugmenterContract, ProviderContract

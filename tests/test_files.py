@@ -21,7 +21,8 @@ from typing import Any
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import files, settings
+from authotron.config import files
+from authotron.config import section as settings
 from authotron.model.errors import Unavailable
 from authotron.stores import sqlite
 from tests.contracts import token

@@ -9,7 +9,8 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import imported, issuing, settings
+from authotron import imported, issuing
+from authotron.config import section
 from authotron.imported import ForeignToken
 from authotron.issuing import Tokens, Wish
 from authotron.model.errors import ConfigError, NoSuchToken, Rejected
@@ -40,8 +41,8 @@ class ImportedCase(SynchronousTestCase):
 
     def made(self, spare: bytes | None = None, **over: Any) -> Tokens:
         given = {"type": "memory", "imported": True, "acl_proxy_pepper": PEPPER, **over}
-        rules = settings.read(memory.Config, given)
-        return issuing.make(self.store, settings.read(issuing.Config, {}), rules, self.clock, spare)
+        rules = section.read(memory.Config, given)
+        return issuing.make(self.store, section.read(issuing.Config, {}), rules, self.clock, spare)
 
     def done(self, work: Any) -> Any:
         return self.successResultOf(Deferred.fromCoroutine(work))

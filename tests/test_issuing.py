@@ -9,7 +9,8 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import issuing, settings
+from authotron import issuing
+from authotron.config import section
 from authotron.issuing import Tokens, Wish
 from authotron.model.errors import (
     Rejected,
@@ -50,8 +51,8 @@ class IssuingCase(SynchronousTestCase):
         self.tokens = self.make()
 
     def make(self, store: dict[str, Any] | None = None, **config: Any) -> Tokens:
-        rules = settings.read(memory.Config, {"type": "memory", **(store or {})})
-        given = settings.read(issuing.Config, config)
+        rules = section.read(memory.Config, {"type": "memory", **(store or {})})
+        given = section.read(issuing.Config, config)
         return issuing.make(self.store, given, rules, self.clock)
 
     def start(self, work: Coroutine[Any, Any, Any]) -> Deferred[Any]:

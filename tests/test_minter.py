@@ -14,7 +14,8 @@ from hypothesis import settings as examples
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import minter, settings, signing_keys
+from authotron import minter, signing_keys
+from authotron.config import section
 from authotron.minter import Minter
 from authotron.model.errors import ConfigError, Rejected
 from authotron.model.identity import Identity
@@ -25,7 +26,7 @@ ALICE = Identity("internal", "alice", ("reader",), {"team": "blue"}, {"archive":
 
 
 def config(**given: Any) -> minter.Config:
-    return settings.read(minter.Config, {"iss": "gate", "secret": SECRET, **given}, "jwt")
+    return section.read(minter.Config, {"iss": "gate", "secret": SECRET, **given}, "jwt")
 
 
 def made(**given: Any) -> Minter:
@@ -159,7 +160,7 @@ class SecretTests(SynchronousTestCase):
 
     def test_missing(self) -> None:
         """HS256 needs a secret."""
-        self.assertRaises(ConfigError, settings.read, minter.Config, {"iss": "gate"}, "jwt")
+        self.assertRaises(ConfigError, section.read, minter.Config, {"iss": "gate"}, "jwt")
 
     def test_not_shown(self) -> None:
         """Neither the configuration nor the minter shows the secret."""

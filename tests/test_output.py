@@ -17,7 +17,6 @@ from click.testing import CliRunner, Result
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import config
 from authotron.cli import (
     doctor,
     explain,
@@ -27,10 +26,11 @@ from authotron.cli import (
 )
 from authotron.cli.main import main
 from authotron.compose import compose
+from authotron.config import schema
+from authotron.config.plugins import Finding
 from authotron.foreign_stores import LeftOut
 from authotron.metrics import Metrics
 from authotron.model.identity import Identity
-from authotron.parts import Finding
 from authotron.tap import Options
 from authotron.terminal import visible
 from tests.contracts import token
@@ -105,7 +105,7 @@ class CommandTests(OutputCase):
 
     def test_explain_T91h(self) -> None:
         """Claims, and what the log says on the way."""
-        found = config.check(laid_over(BASE, {}), Path())
+        found = schema.check(laid_over(BASE, {}), Path())
         generation = compose(found, world(), Metrics())
         identity = Identity("internal", EVIL, (EVIL,), {EVIL: EVIL})
         shown = self.printed(lambda: explain._minted(generation, identity, NOW))

@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import bearer, routing, settings
+from authotron import bearer, routing
+from authotron.config import section
+from authotron.config.section import Section
 from authotron.model.identity import Credential
 from authotron.providers import Affinity
 from authotron.routing import Rule
-from authotron.settings import Section
 from tests.issuers import IDP, made_up
 
 ISSUER = "https://idp.example/realms/x"
@@ -23,7 +24,7 @@ class Part(Section):
 
 
 def likeness(accepts: Any, token: str) -> Affinity:
-    rule = settings.read(Part, {"accepts": accepts}).accepts
+    rule = section.read(Part, {"accepts": accepts}).accepts
     return routing.likeness(rule, Credential("bearer", token))
 
 

@@ -13,11 +13,11 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from authotron import config, settings
-from authotron.config import Config, Server
+from authotron.config import schema, section
+from authotron.config.plugins import IConnected
+from authotron.config.schema import Config, Server
 from authotron.listening import endpoints
 from authotron.model.identity import Identity
-from authotron.parts import IConnected
 from authotron.providers import plain
 from authotron.service import Authotron
 from authotron.web.generation import Generation
@@ -59,7 +59,7 @@ class ServiceCase(SynchronousTestCase):
         self.over: dict[str, Any] = {}
 
     def load(self) -> Config:
-        return config.check(laid_over(BASE, self.over), Path())
+        return schema.check(laid_over(BASE, self.over), Path())
 
     def make(self, **over: Any) -> Authotron:
         self.over = over
@@ -323,5 +323,5 @@ class ComposeTests(SynchronousTestCase):
             ({"host": "localhost", "port": 80}, "tcp:80:interface=localhost"),
             ({"listen": ["unix:/x"]}, "unix:/x"),
         ):
-            server = settings.read(Server, given)
+            server = section.read(Server, given)
             self.assertEqual(endpoints(server, Reactor()), [found])

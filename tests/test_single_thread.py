@@ -13,7 +13,8 @@ from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import settings, single_thread
+from authotron import single_thread
+from authotron.config import section
 from authotron.model.errors import Unavailable
 from authotron.single_thread import SingleThread
 from authotron.stores import sqlite
@@ -137,7 +138,7 @@ class SqliteThreadTests(SynchronousTestCase):
 
     def store(self) -> Any:
         given = {"type": "sqlite", "path": "tokens.db"}
-        config = settings.read(sqlite.Config, given, folder=self.folder)
+        config = section.read(sqlite.Config, given, folder=self.folder)
         return sqlite.make(config, self.world)
 
     def threads(self) -> int:

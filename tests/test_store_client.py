@@ -6,7 +6,7 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.trial.unittest import TestCase as AsynchronousTestCase
 
-from authotron import settings
+from authotron.config import section
 from authotron.store_client import StoreClient, derived_pepper
 from authotron.stores import ITokenStore, Wanted, memory
 from tests.contracts import NoTokens, StoreContract, token
@@ -17,7 +17,7 @@ class ClientTests(StoreContract):
     """Behind its client a store is a store."""
 
     async def make(self) -> ITokenStore:
-        rules = settings.read(memory.Config, {"type": "memory"})
+        rules = section.read(memory.Config, {"type": "memory"})
         return StoreClient(memory.MemoryStore(), rules, world().clock)
 
 
@@ -27,7 +27,7 @@ class SpellingTests(AsynchronousTestCase):
     async def test_listed_T82a(self) -> None:
         """Tokens that an earlier version stored under other spellings of a name are listed."""
         backend = memory.MemoryStore()
-        rules = settings.read(memory.Config, {"type": "memory"})
+        rules = section.read(memory.Config, {"type": "memory"})
         store = StoreClient(backend, rules, world().clock)
         kept = [
             token(username, realm=realm, age=9 - age)

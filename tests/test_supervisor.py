@@ -18,8 +18,9 @@ from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import config, crew, worker
-from authotron.config import Config
+from authotron import crew, worker
+from authotron.config import schema
+from authotron.config.schema import Config
 from authotron.crew import SILENT, STARTING
 from authotron.metrics import Metrics
 from authotron.supervisor import Supervisor
@@ -149,7 +150,7 @@ class SupervisorCase(SynchronousTestCase):
         self.one, self.other = self.reactor.processes
 
     def load(self) -> Config:
-        return config.check(laid_over(BASE, self.over), Path())
+        return schema.check(laid_over(BASE, self.over), Path())
 
     @property
     def living(self) -> list[Process]:

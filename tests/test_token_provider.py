@@ -9,8 +9,9 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from authotron import issuing, settings
+from authotron import issuing
 from authotron.authority import Authority
+from authotron.config import section
 from authotron.issuing import Wish
 from authotron.metrics import Metrics
 from authotron.model.errors import Rejected, Unavailable
@@ -69,8 +70,8 @@ class JudgeCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = at(NOW)
         self.store: ITokenStore = memory.MemoryStore()
-        rules = settings.read(memory.Config, {"type": "memory"})
-        self.tokens = issuing.make(self.store, settings.read(issuing.Config, {}), rules, self.clock)
+        rules = section.read(memory.Config, {"type": "memory"})
+        self.tokens = issuing.make(self.store, section.read(issuing.Config, {}), rules, self.clock)
         self.directory = Directory()
 
     def judge(self, *providers: IProvider) -> TokenProvider:

@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import settings
+from authotron.config import section as settings
 from authotron.model.errors import Rejected, TimedOut, Unavailable
 from authotron.model.identity import Credential
 from authotron.providers import (

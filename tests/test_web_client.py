@@ -8,8 +8,8 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import settings
 from authotron.breaker import Breakers
+from authotron.config import section
 from authotron.model.errors import ConfigError, TimedOut, Unavailable
 from authotron.tls import Trust
 from authotron.web_client import (
@@ -426,7 +426,7 @@ class ConfigTests(SynchronousTestCase):
     """What may stand in a section."""
 
     def problem(self, **given: Any) -> str:
-        return str(self.assertRaises(ConfigError, settings.read, Section, given))
+        return str(self.assertRaises(ConfigError, section.read, Section, given))
 
     def test_url(self) -> None:
         """An address is one of HTTP, without a password, a fragment or blanks."""
@@ -446,7 +446,7 @@ class ConfigTests(SynchronousTestCase):
         """An address without TLS is worth a word, unless it is this machine."""
         for url, count in (("http://a.example", 1), ("http://127.0.0.1:1", 0), ("https://a", 0)):
             with self.subTest(url):
-                self.assertEqual(len(settings.read(Section, {"uri": url}).warnings()), count)
+                self.assertEqual(len(section.read(Section, {"uri": url}).warnings()), count)
 
     def test_files(self) -> None:
         """A file that is not there, or holds no certificate, is a mistake of the configuration."""

@@ -11,7 +11,8 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import config, worker
+from authotron import worker
+from authotron.config import schema
 from authotron.fair_queue import Standing
 from authotron.model.errors import ConfigError, Problem, Unavailable
 from authotron.service import Authotron
@@ -25,7 +26,7 @@ class WorkerTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.reactor = Reactor()
-        self.found = config.check(BASE, Path())
+        self.found = schema.check(BASE, Path())
         self.gateway = Authotron(lambda: self.found, self.found, self.reactor)
         self.addCleanup(self.end)
         self.said: list[dict[str, Any]] = []

@@ -13,8 +13,8 @@ from zope.interface import implementer
 from authotron import accounts, web_client
 from authotron.augmenters import AugmenterConfig, IAugmenter
 from authotron.cache import LookupCache, addition_bytes
+from authotron.config.section import Seconds, Secret
 from authotron.model.identity import Addition, Identity
-from authotron.settings import Seconds, Secret
 from authotron.web_client import RemoteConfig, Url, WebClient
 from authotron.world import World
 

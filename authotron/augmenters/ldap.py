@@ -13,6 +13,8 @@ from zope.interface import implementer
 
 from authotron.augmenters import AugmenterConfig, IAugmenter
 from authotron.cache import LookupCache, addition_bytes
+from authotron.config.plugins import Finding, IConnected, IReachable
+from authotron.config.section import Seconds, Text
 from authotron.ldap import doctor, filters
 from authotron.ldap.connection import Connection
 from authotron.ldap.directory import Directory
@@ -25,8 +27,6 @@ from authotron.ldap.settings import (
 )
 from authotron.model.errors import Unavailable
 from authotron.model.identity import Addition, Identity
-from authotron.parts import Finding, IConnected, IReachable
-from authotron.settings import Seconds, Text
 from authotron.world import Threads, World
 
 _STALE = 5.0

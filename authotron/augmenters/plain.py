@@ -10,8 +10,8 @@ from pydantic import Field
 from zope.interface import implementer
 
 from authotron.augmenters import AugmenterConfig, IAugmenter
+from authotron.config.section import Name, Names
 from authotron.model.identity import NOTHING_NEW, Addition, Identity
-from authotron.settings import Name, Names
 from authotron.world import World
 
 

@@ -9,8 +9,8 @@ from pydantic import Field
 from zope.interface import implementer
 
 from authotron.augmenters import AugmenterConfig, IAugmenter
+from authotron.config.section import Names, Section, Text
 from authotron.model.identity import NOTHING_NEW, Addition, Identity
-from authotron.settings import Names, Section, Text
 from authotron.world import World
 
 

@@ -16,7 +16,7 @@ from authotron import credentials, logs
 from authotron.cli.options import complaints, config_option, loaded
 from authotron.cli.output import say, say_lines
 from authotron.compose import compose
-from authotron.config import Config
+from authotron.config.schema import Config
 from authotron.metrics import Metrics
 from authotron.model.errors import (
     BadCredentials,

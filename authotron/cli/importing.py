@@ -10,7 +10,7 @@ from typing import Any
 import click
 from attrs import define, evolve
 
-from authotron import acl_proxy, foreign_stores, settings
+from authotron import acl_proxy, foreign_stores
 from authotron.cli.options import (
     complaints,
     config_option,
@@ -19,7 +19,8 @@ from authotron.cli.options import (
 )
 from authotron.cli.output import say
 from authotron.cli.stored import run
-from authotron.config import Config
+from authotron.config import section as settings
+from authotron.config.schema import Config
 from authotron.foreign_stores import Found, LeftOut, OwnerRule
 from authotron.gate import Gate
 from authotron.issuing import Tokens

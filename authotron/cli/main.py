@@ -12,7 +12,7 @@ from typing import Any
 import click
 import jwt
 
-from authotron import __version__, config, minter
+from authotron import __version__, minter
 from authotron.cli.options import (
     clock,
     complaints,
@@ -21,7 +21,8 @@ from authotron.cli.options import (
     serve,
 )
 from authotron.cli.output import say, say_as_it_is, say_lines
-from authotron.config import Config
+from authotron.config import schema as config
+from authotron.config.schema import Config
 from authotron.endpoint import with_mode
 
 _ELSEWHERE = ("doctor", "explain", "migrate", "quickstart", "tokens")

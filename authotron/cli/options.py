@@ -15,9 +15,9 @@ from twisted.internet.task import Clock
 from twisted.python import runtime
 from twisted.scripts import twistd
 
-from authotron import configfile
 from authotron.cli.output import say
-from authotron.config import Config
+from authotron.config import file
+from authotron.config.schema import Config
 from authotron.model.errors import ConfigError
 from authotron.service import EX_CONFIG
 
@@ -26,7 +26,7 @@ config_option: Callable[[Any], Any] = click.option(
     "-c",
     "path",
     type=click.Path(path_type=Path, readable=False),  # who reads it says better what is wrong
-    default=lambda: configfile.path_of(os.environ),
+    default=lambda: file.path_of(os.environ),
     show_default="AOT_CONFIG_PATH, or ./config.yaml",
     help="The configuration file.",
 )
@@ -68,7 +68,7 @@ def clock() -> Clock:
 def loaded(path: Path) -> Config:
     """The configuration in a file, or a complaint."""
     with complaints():
-        return configfile.load(path, os.environ)
+        return file.load(path, os.environ)
 
 
 def serve(path: Path) -> None:

@@ -12,11 +12,11 @@ from pathlib import Path
 import click
 from twisted.internet.defer import Deferred, execute
 
-from authotron import files
 from authotron.cli.options import clock, loaded, serve
 from authotron.cli.output import say, say_lines
 from authotron.compose import compose
-from authotron.config import Config
+from authotron.config import files
+from authotron.config.schema import Config
 from authotron.metrics import Metrics
 from authotron.model.identity import Credential, Identity
 from authotron.world import World

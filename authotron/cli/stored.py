@@ -18,7 +18,7 @@ from authotron import logs
 from authotron.cli.options import complaints, loaded
 from authotron.cli.output import say
 from authotron.compose import compose
-from authotron.config import Config
+from authotron.config.schema import Config
 from authotron.issuing import Tokens
 from authotron.metrics import Metrics
 from authotron.model.errors import (

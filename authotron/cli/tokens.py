@@ -11,11 +11,12 @@ from typing import Any
 import click
 from attrs import evolve
 
-from authotron import audit, settings
+from authotron import audit
 from authotron.cli import importing
 from authotron.cli.options import config_option, text
 from authotron.cli.output import say, say_lines
 from authotron.cli.stored import run
+from authotron.config import section
 from authotron.issuing import Tokens, Wish
 from authotron.model import hosts
 from authotron.model.errors import ConfigError, NoSuchToken
@@ -163,15 +164,15 @@ def _checked(check: Callable[[str], str], text: str, option: str) -> str:
         raise click.BadParameter(str(error), param_hint=option) from None
 
 
-class _Life(settings.Section):
+class _Life(section.Section):
     """A duration as configurations have it."""
 
-    ttl: settings.WholeSeconds | None = None
+    ttl: section.WholeSeconds | None = None
 
 
 def _duration(text: str | None, option: str) -> int | None:
     try:
-        return settings.read(_Life, {"ttl": text}).ttl
+        return section.read(_Life, {"ttl": text}).ttl
     except ConfigError as error:
         raise click.BadParameter(error.problems[0].message, param_hint=option) from None
 

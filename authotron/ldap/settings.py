@@ -15,6 +15,12 @@ from pydantic import (
     model_validator,
 )
 
+from authotron.config.section import (
+    Seconds,
+    Secret,
+    Section,
+    Text,
+)
 from authotron.descriptors import Narrow
 from authotron.ldap import filters, groups
 from authotron.ldap.connection import Connection
@@ -29,12 +35,6 @@ from authotron.ldap.servers import (
 )
 from authotron.model.errors import Unavailable
 from authotron.model.hosts import is_local
-from authotron.settings import (
-    Seconds,
-    Secret,
-    Section,
-    Text,
-)
 from authotron.tls import TrustConfig, Verifier
 from authotron.turns import RemoteTurns
 from authotron.world import SHARE, World

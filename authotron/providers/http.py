@@ -16,11 +16,11 @@ from authotron import (
     web_client,
 )
 from authotron.cache import Identities
+from authotron.config.plugins import PartConfig
+from authotron.config.section import Seconds, Secret
 from authotron.model.errors import Rejected
 from authotron.model.identity import Credential, Identity, earliest
-from authotron.parts import PartConfig
 from authotron.providers import Affinity, IProvider
-from authotron.settings import Seconds, Secret
 from authotron.turns import RemoteTurns
 from authotron.web_client import RemoteConfig, Url, WebClient
 from authotron.world import World

@@ -16,10 +16,10 @@ from authotron import (
 )
 from authotron.asking import AskingConfig
 from authotron.claims import ClaimsConfig, Rules
+from authotron.config.section import Seconds, Secret, Text
 from authotron.model.errors import Rejected
 from authotron.model.identity import Identity, earliest
 from authotron.providers import IProvider
-from authotron.settings import Seconds, Secret, Text
 from authotron.web_client import Url, WebClient
 from authotron.world import World
 

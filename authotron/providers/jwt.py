@@ -18,10 +18,10 @@ from authotron import (
     web_client,
 )
 from authotron.claims import ClaimsConfig, Rules, missing_checks
+from authotron.config.plugins import IReachable, PartConfig
+from authotron.config.section import Secret, Text, Texts
 from authotron.model.identity import Credential, Identity
-from authotron.parts import IReachable, PartConfig
 from authotron.providers import Affinity, IMayAskRemotes, IProvider
-from authotron.settings import Secret, Text, Texts
 from authotron.web_client import RemoteConfig, Url
 from authotron.world import World
 

@@ -11,6 +11,13 @@ from pydantic import Field, field_validator, model_validator
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from authotron.config.plugins import (
+    Finding,
+    IConnected,
+    IReachable,
+    PartConfig,
+)
+from authotron.config.section import Seconds, Text
 from authotron.ldap import doctor, filters, names
 from authotron.ldap.answers import Entry
 from authotron.ldap.connection import Connection
@@ -27,14 +34,7 @@ from authotron.ldap.settings import (
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.model.naming import normalized
-from authotron.parts import (
-    Finding,
-    IConnected,
-    IReachable,
-    PartConfig,
-)
 from authotron.providers import Affinity, IKnowsUsers, IProvider
-from authotron.settings import Seconds, Text
 from authotron.turns import RemoteTurns
 from authotron.world import Threads, World
 from authotron.wrong_pairs import PairGuard, RetryConfig, Sent

@@ -14,12 +14,12 @@ from authotron import (
     routing,
     web_client,
 )
+from authotron.config.plugins import IReachable
+from authotron.config.section import Secret, Text
 from authotron.exchange import AccessTokens, ExchangeConfig
 from authotron.model.errors import Rejected
 from authotron.model.identity import Credential, Identity
-from authotron.parts import IReachable
 from authotron.providers import Affinity, IProvider
-from authotron.settings import Secret, Text
 from authotron.web_client import Url, WebClient
 from authotron.world import World
 

@@ -13,18 +13,18 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from zope.interface import implementer
 
 from authotron import passwords
-from authotron.model.errors import Rejected
-from authotron.model.identity import Credential, Identity
-from authotron.model.naming import MAX_ROLE, flaw, normalized
-from authotron.parts import PartConfig
-from authotron.providers import Affinity, IKnowsUsers, IProvider
-from authotron.racing import Answer
-from authotron.settings import (
+from authotron.config.plugins import PartConfig
+from authotron.config.section import (
     Names,
     Secret,
     Section,
     without_line_end,
 )
+from authotron.model.errors import Rejected
+from authotron.model.identity import Credential, Identity
+from authotron.model.naming import MAX_ROLE, flaw, normalized
+from authotron.providers import Affinity, IKnowsUsers, IProvider
+from authotron.racing import Answer
 from authotron.world import World
 
 

@@ -11,13 +11,9 @@ from attrs import define, field, frozen
 from pydantic import Field, SecretStr, field_validator
 from zope.interface import implementer
 
-from authotron.model.errors import NotConfigured, Rejected
-from authotron.model.identity import Credential, Identity
-from authotron.model.token import PREFIX, looks_like_ours
-from authotron.parts import PartConfig
-from authotron.placeholders import is_unfilled
-from authotron.providers import Affinity, IProvider
-from authotron.settings import (
+from authotron.config.placeholders import is_unfilled
+from authotron.config.plugins import PartConfig
+from authotron.config.section import (
     Name,
     Names,
     Secret,
@@ -25,6 +21,10 @@ from authotron.settings import (
     Text,
     without_line_end,
 )
+from authotron.model.errors import NotConfigured, Rejected
+from authotron.model.identity import Credential, Identity
+from authotron.model.token import PREFIX, looks_like_ours
+from authotron.providers import Affinity, IProvider
 from authotron.world import World
 
 SHORTEST = 32

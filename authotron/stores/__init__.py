@@ -10,6 +10,13 @@ from pydantic import Field, field_validator, model_validator
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import Attribute, Interface
 
+from authotron.config.section import (
+    Name,
+    Names,
+    Seconds,
+    Secret,
+    Section,
+)
 from authotron.model.token import (
     Revoked,
     Row,
@@ -18,13 +25,6 @@ from authotron.model.token import (
     is_imported,
 )
 from authotron.pieces import Pieces
-from authotron.settings import (
-    Name,
-    Names,
-    Seconds,
-    Secret,
-    Section,
-)
 
 SHORTEST_PEPPER = 16
 

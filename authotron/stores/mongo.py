@@ -20,6 +20,7 @@ from txmongo.errors import TimeExceeded
 from zope.interface import implementer
 
 from authotron import tls
+from authotron.config.section import FilePath, Secret, Text
 from authotron.descriptors import Narrow
 from authotron.model.errors import (
     ConfigError,
@@ -39,7 +40,6 @@ from authotron.model.token import (
     from_row,
     mark_of,
 )
-from authotron.settings import FilePath, Secret, Text
 from authotron.stores import (
     MOST_REVOKED,
     MOST_REVOKED_OF_OWNER,

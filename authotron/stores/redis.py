@@ -10,6 +10,12 @@ from pydantic import Field
 from zope.interface import implementer
 
 from authotron import tls
+from authotron.config.section import (
+    FilePath,
+    Port,
+    Secret,
+    Text,
+)
 from authotron.model.errors import Taken, TooMany, Unavailable
 from authotron.model.token import (
     CHANGEABLE,
@@ -19,12 +25,6 @@ from authotron.model.token import (
     Token,
 )
 from authotron.redis import Login, Redis
-from authotron.settings import (
-    FilePath,
-    Port,
-    Secret,
-    Text,
-)
 from authotron.stores import (
     AT_ONCE,
     IMPORTED_REVOKED_FOR,

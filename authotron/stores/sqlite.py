@@ -13,7 +13,8 @@ from attrs import define, field
 from pydantic import Field
 from zope.interface import implementer
 
-from authotron import files
+from authotron.config import files
+from authotron.config.section import DataPath, Seconds
 from authotron.model.errors import (
     ConfigError,
     Problem,
@@ -28,7 +29,6 @@ from authotron.model.token import (
     Token,
     mark_of,
 )
-from authotron.settings import DataPath, Seconds
 from authotron.stores import (
     MOST_REVOKED,
     MOST_REVOKED_OF_OWNER,

@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from attrs import define, field, frozen
 
 from authotron.authority import Authority
-from authotron.config import Config
+from authotron.config.plugins import IConnected
+from authotron.config.schema import Config
 from authotron.forwarding import Forwarding
 from authotron.issuing import Tokens
 from authotron.metrics import Metrics
 from authotron.minter import Minter
-from authotron.parts import IConnected
 from authotron.token_provider import Owners
 from authotron.verdicts import Verdicts
 from authotron.web.replies import Reply

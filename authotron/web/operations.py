@@ -11,9 +11,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from authotron import __version__
+from authotron.config.plugins import IReachable
 from authotron.metrics import Part
 from authotron.model.errors import Unavailable
-from authotron.parts import IReachable
 from authotron.racing import everyone, within
 from authotron.web import replies
 from authotron.web.generation import Serving

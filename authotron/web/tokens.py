@@ -15,8 +15,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from authotron import audit, settings
+from authotron import audit
 from authotron.audit import Actor
+from authotron.config import section as settings
+from authotron.config.section import Section, WholeSeconds
 from authotron.forwarding import Network
 from authotron.issuing import MOST_BYTES, Tokens, Wish
 from authotron.model import strict_json
@@ -34,7 +36,6 @@ from authotron.model.naming import normalized
 from authotron.model.token import PREFIX, Token
 from authotron.pieces import Pieces
 from authotron.racing import Work, to_the_end
-from authotron.settings import Section, WholeSeconds
 from authotron.stores import AT_ONCE, Wanted
 from authotron.web import replies
 from authotron.web.generation import Forget, Generation

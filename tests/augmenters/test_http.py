@@ -7,9 +7,10 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import config, settings
 from authotron.augmenters import IAugmenter, http
 from authotron.compose import compose
+from authotron.config import schema
+from authotron.config import section as settings
 from authotron.metrics import Metrics
 from authotron.model.errors import Unavailable
 from authotron.model.identity import Addition, Identity
@@ -55,7 +56,7 @@ class PatienceTests(SynchronousTestCase):
         """Its own `timeout` counts where the common one would be over."""
         clock = at(NOW)
         remote = Remote(lambda _: Hangs())
-        given = config.check({**BASE, "augmenters": [{**PART, "timeout": 20}]}, Path())
+        given = schema.check({**BASE, "augmenters": [{**PART, "timeout": 20}]}, Path())
         [augmenter] = compose(given, world(clock, remote), Metrics()).authority.augmenters
         asked = running(augmenter.augment(TESS))
         clock.advance(18)

@@ -9,8 +9,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import settings
 from authotron.augmenters import IAugmenter, ldap
+from authotron.config import section as settings
 from authotron.model.errors import ConfigError, Unavailable
 from authotron.model.identity import Addition, Identity
 from tests import directories

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import settings
 from authotron.augmenters import IAugmenter, plain
+from authotron.config import section
 from authotron.model.identity import Identity
 from tests.contracts import AugmenterContract
 from tests.worlds import asked, world
@@ -17,7 +17,7 @@ class PlainTests(AugmenterContract, SynchronousTestCase):
     def augmenter(self) -> IAugmenter:
         roles = {"reader": ["alice", "bob"], "writer": ["alice"], "nothing": []}
         given = {"type": "plain", "name": "it", "realm": "here", "roles": roles}
-        return plain.make(settings.read(plain.Config, given), world())
+        return plain.make(section.read(plain.Config, given), world())
 
     def test_roles(self) -> None:
         """A user gets every role that lists them, in the order of the configuration."""

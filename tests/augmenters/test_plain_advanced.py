@@ -6,8 +6,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import settings
 from authotron.augmenters import IAugmenter, plain_advanced
+from authotron.config import section
 from authotron.model.identity import Addition, Identity
 from tests.contracts import AugmenterContract
 from tests.worlds import asked, world
@@ -21,7 +21,7 @@ def made(match: dict[str, Any], augment: dict[str, Any]) -> IAugmenter:
         "match": match,
         "augment": augment,
     }
-    return plain_advanced.make(settings.read(plain_advanced.Config, given), world())
+    return plain_advanced.make(section.read(plain_advanced.Config, given), world())
 
 
 class PlainAdvancedTests(AugmenterContract, SynchronousTestCase):

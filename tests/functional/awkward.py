@@ -14,9 +14,9 @@ from attrs import define, field
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
+from authotron.config.plugins import PartConfig
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
-from authotron.parts import PartConfig
 from authotron.providers import Affinity, IProvider
 from authotron.world import World
 

@@ -17,7 +17,7 @@ import argon2
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import settings
+from authotron.config import section
 from authotron.model.token import Grant
 from authotron.stores import sqlite
 from tests.contracts import token
@@ -141,7 +141,7 @@ class CrowdTests(SynchronousTestCase):
     def fill(self, folder: Path) -> list[str]:
         """Put many large tokens of alice into the store; return the last id of each page."""
         given = {"type": "sqlite", "path": "tokens.db", "synchronous": "normal"}
-        store = sqlite.make(settings.read(sqlite.Config, given, folder=folder), world())
+        store = sqlite.make(section.read(sqlite.Config, given, folder=folder), world())
         made = [token(grant=Grant(scopes=SCOPES)) for _ in range(TOKENS)]
 
         async def fill() -> None:

@@ -17,7 +17,8 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 from txmongo.connection import ConnectionPool
 
-from authotron import parts, settings
+from authotron.config import plugins
+from authotron.config import section as settings
 from authotron.model.errors import (
     ConfigError,
     TimedOut,
@@ -46,7 +47,7 @@ PATIENCE = 5.0
 def store_of(section: dict[str, Any], **over: Any) -> ITokenStore:
     """The store of a configuration, not open yet."""
     given = {**section, **over}
-    module = parts.load("stores", given["type"], "store")
+    module = plugins.load("stores", given["type"], "store")
     made: ITokenStore = module.make(
         settings.read(module.Config, given), World(CLOCK, deferToThread, connect=connect)
     )

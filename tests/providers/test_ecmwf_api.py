@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import settings
+from authotron.config import section
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.providers import Affinity, IProvider, ecmwf_api
@@ -24,7 +24,7 @@ def knows_one(asked: Asked) -> Play:
 
 def config(**given: Any) -> ecmwf_api.Config:
     part = {"type": "ecmwf-api", "name": "it", "realm": "here", "uri": "https://api.example/v1/"}
-    return settings.read(ecmwf_api.Config, {**part, **given})
+    return section.read(ecmwf_api.Config, {**part, **given})
 
 
 class EcmwfApiContractTests(ProviderContract, SynchronousTestCase):

@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import settings
+from authotron.config import section
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.providers import IProvider, ecmwf_token_generator
@@ -38,7 +38,7 @@ def provider(remote: Remote, clock: Any = None) -> IProvider:
         "client_secret": "secret",
         "token_generator_url": "https://gen.example/g",
     }
-    config = settings.read(ecmwf_token_generator.Config, given)
+    config = section.read(ecmwf_token_generator.Config, given)
     return ecmwf_token_generator.make(config, world(clock, remote))
 
 

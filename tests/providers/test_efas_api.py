@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import settings
+from authotron.config import section
 from authotron.model.errors import Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.providers import IProvider, efas_api
@@ -27,7 +27,7 @@ def knows_one(asked: Asked) -> Play:
 
 def provider(remote: Remote) -> IProvider:
     given = {"type": "efas-api", "name": "it", "realm": "here", "uri": "https://efas.example/user"}
-    return efas_api.make(settings.read(efas_api.Config, given), world(agents=remote))
+    return efas_api.make(section.read(efas_api.Config, given), world(agents=remote))
 
 
 class EfasApiContractTests(ProviderContract, SynchronousTestCase):

@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import settings
+from authotron.config import section
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.providers import IProvider, http
@@ -31,7 +31,7 @@ def knows_one(asked: Asked) -> Play:
 
 def provider(remote: Remote, **given: Any) -> IProvider:
     part = {"type": "http", "name": "it", "realm": "here", "url": "https://accounts.example/who"}
-    return http.make(settings.read(http.Config, {**part, **given}), world(at(NOW), remote))
+    return http.make(section.read(http.Config, {**part, **given}), world(at(NOW), remote))
 
 
 class HttpContractTests(ProviderContract, SynchronousTestCase):
@@ -87,7 +87,7 @@ class HttpTests(SynchronousTestCase):
         """A user and a password that were refused are shown to the service once a minute."""
         clock, remote = at(NOW), Remote(lambda _: Says({}, 401))
         part = {"type": "http", "name": "it", "realm": "here", "url": "https://accounts.example/"}
-        config = settings.read(http.Config, {**part, "scheme": "basic"})
+        config = section.read(http.Config, {**part, "scheme": "basic"})
         judge = http.make(config, world(clock, remote))
         for value in (b"tess:guess", b"tess:guess", b"tess:other", b"Tess:guess", b"tess:guess"):
             credential = Credential("basic", b64encode(value).decode())

@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import settings
+from authotron.config import section
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.providers import IProvider, introspection
@@ -31,7 +31,7 @@ def provider(remote: Remote, clock: Any = None, **given: Any) -> IProvider:
         "client_id": "gate",
         "client_secret": "secret",
     }
-    config = settings.read(introspection.Config, {**part, **given})
+    config = section.read(introspection.Config, {**part, **given})
     return introspection.make(config, world(clock, remote))
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import jwt as pyjwt
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import settings
+from authotron.config import section
+from authotron.config.plugins import IReachable
 from authotron.model.errors import ConfigError, Rejected, Unavailable
 from authotron.model.identity import Credential
-from authotron.parts import IReachable
 from authotron.providers import (
     Affinity,
     IMayAskRemotes,
@@ -29,7 +29,7 @@ ISSUER = "https://idp.example/realms/x"
 
 
 def config(**given: Any) -> jwt.Config:
-    return settings.read(jwt.Config, {"type": "jwt", "name": "it", "realm": "here", **given})
+    return section.read(jwt.Config, {"type": "jwt", "name": "it", "realm": "here", **given})
 
 
 def provider(remote: Remote | None = None, **given: Any) -> IProvider:

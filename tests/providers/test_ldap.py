@@ -10,10 +10,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import settings
+from authotron.config import section as settings
+from authotron.config.plugins import IReachable
 from authotron.model.errors import ConfigError, Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
-from authotron.parts import IReachable
 from authotron.providers import IKnowsUsers, IProvider, ldap
 from tests import directories
 from tests.contracts import ProviderContract

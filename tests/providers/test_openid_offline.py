@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import settings
+from authotron.config import section
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.providers import Affinity, IProvider, openid_offline
@@ -51,7 +51,7 @@ def provider(remote: Remote, clock: Any = None, **given: Any) -> IProvider:
         "private_client_secret": "secret",
         "iam_url": "https://iam.example/auth/",
     }
-    config = settings.read(openid_offline.Config, {**part, **given})
+    config = section.read(openid_offline.Config, {**part, **given})
     return openid_offline.make(config, world(clock, remote))
 
 

@@ -10,7 +10,8 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import passwords, settings
+from authotron import passwords
+from authotron.config import section
 from authotron.hash_queue import WAITING
 from authotron.model.errors import ConfigError, Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
@@ -26,7 +27,7 @@ def basic(username: str, password: str) -> Credential:
 
 def config(*users: dict[str, Any]) -> plain.Config:
     given = {"type": "plain", "name": "it", "realm": "here", "users": list(users)}
-    return settings.read(plain.Config, given)
+    return section.read(plain.Config, given)
 
 
 def provider(*users: dict[str, Any]) -> IProvider:

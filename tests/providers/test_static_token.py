@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import settings
+from authotron.config import section
 from authotron.model.errors import ConfigError, Rejected
 from authotron.model.identity import Credential, Identity
 from authotron.providers import IProvider, static_token
@@ -20,7 +20,7 @@ TOKEN = "secret-token-of-more-than-32-characters"
 
 def config(*tokens: dict[str, Any], folder: Path | None = None) -> static_token.Config:
     given = {"type": "static-token", "name": "it", "realm": "here", "tokens": list(tokens)}
-    return settings.read(static_token.Config, given, folder=folder)
+    return section.read(static_token.Config, given, folder=folder)
 
 
 def provider(*tokens: dict[str, Any], folder: Path | None = None) -> IProvider:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import TestCase
 
-from authotron import parts, settings
+from authotron.config import plugins, section
 from authotron.model.errors import Unavailable
 from authotron.stores import ITokenStore, memory, none
 from tests.contracts import NoTokens, StoreContract, token
@@ -15,14 +15,14 @@ class MemoryTests(StoreContract):
     """The store in memory is a store."""
 
     async def make(self) -> ITokenStore:
-        return memory.make(settings.read(memory.Config, {"type": "memory"}), world())
+        return memory.make(section.read(memory.Config, {"type": "memory"}), world())
 
 
 class NoneTests(NoTokens):
     """So is none, as far as it goes."""
 
     async def make(self) -> ITokenStore:
-        return none.make(settings.read(none.Config, {"type": "none"}), world())
+        return none.make(section.read(none.Config, {"type": "none"}), world())
 
     async def test_full(self) -> None:
         """It takes no token."""
@@ -39,7 +39,7 @@ class KindsTests(TestCase):
 
     def test_documented(self) -> None:
         """Each is found under the type that its configuration names."""
-        kinds = [parts.documented_type(module) for module in parts.every("stores")]
+        kinds = [plugins.documented_type(module) for module in plugins.every("stores")]
         self.assertEqual(sorted(kinds), ["memory", "mongo", "none", "redis", "sqlite"])
 
 

@@ -10,7 +10,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
-from authotron import settings
+from authotron.config import section
 from authotron.model.errors import ConfigError, TooMany, Unavailable
 from authotron.model.identity import Identity
 from authotron.model.token import COLUMNS, counts
@@ -21,7 +21,7 @@ from tests.worlds import NOW, world
 
 def store_in(folder: Path, **over: object) -> ITokenStore:
     given = {"type": "sqlite", "path": "tokens.db", **over}
-    return sqlite.make(settings.read(sqlite.Config, given, folder=folder), world())
+    return sqlite.make(section.read(sqlite.Config, given, folder=folder), world())
 
 
 def fresh(path: str) -> Path:

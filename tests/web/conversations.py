@@ -15,8 +15,8 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from zope.interface import implementer
 
-from authotron import config
 from authotron.compose import compose
+from authotron.config import schema
 from authotron.metrics import Metrics
 from authotron.model.identity import Identity
 from authotron.verdicts import Outcome, Verdict
@@ -104,7 +104,7 @@ class Gateway:
     operations: Site = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        found = config.check(laid_over(BASE, self.over), Path())
+        found = schema.check(laid_over(BASE, self.over), Path())
         generation = compose(found, World(self.clock, at_once), self.metrics)
         self.serving = Serving(generation, self.metrics)
         self.public = self._site(public.Public(self.serving, self.clock), public.ROUTES)

@@ -29,20 +29,14 @@ from authotron import (
     issuing,
     logs,
     minter,
-    parts,
-    placeholders,
-    settings,
     systemd,
     verdicts,
 )
 from authotron.augmenters import AugmenterConfig
-from authotron.forwarding import Forwarded, Proxies
-from authotron.model import hosts
-from authotron.model.errors import ConfigError, Problem
-from authotron.model.naming import MAX_ROLE, flaw
-from authotron.model.token import IMPORTED
-from authotron.parts import PartConfig
-from authotron.settings import (
+from authotron.config import placeholders, plugins
+from authotron.config import section as settings
+from authotron.config.plugins import PartConfig
+from authotron.config.section import (
     Environ,
     Port,
     S,
@@ -51,6 +45,11 @@ from authotron.settings import (
     Text,
     Texts,
 )
+from authotron.forwarding import Forwarded, Proxies
+from authotron.model import hosts
+from authotron.model.errors import ConfigError, Problem
+from authotron.model.naming import MAX_ROLE, flaw
+from authotron.model.token import IMPORTED
 from authotron.stores import StoreConfig
 
 Milliseconds = Annotated[int, Field(ge=1, le=3_600_000)]
@@ -383,7 +382,7 @@ def _parts(given: object, kind: str, read: _Reading, problems: list[Problem]) ->
     found = []
     for at, value in _items(given, kind):
         with _gathered(problems):
-            module = parts.load(kind, value.get("type"), at)
+            module = plugins.load(kind, value.get("type"), at)
             found.append(read(module.Config, value, at))
     problems += [*_not_mappings(given, kind), *_bad_names(given, kind)]
     return found
@@ -423,7 +422,7 @@ def _store(given: object, read: _Reading) -> StoreConfig | None:
         raise ConfigError([Problem("store.enabled", "must be true or false (a bool)")])
     if not enabled:
         return None
-    module = parts.load("stores", given.get("type"), "store")
+    module = plugins.load("stores", given.get("type"), "store")
     config: type[StoreConfig] = module.Config
     store = read(config, given, "store")
     return store if store.type != "none" else None
@@ -556,7 +555,7 @@ def section_of(step: str, store_type: str | None) -> type[Section] | None:
     if step != "store":
         return settings.section_below(File, step)
     try:
-        module = parts.load("stores", store_type, "store")
+        module = plugins.load("stores", store_type, "store")
     except ConfigError:
         return None
     config: type[Section] = module.Config
@@ -567,9 +566,9 @@ def schema() -> dict[str, Any]:
     """The JSON Schema of a configuration file, with all parts that are installed."""
     listed: dict[str, Any] = {}
     for kind in ("providers", "augmenters"):
-        choice: Any = Union[tuple(module.Config for module in parts.every(kind))]  # noqa: UP007 - of a list
+        choice: Any = Union[tuple(module.Config for module in plugins.every(kind))]  # noqa: UP007 - of a list
         listed[kind] = (list[choice], File.model_fields[kind])
-    stores: Any = Union[(NoStore, *(module.Config for module in parts.every("stores")))]
+    stores: Any = Union[(NoStore, *(module.Config for module in plugins.every("stores")))]
     listed["store"] = (stores, File.model_fields["store"])
     whole = create_model("authotron", __base__=File, __doc__=File.__doc__, **listed)
     return {

@@ -26,9 +26,9 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from authotron.config.spelling import did_you_mean, is_slip
 from authotron.model import naming
 from authotron.model.errors import ConfigError, Problem
-from authotron.spelling import did_you_mean, is_slip
 
 Text = Annotated[str, StringConstraints(pattern=r"\S")]
 """A text that says something."""

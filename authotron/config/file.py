@@ -11,12 +11,13 @@ from typing import Any
 import yaml
 from attrs import define
 
-from authotron import bare, config, settings
-from authotron.config import Config, File
+from authotron.config import schema, single_token
+from authotron.config import section as settings
+from authotron.config.schema import Config, File
+from authotron.config.section import KeyKind, without_line_end
+from authotron.config.spelling import did_you_mean, is_slip
 from authotron.model import strict_json
 from authotron.model.errors import ConfigError, Problem
-from authotron.settings import KeyKind, without_line_end
-from authotron.spelling import did_you_mean, is_slip
 
 PREFIX = "AOT_"
 _DEFAULT = "config.yaml"
@@ -45,14 +46,14 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
 
     @raise ConfigError: with all problems at once.
     """
-    if str(path) == _DEFAULT and bare.is_meant(environ) and not path.exists():
-        return bare.configuration(environ, path.parent)
+    if str(path) == _DEFAULT and single_token.is_meant(environ) and not path.exists():
+        return single_token.configuration(environ, path.parent)
     given = _parse(path)
     overlay = _Overlay(given)
     odd = overlay.apply(environ)
     given, warnings = _as_v2(given)
     warnings = [*warnings, *odd, *_readable_by_others(path)]
-    return config.check(given, path.parent, warnings, {**os.environ, **environ})
+    return schema.check(given, path.parent, warnings, {**os.environ, **environ})
 
 
 # --- YAML ---
@@ -88,7 +89,7 @@ class _Loader(yaml.SafeLoader):
 
 def _named(key: object) -> str:
     """A key by its name, unless that may be a secret for which a colon was forgotten."""
-    return f"the key {key!r}" if key in config.known_keys() else "a key"
+    return f"the key {key!r}" if key in schema.known_keys() else "a key"
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -170,7 +171,7 @@ class _Overlay:
         *others, last = steps
         if not others:
             return KeyKind.TEXT if last in _V1_TEXTS else settings.kind_of(File, last)
-        section = config.section_of(others[0], self._store_type(environ))
+        section = schema.section_of(others[0], self._store_type(environ))
         for step in others[1:]:
             section = settings.section_below(section, step) if section else None
         return settings.kind_of(section, last) if section else KeyKind.VALUE

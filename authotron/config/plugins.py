@@ -15,9 +15,9 @@ from attrs import frozen
 from pydantic import Field
 from zope.interface import Interface
 
+from authotron.config.section import Realm, Section, Text
+from authotron.config.spelling import did_you_mean, is_slip
 from authotron.model.errors import ConfigError, Problem
-from authotron.settings import Realm, Section, Text
-from authotron.spelling import did_you_mean, is_slip
 
 
 class PartConfig(Section):
