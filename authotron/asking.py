@@ -10,7 +10,7 @@ from pydantic import Field
 from zope.interface import implementer
 
 from authotron import bearer, routing, web_client
-from authotron.cache import Identities
+from authotron.concurrency.single_flight import Identities
 from authotron.config.plugins import PartConfig
 from authotron.config.section import Seconds
 from authotron.model.identity import Credential, Identity

@@ -14,6 +14,15 @@ from twisted.python.failure import Failure
 
 from authotron import logs, routing
 from authotron.augmenters import IAugmenter
+from authotron.concurrency.racing import (
+    AllFailed,
+    Begun,
+    attempt,
+    first_success,
+    gather,
+    none_waits,
+    was_cancelled,
+)
 from authotron.gate import Gate
 from authotron.metrics import Metrics
 from authotron.model.errors import (
@@ -29,15 +38,6 @@ from authotron.providers import (
     IJudge,
     IMayAskRemotes,
     IProvider,
-)
-from authotron.racing import (
-    AllFailed,
-    Begun,
-    attempt,
-    first_success,
-    gather,
-    none_waits,
-    was_cancelled,
 )
 
 _OWN, _LIKELY, _POSSIBLE, _FOREIGN = Affinity

@@ -14,6 +14,7 @@ from authotron import (
     verdicts,
 )
 from authotron.authority import Authority
+from authotron.concurrency.reactor_time import Meter
 from authotron.config import plugins
 from authotron.config.schema import Config
 from authotron.descriptors import narrowing
@@ -23,7 +24,6 @@ from authotron.issuing import Tokens
 from authotron.metrics import Metrics
 from authotron.model.errors import ConfigError, Problem
 from authotron.model.hosts import UNIX
-from authotron.reactor_time import Meter
 from authotron.store_client import derived_pepper
 from authotron.stores import ITokenStore
 from authotron.token_provider import Owners, TokenProvider

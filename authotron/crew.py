@@ -15,11 +15,11 @@ from twisted.python.failure import Failure
 
 from authotron import worker
 from authotron.child import Child
+from authotron.concurrency.racing import everyone, within
 from authotron.config.schema import Config
 from authotron.metrics import Metrics
 from authotron.model.errors import Unavailable
 from authotron.pipe import Unanswered
-from authotron.racing import everyone, within
 from authotron.service import EX_CONFIG
 
 STARTING, SILENT = 30, 5

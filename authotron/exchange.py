@@ -9,8 +9,8 @@ from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 
 from authotron import jwks, web_client
-from authotron.cache import Identities, Work
 from authotron.claims import ClaimsConfig, Rules
+from authotron.concurrency.single_flight import Identities, Work
 from authotron.config.plugins import PartConfig
 from authotron.config.section import Seconds
 from authotron.jwks import ALGORITHMS, Verifier

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from authotron import bearer, signing_keys
-from authotron.cache import Flights
+from authotron.concurrency.single_flight import Flights
 from authotron.model.errors import Rejected, Unavailable
 from authotron.signing_keys import PUBLIC_MEMBERS, PublicKey
 from authotron.web_client import RemoteConfig, WebClient, check_url

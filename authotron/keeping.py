@@ -10,9 +10,9 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from authotron.concurrency.racing import was_cancelled
 from authotron.issuing import Tokens
 from authotron.model.errors import Unavailable
-from authotron.racing import was_cancelled
 from authotron.world import World
 
 _FIRST_RETRY, _LAST_RETRY = 0.25, 2.0

@@ -20,8 +20,8 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
+from authotron.concurrency.racing import within
 from authotron.model.errors import Unavailable
-from authotron.racing import within
 
 Word = bytes | str | int | float
 

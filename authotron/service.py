@@ -24,6 +24,8 @@ from authotron import (
     web_client,
 )
 from authotron.compose import compose
+from authotron.concurrency.racing import everyone, within
+from authotron.concurrency.single_thread import SingleThread
 from authotron.config.schema import Config
 from authotron.fair_queue import Standings
 from authotron.hash_queue import THREADS, HashQueue, at_once
@@ -39,8 +41,6 @@ from authotron.listening import (
 from authotron.metrics import Metrics
 from authotron.model.errors import ConfigError, Problem, TimedOut
 from authotron.outward import way
-from authotron.racing import everyone, within
-from authotron.single_thread import SingleThread
 from authotron.stores import ITokenStore
 from authotron.web import operations, public
 from authotron.web.crowd import room, second_room

@@ -11,10 +11,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from authotron.concurrency.racing import within
 from authotron.model.errors import Unavailable
 from authotron.model.naming import spellings
 from authotron.model.token import Peppers, Revoked, Token
-from authotron.racing import within
 from authotron.stores import ITokenStore, StoreConfig, Wanted
 
 T = TypeVar("T")

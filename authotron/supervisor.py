@@ -14,13 +14,13 @@ from twisted.python.failure import Failure
 
 from authotron import __version__, logs, reloading
 from authotron.compose import compose
+from authotron.concurrency.racing import everyone
 from authotron.config.schema import Config
 from authotron.crew import Crew
 from authotron.listening import Listener, endpoints, second_listeners
 from authotron.metrics import Metrics
 from authotron.model.errors import ConfigError
 from authotron.pipe import Unanswered
-from authotron.racing import everyone
 from authotron.service import Pool, outside
 from authotron.sharing import Held
 from authotron.worker import BEAT

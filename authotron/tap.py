@@ -16,10 +16,10 @@ from twisted.python import usage
 from twisted.python.failure import Failure
 
 from authotron import systemd
+from authotron.concurrency.pieces import exempt_from_collection
 from authotron.config import file
 from authotron.config.schema import Config
 from authotron.model.errors import ConfigError
-from authotron.pieces import exempt_from_collection
 from authotron.service import EX_CONFIG, Authotron
 from authotron.supervisor import Supervisor
 from authotron.terminal import visible

@@ -9,7 +9,7 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron.cache import DEFAULT_BYTES, Identities
+from authotron.concurrency.single_flight import DEFAULT_BYTES, Identities
 from authotron.config.plugins import IReachable
 from authotron.issuing import Tokens
 from authotron.model.errors import Rejected

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
+from authotron.concurrency.racing import T, Work, within
 from authotron.fair_queue import Standings
 from authotron.model.errors import Rejected, TimedOut
-from authotron.racing import T, Work, within
 from authotron.slots import Slots
 
 

@@ -17,7 +17,14 @@ from twisted.python.failure import Failure
 
 from authotron import credentials
 from authotron.authority import Authority
-from authotron.cache import identity_bytes
+from authotron.concurrency.racing import (
+    Begun,
+    Work,
+    begin,
+    was_cancelled,
+)
+from authotron.concurrency.reactor_time import METER, Meter
+from authotron.concurrency.single_flight import identity_bytes
 from authotron.config.section import Seconds, Section
 from authotron.lru_cache import (
     ENTRY,
@@ -40,13 +47,6 @@ from authotron.model.identity import (
     earliest,
 )
 from authotron.model.naming import folded
-from authotron.racing import (
-    Begun,
-    Work,
-    begin,
-    was_cancelled,
-)
-from authotron.reactor_time import METER, Meter
 from authotron.slots import CLIENT
 
 R = TypeVar("R")

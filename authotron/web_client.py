@@ -21,6 +21,7 @@ from zope.interface import implementer
 from authotron import __version__, bodies, tls
 from authotron.breaker import Breaker, Breakers
 from authotron.certificates import Untrusted
+from authotron.concurrency.racing import Work, within
 from authotron.config.section import Seconds
 from authotron.descriptors import Narrow
 from authotron.fair_queue import Standings
@@ -28,7 +29,6 @@ from authotron.model import strict_json
 from authotron.model.errors import Rejected, TimedOut, Unavailable
 from authotron.model.hosts import is_local
 from authotron.outward import way
-from authotron.racing import Work, within
 from authotron.response_heads import MalformedAnswer, StrictEndpoint
 from authotron.slots import Slots
 from authotron.tls import Trust, TrustConfig, Verifier

@@ -21,11 +21,11 @@ from twisted.logger import Logger, globalLogBeginner
 from twisted.python.failure import Failure
 
 from authotron import logs, systemd
+from authotron.concurrency.pieces import exempt_from_collection
+from authotron.concurrency.racing import within
 from authotron.config.schema import Config
 from authotron.model.errors import ConfigError, Unavailable
-from authotron.pieces import exempt_from_collection
 from authotron.pipe import Pipe, Unanswered
-from authotron.racing import within
 from authotron.service import EX_CONFIG, Authotron
 from authotron.sharing import Shared
 from authotron.web.operations import Own

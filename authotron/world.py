@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.web.iweb import IAgent
 
 from authotron.breaker import Breakers
-from authotron.cache import DEFAULT_BYTES
+from authotron.concurrency.single_flight import DEFAULT_BYTES
 from authotron.descriptors import Narrow, as_configured
 from authotron.hash_queue import HashQueue
 from authotron.tls import Trust

@@ -13,7 +13,7 @@ from attrs import define, field, frozen
 from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 
-from authotron.cache import Flights, Work
+from authotron.concurrency.single_flight import Flights, Work
 from authotron.config.section import Seconds, Section
 from authotron.model.errors import Rejected
 

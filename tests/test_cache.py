@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.cache import (
+from authotron.concurrency.single_flight import (
     Flights,
     Identities,
     LookupCache,

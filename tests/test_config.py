@@ -14,18 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.config import (
-    file as configfile,
-)
-from authotron.config import (
-    plugins,
-)
-from authotron.config import (
-    schema as config,
-)
-from authotron.config import (
-    section as settings,
-)
+from authotron.config import file as configfile
+from authotron.config import plugins
+from authotron.config import schema as config
+from authotron.config import section as settings
 from authotron.config.schema import Config
 from authotron.config.section import Section
 from authotron.model.errors import ConfigError

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.pieces import PIECE, Pieces, exempt_from_collection
+from authotron.concurrency.pieces import PIECE, Pieces, exempt_from_collection
 
 
 class PiecesTests(SynchronousTestCase):

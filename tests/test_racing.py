@@ -9,8 +9,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.model.errors import Rejected, TimedOut
-from authotron.racing import (
+from authotron.concurrency.racing import (
     AllFailed,
     begin,
     everyone,
@@ -18,6 +17,7 @@ from authotron.racing import (
     to_the_end,
     within,
 )
+from authotron.model.errors import Rejected, TimedOut
 
 
 class Slow:

@@ -13,10 +13,10 @@ from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import single_thread
+from authotron.concurrency import single_thread
+from authotron.concurrency.single_thread import SingleThread
 from authotron.config import section
 from authotron.model.errors import Unavailable
-from authotron.single_thread import SingleThread
 from authotron.stores import sqlite
 from authotron.world import World
 from tests.contracts import token

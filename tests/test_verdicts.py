@@ -9,11 +9,11 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from authotron.concurrency.reactor_time import Meter
 from authotron.credentials import parse
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Client, Identity
 from authotron.model.token import Grant
-from authotron.reactor_time import Meter
 from authotron.slots import CLIENT
 from authotron.verdicts import (
     REFUSED,

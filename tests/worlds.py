@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred, execute, maybeDeferred
 from twisted.internet.task import Clock
 
-from authotron.racing import Answer
+from authotron.concurrency.racing import Answer
 from authotron.world import Agents, World, no_network
 
 A = TypeVar("A")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pydantic import Field
 from zope.interface import Attribute, Interface
 
+from authotron.concurrency.racing import Answer
 from authotron.config.plugins import PartConfig
 from authotron.config.section import Seconds
 from authotron.model.identity import Addition, Identity
-from authotron.racing import Answer
 
 
 class AugmenterConfig(PartConfig):

@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from authotron import accounts, web_client
 from authotron.augmenters import AugmenterConfig, IAugmenter
-from authotron.cache import LookupCache, addition_bytes
+from authotron.concurrency.single_flight import LookupCache, addition_bytes
 from authotron.config.section import Seconds, Secret
 from authotron.model.identity import Addition, Identity
 from authotron.web_client import RemoteConfig, Url, WebClient

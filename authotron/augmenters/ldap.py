@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from authotron.augmenters import AugmenterConfig, IAugmenter
-from authotron.cache import LookupCache, addition_bytes
+from authotron.concurrency.single_flight import LookupCache, addition_bytes
 from authotron.config.plugins import Finding, IConnected, IReachable
 from authotron.config.section import Seconds, Text
 from authotron.ldap import doctor, filters

@@ -12,12 +12,12 @@ from twisted.internet.task import react
 from authotron.cli.options import complaints, config_option, loaded
 from authotron.cli.output import say
 from authotron.compose import compose, for_augmenter
+from authotron.concurrency.racing import within
 from authotron.config.plugins import Finding, IReachable
 from authotron.config.schema import Config
 from authotron.metrics import Metrics
 from authotron.model.errors import Unavailable
 from authotron.model.naming import flaw, normalized
-from authotron.racing import within
 from authotron.service import Pool, outside
 from authotron.stores import ITokenStore
 from authotron.world import World

@@ -19,13 +19,13 @@ from authotron.cli.options import (
 )
 from authotron.cli.output import say
 from authotron.cli.stored import run
+from authotron.concurrency.racing import within
 from authotron.config import section as settings
 from authotron.config.schema import Config
 from authotron.foreign_stores import Found, LeftOut, OwnerRule
 from authotron.gate import Gate
 from authotron.issuing import Tokens
 from authotron.model.errors import BadIdentity, ConfigError, Problem
-from authotron.racing import within
 from authotron.stores import mongo, redis
 from authotron.web.generation import Generation
 from authotron.world import World

@@ -25,6 +25,7 @@ from zope.interface import implementer
 
 from authotron import tls
 from authotron.certificates import Untrusted
+from authotron.concurrency.racing import within
 from authotron.ldap import answers, ranges, wire
 from authotron.ldap.answers import (
     Entry,
@@ -35,7 +36,6 @@ from authotron.ldap.answers import (
 )
 from authotron.ldap.wire import BASE, Operation, Search
 from authotron.model.errors import TimedOut, Unavailable
-from authotron.racing import within
 from authotron.tls import Handshake
 
 SUCCESS, SIZE_LIMIT, NO_SUCH_OBJECT, INVALID_CREDENTIALS, UNWILLING = 0, 4, 32, 49, 53

@@ -9,6 +9,7 @@ from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from authotron.concurrency.racing import T, Work, within
 from authotron.fair_queue import Standings
 from authotron.ldap.binding import let_in
 from authotron.ldap.connection import (
@@ -26,7 +27,6 @@ from authotron.ldap.servers import (
     Ways,
 )
 from authotron.model.errors import Rejected, Unavailable
-from authotron.racing import T, Work, within
 from authotron.slots import Slots
 from authotron.world import Connect
 from authotron.wrong_pairs import Sent

@@ -9,6 +9,7 @@ from attrs import frozen
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from authotron.concurrency.racing import T, everyone
 from authotron.ldap import filters, names
 from authotron.ldap.answers import Entry
 from authotron.ldap.connection import Connection, Faulty
@@ -17,7 +18,6 @@ from authotron.ldap.groups import Found, Rules
 from authotron.ldap.names import BadName
 from authotron.ldap.wire import Search
 from authotron.model.errors import Rejected, Unavailable
-from authotron.racing import T, everyone
 from authotron.world import Threads
 
 _DEEP, _MOST_GROUPS, _AT_ONCE = 10, 10_000, 50

@@ -10,9 +10,9 @@ from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupErro
 from twisted.internet.interfaces import IReactorTime
 
 from authotron.certificates import Untrusted
+from authotron.concurrency.racing import within
 from authotron.ldap.connection import Connection, Faulty
 from authotron.model.errors import TimedOut
-from authotron.racing import within
 from authotron.tls import Verifier
 from authotron.tls_gates import secured
 from authotron.world import Connect

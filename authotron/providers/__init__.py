@@ -6,8 +6,8 @@ from enum import Enum
 
 from zope.interface import Attribute, Interface
 
+from authotron.concurrency.racing import Answer
 from authotron.model.identity import Credential, Identity
-from authotron.racing import Answer
 
 
 class Affinity(Enum):

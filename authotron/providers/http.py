@@ -15,7 +15,7 @@ from authotron import (
     routing,
     web_client,
 )
-from authotron.cache import Identities
+from authotron.concurrency.single_flight import Identities
 from authotron.config.plugins import PartConfig
 from authotron.config.section import Seconds, Secret
 from authotron.model.errors import Rejected

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from zope.interface import implementer
 
 from authotron import passwords
+from authotron.concurrency.racing import Answer
 from authotron.config.plugins import PartConfig
 from authotron.config.section import (
     Names,
@@ -24,7 +25,6 @@ from authotron.model.errors import Rejected
 from authotron.model.identity import Credential, Identity
 from authotron.model.naming import MAX_ROLE, flaw, normalized
 from authotron.providers import Affinity, IKnowsUsers, IProvider
-from authotron.racing import Answer
 from authotron.world import World
 
 

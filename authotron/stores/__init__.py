@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import Attribute, Interface
 
+from authotron.concurrency.pieces import Pieces
 from authotron.config.section import (
     Name,
     Names,
@@ -24,7 +25,6 @@ from authotron.model.token import (
     from_row,
     is_imported,
 )
-from authotron.pieces import Pieces
 
 SHORTEST_PEPPER = 16
 

@@ -27,9 +27,9 @@ from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from authotron.concurrency.reactor_time import LONGEST
 from authotron.forwarding import Forwarding
 from authotron.model.identity import Client
-from authotron.reactor_time import LONGEST
 from authotron.verdicts import Verdict
 from authotron.web import heads
 from authotron.web.channel import LAST_CALL

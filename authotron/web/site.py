@@ -19,11 +19,11 @@ from twisted.web import server
 from twisted.web.resource import IResource
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
+from authotron.concurrency.racing import begin
+from authotron.concurrency.reactor_time import Meter
 from authotron.logs import Access
 from authotron.metrics import METHODS, Metrics
 from authotron.model.http_grammar import IPV6, NAME
-from authotron.racing import begin
-from authotron.reactor_time import Meter
 from authotron.verdicts import Outcome
 from authotron.web import replies
 from authotron.web.channel import LARGEST_BODY, Channel

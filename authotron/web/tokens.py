@@ -17,6 +17,8 @@ from twisted.python.failure import Failure
 
 from authotron import audit
 from authotron.audit import Actor
+from authotron.concurrency.pieces import Pieces
+from authotron.concurrency.racing import Work, to_the_end
 from authotron.config import section as settings
 from authotron.config.section import Section, WholeSeconds
 from authotron.forwarding import Network
@@ -34,8 +36,6 @@ from authotron.model.hosts import checked_host
 from authotron.model.identity import Identity
 from authotron.model.naming import normalized
 from authotron.model.token import PREFIX, Token
-from authotron.pieces import Pieces
-from authotron.racing import Work, to_the_end
 from authotron.stores import AT_ONCE, Wanted
 from authotron.web import replies
 from authotron.web.generation import Forget, Generation

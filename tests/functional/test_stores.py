@@ -17,6 +17,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 from txmongo.connection import ConnectionPool
 
+from authotron.concurrency.racing import within
 from authotron.config import plugins
 from authotron.config import section as settings
 from authotron.model.errors import (
@@ -27,7 +28,6 @@ from authotron.model.errors import (
 )
 from authotron.model.identity import Identity
 from authotron.model.token import Token
-from authotron.racing import within
 from authotron.stores import ITokenStore, Wanted, redis
 from authotron.world import World
 from tests.contracts import StoreContract, token

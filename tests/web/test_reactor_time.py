@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
+from authotron.concurrency.reactor_time import LONGEST
 from authotron.model.identity import Credential, Identity
-from authotron.reactor_time import LONGEST
 from tests.web.conversations import ALICE, Gateway, Replaced, Wire, answered
 
 ASK = f" HTTP/1.1\r\nHost: gate\r\nAuthorization: {ALICE}\r\n\r\n".encode()

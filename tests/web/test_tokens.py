@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import pieces
+from authotron.concurrency import pieces
 from authotron.issuing import Tokens
 from authotron.model.errors import ConfigError, Unavailable
 from authotron.model.identity import Identity

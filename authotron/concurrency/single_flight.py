@@ -16,10 +16,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from authotron.concurrency.racing import begin, waits
 from authotron.lru_cache import Entry, LruCache
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Addition, Identity
-from authotron.racing import begin, waits
 
 T = TypeVar("T")
 Work = Callable[[], Coroutine[Any, Any, T]]

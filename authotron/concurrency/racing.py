@@ -13,8 +13,8 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from authotron.concurrency.reactor_time import METER
 from authotron.model.errors import TimedOut
-from authotron.reactor_time import METER
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs  # of Python 3.13

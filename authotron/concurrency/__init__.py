@@ -1,0 +1,1 @@
+"""Timeouts, races, single flights: everything that cancels."""
