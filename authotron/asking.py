@@ -13,9 +13,9 @@ from authotron import bearer, routing, web_client
 from authotron.concurrency.single_flight import Identities
 from authotron.config.plugins import PartConfig
 from authotron.config.section import Seconds
+from authotron.limits.turns import RemoteTurns
 from authotron.model.identity import Credential, Identity
 from authotron.providers import Affinity, IProvider
-from authotron.turns import RemoteTurns
 from authotron.web_client import RemoteConfig
 from authotron.world import World
 

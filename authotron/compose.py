@@ -17,10 +17,10 @@ from authotron.authority import Authority
 from authotron.concurrency.reactor_time import Meter
 from authotron.config import plugins
 from authotron.config.schema import Config
-from authotron.descriptors import narrowing
 from authotron.forwarding import Forwarding
 from authotron.gate import Gate
 from authotron.issuing import Tokens
+from authotron.limits.descriptors import narrowing
 from authotron.metrics import Metrics
 from authotron.model.errors import ConfigError, Problem
 from authotron.model.hosts import UNIX

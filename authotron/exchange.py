@@ -14,9 +14,9 @@ from authotron.concurrency.single_flight import Identities, Work
 from authotron.config.plugins import PartConfig
 from authotron.config.section import Seconds
 from authotron.jwks import ALGORITHMS, Verifier
+from authotron.limits.turns import RemoteTurns
 from authotron.model.errors import Unavailable
 from authotron.model.identity import Credential, Identity, earliest
-from authotron.turns import RemoteTurns
 from authotron.web_client import RemoteConfig, Url, WebClient
 from authotron.world import World
 

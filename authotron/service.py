@@ -18,7 +18,6 @@ from twisted.python.threadpool import ThreadPool
 
 from authotron import (
     __version__,
-    descriptors,
     logs,
     reloading,
     web_client,
@@ -27,10 +26,12 @@ from authotron.compose import compose
 from authotron.concurrency.racing import everyone, within
 from authotron.concurrency.single_thread import SingleThread
 from authotron.config.schema import Config
-from authotron.fair_queue import Standings
-from authotron.hash_queue import THREADS, HashQueue, at_once
 from authotron.issuing import Tokens
 from authotron.keeping import Keeping
+from authotron.limits import descriptors
+from authotron.limits.fair_queue import Standings
+from authotron.limits.hash_queue import THREADS, HashQueue, at_once
+from authotron.limits.wrong_pairs import WrongPairs
 from authotron.listening import (
     Listener,
     Ready,
@@ -47,7 +48,6 @@ from authotron.web.crowd import room, second_room
 from authotron.web.front import Entrance
 from authotron.web.generation import Generation, Serving
 from authotron.world import World
-from authotron.wrong_pairs import WrongPairs
 
 
 class Pool(Service):

@@ -26,12 +26,13 @@ from authotron.concurrency.racing import (
 from authotron.concurrency.reactor_time import METER, Meter
 from authotron.concurrency.single_flight import identity_bytes
 from authotron.config.section import Seconds, Section
-from authotron.lru_cache import (
+from authotron.limits.lru_cache import (
     ENTRY,
     NAME,
     Entry,
     LruCache,
 )
+from authotron.limits.slots import CLIENT
 from authotron.model.errors import (
     BadCredentials,
     BadIdentity,
@@ -47,7 +48,6 @@ from authotron.model.identity import (
     earliest,
 )
 from authotron.model.naming import folded
-from authotron.slots import CLIENT
 
 R = TypeVar("R")
 

@@ -23,17 +23,17 @@ from authotron.breaker import Breaker, Breakers
 from authotron.certificates import Untrusted
 from authotron.concurrency.racing import Work, within
 from authotron.config.section import Seconds
-from authotron.descriptors import Narrow
-from authotron.fair_queue import Standings
+from authotron.limits.descriptors import Narrow
+from authotron.limits.fair_queue import Standings
+from authotron.limits.slots import Slots
+from authotron.limits.turns import RemoteTurns
 from authotron.model import strict_json
 from authotron.model.errors import Rejected, TimedOut, Unavailable
 from authotron.model.hosts import is_local
 from authotron.outward import way
 from authotron.response_heads import MalformedAnswer, StrictEndpoint
-from authotron.slots import Slots
 from authotron.tls import Trust, TrustConfig, Verifier
 from authotron.tls_gates import secured
-from authotron.turns import RemoteTurns
 from authotron.world import (
     SHARE,
     Agents,

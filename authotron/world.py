@@ -13,10 +13,10 @@ from twisted.web.iweb import IAgent
 
 from authotron.breaker import Breakers
 from authotron.concurrency.single_flight import DEFAULT_BYTES
-from authotron.descriptors import Narrow, as_configured
-from authotron.hash_queue import HashQueue
+from authotron.limits.descriptors import Narrow, as_configured
+from authotron.limits.hash_queue import HashQueue
+from authotron.limits.wrong_pairs import WrongPairs
 from authotron.tls import Trust
-from authotron.wrong_pairs import WrongPairs
 
 T = TypeVar("T")
 

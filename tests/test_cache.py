@@ -16,7 +16,7 @@ from authotron.concurrency.single_flight import (
     addition_bytes,
     identity_bytes,
 )
-from authotron.lru_cache import Entry, LruCache
+from authotron.limits.lru_cache import Entry, LruCache
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Addition, Identity
 from authotron.model.token import Grant

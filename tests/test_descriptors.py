@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import plugins
 from authotron.config import section as settings
-from authotron.descriptors import narrowing, outward
+from authotron.limits.descriptors import narrowing, outward
 
 LDAP = {"uri": "ldap://a.example", "search_base": "dc=a", "user_dn": "uid={username},dc=a"}
 ASKS = {"uri": "https://a.example"}

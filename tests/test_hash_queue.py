@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.hash_queue import (
+from authotron.limits.hash_queue import (
     THREADS,
     WAITING,
     HashQueue,

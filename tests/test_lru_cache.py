@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.lru_cache import Entry, LruCache
+from authotron.limits.lru_cache import Entry, LruCache
 
 
 class LruCacheTests(SynchronousTestCase):

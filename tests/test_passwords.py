@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import passwords
-from authotron.hash_queue import WAITING, HashQueue
+from authotron.limits.hash_queue import WAITING, HashQueue
 from authotron.model.errors import Unavailable
 from authotron.passwords import Hashes, check_hash, hash_password
 from authotron.world import World

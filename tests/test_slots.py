@@ -6,10 +6,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.fair_queue import Standings
+from authotron.limits.fair_queue import Standings
+from authotron.limits.slots import CLIENT, Slots
 from authotron.model.errors import Unavailable
 from authotron.model.identity import Client
-from authotron.slots import CLIENT, Slots
 
 
 class SlotsTests(SynchronousTestCase):

@@ -10,6 +10,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import section as settings
+from authotron.limits.turns import RemoteTurns
 from authotron.model.errors import Rejected, TimedOut, Unavailable
 from authotron.model.identity import Credential
 from authotron.providers import (
@@ -18,7 +19,6 @@ from authotron.providers import (
     introspection,
     openid_offline,
 )
-from authotron.turns import RemoteTurns
 from tests.remotes import Hangs, Remote
 from tests.worlds import NOW, asked, at, world
 

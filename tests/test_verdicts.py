@@ -11,10 +11,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.concurrency.reactor_time import Meter
 from authotron.credentials import parse
+from authotron.limits.slots import CLIENT
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Client, Identity
 from authotron.model.token import Grant
-from authotron.slots import CLIENT
 from authotron.verdicts import (
     REFUSED,
     SUCCESS,

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import worker
 from authotron.config import schema
-from authotron.fair_queue import Standing
+from authotron.limits.fair_queue import Standing
 from authotron.model.errors import ConfigError, Problem, Unavailable
 from authotron.service import Authotron
 from authotron.worker import BEAT, LONGEST_CHANGE, Worker

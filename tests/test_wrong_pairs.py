@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from authotron.limits.wrong_pairs import PairGuard, WrongPairs
 from authotron.model.errors import Rejected, Unavailable
-from authotron.wrong_pairs import PairGuard, WrongPairs
 from tests.worlds import NOW, at
 
 KEY = b"k" * 32

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from authotron.concurrency.racing import begin, waits
-from authotron.lru_cache import Entry, LruCache
+from authotron.limits.lru_cache import Entry, LruCache
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Addition, Identity
 

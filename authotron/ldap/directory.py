@@ -10,7 +10,6 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from authotron.concurrency.racing import T, Work, within
-from authotron.fair_queue import Standings
 from authotron.ldap.binding import let_in
 from authotron.ldap.connection import (
     Connection,
@@ -26,10 +25,11 @@ from authotron.ldap.servers import (
     Server,
     Ways,
 )
+from authotron.limits.fair_queue import Standings
+from authotron.limits.slots import Slots
+from authotron.limits.wrong_pairs import Sent
 from authotron.model.errors import Rejected, Unavailable
-from authotron.slots import Slots
 from authotron.world import Connect
-from authotron.wrong_pairs import Sent
 
 _REST, _LONG_REST, _LONGEST_REST = 1.0, 10.0, 600.0
 """

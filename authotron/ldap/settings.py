@@ -21,7 +21,6 @@ from authotron.config.section import (
     Section,
     Text,
 )
-from authotron.descriptors import Narrow
 from authotron.ldap import filters, groups
 from authotron.ldap.connection import Connection
 from authotron.ldap.directory import Directory
@@ -33,10 +32,11 @@ from authotron.ldap.servers import (
     Security,
     Server,
 )
+from authotron.limits.descriptors import Narrow
+from authotron.limits.turns import RemoteTurns
 from authotron.model.errors import Unavailable
 from authotron.model.hosts import is_local
 from authotron.tls import TrustConfig, Verifier
-from authotron.turns import RemoteTurns
 from authotron.world import SHARE, World
 
 _PORTS = {"ldap": 389, "ldaps": 636}

@@ -18,13 +18,13 @@ from authotron import (
 from authotron.concurrency.single_flight import Identities
 from authotron.config.plugins import PartConfig
 from authotron.config.section import Seconds, Secret
+from authotron.limits.turns import RemoteTurns
+from authotron.limits.wrong_pairs import PairGuard, RetryConfig
 from authotron.model.errors import Rejected
 from authotron.model.identity import Credential, Identity, earliest
 from authotron.providers import Affinity, IProvider
-from authotron.turns import RemoteTurns
 from authotron.web_client import RemoteConfig, Url, WebClient
 from authotron.world import World
-from authotron.wrong_pairs import PairGuard, RetryConfig
 
 _REFUSALS = (401, 403)
 

@@ -31,13 +31,13 @@ from authotron.ldap.settings import (
     check_user_filter,
     reach,
 )
+from authotron.limits.turns import RemoteTurns
+from authotron.limits.wrong_pairs import PairGuard, RetryConfig, Sent
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.model.naming import normalized
 from authotron.providers import Affinity, IKnowsUsers, IProvider
-from authotron.turns import RemoteTurns
 from authotron.world import Threads, World
-from authotron.wrong_pairs import PairGuard, RetryConfig, Sent
 
 _LONGEST = 256
 

@@ -21,7 +21,7 @@ from zope.interface import implementer
 
 from authotron import tls
 from authotron.config.section import FilePath, Secret, Text
-from authotron.descriptors import Narrow
+from authotron.limits.descriptors import Narrow
 from authotron.model.errors import (
     ConfigError,
     Problem,

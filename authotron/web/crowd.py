@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol as Connection
 from twisted.logger import Logger
 
-from authotron.descriptors import OWN, most_files
+from authotron.limits.descriptors import OWN, most_files
 from authotron.metrics import Metrics
 
 _FULL = (

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import passwords
 from authotron.config import section
-from authotron.hash_queue import WAITING
+from authotron.limits.hash_queue import WAITING
 from authotron.model.errors import ConfigError, Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.providers import IProvider, plain

@@ -8,9 +8,9 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
 from authotron.concurrency.racing import T, Work, within
-from authotron.fair_queue import Standings
+from authotron.limits.fair_queue import Standings
+from authotron.limits.slots import Slots
 from authotron.model.errors import Rejected, TimedOut
-from authotron.slots import Slots
 
 
 @define(eq=False)

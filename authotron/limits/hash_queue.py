@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from authotron.fair_queue import FairQueue, Job, Standings
+from authotron.limits.fair_queue import FairQueue, Job, Standings
 from authotron.model.errors import Unavailable
 
 THREADS = os.cpu_count() or 2

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from attrs import define, field
 from twisted.internet.defer import Deferred
 
-from authotron.fair_queue import (
+from authotron.limits.fair_queue import (
     Asker,
     FairQueue,
     Job,

@@ -1,0 +1,1 @@
+"""What is scarce and shared among clients: queues, slots, memory, descriptors, failed passwords."""
