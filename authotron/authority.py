@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from authotron import logs, routing
+from authotron import routing
 from authotron.augmenters import IAugmenter
 from authotron.concurrency.racing import (
     AllFailed,
@@ -24,7 +24,6 @@ from authotron.concurrency.racing import (
     was_cancelled,
 )
 from authotron.gate import Gate
-from authotron.metrics import Metrics
 from authotron.model.errors import (
     NotConfigured,
     Rejected,
@@ -39,6 +38,8 @@ from authotron.providers import (
     IMayAskRemotes,
     IProvider,
 )
+from authotron.telemetry import logs
+from authotron.telemetry.metrics import Metrics
 
 _OWN, _LIKELY, _POSSIBLE, _FOREIGN = Affinity
 """Names of our own: to look one up in an C{Enum} takes 0.07 us, and each request needs ten."""

@@ -12,8 +12,8 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
-from authotron.metrics import Counted
 from authotron.pipe import Answer, Pipe, Unanswered
+from authotron.telemetry.metrics import Counted
 
 
 class Child(ProcessProtocol):

@@ -21,11 +21,11 @@ from authotron.forwarding import Forwarding
 from authotron.gate import Gate
 from authotron.issuing import Tokens
 from authotron.limits.descriptors import narrowing
-from authotron.metrics import Metrics
 from authotron.model.errors import ConfigError, Problem
 from authotron.model.hosts import UNIX
 from authotron.store_client import derived_pepper
 from authotron.stores import ITokenStore
+from authotron.telemetry.metrics import Metrics
 from authotron.token_provider import Owners, TokenProvider
 from authotron.web.generation import Generation
 from authotron.web.replies import Replies

@@ -17,10 +17,10 @@ from authotron import worker
 from authotron.child import Child
 from authotron.concurrency.racing import everyone, within
 from authotron.config.schema import Config
-from authotron.metrics import Metrics
 from authotron.model.errors import Unavailable
 from authotron.pipe import Unanswered
 from authotron.service import EX_CONFIG
+from authotron.telemetry.metrics import Metrics
 
 STARTING, SILENT = 30, 5
 """Beats that a worker may miss before it serves, and after."""

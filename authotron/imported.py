@@ -15,8 +15,7 @@ from hashlib import sha256
 from attrs import evolve, field, frozen
 from twisted.internet.interfaces import IReactorTime
 
-from authotron import audit, bearer
-from authotron.audit import Actor
+from authotron import bearer
 from authotron.model.errors import Taken
 from authotron.model.identity import Identity, earliest
 from authotron.model.token import (
@@ -28,6 +27,8 @@ from authotron.model.token import (
 )
 from authotron.store_client import StoreClient
 from authotron.stores import StoreConfig
+from authotron.telemetry import audit
+from authotron.telemetry.audit import Actor
 
 ACL_PROXY, AUTH_O_TRON = ("acl-proxy", "auth-o-tron")
 """Whose tokens can be imported."""

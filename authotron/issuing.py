@@ -12,8 +12,6 @@ from cachetools import TTLCache
 from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 
-from authotron import audit
-from authotron.audit import Actor
 from authotron.config.section import Seconds, Section, WholeSeconds
 from authotron.imported import ImportedTokens
 from authotron.model.errors import (
@@ -42,6 +40,8 @@ from authotron.stores import (
     StoreConfig,
     Wanted,
 )
+from authotron.telemetry import audit
+from authotron.telemetry.audit import Actor
 
 T = TypeVar("T")
 

@@ -13,8 +13,8 @@ from twisted.python.failure import Failure
 from authotron import systemd
 from authotron.config.schema import Config, Server
 from authotron.endpoint import narrow_sockets, server_endpoint, with_mode
-from authotron.metrics import Metrics
 from authotron.sharing import Shared
+from authotron.telemetry.metrics import Metrics
 from authotron.web import operations
 from authotron.web.crowd import second_room
 from authotron.web.front import Entrance

@@ -16,12 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from authotron import (
-    __version__,
-    logs,
-    reloading,
-    web_client,
-)
+from authotron import __version__, reloading, web_client
 from authotron.compose import compose
 from authotron.concurrency.racing import everyone, within
 from authotron.concurrency.single_thread import SingleThread
@@ -39,10 +34,11 @@ from authotron.listening import (
     second_listeners,
     site,
 )
-from authotron.metrics import Metrics
 from authotron.model.errors import ConfigError, Problem, TimedOut
 from authotron.outward import way
 from authotron.stores import ITokenStore
+from authotron.telemetry import logs
+from authotron.telemetry.metrics import Metrics
 from authotron.web import operations, public
 from authotron.web.crowd import room, second_room
 from authotron.web.front import Entrance

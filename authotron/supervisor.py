@@ -12,17 +12,18 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from authotron import __version__, logs, reloading
+from authotron import __version__, reloading
 from authotron.compose import compose
 from authotron.concurrency.racing import everyone
 from authotron.config.schema import Config
 from authotron.crew import Crew
 from authotron.listening import Listener, endpoints, second_listeners
-from authotron.metrics import Metrics
 from authotron.model.errors import ConfigError
 from authotron.pipe import Unanswered
 from authotron.service import Pool, outside
 from authotron.sharing import Held
+from authotron.telemetry import logs
+from authotron.telemetry.metrics import Metrics
 from authotron.worker import BEAT
 
 

@@ -22,7 +22,7 @@ from authotron.config.schema import Config
 from authotron.model.errors import ConfigError
 from authotron.service import EX_CONFIG, Authotron
 from authotron.supervisor import Supervisor
-from authotron.terminal import visible
+from authotron.telemetry.terminal import visible
 
 Gateway = Authotron | Supervisor
 

@@ -20,7 +20,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, globalLogBeginner
 from twisted.python.failure import Failure
 
-from authotron import logs, systemd
+from authotron import systemd
 from authotron.concurrency.pieces import exempt_from_collection
 from authotron.concurrency.racing import within
 from authotron.config.schema import Config
@@ -28,6 +28,7 @@ from authotron.model.errors import ConfigError, Unavailable
 from authotron.pipe import Pipe, Unanswered
 from authotron.service import EX_CONFIG, Authotron
 from authotron.sharing import Shared
+from authotron.telemetry import logs
 from authotron.web.operations import Own
 
 BEAT = 1.0

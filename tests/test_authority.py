@@ -11,10 +11,10 @@ from zope.interface import implementer
 
 from authotron.augmenters import IAugmenter
 from authotron.authority import Authority
-from authotron.metrics import Metrics
 from authotron.model.errors import Rejected, TimedOut, Unavailable
 from authotron.model.identity import Addition, Credential, Identity
 from authotron.providers import Affinity, IMayAskRemotes, IProvider
+from authotron.telemetry.metrics import Metrics
 from tests.worlds import NOW, at
 
 TOKEN = Credential("bearer", "token")

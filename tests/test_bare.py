@@ -12,8 +12,8 @@ from authotron.compose import compose
 from authotron.config import file as configfile
 from authotron.config import single_token
 from authotron.config.schema import Config
-from authotron.metrics import Metrics
 from authotron.model.errors import ConfigError
+from authotron.telemetry.metrics import Metrics
 from tests.worlds import world
 
 TOKEN = "a-token-of-more-than-32-characters"

@@ -15,8 +15,8 @@ from twisted.python import log as older
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import logs
-from authotron.logs import Log
+from authotron.telemetry import logs
+from authotron.telemetry.logs import Log
 
 
 class LogCase(SynchronousTestCase):

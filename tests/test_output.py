@@ -29,10 +29,10 @@ from authotron.compose import compose
 from authotron.config import schema
 from authotron.config.plugins import Finding
 from authotron.foreign_stores import LeftOut
-from authotron.metrics import Metrics
 from authotron.model.identity import Identity
 from authotron.tap import Options
-from authotron.terminal import visible
+from authotron.telemetry.metrics import Metrics
+from authotron.telemetry.terminal import visible
 from tests.contracts import token
 from tests.test_config import BASE, laid_over
 from tests.worlds import NOW, world

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.processes import (
+from authotron.telemetry.process_usage import (
     _PAGE,
     _TICKS,
     Use,

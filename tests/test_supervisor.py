@@ -22,8 +22,8 @@ from authotron import crew, worker
 from authotron.config import schema
 from authotron.config.schema import Config
 from authotron.crew import SILENT, STARTING
-from authotron.metrics import Metrics
 from authotron.supervisor import Supervisor
+from authotron.telemetry.metrics import Metrics
 from authotron.web.crowd import OneTooMany
 from authotron.worker import BEAT, Descriptors
 from tests.test_config import BASE, laid_over

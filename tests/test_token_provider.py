@@ -13,7 +13,6 @@ from authotron import issuing
 from authotron.authority import Authority
 from authotron.config import section
 from authotron.issuing import Wish
-from authotron.metrics import Metrics
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.model.token import generate
@@ -24,6 +23,7 @@ from authotron.providers import (
     IProvider,
 )
 from authotron.stores import ITokenStore, memory
+from authotron.telemetry.metrics import Metrics
 from authotron.token_provider import Owners, TokenProvider
 from tests.contracts import ProviderContract
 from tests.worlds import NOW, at

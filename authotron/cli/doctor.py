@@ -15,11 +15,11 @@ from authotron.compose import compose, for_augmenter
 from authotron.concurrency.racing import within
 from authotron.config.plugins import Finding, IReachable
 from authotron.config.schema import Config
-from authotron.metrics import Metrics
 from authotron.model.errors import Unavailable
 from authotron.model.naming import flaw, normalized
 from authotron.service import Pool, outside
 from authotron.stores import ITokenStore
+from authotron.telemetry.metrics import Metrics
 from authotron.world import World
 
 _PATIENCE = 10.0

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from authotron.terminal import visible
+from authotron.telemetry.terminal import visible
 
 
 def say(text: str, **manner: Any) -> None:

@@ -17,8 +17,8 @@ from authotron.cli.output import say, say_lines
 from authotron.compose import compose
 from authotron.config import files
 from authotron.config.schema import Config
-from authotron.metrics import Metrics
 from authotron.model.identity import Credential, Identity
+from authotron.telemetry.metrics import Metrics
 from authotron.world import World
 
 SECRETS = ("jwt-secret", "alice-password", "bob-password")

@@ -14,13 +14,11 @@ from twisted.internet.task import react
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
-from authotron import logs
 from authotron.cli.options import complaints, loaded
 from authotron.cli.output import say
 from authotron.compose import compose
 from authotron.config.schema import Config
 from authotron.issuing import Tokens
-from authotron.metrics import Metrics
 from authotron.model.errors import (
     BadIdentity,
     NoSuchToken,
@@ -29,6 +27,8 @@ from authotron.model.errors import (
     Unavailable,
 )
 from authotron.service import Pool, outside
+from authotron.telemetry import logs
+from authotron.telemetry.metrics import Metrics
 from authotron.web.generation import Generation
 from authotron.world import World
 

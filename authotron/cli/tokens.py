@@ -11,7 +11,6 @@ from typing import Any
 import click
 from attrs import evolve
 
-from authotron import audit
 from authotron.cli import importing
 from authotron.cli.options import config_option, text
 from authotron.cli.output import say, say_lines
@@ -24,7 +23,8 @@ from authotron.model.identity import Identity
 from authotron.model.naming import normalized
 from authotron.model.token import TERMINAL, Token
 from authotron.stores import Wanted
-from authotron.terminal import visible
+from authotron.telemetry import audit
+from authotron.telemetry.terminal import visible
 from authotron.web.generation import Generation
 from authotron.world import World
 

@@ -27,7 +27,6 @@ from authotron import (
     endpoint,
     gate,
     issuing,
-    logs,
     minter,
     systemd,
     verdicts,
@@ -51,6 +50,7 @@ from authotron.model.errors import ConfigError, Problem
 from authotron.model.naming import MAX_ROLE, flaw
 from authotron.model.token import IMPORTED
 from authotron.stores import StoreConfig
+from authotron.telemetry import logs
 
 Milliseconds = Annotated[int, Field(ge=1, le=3_600_000)]
 

@@ -12,7 +12,7 @@ from twisted.internet.protocol import Protocol as Connection
 from twisted.logger import Logger
 
 from authotron.limits.descriptors import OWN, most_files
-from authotron.metrics import Metrics
+from authotron.telemetry.metrics import Metrics
 
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nServer: authotron\r\nRetry-After: 1\r\n"

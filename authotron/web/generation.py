@@ -11,8 +11,8 @@ from authotron.config.plugins import IConnected
 from authotron.config.schema import Config
 from authotron.forwarding import Forwarding
 from authotron.issuing import Tokens
-from authotron.metrics import Metrics
 from authotron.minter import Minter
+from authotron.telemetry.metrics import Metrics
 from authotron.token_provider import Owners
 from authotron.verdicts import Verdicts
 from authotron.web.replies import Reply

@@ -12,9 +12,9 @@ from klein import Klein
 from twisted.internet.interfaces import IReactorTime
 
 from authotron import __version__
-from authotron.metrics import Part
 from authotron.model.errors import Unstated
 from authotron.model.identity import Circumstances, Client, Identity
+from authotron.telemetry.metrics import Part
 from authotron.verdicts import Verdict
 from authotron.web import replies
 from authotron.web.generation import Serving

@@ -21,9 +21,9 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from authotron.concurrency.racing import begin
 from authotron.concurrency.reactor_time import Meter
-from authotron.logs import Access
-from authotron.metrics import METHODS, Metrics
 from authotron.model.http_grammar import IPV6, NAME
+from authotron.telemetry.logs import Access
+from authotron.telemetry.metrics import METHODS, Metrics
 from authotron.verdicts import Outcome
 from authotron.web import replies
 from authotron.web.channel import LARGEST_BODY, Channel

@@ -15,8 +15,6 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from authotron import audit
-from authotron.audit import Actor
 from authotron.concurrency.pieces import Pieces
 from authotron.concurrency.racing import Work, to_the_end
 from authotron.config import section as settings
@@ -37,6 +35,8 @@ from authotron.model.identity import Identity
 from authotron.model.naming import normalized
 from authotron.model.token import PREFIX, Token
 from authotron.stores import AT_ONCE, Wanted
+from authotron.telemetry import audit
+from authotron.telemetry.audit import Actor
 from authotron.web import replies
 from authotron.web.generation import Forget, Generation
 from authotron.web.replies import Reply

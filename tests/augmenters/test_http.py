@@ -11,9 +11,9 @@ from authotron.augmenters import IAugmenter, http
 from authotron.compose import compose
 from authotron.config import schema
 from authotron.config import section as settings
-from authotron.metrics import Metrics
 from authotron.model.errors import Unavailable
 from authotron.model.identity import Addition, Identity
+from authotron.telemetry.metrics import Metrics
 from tests.contracts import AugmenterContract
 from tests.remotes import Asked, Hangs, Play, Remote, Says, running
 from tests.test_config import BASE

@@ -13,10 +13,10 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.authority import Authority
-from authotron.metrics import Metrics
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.providers import Affinity, IProvider, ecmwf_api
+from authotron.telemetry.metrics import Metrics
 from tests.issuers import CLAIMS, IDP, made_up, published
 from tests.providers import (
     test_ecmwf_api,

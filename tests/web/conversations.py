@@ -17,8 +17,8 @@ from zope.interface import implementer
 
 from authotron.compose import compose
 from authotron.config import schema
-from authotron.metrics import Metrics
 from authotron.model.identity import Identity
+from authotron.telemetry.metrics import Metrics
 from authotron.verdicts import Outcome, Verdict
 from authotron.web import operations, public
 from authotron.web.front import Entrance

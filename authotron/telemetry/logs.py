@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from authotron import __version__
 from authotron.config.section import Section
-from authotron.terminal import visible
+from authotron.telemetry.terminal import visible
 
 Level = Literal["trace", "debug", "info", "warn", "error"]
 Access = Literal["none", "failures", "all"]

@@ -21,8 +21,9 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from authotron import __version__, processes
-from authotron.tallies import BOUNDS, Counts, Histogram
+from authotron import __version__
+from authotron.telemetry import process_usage
+from authotron.telemetry.counters import BOUNDS, Counts, Histogram
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Methods that may become a label; all others are C{other}."""
@@ -272,7 +273,7 @@ class Metrics(Collector):
 
     def _used(self) -> Iterator[Metric]:
         """What all processes use, under the names that every exporter has for one."""
-        used = processes.together(self._children())
+        used = process_usage.together(self._children())
         if used is None:
             return
         yield CounterMetricFamily(
