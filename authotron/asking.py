@@ -9,15 +9,16 @@ from attrs import define, field
 from pydantic import Field
 from zope.interface import implementer
 
-from authotron import bearer, routing, web_client
+from authotron import bearer, routing
 from authotron.concurrency.single_flight import Identities
 from authotron.config.plugins import PartConfig
 from authotron.config.section import Seconds
 from authotron.limits.turns import RemoteTurns
 from authotron.model.identity import Credential, Identity
+from authotron.net import http
+from authotron.net.http import RemoteConfig
+from authotron.net.world import World
 from authotron.providers import Affinity, IProvider
-from authotron.web_client import RemoteConfig
-from authotron.world import World
 
 Ask = Callable[[str], Coroutine[Any, Any, Identity]]
 """Finds out whose a token is, and until when that may be believed."""
@@ -78,7 +79,7 @@ def make(
     @param issuer: the only one whose JWTs are asked about; C{None} for any.
     """
     known = Identities(world.clock, world.memory)
-    turns = web_client.turns_of(config, world)
+    turns = http.turns_of(config, world)
     return Asking(config.type, config.name, config.realm, accepts, ask, known, turns, issuer)
 
 
@@ -90,11 +91,11 @@ def by_query(
 
     @param read: makes an identity, of the realm given first, of what the service tells.
     """
-    web = web_client.make(config, world)
+    web = http.make(config, world)
 
     async def ask(token: str) -> Identity:
         answer = await web.get(url, {"token": token})
-        identity = read(config.realm, web_client.judged(answer))
+        identity = read(config.realm, http.judged(answer))
         return identity._replace(fresh_until=world.clock.seconds() + config.cache)
 
     return make(config, config.accepts, world, ask)

@@ -23,13 +23,13 @@ from authotron.issuing import Tokens
 from authotron.limits.descriptors import narrowing
 from authotron.model.errors import ConfigError, Problem
 from authotron.model.hosts import UNIX
+from authotron.net.world import World
 from authotron.store_client import derived_pepper
 from authotron.stores import ITokenStore
 from authotron.telemetry.metrics import Metrics
 from authotron.token_provider import Owners, TokenProvider
 from authotron.web.generation import Generation
 from authotron.web.replies import Replies
-from authotron.world import World
 
 _log = Logger()
 

@@ -8,7 +8,7 @@ from attrs import field, frozen
 from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 
-from authotron import jwks, web_client
+from authotron import jwks
 from authotron.claims import ClaimsConfig, Rules
 from authotron.concurrency.single_flight import Identities, Work
 from authotron.config.plugins import PartConfig
@@ -17,8 +17,9 @@ from authotron.jwks import ALGORITHMS, Verifier
 from authotron.limits.turns import RemoteTurns
 from authotron.model.errors import Unavailable
 from authotron.model.identity import Credential, Identity, earliest
-from authotron.web_client import RemoteConfig, Url, WebClient
-from authotron.world import World
+from authotron.net import http
+from authotron.net.http import RemoteConfig, Url, WebClient
+from authotron.net.world import World
 
 _EARLY = 10.0
 """Seconds before its end at which an access token is not relied on any more."""
@@ -100,5 +101,5 @@ def make(config: ExchangeConfig, world: World, web: WebClient) -> AccessTokens:
         config.cache,
         Identities(clock, world.memory // 2),
         Identities(clock, world.memory // 2),
-        web_client.turns_of(config, world),
+        http.turns_of(config, world),
     )

@@ -20,7 +20,7 @@ from authotron.imported import ForeignToken
 from authotron.model import hosts
 from authotron.model.identity import Identity
 from authotron.model.token import IMPORTED, Grant, tuples
-from authotron.redis import Redis
+from authotron.net.redis import Redis
 from authotron.stores import mongo
 
 _PAGE = 500

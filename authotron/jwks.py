@@ -15,9 +15,9 @@ from twisted.logger import Logger
 from authotron import bearer, signing_keys
 from authotron.concurrency.single_flight import Flights
 from authotron.model.errors import Rejected, Unavailable
+from authotron.net.http import RemoteConfig, WebClient, check_url
+from authotron.net.world import World
 from authotron.signing_keys import PUBLIC_MEMBERS, PublicKey
-from authotron.web_client import RemoteConfig, WebClient, check_url
-from authotron.world import World
 
 ALGORITHMS = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",

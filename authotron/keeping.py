@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from authotron.concurrency.racing import was_cancelled
 from authotron.issuing import Tokens
 from authotron.model.errors import Unavailable
-from authotron.world import World
+from authotron.net.world import World
 
 _FIRST_RETRY, _LAST_RETRY = 0.25, 2.0
 _TIDY_EVERY = 60.0

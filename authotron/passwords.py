@@ -14,7 +14,7 @@ import bcrypt
 from attrs import define, field
 from cachetools import TTLCache
 
-from authotron.world import World
+from authotron.net.world import World
 
 MAXIMUM_MEMORY_KIB = 262_144
 MAXIMUM_ARGON2_PASSES = 20

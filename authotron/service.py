@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from authotron import __version__, reloading, web_client
+from authotron import __version__, reloading
 from authotron.compose import compose
 from authotron.concurrency.racing import everyone, within
 from authotron.concurrency.single_thread import SingleThread
@@ -35,7 +35,9 @@ from authotron.listening import (
     site,
 )
 from authotron.model.errors import ConfigError, Problem, TimedOut
-from authotron.outward import way
+from authotron.net import http
+from authotron.net.outward import way
+from authotron.net.world import World
 from authotron.stores import ITokenStore
 from authotron.telemetry import logs
 from authotron.telemetry.metrics import Metrics
@@ -43,7 +45,6 @@ from authotron.web import operations, public
 from authotron.web.crowd import room, second_room
 from authotron.web.front import Entrance
 from authotron.web.generation import Generation, Serving
-from authotron.world import World
 
 
 class Pool(Service):
@@ -74,7 +75,7 @@ def outside(reactor: Any, pool: Pool) -> World:
     return World(
         reactor,
         pool,
-        web_client.Connections(reactor),
+        http.Connections(reactor),
         connect=way(reactor),
         own_thread=pool.own_thread,
     )

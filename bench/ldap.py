@@ -34,8 +34,8 @@ from twisted.internet.task import deferLater, react
 from authotron.augmenters import ldap as augmenter
 from authotron.config import section as settings
 from authotron.model.identity import Credential, Identity
+from authotron.net.world import World
 from authotron.providers import ldap as provider
-from authotron.world import World
 from tests.functional.directory import ACCOUNT, Slapd
 from tests.worlds import at_once
 

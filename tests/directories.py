@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from authotron.world import World
+from authotron.net.world import World
 from tests import worlds
 
 GATE = ("cn=gate,dc=example,dc=org", "gate-secret")

@@ -16,8 +16,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from authotron.config.section import read
-from authotron.tls import Trust
-from authotron.web_client import RemoteConfig, WebClient, make
+from authotron.net.http import RemoteConfig, WebClient, make
+from authotron.net.tls import Trust
 from tests.worlds import world
 
 

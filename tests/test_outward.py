@@ -12,16 +12,16 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import alsoProvides
 
-from authotron import web_client
-from authotron.certificates import literal_address
 from authotron.config import section
 from authotron.ldap.connection import Connection
 from authotron.ldap.directory import Directory
 from authotron.ldap.servers import Limits, Security, Server
 from authotron.model.errors import TimedOut, Unavailable
-from authotron.outward import way
-from authotron.web_client import Connections, RemoteConfig
-from authotron.world import World
+from authotron.net import http
+from authotron.net.certificates import literal_address
+from authotron.net.http import Connections, RemoteConfig
+from authotron.net.outward import way
+from authotron.net.world import World
 from tests.worlds import at_once
 
 
@@ -84,7 +84,7 @@ class RemoteTests(OutwardCase):
         super().setUp()
         connections = Connections(self.reactor)
         self.world = World(self.reactor, at_once, connections, connect=way(self.reactor))
-        self.web = web_client.make(section.read(RemoteConfig, {"timeout": 2}), self.world)
+        self.web = http.make(section.read(RemoteConfig, {"timeout": 2}), self.world)
 
     def ask(self, host: str) -> Deferred[Any]:
         return Deferred.fromCoroutine(self.web.get(f"http://{host}/"))

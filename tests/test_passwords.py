@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron import passwords
 from authotron.limits.hash_queue import WAITING, HashQueue
 from authotron.model.errors import Unavailable
+from authotron.net.world import World
 from authotron.passwords import Hashes, check_hash, hash_password
-from authotron.world import World
 from tests.worlds import NOW, at
 
 WONDER = hash_password("wonder")

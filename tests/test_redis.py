@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.model.errors import TimedOut, Unavailable
-from authotron.redis import (
+from authotron.net.redis import (
     Conversation,
     Login,
     Redis,

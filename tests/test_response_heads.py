@@ -13,11 +13,11 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.breaker import Breakers
 from authotron.model.errors import Unavailable
-from authotron.response_heads import MalformedAnswer, check
-from authotron.tls import Trust
-from authotron.web_client import Answer, Connections, WebClient
+from authotron.net.breaker import Breakers
+from authotron.net.http import Answer, Connections, WebClient
+from authotron.net.response_heads import MalformedAnswer, check
+from authotron.net.tls import Trust
 from tests.remotes import running
 from tests.test_tls import Wire
 

@@ -17,8 +17,8 @@ from authotron.concurrency import single_thread
 from authotron.concurrency.single_thread import SingleThread
 from authotron.config import section
 from authotron.model.errors import Unavailable
+from authotron.net.world import World
 from authotron.stores import sqlite
-from authotron.world import World
 from tests.contracts import token
 from tests.stores.test_sqlite import fresh
 from tests.worlds import NOW, at

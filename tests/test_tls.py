@@ -18,9 +18,9 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from authotron.certificates import Untrusted, check
-from authotron.tls import Handshake, Trust, Verifier
-from authotron.tls_gates import GatedConnections, secured
+from authotron.net.certificates import Untrusted, check
+from authotron.net.tls import Handshake, Trust, Verifier
+from authotron.net.tls_gates import GatedConnections, secured
 from tests.certificates import EXPIRED, GOOD, ODD, Authority, Issued, Shape, named, numbered
 
 AUTHORITY = Authority()

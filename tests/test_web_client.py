@@ -8,11 +8,10 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.breaker import Breakers
 from authotron.config import section
 from authotron.model.errors import ConfigError, TimedOut, Unavailable
-from authotron.tls import Trust
-from authotron.web_client import (
+from authotron.net.breaker import Breakers
+from authotron.net.http import (
     Answer,
     Connections,
     RemoteConfig,
@@ -20,6 +19,7 @@ from authotron.web_client import (
     WebClient,
     below,
 )
+from authotron.net.tls import Trust
 from tests.certificates import ODD, Authority, Shape, named, numbered
 from tests.remotes import Begins, Hangs, Play, Remote, Says, client, running
 from tests.test_tls import Server

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, execute, maybeDeferred
 from twisted.internet.task import Clock
 
 from authotron.concurrency.racing import Answer
-from authotron.world import Agents, World, no_network
+from authotron.net.world import Agents, World, no_network
 
 A = TypeVar("A")
 T = TypeVar("T")

@@ -10,13 +10,14 @@ from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron import accounts, web_client
+from authotron import accounts
 from authotron.augmenters import AugmenterConfig, IAugmenter
 from authotron.concurrency.single_flight import LookupCache, addition_bytes
 from authotron.config.section import Seconds, Secret
 from authotron.model.identity import Addition, Identity
-from authotron.web_client import RemoteConfig, Url, WebClient
-from authotron.world import World
+from authotron.net import http
+from authotron.net.http import RemoteConfig, Url, WebClient
+from authotron.net.world import World
 
 _NOBODY = 404
 
@@ -83,7 +84,7 @@ def make(config: Config, world: World) -> IAugmenter:
         config.required,
         config.timeout,
         world.clock,
-        web_client.make(config, world),
+        http.make(config, world),
         config.url,
         config.token.get_secret_value() if config.token else None,
         config.cache,

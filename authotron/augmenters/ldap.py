@@ -27,7 +27,7 @@ from authotron.ldap.settings import (
 )
 from authotron.model.errors import Unavailable
 from authotron.model.identity import Addition, Identity
-from authotron.world import Threads, World
+from authotron.net.world import Threads, World
 
 _STALE = 5.0
 """Seconds an answer is believed that is older than it should be."""

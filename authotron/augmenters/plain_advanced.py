@@ -11,7 +11,7 @@ from zope.interface import implementer
 from authotron.augmenters import AugmenterConfig, IAugmenter
 from authotron.config.section import Names, Section, Text
 from authotron.model.identity import NOTHING_NEW, Addition, Identity
-from authotron.world import World
+from authotron.net.world import World
 
 
 class Match(Section):

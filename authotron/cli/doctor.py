@@ -17,10 +17,10 @@ from authotron.config.plugins import Finding, IReachable
 from authotron.config.schema import Config
 from authotron.model.errors import Unavailable
 from authotron.model.naming import flaw, normalized
+from authotron.net.world import World
 from authotron.service import Pool, outside
 from authotron.stores import ITokenStore
 from authotron.telemetry.metrics import Metrics
-from authotron.world import World
 
 _PATIENCE = 10.0
 

@@ -26,9 +26,9 @@ from authotron.foreign_stores import Found, LeftOut, OwnerRule
 from authotron.gate import Gate
 from authotron.issuing import Tokens
 from authotron.model.errors import BadIdentity, ConfigError, Problem
+from authotron.net.world import World
 from authotron.stores import mongo, redis
 from authotron.web.generation import Generation
-from authotron.world import World
 
 _PROGRESS = 1_000
 _PATIENCE = 10.0

@@ -18,8 +18,8 @@ from authotron.compose import compose
 from authotron.config import files
 from authotron.config.schema import Config
 from authotron.model.identity import Credential, Identity
+from authotron.net.world import World
 from authotron.telemetry.metrics import Metrics
-from authotron.world import World
 
 SECRETS = ("jwt-secret", "alice-password", "bob-password")
 

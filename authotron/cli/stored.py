@@ -26,11 +26,11 @@ from authotron.model.errors import (
     TooBroad,
     Unavailable,
 )
+from authotron.net.world import World
 from authotron.service import Pool, outside
 from authotron.telemetry import logs
 from authotron.telemetry.metrics import Metrics
 from authotron.web.generation import Generation
-from authotron.world import World
 
 Work = Callable[[Generation, Tokens, World], Awaitable[None]]
 

@@ -22,11 +22,11 @@ from authotron.model.errors import ConfigError, NoSuchToken
 from authotron.model.identity import Identity
 from authotron.model.naming import normalized
 from authotron.model.token import TERMINAL, Token
+from authotron.net.world import World
 from authotron.stores import Wanted
 from authotron.telemetry import audit
 from authotron.telemetry.terminal import visible
 from authotron.web.generation import Generation
-from authotron.world import World
 
 
 @click.group()

@@ -23,8 +23,6 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from authotron import tls
-from authotron.certificates import Untrusted
 from authotron.concurrency.racing import within
 from authotron.ldap import answers, ranges, wire
 from authotron.ldap.answers import (
@@ -36,7 +34,9 @@ from authotron.ldap.answers import (
 )
 from authotron.ldap.wire import BASE, Operation, Search
 from authotron.model.errors import TimedOut, Unavailable
-from authotron.tls import Handshake
+from authotron.net import tls
+from authotron.net.certificates import Untrusted
+from authotron.net.tls import Handshake
 
 SUCCESS, SIZE_LIMIT, NO_SUCH_OBJECT, INVALID_CREDENTIALS, UNWILLING = 0, 4, 32, 49, 53
 _BUSY = (51, 52)

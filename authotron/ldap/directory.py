@@ -29,7 +29,7 @@ from authotron.limits.fair_queue import Standings
 from authotron.limits.slots import Slots
 from authotron.limits.wrong_pairs import Sent
 from authotron.model.errors import Rejected, Unavailable
-from authotron.world import Connect
+from authotron.net.world import Connect
 
 _REST, _LONG_REST, _LONGEST_REST = 1.0, 10.0, 600.0
 """

@@ -11,7 +11,7 @@ from authotron.ldap.directory import Directory
 from authotron.ldap.lookup import Lookup
 from authotron.ldap.servers import Security
 from authotron.model.errors import Rejected, Unavailable
-from authotron.world import World
+from authotron.net.world import World
 
 
 class Section(Protocol):

@@ -18,7 +18,7 @@ from authotron.ldap.groups import Found, Rules
 from authotron.ldap.names import BadName
 from authotron.ldap.wire import Search
 from authotron.model.errors import Rejected, Unavailable
-from authotron.world import Threads
+from authotron.net.world import Threads
 
 _DEEP, _MOST_GROUPS, _AT_ONCE = 10, 10_000, 50
 _MANY = 50

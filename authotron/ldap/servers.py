@@ -9,13 +9,13 @@ from twisted.internet.endpoints import connectProtocol
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
 from twisted.internet.interfaces import IReactorTime
 
-from authotron.certificates import Untrusted
 from authotron.concurrency.racing import within
 from authotron.ldap.connection import Connection, Faulty
 from authotron.model.errors import TimedOut
-from authotron.tls import Verifier
-from authotron.tls_gates import secured
-from authotron.world import Connect
+from authotron.net.certificates import Untrusted
+from authotron.net.tls import Verifier
+from authotron.net.tls_gates import secured
+from authotron.net.world import Connect
 
 
 class Security(Enum):

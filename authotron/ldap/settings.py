@@ -36,8 +36,8 @@ from authotron.limits.descriptors import Narrow
 from authotron.limits.turns import RemoteTurns
 from authotron.model.errors import Unavailable
 from authotron.model.hosts import is_local
-from authotron.tls import TrustConfig, Verifier
-from authotron.world import SHARE, World
+from authotron.net.tls import TrustConfig, Verifier
+from authotron.net.world import SHARE, World
 
 _PORTS = {"ldap": 389, "ldaps": 636}
 

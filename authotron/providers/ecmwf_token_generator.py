@@ -8,15 +8,16 @@ from attrs import define, field
 from pydantic import Field
 from zope.interface import implementer
 
-from authotron import exchange, routing, web_client
+from authotron import exchange, routing
 from authotron.config.plugins import IReachable
 from authotron.config.section import Secret, Text
 from authotron.exchange import AccessTokens, ExchangeConfig
 from authotron.model.errors import Rejected
 from authotron.model.identity import Credential, Identity
+from authotron.net import http
+from authotron.net.http import Url, WebClient
+from authotron.net.world import World
 from authotron.providers import Affinity, IProvider
-from authotron.web_client import Url, WebClient
-from authotron.world import World
 
 
 class Config(ExchangeConfig):
@@ -58,14 +59,14 @@ class EcmwfTokenGenerator:
         return await self._access_tokens.exchanged(token, lambda: self._exchange(token))
 
     async def _validate(self, token: str) -> None:
-        url = web_client.below(self._url, "validate-token")
+        url = http.below(self._url, "validate-token")
         content = {"token": token, "client_id": self._client_id}
         answer = await self._web.post(url, content=content)
-        if web_client.judged(answer).get("active") is not True:
+        if http.judged(answer).get("active") is not True:
             raise Rejected("the generator does not call it active")
 
     async def _exchange(self, token: str) -> Identity:
-        url = web_client.below(self._url, "admin", "refresh-access-token")
+        url = http.below(self._url, "admin", "refresh-access-token")
         content = {
             "client_id": self._client_id,
             "client_secret": self._client_secret,
@@ -84,7 +85,7 @@ class EcmwfTokenGenerator:
 
 def make(config: Config, world: World) -> IProvider:
     """Build the provider from its own section."""
-    web = web_client.make(config, world)
+    web = http.make(config, world)
     return EcmwfTokenGenerator(
         config.name,
         config.realm,

@@ -10,9 +10,9 @@ from authotron import asking
 from authotron.asking import QueryConfig
 from authotron.model.errors import Unavailable
 from authotron.model.identity import Identity
+from authotron.net.http import Url
+from authotron.net.world import World
 from authotron.providers import IProvider
-from authotron.web_client import Url
-from authotron.world import World
 
 
 class Config(QueryConfig):

@@ -9,12 +9,7 @@ from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron import (
-    accounts,
-    claims,
-    routing,
-    web_client,
-)
+from authotron import accounts, claims, routing
 from authotron.concurrency.single_flight import Identities
 from authotron.config.plugins import PartConfig
 from authotron.config.section import Seconds, Secret
@@ -22,9 +17,10 @@ from authotron.limits.turns import RemoteTurns
 from authotron.limits.wrong_pairs import PairGuard, RetryConfig
 from authotron.model.errors import Rejected
 from authotron.model.identity import Credential, Identity, earliest
+from authotron.net import http
+from authotron.net.http import RemoteConfig, Url, WebClient
+from authotron.net.world import World
 from authotron.providers import Affinity, IProvider
-from authotron.web_client import RemoteConfig, Url, WebClient
-from authotron.world import World
 
 _REFUSALS = (401, 403)
 
@@ -123,7 +119,7 @@ def make(config: Config, world: World) -> IProvider:
         config.realm,
         config.scheme,
         world.clock,
-        web_client.make(config, world),
+        http.make(config, world),
         config.url,
         config.token.get_secret_value() if config.token else None,
         config.cache,
@@ -131,5 +127,5 @@ def make(config: Config, world: World) -> IProvider:
         Identities(world.clock, world.memory),
         config.accepts,
         world.wrong_pairs.guard(config.name, config.retry_wrong_after),
-        web_client.turns_of(config, world),
+        http.turns_of(config, world),
     )

@@ -8,20 +8,16 @@ from attrs import field, frozen
 from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 
-from authotron import (
-    asking,
-    bearer,
-    routing,
-    web_client,
-)
+from authotron import asking, bearer, routing
 from authotron.asking import AskingConfig
 from authotron.claims import ClaimsConfig, Rules
 from authotron.config.section import Seconds, Secret, Text
 from authotron.model.errors import Rejected
 from authotron.model.identity import Identity, earliest
+from authotron.net import http
+from authotron.net.http import Url, WebClient
+from authotron.net.world import World
 from authotron.providers import IProvider
-from authotron.web_client import Url, WebClient
-from authotron.world import World
 
 
 class Config(AskingConfig, ClaimsConfig):
@@ -82,7 +78,7 @@ def make(config: Config, world: World) -> IProvider:
     """Build the provider from its own section."""
     server = Introspection(
         world.clock,
-        web_client.make(config, world),
+        http.make(config, world),
         config.url,
         (config.client_id, config.client_secret.get_secret_value()),
         Rules(config.name, config.realm, config),

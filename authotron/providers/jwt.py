@@ -15,15 +15,15 @@ from authotron import (
     jwks,
     purposes,
     routing,
-    web_client,
 )
 from authotron.claims import ClaimsConfig, Rules, missing_checks
 from authotron.config.plugins import IReachable, PartConfig
 from authotron.config.section import Secret, Text, Texts
 from authotron.model.identity import Credential, Identity
+from authotron.net import http
+from authotron.net.http import RemoteConfig, Url
+from authotron.net.world import World
 from authotron.providers import Affinity, IMayAskRemotes, IProvider
-from authotron.web_client import RemoteConfig, Url
-from authotron.world import World
 
 _SHARED = {"HS256": 32, "HS384": 48, "HS512": 64}
 """Bytes of a secret at least: as many as the hash has (RFC 7518 section 3.2)."""
@@ -93,7 +93,7 @@ class Config(PartConfig, RemoteConfig, ClaimsConfig):
                         f"secret is shorter than the {_SHARED[each]} bytes of {each} (RFC 7518)"
                     )
         if self.cert_uri is None and self.issuer is not None and self.secret is None:
-            web_client.check_url(self.issuer)
+            http.check_url(self.issuer)
         return self
 
 
@@ -146,7 +146,7 @@ class Jwt:
 
 def make(config: Config, world: World) -> IProvider:
     """Build the provider from its own section."""
-    web = web_client.make(config, world)
+    web = http.make(config, world)
     keys = None
     if config.cert_uri is not None or (config.issuer is not None and config.secret is None):
         keys = jwks.key_set(config, world, web, url=config.cert_uri, issuer=config.issuer or "")

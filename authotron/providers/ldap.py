@@ -36,8 +36,8 @@ from authotron.limits.wrong_pairs import PairGuard, RetryConfig, Sent
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.model.naming import normalized
+from authotron.net.world import Threads, World
 from authotron.providers import Affinity, IKnowsUsers, IProvider
-from authotron.world import Threads, World
 
 _LONGEST = 256
 

@@ -8,20 +8,16 @@ from attrs import define, field
 from pydantic import Field
 from zope.interface import implementer
 
-from authotron import (
-    bearer,
-    exchange,
-    routing,
-    web_client,
-)
+from authotron import bearer, exchange, routing
 from authotron.config.plugins import IReachable
 from authotron.config.section import Secret, Text
 from authotron.exchange import AccessTokens, ExchangeConfig
 from authotron.model.errors import Rejected
 from authotron.model.identity import Credential, Identity
+from authotron.net import http
+from authotron.net.http import Url, WebClient
+from authotron.net.world import World
 from authotron.providers import Affinity, IProvider
-from authotron.web_client import Url, WebClient
-from authotron.world import World
 
 _SCOPE = "offline_access"
 _TYPE = "Offline"
@@ -155,14 +151,14 @@ class OpenidOffline:
 
 def make(config: Config, world: World) -> IProvider:
     """Build the provider from its own section."""
-    web = web_client.make(config, world)
+    web = http.make(config, world)
     realm = config.iam_realm or config.realm
     return OpenidOffline(
         config.name,
         config.realm,
         web,
         exchange.make(config, world, web),
-        web_client.below(config.iam_url, "realms", realm, "protocol", "openid-connect"),
+        http.below(config.iam_url, "realms", realm, "protocol", "openid-connect"),
         config.public_client_id,
         (config.private_client_id, config.private_client_secret.get_secret_value()),
         config.check,

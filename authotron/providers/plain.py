@@ -24,8 +24,8 @@ from authotron.config.section import (
 from authotron.model.errors import Rejected
 from authotron.model.identity import Credential, Identity
 from authotron.model.naming import MAX_ROLE, flaw, normalized
+from authotron.net.world import World
 from authotron.providers import Affinity, IKnowsUsers, IProvider
-from authotron.world import World
 
 
 def _checked(secret: SecretStr) -> SecretStr:

@@ -24,8 +24,8 @@ from authotron.config.section import (
 from authotron.model.errors import NotConfigured, Rejected
 from authotron.model.identity import Credential, Identity
 from authotron.model.token import PREFIX, looks_like_ours
+from authotron.net.world import World
 from authotron.providers import Affinity, IProvider
-from authotron.world import World
 
 SHORTEST = 32
 

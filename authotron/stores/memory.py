@@ -22,6 +22,7 @@ from authotron.model.token import (
     from_row,
     mark_of,
 )
+from authotron.net.world import World
 from authotron.stores import (
     MOST_REVOKED,
     MOST_REVOKED_OF_OWNER,
@@ -32,7 +33,6 @@ from authotron.stores import (
     remembered_until,
     tokens_of,
 )
-from authotron.world import World
 
 
 class Config(StoreConfig):

@@ -19,7 +19,6 @@ from txmongo.connection import ConnectionPool
 from txmongo.errors import TimeExceeded
 from zope.interface import implementer
 
-from authotron import tls
 from authotron.config.section import FilePath, Secret, Text
 from authotron.limits.descriptors import Narrow
 from authotron.model.errors import (
@@ -40,6 +39,9 @@ from authotron.model.token import (
     from_row,
     mark_of,
 )
+from authotron.net import tls
+from authotron.net.tls_gates import GatedConnections
+from authotron.net.world import World
 from authotron.stores import (
     MOST_REVOKED,
     MOST_REVOKED_OF_OWNER,
@@ -50,8 +52,6 @@ from authotron.stores import (
     remembered_until,
     tokens_of,
 )
-from authotron.tls_gates import GatedConnections
-from authotron.world import World
 
 T = TypeVar("T")
 

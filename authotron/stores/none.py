@@ -10,8 +10,8 @@ from zope.interface import implementer
 
 from authotron.model.errors import Unavailable
 from authotron.model.token import Revoked, Token
+from authotron.net.world import World
 from authotron.stores import ITokenStore, StoreConfig, Wanted
-from authotron.world import World
 
 
 class Config(StoreConfig):

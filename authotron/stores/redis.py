@@ -9,7 +9,6 @@ from attrs import define, field
 from pydantic import Field
 from zope.interface import implementer
 
-from authotron import tls
 from authotron.config.section import (
     FilePath,
     Port,
@@ -24,7 +23,10 @@ from authotron.model.token import (
     Row,
     Token,
 )
-from authotron.redis import Login, Redis
+from authotron.net import tls
+from authotron.net.redis import Login, Redis
+from authotron.net.tls_gates import secured
+from authotron.net.world import World
 from authotron.stores import (
     AT_ONCE,
     IMPORTED_REVOKED_FOR,
@@ -36,8 +38,6 @@ from authotron.stores import (
     Wanted,
     tokens_of,
 )
-from authotron.tls_gates import secured
-from authotron.world import World
 
 _PAGE = 500
 _ADDED = 1

@@ -29,6 +29,7 @@ from authotron.model.token import (
     Token,
     mark_of,
 )
+from authotron.net.world import OwnThread, World
 from authotron.stores import (
     MOST_REVOKED,
     MOST_REVOKED_OF_OWNER,
@@ -39,7 +40,6 @@ from authotron.stores import (
     remembered_until,
     tokens_of,
 )
-from authotron.world import OwnThread, World
 
 T = TypeVar("T")
 

@@ -17,8 +17,8 @@ from zope.interface import implementer
 from authotron.config.plugins import PartConfig
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
+from authotron.net.world import World
 from authotron.providers import Affinity, IProvider
-from authotron.world import World
 
 
 class Config(PartConfig):

@@ -16,8 +16,8 @@ from attrs import define, field
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from authotron.certificates import Untrusted
 from authotron.model.errors import Unavailable
+from authotron.net.certificates import Untrusted
 from authotron.stores import ITokenStore
 from tests.certificates import EXPIRED, GOOD, ODD, Authority, Shape, named
 from tests.functional import directory, wire

@@ -17,7 +17,7 @@ from authotron.ldap.servers import Account, Limits, Security
 from authotron.ldap.servers import Server as Address
 from authotron.ldap.wire import Search
 from authotron.model.errors import Rejected, TimedOut, Unavailable
-from authotron.tls import Trust, Verifier
+from authotron.net.tls import Trust, Verifier
 from tests import directories
 from tests.directories import BASE, GATE, Server
 from tests.worlds import NOW, at

@@ -15,8 +15,8 @@ from authotron.config import section
 from authotron.limits.hash_queue import WAITING
 from authotron.model.errors import ConfigError, Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
+from authotron.net.world import World
 from authotron.providers import IProvider, plain
-from authotron.world import World
 from tests.contracts import ProviderContract
 from tests.worlds import NOW, asked, at, world
 

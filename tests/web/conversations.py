@@ -18,6 +18,7 @@ from zope.interface import implementer
 from authotron.compose import compose
 from authotron.config import schema
 from authotron.model.identity import Identity
+from authotron.net.world import World
 from authotron.telemetry.metrics import Metrics
 from authotron.verdicts import Outcome, Verdict
 from authotron.web import operations, public
@@ -25,7 +26,6 @@ from authotron.web.front import Entrance
 from authotron.web.generation import Serving
 from authotron.web.replies import Replies
 from authotron.web.site import Site
-from authotron.world import World
 from tests.test_config import BASE, laid_over
 from tests.worlds import NOW, at, at_once
 

@@ -22,9 +22,9 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from authotron.certificates import Untrusted, check, literal_address
 from authotron.config.section import FilePath, Section
 from authotron.model.errors import Unavailable
+from authotron.net.certificates import Untrusted, check, literal_address
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 

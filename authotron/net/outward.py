@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClie
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from authotron.world import Connect
+from authotron.net.world import Connect
 
 
 def way(reactor: Any) -> Connect:

@@ -22,8 +22,8 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from authotron.certificates import Untrusted
-from authotron.tls import Handshake, Verifier
+from authotron.net.certificates import Untrusted
+from authotron.net.tls import Handshake, Verifier
 
 
 def secured(

@@ -18,9 +18,7 @@ from twisted.web.client import URI, Agent, HTTPConnectionPool, ResponseFailed
 from twisted.web.iweb import IAgent, IAgentEndpointFactory
 from zope.interface import implementer
 
-from authotron import __version__, bodies, tls
-from authotron.breaker import Breaker, Breakers
-from authotron.certificates import Untrusted
+from authotron import __version__
 from authotron.concurrency.racing import Work, within
 from authotron.config.section import Seconds
 from authotron.limits.descriptors import Narrow
@@ -30,11 +28,14 @@ from authotron.limits.turns import RemoteTurns
 from authotron.model import strict_json
 from authotron.model.errors import Rejected, TimedOut, Unavailable
 from authotron.model.hosts import is_local
-from authotron.outward import way
-from authotron.response_heads import MalformedAnswer, StrictEndpoint
-from authotron.tls import Trust, TrustConfig, Verifier
-from authotron.tls_gates import secured
-from authotron.world import (
+from authotron.net import http_body, tls
+from authotron.net.breaker import Breaker, Breakers
+from authotron.net.certificates import Untrusted
+from authotron.net.outward import way
+from authotron.net.response_heads import MalformedAnswer, StrictEndpoint
+from authotron.net.tls import Trust, TrustConfig, Verifier
+from authotron.net.tls_gates import secured
+from authotron.net.world import (
     SHARE,
     Agents,
     Connect,
@@ -296,8 +297,8 @@ class WebClient:
         if authorization is not None:
             headers["Authorization"] = authorization
         # A client for each question: one for all would carry cookies from one user to the next.
-        agent = bodies.Uncompressed(self._agents(self._trust))
-        client = treq.client.HTTPClient(agent, data_to_body_producer=bodies.Whole)
+        agent = http_body.Uncompressed(self._agents(self._trust))
+        client = treq.client.HTTPClient(agent, data_to_body_producer=http_body.Whole)
         asked: Deferred[Any] = client.request(
             method,
             url,
@@ -309,8 +310,8 @@ class WebClient:
         )
         try:
             response = await asked
-            return Answer(place, response.code, await bodies.read(response, limit))
-        except bodies.Unusable as unusable:
+            return Answer(place, response.code, await http_body.read(response, limit))
+        except http_body.Unusable as unusable:
             raise Unavailable(f"{place} {unusable}") from None
         except Untrusted as refusal:
             raise _Unreachable(f"{place} is not believed: {refusal}") from None

@@ -11,12 +11,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.web.iweb import IAgent
 
-from authotron.breaker import Breakers
 from authotron.concurrency.single_flight import DEFAULT_BYTES
 from authotron.limits.descriptors import Narrow, as_configured
 from authotron.limits.hash_queue import HashQueue
 from authotron.limits.wrong_pairs import WrongPairs
-from authotron.tls import Trust
+from authotron.net.breaker import Breakers
+from authotron.net.tls import Trust
 
 T = TypeVar("T")
 
