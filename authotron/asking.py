@@ -9,10 +9,11 @@ from attrs import define, field
 from pydantic import Field
 from zope.interface import implementer
 
-from authotron import bearer, routing
+from authotron import routing
 from authotron.concurrency.single_flight import Identities
 from authotron.config.plugins import PartConfig
 from authotron.config.section import Seconds
+from authotron.jose import unverified
 from authotron.limits.turns import RemoteTurns
 from authotron.model.identity import Credential, Identity
 from authotron.net import http
@@ -57,7 +58,7 @@ class Asking:
         """A JWT that names another issuer than the one whose tokens are accepted is foreign."""
         if self._issuer is None:
             return routing.likeness(self._accepts, credential)
-        seen = bearer.seen(credential)
+        seen = unverified.seen(credential)
         if seen is not None and seen.issuer not in (None, self._issuer):
             return Affinity.FOREIGN
         return routing.likeness(self._accepts, credential)

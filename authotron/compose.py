@@ -7,12 +7,7 @@ from typing import Any
 from attrs import evolve
 from twisted.logger import Logger
 
-from authotron import (
-    credentials,
-    issuing,
-    minter,
-    verdicts,
-)
+from authotron import credentials, issuing, verdicts
 from authotron.authority import Authority
 from authotron.concurrency.reactor_time import Meter
 from authotron.config import plugins
@@ -20,6 +15,7 @@ from authotron.config.schema import Config
 from authotron.forwarding import Forwarding
 from authotron.gate import Gate
 from authotron.issuing import Tokens
+from authotron.jose import minter
 from authotron.limits.descriptors import narrowing
 from authotron.model.errors import ConfigError, Problem
 from authotron.model.hosts import UNIX

@@ -8,12 +8,12 @@ from attrs import field, frozen
 from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 
-from authotron import jwks
-from authotron.claims import ClaimsConfig, Rules
 from authotron.concurrency.single_flight import Identities, Work
 from authotron.config.plugins import PartConfig
 from authotron.config.section import Seconds
-from authotron.jwks import ALGORITHMS, Verifier
+from authotron.jose import jwks
+from authotron.jose.claims import ClaimsConfig, Rules
+from authotron.jose.jwks import ALGORITHMS, Verifier
 from authotron.limits.turns import RemoteTurns
 from authotron.model.errors import Unavailable
 from authotron.model.identity import Credential, Identity, earliest

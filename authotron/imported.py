@@ -15,7 +15,7 @@ from hashlib import sha256
 from attrs import evolve, field, frozen
 from twisted.internet.interfaces import IReactorTime
 
-from authotron import bearer
+from authotron.jose import unverified
 from authotron.model.errors import Taken
 from authotron.model.identity import Identity, earliest
 from authotron.model.token import (
@@ -41,7 +41,7 @@ _IN_A_HEADER = re.compile(r"[!-+\--~]+")
 def may_be(text: str) -> bool:
     """Whether a token may be an imported one: not one of ours, and no JSON Web Token."""
     fits = len(text) <= _LONGEST and _IN_A_HEADER.fullmatch(text) is not None
-    return fits and not looks_like_ours(text) and bearer.look_into(text) is None
+    return fits and not looks_like_ours(text) and unverified.look_into(text) is None
 
 
 def meanings(text: str, acl_proxy_peppers: Sequence[bytes]) -> Iterator[str]:

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from authotron import bearer
 from authotron.config.section import Section, Text
+from authotron.jose import unverified
 from authotron.model.identity import Credential
 from authotron.model.token import looks_like_ours
 from authotron.providers import Affinity
@@ -34,7 +34,7 @@ def likeness(rule: Rule, credential: Credential) -> Affinity:
     """
     if rule == "any":
         return Affinity.POSSIBLE
-    token, seen = credential.value, bearer.seen(credential)
+    token, seen = credential.value, unverified.seen(credential)
     if looks_like_ours(token):
         return Affinity.FOREIGN
     shape: Shape = "opaque" if seen is None else "jwt"
@@ -52,5 +52,5 @@ def likeness(rule: Rule, credential: Credential) -> Affinity:
 
 def names_issuer(credential: Credential) -> bool:
     """Whether a token is a JWT that names its issuer, or whose claims cannot be read."""
-    seen = bearer.seen(credential)
+    seen = unverified.seen(credential)
     return seen is not None and seen.issuer is not None

@@ -12,7 +12,7 @@ import jwt
 from attrs import field, frozen
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from authotron import signing_keys
+from authotron.jose import keys
 from tests.worlds import NOW
 
 CLAIMS: Mapping[str, Any] = {
@@ -34,7 +34,7 @@ class Signer:
 
     def jwk(self, **changes: Any) -> dict[str, Any]:
         """The public half as it is published; a change to C{None} leaves a member out."""
-        members = {**signing_keys.as_jwk(self.private.public_key()), "kid": self.kid}
+        members = {**keys.as_jwk(self.private.public_key()), "kid": self.kid}
         members["alg"] = self.algorithm
         return {name: value for name, value in {**members, **changes}.items() if value is not None}
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.claims import ClaimsConfig, Rules, end
 from authotron.config import section as configured
+from authotron.jose.claims import ClaimsConfig, Rules, end
 from authotron.model.errors import Rejected
 from authotron.model.identity import Identity
 from tests.issuers import CLAIMS

@@ -13,10 +13,10 @@ import yaml
 from click.testing import CliRunner, Result
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import minter
 from authotron.cli.main import main
 from authotron.cli.options import clock
 from authotron.config import file as configfile
+from authotron.jose import minter
 from authotron.model.identity import Identity
 from authotron.passwords import check_hash
 from authotron.tap import Options

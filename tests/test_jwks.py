@@ -13,8 +13,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import jwks
-from authotron.jwks import KeySet, Verifier
+from authotron.jose import jwks
+from authotron.jose.jwks import KeySet, Verifier
 from authotron.model.errors import Rejected, Unavailable
 from tests import issuers
 from tests.issuers import CURVE, EDWARDS, IDP, NEXT, Signer, made_up, published

@@ -14,9 +14,10 @@ from hypothesis import settings as examples
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import minter, signing_keys
 from authotron.config import section
-from authotron.minter import Minter
+from authotron.jose import keys as signing_keys
+from authotron.jose import minter
+from authotron.jose.minter import Minter
 from authotron.model.errors import ConfigError, Rejected
 from authotron.model.identity import Identity
 from tests.worlds import NOW, at

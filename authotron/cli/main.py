@@ -12,7 +12,7 @@ from typing import Any
 import click
 import jwt
 
-from authotron import __version__, minter
+from authotron import __version__
 from authotron.cli.options import (
     clock,
     complaints,
@@ -24,6 +24,7 @@ from authotron.cli.output import say, say_as_it_is, say_lines
 from authotron.config import schema as config
 from authotron.config.schema import Config
 from authotron.endpoint import with_mode
+from authotron.jose import minter
 
 _ELSEWHERE = ("doctor", "explain", "migrate", "quickstart", "tokens")
 """Commands that have a module of their name."""

@@ -27,7 +27,6 @@ from authotron import (
     endpoint,
     gate,
     issuing,
-    minter,
     systemd,
     verdicts,
 )
@@ -45,6 +44,7 @@ from authotron.config.section import (
     Texts,
 )
 from authotron.forwarding import Forwarded, Proxies
+from authotron.jose import minter
 from authotron.model import hosts
 from authotron.model.errors import ConfigError, Problem
 from authotron.model.naming import MAX_ROLE, flaw

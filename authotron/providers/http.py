@@ -9,10 +9,11 @@ from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron import accounts, claims, routing
+from authotron import accounts, routing
 from authotron.concurrency.single_flight import Identities
 from authotron.config.plugins import PartConfig
 from authotron.config.section import Seconds, Secret
+from authotron.jose import claims
 from authotron.limits.turns import RemoteTurns
 from authotron.limits.wrong_pairs import PairGuard, RetryConfig
 from authotron.model.errors import Rejected

@@ -8,10 +8,11 @@ from attrs import field, frozen
 from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 
-from authotron import asking, bearer, routing
+from authotron import asking, routing
 from authotron.asking import AskingConfig
-from authotron.claims import ClaimsConfig, Rules
 from authotron.config.section import Seconds, Secret, Text
+from authotron.jose import unverified
+from authotron.jose.claims import ClaimsConfig, Rules
 from authotron.model.errors import Rejected
 from authotron.model.identity import Identity, earliest
 from authotron.net import http
@@ -49,7 +50,7 @@ class Introspection:
         @raise Rejected: it is not active, or not an access token.
         @raise Unavailable: the server does not say.
         """
-        seen = bearer.look_into(token)
+        seen = unverified.look_into(token)
         header, claims = ({}, {}) if seen is None else (seen.header, seen.claims)
         if self._rules.config.typ is None:
             self._rules.right_kind(header, claims)

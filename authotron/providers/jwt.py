@@ -10,15 +10,11 @@ from pydantic import Field, model_validator
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron import (
-    bearer,
-    jwks,
-    purposes,
-    routing,
-)
-from authotron.claims import ClaimsConfig, Rules, missing_checks
+from authotron import routing
 from authotron.config.plugins import IReachable, PartConfig
 from authotron.config.section import Secret, Text, Texts
+from authotron.jose import jwks, purposes, unverified
+from authotron.jose.claims import ClaimsConfig, Rules, missing_checks
 from authotron.model.identity import Credential, Identity
 from authotron.net import http
 from authotron.net.http import RemoteConfig, Url
@@ -119,7 +115,7 @@ class Jwt:
     def affinity(self, credential: Credential) -> Affinity:
         if self._accepts == "any":
             return Affinity.POSSIBLE
-        seen = bearer.seen(credential)
+        seen = unverified.seen(credential)
         likeness = routing.likeness(self._accepts, credential)
         if likeness is Affinity.FOREIGN or seen is None:
             return likeness
@@ -132,10 +128,10 @@ class Jwt:
         return Affinity.LIKELY if seen.claims.get("iss") == issuer else Affinity.FOREIGN
 
     def is_local(self, credential: Credential) -> bool:
-        return self._verifier.is_local(bearer.seen(credential))
+        return self._verifier.is_local(unverified.seen(credential))
 
     async def authenticate(self, credential: Credential) -> Identity:
-        header, said = await self._verifier.verified(credential.value, bearer.seen(credential))
+        header, said = await self._verifier.verified(credential.value, unverified.seen(credential))
         self._rules.right_kind(header, said)
         return self._rules.identity(said, self._clock.seconds())
 

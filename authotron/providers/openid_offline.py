@@ -8,10 +8,11 @@ from attrs import define, field
 from pydantic import Field
 from zope.interface import implementer
 
-from authotron import bearer, exchange, routing
+from authotron import exchange, routing
 from authotron.config.plugins import IReachable
 from authotron.config.section import Secret, Text
 from authotron.exchange import AccessTokens, ExchangeConfig
+from authotron.jose import unverified
 from authotron.model.errors import Rejected
 from authotron.model.identity import Credential, Identity
 from authotron.net import http
@@ -70,7 +71,7 @@ class OpenidOffline:
 
     def affinity(self, credential: Credential) -> Affinity:
         """A JSON Web Token that calls itself something else than offline is none of ours."""
-        seen = bearer.seen(credential)
+        seen = unverified.seen(credential)
         likeness = routing.likeness(self._accepts, credential)
         if likeness is not Affinity.POSSIBLE or seen is None:
             return likeness
@@ -81,7 +82,7 @@ class OpenidOffline:
         return Affinity.LIKELY if seen.claims["iss"] == self._issuer else Affinity.FOREIGN
 
     async def authenticate(self, credential: Credential) -> Identity:
-        token, seen = credential.value, bearer.seen(credential)
+        token, seen = credential.value, unverified.seen(credential)
         if seen is not None and seen.claims.get("typ", _TYPE) != _TYPE:
             raise Rejected("no offline token")
         return await self._access_tokens.checked(credential, lambda: self._judge(token))
@@ -98,7 +99,7 @@ class OpenidOffline:
 
     def _is_ours(self, token: str) -> bool:
         """Whether it calls itself an offline token of our public client."""
-        seen = bearer.look_into(token)
+        seen = unverified.look_into(token)
         return (
             seen is not None
             and seen.claims.get("typ") == _TYPE

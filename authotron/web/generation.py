@@ -11,7 +11,7 @@ from authotron.config.plugins import IConnected
 from authotron.config.schema import Config
 from authotron.forwarding import Forwarding
 from authotron.issuing import Tokens
-from authotron.minter import Minter
+from authotron.jose.minter import Minter
 from authotron.telemetry.metrics import Metrics
 from authotron.token_provider import Owners
 from authotron.verdicts import Verdicts

@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 from klein import Response
 
 from authotron import verdicts
-from authotron.minter import described
+from authotron.jose.minter import described
 from authotron.model.errors import Problem
 from authotron.model.identity import Identity
 from authotron.verdicts import Outcome

@@ -24,9 +24,7 @@ from authotron.config.section import (
     WholeSeconds,
     located,
 )
-from authotron.model.errors import Rejected
-from authotron.model.identity import Identity
-from authotron.signing_keys import (
+from authotron.jose.keys import (
     Algorithm,
     PrivateKey,
     PublicKey,
@@ -36,6 +34,8 @@ from authotron.signing_keys import (
     public_key,
     thumbprint,
 )
+from authotron.model.errors import Rejected
+from authotron.model.identity import Identity
 
 SHORTEST = 16
 RECOMMENDED = 32

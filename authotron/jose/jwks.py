@@ -12,12 +12,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from authotron import bearer, signing_keys
 from authotron.concurrency.single_flight import Flights
+from authotron.jose import keys as signing_keys
+from authotron.jose import unverified
+from authotron.jose.keys import PUBLIC_MEMBERS, PublicKey
 from authotron.model.errors import Rejected, Unavailable
 from authotron.net.http import RemoteConfig, WebClient, check_url
 from authotron.net.world import World
-from authotron.signing_keys import PUBLIC_MEMBERS, PublicKey
 
 ALGORITHMS = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
@@ -383,7 +384,7 @@ class Verifier:
     secret: bytes | None = field(default=None, repr=False)
 
     async def verified(
-        self, token: str, seen: bearer.Unverified | None = None
+        self, token: str, seen: unverified.Unverified | None = None
     ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         """
         Header and claims of a token that was signed with a key that is known.
@@ -394,12 +395,12 @@ class Verifier:
         @raise Unavailable: the keys cannot be had.
         """
         parts = token.split(".", 3)
-        if len(parts) != 3 or len(token) > bearer.LONGEST:  # noqa: PLR2004 - RFC 7515 section 7.1
+        if len(parts) != 3 or len(token) > unverified.LONGEST:  # noqa: PLR2004 - RFC 7515 section 7.1
             raise Rejected("no signed JSON Web Token")
         if seen is not None and seen.readable:
             header, claims = seen.header, seen.claims
         else:
-            header, claims = bearer.decoded_header(parts[0]), bearer.decoded(parts[1])
+            header, claims = unverified.decoded_header(parts[0]), unverified.decoded(parts[1])
         _check_members(header)
         algorithm = str(header.get("alg"))
         if algorithm not in self.algorithms:
@@ -409,7 +410,7 @@ class Verifier:
                 return header, claims
         raise Rejected("the signature is not good")
 
-    def is_local(self, seen: bearer.Unverified | None) -> bool:
+    def is_local(self, seen: unverified.Unverified | None) -> bool:
         """
         Whether a token can be verified, or refused, without asking for keys.
 
@@ -464,7 +465,7 @@ def _signed(token: str, key: Key, algorithm: str) -> bool:
     signed, _, signature = token.rpartition(".")
     kind = jwt.get_algorithm_by_name(algorithm)
     try:
-        raw = bearer.b64decoded(signature)
+        raw = unverified.b64decoded(signature)
         return bool(kind.verify(signed.encode(), kind.prepare_key(key.public), raw))
     except (jwt.PyJWTError, ValueError):
         return False

@@ -10,16 +10,16 @@ from typing import Any
 from attrs import frozen
 from pydantic import Field
 
-from authotron import purposes
 from authotron.config.section import (
     Seconds,
     Section,
     Text,
     Texts,
 )
+from authotron.jose import purposes
+from authotron.jose.purposes import Claims
 from authotron.model.errors import Rejected
 from authotron.model.identity import Identity
-from authotron.purposes import Claims
 
 _KEYCLOAK_ROLES = ("realm_access", "entitlements", "resource_access")
 _CONSUMED = frozenset({"sub", "scope", *_KEYCLOAK_ROLES})
