@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from authotron import passwords
 from authotron.config.section import LONGEST
 from authotron.model.errors import ConfigError, Problem
+from authotron.plugin import passwords
 
 PREFIX = "authotron:"
 """What our keys in the same Redis begin with, beside its C{tokens:}."""

@@ -12,7 +12,6 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from authotron import routing
 from authotron.augmenters import IAugmenter
 from authotron.concurrency.racing import (
     AllFailed,
@@ -32,6 +31,7 @@ from authotron.model.errors import (
 )
 from authotron.model.identity import Addition, Credential, Identity
 from authotron.model.naming import folded
+from authotron.plugin import token_routing
 from authotron.providers import (
     Affinity,
     IJudge,
@@ -184,7 +184,7 @@ class Authority:
         reasons: list[BaseException | None],
     ) -> list[IProvider]:
         """Select the providers to ask about a credential that by its shape none could know."""
-        if not (eligible and routing.names_issuer(credential)):
+        if not (eligible and token_routing.names_issuer(credential)):
             return eligible
         reason = "no provider is configured for the issuer, or the purpose, of the JWT"
         if logs.log.tells("debug"):

@@ -18,7 +18,7 @@ from authotron.cli.options import clock
 from authotron.config import file as configfile
 from authotron.jose import minter
 from authotron.model.identity import Identity
-from authotron.passwords import check_hash
+from authotron.plugin.passwords import check_hash
 from authotron.tap import Options
 from tests.test_config import BASE, laid_over
 

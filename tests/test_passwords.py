@@ -8,11 +8,11 @@ import bcrypt
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import passwords
 from authotron.limits.hash_queue import WAITING, HashQueue
 from authotron.model.errors import Unavailable
 from authotron.net.world import World
-from authotron.passwords import Hashes, check_hash, hash_password
+from authotron.plugin import passwords
+from authotron.plugin.passwords import Hashes, check_hash, hash_password
 from tests.worlds import NOW, at
 
 WONDER = hash_password("wonder")

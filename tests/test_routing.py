@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import routing
 from authotron.config import section
 from authotron.config.section import Section
 from authotron.jose import unverified
 from authotron.model.identity import Credential
+from authotron.plugin import token_routing
+from authotron.plugin.token_routing import Rule
 from authotron.providers import Affinity
-from authotron.routing import Rule
 from tests.issuers import IDP, made_up
 
 ISSUER = "https://idp.example/realms/x"
@@ -26,7 +26,7 @@ class Part(Section):
 
 def likeness(accepts: Any, token: str) -> Affinity:
     rule = section.read(Part, {"accepts": accepts}).accepts
-    return routing.likeness(rule, Credential("bearer", token))
+    return token_routing.likeness(rule, Credential("bearer", token))
 
 
 class ShapeTests(SynchronousTestCase):

@@ -10,7 +10,6 @@ from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron import accounts
 from authotron.augmenters import AugmenterConfig, IAugmenter
 from authotron.concurrency.single_flight import LookupCache, addition_bytes
 from authotron.config.section import Seconds, Secret
@@ -18,6 +17,7 @@ from authotron.model.identity import Addition, Identity
 from authotron.net import http
 from authotron.net.http import RemoteConfig, Url, WebClient
 from authotron.net.world import World
+from authotron.plugin import http_contract
 
 _NOBODY = 404
 
@@ -72,7 +72,7 @@ class Http:
             return Addition(fresh_until=until)
         if not answer.good:
             raise answer.unexpected()
-        grants = accounts.read(accounts.Grants, answer.mapping(), answer.place)
+        grants = http_contract.read(http_contract.Grants, answer.mapping(), answer.place)
         return Addition(tuple(grants.roles), grants.attributes, until)
 
 

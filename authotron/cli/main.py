@@ -118,7 +118,7 @@ def hash_password(*, from_stdin: bool) -> None:
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     if not password:
         raise click.UsageError("an empty password protects nothing")
-    from authotron import passwords  # noqa: PLC0415 - only needed here
+    from authotron.plugin import passwords  # noqa: PLC0415 - only needed here
 
     say(passwords.hash_password(password))
 

@@ -6,13 +6,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from authotron import asking
-from authotron.asking import QueryConfig
 from authotron.model.errors import Unavailable
 from authotron.model.identity import Identity
 from authotron.net import http
 from authotron.net.http import Url
 from authotron.net.world import World
+from authotron.plugin import remote_provider
+from authotron.plugin.remote_provider import QueryConfig
 from authotron.providers import IProvider
 
 
@@ -33,4 +33,4 @@ def _identity(realm: str, told: dict[str, object]) -> Identity:
 
 def make(config: Config, world: World) -> IProvider:
     """Build the provider from its own section."""
-    return asking.by_query(config, http.below(config.uri, "who-am-i"), world, _identity)
+    return remote_provider.by_query(config, http.below(config.uri, "who-am-i"), world, _identity)

@@ -8,15 +8,15 @@ from attrs import define, field
 from pydantic import Field
 from zope.interface import implementer
 
-from authotron import exchange, routing
 from authotron.config.plugins import IReachable
 from authotron.config.section import Secret, Text
-from authotron.exchange import AccessTokens, ExchangeConfig
 from authotron.model.errors import Rejected
 from authotron.model.identity import Credential, Identity
 from authotron.net import http
 from authotron.net.http import Url, WebClient
 from authotron.net.world import World
+from authotron.plugin import token_exchange, token_routing
+from authotron.plugin.token_exchange import AccessTokens, ExchangeConfig
 from authotron.providers import Affinity, IProvider
 
 
@@ -27,7 +27,7 @@ class Config(ExchangeConfig):
     client_id: Text = Field(description="who we are to the generator")
     client_secret: Secret = Field(description="the secret of `client_id`")
     token_generator_url: Url = Field(description="address of the generator")
-    accepts: routing.Rule = Field(default="any", description="which tokens it is asked about")
+    accepts: token_routing.Rule = Field(default="any", description="which tokens it is asked about")
 
 
 @implementer(IProvider, IReachable)
@@ -42,13 +42,13 @@ class EcmwfTokenGenerator:
     _url: str
     _client_id: str
     _client_secret: str = field(repr=False)
-    _accepts: routing.Rule
+    _accepts: token_routing.Rule
     type: str = field(default="ecmwf-token-generator", init=False)
     scheme: str = field(default="bearer", init=False)
     local: bool = field(default=False, init=False)
 
     def affinity(self, credential: Credential) -> Affinity:
-        return routing.likeness(self._accepts, credential)
+        return token_routing.likeness(self._accepts, credential)
 
     async def authenticate(self, credential: Credential) -> Identity:
         token = credential.value
@@ -90,7 +90,7 @@ def make(config: Config, world: World) -> IProvider:
         config.name,
         config.realm,
         web,
-        exchange.make(config, world, web),
+        token_exchange.make(config, world, web),
         config.token_generator_url,
         config.client_id,
         config.client_secret.get_secret_value(),

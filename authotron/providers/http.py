@@ -9,7 +9,6 @@ from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron import accounts, routing
 from authotron.concurrency.single_flight import Identities
 from authotron.config.plugins import PartConfig
 from authotron.config.section import Seconds, Secret
@@ -21,6 +20,7 @@ from authotron.model.identity import Credential, Identity, earliest
 from authotron.net import http
 from authotron.net.http import RemoteConfig, Url, WebClient
 from authotron.net.world import World
+from authotron.plugin import http_contract, token_routing
 from authotron.providers import Affinity, IProvider
 
 _REFUSALS = (401, 403)
@@ -39,7 +39,7 @@ class Config(PartConfig, RemoteConfig, RetryConfig):
     )
     cache: Seconds = Field(default=60, description="seconds an answer is believed")
     leeway: Seconds = Field(default=60, description="seconds by which clocks may differ")
-    accepts: routing.Rule = Field(default="any", description="which tokens it is asked about")
+    accepts: token_routing.Rule = Field(default="any", description="which tokens it is asked about")
 
 
 @implementer(IProvider)
@@ -57,7 +57,7 @@ class Http:
     _life: float
     _leeway: float
     _known: Identities = field(repr=False)
-    _accepts: routing.Rule
+    _accepts: token_routing.Rule
     _guard: PairGuard = field(repr=False)
     _turns: RemoteTurns = field(repr=False)
     type: str = field(default="http", init=False)
@@ -66,7 +66,7 @@ class Http:
     def affinity(self, credential: Credential) -> Affinity:
         if self.scheme != "bearer":
             return Affinity.POSSIBLE
-        return routing.likeness(self._accepts, credential)
+        return token_routing.likeness(self._accepts, credential)
 
     async def authenticate(self, credential: Credential) -> Identity:
         content = {"realm": self.realm, "scheme": self.scheme, **_shown(credential)}
@@ -92,7 +92,7 @@ class Http:
             raise Rejected(f"{answer.place} answered {answer.status}")
         if not answer.good:
             raise answer.unexpected()
-        account = accounts.read(accounts.Account, answer.mapping(), answer.place)
+        account = http_contract.read(http_contract.Account, answer.mapping(), answer.place)
         now = self._clock.seconds()
         expires = claims.end(account.expires, now, self._leeway)
         return Identity(

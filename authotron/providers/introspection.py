@@ -8,8 +8,6 @@ from attrs import field, frozen
 from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 
-from authotron import asking, routing
-from authotron.asking import AskingConfig
 from authotron.config.section import Seconds, Secret, Text
 from authotron.jose import unverified
 from authotron.jose.claims import ClaimsConfig, Rules
@@ -18,6 +16,8 @@ from authotron.model.identity import Identity, earliest
 from authotron.net import http
 from authotron.net.http import Url, WebClient
 from authotron.net.world import World
+from authotron.plugin import remote_provider, token_routing
+from authotron.plugin.remote_provider import AskingConfig
 from authotron.providers import IProvider
 
 
@@ -29,7 +29,7 @@ class Config(AskingConfig, ClaimsConfig):
     client_id: Text = Field(description="who we are to the server")
     client_secret: Secret = Field(description="the secret of `client_id`")
     cache: Seconds = Field(default=60, description="seconds an answer is believed")
-    accepts: routing.Rule = Field(default="any", description="which tokens it is asked about")
+    accepts: token_routing.Rule = Field(default="any", description="which tokens it is asked about")
 
 
 @frozen
@@ -87,4 +87,4 @@ def make(config: Config, world: World) -> IProvider:
     )
     takes_any = config.accepts == "any" and "accepts" in config.model_fields_set
     issuer = None if takes_any else config.issuer
-    return asking.make(config, config.accepts, world, server.ask, issuer)
+    return remote_provider.make(config, config.accepts, world, server.ask, issuer)

@@ -10,7 +10,6 @@ from pydantic import Field, model_validator
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron import routing
 from authotron.config.plugins import IReachable, PartConfig
 from authotron.config.section import Secret, Text, Texts
 from authotron.jose import jwks, purposes, unverified
@@ -19,6 +18,7 @@ from authotron.model.identity import Credential, Identity
 from authotron.net import http
 from authotron.net.http import RemoteConfig, Url
 from authotron.net.world import World
+from authotron.plugin import token_routing
 from authotron.providers import Affinity, IMayAskRemotes, IProvider
 
 _SHARED = {"HS256": 32, "HS384": 48, "HS512": 64}
@@ -51,7 +51,7 @@ class Config(PartConfig, RemoteConfig, ClaimsConfig):
         le=1000,
         description="connections to the issuer, which only its key set needs",
     )
-    accepts: routing.Rule = Field(
+    accepts: token_routing.Rule = Field(
         default="jwt", description="which tokens it is asked about; `any` for all of them"
     )
 
@@ -103,7 +103,7 @@ class Jwt:
     _clock: IReactorTime
     _verifier: jwks.Verifier = field(repr=False)
     _rules: Rules = field(repr=False)
-    _accepts: routing.Rule
+    _accepts: token_routing.Rule
     type: str = field(default="jwt", init=False)
     scheme: str = field(default="bearer", init=False)
 
@@ -116,7 +116,7 @@ class Jwt:
         if self._accepts == "any":
             return Affinity.POSSIBLE
         seen = unverified.seen(credential)
-        likeness = routing.likeness(self._accepts, credential)
+        likeness = token_routing.likeness(self._accepts, credential)
         if likeness is Affinity.FOREIGN or seen is None:
             return likeness
         config = self._rules.config

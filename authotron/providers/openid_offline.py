@@ -8,16 +8,16 @@ from attrs import define, field
 from pydantic import Field
 from zope.interface import implementer
 
-from authotron import exchange, routing
 from authotron.config.plugins import IReachable
 from authotron.config.section import Secret, Text
-from authotron.exchange import AccessTokens, ExchangeConfig
 from authotron.jose import unverified
 from authotron.model.errors import Rejected
 from authotron.model.identity import Credential, Identity
 from authotron.net import http
 from authotron.net.http import Url, WebClient
 from authotron.net.world import World
+from authotron.plugin import token_exchange, token_routing
+from authotron.plugin.token_exchange import AccessTokens, ExchangeConfig
 from authotron.providers import Affinity, IProvider
 
 _SCOPE = "offline_access"
@@ -42,7 +42,7 @@ class Config(ExchangeConfig):
         description="how a token is judged: by introspection, by exchanging it, or (auto) by "
         "introspection and, where that says no to an offline token of our own client, by exchange",
     )
-    accepts: routing.Rule = Field(default="any", description="which tokens it is asked about")
+    accepts: token_routing.Rule = Field(default="any", description="which tokens it is asked about")
 
 
 @implementer(IProvider, IReachable)
@@ -64,7 +64,7 @@ class OpenidOffline:
     _private_client: tuple[str, str] = field(repr=False)
     _check: Check
     _issuer: str | None
-    _accepts: routing.Rule
+    _accepts: token_routing.Rule
     type: str = field(default="openid-offline", init=False)
     scheme: str = field(default="bearer", init=False)
     local: bool = field(default=False, init=False)
@@ -72,7 +72,7 @@ class OpenidOffline:
     def affinity(self, credential: Credential) -> Affinity:
         """A JSON Web Token that calls itself something else than offline is none of ours."""
         seen = unverified.seen(credential)
-        likeness = routing.likeness(self._accepts, credential)
+        likeness = token_routing.likeness(self._accepts, credential)
         if likeness is not Affinity.POSSIBLE or seen is None:
             return likeness
         if seen.claims.get("typ", _TYPE) != _TYPE:
@@ -158,7 +158,7 @@ def make(config: Config, world: World) -> IProvider:
         config.name,
         config.realm,
         web,
-        exchange.make(config, world, web),
+        token_exchange.make(config, world, web),
         http.below(config.iam_url, "realms", realm, "protocol", "openid-connect"),
         config.public_client_id,
         (config.private_client_id, config.private_client_secret.get_secret_value()),

@@ -12,7 +12,6 @@ from attrs import define, field, frozen
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 from zope.interface import implementer
 
-from authotron import passwords
 from authotron.concurrency.racing import Answer
 from authotron.config.plugins import PartConfig
 from authotron.config.section import (
@@ -25,6 +24,7 @@ from authotron.model.errors import Rejected
 from authotron.model.identity import Credential, Identity
 from authotron.model.naming import MAX_ROLE, flaw, normalized
 from authotron.net.world import World
+from authotron.plugin import passwords
 from authotron.providers import Affinity, IKnowsUsers, IProvider
 
 

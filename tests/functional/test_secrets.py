@@ -14,7 +14,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import passwords
+from authotron.plugin import passwords
 from tests.functional import wire
 from tests.functional.daemon import (
     DEADLINE,

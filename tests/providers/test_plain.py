@@ -10,12 +10,12 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import passwords
 from authotron.config import section
 from authotron.limits.hash_queue import WAITING
 from authotron.model.errors import ConfigError, Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.net.world import World
+from authotron.plugin import passwords
 from authotron.providers import IProvider, plain
 from tests.contracts import ProviderContract
 from tests.worlds import NOW, asked, at, world

@@ -9,7 +9,6 @@ from attrs import define, field
 from pydantic import Field
 from zope.interface import implementer
 
-from authotron import routing
 from authotron.concurrency.single_flight import Identities
 from authotron.config.plugins import PartConfig
 from authotron.config.section import Seconds
@@ -19,6 +18,7 @@ from authotron.model.identity import Credential, Identity
 from authotron.net import http
 from authotron.net.http import RemoteConfig
 from authotron.net.world import World
+from authotron.plugin import token_routing
 from authotron.providers import Affinity, IProvider
 
 Ask = Callable[[str], Coroutine[Any, Any, Identity]]
@@ -33,7 +33,7 @@ class QueryConfig(AskingConfig):
     """The keys of every provider that asks an address with C{?token=}."""
 
     cache: Seconds = Field(default=60, description="seconds an answer is believed")
-    accepts: routing.Rule = Field(
+    accepts: token_routing.Rule = Field(
         default="opaque", description="which tokens it is asked about; `any` for all of them"
     )
 
@@ -46,7 +46,7 @@ class Asking:
     type: str
     name: str
     realm: str
-    _accepts: routing.Rule
+    _accepts: token_routing.Rule
     _ask: Ask = field(repr=False)
     _known: Identities = field(repr=False)
     _turns: RemoteTurns = field(repr=False)
@@ -57,11 +57,11 @@ class Asking:
     def affinity(self, credential: Credential) -> Affinity:
         """A JWT that names another issuer than the one whose tokens are accepted is foreign."""
         if self._issuer is None:
-            return routing.likeness(self._accepts, credential)
+            return token_routing.likeness(self._accepts, credential)
         seen = unverified.seen(credential)
         if seen is not None and seen.issuer not in (None, self._issuer):
             return Affinity.FOREIGN
-        return routing.likeness(self._accepts, credential)
+        return token_routing.likeness(self._accepts, credential)
 
     async def authenticate(self, credential: Credential) -> Identity:
         return await self._known.get(credential.value, lambda: self._in_turn(credential))
@@ -72,7 +72,11 @@ class Asking:
 
 
 def make(
-    config: AskingConfig, accepts: routing.Rule, world: World, ask: Ask, issuer: str | None = None
+    config: AskingConfig,
+    accepts: token_routing.Rule,
+    world: World,
+    ask: Ask,
+    issuer: str | None = None,
 ) -> IProvider:
     """
     Build a provider from its own section, and from how it asks.

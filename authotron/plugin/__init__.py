@@ -1,0 +1,1 @@
+"""What providers, augmenters and stores are built from."""
