@@ -7,23 +7,24 @@ from typing import Any
 from attrs import evolve
 from twisted.logger import Logger
 
-from authotron import credentials, issuing, verdicts
+from authotron import credentials, verdicts
 from authotron.authority import Authority
 from authotron.concurrency.reactor_time import Meter
 from authotron.config import plugins
 from authotron.config.schema import Config
 from authotron.forwarding import Forwarding
 from authotron.gate import Gate
-from authotron.issuing import Tokens
 from authotron.jose import minter
 from authotron.limits.descriptors import narrowing
 from authotron.model.errors import ConfigError, Problem
 from authotron.model.hosts import UNIX
 from authotron.net.world import World
-from authotron.store_client import derived_pepper
 from authotron.stores import ITokenStore
 from authotron.telemetry.metrics import Metrics
-from authotron.token_provider import Owners, TokenProvider
+from authotron.tokens import service
+from authotron.tokens.bounded_store import derived_pepper
+from authotron.tokens.provider import Owners, TokenProvider
+from authotron.tokens.service import Tokens
 from authotron.web.generation import Generation
 from authotron.web.replies import Replies
 
@@ -113,4 +114,4 @@ def _tokens(config: Config, world: World, store: ITokenStore | None) -> Tokens |
     secret = config.file.jwt.secret
     spare = derived_pepper(secret.get_secret_value()) if secret else None
     kept = store or _made("stores", config.store, world)
-    return issuing.make(kept, config.file.tokens, config.store, world.clock, spare)
+    return service.make(kept, config.file.tokens, config.store, world.clock, spare)

@@ -15,13 +15,13 @@ from typing import Annotated, Any
 from attrs import field, frozen
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from authotron import imported
-from authotron.imported import ForeignToken
 from authotron.model import hosts
 from authotron.model.identity import Identity
 from authotron.model.token import IMPORTED, Grant, tuples
 from authotron.net.redis import Redis
 from authotron.stores import mongo
+from authotron.tokens import imported
+from authotron.tokens.imported import ForeignToken
 
 _PAGE = 500
 _SHOWN = 64

@@ -21,8 +21,6 @@ from authotron.compose import compose
 from authotron.concurrency.racing import everyone, within
 from authotron.concurrency.single_thread import SingleThread
 from authotron.config.schema import Config
-from authotron.issuing import Tokens
-from authotron.keeping import Keeping
 from authotron.limits import descriptors
 from authotron.limits.fair_queue import Standings
 from authotron.limits.hash_queue import THREADS, HashQueue, at_once
@@ -41,6 +39,8 @@ from authotron.net.world import World
 from authotron.stores import ITokenStore
 from authotron.telemetry import logs
 from authotron.telemetry.metrics import Metrics
+from authotron.tokens.service import Tokens
+from authotron.tokens.store_service import Keeping
 from authotron.web import operations, public
 from authotron.web.crowd import room, second_room
 from authotron.web.front import Entrance

@@ -12,13 +12,13 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import provider
 
-from authotron import imported
-from authotron.imported import ForeignToken
-from authotron.issuing import Wish
 from authotron.model.identity import Identity
 from authotron.model.token import TERMINAL, Grant, checksum
 from authotron.stores import ITokenStore
 from authotron.telemetry import audit, logs
+from authotron.tokens import imported
+from authotron.tokens.imported import ForeignToken
+from authotron.tokens.service import Wish
 from tests.web.conversations import ALICE
 from tests.web.test_tokens import PROXIED, ROOT, SAID, TokenCase
 from tests.worlds import NOW

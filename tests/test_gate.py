@@ -9,12 +9,12 @@ from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import imported
 from authotron.gate import Config, Gate
-from authotron.issuing import Wish
 from authotron.model.errors import BadIdentity, ConfigError
 from authotron.model.identity import Identity
 from authotron.model.token import IMPORTED
+from authotron.tokens import imported
+from authotron.tokens.service import Wish
 from tests.test_naming import BAD, GOOD
 from tests.web.conversations import Gateway, basic
 

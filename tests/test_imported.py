@@ -9,16 +9,16 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import imported, issuing
 from authotron.config import section
-from authotron.imported import ForeignToken
-from authotron.issuing import Tokens, Wish
 from authotron.model.errors import ConfigError, NoSuchToken, Rejected
 from authotron.model.identity import Credential, Identity
 from authotron.model.token import IMPORTED, Grant, generate
 from authotron.providers import Affinity, IProvider
 from authotron.stores import Wanted, memory
-from authotron.token_provider import Owners, TokenProvider
+from authotron.tokens import imported, service
+from authotron.tokens.imported import ForeignToken
+from authotron.tokens.provider import Owners, TokenProvider
+from authotron.tokens.service import Tokens, Wish
 from tests.issuers import IDP
 from tests.test_token_provider import Directory
 from tests.worlds import NOW, at
@@ -42,7 +42,7 @@ class ImportedCase(SynchronousTestCase):
     def made(self, spare: bytes | None = None, **over: Any) -> Tokens:
         given = {"type": "memory", "imported": True, "acl_proxy_pepper": PEPPER, **over}
         rules = section.read(memory.Config, given)
-        return issuing.make(self.store, section.read(issuing.Config, {}), rules, self.clock, spare)
+        return service.make(self.store, section.read(service.Config, {}), rules, self.clock, spare)
 
     def done(self, work: Any) -> Any:
         return self.successResultOf(Deferred.fromCoroutine(work))

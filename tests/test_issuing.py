@@ -9,9 +9,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import issuing
 from authotron.config import section
-from authotron.issuing import Tokens, Wish
 from authotron.model.errors import (
     Rejected,
     TimedOut,
@@ -21,6 +19,8 @@ from authotron.model.errors import (
 from authotron.model.identity import Identity
 from authotron.model.token import Grant, Token, generate
 from authotron.stores import Wanted, memory
+from authotron.tokens import service
+from authotron.tokens.service import Tokens, Wish
 from tests.worlds import NOW, at
 
 ALICE = Identity("here", "alice", ("reader",), {"exp": "1", "mail": "a@b.org"}, provider="staff")
@@ -52,8 +52,8 @@ class IssuingCase(SynchronousTestCase):
 
     def make(self, store: dict[str, Any] | None = None, **config: Any) -> Tokens:
         rules = section.read(memory.Config, {"type": "memory", **(store or {})})
-        given = section.read(issuing.Config, config)
-        return issuing.make(self.store, given, rules, self.clock)
+        given = section.read(service.Config, config)
+        return service.make(self.store, given, rules, self.clock)
 
     def start(self, work: Coroutine[Any, Any, Any]) -> Deferred[Any]:
         return Deferred.fromCoroutine(work)

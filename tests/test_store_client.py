@@ -7,8 +7,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.trial.unittest import TestCase as AsynchronousTestCase
 
 from authotron.config import section
-from authotron.store_client import StoreClient, derived_pepper
 from authotron.stores import ITokenStore, Wanted, memory
+from authotron.tokens.bounded_store import StoreClient, derived_pepper
 from tests.contracts import NoTokens, StoreContract, token
 from tests.worlds import world
 

@@ -9,10 +9,8 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from authotron import issuing
 from authotron.authority import Authority
 from authotron.config import section
-from authotron.issuing import Wish
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.model.token import generate
@@ -24,7 +22,9 @@ from authotron.providers import (
 )
 from authotron.stores import ITokenStore, memory
 from authotron.telemetry.metrics import Metrics
-from authotron.token_provider import Owners, TokenProvider
+from authotron.tokens import service
+from authotron.tokens.provider import Owners, TokenProvider
+from authotron.tokens.service import Wish
 from tests.contracts import ProviderContract
 from tests.worlds import NOW, at
 
@@ -71,7 +71,7 @@ class JudgeCase(SynchronousTestCase):
         self.clock = at(NOW)
         self.store: ITokenStore = memory.MemoryStore()
         rules = section.read(memory.Config, {"type": "memory"})
-        self.tokens = issuing.make(self.store, section.read(issuing.Config, {}), rules, self.clock)
+        self.tokens = service.make(self.store, section.read(service.Config, {}), rules, self.clock)
         self.directory = Directory()
 
     def judge(self, *providers: IProvider) -> TokenProvider:

@@ -26,7 +26,6 @@ from twisted.internet.endpoints import serverFromString
 from authotron import (
     endpoint,
     gate,
-    issuing,
     systemd,
     verdicts,
 )
@@ -51,6 +50,7 @@ from authotron.model.naming import MAX_ROLE, flaw
 from authotron.model.token import IMPORTED
 from authotron.stores import StoreConfig
 from authotron.telemetry import logs
+from authotron.tokens import service
 
 Milliseconds = Annotated[int, Field(ge=1, le=3_600_000)]
 
@@ -246,8 +246,8 @@ class File(Section):
     store: dict[str, Any] = Field(
         default_factory=dict, repr=False, description="where tokens of our own are kept"
     )
-    tokens: issuing.Config = Field(
-        default_factory=issuing.Config, description="how long tokens of our own live"
+    tokens: service.Config = Field(
+        default_factory=service.Config, description="how long tokens of our own live"
     )
     services: tuple[Service, ...] = Field(
         default=(), strict=False, description="accepted for compatibility"

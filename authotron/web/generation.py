@@ -10,10 +10,10 @@ from authotron.authority import Authority
 from authotron.config.plugins import IConnected
 from authotron.config.schema import Config
 from authotron.forwarding import Forwarding
-from authotron.issuing import Tokens
 from authotron.jose.minter import Minter
 from authotron.telemetry.metrics import Metrics
-from authotron.token_provider import Owners
+from authotron.tokens.provider import Owners
+from authotron.tokens.service import Tokens
 from authotron.verdicts import Verdicts
 from authotron.web.replies import Reply
 

@@ -20,7 +20,6 @@ from authotron.concurrency.racing import Work, to_the_end
 from authotron.config import section as settings
 from authotron.config.section import Section, WholeSeconds
 from authotron.forwarding import Network
-from authotron.issuing import MOST_BYTES, Tokens, Wish
 from authotron.model import strict_json
 from authotron.model.errors import (
     ConfigError,
@@ -37,6 +36,7 @@ from authotron.model.token import PREFIX, Token
 from authotron.stores import AT_ONCE, Wanted
 from authotron.telemetry import audit
 from authotron.telemetry.audit import Actor
+from authotron.tokens.service import MOST_BYTES, Tokens, Wish
 from authotron.web import replies
 from authotron.web.generation import Forget, Generation
 from authotron.web.replies import Reply

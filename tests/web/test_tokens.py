@@ -13,7 +13,6 @@ from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.concurrency import pieces
-from authotron.issuing import Tokens
 from authotron.model.errors import ConfigError, Unavailable
 from authotron.model.identity import Identity
 from authotron.model.token import (
@@ -23,6 +22,7 @@ from authotron.model.token import (
     generate,
 )
 from authotron.stores import Wanted, memory
+from authotron.tokens.service import Tokens
 from authotron.web import tokens
 from tests.web.conversations import ALICE, Answer, Gateway, basic
 from tests.worlds import NOW

@@ -13,7 +13,6 @@ from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 
 from authotron.config.section import Seconds, Section, WholeSeconds
-from authotron.imported import ImportedTokens
 from authotron.model.errors import (
     NoSuchToken,
     Problem,
@@ -33,7 +32,6 @@ from authotron.model.token import (
     id_of,
     parse,
 )
-from authotron.store_client import StoreClient
 from authotron.stores import (
     AT_ONCE,
     ITokenStore,
@@ -42,6 +40,8 @@ from authotron.stores import (
 )
 from authotron.telemetry import audit
 from authotron.telemetry.audit import Actor
+from authotron.tokens.bounded_store import StoreClient
+from authotron.tokens.imported import ImportedTokens
 
 T = TypeVar("T")
 

@@ -25,10 +25,10 @@ from authotron.model.token import (
     Token,
     looks_like_ours,
 )
-from authotron.store_client import StoreClient
 from authotron.stores import StoreConfig
 from authotron.telemetry import audit
 from authotron.telemetry.audit import Actor
+from authotron.tokens.bounded_store import StoreClient
 
 ACL_PROXY, AUTH_O_TRON = ("acl-proxy", "auth-o-tron")
 """Whose tokens can be imported."""

@@ -11,9 +11,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from authotron.concurrency.racing import was_cancelled
-from authotron.issuing import Tokens
 from authotron.model.errors import Unavailable
 from authotron.net.world import World
+from authotron.tokens.service import Tokens
 
 _FIRST_RETRY, _LAST_RETRY = 0.25, 2.0
 _TIDY_EVERY = 60.0

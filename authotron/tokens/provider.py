@@ -11,7 +11,6 @@ from zope.interface import implementer
 
 from authotron.concurrency.single_flight import DEFAULT_BYTES, Identities
 from authotron.config.plugins import IReachable
-from authotron.issuing import Tokens
 from authotron.model.errors import Rejected
 from authotron.model.identity import Credential, Identity, earliest
 from authotron.model.token import IMPORTED, Token, looks_like_ours
@@ -21,6 +20,7 @@ from authotron.providers import (
     IKnowsUsers,
     IProvider,
 )
+from authotron.tokens.service import Tokens
 
 _OWN, _FOREIGN = Affinity.OWN, Affinity.FOREIGN  # found at once, unlike in the C{Enum}
 
