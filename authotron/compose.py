@@ -7,13 +7,14 @@ from typing import Any
 from attrs import evolve
 from twisted.logger import Logger
 
-from authotron import credentials, verdicts
-from authotron.authority import Authority
 from authotron.concurrency.reactor_time import Meter
 from authotron.config import plugins
 from authotron.config.schema import Config
-from authotron.forwarding import Forwarding
-from authotron.gate import Gate
+from authotron.gateway import credentials, decisions
+from authotron.gateway.authentication import Authority
+from authotron.gateway.forwarded import Forwarding
+from authotron.gateway.gate import Gate
+from authotron.gateway.gateway import Generation
 from authotron.jose import minter
 from authotron.limits.descriptors import narrowing
 from authotron.model.errors import ConfigError, Problem
@@ -25,7 +26,6 @@ from authotron.tokens import service
 from authotron.tokens.bounded_store import derived_pepper
 from authotron.tokens.provider import Owners, TokenProvider
 from authotron.tokens.service import Tokens
-from authotron.web.generation import Generation
 from authotron.web.replies import Replies
 
 _log = Logger()
@@ -65,7 +65,7 @@ def compose(
         gate=Gate(file.auth.identity),
     )
     replies = Replies(credentials.challenge(providers), file.include_legacy_headers)
-    remembered = verdicts.make(
+    remembered = decisions.make(
         file.auth.cache,
         world.clock,
         authority,
@@ -74,7 +74,7 @@ def compose(
         replies.authenticate,
         Meter("/authenticate", world.clock, metrics.held_up),
     )
-    metrics.expect([*providers, *([own] if tokens else [])], augmenters, verdicts.RESULTS)
+    metrics.expect([*providers, *([own] if tokens else [])], augmenters, decisions.RESULTS)
     proxies = [each for each in file.server.trusted_proxies if each != UNIX]
     trusts_unix = UNIX in file.server.trusted_proxies
     forwarding = Forwarding(proxies, file.server.forwarded, trusts_unix)

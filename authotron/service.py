@@ -21,6 +21,7 @@ from authotron.compose import compose
 from authotron.concurrency.racing import everyone, within
 from authotron.concurrency.single_thread import SingleThread
 from authotron.config.schema import Config
+from authotron.gateway.gateway import Generation, Serving
 from authotron.limits import descriptors
 from authotron.limits.fair_queue import Standings
 from authotron.limits.hash_queue import THREADS, HashQueue, at_once
@@ -44,7 +45,6 @@ from authotron.tokens.store_service import Keeping
 from authotron.web import operations, public
 from authotron.web.crowd import room, second_room
 from authotron.web.front import Entrance
-from authotron.web.generation import Generation, Serving
 
 
 class Pool(Service):

@@ -13,7 +13,7 @@ from twisted.trial.unittest import TestCase as AsynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from authotron.augmenters import IAugmenter
-from authotron.gate import Gate
+from authotron.gateway.gate import Gate
 from authotron.model.errors import Rejected, Taken, TooMany
 from authotron.model.identity import Addition, Credential, Identity
 from authotron.model.token import (

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from authotron.augmenters import IAugmenter
-from authotron.authority import Authority
+from authotron.gateway.authentication import Authority
 from authotron.model.errors import Rejected, TimedOut, Unavailable
 from authotron.model.identity import Addition, Credential, Identity
 from authotron.providers import Affinity, IMayAskRemotes, IProvider

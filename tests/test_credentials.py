@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.credentials import MOST, challenge, parse
+from authotron.gateway.credentials import MOST, challenge, parse
 from authotron.model.errors import BadCredentials, Rejected
 from authotron.model.identity import Credential
 from authotron.providers import IProvider, plain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.forwarding import Forwarded, Forwarding
+from authotron.gateway.forwarded import Forwarded, Forwarding
 from authotron.model.identity import Circumstances
 
 

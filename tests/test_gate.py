@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.gate import Config, Gate
+from authotron.gateway.gate import Config, Gate
 from authotron.model.errors import BadIdentity, ConfigError
 from authotron.model.identity import Identity
 from authotron.model.token import IMPORTED

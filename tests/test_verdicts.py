@@ -10,18 +10,18 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.concurrency.reactor_time import Meter
-from authotron.credentials import parse
-from authotron.limits.slots import CLIENT
-from authotron.model.errors import Rejected, Unavailable
-from authotron.model.identity import Client, Identity
-from authotron.model.token import Grant
-from authotron.verdicts import (
+from authotron.gateway.credentials import parse
+from authotron.gateway.decisions import (
     REFUSED,
     SUCCESS,
     Outcome,
     Verdict,
     Verdicts,
 )
+from authotron.limits.slots import CLIENT
+from authotron.model.errors import Rejected, Unavailable
+from authotron.model.identity import Client, Identity
+from authotron.model.token import Grant
 from tests.worlds import NOW, at
 
 ALICE = Identity("internal", "alice")

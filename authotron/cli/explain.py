@@ -12,11 +12,12 @@ from twisted.internet.task import react
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import provider
 
-from authotron import credentials
 from authotron.cli.options import complaints, config_option, loaded
 from authotron.cli.output import say, say_lines
 from authotron.compose import compose
 from authotron.config.schema import Config
+from authotron.gateway import credentials
+from authotron.gateway.gateway import Generation
 from authotron.model.errors import (
     BadCredentials,
     BadIdentity,
@@ -27,7 +28,6 @@ from authotron.model.identity import Identity
 from authotron.service import Pool, outside
 from authotron.telemetry import logs
 from authotron.telemetry.metrics import Metrics
-from authotron.web.generation import Generation
 
 
 @click.command()

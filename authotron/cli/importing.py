@@ -23,12 +23,12 @@ from authotron.concurrency.racing import within
 from authotron.config import section as settings
 from authotron.config.schema import Config
 from authotron.foreign_stores import Found, LeftOut, OwnerRule
-from authotron.gate import Gate
+from authotron.gateway.gate import Gate
+from authotron.gateway.gateway import Generation
 from authotron.model.errors import BadIdentity, ConfigError, Problem
 from authotron.net.world import World
 from authotron.stores import mongo, redis
 from authotron.tokens.service import Tokens
-from authotron.web.generation import Generation
 
 _PROGRESS = 1_000
 _PATIENCE = 10.0

@@ -18,6 +18,7 @@ from authotron.cli.options import complaints, loaded
 from authotron.cli.output import say
 from authotron.compose import compose
 from authotron.config.schema import Config
+from authotron.gateway.gateway import Generation
 from authotron.model.errors import (
     BadIdentity,
     NoSuchToken,
@@ -30,7 +31,6 @@ from authotron.service import Pool, outside
 from authotron.telemetry import logs
 from authotron.telemetry.metrics import Metrics
 from authotron.tokens.service import Tokens
-from authotron.web.generation import Generation
 
 Work = Callable[[Generation, Tokens, World], Awaitable[None]]
 

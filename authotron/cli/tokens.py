@@ -16,6 +16,7 @@ from authotron.cli.options import config_option, text
 from authotron.cli.output import say, say_lines
 from authotron.cli.stored import run
 from authotron.config import section
+from authotron.gateway.gateway import Generation
 from authotron.model import hosts
 from authotron.model.errors import ConfigError, NoSuchToken
 from authotron.model.identity import Identity
@@ -26,7 +27,6 @@ from authotron.stores import Wanted
 from authotron.telemetry import audit
 from authotron.telemetry.terminal import visible
 from authotron.tokens.service import Tokens, Wish
-from authotron.web.generation import Generation
 
 
 @click.group()

@@ -23,12 +23,7 @@ from pydantic import (
 )
 from twisted.internet.endpoints import serverFromString
 
-from authotron import (
-    endpoint,
-    gate,
-    systemd,
-    verdicts,
-)
+from authotron import endpoint, systemd
 from authotron.augmenters import AugmenterConfig
 from authotron.config import placeholders, plugins
 from authotron.config import section as settings
@@ -42,7 +37,8 @@ from authotron.config.section import (
     Text,
     Texts,
 )
-from authotron.forwarding import Forwarded, Proxies
+from authotron.gateway import decisions, gate
+from authotron.gateway.forwarded import Forwarded, Proxies
 from authotron.jose import minter
 from authotron.model import hosts
 from authotron.model.errors import ConfigError, Problem
@@ -206,8 +202,8 @@ class Auth(Section):
         description="which of several good answers counts: the first to come, or that of the "
         "provider that is configured first",
     )
-    cache: verdicts.Config = Field(
-        default_factory=verdicts.Config, description="remembered verdicts"
+    cache: decisions.Config = Field(
+        default_factory=decisions.Config, description="remembered verdicts"
     )
     identity: gate.Config = Field(
         default_factory=gate.Config, description="how large an identity may be"

@@ -28,13 +28,13 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from authotron.concurrency.reactor_time import LONGEST
-from authotron.forwarding import Forwarding
+from authotron.gateway.decisions import Verdict
+from authotron.gateway.forwarded import Forwarding
+from authotron.gateway.gateway import Serving
 from authotron.model.identity import Client
-from authotron.verdicts import Verdict
 from authotron.web import heads
 from authotron.web.channel import LAST_CALL
 from authotron.web.crowd import Crowd, Doorkeeper, OneTooMany
-from authotron.web.generation import Serving
 from authotron.web.heads import Head
 from authotron.web.replies import Reply
 from authotron.web.site import Site

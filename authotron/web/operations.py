@@ -13,10 +13,10 @@ from twisted.python.failure import Failure
 from authotron import __version__
 from authotron.concurrency.racing import everyone, within
 from authotron.config.plugins import IReachable
+from authotron.gateway.gateway import Serving
 from authotron.model.errors import Unavailable
 from authotron.telemetry.metrics import Part
 from authotron.web import replies
-from authotron.web.generation import Serving
 from authotron.web.replies import Reply, text_reply
 from authotron.web.site import Request, handle_errors, route
 

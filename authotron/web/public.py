@@ -12,12 +12,12 @@ from klein import Klein
 from twisted.internet.interfaces import IReactorTime
 
 from authotron import __version__
+from authotron.gateway.decisions import Verdict
+from authotron.gateway.gateway import Serving
 from authotron.model.errors import Unstated
 from authotron.model.identity import Circumstances, Client, Identity
 from authotron.telemetry.metrics import Part
-from authotron.verdicts import Verdict
 from authotron.web import replies
-from authotron.web.generation import Serving
 from authotron.web.replies import Reply, text_reply
 from authotron.web.site import (
     NoEntry,

@@ -11,11 +11,11 @@ from typing import Any
 from attrs import define, field, frozen
 from klein import Response
 
-from authotron import verdicts
+from authotron.gateway import decisions
+from authotron.gateway.decisions import Outcome
 from authotron.jose.minter import described
 from authotron.model.errors import Problem
 from authotron.model.identity import Identity
-from authotron.verdicts import Outcome
 
 RETRY_AFTER = 5
 """Seconds after which asking again may help."""
@@ -181,11 +181,11 @@ class Replies:
         if outcome.identity is not None and token is not None:
             legacy = _lines(_legacy(outcome.identity)) if self.legacy else b""
             return Reply(200, _ADMITTED % (token.encode(), legacy), 0)
-        if outcome.result == verdicts.UNAVAILABLE:
+        if outcome.result == decisions.UNAVAILABLE:
             return UNAVAILABLE
-        if outcome.result == verdicts.FORBIDDEN:
+        if outcome.result == decisions.FORBIDDEN:
             return FORBIDDEN
-        return self.refused() if outcome.result in verdicts.REFUSALS else BROKEN
+        return self.refused() if outcome.result in decisions.REFUSALS else BROKEN
 
     def refused(self) -> Reply:
         """The same to everybody who did not get in, whatever the reason."""

@@ -19,7 +19,8 @@ from authotron.concurrency.pieces import Pieces
 from authotron.concurrency.racing import Work, to_the_end
 from authotron.config import section as settings
 from authotron.config.section import Section, WholeSeconds
-from authotron.forwarding import Network
+from authotron.gateway.forwarded import Network
+from authotron.gateway.gateway import Forget, Generation
 from authotron.model import strict_json
 from authotron.model.errors import (
     ConfigError,
@@ -38,7 +39,6 @@ from authotron.telemetry import audit
 from authotron.telemetry.audit import Actor
 from authotron.tokens.service import MOST_BYTES, Tokens, Wish
 from authotron.web import replies
-from authotron.web.generation import Forget, Generation
 from authotron.web.replies import Reply
 from authotron.web.site import NoEntry, Request
 

@@ -17,13 +17,13 @@ from zope.interface import implementer
 
 from authotron.compose import compose
 from authotron.config import schema
+from authotron.gateway.decisions import Outcome, Verdict
+from authotron.gateway.gateway import Serving
 from authotron.model.identity import Identity
 from authotron.net.world import World
 from authotron.telemetry.metrics import Metrics
-from authotron.verdicts import Outcome, Verdict
 from authotron.web import operations, public
 from authotron.web.front import Entrance
-from authotron.web.generation import Serving
 from authotron.web.replies import Replies
 from authotron.web.site import Site
 from tests.test_config import BASE, laid_over

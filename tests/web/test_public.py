@@ -11,9 +11,9 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from authotron.gateway.decisions import Outcome, Verdict
 from authotron.model.identity import Circumstances, Credential, Identity
 from authotron.providers import Affinity, IProvider
-from authotron.verdicts import Outcome, Verdict
 from authotron.web.replies import Replies, field_value
 from tests.web.conversations import ALICE, Gateway, basic
 

@@ -22,7 +22,7 @@ from authotron.concurrency.racing import (
     none_waits,
     was_cancelled,
 )
-from authotron.gate import Gate
+from authotron.gateway.gate import Gate
 from authotron.model.errors import (
     NotConfigured,
     Rejected,

@@ -15,8 +15,6 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from authotron import credentials
-from authotron.authority import Authority
 from authotron.concurrency.racing import (
     Begun,
     Work,
@@ -26,6 +24,8 @@ from authotron.concurrency.racing import (
 from authotron.concurrency.reactor_time import METER, Meter
 from authotron.concurrency.single_flight import identity_bytes
 from authotron.config.section import Seconds, Section
+from authotron.gateway import credentials
+from authotron.gateway.authentication import Authority
 from authotron.limits.lru_cache import (
     ENTRY,
     NAME,

@@ -1,0 +1,1 @@
+"""Credentials in, decision out: parse, authenticate, remember."""
