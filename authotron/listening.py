@@ -15,9 +15,9 @@ from authotron.config.schema import Config, Server
 from authotron.endpoint import narrow_sockets, server_endpoint, with_mode
 from authotron.sharing import Shared
 from authotron.telemetry.metrics import Metrics
-from authotron.web import operations
-from authotron.web.crowd import second_room
-from authotron.web.front import Entrance
+from authotron.web import operations_routes
+from authotron.web.connections import second_room
+from authotron.web.fastpath.protocol import Entrance
 from authotron.web.site import Site
 
 Ready = systemd.Endpoint | Shared
@@ -90,7 +90,7 @@ def site(
 
 
 def second_listeners(
-    insight: operations.Insight,
+    insight: operations_routes.Insight,
     config: Config,
     reactor: Any,
     failed: Callable[[Failure], None],
@@ -103,7 +103,9 @@ def second_listeners(
     """
     second = config.file.metrics
     host = second.host or config.file.server.host
-    second_site = site(operations.Operations(insight), operations.ROUTES, config, reactor)
+    second_site = site(
+        operations_routes.Operations(insight), operations_routes.ROUTES, config, reactor
+    )
     second_site.limit_connections(second_room(second.max_connections), metrics)
     where = _endpoints(second.listen, host, second.port, reactor, systemd.METRICS)
     return [Listener(reactor, each, second_site, failed) for each in where]

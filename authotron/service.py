@@ -42,9 +42,9 @@ from authotron.telemetry import logs
 from authotron.telemetry.metrics import Metrics
 from authotron.tokens.service import Tokens
 from authotron.tokens.store_service import Keeping
-from authotron.web import operations, public
-from authotron.web.crowd import room, second_room
-from authotron.web.front import Entrance
+from authotron.web import gateway_routes, operations_routes
+from authotron.web.connections import room, second_room
+from authotron.web.fastpath.protocol import Entrance
 
 
 class Pool(Service):
@@ -154,8 +154,8 @@ class Authotron(MultiService):
 
     def _listeners(self, config: Config, sockets: Sequence[Ready]) -> list[Listener]:
         server, second = config.file.server, config.file.metrics
-        app = public.Public(self.serving, self._reactor)
-        self._main = site(app, public.ROUTES, config, self._reactor, self.serving.metrics)
+        app = gateway_routes.Public(self.serving, self._reactor)
+        self._main = site(app, gateway_routes.ROUTES, config, self._reactor, self.serving.metrics)
         serves_second = self._serves_second = second.enabled and not sockets
         most = self._room(config)
         self._entrance = Entrance(self._main, self.serving, self._reactor, most)
@@ -164,7 +164,7 @@ class Authotron(MultiService):
             for endpoint in sockets or endpoints(server, self._reactor)
         ]
         if serves_second:
-            insight = operations.Own(self.serving, self._reactor)
+            insight = operations_routes.Own(self.serving, self._reactor)
             metrics = self.serving.metrics
             listeners += second_listeners(insight, config, self._reactor, self.fail, metrics)
         return listeners

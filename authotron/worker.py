@@ -29,7 +29,7 @@ from authotron.pipe import Pipe, Unanswered
 from authotron.service import EX_CONFIG, Authotron
 from authotron.sharing import Shared
 from authotron.telemetry import logs
-from authotron.web.operations import Own
+from authotron.web.operations_routes import Own
 
 BEAT = 1.0
 """Seconds between two signs of life."""

@@ -24,7 +24,7 @@ from authotron.config.schema import Config
 from authotron.crew import SILENT, STARTING
 from authotron.supervisor import Supervisor
 from authotron.telemetry.metrics import Metrics
-from authotron.web.crowd import OneTooMany
+from authotron.web.connections import OneTooMany
 from authotron.worker import BEAT, Descriptors
 from tests.test_config import BASE, laid_over
 

@@ -27,7 +27,7 @@ from authotron.telemetry.logs import Access
 from authotron.telemetry.metrics import METHODS, Metrics
 from authotron.web import replies
 from authotron.web.channel import LARGEST_BODY, Channel
-from authotron.web.crowd import Crowd, Doorkeeper, OneTooMany
+from authotron.web.connections import Crowd, Doorkeeper, OneTooMany
 from authotron.web.replies import Reply
 
 UNMATCHED = "unmatched"

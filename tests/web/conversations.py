@@ -22,8 +22,9 @@ from authotron.gateway.gateway import Serving
 from authotron.model.identity import Identity
 from authotron.net.world import World
 from authotron.telemetry.metrics import Metrics
-from authotron.web import operations, public
-from authotron.web.front import Entrance
+from authotron.web import gateway_routes as public
+from authotron.web import operations_routes as operations
+from authotron.web.fastpath.protocol import Entrance
 from authotron.web.replies import Replies
 from authotron.web.site import Site
 from tests.test_config import BASE, laid_over

@@ -16,9 +16,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from authotron.model.identity import Identity
-from authotron.web import heads
 from authotron.web.channel import LAST_CALL, Channel
-from authotron.web.crowd import room, second_room
+from authotron.web.connections import room, second_room
+from authotron.web.fastpath import request as heads
 from tests.web.conversations import Gateway, Replaced, Wire, answered
 from tests.web.streams import GOOD, STREAMS, streams
 

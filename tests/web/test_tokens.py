@@ -23,7 +23,7 @@ from authotron.model.token import (
 )
 from authotron.stores import Wanted, memory
 from authotron.tokens.service import Tokens
-from authotron.web import tokens
+from authotron.web import token_routes as tokens
 from tests.web.conversations import ALICE, Answer, Gateway, basic
 from tests.worlds import NOW
 

@@ -14,8 +14,8 @@ from zope.interface import implementer
 from authotron.model.errors import Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.providers import Affinity, IProvider
-from authotron.web.operations import Operations
-from authotron.web.public import Public
+from authotron.web.gateway_routes import Public
+from authotron.web.operations_routes import Operations
 from tests.test_config import ROOT
 from tests.web.conversations import ALICE, Answer, Gateway, basic
 from tests.web.test_tokens import PROXIED, TokenCase

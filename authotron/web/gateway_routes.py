@@ -25,7 +25,7 @@ from authotron.web.site import (
     handle_errors,
     route,
 )
-from authotron.web.tokens import TokenRoutes
+from authotron.web.token_routes import TokenRoutes
 
 ROUTES = (
     "/",

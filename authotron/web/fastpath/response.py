@@ -8,7 +8,7 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import datetimeToString
 
-from authotron.web.heads import Head
+from authotron.web.fastpath.request import Head
 from authotron.web.replies import Reply
 
 

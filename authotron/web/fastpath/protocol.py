@@ -32,13 +32,13 @@ from authotron.gateway.decisions import Verdict
 from authotron.gateway.forwarded import Forwarding
 from authotron.gateway.gateway import Serving
 from authotron.model.identity import Client
-from authotron.web import heads
 from authotron.web.channel import LAST_CALL
-from authotron.web.crowd import Crowd, Doorkeeper, OneTooMany
-from authotron.web.heads import Head
+from authotron.web.connections import Crowd, Doorkeeper, OneTooMany
+from authotron.web.fastpath import request
+from authotron.web.fastpath.request import Head
+from authotron.web.fastpath.response import Wording
 from authotron.web.replies import Reply
 from authotron.web.site import Site
-from authotron.web.wording import Wording
 
 T = TypeVar("T")
 
@@ -116,10 +116,10 @@ class Front(Protocol, TimeoutMixin):
     # --- one request after the other ---
 
     def _advance(self) -> None:
-        head = heads.simple(self._bytes, self._entrance.longest)
+        head = request.simple(self._bytes, self._entrance.longest)
         if head is not None:
             self._decide(head)
-        elif not heads.may_become_simple(self._bytes, self._entrance.longest):
+        elif not request.may_become_simple(self._bytes, self._entrance.longest):
             self._hand_over()
         # else wait; the deadline stays: what trickles in has no more time than silence has
 
@@ -240,7 +240,7 @@ class Front(Protocol, TimeoutMixin):
 
 
 def _client(forwarding: Forwarding, address: IAddress, head: bytes) -> str | None:
-    return forwarding.client(getattr(address, "host", None), partial(heads.values, head))
+    return forwarding.client(getattr(address, "host", None), partial(request.values, head))
 
 
 def _passed(told: Callable[[str], None], method: str) -> Callable[[T], T]:
@@ -268,7 +268,7 @@ class Entrance(Factory):
         self.site = site
         self.serving = serving
         self.clock = clock
-        self.longest = min(heads.LONGEST, site.limit)
+        self.longest = min(request.LONGEST, site.limit)
         self.wording = Wording(clock)
         self._open = Crowd()
         self._door = Doorkeeper(clock, serving.metrics, most, (self._open, site.open))

@@ -1,0 +1,1 @@
+"""Decisions straight from the bytes of a connection."""
