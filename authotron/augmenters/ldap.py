@@ -15,7 +15,7 @@ from authotron.augmenters import AugmenterConfig, IAugmenter
 from authotron.concurrency.single_flight import LookupCache, addition_bytes
 from authotron.config.plugins import Finding, IConnected, IReachable
 from authotron.config.section import Seconds, Text
-from authotron.ldap import doctor, filters
+from authotron.ldap import checks, filters
 from authotron.ldap.connection import Connection
 from authotron.ldap.directory import Directory
 from authotron.ldap.lookup import Ambiguous, Lookup
@@ -52,7 +52,7 @@ class Config(AugmenterConfig, Membership, Connectivity):
 
     def examine(self, world: World, username: str | None) -> AsyncIterator[Finding]:
         """Try each server, and what C{username} would get."""
-        return doctor.examine(self, world, username)
+        return checks.examine(self, world, username)
 
     def lookup(self) -> Lookup:
         """What finds a user and the user's roles."""

@@ -24,15 +24,15 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from authotron.concurrency.racing import within
-from authotron.ldap import answers, ranges, wire
-from authotron.ldap.answers import (
+from authotron.ldap import decoding, encoding, ranges
+from authotron.ldap.decoding import (
     Entry,
     Garbled,
     Message,
     Result,
     TooMuch,
 )
-from authotron.ldap.wire import BASE, Operation, Search
+from authotron.ldap.encoding import BASE, Operation, Search
 from authotron.model.errors import TimedOut, Unavailable
 from authotron.net import tls
 from authotron.net.certificates import Untrusted
@@ -109,10 +109,10 @@ class _Question:
             raise TooMuch("an answer is too long")
 
 
-_ASIDES = (answers.REFERENCE, answers.INTERMEDIATE)
+_ASIDES = (decoding.REFERENCE, decoding.INTERMEDIATE)
 """What may come beside entries. References are not followed."""
 
-_ROOT = Search("", wire.present("objectClass"), ("1.1",), limit=1, scope=BASE)
+_ROOT = Search("", encoding.present("objectClass"), ("1.1",), limit=1, scope=BASE)
 
 
 @implementer(IHandshakeListener)
@@ -130,7 +130,7 @@ class Connection(Protocol):
     _patience: float
     _linger: IDelayedCall | None = field(default=None, init=False)
     lost: str | None = field(default=None, init=False)
-    _reader: answers.Reader = field(factory=answers.Reader, init=False)
+    _reader: decoding.Reader = field(factory=decoding.Reader, init=False)
     _numbers: count[int] = field(factory=lambda: count(1), init=False)
     _questions: dict[int, _Question] = field(factory=dict, init=False)
     _shaken: Deferred[None] = field(factory=Deferred, init=False)
@@ -144,7 +144,7 @@ class Connection(Protocol):
 
         @raise Faulty: there was no answer.
         """
-        await self._ask(wire.search(_ROOT, self._patience), most=1)
+        await self._ask(encoding.search(_ROOT, self._patience), most=1)
 
     async def start_tls(self, handshake: Handshake) -> None:
         """
@@ -152,7 +152,7 @@ class Connection(Protocol):
 
         @raise Faulty: the server does not want to, or is not who it should be.
         """
-        result, _ = await self._ask(wire.start_tls())
+        result, _ = await self._ask(encoding.start_tls())
         if result.code != SUCCESS:
             raise Faulty(f"StartTLS was refused: {said(result)}")
         if self._reader.holds_more() or self.lost is not None:
@@ -171,7 +171,7 @@ class Connection(Protocol):
         """
         if not (dn and password):  # servers take it for an anonymous bind, and say yes
             raise ValueError("a bind needs a name and a password")
-        result, _ = await self._ask(wire.bind(dn, password), controls)
+        result, _ = await self._ask(encoding.bind(dn, password), controls)
         return result
 
     async def log_in(self, dn: str, password: str) -> None:
@@ -196,8 +196,8 @@ class Connection(Protocol):
         cookie, size = b"", 0
         paged = wanted.limit > _PAGE
         for _ in range(_MOST_PAGES):
-            controls = {answers.PAGES: wire.page(_PAGE, cookie)} if paged else {}
-            operation = wire.search(wanted, self._patience)
+            controls = {decoding.PAGES: encoding.page(_PAGE, cookie)} if paged else {}
+            operation = encoding.search(wanted, self._patience)
             result, entries = await self._ask(operation, controls, most=wanted.limit)
             found += entries
             size += sum(map(_size, entries))
@@ -229,7 +229,7 @@ class Connection(Protocol):
 
         @raise Unavailable: the server does not say.
         """
-        anything = wire.present("objectClass")
+        anything = encoding.present("objectClass")
         found = await self.search(Search(dn, anything, attributes, limit=1, scope=BASE))
         return found[0] if found else None
 
@@ -241,7 +241,7 @@ class Connection(Protocol):
             self.lost = "it was closed"
             transport = self._transport()
             self._linger = self._clock.callLater(self._patience, transport.abortConnection)
-            transport.write(wire.message(next(self._numbers), wire.unbind(), {}))
+            transport.write(encoding.message(next(self._numbers), encoding.unbind(), {}))
             transport.loseConnection()
 
     def abort(self, why: str = "it was given up") -> None:
@@ -294,10 +294,10 @@ class Connection(Protocol):
         if question is None:
             raise Garbled("an answer that nobody asked for")
         question.count(message)
-        if message.kind == answers.ENTRY:
-            question.entries.append(answers.entry(message))
-        elif message.kind in (answers.BIND, answers.DONE, answers.EXTENDED):
-            result = answers.result(message)
+        if message.kind == decoding.ENTRY:
+            question.entries.append(decoding.entry(message))
+        elif message.kind in (decoding.BIND, decoding.DONE, decoding.EXTENDED):
+            result = decoding.result(message)
             del self._questions[message.number]
             question.answered.callback(result)
         elif message.kind not in _ASIDES:
@@ -314,7 +314,7 @@ class Connection(Protocol):
             raise Lost(f"the connection is lost: {self.lost}")
         number = next(self._numbers)
         question = self._questions[number] = _Question(most)
-        self._transport().write(wire.message(number, operation, controls or {}))
+        self._transport().write(encoding.message(number, operation, controls or {}))
         try:
             result = await within(self._clock, self._patience, _wait_for(question.answered))
         except TimedOut as late:
@@ -357,7 +357,7 @@ async def _wait_for(answered: Deferred[Result]) -> Result:
 
 def _cookie(result: Result) -> bytes:
     try:
-        return answers.next_page(result.controls)
+        return decoding.next_page(result.controls)
     except Garbled as garbled:
         raise Unavailable(f"the search failed: {garbled}") from None
 

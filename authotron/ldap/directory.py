@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from authotron.concurrency.racing import T, Work, within
-from authotron.ldap.binding import let_in
+from authotron.ldap.bind_result import let_in
 from authotron.ldap.connection import (
     Connection,
     Faulty,

@@ -12,10 +12,11 @@ from typing import NamedTuple, NoReturn
 
 from attrs import field, frozen
 
-from authotron.ldap import names, wire
-from authotron.ldap.answers import Entry
-from authotron.ldap.names import BadName, Name
-from authotron.ldap.wire import Filter
+from authotron.ldap import dn as names
+from authotron.ldap import encoding
+from authotron.ldap.decoding import Entry
+from authotron.ldap.dn import BadName, Name
+from authotron.ldap.encoding import Filter
 from authotron.model.naming import normalized
 
 _PLACES = re.compile(r"\{(username|dn)\}")
@@ -102,7 +103,7 @@ class Several(Node):
         return f"({self.sign}{''.join(map(str, self.nodes))})"
 
     def fill(self, user: User) -> Filter:
-        join = wire.all_of if self.sign == "&" else wire.any_of
+        join = encoding.all_of if self.sign == "&" else encoding.any_of
         return join([node.fill(user) for node in self.nodes])
 
     def comparisons(self) -> Iterator[Comparison]:
@@ -120,7 +121,7 @@ class Negation(Node):
         return f"(!{self.node})"
 
     def fill(self, user: User) -> Filter:
-        return wire.none_of(self.node.fill(user))
+        return encoding.none_of(self.node.fill(user))
 
     def comparisons(self) -> Iterator[Comparison]:
         return iter(())
@@ -151,12 +152,12 @@ class Comparison(Node):
     def fill(self, user: User) -> Filter:
         values = [piece.filled(user) for piece in self.pieces]
         if self.operator == ":=":
-            return wire.rule(self.attribute, self.rule, values[0], of_dn=self.of_dn)
+            return encoding.rule(self.attribute, self.rule, values[0], of_dn=self.of_dn)
         if len(values) == 1:
-            return wire.compares(self.attribute, self.operator, values[0])
+            return encoding.compares(self.attribute, self.operator, values[0])
         if not any(piece.parts for piece in self.pieces):
-            return wire.present(self.attribute)
-        return wire.contains(self.attribute, values)
+            return encoding.present(self.attribute)
+        return encoding.contains(self.attribute, values)
 
     def comparisons(self) -> Iterator[Comparison]:
         yield self

@@ -9,9 +9,10 @@ from typing import Protocol
 from attrs import define, frozen
 from twisted.logger import Logger
 
-from authotron.ldap import filters, names
+from authotron.ldap import dn as names
+from authotron.ldap import filters
+from authotron.ldap.dn import BadName, Name
 from authotron.ldap.filters import Template
-from authotron.ldap.names import BadName, Name
 
 _log = Logger()
 _TYPE = re.compile(r"(^|[,;+]\s*)([A-Za-z][A-Za-z0-9-]*)(?=\s*=)")

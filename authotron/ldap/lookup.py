@@ -10,13 +10,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from authotron.concurrency.racing import T, everyone
-from authotron.ldap import filters, names
-from authotron.ldap.answers import Entry
+from authotron.ldap import dn as names
+from authotron.ldap import filters
 from authotron.ldap.connection import Connection, Faulty
+from authotron.ldap.decoding import Entry
+from authotron.ldap.dn import BadName
+from authotron.ldap.encoding import Search
 from authotron.ldap.filters import Template, User
 from authotron.ldap.groups import Found, Rules
-from authotron.ldap.names import BadName
-from authotron.ldap.wire import Search
 from authotron.model.errors import Rejected, Unavailable
 from authotron.net.world import Threads
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from attrs import evolve
 
-from authotron.ldap.answers import Entry
+from authotron.ldap.decoding import Entry
 from authotron.model.errors import Unavailable
 
 Read = Callable[[str, tuple[str, ...]], Awaitable[Entry | None]]

@@ -18,12 +18,13 @@ from authotron.config.plugins import (
     PartConfig,
 )
 from authotron.config.section import Seconds, Text
-from authotron.ldap import doctor, filters, names
-from authotron.ldap.answers import Entry
+from authotron.ldap import checks, filters
+from authotron.ldap import dn as names
 from authotron.ldap.connection import Connection
+from authotron.ldap.decoding import Entry
 from authotron.ldap.directory import Directory
+from authotron.ldap.dn import BadName
 from authotron.ldap.lookup import Lookup
-from authotron.ldap.names import BadName
 from authotron.ldap.settings import (
     Attribute,
     Connectivity,
@@ -89,7 +90,7 @@ class Config(PartConfig, Membership, Connectivity, RetryConfig):
 
     def examine(self, world: World, username: str | None) -> AsyncIterator[Finding]:
         """Try each server, and what C{username} would get."""
-        return doctor.examine(self, world, username)
+        return checks.examine(self, world, username)
 
     def lookup(self) -> Lookup:
         """What finds a user and the user's roles."""

@@ -7,8 +7,8 @@ from hypothesis import strategies as some
 from ldaptor.protocols import pureldap
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.ldap import answers
-from authotron.ldap.answers import (
+from authotron.ldap import decoding
+from authotron.ldap.decoding import (
     Entry,
     Garbled,
     Message,
@@ -44,15 +44,15 @@ class ReaderTests(SynchronousTestCase):
         """Names of attributes are in lower case, values are bytes."""
         [message] = Reader().feed(entry(2))
         values = (b"cn=group-0,dc=org", b"cn=group-1,dc=org")
-        self.assertEqual(answers.entry(message), Entry("cn=a", {"memberof": values}))
-        self.assertEqual(answers.entry(message).texts("memberOf")[0], "cn=group-0,dc=org")
+        self.assertEqual(decoding.entry(message), Entry("cn=a", {"memberof": values}))
+        self.assertEqual(decoding.entry(message).texts("memberOf")[0], "cn=group-0,dc=org")
 
     @given(some.binary())
     def test_anything(self, some_bytes: bytes) -> None:
         """Whatever comes, it is messages, or an end; never another failure."""
         try:
             for message in Reader().feed(some_bytes):
-                answers.entry(message)
+                decoding.entry(message)
         except Garbled:
             pass
 
@@ -65,7 +65,7 @@ class ReaderTests(SynchronousTestCase):
         for attributes in (tiny, one_by_one, spread, hollow):
             body = b"\x04\x00" + element(0x30, attributes)
             with self.subTest(size=len(body)):
-                self.assertRaises(Garbled, answers.entry, Message(1, answers.ENTRY, body, {}))
+                self.assertRaises(Garbled, decoding.entry, Message(1, decoding.ENTRY, body, {}))
 
     def test_controls_T67(self) -> None:
         """Likewise in what stands beside an answer."""
@@ -84,8 +84,8 @@ class ReaderTests(SynchronousTestCase):
         stream = good[:place] + damage + good[place + len(damage) :]
         try:
             for message in Reader().feed(stream):
-                answers.entry(message)
-                answers.result(message)
+                decoding.entry(message)
+                decoding.result(message)
         except Garbled:
             pass
 

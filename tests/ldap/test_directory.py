@@ -9,13 +9,13 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.ldap import answers, wire
-from authotron.ldap.answers import Entry
+from authotron.ldap import decoding, encoding
 from authotron.ldap.connection import Connection
+from authotron.ldap.decoding import Entry
 from authotron.ldap.directory import Directory
+from authotron.ldap.encoding import Search
 from authotron.ldap.servers import Account, Limits, Security
 from authotron.ldap.servers import Server as Address
-from authotron.ldap.wire import Search
 from authotron.model.errors import Rejected, TimedOut, Unavailable
 from authotron.net.tls import Trust, Verifier
 from tests import directories
@@ -25,7 +25,7 @@ from tests.worlds import NOW, at
 LIMITS = Limits(connect=2, answer=3, idle=60, connections=2)
 OURS = Account(*GATE)
 ALICE = (f"uid=alice,ou=people,{BASE}", "alice-secret")
-EVERYBODY = Search(BASE, wire.present("objectClass"), ("cn",), limit=10_000)
+EVERYBODY = Search(BASE, encoding.present("objectClass"), ("cn",), limit=10_000)
 
 Work = Callable[[Connection], Any]
 
@@ -380,7 +380,7 @@ class VerifyTests(DirectoryCase):
         for code, word in ((0, "expired"), (1, "locked"), (2, "changed"), (8, "policy")):
             for result in (0, 49):
                 value = b"\x30\x03\x81\x01" + bytes([code])
-                self.one.controls = [(answers.PASSWORD_POLICY, None, value)]
+                self.one.controls = [(decoding.PASSWORD_POLICY, None, value)]
                 self.one.refusals[ALICE[0]] = (result, "")
                 refusal = self.failureResultOf(self.verify(*ALICE), Rejected)
                 self.assertIn(word, str(refusal.value))
@@ -399,7 +399,7 @@ class VerifyTests(DirectoryCase):
 
     def test_unwilling_policy(self) -> None:
         """So has one that says with the policy why it is unwilling."""
-        self.one.controls = [(answers.PASSWORD_POLICY, None, b"\x30\x03\x81\x01\x01")]
+        self.one.controls = [(decoding.PASSWORD_POLICY, None, b"\x30\x03\x81\x01\x01")]
         self.one.refusals[ALICE[0]] = (53, "")
         refusal = self.failureResultOf(self.verify(*ALICE), Rejected)
         self.assertIn("locked", str(refusal.value))
@@ -416,7 +416,7 @@ class VerifyTests(DirectoryCase):
 
     def test_garbled_policy(self) -> None:
         """So is a control that cannot be read: the password may be right or wrong."""
-        self.one.controls = [(answers.PASSWORD_POLICY, None, b"\x30\x05\x81")]
+        self.one.controls = [(decoding.PASSWORD_POLICY, None, b"\x30\x05\x81")]
         self.failureResultOf(self.verify(*ALICE), Unavailable)
 
 
@@ -530,7 +530,7 @@ class SearchTests(DirectoryCase):
     def test_more_than_asked_T67(self) -> None:
         """One that sends more entries than it was asked for is not listened to."""
         self.one.entries = {f"cn={n},{BASE}": {} for n in range(3)}
-        few = Search(BASE, wire.present("objectClass"), (), limit=1)
+        few = Search(BASE, encoding.present("objectClass"), (), limit=1)
 
         async def ask(connection: Connection) -> list[Entry]:
             return await connection.search(few)

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.augmenters import ldap
 from authotron.config.plugins import Finding
-from authotron.ldap import doctor
+from authotron.ldap import checks
 from tests import directories
 from tests.augmenters.test_ldap import ADMINS, USERS, config
 from tests.directories import BASE, GATE, Server, person
@@ -26,7 +26,7 @@ class DoctorTests(SynchronousTestCase):
         world = directories.world(localhost=self.good, other=self.bad)
 
         async def collect() -> list[Finding]:
-            return [each async for each in doctor.examine(section, world, username)]
+            return [each async for each in checks.examine(section, world, username)]
 
         found: Any = self.successResultOf(Deferred.fromCoroutine(collect()))
         return list(found)

@@ -9,7 +9,8 @@ from hypothesis import strategies as some
 from ldaptor.protocols import pureber, pureldap
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.ldap import filters, names
+from authotron.ldap import dn as names
+from authotron.ldap import filters
 from authotron.ldap.filters import (
     BadFilter,
     Comparison,

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.ldap import groups, names
+from authotron.ldap import dn as names
+from authotron.ldap import groups
 
 ADMIN = "CN=Admin,OU=TeamB,OU=TeamA,DC=example,DC=org"
 

@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.ldap import names
-from authotron.ldap.names import BadName
+from authotron.ldap import dn
+from authotron.ldap.dn import BadName
 
 TEXTS = some.text(some.characters(exclude_categories=["Cs"]))
 
 
 def read(text: str) -> list[tuple[tuple[str, str], ...]]:
-    return [part.pairs for part in names.parse(text)]
+    return [part.pairs for part in dn.parse(text)]
 
 
 class ParseTests(SynchronousTestCase):
@@ -44,24 +44,24 @@ class ParseTests(SynchronousTestCase):
     def test_endless_T67(self) -> None:
         """A name that is longer than any, or of more steps, is none."""
         for text in ("cn=" + "x" * 2_000, ",".join(["a=b"] * 101)):
-            self.assertRaises(BadName, names.parse, text)
-        self.assertEqual(len(names.parse(",".join(["a=b"] * 100))), 100)
+            self.assertRaises(BadName, dn.parse, text)
+        self.assertEqual(len(dn.parse(",".join(["a=b"] * 100))), 100)
 
     def test_bad(self) -> None:
         """What is no name is refused, and never read as half of one."""
         for text in ("nonsense", "=x", "CN=a,", ",CN=a", "CN=a,,O=b", 'CN="a', "CN=a\\", "CN=a\\zz",
                      'CN="a"b', "CN=\\FF", "CN+O=a", 'CN=a"b'):  # fmt: skip
             with self.subTest(text):
-                self.assertRaises(BadName, names.parse, text)
+                self.assertRaises(BadName, dn.parse, text)
 
     @given(TEXTS, TEXTS)
     def test_escape_T66(self, one: str, other: str) -> None:
         """Whatever a value is, inside a name it is that value and nothing more."""
-        text = f"cn={names.escape(one)},ou={names.escape(other)},dc=org"
+        text = f"cn={dn.escape(one)},ou={dn.escape(other)},dc=org"
         self.assertEqual(read(text), [(("cn", one),), (("ou", other),), (("dc", "org"),)])
 
     def test_same(self) -> None:
         """Case, blanks and ways to escape make no difference."""
-        one = names.folded(names.parse("CN=Smith\\2C  J,O=X+OU=Y"))
-        other = names.folded(names.parse('cn = "smith, j" , ou=y + o=x'))
+        one = dn.folded(dn.parse("CN=Smith\\2C  J,O=X+OU=Y"))
+        other = dn.folded(dn.parse('cn = "smith, j" , ou=y + o=x'))
         self.assertEqual(one, other)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from authotron.ldap import answers
-from authotron.ldap.answers import Garbled, Result
+from authotron.ldap import decoding
 from authotron.ldap.connection import (
     INVALID_CREDENTIALS,
     SUCCESS,
@@ -14,6 +13,7 @@ from authotron.ldap.connection import (
     Connection,
     said,
 )
+from authotron.ldap.decoding import Garbled, Result
 from authotron.model.errors import Rejected, Unavailable
 
 _REFUSALS = {
@@ -55,7 +55,7 @@ async def let_in(connection: Connection, dn: str, password: str) -> None:
     @raise Rejected: the directory does not take the password.
     @raise Unavailable: it does not say.
     """
-    result = await connection.bind(dn, password, {answers.PASSWORD_POLICY: None})
+    result = await connection.bind(dn, password, {decoding.PASSWORD_POLICY: None})
     if result.code == UNWILLING and not (result.controls or _OF_ACCOUNT.search(result.message)):
         result = await connection.bind(dn, password)  # it may not want to be asked for its policy
     judge(result)
@@ -69,7 +69,7 @@ def judge(result: Result) -> None:
     @raise Unavailable: because of the server, which says nothing about the user.
     """
     try:
-        policy = _POLICY.get(answers.policy_error(result.controls), "the password policy")
+        policy = _POLICY.get(decoding.policy_error(result.controls), "the password policy")
     except Garbled as garbled:
         raise Unavailable(f"the bind failed: {garbled}") from None
     if result.code == SUCCESS and policy is None:
