@@ -8,10 +8,10 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.compose import compose
 from authotron.config import file as configfile
 from authotron.config import single_token
 from authotron.config.schema import Config
+from authotron.daemon.compose import compose
 from authotron.model.errors import ConfigError
 from authotron.telemetry.metrics import Metrics
 from tests.worlds import world

@@ -16,10 +16,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron.cli.main import main
 from authotron.cli.options import clock
 from authotron.config import file as configfile
+from authotron.daemon.tap import Options
 from authotron.jose import minter
 from authotron.model.identity import Identity
 from authotron.plugin.passwords import check_hash
-from authotron.tap import Options
 from tests.test_config import BASE, laid_over
 
 

@@ -8,9 +8,9 @@ from typing import Any
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import endpoint
-from authotron.listening import Listener
-from authotron.sharing import Held
+from authotron.daemon import endpoint
+from authotron.daemon.listening import Listener
+from authotron.daemon.workers.sockets import Held
 from tests.test_config import ConfigCase
 
 

@@ -25,12 +25,12 @@ from authotron.cli import (
     tokens,
 )
 from authotron.cli.main import main
-from authotron.compose import compose
 from authotron.config import schema
 from authotron.config.plugins import Finding
+from authotron.daemon.compose import compose
+from authotron.daemon.tap import Options
 from authotron.foreign_stores import LeftOut
 from authotron.model.identity import Identity
-from authotron.tap import Options
 from authotron.telemetry.metrics import Metrics
 from authotron.telemetry.terminal import visible
 from tests.contracts import token

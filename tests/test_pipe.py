@@ -7,8 +7,8 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import pipe
-from authotron.pipe import Answer, Pipe, Unanswered
+from authotron.daemon.workers import messages
+from authotron.daemon.workers.messages import Answer, Pipe, Unanswered
 
 
 class PipeCase(SynchronousTestCase):
@@ -98,6 +98,6 @@ class TroubleTests(PipeCase):
 
     def test_too_long(self) -> None:
         """A line without end is not kept without end."""
-        self.patch(pipe, "LONGEST", 100)
+        self.patch(messages, "LONGEST", 100)
         self.other.received(b"x" * 101)
         self.assertEqual(self.broken, 1)

@@ -16,11 +16,11 @@ from zope.interface import implementer
 from authotron.config import schema, section
 from authotron.config.plugins import IConnected
 from authotron.config.schema import Config, Server
+from authotron.daemon.listening import endpoints
+from authotron.daemon.service import Authotron
 from authotron.gateway.gateway import Generation
-from authotron.listening import endpoints
 from authotron.model.identity import Identity
 from authotron.providers import plain
-from authotron.service import Authotron
 from tests.test_config import BASE, laid_over
 
 

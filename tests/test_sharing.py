@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.sharing import PAUSE, Turns
+from authotron.daemon.workers.sockets import PAUSE, Turns
 
 
 class Port:

@@ -18,14 +18,14 @@ from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import crew, worker
 from authotron.config import schema
 from authotron.config.schema import Config
-from authotron.crew import SILENT, STARTING
-from authotron.supervisor import Supervisor
+from authotron.daemon.workers import pool, worker
+from authotron.daemon.workers.pool import SILENT, STARTING
+from authotron.daemon.workers.supervisor import Supervisor
+from authotron.daemon.workers.worker import BEAT, Descriptors
 from authotron.telemetry.metrics import Metrics
 from authotron.web.connections import OneTooMany
-from authotron.worker import BEAT, Descriptors
 from tests.test_config import BASE, laid_over
 
 
@@ -692,7 +692,7 @@ class MetricsTests(SupervisorCase):
         self.other.answers["metrics"] = Metrics().counted()
         asked = Deferred.fromCoroutine(self.supervisor.metrics(""))
         self.assertNoResult(asked)
-        self.reactor.advance(crew.PATIENCE)
+        self.reactor.advance(pool.PATIENCE)
         text = self.successResultOf(asked)[0].decode()
         self.assertIn('auth_requests_total{realm="here",result="success"} 1.0', text)
 

@@ -11,12 +11,12 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import worker
 from authotron.config import schema
+from authotron.daemon.service import Authotron
+from authotron.daemon.workers import worker
+from authotron.daemon.workers.worker import BEAT, LONGEST_CHANGE, Worker
 from authotron.limits.fair_queue import Standing
 from authotron.model.errors import ConfigError, Problem, Unavailable
-from authotron.service import Authotron
-from authotron.worker import BEAT, LONGEST_CHANGE, Worker
 from tests.test_config import BASE
 from tests.test_service import Reactor
 

@@ -11,14 +11,14 @@ from twisted.internet.task import react
 
 from authotron.cli.options import complaints, config_option, loaded
 from authotron.cli.output import say
-from authotron.compose import compose, for_augmenter
 from authotron.concurrency.racing import within
 from authotron.config.plugins import Finding, IReachable
 from authotron.config.schema import Config
+from authotron.daemon.compose import compose, for_augmenter
+from authotron.daemon.service import Pool, outside
 from authotron.model.errors import Unavailable
 from authotron.model.naming import flaw, normalized
 from authotron.net.world import World
-from authotron.service import Pool, outside
 from authotron.stores import ITokenStore
 from authotron.telemetry.metrics import Metrics
 

@@ -14,8 +14,9 @@ from zope.interface import provider
 
 from authotron.cli.options import complaints, config_option, loaded
 from authotron.cli.output import say, say_lines
-from authotron.compose import compose
 from authotron.config.schema import Config
+from authotron.daemon.compose import compose
+from authotron.daemon.service import Pool, outside
 from authotron.gateway import credentials
 from authotron.gateway.gateway import Generation
 from authotron.model.errors import (
@@ -25,7 +26,6 @@ from authotron.model.errors import (
     Unavailable,
 )
 from authotron.model.identity import Identity
-from authotron.service import Pool, outside
 from authotron.telemetry import logs
 from authotron.telemetry.metrics import Metrics
 

@@ -23,7 +23,7 @@ from authotron.cli.options import (
 from authotron.cli.output import say, say_as_it_is, say_lines
 from authotron.config import schema as config
 from authotron.config.schema import Config
-from authotron.endpoint import with_mode
+from authotron.daemon.endpoint import with_mode
 from authotron.jose import minter
 
 _ELSEWHERE = ("doctor", "explain", "migrate", "quickstart", "tokens")

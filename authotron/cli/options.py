@@ -18,8 +18,8 @@ from twisted.scripts import twistd
 from authotron.cli.output import say
 from authotron.config import file
 from authotron.config.schema import Config
+from authotron.daemon.service import EX_CONFIG
 from authotron.model.errors import ConfigError
-from authotron.service import EX_CONFIG
 
 config_option: Callable[[Any], Any] = click.option(
     "--config",

@@ -14,9 +14,9 @@ from twisted.internet.defer import Deferred, execute
 
 from authotron.cli.options import clock, loaded, serve
 from authotron.cli.output import say, say_lines
-from authotron.compose import compose
 from authotron.config import files
 from authotron.config.schema import Config
+from authotron.daemon.compose import compose
 from authotron.model.identity import Credential, Identity
 from authotron.net.world import World
 from authotron.telemetry.metrics import Metrics

@@ -16,8 +16,9 @@ from zope.interface import implementer
 
 from authotron.cli.options import complaints, loaded
 from authotron.cli.output import say
-from authotron.compose import compose
 from authotron.config.schema import Config
+from authotron.daemon.compose import compose
+from authotron.daemon.service import Pool, outside
 from authotron.gateway.gateway import Generation
 from authotron.model.errors import (
     BadIdentity,
@@ -27,7 +28,6 @@ from authotron.model.errors import (
     Unavailable,
 )
 from authotron.net.world import World
-from authotron.service import Pool, outside
 from authotron.telemetry import logs
 from authotron.telemetry.metrics import Metrics
 from authotron.tokens.service import Tokens

@@ -23,7 +23,6 @@ from pydantic import (
 )
 from twisted.internet.endpoints import serverFromString
 
-from authotron import endpoint, systemd
 from authotron.augmenters import AugmenterConfig
 from authotron.config import placeholders, plugins
 from authotron.config import section as settings
@@ -37,6 +36,7 @@ from authotron.config.section import (
     Text,
     Texts,
 )
+from authotron.daemon import endpoint, systemd
 from authotron.gateway import decisions, gate
 from authotron.gateway.forwarded import Forwarded, Proxies
 from authotron.jose import minter

@@ -8,9 +8,9 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.augmenters import IAugmenter, http
-from authotron.compose import compose
 from authotron.config import schema
 from authotron.config import section as settings
+from authotron.daemon.compose import compose
 from authotron.model.errors import Unavailable
 from authotron.model.identity import Addition, Identity
 from authotron.telemetry.metrics import Metrics

@@ -15,8 +15,8 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from zope.interface import implementer
 
-from authotron.compose import compose
 from authotron.config import schema
+from authotron.daemon.compose import compose
 from authotron.gateway.decisions import Outcome, Verdict
 from authotron.gateway.gateway import Serving
 from authotron.model.identity import Identity

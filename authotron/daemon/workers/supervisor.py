@@ -12,19 +12,20 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from authotron import __version__, reloading
-from authotron.compose import compose
+from authotron import __version__
 from authotron.concurrency.racing import everyone
 from authotron.config.schema import Config
-from authotron.crew import Crew
-from authotron.listening import Listener, endpoints, second_listeners
+from authotron.daemon import reload as reloading
+from authotron.daemon.compose import compose
+from authotron.daemon.listening import Listener, endpoints, second_listeners
+from authotron.daemon.service import Pool, outside
+from authotron.daemon.workers.messages import Unanswered
+from authotron.daemon.workers.pool import Crew
+from authotron.daemon.workers.sockets import Held
+from authotron.daemon.workers.worker import BEAT
 from authotron.model.errors import ConfigError
-from authotron.pipe import Unanswered
-from authotron.service import Pool, outside
-from authotron.sharing import Held
 from authotron.telemetry import logs
 from authotron.telemetry.metrics import Metrics
-from authotron.worker import BEAT
 
 
 class Supervisor(Service):

@@ -15,13 +15,13 @@ from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
 
-from authotron import systemd
 from authotron.concurrency.pieces import exempt_from_collection
 from authotron.config import file
 from authotron.config.schema import Config
+from authotron.daemon import systemd
+from authotron.daemon.service import EX_CONFIG, Authotron
+from authotron.daemon.workers.supervisor import Supervisor
 from authotron.model.errors import ConfigError
-from authotron.service import EX_CONFIG, Authotron
-from authotron.supervisor import Supervisor
 from authotron.telemetry.terminal import visible
 
 Gateway = Authotron | Supervisor

@@ -13,13 +13,13 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from authotron import worker
-from authotron.child import Child
 from authotron.concurrency.racing import everyone, within
 from authotron.config.schema import Config
+from authotron.daemon.service import EX_CONFIG
+from authotron.daemon.workers import worker
+from authotron.daemon.workers.messages import Unanswered
+from authotron.daemon.workers.process import Child
 from authotron.model.errors import Unavailable
-from authotron.pipe import Unanswered
-from authotron.service import EX_CONFIG
 from authotron.telemetry.metrics import Metrics
 
 STARTING, SILENT = 30, 5

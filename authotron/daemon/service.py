@@ -16,23 +16,24 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from authotron import __version__, reloading
-from authotron.compose import compose
+from authotron import __version__
 from authotron.concurrency.racing import everyone, within
 from authotron.concurrency.single_thread import SingleThread
 from authotron.config.schema import Config
-from authotron.gateway.gateway import Generation, Serving
-from authotron.limits import descriptors
-from authotron.limits.fair_queue import Standings
-from authotron.limits.hash_queue import THREADS, HashQueue, at_once
-from authotron.limits.wrong_pairs import WrongPairs
-from authotron.listening import (
+from authotron.daemon import reload as reloading
+from authotron.daemon.compose import compose
+from authotron.daemon.listening import (
     Listener,
     Ready,
     endpoints,
     second_listeners,
     site,
 )
+from authotron.gateway.gateway import Generation, Serving
+from authotron.limits import descriptors
+from authotron.limits.fair_queue import Standings
+from authotron.limits.hash_queue import THREADS, HashQueue, at_once
+from authotron.limits.wrong_pairs import WrongPairs
 from authotron.model.errors import ConfigError, Problem, TimedOut
 from authotron.net import http
 from authotron.net.outward import way

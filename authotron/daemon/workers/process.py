@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
-from authotron.pipe import Answer, Pipe, Unanswered
+from authotron.daemon.workers.messages import Answer, Pipe, Unanswered
 from authotron.telemetry.metrics import Counted
 
 

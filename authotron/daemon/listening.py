@@ -10,10 +10,10 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.python.failure import Failure
 
-from authotron import systemd
 from authotron.config.schema import Config, Server
-from authotron.endpoint import narrow_sockets, server_endpoint, with_mode
-from authotron.sharing import Shared
+from authotron.daemon import systemd
+from authotron.daemon.endpoint import narrow_sockets, server_endpoint, with_mode
+from authotron.daemon.workers.sockets import Shared
 from authotron.telemetry.metrics import Metrics
 from authotron.web import operations_routes
 from authotron.web.connections import second_room

@@ -20,14 +20,14 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, globalLogBeginner
 from twisted.python.failure import Failure
 
-from authotron import systemd
 from authotron.concurrency.pieces import exempt_from_collection
 from authotron.concurrency.racing import within
 from authotron.config.schema import Config
+from authotron.daemon import systemd
+from authotron.daemon.service import EX_CONFIG, Authotron
+from authotron.daemon.workers.messages import Pipe, Unanswered
+from authotron.daemon.workers.sockets import Shared
 from authotron.model.errors import ConfigError, Unavailable
-from authotron.pipe import Pipe, Unanswered
-from authotron.service import EX_CONFIG, Authotron
-from authotron.sharing import Shared
 from authotron.telemetry import logs
 from authotron.web.operations_routes import Own
 

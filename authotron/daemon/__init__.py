@@ -1,0 +1,1 @@
+"""The Twisted service: compose, listen, reload, drain."""
