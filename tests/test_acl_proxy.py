@@ -6,7 +6,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import acl_proxy
+from authotron.cli import acl_proxy
 from authotron.config import schema
 from authotron.model.errors import ConfigError
 from authotron.stores import redis

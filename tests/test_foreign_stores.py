@@ -8,8 +8,8 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron import foreign_stores
-from authotron.foreign_stores import Found, LeftOut, OwnerRule
+from authotron.cli import token_sources
+from authotron.cli.token_sources import Found, LeftOut, OwnerRule
 
 TOKEN = "0b0e8ab1-5b1c-4f0e-9d5e-0e6f0c3f7a11"
 USER = {"user_id": "1", "realm": "here", "username": "alice"}
@@ -50,7 +50,7 @@ class AclProxyTests(SynchronousTestCase):
 
         async def all_() -> list[Found | LeftOut]:
             rule = OwnerRule("r", "{email}")
-            return [each async for each in foreign_stores.of_acl_proxy(redis, rule, 0)]
+            return [each async for each in token_sources.of_acl_proxy(redis, rule, 0)]
 
         [found] = self.successResultOf(Deferred.fromCoroutine(all_()))
         assert isinstance(found, Found)
@@ -66,7 +66,7 @@ class AclProxyTests(SynchronousTestCase):
         )
 
         async def first() -> Found | LeftOut:
-            found = foreign_stores.of_acl_proxy(redis, OwnerRule("r", "{email}"), 0)
+            found = token_sources.of_acl_proxy(redis, OwnerRule("r", "{email}"), 0)
             return await anext(found)
 
         left = self.successResultOf(Deferred.fromCoroutine(first()))
@@ -79,7 +79,7 @@ class AuthOTronTests(SynchronousTestCase):
 
     def read(self, token: Any = TOKEN, user: Any = None, id_: Any = 1) -> Found | LeftOut:
         document = {"_id": id_, "user_id": "1", "token": {"token_string": token}}
-        found = foreign_stores.of_auth_o_tron(Collection(document), Collection(user or USER))
+        found = token_sources.of_auth_o_tron(Collection(document), Collection(user or USER))
 
         async def first() -> Found | LeftOut:
             return await anext(found)
@@ -136,7 +136,7 @@ class AuthOTronTests(SynchronousTestCase):
         users = Collection(*(each for each in (user, other) if each))
 
         async def first() -> Found | LeftOut:
-            return await anext(foreign_stores.of_auth_o_tron(Collection(document), users))
+            return await anext(token_sources.of_auth_o_tron(Collection(document), users))
 
         return self.successResultOf(Deferred.fromCoroutine(first()))
 

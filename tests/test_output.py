@@ -20,16 +20,16 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron.cli import (
     doctor,
     explain,
-    importing,
+    import_tokens,
     output,
     tokens,
 )
 from authotron.cli.main import main
+from authotron.cli.token_sources import LeftOut
 from authotron.config import schema
 from authotron.config.plugins import Finding
 from authotron.daemon.compose import compose
 from authotron.daemon.tap import Options
-from authotron.foreign_stores import LeftOut
 from authotron.model.identity import Identity
 from authotron.telemetry.metrics import Metrics
 from authotron.telemetry.terminal import visible
@@ -163,7 +163,7 @@ class CommandTests(OutputCase):
     def test_import_T91h(self) -> None:
         """What a token of another service is called, and why it is left out."""
         unused: Any = None
-        run = importing._Import(unused, unused, unused, dry_run=False)
+        run = import_tokens._Import(unused, unused, unused, dry_run=False)
         item = LeftOut(EVIL, EVIL)
 
         def take() -> None:

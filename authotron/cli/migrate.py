@@ -9,7 +9,7 @@ from typing import Any
 import click
 import yaml
 
-from authotron import acl_proxy
+from authotron.cli import acl_proxy
 from authotron.cli.options import complaints
 from authotron.cli.output import say, say_as_it_is
 

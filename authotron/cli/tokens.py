@@ -11,10 +11,10 @@ from typing import Any
 import click
 from attrs import evolve
 
-from authotron.cli import importing
+from authotron.cli import import_tokens
 from authotron.cli.options import config_option, text
 from authotron.cli.output import say, say_lines
-from authotron.cli.stored import run
+from authotron.cli.token_store import run
 from authotron.config import section
 from authotron.gateway.gateway import Generation
 from authotron.model import hosts
@@ -154,7 +154,7 @@ def prune(path: Path) -> None:
     run(path, work)
 
 
-tokens.add_command(importing.import_)
+tokens.add_command(import_tokens.import_)
 
 
 def _checked(check: Callable[[str], str], text: str, option: str) -> str:

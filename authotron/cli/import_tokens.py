@@ -10,7 +10,7 @@ from typing import Any
 import click
 from attrs import define, evolve
 
-from authotron import acl_proxy, foreign_stores
+from authotron.cli import acl_proxy, token_sources
 from authotron.cli.options import (
     complaints,
     config_option,
@@ -18,11 +18,11 @@ from authotron.cli.options import (
     text,
 )
 from authotron.cli.output import say
-from authotron.cli.stored import run
+from authotron.cli.token_sources import Found, LeftOut, OwnerRule
+from authotron.cli.token_store import run
 from authotron.concurrency.racing import within
 from authotron.config import section as settings
 from authotron.config.schema import Config
-from authotron.foreign_stores import Found, LeftOut, OwnerRule
 from authotron.gateway.gate import Gate
 from authotron.gateway.gateway import Generation
 from authotron.model.errors import BadIdentity, ConfigError, Problem
@@ -81,7 +81,7 @@ def of_acl_proxy(
         _expect(generation.config, "imported", "acl_proxy_pepper")
         source = redis.client(section, world)
         try:
-            found = foreign_stores.of_acl_proxy(source, rule, world.clock.seconds())
+            found = token_sources.of_acl_proxy(source, rule, world.clock.seconds())
             await _Import(tokens, generation.authority.gate, world, dry_run).copy(found)
         finally:
             await source.stop()
@@ -114,7 +114,7 @@ def of_auth_o_tron(path: Path, theirs: Path, realm: str | None, *, dry_run: bool
             if peer is not None:
                 await within(world.clock, _PATIENCE, peer.settled())
             database = pool[section.database]
-            found = foreign_stores.of_auth_o_tron(
+            found = token_sources.of_auth_o_tron(
                 database[section.tokens_collection], database[section.users_collection], realm
             )
             await _Import(tokens, generation.authority.gate, world, dry_run).copy(found)
