@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 VERSION = (HERE / "authotron/__init__.py").read_text().split('__version__ = "')[1].split('"')[0]
@@ -15,17 +15,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=[
-        "authotron",
-        "authotron.augmenters",
-        "authotron.cli",
-        "authotron.ldap",
-        "authotron.providers",
-        "authotron.stores",
-        "authotron.testing",
-        "authotron.web",
-        "twisted.plugins",
-    ],
+    packages=[*find_packages(include=["authotron", "authotron.*"]), "twisted.plugins"],
     package_data={
         "authotron": ["py.typed", "cli/*.yaml"],
         "authotron.web": ["assets/*"],

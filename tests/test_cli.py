@@ -87,7 +87,7 @@ class HelpTests(CommandCase):
     def test_light(self) -> None:
         """The gateway starts without the libraries of what is not configured."""
         program = (
-            "import sys, authotron.cli.main, authotron.tap\n"
+            "import sys, authotron.cli.main, authotron.daemon.tap\n"
             "print(*{'argon2', 'jinja2', 'ldaptor', 'pymongo', 'txmongo'} & {*sys.modules})"
         )
         found = subprocess.run(

@@ -203,7 +203,7 @@ class SystemTests(LogCase):
         text = tcp_words("EMFILE encountered; releasing reserved file descriptor.")
         self.write(self.log(), text, log_namespace="twisted.internet.tcp.Port")
         [line] = self.lines()
-        self.assertIn("ERROR authotron.logs: no more open files", line)
+        self.assertIn("ERROR authotron.telemetry.logs: no more open files", line)
 
 
 def tcp_words(text: str) -> str:

@@ -177,4 +177,4 @@ class CommandTests(SynchronousTestCase):
         """By the same interpreter, with the modules that the supervisor has, wherever they are."""
         [python, *_, code] = worker.command()
         self.assertTrue(Path(python).name.startswith("python"))
-        self.assertIn("from authotron.worker import main", code)
+        self.assertIn("from authotron.daemon.workers.worker import main", code)

@@ -60,7 +60,7 @@ class Options(usage.Options):
         if self["check"]:
             raise SystemExit(0)
         if self.parent is not None and not self.parent.get("logger"):
-            self.parent["logger"] = "authotron.logs.observer"
+            self.parent["logger"] = "authotron.telemetry.logs.observer"
 
 
 def makeService(options: Options, reactor: IReactorCore | None = None) -> IService:

@@ -54,7 +54,7 @@ _OUT_OF_FILES = "EMFILE encountered; releasing reserved file descriptor."
 """What Twisted says where it turns clients away, in L{twisted.internet.tcp}."""
 _TURNED_AWAY = {
     "log_level": LogLevel.error,
-    "log_namespace": "authotron.logs",
+    "log_namespace": "authotron.telemetry.logs",
     "log_format": "no more open files are allowed: clients are turned away (LimitNOFILE=)",
     "event": "server.files.exhausted",
 }
@@ -231,5 +231,5 @@ log = Log()
 
 
 def observer() -> Callable[[LogEvent], None]:
-    """What C{twistd --logger=authotron.logs.observer} writes with."""
+    """What C{twistd --logger=authotron.telemetry.logs.observer} writes with."""
     return log
