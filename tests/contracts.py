@@ -12,7 +12,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.trial.unittest import TestCase as AsynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from authotron.augmenters import IAugmenter
 from authotron.gateway.gate import Gate
 from authotron.model.errors import Rejected, Taken, TooMany
 from authotron.model.identity import Addition, Credential, Identity
@@ -25,8 +24,8 @@ from authotron.model.token import (
     generate,
     mark_of,
 )
-from authotron.providers import Affinity, IJudge, IProvider
-from authotron.stores import REVOKED_FOR, ITokenStore, Wanted
+from authotron.plugin.interfaces import Affinity, IAugmenter, IJudge, IProvider, ITokenStore, Wanted
+from authotron.stores import REVOKED_FOR
 from tests.issuers import made_up
 from tests.worlds import NOW, asked
 

@@ -14,7 +14,7 @@ from zope.interface import provider
 
 from authotron.model.identity import Identity
 from authotron.model.token import TERMINAL, Grant, checksum
-from authotron.stores import ITokenStore
+from authotron.plugin.interfaces import ITokenStore
 from authotron.telemetry import audit, logs
 from authotron.tokens import imported
 from authotron.tokens.imported import ForeignToken

@@ -9,11 +9,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from authotron.augmenters import IAugmenter
 from authotron.gateway.authentication import Authority
 from authotron.model.errors import Rejected, TimedOut, Unavailable
 from authotron.model.identity import Addition, Credential, Identity
-from authotron.providers import Affinity, IMayAskRemotes, IProvider
+from authotron.plugin.interfaces import Affinity, IAugmenter, IMayAskRemotes, IProvider
 from authotron.telemetry.metrics import Metrics
 from tests.worlds import NOW, at
 

@@ -9,7 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron.gateway.credentials import MOST, challenge, parse
 from authotron.model.errors import BadCredentials, Rejected
 from authotron.model.identity import Credential
-from authotron.providers import IProvider, plain
+from authotron.plugin.interfaces import IProvider
+from authotron.providers import plain
 from tests.providers.test_plain import basic
 from tests.worlds import world
 

@@ -14,11 +14,10 @@ import click
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.augmenters import IAugmenter
 from authotron.cli.main import main
 from authotron.config import section as settings
 from authotron.model.identity import Credential
-from authotron.providers import IProvider
+from authotron.plugin.interfaces import IAugmenter, IProvider
 from tests.contracts import AugmenterContract, ProviderContract
 from tests.test_config import BASE, ROOT, ConfigCase, laid_over
 from tests.worlds import at, world

@@ -13,8 +13,8 @@ from authotron.config import section
 from authotron.model.errors import ConfigError, NoSuchToken, Rejected
 from authotron.model.identity import Credential, Identity
 from authotron.model.token import IMPORTED, Grant, generate
-from authotron.providers import Affinity, IProvider
-from authotron.stores import Wanted, memory
+from authotron.plugin.interfaces import Affinity, IProvider, Wanted
+from authotron.stores import memory
 from authotron.tokens import imported, service
 from authotron.tokens.imported import ForeignToken
 from authotron.tokens.provider import Owners, TokenProvider

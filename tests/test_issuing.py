@@ -18,7 +18,8 @@ from authotron.model.errors import (
 )
 from authotron.model.identity import Identity
 from authotron.model.token import Grant, Token, generate
-from authotron.stores import Wanted, memory
+from authotron.plugin.interfaces import Wanted
+from authotron.stores import memory
 from authotron.tokens import service
 from authotron.tokens.service import Tokens, Wish
 from tests.worlds import NOW, at

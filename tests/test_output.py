@@ -27,10 +27,10 @@ from authotron.cli import (
 from authotron.cli.main import main
 from authotron.cli.token_sources import LeftOut
 from authotron.config import schema
-from authotron.config.plugins import Finding
 from authotron.daemon.compose import compose
 from authotron.daemon.tap import Options
 from authotron.model.identity import Identity
+from authotron.plugin.interfaces import Finding
 from authotron.telemetry.metrics import Metrics
 from authotron.telemetry.terminal import visible
 from tests.contracts import token

@@ -13,8 +13,8 @@ from authotron.config.section import Section
 from authotron.jose import unverified
 from authotron.model.identity import Credential
 from authotron.plugin import token_routing
+from authotron.plugin.interfaces import Affinity
 from authotron.plugin.token_routing import Rule
-from authotron.providers import Affinity
 from tests.issuers import IDP, made_up
 
 ISSUER = "https://idp.example/realms/x"

@@ -14,12 +14,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from authotron.config import schema, section
-from authotron.config.plugins import IConnected
 from authotron.config.schema import Config, Server
 from authotron.daemon.listening import endpoints
 from authotron.daemon.service import Authotron
 from authotron.gateway.gateway import Generation
 from authotron.model.identity import Identity
+from authotron.plugin.interfaces import IConnected
 from authotron.providers import plain
 from tests.test_config import BASE, laid_over
 

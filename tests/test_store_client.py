@@ -7,7 +7,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.trial.unittest import TestCase as AsynchronousTestCase
 
 from authotron.config import section
-from authotron.stores import ITokenStore, Wanted, memory
+from authotron.plugin.interfaces import ITokenStore, Wanted
+from authotron.stores import memory
 from authotron.tokens.bounded_store import StoreClient, derived_pepper
 from tests.contracts import NoTokens, StoreContract, token
 from tests.worlds import world

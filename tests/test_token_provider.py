@@ -14,13 +14,8 @@ from authotron.gateway.authentication import Authority
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.model.token import generate
-from authotron.providers import (
-    Affinity,
-    IJudge,
-    IKnowsUsers,
-    IProvider,
-)
-from authotron.stores import ITokenStore, memory
+from authotron.plugin.interfaces import Affinity, IJudge, IKnowsUsers, IProvider, ITokenStore
+from authotron.stores import memory
 from authotron.telemetry.metrics import Metrics
 from authotron.tokens import service
 from authotron.tokens.provider import Owners, TokenProvider

@@ -10,14 +10,15 @@ from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron.augmenters import AugmenterConfig, IAugmenter
 from authotron.concurrency.single_flight import LookupCache, addition_bytes
+from authotron.config.plugins import AugmenterConfig
 from authotron.config.section import Seconds, Secret
 from authotron.model.identity import Addition, Identity
 from authotron.net import http
 from authotron.net.http import RemoteConfig, Url, WebClient
 from authotron.net.world import World
 from authotron.plugin import http_contract
+from authotron.plugin.interfaces import IAugmenter
 
 _NOBODY = 404
 

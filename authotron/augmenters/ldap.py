@@ -11,9 +11,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from authotron.augmenters import AugmenterConfig, IAugmenter
 from authotron.concurrency.single_flight import LookupCache, addition_bytes
-from authotron.config.plugins import Finding, IConnected, IReachable
+from authotron.config.plugins import AugmenterConfig
 from authotron.config.section import Seconds, Text
 from authotron.ldap import checks, filters
 from authotron.ldap.connection import Connection
@@ -28,6 +27,7 @@ from authotron.ldap.settings import (
 from authotron.model.errors import Unavailable
 from authotron.model.identity import Addition, Identity
 from authotron.net.world import Threads, World
+from authotron.plugin.interfaces import Finding, IAugmenter, IConnected, IReachable
 
 _STALE = 5.0
 """Seconds an answer is believed that is older than it should be."""

@@ -8,10 +8,11 @@ from attrs import define, evolve, field
 from pydantic import Field
 from zope.interface import implementer
 
-from authotron.augmenters import AugmenterConfig, IAugmenter
+from authotron.config.plugins import AugmenterConfig
 from authotron.config.section import Names, Section, Text
 from authotron.model.identity import NOTHING_NEW, Addition, Identity
 from authotron.net.world import World
+from authotron.plugin.interfaces import IAugmenter
 
 
 class Match(Section):

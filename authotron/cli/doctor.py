@@ -12,14 +12,13 @@ from twisted.internet.task import react
 from authotron.cli.options import complaints, config_option, loaded
 from authotron.cli.output import say
 from authotron.concurrency.racing import within
-from authotron.config.plugins import Finding, IReachable
 from authotron.config.schema import Config
 from authotron.daemon.compose import compose, for_augmenter
 from authotron.daemon.service import Pool, outside
 from authotron.model.errors import Unavailable
 from authotron.model.naming import flaw, normalized
 from authotron.net.world import World
-from authotron.stores import ITokenStore
+from authotron.plugin.interfaces import Finding, IReachable, ITokenStore
 from authotron.telemetry.metrics import Metrics
 
 _PATIENCE = 10.0

@@ -23,7 +23,7 @@ from authotron.model.identity import Identity
 from authotron.model.naming import normalized
 from authotron.model.token import TERMINAL, Token
 from authotron.net.world import World
-from authotron.stores import Wanted
+from authotron.plugin.interfaces import Wanted
 from authotron.telemetry import audit
 from authotron.telemetry.terminal import visible
 from authotron.tokens.service import Tokens, Wish

@@ -9,13 +9,19 @@ import re
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
-from attrs import frozen
-from pydantic import Field
-from zope.interface import Interface
+from pydantic import Field, field_validator, model_validator
 
-from authotron.config.section import Realm, Section, Text
+from authotron.config.section import (
+    Name,
+    Names,
+    Realm,
+    Seconds,
+    Secret,
+    Section,
+    Text,
+)
 from authotron.config.spelling import did_you_mean, is_slip
 from authotron.model.errors import ConfigError, Problem
 
@@ -26,38 +32,6 @@ class PartConfig(Section):
     type: str = Field(description="what it is; the name of the module that implements it")
     name: Text = Field(description="unique among its kind; used in logs and metrics")
     realm: Realm = Field(description="the authentication boundary it belongs to")
-
-
-@frozen
-class Finding:
-    """
-    One thing that was tried, and what came of it.
-
-    A section whose part can be tried in detail has a method C{examine(world, username)}, which
-    gives such.
-    """
-
-    what: str
-    good: bool
-    told: str = ""
-
-
-class IReachable(Interface):
-    """What a part provides that depends on something out there."""
-
-    async def reach() -> None:
-        """
-        Try whether it is there.
-
-        @raise Unavailable: it is not.
-        """
-
-
-class IConnected(Interface):
-    """What a part provides that keeps connections open between requests."""
-
-    def close() -> None:
-        """Give them up, and keep none from now on. Requests may still be under way."""
 
 
 def load(kind: str, type_: object, at: str) -> ModuleType:
@@ -107,3 +81,77 @@ def _find(kind: str, type_: str) -> ModuleType | None:
         plugin: ModuleType = point.load()
         return plugin
     return None
+
+
+class AugmenterConfig(PartConfig):
+    """The keys that every augmenter has."""
+
+    required: bool = Field(
+        default=False,
+        description="refuse service (503) when it fails, instead of going on without it",
+    )
+    timeout: Seconds | None = Field(
+        default=None, description="seconds it may take; `auth.timeout_in_ms` if not set"
+    )
+
+
+SHORTEST_PEPPER = 16
+
+
+class StoreConfig(Section):
+    """The keys that every store has."""
+
+    makes_pepper: ClassVar[bool] = False
+    """Whether the store makes a pepper of its own and keeps it."""
+
+    type: str = Field(description="what it is; the name of the module that implements it")
+    enabled: bool = Field(default=True, description="whether there are tokens of our own at all")
+    compat: bool = Field(default=True, description="whether `GET /token` makes a token")
+    admins: dict[Name, Names] = Field(
+        default_factory=dict,
+        description="for each realm the roles that see and revoke the tokens of all",
+    )
+    pepper: Secret | None = Field(
+        default=None,
+        description="the key under which tokens are hashed; several, newest first, are separated "
+        "by blanks or line ends",
+    )
+    imported: bool = Field(
+        default=False,
+        description="whether opaque tokens of another form are looked up, too: those that `tokens "
+        "import` has copied",
+    )
+    acl_proxy_pepper: Secret | None = Field(
+        default=None,
+        description="the PEPPER of the acl-proxy that tokens were imported from; several are "
+        "separated by line ends",
+    )
+    timeout: Seconds = Field(default=3, gt=0, description="seconds the store may take to answer")
+
+    @model_validator(mode="after")
+    def _used_pepper(self) -> StoreConfig:
+        if self.acl_proxy_pepper is not None and not self.imported:
+            raise ValueError("acl_proxy_pepper has no effect without imported: true")
+        return self
+
+    @field_validator("pepper")
+    @classmethod
+    def _long_enough(cls, pepper: Secret | None) -> Secret | None:
+        if pepper is None:
+            return None
+        keys = pepper.get_secret_value().split()
+        if not keys or any(len(key.encode()) < SHORTEST_PEPPER for key in keys):
+            raise ValueError(f"needs {SHORTEST_PEPPER} bytes; try `authotron generate-secret`")
+        return pepper
+
+    def peppers(self) -> list[bytes]:
+        """The configured ones, newest first."""
+        return [key.encode() for key in _text(self.pepper).split()]
+
+    def acl_proxy_peppers(self) -> list[bytes]:
+        """Those of an acl-proxy."""
+        return [key.encode() for key in _text(self.acl_proxy_pepper).splitlines()]
+
+
+def _text(secret: Secret | None) -> str:
+    return secret.get_secret_value() if secret else ""

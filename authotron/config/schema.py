@@ -23,10 +23,9 @@ from pydantic import (
 )
 from twisted.internet.endpoints import serverFromString
 
-from authotron.augmenters import AugmenterConfig
 from authotron.config import placeholders, plugins
 from authotron.config import section as settings
-from authotron.config.plugins import PartConfig
+from authotron.config.plugins import AugmenterConfig, PartConfig, StoreConfig
 from authotron.config.section import (
     Environ,
     Port,
@@ -44,7 +43,6 @@ from authotron.model import hosts
 from authotron.model.errors import ConfigError, Problem
 from authotron.model.naming import MAX_ROLE, flaw
 from authotron.model.token import IMPORTED
-from authotron.stores import StoreConfig
 from authotron.telemetry import logs
 from authotron.tokens import service
 

@@ -20,7 +20,7 @@ from authotron.limits.descriptors import narrowing
 from authotron.model.errors import ConfigError, Problem
 from authotron.model.hosts import UNIX
 from authotron.net.world import World
-from authotron.stores import ITokenStore
+from authotron.plugin.interfaces import ITokenStore
 from authotron.telemetry.metrics import Metrics
 from authotron.tokens import service
 from authotron.tokens.bounded_store import derived_pepper

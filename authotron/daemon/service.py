@@ -38,7 +38,7 @@ from authotron.model.errors import ConfigError, Problem, TimedOut
 from authotron.net import http
 from authotron.net.outward import way
 from authotron.net.world import World
-from authotron.stores import ITokenStore
+from authotron.plugin.interfaces import ITokenStore
 from authotron.telemetry import logs
 from authotron.telemetry.metrics import Metrics
 from authotron.tokens.service import Tokens

@@ -12,7 +12,6 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from authotron.augmenters import IAugmenter
 from authotron.concurrency.racing import (
     AllFailed,
     Begun,
@@ -32,12 +31,7 @@ from authotron.model.errors import (
 from authotron.model.identity import Addition, Credential, Identity
 from authotron.model.naming import folded
 from authotron.plugin import token_routing
-from authotron.providers import (
-    Affinity,
-    IJudge,
-    IMayAskRemotes,
-    IProvider,
-)
+from authotron.plugin.interfaces import Affinity, IAugmenter, IJudge, IMayAskRemotes, IProvider
 from authotron.telemetry import logs
 from authotron.telemetry.metrics import Metrics
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from authotron.model.errors import BadCredentials
 from authotron.model.identity import Client, Credential
-from authotron.providers import IProvider
+from authotron.plugin.interfaces import IProvider
 
 MOST = 3
 """As many different credentials may stand in one header."""

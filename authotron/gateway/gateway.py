@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from attrs import define, field, frozen
 
-from authotron.config.plugins import IConnected
 from authotron.config.schema import Config
 from authotron.gateway.authentication import Authority
 from authotron.gateway.decisions import Verdicts
 from authotron.gateway.forwarded import Forwarding
 from authotron.jose.minter import Minter
+from authotron.plugin.interfaces import IConnected
 from authotron.telemetry.metrics import Metrics
 from authotron.tokens.provider import Owners
 from authotron.tokens.service import Tokens

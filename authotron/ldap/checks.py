@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
-from authotron.config.plugins import Finding
 from authotron.ldap.connection import Connection
 from authotron.ldap.directory import Directory
 from authotron.ldap.lookup import Lookup
 from authotron.ldap.servers import Security
 from authotron.model.errors import Rejected, Unavailable
 from authotron.net.world import World
+from authotron.plugin.interfaces import Finding
 
 
 class Section(Protocol):

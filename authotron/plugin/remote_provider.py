@@ -19,7 +19,7 @@ from authotron.net import http
 from authotron.net.http import RemoteConfig
 from authotron.net.world import World
 from authotron.plugin import token_routing
-from authotron.providers import Affinity, IProvider
+from authotron.plugin.interfaces import Affinity, IProvider
 
 Ask = Callable[[str], Coroutine[Any, Any, Identity]]
 """Finds out whose a token is, and until when that may be believed."""

@@ -10,7 +10,7 @@ from authotron.config.section import Section, Text
 from authotron.jose import unverified
 from authotron.model.identity import Credential
 from authotron.model.token import looks_like_ours
-from authotron.providers import Affinity
+from authotron.plugin.interfaces import Affinity
 
 Shape = Literal["jwt", "opaque"]
 

@@ -11,8 +11,8 @@ from authotron.model.identity import Identity
 from authotron.net.http import Url
 from authotron.net.world import World
 from authotron.plugin import remote_provider
+from authotron.plugin.interfaces import IProvider
 from authotron.plugin.remote_provider import QueryConfig
-from authotron.providers import IProvider
 
 
 class Config(QueryConfig):

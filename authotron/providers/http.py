@@ -21,7 +21,7 @@ from authotron.net import http
 from authotron.net.http import RemoteConfig, Url, WebClient
 from authotron.net.world import World
 from authotron.plugin import http_contract, token_routing
-from authotron.providers import Affinity, IProvider
+from authotron.plugin.interfaces import Affinity, IProvider
 
 _REFUSALS = (401, 403)
 

@@ -17,8 +17,8 @@ from authotron.net import http
 from authotron.net.http import Url, WebClient
 from authotron.net.world import World
 from authotron.plugin import remote_provider, token_routing
+from authotron.plugin.interfaces import IProvider
 from authotron.plugin.remote_provider import AskingConfig
-from authotron.providers import IProvider
 
 
 class Config(AskingConfig, ClaimsConfig):

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron.config.plugins import IReachable, PartConfig
+from authotron.config.plugins import PartConfig
 from authotron.config.section import Secret, Text, Texts
 from authotron.jose import jwks, purposes, unverified
 from authotron.jose.claims import ClaimsConfig, Rules, missing_checks
@@ -19,7 +19,7 @@ from authotron.net import http
 from authotron.net.http import RemoteConfig, Url
 from authotron.net.world import World
 from authotron.plugin import token_routing
-from authotron.providers import Affinity, IMayAskRemotes, IProvider
+from authotron.plugin.interfaces import Affinity, IMayAskRemotes, IProvider, IReachable
 
 _SHARED = {"HS256": 32, "HS384": 48, "HS512": 64}
 """Bytes of a secret at least: as many as the hash has (RFC 7518 section 3.2)."""

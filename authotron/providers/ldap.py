@@ -11,12 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron.config.plugins import (
-    Finding,
-    IConnected,
-    IReachable,
-    PartConfig,
-)
+from authotron.config.plugins import PartConfig
 from authotron.config.section import Seconds, Text
 from authotron.ldap import checks, filters
 from authotron.ldap import dn as names
@@ -38,7 +33,14 @@ from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.model.naming import normalized
 from authotron.net.world import Threads, World
-from authotron.providers import Affinity, IKnowsUsers, IProvider
+from authotron.plugin.interfaces import (
+    Affinity,
+    Finding,
+    IConnected,
+    IKnowsUsers,
+    IProvider,
+    IReachable,
+)
 
 _LONGEST = 256
 

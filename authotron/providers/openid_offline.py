@@ -8,7 +8,6 @@ from attrs import define, field
 from pydantic import Field
 from zope.interface import implementer
 
-from authotron.config.plugins import IReachable
 from authotron.config.section import Secret, Text
 from authotron.jose import unverified
 from authotron.model.errors import Rejected
@@ -17,8 +16,8 @@ from authotron.net import http
 from authotron.net.http import Url, WebClient
 from authotron.net.world import World
 from authotron.plugin import token_exchange, token_routing
+from authotron.plugin.interfaces import Affinity, IProvider, IReachable
 from authotron.plugin.token_exchange import AccessTokens, ExchangeConfig
-from authotron.providers import Affinity, IProvider
 
 _SCOPE = "offline_access"
 _TYPE = "Offline"

@@ -25,7 +25,7 @@ from authotron.model.identity import Credential, Identity
 from authotron.model.naming import MAX_ROLE, flaw, normalized
 from authotron.net.world import World
 from authotron.plugin import passwords
-from authotron.providers import Affinity, IKnowsUsers, IProvider
+from authotron.plugin.interfaces import Affinity, IKnowsUsers, IProvider
 
 
 def _checked(secret: SecretStr) -> SecretStr:

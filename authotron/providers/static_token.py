@@ -25,7 +25,7 @@ from authotron.model.errors import NotConfigured, Rejected
 from authotron.model.identity import Credential, Identity
 from authotron.model.token import PREFIX, looks_like_ours
 from authotron.net.world import World
-from authotron.providers import Affinity, IProvider
+from authotron.plugin.interfaces import Affinity, IProvider
 
 SHORTEST = 32
 

@@ -11,6 +11,7 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from authotron.config.plugins import StoreConfig
 from authotron.model.errors import Taken, TooMany
 from authotron.model.identity import Identity
 from authotron.model.token import (
@@ -23,13 +24,11 @@ from authotron.model.token import (
     mark_of,
 )
 from authotron.net.world import World
+from authotron.plugin.interfaces import ITokenStore, Wanted
 from authotron.stores import (
     MOST_REVOKED,
     MOST_REVOKED_OF_OWNER,
     REVOKED_FOR,
-    ITokenStore,
-    StoreConfig,
-    Wanted,
     remembered_until,
     tokens_of,
 )

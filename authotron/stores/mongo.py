@@ -19,6 +19,7 @@ from txmongo.connection import ConnectionPool
 from txmongo.errors import TimeExceeded
 from zope.interface import implementer
 
+from authotron.config.plugins import StoreConfig
 from authotron.config.section import FilePath, Secret, Text
 from authotron.limits.descriptors import Narrow
 from authotron.model.errors import (
@@ -42,13 +43,11 @@ from authotron.model.token import (
 from authotron.net import tls
 from authotron.net.tls_gates import GatedConnections
 from authotron.net.world import World
+from authotron.plugin.interfaces import ITokenStore, Wanted
 from authotron.stores import (
     MOST_REVOKED,
     MOST_REVOKED_OF_OWNER,
     REVOKED_FOR,
-    ITokenStore,
-    StoreConfig,
-    Wanted,
     remembered_until,
     tokens_of,
 )

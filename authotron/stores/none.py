@@ -8,10 +8,11 @@ from typing import ClassVar, Literal
 from attrs import define, field
 from zope.interface import implementer
 
+from authotron.config.plugins import StoreConfig
 from authotron.model.errors import Unavailable
 from authotron.model.token import Revoked, Token
 from authotron.net.world import World
-from authotron.stores import ITokenStore, StoreConfig, Wanted
+from authotron.plugin.interfaces import ITokenStore, Wanted
 
 
 class Config(StoreConfig):

@@ -9,6 +9,7 @@ from attrs import define, field
 from pydantic import Field
 from zope.interface import implementer
 
+from authotron.config.plugins import StoreConfig
 from authotron.config.section import (
     FilePath,
     Port,
@@ -27,15 +28,13 @@ from authotron.net import tls
 from authotron.net.redis import Login, Redis
 from authotron.net.tls_gates import secured
 from authotron.net.world import World
+from authotron.plugin.interfaces import ITokenStore, Wanted
 from authotron.stores import (
     AT_ONCE,
     IMPORTED_REVOKED_FOR,
     MOST_REVOKED,
     MOST_REVOKED_OF_OWNER,
     REVOKED_FOR,
-    ITokenStore,
-    StoreConfig,
-    Wanted,
     tokens_of,
 )
 

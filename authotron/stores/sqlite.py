@@ -14,6 +14,7 @@ from pydantic import Field
 from zope.interface import implementer
 
 from authotron.config import files
+from authotron.config.plugins import StoreConfig
 from authotron.config.section import DataPath, Seconds
 from authotron.model.errors import (
     ConfigError,
@@ -30,13 +31,11 @@ from authotron.model.token import (
     mark_of,
 )
 from authotron.net.world import OwnThread, World
+from authotron.plugin.interfaces import ITokenStore, Wanted
 from authotron.stores import (
     MOST_REVOKED,
     MOST_REVOKED_OF_OWNER,
     REVOKED_FOR,
-    ITokenStore,
-    StoreConfig,
-    Wanted,
     remembered_until,
     tokens_of,
 )

@@ -12,10 +12,11 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from authotron.concurrency.racing import within
+from authotron.config.plugins import StoreConfig
 from authotron.model.errors import Unavailable
 from authotron.model.naming import spellings
 from authotron.model.token import Peppers, Revoked, Token
-from authotron.stores import ITokenStore, StoreConfig, Wanted
+from authotron.plugin.interfaces import ITokenStore, Wanted
 
 T = TypeVar("T")
 P = ParamSpec("P")

@@ -15,6 +15,7 @@ from hashlib import sha256
 from attrs import evolve, field, frozen
 from twisted.internet.interfaces import IReactorTime
 
+from authotron.config.plugins import StoreConfig
 from authotron.jose import unverified
 from authotron.model.errors import Taken
 from authotron.model.identity import Identity, earliest
@@ -25,7 +26,6 @@ from authotron.model.token import (
     Token,
     looks_like_ours,
 )
-from authotron.stores import StoreConfig
 from authotron.telemetry import audit
 from authotron.telemetry.audit import Actor
 from authotron.tokens.bounded_store import StoreClient

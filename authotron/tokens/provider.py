@@ -10,16 +10,10 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from authotron.concurrency.single_flight import DEFAULT_BYTES, Identities
-from authotron.config.plugins import IReachable
 from authotron.model.errors import Rejected
 from authotron.model.identity import Credential, Identity, earliest
 from authotron.model.token import IMPORTED, Token, looks_like_ours
-from authotron.providers import (
-    Affinity,
-    IJudge,
-    IKnowsUsers,
-    IProvider,
-)
+from authotron.plugin.interfaces import Affinity, IJudge, IKnowsUsers, IProvider, IReachable
 from authotron.tokens.service import Tokens
 
 _OWN, _FOREIGN = Affinity.OWN, Affinity.FOREIGN  # found at once, unlike in the C{Enum}

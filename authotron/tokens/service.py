@@ -12,6 +12,7 @@ from cachetools import TTLCache
 from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 
+from authotron.config.plugins import StoreConfig
 from authotron.config.section import Seconds, Section, WholeSeconds
 from authotron.model.errors import (
     NoSuchToken,
@@ -32,12 +33,8 @@ from authotron.model.token import (
     id_of,
     parse,
 )
-from authotron.stores import (
-    AT_ONCE,
-    ITokenStore,
-    StoreConfig,
-    Wanted,
-)
+from authotron.plugin.interfaces import ITokenStore, Wanted
+from authotron.stores import AT_ONCE
 from authotron.telemetry import audit
 from authotron.telemetry.audit import Actor
 from authotron.tokens.bounded_store import StoreClient

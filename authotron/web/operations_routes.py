@@ -12,9 +12,9 @@ from twisted.python.failure import Failure
 
 from authotron import __version__
 from authotron.concurrency.racing import everyone, within
-from authotron.config.plugins import IReachable
 from authotron.gateway.gateway import Serving
 from authotron.model.errors import Unavailable
+from authotron.plugin.interfaces import IReachable
 from authotron.telemetry.metrics import Part
 from authotron.web import replies
 from authotron.web.replies import Reply, text_reply

@@ -34,7 +34,8 @@ from authotron.model.hosts import checked_host
 from authotron.model.identity import Identity
 from authotron.model.naming import normalized
 from authotron.model.token import PREFIX, Token
-from authotron.stores import AT_ONCE, Wanted
+from authotron.plugin.interfaces import Wanted
+from authotron.stores import AT_ONCE
 from authotron.telemetry import audit
 from authotron.telemetry.audit import Actor
 from authotron.tokens.service import MOST_BYTES, Tokens, Wish

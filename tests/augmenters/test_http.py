@@ -7,12 +7,13 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.augmenters import IAugmenter, http
+from authotron.augmenters import http
 from authotron.config import schema
 from authotron.config import section as settings
 from authotron.daemon.compose import compose
 from authotron.model.errors import Unavailable
 from authotron.model.identity import Addition, Identity
+from authotron.plugin.interfaces import IAugmenter
 from authotron.telemetry.metrics import Metrics
 from tests.contracts import AugmenterContract
 from tests.remotes import Asked, Hangs, Play, Remote, Says, running

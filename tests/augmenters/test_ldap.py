@@ -9,10 +9,11 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.augmenters import IAugmenter, ldap
+from authotron.augmenters import ldap
 from authotron.config import section as settings
 from authotron.model.errors import ConfigError, Unavailable
 from authotron.model.identity import Addition, Identity
+from authotron.plugin.interfaces import IAugmenter
 from tests import directories
 from tests.contracts import AugmenterContract
 from tests.directories import BASE, GATE, Asked, Server, person

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.augmenters import IAugmenter, plain
+from authotron.augmenters import plain
 from authotron.config import section
 from authotron.model.identity import Identity
+from authotron.plugin.interfaces import IAugmenter
 from tests.contracts import AugmenterContract
 from tests.worlds import asked, world
 

@@ -6,9 +6,10 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.augmenters import IAugmenter, plain_advanced
+from authotron.augmenters import plain_advanced
 from authotron.config import section
 from authotron.model.identity import Addition, Identity
+from authotron.plugin.interfaces import IAugmenter
 from tests.contracts import AugmenterContract
 from tests.worlds import asked, world
 

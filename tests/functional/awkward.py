@@ -18,7 +18,7 @@ from authotron.config.plugins import PartConfig
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.net.world import World
-from authotron.providers import Affinity, IProvider
+from authotron.plugin.interfaces import Affinity, IProvider
 
 
 class Config(PartConfig):

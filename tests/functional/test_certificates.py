@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from authotron.model.errors import Unavailable
 from authotron.net.certificates import Untrusted
-from authotron.stores import ITokenStore
+from authotron.plugin.interfaces import ITokenStore
 from tests.certificates import EXPIRED, GOOD, ODD, Authority, Shape, named
 from tests.functional import directory, wire
 from tests.functional.awkward_remote import Remote

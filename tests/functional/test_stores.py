@@ -29,7 +29,8 @@ from authotron.model.errors import (
 from authotron.model.identity import Identity
 from authotron.model.token import Token
 from authotron.net.world import World
-from authotron.stores import ITokenStore, Wanted, redis
+from authotron.plugin.interfaces import ITokenStore, Wanted
+from authotron.stores import redis
 from tests.contracts import StoreContract, token
 from tests.functional.databases import Database, shared
 from tests.worlds import NOW

@@ -8,8 +8,8 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.augmenters import ldap
-from authotron.config.plugins import Finding
 from authotron.ldap import checks
+from authotron.plugin.interfaces import Finding
 from tests import directories
 from tests.augmenters.test_ldap import ADMINS, USERS, config
 from tests.directories import BASE, GATE, Server, person

@@ -15,7 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron.gateway.authentication import Authority
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
-from authotron.providers import Affinity, IProvider, ecmwf_api
+from authotron.plugin.interfaces import Affinity, IProvider
+from authotron.providers import ecmwf_api
 from authotron.telemetry.metrics import Metrics
 from tests.issuers import CLAIMS, IDP, made_up, published
 from tests.providers import (

@@ -9,7 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron.config import section
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
-from authotron.providers import Affinity, IProvider, ecmwf_api
+from authotron.plugin.interfaces import Affinity, IProvider
+from authotron.providers import ecmwf_api
 from tests.contracts import ProviderContract
 from tests.issuers import IDP
 from tests.remotes import Asked, Play, Remote, Says, running

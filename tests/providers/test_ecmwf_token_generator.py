@@ -9,7 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron.config import section
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
-from authotron.providers import IProvider, ecmwf_token_generator
+from authotron.plugin.interfaces import IProvider
+from authotron.providers import ecmwf_token_generator
 from tests.contracts import ProviderContract
 from tests.issuers import IDP, NEXT, published
 from tests.remotes import Asked, Play, Remote, Says, running

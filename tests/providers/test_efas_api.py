@@ -9,7 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron.config import section
 from authotron.model.errors import Unavailable
 from authotron.model.identity import Credential, Identity
-from authotron.providers import IProvider, efas_api
+from authotron.plugin.interfaces import IProvider
+from authotron.providers import efas_api
 from tests.contracts import ProviderContract
 from tests.remotes import Asked, Play, Remote, Says, running
 from tests.worlds import NOW, world

@@ -10,7 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron.config import section
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
-from authotron.providers import IProvider, http
+from authotron.plugin.interfaces import IProvider
+from authotron.providers import http
 from tests.contracts import ProviderContract
 from tests.remotes import Asked, Play, Remote, Says, running
 from tests.worlds import NOW, at, world

@@ -9,7 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron.config import section
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
-from authotron.providers import IProvider, introspection
+from authotron.plugin.interfaces import IProvider
+from authotron.providers import introspection
 from tests.contracts import ProviderContract
 from tests.issuers import made_up
 from tests.remotes import Asked, Play, Remote, Says, running

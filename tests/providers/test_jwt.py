@@ -10,15 +10,10 @@ import jwt as pyjwt
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import section
-from authotron.config.plugins import IReachable
 from authotron.model.errors import ConfigError, Rejected, Unavailable
 from authotron.model.identity import Credential
-from authotron.providers import (
-    Affinity,
-    IMayAskRemotes,
-    IProvider,
-    jwt,
-)
+from authotron.plugin.interfaces import Affinity, IMayAskRemotes, IProvider, IReachable
+from authotron.providers import jwt
 from tests.contracts import ProviderContract
 from tests.issuers import CLAIMS, IDP, NEXT, Signer, made_up, published
 from tests.remotes import Hangs, Play, Remote, Says, running

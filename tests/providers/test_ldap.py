@@ -11,10 +11,10 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import section as settings
-from authotron.config.plugins import IReachable
 from authotron.model.errors import ConfigError, Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
-from authotron.providers import IKnowsUsers, IProvider, ldap
+from authotron.plugin.interfaces import IKnowsUsers, IProvider, IReachable
+from authotron.providers import ldap
 from tests import directories
 from tests.contracts import ProviderContract
 from tests.directories import BASE, GATE, Server, person

@@ -16,7 +16,8 @@ from authotron.model.errors import ConfigError, Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.net.world import World
 from authotron.plugin import passwords
-from authotron.providers import IProvider, plain
+from authotron.plugin.interfaces import IProvider
+from authotron.providers import plain
 from tests.contracts import ProviderContract
 from tests.worlds import NOW, asked, at, world
 

@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron.config import section
 from authotron.model.errors import ConfigError, Rejected
 from authotron.model.identity import Credential, Identity
-from authotron.providers import IProvider, static_token
+from authotron.plugin.interfaces import IProvider
+from authotron.providers import static_token
 from tests.contracts import ProviderContract
 from tests.worlds import asked, world
 

@@ -6,7 +6,8 @@ from twisted.trial.unittest import TestCase
 
 from authotron.config import plugins, section
 from authotron.model.errors import Unavailable
-from authotron.stores import ITokenStore, memory, none
+from authotron.plugin.interfaces import ITokenStore
+from authotron.stores import memory, none
 from tests.contracts import NoTokens, StoreContract, token
 from tests.worlds import world
 

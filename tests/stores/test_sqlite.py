@@ -14,7 +14,8 @@ from authotron.config import section
 from authotron.model.errors import ConfigError, TooMany, Unavailable
 from authotron.model.identity import Identity
 from authotron.model.token import COLUMNS, counts
-from authotron.stores import ITokenStore, Wanted, sqlite
+from authotron.plugin.interfaces import ITokenStore, Wanted
+from authotron.stores import sqlite
 from tests.contracts import StoreContract, token
 from tests.worlds import NOW, world
 

@@ -13,7 +13,6 @@ from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from authotron.augmenters import IAugmenter
 from authotron.model.errors import (
     NotConfigured,
     Rejected,
@@ -21,7 +20,7 @@ from authotron.model.errors import (
     Unavailable,
 )
 from authotron.model.identity import Addition, Credential, Identity
-from authotron.providers import Affinity, IProvider
+from authotron.plugin.interfaces import Affinity, IAugmenter, IProvider
 from tests.test_config import BASE
 from tests.web.conversations import ALICE, Answer, Gateway
 

@@ -10,10 +10,10 @@ import jwt
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.config.plugins import IReachable
 from authotron.model.errors import Rejected
 from authotron.model.identity import Credential, Identity
-from authotron.providers import IProvider, ecmwf_api
+from authotron.plugin.interfaces import IProvider, IReachable
+from authotron.providers import ecmwf_api
 from tests.issuers import CLAIMS, IDP, made_up, published
 from tests.providers import test_ecmwf_api, test_efas_api, test_http, test_introspection, test_jwt
 from tests.providers.test_any_json import gathered

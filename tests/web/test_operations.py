@@ -10,8 +10,8 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from authotron.config.plugins import IReachable
 from authotron.model.errors import Unavailable
+from authotron.plugin.interfaces import IReachable
 from tests.web.conversations import ALICE, Gateway, Wire, answered
 
 

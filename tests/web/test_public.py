@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from authotron.gateway.decisions import Outcome, Verdict
 from authotron.model.identity import Circumstances, Credential, Identity
-from authotron.providers import Affinity, IProvider
+from authotron.plugin.interfaces import Affinity, IProvider
 from authotron.web.replies import Replies, field_value
 from tests.web.conversations import ALICE, Gateway, basic
 

@@ -28,7 +28,7 @@ class Provider:
         self.waiting: list[Deferred[None]] = []
 
     def affinity(self, _credential: Credential) -> Any:
-        from authotron.providers import Affinity  # noqa: PLC0415 - of one test
+        from authotron.plugin.interfaces import Affinity  # noqa: PLC0415 - of one test
 
         return Affinity.POSSIBLE
 

@@ -21,7 +21,8 @@ from authotron.model.token import (
     Token,
     generate,
 )
-from authotron.stores import Wanted, memory
+from authotron.plugin.interfaces import Wanted
+from authotron.stores import memory
 from authotron.tokens.service import Tokens
 from authotron.web import token_routes as tokens
 from tests.web.conversations import ALICE, Answer, Gateway, basic

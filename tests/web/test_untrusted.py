@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from authotron.model.errors import Unavailable
 from authotron.model.identity import Credential, Identity
-from authotron.providers import Affinity, IProvider
+from authotron.plugin.interfaces import Affinity, IProvider
 from authotron.web.gateway_routes import Public
 from authotron.web.operations_routes import Operations
 from tests.test_config import ROOT

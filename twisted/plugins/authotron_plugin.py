@@ -3,7 +3,10 @@
 from twisted.application.service import ServiceMaker
 
 authotron = ServiceMaker(
-    "authotron", "authotron.daemon.tap", "An authentication gateway beside a reverse proxy", "authotron"
+    "authotron",
+    "authotron.daemon.tap",
+    "An authentication gateway beside a reverse proxy",
+    "authotron",
 )
 
 __all__ = ["authotron"]
