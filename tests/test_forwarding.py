@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.gateway.forwarded import Forwarded, Forwarding
-from authotron.model.identity import Circumstances
+from authotron.model.request import Circumstances
 
 
 class ForwardingTests(SynchronousTestCase):

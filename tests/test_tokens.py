@@ -11,9 +11,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.model import token as tokens
 from authotron.model.errors import Rejected, Unstated
-from authotron.model.identity import Circumstances, Identity
+from authotron.model.identity import Identity
 from authotron.model.naming import normalized
-from authotron.model.token import Grant, Peppers
+from authotron.model.request import Circumstances
+from authotron.model.token import Grant
+from authotron.tokens.peppers import Peppers
 from tests.contracts import token
 from tests.worlds import NOW
 

@@ -16,7 +16,7 @@ from authotron.model.hosts import (
     checked_network,
     checked_proxy,
 )
-from authotron.model.identity import Circumstances
+from authotron.model.request import Circumstances
 
 Network = Annotated[Text, AfterValidator(checked_network)]
 Networks = Annotated[tuple[Network, ...], Field(strict=False)]

@@ -12,6 +12,7 @@ from attrs import define, field, frozen
 
 from authotron.model.errors import Rejected
 from authotron.model.naming import normalized
+from authotron.model.request import Circumstances, Condition
 
 _NONE: Mapping[str, NoReturn] = MappingProxyType({})
 """What nobody has said anything about; it cannot be changed, so all may have the same."""
@@ -67,25 +68,6 @@ class Credential:
         if not (colon and username):
             raise Rejected("no user name, or no password")
         return normalized(username), password
-
-
-@frozen
-class Circumstances:
-    """What a request says beside its credentials, as far as a condition may ask."""
-
-    host: str | None = None
-    address: str | None = None
-
-
-class Condition(Protocol):
-    """A limit that depends on the request and not on the credential."""
-
-    def holds(self, circumstances: Circumstances, /) -> bool:
-        """
-        Whether a request made like this may pass.
-
-        @raise Unstated: it depends on what the request does not say.
-        """
 
 
 class Narrowing(Protocol):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hmac
 import json
 import re
 import secrets
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from hashlib import sha256
+from collections.abc import Mapping, Sequence
 from sys import getsizeof
 from typing import Any
 
@@ -16,8 +14,9 @@ from attrs import define, field, frozen
 
 from authotron.model.errors import Rejected, Unstated
 from authotron.model.hosts import any_network_fits, host_fits
-from authotron.model.identity import Circumstances, Identity
+from authotron.model.identity import Identity
 from authotron.model.naming import normalized
+from authotron.model.request import Circumstances
 
 PREFIX = "aot_"
 PATTERN = r"aot_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}"
@@ -107,49 +106,6 @@ def _base62(number: int, digits: int) -> str:
 
 def _chance(digits: int) -> str:
     return "".join(secrets.choice(_DIGITS) for _ in range(digits))
-
-
-@frozen
-class Peppers:
-    """
-    The keys under which tokens are hashed, newest first.
-
-    What is stored is worth nothing without them. A hash names its key, so that older ones go on
-    being verified while a newer one is in use.
-    """
-
-    _keys: Sequence[bytes] = field(repr=False)
-
-    def hash(self, text: str) -> str:
-        """What to store of a token."""
-        return _hashed(self._keys[0], text)
-
-    def named(self, text: str) -> Iterator[Presented]:
-        """
-        A token that has no id of its own, with the one that follows from it under each key.
-
-        Without the keys nobody can tell from an id whether a guess is right.
-        """
-        for key in self._keys:
-            digest = hmac.digest(key, b"authotron id " + text.encode(), "sha256")
-            number = int.from_bytes(digest, "big")
-            yield Presented(_base62(number, _SECONDS_DIGITS + _CHANCE_DIGITS), text)
-
-    def has_mark(self, mark: str, text: str) -> bool:
-        """Whether the token of which only a mark is known is this one."""
-        return any(mark_of(_hashed(key, text)) == mark for key in self._keys)
-
-    def fits(self, stored: str, text: str) -> bool:
-        """Whether it is the token of which this is stored; equally slow either way."""
-        found = False
-        for key in self._keys:
-            found |= hmac.compare_digest(_hashed(key, text), stored)
-        return found
-
-
-def _hashed(key: bytes, text: str) -> str:
-    name = sha256(b"authotron pepper " + key).hexdigest()[:8]
-    return f"hs256:{name}:{hmac.digest(key, text.encode(), 'sha256').hex()}"
 
 
 _GRANT, _ID_BYTES = 200, 70

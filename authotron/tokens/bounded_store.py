@@ -15,8 +15,9 @@ from authotron.concurrency.racing import within
 from authotron.config.plugins import StoreConfig
 from authotron.model.errors import Unavailable
 from authotron.model.naming import spellings
-from authotron.model.token import Peppers, Revoked, Token
+from authotron.model.token import Revoked, Token
 from authotron.plugin.interfaces import ITokenStore, Wanted
+from authotron.tokens.peppers import Peppers
 
 T = TypeVar("T")
 P = ParamSpec("P")

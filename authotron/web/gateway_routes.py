@@ -15,7 +15,8 @@ from authotron import __version__
 from authotron.gateway.decisions import Verdict
 from authotron.gateway.gateway import Serving
 from authotron.model.errors import Unstated
-from authotron.model.identity import Circumstances, Client, Identity
+from authotron.model.identity import Client, Identity
+from authotron.model.request import Circumstances
 from authotron.telemetry.metrics import Part
 from authotron.web import replies
 from authotron.web.replies import Reply, text_reply

@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from authotron.gateway.decisions import Outcome, Verdict
-from authotron.model.identity import Circumstances, Credential, Identity
+from authotron.model.identity import Credential, Identity
+from authotron.model.request import Circumstances
 from authotron.plugin.interfaces import Affinity, IProvider
 from authotron.web.replies import Replies, field_value
 from tests.web.conversations import ALICE, Gateway, basic
