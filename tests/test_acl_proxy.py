@@ -7,7 +7,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.cli import acl_proxy
-from authotron.config import schema
+from authotron.config import check
 from authotron.model.errors import ConfigError
 from authotron.stores import redis
 
@@ -28,8 +28,8 @@ FULL = {
 class ConfigurationTests(SynchronousTestCase):
     """A whole configuration."""
 
-    def made(self, environ: dict[str, str]) -> schema.Config:
-        return schema.check(acl_proxy.configuration(environ, "s" * 32, "p" * 32), Path())
+    def made(self, environ: dict[str, str]) -> check.Config:
+        return check.check(acl_proxy.configuration(environ, "s" * 32, "p" * 32), Path())
 
     def test_all(self) -> None:
         """Everything that has a place here is in it, and it can be run."""

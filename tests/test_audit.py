@@ -12,6 +12,7 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import provider
 
+from authotron.config import schema
 from authotron.model.identity import Identity
 from authotron.model.token import TERMINAL, Grant, checksum
 from authotron.plugin.interfaces import ITokenStore
@@ -77,7 +78,7 @@ class AuditCase(TokenCase):
     def written(self) -> list[dict[str, Any]]:
         """All events as the log writes them."""
         stream = io.StringIO()
-        log = logs.Log(logs.Config(format="json"), stream)
+        log = logs.Log(schema.LoggingConfig(format="json"), stream)
         for event in self.events:
             log(event)
         return [json.loads(line) for line in stream.getvalue().splitlines()]
@@ -295,6 +296,6 @@ class OtherTests(AuditCase):
         [told] = self.told("tokens.imported")
         self.assertEqual((told["realm"], told["hosts"]), ("m", "['a.org']"))
         stream = io.StringIO()
-        logs.Log(logs.Config(), stream)(self.events[0])
+        logs.Log(schema.LoggingConfig(), stream)(self.events[0])
         self.assertEqual(stream.getvalue().count("\n"), 1)
         self.assertNotIn("another-service", stream.getvalue())

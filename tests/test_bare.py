@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import file as configfile
 from authotron.config import single_token
-from authotron.config.schema import Config
+from authotron.config.check import Config
 from authotron.daemon.compose import compose
 from authotron.model.errors import ConfigError
 from authotron.telemetry.metrics import Metrics

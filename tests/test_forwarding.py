@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.gateway.forwarded import Forwarded, Forwarding
+from authotron.config.schema import Forwarded
+from authotron.gateway.forwarded import Forwarding
 from authotron.model.request import Circumstances
 
 

@@ -9,7 +9,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.gateway.gate import Config, Gate
+from authotron.config.schema import IdentityConfig
+from authotron.gateway.gate import Gate
 from authotron.model.errors import BadIdentity, ConfigError
 from authotron.model.identity import Identity
 from authotron.model.token import IMPORTED
@@ -27,7 +28,7 @@ class AdmitTests(SynchronousTestCase):
     """What passes, and as what."""
 
     def admit(self, identity: Identity, **limits: int) -> Identity:
-        return Gate(Config(**limits)).admit(identity)
+        return Gate(IdentityConfig(**limits)).admit(identity)
 
     def refused(self, identity: Identity, **limits: int) -> str:
         with self.assertRaises(BadIdentity) as caught:

@@ -9,7 +9,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.config import section
+from authotron.config import schema, section
 from authotron.model.errors import ConfigError, NoSuchToken, Rejected
 from authotron.model.identity import Credential, Identity
 from authotron.model.token import IMPORTED, Grant, generate
@@ -42,7 +42,9 @@ class ImportedCase(SynchronousTestCase):
     def made(self, spare: bytes | None = None, **over: Any) -> Tokens:
         given = {"type": "memory", "imported": True, "acl_proxy_pepper": PEPPER, **over}
         rules = section.read(memory.Config, given)
-        return service.make(self.store, section.read(service.Config, {}), rules, self.clock, spare)
+        return service.make(
+            self.store, section.read(schema.TokensConfig, {}), rules, self.clock, spare
+        )
 
     def done(self, work: Any) -> Any:
         return self.successResultOf(Deferred.fromCoroutine(work))

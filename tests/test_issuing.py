@@ -9,7 +9,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.config import section
+from authotron.config import schema, section
 from authotron.model.errors import (
     Rejected,
     TimedOut,
@@ -53,7 +53,7 @@ class IssuingCase(SynchronousTestCase):
 
     def make(self, store: dict[str, Any] | None = None, **config: Any) -> Tokens:
         rules = section.read(memory.Config, {"type": "memory", **(store or {})})
-        given = section.read(service.Config, config)
+        given = section.read(schema.TokensConfig, config)
         return service.make(self.store, given, rules, self.clock)
 
     def start(self, work: Coroutine[Any, Any, Any]) -> Deferred[Any]:

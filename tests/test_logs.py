@@ -15,7 +15,7 @@ from twisted.python import log as older
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.telemetry import logs
+from authotron.config import schema
 from authotron.telemetry.logs import Log
 
 
@@ -26,7 +26,7 @@ class LogCase(SynchronousTestCase):
         self.stream = io.StringIO()
 
     def log(self, **given: Any) -> Log:
-        return Log(logs.Config(**given), self.stream)
+        return Log(schema.LoggingConfig(**given), self.stream)
 
     def lines(self) -> list[str]:
         return self.stream.getvalue().splitlines()
@@ -190,9 +190,9 @@ class SystemTests(LogCase):
         with open(path, "w", encoding="utf-8") as stream:  # noqa: PTH123 - as short as it can be
             found = os.fstat(stream.fileno())
             self.patch(os, "environ", {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"})
-            self.write(Log(logs.Config(), stream), level="warn")
+            self.write(Log(schema.LoggingConfig(), stream), level="warn")
             self.patch(os, "environ", {"JOURNAL_STREAM": "1:1"})
-            self.write(Log(logs.Config(), stream), level="warn")
+            self.write(Log(schema.LoggingConfig(), stream), level="warn")
         with open(path, encoding="utf-8") as stream:  # noqa: PTH123 - as above
             first, second = stream.read().splitlines()
         self.assertEqual(first, "<4>authotron.test: hello")

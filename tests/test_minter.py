@@ -14,7 +14,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.config import section
+from authotron.config import schema, section
 from authotron.jose import keys as signing_keys
 from authotron.jose import minter
 from authotron.jose.minter import Minter
@@ -26,8 +26,8 @@ SECRET = "a secret that is long enough for HS256"
 ALICE = Identity("internal", "alice", ("reader",), {"team": "blue"}, {"archive": ("read",)})
 
 
-def config(**given: Any) -> minter.Config:
-    return section.read(minter.Config, {"iss": "gate", "secret": SECRET, **given}, "jwt")
+def config(**given: Any) -> schema.JwtConfig:
+    return section.read(schema.JwtConfig, {"iss": "gate", "secret": SECRET, **given}, "jwt")
 
 
 def made(**given: Any) -> Minter:
@@ -161,7 +161,7 @@ class SecretTests(SynchronousTestCase):
 
     def test_missing(self) -> None:
         """HS256 needs a secret."""
-        self.assertRaises(ConfigError, section.read, minter.Config, {"iss": "gate"}, "jwt")
+        self.assertRaises(ConfigError, section.read, schema.JwtConfig, {"iss": "gate"}, "jwt")
 
     def test_not_shown(self) -> None:
         """Neither the configuration nor the minter shows the secret."""

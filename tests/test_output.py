@@ -26,7 +26,7 @@ from authotron.cli import (
 )
 from authotron.cli.main import main
 from authotron.cli.token_sources import LeftOut
-from authotron.config import schema
+from authotron.config import check
 from authotron.daemon.compose import compose
 from authotron.daemon.tap import Options
 from authotron.model.identity import Identity
@@ -105,7 +105,7 @@ class CommandTests(OutputCase):
 
     def test_explain_T91h(self) -> None:
         """Claims, and what the log says on the way."""
-        found = schema.check(laid_over(BASE, {}), Path())
+        found = check.check(laid_over(BASE, {}), Path())
         generation = compose(found, world(), Metrics())
         identity = Identity("internal", EVIL, (EVIL,), {EVIL: EVIL})
         shown = self.printed(lambda: explain._minted(generation, identity, NOW))

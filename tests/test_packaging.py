@@ -11,7 +11,7 @@ import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import __version__
-from authotron.config.schema import Config
+from authotron.config.check import Config
 from tests.test_config import ROOT, STRONG, ConfigCase
 
 CHART = ROOT / "etc" / "helm"

@@ -13,8 +13,9 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from authotron.config import schema, section
-from authotron.config.schema import Config, Server
+from authotron.config import check, section
+from authotron.config.check import Config
+from authotron.config.schema import Server
 from authotron.daemon.listening import endpoints
 from authotron.daemon.service import Authotron
 from authotron.gateway.gateway import Generation
@@ -59,7 +60,7 @@ class ServiceCase(SynchronousTestCase):
         self.over: dict[str, Any] = {}
 
     def load(self) -> Config:
-        return schema.check(laid_over(BASE, self.over), Path())
+        return check.check(laid_over(BASE, self.over), Path())
 
     def make(self, **over: Any) -> Authotron:
         self.over = over

@@ -18,8 +18,8 @@ from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.config import schema
-from authotron.config.schema import Config
+from authotron.config import check
+from authotron.config.check import Config
 from authotron.daemon.workers import pool, worker
 from authotron.daemon.workers.pool import SILENT, STARTING
 from authotron.daemon.workers.supervisor import Supervisor
@@ -150,7 +150,7 @@ class SupervisorCase(SynchronousTestCase):
         self.one, self.other = self.reactor.processes
 
     def load(self) -> Config:
-        return schema.check(laid_over(BASE, self.over), Path())
+        return check.check(laid_over(BASE, self.over), Path())
 
     @property
     def living(self) -> list[Process]:

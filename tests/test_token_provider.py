@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from authotron.config import section
+from authotron.config import schema, section
 from authotron.gateway.authentication import Authority
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
@@ -66,7 +66,9 @@ class JudgeCase(SynchronousTestCase):
         self.clock = at(NOW)
         self.store: ITokenStore = memory.MemoryStore()
         rules = section.read(memory.Config, {"type": "memory"})
-        self.tokens = service.make(self.store, section.read(service.Config, {}), rules, self.clock)
+        self.tokens = service.make(
+            self.store, section.read(schema.TokensConfig, {}), rules, self.clock
+        )
         self.directory = Directory()
 
     def judge(self, *providers: IProvider) -> TokenProvider:

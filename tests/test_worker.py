@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.config import schema
+from authotron.config import check
 from authotron.daemon.service import Authotron
 from authotron.daemon.workers import worker
 from authotron.daemon.workers.worker import BEAT, LONGEST_CHANGE, Worker
@@ -26,7 +26,7 @@ class WorkerTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.reactor = Reactor()
-        self.found = schema.check(BASE, Path())
+        self.found = check.check(BASE, Path())
         self.gateway = Authotron(lambda: self.found, self.found, self.reactor)
         self.addCleanup(self.end)
         self.said: list[dict[str, Any]] = []

@@ -12,7 +12,7 @@ from twisted.internet.task import react
 from authotron.cli.options import complaints, config_option, loaded
 from authotron.cli.output import say
 from authotron.concurrency.racing import within
-from authotron.config.schema import Config
+from authotron.config.check import Config
 from authotron.daemon.compose import compose, for_augmenter
 from authotron.daemon.service import Pool, outside
 from authotron.model.errors import Unavailable

@@ -14,7 +14,8 @@ from zope.interface import provider
 
 from authotron.cli.options import complaints, config_option, loaded
 from authotron.cli.output import say, say_lines
-from authotron.config.schema import Config
+from authotron.config import schema
+from authotron.config.check import Config
 from authotron.daemon.compose import compose
 from authotron.daemon.service import Pool, outside
 from authotron.gateway import credentials
@@ -53,7 +54,7 @@ async def _explain(reactor: Any, found: Config, header: str, realm: str | None) 
 
     @raise SystemExit: 1 if nobody gets in.
     """
-    logs.log.config = logs.Config(level="debug")
+    logs.log.config = schema.LoggingConfig(level="debug")
     globalLogPublisher.addObserver(_tell)
     pool = Pool(reactor)
     pool.startService()

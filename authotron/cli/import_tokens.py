@@ -22,7 +22,7 @@ from authotron.cli.token_sources import Found, LeftOut, OwnerRule
 from authotron.cli.token_store import run
 from authotron.concurrency.racing import within
 from authotron.config import section as settings
-from authotron.config.schema import Config
+from authotron.config.check import Config
 from authotron.gateway.gate import Gate
 from authotron.gateway.gateway import Generation
 from authotron.model.errors import BadIdentity, ConfigError, Problem

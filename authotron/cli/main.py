@@ -21,8 +21,8 @@ from authotron.cli.options import (
     serve,
 )
 from authotron.cli.output import say, say_as_it_is, say_lines
-from authotron.config import schema as config
-from authotron.config.schema import Config
+from authotron.config import check
+from authotron.config.check import Config
 from authotron.daemon.endpoint import with_mode
 from authotron.jose import minter
 
@@ -105,7 +105,7 @@ def _described(found: Config) -> list[str]:
 @main.command()
 def schema() -> None:
     """Print the JSON Schema of a configuration file, for editors and for checks."""
-    say_lines(json.dumps(config.schema(), indent=2))
+    say_lines(json.dumps(check.schema(), indent=2))
 
 
 @main.command("hash-password")

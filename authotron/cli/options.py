@@ -17,7 +17,7 @@ from twisted.scripts import twistd
 
 from authotron.cli.output import say
 from authotron.config import file
-from authotron.config.schema import Config
+from authotron.config.check import Config
 from authotron.daemon.service import EX_CONFIG
 from authotron.model.errors import ConfigError
 

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, execute
 from authotron.cli.options import clock, loaded, serve
 from authotron.cli.output import say, say_lines
 from authotron.config import files
-from authotron.config.schema import Config
+from authotron.config.check import Config
 from authotron.daemon.compose import compose
 from authotron.model.identity import Credential, Identity
 from authotron.net.world import World

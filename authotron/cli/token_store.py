@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from authotron.cli.options import complaints, loaded
 from authotron.cli.output import say
-from authotron.config.schema import Config
+from authotron.config.check import Config
 from authotron.daemon.compose import compose
 from authotron.daemon.service import Pool, outside
 from authotron.gateway.gateway import Generation

@@ -5,46 +5,247 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import partial
-from itertools import combinations
-from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, Union
+from typing import Annotated, Any, Literal
 
-from attrs import field, frozen
 from pydantic import (
     AfterValidator,
     ConfigDict,
     Field,
-    create_model,
     field_validator,
     model_validator,
 )
 from twisted.internet.endpoints import serverFromString
 
-from authotron.config import placeholders, plugins
-from authotron.config import section as settings
-from authotron.config.plugins import AugmenterConfig, PartConfig, StoreConfig
+from authotron import __version__
 from authotron.config.section import (
-    Environ,
     Port,
-    S,
     Seconds,
+    Secret,
     Section,
     Text,
     Texts,
+    WholeSeconds,
 )
-from authotron.daemon import endpoint, systemd
-from authotron.gateway import decisions, gate
 from authotron.gateway.forwarded import Forwarded, Proxies
-from authotron.jose import minter
 from authotron.model import hosts
-from authotron.model.errors import ConfigError, Problem
-from authotron.model.naming import MAX_ROLE, flaw
-from authotron.model.token import IMPORTED
-from authotron.telemetry import logs
-from authotron.tokens import service
+from authotron.model.hosts import (
+    checked_network,
+    checked_proxy,
+)
+
+SYSTEMD = "systemd"
+"""In a configuration: the sockets that systemd holds for this service."""
+
+
+SHORTEST = 16
+
+
+RECOMMENDED = 32
+
+
+PLACEHOLDERS = frozenset(
+    {
+        "changeme",
+        "change-me",
+        "changemechangeme",
+        "change-me-change-me",
+        "your-secret-key",
+        "your-secret-key-here",
+        "your-256-bit-secret",
+        "super-secret-value",
+        "secretsecretsecret",
+        "secret",
+        "password",
+        "0123456789abcdef",
+        "1234567890123456",
+    }
+)
+"""What people forget to replace, in lower case."""
+
+
+class JwtConfig(Section):
+    """How the minted tokens are signed and what is in them."""
+
+    iss: Text = Field(description="the issuer claim")
+    aud: Text | Texts | None = Field(
+        default=None, description="the audience; minted only with `emit_aud`"
+    )
+    emit_aud: bool = Field(
+        default=False, description="put `aud` into the tokens; consumers must then expect it"
+    )
+    exp: WholeSeconds = Field(default=3600, description="the longest life of a token")
+    alg: Algorithm = Field(default="HS256", description="the signature algorithm")
+    secret: Secret | None = Field(default=None, description="the shared secret of HS256")
+    allow_weak_secret: bool = Field(
+        default=False, description="accept a secret that is a placeholder or below 16 bytes"
+    )
+    key_file: Text | None = Field(
+        default=None, description="the private key of RS256, ES256 or EdDSA, in PEM"
+    )
+    kid: Text | None = Field(
+        default=None, description="the name of the key; its RFC 7638 thumbprint if not set"
+    )
+    previous_key_files: Texts = Field(
+        default=(),
+        strict=False,
+        description="earlier keys (PEM, public or private) still published",
+    )
+
+    @field_validator("aud", mode="before")
+    @classmethod
+    def _no_audience(cls, aud: object) -> object:
+        """Take an empty audience, as a template leaves it, for none."""
+        return None if aud == "" else aud
+
+    @model_validator(mode="after")
+    def _one_key(self) -> JwtConfig:
+        if self.alg == "HS256":
+            _check_secret(self.secret.get_secret_value() if self.secret else None, self)
+        elif self.key_file is None:
+            raise ValueError(f"alg {self.alg} needs key_file")
+        return self
+
+    def warnings(self) -> tuple[str, ...]:
+        """What an operator should hear about."""
+        found = []
+        if self.secret and len(self.secret.get_secret_value().encode()) < RECOMMENDED:
+            found.append(f"jwt.secret: shorter than {RECOMMENDED} bytes (RFC 7518 section 3.2)")
+        if self.aud is not None and not self.emit_aud:
+            found.append("jwt.aud: not minted; set jwt.emit_aud once all consumers expect it")
+        return tuple(found)
+
+
+def _check_secret(secret: str | None, config: JwtConfig) -> None:
+    if secret is None:
+        raise ValueError("secret is missing (or choose another alg)")
+    if config.allow_weak_secret:
+        return
+    if secret.lower() in PLACEHOLDERS:
+        raise ValueError("secret is a well-known placeholder; try `authotron generate-secret`")
+    if len(secret.encode()) < SHORTEST:
+        raise ValueError(
+            f"secret is shorter than {SHORTEST} bytes; try `authotron generate-secret`"
+        )
+
+
+Algorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
+
+
+Network = Annotated[Text, AfterValidator(checked_network)]
+
+
+Networks = Annotated[tuple[Network, ...], Field(strict=False)]
+"""Networks in the notation of RFC 4632."""
+
+
+Proxy = Annotated[Text, AfterValidator(checked_proxy)]
+
+
+Proxies = Annotated[tuple[Proxy, ...], Field(strict=False)]
+"""Networks, and C{unix} for peers at a UNIX socket."""
+
+
+_HEADER = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
+
+
+Header = Annotated[str, Field(pattern=_HEADER, max_length=256)]
+
+
+class Forwarded(Section):
+    """The headers in which trusted proxies name what they were asked for, and by whom."""
+
+    host: Header = Field(default="X-Forwarded-Host", description="the header with the host")
+    address: Header = Field(
+        default="X-Forwarded-For", description="the header with the addresses on the way"
+    )
+
+
+Level = Literal["trace", "debug", "info", "warn", "error"]
+
+
+Access = Literal["none", "failures", "all"]
+
+
+class LoggingConfig(Section):
+    """What is logged, and how."""
+
+    level: Level = Field(default="info", description="the least important level that is written")
+    format: Literal["console", "json"] = Field(
+        default="console", description="lines for people, or OpenTelemetry-shaped JSON"
+    )
+    service_name: str = Field(default="authotron", description="`service.name` of JSON lines")
+    service_version: str = Field(default=__version__, description="`service.version` of JSON lines")
+    access: Access = Field(
+        default="failures", description="which requests are logged: none, failures or all"
+    )
+
+
+_DAY = 86_400
+
+
+class TokensConfig(Section):
+    """How long tokens of our own live, and how long is believed what is known of them."""
+
+    ttl: WholeSeconds = Field(
+        default=90 * _DAY, description="the life of a token whose maker does not say"
+    )
+    max_ttl: WholeSeconds = Field(default=366 * _DAY, description="the longest life of a token")
+    max_ttl_unchecked: WholeSeconds = Field(
+        default=30 * _DAY,
+        description="the longest life of a token whose owner's provider cannot say later whether "
+        "the user is still known",
+    )
+    jwt_exp: WholeSeconds = Field(
+        default=300, description="the longest life of a JWT minted for such a token"
+    )
+    recheck: Seconds = Field(
+        default=5,
+        description="seconds after which the store is asked again; so long may a token live on "
+        "that was revoked by another process",
+    )
+    users: Seconds = Field(
+        default=60, description="seconds a provider's word that a user is known is believed"
+    )
+    max_per_owner: int = Field(
+        default=100,
+        ge=1,
+        description="tokens made over HTTP that one owner may have; imported ones and those made "
+        "at a terminal are not counted",
+    )
+
+
+class IdentityConfig(Section):
+    """How large an identity may be. A larger one gets a 403."""
+
+    max_roles: int = Field(default=5_000, ge=1, description="roles of one identity")
+    max_attributes: int = Field(default=1_000, ge=1, description="attributes of one identity")
+    max_scopes: int = Field(
+        default=5_000, ge=1, description="scopes of one identity, over all services"
+    )
+    max_bytes: int = Field(
+        default=262_144,
+        ge=1_024,
+        description="bytes of one identity: its names, roles, attributes and scopes in UTF-8",
+    )
+
+
+class CacheConfig(Section):
+    """How long verdicts are remembered."""
+
+    ttl: Seconds = Field(default=60, description="seconds a verdict lives at most; 0: no cache")
+    size: int = Field(default=10_000, ge=1, description="verdicts remembered at most")
+    max_bytes: int = Field(
+        default=64 * 2**20,
+        ge=2**20,
+        description="bytes that the memories of one process take at most: one half for verdicts, "
+        "the other for the answers that providers and augmenters got",
+    )
+    refusals: Seconds = Field(default=5, le=5, description="seconds a refusal is repeated")
+    reuse: Seconds | None = Field(
+        default=None,
+        description="seconds one minted token is handed out; 30 or a tenth of `jwt.exp`",
+    )
+
 
 Milliseconds = Annotated[int, Field(ge=1, le=3_600_000)]
 
@@ -76,7 +277,7 @@ def _endpoint(text: str) -> str:
 
 
 def _endpoint_or_systemd(text: str) -> str:
-    return text if text == systemd.ENDPOINT else _endpoint(text)
+    return text if text == SYSTEMD else _endpoint(text)
 
 
 EndpointsOrSystemd = Annotated[
@@ -148,7 +349,7 @@ class Server(Section):
                 "any host and address; set insecure if that is meant"
             )
         for text in self.listen if self.processes > 1 else ():
-            if text != systemd.ENDPOINT and not text.startswith(_SOCKETS):
+            if text != SYSTEMD and not text.startswith(_SOCKETS):
                 raise ValueError(
                     f"several workers cannot share {text.partition(':')[0]}: in listen"
                 )
@@ -200,11 +401,9 @@ class Auth(Section):
         description="which of several good answers counts: the first to come, or that of the "
         "provider that is configured first",
     )
-    cache: decisions.Config = Field(
-        default_factory=decisions.Config, description="remembered verdicts"
-    )
-    identity: gate.Config = Field(
-        default_factory=gate.Config, description="how large an identity may be"
+    cache: CacheConfig = Field(default_factory=CacheConfig, description="remembered verdicts")
+    identity: IdentityConfig = Field(
+        default_factory=IdentityConfig, description="how large an identity may be"
     )
 
 
@@ -230,7 +429,7 @@ class File(Section):
     server: Server = Field(description="where the gateway is served")
     metrics: Operations = Field(default_factory=Operations, description="where metrics are served")
     auth: Auth = Field(default_factory=Auth, description="how providers are asked")
-    jwt: minter.Config = Field(description="the tokens that are minted")
+    jwt: JwtConfig = Field(description="the tokens that are minted")
     providers: list[Any] = Field(
         default_factory=list, repr=False, description="who judges credentials"
     )
@@ -240,13 +439,15 @@ class File(Section):
     store: dict[str, Any] = Field(
         default_factory=dict, repr=False, description="where tokens of our own are kept"
     )
-    tokens: service.Config = Field(
-        default_factory=service.Config, description="how long tokens of our own live"
+    tokens: TokensConfig = Field(
+        default_factory=TokensConfig, description="how long tokens of our own live"
     )
     services: tuple[Service, ...] = Field(
         default=(), strict=False, description="accepted for compatibility"
     )
-    logging: logs.Config = Field(default_factory=logs.Config, description="what is logged, and how")
+    logging: LoggingConfig = Field(
+        default_factory=LoggingConfig, description="what is logged, and how"
+    )
     include_legacy_headers: bool = Field(
         default=False, description="answer with X-Auth-Username, X-Auth-Realm and X-Auth-Roles, too"
     )
@@ -260,312 +461,3 @@ class File(Section):
         ):
             raise ValueError(f"server.port and metrics.port are the same port, {self.server.port}")
         return self
-
-
-@frozen
-class Config:
-    """
-    A configuration in which everything fits.
-
-    @ivar warnings: what an operator should hear about, though it can be run.
-    @ivar folder: where relative paths begin.
-    @ivar hash_key: for hashes that the workers of the service compare; another one after each
-        reload.
-    """
-
-    file: File
-    providers: Sequence[PartConfig]
-    augmenters: Sequence[AugmenterConfig]
-    store: StoreConfig | None
-    warnings: Sequence[str]
-    folder: Path
-    hash_key: bytes = field(factory=lambda: os.urandom(32), repr=False, eq=False)
-
-
-def check(
-    given: Mapping[str, Any],
-    folder: Path,
-    warnings: Sequence[str] = (),
-    environ: Environ | None = None,
-) -> Config:
-    """
-    The configuration that a mapping of version 2.0.0 describes.
-
-    @param environ: the variables that secrets are read from; those of the process if not given.
-
-    @raise ConfigError: with all problems at once.
-    """
-    problems: list[Problem] = []
-    file, store, heard = None, None, []
-    with _gathered(problems):
-        file = settings.read(File, given, "", folder, environ)
-    reading = partial(settings.read, folder=folder, environ=environ)
-    providers, augmenters = (
-        _parts(given.get(kind), kind, reading, problems) for kind in ("providers", "augmenters")
-    )
-    with _gathered(problems):
-        store = _store(given.get("store"), reading)
-    if file is not None:
-        with _gathered(problems):
-            heard = _pepper_warnings(store, file)
-        with _gathered(problems):
-            _check_common(store, file)
-    secrets = [*_secrets(file, providers, augmenters, store)]
-    problems += [Problem(at, _UNFILLED) for at, text in secrets if placeholders.is_unfilled(text)]
-    if problems or file is None:
-        raise ConfigError(problems)
-    odd = [*_secret_warnings(secrets), *_store_warnings(store)]
-    heard = [*warnings, *_warnings(file, providers, augmenters), *odd, *heard]
-    return Config(file, providers, augmenters, store, heard, folder)
-
-
-@contextmanager
-def _gathered(problems: list[Problem]) -> Iterator[None]:
-    """What is wrong here is added to the rest, so that the rest is looked at, too."""
-    try:
-        yield
-    except ConfigError as error:
-        problems.extend(error.problems)
-
-
-_UNFILLED = (
-    "is a placeholder that nothing fills in; name the variable in the key that ends in _env, or a "
-    "file in the one that ends in _file"
-)
-_PERHAPS_UNFILLED = "looks like a placeholder that should have been filled in"
-_ENDS_A_LINE = "ends with a line end, which belongs to it; write |- instead of | if it should not"
-
-
-def _secrets(
-    file: File | None,
-    providers: Sequence[PartConfig],
-    augmenters: Sequence[AugmenterConfig],
-    store: StoreConfig | None,
-) -> Iterator[tuple[str, str]]:
-    """The secrets of all sections, and where each is."""
-    if file is not None:
-        yield from settings.secrets_in(file.jwt, "jwt")
-    for kind, configs in (("providers", providers), ("augmenters", augmenters)):
-        for place, config in enumerate(configs):
-            yield from settings.secrets_in(config, f"{kind}[{place}]")
-    if store is not None:
-        yield from settings.secrets_in(store, "store")
-
-
-def _secret_warnings(secrets: Sequence[tuple[str, str]]) -> Iterator[str]:
-    for at, text in secrets:
-        if placeholders.is_perhaps_unfilled(text):
-            yield f"{at}: {_PERHAPS_UNFILLED}"
-        if text.endswith(("\n", "\r")):
-            yield f"{at}: {_ENDS_A_LINE}"
-
-
-class _Reading(Protocol):
-    """Reads a section, with the folder and the variables of the configuration."""
-
-    def __call__(self, section: type[S], given: object, at: str, /) -> S:
-        """
-        Read a section.
-
-        @raise ConfigError: with all its mistakes at once.
-        """
-
-
-def _parts(given: object, kind: str, read: _Reading, problems: list[Problem]) -> list[Any]:
-    """The sections of the parts of a kind, each read as its own module wants it."""
-    found = []
-    for at, value in _items(given, kind):
-        with _gathered(problems):
-            module = plugins.load(kind, value.get("type"), at)
-            found.append(read(module.Config, value, at))
-    problems += [*_not_mappings(given, kind), *_bad_names(given, kind)]
-    return found
-
-
-def _items(given: object, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    for place, value in enumerate(given if isinstance(given, list) else []):
-        if isinstance(value, dict):
-            yield f"{kind}[{place}]", value
-
-
-def _not_mappings(given: object, kind: str) -> Iterator[Problem]:
-    for place, value in enumerate(given if isinstance(given, list) else []):
-        if not isinstance(value, dict):
-            yield Problem(f"{kind}[{place}]", "must be a mapping")
-
-
-def _bad_names(given: object, kind: str) -> Iterator[Problem]:
-    """Those that another has already, or that stand for something else."""
-    seen: dict[str, str] = {}
-    for at, value in _items(given, kind):
-        name = value.get("name")
-        if isinstance(name, str) and name in seen:
-            yield Problem(f"{at}.name", f"{name!r} is the name of {seen[name]}, too")
-        elif isinstance(name, str) and name.startswith(IMPORTED):
-            yield Problem(f"{at}.name", f"must not begin with {IMPORTED}")
-        elif isinstance(name, str):
-            seen[name] = at
-
-
-def _store(given: object, read: _Reading) -> StoreConfig | None:
-    """The store, if there is one and it is enabled; what a disabled one says is not looked at."""
-    if not isinstance(given, dict):
-        return None
-    enabled = given.get("enabled", bool(given))
-    if not isinstance(enabled, bool):
-        raise ConfigError([Problem("store.enabled", "must be true or false (a bool)")])
-    if not enabled:
-        return None
-    module = plugins.load("stores", given.get("type"), "store")
-    config: type[StoreConfig] = module.Config
-    store = read(config, given, "store")
-    return store if store.type != "none" else None
-
-
-def _pepper_warnings(store: StoreConfig | None, file: File) -> list[str]:
-    """
-    What to say where a store has no pepper.
-
-    @raise ConfigError: there is nothing either to derive one from.
-    """
-    if store is None or store.makes_pepper or store.peppers():
-        return []
-    if file.jwt.secret is None:
-        missing = "is missing; it can be derived from jwt.secret only where there is one"
-        raise ConfigError([Problem("store.pepper", missing)])
-    return ["store.pepper: not set, so derived from jwt.secret; if that changes, all tokens end"]
-
-
-def _check_common(store: StoreConfig | None, file: File) -> None:
-    """
-    Several processes need a store that they have in common.
-
-    @raise ConfigError: each would have one of its own.
-    """
-    if store is not None and store.type == "memory" and file.server.processes > 1:
-        raise ConfigError([Problem("store.type", "several workers cannot share memory")])
-
-
-def _warnings(
-    file: File, providers: Sequence[PartConfig], augmenters: Sequence[PartConfig]
-) -> Iterator[str]:
-    yield from file.jwt.warnings()
-    yield from _socket_warnings(file.server, file.metrics)
-    yield from _metrics_warnings(file.server, file.metrics)
-    if not providers:
-        yield "providers: there are none, so nobody gets in"
-    for kind, configs in (("providers", providers), ("augmenters", augmenters)):
-        for place, config in enumerate(configs):
-            for warning in getattr(config, "warnings", tuple)():
-                yield f"{kind}[{place}]: {warning}"
-    yield from _name_warnings(providers)
-    realms = {provider.realm for provider in providers}
-    for augmenter in augmenters:
-        if augmenter.realm not in realms:
-            yield f"augmenter {augmenter.name!r}: no provider has its realm {augmenter.realm!r}"
-    for one, other in combinations(sorted(realms), 2):
-        if other.startswith(f"{one}-"):
-            yield (
-                f"realms {one!r} and {other!r}: the subject {other}-x may stand for user "
-                f"{other[len(one) + 1 :] + '-x'!r} of the first or user 'x' of the second"
-            )
-
-
-def _name_warnings(providers: Sequence[PartConfig]) -> Iterator[str]:
-    """Name the providers that scopes cannot be sorted by: their names do not pass the gate."""
-    for place, provider in enumerate(providers):
-        if why := flaw(provider.name, MAX_ROLE, tab=True):
-            yield (
-                f"providers[{place}]: the scopes of its tokens are left out, as its name "
-                f"{provider.name!a} {why}"
-            )
-
-
-def _store_warnings(store: StoreConfig | None) -> Iterator[str]:
-    if store is not None and "compat" not in store.model_fields_set:
-        yield (
-            "store.compat: not set, so GET /token makes a token, as in auth-o-tron; add "
-            "`compat: false` unless clients need it"
-        )
-
-
-def _metrics_warnings(server: Server, metrics: Operations) -> Iterator[str]:
-    """Name what opens the metrics port to other machines without being written."""
-    if not metrics.enabled:
-        return
-    if not metrics.listen and metrics.host is None and not hosts.is_loopback(server.host):
-        yield (
-            f"metrics.host: not set, so the metrics port is open at {server.host} as the main port "
-            "is; add `host: 127.0.0.1` to metrics, or the address that scrapers use"
-        )
-    for place, text in enumerate(metrics.listen):
-        if text.startswith(("tcp:", "tcp6:")) and "interface=" not in text:
-            yield (
-                f"metrics.listen[{place}]: open at all addresses; add `:interface=127.0.0.1`, or "
-                "the address that scrapers use"
-            )
-
-
-def _socket_warnings(server: Server, metrics: Operations) -> Iterator[str]:
-    """Say which UNIX sockets and proxies are not what an operator may take them for."""
-    second = metrics.listen if metrics.enabled else ()
-    for section, listen in (("server", server.listen), ("metrics", second)):
-        for place, text in enumerate(listen):
-            if endpoint.lacks_mode(text):
-                yield (
-                    f"{section}.listen[{place}]: no mode, so it is 660 and other users get no "
-                    f"connection; write {endpoint.with_mode(text)!r} and add the user of the proxy "
-                    "to the group of the gateway, or mode=666 for all users of the machine"
-                )
-    is_at_unix = any(each == systemd.ENDPOINT or endpoint.is_unix(each) for each in server.listen)
-    if is_at_unix and hosts.UNIX not in server.trusted_proxies:
-        yield (
-            "server.trusted_proxies: does not contain 'unix', so peers at UNIX sockets are not "
-            "believed about host and address, and API tokens for some hosts or networks get a 400 "
-            "from them; add 'unix' to it if they are proxies"
-        )
-    share = hosts.share_of_addresses(server.trusted_proxies)
-    if share >= _VERY_MANY:
-        yield f"server.trusted_proxies: contains {share:.0%} of all addresses"
-
-
-def known_keys() -> frozenset[str]:
-    """Every key that may stand anywhere in a configuration file."""
-    found: set[str] = set()
-    left: list[object] = [schema()]
-    while left:
-        node = left.pop()
-        if isinstance(node, dict):
-            properties = node.get("properties")
-            found.update(properties if isinstance(properties, dict) else ())
-            left += node.values()
-        elif isinstance(node, list):
-            left += node
-    return frozenset(found)
-
-
-def section_of(step: str, store_type: str | None) -> type[Section] | None:
-    """The section that a key of the file holds, if there is one."""
-    if step != "store":
-        return settings.section_below(File, step)
-    try:
-        module = plugins.load("stores", store_type, "store")
-    except ConfigError:
-        return None
-    config: type[Section] = module.Config
-    return config
-
-
-def schema() -> dict[str, Any]:
-    """The JSON Schema of a configuration file, with all parts that are installed."""
-    listed: dict[str, Any] = {}
-    for kind in ("providers", "augmenters"):
-        choice: Any = Union[tuple(module.Config for module in plugins.every(kind))]  # noqa: UP007 - of a list
-        listed[kind] = (list[choice], File.model_fields[kind])
-    stores: Any = Union[(NoStore, *(module.Config for module in plugins.every("stores")))]
-    listed["store"] = (stores, File.model_fields["store"])
-    whole = create_model("authotron", __base__=File, __doc__=File.__doc__, **listed)
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **settings.schema_of(whole),
-    }

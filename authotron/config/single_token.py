@@ -10,8 +10,8 @@ from typing import Any
 from attrs import evolve
 from pydantic import SecretStr
 
-from authotron.config import schema
-from authotron.config.schema import Config
+from authotron.config import check
+from authotron.config.check import Config
 from authotron.model.errors import ConfigError, Problem
 from authotron.providers import static_token
 
@@ -59,7 +59,7 @@ def configuration(environ: Mapping[str, str], folder: Path) -> Config:
     part: Any = static_token.Config.model_construct(
         type="static-token", name="environment", realm="service", tokens=tuple(entries)
     )
-    found = schema.check(given, folder)
+    found = check.check(given, folder)
     return evolve(found, providers=[part], warnings=warnings)
 
 

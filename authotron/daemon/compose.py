@@ -9,7 +9,7 @@ from twisted.logger import Logger
 
 from authotron.concurrency.reactor_time import Meter
 from authotron.config import plugins
-from authotron.config.schema import Config
+from authotron.config.check import Config
 from authotron.gateway import credentials, decisions
 from authotron.gateway.authentication import Authority
 from authotron.gateway.forwarded import Forwarding

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from twisted.logger import Logger
 
-from authotron.config.schema import Config
+from authotron.config.check import Config
 
 FAILED = "reload failed for a reason of its own; the configuration in use stays"
 """What is said of a reload that failed because of a defect, which the log names."""

@@ -19,7 +19,7 @@ from twisted.python.threadpool import ThreadPool
 from authotron import __version__
 from authotron.concurrency.racing import everyone, within
 from authotron.concurrency.single_thread import SingleThread
-from authotron.config.schema import Config
+from authotron.config.check import Config
 from authotron.daemon import reload as reloading
 from authotron.daemon.compose import compose
 from authotron.daemon.listening import (

@@ -28,9 +28,6 @@ from zope.interface import implementer
 
 from authotron.model.errors import ConfigError, Problem
 
-ENDPOINT = "systemd"
-"""In a configuration: the sockets that systemd holds for this service."""
-
 MAIN, METRICS = "server", "metrics"
 """The sections that may say so."""
 

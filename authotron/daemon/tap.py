@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from authotron.concurrency.pieces import exempt_from_collection
 from authotron.config import file
-from authotron.config.schema import Config
+from authotron.config.check import Config
 from authotron.daemon import systemd
 from authotron.daemon.service import EX_CONFIG, Authotron
 from authotron.daemon.workers.supervisor import Supervisor

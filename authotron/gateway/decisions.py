@@ -9,7 +9,6 @@ from os import urandom
 from typing import Generic, TypeVar
 
 from attrs import define, field
-from pydantic import Field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -23,7 +22,7 @@ from authotron.concurrency.racing import (
 )
 from authotron.concurrency.reactor_time import METER, Meter
 from authotron.concurrency.single_flight import identity_bytes
-from authotron.config.section import Seconds, Section
+from authotron.config.schema import CacheConfig
 from authotron.gateway import credentials
 from authotron.gateway.authentication import Authority
 from authotron.limits.lru_cache import (
@@ -73,24 +72,6 @@ BROKEN = "error"
 REFUSALS = (NO_HEADER, BAD_HEADER, REFUSED)
 RESULTS = (SUCCESS, *REFUSALS, FORBIDDEN, UNAVAILABLE, BROKEN)
 """What can come of a request; the label C{result} of C{auth_requests_total}."""
-
-
-class Config(Section):
-    """How long verdicts are remembered."""
-
-    ttl: Seconds = Field(default=60, description="seconds a verdict lives at most; 0: no cache")
-    size: int = Field(default=10_000, ge=1, description="verdicts remembered at most")
-    max_bytes: int = Field(
-        default=64 * 2**20,
-        ge=2**20,
-        description="bytes that the memories of one process take at most: one half for verdicts, "
-        "the other for the answers that providers and augmenters got",
-    )
-    refusals: Seconds = Field(default=5, le=5, description="seconds a refusal is repeated")
-    reuse: Seconds | None = Field(
-        default=None,
-        description="seconds one minted token is handed out; 30 or a tenth of `jwt.exp`",
-    )
 
 
 @define
@@ -500,7 +481,7 @@ def _utf8(header: bytes) -> str:
 
 
 def make(
-    config: Config,
+    config: CacheConfig,
     clock: IReactorTime,
     authority: Authority,
     mint: Callable[[Identity], str],

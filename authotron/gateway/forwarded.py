@@ -4,43 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated
 
 from attrs import frozen
-from pydantic import AfterValidator, Field
 
-from authotron.config.section import Section, Text
+from authotron.config.schema import Forwarded
 from authotron.model.hosts import (
     address_of,
     any_network_fits,
-    checked_network,
-    checked_proxy,
 )
 from authotron.model.request import Circumstances
-
-Network = Annotated[Text, AfterValidator(checked_network)]
-Networks = Annotated[tuple[Network, ...], Field(strict=False)]
-"""Networks in the notation of RFC 4632."""
-Proxy = Annotated[Text, AfterValidator(checked_proxy)]
-Proxies = Annotated[tuple[Proxy, ...], Field(strict=False)]
-"""Networks, and C{unix} for peers at a UNIX socket."""
-
-_HEADER = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
-Header = Annotated[str, Field(pattern=_HEADER, max_length=256)]
 
 _MOST_HOPS = 64
 """Addresses that are read of a header; each takes about 10 us of processor time."""
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
-
-
-class Forwarded(Section):
-    """The headers in which trusted proxies name what they were asked for, and by whom."""
-
-    host: Header = Field(default="X-Forwarded-Host", description="the header with the host")
-    address: Header = Field(
-        default="X-Forwarded-For", description="the header with the addresses on the way"
-    )
 
 
 @frozen

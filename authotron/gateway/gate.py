@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import define, field
-from pydantic import Field
 from twisted.logger import Logger
 
-from authotron.config.section import Section
+from authotron.config.schema import IdentityConfig
 from authotron.model.errors import BadIdentity
 from authotron.model.identity import Addition, Identity
 from authotron.model.naming import (
@@ -30,26 +29,11 @@ _TAKEN_OUT = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), *range(0xD800, 0xE
 """Control characters, and halves of surrogate pairs, which UTF-8 cannot encode."""
 
 
-class Config(Section):
-    """How large an identity may be. A larger one gets a 403."""
-
-    max_roles: int = Field(default=5_000, ge=1, description="roles of one identity")
-    max_attributes: int = Field(default=1_000, ge=1, description="attributes of one identity")
-    max_scopes: int = Field(
-        default=5_000, ge=1, description="scopes of one identity, over all services"
-    )
-    max_bytes: int = Field(
-        default=262_144,
-        ge=1_024,
-        description="bytes of one identity: its names, roles, attributes and scopes in UTF-8",
-    )
-
-
 @define(eq=False)
 class Gate:
     """Admits identities whose names are good (see L{flaw}) and which are not too large."""
 
-    _limits: Config = field(factory=Config)
+    _limits: IdentityConfig = field(factory=IdentityConfig)
     _most_names: int = field(init=False)
     _most_values: int = field(init=False)
     _last_plain: Addition | None = field(default=None, init=False, repr=False)

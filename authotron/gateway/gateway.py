@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from attrs import define, field, frozen
 
-from authotron.config.schema import Config
+from authotron.config.check import Config
 from authotron.gateway.authentication import Authority
 from authotron.gateway.decisions import Verdicts
 from authotron.gateway.forwarded import Forwarding

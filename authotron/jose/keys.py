@@ -6,18 +6,18 @@ import json
 from binascii import b2a_base64
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from authotron.config.schema import Algorithm
 from authotron.model.errors import ConfigError, Problem
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
-Algorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
 
 PUBLIC_MEMBERS = frozenset({"kty", "crv", "n", "e", "x", "y"})
 """Of a JSON Web Key, those that tell nothing secret."""

@@ -12,20 +12,14 @@ import jwt
 from attrs import define, field
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
-from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticSerializationError, to_json
 from twisted.internet.interfaces import IReactorTime
 
+from authotron.config.schema import Algorithm, JwtConfig
 from authotron.config.section import (
-    Secret,
-    Section,
-    Text,
-    Texts,
-    WholeSeconds,
     located,
 )
 from authotron.jose.keys import (
-    Algorithm,
     PrivateKey,
     PublicKey,
     as_jwk,
@@ -37,93 +31,7 @@ from authotron.jose.keys import (
 from authotron.model.errors import Rejected
 from authotron.model.identity import Identity
 
-SHORTEST = 16
-RECOMMENDED = 32
-PLACEHOLDERS = frozenset(
-    {
-        "changeme",
-        "change-me",
-        "changemechangeme",
-        "change-me-change-me",
-        "your-secret-key",
-        "your-secret-key-here",
-        "your-256-bit-secret",
-        "super-secret-value",
-        "secretsecretsecret",
-        "secret",
-        "password",
-        "0123456789abcdef",
-        "1234567890123456",
-    }
-)
-"""What people forget to replace, in lower case."""
-
 _ID_BYTES, _ID_LETTERS = 12, 16
-
-
-class Config(Section):
-    """How the minted tokens are signed and what is in them."""
-
-    iss: Text = Field(description="the issuer claim")
-    aud: Text | Texts | None = Field(
-        default=None, description="the audience; minted only with `emit_aud`"
-    )
-    emit_aud: bool = Field(
-        default=False, description="put `aud` into the tokens; consumers must then expect it"
-    )
-    exp: WholeSeconds = Field(default=3600, description="the longest life of a token")
-    alg: Algorithm = Field(default="HS256", description="the signature algorithm")
-    secret: Secret | None = Field(default=None, description="the shared secret of HS256")
-    allow_weak_secret: bool = Field(
-        default=False, description="accept a secret that is a placeholder or below 16 bytes"
-    )
-    key_file: Text | None = Field(
-        default=None, description="the private key of RS256, ES256 or EdDSA, in PEM"
-    )
-    kid: Text | None = Field(
-        default=None, description="the name of the key; its RFC 7638 thumbprint if not set"
-    )
-    previous_key_files: Texts = Field(
-        default=(),
-        strict=False,
-        description="earlier keys (PEM, public or private) still published",
-    )
-
-    @field_validator("aud", mode="before")
-    @classmethod
-    def _no_audience(cls, aud: object) -> object:
-        """Take an empty audience, as a template leaves it, for none."""
-        return None if aud == "" else aud
-
-    @model_validator(mode="after")
-    def _one_key(self) -> Config:
-        if self.alg == "HS256":
-            _check_secret(self.secret.get_secret_value() if self.secret else None, self)
-        elif self.key_file is None:
-            raise ValueError(f"alg {self.alg} needs key_file")
-        return self
-
-    def warnings(self) -> tuple[str, ...]:
-        """What an operator should hear about."""
-        found = []
-        if self.secret and len(self.secret.get_secret_value().encode()) < RECOMMENDED:
-            found.append(f"jwt.secret: shorter than {RECOMMENDED} bytes (RFC 7518 section 3.2)")
-        if self.aud is not None and not self.emit_aud:
-            found.append("jwt.aud: not minted; set jwt.emit_aud once all consumers expect it")
-        return tuple(found)
-
-
-def _check_secret(secret: str | None, config: Config) -> None:
-    if secret is None:
-        raise ValueError("secret is missing (or choose another alg)")
-    if config.allow_weak_secret:
-        return
-    if secret.lower() in PLACEHOLDERS:
-        raise ValueError("secret is a well-known placeholder; try `authotron generate-secret`")
-    if len(secret.encode()) < SHORTEST:
-        raise ValueError(
-            f"secret is shorter than {SHORTEST} bytes; try `authotron generate-secret`"
-        )
 
 
 @define(eq=False)
@@ -243,7 +151,7 @@ def described(identity: Identity) -> dict[str, Any]:
     }
 
 
-def make(config: Config, clock: IReactorTime, folder: Path) -> Minter:
+def make(config: JwtConfig, clock: IReactorTime, folder: Path) -> Minter:
     """
     Build the minter from its section.
 

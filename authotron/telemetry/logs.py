@@ -9,20 +9,15 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Literal, TextIO
+from typing import TextIO
 
 from attrs import define, field
-from pydantic import Field
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from authotron import __version__
-from authotron.config.section import Section
+from authotron.config.schema import Level, LoggingConfig
 from authotron.telemetry.terminal import visible
-
-Level = Literal["trace", "debug", "info", "warn", "error"]
-Access = Literal["none", "failures", "all"]
 
 _SEVERITIES = {
     LogLevel.debug: ("DEBUG", 5),
@@ -60,20 +55,6 @@ _TURNED_AWAY = {
 }
 
 
-class Config(Section):
-    """What is logged, and how."""
-
-    level: Level = Field(default="info", description="the least important level that is written")
-    format: Literal["console", "json"] = Field(
-        default="console", description="lines for people, or OpenTelemetry-shaped JSON"
-    )
-    service_name: str = Field(default="authotron", description="`service.name` of JSON lines")
-    service_version: str = Field(default=__version__, description="`service.version` of JSON lines")
-    access: Access = Field(
-        default="failures", description="which requests are logged: none, failures or all"
-    )
-
-
 @define(eq=False)
 class _Throttle:
     """Lets a few events of a kind through in a while, and counts the others."""
@@ -101,7 +82,7 @@ class Log:
     matters to an operator. What plugins log counts as they say.
     """
 
-    config: Config = field(factory=Config)
+    config: LoggingConfig = field(factory=LoggingConfig)
     _stream: TextIO | None = None
     _throttle: _Throttle = field(factory=_Throttle, init=False)
 

@@ -9,11 +9,10 @@ from typing import TypeVar
 
 from attrs import define, evolve, field, frozen
 from cachetools import TTLCache
-from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 
 from authotron.config.plugins import StoreConfig
-from authotron.config.section import Seconds, Section, WholeSeconds
+from authotron.config.schema import _DAY, TokensConfig
 from authotron.model.errors import (
     NoSuchToken,
     Problem,
@@ -42,7 +41,6 @@ from authotron.tokens.imported import ImportedTokens
 
 T = TypeVar("T")
 
-_DAY = 86_400
 _FOR_EVER = 10_000 * 366 * _DAY
 """A life in seconds that a number of any size is cut down to."""
 
@@ -60,37 +58,6 @@ _TOLD, _TOLD_AGAIN = 1_000, 60.0
 
 _TRIES = 3
 """Ids that are tried until one is free."""
-
-
-class Config(Section):
-    """How long tokens of our own live, and how long is believed what is known of them."""
-
-    ttl: WholeSeconds = Field(
-        default=90 * _DAY, description="the life of a token whose maker does not say"
-    )
-    max_ttl: WholeSeconds = Field(default=366 * _DAY, description="the longest life of a token")
-    max_ttl_unchecked: WholeSeconds = Field(
-        default=30 * _DAY,
-        description="the longest life of a token whose owner's provider cannot say later whether "
-        "the user is still known",
-    )
-    jwt_exp: WholeSeconds = Field(
-        default=300, description="the longest life of a JWT minted for such a token"
-    )
-    recheck: Seconds = Field(
-        default=5,
-        description="seconds after which the store is asked again; so long may a token live on "
-        "that was revoked by another process",
-    )
-    users: Seconds = Field(
-        default=60, description="seconds a provider's word that a user is known is believed"
-    )
-    max_per_owner: int = Field(
-        default=100,
-        ge=1,
-        description="tokens made over HTTP that one owner may have; imported ones and those made "
-        "at a terminal are not counted",
-    )
 
 
 def _unknown_client() -> None:
@@ -122,7 +89,7 @@ class Tokens:
 
     store: StoreClient
     imported: ImportedTokens
-    config: Config
+    config: TokensConfig
     _rules: StoreConfig
     _clock: IReactorTime
     _used: dict[str, float] = field(factory=dict, init=False)
@@ -471,7 +438,7 @@ class Tokens:
 
 def make(
     backend: ITokenStore,
-    config: Config,
+    config: TokensConfig,
     rules: StoreConfig,
     clock: IReactorTime,
     spare_pepper: bytes | None = None,

@@ -21,9 +21,9 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from authotron.concurrency.racing import begin
 from authotron.concurrency.reactor_time import Meter
+from authotron.config.schema import Access
 from authotron.gateway.decisions import Outcome
 from authotron.model.http_grammar import IPV6, NAME
-from authotron.telemetry.logs import Access
 from authotron.telemetry.metrics import METHODS, Metrics
 from authotron.web import replies
 from authotron.web.channel import LARGEST_BODY, Channel

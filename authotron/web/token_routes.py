@@ -18,8 +18,8 @@ from twisted.python.failure import Failure
 from authotron.concurrency.pieces import Pieces
 from authotron.concurrency.racing import Work, to_the_end
 from authotron.config import section as settings
+from authotron.config.schema import Network
 from authotron.config.section import Section, WholeSeconds
-from authotron.gateway.forwarded import Network
 from authotron.gateway.gateway import Forget, Generation
 from authotron.model import strict_json
 from authotron.model.errors import (

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.augmenters import http
-from authotron.config import schema
+from authotron.config import check
 from authotron.config import section as settings
 from authotron.daemon.compose import compose
 from authotron.model.errors import Unavailable
@@ -57,7 +57,7 @@ class PatienceTests(SynchronousTestCase):
         """Its own `timeout` counts where the common one would be over."""
         clock = at(NOW)
         remote = Remote(lambda _: Hangs())
-        given = schema.check({**BASE, "augmenters": [{**PART, "timeout": 20}]}, Path())
+        given = check.check({**BASE, "augmenters": [{**PART, "timeout": 20}]}, Path())
         [augmenter] = compose(given, world(clock, remote), Metrics()).authority.augmenters
         asked = running(augmenter.augment(TESS))
         clock.advance(18)

@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from zope.interface import implementer
 
-from authotron.config import schema
+from authotron.config import check
 from authotron.daemon.compose import compose
 from authotron.gateway.decisions import Outcome, Verdict
 from authotron.gateway.gateway import Serving
@@ -105,7 +105,7 @@ class Gateway:
     operations: Site = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        found = schema.check(laid_over(BASE, self.over), Path())
+        found = check.check(laid_over(BASE, self.over), Path())
         generation = compose(found, World(self.clock, at_once), self.metrics)
         self.serving = Serving(generation, self.metrics)
         self.public = self._site(public.Public(self.serving, self.clock), public.ROUTES)

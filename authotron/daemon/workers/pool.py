@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from authotron.concurrency.racing import everyone, within
-from authotron.config.schema import Config
+from authotron.config.check import Config
 from authotron.daemon.service import EX_CONFIG
 from authotron.daemon.workers import worker
 from authotron.daemon.workers.messages import Unanswered

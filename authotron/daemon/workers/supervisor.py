@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from authotron import __version__
 from authotron.concurrency.racing import everyone
-from authotron.config.schema import Config
+from authotron.config.check import Config
 from authotron.daemon import reload as reloading
 from authotron.daemon.compose import compose
 from authotron.daemon.listening import Listener, endpoints, second_listeners

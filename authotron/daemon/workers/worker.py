@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 
 from authotron.concurrency.pieces import exempt_from_collection
 from authotron.concurrency.racing import within
-from authotron.config.schema import Config
+from authotron.config.check import Config
 from authotron.daemon import systemd
 from authotron.daemon.service import EX_CONFIG, Authotron
 from authotron.daemon.workers.messages import Pipe, Unanswered
