@@ -17,7 +17,8 @@ from authotron.plugin.interfaces import Affinity, IProvider, Wanted
 from authotron.stores import memory
 from authotron.tokens import imported, service
 from authotron.tokens.imported import ForeignToken
-from authotron.tokens.provider import Owners, TokenProvider
+from authotron.tokens.owners import Owners
+from authotron.tokens.provider import TokenProvider
 from authotron.tokens.service import Tokens, Wish
 from tests.issuers import IDP
 from tests.test_token_provider import Directory

@@ -14,7 +14,8 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.jose import jwks
-from authotron.jose.jwks import KeySet, Verifier
+from authotron.jose.jwks import KeySet
+from authotron.jose.verifier import Verifier
 from authotron.model.errors import Rejected, Unavailable
 from tests import issuers
 from tests.issuers import CURVE, EDWARDS, IDP, NEXT, Signer, made_up, published

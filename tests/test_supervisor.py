@@ -20,10 +20,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import check
 from authotron.config.check import Config
-from authotron.daemon.workers import pool, worker
+from authotron.daemon.workers import pool, spawning
 from authotron.daemon.workers.pool import SILENT, STARTING
+from authotron.daemon.workers.spawning import Descriptors
 from authotron.daemon.workers.supervisor import Supervisor
-from authotron.daemon.workers.worker import BEAT, Descriptors
+from authotron.daemon.workers.worker import BEAT
 from authotron.telemetry.metrics import Metrics
 from authotron.web.connections import OneTooMany
 from tests.test_config import BASE, laid_over
@@ -204,21 +205,21 @@ class StartTests(SupervisorCase):
     def test_environment(self) -> None:
         """What systemd says to the supervisor is not for the workers."""
         environ = {"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "1", "AOT_JWT__SECRET": "y"}
-        found = worker.environment(1, environ)
+        found = spawning.environment(1, environ)
         self.assertEqual(found, {"AUTHOTRON_WORKER": "1", "AOT_JWT__SECRET": "y"})
 
     def test_configuration(self) -> None:
         """It is handed over whole, secrets included, and any number may read it."""
         given = self.load()
-        descriptor = worker.sealed(given)
-        found = [worker._read(os.dup(descriptor)) for _ in range(2)]
+        descriptor = spawning.sealed(given)
+        found = [spawning._read(os.dup(descriptor)) for _ in range(2)]
         os.close(descriptor)
         self.assertEqual([each.file for each in found], [given.file] * 2)
         self.assertEqual(found[0].providers, given.providers)
 
     def test_sealed(self) -> None:
         """What is handed over cannot be changed by those who get it."""
-        descriptor = worker.sealed(self.load())
+        descriptor = spawning.sealed(self.load())
         self.addCleanup(os.close, descriptor)
         for change in (
             lambda: os.pwrite(descriptor, b"x", 0),
@@ -383,7 +384,7 @@ class ReloadTests(SupervisorCase):
         self.assertEqual(self.living, [self.one, self.other])
         self.assertEqual(self.one.asked + self.other.asked, [])
         self.assertIs(self.supervisor.crew._config, before)
-        kept = worker._read(os.dup(self.supervisor.crew._sealed))
+        kept = spawning._read(os.dup(self.supervisor.crew._sealed))
         self.assertEqual(kept.file, before.file)
 
     def reload(self) -> tuple[Deferred[None], Config]:
@@ -619,8 +620,8 @@ class WrongPairsTests(SupervisorCase):
     def test_one_key_S_LOCK(self) -> None:
         """All workers of a configuration hash by the same key, and those of another by another."""
         given = self.load()
-        descriptor = worker.sealed(given)
-        found = [worker._read(os.dup(descriptor)) for _ in range(2)]
+        descriptor = spawning.sealed(given)
+        found = [spawning._read(os.dup(descriptor)) for _ in range(2)]
         self.assertEqual({each.hash_key for each in found}, {given.hash_key})
         self.assertNotEqual(self.load().hash_key, given.hash_key)
         os.close(descriptor)

@@ -18,7 +18,8 @@ from authotron.plugin.interfaces import Affinity, IJudge, IKnowsUsers, IProvider
 from authotron.stores import memory
 from authotron.telemetry.metrics import Metrics
 from authotron.tokens import service
-from authotron.tokens.provider import Owners, TokenProvider
+from authotron.tokens.owners import Owners
+from authotron.tokens.provider import TokenProvider
 from authotron.tokens.service import Wish
 from tests.contracts import ProviderContract
 from tests.worlds import NOW, at

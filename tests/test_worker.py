@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import check
 from authotron.daemon.service import Authotron
-from authotron.daemon.workers import worker
+from authotron.daemon.workers import spawning
 from authotron.daemon.workers.worker import BEAT, LONGEST_CHANGE, Worker
 from authotron.limits.fair_queue import Standing
 from authotron.model.errors import ConfigError, Problem, Unavailable
@@ -175,6 +175,6 @@ class CommandTests(SynchronousTestCase):
 
     def test_same_program(self) -> None:
         """By the same interpreter, with the modules that the supervisor has, wherever they are."""
-        [python, *_, code] = worker.command()
+        [python, *_, code] = spawning.command()
         self.assertTrue(Path(python).name.startswith("python"))
         self.assertIn("from authotron.daemon.workers.worker import main", code)

@@ -10,7 +10,6 @@ from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron.concurrency.single_flight import LookupCache, addition_bytes
 from authotron.config.plugins import AugmenterConfig
 from authotron.config.section import Seconds, Secret
 from authotron.model.identity import Addition, Identity
@@ -18,6 +17,7 @@ from authotron.net import http
 from authotron.net.http import RemoteConfig, Url, WebClient
 from authotron.net.world import World
 from authotron.plugin import http_contract
+from authotron.plugin.cache import LookupCache, addition_bytes
 from authotron.plugin.interfaces import IAugmenter
 
 _NOBODY = 404

@@ -11,7 +11,6 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from authotron.concurrency.single_flight import LookupCache, addition_bytes
 from authotron.config.plugins import AugmenterConfig
 from authotron.config.section import Seconds, Text
 from authotron.ldap import checks, filters
@@ -27,6 +26,7 @@ from authotron.ldap.settings import (
 from authotron.model.errors import Unavailable
 from authotron.model.identity import Addition, Identity
 from authotron.net.world import Threads, World
+from authotron.plugin.cache import LookupCache, addition_bytes
 from authotron.plugin.interfaces import Finding, IAugmenter, IConnected, IReachable
 
 _STALE = 5.0

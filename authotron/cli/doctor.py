@@ -14,7 +14,7 @@ from authotron.cli.output import say
 from authotron.concurrency.racing import within
 from authotron.config.check import Config
 from authotron.daemon.compose import compose, for_augmenter
-from authotron.daemon.service import Pool, outside
+from authotron.daemon.runtime import Pool, outside
 from authotron.model.errors import Unavailable
 from authotron.model.naming import flaw, normalized
 from authotron.net.world import World

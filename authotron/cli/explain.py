@@ -17,7 +17,7 @@ from authotron.cli.output import say, say_lines
 from authotron.config import schema
 from authotron.config.check import Config
 from authotron.daemon.compose import compose
-from authotron.daemon.service import Pool, outside
+from authotron.daemon.runtime import Pool, outside
 from authotron.gateway import credentials
 from authotron.gateway.gateway import Generation
 from authotron.model.errors import (

@@ -18,7 +18,7 @@ from authotron.cli.options import complaints, loaded
 from authotron.cli.output import say
 from authotron.config.check import Config
 from authotron.daemon.compose import compose
-from authotron.daemon.service import Pool, outside
+from authotron.daemon.runtime import Pool, outside
 from authotron.gateway.gateway import Generation
 from authotron.model.errors import (
     BadIdentity,

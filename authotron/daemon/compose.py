@@ -24,7 +24,8 @@ from authotron.plugin.interfaces import ITokenStore
 from authotron.telemetry.metrics import Metrics
 from authotron.tokens import service
 from authotron.tokens.bounded_store import derived_pepper
-from authotron.tokens.provider import Owners, TokenProvider
+from authotron.tokens.owners import Owners
+from authotron.tokens.provider import TokenProvider
 from authotron.tokens.service import Tokens
 from authotron.web.replies import Replies
 

@@ -7,18 +7,15 @@ from functools import partial
 from typing import Any
 
 from attrs import evolve
-from twisted.application.service import MultiService, Service
+from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import deferLater
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 
 from authotron import __version__
 from authotron.concurrency.racing import everyone, within
-from authotron.concurrency.single_thread import SingleThread
 from authotron.config.check import Config
 from authotron.daemon import reload as reloading
 from authotron.daemon.compose import compose
@@ -29,15 +26,13 @@ from authotron.daemon.listening import (
     second_listeners,
     site,
 )
+from authotron.daemon.runtime import Pool, outside
 from authotron.gateway.gateway import Generation, Serving
 from authotron.limits import descriptors
 from authotron.limits.fair_queue import Standings
-from authotron.limits.hash_queue import THREADS, HashQueue, at_once
+from authotron.limits.hash_queue import HashQueue, at_once
 from authotron.limits.wrong_pairs import WrongPairs
 from authotron.model.errors import ConfigError, Problem, TimedOut
-from authotron.net import http
-from authotron.net.outward import way
-from authotron.net.world import World
 from authotron.plugin.interfaces import ITokenStore
 from authotron.telemetry import logs
 from authotron.telemetry.metrics import Metrics
@@ -46,41 +41,6 @@ from authotron.tokens.store_service import Keeping
 from authotron.web import gateway_routes, operations_routes
 from authotron.web.connections import room, second_room
 from authotron.web.fastpath.protocol import Entrance
-
-
-class Pool(Service):
-    """A few threads for password hashes and the like, alive while the service is."""
-
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
-        self._pool = ThreadPool(minthreads=0, maxthreads=THREADS, name="authotron")
-
-    def startService(self) -> None:
-        super().startService()
-        self._pool.start()
-
-    def stopService(self) -> None:
-        super().stopService()
-        self._pool.stop()
-
-    def __call__(self, work: Callable[[], Any], /) -> Deferred[Any]:
-        return deferToThreadPool(self._reactor, self._pool, work)
-
-    def own_thread(self) -> SingleThread:
-        """A further thread, for one user."""
-        return SingleThread(self._reactor.callFromThread)
-
-
-def outside(reactor: Any, pool: Pool) -> World:
-    """The real world, of which the reactor is the way in."""
-    return World(
-        reactor,
-        pool,
-        http.Connections(reactor),
-        connect=way(reactor),
-        own_thread=pool.own_thread,
-    )
-
 
 EX_CONFIG = 78
 """The exit status of a configuration that cannot be run (sysexits.h). It is not restarted."""

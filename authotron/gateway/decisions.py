@@ -21,7 +21,6 @@ from authotron.concurrency.racing import (
     was_cancelled,
 )
 from authotron.concurrency.reactor_time import METER, Meter
-from authotron.concurrency.single_flight import identity_bytes
 from authotron.config.schema import CacheConfig
 from authotron.gateway import credentials
 from authotron.gateway.authentication import Authority
@@ -47,6 +46,7 @@ from authotron.model.identity import (
     earliest,
 )
 from authotron.model.naming import folded
+from authotron.plugin.cache import identity_bytes
 
 R = TypeVar("R")
 

@@ -13,7 +13,7 @@ from authotron.gateway.forwarded import Forwarding
 from authotron.jose.minter import Minter
 from authotron.plugin.interfaces import IConnected
 from authotron.telemetry.metrics import Metrics
-from authotron.tokens.provider import Owners
+from authotron.tokens.owners import Owners
 from authotron.tokens.service import Tokens
 from authotron.web.replies import Reply
 

@@ -8,6 +8,10 @@ from typing import Generic, TypeVar
 
 from attrs import define, field
 
+DEFAULT_BYTES = 4 * 2**20
+"""Bytes that a memory may take if its maker does not say."""
+
+
 _SHARE = 10
 """One subject may take this part of a memory: a tenth."""
 

@@ -11,9 +11,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.web.iweb import IAgent
 
-from authotron.concurrency.single_flight import DEFAULT_BYTES
 from authotron.limits.descriptors import Narrow, as_configured
 from authotron.limits.hash_queue import HashQueue
+from authotron.limits.lru_cache import DEFAULT_BYTES
 from authotron.limits.wrong_pairs import WrongPairs
 from authotron.net.breaker import Breakers
 from authotron.net.tls import Trust

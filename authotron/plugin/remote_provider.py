@@ -9,7 +9,6 @@ from attrs import define, field
 from pydantic import Field
 from zope.interface import implementer
 
-from authotron.concurrency.single_flight import Identities
 from authotron.config.plugins import PartConfig
 from authotron.config.section import Seconds
 from authotron.jose import unverified
@@ -19,6 +18,7 @@ from authotron.net import http
 from authotron.net.http import RemoteConfig
 from authotron.net.world import World
 from authotron.plugin import token_routing
+from authotron.plugin.cache import Identities
 from authotron.plugin.interfaces import Affinity, IProvider
 
 Ask = Callable[[str], Coroutine[Any, Any, Identity]]

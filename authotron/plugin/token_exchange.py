@@ -8,18 +8,20 @@ from attrs import field, frozen
 from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 
-from authotron.concurrency.single_flight import Identities, Work
+from authotron.concurrency.single_flight import Work
 from authotron.config.plugins import PartConfig
 from authotron.config.section import Seconds
 from authotron.jose import jwks
 from authotron.jose.claims import ClaimsConfig, Rules
-from authotron.jose.jwks import ALGORITHMS, Verifier
+from authotron.jose.jwks import ALGORITHMS
+from authotron.jose.verifier import Verifier
 from authotron.limits.turns import RemoteTurns
 from authotron.model.errors import Unavailable
 from authotron.model.identity import Credential, Identity, earliest
 from authotron.net import http
 from authotron.net.http import RemoteConfig, Url, WebClient
 from authotron.net.world import World
+from authotron.plugin.cache import Identities
 
 _EARLY = 10.0
 """Seconds before its end at which an access token is not relied on any more."""

@@ -9,7 +9,6 @@ from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron.concurrency.single_flight import Identities
 from authotron.config.plugins import PartConfig
 from authotron.config.section import Seconds, Secret
 from authotron.jose import claims
@@ -21,6 +20,7 @@ from authotron.net import http
 from authotron.net.http import RemoteConfig, Url, WebClient
 from authotron.net.world import World
 from authotron.plugin import http_contract, token_routing
+from authotron.plugin.cache import Identities
 from authotron.plugin.interfaces import Affinity, IProvider
 
 _REFUSALS = (401, 403)

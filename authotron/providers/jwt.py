@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from authotron.config.plugins import PartConfig
 from authotron.config.section import Secret, Text, Texts
-from authotron.jose import jwks, purposes, unverified
+from authotron.jose import jwks, purposes, unverified, verifier
 from authotron.jose.claims import ClaimsConfig, Rules, missing_checks
 from authotron.model.identity import Credential, Identity
 from authotron.net import http
@@ -101,7 +101,7 @@ class Jwt:
     name: str
     realm: str
     _clock: IReactorTime
-    _verifier: jwks.Verifier = field(repr=False)
+    _verifier: verifier.Verifier = field(repr=False)
     _rules: Rules = field(repr=False)
     _accepts: token_routing.Rule
     type: str = field(default="jwt", init=False)
@@ -153,7 +153,7 @@ def make(config: Config, world: World) -> IProvider:
         config.name,
         config.realm,
         world.clock,
-        jwks.Verifier(algorithms, keys, secret),
+        verifier.Verifier(algorithms, keys, secret),
         Rules(config.name, config.realm, config),
         config.accepts,
     )

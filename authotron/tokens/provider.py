@@ -2,71 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron.concurrency.single_flight import DEFAULT_BYTES, Identities
 from authotron.model.errors import Rejected
 from authotron.model.identity import Credential, Identity, earliest
-from authotron.model.token import IMPORTED, Token, looks_like_ours
-from authotron.plugin.interfaces import Affinity, IJudge, IKnowsUsers, IProvider, IReachable
+from authotron.model.token import Token, looks_like_ours
+from authotron.plugin.interfaces import Affinity, IJudge, IReachable
+from authotron.tokens.owners import Owners
 from authotron.tokens.service import Tokens
 
 _OWN, _FOREIGN = Affinity.OWN, Affinity.FOREIGN  # found at once, unlike in the C{Enum}
-
-
-@define(eq=False)
-class Owners:
-    """What is true now of those who own tokens."""
-
-    _providers: Sequence[IProvider]
-    _clock: IReactorTime
-    _seconds: float
-    _max_bytes: int = DEFAULT_BYTES
-    _known: Identities = field(init=False, repr=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._known = Identities(self._clock, self._max_bytes)
-
-    def can_be_asked(self, owner: Identity) -> bool:
-        """Whether anybody can say later if this user is still known."""
-        return any(IKnowsUsers.providedBy(provider) for provider in self._sayers(owner))
-
-    async def now(self, owner: Identity) -> tuple[Identity, float | None]:
-        """
-        The owner as known now, and until when that may be believed.
-
-        Where nobody can be asked, it is what was said when the token was made, or imported.
-
-        @raise Rejected: the user is gone.
-        @raise Unavailable: nobody can say.
-        """
-        sayers = self._sayers(owner)
-        if not sayers and not owner.provider.startswith(IMPORTED):
-            raise Rejected("nobody judges users of the owner's realm any more")
-        for provider in sayers:
-            if IKnowsUsers.providedBy(provider):
-                question = f"{len(provider.name)}:{provider.name}{owner.username}"
-                ask = partial(self._ask, provider, owner.username)
-                known = await self._known.get(question, ask)
-                return known, known.fresh_until
-        return owner, None
-
-    async def _ask(self, provider: IProvider, username: str) -> Identity:
-        until = self._clock.seconds() + self._seconds
-        found = await IKnowsUsers(provider).still_known(username)
-        return found._replace(
-            provider=provider.name, fresh_until=earliest(until, found.fresh_until)
-        )
-
-    def _sayers(self, owner: Identity) -> list[IProvider]:
-        """The provider that knew the owner; if it is gone, the others of the realm."""
-        mine = [provider for provider in self._providers if provider.realm == owner.realm]
-        return [provider for provider in mine if provider.name == owner.provider] or mine
 
 
 @implementer(IJudge, IReachable)

@@ -20,12 +20,8 @@ from authotron.model.request import Circumstances
 from authotron.telemetry.metrics import Part
 from authotron.web import replies
 from authotron.web.replies import Reply, text_reply
-from authotron.web.site import (
-    NoEntry,
-    Request,
-    handle_errors,
-    route,
-)
+from authotron.web.routing import NoEntry, handle_errors, route
+from authotron.web.site import Request
 from authotron.web.token_routes import TokenRoutes
 
 ROUTES = (

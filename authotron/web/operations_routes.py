@@ -18,7 +18,8 @@ from authotron.plugin.interfaces import IReachable
 from authotron.telemetry.metrics import Part
 from authotron.web import replies
 from authotron.web.replies import Reply, text_reply
-from authotron.web.site import Request, handle_errors, route
+from authotron.web.routing import handle_errors, route
+from authotron.web.site import Request
 
 ROUTES = ("/metrics", "/health", "/ready")
 _PATIENCE = 2.0

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable
-from functools import wraps
+from collections.abc import Iterable
 from http import HTTPStatus
 from io import BytesIO
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
 from klein import Klein, Response
@@ -17,9 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import server
 from twisted.web.resource import IResource
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from authotron.concurrency.racing import begin
 from authotron.concurrency.reactor_time import Meter
 from authotron.config.schema import Access
 from authotron.gateway.decisions import Outcome
@@ -29,6 +26,7 @@ from authotron.web import replies
 from authotron.web.channel import LARGEST_BODY, Channel
 from authotron.web.connections import Crowd, Doorkeeper, OneTooMany
 from authotron.web.replies import Reply
+from authotron.web.routing import Answer, NoEntry
 
 UNMATCHED = "unmatched"
 
@@ -40,7 +38,6 @@ _OF_SOMEBODY = "{method} {route}: {status} for {username} of {realm} from {clien
 
 _HOST = re.compile(rb"(?:%b\.?|%b)(?::[0-9]{1,5})?" % (NAME, IPV6))
 _PATH = re.compile(rb"/|(?:/[A-Za-z0-9._~-]+)+")
-Answer = TypeVar("Answer", bound=Callable[..., Reply | Awaitable[Reply]])
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
@@ -321,64 +318,9 @@ def _count_nothing(_route: str) -> None:
     """Count nothing, on a site without metrics."""
 
 
-class NoEntry(Exception):
-    """A request ends here, with this reply."""
-
-    def __init__(self, reply: Reply) -> None:
-        super().__init__()
-        self.reply = reply
-
-
-def route(app: Klein, path: str, *methods: str) -> Callable[[Answer], Answer]:
-    """
-    Let a method of an app's object answer requests, by a L{Reply} or a coroutine of one.
-
-    A L{NoEntry} raised on the way is an answer, too. Where nothing is waited for Klein gets no
-    Deferred, and waits for none.
-    """
-
-    def register(answer: Answer) -> Answer:
-        @wraps(answer)
-        def respond(*given: Any, **parameters: Any) -> Response | Deferred[Response]:
-            response = begin(_response(answer, *given, **parameters))
-            if isinstance(response, Failure):
-                response.raiseException()
-            return response
-
-        app.route(path, methods=methods)(respond)  # type: ignore[type-var] # wraps() makes it a class
-        return answer
-
-    return register
-
-
 async def _response(answer: Answer, *given: Any, **parameters: Any) -> Response:
     try:
         reply = answer(*given, **parameters)
         return (reply if isinstance(reply, Reply) else await reply).response()
     except NoEntry as end:
         return end.reply.response()
-
-
-def handle_errors(app: Klein) -> None:
-    """Answer in JSON, with C{Allow} where it belongs, and never with a stack trace."""
-
-    def handle(kind: type[Exception], reply: Callable[[Failure], Reply]) -> None:
-        def respond(*given: Any) -> Response:  # the failure comes last, behind the app's object
-            return reply(given[-1]).response()
-
-        app.handle_errors(kind)(respond)  # type: ignore[arg-type] # takes whatever comes
-
-    handle(NotFound, lambda _: replies.NOT_FOUND)
-    handle(MethodNotAllowed, _method_not_allowed)
-    handle(HTTPException, lambda _: replies.BAD_REQUEST)
-    handle(Exception, _broken)
-
-
-def _method_not_allowed(failure: Failure) -> Reply:
-    return replies.method_not_allowed(getattr(failure.value, "valid_methods", None) or ())
-
-
-def _broken(failure: Failure) -> Reply:
-    log = Logger(namespace="authotron.web")
-    log.failure("a request could not be answered", failure, event="routes.request.broken")
-    return replies.BROKEN

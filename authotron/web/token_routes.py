@@ -41,7 +41,8 @@ from authotron.telemetry.audit import Actor
 from authotron.tokens.service import MOST_BYTES, Tokens, Wish
 from authotron.web import replies
 from authotron.web.replies import Reply
-from authotron.web.site import NoEntry, Request
+from authotron.web.routing import NoEntry
+from authotron.web.site import Request
 
 _log = Logger()
 _C = TypeVar("_C", bound=Section)

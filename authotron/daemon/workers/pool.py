@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from authotron.concurrency.racing import everyone, within
 from authotron.config.check import Config
 from authotron.daemon.service import EX_CONFIG
-from authotron.daemon.workers import worker
+from authotron.daemon.workers import spawning
 from authotron.daemon.workers.messages import Unanswered
 from authotron.daemon.workers.process import Child
 from authotron.model.errors import Unavailable
@@ -50,7 +50,7 @@ class Crew:
         self._reactor = reactor
         self._give_up = give_up
         self._config = config
-        self._sealed = worker.sealed(config)
+        self._sealed = spawning.sealed(config)
         self._sockets: Sequence[int] = ()
         self.own, self._ended = Metrics(), Metrics()
         self.own.expect_workers()
@@ -99,7 +99,7 @@ class Crew:
             await empty
 
     def _begin(self) -> Child:
-        given = worker.Descriptors(len(self._sockets))
+        given = spawning.Descriptors(len(self._sockets))
         child: Child = Child(
             given.hears,
             {
@@ -112,12 +112,12 @@ class Crew:
             self._note_gone,
             self._note_serving,
         )
-        command = worker.command()
+        command = spawning.command()
         self._reactor.spawnProcess(
             child,
             command[0],
             command,
-            worker.environment(given.sockets, os.environ, proven=self._is_proven),
+            spawning.environment(given.sockets, os.environ, proven=self._is_proven),
             childFDs=given.filled(self._sockets, self._sealed),
         )
         self.workers.append(child)
@@ -225,7 +225,7 @@ class Crew:
         @raise OSError: the system lets no more of them start. The old ones stay.
         """
         before, there = (self._config, self._sealed), [*self.workers]
-        self._config, self._sealed = config, worker.sealed(config)
+        self._config, self._sealed = config, spawning.sealed(config)
         self._replacing = self._reloaded = True
         self._expect_nobody()
         try:

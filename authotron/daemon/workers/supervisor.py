@@ -18,7 +18,7 @@ from authotron.config.check import Config
 from authotron.daemon import reload as reloading
 from authotron.daemon.compose import compose
 from authotron.daemon.listening import Listener, endpoints, second_listeners
-from authotron.daemon.service import Pool, outside
+from authotron.daemon.runtime import Pool, outside
 from authotron.daemon.workers.messages import Unanswered
 from authotron.daemon.workers.pool import Crew
 from authotron.daemon.workers.sockets import Held

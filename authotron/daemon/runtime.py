@@ -1,0 +1,51 @@
+"""The real world: reactor, threads, network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+
+from authotron.concurrency.single_thread import SingleThread
+from authotron.limits.hash_queue import THREADS
+from authotron.net import http
+from authotron.net.outward import way
+from authotron.net.world import World
+
+
+class Pool(Service):
+    """A few threads for password hashes and the like, alive while the service is."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._pool = ThreadPool(minthreads=0, maxthreads=THREADS, name="authotron")
+
+    def startService(self) -> None:
+        super().startService()
+        self._pool.start()
+
+    def stopService(self) -> None:
+        super().stopService()
+        self._pool.stop()
+
+    def __call__(self, work: Callable[[], Any], /) -> Deferred[Any]:
+        return deferToThreadPool(self._reactor, self._pool, work)
+
+    def own_thread(self) -> SingleThread:
+        """A further thread, for one user."""
+        return SingleThread(self._reactor.callFromThread)
+
+
+def outside(reactor: Any, pool: Pool) -> World:
+    """The real world, of which the reactor is the way in."""
+    return World(
+        reactor,
+        pool,
+        http.Connections(reactor),
+        connect=way(reactor),
+        own_thread=pool.own_thread,
+    )

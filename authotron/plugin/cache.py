@@ -1,0 +1,174 @@
+"""Answers of remotes by what was asked, each for as long as it is fresh."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable
+from hashlib import blake2b
+from operator import attrgetter
+from os import urandom
+from sys import getsizeof
+from typing import Generic, Protocol, TypeVar
+
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+
+from authotron.concurrency.single_flight import Flights, Work
+from authotron.limits.lru_cache import DEFAULT_BYTES, Entry, LruCache
+from authotron.model.identity import Addition, Identity
+
+_MAX_ENTRIES = 10_000
+"""Entries that a memory of answers may have."""
+
+
+_PLACE = 8
+"""Bytes of the place of a string in a tuple."""
+
+
+def identity_bytes(identity: Identity) -> int:
+    """Bytes that an identity takes in memory, about; what it shares with others counts in full."""
+    _, username, roles, attributes, scopes, _, _, conditions, narrowing, _, before = identity
+    joined = username + "".join(roles)  # as one string, since all that is remembered is measured
+    size = _PLAIN_IDENTITY + len(joined) + _TEXT * len(roles)
+    if not joined.isascii():
+        size += texts_bytes((username,), roles)
+    if attributes:
+        joined = "".join([*attributes, *attributes.values()])
+        size += _ATTRIBUTE * len(attributes) + len(joined)
+        if not joined.isascii():
+            size += texts_bytes(attributes, attributes.values())
+    if scopes:
+        for service, each in scopes.items():
+            size += _ATTRIBUTE + texts_bytes((service,), each)
+    if narrowing is not None:
+        size += narrowing.__sizeof__()
+    elif conditions:
+        size += sum(map(getsizeof, conditions))
+    return size if before is None else size + _bare_bytes(before, identity)
+
+
+def _bare_bytes(before: Identity, identity: Identity) -> int:
+    """What an identity takes as it was before, if its strings are not all those of the other."""
+    roles, attributes = before.roles, before.attributes
+    if (
+        roles == identity.roles[: len(roles)]
+        and (not attributes or attributes is identity.attributes)
+        and before.scopes is identity.scopes
+    ):
+        return _PLAIN_IDENTITY + _PLACE * len(roles)
+    return identity_bytes(before)
+
+
+def addition_bytes(addition: Addition) -> int:
+    """Bytes that an addition takes in memory, about."""
+    attributes = addition.attributes
+    size = _PLAIN_IDENTITY + texts_bytes(addition.roles)
+    return size + _ATTRIBUTE * len(attributes) + texts_bytes(attributes, attributes.values())
+
+
+def texts_bytes(*collections: Collection[str]) -> int:
+    """Bytes that strings take in memory, with their places in a tuple."""
+    size = 0
+    for texts in collections:
+        joined = "".join(texts)
+        if joined.isascii():
+            size += len(joined) + _TEXT * len(texts)
+        else:
+            size += sum(map(getsizeof, texts)) + _TEXT * len(texts)
+    return size + _TUPLE * len(collections)
+
+
+class _Fresh(Protocol):
+    """An answer that says until when it may be believed."""
+
+    @property
+    def fresh_until(self) -> float | None: ...
+
+
+F = TypeVar("F", bound=_Fresh)
+
+
+class _Answer(Entry, Generic[F]):
+    """An answer that is kept."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, key: bytes, value: F, size: int, subject: Hashable) -> None:
+        super().__init__(key, size, subject)
+        self.value = value
+
+
+@define(eq=False)
+class LookupCache(Generic[F]):
+    """
+    What was looked up, each until it says itself; one question at a time for each key.
+
+    Only answers are kept: refusals are remembered with the verdicts, outages never. Keys are keyed
+    hashes, so that no credential is kept. The memory has a budget of bytes and a share for each
+    subject, see L{LruCache}.
+
+    @param size: bytes that an answer takes.
+    @param stale: seconds for which an answer is kept that is not fresh any more; see L{kept}.
+    @param subject: says of an answer in whose share of the memory it is kept.
+    """
+
+    _clock: IReactorTime
+    _max_bytes: int
+    _size: Callable[[F], int]
+    _stale: float = 0.0
+    _subject: Callable[[F], Hashable] | None = None
+    _key: bytes = field(factory=lambda: urandom(32), init=False, repr=False)
+    _known: LruCache[_Answer[F]] = field(init=False, repr=False)
+    _flights: Flights[F] = field(factory=Flights, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._known = LruCache(self._max_bytes, _MAX_ENTRIES)
+
+    async def get(self, question: str, look_up: Work[F], subject: Hashable = None) -> F:
+        """
+        Return what is known, or what C{look_up} says.
+
+        @param subject: in whose share of the memory the answer is kept, if it does not say itself.
+        """
+        key = self._hashed(question)
+        known = self._known.get(key)
+        if known is not None and _is_fresh(known.value, self._clock.seconds()):
+            return known.value
+        return await self._flights.join(key, lambda: self._look_up(key, look_up, subject))
+
+    def kept(self, question: str) -> F | None:
+        """The last answer, if it has not been stale for too long."""
+        known = self._known.get(self._hashed(question))
+        if known is not None and _is_fresh(known.value, self._clock.seconds() - self._stale):
+            return known.value
+        return None
+
+    def forget(self, question: str) -> None:
+        """Drop an answer, because it is not believed any more."""
+        self._known.drop(self._hashed(question))
+
+    @property
+    def size(self) -> int:
+        """Bytes that all answers take."""
+        return self._known.size
+
+    async def _look_up(self, key: bytes, look_up: Work[F], subject: Hashable) -> F:
+        answer = await look_up()
+        if _is_fresh(answer, self._clock.seconds() - self._stale):
+            whose = subject if self._subject is None else self._subject(answer)
+            self._known.put(_Answer(key, answer, self._size(answer), whose))
+        return answer
+
+    def _hashed(self, question: str) -> bytes:
+        raw = question.encode("utf-8", "surrogatepass")
+        return blake2b(raw, key=self._key, digest_size=16).digest()
+
+
+def _is_fresh(answer: _Fresh, now: float) -> bool:
+    return answer.fresh_until is not None and now < answer.fresh_until
+
+
+class Identities(LookupCache[Identity]):
+    """Identities by the credentials that proved them; each user has a share."""
+
+    def __init__(self, clock: IReactorTime, max_bytes: int = DEFAULT_BYTES) -> None:
+        super().__init__(clock, max_bytes, identity_bytes, subject=attrgetter("username"))
