@@ -24,8 +24,15 @@ from authotron.model.token import (
     generate,
     mark_of,
 )
-from authotron.plugin.interfaces import Affinity, IAugmenter, IJudge, IProvider, ITokenStore, Wanted
-from authotron.stores import REVOKED_FOR
+from authotron.plugin.interfaces import (
+    Affinity,
+    IAugmenter,
+    IJudge,
+    IProvider,
+    ITokenStore,
+    Wanted,
+)
+from authotron.stores.rows import REVOKED_FOR
 from tests.issuers import made_up
 from tests.worlds import NOW, asked
 

@@ -12,7 +12,12 @@ from zope.interface import implementer
 from authotron.gateway.authentication import Authority
 from authotron.model.errors import Rejected, TimedOut, Unavailable
 from authotron.model.identity import Addition, Credential, Identity
-from authotron.plugin.interfaces import Affinity, IAugmenter, IMayAskRemotes, IProvider
+from authotron.plugin.interfaces import (
+    Affinity,
+    IAugmenter,
+    IMayAskRemotes,
+    IProvider,
+)
 from authotron.telemetry.metrics import Metrics
 from tests.worlds import NOW, at
 

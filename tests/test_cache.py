@@ -14,7 +14,12 @@ from authotron.limits.lru_cache import Entry, LruCache
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Addition, Identity
 from authotron.model.token import Grant
-from authotron.plugin.cache import Identities, LookupCache, addition_bytes, identity_bytes
+from authotron.plugin.cache import (
+    Identities,
+    LookupCache,
+    addition_bytes,
+    identity_bytes,
+)
 from tests.remotes import running
 from tests.worlds import NOW, at
 

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.daemon import endpoint
+from authotron.config import endpoint
 from authotron.daemon.listening import Listener
 from authotron.daemon.workers.sockets import Held
 from tests.test_config import ConfigCase

@@ -14,7 +14,13 @@ from authotron.gateway.authentication import Authority
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.model.token import generate
-from authotron.plugin.interfaces import Affinity, IJudge, IKnowsUsers, IProvider, ITokenStore
+from authotron.plugin.interfaces import (
+    Affinity,
+    IJudge,
+    IKnowsUsers,
+    IProvider,
+    ITokenStore,
+)
 from authotron.stores import memory
 from authotron.telemetry.metrics import Metrics
 from authotron.tokens import service

@@ -27,7 +27,12 @@ from authotron.model.errors import Unavailable
 from authotron.model.identity import Addition, Identity
 from authotron.net.world import Threads, World
 from authotron.plugin.cache import LookupCache, addition_bytes
-from authotron.plugin.interfaces import Finding, IAugmenter, IConnected, IReachable
+from authotron.plugin.interfaces import (
+    Finding,
+    IAugmenter,
+    IConnected,
+    IReachable,
+)
 
 _STALE = 5.0
 """Seconds an answer is believed that is older than it should be."""

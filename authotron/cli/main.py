@@ -21,9 +21,9 @@ from authotron.cli.options import (
     serve,
 )
 from authotron.cli.output import say, say_as_it_is, say_lines
-from authotron.config import check
 from authotron.config.check import Config
-from authotron.daemon.endpoint import with_mode
+from authotron.config.endpoint import with_mode
+from authotron.config.json_schema import json_schema
 from authotron.jose import minter
 
 _ELSEWHERE = ("doctor", "explain", "migrate", "quickstart", "tokens")
@@ -105,7 +105,7 @@ def _described(found: Config) -> list[str]:
 @main.command()
 def schema() -> None:
     """Print the JSON Schema of a configuration file, for editors and for checks."""
-    say_lines(json.dumps(check.schema(), indent=2))
+    say_lines(json.dumps(json_schema(), indent=2))
 
 
 @main.command("hash-password")

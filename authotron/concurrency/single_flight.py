@@ -18,13 +18,6 @@ T = TypeVar("T")
 Work = Callable[[], Coroutine[Any, Any, T]]
 
 
-_PLAIN_IDENTITY, _ATTRIBUTE = 500, 220
-"""Bytes of an identity without its strings, and of an attribute without its letters."""
-
-_TUPLE, _TEXT = 56, 57
-"""Bytes of an empty tuple, and of an empty ASCII string with its place in a tuple."""
-
-
 Stays = Callable[[Callable[[], None]], bool]
 """Says whether work without a caller goes on for now, and may cancel it later by its argument."""
 

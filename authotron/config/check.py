@@ -8,23 +8,15 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Protocol, Union
+from typing import Any, Protocol
 
 from attrs import field, frozen
-from pydantic import (
-    create_model,
-)
 
-from authotron.config import placeholders, plugins, schema
+from authotron.config import endpoint, placeholders, plugins, schema
 from authotron.config import section as settings
 from authotron.config.plugins import AugmenterConfig, PartConfig, StoreConfig
-from authotron.config.schema import File, NoStore, Operations, Server
-from authotron.config.section import (
-    Environ,
-    S,
-    Section,
-)
-from authotron.daemon import endpoint
+from authotron.config.schema import File, Operations, Server
+from authotron.config.section import Environ, S
 from authotron.model import hosts
 from authotron.model.errors import ConfigError, Problem
 from authotron.model.naming import MAX_ROLE, flaw
@@ -298,47 +290,5 @@ def _socket_warnings(server: Server, metrics: Operations) -> Iterator[str]:
             "from them; add 'unix' to it if they are proxies"
         )
     share = hosts.share_of_addresses(server.trusted_proxies)
-    if share >= _VERY_MANY:
+    if share >= schema.VERY_MANY:
         yield f"server.trusted_proxies: contains {share:.0%} of all addresses"
-
-
-def known_keys() -> frozenset[str]:
-    """Every key that may stand anywhere in a configuration file."""
-    found: set[str] = set()
-    left: list[object] = [schema()]
-    while left:
-        node = left.pop()
-        if isinstance(node, dict):
-            properties = node.get("properties")
-            found.update(properties if isinstance(properties, dict) else ())
-            left += node.values()
-        elif isinstance(node, list):
-            left += node
-    return frozenset(found)
-
-
-def section_of(step: str, store_type: str | None) -> type[Section] | None:
-    """The section that a key of the file holds, if there is one."""
-    if step != "store":
-        return settings.section_below(File, step)
-    try:
-        module = plugins.load("stores", store_type, "store")
-    except ConfigError:
-        return None
-    config: type[Section] = module.Config
-    return config
-
-
-def schema() -> dict[str, Any]:
-    """The JSON Schema of a configuration file, with all parts that are installed."""
-    listed: dict[str, Any] = {}
-    for kind in ("providers", "augmenters"):
-        choice: Any = Union[tuple(module.Config for module in plugins.every(kind))]  # noqa: UP007 - of a list
-        listed[kind] = (list[choice], File.model_fields[kind])
-    stores: Any = Union[(NoStore, *(module.Config for module in plugins.every("stores")))]
-    listed["store"] = (stores, File.model_fields["store"])
-    whole = create_model("authotron", __base__=File, __doc__=File.__doc__, **listed)
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **settings.schema_of(whole),
-    }

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from attrs import define
 
-from authotron.config import check, single_token
+from authotron.config import check, json_schema, single_token
 from authotron.config import section as settings
 from authotron.config.check import Config
 from authotron.config.schema import File
@@ -90,7 +90,7 @@ class _Loader(yaml.SafeLoader):
 
 def _named(key: object) -> str:
     """A key by its name, unless that may be a secret for which a colon was forgotten."""
-    return f"the key {key!r}" if key in check.known_keys() else "a key"
+    return f"the key {key!r}" if key in json_schema.known_keys() else "a key"
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -172,7 +172,7 @@ class _Overlay:
         *others, last = steps
         if not others:
             return KeyKind.TEXT if last in _V1_TEXTS else settings.kind_of(File, last)
-        section = check.section_of(others[0], self._store_type(environ))
+        section = json_schema.section_of(others[0], self._store_type(environ))
         for step in others[1:]:
             section = settings.section_below(section, step) if section else None
         return settings.kind_of(section, last) if section else KeyKind.VALUE

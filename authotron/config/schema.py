@@ -26,12 +26,8 @@ from authotron.config.section import (
     Texts,
     WholeSeconds,
 )
-from authotron.gateway.forwarded import Forwarded, Proxies
 from authotron.model import hosts
-from authotron.model.hosts import (
-    checked_network,
-    checked_proxy,
-)
+from authotron.model.hosts import checked_network, checked_proxy
 
 SYSTEMD = "systemd"
 """In a configuration: the sockets that systemd holds for this service."""
@@ -285,7 +281,7 @@ EndpointsOrSystemd = Annotated[
 ]
 Workers = Annotated[int, Field(ge=1, le=256)] | Literal["auto"]
 
-_NEARLY_ALL, _VERY_MANY = 3 / 4, 1 / 4
+_NEARLY_ALL, VERY_MANY = 3 / 4, 1 / 4
 """Shares of all addresses that are refused, and warned of, as trusted proxies."""
 
 _SOCKETS = ("tcp:", "tcp6:", "unix:")

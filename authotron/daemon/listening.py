@@ -12,9 +12,9 @@ from twisted.python.failure import Failure
 
 from authotron.config import schema
 from authotron.config.check import Config
+from authotron.config.endpoint import narrow_sockets, server_endpoint, with_mode
 from authotron.config.schema import Server
 from authotron.daemon import systemd
-from authotron.daemon.endpoint import narrow_sockets, server_endpoint, with_mode
 from authotron.daemon.workers.sockets import Shared
 from authotron.telemetry.metrics import Metrics
 from authotron.web import operations_routes

@@ -31,7 +31,13 @@ from authotron.model.errors import (
 from authotron.model.identity import Addition, Credential, Identity
 from authotron.model.naming import folded
 from authotron.plugin import token_routing
-from authotron.plugin.interfaces import Affinity, IAugmenter, IJudge, IMayAskRemotes, IProvider
+from authotron.plugin.interfaces import (
+    Affinity,
+    IAugmenter,
+    IJudge,
+    IMayAskRemotes,
+    IProvider,
+)
 from authotron.telemetry import logs
 from authotron.telemetry.metrics import Metrics
 

@@ -16,9 +16,7 @@ from pydantic_core import PydanticSerializationError, to_json
 from twisted.internet.interfaces import IReactorTime
 
 from authotron.config.schema import Algorithm, JwtConfig
-from authotron.config.section import (
-    located,
-)
+from authotron.config.section import located
 from authotron.jose.keys import (
     PrivateKey,
     PublicKey,

@@ -342,3 +342,7 @@ def mark_of(hashed: str) -> str:
 def tuples(lists: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
     """Lists as an identity has them."""
     return {normalized(name): tuple(map(normalized, each)) for name, each in lists.items()}
+
+
+AT_ONCE = 16
+"""Tokens of a list that are read together: those of earlier versions may have 60 kB each."""

@@ -16,6 +16,14 @@ from authotron.concurrency.single_flight import Flights, Work
 from authotron.limits.lru_cache import DEFAULT_BYTES, Entry, LruCache
 from authotron.model.identity import Addition, Identity
 
+_PLAIN_IDENTITY, _ATTRIBUTE = 500, 220
+"""Bytes of an identity without its strings, and of an attribute without its letters."""
+
+
+_TUPLE, _TEXT = 56, 57
+"""Bytes of an empty tuple, and of an empty ASCII string with its place in a tuple."""
+
+
 _MAX_ENTRIES = 10_000
 """Entries that a memory of answers may have."""
 

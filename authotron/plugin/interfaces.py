@@ -10,10 +10,7 @@ from zope.interface import Attribute, Interface
 
 from authotron.concurrency.racing import Answer
 from authotron.model.identity import Addition, Credential, Identity
-from authotron.model.token import (
-    Revoked,
-    Token,
-)
+from authotron.model.token import Revoked, Token
 
 
 class Affinity(Enum):

@@ -12,14 +12,24 @@ from zope.interface import implementer
 
 from authotron.config.plugins import PartConfig
 from authotron.config.section import Secret, Text, Texts
-from authotron.jose import jwks, purposes, unverified, verifier
+from authotron.jose import (
+    jwks,
+    purposes,
+    unverified,
+    verifier,
+)
 from authotron.jose.claims import ClaimsConfig, Rules, missing_checks
 from authotron.model.identity import Credential, Identity
 from authotron.net import http
 from authotron.net.http import RemoteConfig, Url
 from authotron.net.world import World
 from authotron.plugin import token_routing
-from authotron.plugin.interfaces import Affinity, IMayAskRemotes, IProvider, IReachable
+from authotron.plugin.interfaces import (
+    Affinity,
+    IMayAskRemotes,
+    IProvider,
+    IReachable,
+)
 
 _SHARED = {"HS256": 32, "HS384": 48, "HS512": 64}
 """Bytes of a secret at least: as many as the hash has (RFC 7518 section 3.2)."""

@@ -25,7 +25,7 @@ from authotron.model.token import (
 )
 from authotron.net.world import World
 from authotron.plugin.interfaces import ITokenStore, Wanted
-from authotron.stores import (
+from authotron.stores.rows import (
     MOST_REVOKED,
     MOST_REVOKED_OF_OWNER,
     REVOKED_FOR,

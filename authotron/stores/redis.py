@@ -18,6 +18,7 @@ from authotron.config.section import (
 )
 from authotron.model.errors import Taken, TooMany, Unavailable
 from authotron.model.token import (
+    AT_ONCE,
     CHANGEABLE,
     COLUMNS,
     Revoked,
@@ -29,8 +30,7 @@ from authotron.net.redis import Login, Redis
 from authotron.net.tls_gates import secured
 from authotron.net.world import World
 from authotron.plugin.interfaces import ITokenStore, Wanted
-from authotron.stores import (
-    AT_ONCE,
+from authotron.stores.rows import (
     IMPORTED_REVOKED_FOR,
     MOST_REVOKED,
     MOST_REVOKED_OF_OWNER,

@@ -8,7 +8,13 @@ from hashlib import sha256
 
 from attrs import field, frozen
 
-from authotron.model.token import _CHANCE_DIGITS, _SECONDS_DIGITS, Presented, _base62, mark_of
+from authotron.model.token import (
+    _CHANCE_DIGITS,
+    _SECONDS_DIGITS,
+    Presented,
+    _base62,
+    mark_of,
+)
 
 
 @frozen

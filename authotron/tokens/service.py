@@ -24,6 +24,7 @@ from authotron.model.errors import (
 from authotron.model.hosts import any_network_fits, host_fits
 from authotron.model.identity import Identity, earliest
 from authotron.model.token import (
+    AT_ONCE,
     HTTP,
     Grant,
     Presented,
@@ -33,7 +34,6 @@ from authotron.model.token import (
     parse,
 )
 from authotron.plugin.interfaces import ITokenStore, Wanted
-from authotron.stores import AT_ONCE
 from authotron.telemetry import audit
 from authotron.telemetry.audit import Actor
 from authotron.tokens.bounded_store import StoreClient

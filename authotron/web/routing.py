@@ -15,7 +15,6 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from authotron.concurrency.racing import begin
 from authotron.web import replies
 from authotron.web.replies import Reply
-from authotron.web.site import _response
 
 Answer = TypeVar("Answer", bound=Callable[..., Reply | Awaitable[Reply]])
 
@@ -73,3 +72,11 @@ def _broken(failure: Failure) -> Reply:
     log = Logger(namespace="authotron.web")
     log.failure("a request could not be answered", failure, event="routes.request.broken")
     return replies.BROKEN
+
+
+async def _response(answer: Answer, *given: Any, **parameters: Any) -> Response:
+    try:
+        reply = answer(*given, **parameters)
+        return (reply if isinstance(reply, Reply) else await reply).response()
+    except NoEntry as end:
+        return end.reply.response()

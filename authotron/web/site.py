@@ -9,7 +9,7 @@ from io import BytesIO
 from typing import Any
 from uuid import uuid4
 
-from klein import Klein, Response
+from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
@@ -26,7 +26,6 @@ from authotron.web import replies
 from authotron.web.channel import LARGEST_BODY, Channel
 from authotron.web.connections import Crowd, Doorkeeper, OneTooMany
 from authotron.web.replies import Reply
-from authotron.web.routing import Answer, NoEntry
 
 UNMATCHED = "unmatched"
 
@@ -316,11 +315,3 @@ class Site(server.Site):
 
 def _count_nothing(_route: str) -> None:
     """Count nothing, on a site without metrics."""
-
-
-async def _response(answer: Answer, *given: Any, **parameters: Any) -> Response:
-    try:
-        reply = answer(*given, **parameters)
-        return (reply if isinstance(reply, Reply) else await reply).response()
-    except NoEntry as end:
-        return end.reply.response()

@@ -33,9 +33,8 @@ from authotron.model.errors import (
 from authotron.model.hosts import checked_host
 from authotron.model.identity import Identity
 from authotron.model.naming import normalized
-from authotron.model.token import PREFIX, Token
+from authotron.model.token import AT_ONCE, PREFIX, Token
 from authotron.plugin.interfaces import Wanted
-from authotron.stores import AT_ONCE
 from authotron.telemetry import audit
 from authotron.telemetry.audit import Actor
 from authotron.tokens.service import MOST_BYTES, Tokens, Wish

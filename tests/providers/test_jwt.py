@@ -12,7 +12,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron.config import section
 from authotron.model.errors import ConfigError, Rejected, Unavailable
 from authotron.model.identity import Credential
-from authotron.plugin.interfaces import Affinity, IMayAskRemotes, IProvider, IReachable
+from authotron.plugin.interfaces import (
+    Affinity,
+    IMayAskRemotes,
+    IProvider,
+    IReachable,
+)
 from authotron.providers import jwt
 from tests.contracts import ProviderContract
 from tests.issuers import CLAIMS, IDP, NEXT, Signer, made_up, published

@@ -11,8 +11,8 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from authotron.config.endpoint import narrow_sockets, server_endpoint, with_mode
 from authotron.daemon import systemd
-from authotron.daemon.endpoint import narrow_sockets, server_endpoint, with_mode
 
 PAUSE = 0.001
 """Seconds that the others have after one has accepted."""

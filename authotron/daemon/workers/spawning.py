@@ -95,3 +95,6 @@ def _read(descriptor: int) -> Config:
     os.close(descriptor)
     config: Config = pickle.loads(content)  # noqa: S301 - of the process that started this one
     return config
+
+
+_VARIABLE, _PROVEN = "AUTHOTRON_WORKER", "AUTHOTRON_PROVEN"

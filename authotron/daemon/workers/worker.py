@@ -22,7 +22,13 @@ from authotron.daemon import systemd
 from authotron.daemon.service import EX_CONFIG, Authotron
 from authotron.daemon.workers.messages import Pipe, Unanswered
 from authotron.daemon.workers.sockets import Shared
-from authotron.daemon.workers.spawning import _FIRST, Descriptors, _read
+from authotron.daemon.workers.spawning import (
+    _FIRST,
+    _PROVEN,
+    _VARIABLE,
+    Descriptors,
+    _read,
+)
 from authotron.model.errors import ConfigError, Unavailable
 from authotron.telemetry import logs
 from authotron.web.operations_routes import Own
@@ -32,8 +38,6 @@ BEAT = 1.0
 
 LONGEST_CHANGE = 40.0
 """Seconds to wait for all others to forget; by then who does not answer has been killed."""
-
-_VARIABLE, _PROVEN = "AUTHOTRON_WORKER", "AUTHOTRON_PROVEN"
 
 
 class _Ends(Protocol):

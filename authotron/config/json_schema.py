@@ -1,0 +1,57 @@
+"""The JSON Schema of the configuration file, with all plugins that are installed."""
+
+from __future__ import annotations
+
+from typing import Any, Union
+
+from pydantic import (
+    create_model,
+)
+
+from authotron.config import plugins
+from authotron.config import section as settings
+from authotron.config.schema import File, NoStore
+from authotron.config.section import Section
+from authotron.model.errors import ConfigError
+
+
+def known_keys() -> frozenset[str]:
+    """Every key that may stand anywhere in a configuration file."""
+    found: set[str] = set()
+    left: list[object] = [json_schema()]
+    while left:
+        node = left.pop()
+        if isinstance(node, dict):
+            properties = node.get("properties")
+            found.update(properties if isinstance(properties, dict) else ())
+            left += node.values()
+        elif isinstance(node, list):
+            left += node
+    return frozenset(found)
+
+
+def section_of(step: str, store_type: str | None) -> type[Section] | None:
+    """The section that a key of the file holds, if there is one."""
+    if step != "store":
+        return settings.section_below(File, step)
+    try:
+        module = plugins.load("stores", store_type, "store")
+    except ConfigError:
+        return None
+    config: type[Section] = module.Config
+    return config
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a configuration file, with all parts that are installed."""
+    listed: dict[str, Any] = {}
+    for kind in ("providers", "augmenters"):
+        choice: Any = Union[tuple(module.Config for module in plugins.every(kind))]  # noqa: UP007 - of a list
+        listed[kind] = (list[choice], File.model_fields[kind])
+    stores: Any = Union[(NoStore, *(module.Config for module in plugins.every("stores")))]
+    listed["store"] = (stores, File.model_fields["store"])
+    whole = create_model("authotron", __base__=File, __doc__=File.__doc__, **listed)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **settings.schema_of(whole),
+    }
