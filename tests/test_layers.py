@@ -1,4 +1,4 @@
-"""Imports go one way; the libraries that are awkward are each met in one place."""
+"""Packages import one way, by one table; each awkward library stays in the module that wraps it."""
 
 from __future__ import annotations
 
@@ -10,100 +10,67 @@ from twisted.trial.unittest import SynchronousTestCase
 
 ROOT = Path(__file__).parent.parent / "authotron"
 
-LAYERS = (
-    (
-        "descriptors",
-        "endpoint",
-        "errors",
-        "files",
-        "hosts",
-        "http_grammar",
-        "lru_cache",
-        "naming",
-        "placeholders",
-        "processes",
-        "purposes",
-        "reactor_time",
-        "spelling",
-        "strict_json",
-        "tallies",
-        "terminal",
-    ),
-    ("certificates", "fair_queue"),
-    ("identity",),
-    (
-        "racing",
-        "slots",
-        "settings",
-        "cache",
-        "metrics",
-        "systemd",
-        "tls",
-        "breaker",
-        "hash_queue",
-        "pipe",
-        "wrong_pairs",
-        "pieces",
-        "gate",
-    ),
-    ("world", "tls_gates", "turns"),
-    ("outward",),
-    (
-        "logs",
-        "bodies",
-        "response_heads",
-        "signing_keys",
-        "web_client",
-        "passwords",
-        "parts",
-        "tokens",
-        "bearer",
-        "forwarding",
-        "redis",
-        "sharing",
-        "single_thread",
-    ),
-    ("jwks", "ldap", "claims", "exchange", "accounts"),
-    ("providers", "augmenters", "stores", "routing", "asking"),
-    ("store_client", "audit"),
-    ("imported", "acl_proxy"),
-    ("issuing",),
-    ("foreign_stores",),
-    ("token_provider",),
-    ("credentials", "minter"),
-    ("authority",),
-    ("verdicts",),
-    ("config",),
-    ("bare", "reloading"),
-    ("configfile",),
-    ("web",),
-    ("compose", "keeping", "listening"),
-    ("service",),
-    ("worker", "child"),
-    ("crew",),
-    ("supervisor",),
-    ("tap",),
-    ("cli", "testing"),
-    ("__main__",),
-)
-"""From values up to the edges. A module imports from lower layers, or its own package's top."""
+MAY_IMPORT = {
+    # ground
+    "model": "",
+    "config": "model",
+    "concurrency": "model",
+    "limits": "model concurrency config",
+    "telemetry": "model config",
+    # the outside
+    "net": "model concurrency config limits",
+    "jose": "model concurrency config net",
+    "ldap": "model concurrency config limits net plugin",
+    # what is plugged in
+    "plugin": "model concurrency config limits net jose",
+    "providers": "model concurrency config limits net jose ldap plugin",
+    "augmenters": "model concurrency config net ldap plugin",
+    "stores": "model concurrency config limits net plugin",
+    # the gateway
+    "tokens": "model concurrency config limits telemetry net jose plugin",
+    "gateway": "model concurrency config limits telemetry jose plugin tokens",
+    # edges
+    "web": "model concurrency config limits telemetry jose plugin tokens gateway",
+    # processes
+    "daemon": "model concurrency config limits telemetry net jose plugin tokens gateway web",
+    "cli": "model concurrency config limits telemetry net jose plugin stores tokens gateway web "
+    "daemon",
+    # for other projects
+    "testing": "model concurrency config net jose plugin",
+}
+"""
+For each package of authotron the other packages that it may import.
+
+Providers, augmenters and stores are imported by C{config.plugins.load} alone, by their C{type:}.
+"""
+
+PLUGGED_IN = {"providers", "augmenters", "stores"}
 
 ALONE = {
-    "yaml": {"configfile", "cli.migrate"},
-    "prometheus_client": {"metrics"},
-    "treq": {"web_client"},
-    "ldaptor": {"ldap.wire"},
+    "yaml": {"config.file", "cli.migrate"},
+    "prometheus_client": {"telemetry.metrics"},
+    "treq": {"net.http"},
+    "ldaptor": {"ldap.encoding"},
     "txmongo": {"stores.mongo"},
     "pymongo": {"stores.mongo"},
-    "klein": {"web.replies", "web.site", "web.public", "web.operations"},
+    "jwt": {"jose", "cli.main", "testing.echo"},
+    "argon2": {"plugin.passwords"},
+    "bcrypt": {"plugin.passwords"},
+    "OpenSSL": {"net.http", "net.redis", "net.tls", "net.tls_gates"},
+    "cryptography": {"jose", "net.certificates"},
+    "klein": {"web"},
+    "werkzeug": {"web.routing"},
 }
-"""Libraries, and the only modules that may import them."""
+"""Libraries, and the only modules or packages that may import them."""
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
     for path in sorted(ROOT.rglob("*.py")):
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
         yield name.removesuffix(".__init__"), ast.parse(path.read_text())
+
+
+TREES = dict(modules())
 
 
 def imports(tree: ast.Module) -> Iterator[str]:
@@ -115,43 +82,77 @@ def imports(tree: ast.Module) -> Iterator[str]:
             yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
-def layer(name: str) -> int:
-    top = name.partition(".")[0]
-    return next(number for number, names in enumerate(LAYERS) if top in names)
+def imported_modules(name: str) -> Iterator[str]:
+    """The modules of authotron that another imports, by their names inside the package."""
+    for target in imports(TREES[name]):
+        if target.startswith("authotron."):
+            inside = target.removeprefix("authotron.")
+            yield inside if inside in TREES else inside.rpartition(".")[0]
+
+
+def package(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def circles(arrows: dict[str, set[str]]) -> list[str]:
+    """The modules that are left when all that import none of the rest are taken away."""
+    left = dict(arrows)
+    while done := [name for name, targets in left.items() if not targets & left.keys()]:
+        for name in done:
+            del left[name]
+    return sorted(left)
 
 
 class LayerTests(SynchronousTestCase):
     """The arrows of the design."""
 
-    def test_downwards(self) -> None:
-        """No module imports from a layer above its own, nor a part its sibling."""
-        for name, tree in modules():
-            for target in imports(tree):
-                if not target.startswith("authotron.") or name == "__init__":
-                    continue
-                imported = target.removeprefix("authotron.")
-                if imported.startswith("__"):
-                    continue
-                with self.subTest(f"{name} imports {imported}"):
-                    self.assertLessEqual(layer(imported), layer(name))
-                    self.assertFalse(self.siblings(name, imported))
+    def test_every_module_is_in_a_package(self) -> None:
+        """Besides C{__main__} no module stands at the top, and every package is in the table."""
+        found = {package(name) for name in TREES} - {"__init__", "__main__", ""}
+        self.assertEqual(found, set(MAY_IMPORT))
+        self.assertEqual({path.name for path in ROOT.glob("*.py")}, {"__init__.py", "__main__.py"})
 
-    def siblings(self, name: str, imported: str) -> bool:
-        parts = {"providers", "augmenters", "stores"}
-        package, _, rest = name.partition(".")
-        other, _, module = imported.partition(".")
-        inside = (ROOT / other / f"{module.partition('.')[0]}.py").exists()
-        return package in parts and bool(rest) and other == package and inside
+    def test_packages_import_as_the_table_says(self) -> None:
+        """A package imports only those that the table names beside it."""
+        for name in TREES:
+            if name.startswith("__"):
+                continue
+            allowed = {package(name), *MAY_IMPORT[package(name)].split()}
+            for target in imported_modules(name):
+                with self.subTest(f"{name} imports {target}"):
+                    self.assertIn(package(target) or package(name), allowed)
 
-    def test_alone(self) -> None:
+    def test_table_has_no_circle(self) -> None:
+        """No two packages may import each other, directly or through others."""
+        self.assertEqual(circles({name: {*to.split()} for name, to in MAY_IMPORT.items()}), [])
+
+    def test_no_circle_inside_a_package(self) -> None:
+        """Inside a package no two modules import each other, directly or through others."""
+        arrows = {name: {*imported_modules(name)} - {name} for name in TREES}
+        self.assertEqual(circles(arrows), [])
+
+    def test_plugins_do_not_know_each_other(self) -> None:
+        """No module of a plugin imports another plugin of its package."""
+        for name in TREES:
+            for target in imported_modules(name):
+                if package(name) == package(target) and package(name) in PLUGGED_IN:
+                    with self.subTest(f"{name} imports {target}"):
+                        self.assertNotIn("make", defined(target))
+
+    def test_awkward_libraries_stay_alone(self) -> None:
         """Libraries that are awkward stay where they are wrapped."""
-        for name, tree in modules():
+        for name, tree in TREES.items():
             for target in imports(tree):
                 allowed = ALONE.get(target.partition(".")[0])
                 with self.subTest(f"{name} imports {target}"):
-                    self.assertTrue(allowed is None or name in allowed)
+                    self.assertTrue(allowed is None or allowed & {name, package(name)})
 
     def test_no_package_in_the_way(self) -> None:
         """The folders of the plugin are no packages, or they would hide Twisted's own."""
         plugins = ROOT.parent / "twisted"
         self.assertEqual(list(plugins.rglob("__init__.py")), [])
+
+
+def defined(name: str) -> set[str]:
+    """The functions that a module defines."""
+    return {node.name for node in TREES[name].body if isinstance(node, ast.FunctionDef)}

@@ -22,6 +22,7 @@ from authotron.gateway.gateway import Generation
 from authotron.model.identity import Identity
 from authotron.plugin.interfaces import IConnected
 from authotron.providers import plain
+from authotron.web.replies import Reply
 from tests.test_config import BASE, laid_over
 
 
@@ -45,7 +46,7 @@ class Connected:
         self.closed += 1
 
 
-def with_connected(generation: Generation) -> Connected:
+def with_connected(generation: Generation[Reply]) -> Connected:
     """Give it such a part in the place of its providers."""
     part = Connected()
     generation.authority.providers = [part]  # type: ignore[list-item] # it is not asked

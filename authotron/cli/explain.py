@@ -29,6 +29,7 @@ from authotron.model.errors import (
 from authotron.model.identity import Identity
 from authotron.telemetry import logs
 from authotron.telemetry.metrics import Metrics
+from authotron.web.replies import Reply
 
 
 @click.command()
@@ -72,14 +73,14 @@ async def _explain(reactor: Any, found: Config, header: str, realm: str | None) 
         pool.stopService()
 
 
-async def _opened(generation: Generation) -> None:
+async def _opened(generation: Generation[Reply]) -> None:
     """Let the store be there for tokens of our own; all others are judged without it."""
     if generation.tokens is not None:
         with complaints(), suppress(Unavailable):
             await generation.tokens.store.open()
 
 
-async def _judged(generation: Generation, header: str, realm: str | None) -> Identity:
+async def _judged(generation: Generation[Reply], header: str, realm: str | None) -> Identity:
     parsed = credentials.parse(header)
     say("credentials", bold=True)
     for credential in parsed:
@@ -98,7 +99,7 @@ def _tell(event: LogEvent) -> None:
         say(f"  {formatEvent(event)}")
 
 
-def _minted(generation: Generation, identity: Identity, now: float) -> None:
+def _minted(generation: Generation[Reply], identity: Identity, now: float) -> None:
     say("claims", bold=True)
     claims = generation.minter.claims(identity, int(now))
     say_lines(json.dumps(claims, indent=2, ensure_ascii=False))

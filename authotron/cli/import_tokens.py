@@ -29,6 +29,7 @@ from authotron.model.errors import BadIdentity, ConfigError, Problem
 from authotron.net.world import World
 from authotron.stores import mongo, redis
 from authotron.tokens.service import Tokens
+from authotron.web.replies import Reply
 
 _PROGRESS = 1_000
 _PATIENCE = 10.0
@@ -77,7 +78,7 @@ def of_acl_proxy(
         section = settings.read(redis.Config, acl_proxy.store(os.environ), "REDIS_*")
     rule = OwnerRule(realm, username, role)
 
-    async def work(generation: Generation, tokens: Tokens, world: World) -> None:
+    async def work(generation: Generation[Reply], tokens: Tokens, world: World) -> None:
         _expect(generation.config, "imported", "acl_proxy_pepper")
         source = redis.client(section, world)
         try:
@@ -106,7 +107,7 @@ def of_auth_o_tron(path: Path, theirs: Path, realm: str | None, *, dry_run: bool
     if not isinstance(section, mongo.Config):
         raise click.UsageError(f"{theirs} has no store of type mongo")
 
-    async def work(generation: Generation, tokens: Tokens, world: World) -> None:
+    async def work(generation: Generation[Reply], tokens: Tokens, world: World) -> None:
         _expect(generation.config, "imported")
         peer = mongo.peer(section)
         pool = mongo.connections(section, peer)

@@ -31,8 +31,9 @@ from authotron.net.world import World
 from authotron.telemetry import logs
 from authotron.telemetry.metrics import Metrics
 from authotron.tokens.service import Tokens
+from authotron.web.replies import Reply
 
-Work = Callable[[Generation, Tokens, World], Awaitable[None]]
+Work = Callable[[Generation[Reply], Tokens, World], Awaitable[None]]
 
 
 def run(path: Path, work: Work) -> None:

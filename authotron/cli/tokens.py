@@ -27,6 +27,7 @@ from authotron.plugin.interfaces import Wanted
 from authotron.telemetry import audit
 from authotron.telemetry.terminal import visible
 from authotron.tokens.service import Tokens, Wish
+from authotron.web.replies import Reply
 
 
 @click.group()
@@ -73,7 +74,7 @@ def create(
         networks=tuple(_checked(hosts.checked_network, text, "--network") for text in network),
     )
 
-    async def work(generation: Generation, kept: Tokens, _world: World) -> None:
+    async def work(generation: Generation[Reply], kept: Tokens, _world: World) -> None:
         admit = generation.authority.gate.admit
         said = admit(Identity(realm, username, owner_role))
         checked = generation.owners.can_be_asked(said)
@@ -94,7 +95,7 @@ def create(
 def list_(path: Path, realm: str | None, username: str | None, *, as_json: bool) -> None:
     """List tokens, oldest first; their secrets are not known here either."""
 
-    async def work(_: Generation, kept: Tokens, _world: World) -> None:
+    async def work(_: Generation[Reply], kept: Tokens, _world: World) -> None:
         wanted = Wanted(realm and normalized(realm), username and normalized(username))
         while found := await kept.store.listed(wanted):
             for token in found:
@@ -110,7 +111,7 @@ def list_(path: Path, realm: str | None, username: str | None, *, as_json: bool)
 def show(path: Path, id_: str) -> None:
     """Show all that is kept of a token."""
 
-    async def work(_: Generation, kept: Tokens, _world: World) -> None:
+    async def work(_: Generation[Reply], kept: Tokens, _world: World) -> None:
         token = await kept.store.get(id_)
         if token is None:
             raise NoSuchToken
@@ -125,7 +126,7 @@ def show(path: Path, id_: str) -> None:
 def revoke(path: Path, ids: tuple[str, ...]) -> None:
     """End tokens, and those that were made with them. An id without a token stops nothing."""
 
-    async def work(_: Generation, kept: Tokens, _world: World) -> None:
+    async def work(_: Generation[Reply], kept: Tokens, _world: World) -> None:
         ended, missing = set[str](), False
         for id_ in dict.fromkeys(ids):
             try:
@@ -147,7 +148,7 @@ def revoke(path: Path, ids: tuple[str, ...]) -> None:
 def prune(path: Path) -> None:
     """Forget tokens that have expired. A running gateway does so by itself."""
 
-    async def work(_: Generation, kept: Tokens, _world: World) -> None:
+    async def work(_: Generation[Reply], kept: Tokens, _world: World) -> None:
         await kept.tidy()
         say("forgotten: all that had expired")
 

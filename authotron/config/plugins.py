@@ -57,10 +57,16 @@ def load(kind: str, type_: object, at: str) -> ModuleType:
 
 
 def every(kind: str) -> Iterator[ModuleType]:
-    """All modules of a kind: ours, then those that other packages bring."""
+    """
+    Import all plugins of a kind: those of authotron, then those of other packages.
+
+    A module without C{Config} and C{make} is not a plugin, but code that several plugins share.
+    """
     package = importlib.import_module(f"authotron.{kind}")
     for found in pkgutil.iter_modules(package.__path__):
-        yield importlib.import_module(f"authotron.{kind}.{found.name}")
+        module = importlib.import_module(f"authotron.{kind}.{found.name}")
+        if _is_plugin(module):
+            yield module
     for point in entry_points(group=f"authotron.{kind}"):
         yield point.load()
 
@@ -76,7 +82,7 @@ def _find(kind: str, type_: str) -> ModuleType | None:
     module = f"authotron.{kind}.{type_.replace('-', '_')}"
     if importlib.util.find_spec(module) is not None:
         found = importlib.import_module(module)
-        return found if documented_type(found) == type_ else None
+        return found if _is_plugin(found) and documented_type(found) == type_ else None
     for point in entry_points(group=f"authotron.{kind}", name=type_):
         plugin: ModuleType = point.load()
         return plugin
@@ -155,3 +161,7 @@ class StoreConfig(Section):
 
 def _text(secret: Secret | None) -> str:
     return secret.get_secret_value() if secret else ""
+
+
+def _is_plugin(module: ModuleType) -> bool:
+    return hasattr(module, "Config") and hasattr(module, "make")

@@ -10,10 +10,9 @@ from typing import Any
 from attrs import evolve
 from pydantic import SecretStr
 
-from authotron.config import check
+from authotron.config import check, plugins
 from authotron.config.check import Config
 from authotron.model.errors import ConfigError, Problem
-from authotron.providers import static_token
 
 _TOKEN, _LENGTH = "AUTH_SERVICE_TOKEN", "MIN_AUTH_SERVICE_TOKEN_LEN"
 _LEVELS = {"DEBUG": "debug", "INFO": "info", "WARNING": "warn", "ERROR": "error"}
@@ -34,6 +33,7 @@ def configuration(environ: Mapping[str, str], folder: Path) -> Config:
 
     @raise ConfigError: a number is none, or there is no such level.
     """
+    static_token = plugins.load("providers", "static-token", "providers[0]")
     shortest = _number(environ, _LENGTH, static_token.SHORTEST)
     level = (environ.get("LOG_LEVEL") or "INFO").upper()
     if level not in _LEVELS:

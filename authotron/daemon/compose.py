@@ -27,14 +27,14 @@ from authotron.tokens.bounded_store import derived_pepper
 from authotron.tokens.owners import Owners
 from authotron.tokens.provider import TokenProvider
 from authotron.tokens.service import Tokens
-from authotron.web.replies import Replies
+from authotron.web.replies import Replies, Reply
 
 _log = Logger()
 
 
 def compose(
     config: Config, world: World, metrics: Metrics, store: ITokenStore | None = None
-) -> Generation:
+) -> Generation[Reply]:
     """
     All parts of a configuration, put together. Nothing is started.
 

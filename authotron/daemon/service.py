@@ -41,6 +41,7 @@ from authotron.tokens.store_service import Keeping
 from authotron.web import gateway_routes, operations_routes
 from authotron.web.connections import room, second_room
 from authotron.web.fastpath.protocol import Entrance
+from authotron.web.replies import Reply
 
 EX_CONFIG = 78
 """The exit status of a configuration that cannot be run (sysexits.h). It is not restarted."""
@@ -283,7 +284,7 @@ class Authotron(MultiService):
         if old is not None:
             self._retire(old, grace)
 
-    def _retire(self, old: Keeping | Generation, grace: float) -> None:
+    def _retire(self, old: Keeping | Generation[Reply], grace: float) -> None:
         def stop(_: Any) -> Deferred[None]:
             self._retiring.remove(retiring)
             return Deferred.fromCoroutine(_ended(old))
@@ -305,7 +306,7 @@ class Authotron(MultiService):
         self._reactor.stop()
 
 
-async def _ended(replaced: Keeping | Generation) -> None:
+async def _ended(replaced: Keeping | Generation[Reply]) -> None:
     if isinstance(replaced, Keeping):
         await replaced.stopService()
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
 
 from attrs import define, field, frozen
 
@@ -15,17 +16,19 @@ from authotron.plugin.interfaces import IConnected
 from authotron.telemetry.metrics import Metrics
 from authotron.tokens.owners import Owners
 from authotron.tokens.service import Tokens
-from authotron.web.replies import Reply
+
+R = TypeVar("R")
+"""What the edge answers with."""
 
 
 @frozen
-class Generation:
+class Generation(Generic[R]):
     """All that one configuration was made into. A reload makes another; no request sees both."""
 
     config: Config
     authority: Authority
     minter: Minter
-    verdicts: Verdicts[Reply]
+    verdicts: Verdicts[R]
     forwarding: Forwarding
     owners: Owners
     tokens: Tokens | None = None
@@ -46,7 +49,7 @@ async def _alone(_tokens: Sequence[str] | None) -> None:
 
 
 @define(eq=False)
-class Serving:
+class Serving(Generic[R]):
     """
     What the two sites serve.
 
@@ -56,7 +59,7 @@ class Serving:
         on some API tokens (C{None}: all verdicts), and returns when all have confirmed.
     """
 
-    generation: Generation
+    generation: Generation[R]
     metrics: Metrics
     stopping: bool = False
     problems: tuple[str, ...] = field(default=())

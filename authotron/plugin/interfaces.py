@@ -1,4 +1,4 @@
-"""Interfaces of what is plugged in: providers, augmenters, token stores, and what they may offer."""
+"""Interfaces of providers, augmenters and token stores, and of what they may offer."""
 
 from __future__ import annotations
 

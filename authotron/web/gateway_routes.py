@@ -88,7 +88,7 @@ def _home() -> Any:
 class Public:
     """The routes of the main port. Each asks, and replies."""
 
-    _serving: Serving
+    _serving: Serving[Reply]
     _clock: IReactorTime
     _logo: Reply = field(init=False)
     _icon: Reply = field(init=False)

@@ -63,7 +63,7 @@ class Operations:
 class Own:
     """How this process fares."""
 
-    _serving: Serving
+    _serving: Serving[Reply]
     _clock: IReactorTime
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:

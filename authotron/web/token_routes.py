@@ -121,7 +121,7 @@ class Leak(Section):
 class TokenRoutes:
     """What each route does, once it is known who asks."""
 
-    _generation: Generation
+    _generation: Generation[Reply]
     _forget_everywhere: Forget
     _clock: IReactorTime
     _client: Callable[[], str]

@@ -25,7 +25,7 @@ from authotron.telemetry.metrics import Metrics
 from authotron.web import gateway_routes as public
 from authotron.web import operations_routes as operations
 from authotron.web.fastpath.protocol import Entrance
-from authotron.web.replies import Replies
+from authotron.web.replies import Replies, Reply
 from authotron.web.site import Site
 from tests.test_config import BASE, laid_over
 from tests.worlds import NOW, at, at_once
@@ -99,7 +99,7 @@ class Gateway:
     over: dict[str, Any] = field(factory=dict)
     clock: Clock = field(factory=lambda: at(NOW))
     metrics: Metrics = field(factory=Metrics)
-    serving: Serving = field(init=False)
+    serving: Serving[Reply] = field(init=False)
     public: Site = field(init=False)
     entrance: Entrance = field(init=False)
     operations: Site = field(init=False)

@@ -54,7 +54,8 @@ class Descriptors:
 def command() -> list[str]:
     """What starts a worker with this very program, wherever it was installed."""
     switches = {"-I": sys.flags.isolated, "-S": sys.flags.no_site, "-B": sys.dont_write_bytecode}
-    code = f"import sys; sys.path[:] = {sys.path!r}; from authotron.daemon.workers.worker import main; main()"
+    path = f"import sys; sys.path[:] = {sys.path!r}"
+    code = f"{path}; from authotron.daemon.workers.worker import main; main()"
     return [sys.executable, *(switch for switch, on in switches.items() if on), "-c", code]
 
 

@@ -264,7 +264,7 @@ class Entrance(Factory):
     noisy = False
     grace = 15.0
 
-    def __init__(self, site: Site, serving: Serving, clock: IReactorTime, most: int) -> None:
+    def __init__(self, site: Site, serving: Serving[Reply], clock: IReactorTime, most: int) -> None:
         self.site = site
         self.serving = serving
         self.clock = clock
