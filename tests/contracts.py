@@ -13,7 +13,7 @@ from twisted.trial.unittest import TestCase as AsynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from authotron.gateway.gate import Gate
-from authotron.model.errors import Rejected, Taken, TooMany
+from authotron.model.errors import Rejected, TokenExists, TooMany
 from authotron.model.identity import Addition, Credential, Identity
 from authotron.model.token import (
     HTTP,
@@ -30,7 +30,7 @@ from authotron.plugin.interfaces import (
     IJudge,
     IProvider,
     ITokenStore,
-    Wanted,
+    TokenQuery,
 )
 from authotron.stores.rows import REVOKED_FOR
 from tests.issuers import made_up
@@ -177,7 +177,7 @@ class NoTokens(AsynchronousTestCase):
         self.assertFalse(await store.change(stranger.id, {"name": "x"}))
         self.assertFalse(await store.remove(stranger.id, NOW))
         self.assertIsNone(await store.revoked(stranger.id))
-        self.assertEqual(list(await store.listed(Wanted())), [])
+        self.assertEqual(list(await store.listed(TokenQuery())), [])
         self.assertEqual(await store.sweep(NOW), 0)
 
 
@@ -205,7 +205,7 @@ class StoreContract(NoTokens):
         for each in kept:
             await store.add(each)
         self.assertEqual(await store.get(kept[0].id), kept[0])
-        self.assertEqual(list(await store.listed(Wanted("here", "alice"))), kept)
+        self.assertEqual(list(await store.listed(TokenQuery("here", "alice"))), kept)
 
     async def test_text_T54(self) -> None:
         """What looks like a query is a text like any other."""
@@ -213,7 +213,7 @@ class StoreContract(NoTokens):
         await store.add(token())
         for text in ("$ne", '{"$ne": null}', "' OR 1=1 --", "*", "\x00", "a\r\nDEL b"):
             await store.add(token(text, name=text, comment=text))
-            [found] = await store.listed(Wanted("here", text))
+            [found] = await store.listed(TokenQuery("here", text))
             self.assertEqual((found.owner.username, found.name, found.comment), (text,) * 3)
             self.assertIsNone(await store.get(text))
             self.assertFalse(await store.remove(text, NOW))
@@ -225,7 +225,7 @@ class StoreContract(NoTokens):
         await store.add(first)
         second = evolve(token("bob"), id=first.id)
         failure = await Deferred.fromCoroutine(store.add(second)).addErrback(lambda f: f.value)
-        self.assertIsInstance(failure, Taken)
+        self.assertIsInstance(failure, TokenExists)
         self.assertEqual(await store.get(first.id), first)
 
     async def test_listed(self) -> None:
@@ -234,10 +234,12 @@ class StoreContract(NoTokens):
         mine, other = [token(age=9), token(age=5)], token(realm="there", age=7)
         for each in (*reversed(mine), other, token("al", realm="ice", age=2)):
             await store.add(each)
-        self.assertEqual(list(await store.listed(Wanted("here", "alice"))), mine)
-        self.assertEqual(list(await store.listed(Wanted("there"))), [other])
-        self.assertEqual(list(await store.listed(Wanted(None, "alice"))), [mine[0], other, mine[1]])
-        self.assertEqual(len(await store.listed(Wanted())), 4)
+        self.assertEqual(list(await store.listed(TokenQuery("here", "alice"))), mine)
+        self.assertEqual(list(await store.listed(TokenQuery("there"))), [other])
+        self.assertEqual(
+            list(await store.listed(TokenQuery(None, "alice"))), [mine[0], other, mine[1]]
+        )
+        self.assertEqual(len(await store.listed(TokenQuery())), 4)
 
     async def test_pages(self) -> None:
         """A list goes on where the one before ended."""
@@ -245,8 +247,8 @@ class StoreContract(NoTokens):
         made = [token(age=9 - place) for place in range(5)]
         for each in made:
             await store.add(each)
-        self.assertEqual(list(await store.listed(Wanted("here", "alice", most=2))), made[:2])
-        behind = Wanted("here", "alice", made[1].id, 2)
+        self.assertEqual(list(await store.listed(TokenQuery("here", "alice", most=2))), made[:2])
+        behind = TokenQuery("here", "alice", made[1].id, 2)
         self.assertEqual(list(await store.listed(behind)), made[2:4])
 
     async def test_changed(self) -> None:
@@ -268,7 +270,7 @@ class StoreContract(NoTokens):
         removals = [Deferred.fromCoroutine(store.remove(victim.id, NOW)) for _ in range(10)]
         self.assertEqual(sorted(await gatherResults(removals)), [[]] * 9 + [[victim.id]])
         self.assertIsNone(await store.get(victim.id))
-        self.assertEqual(list(await store.listed(Wanted("here", "alice"))), [])
+        self.assertEqual(list(await store.listed(TokenQuery("here", "alice"))), [])
 
     async def test_no_ghost(self) -> None:
         """A token that is changed while it is removed does not come back."""
@@ -286,7 +288,7 @@ class StoreContract(NoTokens):
         for each in made:
             await store.add(each)
         self.assertEqual(await store.sweep(NOW), 2)
-        self.assertEqual(list(await store.listed(Wanted())), made[2:])
+        self.assertEqual(list(await store.listed(TokenQuery())), made[2:])
 
     async def family(self, store: ITokenStore) -> list[Token]:
         """A token, a child of it, a child of that one, and another child of the first."""
@@ -307,8 +309,8 @@ class StoreContract(NoTokens):
         self.assertEqual(ended[0], family[0].id)
         self.assertEqual(sorted(ended), [each.id for each in family])
         self.assertEqual([await store.get(each.id) for each in family], [None] * 4)
-        self.assertEqual(len(await store.listed(Wanted())), 1)
-        self.assertEqual(len(await store.listed(Wanted("here", "alice"))), 1)
+        self.assertEqual(len(await store.listed(TokenQuery())), 1)
+        self.assertEqual(len(await store.listed(TokenQuery("here", "alice"))), 1)
         self.assertEqual(list(await store.remove(family[0].id, NOW)), [])
 
     async def test_remove_branch_T86a(self) -> None:
@@ -323,11 +325,11 @@ class StoreContract(NoTokens):
         """A list can be limited to a token and those that descend from it, in pages."""
         store = await self.opened()
         family = await self.family(store)
-        self.assertEqual(list(await store.listed(Wanted(below=family[0].id))), family)
-        behind = Wanted(below=family[0].id, after=family[0].id, most=2)
+        self.assertEqual(list(await store.listed(TokenQuery(below=family[0].id))), family)
+        behind = TokenQuery(below=family[0].id, after=family[0].id, most=2)
         self.assertEqual(list(await store.listed(behind)), family[1:3])
-        self.assertEqual(list(await store.listed(Wanted(below=family[1].id))), family[1:3])
-        self.assertEqual(list(await store.listed(Wanted(below=token().id))), [])
+        self.assertEqual(list(await store.listed(TokenQuery(below=family[1].id))), family[1:3])
+        self.assertEqual(list(await store.listed(TokenQuery(below=token().id))), [])
 
     async def test_limit_per_owner_T86c(self) -> None:
         """An owner has as many live tokens that count as is allowed; others are not counted."""
@@ -347,7 +349,7 @@ class StoreContract(NoTokens):
         last = token(origin=HTTP)
         self.assertIsInstance(await self.failed(store.add(last, 3)), TooMany)
         self.assertIsNone(await store.get(last.id))
-        self.assertEqual(len(await store.listed(Wanted("here", "alice", most=20))), 6)
+        self.assertEqual(len(await store.listed(TokenQuery("here", "alice", most=20))), 6)
         await store.remove(each.id, NOW)
         await store.add(last, 3)
         await store.add(token(origin=TERMINAL))
@@ -359,7 +361,7 @@ class StoreContract(NoTokens):
         outcomes = await gatherResults([Deferred.fromCoroutine(each) for each in adding])
         kept = [each for each in outcomes if each is None]
         self.assertLessEqual(len(kept), 3)
-        self.assertEqual(len(await store.listed(Wanted())), len(kept))
+        self.assertEqual(len(await store.listed(TokenQuery())), len(kept))
         self.assertTrue(all(isinstance(each, TooMany) for each in outcomes if each is not None))
 
     async def failed(self, work: Coroutine[Any, Any, None]) -> object:

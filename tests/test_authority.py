@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from authotron.gateway.authentication import Authority
+from authotron.gateway.authentication import Authenticator
 from authotron.model.errors import Rejected, TimedOut, Unavailable
 from authotron.model.identity import Addition, Credential, Identity
 from authotron.plugin.interfaces import (
@@ -153,7 +153,9 @@ class AuthorityCase(SynchronousTestCase):
         augmenters: list[Giver] | None = None,
         in_order: bool = False,
     ) -> Deferred[Identity]:
-        authority = Authority(providers, augmenters or [], self.clock, self.metrics, 5.0, in_order)
+        authority = Authenticator(
+            providers, augmenters or [], self.clock, self.metrics, 5.0, in_order
+        )
         return Deferred.fromCoroutine(authority.identify(credentials or (TOKEN,), realm))
 
     def named(self, deferred: Deferred[Identity]) -> str:

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import endpoint
 from authotron.daemon.listening import Listener
-from authotron.daemon.workers.sockets import Held
+from authotron.daemon.workers.sockets import ListeningSocket
 from tests.test_config import ConfigCase
 
 
@@ -66,7 +66,7 @@ class ModeTests(SynchronousTestCase):
         """The log names the mode."""
         listener = Listener(MemoryReactorClock(), "unix:/x", None, lambda _: None)  # type: ignore[arg-type] # never asked
         self.assertEqual(listener.description, "unix:/x:mode=660")
-        self.assertEqual(Held(None, "unix:/x").description, "unix:/x:mode=660")
+        self.assertEqual(ListeningSocket(None, "unix:/x").description, "unix:/x:mode=660")
 
 
 class WarningsTests(ConfigCase):

@@ -28,4 +28,4 @@ class EventsTests(SynchronousTestCase):
     def test_others_D7(self) -> None:
         """Events about anything else are not shown, not even those of the same module."""
         self.assertEqual(self.shown(event="startup.server.started"), "")
-        self.assertEqual(self.shown(log_namespace="authotron.authority.Authority"), "")
+        self.assertEqual(self.shown(log_namespace="authotron.gateway.authentication"), "")

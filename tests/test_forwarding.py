@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config.schema import Forwarded
 from authotron.gateway.forwarded import Forwarding
-from authotron.model.request import Circumstances
+from authotron.model.request import RequestContext
 
 
 class ForwardingTests(SynchronousTestCase):
@@ -18,36 +18,36 @@ class ForwardingTests(SynchronousTestCase):
         host: tuple[str, ...] = ("a.org",),
         hops: tuple[str, ...] = (),
         trusted: tuple[str, ...] = ("127.0.0.0/8", "10.0.0.0/8"),
-    ) -> Circumstances:
+    ) -> RequestContext:
         headers = {"X-Forwarded-Host": host, "X-Forwarded-For": hops}
         return Forwarding(trusted, Forwarded()).circumstances(peer, headers.__getitem__)
 
     def test_trusted(self) -> None:
         """A trusted proxy names the host, and the client by its address."""
-        expected = Circumstances("a.org", "192.0.2.7")
+        expected = RequestContext("a.org", "192.0.2.7")
         self.assertEqual(self.read("127.0.0.1", hops=("192.0.2.7",)), expected)
         self.assertEqual(self.read("::ffff:127.0.0.1", hops=("192.0.2.7",)), expected)
 
     def test_socket_T08(self) -> None:
         """Who may use our socket is trusted."""
-        self.assertEqual(self.read(None), Circumstances("a.org", None))
+        self.assertEqual(self.read(None), RequestContext("a.org", None))
 
     def test_other_socket_T91c(self) -> None:
         """A peer at a UNIX socket is not believed where the proxies written out have no C{unix}."""
         headers = {"X-Forwarded-Host": ("a.org",), "X-Forwarded-For": ("192.0.2.7",)}
         forwarding = Forwarding(("127.0.0.0/8",), Forwarded(), trusts_unix=False)
-        self.assertEqual(forwarding.circumstances(None, headers.__getitem__), Circumstances())
+        self.assertEqual(forwarding.circumstances(None, headers.__getitem__), RequestContext())
 
     def test_stranger_T05(self) -> None:
         """Anybody else may say what they like; their own address is theirs."""
         hops = ("10.0.0.1",)
-        self.assertEqual(self.read("192.0.2.7", hops=hops), Circumstances(None, "192.0.2.7"))
+        self.assertEqual(self.read("192.0.2.7", hops=hops), RequestContext(None, "192.0.2.7"))
 
     def test_many_hops_T84a(self) -> None:
         """Of very many addresses 64 are read; if all of these are proxies the client is unknown."""
         for number, client in ((63, "192.0.2.7"), (64, None), (100_000, None)):
             hops = ",".join(["192.0.2.7", *["10.0.0.1"] * number])
-            self.assertEqual(self.read("127.0.0.1", hops=(hops,)), Circumstances("a.org", client))
+            self.assertEqual(self.read("127.0.0.1", hops=(hops,)), RequestContext("a.org", client))
 
     def test_rightmost_T05(self) -> None:
         """Of the addresses the last that is no trusted proxy counts: the first are the client's."""
@@ -69,7 +69,7 @@ class ForwardingTests(SynchronousTestCase):
     def test_twice_T07(self) -> None:
         """A header that stands there twice says nothing."""
         twice = self.read("127.0.0.1", ("a.org", "b.org"), ("192.0.2.7", "192.0.2.8"))
-        self.assertEqual(twice, Circumstances())
+        self.assertEqual(twice, RequestContext())
 
     def test_odd_host_T13(self) -> None:
         """A value that is not one host, perhaps with a port, names no host."""

@@ -15,9 +15,9 @@ from authotron.model.errors import BadIdentity, ConfigError
 from authotron.model.identity import Identity
 from authotron.model.token import IMPORTED
 from authotron.tokens import imported
-from authotron.tokens.service import Wish
+from authotron.tokens.service import TokenRequest
 from tests.test_naming import BAD, GOOD
-from tests.web.conversations import Gateway, basic
+from tests.web.conversations import InMemoryGateway, basic
 
 PLAIN = Identity(
     "here", "alice", ("reader", "fred smith"), {"mail": "a@b.c"}, {"data": ("get", "put")}
@@ -172,7 +172,7 @@ class GatewayTests(SynchronousTestCase):
     def ask(self, path: str, username: str, roles: list[str] | None = None, **over: Any) -> Any:
         user = {"username": username, "password": "p", "roles": roles or []}
         provider = {"type": "plain", "name": "staff", "realm": "internal", "users": [user]}
-        self.gateway = gateway = Gateway(
+        self.gateway = gateway = InMemoryGateway(
             {"providers": [provider], "include_legacy_headers": True, **over}
         )
         credentials = basic(username, "p")
@@ -257,7 +257,7 @@ class GatewayTests(SynchronousTestCase):
         tokens = self.gateway.serving.generation.tokens
         assert tokens is not None
         owner = owner._replace(provider=IMPORTED + imported.AUTH_O_TRON)
-        made = Deferred.fromCoroutine(tokens.make(owner, Wish(), checked=False))
+        made = Deferred.fromCoroutine(tokens.make(owner, TokenRequest(), checked=False))
         presented, _ = self.successResultOf(made)
         return self.gateway.ask("GET /whoami", Authorization=f"Bearer {presented.text}")
 
@@ -286,4 +286,4 @@ class GatewayTests(SynchronousTestCase):
             if realm.strip():
                 provider = {"type": "plain", "name": "p", "realm": realm, "users": []}
                 with self.subTest(why), self.assertRaises(ConfigError):
-                    Gateway({"providers": [provider]})
+                    InMemoryGateway({"providers": [provider]})

@@ -13,13 +13,13 @@ from authotron.config import schema, section
 from authotron.model.errors import ConfigError, NoSuchToken, Rejected
 from authotron.model.identity import Credential, Identity
 from authotron.model.token import IMPORTED, Grant, generate
-from authotron.plugin.interfaces import Affinity, IProvider, Wanted
+from authotron.plugin.interfaces import Affinity, IProvider, TokenQuery
 from authotron.stores import memory
 from authotron.tokens import imported, service
 from authotron.tokens.imported import ForeignToken
 from authotron.tokens.owners import Owners
 from authotron.tokens.provider import TokenProvider
-from authotron.tokens.service import Tokens, Wish
+from authotron.tokens.service import TokenRequest, TokenService
 from tests.issuers import IDP
 from tests.test_token_provider import Directory
 from tests.worlds import NOW, at
@@ -40,7 +40,7 @@ class ImportedCase(SynchronousTestCase):
         self.store = memory.MemoryStore()
         self.tokens = self.made()
 
-    def made(self, spare: bytes | None = None, **over: Any) -> Tokens:
+    def made(self, spare: bytes | None = None, **over: Any) -> TokenService:
         given = {"type": "memory", "imported": True, "acl_proxy_pepper": PEPPER, **over}
         rules = section.read(memory.Config, given)
         return service.make(
@@ -84,7 +84,7 @@ class FindTests(ImportedCase):
     def test_what_was_stored_is_no_token_T50(self) -> None:
         """Who has read the store of an acl-proxy, or ours, has no token."""
         self.copy()
-        [token] = self.done(self.store.listed(Wanted()))
+        [token] = self.done(self.store.listed(TokenQuery()))
         for text in (HASH, f"acl-proxy:{HASH}", token.hashed, token.id):
             self.refused(self.tokens.find(text))
 
@@ -195,14 +195,14 @@ class JudgeTests(ImportedCase):
         """A provider that happens to be called as a service is missed when it is gone."""
         for name in ("acl-proxy", "auth-o-tron"):
             maker = Identity("gone", "mallory", provider=name)
-            presented, _ = self.done(self.tokens.make(maker, Wish(), checked=False))
+            presented, _ = self.done(self.tokens.make(maker, TokenRequest(), checked=False))
             self.refused(self.judge().authenticate(Credential("bearer", presented.text)))
 
     def test_token_of_a_token(self) -> None:
         """What the owner of an imported token makes is good as long as the owner is."""
         self.copy()
         owner = self.done(self.judge().authenticate(Credential("bearer", OLD)))
-        presented, _ = self.done(self.tokens.make(owner, Wish(), checked=False))
+        presented, _ = self.done(self.tokens.make(owner, TokenRequest(), checked=False))
         made = self.done(self.judge().authenticate(Credential("bearer", presented.text)))
         self.assertEqual(made.username, OWNER.username)
 

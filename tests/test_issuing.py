@@ -11,17 +11,17 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import schema, section
 from authotron.model.errors import (
+    ExceedsGrant,
     Rejected,
     TimedOut,
-    TooBroad,
     Unavailable,
 )
 from authotron.model.identity import Identity
 from authotron.model.token import Grant, Token, generate
-from authotron.plugin.interfaces import Wanted
+from authotron.plugin.interfaces import TokenQuery
 from authotron.stores import memory
 from authotron.tokens import service
-from authotron.tokens.service import Tokens, Wish
+from authotron.tokens.service import TokenRequest, TokenService
 from tests.worlds import NOW, at
 
 ALICE = Identity("here", "alice", ("reader",), {"exp": "1", "mail": "a@b.org"}, provider="staff")
@@ -51,7 +51,7 @@ class IssuingCase(SynchronousTestCase):
         self.store = Slow()
         self.tokens = self.make()
 
-    def make(self, store: dict[str, Any] | None = None, **config: Any) -> Tokens:
+    def make(self, store: dict[str, Any] | None = None, **config: Any) -> TokenService:
         rules = section.read(memory.Config, {"type": "memory", **(store or {})})
         given = section.read(schema.TokensConfig, config)
         return service.make(self.store, given, rules, self.clock)
@@ -63,7 +63,7 @@ class IssuingCase(SynchronousTestCase):
         return self.successResultOf(self.start(work))
 
     def new(self, maker: Identity = ALICE, *, checked: bool = True, **wish: Any) -> Any:
-        return self.done(self.tokens.make(maker, Wish(**wish), checked=checked))
+        return self.done(self.tokens.make(maker, TokenRequest(**wish), checked=checked))
 
 
 class MakeTests(IssuingCase):
@@ -82,8 +82,8 @@ class MakeTests(IssuingCase):
         self.tokens = self.make(max_ttl="10d", max_ttl_unchecked="1d")
         self.assertEqual(self.new(ttl=86_400 * 10)[1].grant.expires, NOW + 86_400 * 10)
         self.assertEqual(self.new(checked=False)[1].grant.expires, NOW + 86_400)
-        work = self.tokens.make(ALICE, Wish(ttl=86_401), checked=False)
-        self.failureResultOf(self.start(work), TooBroad)
+        work = self.tokens.make(ALICE, TokenRequest(ttl=86_401), checked=False)
+        self.failureResultOf(self.start(work), ExceedsGrant)
 
     def test_child_dies_with_its_parent_T52(self) -> None:
         """What a token makes ends when the token does, at the latest."""
@@ -117,7 +117,7 @@ class MakeTests(IssuingCase):
     def test_no_pepper(self) -> None:
         """Before there is a pepper no token can be made."""
         self.store.pepper = None
-        work = self.tokens.make(ALICE, Wish(), checked=True)
+        work = self.tokens.make(ALICE, TokenRequest(), checked=True)
         self.failureResultOf(self.start(work), Unavailable)
 
 
@@ -139,7 +139,7 @@ class WaitTests(IssuingCase):
         presented, _ = self.new()
         opening = self.start(self.tokens.store.open())
         waiting = self.start(self.tokens.find(presented.text))
-        making = self.start(self.tokens.make(ALICE, Wish(), checked=True))
+        making = self.start(self.tokens.make(ALICE, TokenRequest(), checked=True))
         self.assertNoResult(waiting)
         self.store.opening.callback(None)
         self.assertEqual(self.successResultOf(waiting).id, presented.id)
@@ -171,7 +171,7 @@ class TidyTests(IssuingCase):
             self.tokens.used(id_)
         self.clock.advance(1)
         self.done(self.tokens.tidy())
-        used = [token.used for token in self.done(self.store.listed(Wanted()))]
+        used = [token.used for token in self.done(self.store.listed(TokenQuery()))]
         self.assertEqual(used, [NOW] * 3)
 
     def test_store_fails_D9(self) -> None:
@@ -190,7 +190,7 @@ class TidyTests(IssuingCase):
         self.failureResultOf(self.start(self.tokens.tidy()), Unavailable)
         failing.clear()
         self.done(self.tokens.tidy())
-        used = [token.used for token in self.done(self.store.listed(Wanted()))]
+        used = [token.used for token in self.done(self.store.listed(TokenQuery()))]
         self.assertEqual(used, [NOW] * 3)
 
     def test_swept(self) -> None:

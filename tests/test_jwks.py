@@ -140,7 +140,7 @@ class KeySetTests(SynchronousTestCase):
         self.clock = at(NOW)
         self.play: Play = Says(published(IDP))
         self.remote = Remote(lambda _: self.play)
-        self.keys = KeySet(self.clock, jwks.At(client(self.remote, self.clock), CERTS))
+        self.keys = KeySet(self.clock, jwks.FixedUrl(client(self.remote, self.clock), CERTS))
 
     def named(self, kid: str) -> Deferred[Any]:
         return running(self.keys.named(kid))
@@ -314,7 +314,7 @@ class DiscoveryTests(SynchronousTestCase):
         self.clock = at(NOW)
         self.remote = Remote(self.script)
         web = client(self.remote, self.clock)
-        self.keys = KeySet(self.clock, jwks.Discovered(web, self.clock, self.ISSUER))
+        self.keys = KeySet(self.clock, jwks.Discovery(web, self.clock, self.ISSUER))
         return running(self.keys.named("idp"))
 
     def test_found(self) -> None:
@@ -358,7 +358,7 @@ class VerifierTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.remote = Remote(lambda _: Says(published(IDP, NEXT, CURVE, EDWARDS)))
-        keys = KeySet(at(NOW), jwks.At(client(self.remote), CERTS))
+        keys = KeySet(at(NOW), jwks.FixedUrl(client(self.remote), CERTS))
         self.verifier = Verifier(jwks.ALGORITHMS, keys)
 
     def verify(self, token: str) -> Any:
@@ -453,7 +453,7 @@ class VerifierTests(SynchronousTestCase):
 
     def test_unreachable(self) -> None:
         """Without keys there is no verdict."""
-        keys = KeySet(at(NOW), jwks.At(client(Remote(lambda _: Says({}, 500))), CERTS))
+        keys = KeySet(at(NOW), jwks.FixedUrl(client(Remote(lambda _: Says({}, 500))), CERTS))
         deferred = running(Verifier(jwks.ALGORITHMS, keys).verified(IDP.sign()))
         self.failureResultOf(deferred, Unavailable)
 

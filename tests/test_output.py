@@ -30,7 +30,7 @@ from authotron.config import check
 from authotron.daemon.compose import compose
 from authotron.daemon.tap import Options
 from authotron.model.identity import Identity
-from authotron.plugin.interfaces import Finding
+from authotron.plugin.interfaces import CheckResult
 from authotron.telemetry.metrics import Metrics
 from authotron.telemetry.terminal import visible
 from tests.contracts import token
@@ -115,7 +115,7 @@ class CommandTests(OutputCase):
 
     def test_doctor_T91h(self) -> None:
         """What a remote or a directory answers."""
-        shown = self.printed(lambda: doctor._told(Finding(EVIL, good=False, told=EVIL)))
+        shown = self.printed(lambda: doctor._told(CheckResult(EVIL, good=False, told=EVIL)))
         self.assert_harmless(shown, "\\u001b[2J")
 
     def test_check_T91h(self) -> None:

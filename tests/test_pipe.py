@@ -8,7 +8,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.daemon.workers import messages
-from authotron.daemon.workers.messages import Answer, Pipe, Unanswered
+from authotron.daemon.workers.messages import Answer, MessageChannel, PeerError
 
 
 class PipeCase(SynchronousTestCase):
@@ -24,8 +24,8 @@ class PipeCase(SynchronousTestCase):
             "later": lambda _: self.later,
             "fail": lambda _: 1 / 0,
         }
-        self.other: Pipe = Pipe(self.receive, answers, self.breaks)
-        self.one: Pipe = Pipe(self.other.received, {}, self.breaks)
+        self.other: MessageChannel = MessageChannel(self.receive, answers, self.breaks)
+        self.one: MessageChannel = MessageChannel(self.other.received, {}, self.breaks)
 
     def receive(self, data: bytes) -> None:
         self.one.received(data)
@@ -66,15 +66,15 @@ class TroubleTests(PipeCase):
 
     def test_failed(self) -> None:
         """Who cannot do what it is asked for says so, and logs why."""
-        self.failureResultOf(self.one.ask("fail"), Unanswered)
+        self.failureResultOf(self.one.ask("fail"), PeerError)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_lost(self) -> None:
         """Once the other side is gone nothing is waited for, now or later."""
         waiting = self.one.ask("later")
         self.one.lost()
-        self.failureResultOf(waiting, Unanswered)
-        self.failureResultOf(self.one.ask("count"), Unanswered)
+        self.failureResultOf(waiting, PeerError)
+        self.failureResultOf(self.one.ask("count"), PeerError)
         self.one.tell("note")
         self.assertEqual(self.heard, [])
 

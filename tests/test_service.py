@@ -17,8 +17,8 @@ from authotron.config import check, section
 from authotron.config.check import Config
 from authotron.config.schema import Server
 from authotron.daemon.listening import endpoints
-from authotron.daemon.service import Authotron
-from authotron.gateway.gateway import Generation
+from authotron.daemon.service import GatewayService
+from authotron.gateway.gateway import Gateway
 from authotron.model.identity import Identity
 from authotron.plugin.interfaces import IConnected
 from authotron.providers import plain
@@ -46,7 +46,7 @@ class Connected:
         self.closed += 1
 
 
-def with_connected(generation: Generation[Reply]) -> Connected:
+def with_connected(generation: Gateway[Reply]) -> Connected:
     """Give it such a part in the place of its providers."""
     part = Connected()
     generation.authority.providers = [part]  # type: ignore[list-item] # it is not asked
@@ -63,11 +63,11 @@ class ServiceCase(SynchronousTestCase):
     def load(self) -> Config:
         return check.check(laid_over(BASE, self.over), Path())
 
-    def make(self, **over: Any) -> Authotron:
+    def make(self, **over: Any) -> GatewayService:
         self.over = over
-        return Authotron(self.load, self.load(), self.reactor)
+        return GatewayService(self.load, self.load(), self.reactor)
 
-    def start(self, **over: Any) -> Authotron:
+    def start(self, **over: Any) -> GatewayService:
         gateway = self.make(**over)
         gateway.startService()
         self.addCleanup(gateway.pool.stopService)
@@ -105,7 +105,7 @@ class StartTests(ServiceCase):
         _, one, other = gateway.listeners
         self.assertIs(one.site, other.site)
 
-    def limits(self, gateway: Authotron) -> tuple[int, int]:
+    def limits(self, gateway: GatewayService) -> tuple[int, int]:
         main, second = (listener.site for listener in gateway.listeners)
         doors: list[Any] = [main._door, getattr(second, "_door", None)]
         return doors[0].most, doors[1].most
@@ -259,7 +259,7 @@ class ReloadTests(ServiceCase):
         gateway.reload()
         self.assertIn("/nowhere/key.pem", gateway.serving.problems[0])
 
-    def metrics(self, gateway: Authotron) -> bytes:
+    def metrics(self, gateway: GatewayService) -> bytes:
         return gateway.serving.metrics.text()[0]
 
 

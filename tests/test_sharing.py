@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.daemon.workers.sockets import PAUSE, Turns
+from authotron.daemon.workers.sockets import PAUSE, FairAccept
 
 
 class Port:
@@ -38,7 +38,7 @@ class TurnsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.port = Port()
-        Turns(self.port, self.clock)
+        FairAccept(self.port, self.clock)
 
     def test_crowd(self) -> None:
         """Of many it takes one, pauses, and then twice as many as before each time."""

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.trial.unittest import TestCase as AsynchronousTestCase
 
 from authotron.config import section
-from authotron.plugin.interfaces import ITokenStore, Wanted
+from authotron.plugin.interfaces import ITokenStore, TokenQuery
 from authotron.stores import memory
 from authotron.tokens.bounded_store import StoreClient, derived_pepper
 from tests.contracts import NoTokens, StoreContract, token
@@ -39,13 +39,13 @@ class SpellingTests(AsynchronousTestCase):
         for each in kept:
             await store.add(each)
         for username in ("Jos\u00e9", "Jose\u0301"):
-            wanted = Wanted("Zo\u00eb", username)
+            wanted = TokenQuery("Zo\u00eb", username)
             ids = [each.id for each in await store.listed(wanted)]
             self.assertEqual(ids, [each.id for each in kept[:2]])
             [first] = await store.listed(evolve(wanted, most=1))
             [second] = await store.listed(evolve(wanted, most=1, after=first.id))
             self.assertEqual([first.id, second.id], ids)
-        self.assertEqual(len(await store.listed(Wanted(username="Jos\u00e9"))), 2)
+        self.assertEqual(len(await store.listed(TokenQuery(username="Jos\u00e9"))), 2)
 
 
 class PepperTests(SynchronousTestCase):

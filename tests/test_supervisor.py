@@ -26,7 +26,7 @@ from authotron.daemon.workers.spawning import Descriptors
 from authotron.daemon.workers.supervisor import Supervisor
 from authotron.daemon.workers.worker import BEAT
 from authotron.telemetry.metrics import Metrics
-from authotron.web.connections import OneTooMany
+from authotron.web.connections import Overloaded
 from tests.test_config import BASE, laid_over
 
 
@@ -182,8 +182,8 @@ class StartTests(SupervisorCase):
         [listener] = self.supervisor._seconds
         second: Any = listener.site
         opened = [second.buildProtocol(None) for _ in range(65)]
-        self.assertIsInstance(opened[-1], OneTooMany)
-        self.assertNotIsInstance(opened[-2], OneTooMany)
+        self.assertIsInstance(opened[-1], Overloaded)
+        self.assertNotIsInstance(opened[-2], Overloaded)
         text, _ = self.supervisor.crew.own.text()
         self.assertIn("authotron_connections_refused_total 1.0", text.decode())
 

@@ -10,23 +10,23 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from authotron.config import schema, section
-from authotron.gateway.authentication import Authority
+from authotron.gateway.authentication import Authenticator
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.model.token import generate
 from authotron.plugin.interfaces import (
     Affinity,
     IJudge,
-    IKnowsUsers,
     IProvider,
     ITokenStore,
+    IUserLookup,
 )
 from authotron.stores import memory
 from authotron.telemetry.metrics import Metrics
 from authotron.tokens import service
 from authotron.tokens.owners import Owners
 from authotron.tokens.provider import TokenProvider
-from authotron.tokens.service import Wish
+from authotron.tokens.service import TokenRequest
 from tests.contracts import ProviderContract
 from tests.worlds import NOW, at
 
@@ -51,7 +51,7 @@ class Remote:
         return Identity(self.realm, "somebody")
 
 
-@implementer(IProvider, IKnowsUsers)
+@implementer(IProvider, IUserLookup)
 @define(eq=False)
 class Directory(Remote):
     """A provider that knows users."""
@@ -83,7 +83,7 @@ class JudgeCase(SynchronousTestCase):
 
     def token_of(self, provider: str, **wish: Any) -> Credential:
         owner = Identity("here", "alice", ("said",), provider=provider)
-        made = self.tokens.make(owner, Wish(**wish), checked=True)
+        made = self.tokens.make(owner, TokenRequest(**wish), checked=True)
         presented, _ = self.successResultOf(Deferred.fromCoroutine(made))
         return Credential("bearer", presented.text)
 
@@ -163,8 +163,8 @@ class OwnersTests(JudgeCase):
 class AloneTests(JudgeCase):
     """Nobody else is shown a token of ours."""
 
-    def authority(self, remote: Remote, judge: TokenProvider) -> Authority:
-        return Authority([remote], [], self.clock, Metrics(), 5, own=judge)
+    def authority(self, remote: Remote, judge: TokenProvider) -> Authenticator:
+        return Authenticator([remote], [], self.clock, Metrics(), 5, own=judge)
 
     def identify(self, judge: TokenProvider, text: str, realm: str | None = None) -> Any:
         self.remote = Remote()

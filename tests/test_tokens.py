@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.model import token as tokens
-from authotron.model.errors import Rejected, Unstated
+from authotron.model.errors import MissingContext, Rejected
 from authotron.model.identity import Identity
 from authotron.model.naming import normalized
-from authotron.model.request import Circumstances
+from authotron.model.request import RequestContext
 from authotron.model.token import Grant
 from authotron.tokens.peppers import Peppers
 from tests.contracts import token
@@ -121,7 +121,7 @@ class GrantTests(SynchronousTestCase):
     def test_all(self) -> None:
         """A token that says nothing leaves everything, everywhere."""
         self.assertEqual(Grant().cut(self.alice), self.alice)
-        self.assertTrue(Grant().holds(Circumstances()))
+        self.assertTrue(Grant().holds(RequestContext()))
 
     def test_narrowed_T52(self) -> None:
         """What is named is left, as far as the owner has it; nothing is added."""
@@ -133,15 +133,15 @@ class GrantTests(SynchronousTestCase):
     def test_host(self) -> None:
         """With hosts the request must name one that fits."""
         grant = Grant(hosts=("a.org", "*.b.org"))
-        self.assertTrue(grant.holds(Circumstances("A.org")))
-        self.assertTrue(grant.holds(Circumstances("x.b.org")))
-        self.assertFalse(grant.holds(Circumstances("c.org")))
-        self.assertRaises(Unstated, grant.holds, Circumstances())
+        self.assertTrue(grant.holds(RequestContext("A.org")))
+        self.assertTrue(grant.holds(RequestContext("x.b.org")))
+        self.assertFalse(grant.holds(RequestContext("c.org")))
+        self.assertRaises(MissingContext, grant.holds, RequestContext())
 
     def test_network(self) -> None:
         """With networks the client must be in one of them."""
         grant = Grant(networks=("192.0.2.0/24", "2001:db8::/32"))
-        self.assertTrue(grant.holds(Circumstances(address="192.0.2.9")))
-        self.assertTrue(grant.holds(Circumstances(address="2001:db8::1")))
-        self.assertFalse(grant.holds(Circumstances(address="198.51.100.1")))
-        self.assertRaises(Unstated, grant.holds, Circumstances("a.org"))
+        self.assertTrue(grant.holds(RequestContext(address="192.0.2.9")))
+        self.assertTrue(grant.holds(RequestContext(address="2001:db8::1")))
+        self.assertFalse(grant.holds(RequestContext(address="198.51.100.1")))
+        self.assertRaises(MissingContext, grant.holds, RequestContext("a.org"))

@@ -14,9 +14,9 @@ from authotron.gateway.credentials import parse
 from authotron.gateway.decisions import (
     REFUSED,
     SUCCESS,
+    Decision,
+    DecisionCache,
     Outcome,
-    Verdict,
-    Verdicts,
 )
 from authotron.limits.slots import CLIENT
 from authotron.model.errors import Rejected, Unavailable
@@ -61,8 +61,8 @@ class VerdictsCase(SynchronousTestCase):
         self.mint_fails = False
         self.verdicts = self.make()
 
-    def make(self, **given: Any) -> Verdicts[str]:
-        return Verdicts(
+    def make(self, **given: Any) -> DecisionCache[str]:
+        return DecisionCache(
             self.clock,
             self.oracle,  # type: ignore[arg-type] # plays the authority
             self.mint,
@@ -76,7 +76,7 @@ class VerdictsCase(SynchronousTestCase):
         self.minted += 1
         return f"{identity.username}{self.minted}"
 
-    def ask(self, header: bytes | None = b"Bearer a", realm: bytes | None = None) -> Verdict[str]:
+    def ask(self, header: bytes | None = b"Bearer a", realm: bytes | None = None) -> Decision[str]:
         verdict = self.verdicts.decide(header, realm)
         return self.successResultOf(verdict) if isinstance(verdict, Deferred) else verdict
 
@@ -259,7 +259,7 @@ class RememberedTests(VerdictsCase):
         """Neither what the client sent nor what was minted is in the representation."""
         self.decide(b"Bearer secretly")
         verdict: Any = self.verdicts.decide(b"Bearer secretly", None)
-        self.assertIsInstance(verdict, Verdict)
+        self.assertIsInstance(verdict, Decision)
         self.assertNotIn("secretly", repr(verdict) + repr(self.verdicts))
         self.assertNotIn("alice1", repr(verdict))
 
@@ -345,7 +345,7 @@ class FlightTests(VerdictsCase):
         super().setUp()
         self.oracle.answer = None
 
-    def waiting(self, header: bytes = b"Bearer a") -> Deferred[Verdict[str]]:
+    def waiting(self, header: bytes = b"Bearer a") -> Deferred[Decision[str]]:
         verdict = self.verdicts.decide(header, None)
         assert isinstance(verdict, Deferred)
         return verdict
@@ -416,7 +416,7 @@ class FlightTests(VerdictsCase):
         """Where nobody need be waited for there is no Deferred, and nothing is left behind."""
         for answer in (ALICE, Rejected(), Unavailable()):
             self.oracle.answer = answer
-            self.assertIsInstance(self.verdicts.decide(b"Bearer a", None), Verdict)
+            self.assertIsInstance(self.verdicts.decide(b"Bearer a", None), Decision)
             self.verdicts.forget()
 
     def test_no_mix_T45(self) -> None:

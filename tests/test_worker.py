@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import check
-from authotron.daemon.service import Authotron
+from authotron.daemon.service import GatewayService
 from authotron.daemon.workers import spawning
 from authotron.daemon.workers.worker import BEAT, LONGEST_CHANGE, Worker
 from authotron.limits.fair_queue import Standing
@@ -27,7 +27,7 @@ class WorkerTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = Reactor()
         self.found = check.check(BASE, Path())
-        self.gateway = Authotron(lambda: self.found, self.found, self.reactor)
+        self.gateway = GatewayService(lambda: self.found, self.found, self.reactor)
         self.addCleanup(self.end)
         self.said: list[dict[str, Any]] = []
         self.worker = Worker(self.gateway, self.reactor, self.say)
@@ -100,7 +100,7 @@ class WorkerTests(SynchronousTestCase):
         self.assertTrue(pairs.holds(user, pair))
         self.hear(say="right_pair", **{"with": {"user": user.hex()}})
         self.assertFalse(pairs.holds(user, pair))
-        other = Authotron(lambda: self.found, self.found, self.reactor)
+        other = GatewayService(lambda: self.found, self.found, self.reactor)
         self.assertEqual(other.wrong_pairs.hashed("ldap", "alice", "wrong"), (user, pair))
 
     def test_trusted_T84d(self) -> None:
@@ -109,7 +109,7 @@ class WorkerTests(SynchronousTestCase):
         alice = standings.asker("192.0.2.7", "alice")
         standings.succeeded(alice)
         self.assertEqual(self.said[-1], {"say": "trusted", "with": alice.pair.hex()})
-        other = Authotron(lambda: self.found, self.found, self.reactor).standings
+        other = GatewayService(lambda: self.found, self.found, self.reactor).standings
         self.assertEqual(other.asker("192.0.2.7", "alice"), alice)
         other.hear(self.said[-1]["with"])
         self.assertEqual(other.of(alice.pair), Standing.GOOD)

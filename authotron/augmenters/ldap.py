@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from authotron.config.plugins import AugmenterConfig
-from authotron.config.section import Seconds, Text
+from authotron.config.section import NonEmptyStr, Seconds
 from authotron.ldap import checks, filters
 from authotron.ldap.connection import Connection
 from authotron.ldap.directory import Directory
@@ -28,7 +28,7 @@ from authotron.model.identity import Addition, Identity
 from authotron.net.world import Threads, World
 from authotron.plugin.cache import LookupCache, addition_bytes
 from authotron.plugin.interfaces import (
-    Finding,
+    CheckResult,
     IAugmenter,
     IConnected,
     IReachable,
@@ -42,7 +42,7 @@ class Config(AugmenterConfig, Membership, Connectivity):
     """`type: ldap`: the groups of a user in a directory become roles."""
 
     type: Literal["ldap"]
-    user_filter: Text = Field(
+    user_filter: NonEmptyStr = Field(
         default="(&(objectClass=person)(cn={username}))", description="the search for a user"
     )
     cache: Seconds = Field(default=120, description="seconds that what was found is believed")
@@ -55,7 +55,7 @@ class Config(AugmenterConfig, Membership, Connectivity):
 
     _checked_filter = field_validator("user_filter")(check_user_filter)
 
-    def examine(self, world: World, username: str | None) -> AsyncIterator[Finding]:
+    def examine(self, world: World, username: str | None) -> AsyncIterator[CheckResult]:
         """Try each server, and what C{username} would get."""
         return checks.examine(self, world, username)
 

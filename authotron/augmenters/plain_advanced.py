@@ -9,7 +9,7 @@ from pydantic import Field
 from zope.interface import implementer
 
 from authotron.config.plugins import AugmenterConfig
-from authotron.config.section import Names, Section, Text
+from authotron.config.section import Names, NonEmptyStr, Section
 from authotron.model.identity import NOTHING_NEW, Addition, Identity
 from authotron.net.world import World
 from authotron.plugin.interfaces import IAugmenter
@@ -28,7 +28,7 @@ class Augment(Section):
     """What they get."""
 
     roles: Names = Field(default=(), strict=False, description="roles to add")
-    attributes: dict[Text, str] = Field(
+    attributes: dict[NonEmptyStr, str] = Field(
         default_factory=dict, description="attributes to add, or to put in place of earlier ones"
     )
 

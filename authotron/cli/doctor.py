@@ -18,7 +18,7 @@ from authotron.daemon.runtime import Pool, outside
 from authotron.model.errors import Unavailable
 from authotron.model.naming import flaw, normalized
 from authotron.net.world import World
-from authotron.plugin.interfaces import Finding, IReachable, ITokenStore
+from authotron.plugin.interfaces import CheckResult, IReachable, ITokenStore
 from authotron.telemetry.metrics import Metrics
 
 _PATIENCE = 10.0
@@ -84,9 +84,9 @@ async def _opens(store: ITokenStore) -> bool:
     try:
         with complaints():
             await store.open()
-        return _told(Finding("can be opened", good=True))
+        return _told(CheckResult("can be opened", good=True))
     except Unavailable as reason:
-        return _told(Finding(str(reason), good=False))
+        return _told(CheckResult(str(reason), good=False))
     finally:
         await store.close()
 
@@ -100,7 +100,7 @@ async def _well(part: Any, config: Any, world: World, username: str | None) -> b
     return good
 
 
-def _told(finding: Finding) -> bool:
+def _told(finding: CheckResult) -> bool:
     say("  good  " if finding.good else "  bad   ", nl=False, fg=_COLOURS[finding.good])
     say(": ".join(filter(None, (finding.what, finding.told))))
     return finding.good
@@ -111,16 +111,16 @@ _COLOURS = {True: "green", False: "red"}
 
 async def _findings(
     part: Any, config: Any, world: World, username: str | None
-) -> AsyncIterator[Finding]:
+) -> AsyncIterator[CheckResult]:
     """What a part says of itself in detail, or else whether it can be reached."""
     if hasattr(config, "examine"):
         async for finding in config.examine(world, username):
             yield finding
     elif not IReachable.providedBy(part):
-        yield Finding("asks no remote", good=True)
+        yield CheckResult("asks no remote", good=True)
     else:
         try:
             await within(world.clock, _PATIENCE, part.reach())
-            yield Finding("can be reached", good=True)
+            yield CheckResult("can be reached", good=True)
         except Unavailable as reason:
-            yield Finding(str(reason), good=False)
+            yield CheckResult(str(reason), good=False)

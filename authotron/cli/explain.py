@@ -19,7 +19,7 @@ from authotron.config.check import Config
 from authotron.daemon.compose import compose
 from authotron.daemon.runtime import Pool, outside
 from authotron.gateway import credentials
-from authotron.gateway.gateway import Generation
+from authotron.gateway.gateway import Gateway
 from authotron.model.errors import (
     BadCredentials,
     BadIdentity,
@@ -73,14 +73,14 @@ async def _explain(reactor: Any, found: Config, header: str, realm: str | None) 
         pool.stopService()
 
 
-async def _opened(generation: Generation[Reply]) -> None:
+async def _opened(generation: Gateway[Reply]) -> None:
     """Let the store be there for tokens of our own; all others are judged without it."""
     if generation.tokens is not None:
         with complaints(), suppress(Unavailable):
             await generation.tokens.store.open()
 
 
-async def _judged(generation: Generation[Reply], header: str, realm: str | None) -> Identity:
+async def _judged(generation: Gateway[Reply], header: str, realm: str | None) -> Identity:
     parsed = credentials.parse(header)
     say("credentials", bold=True)
     for credential in parsed:
@@ -99,7 +99,7 @@ def _tell(event: LogEvent) -> None:
         say(f"  {formatEvent(event)}")
 
 
-def _minted(generation: Generation[Reply], identity: Identity, now: float) -> None:
+def _minted(generation: Gateway[Reply], identity: Identity, now: float) -> None:
     say("claims", bold=True)
     claims = generation.minter.claims(identity, int(now))
     say_lines(json.dumps(claims, indent=2, ensure_ascii=False))

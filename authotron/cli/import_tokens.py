@@ -24,11 +24,11 @@ from authotron.concurrency.racing import within
 from authotron.config import section as settings
 from authotron.config.check import Config
 from authotron.gateway.gate import Gate
-from authotron.gateway.gateway import Generation
+from authotron.gateway.gateway import Gateway
 from authotron.model.errors import BadIdentity, ConfigError, Problem
 from authotron.net.world import World
 from authotron.stores import mongo, redis
-from authotron.tokens.service import Tokens
+from authotron.tokens.service import TokenService
 from authotron.web.replies import Reply
 
 _PROGRESS = 1_000
@@ -78,7 +78,7 @@ def of_acl_proxy(
         section = settings.read(redis.Config, acl_proxy.store(os.environ), "REDIS_*")
     rule = OwnerRule(realm, username, role)
 
-    async def work(generation: Generation[Reply], tokens: Tokens, world: World) -> None:
+    async def work(generation: Gateway[Reply], tokens: TokenService, world: World) -> None:
         _expect(generation.config, "imported", "acl_proxy_pepper")
         source = redis.client(section, world)
         try:
@@ -107,7 +107,7 @@ def of_auth_o_tron(path: Path, theirs: Path, realm: str | None, *, dry_run: bool
     if not isinstance(section, mongo.Config):
         raise click.UsageError(f"{theirs} has no store of type mongo")
 
-    async def work(generation: Generation[Reply], tokens: Tokens, world: World) -> None:
+    async def work(generation: Gateway[Reply], tokens: TokenService, world: World) -> None:
         _expect(generation.config, "imported")
         peer = mongo.peer(section)
         pool = mongo.connections(section, peer)
@@ -144,7 +144,7 @@ def _expect(config: Config, *keys: str) -> None:
 class _Import:
     """One run: what was copied, what was here, what was left out."""
 
-    _tokens: Tokens
+    _tokens: TokenService
     _gate: Gate
     _world: World
     _dry_run: bool

@@ -19,21 +19,21 @@ from authotron.cli.output import say
 from authotron.config.check import Config
 from authotron.daemon.compose import compose
 from authotron.daemon.runtime import Pool, outside
-from authotron.gateway.gateway import Generation
+from authotron.gateway.gateway import Gateway
 from authotron.model.errors import (
     BadIdentity,
+    ExceedsGrant,
     NoSuchToken,
     Rejected,
-    TooBroad,
     Unavailable,
 )
 from authotron.net.world import World
 from authotron.telemetry import logs
 from authotron.telemetry.metrics import Metrics
-from authotron.tokens.service import Tokens
+from authotron.tokens.service import TokenService
 from authotron.web.replies import Reply
 
-Work = Callable[[Generation[Reply], Tokens, World], Awaitable[None]]
+Work = Callable[[Gateway[Reply], TokenService, World], Awaitable[None]]
 
 
 def run(path: Path, work: Work) -> None:
@@ -78,7 +78,7 @@ async def _working(reactor: Any, found: Config, work: Work) -> None:
         with complaints():
             await generation.tokens.store.open()
             await work(generation, generation.tokens, world)
-    except (BadIdentity, NoSuchToken, Rejected, TooBroad, Unavailable) as reason:
+    except (BadIdentity, NoSuchToken, Rejected, ExceedsGrant, Unavailable) as reason:
         told = str(reason) or "there is no such token"
         say(told, fg="red", err=True)
         raise SystemExit(1) from None

@@ -16,17 +16,17 @@ from authotron.cli.options import config_option, text
 from authotron.cli.output import say, say_lines
 from authotron.cli.token_store import run
 from authotron.config import section
-from authotron.gateway.gateway import Generation
+from authotron.gateway.gateway import Gateway
 from authotron.model import hosts
 from authotron.model.errors import ConfigError, NoSuchToken
 from authotron.model.identity import Identity
 from authotron.model.naming import normalized
 from authotron.model.token import TERMINAL, Token
 from authotron.net.world import World
-from authotron.plugin.interfaces import Wanted
+from authotron.plugin.interfaces import TokenQuery
 from authotron.telemetry import audit
 from authotron.telemetry.terminal import visible
-from authotron.tokens.service import Tokens, Wish
+from authotron.tokens.service import TokenRequest, TokenService
 from authotron.web.replies import Reply
 
 
@@ -66,7 +66,7 @@ def create(
     name: str,
 ) -> None:
     """Make a token for a user, and print it: this once and never again."""
-    wish = Wish(
+    wish = TokenRequest(
         name=name,
         ttl=_duration(ttl, "--ttl"),
         roles=role or None,
@@ -74,7 +74,7 @@ def create(
         networks=tuple(_checked(hosts.checked_network, text, "--network") for text in network),
     )
 
-    async def work(generation: Generation[Reply], kept: Tokens, _world: World) -> None:
+    async def work(generation: Gateway[Reply], kept: TokenService, _world: World) -> None:
         admit = generation.authority.gate.admit
         said = admit(Identity(realm, username, owner_role))
         checked = generation.owners.can_be_asked(said)
@@ -95,8 +95,8 @@ def create(
 def list_(path: Path, realm: str | None, username: str | None, *, as_json: bool) -> None:
     """List tokens, oldest first; their secrets are not known here either."""
 
-    async def work(_: Generation[Reply], kept: Tokens, _world: World) -> None:
-        wanted = Wanted(realm and normalized(realm), username and normalized(username))
+    async def work(_: Gateway[Reply], kept: TokenService, _world: World) -> None:
+        wanted = TokenQuery(realm and normalized(realm), username and normalized(username))
         while found := await kept.store.listed(wanted):
             for token in found:
                 say(json.dumps(_row(token)) if as_json else _line(token))
@@ -111,7 +111,7 @@ def list_(path: Path, realm: str | None, username: str | None, *, as_json: bool)
 def show(path: Path, id_: str) -> None:
     """Show all that is kept of a token."""
 
-    async def work(_: Generation[Reply], kept: Tokens, _world: World) -> None:
+    async def work(_: Gateway[Reply], kept: TokenService, _world: World) -> None:
         token = await kept.store.get(id_)
         if token is None:
             raise NoSuchToken
@@ -126,7 +126,7 @@ def show(path: Path, id_: str) -> None:
 def revoke(path: Path, ids: tuple[str, ...]) -> None:
     """End tokens, and those that were made with them. An id without a token stops nothing."""
 
-    async def work(_: Generation[Reply], kept: Tokens, _world: World) -> None:
+    async def work(_: Gateway[Reply], kept: TokenService, _world: World) -> None:
         ended, missing = set[str](), False
         for id_ in dict.fromkeys(ids):
             try:
@@ -148,7 +148,7 @@ def revoke(path: Path, ids: tuple[str, ...]) -> None:
 def prune(path: Path) -> None:
     """Forget tokens that have expired. A running gateway does so by itself."""
 
-    async def work(_: Generation[Reply], kept: Tokens, _world: World) -> None:
+    async def work(_: Gateway[Reply], kept: TokenService, _world: World) -> None:
         await kept.tidy()
         say("forgotten: all that had expired")
 

@@ -16,11 +16,11 @@ from pydantic import Field, field_validator, model_validator
 from authotron.config.section import (
     Name,
     Names,
+    NonEmptyStr,
     Realm,
     Seconds,
     Secret,
     Section,
-    Text,
 )
 from authotron.config.spelling import did_you_mean, is_slip
 from authotron.model.errors import ConfigError, Problem
@@ -30,7 +30,7 @@ class PartConfig(Section):
     """The keys that every provider and augmenter has."""
 
     type: str = Field(description="what it is; the name of the module that implements it")
-    name: Text = Field(description="unique among its kind; used in logs and metrics")
+    name: NonEmptyStr = Field(description="unique among its kind; used in logs and metrics")
     realm: Realm = Field(description="the authentication boundary it belongs to")
 
 

@@ -18,12 +18,12 @@ from twisted.internet.endpoints import serverFromString
 
 from authotron import __version__
 from authotron.config.section import (
+    NonEmptyStr,
+    NonEmptyStrs,
     Port,
     Seconds,
     Secret,
     Section,
-    Text,
-    Texts,
     WholeSeconds,
 )
 from authotron.model import hosts
@@ -62,8 +62,8 @@ PLACEHOLDERS = frozenset(
 class JwtConfig(Section):
     """How the minted tokens are signed and what is in them."""
 
-    iss: Text = Field(description="the issuer claim")
-    aud: Text | Texts | None = Field(
+    iss: NonEmptyStr = Field(description="the issuer claim")
+    aud: NonEmptyStr | NonEmptyStrs | None = Field(
         default=None, description="the audience; minted only with `emit_aud`"
     )
     emit_aud: bool = Field(
@@ -75,13 +75,13 @@ class JwtConfig(Section):
     allow_weak_secret: bool = Field(
         default=False, description="accept a secret that is a placeholder or below 16 bytes"
     )
-    key_file: Text | None = Field(
+    key_file: NonEmptyStr | None = Field(
         default=None, description="the private key of RS256, ES256 or EdDSA, in PEM"
     )
-    kid: Text | None = Field(
+    kid: NonEmptyStr | None = Field(
         default=None, description="the name of the key; its RFC 7638 thumbprint if not set"
     )
-    previous_key_files: Texts = Field(
+    previous_key_files: NonEmptyStrs = Field(
         default=(),
         strict=False,
         description="earlier keys (PEM, public or private) still published",
@@ -127,14 +127,14 @@ def _check_secret(secret: str | None, config: JwtConfig) -> None:
 Algorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
 
 
-Network = Annotated[Text, AfterValidator(checked_network)]
+Network = Annotated[NonEmptyStr, AfterValidator(checked_network)]
 
 
 Networks = Annotated[tuple[Network, ...], Field(strict=False)]
 """Networks in the notation of RFC 4632."""
 
 
-Proxy = Annotated[Text, AfterValidator(checked_proxy)]
+Proxy = Annotated[NonEmptyStr, AfterValidator(checked_proxy)]
 
 
 Proxies = Annotated[tuple[Proxy, ...], Field(strict=False)]
@@ -277,7 +277,7 @@ def _endpoint_or_systemd(text: str) -> str:
 
 
 EndpointsOrSystemd = Annotated[
-    tuple[Annotated[Text, AfterValidator(_endpoint_or_systemd)], ...], Field(strict=False)
+    tuple[Annotated[NonEmptyStr, AfterValidator(_endpoint_or_systemd)], ...], Field(strict=False)
 ]
 Workers = Annotated[int, Field(ge=1, le=256)] | Literal["auto"]
 
@@ -406,8 +406,8 @@ class Auth(Section):
 class Service(Section):
     """A service and its scopes. Accepted for compatibility; nothing reads it yet."""
 
-    name: Text
-    scopes: Texts = Field(default=(), strict=False)
+    name: NonEmptyStr
+    scopes: NonEmptyStrs = Field(default=(), strict=False)
 
 
 class NoStore(Section):

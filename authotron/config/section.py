@@ -30,14 +30,14 @@ from authotron.config.spelling import did_you_mean, is_slip
 from authotron.model import naming
 from authotron.model.errors import ConfigError, Problem
 
-Text = Annotated[str, StringConstraints(pattern=r"\S")]
+NonEmptyStr = Annotated[str, StringConstraints(pattern=r"\S")]
 """A text that says something."""
 
-Texts = Annotated[tuple[Text, ...], Field(strict=False)]
+NonEmptyStrs = Annotated[tuple[NonEmptyStr, ...], Field(strict=False)]
 """A list of texts, none of them empty."""
 
 
-Name = Annotated[Text, AfterValidator(naming.normalized)]
+Name = Annotated[NonEmptyStr, AfterValidator(naming.normalized)]
 """What a user, a role or a scope is called, in the one spelling it has."""
 
 Names = Annotated[tuple[Name, ...], Field(strict=False)]
@@ -49,7 +49,7 @@ def _realm(text: str) -> str:
     return naming.normalized(text)
 
 
-Realm = Annotated[Text, AfterValidator(_realm)]
+Realm = Annotated[NonEmptyStr, AfterValidator(_realm)]
 """The name of a realm; it keeps upper and lower case."""
 
 

@@ -11,10 +11,10 @@ from authotron.concurrency.reactor_time import Meter
 from authotron.config import plugins
 from authotron.config.check import Config
 from authotron.gateway import credentials, decisions
-from authotron.gateway.authentication import Authority
+from authotron.gateway.authentication import Authenticator
 from authotron.gateway.forwarded import Forwarding
 from authotron.gateway.gate import Gate
-from authotron.gateway.gateway import Generation
+from authotron.gateway.gateway import Gateway
 from authotron.jose import minter
 from authotron.limits.descriptors import narrowing
 from authotron.model.errors import ConfigError, Problem
@@ -26,7 +26,7 @@ from authotron.tokens import service
 from authotron.tokens.bounded_store import derived_pepper
 from authotron.tokens.owners import Owners
 from authotron.tokens.provider import TokenProvider
-from authotron.tokens.service import Tokens
+from authotron.tokens.service import TokenService
 from authotron.web.replies import Replies, Reply
 
 _log = Logger()
@@ -34,7 +34,7 @@ _log = Logger()
 
 def compose(
     config: Config, world: World, metrics: Metrics, store: ITokenStore | None = None
-) -> Generation[Reply]:
+) -> Gateway[Reply]:
     """
     All parts of a configuration, put together. Nothing is started.
 
@@ -55,7 +55,7 @@ def compose(
     tokens = _tokens(config, world, store)
     owners = Owners(providers, world.clock, file.tokens.users, world.memory)
     own = TokenProvider(tokens, owners, world.clock)
-    authority = Authority(
+    authority = Authenticator(
         providers,
         augmenters,
         world.clock,
@@ -79,7 +79,7 @@ def compose(
     proxies = [each for each in file.server.trusted_proxies if each != UNIX]
     trusts_unix = UNIX in file.server.trusted_proxies
     forwarding = Forwarding(proxies, file.server.forwarded, trusts_unix)
-    return Generation(config, authority, signer, remembered, forwarding, owners, tokens)
+    return Gateway(config, authority, signer, remembered, forwarding, owners, tokens)
 
 
 def for_augmenter(config: Any, world: World) -> World:
@@ -103,7 +103,7 @@ def _made(kind: str, config: Any, world: World) -> Any:
         raise ConfigError([Problem(kind, told)]) from None
 
 
-def _tokens(config: Config, world: World, store: ITokenStore | None) -> Tokens | None:
+def _tokens(config: Config, world: World, store: ITokenStore | None) -> TokenService | None:
     """
     The tokens of our own, if there is a store.
 

@@ -15,14 +15,14 @@ from authotron.config.check import Config
 from authotron.config.endpoint import narrow_sockets, server_endpoint, with_mode
 from authotron.config.schema import Server
 from authotron.daemon import systemd
-from authotron.daemon.workers.sockets import Shared
+from authotron.daemon.workers.sockets import SharedEndpoint
 from authotron.telemetry.metrics import Metrics
 from authotron.web import operations_routes
 from authotron.web.connections import second_room
-from authotron.web.fastpath.protocol import Entrance
+from authotron.web.fastpath.protocol import FastPathFactory
 from authotron.web.site import Site
 
-Ready = systemd.Endpoint | Shared
+Ready = systemd.Endpoint | SharedEndpoint
 """An endpoint whose socket is there already."""
 
 
@@ -38,7 +38,7 @@ class Listener(Service):
         self,
         reactor: Any,
         endpoint: str | Ready,
-        site: Site | Entrance,
+        site: Site | FastPathFactory,
         failed: Callable[[Failure], None],
     ) -> None:
         if isinstance(endpoint, str):
@@ -92,7 +92,7 @@ def site(
 
 
 def second_listeners(
-    insight: operations_routes.Insight,
+    insight: operations_routes.IStatus,
     config: Config,
     reactor: Any,
     failed: Callable[[Failure], None],

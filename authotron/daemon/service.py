@@ -27,7 +27,7 @@ from authotron.daemon.listening import (
     site,
 )
 from authotron.daemon.runtime import Pool, outside
-from authotron.gateway.gateway import Generation, Serving
+from authotron.gateway.gateway import Gateway, LiveGateway
 from authotron.limits import descriptors
 from authotron.limits.fair_queue import Standings
 from authotron.limits.hash_queue import HashQueue, at_once
@@ -36,18 +36,18 @@ from authotron.model.errors import ConfigError, Problem, TimedOut
 from authotron.plugin.interfaces import ITokenStore
 from authotron.telemetry import logs
 from authotron.telemetry.metrics import Metrics
-from authotron.tokens.service import Tokens
-from authotron.tokens.store_service import Keeping
+from authotron.tokens.service import TokenService
+from authotron.tokens.store_service import TokenStoreService
 from authotron.web import gateway_routes, operations_routes
 from authotron.web.connections import room, second_room
-from authotron.web.fastpath.protocol import Entrance
+from authotron.web.fastpath.protocol import FastPathFactory
 from authotron.web.replies import Reply
 
 EX_CONFIG = 78
 """The exit status of a configuration that cannot be run (sysexits.h). It is not restarted."""
 
 
-class Authotron(MultiService):
+class GatewayService(MultiService):
     """
     The gateway.
 
@@ -89,7 +89,7 @@ class Authotron(MultiService):
             ),
         )
         metrics = Metrics()
-        self.serving = Serving(compose(config, self._world, metrics), metrics)
+        self.serving = LiveGateway(compose(config, self._world, metrics), metrics)
         metrics.watch(
             "authotron_remotes_left_alone",
             "Remotes that cannot be reached and are not asked for a while",
@@ -120,13 +120,13 @@ class Authotron(MultiService):
         self._main = site(app, gateway_routes.ROUTES, config, self._reactor, self.serving.metrics)
         serves_second = self._serves_second = second.enabled and not sockets
         most = self._room(config)
-        self._entrance = Entrance(self._main, self.serving, self._reactor, most)
+        self._entrance = FastPathFactory(self._main, self.serving, self._reactor, most)
         listeners = [
             Listener(self._reactor, endpoint, self._entrance, self.fail)
             for endpoint in sockets or endpoints(server, self._reactor)
         ]
         if serves_second:
-            insight = operations_routes.Own(self.serving, self._reactor)
+            insight = operations_routes.ProcessStatus(self.serving, self._reactor)
             metrics = self.serving.metrics
             listeners += second_listeners(insight, config, self._reactor, self.fail, metrics)
         return listeners
@@ -151,8 +151,8 @@ class Authotron(MultiService):
             others += second_room(second.max_connections)
         return room(server.max_connections, others)
 
-    def _kept(self, tokens: Tokens | None) -> Keeping | None:
-        return None if tokens is None else Keeping(tokens, self._world, self._not_kept)
+    def _kept(self, tokens: TokenService | None) -> TokenStoreService | None:
+        return None if tokens is None else TokenStoreService(tokens, self._world, self._not_kept)
 
     def _not_kept(self, failure: Failure) -> None:
         """
@@ -212,7 +212,7 @@ class Authotron(MultiService):
         await self._stopped([self._keeping] if self._keeping is not None else [])
         await _all([super().stopService()])
 
-    async def _stopped(self, services: Sequence[Listener | Keeping]) -> None:
+    async def _stopped(self, services: Sequence[Listener | TokenStoreService]) -> None:
         """Wait until they have stopped; one that fails to is told, and holds up no other."""
         for outcome in await everyone([service.stopService() for service in services]):
             if isinstance(outcome, Failure):
@@ -272,7 +272,7 @@ class Authotron(MultiService):
         same = config.store == self.serving.generation.config.store
         return self._keeping.tokens.store.backend if same and self._keeping is not None else None
 
-    def _adopt_tokens(self, tokens: Tokens | None, grace: float) -> None:
+    def _adopt_tokens(self, tokens: TokenService | None, grace: float) -> None:
         """Open another store; the old one stays until those who use it are done."""
         old = self._keeping
         if old and tokens and old.tokens.store.backend is tokens.store.backend:
@@ -284,7 +284,7 @@ class Authotron(MultiService):
         if old is not None:
             self._retire(old, grace)
 
-    def _retire(self, old: Keeping | Generation[Reply], grace: float) -> None:
+    def _retire(self, old: TokenStoreService | Gateway[Reply], grace: float) -> None:
         def stop(_: Any) -> Deferred[None]:
             self._retiring.remove(retiring)
             return Deferred.fromCoroutine(_ended(old))
@@ -306,8 +306,8 @@ class Authotron(MultiService):
         self._reactor.stop()
 
 
-async def _ended(replaced: Keeping | Generation[Reply]) -> None:
-    if isinstance(replaced, Keeping):
+async def _ended(replaced: TokenStoreService | Gateway[Reply]) -> None:
+    if isinstance(replaced, TokenStoreService):
         await replaced.stopService()
     else:
         replaced.close()

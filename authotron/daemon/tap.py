@@ -19,12 +19,12 @@ from authotron.concurrency.pieces import exempt_from_collection
 from authotron.config import file
 from authotron.config.check import Config
 from authotron.daemon import systemd
-from authotron.daemon.service import EX_CONFIG, Authotron
+from authotron.daemon.service import EX_CONFIG, GatewayService
 from authotron.daemon.workers.supervisor import Supervisor
 from authotron.model.errors import ConfigError
 from authotron.telemetry.terminal import visible
 
-Gateway = Authotron | Supervisor
+Gateway = GatewayService | Supervisor
 
 
 class Options(usage.Options):
@@ -75,7 +75,7 @@ def makeService(options: Options, reactor: IReactorCore | None = None) -> IServi
         reactor = running
     try:
         several = options.config.file.server.processes > 1
-        service = (Supervisor if several else Authotron)(options.load, options.config, reactor)
+        service = (Supervisor if several else GatewayService)(options.load, options.config, reactor)
     except ConfigError as error:
         raise _refused(error) from None
     _reload_on_hangup(service, reactor)

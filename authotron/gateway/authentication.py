@@ -46,7 +46,7 @@ _OWN, _LIKELY, _POSSIBLE, _FOREIGN = Affinity
 
 
 @define(eq=False)
-class Authority:
+class Authenticator:
     """
     Providers and augmenters put together.
 

@@ -23,7 +23,7 @@ from authotron.concurrency.racing import (
 from authotron.concurrency.reactor_time import METER, Meter
 from authotron.config.schema import CacheConfig
 from authotron.gateway import credentials
-from authotron.gateway.authentication import Authority
+from authotron.gateway.authentication import Authenticator
 from authotron.limits.lru_cache import (
     ENTRY,
     NAME,
@@ -42,7 +42,7 @@ from authotron.model.identity import (
     Client,
     Credential,
     Identity,
-    Narrowing,
+    Restriction,
     earliest,
 )
 from authotron.model.naming import folded
@@ -95,7 +95,7 @@ class Outcome:
 
 
 @define
-class Verdict(Generic[R]):
+class Decision(Generic[R]):
     """An outcome, and the reply made of it once, ready to be repeated; a value like that."""
 
     outcome: Outcome
@@ -109,7 +109,7 @@ class _Memory(Entry, Generic[R]):
 
     def __init__(
         self,
-        verdict: Verdict[R],
+        verdict: Decision[R],
         again: float,
         until: float,
         key: bytes,
@@ -139,25 +139,25 @@ def _unknown() -> None:
 class _Flight(Generic[R]):
     """One question to the authority, and everybody who waits for the answer."""
 
-    asked: Deferred[Verdict[R]]
+    asked: Deferred[Decision[R]]
     abandon: Callable[[_Flight[R]], None]
-    verdict: Verdict[R] | None = None
+    verdict: Decision[R] | None = None
     abandoned: bool = False
-    waiting: list[Deferred[Verdict[R]]] = field(factory=list)
+    waiting: list[Deferred[Decision[R]]] = field(factory=list)
 
-    def join(self) -> Deferred[Verdict[R]]:
-        waiter: Deferred[Verdict[R]] = Deferred(self._leave)
+    def join(self) -> Deferred[Decision[R]]:
+        waiter: Deferred[Decision[R]] = Deferred(self._leave)
         self.waiting.append(waiter)
         return waiter
 
-    def land(self, verdict: Verdict[R]) -> None:
+    def land(self, verdict: Decision[R]) -> None:
         self.verdict = verdict
         waiting, self.waiting = self.waiting, []
         for waiter in waiting:
             if not waiter.called:  # one may leave because of what another got
                 waiter.callback(verdict)
 
-    def _leave(self, waiter: Deferred[Verdict[R]]) -> None:
+    def _leave(self, waiter: Deferred[Decision[R]]) -> None:
         if self.verdict is not None:
             return
         self.waiting.remove(waiter)
@@ -167,7 +167,7 @@ class _Flight(Generic[R]):
 
 
 @define(eq=False)
-class Verdicts(Generic[R]):
+class DecisionCache(Generic[R]):
     """
     Answers at once what is remembered; asks the authority, once per key, what is not.
 
@@ -178,7 +178,7 @@ class Verdicts(Generic[R]):
     """
 
     _clock: IReactorTime
-    _authority: Authority
+    _authority: Authenticator
     _mint: Callable[[Identity], str]
     _prepare: Callable[[Outcome, str | None], R]
     _ttl: float = 60
@@ -195,7 +195,7 @@ class Verdicts(Generic[R]):
     _good: LruCache[_Memory[R]] = field(init=False, repr=False)
     _bad: LruCache[_Memory[R]] = field(init=False, repr=False)
     _flights: dict[bytes, _Flight[R]] = field(factory=dict, init=False, repr=False)
-    _fixed: dict[str, Verdict[R]] = field(init=False, repr=False)
+    _fixed: dict[str, Decision[R]] = field(init=False, repr=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -212,7 +212,7 @@ class Verdicts(Generic[R]):
         authorization: bytes | None,
         realm: bytes | None,
         client: Callable[[], Client] = _unknown,
-    ) -> Verdict[R] | Deferred[Verdict[R]]:
+    ) -> Decision[R] | Deferred[Decision[R]]:
         """
         Say what to answer to the two headers, C{Authorization} and C{X-Auth-Realm}.
 
@@ -284,7 +284,7 @@ class Verdicts(Generic[R]):
         realm: bytes | None,
         memory: _Memory[R] | None,
         client: Callable[[], Client],
-    ) -> Verdict[R] | Deferred[Verdict[R]]:
+    ) -> Decision[R] | Deferred[Decision[R]]:
         if authorization is None or not authorization.isascii():  # which is as good as missing
             return self._fixed[NO_HEADER]
         text = authorization.decode("ascii").strip(" \t")
@@ -316,7 +316,7 @@ class Verdicts(Generic[R]):
         wanted: str | None,
         memory: _Memory[R] | None,
         asks: Client,
-    ) -> Verdict[R] | Deferred[Verdict[R]]:
+    ) -> Decision[R] | Deferred[Decision[R]]:
         epoch = (self._epoch, self._changes)
         work = self._judge(key, found, wanted, memory, epoch)
         if self._meter is not None and METER.get() is None:
@@ -328,15 +328,15 @@ class Verdicts(Generic[R]):
                 judged = begin(work)
             finally:
                 CLIENT.reset(before)
-        if isinstance(judged, Verdict):
+        if isinstance(judged, Decision):
             return judged
         if isinstance(judged, Failure):
             return self._broken(judged)
         return self._waited_for(key, judged, epoch)
 
     def _waited_for(
-        self, key: bytes, asked: Deferred[Verdict[R]], epoch: _Epoch
-    ) -> Verdict[R] | Deferred[Verdict[R]]:
+        self, key: bytes, asked: Deferred[Decision[R]], epoch: _Epoch
+    ) -> Decision[R] | Deferred[Decision[R]]:
         """Keep a question that takes time, so that requests with the same key wait for it, too."""
         flight = _Flight(asked, lambda flight: self._abandon(key, flight))
         if epoch == (self._epoch, self._changes):
@@ -351,7 +351,7 @@ class Verdicts(Generic[R]):
         realm: str | None,
         memory: _Memory[R] | None,
         epoch: _Epoch,
-    ) -> Verdict[R]:
+    ) -> Decision[R]:
         """
         Find out what to answer, and remember it.
 
@@ -388,7 +388,7 @@ class Verdicts(Generic[R]):
 
     def _accept(
         self, key: bytes, identity: Identity, epoch: _Epoch, now: float, until: float
-    ) -> Verdict[R]:
+    ) -> Decision[R]:
         """
         A new token for an identity that was found at C{now} and is good until C{until}.
 
@@ -406,7 +406,7 @@ class Verdicts(Generic[R]):
             )
             raise
         outcome = Outcome(SUCCESS, identity)
-        verdict = Verdict(outcome, self._prepare(outcome, token))
+        verdict = Decision(outcome, self._prepare(outcome, token))
         tokens = () if identity.narrowing is None else _tokens(identity.narrowing)
         if now < until and epoch[0] == self._epoch and not (tokens and self._voids(tokens, epoch)):
             size = _REMEMBERED + identity_bytes(identity) + verdict.reply.__sizeof__()
@@ -437,10 +437,10 @@ class Verdicts(Generic[R]):
         if epoch == (self._epoch, self._changes) and self._clock.seconds() < until:
             self._bad.put(_Memory(self._fixed[result], until, until, key, _REMEMBERED))
 
-    def _verdict(self, outcome: Outcome, token: str | None) -> Verdict[R]:
-        return Verdict(outcome, self._prepare(outcome, token))
+    def _verdict(self, outcome: Outcome, token: str | None) -> Decision[R]:
+        return Decision(outcome, self._prepare(outcome, token))
 
-    def _landed(self, verdict: Verdict[R], key: bytes, flight: _Flight[R]) -> None:
+    def _landed(self, verdict: Decision[R], key: bytes, flight: _Flight[R]) -> None:
         if self._flights.get(key) is flight:
             del self._flights[key]
         flight.land(verdict)
@@ -451,14 +451,14 @@ class Verdicts(Generic[R]):
             del self._flights[key]
         flight.asked.cancel()
 
-    def _broken(self, failure: Failure, flight: _Flight[R] | None = None) -> Verdict[R]:
+    def _broken(self, failure: Failure, flight: _Flight[R] | None = None) -> Decision[R]:
         """A part failed as it never should: no identity, no memory, a loud word in the log."""
         if flight is None or not (flight.abandoned and was_cancelled(failure)):
             self._log.failure("the authority is broken", failure, event="auth.authority.broken")
         return self._fixed[BROKEN]
 
 
-def _begin_for(asks: Client, work: Work[Verdict[R]]) -> Begun[Verdict[R]]:
+def _begin_for(asks: Client, work: Work[Decision[R]]) -> Begun[Decision[R]]:
     """Begin to judge in a context of its own, which knows the last client that asked."""
     CLIENT.set(asks)
     return begin(work)
@@ -469,7 +469,7 @@ def _whole(moment: float | None) -> int | None:
     return None if moment is None else int(moment)
 
 
-def _tokens(narrowing: Narrowing) -> tuple[str, ...]:
+def _tokens(narrowing: Restriction) -> tuple[str, ...]:
     """The ids of the API tokens on which an identity depends: the one in use, and its ancestors."""
     lineage: tuple[str, ...] = getattr(narrowing, "lineage", ())  # that of a plugin has none
     return lineage or (_UNKNOWN_TOKEN,)
@@ -483,12 +483,12 @@ def _utf8(header: bytes) -> str:
 def make(
     config: CacheConfig,
     clock: IReactorTime,
-    authority: Authority,
+    authority: Authenticator,
     mint: Callable[[Identity], str],
     life: float,
     prepare: Callable[[Outcome, str | None], R],
     meter: Meter | None = None,
-) -> Verdicts[R]:
+) -> DecisionCache[R]:
     """
     Build the memory in front of C{authority}.
 
@@ -496,7 +496,7 @@ def make(
     @param meter: times the work for requests that no other route has.
     """
     reuse = config.reuse if config.reuse is not None else 30.0
-    return Verdicts(
+    return DecisionCache(
         clock,
         authority,
         mint,

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from authotron.config.schema import Forwarded
 from authotron.model.hosts import address_of, any_network_fits
-from authotron.model.request import Circumstances
+from authotron.model.request import RequestContext
 
 _MOST_HOPS = 64
 """Addresses that are read of a header; each takes about 10 us of processor time."""
@@ -32,7 +32,7 @@ class Forwarding:
 
     def circumstances(
         self, peer: str | None, header: Callable[[str], Sequence[str]]
-    ) -> Circumstances:
+    ) -> RequestContext:
         """
         What is known of a request.
 
@@ -41,10 +41,10 @@ class Forwarding:
         """
         address = peer and address_of(peer)
         if not self._is_proxy(peer, address):
-            return Circumstances(None, address)
+            return RequestContext(None, address)
         host = _only(header(self._headers.host))
         hops = header(self._headers.address)
-        return Circumstances(_host(host), self._client(_only(hops)))
+        return RequestContext(_host(host), self._client(_only(hops)))
 
     def client(self, peer: str | None, header: Callable[[str], Sequence[str]]) -> str | None:
         """The address of the client, as in the circumstances of its request."""

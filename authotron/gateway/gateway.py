@@ -8,30 +8,30 @@ from typing import Generic, TypeVar
 from attrs import define, field, frozen
 
 from authotron.config.check import Config
-from authotron.gateway.authentication import Authority
-from authotron.gateway.decisions import Verdicts
+from authotron.gateway.authentication import Authenticator
+from authotron.gateway.decisions import DecisionCache
 from authotron.gateway.forwarded import Forwarding
 from authotron.jose.minter import Minter
 from authotron.plugin.interfaces import IConnected
 from authotron.telemetry.metrics import Metrics
 from authotron.tokens.owners import Owners
-from authotron.tokens.service import Tokens
+from authotron.tokens.service import TokenService
 
 R = TypeVar("R")
 """What the edge answers with."""
 
 
 @frozen
-class Generation(Generic[R]):
+class Gateway(Generic[R]):
     """All that one configuration was made into. A reload makes another; no request sees both."""
 
     config: Config
-    authority: Authority
+    authority: Authenticator
     minter: Minter
-    verdicts: Verdicts[R]
+    verdicts: DecisionCache[R]
     forwarding: Forwarding
     owners: Owners
-    tokens: Tokens | None = None
+    tokens: TokenService | None = None
 
     def close(self) -> None:
         """Let go of what its parts keep open; nobody will ask them any more."""
@@ -49,7 +49,7 @@ async def _alone(_tokens: Sequence[str] | None) -> None:
 
 
 @define(eq=False)
-class Serving(Generic[R]):
+class LiveGateway(Generic[R]):
     """
     What the two sites serve.
 
@@ -59,7 +59,7 @@ class Serving(Generic[R]):
         on some API tokens (C{None}: all verdicts), and returns when all have confirmed.
     """
 
-    generation: Generation[R]
+    generation: Gateway[R]
     metrics: Metrics
     stopping: bool = False
     problems: tuple[str, ...] = field(default=())

@@ -11,10 +11,10 @@ from attrs import frozen
 from pydantic import Field
 
 from authotron.config.section import (
+    NonEmptyStr,
+    NonEmptyStrs,
     Seconds,
     Section,
-    Text,
-    Texts,
 )
 from authotron.jose import purposes
 from authotron.jose.purposes import Claims
@@ -29,12 +29,12 @@ _CONTROL = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)])
 class Attributes(Section):
     """Which claims become attributes."""
 
-    include: Texts = Field(
+    include: NonEmptyStrs = Field(
         default=(),
         strict=False,
         description="beginnings of the names to take; all, if none are given",
     )
-    ignore: Texts = Field(
+    ignore: NonEmptyStrs = Field(
         default=(), strict=False, description="beginnings of the names to leave out"
     )
 
@@ -47,17 +47,17 @@ class Attributes(Section):
 class ClaimsConfig(Section):
     """What a token must claim, and what is taken from it."""
 
-    issuer: Text | None = Field(
+    issuer: NonEmptyStr | None = Field(
         default=None, description="the `iss` that a token must have, exactly"
     )
-    audience: Text | Texts | None = Field(
+    audience: NonEmptyStr | NonEmptyStrs | None = Field(
         default=None, description="one of these must be in `aud`; not looked at if not set"
     )
     leeway: Seconds = Field(default=60, description="seconds by which clocks may differ")
-    username_claim: Text | None = Field(
+    username_claim: NonEmptyStr | None = Field(
         default=None, description="the user name; `preferred_username`, else `sub`, if not set"
     )
-    roles_claims: Texts | None = Field(
+    roles_claims: NonEmptyStrs | None = Field(
         default=None,
         description="claims that hold roles, as paths like `realm_access.roles`; those of Keycloak "
         "and `entitlements` if not set",
@@ -65,10 +65,10 @@ class ClaimsConfig(Section):
     attributes: Attributes = Field(
         default_factory=Attributes, description="which claims become attributes"
     )
-    required_scopes: Texts = Field(
+    required_scopes: NonEmptyStrs = Field(
         default=(), strict=False, description="scopes without which a token is refused"
     )
-    typ: Text | None = Field(
+    typ: NonEmptyStr | None = Field(
         default=None,
         description="the type a token must have, such as `at+jwt`; by default every token passes "
         "that does not say it is for something else than access, such as ID, refresh and logout "

@@ -168,7 +168,7 @@ class Source(Protocol):
 
 
 @define(eq=False)
-class At:
+class FixedUrl:
     """A key set at an address of its own."""
 
     _web: WebClient
@@ -179,7 +179,7 @@ class At:
 
 
 @define(eq=False)
-class Discovered:
+class Discovery:
     """The key set of an issuer, found through its own description (OpenID Discovery 1.0)."""
 
     _web: WebClient
@@ -361,7 +361,7 @@ def key_set(
     if isinstance(known, KeySet):
         known.renew()
         return known
-    source = Discovered(web, world.clock, issuer) if url is None else At(web, url)
+    source = Discovery(web, world.clock, issuer) if url is None else FixedUrl(web, url)
     world.lasting[name] = made = KeySet(world.clock, source)
     return made
 

@@ -11,7 +11,7 @@ from authotron.ldap.lookup import Lookup
 from authotron.ldap.servers import Security
 from authotron.model.errors import Rejected, Unavailable
 from authotron.net.world import World
-from authotron.plugin.interfaces import Finding
+from authotron.plugin.interfaces import CheckResult
 
 
 class Section(Protocol):
@@ -36,7 +36,7 @@ class Section(Protocol):
 
 async def examine(
     section: Section, world: World, username: str | None = None
-) -> AsyncIterator[Finding]:
+) -> AsyncIterator[CheckResult]:
     """
     Try everything that a part would do, for each server alone.
 
@@ -55,18 +55,18 @@ async def examine(
 
 async def _server(
     section: Section, world: World, uri: str, directory: Directory, username: str | None
-) -> AsyncIterator[Finding]:
+) -> AsyncIterator[CheckResult]:
     yield await _tried(f"{uri}: connection", _connected(section, uri, directory))
     yield await _tried(f"{uri}: search", _searched(section, directory))
     if username is not None:
         yield await _tried(f"{uri}: user", _found(section, world, directory, username))
 
 
-async def _tried(what: str, step: Any) -> Finding:
+async def _tried(what: str, step: Any) -> CheckResult:
     try:
-        return Finding(what, good=True, told=await step)
+        return CheckResult(what, good=True, told=await step)
     except (Rejected, Unavailable) as reason:
-        return Finding(what, good=False, told=str(reason))
+        return CheckResult(what, good=False, told=str(reason))
 
 
 async def _connected(section: Section, uri: str, directory: Directory) -> str:

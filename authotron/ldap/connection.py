@@ -73,7 +73,7 @@ class Overlong(Faulty):
     """An answer was more than anybody wants; that need not be so with other questions."""
 
 
-class NotWelcome(Faulty):
+class BindRefused(Faulty):
     """The server does not take the password of our own account."""
 
 
@@ -183,7 +183,7 @@ class Connection(Protocol):
         """
         result = await self.bind(dn, password)
         if result.code != SUCCESS:
-            kind = NotWelcome if result.code == INVALID_CREDENTIALS else Faulty
+            kind = BindRefused if result.code == INVALID_CREDENTIALS else Faulty
             raise kind(f"{dn} was refused: {said(result)}")
 
     async def search(self, wanted: Search) -> list[Entry]:

@@ -12,18 +12,18 @@ from twisted.logger import Logger
 from authotron.concurrency.racing import T, Work, within
 from authotron.ldap.bind_result import let_in
 from authotron.ldap.connection import (
+    BindRefused,
     Connection,
     Faulty,
     Late,
     Lost,
-    NotWelcome,
     Overlong,
 )
 from authotron.ldap.servers import (
     Account,
+    Connector,
     Limits,
     Server,
-    Ways,
 )
 from authotron.limits.fair_queue import Standings
 from authotron.limits.slots import Slots
@@ -87,7 +87,7 @@ class Directory:
     _servers: Sequence[Server]
     _account: Account | None
     _limits: Limits
-    _ways: Ways = field(init=False)
+    _ways: Connector = field(init=False)
     _states: list[_State] = field(init=False)
     _slots: Slots = field(init=False)
     _guests: Slots = field(init=False)
@@ -96,7 +96,7 @@ class Directory:
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
-        self._ways = Ways(self._clock, self._connect, self._limits)
+        self._ways = Connector(self._clock, self._connect, self._limits)
         self._states = [_State(server) for server in self._servers]
         standings = Standings(self._clock)
         self._slots = Slots(self._limits.connections, standings)
@@ -294,7 +294,7 @@ class Directory:
             if state.late < _MOST_LATE and not state.reason:
                 return
         seconds = _REST
-        if isinstance(fault, NotWelcome):
+        if isinstance(fault, BindRefused):
             seconds = min(_LONG_REST * 2.0 ** min(state.refusals, 10), _LONGEST_REST)
             state.refusals += 1
         state.rests_until = max(state.rests_until, self._clock.seconds() + seconds)

@@ -71,7 +71,7 @@ class Limits:
 
 
 @frozen
-class Ways:
+class Connector:
     """Opens connections."""
 
     _clock: IReactorTime

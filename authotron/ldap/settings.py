@@ -16,10 +16,10 @@ from pydantic import (
 )
 
 from authotron.config.section import (
+    NonEmptyStr,
     Seconds,
     Secret,
     Section,
-    Text,
 )
 from authotron.ldap import filters, groups
 from authotron.ldap.connection import Connection
@@ -96,7 +96,7 @@ class Connectivity(TrustConfig):
         description="where it is: ldap://host:389 or ldaps://host:636; a list is tried in order"
     )
     search_base: Dn = Field(description="the DN below which everything is looked for")
-    bind_dn: Text | None = Field(
+    bind_dn: NonEmptyStr | None = Field(
         default=None, description="the DN to search as; anonymous if not set"
     )
     ldap_password: Secret | None = Field(default=None, description="the password of `bind_dn`")
@@ -225,7 +225,7 @@ def _sound(text: str) -> str:
     return text
 
 
-GroupFilter = Annotated[Text, AfterValidator(_sound)]
+GroupFilter = Annotated[NonEmptyStr, AfterValidator(_sound)]
 """Which groups count: a piece of a DN, or a search for groups."""
 
 
@@ -251,7 +251,7 @@ class Membership(Section):
     )
     nested: bool = Field(default=False, description="also the groups that the groups are in")
     role_prefix: str = Field(default="", description="what to put before the name of each role")
-    attributes: dict[Attribute, Text] = Field(
+    attributes: dict[Attribute, NonEmptyStr] = Field(
         default_factory=dict,
         description="LDAP attributes of the user, and the attributes of the identity they become",
     )

@@ -39,7 +39,7 @@ class TimedOut(Unavailable):
     """The time allowed has passed."""
 
 
-class Taken(Exception):
+class TokenExists(Exception):
     """A token of this id is in the store already."""
 
 
@@ -51,7 +51,7 @@ class NoSuchToken(Exception):
     """There is none of this id, or none that the one who asks may know of."""
 
 
-class TooBroad(Exception):
+class ExceedsGrant(Exception):
     """
     Somebody wants a token that may do more than its maker, or that lives too long.
 
@@ -63,7 +63,7 @@ class TooBroad(Exception):
         super().__init__("\n".join(map(str, self.problems)))
 
 
-class Unstated(Exception):
+class MissingContext(Exception):
     """A condition asks for what the request does not say, such as its host."""
 
 

@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 
 from authotron.model.errors import Rejected
 from authotron.model.naming import normalized
-from authotron.model.request import Circumstances, Condition
+from authotron.model.request import Condition, RequestContext
 
 _NONE: Mapping[str, NoReturn] = MappingProxyType({})
 """What nobody has said anything about; it cannot be changed, so all may have the same."""
@@ -70,7 +70,7 @@ class Credential:
         return normalized(username), password
 
 
-class Narrowing(Protocol):
+class Restriction(Protocol):
     """What a credential leaves of the one it stands for."""
 
     def cut(self, identity: Identity, /) -> Identity:
@@ -103,7 +103,7 @@ class Identity(NamedTuple):
     expires: float | None = None
     fresh_until: float | None = None
     conditions: tuple[Condition, ...] = ()
-    narrowing: Narrowing | None = None
+    narrowing: Restriction | None = None
     provider: str = ""
     bare: Identity | None = None
 
@@ -138,7 +138,7 @@ class Identity(NamedTuple):
         left = self.narrowing.cut(self)
         return self if left is self else left._replace(bare=self.bare or self)
 
-    def allows(self, circumstances: Circumstances) -> bool:
+    def allows(self, circumstances: RequestContext) -> bool:
         """
         Whether every condition holds for a request made like this.
 

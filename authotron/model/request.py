@@ -8,7 +8,7 @@ from attrs import frozen
 
 
 @frozen
-class Circumstances:
+class RequestContext:
     """What a request says beside its credentials, as far as a condition may ask."""
 
     host: str | None = None
@@ -18,7 +18,7 @@ class Circumstances:
 class Condition(Protocol):
     """A limit that depends on the request and not on the credential."""
 
-    def holds(self, circumstances: Circumstances, /) -> bool:
+    def holds(self, circumstances: RequestContext, /) -> bool:
         """
         Whether a request made like this may pass.
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from authotron.model.errors import Rejected, Unstated
+from authotron.model.errors import MissingContext, Rejected
 from authotron.model.hosts import any_network_fits, host_fits
 from authotron.model.identity import Identity
 from authotron.model.naming import normalized
-from authotron.model.request import Circumstances
+from authotron.model.request import RequestContext
 
 PREFIX = "aot_"
 PATTERN = r"aot_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}"
@@ -44,7 +44,7 @@ Row = Mapping[str, Any]
 
 
 @define(unsafe_hash=True)
-class Presented:
+class PlainToken:
     """
     A token as its owner holds it.
 
@@ -56,7 +56,7 @@ class Presented:
     text: str = field(repr=False)
 
 
-def generate(now: float) -> Presented:
+def generate(now: float) -> PlainToken:
     """
     A new token, whose secret has 256 bits.
 
@@ -64,7 +64,7 @@ def generate(now: float) -> Presented:
     """
     id_ = _base62(int(now), _SECONDS_DIGITS) + _chance(_CHANCE_DIGITS)
     text = f"{PREFIX}{id_}_{_base62(secrets.randbits(256), _SECRET_DIGITS)}"
-    return Presented(id_, text + checksum(text))
+    return PlainToken(id_, text + checksum(text))
 
 
 def looks_like_ours(text: str) -> bool:
@@ -72,7 +72,7 @@ def looks_like_ours(text: str) -> bool:
     return text.startswith(PREFIX)
 
 
-def parse(text: str) -> Presented:
+def parse(text: str) -> PlainToken:
     """
     Read a token.
 
@@ -82,7 +82,7 @@ def parse(text: str) -> Presented:
         raise Rejected("not the form of a token")
     if checksum(text[:-_CHECK_DIGITS]) != text[-_CHECK_DIGITS:]:
         raise Rejected("the checksum of the token is wrong")
-    return Presented(text[len(PREFIX) :].partition("_")[0], text)
+    return PlainToken(text[len(PREFIX) :].partition("_")[0], text)
 
 
 def id_of(text: str) -> str | None:
@@ -174,21 +174,21 @@ class Grant:
             scopes = {service: mine for service, mine in left.items() if mine}
         return identity._replace(roles=roles, scopes=scopes)
 
-    def holds(self, circumstances: Circumstances) -> bool:
+    def holds(self, circumstances: RequestContext) -> bool:
         return self._host_fits(circumstances.host) and self._network_fits(circumstances.address)
 
     def _host_fits(self, host: str | None) -> bool:
         if not self.hosts:
             return True
         if host is None:
-            raise Unstated("the requested host")
+            raise MissingContext("the requested host")
         return any(host_fits(pattern, host) for pattern in self.hosts)
 
     def _network_fits(self, address: str | None) -> bool:
         if not self.networks:
             return True
         if address is None:
-            raise Unstated("the address of the client")
+            raise MissingContext("the address of the client")
         return any_network_fits(self.networks, address)
 
 

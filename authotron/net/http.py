@@ -297,8 +297,8 @@ class WebClient:
         if authorization is not None:
             headers["Authorization"] = authorization
         # A client for each question: one for all would carry cookies from one user to the next.
-        agent = http_body.Uncompressed(self._agents(self._trust))
-        client = treq.client.HTTPClient(agent, data_to_body_producer=http_body.Whole)
+        agent = http_body.IdentityEncodingAgent(self._agents(self._trust))
+        client = treq.client.HTTPClient(agent, data_to_body_producer=http_body.BytesProducer)
         asked: Deferred[Any] = client.request(
             method,
             url,
@@ -311,7 +311,7 @@ class WebClient:
         try:
             response = await asked
             return Answer(place, response.code, await http_body.read(response, limit))
-        except http_body.Unusable as unusable:
+        except http_body.BadBody as unusable:
             raise Unavailable(f"{place} {unusable}") from None
         except Untrusted as refusal:
             raise _Unreachable(f"{place} is not believed: {refusal}") from None

@@ -15,7 +15,7 @@ from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
 
-class Unusable(Exception):
+class BadBody(Exception):
     """A body that must not be read, or not any further."""
 
 
@@ -47,7 +47,7 @@ class _Body(Protocol):
             self._pieces.append(data)
         elif not self.whole.called:
             self._abort()
-            self.whole.errback(Unusable("said too much"))
+            self.whole.errback(BadBody("said too much"))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self.whole.called:
@@ -69,7 +69,7 @@ class _Body(Protocol):
 
 
 @implementer(IBodyProducer)
-class Whole:
+class BytesProducer:
     """A body that is sent in one piece."""
 
     def __init__(self, content: bytes) -> None:
@@ -92,7 +92,7 @@ class Whole:
 
 
 @implementer(IAgent)
-class Uncompressed:
+class IdentityEncodingAgent:
     """Wants no compression, and takes none: a small answer must not become a large one here."""
 
     def __init__(self, agent: IAgent) -> None:
@@ -117,5 +117,5 @@ def _not_encoded(response: IResponse) -> IResponse:
         body = _Body(-1)  # hangs up at the first byte
         body.whole.addErrback(lambda _: None)  # nobody waits for it
         response.deliverBody(body)
-        raise Unusable("compressed its answer, though asked not to")
+        raise BadBody("compressed its answer, though asked not to")
     return response

@@ -56,7 +56,7 @@ class IMayAskRemotes(Interface):
         """Whether this credential can be judged without a remote; it counts instead of C{local}."""
 
 
-class IKnowsUsers(Interface):
+class IUserLookup(Interface):
     """What a provider provides that can say of a user, without a password, what is true now."""
 
     async def still_known(username: str) -> Identity:
@@ -87,7 +87,7 @@ class IAugmenter(Interface):
 
 
 @frozen
-class Wanted:
+class TokenQuery:
     """
     Which tokens to list.
 
@@ -148,7 +148,7 @@ class ITokenStore(Interface):
     async def get(id_: str) -> Token | None:
         """The token of this id, expired or not."""
 
-    async def listed(wanted: Wanted) -> Sequence[Token]:
+    async def listed(wanted: TokenQuery) -> Sequence[Token]:
         """Those that are wanted, in the order of their ids."""
 
     async def change(id_: str, changes: Mapping[str, str | float | None]) -> bool:
@@ -178,7 +178,7 @@ class ITokenStore(Interface):
 
 
 @frozen
-class Finding:
+class CheckResult:
     """
     One thing that was tried, and what came of it.
 

@@ -40,7 +40,7 @@ class QueryConfig(AskingConfig):
 
 @implementer(IProvider)
 @define(eq=False)
-class Asking:
+class RemoteProvider:
     """Judges bearer tokens by asking."""
 
     type: str
@@ -85,7 +85,9 @@ def make(
     """
     known = Identities(world.clock, world.memory)
     turns = http.turns_of(config, world)
-    return Asking(config.type, config.name, config.realm, accepts, ask, known, turns, issuer)
+    return RemoteProvider(
+        config.type, config.name, config.realm, accepts, ask, known, turns, issuer
+    )
 
 
 def by_query(

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from authotron.config.section import Section, Text
+from authotron.config.section import NonEmptyStr, Section
 from authotron.jose import unverified
 from authotron.model.identity import Credential
 from authotron.model.token import looks_like_ours
@@ -19,8 +19,10 @@ class Accepts(Section):
     """Which tokens a provider is asked about; all that is given must fit."""
 
     shape: Shape | None = Field(default=None, description="JSON Web Tokens only, or only others")
-    issuer: Text | None = Field(default=None, description="the `iss` that a token must claim")
-    prefix: Text | None = Field(default=None, description="what a token must begin with")
+    issuer: NonEmptyStr | None = Field(
+        default=None, description="the `iss` that a token must claim"
+    )
+    prefix: NonEmptyStr | None = Field(default=None, description="what a token must begin with")
 
 
 Rule = Literal["any", "jwt", "opaque"] | Accepts

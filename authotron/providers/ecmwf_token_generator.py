@@ -8,7 +8,7 @@ from attrs import define, field
 from pydantic import Field
 from zope.interface import implementer
 
-from authotron.config.section import Secret, Text
+from authotron.config.section import NonEmptyStr, Secret
 from authotron.model.errors import Rejected
 from authotron.model.identity import Credential, Identity
 from authotron.net import http
@@ -23,7 +23,7 @@ class Config(ExchangeConfig):
     """`type: ecmwf-token-generator`: tokens that the ECMWF token generator gave out."""
 
     type: Literal["ecmwf-token-generator"]
-    client_id: Text = Field(description="who we are to the generator")
+    client_id: NonEmptyStr = Field(description="who we are to the generator")
     client_secret: Secret = Field(description="the secret of `client_id`")
     token_generator_url: Url = Field(description="address of the generator")
     accepts: token_routing.Rule = Field(default="any", description="which tokens it is asked about")

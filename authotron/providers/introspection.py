@@ -8,7 +8,7 @@ from attrs import field, frozen
 from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 
-from authotron.config.section import Seconds, Secret, Text
+from authotron.config.section import NonEmptyStr, Seconds, Secret
 from authotron.jose import unverified
 from authotron.jose.claims import ClaimsConfig, Rules
 from authotron.model.errors import Rejected
@@ -26,7 +26,7 @@ class Config(AskingConfig, ClaimsConfig):
 
     type: Literal["introspection"]
     url: Url = Field(description="address of the introspection endpoint")
-    client_id: Text = Field(description="who we are to the server")
+    client_id: NonEmptyStr = Field(description="who we are to the server")
     client_secret: Secret = Field(description="the secret of `client_id`")
     cache: Seconds = Field(default=60, description="seconds an answer is believed")
     accepts: token_routing.Rule = Field(default="any", description="which tokens it is asked about")

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from authotron.config.plugins import PartConfig
-from authotron.config.section import Secret, Text, Texts
+from authotron.config.section import NonEmptyStr, NonEmptyStrs, Secret
 from authotron.jose import (
     jwks,
     purposes,
@@ -42,10 +42,10 @@ class Config(PartConfig, RemoteConfig, ClaimsConfig):
     cert_uri: Url | None = Field(
         default=None, description="address of the key set; found through `issuer` if not set"
     )
-    iam_realm: Text | None = Field(
+    iam_realm: NonEmptyStr | None = Field(
         default=None, description="accepted for compatibility; `issuer` is what is checked"
     )
-    algorithms: Texts = Field(
+    algorithms: NonEmptyStrs = Field(
         default=(),
         strict=False,
         description="signatures accepted; all that published keys can check, if not set",

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from authotron.config.plugins import PartConfig
-from authotron.config.section import Seconds, Text
+from authotron.config.section import NonEmptyStr, Seconds
 from authotron.ldap import checks, filters
 from authotron.ldap import dn as names
 from authotron.ldap.connection import Connection
@@ -35,11 +35,11 @@ from authotron.model.naming import normalized
 from authotron.net.world import Threads, World
 from authotron.plugin.interfaces import (
     Affinity,
-    Finding,
+    CheckResult,
     IConnected,
-    IKnowsUsers,
     IProvider,
     IReachable,
+    IUserLookup,
 )
 
 _LONGEST = 256
@@ -59,11 +59,11 @@ class Config(PartConfig, Membership, Connectivity, RetryConfig):
         description="the attribute by which users are found, and whose value is the user name of "
         "the identity, however the user wrote it",
     )
-    user_filter: Text | None = Field(
+    user_filter: NonEmptyStr | None = Field(
         default=None,
         description="the search for a user; persons by `user_attribute` if not set",
     )
-    user_dn: Text | None = Field(
+    user_dn: NonEmptyStr | None = Field(
         default=None,
         description="the DN of a user, with {username} in it, to bind without a search; the user "
         "then reads everything",
@@ -90,7 +90,7 @@ class Config(PartConfig, Membership, Connectivity, RetryConfig):
             raise ValueError("give user_dn or user_filter, not both")
         return self
 
-    def examine(self, world: World, username: str | None) -> AsyncIterator[Finding]:
+    def examine(self, world: World, username: str | None) -> AsyncIterator[CheckResult]:
         """Try each server, and what C{username} would get."""
         return checks.examine(self, world, username)
 
@@ -226,7 +226,7 @@ def _spelled_one_way(dn: str) -> str:
         return dn
 
 
-@implementer(IKnowsUsers)
+@implementer(IUserLookup)
 @define(eq=False)
 class SearchingLdapProvider(LdapProvider):
     """One that finds users by a search, and so can do it without their passwords, too."""

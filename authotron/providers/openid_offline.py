@@ -8,7 +8,7 @@ from attrs import define, field
 from pydantic import Field
 from zope.interface import implementer
 
-from authotron.config.section import Secret, Text
+from authotron.config.section import NonEmptyStr, Secret
 from authotron.jose import unverified
 from authotron.model.errors import Rejected
 from authotron.model.identity import Credential, Identity
@@ -29,11 +29,11 @@ class Config(ExchangeConfig):
     """`type: openid-offline`: offline tokens of OpenID Connect."""
 
     type: Literal["openid-offline"]
-    public_client_id: Text = Field(description="the client that offline tokens are given to")
-    private_client_id: Text = Field(description="the client that we are")
+    public_client_id: NonEmptyStr = Field(description="the client that offline tokens are given to")
+    private_client_id: NonEmptyStr = Field(description="the client that we are")
     private_client_secret: Secret = Field(description="the secret of `private_client_id`")
     iam_url: Url = Field(description="address of the identity provider, above `/realms`")
-    iam_realm: Text | None = Field(
+    iam_realm: NonEmptyStr | None = Field(
         default=None, description="the realm at the identity provider; `realm` if not set"
     )
     check: Check = Field(

@@ -25,7 +25,7 @@ from authotron.model.identity import Credential, Identity
 from authotron.model.naming import MAX_ROLE, flaw, normalized
 from authotron.net.world import World
 from authotron.plugin import passwords
-from authotron.plugin.interfaces import Affinity, IKnowsUsers, IProvider
+from authotron.plugin.interfaces import Affinity, IProvider, IUserLookup
 
 
 def _checked(secret: SecretStr) -> SecretStr:
@@ -88,7 +88,7 @@ class _Known:
     hashed: str | None = field(repr=False)
 
 
-@implementer(IProvider, IKnowsUsers)
+@implementer(IProvider, IUserLookup)
 @define(eq=False)
 class Plain:
     """Judges Basic credentials by a list. A name may stand there twice: either password fits."""

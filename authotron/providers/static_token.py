@@ -16,9 +16,9 @@ from authotron.config.plugins import PartConfig
 from authotron.config.section import (
     Name,
     Names,
+    NonEmptyStr,
     Secret,
     Section,
-    Text,
     without_line_end,
 )
 from authotron.model.errors import NotConfigured, Rejected
@@ -49,7 +49,9 @@ class Entry(Section):
     token: Secret = Field(description="the token, 32 characters or more")
     username: Name = Field(description="who it stands for")
     roles: Names = Field(default=(), strict=False, description="roles of this user")
-    attributes: dict[Text, str] = Field(default_factory=dict, description="further attributes")
+    attributes: dict[NonEmptyStr, str] = Field(
+        default_factory=dict, description="further attributes"
+    )
 
     @field_validator("token")
     @classmethod

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from authotron.config.plugins import StoreConfig
-from authotron.model.errors import Taken, TooMany
+from authotron.model.errors import TokenExists, TooMany
 from authotron.model.identity import Identity
 from authotron.model.token import (
     CHANGEABLE,
@@ -24,7 +24,7 @@ from authotron.model.token import (
     mark_of,
 )
 from authotron.net.world import World
-from authotron.plugin.interfaces import ITokenStore, Wanted
+from authotron.plugin.interfaces import ITokenStore, TokenQuery
 from authotron.stores.rows import (
     MOST_REVOKED,
     MOST_REVOKED_OF_OWNER,
@@ -64,7 +64,7 @@ class MemoryStore:
 
     async def add(self, token: Token, most: int | None = None) -> None:
         if token.id in self._rows:
-            raise Taken
+            raise TokenExists
         if most is not None and self._counted(token.owner, token.created) >= most:
             raise TooMany
         self._rows[token.id] = token.row()
@@ -77,7 +77,7 @@ class MemoryStore:
         row = self._rows.get(id_)
         return None if row is None else from_row(row)
 
-    async def listed(self, wanted: Wanted) -> Sequence[Token]:
+    async def listed(self, wanted: TokenQuery) -> Sequence[Token]:
         ids = self._rows if wanted.below is None else self._tree(wanted.below)
         fitting = (
             self._rows[id_]

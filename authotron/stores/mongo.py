@@ -20,12 +20,12 @@ from txmongo.errors import TimeExceeded
 from zope.interface import implementer
 
 from authotron.config.plugins import StoreConfig
-from authotron.config.section import FilePath, Secret, Text
+from authotron.config.section import FilePath, NonEmptyStr, Secret
 from authotron.limits.descriptors import Narrow
 from authotron.model.errors import (
     ConfigError,
     Problem,
-    Taken,
+    TokenExists,
     TooMany,
     Unavailable,
 )
@@ -43,7 +43,7 @@ from authotron.model.token import (
 from authotron.net import tls
 from authotron.net.tls_gates import GatedConnections
 from authotron.net.world import World
-from authotron.plugin.interfaces import ITokenStore, Wanted
+from authotron.plugin.interfaces import ITokenStore, TokenQuery
 from authotron.stores.rows import (
     MOST_REVOKED,
     MOST_REVOKED_OF_OWNER,
@@ -71,9 +71,11 @@ class Config(StoreConfig):
 
     type: Literal["mongo"]
     uri: Secret = Field(description="where it is: mongodb://user:password@host:port/database")
-    database: Text = Field(description="the database; never one of the original's tokens")
-    tokens_collection: Text = Field(default="tokens", description="the collection of tokens")
-    users_collection: Text = Field(default="users", description="the collection of their owners")
+    database: NonEmptyStr = Field(description="the database; never one of the original's tokens")
+    tokens_collection: NonEmptyStr = Field(default="tokens", description="the collection of tokens")
+    users_collection: NonEmptyStr = Field(
+        default="users", description="the collection of their owners"
+    )
     connections: int = Field(default=4, ge=1, le=100, description="connections kept open")
     tls: bool = Field(default=False, description="whether to use TLS, and check who answers")
     tls_ca_file: FilePath | None = Field(
@@ -194,13 +196,13 @@ class MongoStore:
         try:
             await said(tokens.insert_one(document))
         except DuplicateKeyError:
-            raise Taken from None
+            raise TokenExists from None
 
     async def get(self, id_: str) -> Token | None:
         document = await said(self._ready().find_one({"_id": id_}))
         return None if document is None else from_row(_row(document))
 
-    async def listed(self, wanted: Wanted) -> Sequence[Token]:
+    async def listed(self, wanted: TokenQuery) -> Sequence[Token]:
         where: dict[str, Any] = {"_id": {"$gt": wanted.after}}
         owner = {"realm": wanted.realm, "username": wanted.username}
         where |= {name: value for name, value in owner.items() if value is not None}

@@ -12,7 +12,7 @@ from authotron.config.plugins import StoreConfig
 from authotron.model.errors import Unavailable
 from authotron.model.token import Revoked, Token
 from authotron.net.world import World
-from authotron.plugin.interfaces import ITokenStore, Wanted
+from authotron.plugin.interfaces import ITokenStore, TokenQuery
 
 
 class Config(StoreConfig):
@@ -46,7 +46,7 @@ class NoStore:
     async def get(self, id_: str) -> Token | None:
         return None
 
-    async def listed(self, wanted: Wanted) -> Sequence[Token]:
+    async def listed(self, wanted: TokenQuery) -> Sequence[Token]:
         return ()
 
     async def change(self, id_: str, changes: Mapping[str, str | float | None]) -> bool:

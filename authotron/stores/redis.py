@@ -12,11 +12,11 @@ from zope.interface import implementer
 from authotron.config.plugins import StoreConfig
 from authotron.config.section import (
     FilePath,
+    NonEmptyStr,
     Port,
     Secret,
-    Text,
 )
-from authotron.model.errors import Taken, TooMany, Unavailable
+from authotron.model.errors import TokenExists, TooMany, Unavailable
 from authotron.model.token import (
     AT_ONCE,
     CHANGEABLE,
@@ -29,7 +29,7 @@ from authotron.net import tls
 from authotron.net.redis import Login, Redis
 from authotron.net.tls_gates import secured
 from authotron.net.world import World
-from authotron.plugin.interfaces import ITokenStore, Wanted
+from authotron.plugin.interfaces import ITokenStore, TokenQuery
 from authotron.stores.rows import (
     IMPORTED_REVOKED_FOR,
     MOST_REVOKED,
@@ -144,16 +144,20 @@ class Config(StoreConfig):
     """`type: redis`: tokens in a Redis that keeps what it is told (`appendonly yes`)."""
 
     type: Literal["redis"]
-    host: Text = Field(default="127.0.0.1", description="its host")
+    host: NonEmptyStr = Field(default="127.0.0.1", description="its host")
     port: Port = Field(default=6379, description="its port")
     database: int = Field(default=0, ge=0, description="the number of the database")
-    username: Text | None = Field(default=None, description="the user, where Redis has users")
+    username: NonEmptyStr | None = Field(
+        default=None, description="the user, where Redis has users"
+    )
     password: Secret | None = Field(default=None, description="the password")
     tls: bool = Field(default=False, description="whether to use TLS, and check who answers")
     tls_ca_file: FilePath | None = Field(
         default=None, description="certificates (PEM) that are trusted instead of the system's"
     )
-    prefix: Text = Field(default="authotron:", description="what the names of all keys begin with")
+    prefix: NonEmptyStr = Field(
+        default="authotron:", description="what the names of all keys begin with"
+    )
 
 
 @implementer(ITokenStore)
@@ -194,13 +198,13 @@ class RedisStore:
         about = (token.id, end, self._config.prefix, row["parent"], limit, now)
         added = await self._run(_ADD, keys, *about, *words)
         if added != _ADDED:
-            raise TooMany if added else Taken
+            raise TooMany if added else TokenExists
 
     async def get(self, id_: str) -> Token | None:
         found = await self._read([id_])
         return found[0] if found else None
 
-    async def listed(self, wanted: Wanted) -> Sequence[Token]:
+    async def listed(self, wanted: TokenQuery) -> Sequence[Token]:
         if wanted.below is not None:
             return await self._listed_tree(wanted, wanted.below)
         found: list[Token] = []
@@ -220,7 +224,7 @@ class RedisStore:
                     found += await self._read([id_.decode() for id_ in fitting[first:][:AT_ONCE]])
         return found[: wanted.most]
 
-    async def _listed_tree(self, wanted: Wanted, root: str) -> Sequence[Token]:
+    async def _listed_tree(self, wanted: TokenQuery, root: str) -> Sequence[Token]:
         ids, level = {root}, [root]
         while level:
             asked = [("ZRANGE", self._children(id_), 0, -1) for id_ in level]
@@ -236,7 +240,7 @@ class RedisStore:
                 found += await self._read(behind[first:][:AT_ONCE])
         return found[: wanted.most]
 
-    async def _fitting(self, ids: Sequence[bytes], wanted: Wanted) -> list[bytes]:
+    async def _fitting(self, ids: Sequence[bytes], wanted: TokenQuery) -> list[bytes]:
         """The ids of tokens whose owners are wanted; nothing else of the tokens is read."""
         owner = (wanted.realm, wanted.username)
         if owner == (None, None):

@@ -19,7 +19,7 @@ from authotron.config.section import DataPath, Seconds
 from authotron.model.errors import (
     ConfigError,
     Problem,
-    Taken,
+    TokenExists,
     TooMany,
     Unavailable,
 )
@@ -31,7 +31,7 @@ from authotron.model.token import (
     mark_of,
 )
 from authotron.net.world import OwnThread, World
-from authotron.plugin.interfaces import ITokenStore, Wanted
+from authotron.plugin.interfaces import ITokenStore, TokenQuery
 from authotron.stores.rows import (
     MOST_REVOKED,
     MOST_REVOKED_OF_OWNER,
@@ -171,7 +171,7 @@ class SqliteStore:
             try:
                 return database.execute(_ADD, values).rowcount
             except sqlite3.IntegrityError:
-                raise Taken from None
+                raise TokenExists from None
 
         if not await self._ask(add):
             raise TooMany
@@ -180,7 +180,7 @@ class SqliteStore:
         found = await self._select("WHERE id = :id", {"id": id_})
         return found[0] if found else None
 
-    async def listed(self, wanted: Wanted) -> Sequence[Token]:
+    async def listed(self, wanted: TokenQuery) -> Sequence[Token]:
         values = {"after": wanted.after, "most": wanted.most}
         terms, begin = ["id > :after"], ""
         for column, value in (("realm", wanted.realm), ("username", wanted.username)):

@@ -16,7 +16,7 @@ from authotron.config.plugins import StoreConfig
 from authotron.model.errors import Unavailable
 from authotron.model.naming import spellings
 from authotron.model.token import Revoked, Token
-from authotron.plugin.interfaces import ITokenStore, Wanted
+from authotron.plugin.interfaces import ITokenStore, TokenQuery
 from authotron.tokens.peppers import Peppers
 
 T = TypeVar("T")
@@ -82,7 +82,7 @@ class StoreClient:
     async def get(self, id_: str) -> Token | None:
         return await self._ask(self.backend.get, id_)
 
-    async def listed(self, wanted: Wanted) -> Sequence[Token]:
+    async def listed(self, wanted: TokenQuery) -> Sequence[Token]:
         """
         The interface of L{ITokenStore}.
 

@@ -17,12 +17,12 @@ from twisted.internet.interfaces import IReactorTime
 
 from authotron.config.plugins import StoreConfig
 from authotron.jose import unverified
-from authotron.model.errors import Taken
+from authotron.model.errors import TokenExists
 from authotron.model.identity import Identity, earliest
 from authotron.model.token import (
     IMPORT,
     Grant,
-    Presented,
+    PlainToken,
     Token,
     looks_like_ours,
 )
@@ -86,7 +86,7 @@ class ImportedTokens:
         """Whether a token of another form may be one that was imported."""
         return self._rules.imported and may_be(text)
 
-    async def meanings(self, text: str) -> Sequence[Presented]:
+    async def meanings(self, text: str) -> Sequence[PlainToken]:
         """
         All that a token may be kept as.
 
@@ -134,7 +134,7 @@ class ImportedTokens:
         )
         try:
             await self._store.add(token)
-        except Taken:
+        except TokenExists:
             return False
         audit.imported(token, by or audit.at_terminal())
         return True

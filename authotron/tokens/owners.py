@@ -13,7 +13,7 @@ from authotron.model.errors import Rejected
 from authotron.model.identity import Identity, earliest
 from authotron.model.token import IMPORTED
 from authotron.plugin.cache import Identities
-from authotron.plugin.interfaces import IKnowsUsers, IProvider
+from authotron.plugin.interfaces import IProvider, IUserLookup
 
 
 @define(eq=False)
@@ -31,7 +31,7 @@ class Owners:
 
     def can_be_asked(self, owner: Identity) -> bool:
         """Whether anybody can say later if this user is still known."""
-        return any(IKnowsUsers.providedBy(provider) for provider in self._sayers(owner))
+        return any(IUserLookup.providedBy(provider) for provider in self._sayers(owner))
 
     async def now(self, owner: Identity) -> tuple[Identity, float | None]:
         """
@@ -46,7 +46,7 @@ class Owners:
         if not sayers and not owner.provider.startswith(IMPORTED):
             raise Rejected("nobody judges users of the owner's realm any more")
         for provider in sayers:
-            if IKnowsUsers.providedBy(provider):
+            if IUserLookup.providedBy(provider):
                 question = f"{len(provider.name)}:{provider.name}{owner.username}"
                 ask = partial(self._ask, provider, owner.username)
                 known = await self._known.get(question, ask)
@@ -55,7 +55,7 @@ class Owners:
 
     async def _ask(self, provider: IProvider, username: str) -> Identity:
         until = self._clock.seconds() + self._seconds
-        found = await IKnowsUsers(provider).still_known(username)
+        found = await IUserLookup(provider).still_known(username)
         return found._replace(
             provider=provider.name, fresh_until=earliest(until, found.fresh_until)
         )

@@ -11,7 +11,7 @@ from attrs import field, frozen
 from authotron.model.token import (
     _CHANCE_DIGITS,
     _SECONDS_DIGITS,
-    Presented,
+    PlainToken,
     _base62,
     mark_of,
 )
@@ -32,7 +32,7 @@ class Peppers:
         """What to store of a token."""
         return _hashed(self._keys[0], text)
 
-    def named(self, text: str) -> Iterator[Presented]:
+    def named(self, text: str) -> Iterator[PlainToken]:
         """
         A token that has no id of its own, with the one that follows from it under each key.
 
@@ -41,7 +41,7 @@ class Peppers:
         for key in self._keys:
             digest = hmac.digest(key, b"authotron id " + text.encode(), "sha256")
             number = int.from_bytes(digest, "big")
-            yield Presented(_base62(number, _SECONDS_DIGITS + _CHANCE_DIGITS), text)
+            yield PlainToken(_base62(number, _SECONDS_DIGITS + _CHANCE_DIGITS), text)
 
     def has_mark(self, mark: str, text: str) -> bool:
         """Whether the token of which only a mark is known is this one."""

@@ -11,7 +11,7 @@ from authotron.model.identity import Credential, Identity, earliest
 from authotron.model.token import Token, looks_like_ours
 from authotron.plugin.interfaces import Affinity, IJudge, IReachable
 from authotron.tokens.owners import Owners
-from authotron.tokens.service import Tokens
+from authotron.tokens.service import TokenService
 
 _OWN, _FOREIGN = Affinity.OWN, Affinity.FOREIGN  # found at once, unlike in the C{Enum}
 
@@ -27,7 +27,7 @@ class TokenProvider:
     Imported ones have no form of their own, so others may judge them, too.
     """
 
-    _tokens: Tokens | None
+    _tokens: TokenService | None
     _owners: Owners
     _clock: IReactorTime
     name: str = field(default="token-store", init=False)
@@ -57,7 +57,7 @@ class TokenProvider:
         return self._identity(self._tokens, token, owner, until)
 
     def _identity(
-        self, tokens: Tokens, token: Token, owner: Identity, until: float | None
+        self, tokens: TokenService, token: Token, owner: Identity, until: float | None
     ) -> Identity:
         """What is minted for it ends soon, so that revoking it means something."""
         now, grant = self._clock.seconds(), token.grant

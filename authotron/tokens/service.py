@@ -14,11 +14,11 @@ from twisted.internet.interfaces import IReactorTime
 from authotron.config.plugins import StoreConfig
 from authotron.config.schema import _DAY, TokensConfig
 from authotron.model.errors import (
+    ExceedsGrant,
     NoSuchToken,
     Problem,
     Rejected,
-    Taken,
-    TooBroad,
+    TokenExists,
     Unavailable,
 )
 from authotron.model.hosts import any_network_fits, host_fits
@@ -27,13 +27,13 @@ from authotron.model.token import (
     AT_ONCE,
     HTTP,
     Grant,
-    Presented,
+    PlainToken,
     Token,
     generate,
     id_of,
     parse,
 )
-from authotron.plugin.interfaces import ITokenStore, Wanted
+from authotron.plugin.interfaces import ITokenStore, TokenQuery
 from authotron.telemetry import audit
 from authotron.telemetry.audit import Actor
 from authotron.tokens.bounded_store import StoreClient
@@ -65,7 +65,7 @@ def _unknown_client() -> None:
 
 
 @frozen
-class Wish:
+class TokenRequest:
     """What somebody wants of a new token."""
 
     name: str = ""
@@ -79,7 +79,7 @@ class Wish:
 
 
 @define(eq=False)
-class Tokens:
+class TokenService:
     """
     The tokens of our own, under the rules of one configuration.
 
@@ -106,12 +106,12 @@ class Tokens:
     async def make(
         self,
         maker: Identity,
-        wish: Wish,
+        wish: TokenRequest,
         *,
         checked: bool,
         origin: str = HTTP,
         by: Actor | None = None,
-    ) -> tuple[Presented, Token]:
+    ) -> tuple[PlainToken, Token]:
         """
         A new token for who asks.
 
@@ -161,13 +161,13 @@ class Tokens:
             by = by or audit.identified(maker)
             try:
                 await self._confirmed(self.store.add(token, most), token, "created", by)
-            except Taken:
+            except TokenExists:
                 continue
             audit.created(token, by)
             if left_out and not checked:
                 audit.left_out(token, sorted(left_out))
             return fresh, token
-        raise Taken
+        raise TokenExists
 
     async def _confirmed(self, work: Awaitable[T], token: Token, what: str, by: Actor) -> T:
         """
@@ -190,9 +190,9 @@ class Tokens:
         lineage = _grant(maker).lineage
         if len(lineage) > _DEEPEST:
             told = f"has {_DEEPEST} ancestors; use another credential to make tokens"
-            raise TooBroad([Problem("", f"the API token in use {told}")])
+            raise ExceedsGrant([Problem("", f"the API token in use {told}")])
         if lineage and not await self.store.get(lineage[-1]):
-            raise TooBroad([Problem("", "the API token in use was revoked or has expired")])
+            raise ExceedsGrant([Problem("", "the API token in use was revoked or has expired")])
         return lineage
 
     async def find(self, text: str, client: Callable[[], str | None] = _unknown_client) -> Token:
@@ -232,7 +232,7 @@ class Tokens:
             return evolve(token, grant=evolve(token.grant, expires=expires))
         return token
 
-    async def _note_use(self, presented: Presented, client: Callable[[], str | None]) -> None:
+    async def _note_use(self, presented: PlainToken, client: Callable[[], str | None]) -> None:
         """Log that a client presents a token that was revoked, once in a minute."""
         if presented.id in self._told:
             return
@@ -241,7 +241,7 @@ class Tokens:
             self._told[presented.id] = None
             audit.used_after_revocation(revoked, client() or "")
 
-    async def _meanings(self, text: str) -> Sequence[Presented]:
+    async def _meanings(self, text: str) -> Sequence[PlainToken]:
         if self.imported.may_know(text):
             return await self.imported.meanings(text)
         return [parse(text)]
@@ -257,7 +257,7 @@ class Tokens:
         if id_ in self._used or len(self._used) < _MOST_USED:
             self._used[id_] = self._clock.seconds()
 
-    async def listed(self, asks: Identity, wanted: Wanted) -> Sequence[Token]:
+    async def listed(self, asks: Identity, wanted: TokenQuery) -> Sequence[Token]:
         """
         List the tokens of the identity that asks, or those that an administrator asks for.
 
@@ -314,7 +314,7 @@ class Tokens:
         )
         if token.size <= MOST_BYTES < renamed.size:
             told = f"the token would need {renamed.size} bytes, of {MOST_BYTES}"
-            raise TooBroad([Problem("", told)])
+            raise ExceedsGrant([Problem("", told)])
         changes: dict[str, str | float | None] = {}
         if name is not None:
             changes["name"] = name
@@ -323,7 +323,7 @@ class Tokens:
         if ttl is not None:
             changes["expires"] = end = self._clock.seconds() + min(ttl, _FOR_EVER)
             if token.grant.expires is not None and end > token.grant.expires:
-                raise TooBroad([Problem("ttl", "a life can only be shortened")])
+                raise ExceedsGrant([Problem("ttl", "a life can only be shortened")])
         by = by or audit.identified(asks)
         if not changes:
             return token
@@ -352,7 +352,7 @@ class Tokens:
     async def _tree(self, id_: str) -> list[Token]:
         """A token and all that descend from it."""
         found: list[Token] = []
-        wanted = Wanted(below=id_, most=AT_ONCE)
+        wanted = TokenQuery(below=id_, most=AT_ONCE)
         while some := await self.store.listed(wanted):
             found += some
             wanted = evolve(wanted, after=some[-1].id)
@@ -416,7 +416,7 @@ class Tokens:
                 del self._used[id_]  # not before it is written: the store may fail
         await self.store.sweep(self._clock.seconds())
 
-    def _granted(self, maker: Identity, wish: Wish, now: float, *, checked: bool) -> Grant:
+    def _granted(self, maker: Identity, wish: TokenRequest, now: float, *, checked: bool) -> Grant:
         outer = _grant(maker)
         problems = [*_beyond(maker, outer, wish)]
         longest = self.config.max_ttl if checked else self.config.max_ttl_unchecked
@@ -426,7 +426,7 @@ class Tokens:
         if wish.ttl is not None and outer.expires is not None and expires > outer.expires:
             problems.append(Problem("ttl", "is more than the token in use has left"))
         if problems:
-            raise TooBroad(problems)
+            raise ExceedsGrant(problems)
         return Grant(
             outer.roles if wish.roles is None else wish.roles,
             outer.scopes if wish.scopes is None else wish.scopes,
@@ -442,7 +442,7 @@ def make(
     rules: StoreConfig,
     clock: IReactorTime,
     spare_pepper: bytes | None = None,
-) -> Tokens:
+) -> TokenService:
     """
     Build what issues tokens that C{backend} keeps under C{rules}.
 
@@ -450,7 +450,7 @@ def make(
     """
     store = StoreClient(backend, rules, clock, spare_pepper)
     imported = ImportedTokens(store, rules, clock, config.max_ttl)
-    return Tokens(store, imported, config, rules, clock)
+    return TokenService(store, imported, config, rules, clock)
 
 
 _UNKNOWN = Identity("unknown", "unknown")
@@ -487,7 +487,7 @@ def _small_enough(token: Token, *, checked: bool) -> Token:
     smaller = _with_fewer_attributes(evolve(token, owner=token.grant.cut(owner)))
     if smaller.size > MOST_BYTES:
         told = f"needs {smaller.size} bytes, of {MOST_BYTES}; name fewer roles, scopes or hosts"
-        raise TooBroad([Problem("", told)])
+        raise ExceedsGrant([Problem("", told)])
     return smaller
 
 
@@ -515,7 +515,7 @@ def _owns(asks: Identity, token: Token) -> bool:
     return (asks.realm, asks.username) == (token.owner.realm, token.owner.username)
 
 
-def _beyond(maker: Identity, outer: Grant, wish: Wish) -> list[Problem]:
+def _beyond(maker: Identity, outer: Grant, wish: TokenRequest) -> list[Problem]:
     """Where a wish goes beyond what its maker may do, with the credential that was used."""
     roles = frozenset(maker.roles) if wish.roles else frozenset()
     problems = [

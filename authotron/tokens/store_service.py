@@ -13,13 +13,13 @@ from twisted.python.failure import Failure
 from authotron.concurrency.racing import was_cancelled
 from authotron.model.errors import Unavailable
 from authotron.net.world import World
-from authotron.tokens.service import Tokens
+from authotron.tokens.service import TokenService
 
 _FIRST_RETRY, _LAST_RETRY = 0.25, 2.0
 _TIDY_EVERY = 60.0
 
 
-class Keeping(Service):
+class TokenStoreService(Service):
     """
     Keeps a token store open, and tidies it now and then.
 
@@ -28,7 +28,9 @@ class Keeping(Service):
 
     _log = Logger()
 
-    def __init__(self, tokens: Tokens, world: World, failed: Callable[[Failure], None]) -> None:
+    def __init__(
+        self, tokens: TokenService, world: World, failed: Callable[[Failure], None]
+    ) -> None:
         self.tokens = tokens
         self._clock = world.clock
         self._failed = failed

@@ -22,7 +22,7 @@ _TOLD_EVERY = 60.0
 """Seconds between two warnings that a port is full."""
 
 
-class Guest(Protocol):
+class ClientConnection(Protocol):
     """A connection that can be asked to go."""
 
     def leave(self) -> None:
@@ -30,22 +30,22 @@ class Guest(Protocol):
 
 
 @define(eq=False)
-class Crowd:
+class OpenConnections:
     """All connections of one kind, from their first moment to their last."""
 
-    _open: set[Guest] = field(factory=set, init=False)
+    _open: set[ClientConnection] = field(factory=set, init=False)
     _waiting: list[Deferred[None]] = field(factory=list, init=False)
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def __iter__(self) -> Iterator[Guest]:
+    def __iter__(self) -> Iterator[ClientConnection]:
         return iter(self._open)
 
-    def add(self, guest: Guest) -> None:
+    def add(self, guest: ClientConnection) -> None:
         self._open.add(guest)
 
-    def discard(self, guest: Guest) -> None:
+    def discard(self, guest: ClientConnection) -> None:
         self._open.discard(guest)
         self._tell()
 
@@ -63,7 +63,7 @@ class Crowd:
             self._waiting.pop().callback(None)
 
 
-class OneTooMany(Connection):
+class Overloaded(Connection):
     """Is told to come again, and sent away, whatever it wants."""
 
     transport: Any
@@ -98,7 +98,7 @@ def _nothing_to_close() -> bool:
 
 
 @define(eq=False)
-class Doorkeeper:
+class ConnectionLimit:
     """
     Limits the connections to a port.
 
@@ -108,7 +108,7 @@ class Doorkeeper:
     _clock: IReactorTime
     _metrics: Metrics
     most: int
-    crowds: tuple[Crowd, ...]
+    crowds: tuple[OpenConnections, ...]
     port: str = "main"
     make_room: Callable[[], bool] = _nothing_to_close
     _told: float | None = field(default=None, init=False)

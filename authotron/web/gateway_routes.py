@@ -12,15 +12,15 @@ from klein import Klein
 from twisted.internet.interfaces import IReactorTime
 
 from authotron import __version__
-from authotron.gateway.decisions import Verdict
-from authotron.gateway.gateway import Serving
-from authotron.model.errors import Unstated
+from authotron.gateway.decisions import Decision
+from authotron.gateway.gateway import LiveGateway
+from authotron.model.errors import MissingContext
 from authotron.model.identity import Client, Identity
-from authotron.model.request import Circumstances
+from authotron.model.request import RequestContext
 from authotron.telemetry.metrics import Part
 from authotron.web import replies
 from authotron.web.replies import Reply, text_reply
-from authotron.web.routing import NoEntry, handle_errors, route
+from authotron.web.routing import EarlyReply, handle_errors, route
 from authotron.web.site import Request
 from authotron.web.token_routes import TokenRoutes
 
@@ -88,7 +88,7 @@ def _home() -> Any:
 class Public:
     """The routes of the main port. Each asks, and replies."""
 
-    _serving: Serving[Reply]
+    _serving: LiveGateway[Reply]
     _clock: IReactorTime
     _logo: Reply = field(init=False)
     _icon: Reply = field(init=False)
@@ -99,7 +99,7 @@ class Public:
         self._logo = _asset("logo.svg", "image/svg+xml")
         self._icon = _asset("favicon.ico", "image/x-icon")
 
-    async def _judge(self, request: Request) -> Verdict[Reply]:
+    async def _judge(self, request: Request) -> Decision[Reply]:
         """
         Judge the credentials of a request, and count what came of it.
 
@@ -109,11 +109,11 @@ class Public:
         decided = self._serving.generation.verdicts.decide(
             *_asked(request), partial(self._find_client, request)
         )
-        verdict = decided if isinstance(decided, Verdict) else await decided
+        verdict = decided if isinstance(decided, Decision) else await decided
         request.outcome = outcome = verdict.outcome
         self._serving.metrics.judged(outcome.result, outcome.realm, self._clock.seconds() - began)
         if outcome.identity is None:
-            raise NoEntry(verdict.reply)
+            raise EarlyReply(verdict.reply)
         if outcome.identity.conditions:
             self._hold_conditions(outcome.identity, request)
         return verdict
@@ -121,17 +121,17 @@ class Public:
     def _hold_conditions(self, identity: Identity, request: Request) -> None:
         try:
             allowed = identity.allows(self._circumstances(request))
-        except Unstated:
-            raise NoEntry(replies.UNSTATED) from None
+        except MissingContext:
+            raise EarlyReply(replies.UNSTATED) from None
         if not allowed:
-            raise NoEntry(replies.FORBIDDEN)
+            raise EarlyReply(replies.FORBIDDEN)
 
     def _find_client(self, request: Request) -> Client:
         find = self._serving.generation.forwarding.client
         peer = getattr(request.client, "host", None)
         return partial(find, peer, partial(_texts, request))
 
-    def _circumstances(self, request: Request) -> Circumstances:
+    def _circumstances(self, request: Request) -> RequestContext:
         forwarding = self._serving.generation.forwarding
         peer = getattr(request.client, "host", None)
         return forwarding.circumstances(peer, partial(_texts, request))

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from authotron import __version__
 from authotron.concurrency.racing import everyone, within
-from authotron.gateway.gateway import Serving
+from authotron.gateway.gateway import LiveGateway
 from authotron.model.errors import Unavailable
 from authotron.plugin.interfaces import IReachable
 from authotron.telemetry.metrics import Part
@@ -25,7 +25,7 @@ ROUTES = ("/metrics", "/health", "/ready")
 _PATIENCE = 2.0
 
 
-class Insight(Protocol):
+class IStatus(Protocol):
     """Knows how the service fares, be it one process or several."""
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:
@@ -39,7 +39,7 @@ class Insight(Protocol):
 class Operations:
     """The routes of the metrics port."""
 
-    _insight: Insight
+    _insight: IStatus
     app = Klein()
     handle_errors(app)
 
@@ -60,10 +60,10 @@ class Operations:
 
 
 @define(eq=False)
-class Own:
+class ProcessStatus:
     """How this process fares."""
 
-    _serving: Serving[Reply]
+    _serving: LiveGateway[Reply]
     _clock: IReactorTime
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:

@@ -19,7 +19,7 @@ from authotron.web.replies import Reply
 Answer = TypeVar("Answer", bound=Callable[..., Reply | Awaitable[Reply]])
 
 
-class NoEntry(Exception):
+class EarlyReply(Exception):
     """A request ends here, with this reply."""
 
     def __init__(self, reply: Reply) -> None:
@@ -31,7 +31,7 @@ def route(app: Klein, path: str, *methods: str) -> Callable[[Answer], Answer]:
     """
     Let a method of an app's object answer requests, by a L{Reply} or a coroutine of one.
 
-    A L{NoEntry} raised on the way is an answer, too. Where nothing is waited for Klein gets no
+    A L{EarlyReply} raised on the way is an answer, too. Where nothing is waited for Klein gets no
     Deferred, and waits for none.
     """
 
@@ -78,5 +78,5 @@ async def _response(answer: Answer, *given: Any, **parameters: Any) -> Response:
     try:
         reply = answer(*given, **parameters)
         return (reply if isinstance(reply, Reply) else await reply).response()
-    except NoEntry as end:
+    except EarlyReply as end:
         return end.reply.response()

@@ -24,7 +24,7 @@ from authotron.model.http_grammar import IPV6, NAME
 from authotron.telemetry.metrics import METHODS, Metrics
 from authotron.web import replies
 from authotron.web.channel import LARGEST_BODY, Channel
-from authotron.web.connections import Crowd, Doorkeeper, OneTooMany
+from authotron.web.connections import ConnectionLimit, OpenConnections, Overloaded
 from authotron.web.replies import Reply
 
 UNMATCHED = "unmatched"
@@ -175,8 +175,8 @@ class Site(server.Site):
         self._held_up = metrics.held_up if metrics else _count_nothing
         self._meters: dict[str, Meter] = {}
         self._access = access
-        self.open = Crowd()
-        self._door: Doorkeeper | None = None
+        self.open = OpenConnections()
+        self._door: ConnectionLimit | None = None
 
     def limit_connections(self, most: int, metrics: Metrics) -> None:
         """
@@ -185,7 +185,7 @@ class Site(server.Site):
         @param metrics: counts the rejected connections, and requests that hold the reactor up.
         """
         self._held_up = metrics.held_up
-        self._door = Doorkeeper(
+        self._door = ConnectionLimit(
             self._clock, metrics, most, (self.open,), "metrics", self._close_unused
         )
 
@@ -205,9 +205,9 @@ class Site(server.Site):
         oldest.transport.abortConnection()
         return True
 
-    def buildProtocol(self, addr: Any) -> Channel | OneTooMany:  # type: ignore[override] # see protocol
+    def buildProtocol(self, addr: Any) -> Channel | Overloaded:  # type: ignore[override] # see protocol
         if self._door is not None and self._door.full():
-            return OneTooMany()
+            return Overloaded()
         return self.build_channel(addr)
 
     def build_channel(self, addr: Any) -> Channel:

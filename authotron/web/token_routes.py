@@ -20,13 +20,13 @@ from authotron.concurrency.racing import Work, to_the_end
 from authotron.config import section as settings
 from authotron.config.schema import Network
 from authotron.config.section import Section, WholeSeconds
-from authotron.gateway.gateway import Forget, Generation
+from authotron.gateway.gateway import Forget, Gateway
 from authotron.model import strict_json
 from authotron.model.errors import (
     ConfigError,
+    ExceedsGrant,
     NoSuchToken,
     Problem,
-    TooBroad,
     TooMany,
     Unavailable,
 )
@@ -34,13 +34,13 @@ from authotron.model.hosts import checked_host
 from authotron.model.identity import Identity
 from authotron.model.naming import normalized
 from authotron.model.token import AT_ONCE, PREFIX, Token
-from authotron.plugin.interfaces import Wanted
+from authotron.plugin.interfaces import TokenQuery
 from authotron.telemetry import audit
 from authotron.telemetry.audit import Actor
-from authotron.tokens.service import MOST_BYTES, Tokens, Wish
+from authotron.tokens.service import MOST_BYTES, TokenRequest, TokenService
 from authotron.web import replies
 from authotron.web.replies import Reply
-from authotron.web.routing import NoEntry
+from authotron.web.routing import EarlyReply
 from authotron.web.site import Request
 
 _log = Logger()
@@ -121,14 +121,14 @@ class Leak(Section):
 class TokenRoutes:
     """What each route does, once it is known who asks."""
 
-    _generation: Generation[Reply]
+    _generation: Gateway[Reply]
     _forget_everywhere: Forget
     _clock: IReactorTime
     _client: Callable[[], str]
 
     async def make(self, asks: Identity, request: Request) -> Reply:
         given = self._body(request, NewToken)
-        wish = Wish(**{name: getattr(given, name) for name in NewToken.model_fields})
+        wish = TokenRequest(**{name: getattr(given, name) for name in NewToken.model_fields})
         text, token = await self._made(asks, wish)
         location = f"/tokens/{token.id}"
         return replies.created({"token": text, **_shown(token)}, location)
@@ -142,8 +142,8 @@ class TokenRoutes:
         if request.method == b"HEAD" or not self._tokens.compat:
             return replies.method_not_allowed(["GET"] if self._tokens.compat else [])
         if _is_unwitting(request):
-            raise NoEntry(replies.too_broad([_UNWITTING]))
-        text, _ = await self._made(asks, Wish())
+            raise EarlyReply(replies.too_broad([_UNWITTING]))
+        text, _ = await self._made(asks, TokenRequest())
         return replies.private({"token": text})
 
     async def listed(self, asks: Identity, request: Request) -> Reply:
@@ -210,17 +210,17 @@ class TokenRoutes:
     def _body(self, request: Request, section: type[_C]) -> _C:
         """What is asked for, if anything may be asked for at all."""
         if self._generation.tokens is None:
-            raise NoEntry(replies.STORE_DISABLED)
+            raise EarlyReply(replies.STORE_DISABLED)
         return _body(request, section)
 
     @property
-    def _tokens(self) -> Tokens:
+    def _tokens(self) -> TokenService:
         tokens = self._generation.tokens
         if tokens is None:
-            raise NoEntry(replies.STORE_DISABLED)
+            raise EarlyReply(replies.STORE_DISABLED)
         return tokens
 
-    async def _made(self, asks: Identity, wish: Wish) -> tuple[str, Token]:
+    async def _made(self, asks: Identity, wish: TokenRequest) -> tuple[str, Token]:
         owner = asks.bare or asks
         checked = self._generation.owners.can_be_asked(owner)
         making = self._tokens.make(asks, wish, checked=checked, by=self._actor(asks))
@@ -242,7 +242,7 @@ class TokenRoutes:
         unchanged = False
         try:
             return await _answered(work)
-        except NoEntry as end:
+        except EarlyReply as end:
             unchanged = end.reply is replies.NO_SUCH_TOKEN
             raise
         finally:
@@ -250,14 +250,14 @@ class TokenRoutes:
                 self._generation.verdicts.forget([id_])  # a reload may have replaced it meanwhile
                 await _answered(self._forget_everywhere([id_]))
 
-    def _wanted(self, asks: Identity, request: Request) -> Wanted:
+    def _wanted(self, asks: Identity, request: Request) -> TokenQuery:
         """One's own, or what an administrator asks for."""
         query = _query(request, {"limit", "after", "realm", "username", "all"})
         others = self._tokens.rules_over(asks) and {"realm", "username", "all"} & query.keys()
         limit = query.get("limit", "100")
         if not (re.fullmatch(r"[0-9]{1,4}", limit) and 1 <= int(limit) <= _MOST_ASKED):
-            raise NoEntry(replies.malformed([Problem("limit", f"must be 1 to {_MOST_ASKED}")]))
-        return Wanted(
+            raise EarlyReply(replies.malformed([Problem("limit", f"must be 1 to {_MOST_ASKED}")]))
+        return TokenQuery(
             query.get("realm") if others else asks.realm,
             query.get("username") if others else asks.username,
             query.get("after", ""),
@@ -298,7 +298,7 @@ async def _done(work: Work[_T]) -> _T:
 
 def _unheard(failure: Failure) -> None:
     """What went wrong after the client left; what a client would be told is no defect."""
-    if not failure.check(NoEntry):
+    if not failure.check(EarlyReply):
         _log.failure("a request could not be finished", failure, event="routes.request.broken")
 
 
@@ -307,37 +307,37 @@ async def _answered(work: Awaitable[_T]) -> _T:
     try:
         return await work
     except NoSuchToken:
-        raise NoEntry(replies.NO_SUCH_TOKEN) from None
+        raise EarlyReply(replies.NO_SUCH_TOKEN) from None
     except TooMany:
-        raise NoEntry(replies.too_broad([_TOO_MANY])) from None
-    except TooBroad as error:
-        raise NoEntry(replies.too_broad(error.problems)) from None
+        raise EarlyReply(replies.too_broad([_TOO_MANY])) from None
+    except ExceedsGrant as error:
+        raise EarlyReply(replies.too_broad(error.problems)) from None
     except Unavailable as error:
         _log.warn(
             "the token store cannot be used: {reason}",
             reason=str(error),
             event="store.unavailable",
         )
-        raise NoEntry(replies.STORE_UNAVAILABLE) from None
+        raise EarlyReply(replies.STORE_UNAVAILABLE) from None
 
 
 def _body(request: Request, section: type[_C]) -> _C:
     """The JSON of a request, of which nothing is taken that was not asked for."""
     if request.media_type != "application/json":
-        raise NoEntry(replies.UNSUPPORTED_MEDIA_TYPE)
+        raise EarlyReply(replies.UNSUPPORTED_MEDIA_TYPE)
     try:
         given = strict_json.loads(request.content.getvalue(), most=_MOST_LISTS)
     except ValueError:
         problem = Problem("", "the body is not strict JSON in UTF-8")
-        raise NoEntry(replies.malformed([problem])) from None
+        raise EarlyReply(replies.malformed([problem])) from None
     if not isinstance(given, dict):
-        raise NoEntry(replies.malformed([Problem("", "the body must be a JSON object")]))
+        raise EarlyReply(replies.malformed([Problem("", "the body must be a JSON object")]))
     if problems := [*islice(_beyond_bounds(section, given), 10)]:
-        raise NoEntry(replies.malformed(problems))
+        raise EarlyReply(replies.malformed(problems))
     try:
         return settings.read(section, given)
     except ConfigError as error:
-        raise NoEntry(replies.malformed(error.problems)) from None
+        raise EarlyReply(replies.malformed(error.problems)) from None
 
 
 def _beyond_bounds(section: type[Section], given: Mapping[str, Any]) -> Iterator[Problem]:
@@ -370,11 +370,11 @@ def _query(request: Request, known: set[str]) -> Mapping[str, str]:
             raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=10
         )
     except ValueError:
-        raise NoEntry(replies.BAD_REQUEST) from None
+        raise EarlyReply(replies.BAD_REQUEST) from None
     problems = [Problem(name, "is unknown") for name in found.keys() - known]
     problems += [Problem(name, "stands twice") for name, all_ in found.items() if len(all_) > 1]
     if problems:
-        raise NoEntry(replies.malformed(problems))
+        raise EarlyReply(replies.malformed(problems))
     return {name: normalized(values[0]) for name, values in found.items()}
 
 

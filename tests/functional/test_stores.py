@@ -29,7 +29,7 @@ from authotron.model.errors import (
 from authotron.model.identity import Identity
 from authotron.model.token import Token
 from authotron.net.world import World
-from authotron.plugin.interfaces import ITokenStore, Wanted
+from authotron.plugin.interfaces import ITokenStore, TokenQuery
 from authotron.stores import redis
 from tests.contracts import StoreContract, token
 from tests.functional.databases import Database, shared
@@ -105,7 +105,7 @@ async def counted_as_earlier(test: TestCase, store: ITokenStore, kept: Token) ->
     test.assertIsInstance(await outcome(store.add(token(), 1)), TooMany)
     await store.add(token(lineage=(kept.id,)), 2)
     test.assertEqual(len(await store.remove(kept.id, NOW)), 2)
-    test.assertEqual(len(await store.listed(Wanted())), 1)
+    test.assertEqual(len(await store.listed(TokenQuery())), 1)
 
 
 class MongoContractTests(StoreContract):

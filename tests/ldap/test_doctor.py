@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.augmenters import ldap
 from authotron.ldap import checks
-from authotron.plugin.interfaces import Finding
+from authotron.plugin.interfaces import CheckResult
 from tests import directories
 from tests.augmenters.test_ldap import ADMINS, USERS, config
 from tests.directories import BASE, GATE, Server, person
@@ -22,10 +22,10 @@ class DoctorTests(SynchronousTestCase):
         entries = {**person("alice", ADMINS, USERS), BASE: {"objectClass": ["top"]}}
         self.good, self.bad = Server(entries), Server(entries, passwords={})
 
-    def findings(self, section: ldap.Config, username: str | None = None) -> list[Finding]:
+    def findings(self, section: ldap.Config, username: str | None = None) -> list[CheckResult]:
         world = directories.world(localhost=self.good, other=self.bad)
 
-        async def collect() -> list[Finding]:
+        async def collect() -> list[CheckResult]:
             return [each async for each in checks.examine(section, world, username)]
 
         found: Any = self.successResultOf(Deferred.fromCoroutine(collect()))

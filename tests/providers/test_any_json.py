@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.gateway.authentication import Authority
+from authotron.gateway.authentication import Authenticator
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.plugin.interfaces import Affinity, IProvider
@@ -122,7 +122,7 @@ def gathered(
     clock: Clock | None = None,
 ) -> Deferred[Identity]:
     """The verdict of several providers put together."""
-    authority = Authority(providers, [], clock or at(NOW), Metrics(), 5.0)
+    authority = Authenticator(providers, [], clock or at(NOW), Metrics(), 5.0)
     return Deferred.fromCoroutine(authority.identify([credential], realm))
 
 

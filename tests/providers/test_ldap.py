@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron.config import section as settings
 from authotron.model.errors import ConfigError, Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
-from authotron.plugin.interfaces import IKnowsUsers, IProvider, IReachable
+from authotron.plugin.interfaces import IProvider, IReachable, IUserLookup
 from authotron.providers import ldap
 from tests import directories
 from tests.contracts import ProviderContract
@@ -156,7 +156,7 @@ class StillKnownTests(LdapCase):
     """What it can say of a user without the password."""
 
     def known(self, username: str) -> Deferred[Identity]:
-        return Deferred.fromCoroutine(IKnowsUsers(self.made()).still_known(username))
+        return Deferred.fromCoroutine(IUserLookup(self.made()).still_known(username))
 
     def test_known(self) -> None:
         """The roles of now, for as long as they may be believed."""
@@ -170,7 +170,7 @@ class StillKnownTests(LdapCase):
 
     def test_by_dn(self) -> None:
         """Where only users themselves can read their entries, it cannot say."""
-        self.assertFalse(IKnowsUsers.providedBy(self.made(user_dn=f"uid={{username}},{BASE}")))
+        self.assertFalse(IUserLookup.providedBy(self.made(user_dn=f"uid={{username}},{BASE}")))
 
 
 class LdapTests(LdapCase):

@@ -14,7 +14,7 @@ from authotron.config import section
 from authotron.model.errors import ConfigError, TooMany, Unavailable
 from authotron.model.identity import Identity
 from authotron.model.token import COLUMNS, counts
-from authotron.plugin.interfaces import ITokenStore, Wanted
+from authotron.plugin.interfaces import ITokenStore, TokenQuery
 from authotron.stores import sqlite
 from tests.contracts import StoreContract, token
 from tests.worlds import NOW, world
@@ -116,7 +116,7 @@ class SqliteTests(TestCase):
         database.commit()
         database.close()
         store = await self.opened()
-        old, copied = await store.listed(Wanted())
+        old, copied = await store.listed(TokenQuery())
         self.assertEqual((old, copied.id), (kept[0], kept[1].id))
         self.assertEqual((counts(old.row()), counts(copied.row())), (True, False))
         self.assertIsInstance(await self.failed(store.add(token(), 1)), TooMany)

@@ -17,14 +17,14 @@ from zope.interface import implementer
 
 from authotron.config import check
 from authotron.daemon.compose import compose
-from authotron.gateway.decisions import Outcome, Verdict
-from authotron.gateway.gateway import Serving
+from authotron.gateway.decisions import Decision, Outcome
+from authotron.gateway.gateway import LiveGateway
 from authotron.model.identity import Identity
 from authotron.net.world import World
 from authotron.telemetry.metrics import Metrics
 from authotron.web import gateway_routes as public
 from authotron.web import operations_routes as operations
-from authotron.web.fastpath.protocol import Entrance
+from authotron.web.fastpath.protocol import FastPathFactory
 from authotron.web.replies import Replies, Reply
 from authotron.web.site import Site
 from tests.test_config import BASE, laid_over
@@ -93,25 +93,25 @@ class Replaced:
 
 
 @define(eq=False)
-class Gateway:
+class InMemoryGateway:
     """Both sites of one configuration, laid over a small base."""
 
     over: dict[str, Any] = field(factory=dict)
     clock: Clock = field(factory=lambda: at(NOW))
     metrics: Metrics = field(factory=Metrics)
-    serving: Serving[Reply] = field(init=False)
+    serving: LiveGateway[Reply] = field(init=False)
     public: Site = field(init=False)
-    entrance: Entrance = field(init=False)
+    entrance: FastPathFactory = field(init=False)
     operations: Site = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         found = check.check(laid_over(BASE, self.over), Path())
         generation = compose(found, World(self.clock, at_once), self.metrics)
-        self.serving = Serving(generation, self.metrics)
+        self.serving = LiveGateway(generation, self.metrics)
         self.public = self._site(public.Public(self.serving, self.clock), public.ROUTES)
         most = found.file.server.max_connections or 100_000
-        self.entrance = Entrance(self.public, self.serving, self.clock, most)
-        app = operations.Operations(operations.Own(self.serving, self.clock))
+        self.entrance = FastPathFactory(self.public, self.serving, self.clock, most)
+        app = operations.Operations(operations.ProcessStatus(self.serving, self.clock))
         self.operations = self._site(app, operations.ROUTES)
         self.operations.limit_connections(found.file.metrics.max_connections, self.metrics)
 
@@ -139,19 +139,19 @@ class Gateway:
         self.serving.generation = Replaced(self.serving.generation, lambda *_: asked)  # type: ignore[assignment] # stands in for it
         return asked
 
-    def good(self, identity: Identity) -> Verdict[Any]:
+    def good(self, identity: Identity) -> Decision[Any]:
         """What may be said of somebody who got in."""
         outcome = Outcome("success", identity)
-        return Verdict(outcome, Replies("Basic").authenticate(outcome, "token"))
+        return Decision(outcome, Replies("Basic").authenticate(outcome, "token"))
 
-    def connect(self, site: Site | Entrance | None = None) -> tuple[Any, Wire]:
+    def connect(self, site: Site | FastPathFactory | None = None) -> tuple[Any, Wire]:
         wire = Wire(peerAddress=PEER)
         channel = (site or self.public).buildProtocol(PEER)
         channel.makeConnection(wire)
         return channel, wire
 
     def say(
-        self, data: bytes, site: Site | Entrance | None = None, pieces: int = 0
+        self, data: bytes, site: Site | FastPathFactory | None = None, pieces: int = 0
     ) -> list[Answer]:
         """What comes back on a new connection."""
         channel, wire = self.connect(site)
@@ -161,7 +161,7 @@ class Gateway:
         self.clock.advance(0)
         return answered(wire.value())
 
-    def ask(self, line: str, site: Site | Entrance | None = None, **headers: str) -> Answer:
+    def ask(self, line: str, site: Site | FastPathFactory | None = None, **headers: str) -> Answer:
         """The reply to one request; underscores in the names of headers stand for dashes."""
         fields = "".join(
             f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items()

@@ -13,7 +13,7 @@ from twisted.web import http_headers
 
 from authotron.model.identity import Identity
 from authotron.web.channel import LAST_CALL
-from tests.web.conversations import ALICE, Gateway, Wire, answered
+from tests.web.conversations import ALICE, InMemoryGateway, Wire, answered
 from tests.web.streams import STREAMS, requests
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: gate\r\n"
@@ -69,7 +69,7 @@ class Connected(SynchronousTestCase):
     """A gateway, and what comes back of what is sent on one new connection to its site."""
 
     def setUp(self) -> None:
-        self.gateway = Gateway()
+        self.gateway = InMemoryGateway()
 
     def send(self, *pieces: bytes) -> Wire:
         channel, wire = self.gateway.connect()
@@ -115,7 +115,7 @@ class PiecesTests(Connected):
     def test_limits_T75(self) -> None:
         """So it is at the very edge of each limit, also where a head may be shorter than a line."""
         for limit in (16_384, 1024):
-            self.gateway = Gateway({"server": {"max_header_bytes": limit}})
+            self.gateway = InMemoryGateway({"server": {"max_header_bytes": limit}})
             longest = min(8192, limit)
             for over in (-30, -2, -1, 0, 1, 2, 3):
                 line = b"GET /%b HTTP/1.1" % (b"a" * (longest + over - 14))
@@ -162,7 +162,7 @@ class LimitsTests(Connected):
 
     def test_small_at_once_T75(self) -> None:
         """Where a head may be shorter than a request line may be, so may that line."""
-        self.gateway = Gateway({"server": {"max_header_bytes": 1024}})
+        self.gateway = InMemoryGateway({"server": {"max_header_bytes": 1024}})
         self.assertEqual(self.told_after(b"GET /" + b"a" * 2000), (1025, [414]))
         self.assertEqual(self.told_after(HEALTH + b"X: " + b"y" * 2000), (1025, [431]))
 
@@ -192,7 +192,7 @@ class LimitsTests(Connected):
 
     def test_many_fields_T84a(self) -> None:
         """However large a head may be, it has 4096 fields at most: each takes processor time."""
-        self.gateway = Gateway({"server": {"max_header_bytes": 2**20}})
+        self.gateway = InMemoryGateway({"server": {"max_header_bytes": 2**20}})
         for number, told in ((4095, [200]), (4096, [431])):  # beside the host
             self.assertEqual(statuses(self.send(HEALTH + b"X:\r\n" * number + b"\r\n")), told)
 
@@ -300,7 +300,7 @@ class LeavingTests(SynchronousTestCase):
     """A site that stops."""
 
     def leave_after(self, data: bytes) -> tuple[Any, Wire]:
-        gateway = Gateway()
+        gateway = InMemoryGateway()
         channel, wire = gateway.connect()
         channel.dataReceived(data)
         gateway.public.drain()
@@ -314,7 +314,7 @@ class LeavingTests(SynchronousTestCase):
 
     def test_never_ended_T75(self) -> None:
         """One that does not come in whole has a second, and does not hold the stop."""
-        gateway = Gateway()
+        gateway = InMemoryGateway()
         channel, wire = gateway.connect()
         channel.dataReceived(GET[:30])
         gateway.public.drain()

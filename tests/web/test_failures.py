@@ -22,7 +22,7 @@ from authotron.model.errors import (
 from authotron.model.identity import Addition, Credential, Identity
 from authotron.plugin.interfaces import Affinity, IAugmenter, IProvider
 from tests.test_config import BASE
-from tests.web.conversations import ALICE, Answer, Gateway
+from tests.web.conversations import ALICE, Answer, InMemoryGateway
 
 WHO = Identity("internal", "tess", ("reader",))
 MORE = Addition(("writer",))
@@ -160,7 +160,7 @@ ODD: list[Any] = [
 class FailureTests(SynchronousTestCase):
     """Any failures, in any parts, together."""
 
-    def answers(self, gateway: Gateway) -> list[Answer]:
+    def answers(self, gateway: InMemoryGateway) -> list[Answer]:
         """Twice each way: a second answer may come from memory."""
         sites = (gateway.entrance, gateway.public) * 2
         return [gateway.ask("GET /authenticate", site, Authorization=ALICE) for site in sites]
@@ -171,7 +171,7 @@ class FailureTests(SynchronousTestCase):
         self, *, providers: list[Scripted], augmenters: list[Adding], signs: bool
     ) -> None:
         """A 200 has a JWT for an identity that a provider gave and no required augmenter lacked."""
-        gateway = Gateway({"include_legacy_headers": True})
+        gateway = InMemoryGateway({"include_legacy_headers": True})
         generation = gateway.serving.generation
         generation.authority.providers = providers
         generation.authority._rounds = {"internal": [augmenters]}
@@ -204,7 +204,7 @@ class FailureTests(SynchronousTestCase):
 
     def test_odd_identities_T60(self) -> None:
         """Whatever stands in a field of an identity, a 200 has claims of the promised types."""
-        gateway = Gateway({"auth": {"cache": {"ttl": 0}}})
+        gateway = InMemoryGateway({"auth": {"cache": {"ttl": 0}}})
         for name in Identity._fields:
             for odd in ODD:
                 identity = Identity(**{"realm": "internal", "username": "tess", name: odd})

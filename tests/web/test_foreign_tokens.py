@@ -18,7 +18,7 @@ from tests.issuers import CLAIMS, IDP, made_up, published
 from tests.providers import test_ecmwf_api, test_efas_api, test_http, test_introspection, test_jwt
 from tests.providers.test_any_json import gathered
 from tests.remotes import Asked, Hangs, Play, Remote, Says
-from tests.web.conversations import Answer, Gateway, basic
+from tests.web.conversations import Answer, InMemoryGateway, basic
 from tests.worlds import NOW, at, world
 
 SECRET = "a secret of thirty-two bytes ..."
@@ -33,7 +33,7 @@ class GatewayCase(SynchronousTestCase):
     """A gateway that knows a secret of an issuer."""
 
     def authenticate(self, token: str, **over: Any) -> Answer:
-        gateway = Gateway({"providers": [{**SHARED, **over}]})
+        gateway = InMemoryGateway({"providers": [{**SHARED, **over}]})
         return gateway.ask("GET /authenticate", Authorization=f"Bearer {token}")
 
     def minted(self, answer: Answer) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class ExpiryTests(GatewayCase):
 
     def test_over_the_end_S_LEEWAY(self) -> None:
         """What is remembered of a token that expires is not repeated; the leeway is looked up."""
-        gateway, bearer = Gateway({"providers": [SHARED]}), f"Bearer {signed(exp=NOW + 15)}"
+        gateway, bearer = InMemoryGateway({"providers": [SHARED]}), f"Bearer {signed(exp=NOW + 15)}"
         ends = []
         for _ in range(8):
             answer = gateway.ask("GET /authenticate", Authorization=bearer)
@@ -80,7 +80,10 @@ class ExpiryTests(GatewayCase):
 
     def test_without_a_gap_S_LEEWAY(self) -> None:
         """A token is good without a gap until its leeway ends, in the second of its end, too."""
-        gateway, bearer = Gateway({"providers": [SHARED]}), f"Bearer {signed(exp=NOW + 2.5)}"
+        gateway, bearer = (
+            InMemoryGateway({"providers": [SHARED]}),
+            f"Bearer {signed(exp=NOW + 2.5)}",
+        )
         for _ in range(62):
             answer = gateway.ask("GET /authenticate", Authorization=bearer)
             self.assertGreater(self.minted(answer)["exp"], gateway.clock.seconds())
@@ -100,7 +103,7 @@ class ExpiryTests(GatewayCase):
             }
             user = {"username": "alice", "password": "wonder"}
             plain = {"type": "plain", "name": "staff", "realm": "internal", "users": [user]}
-            gateway = Gateway({"providers": [plain], "augmenters": [augmenter]})
+            gateway = InMemoryGateway({"providers": [plain], "augmenters": [augmenter]})
             for path in ("/authenticate", "/whoami"):
                 answer = gateway.ask(f"GET {path}", Authorization=basic("alice", "wonder"))
                 self.assertEqual(answer.status, status, text)

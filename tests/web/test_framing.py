@@ -7,7 +7,7 @@ from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.web.framing import Chunks, MalformedRequest
-from tests.web.conversations import ALICE, Answer, Gateway, answered
+from tests.web.conversations import ALICE, Answer, InMemoryGateway, answered
 from tests.web.streams import CHUNKED_BODIES, STREAMS
 
 GOOD = f"Authorization: {ALICE}".encode()
@@ -26,7 +26,7 @@ class Letter(SynchronousTestCase):
     """A gateway, and both ways into it."""
 
     def setUp(self) -> None:
-        self.gateway = Gateway({"logging": {"access": "none"}})
+        self.gateway = InMemoryGateway({"logging": {"access": "none"}})
 
     def answers(self, data: bytes) -> list[tuple[list[Answer], bool]]:
         """What comes back, and whether the connection ends: each way, at once and bytewise."""

@@ -19,7 +19,7 @@ from authotron.model.identity import Identity
 from authotron.web.channel import LAST_CALL, Channel
 from authotron.web.connections import room, second_room
 from authotron.web.fastpath import request as heads
-from tests.web.conversations import Gateway, Replaced, Wire, answered
+from tests.web.conversations import InMemoryGateway, Replaced, Wire, answered
 from tests.web.streams import GOOD, STREAMS, streams
 
 
@@ -37,7 +37,7 @@ class Way:
 
     def __init__(self, *, fronted: bool, ttl: int = 60) -> None:
         over = {"auth": {"cache": {"ttl": ttl}}, "logging": {"access": "all"}, "server": PROXIED}
-        self.gateway = Gateway(over)
+        self.gateway = InMemoryGateway(over)
         verdicts = self.gateway.serving.generation.verdicts
         verdicts._mint = lambda identity: f"token-of-{identity.username}"
         self.asked: list[Any] = []
@@ -166,7 +166,7 @@ class FastTests(SynchronousTestCase):
     """What must stay on the fast way."""
 
     def setUp(self) -> None:
-        self.gateway = Gateway()
+        self.gateway = InMemoryGateway()
 
     def handed_over(self) -> str:
         text = self.gateway.metrics.text()[0].decode()
@@ -209,7 +209,7 @@ class ConnectionTests(SynchronousTestCase):
     """What may happen to a connection."""
 
     def setUp(self) -> None:
-        self.gateway = Gateway()
+        self.gateway = InMemoryGateway()
         self.asked: Deferred[Any] = Deferred()
 
     def wait(self) -> tuple[Any, Wire]:
@@ -324,12 +324,12 @@ class ConnectionTests(SynchronousTestCase):
 class LimitTests(SynchronousTestCase):
     """How much one client may ask of the front, and how many clients there may be."""
 
-    def opened(self, gateway: Gateway, count: int) -> list[tuple[Any, Wire]]:
+    def opened(self, gateway: InMemoryGateway, count: int) -> list[tuple[Any, Wire]]:
         return [gateway.connect(gateway.entrance) for _ in range(count)]
 
     def test_small_limit_T75(self) -> None:
         """A limit below that of the front holds for simple heads, too, in one piece or many."""
-        gateway = Gateway({"server": {"max_header_bytes": 1024}})
+        gateway = InMemoryGateway({"server": {"max_header_bytes": 1024}})
         large = head(b"Authorization: " + GOOD, b"X: " + b"a" * 1024)
         small = head(b"Authorization: " + GOOD, b"X: " + b"a" * 800)
         for pieces in (1, 7):
@@ -342,14 +342,14 @@ class LimitTests(SynchronousTestCase):
 
     def test_request_line_T75(self) -> None:
         """A request line that does not end is 414, also where it begins like a simple one."""
-        channel, wire = Gateway().connect(Gateway().entrance)
+        channel, wire = InMemoryGateway().connect(InMemoryGateway().entrance)
         channel.dataReceived(b"GET /authenticate")
         channel.dataReceived(b"x" * 9000)
         self.assertEqual([a.status for a in answered(wire.value())], [414])
 
     def test_pipelining_T75(self) -> None:
         """Of very many requests at once a few are answered, in order; then the connection ends."""
-        gateway = Gateway()
+        gateway = InMemoryGateway()
         channel, wire = gateway.connect(gateway.entrance)
         channel.dataReceived(head(b"Authorization: " + GOOD) * 1000)
         self.assertEqual([a.status for a in answered(wire.value())], [200] * 8)
@@ -357,7 +357,7 @@ class LimitTests(SynchronousTestCase):
 
     def test_full_T75(self) -> None:
         """Who comes when the house is full gets a 503, until somebody leaves; told once a while."""
-        gateway = Gateway({"server": {"max_connections": 2}})
+        gateway = InMemoryGateway({"server": {"max_connections": 2}})
         told: list[LogEvent] = []
         note: Any = told.append
         globalLogPublisher.addObserver(note)
@@ -379,7 +379,7 @@ class LimitTests(SynchronousTestCase):
 
     def test_full_of_handed_over_T75(self) -> None:
         """Connections that went to the site count as well."""
-        gateway = Gateway({"server": {"max_connections": 1}})
+        gateway = InMemoryGateway({"server": {"max_connections": 1}})
         channel, _ = gateway.connect(gateway.entrance)
         channel.dataReceived(head(line=b"GET /health HTTP/1.1"))
         [(_, wire)] = self.opened(gateway, 1)

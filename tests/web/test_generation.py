@@ -5,7 +5,7 @@ from __future__ import annotations
 import jwt
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.web.conversations import ALICE, Gateway
+from tests.web.conversations import ALICE, InMemoryGateway
 
 OLD = "the old secret that is long enough for HS256"
 NEW = "the new secret that is long enough for HS256"
@@ -16,7 +16,7 @@ class RotationTests(SynchronousTestCase):
 
     def test_no_retired_key_T48(self) -> None:
         """After the change no JWT is handed out that the retired key signed, on either way."""
-        gateway, next_ = (Gateway({"jwt": {"secret": secret}}) for secret in (OLD, NEW))
+        gateway, next_ = (InMemoryGateway({"jwt": {"secret": secret}}) for secret in (OLD, NEW))
         for secret in (OLD, NEW):
             for site in (gateway.entrance, gateway.public) * 2:
                 answer = gateway.ask("GET /authenticate", site, Authorization=ALICE)

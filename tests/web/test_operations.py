@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from authotron.model.errors import Unavailable
 from authotron.plugin.interfaces import IReachable
-from tests.web.conversations import ALICE, Gateway, Wire, answered
+from tests.web.conversations import ALICE, InMemoryGateway, Wire, answered
 
 
 @implementer(IReachable)
@@ -32,7 +32,7 @@ class OperationsTests(SynchronousTestCase):
     """Metrics, liveness, readiness."""
 
     def setUp(self) -> None:
-        self.gateway = Gateway({"jwt": {"secret": "sixteen bytes..."}})
+        self.gateway = InMemoryGateway({"jwt": {"secret": "sixteen bytes..."}})
 
     def test_ready(self) -> None:
         """Who can be reached, what to hear about, and that all is well."""
@@ -58,7 +58,7 @@ class OperationsTests(SynchronousTestCase):
     def test_metrics(self) -> None:
         """Everything that may be counted is there from the start."""
         lists = {"type": "plain", "name": "lists", "realm": "internal", "roles": {}}
-        gateway = Gateway({"augmenters": [lists]})
+        gateway = InMemoryGateway({"augmenters": [lists]})
         answer = gateway.ask("GET /metrics", gateway.operations)
         text = answer.body.decode()
         for sample in (
@@ -92,7 +92,7 @@ class LimitTests(SynchronousTestCase):
     """How many clients the metrics port serves at once."""
 
     def setUp(self) -> None:
-        self.gateway = Gateway()
+        self.gateway = InMemoryGateway()
         self.gateway.operations.limit_connections(3, self.gateway.metrics)
 
     def opened(self, count: int) -> list[tuple[Any, Wire]]:

@@ -11,12 +11,12 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from authotron.gateway.decisions import Outcome, Verdict
+from authotron.gateway.decisions import Decision, Outcome
 from authotron.model.identity import Credential, Identity
-from authotron.model.request import Circumstances
+from authotron.model.request import RequestContext
 from authotron.plugin.interfaces import Affinity, IProvider
 from authotron.web.replies import Replies, field_value
-from tests.web.conversations import ALICE, Gateway, basic
+from tests.web.conversations import ALICE, InMemoryGateway, basic
 
 
 @define
@@ -25,7 +25,7 @@ class From:
 
     address: str
 
-    def holds(self, circumstances: Circumstances) -> bool:
+    def holds(self, circumstances: RequestContext) -> bool:
         return circumstances.address == self.address
 
 
@@ -51,7 +51,7 @@ class AuthenticateTests(SynchronousTestCase):
     """C{/authenticate} and its two other names."""
 
     def setUp(self) -> None:
-        self.gateway = Gateway()
+        self.gateway = InMemoryGateway()
 
     def test_good(self) -> None:
         """A 200 has a token and no body, and nobody may keep it."""
@@ -115,7 +115,7 @@ class AuthenticateTests(SynchronousTestCase):
             with self.subTest(address):
                 identity = Identity("internal", "alice", conditions=(From(address),))
                 outcome = Outcome("success", identity)
-                verdict: Any = Verdict(outcome, Replies("Basic").authenticate(outcome, "token"))
+                verdict: Any = Decision(outcome, Replies("Basic").authenticate(outcome, "token"))
                 verdicts = self.gateway.serving.generation.verdicts
                 self.patch(type(verdicts), "decide", lambda *_, v=verdict: v)
                 for path in ("/authenticate", "/whoami"):
@@ -127,7 +127,7 @@ class AuthenticateTests(SynchronousTestCase):
 
     def test_client_left(self) -> None:
         """A client that leaves cancels the question, and is not counted as refused."""
-        gateway = Gateway()
+        gateway = InMemoryGateway()
         asked = gateway.hold()
         channel, _ = gateway.connect()
         channel.dataReceived(b"GET /authenticate HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -144,7 +144,7 @@ class LegacyTests(SynchronousTestCase):
     def headers(self, user: dict[str, Any]) -> dict[str, str]:
         users = [{"password": "p", **user}]
         provider = {"type": "plain", "name": "staff", "realm": "internal", "users": users}
-        gateway = Gateway({"providers": [provider], "include_legacy_headers": True})
+        gateway = InMemoryGateway({"providers": [provider], "include_legacy_headers": True})
         answer = gateway.ask("GET /authenticate", Authorization=basic(user["username"], "p"))
         self.assertEqual(answer.status, 200)
         return {k: v for k, v in answer.headers.items() if k.startswith("x-auth")}
@@ -182,7 +182,7 @@ class OthersTests(SynchronousTestCase):
     """What else is served."""
 
     def setUp(self) -> None:
-        self.gateway = Gateway()
+        self.gateway = InMemoryGateway()
 
     def test_whoami(self) -> None:
         """The identity, to its owner."""
@@ -201,7 +201,7 @@ class OthersTests(SynchronousTestCase):
     def test_home_T57(self) -> None:
         """A page without scripts, that may load nothing from elsewhere, and escapes."""
         provider = {"type": "plain", "name": "x", "realm": "<script>", "users": []}
-        answer = Gateway({"providers": [provider]}).ask("GET /")
+        answer = InMemoryGateway({"providers": [provider]}).ask("GET /")
         self.assertIn(b"&lt;script&gt;", answer.body)
         self.assertNotIn(b"<script", answer.body)
         self.assertIn("default-src 'none'", answer.headers["content-security-policy"])

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.concurrency.reactor_time import LONGEST
 from authotron.model.identity import Credential, Identity
-from tests.web.conversations import ALICE, Gateway, Replaced, Wire, answered
+from tests.web.conversations import ALICE, InMemoryGateway, Replaced, Wire, answered
 
 ASK = f" HTTP/1.1\r\nHost: gate\r\nAuthorization: {ALICE}\r\n\r\n".encode()
 SLOW = LONGEST * 2
@@ -45,7 +45,7 @@ class Case(SynchronousTestCase):
     """A gateway whose time passes only where work is done."""
 
     def setUp(self) -> None:
-        self.gateway = Gateway({"logging": {"access": "none"}})
+        self.gateway = InMemoryGateway({"logging": {"access": "none"}})
         self.provider = Provider(self.gateway.clock.advance)
         self.gateway.serving.generation.authority.providers = [self.provider]  # type: ignore[list-item] # as much of one as is asked
 

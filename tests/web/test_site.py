@@ -10,7 +10,7 @@ from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.web.conversations import ALICE, Gateway, answered, basic
+from tests.web.conversations import ALICE, InMemoryGateway, answered, basic
 
 HEAD = b"GET /health HTTP/1.1\r\nHost: gate\r\n"
 
@@ -19,7 +19,7 @@ class LimitsTests(SynchronousTestCase):
     """Each limit answers by its right name."""
 
     def setUp(self) -> None:
-        self.gateway = Gateway()
+        self.gateway = InMemoryGateway()
 
     def refused(self, data: bytes, status: int, pieces: int = 0) -> None:
         [answer] = self.gateway.say(data, pieces=pieces)
@@ -47,7 +47,7 @@ class LimitsTests(SynchronousTestCase):
 
     def test_configured(self) -> None:
         """The cap of the header block is configured."""
-        self.gateway = Gateway({"server": {"max_header_bytes": 65536}})
+        self.gateway = InMemoryGateway({"server": {"max_header_bytes": 65536}})
         [answer] = self.gateway.say(HEAD + b"X: " + b"y" * 60_000 + b"\r\n\r\n")
         self.assertEqual(answer.status, 200)
 
@@ -100,7 +100,7 @@ class OddTests(SynchronousTestCase):
     """Odd requests."""
 
     def setUp(self) -> None:
-        self.gateway = Gateway()
+        self.gateway = InMemoryGateway()
 
     def test_hosts_T75(self) -> None:
         """A host that is none is a 400, never a 500; so are two."""
@@ -150,7 +150,7 @@ class CountedTests(SynchronousTestCase):
 
     def test_labels_T76(self) -> None:
         """Nothing a client makes up becomes a label."""
-        gateway = Gateway()
+        gateway = InMemoryGateway()
         gateway.ask("GET /nowhere-canary")
         gateway.ask("CANARY /authenticate")
         gateway.ask("GET /authenticate", X_Auth_Realm="canary")
@@ -175,7 +175,7 @@ class LoggedTests(SynchronousTestCase):
         observer = EventLoggingObserver()
         globalLogPublisher.addObserver(observer)
         self.addCleanup(globalLogPublisher.removeObserver, observer)
-        gateway = Gateway({"logging": {"access": access}})
+        gateway = InMemoryGateway({"logging": {"access": access}})
         gateway.ask("GET /whoami", Authorization=ALICE, X_Request_ID="abc-1")
         gateway.ask("GET /whoami", Authorization=basic("alice", "CANARY"), X_Request_ID="a b")
         return [event for event in observer if event.get("event") == "routes.request.answered"]

@@ -21,11 +21,11 @@ from authotron.model.token import (
     Token,
     generate,
 )
-from authotron.plugin.interfaces import Wanted
+from authotron.plugin.interfaces import TokenQuery
 from authotron.stores import memory
-from authotron.tokens.service import Tokens
+from authotron.tokens.service import TokenService
 from authotron.web import token_routes as tokens
-from tests.web.conversations import ALICE, Answer, Gateway, basic
+from tests.web.conversations import ALICE, Answer, InMemoryGateway, basic
 from tests.worlds import NOW
 
 USERS = [
@@ -48,9 +48,9 @@ class TokenCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.gateway = self.make()
 
-    def make(self, **over: Any) -> Gateway:
+    def make(self, **over: Any) -> InMemoryGateway:
         usual = {"store": {"type": "memory", "admins": {"internal": ["keeper"]}}}
-        return Gateway({"providers": [STAFF], **usual, **over})
+        return InMemoryGateway({"providers": [STAFF], **usual, **over})
 
     def send(self, line: str, content: Any, authorization: str = ALICE, **headers: str) -> Answer:
         """The answer to a request with a JSON body."""
@@ -73,7 +73,7 @@ class TokenCase(SynchronousTestCase):
         return self.gateway.ask("GET /whoami", Authorization=bearer, X_Auth_Realm=realm)
 
     @property
-    def tokens(self) -> Tokens:
+    def tokens(self) -> TokenService:
         found = self.gateway.serving.generation.tokens
         assert found is not None
         return found
@@ -243,7 +243,7 @@ class BoundsTests(TokenCase):
 
     def kept(self) -> list[int]:
         """The bytes that are kept of each token."""
-        stored = Deferred.fromCoroutine(self.tokens.store.listed(Wanted(most=1000)))
+        stored = Deferred.fromCoroutine(self.tokens.store.listed(TokenQuery(most=1000)))
         self.gateway.clock.pump([0] * 1000)
         return [token.size for token in self.successResultOf(stored)]
 
@@ -999,7 +999,7 @@ class Broken(memory.MemoryStore):
     async def add(self, token: Token, most: int | None = None) -> None:
         raise Unavailable("canary")
 
-    async def listed(self, wanted: Wanted) -> Sequence[Token]:
+    async def listed(self, wanted: TokenQuery) -> Sequence[Token]:
         raise Unavailable("canary")
 
 

@@ -17,7 +17,7 @@ from authotron.plugin.interfaces import Affinity, IProvider
 from authotron.web.gateway_routes import Public
 from authotron.web.operations_routes import Operations
 from tests.test_config import ROOT
-from tests.web.conversations import ALICE, Answer, Gateway, basic
+from tests.web.conversations import ALICE, Answer, InMemoryGateway, basic
 from tests.web.test_tokens import PROXIED, TokenCase
 
 ORIGINAL = (
@@ -137,7 +137,7 @@ class UntrustedCase(SynchronousTestCase):
     """Ask both ways: through the front, and the site alone."""
 
     def setUp(self) -> None:
-        self.gateway = Gateway()
+        self.gateway = InMemoryGateway()
 
     def answers(self, *fields: str, line: str = "GET /authenticate") -> Iterator[Answer]:
         data = "\r\n".join([f"{line} HTTP/1.1", "Host: gate", *fields, "", ""]).encode()
@@ -191,7 +191,7 @@ class FieldTests(UntrustedCase):
 
     def test_identities_T11(self) -> None:
         """An identity that a client claims for itself is not an identity."""
-        self.gateway = Gateway({"include_legacy_headers": True})
+        self.gateway = InMemoryGateway({"include_legacy_headers": True})
         self.ignored(IDENTITIES)
         for answer in self.answers(*IDENTITIES, f"Authorization: {ALICE}"):
             self.assertEqual(answer.headers["x-auth-username"], "alice")
@@ -203,7 +203,7 @@ class FieldTests(UntrustedCase):
 
     def test_odd_bytes_T22(self) -> None:
         """Bytes that end lines elsewhere are refused or ignored, and reach no line of the log."""
-        self.gateway = Gateway({"logging": {"access": "all"}, "server": PROXIED})
+        self.gateway = InMemoryGateway({"logging": {"access": "all"}, "server": PROXIED})
         log = EventLoggingObserver()
         globalLogPublisher.addObserver(log)
         self.addCleanup(globalLogPublisher.removeObserver, log)
@@ -239,7 +239,7 @@ class ElsewhereTests(UntrustedCase):
 
     def test_query_T27(self) -> None:
         """A credential in the query is not read, and the query reaches no log line."""
-        self.gateway = Gateway({"logging": {"access": "all"}})
+        self.gateway = InMemoryGateway({"logging": {"access": "all"}})
         log = EventLoggingObserver()
         globalLogPublisher.addObserver(log)
         self.addCleanup(globalLogPublisher.removeObserver, log)
@@ -291,7 +291,7 @@ class TargetTests(UntrustedCase):
 
     def test_methods_of_tokens_T18(self) -> None:
         """A GET stays a GET, whatever method a field or the query names."""
-        self.gateway = Gateway({"store": {"type": "memory"}})
+        self.gateway = InMemoryGateway({"store": {"type": "memory"}})
         fields = (f"Authorization: {ALICE}", "X-HTTP-Method-Override: POST")
         for answer in self.answers(*fields, line="GET /tokens?_method=POST"):
             self.assertEqual(answer.status, 400)
@@ -300,7 +300,7 @@ class TargetTests(UntrustedCase):
 
     def test_no_redirect_T65(self) -> None:
         """No answer sends a client elsewhere, however a path is written."""
-        self.gateway = Gateway({"store": {"type": "memory"}})
+        self.gateway = InMemoryGateway({"store": {"type": "memory"}})
         good = f"Authorization: {ALICE}"
         for path in (
             "/authenticate?rd=https://evil.example",

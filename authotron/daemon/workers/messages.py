@@ -16,7 +16,7 @@ LONGEST = 4 * 1024 * 1024
 """Bytes that a line may have; what a worker has counted takes some ten thousand."""
 
 
-class Unanswered(Exception):
+class PeerError(Exception):
     """The other process is gone, or could not do what it was asked for."""
 
 
@@ -28,7 +28,7 @@ class Answer(Protocol):
 
 
 @define(eq=False)
-class Pipe:
+class MessageChannel:
     """
     One end. It knows lines only; whoever has the descriptors gives and takes the bytes.
 
@@ -52,12 +52,12 @@ class Pipe:
         """
         Say something, and wait for what comes of it. Who does not want to wait cancels.
 
-        It fails with L{Unanswered}.
+        It fails with L{PeerError}.
         """
         number = next(self._numbers)
         answer: Deferred[Any] = Deferred(lambda _: self._leave(number))
         if self._is_lost:
-            answer.errback(Unanswered(word))
+            answer.errback(PeerError(word))
             return answer
         self._asked[number] = answer
         message = {"say": word, "number": number}
@@ -79,7 +79,7 @@ class Pipe:
         self._is_lost = True
         asked, self._asked = self._asked, {}
         for answer in asked.values():
-            answer.errback(Unanswered())
+            answer.errback(PeerError())
 
     def _leave(self, number: int) -> None:
         self._asked.pop(number, None)
@@ -107,7 +107,7 @@ class Pipe:
         if waiting is None:
             return  # nobody waits any more
         if message.get("failed"):
-            waiting.errback(Unanswered())
+            waiting.errback(PeerError())
         else:
             waiting.callback(message.get("with"))
 

@@ -17,8 +17,8 @@ from authotron.concurrency.racing import everyone, within
 from authotron.config.check import Config
 from authotron.daemon.service import EX_CONFIG
 from authotron.daemon.workers import spawning
-from authotron.daemon.workers.messages import Unanswered
-from authotron.daemon.workers.process import Child
+from authotron.daemon.workers.messages import PeerError
+from authotron.daemon.workers.process import WorkerProcess
 from authotron.model.errors import Unavailable
 from authotron.telemetry.metrics import Metrics
 
@@ -35,7 +35,7 @@ _FIRST_DELAY, _LAST_DELAY = 0.1, 10.0
 _AFTER_GRACE = 2.0
 
 
-class Crew:
+class WorkerPool:
     """
     All workers, those that are leaving included.
 
@@ -55,7 +55,7 @@ class Crew:
         self.own, self._ended = Metrics(), Metrics()
         self.own.expect_workers()
         self.own.watch("authotron_workers", "Workers that serve", lambda: len(self.serving))
-        self.workers: list[Child] = []
+        self.workers: list[WorkerProcess] = []
         self.served: Deferred[None] = Deferred()
         self._losses = 0
         self._returning: list[IDelayedCall] = []
@@ -68,7 +68,7 @@ class Crew:
         return self._config.file.server.processes
 
     @property
-    def serving(self) -> list[Child]:
+    def serving(self) -> list[WorkerProcess]:
         return [child for child in self.workers if child.is_serving]
 
     @property
@@ -98,9 +98,9 @@ class Crew:
             self._empty.append(empty)
             await empty
 
-    def _begin(self) -> Child:
+    def _begin(self) -> WorkerProcess:
         given = spawning.Descriptors(len(self._sockets))
-        child: Child = Child(
+        child: WorkerProcess = WorkerProcess(
             given.hears,
             {
                 "forget": lambda tokens: Deferred.fromCoroutine(self._forget(child, tokens)),
@@ -128,26 +128,26 @@ class Crew:
         """Whether one bad worker is no reason to give up: others serve, or an operator looks."""
         return self._reloaded or any(child.beats >= _STEADY for child in self.workers)
 
-    def _note_serving(self, child: Child) -> None:
+    def _note_serving(self, child: WorkerProcess) -> None:
         self._log.info("worker {pid} serves", pid=child.pid, event="workers.serving")
         if len(self.serving) >= self.size and not self.served.called:
             self.served.callback(None)
 
-    def _note_refused(self, child: Child, problems: Any) -> None:
+    def _note_refused(self, child: WorkerProcess, problems: Any) -> None:
         """It is one event, however many say so; during a reload it is part of that."""
         if not (self.problems or self._replacing):
             self.own.reloaded("failure")
         child.problems = tuple(map(str, problems))
 
-    async def _drain(self, child: Child) -> None:
+    async def _drain(self, child: WorkerProcess) -> None:
         """Let a worker go. It listens no more, or was killed, when this ends."""
         child.leaving = True
         grace = self._config.file.server.grace + _AFTER_GRACE
         child.kill_after(self._reactor.callLater(grace, child.kill))
-        with suppress(Unavailable, Unanswered):
+        with suppress(Unavailable, PeerError):
             await within(self._reactor, grace, child.ask("drain"))
 
-    def _note_gone(self, child: Child, how: str) -> None:
+    def _note_gone(self, child: WorkerProcess, how: str) -> None:
         self.workers.remove(child)
         if child.counted is not None:
             self._add(self._ended, child, ended=True)
@@ -173,7 +173,7 @@ class Crew:
                 )
                 child.kill()
 
-    def _lost(self, child: Child, how: str) -> None:
+    def _lost(self, child: WorkerProcess, how: str) -> None:
         self._log.error("worker {pid} is gone: {how}", pid=child.pid, how=how, event="workers.lost")
         self.own.worker_lost("blocked" if child.killed else "died")
         if child.exit_status is not None and not (child.served or self.served.called):
@@ -244,21 +244,21 @@ class Crew:
 
     async def _come(self) -> None:
         """One at a time, so that those who serve have the processors."""
-        come: list[Child] = []
+        come: list[WorkerProcess] = []
         for _ in range(self.size):
             if self._stopping:
-                raise Unanswered
+                raise PeerError
             come.append(self._begin())
             await come[-1].until_serving()
         if not all(child in self.workers for child in come):
-            raise Unanswered
+            raise PeerError
 
-    async def _let_go(self, children: Sequence[Child]) -> None:
+    async def _let_go(self, children: Sequence[WorkerProcess]) -> None:
         await everyone([self._drain(child) for child in children if not child.leaving])
 
     # --- they are asked ---
 
-    async def _forget(self, asks: Child, tokens: Any) -> None:
+    async def _forget(self, asks: WorkerProcess, tokens: Any) -> None:
         """
         API tokens were changed: no other worker may repeat what was known before.
 
@@ -274,7 +274,7 @@ class Crew:
             if isinstance(outcome, Failure) and child in self.workers:
                 raise Unavailable("a worker has not forgotten")
 
-    def _pass_on(self, tells: Child, word: str, given: Any) -> None:
+    def _pass_on(self, tells: WorkerProcess, word: str, given: Any) -> None:
         """Tell all other workers what one has found out about a user."""
         for child in self.workers:
             if child is not tells:
@@ -294,7 +294,7 @@ class Crew:
                 self._add(total, child)
         return total
 
-    def _add(self, total: Metrics, child: Child, *, ended: bool = False) -> None:
+    def _add(self, total: Metrics, child: WorkerProcess, *, ended: bool = False) -> None:
         """What a worker has counted; whatever it says, the supervisor goes on."""
         try:
             total.add(child.counted or {}, ended=ended)
@@ -306,7 +306,7 @@ class Crew:
     async def readiness(self) -> dict[str, Any] | None:
         """What one that serves says of it; C{None} if there is none."""
         for child in self.serving:
-            with suppress(Unavailable, Unanswered):
+            with suppress(Unavailable, PeerError):
                 told: dict[str, Any] = await within(self._reactor, PATIENCE, child.ask("ready"))
                 return told
         return None

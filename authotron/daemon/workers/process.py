@@ -12,11 +12,11 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
-from authotron.daemon.workers.messages import Answer, Pipe, Unanswered
+from authotron.daemon.workers.messages import Answer, MessageChannel, PeerError
 from authotron.telemetry.metrics import Counted
 
 
-class Child(ProcessProtocol):
+class WorkerProcess(ProcessProtocol):
     """
     A process of the supervisor, from its start until it is known to be gone.
 
@@ -42,8 +42,8 @@ class Child(ProcessProtocol):
         self,
         hears: int,
         answers: Mapping[str, Answer],
-        on_end: Callable[[Child, str], None],
-        on_serving: Callable[[Child], None],
+        on_end: Callable[[WorkerProcess, str], None],
+        on_serving: Callable[[WorkerProcess], None],
     ) -> None:
         """
         @param hears: the descriptor of the worker that it reads from.
@@ -53,7 +53,7 @@ class Child(ProcessProtocol):
         """
         self._hears = hears
         own = {"serving": self._serving, "alive": self._alive}
-        self._pipe = Pipe(self._write, {**own, **answers}, self.kill)
+        self._pipe = MessageChannel(self._write, {**own, **answers}, self.kill)
         self._on_end = on_end
         self._on_serving = on_serving
         self._waiting: list[Deferred[None]] = []
@@ -148,7 +148,7 @@ class Child(ProcessProtocol):
         self._no_killing()
         self._on_end(self, str(reason.value))
         self._pipe.lost()
-        self._tell(Unanswered())
+        self._tell(PeerError())
 
     def _write(self, data: bytes) -> None:
         self.transport.writeToChild(self._hears, data)

@@ -20,7 +20,7 @@ PAUSE = 0.001
 _MOST = 64
 
 
-class Held:
+class ListeningSocket:
     """A listening socket that is kept open for others to accept from."""
 
     def __init__(self, reactor: Any, endpoint: str | systemd.Endpoint) -> None:
@@ -61,7 +61,7 @@ class Held:
 
 
 @define(eq=False)
-class Turns:
+class FairAccept:
     """
     Takes a little, and lets others take their part.
 
@@ -96,7 +96,7 @@ class Turns:
 
 @implementer(IStreamServerEndpoint)
 @define(eq=False)
-class Shared:
+class SharedEndpoint:
     """A socket that was handed over, to others as well."""
 
     _reactor: Any
@@ -110,5 +110,5 @@ class Shared:
         return self._endpoint.listen(factory).addCallback(self._take_turns)
 
     def _take_turns(self, port: IListeningPort) -> IListeningPort:
-        Turns(port, self._reactor)
+        FairAccept(port, self._reactor)
         return port

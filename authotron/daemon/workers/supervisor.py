@@ -19,9 +19,9 @@ from authotron.daemon import reload as reloading
 from authotron.daemon.compose import compose
 from authotron.daemon.listening import Listener, endpoints, second_listeners
 from authotron.daemon.runtime import Pool, outside
-from authotron.daemon.workers.messages import Unanswered
-from authotron.daemon.workers.pool import Crew
-from authotron.daemon.workers.sockets import Held
+from authotron.daemon.workers.messages import PeerError
+from authotron.daemon.workers.pool import WorkerPool
+from authotron.daemon.workers.sockets import ListeningSocket
 from authotron.daemon.workers.worker import BEAT
 from authotron.model.errors import ConfigError
 from authotron.telemetry import logs
@@ -43,8 +43,10 @@ class Supervisor(Service):
         self._reactor = reactor
         self._try(config)
         self._config = self._began_with = config
-        self._held = [Held(reactor, each) for each in endpoints(config.file.server, reactor)]
-        self.crew = Crew(config, reactor, self._give_up)
+        self._held = [
+            ListeningSocket(reactor, each) for each in endpoints(config.file.server, reactor)
+        ]
+        self.crew = WorkerPool(config, reactor, self._give_up)
         self._seconds: list[Listener] = []
         if config.file.metrics.enabled:
             counts = self.crew.own
@@ -143,7 +145,7 @@ class Supervisor(Service):
             await self.crew.replace(config)
         except ConfigError as error:
             self._refuse(*map(str, error.problems))
-        except Unanswered:
+        except PeerError:
             if not self.stopping:
                 self._refuse("a worker with the new configuration did not start")
         except OSError as error:

@@ -19,9 +19,9 @@ from twisted.python.failure import Failure
 from authotron.concurrency.pieces import exempt_from_collection
 from authotron.concurrency.racing import within
 from authotron.daemon import systemd
-from authotron.daemon.service import EX_CONFIG, Authotron
-from authotron.daemon.workers.messages import Pipe, Unanswered
-from authotron.daemon.workers.sockets import Shared
+from authotron.daemon.service import EX_CONFIG, GatewayService
+from authotron.daemon.workers.messages import MessageChannel, PeerError
+from authotron.daemon.workers.sockets import SharedEndpoint
 from authotron.daemon.workers.spawning import (
     _FIRST,
     _PROVEN,
@@ -31,7 +31,7 @@ from authotron.daemon.workers.spawning import (
 )
 from authotron.model.errors import ConfigError, Unavailable
 from authotron.telemetry import logs
-from authotron.web.operations_routes import Own
+from authotron.web.operations_routes import ProcessStatus
 
 BEAT = 1.0
 """Seconds between two signs of life."""
@@ -69,11 +69,13 @@ class Worker(Service):
 
     _log = Logger()
 
-    def __init__(self, gateway: Authotron, reactor: Any, write: Callable[[bytes], object]) -> None:
+    def __init__(
+        self, gateway: GatewayService, reactor: Any, write: Callable[[bytes], object]
+    ) -> None:
         self._gateway = gateway
         self._reactor = reactor
         self._ending = False
-        self._insight = Own(gateway.serving, reactor)
+        self._insight = ProcessStatus(gateway.serving, reactor)
         answers = {
             "metrics": lambda _: self._counted(),
             "ready": lambda _: Deferred.fromCoroutine(self._readiness()),
@@ -83,7 +85,7 @@ class Worker(Service):
             "right_pair": gateway.wrong_pairs.hear_right,
             "trusted": gateway.standings.hear,
         }
-        self.pipe = Pipe(write, answers, self.abandoned)
+        self.pipe = MessageChannel(write, answers, self.abandoned)
         gateway.wrong_pairs.tell = self.pipe.tell
         gateway.standings.tell = partial(self.pipe.tell, "trusted")
         self._beating = LoopingCall(self._beat)
@@ -148,7 +150,7 @@ class Worker(Service):
 
         try:
             await within(self._reactor, LONGEST_CHANGE, forgotten())
-        except Unanswered:
+        except PeerError:
             raise Unavailable("not all workers have forgotten") from None
 
     async def _drain(self) -> None:
@@ -171,11 +173,11 @@ def main() -> None:
     given = Descriptors(int(os.environ.pop(_VARIABLE)))
     config = _read(given.configuration)
     sockets = [
-        Shared(reactor, systemd.Endpoint(reactor, descriptor))
+        SharedEndpoint(reactor, systemd.Endpoint(reactor, descriptor))
         for descriptor in range(_FIRST, given.hears)
     ]
     try:
-        gateway = Authotron(lambda: config, config, reactor, sockets)
+        gateway = GatewayService(lambda: config, config, reactor, sockets)
         gateway.proven = os.environ.pop(_PROVEN, "") == "1"
     except ConfigError as error:
         for problem in error.problems:
@@ -185,7 +187,7 @@ def main() -> None:
     os._exit(gateway.status)
 
 
-def _run(gateway: Authotron, given: Descriptors, reactor: Any) -> None:
+def _run(gateway: GatewayService, given: Descriptors, reactor: Any) -> None:
     ends = _Ends()
     worker = Worker(gateway, reactor, ends.send)
     ends.heard_by(worker)

@@ -28,15 +28,15 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from authotron.concurrency.reactor_time import LONGEST
-from authotron.gateway.decisions import Verdict
+from authotron.gateway.decisions import Decision
 from authotron.gateway.forwarded import Forwarding
-from authotron.gateway.gateway import Serving
+from authotron.gateway.gateway import LiveGateway
 from authotron.model.identity import Client
 from authotron.web.channel import LAST_CALL
-from authotron.web.connections import Crowd, Doorkeeper, OneTooMany
+from authotron.web.connections import ConnectionLimit, OpenConnections, Overloaded
 from authotron.web.fastpath import request
 from authotron.web.fastpath.request import Head
-from authotron.web.fastpath.response import Wording
+from authotron.web.fastpath.response import ReplyEncoder
 from authotron.web.replies import Reply
 from authotron.web.site import Site
 
@@ -48,14 +48,14 @@ back to the front."""
 
 
 @implementer(IPushProducer)
-class Front(Protocol, TimeoutMixin):
+class FastPath(Protocol, TimeoutMixin):
     """One connection, until it asks for something else."""
 
     transport: Any  # a TCP or UNIX connection, with all that these can do
     callLater: Any
     _log = Logger()
 
-    def __init__(self, address: IAddress, entrance: Entrance) -> None:
+    def __init__(self, address: IAddress, entrance: FastPathFactory) -> None:
         self._address = address
         self._entrance = entrance
         self._bytes = b""
@@ -129,7 +129,7 @@ class Front(Protocol, TimeoutMixin):
         verdict = entrance.serving.generation.verdicts.decide(
             head.authorization, head.realm, self._client
         )
-        if isinstance(verdict, Verdict):
+        if isinstance(verdict, Decision):
             self._decided(verdict, head, began)
         else:
             entrance.site.meter(head.route).note(entrance.clock.seconds() - began)
@@ -140,11 +140,11 @@ class Front(Protocol, TimeoutMixin):
         forwarding = self._entrance.serving.generation.forwarding
         return partial(_client, forwarding, self._address, self._bytes)
 
-    def _wait(self, head: Head, began: float, verdict: Deferred[Verdict[Reply]]) -> None:
+    def _wait(self, head: Head, began: float, verdict: Deferred[Decision[Reply]]) -> None:
         patience = self.setTimeout(None)
         asked, self._bytes = self._bytes, b""
 
-        def decided(verdict: Verdict[Reply]) -> None:
+        def decided(verdict: Decision[Reply]) -> None:
             self._pending = None
             self.setTimeout(patience)
             later, self._bytes = self._bytes, asked
@@ -161,7 +161,7 @@ class Front(Protocol, TimeoutMixin):
         self._pending.addErrback(self._broken)
 
     def _decided(
-        self, verdict: Verdict[Reply], head: Head, began: float, *, waited: bool = False
+        self, verdict: Decision[Reply], head: Head, began: float, *, waited: bool = False
     ) -> None:
         entrance, outcome, reply = self._entrance, verdict.outcome, verdict.reply
         identity = outcome.identity
@@ -254,9 +254,9 @@ def _passed(told: Callable[[str], None], method: str) -> Callable[[T], T]:
 
 
 @implementer(IProtocolNegotiationFactory)
-class Entrance(Factory):
+class FastPathFactory(Factory):
     """
-    Puts a L{Front} before every connection of a site, of which there may be so many.
+    Puts a L{FastPath} before every connection of a site, of which there may be so many.
 
     @ivar longest: bytes that a simple head may have; never more than the site allows.
     """
@@ -264,14 +264,16 @@ class Entrance(Factory):
     noisy = False
     grace = 15.0
 
-    def __init__(self, site: Site, serving: Serving[Reply], clock: IReactorTime, most: int) -> None:
+    def __init__(
+        self, site: Site, serving: LiveGateway[Reply], clock: IReactorTime, most: int
+    ) -> None:
         self.site = site
         self.serving = serving
         self.clock = clock
         self.longest = min(request.LONGEST, site.limit)
-        self.wording = Wording(clock)
-        self._open = Crowd()
-        self._door = Doorkeeper(clock, serving.metrics, most, (self._open, site.open))
+        self.wording = ReplyEncoder(clock)
+        self._open = OpenConnections()
+        self._door = ConnectionLimit(clock, serving.metrics, most, (self._open, site.open))
 
     def doStart(self) -> None:
         super().doStart()
@@ -281,10 +283,10 @@ class Entrance(Factory):
         self.site.doStop()
         super().doStop()
 
-    def buildProtocol(self, addr: Any) -> Front | OneTooMany:
+    def buildProtocol(self, addr: Any) -> FastPath | Overloaded:
         if self._door.full():
-            return OneTooMany()
-        front = Front(addr, self)
+            return Overloaded()
+        front = FastPath(addr, self)
         self._open.add(front)
         return front
 
@@ -296,12 +298,12 @@ class Entrance(Factory):
         """Reject connections above C{most} from now on."""
         self._door.most = most
 
-    def handed_over(self, front: Front) -> None:
+    def handed_over(self, front: FastPath) -> None:
         """The site has it now."""
         self.serving.metrics.handed_over()
         self.lost(front)
 
-    def lost(self, front: Front) -> None:
+    def lost(self, front: FastPath) -> None:
         """A connection is closed, or somebody else's."""
         self._open.discard(front)
 

@@ -13,7 +13,7 @@ from authotron.web.replies import Reply
 
 
 @define(eq=False)
-class Wording:
+class ReplyEncoder:
     """How to say a reply now."""
 
     _clock: IReactorTime
