@@ -26,7 +26,7 @@ test: check docs servers functional  ## everything
 fuzz: export AUTHOTRON_STREAMS = 30000
 fuzz: $(VENV)/tools  ## the front against the site alone, for a quarter of an hour
 	$(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial-fuzz \
-	  tests.web.test_front.DifferentialTests.test_any_stream
+	  tests.web.fastpath.test_protocol.DifferentialTests.test_any_stream
 
 lint: $(VENV)/tools
 	$(BIN)/ruff check $(CHECKED)

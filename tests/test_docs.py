@@ -18,8 +18,8 @@ from authotron.cli.main import main
 from authotron.config import section as settings
 from authotron.model.identity import Credential
 from authotron.plugin.interfaces import IAugmenter, IProvider
+from tests.config.test_check import BASE, ROOT, ConfigCase, laid_over
 from tests.contracts import AugmenterContract, ProviderContract
-from tests.test_config import BASE, ROOT, ConfigCase, laid_over
 from tests.worlds import at, world
 
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]

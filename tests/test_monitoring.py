@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from tests.test_config import ROOT
-from tests.test_service import ServiceCase
+from tests.config.test_check import ROOT
+from tests.daemon.test_service import ServiceCase
 
 PROMETHEUS = ROOT / "etc" / "prometheus"
 DASHBOARD = ROOT / "etc" / "grafana" / "authotron.json"

@@ -15,9 +15,9 @@ from authotron.model.errors import Unavailable
 from authotron.model.identity import Addition, Identity
 from authotron.plugin.interfaces import IAugmenter
 from authotron.telemetry.metrics import Metrics
+from tests.config.test_check import BASE
 from tests.contracts import AugmenterContract
 from tests.remotes import Asked, Hangs, Play, Remote, Says, running
-from tests.test_config import BASE
 from tests.worlds import NOW, at, world
 
 TESS = Identity("here", "tess", ("reader",), {"mail": "t@x"})

@@ -27,7 +27,7 @@ from authotron.web import operations_routes as operations
 from authotron.web.fastpath.protocol import FastPathFactory
 from authotron.web.replies import Replies, Reply
 from authotron.web.site import Site
-from tests.test_config import BASE, laid_over
+from tests.config.test_check import BASE, laid_over
 from tests.worlds import NOW, at, at_once
 
 PEER = IPv4Address("TCP", "192.0.2.7", 4711)

@@ -16,9 +16,9 @@ from authotron.model.identity import Credential, Identity
 from authotron.plugin.interfaces import Affinity, IProvider
 from authotron.web.gateway_routes import Public
 from authotron.web.operations_routes import Operations
-from tests.test_config import ROOT
+from tests.config.test_check import ROOT
 from tests.web.conversations import ALICE, Answer, InMemoryGateway, basic
-from tests.web.test_tokens import PROXIED, TokenCase
+from tests.web.test_token_routes import PROXIED, TokenCase
 
 ORIGINAL = (
     "X-Forwarded-Uri: /health",

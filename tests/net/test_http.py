@@ -21,8 +21,8 @@ from authotron.net.http import (
 )
 from authotron.net.tls import Trust
 from tests.certificates import ODD, Authority, Shape, named, numbered
+from tests.net.test_tls import Server
 from tests.remotes import Begins, Hangs, Play, Remote, Says, client, running
-from tests.test_tls import Server
 from tests.worlds import NOW, at
 
 ASKED = "http://remote.example/here"

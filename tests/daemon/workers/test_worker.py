@@ -17,8 +17,8 @@ from authotron.daemon.workers import spawning
 from authotron.daemon.workers.worker import BEAT, LONGEST_CHANGE, Worker
 from authotron.limits.fair_queue import Standing
 from authotron.model.errors import ConfigError, Problem, Unavailable
-from tests.test_config import BASE
-from tests.test_service import Reactor
+from tests.config.test_check import BASE
+from tests.daemon.test_service import Reactor
 
 
 class WorkerTests(SynchronousTestCase):

@@ -27,7 +27,7 @@ from authotron.daemon.workers.supervisor import Supervisor
 from authotron.daemon.workers.worker import BEAT
 from authotron.telemetry.metrics import Metrics
 from authotron.web.connections import Overloaded
-from tests.test_config import BASE, laid_over
+from tests.config.test_check import BASE, laid_over
 
 
 class Port:

@@ -22,7 +22,7 @@ from authotron.config.check import Config
 from authotron.config.section import Section
 from authotron.model.errors import ConfigError
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "tests" / "examples").glob("*.yaml"))
 STRONG = {"AOT_JWT__SECRET": "a secret that is long enough for HS256"}
 

@@ -20,7 +20,7 @@ from authotron.daemon.tap import Options
 from authotron.jose import minter
 from authotron.model.identity import Identity
 from authotron.plugin.passwords import check_hash
-from tests.test_config import BASE, laid_over
+from tests.config.test_check import BASE, laid_over
 
 
 class CommandCase(SynchronousTestCase):

@@ -18,8 +18,8 @@ from authotron.net.breaker import Breakers
 from authotron.net.http import Answer, Connections, WebClient
 from authotron.net.response_heads import MalformedAnswer, check
 from authotron.net.tls import Trust
+from tests.net.test_tls import Wire
 from tests.remotes import running
-from tests.test_tls import Wire
 
 LENGTH = b"Content-Length: 2\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"

@@ -16,7 +16,7 @@ from authotron.model.identity import Identity
 from authotron.model.token import IMPORTED
 from authotron.tokens import imported
 from authotron.tokens.service import TokenRequest
-from tests.test_naming import BAD, GOOD
+from tests.model.test_naming import BAD, GOOD
 from tests.web.conversations import InMemoryGateway, basic
 
 PLAIN = Identity(

@@ -33,8 +33,8 @@ from authotron.model.identity import Identity
 from authotron.plugin.interfaces import CheckResult
 from authotron.telemetry.metrics import Metrics
 from authotron.telemetry.terminal import visible
+from tests.config.test_check import BASE, laid_over
 from tests.contracts import token
-from tests.test_config import BASE, laid_over
 from tests.worlds import NOW, world
 
 EVIL = "a\x1b[2J\x1b]0;x\x07\x9b31m\x7f\r\n\x08\u202eb\u2028\ud800"

@@ -21,7 +21,7 @@ from authotron.tokens.owners import Owners
 from authotron.tokens.provider import TokenProvider
 from authotron.tokens.service import TokenRequest, TokenService
 from tests.issuers import IDP
-from tests.test_token_provider import Directory
+from tests.tokens.test_provider import Directory
 from tests.worlds import NOW, at
 
 OLD = "an-old-token-of-the-acl-proxy"

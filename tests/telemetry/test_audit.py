@@ -21,7 +21,7 @@ from authotron.tokens import imported
 from authotron.tokens.imported import ForeignToken
 from authotron.tokens.service import TokenRequest
 from tests.web.conversations import ALICE
-from tests.web.test_tokens import PROXIED, ROOT, SAID, TokenCase
+from tests.web.test_token_routes import PROXIED, ROOT, SAID, TokenCase
 from tests.worlds import NOW
 
 

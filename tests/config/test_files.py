@@ -25,8 +25,8 @@ from authotron.config import files
 from authotron.config import section as settings
 from authotron.model.errors import Unavailable
 from authotron.stores import sqlite
+from tests.config.test_check import BASE, laid_over
 from tests.contracts import token
-from tests.test_config import BASE, laid_over
 from tests.worlds import world
 
 ROOT = os.geteuid() == 0
