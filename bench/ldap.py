@@ -32,7 +32,7 @@ from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
 from twisted.internet.task import deferLater, react
 
 from authotron.augmenters import ldap as augmenter
-from authotron.config import section as settings
+from authotron.config.section import read
 from authotron.model.identity import Credential, Identity
 from authotron.net.world import World
 from authotron.providers import ldap as provider
@@ -109,12 +109,12 @@ def ours(uri: str, world: World, options: argparse.Namespace) -> dict[str, Once]
     usual["connections"] = options.connections
 
     def roles(cache: int) -> Once:
-        section = settings.read(augmenter.Config, {"type": "ldap", "cache": cache, **usual})
+        section = read(augmenter.Config, {"type": "ldap", "cache": cache, **usual})
         part = augmenter.make(section, world)
         names = cycle(SPELLINGS)
         return lambda: part.augment(Identity("corp", next(names)))
 
-    section = settings.read(provider.Config, {"type": "ldap", "user_attribute": "cn", **usual})
+    section = read(provider.Config, {"type": "ldap", "user_attribute": "cn", **usual})
     judge = provider.make(section, world)
     return {"roles": roles(0), "login": lambda: judge.authenticate(ALICE), "cached": roles(120)}
 

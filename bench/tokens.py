@@ -25,7 +25,7 @@ import servers
 import settings
 
 import bench
-from authotron.model import token as tokens
+from authotron.model.token import checksum, generate
 
 SERVERS = Path(__file__).resolve().parents[1] / "tests/servers"
 QUESTIONS = 2_000
@@ -55,9 +55,9 @@ def served(kind: str, folder: Path, stack: ExitStack) -> int:
 def forged(token: str) -> str:
     """Another secret under the id of a token, with a checksum that is good."""
     scheme, _, text = token.partition(" ")
-    other = tokens.generate(0).text
+    other = generate(0).text
     begin = text[: text.rindex("_") + 1] + other[other.rindex("_") + 1 : -6]
-    return f"{scheme} {begin}{tokens.checksum(begin)}"
+    return f"{scheme} {begin}{checksum(begin)}"
 
 
 def slower(port: int, real: str) -> float:
@@ -65,9 +65,7 @@ def slower(port: int, real: str) -> float:
     took: tuple[list[float], list[float]] = ([], [])
     connection = HTTPConnection("127.0.0.1", port, timeout=10)
     for _ in range(QUESTIONS):
-        for times, token in zip(
-            took, (forged(real), f"Bearer {tokens.generate(0).text}"), strict=True
-        ):
+        for times, token in zip(took, (forged(real), f"Bearer {generate(0).text}"), strict=True):
             began = time.perf_counter()
             connection.request("GET", "/authenticate", headers={"Authorization": token})
             connection.getresponse().read()

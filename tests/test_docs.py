@@ -15,7 +15,7 @@ import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.cli.main import main
-from authotron.config import section as settings
+from authotron.config.section import read
 from authotron.model.identity import Credential
 from authotron.plugin.interfaces import IAugmenter, IProvider
 from tests.config.test_check import BASE, ROOT, ConfigCase, laid_over
@@ -206,7 +206,7 @@ class ExampleCase(SynchronousTestCase):
 
     def part(self, opening: str, **given: Any) -> Any:
         module = self.example(opening)
-        section = settings.read(module.Config, {"name": "it", "realm": "here", **given})
+        section = read(module.Config, {"name": "it", "realm": "here", **given})
         return module.make(section, world(at(SUNDAY)))
 
 

@@ -21,8 +21,8 @@ from authotron.cli.output import say
 from authotron.cli.token_sources import Found, LeftOut, OwnerRule
 from authotron.cli.token_store import run
 from authotron.concurrency.racing import within
-from authotron.config import section as settings
 from authotron.config.check import Config
+from authotron.config.section import read
 from authotron.gateway.gate import Gate
 from authotron.gateway.gateway import Gateway
 from authotron.model.errors import BadIdentity, ConfigError, Problem
@@ -75,7 +75,7 @@ def of_acl_proxy(
     as `store.acl_proxy_pepper`.
     """
     with complaints():
-        section = settings.read(redis.Config, acl_proxy.store(os.environ), "REDIS_*")
+        section = read(redis.Config, acl_proxy.store(os.environ), "REDIS_*")
     rule = OwnerRule(realm, username, role)
 
     async def work(generation: Gateway[Reply], tokens: TokenService, world: World) -> None:

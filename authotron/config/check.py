@@ -12,11 +12,10 @@ from typing import Any, Protocol
 
 from attrs import field, frozen
 
-from authotron.config import endpoint, placeholders, plugins, schema
-from authotron.config import section as settings
+from authotron.config import endpoint, placeholders, plugins, schema, section
 from authotron.config.plugins import AugmenterConfig, PartConfig, StoreConfig
 from authotron.config.schema import File, Operations, Server
-from authotron.config.section import Environ, S
+from authotron.config.section import Environ, S, secrets_in
 from authotron.model import hosts
 from authotron.model.errors import ConfigError, Problem
 from authotron.model.naming import MAX_ROLE, flaw
@@ -59,8 +58,8 @@ def check(
     problems: list[Problem] = []
     file, store, heard = None, None, []
     with _gathered(problems):
-        file = settings.read(File, given, "", folder, environ)
-    reading = partial(settings.read, folder=folder, environ=environ)
+        file = section.read(File, given, "", folder, environ)
+    reading = partial(section.read, folder=folder, environ=environ)
     providers, augmenters = (
         _parts(given.get(kind), kind, reading, problems) for kind in ("providers", "augmenters")
     )
@@ -109,12 +108,12 @@ def _secrets(
 ) -> Iterator[tuple[str, str]]:
     """The secrets of all sections, and where each is."""
     if file is not None:
-        yield from settings.secrets_in(file.jwt, "jwt")
+        yield from secrets_in(file.jwt, "jwt")
     for kind, configs in (("providers", providers), ("augmenters", augmenters)):
         for place, config in enumerate(configs):
-            yield from settings.secrets_in(config, f"{kind}[{place}]")
+            yield from secrets_in(config, f"{kind}[{place}]")
     if store is not None:
-        yield from settings.secrets_in(store, "store")
+        yield from secrets_in(store, "store")
 
 
 def _secret_warnings(secrets: Sequence[tuple[str, str]]) -> Iterator[str]:
@@ -128,7 +127,7 @@ def _secret_warnings(secrets: Sequence[tuple[str, str]]) -> Iterator[str]:
 class _Reading(Protocol):
     """Reads a section, with the folder and the variables of the configuration."""
 
-    def __call__(self, section: type[S], given: object, at: str, /) -> S:
+    def __call__(self, config: type[S], given: object, at: str, /) -> S:
         """
         Read a section.
 
@@ -274,11 +273,11 @@ def _metrics_warnings(server: Server, metrics: Operations) -> Iterator[str]:
 def _socket_warnings(server: Server, metrics: Operations) -> Iterator[str]:
     """Say which UNIX sockets and proxies are not what an operator may take them for."""
     second = metrics.listen if metrics.enabled else ()
-    for section, listen in (("server", server.listen), ("metrics", second)):
+    for where, listen in (("server", server.listen), ("metrics", second)):
         for place, text in enumerate(listen):
             if endpoint.lacks_mode(text):
                 yield (
-                    f"{section}.listen[{place}]: no mode, so it is 660 and other users get no "
+                    f"{where}.listen[{place}]: no mode, so it is 660 and other users get no "
                     f"connection; write {endpoint.with_mode(text)!r} and add the user of the proxy "
                     "to the group of the gateway, or mode=666 for all users of the machine"
                 )

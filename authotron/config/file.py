@@ -12,10 +12,9 @@ import yaml
 from attrs import define
 
 from authotron.config import check, json_schema, single_token
-from authotron.config import section as settings
 from authotron.config.check import Config
 from authotron.config.schema import File
-from authotron.config.section import KeyKind, without_line_end
+from authotron.config.section import KeyKind, kind_of, section_below, without_line_end
 from authotron.config.spelling import did_you_mean, is_slip
 from authotron.model import strict_json
 from authotron.model.errors import ConfigError, Problem
@@ -171,11 +170,11 @@ class _Overlay:
         """Find the kind of the key that a variable sets."""
         *others, last = steps
         if not others:
-            return KeyKind.TEXT if last in _V1_TEXTS else settings.kind_of(File, last)
+            return KeyKind.TEXT if last in _V1_TEXTS else kind_of(File, last)
         section = json_schema.section_of(others[0], self._store_type(environ))
         for step in others[1:]:
-            section = settings.section_below(section, step) if section else None
-        return settings.kind_of(section, last) if section else KeyKind.VALUE
+            section = section_below(section, step) if section else None
+        return kind_of(section, last) if section else KeyKind.VALUE
 
     def _store_type(self, environ: Mapping[str, str]) -> str | None:
         """The type of the store, which says what its other keys are."""

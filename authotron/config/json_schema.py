@@ -8,8 +8,7 @@ from pydantic import (
     create_model,
 )
 
-from authotron.config import plugins
-from authotron.config import section as settings
+from authotron.config import plugins, section
 from authotron.config.schema import File, NoStore
 from authotron.config.section import Section
 from authotron.model.errors import ConfigError
@@ -33,7 +32,7 @@ def known_keys() -> frozenset[str]:
 def section_of(step: str, store_type: str | None) -> type[Section] | None:
     """The section that a key of the file holds, if there is one."""
     if step != "store":
-        return settings.section_below(File, step)
+        return section.section_below(File, step)
     try:
         module = plugins.load("stores", store_type, "store")
     except ConfigError:
@@ -53,5 +52,5 @@ def json_schema() -> dict[str, Any]:
     whole = create_model("authotron", __base__=File, __doc__=File.__doc__, **listed)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **settings.schema_of(whole),
+        **section.schema_of(whole),
     }

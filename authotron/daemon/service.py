@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from authotron import __version__
 from authotron.concurrency.racing import everyone, within
 from authotron.config.check import Config
-from authotron.daemon import reload as reloading
+from authotron.daemon import reload
 from authotron.daemon.compose import compose
 from authotron.daemon.listening import (
     Listener,
@@ -176,7 +176,7 @@ class GatewayService(MultiService):
         """
         logs.log.config = self.serving.generation.config.file.logging
         super().startService()
-        reloading.tell_warnings(self._log, self.serving.generation.config)
+        reload.tell_warnings(self._log, self.serving.generation.config)
         for listener in self.listeners:
             try:
                 listener.startService()
@@ -244,8 +244,8 @@ class GatewayService(MultiService):
             self._refuse(error)
             return
         except Exception:  # noqa: BLE001 - a defect is no reason to end a service that serves
-            self._log.failure(reloading.FAILED, event="reload.failed")
-            self._refuse(ConfigError([Problem("", reloading.FAILED)]))
+            self._log.failure(reload.FAILED, event="reload.failed")
+            self._refuse(ConfigError([Problem("", reload.FAILED)]))
             return
         old = self.serving.generation
         self.serving.generation = generation
@@ -259,13 +259,13 @@ class GatewayService(MultiService):
         self._adopt_tokens(generation.tokens, grace)
         self._retire(old, grace)
         self.serving.metrics.reloaded("success")
-        reloading.tell_adopted(self._log, self._began_with, config, several=False)
+        reload.tell_adopted(self._log, self._began_with, config, several=False)
 
     def _refuse(self, error: ConfigError) -> None:
         """Say why a configuration is not taken over; the old one stays in use."""
         self.serving.problems = tuple(map(str, error.problems))
         self.refused()
-        reloading.tell_refused(self._log, self.serving.problems)
+        reload.tell_refused(self._log, self.serving.problems)
 
     def _store_to_keep(self, config: Config) -> ITokenStore | None:
         """The store in use, if the configuration says the same about it."""

@@ -13,8 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from authotron.concurrency.single_flight import Flights
-from authotron.jose import keys as signing_keys
-from authotron.jose.keys import PUBLIC_MEMBERS, PublicKey
+from authotron.jose.keys import PUBLIC_MEMBERS, PublicKey, check_strength
 from authotron.model.errors import Rejected, Unavailable
 from authotron.net.http import RemoteConfig, WebClient, check_url
 from authotron.net.world import World
@@ -147,7 +146,7 @@ def _public(jwk: dict[str, Any]) -> tuple[PublicKey, Sequence[str]]:
     if not _PRIVATE_MEMBERS.isdisjoint(jwk):
         raise UnsafeKey("is published together with its private part")
     try:
-        signing_keys.check_strength(key)
+        check_strength(key)
     except ValueError as weakness:
         raise UnsafeKey(str(weakness)) from None
     return key, algorithms

@@ -12,10 +12,10 @@ from typing import NamedTuple, NoReturn
 
 from attrs import field, frozen
 
-from authotron.ldap import dn as names
 from authotron.ldap import encoding
 from authotron.ldap.decoding import Entry
-from authotron.ldap.dn import BadName, Name
+from authotron.ldap.dn import BadName, Name, escape, folded
+from authotron.ldap.dn import parse as parse_dn
 from authotron.ldap.encoding import Filter
 from authotron.model.naming import normalized
 
@@ -72,7 +72,7 @@ class Piece:
     def _of(self, user: User, place: str) -> bytes:
         if place == "dn":
             return user.dn.encode()
-        username = names.escape(user.username) if self.in_a_name else user.username
+        username = escape(user.username) if self.in_a_name else user.username
         return username.encode("utf-8", "surrogatepass")
 
 
@@ -234,7 +234,7 @@ def is_named(dn: str, username: str, naming: Iterable[str]) -> bool:
     who may be called like another user.
     """
     try:
-        steps = names.parse(dn)
+        steps = parse_dn(dn)
     except BadName:
         return False
     types = {_USER_ID, *(each.lower() for each in naming)}
@@ -252,7 +252,7 @@ def is_spelled_alike(dn: str, other: str, username: str) -> bool:
     C{userid} and C{0.9.2342.19200300.100.1.1} are one.
     """
     try:
-        steps, others = names.parse(dn), names.parse(other)
+        steps, others = parse_dn(dn), parse_dn(other)
     except BadName:
         return False
     return len(steps) == len(others) and _hold_alike(steps, others, username)
@@ -261,10 +261,10 @@ def is_spelled_alike(dn: str, other: str, username: str) -> bool:
 def is_same_name(dn: str, other: str, username: str) -> bool:
     """Whether two DNs are the same, and the user name is written alike in both."""
     try:
-        steps, others = names.parse(dn), names.parse(other)
+        steps, others = parse_dn(dn), parse_dn(other)
     except BadName:
         return False
-    return names.folded(steps) == names.folded(others) and _hold_alike(steps, others, username)
+    return folded(steps) == folded(others) and _hold_alike(steps, others, username)
 
 
 def _hold_alike(steps: Name, others: Name, username: str) -> bool:

@@ -9,9 +9,8 @@ from typing import Protocol
 from attrs import define, frozen
 from twisted.logger import Logger
 
-from authotron.ldap import dn as names
 from authotron.ldap import filters
-from authotron.ldap.dn import BadName, Name
+from authotron.ldap.dn import BadName, Name, folded, parse
 from authotron.ldap.filters import Template
 
 _log = Logger()
@@ -33,7 +32,7 @@ def read(dns: Iterable[str]) -> list[Group]:
 
 def _read(dn: str) -> Group | None:
     try:
-        return Group(dn, names.parse(dn))
+        return Group(dn, parse(dn))
     except BadName:
         _log.warn("group {dn} is left out: its name cannot be read", dn=dn, event="ldap.group.bad")
         return None
@@ -129,16 +128,16 @@ class Below:
 
         @raise BadName: one of them is none.
         """
-        pieces = [names.parse(text) for text in texts]
+        pieces = [parse(text) for text in texts]
         if not all(pieces):
             raise BadName("there is nothing in it")
         return cls(pieces)
 
     def roles(self, group: Group) -> Iterator[str]:
         """One role for each piece that fits."""
-        whole = names.folded(group.name)
+        whole = folded(group.name)
         for piece in self._pieces:
-            wanted = names.folded(piece)
+            wanted = folded(piece)
             top = _top(whole, wanted)
             if top is None:
                 top = _top(whole, wanted[::-1])
@@ -164,7 +163,7 @@ class Found:
 
     def roles(self, group: Group, base: Name) -> Iterator[str]:
         if self.as_path:
-            inside = names.folded(group.name[-len(base) :]) == names.folded(base)
+            inside = folded(group.name[-len(base) :]) == folded(base)
             return path_from(group, len(group.name) - len(base) - 1) if inside else iter(())
         return common_name(group)
 
@@ -191,14 +190,14 @@ class Rules:
     @staticmethod
     def of_found(search: Found, dns: Sequence[str], base: str) -> list[str]:
         """The roles of groups that a search has found."""
-        top = names.parse(base)
+        top = parse(base)
         return [role for group in read(dns) for role in search.roles(group, top)]
 
 
 def is_piece(text: str) -> bool:
     """Whether it may be a piece of a DN."""
     try:
-        return bool(names.parse(text))
+        return bool(parse(text))
     except BadName:
         return False
 

@@ -10,11 +10,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from authotron.concurrency.racing import T, everyone
-from authotron.ldap import dn as names
 from authotron.ldap import filters
 from authotron.ldap.connection import Connection, Faulty
 from authotron.ldap.decoding import Entry
-from authotron.ldap.dn import BadName
+from authotron.ldap.dn import BadName, folded, parse
 from authotron.ldap.encoding import Search
 from authotron.ldap.filters import Template, User
 from authotron.ldap.groups import Found, Rules
@@ -248,6 +247,6 @@ def _by_key(dns: Iterable[str]) -> dict[object, str]:
 def _key(dn: str) -> object:
     """The same for all ways to write a name."""
     try:
-        return names.folded(names.parse(dn))
+        return folded(parse(dn))
     except BadName:
         return dn

@@ -14,11 +14,10 @@ from zope.interface import implementer
 from authotron.config.plugins import PartConfig
 from authotron.config.section import NonEmptyStr, Seconds
 from authotron.ldap import checks, filters
-from authotron.ldap import dn as names
 from authotron.ldap.connection import Connection
 from authotron.ldap.decoding import Entry
 from authotron.ldap.directory import Directory
-from authotron.ldap.dn import BadName
+from authotron.ldap.dn import BadName, escape, fold, folded, parse
 from authotron.ldap.lookup import Lookup
 from authotron.ldap.settings import (
     Attribute,
@@ -79,7 +78,7 @@ class Config(PartConfig, Membership, Connectivity, RetryConfig):
     @classmethod
     def _checked_dn(cls, text: str | None) -> str | None:
         if text is not None:
-            names.parse(text.replace("{username}", "x"))
+            parse(text.replace("{username}", "x"))
             if "{username}" not in text:
                 raise ValueError("there is no {username} in it, so it would be one user for all")
         return text
@@ -168,7 +167,7 @@ class LdapProvider:
 
     async def _by_dn(self, username: str, password: str) -> Identity:
         assert self._user_dn is not None
-        dn = self._user_dn.replace("{username}", names.escape(username))
+        dn = self._user_dn.replace("{username}", escape(username))
 
         async def identify(connection: Connection) -> Identity:
             entry = await connection.read(dn, self._lookup.wanted())
@@ -204,7 +203,7 @@ class LdapProvider:
         """
         known = entry.texts(self._user_attribute)
         same = [each for each in known if each == written] or [
-            each for each in known if names.fold(each) == names.fold(written)
+            each for each in known if fold(each) == fold(written)
         ]
         if len(known) > 1 and len(same) != 1:  # their order means nothing
             raise Rejected(f"the entry has several {self._user_attribute}, and none is that name")
@@ -221,7 +220,7 @@ def _spelled_one_way(dn: str) -> str:
     That overlooks soft hyphens and the like, too (RFC 4518 section 2.2).
     """
     try:
-        return repr([sorted(step) for step in names.folded(names.parse(_UNSEEN.sub("", dn)))])
+        return repr([sorted(step) for step in folded(parse(_UNSEEN.sub("", dn)))])
     except BadName:
         return dn
 

@@ -17,9 +17,8 @@ from twisted.python.failure import Failure
 
 from authotron.concurrency.pieces import Pieces
 from authotron.concurrency.racing import Work, to_the_end
-from authotron.config import section as settings
 from authotron.config.schema import Network
-from authotron.config.section import Section, WholeSeconds
+from authotron.config.section import Section, WholeSeconds, read
 from authotron.gateway.gateway import Forget, Gateway
 from authotron.model import strict_json
 from authotron.model.errors import (
@@ -335,7 +334,7 @@ def _body(request: Request, section: type[_C]) -> _C:
     if problems := [*islice(_beyond_bounds(section, given), 10)]:
         raise EarlyReply(replies.malformed(problems))
     try:
-        return settings.read(section, given)
+        return read(section, given)
     except ConfigError as error:
         raise EarlyReply(replies.malformed(error.problems)) from None
 

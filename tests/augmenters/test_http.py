@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.augmenters import http
 from authotron.config import check
-from authotron.config import section as settings
+from authotron.config.section import read
 from authotron.daemon.compose import compose
 from authotron.model.errors import Unavailable
 from authotron.model.identity import Addition, Identity
@@ -39,7 +39,7 @@ PART = {
 
 
 def augmenter(remote: Remote, clock: Any = None, **over: Any) -> IAugmenter:
-    section = settings.read(http.Config, {**PART, **over})
+    section = read(http.Config, {**PART, **over})
     return http.make(section, world(clock, remote))
 
 

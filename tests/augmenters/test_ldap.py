@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.augmenters import ldap
-from authotron.config import section as settings
+from authotron.config.section import read
 from authotron.model.errors import ConfigError, Unavailable
 from authotron.model.identity import Addition, Identity
 from authotron.plugin.interfaces import IAugmenter
@@ -23,7 +23,7 @@ ADMINS, USERS = f"cn=Admins,ou=Groups,{BASE}", f"cn=Users,ou=Groups,{BASE}"
 
 
 def config(**over: Any) -> ldap.Config:
-    return settings.read(ldap.Config, {**directories.SECTION, **over})
+    return read(ldap.Config, {**directories.SECTION, **over})
 
 
 class LdapCase(SynchronousTestCase):

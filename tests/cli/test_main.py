@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.cli.main import main
 from authotron.cli.options import clock
-from authotron.config import file as configfile
+from authotron.config import file
 from authotron.daemon.tap import Options
 from authotron.jose import minter
 from authotron.model.identity import Identity
@@ -184,7 +184,7 @@ class TokenTests(CommandCase):
     """C{authotron token decode}."""
 
     def minted(self, path: str) -> str:
-        found = configfile.load(Path(path), {})
+        found = file.load(Path(path), {})
         return minter.make(found.file.jwt, clock(), found.folder).mint(Identity("r", "alice"))
 
     def test_good(self) -> None:

@@ -14,12 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.config import file as configfile
 from authotron.config import json_schema, plugins
-from authotron.config import schema as config
-from authotron.config import section as settings
 from authotron.config.check import Config
-from authotron.config.section import Section
+from authotron.config.file import _read, load
+from authotron.config.schema import File
+from authotron.config.section import KeyKind, Section, section_below
 from authotron.model.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -56,7 +55,7 @@ def laid_over(base: Any, over: Any) -> Any:
 
 def shipped_sections() -> Iterator[tuple[str, type[Section]]]:
     """The sections of the file and of all plugins, those inside of them included."""
-    yield "jwt", config.File.model_fields["jwt"].annotation  # type: ignore[misc] # a section
+    yield "jwt", File.model_fields["jwt"].annotation  # type: ignore[misc] # a section
     for kind in ("providers", "augmenters", "stores"):
         for module in plugins.every(kind):
             yield from sections_in(module.__name__, module.Config)
@@ -65,7 +64,7 @@ def shipped_sections() -> Iterator[tuple[str, type[Section]]]:
 def sections_in(name: str, section: type[Section]) -> Iterator[tuple[str, type[Section]]]:
     yield name, section
     for key in section.model_fields:
-        below = settings.section_below(section, key)
+        below = section_below(section, key)
         if below is not None:
             yield from sections_in(f"{name}.{key}", below)
 
@@ -82,7 +81,7 @@ class ConfigCase(SynchronousTestCase):
         text = content if isinstance(content, str) else yaml.safe_dump(content)
         path.write_text(text, encoding="utf-8")
         path.chmod(0o600)
-        return configfile.load(path, environ)
+        return load(path, environ)
 
     def changed(self, **over: Any) -> Config:
         return self.load(laid_over(BASE, over))
@@ -455,7 +454,7 @@ class WarningsTests(ConfigCase):
         path = self.folder / "open.yaml"
         path.write_text(yaml.safe_dump(BASE))
         path.chmod(0o644)
-        self.assertIn("everybody", configfile.load(path, {}).warnings[0])
+        self.assertIn("everybody", load(path, {}).warnings[0])
 
 
 class SecretsTests(ConfigCase):
@@ -757,9 +756,9 @@ class EnvironmentTests(ConfigCase):
     @given(some.text(some.characters(exclude_characters="\0", exclude_categories=["Cs"])))
     def test_any_secret_S_ENVSECRET(self, text: str) -> None:
         """Whatever a variable holds is the secret, letter by letter."""
-        self.assertEqual(configfile._read(f'"{text}"', settings.KeyKind.SECRET), text)
+        self.assertEqual(_read(f'"{text}"', KeyKind.SECRET), text)
         if not (len(text) > 1 and text[0] == '"') and not text.endswith(("\r", "\n")):
-            self.assertEqual(configfile._read(text, settings.KeyKind.SECRET), text)
+            self.assertEqual(_read(text, KeyKind.SECRET), text)
 
     def test_quotes_that_stay_S_ENVSECRET(self) -> None:
         """A variable that keeps quotes or backslashes of a shell or of TOML gets a warning."""
@@ -889,14 +888,14 @@ class FileTests(ConfigCase):
 
     def test_missing(self) -> None:
         """A file that is not there is told by its path, with a hint."""
-        error = self.assertRaises(ConfigError, configfile.load, self.folder / "none.yaml", {})
+        error = self.assertRaises(ConfigError, load, self.folder / "none.yaml", {})
         self.assertIn("AOT_CONFIG_PATH", str(error))
 
     def test_not_utf8(self) -> None:
         """A file that is not UTF-8 is refused."""
         path = self.folder / "latin.yaml"
         path.write_bytes(b"version: \xe9")
-        self.assertRaises(ConfigError, configfile.load, path, {})
+        self.assertRaises(ConfigError, load, path, {})
 
 
 class OlderTests(ConfigCase):

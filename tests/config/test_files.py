@@ -22,7 +22,7 @@ import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import files
-from authotron.config import section as settings
+from authotron.config.section import read
 from authotron.model.errors import Unavailable
 from authotron.stores import sqlite
 from tests.config.test_check import BASE, laid_over
@@ -268,7 +268,7 @@ class StoreTests(FilesCase):
 
         def use() -> object:
             given = {"type": "sqlite", "path": str(path or self.file)}
-            store: Any = sqlite.make(settings.read(sqlite.Config, given, folder=self.top), world())
+            store: Any = sqlite.make(read(sqlite.Config, given, folder=self.top), world())
             kept = token()
             for work in (store.open, lambda: store.add(kept), lambda: store.get(kept.id)):
                 try:

@@ -8,9 +8,9 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.config import file as configfile
 from authotron.config import single_token
 from authotron.config.check import Config
+from authotron.config.file import load
 from authotron.daemon.compose import compose
 from authotron.model.errors import ConfigError
 from authotron.telemetry.metrics import Metrics
@@ -83,10 +83,10 @@ class BareTests(SynchronousTestCase):
     def test_only_without_a_file(self) -> None:
         """A file that is asked for and missing is a mistake, whatever the environment holds."""
         environ = {"AUTH_SERVICE_TOKEN": TOKEN}
-        found = configfile.load(Path("config.yaml"), environ)
+        found = load(Path("config.yaml"), environ)
         self.assertEqual(found.providers[0].name, "environment")
         for path, others in ((Path("other.yaml"), environ), (Path("config.yaml"), {})):
-            self.assertRaises(ConfigError, configfile.load, path, others)
+            self.assertRaises(ConfigError, load, path, others)
 
     def test_no_secret(self) -> None:
         """The token is not shown by what was made of it."""

@@ -19,7 +19,7 @@ from txmongo.connection import ConnectionPool
 
 from authotron.concurrency.racing import within
 from authotron.config import plugins
-from authotron.config import section as settings
+from authotron.config.section import read
 from authotron.model.errors import (
     ConfigError,
     TimedOut,
@@ -50,7 +50,7 @@ def store_of(section: dict[str, Any], **over: Any) -> ITokenStore:
     given = {**section, **over}
     module = plugins.load("stores", given["type"], "store")
     made: ITokenStore = module.make(
-        settings.read(module.Config, given), World(CLOCK, deferToThread, connect=connect)
+        read(module.Config, given), World(CLOCK, deferToThread, connect=connect)
     )
     return made
 
@@ -80,7 +80,7 @@ class RedisContractTests(StoreContract):
         self.addCleanup(closed, store)
         await store.open()
         kept, imported = earlier()
-        administrator = redis.client(settings.read(redis.Config, section), WORLD)
+        administrator = redis.client(read(redis.Config, section), WORLD)
         self.addCleanup(lambda: Deferred.fromCoroutine(administrator.stop()))
         for each in (kept, imported):
             await store.add(each)
@@ -255,7 +255,7 @@ class RedisFaultTests(MoreFaults, TestCase):
         database = self.database().start()
         store, kept, lost = await self.opened(database.section), token(), token()
         await store.add(kept)
-        config = settings.read(redis.Config, database.section)
+        config = read(redis.Config, database.section)
         administrator = redis.client(config, World(CLOCK, deferToThread, connect=connect))
         self.addCleanup(lambda: Deferred.fromCoroutine(administrator.stop()))
         await administrator.ask("REPLICAOF", "127.0.0.1", 1)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.config import section as configured
+from authotron.config import section
 from authotron.jose.claims import ClaimsConfig, Rules, end
 from authotron.model.errors import Rejected
 from authotron.model.identity import Identity
@@ -20,7 +20,7 @@ NOT_TIMES: list[Any] = ["1800000300", True, [NOW], {}, -1, 10**400, float("inf")
 
 def identity(given: dict[str, Any] | None = None, **claims: Any) -> Identity:
     """Who the usual claims with these over them belong to."""
-    rules = Rules("sso", "here", configured.read(ClaimsConfig, given or {}))
+    rules = Rules("sso", "here", section.read(ClaimsConfig, given or {}))
     said = {name: value for name, value in {**CLAIMS, **claims}.items() if value != "absent"}
     return rules.identity(said, NOW)
 
@@ -270,7 +270,7 @@ class PurposeTests(ClaimsTestCase):
             self.assertRaises(Rejected, self.rules().right_kind, header or {}, claims or {})
 
     def rules(self, typ: str | None = None) -> Rules:
-        return Rules("sso", "here", configured.read(ClaimsConfig, {"typ": typ} if typ else {}))
+        return Rules("sso", "here", section.read(ClaimsConfig, {"typ": typ} if typ else {}))
 
 
 class PersonTests(ClaimsTestCase):

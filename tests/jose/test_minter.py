@@ -15,8 +15,8 @@ from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import schema, section
-from authotron.jose import keys as signing_keys
 from authotron.jose import minter
+from authotron.jose.keys import thumbprint
 from authotron.jose.minter import Minter
 from authotron.model.errors import ConfigError, Rejected
 from authotron.model.identity import Identity
@@ -210,9 +210,7 @@ class KeyTests(SynchronousTestCase):
             "tn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw"
         )
         key = jwt.PyJWK({"kty": "RSA", "n": n, "e": "AQAB", "alg": "RS256"}).key
-        self.assertEqual(
-            signing_keys.thumbprint(key), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
-        )
+        self.assertEqual(thumbprint(key), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs")
 
     def test_previous_T48(self) -> None:
         """A previous key is still published and still verifies, but signs no more."""

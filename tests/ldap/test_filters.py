@@ -9,8 +9,8 @@ from hypothesis import strategies as some
 from ldaptor.protocols import pureber, pureldap
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.ldap import dn as names
 from authotron.ldap import filters
+from authotron.ldap.dn import parse
 from authotron.ldap.filters import (
     BadFilter,
     Comparison,
@@ -120,7 +120,7 @@ class FilterTests(SynchronousTestCase):
     def test_name_in_a_name_T66(self, username: str) -> None:
         """Inside a DN it is one value of that DN."""
         found = filled("(member=uid={username},ou=users,dc=org)", username)
-        parts = names.parse(found.assertionValue.value.decode())
+        parts = parse(found.assertionValue.value.decode())
         self.assertEqual([part.value_of("uid") for part in parts], [username, None, None])
         self.assertEqual(len(parts), 3)
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.ldap import dn as names
 from authotron.ldap import groups
+from authotron.ldap.dn import escape
 
 ADMIN = "CN=Admin,OU=TeamB,OU=TeamA,DC=example,DC=org"
 
@@ -94,6 +94,6 @@ class PathTests(SynchronousTestCase):
     @given(some.text(some.characters(exclude_categories=["Cs"]), min_size=1))
     def test_as_many_steps_T66(self, name: str) -> None:
         """Whatever a group is called, its path has as many steps as its DN."""
-        for role in roles(f"CN={names.escape(name)},OU=TeamA,DC=org", None, ["OU=TeamA"]):
+        for role in roles(f"CN={escape(name)},OU=TeamA,DC=org", None, ["OU=TeamA"]):
             self.assertEqual(role, f"/TeamA/{name}")
             self.assertEqual(role.count("/"), 2)

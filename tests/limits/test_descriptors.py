@@ -8,7 +8,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import plugins
-from authotron.config import section as settings
+from authotron.config.section import read
 from authotron.limits.descriptors import narrowing, outward
 
 LDAP = {"uri": "ldap://a.example", "search_base": "dc=a", "user_dn": "uid={username},dc=a"}
@@ -19,7 +19,7 @@ MONGO = {"uri": "mongodb://a.example", "database": "d"}
 def section(kind: str, type_: str, **given: Any) -> Any:
     module = plugins.load(kind, type_, kind)
     name = {} if kind == "stores" else {"name": "n", "realm": "r"}
-    return settings.read(module.Config, {"type": type_, **name, **given})
+    return read(module.Config, {"type": type_, **name, **given})
 
 
 class SharesTests(SynchronousTestCase):

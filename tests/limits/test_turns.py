@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.config import section as settings
+from authotron.config.section import read
 from authotron.limits.turns import RemoteTurns
 from authotron.model.errors import Rejected, TimedOut, Unavailable
 from authotron.model.identity import Credential
@@ -144,7 +144,7 @@ class RemoteTests(SynchronousTestCase):
     def made(self, module: Any, **given: Any) -> Any:
         self.remote = Remote(lambda _: Hangs())
         section = {"name": "it", "realm": "here", "connections": 1, **given}
-        return module.make(settings.read(module.Config, section), world(at(NOW), self.remote))
+        return module.make(read(module.Config, section), world(at(NOW), self.remote))
 
     def bearer(self, name: str, client: str) -> Credential:
         return Credential("bearer", name, client)

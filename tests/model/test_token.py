@@ -9,12 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.model import token as tokens
 from authotron.model.errors import MissingContext, Rejected
 from authotron.model.identity import Identity
 from authotron.model.naming import normalized
 from authotron.model.request import RequestContext
-from authotron.model.token import Grant
+from authotron.model.token import (
+    COLUMNS,
+    PATTERN,
+    PREFIX,
+    Grant,
+    Token,
+    from_row,
+    generate,
+    id_of,
+    parse,
+)
 from authotron.tokens.peppers import Peppers
 from tests.contracts import token
 from tests.worlds import NOW
@@ -27,41 +36,41 @@ class FormTests(SynchronousTestCase):
 
     def test_pattern_A37(self) -> None:
         """Every token fits the documented pattern, is read again, and begins with its age."""
-        made = [tokens.generate(NOW + second) for second in range(50)]
+        made = [generate(NOW + second) for second in range(50)]
         for each in made:
-            self.assertRegex(each.text, rf"\A{tokens.PATTERN}\Z")
-            self.assertEqual(tokens.parse(each.text), each)
+            self.assertRegex(each.text, rf"\A{PATTERN}\Z")
+            self.assertEqual(parse(each.text), each)
         self.assertEqual(sorted(each.id for each in made), [each.id for each in made])
         self.assertEqual(len({each.text for each in made}), 50)
 
     def test_secret(self) -> None:
         """Neither the representation nor a refusal repeats it."""
-        made = tokens.generate(NOW)
+        made = generate(NOW)
         self.assertNotIn(made.text, repr(made))
-        error = self.assertRaises(Rejected, tokens.parse, made.text + "x")
+        error = self.assertRaises(Rejected, parse, made.text + "x")
         self.assertNotIn(made.text, str(error))
 
     @given(st.integers(0, 65), ALPHABET)
     def test_typo_T43(self, place: int, char: str) -> None:
         """One wrong character is noticed without asking a store."""
-        text = tokens.generate(NOW).text
+        text = generate(NOW).text
         wrong = text[:place] + char + text[place + 1 :]
         if wrong != text:
-            self.assertRaises(Rejected, tokens.parse, wrong)
+            self.assertRaises(Rejected, parse, wrong)
 
     @given(st.text())
     def test_anything_T54(self, text: str) -> None:
         """Whatever else is presented is refused, and no more."""
-        self.assertRaises(Rejected, tokens.parse, text)
-        self.assertRaises(Rejected, tokens.parse, tokens.PREFIX + text)
+        self.assertRaises(Rejected, parse, text)
+        self.assertRaises(Rejected, parse, PREFIX + text)
 
     def test_id(self) -> None:
         """An id is meant by itself, with its prefix, or by the whole token; nothing else is."""
-        made = tokens.generate(NOW)
+        made = generate(NOW)
         for text in (made.id, f"aot_{made.id}", made.text):
-            self.assertEqual(tokens.id_of(text), made.id)
+            self.assertEqual(id_of(text), made.id)
         for text in ("", "never", "aot_", "*" * 12, made.id + "0", "\u0660" * 12):
-            self.assertIsNone(tokens.id_of(text))
+            self.assertIsNone(id_of(text))
 
 
 class PeppersTests(SynchronousTestCase):
@@ -69,7 +78,7 @@ class PeppersTests(SynchronousTestCase):
 
     def test_useless_T50(self) -> None:
         """What is stored neither shows the token nor fits without the pepper."""
-        text = tokens.generate(NOW).text
+        text = generate(NOW).text
         stored = Peppers([b"one"]).hash(text)
         self.assertNotIn(text[17:], stored)
         self.assertTrue(Peppers([b"one"]).fits(stored, text))
@@ -80,7 +89,7 @@ class PeppersTests(SynchronousTestCase):
 
     def test_rotated(self) -> None:
         """A new pepper stands first; what was hashed with older ones still fits."""
-        text = tokens.generate(NOW).text
+        text = generate(NOW).text
         both = Peppers([b"new", b"old"])
         self.assertTrue(both.fits(Peppers([b"old"]).hash(text), text))
         self.assertEqual(both.hash(text), Peppers([b"new"]).hash(text))
@@ -101,11 +110,11 @@ class RowTests(SynchronousTestCase):
     def test_back_and_forth(self, name: str, role: str, attributes: dict[str, str]) -> None:
         """A row is texts and numbers, and becomes the same token again."""
         owner = Identity("here", "alice", (role,), attributes, {name: (role,)}, provider=name)
-        before = tokens.Token("id", "hash", owner, 1.0, Grant((role,), {role: ()}), name)
+        before = Token("id", "hash", owner, 1.0, Grant((role,), {role: ()}), name)
         row = before.row()
-        self.assertEqual(tuple(row), tokens.COLUMNS)
+        self.assertEqual(tuple(row), COLUMNS)
         self.assertTrue(all(isinstance(v, str | float | None) for v in row.values()))
-        after = tokens.from_row(json.loads(json.dumps(row)))
+        after = from_row(json.loads(json.dumps(row)))
         self.assertEqual((after, after.owner.provider), (before, name))
 
     def test_no_hash_printed(self) -> None:

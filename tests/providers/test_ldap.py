@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.config import section as settings
+from authotron.config.section import read
 from authotron.model.errors import ConfigError, Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.plugin.interfaces import IProvider, IReachable, IUserLookup
@@ -29,7 +29,7 @@ def basic(username: str, password: str) -> Credential:
 
 
 def config(**over: Any) -> ldap.Config:
-    return settings.read(ldap.Config, {**directories.SECTION, **over})
+    return read(ldap.Config, {**directories.SECTION, **over})
 
 
 class LdapCase(SynchronousTestCase):

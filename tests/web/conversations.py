@@ -22,8 +22,7 @@ from authotron.gateway.gateway import LiveGateway
 from authotron.model.identity import Identity
 from authotron.net.world import World
 from authotron.telemetry.metrics import Metrics
-from authotron.web import gateway_routes as public
-from authotron.web import operations_routes as operations
+from authotron.web import gateway_routes, operations_routes
 from authotron.web.fastpath.protocol import FastPathFactory
 from authotron.web.replies import Replies, Reply
 from authotron.web.site import Site
@@ -108,11 +107,15 @@ class InMemoryGateway:
         found = check.check(laid_over(BASE, self.over), Path())
         generation = compose(found, World(self.clock, at_once), self.metrics)
         self.serving = LiveGateway(generation, self.metrics)
-        self.public = self._site(public.Public(self.serving, self.clock), public.ROUTES)
+        self.public = self._site(
+            gateway_routes.Public(self.serving, self.clock), gateway_routes.ROUTES
+        )
         most = found.file.server.max_connections or 100_000
         self.entrance = FastPathFactory(self.public, self.serving, self.clock, most)
-        app = operations.Operations(operations.ProcessStatus(self.serving, self.clock))
-        self.operations = self._site(app, operations.ROUTES)
+        app = operations_routes.Operations(
+            operations_routes.ProcessStatus(self.serving, self.clock)
+        )
+        self.operations = self._site(app, operations_routes.ROUTES)
         self.operations.limit_connections(found.file.metrics.max_connections, self.metrics)
 
     def _site(self, app: Any, routes: Any) -> Site:

@@ -24,7 +24,7 @@ from authotron.model.token import (
 from authotron.plugin.interfaces import TokenQuery
 from authotron.stores import memory
 from authotron.tokens.service import TokenService
-from authotron.web import token_routes as tokens
+from authotron.web import token_routes
 from tests.web.conversations import ALICE, Answer, InMemoryGateway, basic
 from tests.worlds import NOW
 
@@ -367,7 +367,7 @@ class BoundsTests(TokenCase):
     def test_validate_no_excess_T84c(self) -> None:
         """A list with too many entries is refused without a look at each of them."""
         looked_at: list[object] = []
-        self.patch(tokens, "checked_host", looked_at.append)
+        self.patch(token_routes, "checked_host", looked_at.append)
         for name in ("roles", "hosts", "networks", "scopes"):
             for many in ([1] * 20_000, {str(number): 1 for number in range(5000)}):
                 answer = self.send("POST /tokens", {name: many})

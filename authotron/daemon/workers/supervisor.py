@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from authotron import __version__
 from authotron.concurrency.racing import everyone
 from authotron.config.check import Config
-from authotron.daemon import reload as reloading
+from authotron.daemon import reload
 from authotron.daemon.compose import compose
 from authotron.daemon.listening import Listener, endpoints, second_listeners
 from authotron.daemon.runtime import Pool, outside
@@ -85,7 +85,7 @@ class Supervisor(Service):
         """
         logs.log.config = self._config.file.logging
         super().startService()
-        reloading.tell_warnings(self._log, self._config)
+        reload.tell_warnings(self._log, self._config)
         try:
             sockets = [held.open() for held in self._held]
             for listener in self._seconds:
@@ -155,19 +155,19 @@ class Supervisor(Service):
 
     def _reload_failed(self, failure: Failure) -> None:
         """Go on with the workers that serve: a defect in a reload is no reason to end them."""
-        self._log.failure(reloading.FAILED, failure, event="reload.failed")
-        self._refuse(reloading.FAILED)
+        self._log.failure(reload.FAILED, failure, event="reload.failed")
+        self._refuse(reload.FAILED)
 
     def _refuse(self, *problems: str) -> None:
         self._refused = problems
         self.crew.own.reloaded("failure")
-        reloading.tell_refused(self._log, problems)
+        reload.tell_refused(self._log, problems)
 
     def _adopt(self, config: Config) -> None:
         self._refused = ()
         self.crew.own.reloaded("failure" if self.problems else "success")
         logs.log.config = config.file.logging
-        reloading.tell_adopted(self._log, self._began_with, config, several=True)
+        reload.tell_adopted(self._log, self._began_with, config, several=True)
         self._config = config
 
     # --- the second port ---

@@ -18,7 +18,7 @@ from zope.interface import implementer
 from authotron.model.identity import Identity
 from authotron.web.channel import LAST_CALL, Channel
 from authotron.web.connections import room, second_room
-from authotron.web.fastpath import request as heads
+from authotron.web.fastpath.request import simple
 from tests.web.conversations import InMemoryGateway, Replaced, Wire, answered
 from tests.web.streams import GOOD, STREAMS, streams
 
@@ -417,14 +417,14 @@ class HeadTests(SynchronousTestCase):
 
     def test_cut_short(self) -> None:
         """A head without its empty line is none, on every Python."""
-        self.assertIsNone(heads.simple(b"GET /authenticate HTTP/1.1\r\nHost:\r\n"))
-        self.assertIsNone(heads.simple(b"GET /authenticate HTTP/1.1\r\n"))
+        self.assertIsNone(simple(b"GET /authenticate HTTP/1.1\r\nHost:\r\n"))
+        self.assertIsNone(simple(b"GET /authenticate HTTP/1.1\r\n"))
 
     def test_whole(self) -> None:
         """No byte may follow it."""
-        self.assertIsNotNone(heads.simple(head()))
-        self.assertIsNone(heads.simple(head() + b"x"))
+        self.assertIsNotNone(simple(head()))
+        self.assertIsNone(simple(head() + b"x"))
 
     def test_many_fields(self) -> None:
         """Thousands of fields are left to the channel before they are looked at."""
-        self.assertIsNone(heads.simple(head(*[b"a:"] * 101)))
+        self.assertIsNone(simple(head(*[b"a:"] * 101)))
