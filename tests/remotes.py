@@ -145,3 +145,19 @@ def client(remote: Remote, clock: Clock | None = None, **given: Any) -> WebClien
 def running(coroutine: Any) -> Deferred[Any]:
     """A coroutine, started."""
     return Deferred.fromCoroutine(coroutine)
+
+
+class Work:
+    """Work that takes as long as the test wants."""
+
+    def __init__(self) -> None:
+        self.started: list[Deferred[Any]] = []
+        self.cancelled = 0
+
+    async def __call__(self) -> Any:
+        result: Deferred[Any] = Deferred(self._cancel)
+        self.started.append(result)
+        return await result
+
+    def _cancel(self, _: object) -> None:
+        self.cancelled += 1

@@ -23,6 +23,9 @@ A = TypeVar("A")
 B = TypeVar("B")
 T = TypeVar("T")
 Work = Coroutine[Any, Any, T]
+AsyncCall = Callable[[], Work[T]]
+"""Creates the coroutine that does some work."""
+
 Answer = Union[T, Work[T]]  # noqa: UP007 - of a type variable
 """What a part says of itself, or the work of finding it out."""
 
@@ -144,7 +147,14 @@ async def within(clock: IReactorTime, seconds: float, work: Work[T]) -> T:
     """
     outcome = begin(work)
     if waits(outcome):
-        return await _cancel_after(clock, seconds, outcome)
+        outcome = _cancel_after(clock, seconds, outcome)
+    return await result_of(outcome)
+
+
+async def result_of(outcome: Begun[T]) -> T:
+    """Wait for the result of work that was started, if need be, and return it."""
+    if waits(outcome):
+        return await outcome
     if isinstance(outcome, Failure):
         outcome.raiseException()
     return outcome

@@ -1,109 +1,133 @@
-"""Questions that are asked once for all that wait, and answers that are kept."""
+"""Single flight: work that several callers want at the same time is done once for all of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Callable, Hashable
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from authotron.concurrency.racing import begin, waits
+from authotron.concurrency.racing import AsyncCall, Begun, begin, result_of, waits
+from authotron.concurrency.waiters import Waiters
 from authotron.model.errors import Rejected, Unavailable
 
 T = TypeVar("T")
-Work = Callable[[], Coroutine[Any, Any, T]]
 
+Linger = Callable[[Callable[[], None]], bool]
+"""
+Decides whether work goes on after its last caller has left.
 
-Stays = Callable[[Callable[[], None]], bool]
-"""Says whether work without a caller goes on for now, and may cancel it later by its argument."""
-
-
-@define(eq=False)
-class _Flight(Generic[T]):
-    """Work under way, and who waits for it."""
-
-    running: Deferred[None] | None = None
-    waiting: list[Deferred[T]] = field(factory=list)
-    stays: Stays | None = None
+The argument cancels the work, and does nothing if the work has ended or has a caller again.
+"""
 
 
 @define(eq=False)
-class Flights(Generic[T]):
-    """
-    Work that several callers want at once is done once; each gets the result, or the failure.
+class Flight(Waiters[T]):
+    """One piece of work under way, and the callers that wait for its outcome."""
 
-    If one caller is cancelled the others go on waiting. If the last one is, the work is cancelled,
-    unless it is lasting: then it goes on for later callers.
+    _flights: SingleFlight[T]
+    key: Hashable
+    work: Deferred[T]
+    linger: Linger | None = None
+    recover: Callable[[Failure], T] | None = None
+    is_cancelled: bool = field(default=False, init=False)
+
+    def _abandoned(self) -> None:
+        self._flights.abandon(self)
+
+
+@define(eq=False)
+class SingleFlight(Generic[T]):
+    """
+    Do work once for all callers that ask for the same key while the work is under way.
+
+    Each caller gets the result, or the failure. If one caller is cancelled, the others go on
+    waiting. If the last caller is cancelled, the work is cancelled as well, unless
+    C{outlives_callers} is set: then the work goes on for later callers.
+
+    @ivar running: the work under way, by key. Work that is removed from here goes on for the
+        callers that wait; a later caller of its key starts anew.
     """
 
-    _lasting: bool = False
-    _flights: dict[Hashable, _Flight[T]] = field(factory=dict, init=False, repr=False)
+    _outlives_callers: bool = False
+    running: dict[Hashable, Flight[T]] = field(factory=dict, init=False, repr=False)
     _log = Logger()
 
-    async def join(self, key: Hashable, work: Work[T], stays: Stays | None = None) -> T:
+    def join(self, key: Hashable, work: AsyncCall[T], linger: Linger | None = None) -> Begun[T]:
         """
-        The result of C{work}, or of what was begun under the same key and still goes on.
+        Start C{work}, or join the work that is under way for C{key}.
 
-        Work that need not wait is done at once, and costs no Deferred.
+        Work that need not wait is done at once: its result or failure is returned, and costs no
+        Deferred.
 
-        @param stays: asked when the last caller has left: whether the work goes on for now. It
-            is given what cancels the work later, unless the work has ended or has a caller again.
+        @param linger: asked when the last caller has left; by default the work is cancelled.
         """
-        flight = self._flights.get(key)
+        flight = self.running.get(key)
         if flight is not None:
-            return await self._waiter(key, flight)
-        begun = begin(work())
-        if waits(begun):
-            flight = self._flights[key] = _Flight(stays=stays)
-            waiter = self._waiter(key, flight)
-            flight.running = begun.addCallbacks(
-                self._landed, self._crashed, callbackArgs=(key, flight), errbackArgs=(key, flight)
-            )
-            return await waiter
-        if isinstance(begun, Failure):
-            begun.raiseException()
-        return begun
+            return flight.join()
+        started = begin(work())
+        return self.share(key, started, linger) if waits(started) else started
 
-    def _waiter(self, key: Hashable, flight: _Flight[T]) -> Deferred[T]:
-        waiter: Deferred[T] = Deferred(lambda waiter: self._leave(key, flight, waiter))
-        flight.waiting.append(waiter)
+    async def result(self, key: Hashable, work: AsyncCall[T], linger: Linger | None = None) -> T:
+        """Return the result of C{work} as L{join} does, and wait for the result if need be."""
+        return await result_of(self.join(key, work, linger))
+
+    def share(
+        self,
+        key: Hashable,
+        work: Deferred[T],
+        linger: Linger | None = None,
+        recover: Callable[[Failure], T] | None = None,
+    ) -> Deferred[T]:
+        """
+        Share work that has started with later callers of C{key}.
+
+        Returned is the Deferred of the first caller.
+
+        @param recover: turns a failure of the work into the result that callers get. A failure of
+            work that was cancelled because its last caller had left is ignored.
+        """
+        flight = self.running[key] = Flight(self, key, work, linger, recover)
+        waiter = flight.join()
+        work.addCallbacks(
+            self._succeeded, self._failed, callbackArgs=(flight,), errbackArgs=(flight,)
+        )
         return waiter
 
-    def _landed(self, result: T, key: Hashable, flight: _Flight[T]) -> None:
-        for waiter in self._emptied(key, flight):
-            if not waiter.called:  # one may leave because of what another got
-                waiter.callback(result)
+    def abandon(self, flight: Flight[T]) -> None:
+        """Cancel work whose last caller has left, unless the work is to go on."""
+        if not self._outlives_callers:
+            cancel = partial(self._cancel, flight)
+            if flight.linger is None or not flight.linger(cancel):
+                cancel()
 
-    def _crashed(self, failure: Failure, key: Hashable, flight: _Flight[T]) -> None:
-        waiting = self._emptied(key, flight)
-        for waiter in waiting:
-            if not waiter.called:
-                waiter.errback(Failure(failure.value))
-        if not waiting and self._lasting and not failure.check(Rejected, Unavailable):
+    def _cancel(self, flight: Flight[T]) -> None:
+        if not len(flight):
+            self._remove(flight)  # a later caller must not join work whose result will not come
+            flight.is_cancelled = True
+            flight.work.cancel()
+
+    def _succeeded(self, result: T, flight: Flight[T]) -> None:
+        self._remove(flight)
+        flight.succeed(result)
+
+    def _failed(self, failure: Failure, flight: Flight[T]) -> None:
+        self._remove(flight)
+        if flight.is_cancelled:
+            return
+        if flight.recover is not None:
+            flight.succeed(flight.recover(failure))
+        elif len(flight):
+            flight.fail(failure)
+        elif not failure.check(Rejected, Unavailable):
             self._log.failure(
                 "work that no caller waits for failed", failure, event="cache.flight.failed"
             )
 
-    def _emptied(self, key: Hashable, flight: _Flight[T]) -> list[Deferred[T]]:
-        if self._flights.get(key) is flight:
-            del self._flights[key]
-        waiting, flight.waiting = flight.waiting, []
-        return waiting
-
-    def _leave(self, key: Hashable, flight: _Flight[T], waiter: Deferred[T]) -> None:
-        if waiter in flight.waiting:
-            flight.waiting.remove(waiter)
-        if not (flight.waiting or self._lasting):
-            cancel = partial(self._cancel, key, flight)
-            if flight.stays is None or not flight.stays(cancel):
-                cancel()
-
-    def _cancel(self, key: Hashable, flight: _Flight[T]) -> None:
-        if not flight.waiting and self._flights.get(key) is flight:
-            del self._flights[key]  # no caller may join work whose result will not come
-            if flight.running is not None:
-                flight.running.cancel()
+    def _remove(self, flight: Flight[T]) -> None:
+        if self.running.get(flight.key) is flight:
+            del self.running[flight.key]

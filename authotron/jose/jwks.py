@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from authotron.concurrency.single_flight import Flights
+from authotron.concurrency.single_flight import SingleFlight
 from authotron.jose.keys import PUBLIC_MEMBERS, PublicKey, check_strength
 from authotron.model.errors import Rejected, Unavailable
 from authotron.net.http import RemoteConfig, WebClient, check_url
@@ -247,7 +247,9 @@ class KeySet:
     _fetching: bool = field(default=False, init=False)
     _failed: bool = field(default=False, init=False)
     _is_due: bool = field(default=False, init=False)
-    _flights: Flights[KeysByName] = field(factory=lambda: Flights(lasting=True), init=False)
+    _flights: SingleFlight[KeysByName] = field(
+        factory=lambda: SingleFlight(outlives_callers=True), init=False
+    )
     _refreshing: Deferred[None] | None = field(default=None, init=False, repr=False)
     _log = Logger()
 
@@ -330,7 +332,7 @@ class KeySet:
             self._log.failure("refreshing a key set failed", event="jwks.refresh.broken")
 
     async def _refreshed(self) -> KeysByName:
-        return await self._flights.join("keys", self._refresh)
+        return await self._flights.result("keys", self._refresh)
 
     async def _refresh(self) -> KeysByName:
         self._tried, self._fetching, self._failed = self._clock.seconds(), True, True

@@ -13,7 +13,8 @@ from attrs import define, field, frozen
 from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 
-from authotron.concurrency.single_flight import Flights, Work
+from authotron.concurrency.racing import AsyncCall
+from authotron.concurrency.single_flight import SingleFlight
 from authotron.config.section import Seconds, Section
 from authotron.model.errors import Rejected
 
@@ -179,9 +180,11 @@ class PairGuard:
     _pairs: WrongPairs = field(repr=False)
     _provider: str
     _seconds: float
-    _flights: Flights[Any] = field(factory=Flights, init=False, repr=False)
+    _flights: SingleFlight[Any] = field(factory=SingleFlight, init=False, repr=False)
 
-    async def judge(self, user: str, password: str, ask: Work[T], sent: Sent | None = None) -> T:
+    async def judge(
+        self, user: str, password: str, ask: AsyncCall[T], sent: Sent | None = None
+    ) -> T:
         """
         Ask about a pair by C{ask}, unless the remote has refused it a short while ago.
 
@@ -197,7 +200,7 @@ class PairGuard:
         if self._pairs.holds(user_key, pair):
             raise Rejected("refused before with the same password, which is not sent again yet")
         stays = None if sent is None else partial(self._stays, sent)
-        found: T = await self._flights.join(pair, lambda: self._ask(user_key, pair, ask), stays)
+        found: T = await self._flights.result(pair, lambda: self._ask(user_key, pair, ask), stays)
         return found
 
     def _stays(self, sent: Sent, cancel: Callable[[], None]) -> bool:
@@ -205,7 +208,7 @@ class PairGuard:
             self._pairs.clock.callLater(GRACE, cancel)
         return sent.now
 
-    async def _ask(self, user: bytes, pair: bytes, ask: Work[T]) -> T:
+    async def _ask(self, user: bytes, pair: bytes, ask: AsyncCall[T]) -> T:
         try:
             found = await ask()
         except Rejected:

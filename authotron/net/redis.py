@@ -21,6 +21,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
 from authotron.concurrency.racing import within
+from authotron.concurrency.waiters import Waiters
 from authotron.model.errors import Unavailable
 
 Word = bytes | str | int | float
@@ -186,8 +187,8 @@ class Redis:
     _login: Login
     _clock: IReactorTime
     _conversation: Conversation | None = field(default=None, init=False)
-    _connecting: Deferred[None] | None = field(default=None, init=False)
-    _waiting: list[Deferred[Conversation]] = field(factory=list, init=False)
+    _connecting: Deferred[Conversation] | None = field(default=None, init=False)
+    _waiting: Waiters[Conversation] = field(factory=Waiters, init=False)
 
     async def stop(self) -> None:
         """Disconnect."""
@@ -227,12 +228,10 @@ class Redis:
         conversation = self._conversation
         if conversation is not None and conversation.is_alive(self._clock.seconds()):
             return conversation
-        waiting: Deferred[Conversation] = Deferred(self._waiting.remove)
-        self._waiting.append(waiting)
+        waiting = self._waiting.join()
         if self._connecting is None:
-            connecting = Deferred.fromCoroutine(self._connect())
-            self._connecting = connecting.addCallback(self._remember)
-            self._connecting.addBoth(self._settled)
+            self._connecting = Deferred.fromCoroutine(self._connect())
+            self._connecting.addCallbacks(self._adopt, self._not_connected)
         return await waiting
 
     async def _connect(self) -> Conversation:
@@ -251,19 +250,16 @@ class Redis:
             raise
         return cast(Conversation, conversation)
 
-    def _remember(self, conversation: Conversation) -> None:
+    def _adopt(self, conversation: Conversation) -> None:
         if self._conversation is not None:
             self._conversation.abort()
         self._conversation = conversation
-
-    def _settled(self, outcome: Failure | None) -> None:
         self._connecting = None
-        waiting, self._waiting = self._waiting, []
-        for each in waiting:
-            if isinstance(outcome, Failure):
-                each.errback(outcome)
-            elif self._conversation is not None:
-                each.callback(self._conversation)
+        self._waiting.succeed(conversation)
+
+    def _not_connected(self, failure: Failure) -> None:
+        self._connecting = None
+        self._waiting.fail(failure)
 
 
 def _told(error: Exception) -> str:

@@ -22,6 +22,7 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from authotron.concurrency.waiters import Waiters
 from authotron.net.certificates import Untrusted
 from authotron.net.tls import Handshake, Verifier
 
@@ -129,7 +130,7 @@ class GatedConnections:
     _verifier: Verifier
     _host: str
     refusal: Untrusted | None = field(default=None, init=False)
-    _waiting: list[Deferred[None]] = field(factory=list, init=False)
+    _waiting: Waiters[None] = field(factory=Waiters, init=False)
 
     def clientConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """The interface of L{IOpenSSLClientConnectionCreator}."""
@@ -146,9 +147,7 @@ class GatedConnections:
 
         @raise Untrusted: it is refused.
         """
-        waiting: Deferred[None] = Deferred(self._waiting.remove)
-        self._waiting.append(waiting)
-        await waiting
+        await self._waiting.join()
 
     def demand(self) -> None:
         """
@@ -161,13 +160,9 @@ class GatedConnections:
 
     def _opened(self, _: object) -> None:
         self.refusal = None
-        waiting, self._waiting = self._waiting, []
-        for each in waiting:
-            each.callback(None)
+        self._waiting.succeed(None)
 
     def _refused(self, failure: Failure) -> None:
         if isinstance(failure.value, Untrusted):
             self.refusal = failure.value
-            waiting, self._waiting = self._waiting, []
-            for each in waiting:
-                each.errback(Untrusted(str(failure.value)))
+            self._waiting.fail(Untrusted(str(failure.value)))

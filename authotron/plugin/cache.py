@@ -12,7 +12,8 @@ from typing import Generic, Protocol, TypeVar
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
-from authotron.concurrency.single_flight import Flights, Work
+from authotron.concurrency.racing import AsyncCall
+from authotron.concurrency.single_flight import SingleFlight
 from authotron.limits.lru_cache import DEFAULT_BYTES, Entry, LruCache
 from authotron.model.identity import Addition, Identity
 
@@ -126,12 +127,12 @@ class LookupCache(Generic[F]):
     _subject: Callable[[F], Hashable] | None = None
     _key: bytes = field(factory=lambda: urandom(32), init=False, repr=False)
     _known: LruCache[_Answer[F]] = field(init=False, repr=False)
-    _flights: Flights[F] = field(factory=Flights, init=False, repr=False)
+    _flights: SingleFlight[F] = field(factory=SingleFlight, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self._known = LruCache(self._max_bytes, _MAX_ENTRIES)
 
-    async def get(self, question: str, look_up: Work[F], subject: Hashable = None) -> F:
+    async def get(self, question: str, look_up: AsyncCall[F], subject: Hashable = None) -> F:
         """
         Return what is known, or what C{look_up} says.
 
@@ -141,7 +142,7 @@ class LookupCache(Generic[F]):
         known = self._known.get(key)
         if known is not None and _is_fresh(known.value, self._clock.seconds()):
             return known.value
-        return await self._flights.join(key, lambda: self._look_up(key, look_up, subject))
+        return await self._flights.result(key, lambda: self._look_up(key, look_up, subject))
 
     def kept(self, question: str) -> F | None:
         """The last answer, if it has not been stale for too long."""
@@ -159,7 +160,7 @@ class LookupCache(Generic[F]):
         """Bytes that all answers take."""
         return self._known.size
 
-    async def _look_up(self, key: bytes, look_up: Work[F], subject: Hashable) -> F:
+    async def _look_up(self, key: bytes, look_up: AsyncCall[F], subject: Hashable) -> F:
         answer = await look_up()
         if _is_fresh(answer, self._clock.seconds() - self._stale):
             whose = subject if self._subject is None else self._subject(answer)

@@ -8,7 +8,7 @@ from attrs import field, frozen
 from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 
-from authotron.concurrency.single_flight import Work
+from authotron.concurrency.racing import AsyncCall
 from authotron.config.plugins import PartConfig
 from authotron.config.section import Seconds
 from authotron.jose import jwks
@@ -53,18 +53,18 @@ class AccessTokens:
     _exchanged: Identities = field(repr=False)
     _turns: RemoteTurns = field(repr=False)
 
-    async def checked(self, credential: Credential, check: Work[Identity]) -> Identity:
+    async def checked(self, credential: Credential, check: AsyncCall[Identity]) -> Identity:
         """What C{check} says of a lasting token in its client's turn, or said a short while ago."""
         return await self._checked.get(
             credential.value, lambda: self._for_a_while(credential, check)
         )
 
-    async def _for_a_while(self, credential: Credential, check: Work[Identity]) -> Identity:
+    async def _for_a_while(self, credential: Credential, check: AsyncCall[Identity]) -> Identity:
         identity = await self._turns.ask(credential.client, credential.value, check)
         until = earliest(identity.fresh_until, self._clock.seconds() + self._life)
         return identity._replace(fresh_until=until)
 
-    async def exchanged(self, token: str, exchange: Work[Identity]) -> Identity:
+    async def exchanged(self, token: str, exchange: AsyncCall[Identity]) -> Identity:
         """What C{exchange} makes of a lasting token, or made of it before."""
         return await self._exchanged.get(token, exchange)
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from attrs import define, evolve, field
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from authotron.concurrency.racing import within
+from authotron.concurrency.waiters import Waiters
 from authotron.config.plugins import StoreConfig
 from authotron.model.errors import Unavailable
 from authotron.model.naming import spellings
@@ -21,22 +21,6 @@ from authotron.tokens.peppers import Peppers
 
 T = TypeVar("T")
 P = ParamSpec("P")
-
-
-@define(eq=False)
-class _Opening:
-    """An attempt to open the store, and those who wait for its end, whatever that is."""
-
-    _waiting: list[Deferred[None]] = field(factory=list, init=False)
-
-    def joined(self) -> Deferred[None]:
-        waiting: Deferred[None] = Deferred(self._waiting.remove)
-        self._waiting.append(waiting)
-        return waiting
-
-    def over(self) -> None:
-        while self._waiting:
-            self._waiting.pop(0).callback(None)
 
 
 @implementer(ITokenStore)
@@ -52,7 +36,7 @@ class StoreClient:
     _rules: StoreConfig
     _clock: IReactorTime
     _spare_pepper: bytes | None = field(default=None, repr=False)
-    _opening: _Opening | None = field(default=None, init=False)
+    _opening: Waiters[None] | None = field(default=None, init=False)
 
     @property
     def type(self) -> str:
@@ -63,12 +47,12 @@ class StoreClient:
         return self.backend.pepper
 
     async def open(self) -> None:
-        opening = self._opening = _Opening()
+        opening = self._opening = Waiters()
         try:
             await within(self._clock, self._rules.timeout, self.backend.open())
         finally:
             self._opening = None
-            opening.over()
+            opening.succeed(None)
 
     async def close(self) -> None:
         await self.backend.close()
@@ -129,7 +113,7 @@ class StoreClient:
 
     async def _opened(self) -> None:
         if self._opening is not None:
-            await self._opening.joined()
+            await self._opening.join()
 
     def peppers(self) -> Peppers:
         """

@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol as Connection
 from twisted.logger import Logger
 
+from authotron.concurrency.waiters import Waiters
 from authotron.limits.descriptors import OWN, most_files
 from authotron.telemetry.metrics import Metrics
 
@@ -34,7 +35,7 @@ class OpenConnections:
     """All connections of one kind, from their first moment to their last."""
 
     _open: set[ClientConnection] = field(factory=set, init=False)
-    _waiting: list[Deferred[None]] = field(factory=list, init=False)
+    _waiting: Waiters[None] = field(factory=Waiters, init=False)
 
     def __len__(self) -> int:
         return len(self._open)
@@ -51,16 +52,15 @@ class OpenConnections:
 
     def drain(self) -> Deferred[None]:
         """Close connections as soon as nothing is in flight on them; fires when none is left."""
-        waiting: Deferred[None] = Deferred(self._waiting.remove)
-        self._waiting.append(waiting)
+        waiting = self._waiting.join()
         for guest in [*self._open]:
             guest.leave()
         self._tell()
         return waiting
 
     def _tell(self) -> None:
-        while self._waiting and not self._open:
-            self._waiting.pop().callback(None)
+        if not self._open:
+            self._waiting.succeed(None)
 
 
 class Overloaded(Connection):

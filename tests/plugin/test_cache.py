@@ -1,15 +1,13 @@
-"""What is kept, and what is found out once for all who want to know."""
+"""Answers of remotes are kept while they are fresh, and looked up once for all callers."""
 
 from __future__ import annotations
 
 import tracemalloc
 from functools import partial
-from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.concurrency.single_flight import Flights
 from authotron.limits.lru_cache import Entry, LruCache
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Addition, Identity
@@ -20,102 +18,8 @@ from authotron.plugin.cache import (
     addition_bytes,
     identity_bytes,
 )
-from tests.remotes import running
+from tests.remotes import Work, running
 from tests.worlds import NOW, at
-
-
-class Work:
-    """Something that takes as long as the test wants."""
-
-    def __init__(self) -> None:
-        self.begun: list[Deferred[Any]] = []
-        self.cancelled = 0
-
-    async def __call__(self) -> Any:
-        result: Deferred[Any] = Deferred(self._cancel)
-        self.begun.append(result)
-        return await result
-
-    def _cancel(self, _: object) -> None:
-        self.cancelled += 1
-
-
-class FlightTests(SynchronousTestCase):
-    """Work that several want at once."""
-
-    def setUp(self) -> None:
-        self.work = Work()
-        self.flights: Flights[Any] = Flights()
-
-    def join(self, key: str = "a") -> Deferred[Any]:
-        return running(self.flights.join(key, self.work))
-
-    def test_once(self) -> None:
-        """It is done once, and everybody gets the result."""
-        waiting = [self.join() for _ in range(500)]
-        self.work.begun[0].callback("done")
-        self.assertEqual({self.successResultOf(each) for each in waiting}, {"done"})
-        self.assertEqual(len(self.work.begun), 1)
-
-    def test_keys_T45(self) -> None:
-        """Under another key it is other work, and results do not mix."""
-        waiting = {str(number): self.join(str(number)) for number in range(500)}
-        for number, begun in enumerate(self.work.begun):
-            begun.callback(str(number))
-        for key, deferred in waiting.items():
-            self.assertEqual(self.successResultOf(deferred), key)
-
-    def test_failure(self) -> None:
-        """Everybody gets the failure, and the next one tries anew."""
-        waiting = [self.join(), self.join()]
-        self.work.begun[0].errback(Unavailable())
-        for each in waiting:
-            self.failureResultOf(each, Unavailable)
-        self.assertNoResult(self.join())
-        self.assertEqual(len(self.work.begun), 2)
-
-    def test_one_leaves_T45(self) -> None:
-        """One who leaves disturbs nobody."""
-        first, second = self.join(), self.join()
-        first.cancel()
-        self.failureResultOf(first, CancelledError)
-        self.work.begun[0].callback("done")
-        self.assertEqual(self.successResultOf(second), "done")
-
-    def test_all_leave(self) -> None:
-        """When the last one leaves the work is cancelled; one who comes then begins it anew."""
-        for each in [self.join(), self.join()]:
-            each.cancel()
-            self.failureResultOf(each, CancelledError)
-        self.assertEqual(self.work.cancelled, 1)
-        self.assertNoResult(self.join())
-
-    def test_leaves_on_landing(self) -> None:
-        """Somebody may leave because of the result that another got."""
-        first, second = self.join(), self.join()
-        first.addCallback(lambda _: second.cancel())
-        self.work.begun[0].callback("done")
-        self.failureResultOf(second, CancelledError)
-
-    def test_lasting(self) -> None:
-        """Lasting work is not cancelled: whoever comes later gets its result."""
-        self.flights = Flights(lasting=True)
-        first = self.join()
-        first.cancel()
-        self.failureResultOf(first, CancelledError)
-        second = self.join()
-        self.work.begun[0].callback("done")
-        self.assertEqual((self.successResultOf(second), self.work.cancelled), ("done", 0))
-
-    def test_nobody_waits(self) -> None:
-        """Lasting work that fails while nobody waits says so, unless failing was to be expected."""
-        self.flights = Flights(lasting=True)
-        for error, logged in ((Unavailable(), 0), (ZeroDivisionError(), 1)):
-            waiter = self.join()
-            waiter.cancel()
-            self.failureResultOf(waiter, CancelledError)
-            self.work.begun[-1].errback(error)
-            self.assertEqual(len(self.flushLoggedErrors()), logged)
 
 
 class IdentityTests(SynchronousTestCase):
@@ -265,15 +169,15 @@ class LookupCacheTests(SynchronousTestCase):
         """A burst of the same question is one question."""
         waiting = [self.get() for _ in range(100)]
         answer = Addition(fresh_until=NOW + 60.0)
-        self.work.begun[0].callback(answer)
+        self.work.started[0].callback(answer)
         for each in (*waiting, self.get()):
             self.assertIs(self.successResultOf(each), answer)
-        self.assertEqual(len(self.work.begun), 1)
+        self.assertEqual(len(self.work.started), 1)
 
     def test_stale(self) -> None:
         """What is not fresh any more is asked for again, and kept for a while beside that."""
         self.get()
-        self.work.begun[0].callback(Addition(fresh_until=NOW + 60.0))
+        self.work.started[0].callback(Addition(fresh_until=NOW + 60.0))
         self.clock.advance(60)
         self.assertNoResult(self.get())
         self.assertIsNotNone(self.known.kept("a"))
@@ -283,14 +187,14 @@ class LookupCacheTests(SynchronousTestCase):
     def test_not_kept(self) -> None:
         """What does not say until when it is fresh is not kept."""
         self.get()
-        self.work.begun[0].callback(Addition())
+        self.work.started[0].callback(Addition())
         self.assertNoResult(self.get())
         self.assertEqual(self.known.size, 0)
 
     def test_forgotten(self) -> None:
         """What is forgotten is asked for again."""
         self.get()
-        self.work.begun[0].callback(Addition(fresh_until=NOW + 60.0))
+        self.work.started[0].callback(Addition(fresh_until=NOW + 60.0))
         self.known.forget("a")
         self.assertNoResult(self.get())
 

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from authotron.concurrency.racing import everyone, within
+from authotron.concurrency.waiters import Waiters
 from authotron.config.check import Config
 from authotron.daemon.service import EX_CONFIG
 from authotron.daemon.workers import spawning
@@ -60,7 +61,7 @@ class WorkerPool:
         self._losses = 0
         self._returning: list[IDelayedCall] = []
         self._replacing = self._reloaded = self._stopping = False
-        self._empty: list[Deferred[None]] = []
+        self._empty: Waiters[None] = Waiters()
 
     @property
     def size(self) -> int:
@@ -94,9 +95,7 @@ class WorkerPool:
     async def end(self) -> None:
         """Wait until the last is gone."""
         if self.workers:
-            empty: Deferred[None] = Deferred()
-            self._empty.append(empty)
-            await empty
+            await self._empty.join()
 
     def _begin(self) -> WorkerProcess:
         given = spawning.Descriptors(len(self._sockets))
@@ -153,8 +152,8 @@ class WorkerPool:
             self._add(self._ended, child, ended=True)
         if not (child.leaving or self._stopping):
             self._lost(child, how)
-        while self._empty and not self.workers:
-            self._empty.pop().callback(None)
+        if not self.workers:
+            self._empty.succeed(None)
 
     # --- they are watched ---
 

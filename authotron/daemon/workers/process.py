@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
+from authotron.concurrency.waiters import Waiters
 from authotron.daemon.workers.messages import Answer, MessageChannel, PeerError
 from authotron.telemetry.metrics import Counted
 
@@ -56,7 +56,7 @@ class WorkerProcess(ProcessProtocol):
         self._pipe = MessageChannel(self._write, {**own, **answers}, self.kill)
         self._on_end = on_end
         self._on_serving = on_serving
-        self._waiting: list[Deferred[None]] = []
+        self._waiting: Waiters[None] = Waiters()
         self._killing: IDelayedCall | None = None
 
     @property
@@ -95,9 +95,7 @@ class WorkerProcess(ProcessProtocol):
         @raise Unanswered: it has ended before.
         """
         if not self.served:
-            waiting: Deferred[None] = Deferred()
-            self._waiting.append(waiting)
-            await waiting
+            await self._waiting.join()
 
     def kill(self) -> None:
         """End it without a word."""
@@ -120,20 +118,12 @@ class WorkerProcess(ProcessProtocol):
         self.served = True
         self.missed = 0
         self._on_serving(self)
-        self._tell()
+        self._waiting.succeed(None)
 
     def _alive(self, counted: Any) -> None:
         self.counted = counted
         self.missed = 0
         self.beats += 1
-
-    def _tell(self, failure: Exception | None = None) -> None:
-        while self._waiting:
-            waiting = self._waiting.pop()
-            if failure is None:
-                waiting.callback(None)
-            else:
-                waiting.errback(failure)
 
     # --- the process ---
 
@@ -148,7 +138,7 @@ class WorkerProcess(ProcessProtocol):
         self._no_killing()
         self._on_end(self, str(reason.value))
         self._pipe.lost()
-        self._tell(PeerError())
+        self._waiting.fail(PeerError())
 
     def _write(self, data: bytes) -> None:
         self.transport.writeToChild(self._hears, data)
