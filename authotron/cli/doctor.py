@@ -56,11 +56,11 @@ async def _doctor(reactor: Any, found: Config, username: str | None) -> None:
     world = evolve(outside(reactor, pool), patience=found.file.auth.timeout_in_ms / 1000)
     try:
         with complaints():
-            generation = compose(found, world, Metrics())
-        authority = generation.authority
+            gateway = compose(found, world, Metrics())
+        authenticator = gateway.authenticator
         parts = [
-            *zip(authority.providers, found.providers, strict=True),
-            *zip(authority.augmenters, found.augmenters, strict=True),
+            *zip(authenticator.providers, found.providers, strict=True),
+            *zip(authenticator.augmenters, found.augmenters, strict=True),
         ]
         worlds = [
             *(world for _ in found.providers),
@@ -70,8 +70,8 @@ async def _doctor(reactor: Any, found: Config, username: str | None) -> None:
             await _well(part, config, seen, username)
             for (part, config), seen in zip(parts, worlds, strict=True)
         ]
-        if generation.tokens is not None:
-            well.append(await _opens(generation.tokens.store))
+        if gateway.tokens is not None:
+            well.append(await _opens(gateway.tokens.store))
         if not all(well):
             raise SystemExit(1)
     finally:

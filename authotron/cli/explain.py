@@ -60,33 +60,33 @@ async def _explain(reactor: Any, found: Config, header: str, realm: str | None) 
     pool = Pool(reactor)
     pool.startService()
     with complaints():
-        generation = compose(found, outside(reactor, pool), Metrics())
+        gateway = compose(found, outside(reactor, pool), Metrics())
     try:
-        await _opened(generation)
-        _minted(generation, await _judged(generation, header, realm), reactor.seconds())
+        await _opened(gateway)
+        _minted(gateway, await _judged(gateway, header, realm), reactor.seconds())
     except (BadCredentials, BadIdentity, Rejected, Unavailable) as reason:
         say(f"{type(reason).__name__}: {reason}", fg="red")
         raise SystemExit(1) from None
     finally:
-        if generation.tokens is not None:
-            await generation.tokens.store.close()
+        if gateway.tokens is not None:
+            await gateway.tokens.store.close()
         pool.stopService()
 
 
-async def _opened(generation: Gateway[Reply]) -> None:
+async def _opened(gateway: Gateway[Reply]) -> None:
     """Let the store be there for tokens of our own; all others are judged without it."""
-    if generation.tokens is not None:
+    if gateway.tokens is not None:
         with complaints(), suppress(Unavailable):
-            await generation.tokens.store.open()
+            await gateway.tokens.store.open()
 
 
-async def _judged(generation: Gateway[Reply], header: str, realm: str | None) -> Identity:
+async def _judged(gateway: Gateway[Reply], header: str, realm: str | None) -> Identity:
     parsed = credentials.parse(header)
     say("credentials", bold=True)
     for credential in parsed:
         say(f"  {credential.scheme}, {len(credential.value)} characters")
     say("judged", bold=True)
-    return await generation.authority.identify(parsed, realm)
+    return await gateway.authenticator.identify(parsed, realm)
 
 
 _JUDGING = ("auth.", "augmenters.")
@@ -99,7 +99,7 @@ def _tell(event: LogEvent) -> None:
         say(f"  {formatEvent(event)}")
 
 
-def _minted(generation: Gateway[Reply], identity: Identity, now: float) -> None:
+def _minted(gateway: Gateway[Reply], identity: Identity, now: float) -> None:
     say("claims", bold=True)
-    claims = generation.minter.claims(identity, int(now))
+    claims = gateway.minter.claims(identity, int(now))
     say_lines(json.dumps(claims, indent=2, ensure_ascii=False))

@@ -78,12 +78,12 @@ def of_acl_proxy(
         section = read(redis.Config, acl_proxy.store(os.environ), "REDIS_*")
     rule = OwnerRule(realm, username, role)
 
-    async def work(generation: Gateway[Reply], tokens: TokenService, world: World) -> None:
-        _expect(generation.config, "imported", "acl_proxy_pepper")
+    async def work(gateway: Gateway[Reply], tokens: TokenService, world: World) -> None:
+        _expect(gateway.config, "imported", "acl_proxy_pepper")
         source = redis.client(section, world)
         try:
             found = token_sources.of_acl_proxy(source, rule, world.clock.seconds())
-            await _Import(tokens, generation.authority.gate, world, dry_run).copy(found)
+            await _Import(tokens, gateway.authenticator.gate, world, dry_run).copy(found)
         finally:
             await source.stop()
 
@@ -107,8 +107,8 @@ def of_auth_o_tron(path: Path, theirs: Path, realm: str | None, *, dry_run: bool
     if not isinstance(section, mongo.Config):
         raise click.UsageError(f"{theirs} has no store of type mongo")
 
-    async def work(generation: Gateway[Reply], tokens: TokenService, world: World) -> None:
-        _expect(generation.config, "imported")
+    async def work(gateway: Gateway[Reply], tokens: TokenService, world: World) -> None:
+        _expect(gateway.config, "imported")
         peer = mongo.peer(section)
         pool = mongo.connections(section, peer)
         try:
@@ -118,7 +118,7 @@ def of_auth_o_tron(path: Path, theirs: Path, realm: str | None, *, dry_run: bool
             found = token_sources.of_auth_o_tron(
                 database[section.tokens_collection], database[section.users_collection], realm
             )
-            await _Import(tokens, generation.authority.gate, world, dry_run).copy(found)
+            await _Import(tokens, gateway.authenticator.gate, world, dry_run).copy(found)
         finally:
             await pool.disconnect()
 

@@ -78,12 +78,12 @@ def _shown(path: Path, folder: Path) -> None:
 def _claims(found: Config, password: str) -> str:
     """What is minted for alice, found out in the way of the gateway."""
     now = clock()
-    generation = compose(found, World(now, execute), Metrics())
+    composed = compose(found, World(now, execute), Metrics())
     alice = Credential("basic", b64encode(f"alice:{password}".encode()).decode())
     judged: list[Identity] = []
-    Deferred.fromCoroutine(generation.authority.identify([alice], None)).addCallbacks(
+    Deferred.fromCoroutine(composed.authenticator.identify([alice], None)).addCallbacks(
         judged.append, lambda _: None
     )
     if not judged:
         return "  (alice is not known any more)"
-    return json.dumps(generation.minter.claims(judged[0], int(now.seconds())), indent=2)
+    return json.dumps(composed.minter.claims(judged[0], int(now.seconds())), indent=2)

@@ -72,17 +72,17 @@ async def _working(reactor: Any, found: Config, work: Work) -> None:
     pool.startService()
     world = outside(reactor, pool)
     with complaints():
-        generation = compose(found, world, Metrics())
-    assert generation.tokens is not None
+        gateway = compose(found, world, Metrics())
+    assert gateway.tokens is not None
     try:
         with complaints():
-            await generation.tokens.store.open()
-            await work(generation, generation.tokens, world)
+            await gateway.tokens.store.open()
+            await work(gateway, gateway.tokens, world)
     except (BadIdentity, NoSuchToken, Rejected, ExceedsGrant, Unavailable) as reason:
         told = str(reason) or "there is no such token"
         say(told, fg="red", err=True)
         raise SystemExit(1) from None
     finally:
         with suppress(Unavailable):
-            await generation.tokens.store.close()
+            await gateway.tokens.store.close()
         pool.stopService()

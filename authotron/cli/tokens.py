@@ -74,11 +74,11 @@ def create(
         networks=tuple(_checked(hosts.checked_network, text, "--network") for text in network),
     )
 
-    async def work(generation: Gateway[Reply], kept: TokenService, _world: World) -> None:
-        admit = generation.authority.gate.admit
+    async def work(gateway: Gateway[Reply], kept: TokenService, _world: World) -> None:
+        admit = gateway.authenticator.gate.admit
         said = admit(Identity(realm, username, owner_role))
-        checked = generation.owners.can_be_asked(said)
-        owner = admit((await generation.owners.now(said))[0])
+        checked = gateway.owners.can_be_asked(said)
+        owner = admit((await gateway.owners.now(said))[0])
         presented, _ = await kept.make(
             owner, wish, checked=checked, origin=TERMINAL, by=audit.at_terminal()
         )

@@ -55,7 +55,7 @@ def compose(
     tokens = _tokens(config, world, store)
     owners = Owners(providers, world.clock, file.tokens.users, world.memory)
     own = TokenProvider(tokens, owners, world.clock)
-    authority = Authenticator(
+    authenticator = Authenticator(
         providers,
         augmenters,
         world.clock,
@@ -69,7 +69,7 @@ def compose(
     remembered = decisions.make(
         file.auth.cache,
         world.clock,
-        authority,
+        authenticator,
         signer.mint,
         signer.life,
         replies.authenticate,
@@ -79,7 +79,7 @@ def compose(
     proxies = [each for each in file.server.trusted_proxies if each != UNIX]
     trusts_unix = UNIX in file.server.trusted_proxies
     forwarding = Forwarding(proxies, file.server.forwarded, trusts_unix)
-    return Gateway(config, authority, signer, remembered, forwarding, owners, tokens)
+    return Gateway(config, authenticator, signer, remembered, forwarding, owners, tokens)
 
 
 def for_augmenter(config: Any, world: World) -> World:

@@ -98,18 +98,18 @@ class GatewayService(MultiService):
         metrics.watch(
             "authotron_verdicts_remembered",
             "Verdicts that are remembered",
-            lambda: self.serving.generation.verdicts.remembered(),  # noqa: PLW0108 - of the one in use
+            lambda: self.serving.gateway.decisions.remembered(),  # noqa: PLW0108 - of the one in use
         )
         metrics.watch(
             "authotron_verdicts_bytes",
             "Bytes that the verdicts take which are remembered",
-            lambda: self.serving.generation.verdicts.remembered_bytes(),  # noqa: PLW0108 - the same
+            lambda: self.serving.gateway.decisions.remembered_bytes(),  # noqa: PLW0108 - the same
         )
         if not sockets:
             metrics.watch_reloads(lambda: self.problems)
         self.refused: Callable[[], object] = partial(metrics.reloaded, "failure")
         self.listeners = self._listeners(config, sockets)
-        self._keeping = self._kept(self.serving.generation.tokens)
+        self._keeping = self._kept(self.serving.gateway.tokens)
         self.served: Deferred[None] = succeed(None)
         self._retiring: list[Deferred[None]] = []
         self.proven = False
@@ -174,9 +174,9 @@ class GatewayService(MultiService):
 
         @raise SystemExit: a port cannot be had.
         """
-        logs.log.config = self.serving.generation.config.file.logging
+        logs.log.config = self.serving.gateway.config.file.logging
         super().startService()
-        reload.tell_warnings(self._log, self.serving.generation.config)
+        reload.tell_warnings(self._log, self.serving.gateway.config)
         for listener in self.listeners:
             try:
                 listener.startService()
@@ -200,7 +200,7 @@ class GatewayService(MultiService):
     async def stopService(self) -> None:
         """Listen no more, let those in flight finish within the grace, then stop the rest."""
         await self.close()
-        grace = self.serving.generation.config.file.server.grace
+        grace = self.serving.gateway.config.file.server.grace
         closed = [listener.site.drain() for listener in self.listeners]
         try:
             await within(self._reactor, grace, _all(closed))
@@ -208,7 +208,7 @@ class GatewayService(MultiService):
             self._log.warn("requests in flight were cut off", event="shutdown.grace.exceeded")
         for retiring in [*self._retiring]:
             retiring.cancel()
-        self.serving.generation.close()
+        self.serving.gateway.close()
         await self._stopped([self._keeping] if self._keeping is not None else [])
         await _all([super().stopService()])
 
@@ -237,7 +237,7 @@ class GatewayService(MultiService):
         """Take over what the configuration says now; if it is bad, say why and keep the old one."""
         try:
             config = self._load()
-            generation = compose(
+            gateway = compose(
                 config, self._world, self.serving.metrics, self._store_to_keep(config)
             )
         except ConfigError as error:
@@ -247,8 +247,8 @@ class GatewayService(MultiService):
             self._log.failure(reload.FAILED, event="reload.failed")
             self._refuse(ConfigError([Problem("", reload.FAILED)]))
             return
-        old = self.serving.generation
-        self.serving.generation = generation
+        old = self.serving.gateway
+        self.serving.gateway = gateway
         self.wrong_pairs.clear()
         self.serving.problems = ()
         logs.log.config = config.file.logging
@@ -256,7 +256,7 @@ class GatewayService(MultiService):
         self._entrance.limit_connections(self._room(config))
         self.proven = True
         grace = old.config.file.server.grace
-        self._adopt_tokens(generation.tokens, grace)
+        self._adopt_tokens(gateway.tokens, grace)
         self._retire(old, grace)
         self.serving.metrics.reloaded("success")
         reload.tell_adopted(self._log, self._began_with, config, several=False)
@@ -269,7 +269,7 @@ class GatewayService(MultiService):
 
     def _store_to_keep(self, config: Config) -> ITokenStore | None:
         """The store in use, if the configuration says the same about it."""
-        same = config.store == self.serving.generation.config.store
+        same = config.store == self.serving.gateway.config.store
         return self._keeping.tokens.store.backend if same and self._keeping is not None else None
 
     def _adopt_tokens(self, tokens: TokenService | None, grace: float) -> None:

@@ -105,11 +105,11 @@ class Decision(Generic[R]):
 class _Memory(Entry, Generic[R]):
     """A verdict good until C{again}, whose identity is good for further ones until C{until}."""
 
-    __slots__ = ("again", "until", "verdict")
+    __slots__ = ("again", "decision", "until")
 
     def __init__(
         self,
-        verdict: Decision[R],
+        decision: Decision[R],
         again: float,
         until: float,
         key: bytes,
@@ -122,7 +122,7 @@ class _Memory(Entry, Generic[R]):
         self.subject = subject
         self.tags = tags
         self.names = None
-        self.verdict = verdict
+        self.decision = decision
         self.again = again
         self.until = until
 
@@ -141,7 +141,7 @@ class _Flight(Generic[R]):
 
     asked: Deferred[Decision[R]]
     abandon: Callable[[_Flight[R]], None]
-    verdict: Decision[R] | None = None
+    decision: Decision[R] | None = None
     abandoned: bool = False
     waiting: list[Deferred[Decision[R]]] = field(factory=list)
 
@@ -150,15 +150,15 @@ class _Flight(Generic[R]):
         self.waiting.append(waiter)
         return waiter
 
-    def land(self, verdict: Decision[R]) -> None:
-        self.verdict = verdict
+    def land(self, decision: Decision[R]) -> None:
+        self.decision = decision
         waiting, self.waiting = self.waiting, []
         for waiter in waiting:
             if not waiter.called:  # one may leave because of what another got
-                waiter.callback(verdict)
+                waiter.callback(decision)
 
     def _leave(self, waiter: Deferred[Decision[R]]) -> None:
-        if self.verdict is not None:
+        if self.decision is not None:
             return
         self.waiting.remove(waiter)
         if not self.waiting:
@@ -178,7 +178,7 @@ class DecisionCache(Generic[R]):
     """
 
     _clock: IReactorTime
-    _authority: Authenticator
+    _authenticator: Authenticator
     _mint: Callable[[Identity], str]
     _prepare: Callable[[Outcome, str | None], R]
     _ttl: float = 60
@@ -204,7 +204,7 @@ class DecisionCache(Generic[R]):
         self._good = LruCache(self._max_bytes - refusals, self._size)
         self._bad = LruCache(refusals, max(1, self._size // 10))
         self._fixed = {
-            result: self._verdict(Outcome(result), None) for result in RESULTS if result != SUCCESS
+            result: self._decision(Outcome(result), None) for result in RESULTS if result != SUCCESS
         }
 
     def decide(
@@ -227,10 +227,10 @@ class DecisionCache(Generic[R]):
         now = self._clock.seconds()
         memory = self._good.get(key) or self._bad.get(key)
         if memory is not None and now < memory.again:
-            return memory.verdict
+            return memory.decision
         return self._ask(key, authorization, realm, memory, client)
 
-    def forget(self, tokens: Iterable[str] | None = None) -> None:
+    def invalidate(self, tokens: Iterable[str] | None = None) -> None:
         """
         Void what is remembered, or being found out, since API tokens were revoked or changed.
 
@@ -304,7 +304,7 @@ class DecisionCache(Generic[R]):
                 if name != key:
                     self._good.alias(name, key)
                     self._bad.alias(name, key)
-                return memory.verdict
+                return memory.decision
         if key in self._flights:
             return self._flights[key].join()
         return self._find_out(key, found, wanted, memory, asks)
@@ -342,7 +342,7 @@ class DecisionCache(Generic[R]):
         if epoch == (self._epoch, self._changes):
             self._flights[key] = flight
         asked.addErrback(self._broken, flight).addCallback(self._landed, key, flight)
-        return flight.verdict or flight.join()
+        return flight.decision or flight.join()
 
     async def _judge(
         self,
@@ -360,10 +360,10 @@ class DecisionCache(Generic[R]):
         lasting = len(found) == 1
         try:
             if memory is not None and (now := self._clock.seconds()) < memory.until:
-                identity = memory.verdict.outcome.identity
+                identity = memory.decision.outcome.identity
                 assert identity is not None
                 return self._accept(key, identity, epoch, now, memory.until)
-            identity = await self._authority.identify(found, realm)
+            identity = await self._authenticator.identify(found, realm)
             now = self._clock.seconds()
             until = now + self._ttl if lasting else now
             fresh_until, ends = identity.fresh_until, identity.ends()
@@ -406,15 +406,15 @@ class DecisionCache(Generic[R]):
             )
             raise
         outcome = Outcome(SUCCESS, identity)
-        verdict = Decision(outcome, self._prepare(outcome, token))
+        decision = Decision(outcome, self._prepare(outcome, token))
         tokens = () if identity.narrowing is None else _tokens(identity.narrowing)
         if now < until and epoch[0] == self._epoch and not (tokens and self._voids(tokens, epoch)):
-            size = _REMEMBERED + identity_bytes(identity) + verdict.reply.__sizeof__()
+            size = _REMEMBERED + identity_bytes(identity) + decision.reply.__sizeof__()
             if tokens:
                 size += NAME * len(tokens)
             self._good.put(
                 _Memory(
-                    verdict,
+                    decision,
                     min(now + self._reuse, until),
                     until,
                     key,
@@ -423,7 +423,7 @@ class DecisionCache(Generic[R]):
                     tokens,
                 )
             )
-        return verdict
+        return decision
 
     def _voids(self, tokens: tuple[str, ...], epoch: _Epoch) -> bool:
         """Whether one of these API tokens was changed after a lookup began."""
@@ -437,13 +437,13 @@ class DecisionCache(Generic[R]):
         if epoch == (self._epoch, self._changes) and self._clock.seconds() < until:
             self._bad.put(_Memory(self._fixed[result], until, until, key, _REMEMBERED))
 
-    def _verdict(self, outcome: Outcome, token: str | None) -> Decision[R]:
+    def _decision(self, outcome: Outcome, token: str | None) -> Decision[R]:
         return Decision(outcome, self._prepare(outcome, token))
 
-    def _landed(self, verdict: Decision[R], key: bytes, flight: _Flight[R]) -> None:
+    def _landed(self, decision: Decision[R], key: bytes, flight: _Flight[R]) -> None:
         if self._flights.get(key) is flight:
             del self._flights[key]
-        flight.land(verdict)
+        flight.land(decision)
 
     def _abandon(self, key: bytes, flight: _Flight[R]) -> None:
         # Removed before it is cancelled: no request may join a question that gets no answer.
@@ -483,14 +483,14 @@ def _utf8(header: bytes) -> str:
 def make(
     config: CacheConfig,
     clock: IReactorTime,
-    authority: Authenticator,
+    authenticator: Authenticator,
     mint: Callable[[Identity], str],
     life: float,
     prepare: Callable[[Outcome, str | None], R],
     meter: Meter | None = None,
 ) -> DecisionCache[R]:
     """
-    Build the memory in front of C{authority}.
+    Build the memory in front of C{authenticator}.
 
     @param life: the longest life of a minted token, in seconds.
     @param meter: times the work for requests that no other route has.
@@ -498,7 +498,7 @@ def make(
     reuse = config.reuse if config.reuse is not None else 30.0
     return DecisionCache(
         clock,
-        authority,
+        authenticator,
         mint,
         prepare,
         ttl=config.ttl,

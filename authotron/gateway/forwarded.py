@@ -30,7 +30,7 @@ class Forwarding:
     _headers: Forwarded
     _trusts_unix: bool = True
 
-    def circumstances(
+    def request_context(
         self, peer: str | None, header: Callable[[str], Sequence[str]]
     ) -> RequestContext:
         """

@@ -26,21 +26,21 @@ class Gateway(Generic[R]):
     """All that one configuration was made into. A reload makes another; no request sees both."""
 
     config: Config
-    authority: Authenticator
+    authenticator: Authenticator
     minter: Minter
-    verdicts: DecisionCache[R]
+    decisions: DecisionCache[R]
     forwarding: Forwarding
     owners: Owners
     tokens: TokenService | None = None
 
     def close(self) -> None:
         """Let go of what its parts keep open; nobody will ask them any more."""
-        for part in (*self.authority.providers, *self.authority.augmenters):
+        for part in (*self.authenticator.providers, *self.authenticator.augmenters):
             if IConnected.providedBy(part):
                 IConnected(part).close()
 
 
-Forget = Callable[[Sequence[str] | None], Awaitable[None]]
+Invalidate = Callable[[Sequence[str] | None], Awaitable[None]]
 """Voids the verdicts that depend on the API tokens of these ids; with C{None} all verdicts."""
 
 
@@ -53,19 +53,19 @@ class LiveGateway(Generic[R]):
     """
     What the two sites serve.
 
-    @ivar generation: the configuration in use.
+    @ivar gateway: the configuration in use.
     @ivar stopping: whether the service is about to end, so that nobody should send more.
-    @ivar forget_elsewhere: voids the verdicts of the other processes of the service that depend
+    @ivar invalidate_others: voids the verdicts of the other processes of the service that depend
         on some API tokens (C{None}: all verdicts), and returns when all have confirmed.
     """
 
-    generation: Gateway[R]
+    gateway: Gateway[R]
     metrics: Metrics
     stopping: bool = False
     problems: tuple[str, ...] = field(default=())
-    forget_elsewhere: Forget = _alone
+    invalidate_others: Invalidate = _alone
 
-    async def forget(self, tokens: Sequence[str] | None = None) -> None:
+    async def invalidate_all_workers(self, tokens: Sequence[str] | None = None) -> None:
         """
         Void the verdicts of all processes that depend on these API tokens, or else all verdicts.
 
@@ -74,5 +74,5 @@ class LiveGateway(Generic[R]):
 
         @raise Unavailable: it is not certain that the others have forgotten.
         """
-        self.generation.verdicts.forget(tokens)
-        await self.forget_elsewhere(tokens)
+        self.gateway.decisions.invalidate(tokens)
+        await self.invalidate_others(tokens)

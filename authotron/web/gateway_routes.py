@@ -106,35 +106,35 @@ class Public:
         @raise NoEntry: nobody was identified, or one whose conditions do not hold.
         """
         began = self._clock.seconds()
-        decided = self._serving.generation.verdicts.decide(
+        decided = self._serving.gateway.decisions.decide(
             *_asked(request), partial(self._find_client, request)
         )
-        verdict = decided if isinstance(decided, Decision) else await decided
-        request.outcome = outcome = verdict.outcome
+        decision = decided if isinstance(decided, Decision) else await decided
+        request.outcome = outcome = decision.outcome
         self._serving.metrics.judged(outcome.result, outcome.realm, self._clock.seconds() - began)
         if outcome.identity is None:
-            raise EarlyReply(verdict.reply)
+            raise EarlyReply(decision.reply)
         if outcome.identity.conditions:
             self._hold_conditions(outcome.identity, request)
-        return verdict
+        return decision
 
     def _hold_conditions(self, identity: Identity, request: Request) -> None:
         try:
-            allowed = identity.allows(self._circumstances(request))
+            allowed = identity.allows(self._request_context(request))
         except MissingContext:
             raise EarlyReply(replies.UNSTATED) from None
         if not allowed:
             raise EarlyReply(replies.FORBIDDEN)
 
     def _find_client(self, request: Request) -> Client:
-        find = self._serving.generation.forwarding.client
+        find = self._serving.gateway.forwarding.client
         peer = getattr(request.client, "host", None)
         return partial(find, peer, partial(_texts, request))
 
-    def _circumstances(self, request: Request) -> RequestContext:
-        forwarding = self._serving.generation.forwarding
+    def _request_context(self, request: Request) -> RequestContext:
+        forwarding = self._serving.gateway.forwarding
         peer = getattr(request.client, "host", None)
-        return forwarding.circumstances(peer, partial(_texts, request))
+        return forwarding.request_context(peer, partial(_texts, request))
 
     async def _identity(self, request: Request) -> Identity:
         identity = (await self._judge(request)).outcome.identity
@@ -186,26 +186,28 @@ class Public:
 
     def _tokens(self, request: Request) -> TokenRoutes:
         client = partial(self._client, request)
-        return TokenRoutes(self._serving.generation, self._serving.forget, self._clock, client)
+        return TokenRoutes(
+            self._serving.gateway, self._serving.invalidate_all_workers, self._clock, client
+        )
 
     def _client(self, request: Request) -> str:
         """The address of the client, or of the proxy if that does not say for whom it asks."""
-        address = self._circumstances(request).address
+        address = self._request_context(request).address
         return address or str(getattr(request.client, "host", "unix"))
 
     @route(app, "/providers", "GET")
     def providers(self, _request: Request) -> Reply:
-        listed = _listed(self._serving.generation.authority.providers)
+        listed = _listed(self._serving.gateway.authenticator.providers)
         return replies.shown({"providers": listed})
 
     @route(app, "/augmenters", "GET")
     def augmenters(self, _request: Request) -> Reply:
-        listed = _listed(self._serving.generation.authority.augmenters)
+        listed = _listed(self._serving.gateway.authenticator.augmenters)
         return replies.shown({"augmenters": listed})
 
     @route(app, "/.well-known/jwks.json", "GET")
     def jwks(self, _request: Request) -> Reply:
-        keys = self._serving.generation.minter.jwks
+        keys = self._serving.gateway.minter.jwks
         return replies.shown(keys, _FOR_FIVE_MINUTES)
 
     @route(app, "/health", "GET")
@@ -216,7 +218,7 @@ class Public:
     def home(self, _request: Request) -> Reply:
         ways = dict.fromkeys(
             (provider.realm, provider.scheme.capitalize())
-            for provider in self._serving.generation.authority.providers
+            for provider in self._serving.gateway.authenticator.providers
         )
         page = _home().render(version=__version__, ways=list(ways))
         return text_reply("text/html; charset=utf-8", page.encode(), *_PAGE_POLICY)

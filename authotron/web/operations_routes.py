@@ -75,15 +75,15 @@ class ProcessStatus:
 
         A remote that is out is told, but makes nobody unready: others still get in.
         """
-        generation = self._serving.generation
-        parts: list[Any] = [*generation.authority.providers, *generation.authority.augmenters]
-        if generation.tokens is not None:
-            parts.append(generation.authority.own)
+        gateway = self._serving.gateway
+        parts: list[Any] = [*gateway.authenticator.providers, *gateway.authenticator.augmenters]
+        if gateway.tokens is not None:
+            parts.append(gateway.authenticator.own)
         return {
             "ready": not self._serving.stopping,
             "version": __version__,
             "parts": await self._reached(parts),
-            "warnings": list(generation.config.warnings),
+            "warnings": list(gateway.config.warnings),
             "last_reload": list(self._serving.problems) or "good",
         }
 

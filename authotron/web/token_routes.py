@@ -19,7 +19,7 @@ from authotron.concurrency.pieces import Pieces
 from authotron.concurrency.racing import Work, to_the_end
 from authotron.config.schema import Network
 from authotron.config.section import Section, WholeSeconds, read
-from authotron.gateway.gateway import Forget, Gateway
+from authotron.gateway.gateway import Gateway, Invalidate
 from authotron.model import strict_json
 from authotron.model.errors import (
     ConfigError,
@@ -120,8 +120,8 @@ class Leak(Section):
 class TokenRoutes:
     """What each route does, once it is known who asks."""
 
-    _generation: Gateway[Reply]
-    _forget_everywhere: Forget
+    _gateway: Gateway[Reply]
+    _invalidate_all_workers: Invalidate
     _clock: IReactorTime
     _client: Callable[[], str]
 
@@ -208,20 +208,20 @@ class TokenRoutes:
 
     def _body(self, request: Request, section: type[_C]) -> _C:
         """What is asked for, if anything may be asked for at all."""
-        if self._generation.tokens is None:
+        if self._gateway.tokens is None:
             raise EarlyReply(replies.STORE_DISABLED)
         return _body(request, section)
 
     @property
     def _tokens(self) -> TokenService:
-        tokens = self._generation.tokens
+        tokens = self._gateway.tokens
         if tokens is None:
             raise EarlyReply(replies.STORE_DISABLED)
         return tokens
 
     async def _made(self, asks: Identity, wish: TokenRequest) -> tuple[str, Token]:
         owner = asks.bare or asks
-        checked = self._generation.owners.can_be_asked(owner)
+        checked = self._gateway.owners.can_be_asked(owner)
         making = self._tokens.make(asks, wish, checked=checked, by=self._actor(asks))
         presented, token = await _done(_answered(making))
         return presented.text, token
@@ -246,8 +246,8 @@ class TokenRoutes:
             raise
         finally:
             if not unchanged:
-                self._generation.verdicts.forget([id_])  # a reload may have replaced it meanwhile
-                await _answered(self._forget_everywhere([id_]))
+                self._gateway.decisions.invalidate([id_])  # a reload may have replaced it meanwhile
+                await _answered(self._invalidate_all_workers([id_]))
 
     def _wanted(self, asks: Identity, request: Request) -> TokenQuery:
         """One's own, or what an administrator asks for."""

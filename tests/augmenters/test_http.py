@@ -58,7 +58,7 @@ class PatienceTests(SynchronousTestCase):
         clock = at(NOW)
         remote = Remote(lambda _: Hangs())
         given = check.check({**BASE, "augmenters": [{**PART, "timeout": 20}]}, Path())
-        [augmenter] = compose(given, world(clock, remote), Metrics()).authority.augmenters
+        [augmenter] = compose(given, world(clock, remote), Metrics()).authenticator.augmenters
         asked = running(augmenter.augment(TESS))
         clock.advance(18)
         self.assertNoResult(asked)

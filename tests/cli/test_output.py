@@ -106,9 +106,9 @@ class CommandTests(OutputCase):
     def test_explain_T91h(self) -> None:
         """Claims, and what the log says on the way."""
         found = check.check(laid_over(BASE, {}), Path())
-        generation = compose(found, world(), Metrics())
+        composed = compose(found, world(), Metrics())
         identity = Identity("internal", EVIL, (EVIL,), {EVIL: EVIL})
-        shown = self.printed(lambda: explain._minted(generation, identity, NOW))
+        shown = self.printed(lambda: explain._minted(composed, identity, NOW))
         self.assert_harmless(shown, "\\u001b[2J")
         event = {"event": "auth.x", "log_format": "{x}", "x": EVIL}
         self.assert_harmless(self.printed(lambda: explain._tell(event)), "\\u001b[2J")

@@ -47,7 +47,7 @@ class Case(SynchronousTestCase):
     def setUp(self) -> None:
         self.gateway = InMemoryGateway({"logging": {"access": "none"}})
         self.provider = Provider(self.gateway.clock.advance)
-        self.gateway.serving.generation.authority.providers = [self.provider]  # type: ignore[list-item] # as much of one as is asked
+        self.gateway.serving.gateway.authenticator.providers = [self.provider]  # type: ignore[list-item] # as much of one as is asked
 
         self.addCleanup(self.answer)
 
@@ -79,7 +79,7 @@ class RequestTests(Case):
             self.gateway.clock.advance(3)
             self.answer()
             self.assertEqual(answered(wire.value())[0].status, 200)
-            self.gateway.serving.generation.verdicts.forget()
+            self.gateway.serving.gateway.decisions.invalidate()
         self.assertEqual(self.counted(), {})
 
     def test_before_T84a(self) -> None:
@@ -94,7 +94,7 @@ class RequestTests(Case):
             self.assertEqual((event["route"], event["milliseconds"]), (path.decode(), 200))
             self.assertEqual(event["log_level"].name, "warn")
             self.assertEqual(len(self.counted()), number)
-            self.gateway.serving.generation.verdicts.forget()
+            self.gateway.serving.gateway.decisions.invalidate()
 
     def test_after_T84a(self) -> None:
         """Work that goes on after a wait is logged and counted."""
@@ -104,18 +104,18 @@ class RequestTests(Case):
             self.assertEqual(self.counted().get(path.decode()), None)
             self.answer()
             self.assertEqual(self.counted()[path.decode()], 1)
-            self.gateway.serving.generation.verdicts.forget()
+            self.gateway.serving.gateway.decisions.invalidate()
 
     def test_at_once_T84a(self) -> None:
         """Work of the front that waits for nothing is logged and counted."""
-        verdict = self.gateway.good(Identity("internal", "alice"))
+        decision = self.gateway.good(Identity("internal", "alice"))
 
         def decide(*_: Any) -> Any:
             self.gateway.clock.advance(SLOW)
-            return verdict
+            return decision
 
-        generation: Any = Replaced(self.gateway.serving.generation, decide)
-        self.gateway.serving.generation = generation
+        composed: Any = Replaced(self.gateway.serving.gateway, decide)
+        self.gateway.serving.gateway = composed
         wire = self.asked(b"/_auth", fronted=True)
         self.assertEqual(answered(wire.value())[0].status, 200)
         self.assertEqual(self.counted(), {"/_auth": 1})

@@ -26,9 +26,9 @@ class BareTests(SynchronousTestCase):
         return single_token.configuration(environ, Path())
 
     def status(self, authorization: str, **environ: str) -> int:
-        generation = compose(self.made(**environ), world(Clock()), Metrics())
-        verdict: Any = generation.verdicts.decide(authorization.encode(), None)
-        return int(verdict.reply.status)
+        gateway = compose(self.made(**environ), world(Clock()), Metrics())
+        decision: Any = gateway.decisions.decide(authorization.encode(), None)
+        return int(decision.reply.status)
 
     def test_token(self) -> None:
         """It is the one that gets in."""

@@ -46,10 +46,10 @@ class Connected:
         self.closed += 1
 
 
-def with_connected(generation: Gateway[Reply]) -> Connected:
+def with_connected(gateway: Gateway[Reply]) -> Connected:
     """Give it such a part in the place of its providers."""
     part = Connected()
-    generation.authority.providers = [part]  # type: ignore[list-item] # it is not asked
+    gateway.authenticator.providers = [part]  # type: ignore[list-item] # it is not asked
     return part
 
 
@@ -147,19 +147,19 @@ class ReloadTests(ServiceCase):
     def test_good(self) -> None:
         """A good one is taken over as a whole."""
         gateway = self.start()
-        old = gateway.serving.generation
+        old = gateway.serving.gateway
         self.over = {"jwt": {"iss": "other"}, "logging": {"access": "all"}}
         gateway.reload()
-        new = gateway.serving.generation
+        new = gateway.serving.gateway
         self.assertIsNot(new, old)
-        self.assertIsNot(new.verdicts, old.verdicts)
+        self.assertIsNot(new.decisions, old.decisions)
         self.assertEqual(new.minter.claims(_nobody(), 0)["iss"], "other")
         self.assertIn(b'authotron_reloads_total{result="success"} 1.0', self.metrics(gateway))
 
     def test_connections(self) -> None:
         """What the old one keeps open is closed, once nobody can be asking it any more."""
         gateway = self.start(server={"grace": 10})
-        old = gateway.serving.generation
+        old = gateway.serving.gateway
         part = with_connected(old)
         gateway.reload()
         self.reactor.advance(9)
@@ -170,14 +170,14 @@ class ReloadTests(ServiceCase):
     def test_defect_D8(self) -> None:
         """A defect while a configuration is read again ends nothing: the old one stays."""
         gateway = self.start()
-        old = gateway.serving.generation
+        old = gateway.serving.gateway
 
         def load() -> Config:
             raise KeyError("canary")
 
         self.patch(gateway, "_load", load)
         gateway.reload()
-        self.assertIs(gateway.serving.generation, old)
+        self.assertIs(gateway.serving.gateway, old)
         self.assertIn("reload failed", gateway.problems[0])
         self.assertIn(b'authotron_reloads_total{result="failure"} 1.0', self.metrics(gateway))
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
@@ -216,10 +216,10 @@ class ReloadTests(ServiceCase):
     def test_broken_part_T60(self) -> None:
         """A part that cannot be made is a bad configuration, and ends nothing."""
         gateway = self.start()
-        old = gateway.serving.generation
+        old = gateway.serving.gateway
         self.patch(plain, "make", self.defective)
         gateway.reload()
-        self.assertIs(gateway.serving.generation, old)
+        self.assertIs(gateway.serving.gateway, old)
         self.assertIn("KeyError", gateway.serving.problems[0])
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
@@ -234,10 +234,10 @@ class ReloadTests(ServiceCase):
     def test_bad_T49(self) -> None:
         """A bad one changes nothing; it is told in /ready and counted."""
         gateway = self.start()
-        old = gateway.serving.generation
+        old = gateway.serving.gateway
         self.over = {"jwt": {"exp": -1}}
         gateway.reload()
-        self.assertIs(gateway.serving.generation, old)
+        self.assertIs(gateway.serving.gateway, old)
         self.assertIn("jwt.exp", gateway.serving.problems[0])
         self.assertIn(b'authotron_reloads_total{result="failure"} 1.0', self.metrics(gateway))
         self.assertIn(b"authotron_last_reload_successful 0.0", self.metrics(gateway))
@@ -282,9 +282,9 @@ class StopTests(ServiceCase):
         """No part keeps a connection, of whichever configuration it is."""
         gateway = self.make()
         gateway.startService()
-        old = with_connected(gateway.serving.generation)
+        old = with_connected(gateway.serving.gateway)
         gateway.reload()
-        new = with_connected(gateway.serving.generation)
+        new = with_connected(gateway.serving.gateway)
         self.successResultOf(maybeDeferred(gateway.stopService))
         self.assertEqual((old.closed, new.closed), (1, 1))
 

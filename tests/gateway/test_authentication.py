@@ -153,10 +153,10 @@ class AuthorityCase(SynchronousTestCase):
         augmenters: list[Giver] | None = None,
         in_order: bool = False,
     ) -> Deferred[Identity]:
-        authority = Authenticator(
+        authenticator = Authenticator(
             providers, augmenters or [], self.clock, self.metrics, 5.0, in_order
         )
-        return Deferred.fromCoroutine(authority.identify(credentials or (TOKEN,), realm))
+        return Deferred.fromCoroutine(authenticator.identify(credentials or (TOKEN,), realm))
 
     def named(self, deferred: Deferred[Identity]) -> str:
         self.clock.advance(0)

@@ -59,7 +59,7 @@ class VerdictsCase(SynchronousTestCase):
         self.oracle = Oracle()
         self.minted = 0
         self.mint_fails = False
-        self.verdicts = self.make()
+        self.decisions = self.make()
 
     def make(self, **given: Any) -> DecisionCache[str]:
         return DecisionCache(
@@ -77,8 +77,8 @@ class VerdictsCase(SynchronousTestCase):
         return f"{identity.username}{self.minted}"
 
     def ask(self, header: bytes | None = b"Bearer a", realm: bytes | None = None) -> Decision[str]:
-        verdict = self.verdicts.decide(header, realm)
-        return self.successResultOf(verdict) if isinstance(verdict, Deferred) else verdict
+        decision = self.decisions.decide(header, realm)
+        return self.successResultOf(decision) if isinstance(decision, Deferred) else decision
 
     def decide(self, header: bytes | None = b"Bearer a", realm: bytes | None = None) -> Outcome:
         return self.ask(header, realm).outcome
@@ -107,7 +107,7 @@ class ClientTests(VerdictsCase):
             raise Rejected
 
         self.patch(self.oracle, "identify", identify)
-        self.verdicts.decide(b"Basic a, Bearer b", None, self.client)
+        self.decisions.decide(b"Basic a, Bearer b", None, self.client)
         self.assertEqual([each.client for each in seen], ["192.0.2.7"] * 2)
         self.assertEqual(seen, list(parse("Basic a, Bearer b")))
 
@@ -117,7 +117,7 @@ class ClientTests(VerdictsCase):
 
     def test_known_on_the_fast_way_T84d(self) -> None:
         """So it does where the verdict is timed as work that no other route has."""
-        self.verdicts = self.make(meter=Meter("front", self.clock, lambda _: None))
+        self.decisions = self.make(meter=Meter("front", self.clock, lambda _: None))
         self.assert_known_while_judged()
 
     def test_next_client_T84d(self) -> None:
@@ -129,10 +129,10 @@ class ClientTests(VerdictsCase):
             raise Rejected
 
         self.patch(self.oracle, "identify", identify)
-        self.verdicts = self.make(meter=Meter("front", self.clock, lambda _: None))
+        self.decisions = self.make(meter=Meter("front", self.clock, lambda _: None))
         clients = ["192.0.2.7", "192.0.2.8", "192.0.2.7"]
         for place, client in enumerate(clients):
-            self.verdicts.decide(b"Bearer %d" % place, None, partial(str, client))
+            self.decisions.decide(b"Bearer %d" % place, None, partial(str, client))
         self.assertEqual(seen, clients)
 
     def assert_known_while_judged(self) -> None:
@@ -147,7 +147,7 @@ class ClientTests(VerdictsCase):
             raise Rejected
 
         self.patch(self.oracle, "identify", identify)
-        self.verdicts.decide(b"Bearer a", None, lambda: "192.0.2.7")
+        self.decisions.decide(b"Bearer a", None, lambda: "192.0.2.7")
         self.assertIsNone(CLIENT.get())
         for turn in turns:
             turn.callback(None)
@@ -157,7 +157,7 @@ class ClientTests(VerdictsCase):
     def test_remembered_T84d(self) -> None:
         """If a verdict is remembered the client is not looked for, nor if there is no header."""
         for header in (b"Bearer a", b"Bearer a", None, b""):
-            self.verdicts.decide(header, None, self.client)
+            self.decisions.decide(header, None, self.client)
         self.assertEqual(self.asked, 1)
 
 
@@ -187,10 +187,10 @@ class RememberedTests(VerdictsCase):
 
     def test_off(self) -> None:
         """With a time to live of zero nothing is remembered."""
-        self.verdicts = self.make(ttl=0)
+        self.decisions = self.make(ttl=0)
         self.decide()
         self.decide()
-        self.assertEqual((len(self.oracle.asked), self.verdicts.remembered()), (2, 0))
+        self.assertEqual((len(self.oracle.asked), self.decisions.remembered()), (2, 0))
 
     def test_fresh_until(self) -> None:
         """It lives no longer than what it was made of is fresh."""
@@ -250,18 +250,18 @@ class RememberedTests(VerdictsCase):
 
     def test_bounded_T43(self) -> None:
         """No more than the configured number is kept; those not used for longest go."""
-        self.verdicts = self.make(size=2)
+        self.decisions = self.make(size=2)
         for header in (b"Bearer a", b"Bearer b", b"Bearer a", b"Bearer c", b"Bearer a"):
             self.decide(header)
-        self.assertEqual((self.verdicts.remembered(), len(self.oracle.asked)), (2, 3))
+        self.assertEqual((self.decisions.remembered(), len(self.oracle.asked)), (2, 3))
 
     def test_nothing_secret_inside_T43(self) -> None:
         """Neither what the client sent nor what was minted is in the representation."""
         self.decide(b"Bearer secretly")
-        verdict: Any = self.verdicts.decide(b"Bearer secretly", None)
-        self.assertIsInstance(verdict, Decision)
-        self.assertNotIn("secretly", repr(verdict) + repr(self.verdicts))
-        self.assertNotIn("alice1", repr(verdict))
+        decision: Any = self.decisions.decide(b"Bearer secretly", None)
+        self.assertIsInstance(decision, Decision)
+        self.assertNotIn("secretly", repr(decision) + repr(self.decisions))
+        self.assertNotIn("alice1", repr(decision))
 
 
 class RefusedTests(VerdictsCase):
@@ -290,7 +290,7 @@ class RefusedTests(VerdictsCase):
         self.oracle.answer = Rejected()
         for number in range(1000):
             self.decide(b"Bearer %d" % number)
-        self.assertLessEqual(self.verdicts.remembered(), 11)
+        self.assertLessEqual(self.decisions.remembered(), 11)
         self.assertEqual(self.decide(b"Bearer good").result, "success")
 
     def test_never_T44(self) -> None:
@@ -306,7 +306,7 @@ class RefusedTests(VerdictsCase):
                 self.oracle.answer = answer
                 self.decide(header)
                 self.decide(header)
-                self.assertEqual((len(self.oracle.asked), self.verdicts.remembered()), (2, 0))
+                self.assertEqual((len(self.oracle.asked), self.decisions.remembered()), (2, 0))
 
     def test_header(self) -> None:
         """What is missing, blank, not ASCII or malformed never reaches the authority."""
@@ -327,7 +327,7 @@ class RefusedTests(VerdictsCase):
         outcome = self.decide()
         self.assertEqual((outcome.result, outcome.identity), ("error", None))
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
-        self.assertEqual(self.verdicts.remembered(), 0)
+        self.assertEqual(self.decisions.remembered(), 0)
 
     def test_signer_broken_T60(self) -> None:
         """So does a signer that fails, at first and later."""
@@ -346,9 +346,9 @@ class FlightTests(VerdictsCase):
         self.oracle.answer = None
 
     def waiting(self, header: bytes = b"Bearer a") -> Deferred[Decision[str]]:
-        verdict = self.verdicts.decide(header, None)
-        assert isinstance(verdict, Deferred)
-        return verdict
+        decision = self.decisions.decide(header, None)
+        assert isinstance(decision, Deferred)
+        return decision
 
     def test_single_T45(self) -> None:
         """One question is asked; all get its answer."""
@@ -387,15 +387,15 @@ class FlightTests(VerdictsCase):
     def test_revoked_meanwhile_T42(self) -> None:
         """What was found out before a revocation is not remembered after it."""
         waiting = self.waiting()
-        self.verdicts.forget()
+        self.decisions.invalidate()
         self.oracle.pending[0].callback(ALICE)
         self.successResultOf(waiting)
-        self.assertEqual(self.verdicts.remembered(), 0)
+        self.assertEqual(self.decisions.remembered(), 0)
 
     def test_asked_after_revocation_T42(self) -> None:
         """Who asks after a revocation does not get an answer from before it."""
         self.waiting()
-        self.verdicts.forget()
+        self.decisions.invalidate()
         later = self.waiting()
         self.oracle.pending[0].callback(ALICE)
         self.assertNoResult(later)
@@ -405,7 +405,7 @@ class FlightTests(VerdictsCase):
     def test_revoked_while_asking_T42(self) -> None:
         """Nor when the revocation comes before the question has even begun to wait."""
         self.oracle.answer = None
-        self.oracle.on_asked = self.verdicts.forget
+        self.oracle.on_asked = self.decisions.invalidate
         self.waiting()
         later = self.waiting()
         self.assertEqual(len(self.oracle.asked), 2)
@@ -416,8 +416,8 @@ class FlightTests(VerdictsCase):
         """Where nobody need be waited for there is no Deferred, and nothing is left behind."""
         for answer in (ALICE, Rejected(), Unavailable()):
             self.oracle.answer = answer
-            self.assertIsInstance(self.verdicts.decide(b"Bearer a", None), Decision)
-            self.verdicts.forget()
+            self.assertIsInstance(self.decisions.decide(b"Bearer a", None), Decision)
+            self.decisions.invalidate()
 
     def test_no_mix_T45(self) -> None:
         """Five hundred at once each get their own."""
@@ -425,10 +425,10 @@ class FlightTests(VerdictsCase):
         for number, pending in reversed(list(enumerate(self.oracle.pending))):
             pending.callback(Identity("internal", f"user{number}-"))
         for number, each in waiting.items():
-            verdict = self.successResultOf(each)
-            assert verdict.outcome.identity is not None
-            self.assertEqual(verdict.outcome.identity.username, f"user{number}-")
-            self.assertIn(f" user{number}-", verdict.reply)
+            decision = self.successResultOf(each)
+            assert decision.outcome.identity is not None
+            self.assertEqual(decision.outcome.identity.username, f"user{number}-")
+            self.assertIn(f" user{number}-", decision.reply)
 
 
 class LeavingTests(VerdictsCase):
@@ -437,7 +437,7 @@ class LeavingTests(VerdictsCase):
     def test_leaves(self) -> None:
         """It is no longer told, and nobody else suffers."""
         self.oracle.answer = None
-        first, second, third = (self.verdicts.decide(b"Bearer a", None) for _ in range(3))
+        first, second, third = (self.decisions.decide(b"Bearer a", None) for _ in range(3))
         assert isinstance(first, Deferred)
         assert isinstance(second, Deferred)
         assert isinstance(third, Deferred)
@@ -453,7 +453,7 @@ class ForgetTests(VerdictsCase):
     def test_forget_T42(self) -> None:
         """What was remembered is asked for again at once."""
         self.decide()
-        self.verdicts.forget()
+        self.decisions.invalidate()
         self.oracle.answer = Rejected()
         self.assertEqual(self.decide().result, "all_failed")
 
@@ -462,19 +462,19 @@ class ForgetTests(VerdictsCase):
         self.remember(b"Bearer alice", ALICE)
         for name, lineage in (("one", ("one",)), ("child", ("one", "child")), ("two", ("two",))):
             self.remember(b"Bearer %b" % name.encode(), granted(*lineage))
-        self.verdicts.forget(["one"])
+        self.decisions.invalidate(["one"])
         self.assertEqual(self.remembered("alice", "one", "child", "two"), ["alice", "two"])
 
     def test_unknown_token_T83d(self) -> None:
         """What depends on an API token that is not known is void with each of them."""
         self.remember(b"Bearer x", ALICE._replace(narrowing=Grant()))
-        self.verdicts.forget(["one"])
+        self.decisions.invalidate(["one"])
         self.assertEqual(self.remembered("x"), [])
 
     def test_everything_T83d(self) -> None:
         """Without ids everything is void."""
         self.remember(b"Bearer alice", ALICE)
-        self.verdicts.forget()
+        self.decisions.invalidate()
         self.assertEqual(self.remembered("alice"), [])
 
     def test_token_meanwhile_T83d(self) -> None:
@@ -487,33 +487,33 @@ class ForgetTests(VerdictsCase):
             (ALICE, False),
         ):
             with self.subTest(identity):
-                self.verdicts, self.oracle.answer = self.make(), None
-                waiting = self.verdicts.decide(b"Bearer a", None)
+                self.decisions, self.oracle.answer = self.make(), None
+                waiting = self.decisions.decide(b"Bearer a", None)
                 assert isinstance(waiting, Deferred)
-                self.verdicts.forget(["one"])
+                self.decisions.invalidate(["one"])
                 self.oracle.pending[-1].callback(identity)
                 self.successResultOf(waiting)
-                self.assertEqual(self.verdicts.remembered(), 0 if voided else 1)
+                self.assertEqual(self.decisions.remembered(), 0 if voided else 1)
 
     def test_asked_after_token_T83d(self) -> None:
         """A client that asks after a revocation gets no answer from before it."""
         self.oracle.answer = None
-        self.verdicts.decide(b"Bearer a", None)
-        self.verdicts.forget(["one"])
-        self.verdicts.decide(b"Bearer a", None)
+        self.decisions.decide(b"Bearer a", None)
+        self.decisions.invalidate(["one"])
+        self.decisions.decide(b"Bearer a", None)
         self.assertEqual(len(self.oracle.asked), 2)
 
     def test_many_tokens_T83d(self) -> None:
         """After very many revocations no lookup that was in flight before them is remembered."""
         self.oracle.answer = None
-        waiting = self.verdicts.decide(b"Bearer a", None)
+        waiting = self.decisions.decide(b"Bearer a", None)
         assert isinstance(waiting, Deferred)
         for number in range(5_000):
-            self.verdicts.forget([f"id{number}"])
-        self.assertLess(len(self.verdicts._changed), 2_000)
+            self.decisions.invalidate([f"id{number}"])
+        self.assertLess(len(self.decisions._changed), 2_000)
         self.oracle.pending[0].callback(granted("id0"))
         self.successResultOf(waiting)
-        self.assertEqual(self.verdicts.remembered(), 0)
+        self.assertEqual(self.decisions.remembered(), 0)
 
     def remember(self, header: bytes, identity: Identity) -> None:
         self.oracle.answer = identity
@@ -545,7 +545,7 @@ class MemoryTests(VerdictsCase):
                     for end in (b"", b" "):
                         header = scheme + between + b"eDp5" + end
                         self.assertEqual(self.decide(header, realm).result, "success")
-        self.assertEqual((self.verdicts.remembered(), len(self.oracle.asked)), (1, 1))
+        self.assertEqual((self.decisions.remembered(), len(self.oracle.asked)), (1, 1))
         self.assertEqual(self.minted, 1)
 
     def test_spellings_refused_T83b(self) -> None:
@@ -553,12 +553,12 @@ class MemoryTests(VerdictsCase):
         self.oracle.answer = Rejected()
         for header in (b"Bearer a", b"bearer a", b"BEARER  a", b"bearer a"):
             self.decide(header)
-        self.assertEqual((self.verdicts.remembered(), len(self.oracle.asked)), (1, 1))
+        self.assertEqual((self.decisions.remembered(), len(self.oracle.asked)), (1, 1))
 
     def test_spellings_in_flight_T83b(self) -> None:
         """All spellings of credentials that are being judged are one question."""
         self.oracle.answer = None
-        first, second = (self.verdicts.decide(each, None) for each in (b"Bearer a", b"bearer  a"))
+        first, second = (self.decisions.decide(each, None) for each in (b"Bearer a", b"bearer  a"))
         self.oracle.pending[0].callback(ALICE)
         for each in (first, second):
             assert isinstance(each, Deferred)
@@ -577,7 +577,7 @@ class MemoryTests(VerdictsCase):
             (b"Bearer a", b"kelvin"),
         ):
             self.decide(header, realm)
-        self.assertEqual(self.verdicts.remembered(), 8)
+        self.assertEqual(self.decisions.remembered(), 8)
 
     def test_again_T83b(self) -> None:
         """Another spelling lengthens nothing."""
@@ -591,24 +591,24 @@ class MemoryTests(VerdictsCase):
         """What is void is so in all spellings."""
         self.decide(b"Bearer a")
         self.decide(b"bearer a")
-        self.verdicts.forget()
+        self.decisions.invalidate()
         self.oracle.answer = Rejected()
         for header in (b"bearer a", b"Bearer a"):
             self.assertEqual(self.decide(header).result, "all_failed")
 
     def test_bytes_T83a(self) -> None:
         """The memory stays within its budget, however large identities are."""
-        self.verdicts = self.make(max_bytes=2**20, size=10_000)
+        self.decisions = self.make(max_bytes=2**20, size=10_000)
         for number in range(100):
             roles = tuple(f"{number}-{role}" for role in range(500))
             self.oracle.answer = ALICE._replace(username=f"user{number}", roles=roles)
             self.decide(b"Bearer %d" % number)
-            self.assertLessEqual(self.verdicts.remembered_bytes(), 2**20)
-        self.assertGreater(self.verdicts.remembered(), 10)
+            self.assertLessEqual(self.decisions.remembered_bytes(), 2**20)
+        self.assertGreater(self.decisions.remembered(), 10)
 
     def test_share_T83c(self) -> None:
         """One user with very many credentials pushes out no other user's."""
-        self.verdicts = self.make(size=1_000)
+        self.decisions = self.make(size=1_000)
         self.oracle.answer = ALICE._replace(username="bob")
         for number in range(50):
             self.decide(b"Bearer bob-%d" % number)
@@ -618,13 +618,13 @@ class MemoryTests(VerdictsCase):
         asked = len(self.oracle.asked)
         for number in range(50):
             self.decide(b"Bearer bob-%d" % number)
-        self.assertEqual((len(self.oracle.asked), self.verdicts.remembered()), (asked, 150))
+        self.assertEqual((len(self.oracle.asked), self.decisions.remembered()), (asked, 150))
 
     def test_share_of_another_realm_T83c(self) -> None:
         """A name with a hyphen is no way into the share of a user of another realm."""
-        self.verdicts = self.make(size=1_000)
+        self.decisions = self.make(size=1_000)
         for username, realm in (("carol", "here-there"), ("there-carol", "here")):
             self.oracle.answer = ALICE._replace(username=username, realm=realm)
             for number in range(100):
                 self.decide(b"Bearer %b-%d" % (realm.encode(), number))
-        self.assertEqual(self.verdicts.remembered(), 200)
+        self.assertEqual(self.decisions.remembered(), 200)

@@ -20,7 +20,7 @@ class ForwardingTests(SynchronousTestCase):
         trusted: tuple[str, ...] = ("127.0.0.0/8", "10.0.0.0/8"),
     ) -> RequestContext:
         headers = {"X-Forwarded-Host": host, "X-Forwarded-For": hops}
-        return Forwarding(trusted, Forwarded()).circumstances(peer, headers.__getitem__)
+        return Forwarding(trusted, Forwarded()).request_context(peer, headers.__getitem__)
 
     def test_trusted(self) -> None:
         """A trusted proxy names the host, and the client by its address."""
@@ -36,7 +36,7 @@ class ForwardingTests(SynchronousTestCase):
         """A peer at a UNIX socket is not believed where the proxies written out have no C{unix}."""
         headers = {"X-Forwarded-Host": ("a.org",), "X-Forwarded-For": ("192.0.2.7",)}
         forwarding = Forwarding(("127.0.0.0/8",), Forwarded(), trusts_unix=False)
-        self.assertEqual(forwarding.circumstances(None, headers.__getitem__), RequestContext())
+        self.assertEqual(forwarding.request_context(None, headers.__getitem__), RequestContext())
 
     def test_stranger_T05(self) -> None:
         """Anybody else may say what they like; their own address is theirs."""

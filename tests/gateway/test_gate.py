@@ -254,7 +254,7 @@ class GatewayTests(SynchronousTestCase):
 
     def present(self, owner: Identity) -> Any:
         """What the client gets that presents an imported API token of C{owner}."""
-        tokens = self.gateway.serving.generation.tokens
+        tokens = self.gateway.serving.gateway.tokens
         assert tokens is not None
         owner = owner._replace(provider=IMPORTED + imported.AUTH_O_TRON)
         made = Deferred.fromCoroutine(tokens.make(owner, TokenRequest(), checked=False))

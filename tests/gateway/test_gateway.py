@@ -22,4 +22,4 @@ class RotationTests(SynchronousTestCase):
                 answer = gateway.ask("GET /authenticate", site, Authorization=ALICE)
                 token = answer.headers["authorization"].split()[1]
                 self.assertTrue(jwt.api_jws.decode(token, secret, ["HS256"]))
-            gateway.serving.generation = next_.serving.generation
+            gateway.serving.gateway = next_.serving.gateway

@@ -122,8 +122,8 @@ def gathered(
     clock: Clock | None = None,
 ) -> Deferred[Identity]:
     """The verdict of several providers put together."""
-    authority = Authenticator(providers, [], clock or at(NOW), Metrics(), 5.0)
-    return Deferred.fromCoroutine(authority.identify([credential], realm))
+    authenticator = Authenticator(providers, [], clock or at(NOW), Metrics(), 5.0)
+    return Deferred.fromCoroutine(authenticator.identify([credential], realm))
 
 
 class AnyJsonTests(SynchronousTestCase):

@@ -163,13 +163,15 @@ class OwnersTests(JudgeCase):
 class AloneTests(JudgeCase):
     """Nobody else is shown a token of ours."""
 
-    def authority(self, remote: Remote, judge: TokenProvider) -> Authenticator:
+    def authenticator(self, remote: Remote, judge: TokenProvider) -> Authenticator:
         return Authenticator([remote], [], self.clock, Metrics(), 5, own=judge)
 
     def identify(self, judge: TokenProvider, text: str, realm: str | None = None) -> Any:
         self.remote = Remote()
-        authority = self.authority(self.remote, judge)
-        deferred = Deferred.fromCoroutine(authority.identify([Credential("bearer", text)], realm))
+        authenticator = self.authenticator(self.remote, judge)
+        deferred = Deferred.fromCoroutine(
+            authenticator.identify([Credential("bearer", text)], realm)
+        )
         return self.successResultOf(deferred.addErrback(lambda failure: failure.value))
 
     def test_good_or_bad(self) -> None:

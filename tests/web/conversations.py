@@ -82,13 +82,13 @@ class Wire(StringTransport):
 class Replaced:
     """A generation whose verdicts are noted."""
 
-    def __init__(self, generation: Any, decide: Any) -> None:
-        self.generation = generation
-        self.verdicts = self
+    def __init__(self, gateway: Any, decide: Any) -> None:
+        self.gateway = gateway
+        self.decisions = self
         self.decide = decide
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.generation, name)
+        return getattr(self.gateway, name)
 
 
 @define(eq=False)
@@ -105,8 +105,8 @@ class InMemoryGateway:
 
     def __attrs_post_init__(self) -> None:
         found = check.check(laid_over(BASE, self.over), Path())
-        generation = compose(found, World(self.clock, at_once), self.metrics)
-        self.serving = LiveGateway(generation, self.metrics)
+        gateway = compose(found, World(self.clock, at_once), self.metrics)
+        self.serving = LiveGateway(gateway, self.metrics)
         self.public = self._site(
             gateway_routes.Public(self.serving, self.clock), gateway_routes.ROUTES
         )
@@ -119,27 +119,27 @@ class InMemoryGateway:
         self.operations.limit_connections(found.file.metrics.max_connections, self.metrics)
 
     def _site(self, app: Any, routes: Any) -> Site:
-        server = self.serving.generation.config.file.server
+        server = self.serving.gateway.config.file.server
         return Site(
             app.app,
             self.clock,
             routes,
             timeout=server.idle_timeout,
             limit=server.max_header_bytes,
-            access=self.serving.generation.config.file.logging.access,
+            access=self.serving.gateway.config.file.logging.access,
             metrics=self.metrics,
         )
 
     def reload(self) -> None:
         """The same configuration anew, with the store that is open."""
-        old, world = self.serving.generation, World(self.clock, at_once)
+        old, world = self.serving.gateway, World(self.clock, at_once)
         kept = old.tokens.store.backend if old.tokens else None
-        self.serving.generation = compose(old.config, world, self.metrics, kept)
+        self.serving.gateway = compose(old.config, world, self.metrics, kept)
 
     def hold(self) -> Deferred[Any]:
         """From now on whoever asks for a verdict waits for this one."""
         asked: Deferred[Any] = Deferred()
-        self.serving.generation = Replaced(self.serving.generation, lambda *_: asked)  # type: ignore[assignment] # stands in for it
+        self.serving.gateway = Replaced(self.serving.gateway, lambda *_: asked)  # type: ignore[assignment] # stands in for it
         return asked
 
     def good(self, identity: Identity) -> Decision[Any]:

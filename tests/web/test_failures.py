@@ -172,11 +172,11 @@ class FailureTests(SynchronousTestCase):
     ) -> None:
         """A 200 has a JWT for an identity that a provider gave and no required augmenter lacked."""
         gateway = InMemoryGateway({"include_legacy_headers": True})
-        generation = gateway.serving.generation
-        generation.authority.providers = providers
-        generation.authority._rounds = {"internal": [augmenters]}
+        composed = gateway.serving.gateway
+        composed.authenticator.providers = providers
+        composed.authenticator._rounds = {"internal": [augmenters]}
         if not signs:
-            generation.verdicts._mint = lambda _: 1 / 0  # type: ignore[assignment,return-value] # a defect
+            composed.decisions._mint = lambda _: 1 / 0  # type: ignore[assignment,return-value] # a defect
         answers = self.answers(gateway)
         self.flushLoggedErrors()
         good = (
@@ -210,7 +210,7 @@ class FailureTests(SynchronousTestCase):
                 identity = Identity(**{"realm": "internal", "username": "tess", name: odd})
                 behaviour = Behaviour("soon", identity)
                 provider = Scripted("p", behaviour, local=True)
-                gateway.serving.generation.authority.providers = [provider]
+                gateway.serving.gateway.authenticator.providers = [provider]
                 with self.subTest(f"{name}: {odd!r}"):
                     for answer in self.answers(gateway):
                         self.check_types(answer)

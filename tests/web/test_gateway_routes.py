@@ -102,7 +102,7 @@ class AuthenticateTests(SynchronousTestCase):
 
     def test_broken_T60(self) -> None:
         """A defect anywhere gives a 500 without a token, and no word of what it was."""
-        self.gateway.serving.generation.authority.providers = [Defective()]
+        self.gateway.serving.gateway.authenticator.providers = [Defective()]
         answer = self.gateway.ask("GET /authenticate", Authorization=ALICE)
         self.assertEqual(answer.status, 503)
         self.assertNotIn("authorization", answer.headers)
@@ -115,9 +115,9 @@ class AuthenticateTests(SynchronousTestCase):
             with self.subTest(address):
                 identity = Identity("internal", "alice", conditions=(From(address),))
                 outcome = Outcome("success", identity)
-                verdict: Any = Decision(outcome, Replies("Basic").authenticate(outcome, "token"))
-                verdicts = self.gateway.serving.generation.verdicts
-                self.patch(type(verdicts), "decide", lambda *_, v=verdict: v)
+                decision: Any = Decision(outcome, Replies("Basic").authenticate(outcome, "token"))
+                decisions = self.gateway.serving.gateway.decisions
+                self.patch(type(decisions), "decide", lambda *_, v=decision: v)
                 for path in ("/authenticate", "/whoami"):
                     answer = self.gateway.ask(f"GET {path}", Authorization=ALICE)
                     self.assertEqual(answer.status, status)

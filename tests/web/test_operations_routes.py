@@ -44,7 +44,7 @@ class OperationsTests(SynchronousTestCase):
 
     def test_unreachable(self) -> None:
         """A remote that is out is told, but makes nobody unready."""
-        self.gateway.serving.generation.authority.augmenters = [Remote()]  # type: ignore[list-item] # as much of one as is asked
+        self.gateway.serving.gateway.authenticator.augmenters = [Remote()]  # type: ignore[list-item] # as much of one as is asked
         answer = self.gateway.ask("GET /ready", self.gateway.operations)
         [_, part] = answer.json()["parts"]
         self.assertEqual((answer.status, part["reachable"]), (200, False))
@@ -152,7 +152,7 @@ class LimitTests(SynchronousTestCase):
             async def reach(self) -> None:
                 await waiting
 
-        self.gateway.serving.generation.authority.augmenters = [Slow()]  # type: ignore[list-item] # as much of one as is asked
+        self.gateway.serving.gateway.authenticator.augmenters = [Slow()]  # type: ignore[list-item] # as much of one as is asked
         busy = self.opened(3)
         for channel, _ in busy:
             channel.dataReceived(b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -74,7 +74,7 @@ class TokenCase(SynchronousTestCase):
 
     @property
     def tokens(self) -> TokenService:
-        found = self.gateway.serving.generation.tokens
+        found = self.gateway.serving.gateway.tokens
         assert found is not None
         return found
 
@@ -565,7 +565,7 @@ class RevokeTests(TokenCase):
         async def forget(_tokens: object) -> None:
             await forgotten
 
-        self.gateway.serving.forget_elsewhere = forget
+        self.gateway.serving.invalidate_others = forget
         channel, wire = self.gateway.connect(self.gateway.public)
         line = f"DELETE /tokens/{made['id']} HTTP/1.1\r\nHost: x\r\nAuthorization: {ALICE}\r\n\r\n"
         channel.dataReceived(line.encode())
@@ -580,7 +580,7 @@ class RevokeTests(TokenCase):
             raise Unavailable("a worker has not forgotten")
 
         made = self.new()
-        self.gateway.serving.forget_elsewhere = forget
+        self.gateway.serving.invalidate_others = forget
         answer = self.gateway.ask(f"DELETE /tokens/{made['id']}", Authorization=ALICE)
         self.assertEqual(answer.status, 503)
         self.assertEqual(self.whoami(made["token"]).status, 401)
@@ -618,7 +618,7 @@ class RevokeTests(TokenCase):
     def test_no_token_voids_nothing_T43(self) -> None:
         """Whoever surrenders what is no token clears nobody's verdict from memory."""
         self.gateway.ask("GET /whoami", Authorization=ALICE)
-        remembered = self.gateway.serving.generation.verdicts.remembered
+        remembered = self.gateway.serving.gateway.decisions.remembered
         self.assertEqual(remembered(), 1)
         self.send("POST /tokens/revoke", {"token": "aot_x"}, "")
         self.assertEqual(remembered(), 1)
@@ -628,18 +628,18 @@ class RevokeTests(TokenCase):
     def test_nothing_else_is_void_T83d(self) -> None:
         """A name voids no verdict; a shorter life or an end voids those of the token alone."""
         made, other = self.new(), self.new(BOB)
-        verdicts = self.gateway.serving.generation.verdicts
+        decisions = self.gateway.serving.gateway.decisions
         path = f"/tokens/{made['id']}"
         for each in (made, other):
             self.assertEqual(self.whoami(each["token"]).status, 200)
-        kept = verdicts.remembered()
+        kept = decisions.remembered()
         self.assertEqual(self.send(f"PATCH {path}", {"name": "n", "comment": "c"}).status, 200)
-        self.assertEqual(verdicts.remembered(), kept)
+        self.assertEqual(decisions.remembered(), kept)
         self.assertEqual(self.send(f"PATCH {path}", {"ttl": "1h"}).status, 200)
-        self.assertEqual(verdicts.remembered(), kept - 1)
+        self.assertEqual(decisions.remembered(), kept - 1)
         self.assertEqual(self.whoami(made["token"]).status, 200)
         self.assertEqual(self.send(f"DELETE {path}", {}).status, 204)
-        self.assertEqual(verdicts.remembered(), kept - 1)
+        self.assertEqual(decisions.remembered(), kept - 1)
         self.assertEqual(self.whoami(made["token"]).status, 401)
         self.assertEqual(self.whoami(other["token"]).status, 200)
 
@@ -650,7 +650,7 @@ class RevokeTests(TokenCase):
         async def forget(tokens: object) -> None:
             told.append(tokens)
 
-        self.gateway.serving.forget_elsewhere = forget
+        self.gateway.serving.invalidate_others = forget
         made, surrendered = self.new(), self.new()
         self.send(f"PATCH /tokens/{made['id']}", {"name": "n"})
         self.send(f"PATCH /tokens/{made['id']}", {"ttl": "1h"})
@@ -980,7 +980,7 @@ class ConditionTests(TokenCase):
         usual = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "2001:db8::/32"]
         for networks, warns in ((usual, False), (["0.0.0.0/2"], True), (["2000::/4"], True)):
             gateway = self.make(server={"trusted_proxies": networks})
-            warnings = gateway.serving.generation.config.warnings
+            warnings = gateway.serving.gateway.config.warnings
             self.assertEqual(any("of all addresses" in each for each in warnings), warns, networks)
 
     def test_mapped_T91g(self) -> None:

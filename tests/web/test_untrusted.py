@@ -408,15 +408,15 @@ class EveryRouteTests(TokenCase):
 
     def test_one_gate_T71(self) -> None:
         """Each is refused without a credential and with a wrong one, and by the same decision."""
-        verdicts = self.gateway.serving.generation.verdicts
+        decisions = self.gateway.serving.gateway.decisions
         asked: list[bytes | None] = []
-        decide = verdicts.decide
+        decide = decisions.decide
 
         def noted(authorization: bytes | None, *others: object) -> object:
             asked.append(authorization)
             return decide(authorization, *others)  # type: ignore[arg-type] # as they came
 
-        self.patch(type(verdicts), "decide", lambda _, *given: noted(*given))
+        self.patch(type(decisions), "decide", lambda _, *given: noted(*given))
         routes = list(self.routes())
         self.assertGreater(len(routes), 10)
         for method, path in routes:
@@ -453,7 +453,7 @@ class OutageTests(UntrustedCase):
 
     def test_told_nothing_T64(self) -> None:
         """A 503 is JSON and names neither the provider nor the reason."""
-        self.gateway.serving.generation.authority.providers = [Unreachable()]
+        self.gateway.serving.gateway.authenticator.providers = [Unreachable()]
         for answer in self.answers(f"Authorization: {ALICE}"):
             self.assertEqual(answer.status, 503)
             self.assertEqual(answer.json().keys(), {"error"})

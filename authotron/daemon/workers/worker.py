@@ -90,7 +90,7 @@ class Worker(Service):
         gateway.standings.tell = partial(self.pipe.tell, "trusted")
         self._beating = LoopingCall(self._beat)
         self._beating.clock = reactor
-        gateway.serving.forget_elsewhere = self._forget_elsewhere
+        gateway.serving.invalidate_others = self._invalidate_others
         gateway.refused = self._refused
 
     def startService(self) -> None:
@@ -136,9 +136,9 @@ class Worker(Service):
     def _forget(self, tokens: Any) -> None:
         """Void what depends on these API tokens; all that is remembered if there is no list."""
         known = isinstance(tokens, list) and all(isinstance(each, str) for each in tokens)
-        self._gateway.serving.generation.verdicts.forget(tokens if known else None)
+        self._gateway.serving.gateway.decisions.invalidate(tokens if known else None)
 
-    async def _forget_elsewhere(self, tokens: Sequence[str] | None = None) -> None:
+    async def _invalidate_others(self, tokens: Sequence[str] | None = None) -> None:
         """
         Void what the other workers remember that depends on these API tokens, or all of it.
 

@@ -126,44 +126,44 @@ class FastPath(Protocol, TimeoutMixin):
     def _decide(self, head: Head) -> None:
         entrance = self._entrance
         began = entrance.clock.seconds()
-        verdict = entrance.serving.generation.verdicts.decide(
+        decision = entrance.serving.gateway.decisions.decide(
             head.authorization, head.realm, self._client
         )
-        if isinstance(verdict, Decision):
-            self._decided(verdict, head, began)
+        if isinstance(decision, Decision):
+            self._decided(decision, head, began)
         else:
             entrance.site.meter(head.route).note(entrance.clock.seconds() - began)
-            self._wait(head, began, verdict)
+            self._wait(head, began, decision)
 
     def _client(self) -> Client:
         """What finds out the address of the client whose head was just read."""
-        forwarding = self._entrance.serving.generation.forwarding
+        forwarding = self._entrance.serving.gateway.forwarding
         return partial(_client, forwarding, self._address, self._bytes)
 
-    def _wait(self, head: Head, began: float, verdict: Deferred[Decision[Reply]]) -> None:
+    def _wait(self, head: Head, began: float, decision: Deferred[Decision[Reply]]) -> None:
         patience = self.setTimeout(None)
         asked, self._bytes = self._bytes, b""
 
-        def decided(verdict: Decision[Reply]) -> None:
+        def decided(decision: Decision[Reply]) -> None:
             self._pending = None
             self.setTimeout(patience)
             later, self._bytes = self._bytes, asked
-            self._decided(verdict, head, began, waited=True)
+            self._decided(decision, head, began, waited=True)
             if not self._closing:
                 self.transport.resumeProducing()
                 self.dataReceived(later)
 
         metrics = self._entrance.serving.metrics
         metrics.request_began(head.method)
-        verdict.addBoth(_passed(metrics.request_ended, head.method))
-        self._pending = verdict.addCallback(decided)
+        decision.addBoth(_passed(metrics.request_ended, head.method))
+        self._pending = decision.addCallback(decided)
         self._pending.addErrback(lambda failure: failure.trap(CancelledError) and None)
         self._pending.addErrback(self._broken)
 
     def _decided(
-        self, verdict: Decision[Reply], head: Head, began: float, *, waited: bool = False
+        self, decision: Decision[Reply], head: Head, began: float, *, waited: bool = False
     ) -> None:
-        entrance, outcome, reply = self._entrance, verdict.outcome, verdict.reply
+        entrance, outcome, reply = self._entrance, decision.outcome, decision.reply
         identity = outcome.identity
         if identity is not None and identity.conditions:
             self._hand_over()  # conditions are held against requests in one place only

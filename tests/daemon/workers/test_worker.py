@@ -70,22 +70,22 @@ class WorkerTests(SynchronousTestCase):
 
     def test_forget_T42(self) -> None:
         """It forgets before it says so."""
-        verdicts = self.gateway.serving.generation.verdicts
-        epoch = verdicts._epoch
+        decisions = self.gateway.serving.gateway.decisions
+        epoch = decisions._epoch
         self.assertEqual(self.hear(say="forget", number=3), {"to": 3, "with": None})
-        self.assertEqual(verdicts._epoch, epoch + 1)
+        self.assertEqual(decisions._epoch, epoch + 1)
 
     def test_forget_token_T83d(self) -> None:
         """A worker forgets what depends on the API tokens that are named, or else everything."""
-        verdicts = self.gateway.serving.generation.verdicts
-        epoch, changes = verdicts._epoch, verdicts._changes
+        decisions = self.gateway.serving.gateway.decisions
+        epoch, changes = decisions._epoch, decisions._changes
         self.hear(say="forget", number=3, **{"with": ["one", "two"]})
-        self.assertEqual((verdicts._epoch, verdicts._changes), (epoch, changes + 1))
-        self.assertLess({"one", "two"}, verdicts._changed.keys())
+        self.assertEqual((decisions._epoch, decisions._changes), (epoch, changes + 1))
+        self.assertLess({"one", "two"}, decisions._changed.keys())
         for odd in ("one", [1], {"one": 1}):
-            epoch = verdicts._epoch
+            epoch = decisions._epoch
             self.hear(say="forget", number=4, **{"with": odd})
-            self.assertEqual(verdicts._epoch, epoch + 1)
+            self.assertEqual(decisions._epoch, epoch + 1)
 
     def test_wrong_pairs_S_LOCK(self) -> None:
         """Workers exchange wrong passwords; the key of their hashes is the service's."""
@@ -145,7 +145,7 @@ class WorkerTests(SynchronousTestCase):
         return Deferred.fromCoroutine(self._elsewhere(tokens or None))
 
     async def _elsewhere(self, tokens: Sequence[str] | None) -> None:
-        await self.gateway.serving.forget_elsewhere(tokens)
+        await self.gateway.serving.invalidate_others(tokens)
 
     def test_elsewhere_T42(self) -> None:
         """It waits until all others have forgotten."""

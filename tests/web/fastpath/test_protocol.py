@@ -38,17 +38,17 @@ class Way:
     def __init__(self, *, fronted: bool, ttl: int = 60) -> None:
         over = {"auth": {"cache": {"ttl": ttl}}, "logging": {"access": "all"}, "server": PROXIED}
         self.gateway = InMemoryGateway(over)
-        verdicts = self.gateway.serving.generation.verdicts
-        verdicts._mint = lambda identity: f"token-of-{identity.username}"
+        decisions = self.gateway.serving.gateway.decisions
+        decisions._mint = lambda identity: f"token-of-{identity.username}"
         self.asked: list[Any] = []
         self.events: list[Any] = []
-        decide = verdicts.decide
+        decide = decisions.decide
 
         def noted(authorization: bytes | None, realm: bytes | None, client: Any) -> Any:
             self.asked.append((authorization, realm, client()()))
             return decide(authorization, realm, client)
 
-        self.gateway.serving.generation = Replaced(self.gateway.serving.generation, noted)  # type: ignore[assignment] # stands in for it
+        self.gateway.serving.gateway = Replaced(self.gateway.serving.gateway, noted)  # type: ignore[assignment] # stands in for it
         self.site = self.gateway.entrance if fronted else self.gateway.public
 
     def send(self, *chunks: bytes) -> tuple[bytes, bool]:
@@ -199,10 +199,10 @@ class FastTests(SynchronousTestCase):
 
     def test_not_shown(self) -> None:
         """The representation of a verdict shows nothing; that of a head is never logged."""
-        verdict: Any = self.gateway.serving.generation.verdicts.decide(GOOD, None)
-        token = dict(verdict.reply.headers)[b"Authorization"].decode()
+        decision: Any = self.gateway.serving.gateway.decisions.decide(GOOD, None)
+        token = dict(decision.reply.headers)[b"Authorization"].decode()
         self.assertTrue(token)
-        self.assertNotIn(token, repr(verdict))
+        self.assertNotIn(token, repr(decision))
 
 
 class ConnectionTests(SynchronousTestCase):
