@@ -161,9 +161,9 @@ class Server:
         if self.page is not None:
             rest = found[first + self.page :]
             found = found[first : first + self.page]
-            controls = [(PAGES, None, page(str(first + self.page) if rest else ""))]
+            controls = [(PAGED_RESULTS, None, page(str(first + self.page) if rest else ""))]
         if self.endless is not None:
-            found, controls = found[: self.endless], [(PAGES, None, page("again"))]
+            found, controls = found[: self.endless], [(PAGED_RESULTS, None, page("again"))]
         for dn, entry in found:
             attributes = self._shown(entry, wanted)
             transport.reply(message.id, pureldap.LDAPSearchResultEntry(dn, attributes))
@@ -172,7 +172,7 @@ class Server:
 
     def _paged(self, message: Any) -> tuple[int, list[Any] | None]:
         for oid, _, value in message.controls or ():
-            if oid.decode() == PAGES and value is not None:
+            if oid.decode() == PAGED_RESULTS and value is not None:
                 [_, cookie], _ = pureber.berDecodeObject(pureber.BERDecoderContext(), value)
                 return 0 if self.endless is not None else int(cookie.value or b"0"), None
         return 0, None
@@ -197,7 +197,7 @@ class Server:
         return shown
 
 
-PAGES = "1.2.840.113556.1.4.319"
+PAGED_RESULTS = "1.2.840.113556.1.4.319"
 
 
 def page(cookie: str) -> bytes:

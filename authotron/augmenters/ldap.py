@@ -57,13 +57,13 @@ class Config(AugmenterConfig, Membership, Connectivity):
 
     def examine(self, world: World, username: str | None) -> AsyncIterator[CheckResult]:
         """Try each server, and what C{username} would get."""
-        return checks.examine(self, world, username)
+        return checks.run_checks(self, world, username)
 
     def lookup(self) -> Lookup:
         """What finds a user and the user's roles."""
         user = filters.parse(self.user_filter)
         # The usual search asks for no more than auth-o-tron does: most DNs hold the name.
-        naming = user.naming() if "user_filter" in self.model_fields_set else ()
+        naming = user.username_attributes() if "user_filter" in self.model_fields_set else ()
         return self._lookup(user, self.search_base, naming, exactly=True)
 
 
@@ -115,7 +115,7 @@ class LdapAugmenter:
         async def look(connection: Connection) -> Addition:
             return await self._found(connection, username)
 
-        addition = await self._directory.using(look)
+        addition = await self._directory.use_connection(look)
         something = addition.roles or addition.attributes
         seconds = self._ttl if something else min(self._ttl, self._ttl_empty)
         return evolve(addition, fresh_until=self._clock.seconds() + seconds)

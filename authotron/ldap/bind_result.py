@@ -11,9 +11,9 @@ from authotron.ldap.connection import (
     SUCCESS,
     UNWILLING,
     Connection,
-    said,
+    describe,
 )
-from authotron.ldap.decoding import Garbled, Result
+from authotron.ldap.decoding import DecodingError, Result
 from authotron.model.errors import Rejected, Unavailable
 
 _REFUSALS = {
@@ -48,7 +48,7 @@ _WINDOWS = {
 """What Active Directory hides in its message."""
 
 
-async def let_in(connection: Connection, dn: str, password: str) -> None:
+async def bind_user(connection: Connection, dn: str, password: str) -> None:
     """
     Bind as a user.
 
@@ -58,10 +58,10 @@ async def let_in(connection: Connection, dn: str, password: str) -> None:
     result = await connection.bind(dn, password, {decoding.PASSWORD_POLICY: None})
     if result.code == UNWILLING and not (result.controls or _OF_ACCOUNT.search(result.message)):
         result = await connection.bind(dn, password)  # it may not want to be asked for its policy
-    judge(result)
+    check_bind_result(result)
 
 
-def judge(result: Result) -> None:
+def check_bind_result(result: Result) -> None:
     """
     Let a user pass, or say why not.
 
@@ -69,20 +69,20 @@ def judge(result: Result) -> None:
     @raise Unavailable: because of the server, which says nothing about the user.
     """
     try:
-        policy = _POLICY.get(decoding.policy_error(result.controls), "the password policy")
-    except Garbled as garbled:
+        policy = _POLICY.get(decoding.password_policy_error(result.controls), "the password policy")
+    except DecodingError as garbled:
         raise Unavailable(f"the bind failed: {garbled}") from None
     if result.code == SUCCESS and policy is None:
         return
     if policy is not None and result.code in (SUCCESS, UNWILLING, *_REFUSALS):
         raise Rejected(policy)
     if result.code in _REFUSALS:
-        raise Rejected(_of_windows(result.message) or _REFUSALS[result.code])
+        raise Rejected(_active_directory_reason(result.message) or _REFUSALS[result.code])
     if result.code == UNWILLING and _OF_ACCOUNT.search(result.message):
         raise Rejected(result.message)
-    raise Unavailable(f"the bind failed: {said(result)}")
+    raise Unavailable(f"the bind failed: {describe(result)}")
 
 
-def _of_windows(message: str) -> str | None:
+def _active_directory_reason(message: str) -> str | None:
     found = re.search(r"\bdata ([0-9a-f]{3})\b", message)
     return _WINDOWS.get(found[1]) if found else None

@@ -34,7 +34,7 @@ class Section(Protocol):
         """The section with something else in it."""
 
 
-async def examine(
+async def run_checks(
     section: Section, world: World, username: str | None = None
 ) -> AsyncIterator[CheckResult]:
     """
@@ -70,10 +70,10 @@ async def _tried(what: str, step: Any) -> CheckResult:
 
 
 async def _connected(section: Section, uri: str, directory: Directory) -> str:
-    async def hail(connection: Connection) -> None:
-        await connection.hail()  # until something is answered nobody is known to be there
+    async def ping(connection: Connection) -> None:
+        await connection.ping()  # until something is answered nobody is known to be there
 
-    await directory.using(hail)
+    await directory.use_connection(ping)
     security = section.security(uri)
     tls = "in clear" if security is Security.CLEAR else f"{security.value}, certificate verified"
     return f"{tls}, bound as {section.bind_dn or 'nobody'}"
@@ -83,7 +83,7 @@ async def _searched(section: Section, directory: Directory) -> str:
     async def look(connection: Connection) -> bool:
         return await connection.read(section.search_base, ("1.1",)) is not None
 
-    if not await directory.using(look):
+    if not await directory.use_connection(look):
         raise Unavailable(f"there is nothing at {section.search_base}, or it is not shown to us")
     return f"{section.search_base} can be read"
 
@@ -96,4 +96,4 @@ async def _found(section: Section, world: World, directory: Directory, username:
         roles = await lookup.roles(connection, world.threads, username, entry)
         return f"{entry.dn if entry else 'no entry'}, {len(roles)} roles"
 
-    return await directory.using(look)
+    return await directory.use_connection(look)

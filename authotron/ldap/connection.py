@@ -26,11 +26,11 @@ from zope.interface import implementer
 from authotron.concurrency.racing import within
 from authotron.ldap import decoding, encoding, ranges
 from authotron.ldap.decoding import (
+    DecodingError,
     Entry,
-    Garbled,
     Message,
     Result,
-    TooMuch,
+    TooLarge,
 )
 from authotron.ldap.encoding import BASE, Operation, Search
 from authotron.model.errors import TimedOut, Unavailable
@@ -57,34 +57,34 @@ _SAYINGS = {
 }  # fmt: skip
 
 
-class Faulty(Unavailable):
+class ServerFault(Unavailable):
     """It is the server that is not able to; another one may be."""
 
 
-class Lost(Faulty):
+class Disconnected(ServerFault):
     """The connection is gone."""
 
 
-class Late(Faulty, TimedOut):
+class AnswerTimeout(ServerFault, TimedOut):
     """A question was not answered in time."""
 
 
-class Overlong(Faulty):
+class AnswerTooLarge(ServerFault):
     """An answer was more than anybody wants; that need not be so with other questions."""
 
 
-class BindRefused(Faulty):
+class BindRefused(ServerFault):
     """The server does not take the password of our own account."""
 
 
-def said(result: Result) -> str:
+def describe(result: Result) -> str:
     """What a server said, for the log."""
     what = _SAYINGS.get(result.code, f"result {result.code}")
     return f"{what} ({result.message})" if result.message else what
 
 
 @define(eq=False)
-class _Question:
+class _PendingRequest:
     """
     A request that waits for its result.
 
@@ -92,7 +92,7 @@ class _Question:
     """
 
     most: int
-    answered: Deferred[Result] = field(factory=Deferred)
+    result_arrived: Deferred[Result] = field(factory=Deferred)
     entries: list[Entry] = field(factory=list)
     size: int = 0
     messages: int = 0
@@ -106,7 +106,7 @@ class _Question:
         self.size += len(message.body)
         self.messages += 1
         if self.size > _MOST_BYTES or self.messages > self.most + _MOST_ASIDES:
-            raise TooMuch("an answer is too long")
+            raise TooLarge("an answer is too long")
 
 
 _ASIDES = (decoding.REFERENCE, decoding.INTERMEDIATE)
@@ -127,24 +127,24 @@ class Connection(Protocol):
     """
 
     _clock: IReactorTime
-    _patience: float
-    _linger: IDelayedCall | None = field(default=None, init=False)
+    _timeout: float
+    _close_timer: IDelayedCall | None = field(default=None, init=False)
     lost: str | None = field(default=None, init=False)
     _reader: decoding.Reader = field(factory=decoding.Reader, init=False)
-    _numbers: count[int] = field(factory=lambda: count(1), init=False)
-    _questions: dict[int, _Question] = field(factory=dict, init=False)
-    _shaken: Deferred[None] = field(factory=Deferred, init=False)
+    _message_ids: count[int] = field(factory=lambda: count(1), init=False)
+    _pending: dict[int, _PendingRequest] = field(factory=dict, init=False)
+    _tls_ready: Deferred[None] = field(factory=Deferred, init=False)
     _handshake: Handshake | None = field(default=None, init=False)
 
     # --- what may be asked ---
 
-    async def hail(self) -> None:
+    async def ping(self) -> None:
         """
         Ask what every server knows. Whatever it answers, it is there, and with TLS it is the one.
 
         @raise Faulty: there was no answer.
         """
-        await self._ask(encoding.search(_ROOT, self._patience), most=1)
+        await self._ask(encoding.search(_ROOT, self._timeout), most=1)
 
     async def start_tls(self, handshake: Handshake) -> None:
         """
@@ -154,12 +154,12 @@ class Connection(Protocol):
         """
         result, _ = await self._ask(encoding.start_tls())
         if result.code != SUCCESS:
-            raise Faulty(f"StartTLS was refused: {said(result)}")
-        if self._reader.holds_more() or self.lost is not None:
-            raise Faulty("something came in clear behind the answer to StartTLS")
+            raise ServerFault(f"StartTLS was refused: {describe(result)}")
+        if self._reader.has_data() or self.lost is not None:
+            raise ServerFault("something came in clear behind the answer to StartTLS")
         self._handshake = handshake
         ITLSTransport(self.transport).startTLS(handshake)
-        await self._shaken
+        await self._tls_ready
 
     async def bind(
         self, dn: str, password: str, controls: Mapping[str, bytes | None] | None = None
@@ -174,7 +174,7 @@ class Connection(Protocol):
         result, _ = await self._ask(encoding.bind(dn, password), controls)
         return result
 
-    async def log_in(self, dn: str, password: str) -> None:
+    async def bind_account(self, dn: str, password: str) -> None:
         """
         Bind as an account of our own.
 
@@ -183,8 +183,8 @@ class Connection(Protocol):
         """
         result = await self.bind(dn, password)
         if result.code != SUCCESS:
-            kind = BindRefused if result.code == INVALID_CREDENTIALS else Faulty
-            raise kind(f"{dn} was refused: {said(result)}")
+            kind = BindRefused if result.code == INVALID_CREDENTIALS else ServerFault
+            raise kind(f"{dn} was refused: {describe(result)}")
 
     async def search(self, wanted: Search) -> list[Entry]:
         """
@@ -196,8 +196,8 @@ class Connection(Protocol):
         cookie, size = b"", 0
         paged = wanted.limit > _PAGE
         for _ in range(_MOST_PAGES):
-            controls = {decoding.PAGES: encoding.page(_PAGE, cookie)} if paged else {}
-            operation = encoding.search(wanted, self._patience)
+            controls = {decoding.PAGED_RESULTS: encoding.page(_PAGE, cookie)} if paged else {}
+            operation = encoding.search(wanted, self._timeout)
             result, entries = await self._ask(operation, controls, most=wanted.limit)
             found += entries
             size += sum(map(_size, entries))
@@ -206,8 +206,8 @@ class Connection(Protocol):
             if len(found) >= wanted.limit and result.code in (SUCCESS, SIZE_LIMIT):
                 return found[: wanted.limit]
             if result.code != SUCCESS:
-                kind = Faulty if result.code in _BUSY else Unavailable
-                raise kind(f"the search below {wanted.base!r} failed: {said(result)}")
+                kind = ServerFault if result.code in _BUSY else Unavailable
+                raise kind(f"the search below {wanted.base!r} failed: {describe(result)}")
             before, cookie = cookie, _cookie(result)
             if not (paged and cookie):
                 return found
@@ -215,13 +215,13 @@ class Connection(Protocol):
                 break
         raise Unavailable("there is no end of pages")
 
-    async def whole(self, entry: Entry, attribute: str) -> Entry:
+    async def read_all_values(self, entry: Entry, attribute: str) -> Entry:
         """
         The entry with all values of an attribute, where the server gives them range by range.
 
         @raise Unavailable: the server does not say.
         """
-        return await ranges.whole(self.read, entry, attribute, _MOST_BYTES)
+        return await ranges.read_all_values(self.read, entry, attribute, _MOST_BYTES)
 
     async def read(self, dn: str, attributes: tuple[str, ...]) -> Entry | None:
         """
@@ -240,14 +240,14 @@ class Connection(Protocol):
         if self.lost is None:
             self.lost = "it was closed"
             transport = self._transport()
-            self._linger = self._clock.callLater(self._patience, transport.abortConnection)
-            transport.write(encoding.message(next(self._numbers), encoding.unbind(), {}))
+            self._close_timer = self._clock.callLater(self._timeout, transport.abortConnection)
+            transport.write(encoding.message(next(self._message_ids), encoding.unbind(), {}))
             transport.loseConnection()
 
     def abort(self, why: str = "it was given up") -> None:
         """Hang up, whatever is under way."""
-        self._give_up(why)
-        self._hang_up()
+        self._fail_requests(why)
+        self._abort_transport()
 
     # --- what comes in ---
 
@@ -258,14 +258,14 @@ class Connection(Protocol):
 
     def handshakeCompleted(self) -> None:
         """StartTLS is done: go on if the server is the one that was asked for."""
-        if self._handshake is None or self._shaken.called:
+        if self._handshake is None or self._tls_ready.called:
             return
         try:
             self._handshake.finish()
         except Untrusted as refusal:
             self.abort(str(refusal))
         else:
-            self._shaken.callback(None)
+            self._tls_ready.callback(None)
 
     def dataReceived(self, data: bytes) -> None:
         try:
@@ -273,35 +273,35 @@ class Connection(Protocol):
                 self._received(message)
                 if self.lost is not None:
                     return
-        except TooMuch as much:
-            self._give_up(str(much), Overlong(str(much)))
-            self._hang_up()
-        except Garbled as garbled:
+        except TooLarge as much:
+            self._fail_requests(str(much), AnswerTooLarge(str(much)))
+            self._abort_transport()
+        except DecodingError as garbled:
             self.abort(str(garbled))
 
     def connectionLost(self, reason: Failure | None = None) -> None:
-        why = self._why(reason)
+        why = self._loss_reason(reason)
         self.transport = None  # over TLS it cannot bear to be aborted any more
-        self._give_up(why)
-        if self._linger is not None and self._linger.active():
-            self._linger.cancel()
+        self._fail_requests(why)
+        if self._close_timer is not None and self._close_timer.active():
+            self._close_timer.cancel()
 
     def _received(self, message: Message) -> None:
-        if message.number == 0:
+        if message.message_id == 0:
             self.abort("the server says good-bye")
             return
-        question = self._questions.get(message.number)
+        question = self._pending.get(message.message_id)
         if question is None:
-            raise Garbled("an answer that nobody asked for")
+            raise DecodingError("an answer that nobody asked for")
         question.count(message)
         if message.kind == decoding.ENTRY:
             question.entries.append(decoding.entry(message))
         elif message.kind in (decoding.BIND, decoding.DONE, decoding.EXTENDED):
             result = decoding.result(message)
-            del self._questions[message.number]
-            question.answered.callback(result)
+            del self._pending[message.message_id]
+            question.result_arrived.callback(result)
         elif message.kind not in _ASIDES:
-            raise Garbled("an answer of an unknown kind")
+            raise DecodingError("an answer of an unknown kind")
 
     async def _ask(
         self,
@@ -311,30 +311,30 @@ class Connection(Protocol):
         most: int = 0,
     ) -> tuple[Result, list[Entry]]:
         if self.lost is not None:
-            raise Lost(f"the connection is lost: {self.lost}")
-        number = next(self._numbers)
-        question = self._questions[number] = _Question(most)
-        self._transport().write(encoding.message(number, operation, controls or {}))
+            raise Disconnected(f"the connection is lost: {self.lost}")
+        message_id = next(self._message_ids)
+        question = self._pending[message_id] = _PendingRequest(most)
+        self._transport().write(encoding.message(message_id, operation, controls or {}))
         try:
-            result = await within(self._clock, self._patience, _wait_for(question.answered))
+            result = await within(self._clock, self._timeout, _wait_for(question.result_arrived))
         except TimedOut as late:
-            raise Late(str(late)) from None
+            raise AnswerTimeout(str(late)) from None
         finally:
-            self._questions.pop(number, None)
+            self._pending.pop(message_id, None)
         return result, question.entries
 
-    def _give_up(self, why: str, reason: Unavailable | None = None) -> None:
+    def _fail_requests(self, why: str, reason: Unavailable | None = None) -> None:
         if self.lost is None:
             self.lost = why
-        questions, self._questions = self._questions, {}
-        lost = Lost(f"the connection is lost: {self.lost}")
+        questions, self._pending = self._pending, {}
+        lost = Disconnected(f"the connection is lost: {self.lost}")
         for question in questions.values():
-            question.answered.errback(reason or lost)
-        if not self._shaken.called:
-            self._shaken.addErrback(lambda _: None)  # nobody need have waited
-            self._shaken.errback(lost)
+            question.result_arrived.errback(reason or lost)
+        if not self._tls_ready.called:
+            self._tls_ready.addErrback(lambda _: None)  # nobody need have waited
+            self._tls_ready.errback(lost)
 
-    def _why(self, reason: Failure | None) -> str:
+    def _loss_reason(self, reason: Failure | None) -> str:
         """Why a connection ended, and above all why the server was not believed."""
         if reason is None:
             return "it was closed"
@@ -342,7 +342,7 @@ class Connection(Protocol):
             return self._handshake.why(reason)
         return tls.why(reason)
 
-    def _hang_up(self) -> None:
+    def _abort_transport(self) -> None:
         if self.transport is not None:
             self._transport().abortConnection()
 
@@ -351,14 +351,14 @@ class Connection(Protocol):
         return self.transport  # type: ignore[return-value] # TCP, or TLS over it
 
 
-async def _wait_for(answered: Deferred[Result]) -> Result:
-    return await answered
+async def _wait_for(result_arrived: Deferred[Result]) -> Result:
+    return await result_arrived
 
 
 def _cookie(result: Result) -> bytes:
     try:
-        return decoding.next_page(result.controls)
-    except Garbled as garbled:
+        return decoding.page_cookie(result.controls)
+    except DecodingError as garbled:
         raise Unavailable(f"the search failed: {garbled}") from None
 
 

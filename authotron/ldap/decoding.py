@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 
 BIND, ENTRY, DONE, REFERENCE, EXTENDED, INTERMEDIATE = 0x61, 0x64, 0x65, 0x73, 0x78, 0x79
 
-PAGES = "1.2.840.113556.1.4.319"
+PAGED_RESULTS = "1.2.840.113556.1.4.319"
 """The control of paged results (RFC 2696)."""
 
 PASSWORD_POLICY = "1.3.6.1.4.1.42.2.27.8.5.1"  # noqa: S105 - the name of a control
@@ -27,11 +27,11 @@ _INTEGERS, _OCTETS = (0x02, 0x0A), 0x04
 _POLICY_ERROR = 0x81
 
 
-class Garbled(Exception):
+class DecodingError(Exception):
     """What came is no LDAP."""
 
 
-class TooMuch(Garbled):
+class TooLarge(DecodingError):
     """What came is more than anybody wants. That is about the answer, and not about the server."""
 
 
@@ -39,7 +39,7 @@ class TooMuch(Garbled):
 class Message:
     """One message from a server."""
 
-    number: int
+    message_id: int
     kind: int
     body: bytes
     controls: Mapping[str, bytes]
@@ -65,7 +65,7 @@ class Entry:
     dn: str
     attributes: Mapping[str, tuple[bytes, ...]] = field(factory=dict)
 
-    def texts(self, attribute: str) -> tuple[str, ...]:
+    def strings(self, attribute: str) -> tuple[str, ...]:
         """The values of an attribute that are UTF-8."""
         found = (_text_or_none(raw) for raw in self.attributes.get(attribute.lower(), ()))
         return tuple(text for text in found if text is not None)
@@ -89,7 +89,7 @@ class Reader:
             del self._buffer[:size]
             yield _message(raw)
 
-    def holds_more(self) -> bool:
+    def has_data(self) -> bool:
         """Whether something came behind the last message."""
         return bool(self._buffer)
 
@@ -121,20 +121,20 @@ def entry(answer: Message) -> Entry:
     return Entry(_text(dn[1]), found)
 
 
-def next_page(controls: Mapping[str, bytes]) -> bytes:
+def page_cookie(controls: Mapping[str, bytes]) -> bytes:
     """
     The cookie of the next page; empty if there is none.
 
     @raise Garbled: that cannot be read.
     """
-    if not controls.get(PAGES):
+    if not controls.get(PAGED_RESULTS):
         return b""
-    [(_, value)] = _at_least(1, controls[PAGES])
+    [(_, value)] = _at_least(1, controls[PAGED_RESULTS])
     _, cookie = _at_least(2, value)
     return cookie[1]
 
 
-def policy_error(controls: Mapping[str, bytes]) -> int | None:
+def password_policy_error(controls: Mapping[str, bytes]) -> int | None:
     """
     Which error of the password policy came with an answer.
 
@@ -157,10 +157,10 @@ def elements(content: bytes, most: int = _FEW) -> list[tuple[int, bytes]]:
     at = 0
     while at < len(content):
         if len(found) >= most:
-            raise TooMuch("there are too many elements")
+            raise TooLarge("there are too many elements")
         begin, end = _extent(content, at)
         if begin is None or end > len(content):
-            raise Garbled("an element ends early")
+            raise DecodingError("an element ends early")
         found.append((content[at], content[begin:end]))
         at = end
     return found
@@ -174,7 +174,7 @@ def _extent(content: bytes | bytearray, at: int) -> tuple[int | None, int]:
     if size & 0x80:
         more = size & 0x7F
         if not 0 < more <= 4:  # noqa: PLR2004 - bytes of a length
-            raise Garbled("a length that cannot be")
+            raise DecodingError("a length that cannot be")
         if len(content) < begin + more:
             return None, 0
         size, begin = int.from_bytes(content[begin : begin + more], "big"), begin + more
@@ -184,18 +184,18 @@ def _extent(content: bytes | bytearray, at: int) -> tuple[int | None, int]:
 def _size(buffer: bytearray) -> int | None:
     """How long the first message is, if it is all there."""
     if buffer and buffer[0] != _SEQUENCE:
-        raise Garbled("it does not speak LDAP")
+        raise DecodingError("it does not speak LDAP")
     begin, end = _extent(buffer, 0)
     if end > _LIMIT:
-        raise TooMuch("an answer is too long")
+        raise TooLarge("an answer is too long")
     return end if begin is not None and end <= len(buffer) else None
 
 
 def _message(raw: bytes) -> Message:
     [(_, content)] = elements(raw)
-    number, (kind, body), *rest = _at_least(2, content, exactly=False)
+    message_id, (kind, body), *rest = _at_least(2, content, exactly=False)
     controls = [inner for tag, inner in rest if tag == _CONTROLS]
-    return Message(_integer(*number), kind, body, _controls(controls[0]) if controls else {})
+    return Message(_integer(*message_id), kind, body, _controls(controls[0]) if controls else {})
 
 
 def _controls(content: bytes) -> dict[str, bytes]:
@@ -213,13 +213,13 @@ def _at_least(
     """The first elements, so that they can be unpacked; or all."""
     found = elements(content, most)
     if len(found) < count:
-        raise Garbled("an element is missing")
+        raise DecodingError("an element is missing")
     return found[:count] if exactly else found
 
 
 def _integer(tag: int, content: bytes) -> int:
     if tag not in _INTEGERS or not 0 < len(content) <= 4:  # noqa: PLR2004 - 31 bits
-        raise Garbled("something else where a number should be")
+        raise DecodingError("something else where a number should be")
     return int.from_bytes(content, "big", signed=True)
 
 
@@ -227,7 +227,7 @@ def _text(raw: bytes) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError:
-        raise Garbled("a name that is not UTF-8") from None
+        raise DecodingError("a name that is not UTF-8") from None
 
 
 def _text_or_none(raw: bytes) -> str | None:

@@ -10,20 +10,20 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from authotron.concurrency.racing import T, Work, within
-from authotron.ldap.bind_result import let_in
+from authotron.ldap.bind_result import bind_user
 from authotron.ldap.connection import (
+    AnswerTimeout,
+    AnswerTooLarge,
     BindRefused,
     Connection,
-    Faulty,
-    Late,
-    Lost,
-    Overlong,
+    Disconnected,
+    ServerFault,
 )
 from authotron.ldap.servers import (
-    Account,
     Connector,
     Limits,
     Server,
+    ServiceAccount,
 )
 from authotron.limits.fair_queue import Standings
 from authotron.limits.slots import Slots
@@ -65,7 +65,7 @@ class _State:
 
 
 @define(eq=False)
-class _Kept:
+class _IdleConnection:
     """A connection that waits for the next question."""
 
     state: _State
@@ -85,31 +85,31 @@ class Directory:
     _clock: IReactorTime
     _connect: Connect
     _servers: Sequence[Server]
-    _account: Account | None
+    _account: ServiceAccount | None
     _limits: Limits
-    _ways: Connector = field(init=False)
+    _connector: Connector = field(init=False)
     _states: list[_State] = field(init=False)
-    _slots: Slots = field(init=False)
-    _guests: Slots = field(init=False)
-    _idle: deque[_Kept] = field(factory=deque, init=False)
+    _search_slots: Slots = field(init=False)
+    _user_slots: Slots = field(init=False)
+    _idle: deque[_IdleConnection] = field(factory=deque, init=False)
     _closed: bool = field(default=False, init=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
-        self._ways = Connector(self._clock, self._connect, self._limits)
+        self._connector = Connector(self._clock, self._connect, self._limits)
         self._states = [_State(server) for server in self._servers]
         standings = Standings(self._clock)
-        self._slots = Slots(self._limits.connections, standings)
-        self._guests = Slots(self._limits.connections, standings)
+        self._search_slots = Slots(self._limits.connections, standings)
+        self._user_slots = Slots(self._limits.connections, standings)
 
-    async def using(self, work: Callable[[Connection], Work[T]]) -> T:
+    async def use_connection(self, work: Callable[[Connection], Work[T]]) -> T:
         """
         Do something with a connection that nobody else uses meanwhile; again on another one if that
         is found dead, or its server fails.
 
         @raise Unavailable: no server is able to.
         """
-        return await self._in_turn(self._slots, lambda: self._used(work))
+        return await self._with_slot(self._search_slots, lambda: self._run_on_any(work))
 
     async def verify(self, dn: str, password: str, sent: Sent | None = None) -> None:
         """
@@ -118,9 +118,9 @@ class Directory:
         @raise Rejected: the directory does not take the password.
         @raise Unavailable: it does not say.
         """
-        await self.as_user(dn, password, _nothing, sent)
+        await self.run_as_user(dn, password, _do_nothing, sent)
 
-    async def as_user(
+    async def run_as_user(
         self,
         dn: str,
         password: str,
@@ -143,15 +143,15 @@ class Directory:
         async def bind_first(connection: Connection) -> T:
             sending.now = True
             try:
-                await let_in(connection, dn, password)
+                await bind_user(connection, dn, password)
             finally:
                 sending.now = False
             return await work(connection)
 
         async def as_guest() -> T:
-            return await self._anew(self._states, None, bind_first, keep=False)
+            return await self._run_on_new(self._states, None, bind_first, keep=False)
 
-        return await self._in_turn(self._guests, as_guest)
+        return await self._with_slot(self._user_slots, as_guest)
 
     def close(self) -> None:
         """Give up all connections that are kept, and keep none from now on."""
@@ -160,7 +160,7 @@ class Directory:
 
     # --- connections ---
 
-    async def _in_turn(self, turns: Slots, work: Callable[[], Work[T]]) -> T:
+    async def _with_slot(self, turns: Slots, work: Callable[[], Work[T]]) -> T:
         """Do something when it is our turn, and both in the time that there is."""
 
         async def wait_and_work() -> T:
@@ -170,23 +170,23 @@ class Directory:
             finally:
                 turns.release()
 
-        return await within(self._clock, self._limits.patience, wait_and_work())
+        return await within(self._clock, self._limits.timeout, wait_and_work())
 
-    async def _used(self, work: Callable[[Connection], Work[T]]) -> T:
+    async def _run_on_any(self, work: Callable[[Connection], Work[T]]) -> T:
         kept, others = self._kept(), self._states
         if kept is not None:
             try:
-                return await self._on(kept.state, kept.connection, work)
-            except Lost:
+                return await self._run_on(kept.state, kept.connection, work)
+            except Disconnected:
                 pass  # it was dead already, which says nothing of the server
-            except Faulty as fault:
+            except ServerFault as fault:
                 self._failed(kept.state, fault)
                 others = [state for state in self._states if state is not kept.state]
                 if not others:
                     raise
-        return await self._anew(others, self._account, work)
+        return await self._run_on_new(others, self._account, work)
 
-    def _kept(self) -> _Kept | None:
+    def _kept(self) -> _IdleConnection | None:
         """The connection used last that is still there."""
         while self._idle:
             kept = self._idle.pop()
@@ -195,10 +195,10 @@ class Directory:
                 return kept
         return None
 
-    async def _anew(
+    async def _run_on_new(
         self,
         states: Sequence[_State],
-        account: Account | None,
+        account: ServiceAccount | None,
         work: Callable[[Connection], Work[T]],
         *,
         keep: bool = True,
@@ -214,24 +214,24 @@ class Directory:
                 reasons.append(f"{state.server}: {state.reason}")
                 continue
             try:
-                return await self._at(state, account, work, keep=keep)
-            except Faulty as fault:
+                return await self._run_on_server(state, account, work, keep=keep)
+            except ServerFault as fault:
                 reasons.append(f"{state.server}: {fault}")
         raise Unavailable("; ".join(reasons))
 
-    async def _at(
+    async def _run_on_server(
         self,
         state: _State,
-        account: Account | None,
+        account: ServiceAccount | None,
         work: Callable[[Connection], Work[T]],
         *,
         keep: bool,
     ) -> T:
         trial = state.on_trial = bool(state.reason)
         try:
-            connection = await self._ways.opened(state.server, account)
-            outcome = await self._on(state, connection, work, keep=keep)
-        except Faulty as fault:
+            connection = await self._connector.open(state.server, account)
+            outcome = await self._run_on(state, connection, work, keep=keep)
+        except ServerFault as fault:
             self._failed(state, fault)
             raise
         except (Rejected, Unavailable):
@@ -243,7 +243,7 @@ class Directory:
         self._served(state)
         return outcome
 
-    async def _on(
+    async def _run_on(
         self,
         state: _State,
         connection: Connection,
@@ -274,10 +274,10 @@ class Directory:
             self._idle.remove(kept)
             connection.close()
 
-        kept = _Kept(state, connection, self._clock.callLater(self._limits.idle, drop))
+        kept = _IdleConnection(state, connection, self._clock.callLater(self._limits.idle, drop))
         self._idle.append(kept)
 
-    def _drop(self, some: Sequence[_Kept]) -> None:
+    def _drop(self, some: Sequence[_IdleConnection]) -> None:
         for kept in some:
             self._idle.remove(kept)
             kept.timer.cancel()
@@ -285,11 +285,11 @@ class Directory:
 
     # --- how well servers are ---
 
-    def _failed(self, state: _State, fault: Faulty) -> None:
+    def _failed(self, state: _State, fault: ServerFault) -> None:
         """Leave a server alone, unless it was only late, or its answer only too long."""
-        if isinstance(fault, Overlong):
+        if isinstance(fault, AnswerTooLarge):
             return
-        if isinstance(fault, Late):
+        if isinstance(fault, AnswerTimeout):
             state.late += 1
             if state.late < _MOST_LATE and not state.reason:
                 return
@@ -318,5 +318,5 @@ class Directory:
             )
 
 
-async def _nothing(_: Connection) -> None:
+async def _do_nothing(_: Connection) -> None:
     """Binding was all."""

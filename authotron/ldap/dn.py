@@ -21,12 +21,12 @@ _LONGEST, _STEPS = 2_000, 100
 """Characters and steps of a name; a directory that sends more means no good."""
 
 
-class BadName(ValueError):
+class InvalidDn(ValueError):
     """It is no distinguished name."""
 
 
 @frozen
-class Part:
+class Rdn:
     """
     One step of a name: a value, or several that count together.
 
@@ -47,23 +47,23 @@ class Part:
 
     def folded(self) -> frozenset[tuple[str, str]]:
         """What is the same for all ways to write it."""
-        return frozenset((name.lower(), fold(value)) for name, value in self.pairs)
+        return frozenset((name.lower(), fold_value(value)) for name, value in self.pairs)
 
 
-Name = tuple[Part, ...]
+Name = tuple[Rdn, ...]
 """The steps of a name, from the leaf to the root."""
 
 
 @lru_cache(8192)
-def parse(text: str) -> Name:
+def parse_dn(text: str) -> Name:
     """
     The steps of a name. Names of groups come again with every user, so that they are remembered.
 
     @raise BadName: it is none.
     """
     if len(text) > _LONGEST:
-        raise BadName("it is too long")
-    parts: list[Part] = []
+        raise InvalidDn("it is too long")
+    parts: list[Rdn] = []
     at, start, pairs = 0, 0, []
     while text.strip():
         pair, at = _pair(text, at)
@@ -71,9 +71,9 @@ def parse(text: str) -> Name:
         if at < len(text) and text[at] == "+":
             at += 1
             continue
-        parts.append(Part(tuple(pairs), start))
+        parts.append(Rdn(tuple(pairs), start))
         if len(parts) > _STEPS:
-            raise BadName("it has too many steps")
+            raise InvalidDn("it has too many steps")
         if at == len(text):
             break
         at, pairs = at + 1, []
@@ -81,18 +81,18 @@ def parse(text: str) -> Name:
     return tuple(parts)
 
 
-def folded(name: Name) -> tuple[frozenset[tuple[str, str]], ...]:
+def fold_dn(name: Name) -> tuple[frozenset[tuple[str, str]], ...]:
     """What is the same for all ways to write a name."""
     return tuple(part.folded() for part in name)
 
 
 @lru_cache(4096)
-def fold(value: str) -> str:
+def fold_value(value: str) -> str:
     """A value without the differences that directories overlook: case, width, blanks."""
     return " ".join(unicodedata.normalize("NFKC", value).casefold().split())
 
 
-def escape(value: str) -> str:
+def escape_value(value: str) -> str:
     """A value as it may stand inside a name."""
     text = re.sub(r'(["+,;<>=\\])', r"\\\1", value)
     text = re.sub(r"[\x00-\x1f\x7f]", lambda found: f"\\{ord(found[0]):02x}", text)
@@ -107,10 +107,10 @@ def _pair(text: str, at: int) -> tuple[tuple[str, str], int]:
     """An attribute with its value, and the place of the separator behind them."""
     attribute = _ATTRIBUTE.match(text, at)
     if attribute is None:
-        raise BadName("an attribute and an equals sign are missing")
+        raise InvalidDn("an attribute and an equals sign are missing")
     value, end = _value(text, attribute.end())
     if end < len(text) and text[end] not in ",;+":
-        raise BadName("something stands behind a value")
+        raise InvalidDn("something stands behind a value")
     return (attribute[1].removeprefix("OID.").removeprefix("oid."), value), end
 
 
@@ -141,7 +141,7 @@ def _unescaped(text: str) -> str:
     try:
         return _ESCAPE.sub(meant, text.encode()).decode()
     except UnicodeError:
-        raise BadName("a value is not UTF-8") from None
+        raise InvalidDn("a value is not UTF-8") from None
 
 
 def _of_hex(digits: str) -> str:
@@ -151,5 +151,5 @@ def _of_hex(digits: str) -> str:
         try:
             return raw[2:].decode()
         except UnicodeError:
-            raise BadName("a value is not UTF-8") from None
+            raise InvalidDn("a value is not UTF-8") from None
     return f"#{digits.lower()}"

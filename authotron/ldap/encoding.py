@@ -39,10 +39,10 @@ class Search:
 # --- requests ---
 
 
-def message(number: int, operation: Operation, controls: Mapping[str, bytes | None]) -> bytes:
+def message(message_id: int, operation: Operation, controls: Mapping[str, bytes | None]) -> bytes:
     """All bytes of a request. No control is critical."""
     given = [(oid, None, value) for oid, value in controls.items()] or None
-    wire: bytes = pureldap.LDAPMessage(operation, given, number).toWire()
+    wire: bytes = pureldap.LDAPMessage(operation, given, message_id).toWire()
     return wire
 
 

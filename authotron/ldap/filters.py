@@ -14,8 +14,7 @@ from attrs import field, frozen
 
 from authotron.ldap import encoding
 from authotron.ldap.decoding import Entry
-from authotron.ldap.dn import BadName, Name, escape, folded
-from authotron.ldap.dn import parse as parse_dn
+from authotron.ldap.dn import InvalidDn, Name, escape_value, fold_dn, parse_dn
 from authotron.ldap.encoding import Filter
 from authotron.model.naming import normalized
 
@@ -32,12 +31,12 @@ _DEEP = 20
 _USER_ID = "uid"
 
 
-class BadFilter(ValueError):
+class InvalidFilter(ValueError):
     """The text is not a filter."""
 
 
 @frozen
-class User:
+class TemplateUser:
     """The user that is filled in."""
 
     username: str
@@ -45,7 +44,7 @@ class User:
 
 
 @frozen
-class Piece:
+class ValueTemplate:
     """
     Constant bytes and places in turn.
 
@@ -53,7 +52,7 @@ class Piece:
     """
 
     parts: tuple[bytes | str, ...] = ()
-    in_a_name: bool = field(default=False, eq=False)
+    in_dn: bool = field(default=False, eq=False)
 
     def __str__(self) -> str:
         return "".join(
@@ -64,22 +63,22 @@ class Piece:
         """Whether a place, C{username} or C{dn}, is part of it."""
         return place in self.parts
 
-    def filled(self, user: User) -> bytes:
+    def filled(self, user: TemplateUser) -> bytes:
         return b"".join(
             part if isinstance(part, bytes) else self._of(user, part) for part in self.parts
         )
 
-    def _of(self, user: User, place: str) -> bytes:
+    def _of(self, user: TemplateUser, place: str) -> bytes:
         if place == "dn":
             return user.dn.encode()
-        username = escape(user.username) if self.in_a_name else user.username
+        username = escape_value(user.username) if self.in_dn else user.username
         return username.encode("utf-8", "surrogatepass")
 
 
 class Node:
     """A filter."""
 
-    def fill(self, user: User) -> Filter:
+    def fill(self, user: TemplateUser) -> Filter:
         """Encode the filter with a user in its places."""
         raise NotImplementedError
 
@@ -89,7 +88,7 @@ class Node:
 
 
 @frozen
-class Several(Node):
+class Combination(Node):
     """
     An C{&} or C{|} of filters; an empty set is always true or always false (RFC 4526).
 
@@ -102,7 +101,7 @@ class Several(Node):
     def __str__(self) -> str:
         return f"({self.sign}{''.join(map(str, self.nodes))})"
 
-    def fill(self, user: User) -> Filter:
+    def fill(self, user: TemplateUser) -> Filter:
         join = encoding.all_of if self.sign == "&" else encoding.any_of
         return join([node.fill(user) for node in self.nodes])
 
@@ -120,7 +119,7 @@ class Negation(Node):
     def __str__(self) -> str:
         return f"(!{self.node})"
 
-    def fill(self, user: User) -> Filter:
+    def fill(self, user: TemplateUser) -> Filter:
         return encoding.none_of(self.node.fill(user))
 
     def comparisons(self) -> Iterator[Comparison]:
@@ -141,7 +140,7 @@ class Comparison(Node):
 
     attribute: str
     operator: str
-    pieces: tuple[Piece, ...]
+    pieces: tuple[ValueTemplate, ...]
     rule: str = ""
     of_dn: bool = False
 
@@ -149,7 +148,7 @@ class Comparison(Node):
         rules = f"{':dn' if self.of_dn else ''}{self.rule and f':{self.rule}'}"
         return f"({self.attribute}{rules}{self.operator}{'*'.join(map(str, self.pieces))})"
 
-    def fill(self, user: User) -> Filter:
+    def fill(self, user: TemplateUser) -> Filter:
         values = [piece.filled(user) for piece in self.pieces]
         if self.operator == ":=":
             return encoding.rule(self.attribute, self.rule, values[0], of_dn=self.of_dn)
@@ -162,35 +161,35 @@ class Comparison(Node):
     def comparisons(self) -> Iterator[Comparison]:
         yield self
 
-    def names_user(self) -> bool:
+    def uses_username(self) -> bool:
         """Whether a value that satisfies it holds the user name."""
         can_tell = bool(self.attribute) and self.operator in ("=", "~=", ":=")
         return can_tell and any(piece.holds("username") for piece in self.pieces)
 
-    def is_dn_of(self, user: User) -> str | None:
+    def is_dn_of(self, user: TemplateUser) -> str | None:
         """The DN that it is about, if its value is a whole DN with the user name in it."""
-        if not self.names_user() or len(self.pieces) > 1 or not self.pieces[0].in_a_name:
+        if not self.uses_username() or len(self.pieces) > 1 or not self.pieces[0].in_dn:
             return None
         return self.pieces[0].filled(user).decode("utf-8", "surrogatepass")
 
-    def is_exact(self, values: tuple[str, ...], user: User) -> bool:
+    def is_exact(self, values: tuple[str, ...], user: TemplateUser) -> bool:
         """Whether one of the values is, letter by letter, what the user name makes of it."""
         dn = self.is_dn_of(user)
         if dn is not None:
-            return any(is_same_name(value, dn, user.username) for value in values)
+            return any(is_same_dn(value, dn, user.username) for value in values)
         raw = [piece.filled(user).decode("utf-8", "replace") for piece in self.pieces]
         wanted = re.compile(".*".join(re.escape(normalized(each)) for each in raw), re.DOTALL)
         return any(wanted.fullmatch(normalized(value)) for value in values)
 
 
 @frozen
-class Template:
+class FilterTemplate:
     """A filter that becomes one about a user."""
 
     text: str
     node: Node
 
-    def fill(self, user: User) -> Filter:
+    def fill(self, user: TemplateUser) -> Filter:
         """Encode the filter about a user."""
         return self.node.fill(user)
 
@@ -198,21 +197,21 @@ class Template:
         """Whether the user's own entry must be known."""
         return "{dn}" in self.text
 
-    def names_user(self) -> bool:
+    def uses_username(self) -> bool:
         """Whether the user name is filled in anywhere."""
         return "{username}" in self.text
 
-    def naming(self) -> tuple[str, ...]:
+    def username_attributes(self) -> tuple[str, ...]:
         """The attributes whose values hold the user name in whatever the search finds."""
-        found = (each.attribute for each in self.node.comparisons() if each.names_user())
+        found = (each.attribute for each in self.node.comparisons() if each.uses_username())
         return tuple(dict.fromkeys(found))
 
-    def dn_of(self, user: User) -> str | None:
+    def dn_of(self, user: TemplateUser) -> str | None:
         """The DN that the search is about, if all it knows of the user is one DN."""
-        found = [each.is_dn_of(user) for each in self.node.comparisons() if each.names_user()]
+        found = [each.is_dn_of(user) for each in self.node.comparisons() if each.uses_username()]
         return found[0] if len(found) == 1 else None
 
-    def is_exact(self, entry: Entry, user: User) -> bool:
+    def is_exact(self, entry: Entry, user: TemplateUser) -> bool:
         """
         Whether an entry holds the user name letter by letter.
 
@@ -221,12 +220,12 @@ class Template:
         entry count, as subtypes, options and numbers of attributes come under another name than
         they were asked for.
         """
-        values = tuple(value for name in entry.attributes for value in entry.texts(name))
-        naming = (each for each in self.node.comparisons() if each.names_user())
+        values = tuple(value for name in entry.attributes for value in entry.strings(name))
+        naming = (each for each in self.node.comparisons() if each.uses_username())
         return any(each.is_exact(values, user) for each in naming)
 
 
-def is_named(dn: str, username: str, naming: Iterable[str]) -> bool:
+def names_user_in_rdn(dn: str, username: str, naming: Iterable[str]) -> bool:
     """
     Whether the first step of a DN holds a name letter by letter.
 
@@ -235,7 +234,7 @@ def is_named(dn: str, username: str, naming: Iterable[str]) -> bool:
     """
     try:
         steps = parse_dn(dn)
-    except BadName:
+    except InvalidDn:
         return False
     types = {_USER_ID, *(each.lower() for each in naming)}
     return bool(steps) and any(
@@ -244,7 +243,7 @@ def is_named(dn: str, username: str, naming: Iterable[str]) -> bool:
     )
 
 
-def is_spelled_alike(dn: str, other: str, username: str) -> bool:
+def spells_user_alike(dn: str, other: str, username: str) -> bool:
     """
     Whether two DNs of one entry have the user name written alike in the same steps.
 
@@ -253,18 +252,18 @@ def is_spelled_alike(dn: str, other: str, username: str) -> bool:
     """
     try:
         steps, others = parse_dn(dn), parse_dn(other)
-    except BadName:
+    except InvalidDn:
         return False
     return len(steps) == len(others) and _hold_alike(steps, others, username)
 
 
-def is_same_name(dn: str, other: str, username: str) -> bool:
+def is_same_dn(dn: str, other: str, username: str) -> bool:
     """Whether two DNs are the same, and the user name is written alike in both."""
     try:
         steps, others = parse_dn(dn), parse_dn(other)
-    except BadName:
+    except InvalidDn:
         return False
-    return folded(steps) == folded(others) and _hold_alike(steps, others, username)
+    return fold_dn(steps) == fold_dn(others) and _hold_alike(steps, others, username)
 
 
 def _hold_alike(steps: Name, others: Name, username: str) -> bool:
@@ -282,7 +281,7 @@ def is_template(text: str) -> bool:
     return stripped.startswith("(") and stripped.endswith(")") and bool(_PLACES.search(stripped))
 
 
-def parse(text: str) -> Template:
+def parse(text: str) -> FilterTemplate:
     """
     The template that a text describes, by the grammar of RFC 4515 and RFC 4526.
 
@@ -292,10 +291,10 @@ def parse(text: str) -> Template:
     found = _filter(stripped, 0, 0)
     if found.end != len(stripped):
         _refuse(stripped, found.end, "something stands behind the filter")
-    return Template(stripped, found.node)
+    return FilterTemplate(stripped, found.node)
 
 
-def of_user(attribute: str) -> Template:
+def of_user(attribute: str) -> FilterTemplate:
     """Persons with a certain name."""
     return parse(f"(&(objectClass=person)({attribute}={{username}}))")
 
@@ -312,20 +311,20 @@ class _Found(NamedTuple):
 
 def _refuse(text: str, at: int, why: str) -> NoReturn:
     behind = "its end" if at >= len(text) else f"character {at + 1}"
-    raise BadFilter(f"is not a filter (RFC 4515): {why} at {behind}")
+    raise InvalidFilter(f"is not a filter (RFC 4515): {why} at {behind}")
 
 
-def _filter(text: str, at: int, deep: int) -> _Found:
+def _filter(text: str, at: int, depth: int) -> _Found:
     """Parse the filter that begins at C{at}."""
-    if deep > _DEEP:
+    if depth > _DEEP:
         _refuse(text, at, "it is too deep")
     if text[at : at + 1] != "(":
         _refuse(text, at, "an opening parenthesis is missing")
     sign = text[at + 1 : at + 2]
     if sign in ("&", "|"):
-        node, end = _several(text, at + 2, deep, sign)
+        node, end = _several(text, at + 2, depth, sign)
     elif sign == "!":
-        negated, end = _filter(text, at + 2, deep + 1)
+        negated, end = _filter(text, at + 2, depth + 1)
         node = Negation(negated)
     else:
         node, end = _comparison(text, at + 1)
@@ -334,12 +333,12 @@ def _filter(text: str, at: int, deep: int) -> _Found:
     return _Found(node, end + 1)
 
 
-def _several(text: str, at: int, deep: int, sign: str) -> _Found:
+def _several(text: str, at: int, depth: int, sign: str) -> _Found:
     nodes: list[Node] = []
     while text[at : at + 1] == "(":
-        node, at = _filter(text, at, deep + 1)
+        node, at = _filter(text, at, depth + 1)
         nodes.append(node)
-    return _Found(Several(sign, tuple(nodes)), at)
+    return _Found(Combination(sign, tuple(nodes)), at)
 
 
 def _comparison(text: str, at: int) -> _Found:
@@ -359,7 +358,7 @@ def _comparison(text: str, at: int) -> _Found:
     return _Found(Comparison(attribute, operator[0], pieces), end)
 
 
-def _pieces(text: str, at: int, *, at_asterisks: bool) -> tuple[tuple[Piece, ...], int]:
+def _pieces(text: str, at: int, *, at_asterisks: bool) -> tuple[tuple[ValueTemplate, ...], int]:
     """Parse a value; only one behind C{=} may be divided by asterisks."""
     found = _VALUE.match(text, at)
     assert found is not None  # it matches nothing, too
@@ -370,20 +369,20 @@ def _pieces(text: str, at: int, *, at_asterisks: bool) -> tuple[tuple[Piece, ...
         _refuse(text, end, "a NUL is not escaped")
     if "*" in value and not at_asterisks:
         _refuse(text, at + value.index("*"), "an asterisk is allowed only behind =, else \\2a,")
-    in_a_name = _IN_A_NAME.search(value) is not None
-    if in_a_name and "*" in value and _PLACES.search(value):
+    in_dn = _IN_A_NAME.search(value) is not None
+    if in_dn and "*" in value and _PLACES.search(value):
         why = "an asterisk does not go with a user inside the name of an entry,"
         _refuse(text, at + value.index("*"), why)
     try:
-        return tuple(_piece(each, in_a_name=in_a_name) for each in value.split("*")), end
+        return tuple(_piece(each, in_dn=in_dn) for each in value.split("*")), end
     except UnicodeEncodeError:
         _refuse(text, at, "a value cannot be encoded as UTF-8")
 
 
-def _piece(text: str, *, in_a_name: bool) -> Piece:
+def _piece(text: str, *, in_dn: bool) -> ValueTemplate:
     split = _PLACES.split(text)
     parts = [_constant(each) if i % 2 == 0 else each for i, each in enumerate(split)]
-    return Piece(tuple(each for each in parts if each), in_a_name)
+    return ValueTemplate(tuple(each for each in parts if each), in_dn)
 
 
 def _constant(text: str) -> bytes:

@@ -10,8 +10,8 @@ from attrs import define, frozen
 from twisted.logger import Logger
 
 from authotron.ldap import filters
-from authotron.ldap.dn import BadName, Name, folded, parse
-from authotron.ldap.filters import Template
+from authotron.ldap.dn import InvalidDn, Name, fold_dn, parse_dn
+from authotron.ldap.filters import FilterTemplate
 
 _log = Logger()
 _TYPE = re.compile(r"(^|[,;+]\s*)([A-Za-z][A-Za-z0-9-]*)(?=\s*=)")
@@ -32,8 +32,8 @@ def read(dns: Iterable[str]) -> list[Group]:
 
 def _read(dn: str) -> Group | None:
     try:
-        return Group(dn, parse(dn))
-    except BadName:
+        return Group(dn, parse_dn(dn))
+    except InvalidDn:
         _log.warn("group {dn} is left out: its name cannot be read", dn=dn, event="ldap.group.bad")
         return None
 
@@ -75,7 +75,7 @@ def _leave_out(group: Group) -> None:
     )
 
 
-class Rule(Protocol):
+class GroupRule(Protocol):
     """Decides about groups that are known by their DN."""
 
     def roles(self, group: Group) -> Iterator[str]:
@@ -83,7 +83,7 @@ class Rule(Protocol):
 
 
 @define(eq=False)
-class Everything:
+class AllGroups:
     """Every group, by its common name."""
 
     def roles(self, group: Group) -> Iterator[str]:
@@ -91,7 +91,7 @@ class Everything:
 
 
 @define(eq=False)
-class Containing:
+class DnContains:
     """
     Groups whose DN, as it is written, contains a text; by their common name.
 
@@ -116,28 +116,28 @@ def _shouted(dn: str) -> str:
 
 
 @define(eq=False)
-class Below:
+class DnBelow:
     """Groups at or below a piece of a DN, however that is turned; by their path from there."""
 
     _pieces: Sequence[Name]
 
     @classmethod
-    def read(cls, texts: Iterable[str]) -> Below:
+    def read(cls, texts: Iterable[str]) -> DnBelow:
         """
         Read the pieces.
 
         @raise BadName: one of them is none.
         """
-        pieces = [parse(text) for text in texts]
+        pieces = [parse_dn(text) for text in texts]
         if not all(pieces):
-            raise BadName("there is nothing in it")
+            raise InvalidDn("there is nothing in it")
         return cls(pieces)
 
     def roles(self, group: Group) -> Iterator[str]:
         """One role for each piece that fits."""
-        whole = folded(group.name)
+        whole = fold_dn(group.name)
         for piece in self._pieces:
-            wanted = folded(piece)
+            wanted = fold_dn(piece)
             top = _top(whole, wanted)
             if top is None:
                 top = _top(whole, wanted[::-1])
@@ -155,21 +155,21 @@ def _top(whole: Sequence[object], piece: Sequence[object]) -> int | None:
 
 
 @frozen
-class Found:
+class GroupSearch:
     """Groups that a search finds, each under its name, or as the path from below the base."""
 
-    search: Template
+    search: FilterTemplate
     as_path: bool
 
     def roles(self, group: Group, base: Name) -> Iterator[str]:
         if self.as_path:
-            inside = folded(group.name[-len(base) :]) == folded(base)
+            inside = fold_dn(group.name[-len(base) :]) == fold_dn(base)
             return path_from(group, len(group.name) - len(base) - 1) if inside else iter(())
         return common_name(group)
 
 
 @frozen
-class Rules:
+class GroupRules:
     """
     Everything that decides about groups.
 
@@ -178,46 +178,46 @@ class Rules:
     @ivar broken: why nothing can be decided.
     """
 
-    listed: tuple[Rule, ...] = ()
-    searches: tuple[Found, ...] = ()
-    broken: str | None = None
+    listed: tuple[GroupRule, ...] = ()
+    searches: tuple[GroupSearch, ...] = ()
+    error: str | None = None
 
-    def of_listed(self, dns: Sequence[str]) -> list[str]:
+    def roles_of_memberships(self, dns: Sequence[str]) -> list[str]:
         """The roles of groups that an entry is in."""
         found = read(dns)
         return [role for group in found for rule in self.listed for role in rule.roles(group)]
 
     @staticmethod
-    def of_found(search: Found, dns: Sequence[str], base: str) -> list[str]:
+    def roles_of_search(search: GroupSearch, dns: Sequence[str], base: str) -> list[str]:
         """The roles of groups that a search has found."""
-        top = parse(base)
+        top = parse_dn(base)
         return [role for group in read(dns) for role in search.roles(group, top)]
 
 
-def is_piece(text: str) -> bool:
+def is_partial_dn(text: str) -> bool:
     """Whether it may be a piece of a DN."""
     try:
-        return bool(parse(text))
-    except BadName:
+        return bool(parse_dn(text))
+    except InvalidDn:
         return False
 
 
-def rules(text: str | None, texts: Sequence[str] | None) -> Rules:
+def group_rules(text: str | None, texts: Sequence[str] | None) -> GroupRules:
     """What C{filter} and C{filters} mean. Without both every group counts."""
     searches = [
-        Found(filters.parse(each), as_path)
+        GroupSearch(filters.parse(each), as_path)
         for each, as_path in [(text, False), *((each, True) for each in texts or ())]
         if each is not None and filters.is_template(each)
     ]
     pieces = [each for each in texts or () if not filters.is_template(each)]
-    bad = [each for each in pieces if not is_piece(each)]
+    bad = [each for each in pieces if not is_partial_dn(each)]
     if bad:
-        return Rules(broken=f"{bad[0]!r} is no piece of a DN")
-    listed: list[Rule] = []
+        return GroupRules(error=f"{bad[0]!r} is no piece of a DN")
+    listed: list[GroupRule] = []
     if text is not None and not filters.is_template(text):
-        listed.append(Containing(text))
+        listed.append(DnContains(text))
     if pieces:
-        listed.append(Below.read(pieces))
+        listed.append(DnBelow.read(pieces))
     if text is None and texts is None:
-        listed.append(Everything())
-    return Rules(tuple(listed), tuple(searches))
+        listed.append(AllGroups())
+    return GroupRules(tuple(listed), tuple(searches))

@@ -11,12 +11,12 @@ from twisted.python.failure import Failure
 
 from authotron.concurrency.racing import T, everyone
 from authotron.ldap import filters
-from authotron.ldap.connection import Connection, Faulty
+from authotron.ldap.connection import Connection, ServerFault
 from authotron.ldap.decoding import Entry
-from authotron.ldap.dn import BadName, folded, parse
+from authotron.ldap.dn import InvalidDn, fold_dn, parse_dn
 from authotron.ldap.encoding import Search
-from authotron.ldap.filters import Template, User
-from authotron.ldap.groups import Found, Rules
+from authotron.ldap.filters import FilterTemplate, TemplateUser
+from authotron.ldap.groups import GroupRules, GroupSearch
 from authotron.model.errors import Rejected, Unavailable
 from authotron.net.world import Threads
 
@@ -41,19 +41,19 @@ class Lookup:
         the caller takes over the name that the entry has.
     """
 
-    user: Template
+    user: FilterTemplate
     user_base: str
     search_base: str
     group_attribute: str
     extra: tuple[str, ...]
-    rules: Rules
+    rules: GroupRules
     nested: bool
     role_prefix: str
     attributes: Mapping[str, str]
     exactly: bool = False
     _log = Logger()
 
-    def wanted(self) -> tuple[str, ...]:
+    def attributes_to_read(self) -> tuple[str, ...]:
         """The attributes of a user to read."""
         return tuple(dict.fromkeys([self.group_attribute, *self.extra]))
 
@@ -64,8 +64,10 @@ class Lookup:
         @raise Ambiguous: there are several.
         @raise Unavailable: the directory does not say.
         """
-        wanted = self.user.fill(User(username))
-        found = await connection.search(Search(self.user_base, wanted, self.wanted(), limit=2))
+        wanted = self.user.fill(TemplateUser(username))
+        found = await connection.search(
+            Search(self.user_base, wanted, self.attributes_to_read(), limit=2)
+        )
         if len(found) > 1:
             raise Ambiguous("several entries go by that name")
         if not found or not self.exactly or await self._has_name(connection, found[0], username):
@@ -79,17 +81,17 @@ class Lookup:
 
         Where its DN does not say, the attributes are read by which the search has found it.
         """
-        naming = self.user.naming()
-        if filters.is_named(entry.dn, username, naming):
+        naming = self.user.username_attributes()
+        if filters.names_user_in_rdn(entry.dn, username, naming):
             return True
         known = {each: entry.attributes.get(each.lower()) for each in naming}
         given = {each.lower(): values for each, values in known.items() if values is not None}
-        if self.user.is_exact(Entry(entry.dn, given), User(username)):
+        if self.user.is_exact(Entry(entry.dn, given), TemplateUser(username)):
             return True
         if len(given) == len(naming):
             return False
         read = await connection.read(entry.dn, naming)
-        return read is not None and self.user.is_exact(read, User(username))
+        return read is not None and self.user.is_exact(read, TemplateUser(username))
 
     def _note_other_spelling(self, username: str) -> None:
         self._log.info(
@@ -106,18 +108,18 @@ class Lookup:
 
         @raise Unavailable: the directory does not say.
         """
-        if self.rules.broken is not None:
-            raise Unavailable(self.rules.broken)
+        if self.rules.error is not None:
+            raise Unavailable(self.rules.error)
         roles: list[str] = []
         if self.rules.listed and entry is not None:
-            whole = await connection.whole(entry, self.group_attribute)
-            dns = whole.texts(self.group_attribute)
+            whole = await connection.read_all_values(entry, self.group_attribute)
+            dns = whole.strings(self.group_attribute)
             dns = await self._with_ancestors(connection, threads, dns)
-            roles += await _worked_out(threads, dns, self.rules.of_listed)
+            roles += await _worked_out(threads, dns, self.rules.roles_of_memberships)
         for search in self.rules.searches:
             if entry is None and search.search.needs_dn():
                 continue
-            user = User(username, entry.dn if entry else "")
+            user = TemplateUser(username, entry.dn if entry else "")
             dns = await self._searched(connection, search, user, entry)
             dns = await self._with_ancestors(connection, threads, dns)
             roles += await _worked_out(threads, dns, partial(self._of_found, search))
@@ -137,7 +139,7 @@ class Lookup:
 
     def attributes_of(self, entry: Entry) -> dict[str, str]:
         """What of an entry becomes attributes of the identity; the first value of each."""
-        found = {ours: entry.texts(theirs) for theirs, ours in self.attributes.items()}
+        found = {ours: entry.strings(theirs) for theirs, ours in self.attributes.items()}
         return {ours: values[0] for ours, values in found.items() if values}
 
     def needs_entry(self) -> bool:
@@ -145,11 +147,11 @@ class Lookup:
         searches_need = any(each.search.needs_dn() for each in self.rules.searches)
         return bool(self.rules.listed or searches_need or self.attributes)
 
-    def _of_found(self, search: Found, dns: Sequence[str]) -> list[str]:
-        return self.rules.of_found(search, dns, self.search_base)
+    def _of_found(self, search: GroupSearch, dns: Sequence[str]) -> list[str]:
+        return self.rules.roles_of_search(search, dns, self.search_base)
 
     async def _searched(
-        self, connection: Connection, search: Found, user: User, entry: Entry | None
+        self, connection: Connection, search: GroupSearch, user: TemplateUser, entry: Entry | None
     ) -> tuple[str, ...]:
         """
         The groups that a search finds for exactly this name.
@@ -159,7 +161,7 @@ class Lookup:
         """
         template = search.search
         certain = await self._is_spelled(connection, template, user, entry)
-        wanted = _NO_ATTRIBUTES if certain else template.naming()
+        wanted = _NO_ATTRIBUTES if certain else template.username_attributes()
         query = Search(self.search_base, template.fill(user), wanted, _MOST_GROUPS + 1)
         found = await connection.search(query)
         if len(found) > _MOST_GROUPS:
@@ -173,23 +175,23 @@ class Lookup:
 
     @staticmethod
     async def _is_spelled(
-        connection: Connection, template: Template, user: User, entry: Entry | None
+        connection: Connection, template: FilterTemplate, user: TemplateUser, entry: Entry | None
     ) -> bool:
         """Whether a search for groups need not look at how their members are spelled."""
-        if not template.naming():
+        if not template.username_attributes():
             return True
         dn = template.dn_of(user)
         if dn is None:
             return entry is not None
-        if entry is not None and filters.is_same_name(entry.dn, dn, user.username):
+        if entry is not None and filters.is_same_dn(entry.dn, dn, user.username):
             return True
         try:
             itself = await connection.read(dn, _NO_ATTRIBUTES)
-        except Faulty:
+        except ServerFault:
             raise
         except Unavailable:  # such as for want of rights, or since that is not a DN to the server
             return False
-        return itself is not None and filters.is_spelled_alike(itself.dn, dn, user.username)
+        return itself is not None and filters.spells_user_alike(itself.dn, dn, user.username)
 
     async def _with_ancestors(
         self, connection: Connection, threads: Threads, dns: Sequence[str]
@@ -221,8 +223,8 @@ class Lookup:
         entry = await connection.read(dn, (self.group_attribute,))
         if entry is None:
             return ()
-        whole = await connection.whole(entry, self.group_attribute)
-        return whole.texts(self.group_attribute)
+        whole = await connection.read_all_values(entry, self.group_attribute)
+        return whole.strings(self.group_attribute)
 
 
 def _good(outcomes: Iterable[tuple[str, ...] | Failure]) -> Iterable[tuple[str, ...]]:
@@ -247,6 +249,6 @@ def _by_key(dns: Iterable[str]) -> dict[object, str]:
 def _key(dn: str) -> object:
     """The same for all ways to write a name."""
     try:
-        return folded(parse(dn))
-    except BadName:
+        return fold_dn(parse_dn(dn))
+    except InvalidDn:
         return dn

@@ -17,7 +17,7 @@ _MOST = 100
 _NAME = re.compile(r"(?P<attribute>[^;]+);range=(?P<first>[0-9]{1,9})-(?P<last>[0-9]{1,9}|\*)")
 
 
-async def whole(read: Read, entry: Entry, attribute: str, most_bytes: int) -> Entry:
+async def read_all_values(read: Read, entry: Entry, attribute: str, most_bytes: int) -> Entry:
     """
     The entry with all values of an attribute.
 

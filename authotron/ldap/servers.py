@@ -10,7 +10,7 @@ from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupErro
 from twisted.internet.interfaces import IReactorTime
 
 from authotron.concurrency.racing import within
-from authotron.ldap.connection import Connection, Faulty
+from authotron.ldap.connection import Connection, ServerFault
 from authotron.model.errors import TimedOut
 from authotron.net.certificates import Untrusted
 from authotron.net.tls import Verifier
@@ -44,7 +44,7 @@ class Server:
 
 
 @frozen
-class Account:
+class ServiceAccount:
     """Whom we search as."""
 
     dn: str
@@ -58,14 +58,14 @@ class Limits:
 
     @ivar connect: seconds until a connection is there, with TLS and bind.
     @ivar answer: seconds until a question is answered.
-    @ivar patience: seconds until all of it is done, however many wait and servers fail.
+    @ivar timeout: seconds until all of it is done, however many wait and servers fail.
     @ivar idle: seconds a connection is kept for the next question.
     @ivar connections: open at most for searches.
     """
 
     connect: float = 2
     answer: float = 3
-    patience: float = 4.75
+    timeout: float = 4.75
     idle: float = 60
     connections: int = 4
 
@@ -78,7 +78,7 @@ class Connector:
     _connect: Connect
     _limits: Limits
 
-    async def opened(self, server: Server, account: Account | None) -> Connection:
+    async def open(self, server: Server, account: ServiceAccount | None) -> Connection:
         """
         A new connection, on which the account is bound.
 
@@ -87,15 +87,15 @@ class Connector:
         try:
             return await within(self._clock, self._limits.connect, self._open(server, account))
         except TimedOut as late:
-            raise Faulty(str(late)) from None
+            raise ServerFault(str(late)) from None
 
-    async def _open(self, server: Server, account: Account | None) -> Connection:
+    async def _open(self, server: Server, account: ServiceAccount | None) -> Connection:
         connection = Connection(self._clock, self._limits.answer)
         good = False
         try:
             await self._reach(server, connection)
             if account is not None:
-                await connection.log_in(account.dn, account.password)
+                await connection.bind_account(account.dn, account.password)
             good = True
         finally:
             if not good and connection.connected:
@@ -110,9 +110,9 @@ class Connector:
         try:
             await connectProtocol(endpoint, connection)
         except (ConnectError, ConnectionClosed, DNSLookupError) as error:
-            raise Faulty(f"no connection: {error}") from None
+            raise ServerFault(f"no connection: {error}") from None
         except Untrusted as refusal:
-            raise Faulty(str(refusal)) from None
+            raise ServerFault(str(refusal)) from None
         if server.security is Security.STARTTLS:
             assert server.verifier is not None
             await connection.start_tls(server.verifier.handshake(server.host))

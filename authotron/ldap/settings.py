@@ -24,13 +24,13 @@ from authotron.config.section import (
 from authotron.ldap import filters, groups
 from authotron.ldap.connection import Connection
 from authotron.ldap.directory import Directory
-from authotron.ldap.filters import Template
+from authotron.ldap.filters import FilterTemplate
 from authotron.ldap.lookup import Lookup
 from authotron.ldap.servers import (
-    Account,
     Limits,
     Security,
     Server,
+    ServiceAccount,
 )
 from authotron.limits.descriptors import Narrow
 from authotron.limits.turns import RemoteTurns
@@ -80,7 +80,7 @@ Attribute = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]
 
 
 def _checked_dn(text: str) -> str:
-    if not groups.is_piece(text):
+    if not groups.is_partial_dn(text):
         raise ValueError("is no DN, such as ou=people,dc=example,dc=org")
     return text
 
@@ -153,7 +153,7 @@ class Connectivity(TrustConfig):
         """The directory; nothing is connected yet."""
         account = None
         if self.bind_dn is not None and self.ldap_password is not None:
-            account = Account(self.bind_dn, self.ldap_password.get_secret_value())
+            account = ServiceAccount(self.bind_dn, self.ldap_password.get_secret_value())
         servers = [self._server(uri) for uri in self.uri]
         return Directory(world.clock, world.connect, servers, account, self._limits(world))
 
@@ -197,9 +197,9 @@ def check_user_filter(text: str) -> str:
     @raise ValueError: it is none.
     """
     template = filters.parse(text)
-    if not template.names_user():
+    if not template.uses_username():
         raise ValueError("there is no {username} in it, so it would find everybody")
-    if not template.naming():
+    if not template.username_attributes():
         raise ValueError("compares no attribute with {username}, so it would find other users")
     return text
 
@@ -215,7 +215,7 @@ async def reach(directory: Directory, base: str) -> None:
         if await connection.read(base, ("1.1",)) is None:
             raise Unavailable(f"there is nothing at {base}, or it is not shown to us")
 
-    await directory.using(look)
+    await directory.use_connection(look)
 
 
 def _sound(text: str) -> str:
@@ -269,7 +269,7 @@ class Membership(Section):
                 )
             elif text.lstrip().startswith("("):
                 yield f"{where}: {text} is no search without {{username}} or {{dn}} and its end"
-            elif where != "filter" and not groups.is_piece(text):
+            elif where != "filter" and not groups.is_partial_dn(text):
                 yield f"{where}: {text!r} is no piece of a DN, so every lookup will fail"
 
     def _texts(self) -> Iterator[tuple[str, str]]:
@@ -280,7 +280,7 @@ class Membership(Section):
 
     def _lookup(
         self,
-        user: Template,
+        user: FilterTemplate,
         search_base: str,
         extra: tuple[str, ...] = (),
         *,
@@ -292,7 +292,7 @@ class Membership(Section):
             search_base,
             self.group_attribute,
             tuple(dict.fromkeys([*extra, *self.attributes])),
-            groups.rules(self.filter, self.filters),
+            groups.group_rules(self.filter, self.filters),
             self.nested,
             self.role_prefix,
             self.attributes,

@@ -17,7 +17,7 @@ from authotron.ldap import checks, filters
 from authotron.ldap.connection import Connection
 from authotron.ldap.decoding import Entry
 from authotron.ldap.directory import Directory
-from authotron.ldap.dn import BadName, escape, fold, folded, parse
+from authotron.ldap.dn import InvalidDn, escape_value, fold_dn, fold_value, parse_dn
 from authotron.ldap.lookup import Lookup
 from authotron.ldap.settings import (
     Attribute,
@@ -78,7 +78,7 @@ class Config(PartConfig, Membership, Connectivity, RetryConfig):
     @classmethod
     def _checked_dn(cls, text: str | None) -> str | None:
         if text is not None:
-            parse(text.replace("{username}", "x"))
+            parse_dn(text.replace("{username}", "x"))
             if "{username}" not in text:
                 raise ValueError("there is no {username} in it, so it would be one user for all")
         return text
@@ -91,7 +91,7 @@ class Config(PartConfig, Membership, Connectivity, RetryConfig):
 
     def examine(self, world: World, username: str | None) -> AsyncIterator[CheckResult]:
         """Try each server, and what C{username} would get."""
-        return checks.examine(self, world, username)
+        return checks.run_checks(self, world, username)
 
     def lookup(self) -> Lookup:
         """What finds a user and the user's roles."""
@@ -149,7 +149,7 @@ class LdapProvider:
         async def find(connection: Connection) -> Entry | None:
             return await self._lookup.find(connection, username)
 
-        entry = await self._directory.using(find)
+        entry = await self._directory.use_connection(find)
         if entry is None:
             raise Rejected("unknown user")
         sent = Sent()
@@ -163,14 +163,14 @@ class LdapProvider:
         async def identify(connection: Connection) -> Identity:
             return await self._identity(connection, entry, username)
 
-        return await self._directory.using(identify)
+        return await self._directory.use_connection(identify)
 
     async def _by_dn(self, username: str, password: str) -> Identity:
         assert self._user_dn is not None
-        dn = self._user_dn.replace("{username}", escape(username))
+        dn = self._user_dn.replace("{username}", escape_value(username))
 
         async def identify(connection: Connection) -> Identity:
-            entry = await connection.read(dn, self._lookup.wanted())
+            entry = await connection.read(dn, self._lookup.attributes_to_read())
             if entry is None:
                 raise Unavailable("users cannot read their own entries; use user_filter")
             return await self._identity(connection, entry, username)
@@ -179,7 +179,7 @@ class LdapProvider:
         return await self._guard.judge(
             _spelled_one_way(dn),
             password,
-            lambda: self._directory.as_user(dn, password, identify, sent),
+            lambda: self._directory.run_as_user(dn, password, identify, sent),
             sent,
         )
 
@@ -201,9 +201,9 @@ class LdapProvider:
         Of several names it is the one that was written, or the only one that differs from that in
         nothing but case, width and blanks.
         """
-        known = entry.texts(self._user_attribute)
+        known = entry.strings(self._user_attribute)
         same = [each for each in known if each == written] or [
-            each for each in known if fold(each) == fold(written)
+            each for each in known if fold_value(each) == fold_value(written)
         ]
         if len(known) > 1 and len(same) != 1:  # their order means nothing
             raise Rejected(f"the entry has several {self._user_attribute}, and none is that name")
@@ -220,8 +220,8 @@ def _spelled_one_way(dn: str) -> str:
     That overlooks soft hyphens and the like, too (RFC 4518 section 2.2).
     """
     try:
-        return repr([sorted(step) for step in folded(parse(_UNSEEN.sub("", dn)))])
-    except BadName:
+        return repr([sorted(step) for step in fold_dn(parse_dn(_UNSEEN.sub("", dn)))])
+    except InvalidDn:
         return dn
 
 
@@ -239,7 +239,7 @@ class SearchingLdapProvider(LdapProvider):
                 return None
             return await self._identity(connection, entry, username)
 
-        identity = await self._directory.using(look)
+        identity = await self._directory.use_connection(look)
         if identity is None or identity.username != username:
             raise Rejected("unknown user")
         return identity

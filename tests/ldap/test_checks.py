@@ -26,7 +26,7 @@ class DoctorTests(SynchronousTestCase):
         world = directories.world(localhost=self.good, other=self.bad)
 
         async def collect() -> list[CheckResult]:
-            return [each async for each in checks.examine(section, world, username)]
+            return [each async for each in checks.run_checks(section, world, username)]
 
         found: Any = self.successResultOf(Deferred.fromCoroutine(collect()))
         return list(found)

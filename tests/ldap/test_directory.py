@@ -14,7 +14,7 @@ from authotron.ldap.connection import Connection
 from authotron.ldap.decoding import Entry
 from authotron.ldap.directory import Directory
 from authotron.ldap.encoding import Search
-from authotron.ldap.servers import Account, Limits, Security
+from authotron.ldap.servers import Limits, Security, ServiceAccount
 from authotron.ldap.servers import Server as Address
 from authotron.model.errors import Rejected, TimedOut, Unavailable
 from authotron.net.tls import Trust, Verifier
@@ -23,7 +23,7 @@ from tests.directories import BASE, GATE, Server
 from tests.worlds import NOW, at
 
 LIMITS = Limits(connect=2, answer=3, idle=60, connections=2)
-OURS = Account(*GATE)
+OURS = ServiceAccount(*GATE)
 ALICE = (f"uid=alice,ou=people,{BASE}", "alice-secret")
 EVERYBODY = Search(BASE, encoding.present("objectClass"), ("cn",), limit=10_000)
 
@@ -48,7 +48,7 @@ class DirectoryCase(SynchronousTestCase):
         self,
         security: Security = Security.CLEAR,
         hosts: Sequence[str] = ("one", "two"),
-        account: Account | None = OURS,
+        account: ServiceAccount | None = OURS,
     ) -> Directory:
         world = directories.world(self.clock, one=self.one, two=self.two)
         verifier = None if security is Security.CLEAR else Verifier(Trust())
@@ -56,14 +56,14 @@ class DirectoryCase(SynchronousTestCase):
         return Directory(world.clock, world.connect, servers, account, LIMITS)
 
     def using(self, work: Work = look) -> Deferred[Any]:
-        return Deferred.fromCoroutine(self.directory.using(work))
+        return Deferred.fromCoroutine(self.directory.use_connection(work))
 
     def verify(self, dn: str, password: str) -> Deferred[None]:
         return Deferred.fromCoroutine(self.directory.verify(dn, password))
 
     def found(self) -> None:
         [entry] = self.successResultOf(self.using())
-        self.assertEqual(entry.texts("cn"), ("alice",))
+        self.assertEqual(entry.strings("cn"), ("alice",))
 
 
 class PoolTests(DirectoryCase):
@@ -109,7 +109,7 @@ class PoolTests(DirectoryCase):
         self.one.silent = self.two.silent = True
         asked = [self.using() for _ in range(5)]
         for _ in range(10):
-            self.clock.advance(LIMITS.patience / 9)
+            self.clock.advance(LIMITS.timeout / 9)
         for each in asked:
             self.failureResultOf(each, Unavailable)
         self.assertEqual((self.one.open, self.two.open), ([], []))
@@ -439,7 +439,7 @@ class SearchTests(DirectoryCase):
         async def read(connection: Connection) -> tuple[str, ...]:
             entry = await connection.read(ALICE[0], ("memberOf",))
             assert entry is not None
-            return (await connection.whole(entry, "memberOf")).texts("memberOf")
+            return (await connection.read_all_values(entry, "memberOf")).strings("memberOf")
 
         self.assertEqual(self.successResultOf(self.using(read)), tuple(dns))
         self.assertEqual(self.one.asked[-1].attributes, ("memberOf;range=3000-*",))
@@ -464,7 +464,7 @@ class SearchTests(DirectoryCase):
         entry = Entry(ALICE[0], {"memberof;range=0-1": (b"cn=a,dc=org", b"cn=b,dc=org")})
 
         async def read(connection: Connection) -> Entry:
-            return await connection.whole(entry, "memberOf")
+            return await connection.read_all_values(entry, "memberOf")
 
         self.failureResultOf(self.using(read), Unavailable)
 
@@ -494,7 +494,7 @@ class SearchTests(DirectoryCase):
         async def read(connection: Connection) -> tuple[str, ...]:
             entry = await connection.read(ALICE[0], ("memberOf",))
             assert entry is not None
-            return (await connection.whole(entry, "memberOf")).texts("memberOf")
+            return (await connection.read_all_values(entry, "memberOf")).strings("memberOf")
 
         self.assertEqual(len(self.successResultOf(self.using(read))), 30)
         for lie in (

@@ -10,16 +10,16 @@ from ldaptor.protocols import pureber, pureldap
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.ldap import filters
-from authotron.ldap.dn import parse
+from authotron.ldap.dn import parse_dn
 from authotron.ldap.filters import (
-    BadFilter,
+    Combination,
     Comparison,
+    FilterTemplate,
+    InvalidFilter,
     Negation,
     Node,
-    Piece,
-    Several,
-    Template,
-    User,
+    TemplateUser,
+    ValueTemplate,
 )
 
 EXAMPLES = r"""
@@ -50,7 +50,7 @@ ATTRIBUTES = OIDS | some.sampled_from(["cn;lang-de", "userCertificate;binary;x-a
 PIECES = some.lists(
     some.binary(min_size=1) | some.sampled_from(["username", "dn"]), max_size=3
 ).map(
-    lambda parts: Piece(
+    lambda parts: ValueTemplate(
         tuple(each for i, each in enumerate(parts) if not i or type(each) is not type(parts[i - 1]))
     )
 )
@@ -75,7 +75,9 @@ COMPARISONS: some.SearchStrategy[Node] = some.one_of(
 FILTERS = some.recursive(
     COMPARISONS,
     lambda each: (
-        some.builds(Several, some.sampled_from(["&", "|"]), some.lists(each, max_size=3).map(tuple))
+        some.builds(
+            Combination, some.sampled_from(["&", "|"]), some.lists(each, max_size=3).map(tuple)
+        )
         | some.builds(Negation, each)
     ),
     max_leaves=8,
@@ -96,13 +98,13 @@ def has_asterisk_beside_a_user(node: Node) -> bool:
     """Whether the filter, as a template, would be refused for the sake of DNs."""
     try:
         filters.parse(str(node))
-    except BadFilter as bad:
+    except InvalidFilter as bad:
         return "does not go with a user" in str(bad)
     return False
 
 
 def filled(template: str, username: str, dn: str = "") -> Any:
-    return decoded(filters.parse(template).fill(User(username, dn)))
+    return decoded(filters.parse(template).fill(TemplateUser(username, dn)))
 
 
 class FilterTests(SynchronousTestCase):
@@ -120,7 +122,7 @@ class FilterTests(SynchronousTestCase):
     def test_name_in_a_name_T66(self, username: str) -> None:
         """Inside a DN it is one value of that DN."""
         found = filled("(member=uid={username},ou=users,dc=org)", username)
-        parts = parse(found.assertionValue.value.decode())
+        parts = parse_dn(found.assertionValue.value.decode())
         self.assertEqual([part.value_of("uid") for part in parts], [username, None, None])
         self.assertEqual(len(parts), 3)
 
@@ -151,7 +153,7 @@ class FilterTests(SynchronousTestCase):
         for text in ("", "cn=a", "(cn=a", "(cn=a))", "()", "(=a)", "(cn=a\\zz)", "(a>=x*)", deep,
                      "(cn=a)(cn=b)", "(&(cn=a)", "(c n=a)", "(a:b=c)"):  # fmt: skip
             with self.subTest(text):
-                self.assertRaises(BadFilter, filters.parse, text)
+                self.assertRaises(InvalidFilter, filters.parse, text)
 
     def test_name_with_asterisk_T66(self) -> None:
         """A user inside a DN is escaped as there, which a pattern would not allow."""
@@ -161,14 +163,14 @@ class FilterTests(SynchronousTestCase):
             "(member=*uid={username},dc=org)",
             "(member=x*,uid={username},dc=org)",
         ):
-            self.assertRaises(BadFilter, filters.parse, text)
+            self.assertRaises(InvalidFilter, filters.parse, text)
         filters.parse("(&(member=uid=x,ou=*)(cn={username}))")
 
     @given(FILTERS)
     def test_print_and_parse_T97(self, node: Node) -> None:
         """Every filter that can be printed is parsed again to the same filter."""
         assume(not has_asterisk_beside_a_user(node))
-        self.assertEqual(filters.parse(str(node)), Template(str(node), node))
+        self.assertEqual(filters.parse(str(node)), FilterTemplate(str(node), node))
 
     @given(some.text("(){}&|!=~<>:;*\\\0 .dnDN012cé\udc80", max_size=20))
     def test_parse_or_refuse_T97(self, text: str) -> None:
@@ -176,11 +178,11 @@ class FilterTests(SynchronousTestCase):
         for each in (text, f"({text})", f"(cn{text}=x)", f"(cn={text})"):
             try:
                 found = filters.parse(each)
-            except BadFilter as bad:
+            except InvalidFilter as bad:
                 self.assertRegex(str(bad), r" at (character [0-9]+|its end)$")
             else:
                 self.assertEqual(filters.parse(str(found.node)).node, found.node)
-                found.fill(User("x", "dc=x"))
+                found.fill(TemplateUser("x", "dc=x"))
 
     def test_examples_T97(self) -> None:
         """The examples of RFC 4515 and RFC 4526 are filters, and print as filters."""
@@ -188,7 +190,7 @@ class FilterTests(SynchronousTestCase):
             with self.subTest(text):
                 found = filters.parse(text)
                 self.assertEqual(filters.parse(str(found.node)).node, found.node)
-                decoded(found.fill(User("x")))
+                decoded(found.fill(TemplateUser("x")))
 
     def test_extensible_T97(self) -> None:
         """An extensible match keeps attribute, rule and C{dn}, in whatever case that is."""
@@ -211,8 +213,8 @@ class FilterTests(SynchronousTestCase):
 
     def test_empty_sets_T97(self) -> None:
         """An empty set is sent as such (RFC 4526)."""
-        self.assertEqual(bytes(filters.parse("(&)").fill(User("x"))), b"\xa0\x00")
-        self.assertEqual(bytes(filters.parse("(|)").fill(User("x"))), b"\xa1\x00")
+        self.assertEqual(bytes(filters.parse("(&)").fill(TemplateUser("x"))), b"\xa0\x00")
+        self.assertEqual(bytes(filters.parse("(|)").fill(TemplateUser("x"))), b"\xa1\x00")
 
     def test_not_filters_T97(self) -> None:
         """What the grammar does not know is refused, and the message says where."""
@@ -246,15 +248,15 @@ class FilterTests(SynchronousTestCase):
             ("(cn=x))", "character 7"),
         ):
             with self.subTest(text):
-                told = str(self.assertRaises(BadFilter, filters.parse, text))
+                told = str(self.assertRaises(InvalidFilter, filters.parse, text))
                 self.assertTrue(told.endswith(f" at {where}"), told)
 
     def test_bytes_T97(self) -> None:
         """Escaped bytes need not be UTF-8; what stands there unescaped must be."""
         self.assertEqual(filled("(cn=\\ff\\28{username})", "u").assertionValue.value, b"\xff(u")
-        self.assertRaises(BadFilter, filters.parse, "(cn=\udcff)")
+        self.assertRaises(InvalidFilter, filters.parse, "(cn=\udcff)")
         escaped = filters.parse("(cn=\\7busername})")
-        self.assertFalse(escaped.names_user())
+        self.assertFalse(escaped.uses_username())
         self.assertEqual(str(escaped.node), "(cn=\\7busername})")
 
     def test_template_or_not(self) -> None:

@@ -7,13 +7,13 @@ from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.ldap import groups
-from authotron.ldap.dn import escape
+from authotron.ldap.dn import escape_value
 
 ADMIN = "CN=Admin,OU=TeamB,OU=TeamA,DC=example,DC=org"
 
 
 def roles(dn: str, text: str | None = None, texts: list[str] | None = None) -> list[str]:
-    return groups.rules(text, texts).of_listed([dn])
+    return groups.group_rules(text, texts).roles_of_memberships([dn])
 
 
 class NameTests(SynchronousTestCase):
@@ -39,7 +39,9 @@ class NameTests(SynchronousTestCase):
 
     def test_unreadable(self) -> None:
         """So is a DN that is none, and it harms no other."""
-        self.assertEqual(groups.rules(None, None).of_listed(["nonsense", ADMIN]), ["Admin"])
+        self.assertEqual(
+            groups.group_rules(None, None).roles_of_memberships(["nonsense", ADMIN]), ["Admin"]
+        )
 
     def test_text(self) -> None:
         """Values mind case, the names of attributes do not; any piece of the text fits."""
@@ -94,6 +96,6 @@ class PathTests(SynchronousTestCase):
     @given(some.text(some.characters(exclude_categories=["Cs"]), min_size=1))
     def test_as_many_steps_T66(self, name: str) -> None:
         """Whatever a group is called, its path has as many steps as its DN."""
-        for role in roles(f"CN={escape(name)},OU=TeamA,DC=org", None, ["OU=TeamA"]):
+        for role in roles(f"CN={escape_value(name)},OU=TeamA,DC=org", None, ["OU=TeamA"]):
             self.assertEqual(role, f"/TeamA/{name}")
             self.assertEqual(role.count("/"), 2)

@@ -116,9 +116,9 @@ class DirectoryTests(OutwardCase):
 
     def ask(self, directory: Directory) -> Deferred[Any]:
         async def look(connection: Connection) -> None:
-            await connection.hail()
+            await connection.ping()
 
-        return Deferred.fromCoroutine(directory.using(look))
+        return Deferred.fromCoroutine(directory.use_connection(look))
 
     def test_leavers_T85a(self) -> None:
         """A client that leaves before there is a connection makes no server be left alone."""
