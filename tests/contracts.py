@@ -178,7 +178,7 @@ class NoTokens(AsynchronousTestCase):
         self.assertFalse(await store.remove(stranger.id, NOW))
         self.assertIsNone(await store.revoked(stranger.id))
         self.assertEqual(list(await store.listed(TokenQuery())), [])
-        self.assertEqual(await store.sweep(NOW), 0)
+        self.assertEqual(await store.delete_expired(NOW), 0)
 
 
 class StoreContract(NoTokens):
@@ -287,7 +287,7 @@ class StoreContract(NoTokens):
         made = [token(age=9 - n, grant=Grant(expires=end)) for n, end in enumerate(ends)]
         for each in made:
             await store.add(each)
-        self.assertEqual(await store.sweep(NOW), 2)
+        self.assertEqual(await store.delete_expired(NOW), 2)
         self.assertEqual(list(await store.listed(TokenQuery())), made[2:])
 
     async def family(self, store: ITokenStore) -> list[Token]:
@@ -379,9 +379,9 @@ class StoreContract(NoTokens):
             self.assertEqual(found.username, each.owner.username)
             self.assertEqual(found.mark, mark_of(each.hashed))
             self.assertNotIn(each.hashed, repr(found))
-        await store.sweep(NOW + REVOKED_FOR - 1)
+        await store.delete_expired(NOW + REVOKED_FOR - 1)
         self.assertIsNotNone(await store.revoked(family[0].id))
-        await store.sweep(NOW + REVOKED_FOR)
+        await store.delete_expired(NOW + REVOKED_FOR)
         self.assertIsNone(await store.revoked(family[0].id))
 
     async def test_remember_few_S_AUDIT(self) -> None:
@@ -393,7 +393,7 @@ class StoreContract(NoTokens):
         for place, each in enumerate(made):
             await store.add(each)
             await store.remove(each.id, NOW + place)
-        await store.sweep(NOW + 4)
+        await store.delete_expired(NOW + 4)
         known = [await store.revoked(each.id) is not None for each in made]
         self.assertEqual(known, [False, False, True, True])
 
@@ -420,17 +420,17 @@ class StoreContract(NoTokens):
             await store.add(each)
             await store.remove(each.id, NOW + place)
         for later in (5, REVOKED_FOR + 9, 9 * 366 * 86_400):
-            await store.sweep(NOW + later)
+            await store.delete_expired(NOW + later)
             known = [await store.revoked(each.id) is not None for each in copied]
             self.assertEqual(known, [True] * 3)
-        await store.sweep(NOW + 9 + 10 * 366 * 86_400)
+        await store.delete_expired(NOW + 9 + 10 * 366 * 86_400)
         self.assertIsNone(await store.revoked(copied[0].id))
 
     async def test_forget_expired_quietly_S_AUDIT(self) -> None:
         """A token that has expired was not revoked."""
         store, expired = await self.opened(), token(grant=Grant(expires=NOW))
         await store.add(expired)
-        await store.sweep(NOW)
+        await store.delete_expired(NOW)
         self.assertIsNone(await store.revoked(expired.id))
 
     async def test_opened_twice(self) -> None:

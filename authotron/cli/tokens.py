@@ -77,7 +77,7 @@ def create(
     async def work(gateway: Gateway[Reply], kept: TokenService, _world: World) -> None:
         admit = gateway.authenticator.gate.admit
         said = admit(Identity(realm, username, owner_role))
-        checked = gateway.owners.can_be_asked(said)
+        checked = gateway.owners.can_look_up(said)
         owner = admit((await gateway.owners.now(said))[0])
         presented, _ = await kept.make(
             owner, wish, checked=checked, origin=TERMINAL, by=audit.at_terminal()
@@ -149,7 +149,7 @@ def prune(path: Path) -> None:
     """Forget tokens that have expired. A running gateway does so by itself."""
 
     async def work(_: Gateway[Reply], kept: TokenService, _world: World) -> None:
-        await kept.tidy()
+        await kept.flush()
         say("forgotten: all that had expired")
 
     run(path, work)

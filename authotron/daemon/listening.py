@@ -18,7 +18,7 @@ from authotron.daemon import systemd
 from authotron.daemon.workers.sockets import SharedEndpoint
 from authotron.telemetry.metrics import Metrics
 from authotron.web import operations_routes
-from authotron.web.connections import second_room
+from authotron.web.connections import metrics_connection_limit
 from authotron.web.fastpath.protocol import FastPathFactory
 from authotron.web.site import Site
 
@@ -106,9 +106,9 @@ def second_listeners(
     second = config.file.metrics
     host = second.host or config.file.server.host
     second_site = site(
-        operations_routes.Operations(insight), operations_routes.ROUTES, config, reactor
+        operations_routes.OperationsRoutes(insight), operations_routes.ROUTES, config, reactor
     )
-    second_site.limit_connections(second_room(second.max_connections), metrics)
+    second_site.limit_connections(metrics_connection_limit(second.max_connections), metrics)
     where = _endpoints(second.listen, host, second.port, reactor, systemd.METRICS)
     return [Listener(reactor, each, second_site, failed) for each in where]
 

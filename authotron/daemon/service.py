@@ -39,7 +39,7 @@ from authotron.telemetry.metrics import Metrics
 from authotron.tokens.service import TokenService
 from authotron.tokens.store_service import TokenStoreService
 from authotron.web import gateway_routes, operations_routes
-from authotron.web.connections import room, second_room
+from authotron.web.connections import connection_limit, metrics_connection_limit
 from authotron.web.fastpath.protocol import FastPathFactory
 from authotron.web.replies import Reply
 
@@ -116,7 +116,7 @@ class GatewayService(MultiService):
 
     def _listeners(self, config: Config, sockets: Sequence[Ready]) -> list[Listener]:
         server, second = config.file.server, config.file.metrics
-        app = gateway_routes.Public(self.serving, self._reactor)
+        app = gateway_routes.GatewayRoutes(self.serving, self._reactor)
         self._main = site(app, gateway_routes.ROUTES, config, self._reactor, self.serving.metrics)
         serves_second = self._serves_second = second.enabled and not sockets
         most = self._room(config)
@@ -148,8 +148,8 @@ class GatewayService(MultiService):
             )
         others = outward + descriptors.outward([config.store])
         if self._serves_second:
-            others += second_room(second.max_connections)
-        return room(server.max_connections, others)
+            others += metrics_connection_limit(second.max_connections)
+        return connection_limit(server.max_connections, others)
 
     def _kept(self, tokens: TokenService | None) -> TokenStoreService | None:
         return None if tokens is None else TokenStoreService(tokens, self._world, self._not_kept)

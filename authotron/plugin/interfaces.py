@@ -59,7 +59,7 @@ class IMayAskRemotes(Interface):
 class IUserLookup(Interface):
     """What a provider provides that can say of a user, without a password, what is true now."""
 
-    async def still_known(username: str) -> Identity:
+    async def look_up(username: str) -> Identity:
         """
         The user as known now.
 
@@ -173,7 +173,7 @@ class ITokenStore(Interface):
         imported.
         """
 
-    async def sweep(now: float) -> int:
+    async def delete_expired(now: float) -> int:
         """Forget those that have expired; say how many there were."""
 
 

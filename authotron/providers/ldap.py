@@ -230,7 +230,7 @@ def _spelled_one_way(dn: str) -> str:
 class SearchingLdapProvider(LdapProvider):
     """One that finds users by a search, and so can do it without their passwords, too."""
 
-    async def still_known(self, username: str) -> Identity:
+    async def look_up(self, username: str) -> Identity:
         """Search as before; another spelling of a name is not the user who was known."""
 
         async def look(connection: Connection) -> Identity | None:

@@ -120,7 +120,7 @@ class Plain:
             return self._by_hash(username, password, entries, credential.client)
         raise _rejected()
 
-    async def still_known(self, username: str) -> Identity:
+    async def look_up(self, username: str) -> Identity:
         """Of who stands there twice, what both entries have: nobody knows which it would be."""
         entries = self._users.get(username, ())
         if not entries:

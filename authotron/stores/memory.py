@@ -120,7 +120,7 @@ class MemoryStore:
     async def revoked(self, id_: str) -> Revoked | None:
         return self._revoked.get(id_)
 
-    async def sweep(self, now: float) -> int:
+    async def delete_expired(self, now: float) -> int:
         expired = [id_ for id_, row in self._rows.items() if _has_expired(row, now)]
         for id_ in expired:
             del self._rows[id_]

@@ -271,7 +271,7 @@ class MongoStore:
             return None
         return Revoked(id_, found["realm"], found["username"], found["mark"], found["until"])
 
-    async def sweep(self, now: float) -> int:
+    async def delete_expired(self, now: float) -> int:
         outcome = await said(self._ready().delete_many({"expires": {"$lte": now}}))
         await said(self._revoked.delete_many({"until": {"$lte": now}}))
         await self._forget_revoked({}, MOST_REVOKED, now)

@@ -58,7 +58,7 @@ class NoStore:
     async def revoked(self, id_: str) -> Revoked | None:
         return None
 
-    async def sweep(self, now: float) -> int:
+    async def delete_expired(self, now: float) -> int:
         return 0
 
 

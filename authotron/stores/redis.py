@@ -279,7 +279,7 @@ class RedisStore:
         realm, username, mark, until = (each.decode() for each in answer)
         return Revoked(id_, realm, username, mark, float(until))
 
-    async def sweep(self, now: float) -> int:
+    async def delete_expired(self, now: float) -> int:
         ids = await self._connected().ask(
             "ZRANGEBYSCORE", self._ends, "-inf", _text(now), "LIMIT", 0, _PAGE
         )

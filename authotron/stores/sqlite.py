@@ -234,13 +234,13 @@ class SqliteStore:
         row = await self._ask(lambda database: database.execute(text, [id_]).fetchone())
         return None if row is None else Revoked(*row)
 
-    async def sweep(self, now: float) -> int:
-        def sweep(database: sqlite3.Connection) -> int:
+    async def delete_expired(self, now: float) -> int:
+        def delete_expired(database: sqlite3.Connection) -> int:
             bounds = {"now": now, "usual": now + REVOKED_FOR, "most": MOST_REVOKED}
             database.execute(_FORGET_REVOKED, bounds)
             return database.execute("DELETE FROM tokens WHERE expires <= ?", [now]).rowcount
 
-        return await self._ask(sweep)
+        return await self._ask(delete_expired)
 
     async def _select(self, where: str, values: Mapping[str, Any], begin: str = "") -> list[Token]:
         text = f"{begin} SELECT {', '.join(COLUMNS)} FROM tokens {where}"  # noqa: S608 - our own names

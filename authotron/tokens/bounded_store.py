@@ -91,8 +91,8 @@ class StoreClient:
     async def revoked(self, id_: str) -> Revoked | None:
         return await self._ask(self.backend.revoked, id_)
 
-    async def sweep(self, now: float) -> int:
-        return await self._ask(self.backend.sweep, now)
+    async def delete_expired(self, now: float) -> int:
+        return await self._ask(self.backend.delete_expired, now)
 
     async def opened(self) -> None:
         """

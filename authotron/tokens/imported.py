@@ -44,7 +44,7 @@ def may_be(text: str) -> bool:
     return fits and not looks_like_ours(text) and unverified.look_into(text) is None
 
 
-def meanings(text: str, acl_proxy_peppers: Sequence[bytes]) -> Iterator[str]:
+def candidates(text: str, acl_proxy_peppers: Sequence[bytes]) -> Iterator[str]:
     """What a token may be known as, by each service that tokens were imported from."""
     yield of_auth_o_tron(text)
     for pepper in acl_proxy_peppers:
@@ -86,21 +86,21 @@ class ImportedTokens:
         """Whether a token of another form may be one that was imported."""
         return self._rules.imported and may_be(text)
 
-    async def meanings(self, text: str) -> Sequence[PlainToken]:
+    async def candidates(self, text: str) -> Sequence[PlainToken]:
         """
         All that a token may be kept as.
 
         @raise Unavailable: the store does not open.
         """
         await self._store.opened()  # or a pepper beside it would not be known
-        peppers, known = self._store.peppers(), meanings(text, self._rules.acl_proxy_peppers())
+        peppers, known = self._store.peppers(), candidates(text, self._rules.acl_proxy_peppers())
         return [presented for each in known for presented in peppers.named(each)]
 
     async def has(self, known_as: str) -> bool:
         """
         Whether a token was copied already, or was copied and revoked.
 
-        @param known_as: see L{meanings}.
+        @param known_as: see L{candidates}.
 
         @raise Unavailable: the store does not answer.
         """

@@ -29,9 +29,9 @@ class Owners:
     def __attrs_post_init__(self) -> None:
         self._known = Identities(self._clock, self._max_bytes)
 
-    def can_be_asked(self, owner: Identity) -> bool:
+    def can_look_up(self, owner: Identity) -> bool:
         """Whether anybody can say later if this user is still known."""
-        return any(IUserLookup.providedBy(provider) for provider in self._sayers(owner))
+        return any(IUserLookup.providedBy(provider) for provider in self._providers_of(owner))
 
     async def now(self, owner: Identity) -> tuple[Identity, float | None]:
         """
@@ -42,7 +42,7 @@ class Owners:
         @raise Rejected: the user is gone.
         @raise Unavailable: nobody can say.
         """
-        sayers = self._sayers(owner)
+        sayers = self._providers_of(owner)
         if not sayers and not owner.provider.startswith(IMPORTED):
             raise Rejected("nobody judges users of the owner's realm any more")
         for provider in sayers:
@@ -55,12 +55,12 @@ class Owners:
 
     async def _ask(self, provider: IProvider, username: str) -> Identity:
         until = self._clock.seconds() + self._seconds
-        found = await IUserLookup(provider).still_known(username)
+        found = await IUserLookup(provider).look_up(username)
         return found._replace(
             provider=provider.name, fresh_until=earliest(until, found.fresh_until)
         )
 
-    def _sayers(self, owner: Identity) -> list[IProvider]:
+    def _providers_of(self, owner: Identity) -> list[IProvider]:
         """The provider that knew the owner; if it is gone, the others of the realm."""
         mine = [provider for provider in self._providers if provider.realm == owner.realm]
         return [provider for provider in mine if provider.name == owner.provider] or mine

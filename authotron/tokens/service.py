@@ -105,8 +105,8 @@ class TokenService:
 
     async def make(
         self,
-        maker: Identity,
-        wish: TokenRequest,
+        requester: Identity,
+        wanted: TokenRequest,
         *,
         checked: bool,
         origin: str = HTTP,
@@ -127,8 +127,8 @@ class TokenService:
         @raise Unavailable: the store does not answer.
         """
         now = self._clock.seconds()
-        grant = self._granted(maker, wish, now, checked=checked)
-        owner = maker.bare or maker
+        grant = self._granted(requester, wanted, now, checked=checked)
+        owner = requester.bare or requester
         kept = Identity(
             owner.realm,
             owner.username,
@@ -138,7 +138,7 @@ class TokenService:
             provider=owner.provider,
         )
         await self.store.opened()
-        lineage = await self._lineage(maker)
+        lineage = await self._lineage(requester)
         most = self.config.max_per_owner if origin == HTTP else None
         for _ in range(_TRIES):
             fresh, left_out = generate(now), set[str]()
@@ -149,16 +149,16 @@ class TokenService:
                 kept,
                 now,
                 grant,
-                wish.name,
-                wish.comment,
-                wish.email,
+                wanted.name,
+                wanted.comment,
+                wanted.email,
                 lineage=lineage,
                 origin=origin,
             )
             if origin == HTTP:
                 token = _small_enough(token, checked=checked)
                 left_out = owner.attributes.keys() - token.owner.attributes.keys() - {"exp"}
-            by = by or audit.identified(maker)
+            by = by or audit.identified(requester)
             try:
                 await self._confirmed(self.store.add(token, most), token, "created", by)
             except TokenExists:
@@ -181,13 +181,13 @@ class TokenService:
             audit.unconfirmed(token, what, by)
             raise
 
-    async def _lineage(self, maker: Identity) -> tuple[str, ...]:
+    async def _lineage(self, requester: Identity) -> tuple[str, ...]:
         """
         Return what a token descends from that is made with the credential in use.
 
         @raise TooBroad: one of them was revoked meanwhile, or there are too many.
         """
-        lineage = _grant(maker).lineage
+        lineage = _grant(requester).lineage
         if len(lineage) > _DEEPEST:
             told = f"has {_DEEPEST} ancestors; use another credential to make tokens"
             raise ExceedsGrant([Problem("", f"the API token in use {told}")])
@@ -204,7 +204,7 @@ class TokenService:
         @raise Rejected: there is none such, or it is over.
         @raise Unavailable: the store does not answer.
         """
-        for presented in await self._meanings(text):
+        for presented in await self._candidates(text):
             token = await self.store.get(presented.id)
             fits = self.store.peppers().fits(token.hashed if token else "", presented.text)
             if token is not None and fits:
@@ -241,14 +241,14 @@ class TokenService:
             self._told[presented.id] = None
             audit.used_after_revocation(revoked, client() or "")
 
-    async def _meanings(self, text: str) -> Sequence[PlainToken]:
+    async def _candidates(self, text: str) -> Sequence[PlainToken]:
         if self.imported.may_know(text):
-            return await self.imported.meanings(text)
+            return await self.imported.candidates(text)
         return [parse(text)]
 
-    async def _ids(self, text: str) -> list[str]:
+    async def candidate_ids(self, text: str) -> list[str]:
         """What a text may mean in the place of an id: one, or a whole token."""
-        meant = await self.imported.meanings(text) if self.imported.may_know(text) else ()
+        meant = await self.imported.candidates(text) if self.imported.may_know(text) else ()
         id_ = id_of(text)
         return [*([id_] if id_ else []), *(presented.id for presented in meant)]
 
@@ -257,20 +257,20 @@ class TokenService:
         if id_ in self._used or len(self._used) < _MOST_USED:
             self._used[id_] = self._clock.seconds()
 
-    async def listed(self, asks: Identity, wanted: TokenQuery) -> Sequence[Token]:
+    async def listed(self, requester: Identity, wanted: TokenQuery) -> Sequence[Token]:
         """
         List the tokens of the identity that asks, or those that an administrator asks for.
 
         A narrowed token sees itself and what descends from it.
         """
-        narrowed = _narrowed_token(asks)
+        narrowed = _narrowed_token(requester)
         if narrowed is not None:
             wanted = evolve(wanted, realm=None, username=None, below=narrowed)
-        elif not self.rules_over(asks):
-            wanted = evolve(wanted, realm=asks.realm, username=asks.username)
+        elif not self.is_admin(requester):
+            wanted = evolve(wanted, realm=requester.realm, username=requester.username)
         return await self.store.listed(wanted)
 
-    async def show(self, asks: Identity, id_: str) -> Token:
+    async def show(self, requester: Identity, id_: str) -> Token:
         """
         A token that is one's own, or anyone's for an administrator.
 
@@ -278,21 +278,21 @@ class TokenService:
 
         @raise NoSuchToken: there is none, or it is somebody else's, which sounds the same.
         """
-        for each in await self._ids(id_):
+        for each in await self.candidate_ids(id_):
             token = await self.store.get(each)
-            if token is not None and self._may_manage(asks, token):
+            if token is not None and self._may_manage(requester, token):
                 return token
         raise NoSuchToken
 
-    def _may_manage(self, asks: Identity, token: Token) -> bool:
-        narrowed = _narrowed_token(asks)
+    def _may_manage(self, requester: Identity, token: Token) -> bool:
+        narrowed = _narrowed_token(requester)
         if narrowed is not None:
             return narrowed in (token.id, *token.lineage)
-        return self.rules_over(asks) or _owns(asks, token)
+        return self.is_admin(requester) or _owns(requester, token)
 
     async def change(
         self,
-        asks: Identity,
+        requester: Identity,
         id_: str,
         *,
         name: str | None = None,
@@ -306,7 +306,7 @@ class TokenService:
         @raise NoSuchToken: there is none, or it is somebody else's.
         @raise TooBroad: it would live longer, or take up more than L{MOST_BYTES}.
         """
-        token = await self.show(asks, id_)
+        token = await self.show(requester, id_)
         renamed = evolve(
             token,
             name=token.name if name is None else name,
@@ -324,13 +324,13 @@ class TokenService:
             changes["expires"] = end = self._clock.seconds() + min(ttl, _FOR_EVER)
             if token.grant.expires is not None and end > token.grant.expires:
                 raise ExceedsGrant([Problem("ttl", "a life can only be shortened")])
-        by = by or audit.identified(asks)
+        by = by or audit.identified(requester)
         if not changes:
             return token
         changing = self._confirmed(self.store.change(token.id, changes), token, "changed", by)
         if not await changing:
             raise NoSuchToken
-        changed = await self.show(asks, token.id)
+        changed = await self.show(requester, token.id)
         audit.changed(changed, [*changes], by)
         if changed.grant.expires is not None and ttl is not None:
             await self._shorten_descendants(changed, changed.grant.expires, by)
@@ -358,14 +358,14 @@ class TokenService:
             wanted = evolve(wanted, after=some[-1].id)
         return found
 
-    async def revoke(self, asks: Identity, id_: str, by: Actor | None = None) -> None:
+    async def revoke(self, requester: Identity, id_: str, by: Actor | None = None) -> None:
         """
         End a token and all that descend from it.
 
         @raise NoSuchToken: there is none, or it is somebody else's.
         """
-        token = await self.show(asks, id_)
-        await self.end(token.id, by or audit.identified(asks))
+        token = await self.show(requester, id_)
+        await self.end(token.id, by or audit.identified(requester))
 
     async def end(self, id_: str, by: Actor) -> Sequence[str]:
         """
@@ -384,54 +384,56 @@ class TokenService:
             raise NoSuchToken
         return ended
 
-    async def held(self, text: str, client: str) -> str | None:
+    async def valid_id(self, text: str, client: str) -> str | None:
         """Return the id of a presented token, if the token is good."""
         try:
             return (await self.find(text, lambda: client)).id
         except Rejected:
             return None
 
-    async def surrender(self, text: str, by: Actor | None = None) -> None:
+    async def revoke_presented(self, text: str, by: Actor | None = None) -> None:
         """End a presented token, whichever client presents it; do nothing if it is not good."""
         with suppress(Rejected, NoSuchToken):
             token = await self.find(text)
             await self.end(token.id, by or audit.holder())
 
-    def rules_over(self, asks: Identity) -> bool:
+    def is_admin(self, requester: Identity) -> bool:
         """
         Whether an identity is an administrator: a role counts only in the realm named for it.
 
         With a narrowed token an administrator is like every other owner.
         """
-        if _narrowed_token(asks) is not None:
+        if _narrowed_token(requester) is not None:
             return False
-        roles = self._rules.admins.get(asks.realm, ())
-        return any(role in roles for role in asks.roles)
+        roles = self._rules.admins.get(requester.realm, ())
+        return any(role in roles for role in requester.roles)
 
-    async def tidy(self) -> None:
+    async def flush(self) -> None:
         """Write down which tokens were used, and forget those that are over."""
         for id_, moment in [*self._used.items()]:
             await self.store.change(id_, {"used": moment})
             if self._used.get(id_) == moment:
                 del self._used[id_]  # not before it is written: the store may fail
-        await self.store.sweep(self._clock.seconds())
+        await self.store.delete_expired(self._clock.seconds())
 
-    def _granted(self, maker: Identity, wish: TokenRequest, now: float, *, checked: bool) -> Grant:
-        outer = _grant(maker)
-        problems = [*_beyond(maker, outer, wish)]
+    def _granted(
+        self, requester: Identity, wanted: TokenRequest, now: float, *, checked: bool
+    ) -> Grant:
+        outer = _grant(requester)
+        problems = [*_beyond(requester, outer, wanted)]
         longest = self.config.max_ttl if checked else self.config.max_ttl_unchecked
-        if wish.ttl is not None and wish.ttl > longest:
+        if wanted.ttl is not None and wanted.ttl > longest:
             problems.append(Problem("ttl", f"is more than {longest} s"))
-        expires = now + min(wish.ttl or self.config.ttl, longest)
-        if wish.ttl is not None and outer.expires is not None and expires > outer.expires:
+        expires = now + min(wanted.ttl or self.config.ttl, longest)
+        if wanted.ttl is not None and outer.expires is not None and expires > outer.expires:
             problems.append(Problem("ttl", "is more than the token in use has left"))
         if problems:
             raise ExceedsGrant(problems)
         return Grant(
-            outer.roles if wish.roles is None else wish.roles,
-            outer.scopes if wish.scopes is None else wish.scopes,
-            wish.hosts or outer.hosts,
-            wish.networks or outer.networks,
+            outer.roles if wanted.roles is None else wanted.roles,
+            outer.scopes if wanted.scopes is None else wanted.scopes,
+            wanted.hosts or outer.hosts,
+            wanted.networks or outer.networks,
             earliest(expires, outer.expires),
         )
 
@@ -457,14 +459,14 @@ _UNKNOWN = Identity("unknown", "unknown")
 """The owner of a token that was made and revoked at the same moment."""
 
 
-def _grant(asks: Identity) -> Grant:
+def _grant(requester: Identity) -> Grant:
     """What the token in use grants; everything if another credential is in use."""
-    return asks.narrowing if isinstance(asks.narrowing, Grant) else Grant()
+    return requester.narrowing if isinstance(requester.narrowing, Grant) else Grant()
 
 
-def _narrowed_token(asks: Identity) -> str | None:
+def _narrowed_token(requester: Identity) -> str | None:
     """The id of the token in use if it is narrowed."""
-    grant = _grant(asks)
+    grant = _grant(requester)
     if not grant.is_narrowed:
         return None
     return grant.lineage[-1] if grant.lineage else ""
@@ -511,31 +513,31 @@ def _with_fewer_attributes(token: Token) -> Token:
     return evolve(token, owner=token.owner._replace(attributes=attributes))
 
 
-def _owns(asks: Identity, token: Token) -> bool:
-    return (asks.realm, asks.username) == (token.owner.realm, token.owner.username)
+def _owns(requester: Identity, token: Token) -> bool:
+    return (requester.realm, requester.username) == (token.owner.realm, token.owner.username)
 
 
-def _beyond(maker: Identity, outer: Grant, wish: TokenRequest) -> list[Problem]:
+def _beyond(requester: Identity, outer: Grant, wanted: TokenRequest) -> list[Problem]:
     """Where a wish goes beyond what its maker may do, with the credential that was used."""
-    roles = frozenset(maker.roles) if wish.roles else frozenset()
+    roles = frozenset(requester.roles) if wanted.roles else frozenset()
     problems = [
         Problem(f"roles[{place}]", "is no role of yours")
-        for place, role in enumerate(wish.roles or ())
+        for place, role in enumerate(wanted.roles or ())
         if role not in roles
     ]
     problems += [
         Problem(f"scopes.{service}", "is more than your scopes")
-        for service, scopes in (wish.scopes or {}).items()
-        if not set(scopes) <= set(maker.scopes.get(service, ()))
+        for service, scopes in (wanted.scopes or {}).items()
+        if not set(scopes) <= set(requester.scopes.get(service, ()))
     ]
     problems += [
         Problem(f"hosts[{place}]", "is beyond the hosts of the token in use")
-        for place, host in enumerate(wish.hosts)
+        for place, host in enumerate(wanted.hosts)
         if outer.hosts and not any(host_fits(pattern, host) for pattern in outer.hosts)
     ]
     problems += [
         Problem(f"networks[{place}]", "is beyond the networks of the token in use")
-        for place, network in enumerate(wish.networks)
+        for place, network in enumerate(wanted.networks)
         if outer.networks and not any_network_fits(outer.networks, network)
     ]
     return problems

@@ -16,7 +16,7 @@ from authotron.net.world import World
 from authotron.tokens.service import TokenService
 
 _FIRST_RETRY, _LAST_RETRY = 0.25, 2.0
-_TIDY_EVERY = 60.0
+_FLUSH_INTERVAL = 60.0
 
 
 class TokenStoreService(Service):
@@ -34,8 +34,8 @@ class TokenStoreService(Service):
         self.tokens = tokens
         self._clock = world.clock
         self._failed = failed
-        self._tidying = LoopingCall(self._tidy)
-        self._tidying.clock = world.clock
+        self._flushing = LoopingCall(self._flush)
+        self._flushing.clock = world.clock
         self._opening: Deferred[None] | None = None
 
     def startService(self) -> None:
@@ -47,9 +47,9 @@ class TokenStoreService(Service):
         super().stopService()
         if self._opening is not None:
             self._opening.cancel()
-        if self._tidying.running:
-            self._tidying.stop()
-            await self._tidy()
+        if self._flushing.running:
+            self._flushing.stop()
+            await self._flush()
         await self.tokens.store.close()
 
     async def _open(self) -> None:
@@ -69,11 +69,11 @@ class TokenStoreService(Service):
             else:
                 break
         self._log.info("the token store ({type}) is open", type=type_, event="store.opened")
-        self._tidying.start(_TIDY_EVERY, now=False).addErrback(self._failed)
+        self._flushing.start(_FLUSH_INTERVAL, now=False).addErrback(self._failed)
 
-    async def _tidy(self) -> None:
+    async def _flush(self) -> None:
         try:
-            await self.tokens.tidy()
+            await self.tokens.flush()
         except Unavailable as error:
             self._log.warn(
                 "the token store could not be tidied: {reason}",

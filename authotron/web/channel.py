@@ -63,7 +63,7 @@ class Channel(HTTPChannel):
         super().connectionLost(reason)
         self.lost(self)
 
-    def leave(self) -> None:
+    def close_when_idle(self) -> None:
         """Close the connection as soon as what was begun on it is answered."""
         self._leaving = True
         if self.requests:

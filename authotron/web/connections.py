@@ -19,14 +19,14 @@ _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nServer: authotron\r\nRetry-After: 1\r\n"
     b"Connection: close\r\nContent-Length: 0\r\n\r\n"
 )
-_TOLD_EVERY = 60.0
+_WARNING_INTERVAL = 60.0
 """Seconds between two warnings that a port is full."""
 
 
 class ClientConnection(Protocol):
     """A connection that can be asked to go."""
 
-    def leave(self) -> None:
+    def close_when_idle(self) -> None:
         """Close as soon as what was begun is answered."""
 
 
@@ -43,18 +43,18 @@ class OpenConnections:
     def __iter__(self) -> Iterator[ClientConnection]:
         return iter(self._open)
 
-    def add(self, guest: ClientConnection) -> None:
-        self._open.add(guest)
+    def add(self, connection: ClientConnection) -> None:
+        self._open.add(connection)
 
-    def discard(self, guest: ClientConnection) -> None:
-        self._open.discard(guest)
+    def discard(self, connection: ClientConnection) -> None:
+        self._open.discard(connection)
         self._tell()
 
     def drain(self) -> Deferred[None]:
         """Close connections as soon as nothing is in flight on them; fires when none is left."""
         waiting = self._waiting.join()
-        for guest in [*self._open]:
-            guest.leave()
+        for connection in [*self._open]:
+            connection.close_when_idle()
         self._tell()
         return waiting
 
@@ -73,7 +73,7 @@ class Overloaded(Connection):
         self.transport.loseConnection()
 
 
-def room(wanted: int | None, others: int = 0) -> int:
+def connection_limit(wanted: int | None, others: int = 0) -> int:
     """
     Limit the connections of the main port to the files that the process may have open.
 
@@ -86,7 +86,7 @@ def room(wanted: int | None, others: int = 0) -> int:
     return possible if wanted is None else min(wanted, possible)
 
 
-def second_room(wanted: int) -> int:
+def metrics_connection_limit(wanted: int) -> int:
     """Limit the connections of the metrics port: to an eighth of the files, at most."""
     files = most_files()
     return wanted if files is None else min(wanted, max(1, files // 8))
@@ -108,20 +108,20 @@ class ConnectionLimit:
     _clock: IReactorTime
     _metrics: Metrics
     most: int
-    crowds: tuple[OpenConnections, ...]
+    connections: tuple[OpenConnections, ...]
     port: str = "main"
-    make_room: Callable[[], bool] = _nothing_to_close
-    _told: float | None = field(default=None, init=False)
+    close_unused: Callable[[], bool] = _nothing_to_close
+    _last_warning: float | None = field(default=None, init=False)
     _log = Logger()
 
-    def full(self) -> bool:
+    def is_full(self) -> bool:
         """Whether a further connection is to be rejected; this is logged once a minute."""
-        if sum(map(len, self.crowds)) < self.most or self.make_room():
+        if sum(map(len, self.connections)) < self.most or self.close_unused():
             return False
         self._metrics.turned_away()
         now = self._clock.seconds()
-        if self._told is None or now - self._told >= _TOLD_EVERY:
-            self._told = now
+        if self._last_warning is None or now - self._last_warning >= _WARNING_INTERVAL:
+            self._last_warning = now
             self._log.warn(
                 "{port} port: {most} connections are open, the limit; rejecting further ones",
                 port=self.port,

@@ -85,7 +85,7 @@ def _home() -> Any:
 
 
 @define(eq=False)
-class Public:
+class GatewayRoutes:
     """The routes of the main port. Each asks, and replies."""
 
     _serving: LiveGateway[Reply]
@@ -122,7 +122,7 @@ class Public:
         try:
             allowed = identity.allows(self._request_context(request))
         except MissingContext:
-            raise EarlyReply(replies.UNSTATED) from None
+            raise EarlyReply(replies.MISSING_CONTEXT) from None
         if not allowed:
             raise EarlyReply(replies.FORBIDDEN)
 
@@ -153,11 +153,11 @@ class Public:
         return replies.whoami(await self._identity(request))
 
     @route(app, "/token", "GET")
-    async def make_token_simply(self, request: Request) -> Reply:
-        return await self._tokens(request).make_simply(await self._identity(request), request)
+    async def make_token_by_get(self, request: Request) -> Reply:
+        return await self._tokens(request).make_by_get(await self._identity(request), request)
 
     @route(app, "/token/<token>", "DELETE")
-    async def revoke_token_simply(self, request: Request, token: str) -> Reply:
+    async def revoke_token_by_path(self, request: Request, token: str) -> Reply:
         return await self._tokens(request).revoke(await self._identity(request), token)
 
     @route(app, "/tokens", "GET")
@@ -169,8 +169,8 @@ class Public:
         return await self._tokens(request).make(await self._identity(request), request)
 
     @route(app, "/tokens/revoke", "POST")
-    async def surrender_token(self, request: Request) -> Reply:
-        return await self._tokens(request).surrender(request)
+    async def revoke_presented_token(self, request: Request) -> Reply:
+        return await self._tokens(request).revoke_presented(request)
 
     @route(app, "/tokens/<id_>", "GET")
     async def show_token(self, request: Request, id_: str) -> Reply:

@@ -36,7 +36,7 @@ class IStatus(Protocol):
 
 
 @define(eq=False)
-class Operations:
+class OperationsRoutes:
     """The routes of the metrics port."""
 
     _insight: IStatus
@@ -89,7 +89,7 @@ class ProcessStatus:
 
     async def _reached(self, parts: list[Any]) -> list[dict[str, object]]:
         outcomes = await everyone([within(self._clock, _PATIENCE, _reach(part)) for part in parts])
-        return [_told(part, outcome) for part, outcome in zip(parts, outcomes, strict=True)]
+        return [_part_status(part, outcome) for part, outcome in zip(parts, outcomes, strict=True)]
 
 
 async def _reach(part: Any) -> None:
@@ -97,7 +97,7 @@ async def _reach(part: Any) -> None:
         await part.reach()
 
 
-def _told(part: Part, outcome: Failure | None) -> dict[str, object]:
+def _part_status(part: Part, outcome: Failure | None) -> dict[str, object]:
     told: dict[str, object] = {"name": part.name, "type": part.type, "realm": part.realm}
     if outcome is None:
         return {**told, "reachable": True}

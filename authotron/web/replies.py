@@ -110,7 +110,9 @@ STORE_UNAVAILABLE = _outage("The token store is temporarily unavailable")
 FORBIDDEN = json_reply(403, {"error": "Forbidden"}, NO_STORE)
 BROKEN = json_reply(500, {"error": "Internal error"}, NO_STORE)
 BAD_REQUEST = json_reply(400, {"error": "Bad request"})
-UNSTATED = json_reply(400, {"error": "Cannot determine the requested host or client"}, NO_STORE)
+MISSING_CONTEXT = json_reply(
+    400, {"error": "Cannot determine the requested host or client"}, NO_STORE
+)
 UNSUPPORTED_MEDIA_TYPE = json_reply(415, {"error": "The body must be application/json"})
 NO_SUCH_TOKEN = json_reply(404, {"error": "There is no such token"}, NO_STORE)
 NOT_FOUND = json_reply(404, {"error": "Not found"})

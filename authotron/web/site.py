@@ -176,7 +176,7 @@ class Site(server.Site):
         self._meters: dict[str, Meter] = {}
         self._access = access
         self.open = OpenConnections()
-        self._door: ConnectionLimit | None = None
+        self._connection_limit: ConnectionLimit | None = None
 
     def limit_connections(self, most: int, metrics: Metrics) -> None:
         """
@@ -185,7 +185,7 @@ class Site(server.Site):
         @param metrics: counts the rejected connections, and requests that hold the reactor up.
         """
         self._held_up = metrics.held_up
-        self._door = ConnectionLimit(
+        self._connection_limit = ConnectionLimit(
             self._clock, metrics, most, (self.open,), "metrics", self._close_unused
         )
 
@@ -206,7 +206,7 @@ class Site(server.Site):
         return True
 
     def buildProtocol(self, addr: Any) -> Channel | Overloaded:  # type: ignore[override] # see protocol
-        if self._door is not None and self._door.full():
+        if self._connection_limit is not None and self._connection_limit.is_full():
             return Overloaded()
         return self.build_channel(addr)
 

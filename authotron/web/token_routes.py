@@ -125,14 +125,14 @@ class TokenRoutes:
     _clock: IReactorTime
     _client: Callable[[], str]
 
-    async def make(self, asks: Identity, request: Request) -> Reply:
+    async def make(self, requester: Identity, request: Request) -> Reply:
         given = self._body(request, NewToken)
-        wish = TokenRequest(**{name: getattr(given, name) for name in NewToken.model_fields})
-        text, token = await self._made(asks, wish)
+        wanted = TokenRequest(**{name: getattr(given, name) for name in NewToken.model_fields})
+        text, token = await self._made(requester, wanted)
         location = f"/tokens/{token.id}"
         return replies.created({"token": text, **_shown(token)}, location)
 
-    async def make_simply(self, asks: Identity, request: Request) -> Reply:
+    async def make_by_get(self, requester: Identity, request: Request) -> Reply:
         """
         Make a token by GET, as the original does; a HEAD makes none.
 
@@ -142,21 +142,21 @@ class TokenRoutes:
             return replies.method_not_allowed(["GET"] if self._tokens.compat else [])
         if _is_unwitting(request):
             raise EarlyReply(replies.too_broad([_UNWITTING]))
-        text, _ = await self._made(asks, TokenRequest())
+        text, _ = await self._made(requester, TokenRequest())
         return replies.private({"token": text})
 
-    async def listed(self, asks: Identity, request: Request) -> Reply:
+    async def listed(self, requester: Identity, request: Request) -> Reply:
         """
         A page of a list, made in pieces: tokens of earlier versions may have 60 kB each.
 
         A page ends early if it gets too large; like a full one it names its last token.
         """
-        wanted, pieces = self._wanted(asks, request), Pieces(self._clock)
+        wanted, pieces = self._wanted(requester, request), Pieces(self._clock)
         encoded: list[bytes] = []
         left, size, last, ended = wanted.most, 0, wanted.after, False
         while left and size < _LARGEST_PAGE and not ended:
             asked = evolve(wanted, after=last, most=min(left, AT_ONCE))
-            found = await _answered(self._tokens.listed(asks, asked))
+            found = await _answered(self._tokens.listed(requester, asked))
             ended = len(found) < asked.most
             for token in found:
                 encoded.append(json.dumps(_shown(token)).encode())
@@ -166,20 +166,20 @@ class TokenRoutes:
         body = b'{"tokens": [' + b", ".join(encoded) + b"]" + following + b"}"
         return replies.private_json(body)
 
-    async def show(self, asks: Identity, id_: str) -> Reply:
-        token = await _answered(self._tokens.show(asks, id_))
+    async def show(self, requester: Identity, id_: str) -> Reply:
+        token = await _answered(self._tokens.show(requester, id_))
         return replies.private(_shown(token))
 
-    async def change(self, asks: Identity, request: Request, id_: str) -> Reply:
+    async def change(self, requester: Identity, request: Request, id_: str) -> Reply:
         given = self._body(request, Change)
-        before = await _answered(self._tokens.show(asks, id_))
+        before = await _answered(self._tokens.show(requester, id_))
         work = self._tokens.change(
-            asks,
+            requester,
             id_,
             name=given.name,
             comment=given.comment,
             ttl=given.ttl,
-            by=self._actor(asks),
+            by=self._actor(requester),
         )
         if given.ttl is None:  # no verdict depends on what a token is called
             token = await _done(_answered(work))
@@ -187,12 +187,12 @@ class TokenRoutes:
             token = await self._changing(work, before.id)
         return replies.private(_shown(token))
 
-    async def revoke(self, asks: Identity, id_: str) -> Reply:
-        token = await _answered(self._tokens.show(asks, id_))
-        await self._changing(self._tokens.revoke(asks, id_, self._actor(asks)), token.id)
+    async def revoke(self, requester: Identity, id_: str) -> Reply:
+        token = await _answered(self._tokens.show(requester, id_))
+        await self._changing(self._tokens.revoke(requester, id_, self._actor(requester)), token.id)
         return replies.REVOKED
 
-    async def surrender(self, request: Request) -> Reply:
+    async def revoke_presented(self, request: Request) -> Reply:
         """
         For who finds a token: having it is enough, and nobody learns whether it was good.
 
@@ -200,10 +200,10 @@ class TokenRoutes:
         """
         token = self._body(request, Leak).token
         client = self._client()
-        held = await _answered(self._tokens.held(token, client))
-        if held is not None:
-            ending = self._tokens.surrender(token, audit.holder(client))
-            await self._changing(ending, held)
+        valid_id = await _answered(self._tokens.valid_id(token, client))
+        if valid_id is not None:
+            ending = self._tokens.revoke_presented(token, audit.holder(client))
+            await self._changing(ending, valid_id)
         return replies.REVOKED
 
     def _body(self, request: Request, section: type[_C]) -> _C:
@@ -219,15 +219,15 @@ class TokenRoutes:
             raise EarlyReply(replies.STORE_DISABLED)
         return tokens
 
-    async def _made(self, asks: Identity, wish: TokenRequest) -> tuple[str, Token]:
-        owner = asks.bare or asks
-        checked = self._gateway.owners.can_be_asked(owner)
-        making = self._tokens.make(asks, wish, checked=checked, by=self._actor(asks))
+    async def _made(self, requester: Identity, wanted: TokenRequest) -> tuple[str, Token]:
+        owner = requester.bare or requester
+        checked = self._gateway.owners.can_look_up(owner)
+        making = self._tokens.make(requester, wanted, checked=checked, by=self._actor(requester))
         presented, token = await _done(_answered(making))
         return presented.text, token
 
-    def _actor(self, asks: Identity) -> Actor:
-        return audit.identified(asks, self._client())
+    def _actor(self, requester: Identity) -> Actor:
+        return audit.identified(requester, self._client())
 
     async def _changing(self, work: Awaitable[_T], id_: str) -> _T:
         return await _done(self._changed(work, id_))
@@ -249,16 +249,16 @@ class TokenRoutes:
                 self._gateway.decisions.invalidate([id_])  # a reload may have replaced it meanwhile
                 await _answered(self._invalidate_all_workers([id_]))
 
-    def _wanted(self, asks: Identity, request: Request) -> TokenQuery:
+    def _wanted(self, requester: Identity, request: Request) -> TokenQuery:
         """One's own, or what an administrator asks for."""
         query = _query(request, {"limit", "after", "realm", "username", "all"})
-        others = self._tokens.rules_over(asks) and {"realm", "username", "all"} & query.keys()
+        others = self._tokens.is_admin(requester) and {"realm", "username", "all"} & query.keys()
         limit = query.get("limit", "100")
         if not (re.fullmatch(r"[0-9]{1,4}", limit) and 1 <= int(limit) <= _MOST_ASKED):
             raise EarlyReply(replies.malformed([Problem("limit", f"must be 1 to {_MOST_ASKED}")]))
         return TokenQuery(
-            query.get("realm") if others else asks.realm,
-            query.get("username") if others else asks.username,
+            query.get("realm") if others else requester.realm,
+            query.get("username") if others else requester.username,
             query.get("after", ""),
             min(int(limit), _MOST_LISTED),
         )

@@ -106,9 +106,9 @@ class StartTests(ServiceCase):
         self.assertIs(one.site, other.site)
 
     def limits(self, gateway: GatewayService) -> tuple[int, int]:
-        main, second = (listener.site for listener in gateway.listeners)
-        doors: list[Any] = [main._door, getattr(second, "_door", None)]
-        return doors[0].most, doors[1].most
+        sites: list[Any] = [listener.site for listener in gateway.listeners]
+        main, second = (site._connection_limit for site in sites)
+        return main.most, second.most
 
     def test_endpoints(self) -> None:
         """Endpoint strings instead of a port."""

@@ -156,7 +156,7 @@ class StillKnownTests(LdapCase):
     """What it can say of a user without the password."""
 
     def known(self, username: str) -> Deferred[Identity]:
-        return Deferred.fromCoroutine(IUserLookup(self.made()).still_known(username))
+        return Deferred.fromCoroutine(IUserLookup(self.made()).look_up(username))
 
     def test_known(self) -> None:
         """The roles of now, for as long as they may be believed."""

@@ -59,7 +59,7 @@ class Directory(Remote):
     name: str = "directory"
     says: Any = ("current",)
 
-    async def still_known(self, username: str) -> Identity:
+    async def look_up(self, username: str) -> Identity:
         self.asked.append(username)
         if isinstance(self.says, Exception):
             raise self.says

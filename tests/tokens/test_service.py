@@ -170,7 +170,7 @@ class TidyTests(IssuingCase):
         for id_ in (*ids, *ids):
             self.tokens.used(id_)
         self.clock.advance(1)
-        self.done(self.tokens.tidy())
+        self.done(self.tokens.flush())
         used = [token.used for token in self.done(self.store.listed(TokenQuery()))]
         self.assertEqual(used, [NOW] * 3)
 
@@ -187,9 +187,9 @@ class TidyTests(IssuingCase):
             return await change(store, id_, changes)
 
         self.patch(memory.MemoryStore, "change", fail)
-        self.failureResultOf(self.start(self.tokens.tidy()), Unavailable)
+        self.failureResultOf(self.start(self.tokens.flush()), Unavailable)
         failing.clear()
-        self.done(self.tokens.tidy())
+        self.done(self.tokens.flush())
         used = [token.used for token in self.done(self.store.listed(TokenQuery()))]
         self.assertEqual(used, [NOW] * 3)
 
@@ -197,7 +197,7 @@ class TidyTests(IssuingCase):
         """Tokens that are over are forgotten."""
         self.new(ttl=60)
         self.clock.advance(60)
-        self.done(self.tokens.tidy())
+        self.done(self.tokens.flush())
         self.assertEqual(self.store._rows, {})
 
     def test_revoked_meanwhile(self) -> None:
@@ -205,5 +205,5 @@ class TidyTests(IssuingCase):
         presented, _ = self.new()
         self.tokens.used(presented.id)
         self.done(self.tokens.revoke(ALICE, presented.id))
-        self.done(self.tokens.tidy())
+        self.done(self.tokens.flush())
         self.assertEqual(self.store._rows, {})

@@ -108,11 +108,11 @@ class InMemoryGateway:
         gateway = compose(found, World(self.clock, at_once), self.metrics)
         self.serving = LiveGateway(gateway, self.metrics)
         self.public = self._site(
-            gateway_routes.Public(self.serving, self.clock), gateway_routes.ROUTES
+            gateway_routes.GatewayRoutes(self.serving, self.clock), gateway_routes.ROUTES
         )
         most = found.file.server.max_connections or 100_000
         self.entrance = FastPathFactory(self.public, self.serving, self.clock, most)
-        app = operations_routes.Operations(
+        app = operations_routes.OperationsRoutes(
             operations_routes.ProcessStatus(self.serving, self.clock)
         )
         self.operations = self._site(app, operations_routes.ROUTES)

@@ -14,8 +14,8 @@ from zope.interface import implementer
 from authotron.model.errors import Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.plugin.interfaces import Affinity, IProvider
-from authotron.web.gateway_routes import Public
-from authotron.web.operations_routes import Operations
+from authotron.web.gateway_routes import GatewayRoutes
+from authotron.web.operations_routes import OperationsRoutes
 from tests.config.test_check import ROOT
 from tests.web.conversations import ALICE, Answer, InMemoryGateway, basic
 from tests.web.test_token_routes import PROXIED, TokenCase
@@ -347,7 +347,7 @@ class EveryRouteTests(TokenCase):
 
     def routes(self) -> Iterator[tuple[str, str]]:
         """Method and path of each route that wants a credential."""
-        for rule in Public.app.url_map.iter_rules():
+        for rule in GatewayRoutes.app.url_map.iter_rules():
             path = rule.rule.replace("<token>", "0123456789ab").replace("<id_>", "0123456789ab")
             for method in sorted(rule.methods or ()):
                 if path not in PUBLIC and (method, path) != SURRENDER:
@@ -357,7 +357,7 @@ class EveryRouteTests(TokenCase):
         """Each route of either port is documented, so that none is left from debugging."""
         page = (ROOT / "docs" / "http-endpoints.md").read_text(encoding="utf-8")
         main, metrics = page.split("## Metrics port")
-        for app, table in ((Public.app, main), (Operations.app, metrics)):
+        for app, table in ((GatewayRoutes.app, main), (OperationsRoutes.app, metrics)):
             listed = set(re.findall(r"`(/[^` ]*)`", table.partition("## Request headers")[0]))
             for rule in app.url_map.iter_rules():
                 path = "/tokens" if rule.rule.startswith("/token") else rule.rule
@@ -369,8 +369,8 @@ class EveryRouteTests(TokenCase):
         """No answer of either port lets a page of another origin read it, or send credentials."""
         asked = "Origin: https://evil.example\r\nAccess-Control-Request-Method: GET\r\n"
         ports = (
-            (self.gateway.public, Public.app),
-            (self.gateway.operations, Operations.app),
+            (self.gateway.public, GatewayRoutes.app),
+            (self.gateway.operations, OperationsRoutes.app),
         )
         for site, app in ports:
             for path in sorted({rule.rule for rule in app.url_map.iter_rules()}):
@@ -400,7 +400,7 @@ class EveryRouteTests(TokenCase):
 
     def test_metrics_port_changes_nothing_T80(self) -> None:
         """The metrics port has no route but for reading."""
-        for rule in Operations.app.url_map.iter_rules():
+        for rule in OperationsRoutes.app.url_map.iter_rules():
             for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"):
                 data = f"{method} {rule.rule} HTTP/1.1\r\nHost: gate\r\nContent-Length: 0\r\n\r\n"
                 [answer] = self.gateway.say(data.encode(), self.gateway.operations)

@@ -101,7 +101,7 @@ class FastPath(Protocol, TimeoutMixin):
             # noticed; but not without bound.
             self.transport.pauseProducing()
 
-    def leave(self) -> None:
+    def close_when_idle(self) -> None:
         """
         Close the connection as soon as what was begun on it is answered.
 
@@ -273,7 +273,9 @@ class FastPathFactory(Factory):
         self.longest = min(request.LONGEST, site.limit)
         self.wording = ReplyEncoder(clock)
         self._open = OpenConnections()
-        self._door = ConnectionLimit(clock, serving.metrics, most, (self._open, site.open))
+        self._connection_limit = ConnectionLimit(
+            clock, serving.metrics, most, (self._open, site.open)
+        )
 
     def doStart(self) -> None:
         super().doStart()
@@ -284,7 +286,7 @@ class FastPathFactory(Factory):
         super().doStop()
 
     def buildProtocol(self, addr: Any) -> FastPath | Overloaded:
-        if self._door.full():
+        if self._connection_limit.is_full():
             return Overloaded()
         front = FastPath(addr, self)
         self._open.add(front)
@@ -296,7 +298,7 @@ class FastPathFactory(Factory):
 
     def limit_connections(self, most: int) -> None:
         """Reject connections above C{most} from now on."""
-        self._door.most = most
+        self._connection_limit.most = most
 
     def handed_over(self, front: FastPath) -> None:
         """The site has it now."""

@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from authotron.model.identity import Identity
 from authotron.web.channel import LAST_CALL, Channel
-from authotron.web.connections import room, second_room
+from authotron.web.connections import connection_limit, metrics_connection_limit
 from authotron.web.fastpath.request import simple
 from tests.web.conversations import InMemoryGateway, Replaced, Wire, answered
 from tests.web.streams import GOOD, STREAMS, streams
@@ -388,16 +388,21 @@ class LimitTests(SynchronousTestCase):
     def test_room(self) -> None:
         """There is never more room than the process may have files, some kept back."""
         self.patch(resource, "getrlimit", lambda _: (1024, 4096))
-        self.assertEqual([room(None), room(50), room(5000)], [984, 50, 984])
+        self.assertEqual(
+            [connection_limit(None), connection_limit(50), connection_limit(5000)], [984, 50, 984]
+        )
         self.patch(resource, "getrlimit", lambda _: (64, 64))
-        self.assertEqual(room(None), 48)
+        self.assertEqual(connection_limit(None), 48)
 
     def test_room_beside_remotes_T85a(self) -> None:
         """Connections to remotes are no room for clients, who keep a quarter of the files."""
         self.patch(resource, "getrlimit", lambda _: (300, 300))
-        self.assertEqual([room(None, 40), room(None, 77), room(None, 250)], [220, 183, 75])
+        self.assertEqual(
+            [connection_limit(None, 40), connection_limit(None, 77), connection_limit(None, 250)],
+            [220, 183, 75],
+        )
         self.patch(resource, "getrlimit", lambda _: (-1, -1))
-        self.assertEqual([room(None, 77), room(9, 77)], [1 << 30, 9])
+        self.assertEqual([connection_limit(None, 77), connection_limit(9, 77)], [1 << 30, 9])
 
     def test_room_of_both_ports_T85b(self) -> None:
         """The connections of the metrics port are no room for the main port, and few."""
@@ -408,8 +413,8 @@ class LimitTests(SynchronousTestCase):
             (-1, (64, 1 << 30)),
         ):
             self.patch(resource, "getrlimit", lambda _, files=files: (files, files))
-            second = second_room(64)
-            self.assertEqual((second, room(None, second)), rooms)
+            second = metrics_connection_limit(64)
+            self.assertEqual((second, connection_limit(None, second)), rooms)
 
 
 class HeadTests(SynchronousTestCase):
