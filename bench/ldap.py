@@ -36,8 +36,8 @@ from authotron.config.section import read
 from authotron.model.identity import Credential, Identity
 from authotron.net.world import World
 from authotron.providers import ldap as provider
+from authotron.testing.worlds import run_at_once
 from tests.functional.directory import ACCOUNT, Slapd
-from tests.worlds import at_once
 
 warnings.simplefilter("ignore", DeprecationWarning)
 
@@ -144,7 +144,7 @@ def open_connections(slapd: Slapd) -> int:
 
 
 async def bench(reactor: Any, slapd: Slapd, options: argparse.Namespace) -> None:
-    world = World(reactor, at_once, connect=partial(HostnameEndpoint, reactor))
+    world = World(reactor, run_at_once, connect=partial(HostnameEndpoint, reactor))
     mine = ours(f"ldap://127.0.0.1:{slapd.port}", world, options)
     ldaptor = Ldaptor(HostnameEndpoint(reactor, "127.0.0.1", slapd.port), options.connections)
     baseline: dict[str, Once] = {"roles": ldaptor.search, "login": ldaptor.login}

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from authotron.net.world import World
-from tests import worlds
+from authotron.testing import worlds
 
 GATE = ("cn=gate,dc=example,dc=org", "gate-secret")
 BASE = "dc=example,dc=org"

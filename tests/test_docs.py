@@ -18,9 +18,9 @@ from authotron.cli.main import main
 from authotron.config.section import read
 from authotron.model.identity import Credential
 from authotron.plugin.interfaces import IAugmenter, IProvider
+from authotron.testing.contracts import AugmenterContract, ProviderContract
+from authotron.testing.worlds import clock_at, world
 from tests.config.test_check import BASE, ROOT, ConfigCase, laid_over
-from tests.contracts import AugmenterContract, ProviderContract
-from tests.worlds import at, world
 
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 MARK = "<!-- not a configuration -->"
@@ -207,7 +207,7 @@ class ExampleCase(SynchronousTestCase):
     def part(self, opening: str, **given: Any) -> Any:
         module = self.example(opening)
         section = read(module.Config, {"name": "it", "realm": "here", **given})
-        return module.make(section, world(at(SUNDAY)))
+        return module.make(section, world(clock_at(SUNDAY)))
 
 
 class RobotsTests(ProviderContract, ExampleCase):

@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "cli": "model concurrency config limits telemetry net jose plugin stores tokens gateway web "
     "daemon",
     # for other projects
-    "testing": "model concurrency config net jose plugin",
+    "testing": "model concurrency config net jose plugin gateway",
 }
 """
 For each package of authotron the other packages that it may import.
@@ -49,15 +49,15 @@ PLUGGED_IN = {"providers", "augmenters", "stores"}
 ALONE = {
     "yaml": {"config.file", "cli.migrate"},
     "prometheus_client": {"telemetry.metrics"},
-    "treq": {"net.http"},
+    "treq": {"net.http", "testing.remotes"},
     "ldaptor": {"ldap.encoding"},
     "txmongo": {"stores.mongo"},
     "pymongo": {"stores.mongo"},
-    "jwt": {"jose", "cli.main", "testing.echo"},
+    "jwt": {"jose", "cli.main", "testing.echo", "testing.issuers"},
     "argon2": {"plugin.passwords"},
     "bcrypt": {"plugin.passwords"},
     "OpenSSL": {"net.http", "net.redis", "net.tls", "net.tls_gates"},
-    "cryptography": {"jose", "net.certificates"},
+    "cryptography": {"jose", "net.certificates", "testing.issuers"},
     "klein": {"web"},
     "werkzeug": {"web.routing"},
 }

@@ -17,6 +17,9 @@ from attrs import frozen
 
 TESTS = Path(__file__).parent
 PAGE = TESTS.parent / "docs" / "threats.md"
+CONTRACTS = TESTS.parent / "authotron" / "testing" / "contracts.py"
+"""Tests that the test cases of each implementation inherit."""
+
 HEADING = "## Tests"
 """What stands below this heading is generated."""
 
@@ -65,7 +68,7 @@ def ids(name: str) -> list[str]:
 def tests() -> dict[str, list[str]]:
     """The dotted names of all tests that carry an id, by id."""
     found: dict[str, list[str]] = {}
-    for path in sorted(TESTS.rglob("*.py")):
+    for path in [*sorted(TESTS.rglob("*.py")), CONTRACTS]:
         module = ".".join(path.relative_to(TESTS.parent).with_suffix("").parts)
         for case, method in _methods(ast.parse(path.read_text(encoding="utf-8"))):
             for each in ids(method):
@@ -108,7 +111,8 @@ def current(page: str, found: Mapping[str, Sequence[str]]) -> str:
     ]
     introduction = (
         "Run a test by `.venv/bin/python -m twisted.trial NAME`. The test cases of each\n"
-        "implementation inherit the contracts of `tests.contracts`. `make threats` writes the list."
+        "implementation inherit the tests in `authotron.testing.contracts`. `make threats`\n"
+        "writes the list."
     )
     return "\n\n".join(["\n".join(lines), HEADING, introduction, *sections]) + "\n"
 

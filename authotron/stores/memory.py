@@ -25,7 +25,7 @@ from authotron.model.token import (
 )
 from authotron.net.world import World
 from authotron.plugin.interfaces import ITokenStore, TokenQuery
-from authotron.stores.rows import (
+from authotron.plugin.token_rows import (
     MOST_REVOKED,
     MOST_REVOKED_OF_OWNER,
     REVOKED_FOR,

@@ -44,7 +44,7 @@ from authotron.net import tls
 from authotron.net.tls_gates import GatedConnections
 from authotron.net.world import World
 from authotron.plugin.interfaces import ITokenStore, TokenQuery
-from authotron.stores.rows import (
+from authotron.plugin.token_rows import (
     MOST_REVOKED,
     MOST_REVOKED_OF_OWNER,
     REVOKED_FOR,

@@ -30,7 +30,7 @@ from authotron.net.redis import Login, Redis
 from authotron.net.tls_gates import secured
 from authotron.net.world import World
 from authotron.plugin.interfaces import ITokenStore, TokenQuery
-from authotron.stores.rows import (
+from authotron.plugin.token_rows import (
     IMPORTED_REVOKED_FOR,
     MOST_REVOKED,
     MOST_REVOKED_OF_OWNER,

@@ -1,1 +1,1 @@
-"""For the tests of this and other projects: small real things to talk to."""
+"""For tests of this project and of plugins: contracts, a world without a network, a backend."""

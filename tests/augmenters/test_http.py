@@ -15,18 +15,18 @@ from authotron.model.errors import Unavailable
 from authotron.model.identity import Addition, Identity
 from authotron.plugin.interfaces import IAugmenter
 from authotron.telemetry.metrics import Metrics
+from authotron.testing.contracts import AugmenterContract
+from authotron.testing.remotes import Action, FakeRemote, Hang, ReceivedRequest, Respond, start
+from authotron.testing.worlds import NOW, clock_at, world
 from tests.config.test_check import BASE
-from tests.contracts import AugmenterContract
-from tests.remotes import Asked, Hangs, Play, Remote, Says, running
-from tests.worlds import NOW, at, world
 
 TESS = Identity("here", "tess", ("reader",), {"mail": "t@x"})
 
 
-def knows_one(asked: Asked) -> Play:
-    if asked.content["username"] != "tess":
-        return Says({"error": "nobody"}, 404)
-    return Says({"roles": ["writer"], "attributes": {"floor": "3"}})
+def knows_one(asked: ReceivedRequest) -> Action:
+    if asked.json["username"] != "tess":
+        return Respond({"error": "nobody"}, 404)
+    return Respond({"roles": ["writer"], "attributes": {"floor": "3"}})
 
 
 PART = {
@@ -38,7 +38,7 @@ PART = {
 }
 
 
-def augmenter(remote: Remote, clock: Any = None, **over: Any) -> IAugmenter:
+def augmenter(remote: FakeRemote, clock: Any = None, **over: Any) -> IAugmenter:
     section = read(http.Config, {**PART, **over})
     return http.make(section, world(clock, remote))
 
@@ -47,7 +47,7 @@ class HttpContractTests(AugmenterContract, SynchronousTestCase):
     """The http augmenter is an augmenter."""
 
     def augmenter(self) -> IAugmenter:
-        return augmenter(Remote(knows_one))
+        return augmenter(FakeRemote(knows_one))
 
 
 class PatienceTests(SynchronousTestCase):
@@ -55,11 +55,11 @@ class PatienceTests(SynchronousTestCase):
 
     def test_longer_T69(self) -> None:
         """Its own `timeout` counts where the common one would be over."""
-        clock = at(NOW)
-        remote = Remote(lambda _: Hangs())
+        clock = clock_at(NOW)
+        remote = FakeRemote(lambda _: Hang())
         given = check.check({**BASE, "augmenters": [{**PART, "timeout": 20}]}, Path())
         [augmenter] = compose(given, world(clock, remote), Metrics()).authenticator.augmenters
-        asked = running(augmenter.augment(TESS))
+        asked = start(augmenter.augment(TESS))
         clock.advance(18)
         self.assertNoResult(asked)
         clock.advance(2)
@@ -70,21 +70,21 @@ class HttpTests(SynchronousTestCase):
     """What is special about it."""
 
     def setUp(self) -> None:
-        self.clock = at(NOW)
-        self.play: Play | None = None
-        self.remote = Remote(lambda asked: self.play or knows_one(asked))
+        self.clock = clock_at(NOW)
+        self.play: Action | None = None
+        self.remote = FakeRemote(lambda asked: self.play or knows_one(asked))
         self.augmenter = augmenter(self.remote, self.clock)
 
     def ask(self) -> Any:
-        return running(self.augmenter.augment(TESS))
+        return start(self.augmenter.augment(TESS))
 
     def test_told(self) -> None:
         """It is told of the identity, and adds what it knows."""
         addition: Addition = self.successResultOf(self.ask())
         self.assertEqual(addition, Addition(("writer",), {"floor": "3"}, NOW + 60))
-        [asked] = self.remote.asked
+        [asked] = self.remote.requests
         self.assertEqual(
-            asked.content,
+            asked.json,
             {
                 "realm": "here",
                 "username": "tess",
@@ -99,18 +99,18 @@ class HttpTests(SynchronousTestCase):
         for wait in (59, 1):
             self.successResultOf(self.ask())
             self.clock.advance(wait)
-        self.assertEqual(len(self.remote.asked), 1)
+        self.assertEqual(len(self.remote.requests), 1)
         self.successResultOf(self.ask())
-        self.assertEqual(len(self.remote.asked), 2)
+        self.assertEqual(len(self.remote.requests), 2)
 
     def test_outage_T44(self) -> None:
         """What it does not say as agreed is a failure, and not remembered."""
         for play in (
-            Says({}, 500),
-            Says({}, 401),
-            Says(b"oops"),
-            Says({"roles": "admin"}),
-            Says({"attributes": {"a": 5}}),
+            Respond({}, 500),
+            Respond({}, 401),
+            Respond(b"oops"),
+            Respond({"roles": "admin"}),
+            Respond({"attributes": {"a": 5}}),
         ):
             self.play = play
             self.failureResultOf(self.ask(), Unavailable)

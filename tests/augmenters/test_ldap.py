@@ -14,10 +14,10 @@ from authotron.config.section import read
 from authotron.model.errors import ConfigError, Unavailable
 from authotron.model.identity import Addition, Identity
 from authotron.plugin.interfaces import IAugmenter
+from authotron.testing.contracts import AugmenterContract
+from authotron.testing.worlds import NOW, as_deferred, clock_at
 from tests import directories
-from tests.contracts import AugmenterContract
 from tests.directories import BASE, GATE, Asked, Server, person
-from tests.worlds import NOW, asked, at
 
 ADMINS, USERS = f"cn=Admins,ou=Groups,{BASE}", f"cn=Users,ou=Groups,{BASE}"
 
@@ -28,14 +28,14 @@ def config(**over: Any) -> ldap.Config:
 
 class LdapCase(SynchronousTestCase):
     def setUp(self) -> None:
-        self.clock: Clock = at(NOW)
+        self.clock: Clock = clock_at(NOW)
         self.server = Server({**person("alice", ADMINS, USERS, mail=["a@b.org"]), **person("bob")})
 
     def made(self, **over: Any) -> IAugmenter:
         return ldap.make(config(**over), directories.world(self.clock, localhost=self.server))
 
     def ask(self, augmenter: IAugmenter, username: str = "alice") -> Deferred[Addition]:
-        return asked(augmenter.augment, Identity("here", username))
+        return as_deferred(augmenter.augment, Identity("here", username))
 
     def roles(self, username: str = "alice", **over: Any) -> tuple[str, ...]:
         return self.successResultOf(self.ask(self.made(**over), username)).roles
@@ -84,9 +84,9 @@ class LookUpTests(LdapCase):
         silent = Server(silent=True)
         section = config(uri=["ldap://silent", "ldap://localhost"])
         hosts = directories.world(self.clock, silent=silent, localhost=self.server)
-        asked = self.ask(ldap.make(section, evolve(hosts, patience=0.5)))
+        as_deferred = self.ask(ldap.make(section, evolve(hosts, patience=0.5)))
         self.clock.advance(0.3)
-        self.assertEqual(self.successResultOf(asked).roles, ("Admins", "Users"))
+        self.assertEqual(self.successResultOf(as_deferred).roles, ("Admins", "Users"))
 
     def test_prefix(self) -> None:
         """Every role may be told apart from those of others."""
@@ -281,12 +281,12 @@ class RememberTests(LdapCase):
         """Many who ask at once share one question; one who leaves disturbs nobody."""
         self.server.silent = True
         augmenter = self.made()
-        asked = [self.ask(augmenter) for _ in range(5)]
+        as_deferred = [self.ask(augmenter) for _ in range(5)]
         self.assertEqual(len(self.server.transports), 1)
-        asked[0].cancel()
-        self.failureResultOf(asked[0], CancelledError)
+        as_deferred[0].cancel()
+        self.failureResultOf(as_deferred[0], CancelledError)
         self.assertEqual(len(self.server.open), 1)
-        for each in asked[1:]:
+        for each in as_deferred[1:]:
             each.cancel()
             self.failureResultOf(each, CancelledError)
         self.assertEqual(self.server.open, [])
@@ -310,10 +310,10 @@ class RememberTests(LdapCase):
             self.successResultOf(self.ask(augmenter, user))
         self.clock.advance(130)
         self.server.silent = True
-        asked = [self.ask(augmenter, user) for user in users]
+        as_deferred = [self.ask(augmenter, user) for user in users]
         for _ in range(49):
             self.clock.advance(0.1)  # 4.9 s of the 5 s that there are
-        for each in asked:
+        for each in as_deferred:
             self.assertEqual(self.successResultOf(each).roles, ("Admins",))
 
     def test_stale(self) -> None:

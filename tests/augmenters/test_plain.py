@@ -8,8 +8,8 @@ from authotron.augmenters import plain
 from authotron.config import section
 from authotron.model.identity import Identity
 from authotron.plugin.interfaces import IAugmenter
-from tests.contracts import AugmenterContract
-from tests.worlds import asked, world
+from authotron.testing.contracts import AugmenterContract
+from authotron.testing.worlds import as_deferred, world
 
 
 class PlainTests(AugmenterContract, SynchronousTestCase):
@@ -23,5 +23,5 @@ class PlainTests(AugmenterContract, SynchronousTestCase):
     def test_roles(self) -> None:
         """A user gets every role that lists them, in the order of the configuration."""
         identity = Identity("here", "alice", ("reader",))
-        addition = self.settle(asked(self.augmenter().augment, identity))
+        addition = self.settle(as_deferred(self.augmenter().augment, identity))
         self.assertEqual(identity.enriched(addition).roles, ("reader", "reader", "writer"))

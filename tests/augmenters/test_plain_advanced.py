@@ -10,8 +10,8 @@ from authotron.augmenters import plain_advanced
 from authotron.config import section
 from authotron.model.identity import Addition, Identity
 from authotron.plugin.interfaces import IAugmenter
-from tests.contracts import AugmenterContract
-from tests.worlds import asked, world
+from authotron.testing.contracts import AugmenterContract
+from authotron.testing.worlds import as_deferred, world
 
 
 def made(match: dict[str, Any], augment: dict[str, Any]) -> IAugmenter:
@@ -34,7 +34,7 @@ class PlainAdvancedTests(AugmenterContract, SynchronousTestCase):
 
     def added(self, augmenter: IAugmenter, *roles: str, username: str = "eve") -> Addition:
         identity = Identity("here", username, roles)
-        addition: Addition = self.settle(asked(augmenter.augment, identity))
+        addition: Addition = self.settle(as_deferred(augmenter.augment, identity))
         return addition
 
     def test_by_name(self) -> None:

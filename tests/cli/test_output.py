@@ -33,9 +33,9 @@ from authotron.model.identity import Identity
 from authotron.plugin.interfaces import CheckResult
 from authotron.telemetry.metrics import Metrics
 from authotron.telemetry.terminal import visible
+from authotron.testing.contracts import make_token
+from authotron.testing.worlds import NOW, world
 from tests.config.test_check import BASE, laid_over
-from tests.contracts import token
-from tests.worlds import NOW, world
 
 EVIL = "a\x1b[2J\x1b]0;x\x07\x9b31m\x7f\r\n\x08\u202eb\u2028\ud800"
 """Escapes of two kinds, a bell, DEL, line ends, a change of direction, half a surrogate pair."""
@@ -173,7 +173,7 @@ class CommandTests(OutputCase):
 
     def test_tokens_T91h(self) -> None:
         """Names, owners and comments of tokens, in every form."""
-        each = token(EVIL, realm=EVIL, name=EVIL, comment=EVIL)
+        each = make_token(EVIL, realm=EVIL, name=EVIL, comment=EVIL)
         self.assert_harmless(self.printed(lambda: output.say(tokens._line(each))), "\\u001b[2J")
         row = json.dumps(tokens._row(each))
         self.assert_harmless(self.printed(lambda: output.say(row)))

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.concurrency.single_flight import SingleFlight
 from authotron.model.errors import Rejected, Unavailable
-from tests.remotes import Work, running
+from authotron.testing.remotes import Work, start
 
 
 class SingleFlightCase(SynchronousTestCase):
@@ -22,7 +22,7 @@ class SingleFlightCase(SynchronousTestCase):
         self.flights: SingleFlight[Any] = SingleFlight()
 
     def join(self, key: str = "a") -> Deferred[Any]:
-        return running(self.flights.result(key, self.work))
+        return start(self.flights.result(key, self.work))
 
     def cancel(self, *waiters: Deferred[Any]) -> None:
         for waiter in waiters:
@@ -112,7 +112,7 @@ class AtOnceTests(SingleFlightCase):
             raise Rejected
 
         self.assertIsInstance(self.flights.join("a", work), Failure)
-        self.failureResultOf(running(self.flights.result("a", work)), Rejected)
+        self.failureResultOf(start(self.flights.result("a", work)), Rejected)
 
 
 class WithoutCallersTests(SingleFlightCase):
@@ -142,7 +142,7 @@ class WithoutCallersTests(SingleFlightCase):
             kept.append(cancel)
             return True
 
-        self.cancel(running(self.flights.result("a", self.work, linger)))
+        self.cancel(start(self.flights.result("a", self.work, linger)))
         return kept[0]
 
     def test_lingering_work_is_cancelled_later(self) -> None:

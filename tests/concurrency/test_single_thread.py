@@ -19,9 +19,9 @@ from authotron.config import section
 from authotron.model.errors import Unavailable
 from authotron.net.world import World
 from authotron.stores import sqlite
-from tests.contracts import token
+from authotron.testing.contracts import make_token
+from authotron.testing.worlds import NOW, clock_at
 from tests.stores.test_sqlite import fresh
-from tests.worlds import NOW, at
 
 _PATIENCE = 30.0
 
@@ -124,7 +124,7 @@ class SqliteThreadTests(SynchronousTestCase):
         self.reactor: Any = Reactor()
         self.folder = fresh(self.mktemp())
         own_thread = partial(SingleThread, self.reactor.callFromThread)
-        self.world = World(at(NOW), self.busy, own_thread=own_thread)
+        self.world = World(clock_at(NOW), self.busy, own_thread=own_thread)
 
     def busy(self, _work: Any, /) -> Deferred[Any]:
         """All shared threads verify passwords, and never come to anything else."""
@@ -146,7 +146,7 @@ class SqliteThreadTests(SynchronousTestCase):
 
     def test_not_delayed_T84d(self) -> None:
         """A store answers while all shared threads are busy."""
-        store, kept = self.store(), token()
+        store, kept = self.store(), make_token()
         self.do(store.open())
         self.do(store.add(kept))
         self.assertEqual(self.do(store.get(kept.id)), kept)
@@ -155,7 +155,7 @@ class SqliteThreadTests(SynchronousTestCase):
     def test_two_stores_T84d(self) -> None:
         """During a reload two stores are open, each with a thread; closing ends one of them."""
         before = self.threads()
-        old, new, kept = self.store(), self.store(), token()
+        old, new, kept = self.store(), self.store(), make_token()
         self.do(old.open())
         self.do(new.open())
         self.assertEqual(self.threads(), before + 2)
@@ -168,7 +168,7 @@ class SqliteThreadTests(SynchronousTestCase):
 
     def test_close_while_busy_T84d(self) -> None:
         """A store that is closed finishes its work first; then it can be opened anew."""
-        store, kept = self.store(), token()
+        store, kept = self.store(), make_token()
         self.do(store.open())
         adding = Deferred.fromCoroutine(store.add(kept))
         self.do(store.close())

@@ -25,9 +25,9 @@ from authotron.config import files
 from authotron.config.section import read
 from authotron.model.errors import Unavailable
 from authotron.stores import sqlite
+from authotron.testing.contracts import make_token
+from authotron.testing.worlds import world
 from tests.config.test_check import BASE, laid_over
-from tests.contracts import token
-from tests.worlds import world
 
 ROOT = os.geteuid() == 0
 SERVICE = 54_321 if ROOT else os.geteuid()
@@ -269,7 +269,7 @@ class StoreTests(FilesCase):
         def use() -> object:
             given = {"type": "sqlite", "path": str(path or self.file)}
             store: Any = sqlite.make(read(sqlite.Config, given, folder=self.top), world())
-            kept = token()
+            kept = make_token()
             for work in (store.open, lambda: store.add(kept), lambda: store.get(kept.id)):
                 try:
                     work().send(None)

@@ -14,7 +14,7 @@ from authotron.config.file import load
 from authotron.daemon.compose import compose
 from authotron.model.errors import ConfigError
 from authotron.telemetry.metrics import Metrics
-from tests.worlds import world
+from authotron.testing.worlds import world
 
 TOKEN = "a-token-of-more-than-32-characters"
 

@@ -20,13 +20,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron.config import section
 from authotron.model.token import Grant
 from authotron.stores import sqlite
-from tests.contracts import token
+from authotron.testing.contracts import make_token
+from authotron.testing.issuers import IDP, key_set
+from authotron.testing.worlds import world
 from tests.functional import wire
 from tests.functional.daemon import DEADLINE, Daemon, until
 from tests.functional.test_tokens import ALICE, bearer, new
 from tests.functional.test_workers import all_serve, workers
-from tests.issuers import IDP, published
-from tests.worlds import world
 
 GUESSERS, LISTERS, ORDINARY = 70, 4, 3
 TOKENS, PAGE = 700, 100
@@ -105,7 +105,7 @@ class Issuer(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(json.dumps(published(IDP)).encode())
+        self.wfile.write(json.dumps(key_set(IDP)).encode())
 
     def log_message(self, *_: Any) -> None:
         """Nothing is worth a line."""
@@ -142,7 +142,7 @@ class CrowdTests(SynchronousTestCase):
         """Put many large tokens of alice into the store; return the last id of each page."""
         given = {"type": "sqlite", "path": "tokens.db", "synchronous": "normal"}
         store = sqlite.make(section.read(sqlite.Config, given, folder=folder), world())
-        made = [token(grant=Grant(scopes=SCOPES)) for _ in range(TOKENS)]
+        made = [make_token(grant=Grant(scopes=SCOPES)) for _ in range(TOKENS)]
 
         async def fill() -> None:
             await store.open()

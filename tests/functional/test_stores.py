@@ -31,9 +31,9 @@ from authotron.model.token import Token
 from authotron.net.world import World
 from authotron.plugin.interfaces import ITokenStore, TokenQuery
 from authotron.stores import redis
-from tests.contracts import StoreContract, token
+from authotron.testing.contracts import StoreContract, make_token
+from authotron.testing.worlds import NOW
 from tests.functional.databases import Database, shared
-from tests.worlds import NOW
 
 CLOCK: Any = reactor
 
@@ -96,14 +96,14 @@ WORLD = World(CLOCK, deferToThread, connect=connect)
 def earlier() -> tuple[Token, Token]:
     """Two tokens of one owner, of which the second was imported."""
     owner = Identity("here", "alice", provider="imported:acl-proxy")
-    return token(age=9), evolve(token(age=8), owner=owner)
+    return make_token(age=9), evolve(make_token(age=8), owner=owner)
 
 
 async def counted_as_earlier(test: TestCase, store: ITokenStore, kept: Token) -> None:
     """One of the two counts, and can be a parent."""
     test.assertEqual(await store.get(kept.id), kept)
-    test.assertIsInstance(await outcome(store.add(token(), 1)), TooMany)
-    await store.add(token(lineage=(kept.id,)), 2)
+    test.assertIsInstance(await outcome(store.add(make_token(), 1)), TooMany)
+    await store.add(make_token(lineage=(kept.id,)), 2)
     test.assertEqual(len(await store.remove(kept.id, NOW)), 2)
     test.assertEqual(len(await store.listed(TokenQuery())), 1)
 
@@ -169,11 +169,11 @@ class Faults:
     async def test_stopped(self: Any) -> None:
         """While the server is gone there is no verdict; then what was kept is there again."""
         database = self.database().start()
-        store, kept = await self.opened(database.section), token()
+        store, kept = await self.opened(database.section), make_token()
         await store.add(kept)
         database.stop()
         self.assertIsInstance(await outcome(store.get(kept.id)), Unavailable)
-        self.assertIsInstance(await outcome(store.add(token())), Unavailable)
+        self.assertIsInstance(await outcome(store.add(make_token())), Unavailable)
         database.start()
         await self.eventually(store)
         self.assertEqual(await store.get(kept.id), kept)
@@ -188,14 +188,14 @@ class Faults:
         for _ in range(20):
             if await outcome(store.open()) is None:
                 break
-        kept = token()
+        kept = make_token()
         await store.add(kept)
         self.assertEqual(await store.get(kept.id), kept)
 
     async def test_frozen(self: Any) -> None:
         """A server that is silent is given up in time, and used again when it speaks."""
         database = self.database().start()
-        store, kept = await self.opened(database.section), token()
+        store, kept = await self.opened(database.section), make_token()
         await store.add(kept)
         database.freeze()
         self.assertIsInstance(await outcome(store.get(kept.id)), TimedOut)
@@ -211,7 +211,7 @@ class MoreFaults(Faults):
         """What was acknowledged survives the server's sudden death."""
         database = self.database().start()
         store = await self.opened(database.section)
-        kept = [token(age=age) for age in range(20)]
+        kept = [make_token(age=age) for age in range(20)]
         for each in kept:
             await store.add(each)
         database.tell(signal.SIGKILL)
@@ -253,7 +253,7 @@ class RedisFaultTests(MoreFaults, TestCase):
     async def test_read_only(self) -> None:
         """Where nothing can be written nothing is acknowledged, and what is there can be read."""
         database = self.database().start()
-        store, kept, lost = await self.opened(database.section), token(), token()
+        store, kept, lost = await self.opened(database.section), make_token(), make_token()
         await store.add(kept)
         config = read(redis.Config, database.section)
         administrator = redis.client(config, World(CLOCK, deferToThread, connect=connect))
@@ -299,7 +299,7 @@ class SqliteDiskTests(TestCase):
         """What was acknowledged is there, what was not is not; with more room it goes on."""
         store, acknowledged = await self.opened(), []
         for place in range(10_000):
-            last = token(name="x" * 200, age=place)
+            last = make_token(name="x" * 200, age=place)
             error = await outcome(store.add(last))
             if error is not None:
                 break
@@ -316,7 +316,7 @@ class SqliteDiskTests(TestCase):
 
     async def test_read_only(self) -> None:
         """Where nothing can be written nothing is acknowledged; that it can be read is enough."""
-        store, kept, lost = await self.opened(), token(), token()
+        store, kept, lost = await self.opened(), make_token(), make_token()
         await store.add(kept)
         await store.close()
         self.mount("-o", "remount,ro")
@@ -360,7 +360,7 @@ class MongoFaultTests(MoreFaults, TestCase):
         store = store_of(section)
         self.addCleanup(closed, store)
         self.assertIsInstance(await outcome(store.open()), ConfigError)
-        self.assertIsInstance(await outcome(store.add(token())), Unavailable)
+        self.assertIsInstance(await outcome(store.add(make_token())), Unavailable)
         self.assertEqual(await pool[section["database"]]["tokens"].count_documents({}), 1)
 
 

@@ -19,7 +19,7 @@ from authotron.plugin.interfaces import (
     IProvider,
 )
 from authotron.telemetry.metrics import Metrics
-from tests.worlds import NOW, at
+from authotron.testing.worlds import NOW, clock_at
 
 TOKEN = Credential("bearer", "token")
 BASIC = Credential("basic", "x")
@@ -142,7 +142,7 @@ class AuthorityCase(SynchronousTestCase):
     """How to ask."""
 
     def setUp(self) -> None:
-        self.clock = at(NOW)
+        self.clock = clock_at(NOW)
         self.metrics = Metrics()
 
     def ask(

@@ -11,8 +11,8 @@ from authotron.model.errors import BadCredentials, Rejected
 from authotron.model.identity import Credential
 from authotron.plugin.interfaces import IProvider
 from authotron.providers import plain
+from authotron.testing.worlds import world
 from tests.providers.test_plain import basic
-from tests.worlds import world
 
 tokens = some.text(
     some.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters=","), min_size=1

@@ -22,7 +22,7 @@ from authotron.limits.slots import CLIENT
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Client, Identity
 from authotron.model.token import Grant
-from tests.worlds import NOW, at
+from authotron.testing.worlds import NOW, clock_at
 
 ALICE = Identity("internal", "alice")
 
@@ -55,7 +55,7 @@ class VerdictsCase(SynchronousTestCase):
     """How to ask."""
 
     def setUp(self) -> None:
-        self.clock = at(NOW)
+        self.clock = clock_at(NOW)
         self.oracle = Oracle()
         self.minted = 0
         self.mint_fails = False

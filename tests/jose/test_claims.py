@@ -12,8 +12,8 @@ from authotron.config import section
 from authotron.jose.claims import ClaimsConfig, Rules, end
 from authotron.model.errors import Rejected
 from authotron.model.identity import Identity
-from tests.issuers import CLAIMS
-from tests.worlds import NOW
+from authotron.testing.issuers import CLAIMS
+from authotron.testing.worlds import NOW
 
 NOT_TIMES: list[Any] = ["1800000300", True, [NOW], {}, -1, 10**400, float("inf"), float("nan")]
 

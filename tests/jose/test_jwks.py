@@ -17,10 +17,10 @@ from authotron.jose import jwks
 from authotron.jose.jwks import KeySet
 from authotron.jose.verifier import Verifier
 from authotron.model.errors import Rejected, Unavailable
-from tests import issuers
-from tests.issuers import CURVE, EDWARDS, IDP, NEXT, Signer, made_up, published
-from tests.remotes import Hangs, Play, Remote, Says, client, running
-from tests.worlds import NOW, at
+from authotron.testing import issuers
+from authotron.testing.issuers import CURVE, EDWARDS, IDP, NEXT, Signer, forged_jwt, key_set
+from authotron.testing.remotes import Action, FakeRemote, Hang, Respond, start, web_client
+from authotron.testing.worlds import NOW, clock_at
 
 CERTS = "http://idp.example/certs"
 
@@ -137,16 +137,16 @@ class KeySetTests(SynchronousTestCase):
     """When keys are fetched."""
 
     def setUp(self) -> None:
-        self.clock = at(NOW)
-        self.play: Play = Says(published(IDP))
-        self.remote = Remote(lambda _: self.play)
-        self.keys = KeySet(self.clock, jwks.FixedUrl(client(self.remote, self.clock), CERTS))
+        self.clock = clock_at(NOW)
+        self.play: Action = Respond(key_set(IDP))
+        self.remote = FakeRemote(lambda _: self.play)
+        self.keys = KeySet(self.clock, jwks.FixedUrl(web_client(self.remote, self.clock), CERTS))
 
     def named(self, kid: str) -> Deferred[Any]:
-        return running(self.keys.named(kid))
+        return start(self.keys.named(kid))
 
     def fetches(self) -> int:
-        return len(self.remote.asked)
+        return len(self.remote.requests)
 
     def test_once(self) -> None:
         """They are fetched when first needed, once, and kept for ten minutes."""
@@ -162,19 +162,19 @@ class KeySetTests(SynchronousTestCase):
 
     def test_together_T45(self) -> None:
         """However many wait, one fetch goes on, and goes on when they leave."""
-        self.play = Hangs()
+        self.play = Hang()
         waiting = [self.named("idp") for _ in range(5)]
         for each in waiting[:4]:
             each.cancel()
             self.failureResultOf(each, CancelledError)
-        self.remote.finish(json.dumps(published(IDP)).encode())
+        self.remote.finish_all(json.dumps(key_set(IDP)).encode())
         self.successResultOf(waiting[4])
-        self.assertEqual((self.fetches(), self.remote.closed), (1, 0))
+        self.assertEqual((self.fetches(), self.remote.abandoned), (1, 0))
 
     def test_new_name(self) -> None:
         """A name that is not known is worth one new look."""
         self.successResultOf(self.named("idp"))
-        self.play = Says(published(IDP, NEXT))
+        self.play = Respond(key_set(IDP, NEXT))
         self.successResultOf(self.named("next"))
         self.assertEqual(self.fetches(), 2)
 
@@ -197,12 +197,12 @@ class KeySetTests(SynchronousTestCase):
         """No request waits while keys are refreshed: the old ones serve meanwhile."""
         self.successResultOf(self.named("idp"))
         self.clock.advance(600)
-        self.play = Hangs()
+        self.play = Hang()
         for _ in range(3):
             self.successResultOf(self.named("idp"))
         self.assertEqual(self.fetches(), 2)
-        self.remote.finish(json.dumps(published(NEXT)).encode())
-        self.play = Says(published(NEXT))
+        self.remote.finish_all(json.dumps(key_set(NEXT)).encode())
+        self.play = Respond(key_set(NEXT))
         self.successResultOf(self.named("next"))
         self.failureResultOf(self.named("idp"), Rejected)
 
@@ -210,7 +210,7 @@ class KeySetTests(SynchronousTestCase):
         """If the issuer does not answer, the refresh is given up and tried again after 10 s."""
         self.successResultOf(self.named("idp"))
         self.clock.advance(600)
-        self.play = Hangs()
+        self.play = Hang()
         self.successResultOf(self.named("idp"))
         with capturedLogs() as logged:
             self.clock.advance(10)
@@ -242,7 +242,7 @@ class KeySetTests(SynchronousTestCase):
         """Where a set cannot be fetched again the last one serves on; it is not asked for often."""
         self.successResultOf(self.named("idp"))
         self.clock.advance(600)
-        for self.play in (Says({}, 500), Says(b"<html>"), Says({"keys": 5})):
+        for self.play in (Respond({}, 500), Respond(b"<html>"), Respond({"keys": 5})):
             for _ in range(3):
                 self.successResultOf(self.named("idp"))
             self.clock.advance(10)
@@ -251,31 +251,31 @@ class KeySetTests(SynchronousTestCase):
     def test_not_for_ever(self) -> None:
         """After a day without a word the last good set is not good enough."""
         self.successResultOf(self.named("idp"))
-        self.play = Says({}, 500)
+        self.play = Respond({}, 500)
         self.clock.advance(86_400)
         self.failureResultOf(self.named("idp"), Unavailable)
 
     def test_never_had_T44(self) -> None:
         """Without a set there is no verdict, and the next one tries again at once."""
-        self.play = Says({}, 500)
+        self.play = Respond({}, 500)
         self.failureResultOf(self.named("idp"), Unavailable)
-        self.play = Says(published(IDP))
+        self.play = Respond(key_set(IDP))
         self.successResultOf(self.named("idp"))
 
     def test_search_fails_T44(self) -> None:
         """If nobody can say whether a new name exists there is no verdict about it."""
         self.successResultOf(self.named("idp"))
-        self.play = Says({}, 500)
+        self.play = Respond({}, 500)
         self.failureResultOf(self.named("next"), Unavailable)
         self.successResultOf(self.named("idp"))
 
     def test_searched_together_D1(self) -> None:
         """Tokens of a new key that come while it is searched for wait for the same search."""
         self.successResultOf(self.named("idp"))
-        self.play = Hangs()
+        self.play = Hang()
         waiting = [self.named("next"), self.named("next"), self.named("made-up")]
         self.successResultOf(self.named("idp"))
-        self.remote.finish(json.dumps(published(IDP, NEXT)).encode())
+        self.remote.finish_all(json.dumps(key_set(IDP, NEXT)).encode())
         for each in waiting[:2]:
             self.successResultOf(each)
         self.failureResultOf(waiting[2], Rejected)
@@ -284,18 +284,18 @@ class KeySetTests(SynchronousTestCase):
     def test_search_failed_D1(self) -> None:
         """Until a failed search is repeated there is no verdict about a new name."""
         self.successResultOf(self.named("idp"))
-        self.play = Says({}, 500)
+        self.play = Respond({}, 500)
         for _ in range(3):
             self.failureResultOf(self.named("next"), Unavailable)
         self.assertEqual(self.fetches(), 2)
         self.clock.advance(10)
-        self.play = Says(published(IDP, NEXT))
+        self.play = Respond(key_set(IDP, NEXT))
         self.successResultOf(self.named("next"))
         self.failureResultOf(self.named("made-up"), Rejected)
 
     def test_too_large_T33(self) -> None:
         """A set above a megabyte is none."""
-        self.play = Says(b" " * 1_048_577)
+        self.play = Respond(b" " * 1_048_577)
         self.failureResultOf(self.named("idp"), Unavailable)
 
 
@@ -307,39 +307,39 @@ class DiscoveryTests(SynchronousTestCase):
 
     def start(self, **described: Any) -> Deferred[Any]:
         said = {"issuer": self.ISSUER, "jwks_uri": "https://keys.example/x", **described}
-        self.script: dict[str, Play] = {
-            self.DESCRIPTION: Says(said),
-            "keys.example/x": Says(published(IDP)),
+        self.script: dict[str, Action] = {
+            self.DESCRIPTION: Respond(said),
+            "keys.example/x": Respond(key_set(IDP)),
         }
-        self.clock = at(NOW)
-        self.remote = Remote(self.script)
-        web = client(self.remote, self.clock)
+        self.clock = clock_at(NOW)
+        self.remote = FakeRemote(self.script)
+        web = web_client(self.remote, self.clock)
         self.keys = KeySet(self.clock, jwks.Discovery(web, self.clock, self.ISSUER))
-        return running(self.keys.named("idp"))
+        return start(self.keys.named("idp"))
 
     def test_found(self) -> None:
         """The description is fetched, then the keys where it says."""
         self.successResultOf(self.start())
-        self.assertEqual(self.remote.places(), [self.DESCRIPTION, "keys.example/x"])
+        self.assertEqual(self.remote.addresses(), [self.DESCRIPTION, "keys.example/x"])
 
     def test_kept(self) -> None:
         """When the keys are fetched again the description is not, within an hour."""
         self.successResultOf(self.start())
         self.clock.advance(600)
-        self.successResultOf(running(self.keys.named("idp")))
-        self.assertEqual(self.remote.places()[2:], ["keys.example/x"])
+        self.successResultOf(start(self.keys.named("idp")))
+        self.assertEqual(self.remote.addresses()[2:], ["keys.example/x"])
 
     def test_moved(self) -> None:
         """Where the keys are gone the description is read again."""
         self.successResultOf(self.start())
-        self.script["keys.example/x"] = Says({}, 404)
+        self.script["keys.example/x"] = Respond({}, 404)
         self.clock.advance(600)
-        self.successResultOf(running(self.keys.named("idp")))
+        self.successResultOf(start(self.keys.named("idp")))
         moved = {"issuer": self.ISSUER, "jwks_uri": "https://keys.example/y"}
-        self.script[self.DESCRIPTION] = Says(moved)
-        self.script["keys.example/y"] = Says(published(NEXT))
+        self.script[self.DESCRIPTION] = Respond(moved)
+        self.script["keys.example/y"] = Respond(key_set(NEXT))
         self.clock.advance(10)
-        self.successResultOf(running(self.keys.named("next")))
+        self.successResultOf(start(self.keys.named("next")))
 
     def test_another_issuer_T34(self) -> None:
         """A description of another issuer, be it by a slash, is of no use."""
@@ -350,22 +350,22 @@ class DiscoveryTests(SynchronousTestCase):
         """Keys are not fetched without TLS where the issuer has it, nor from what is no address."""
         for url in ("http://keys.example/x", "file:///etc/passwd", 5, None, "keys.example"):
             self.failureResultOf(self.start(jwks_uri=url), Unavailable)
-            self.assertEqual(self.remote.places(), [self.DESCRIPTION])
+            self.assertEqual(self.remote.addresses(), [self.DESCRIPTION])
 
 
 class VerifierTests(SynchronousTestCase):
     """Which tokens are believed to be signed."""
 
     def setUp(self) -> None:
-        self.remote = Remote(lambda _: Says(published(IDP, NEXT, CURVE, EDWARDS)))
-        keys = KeySet(at(NOW), jwks.FixedUrl(client(self.remote), CERTS))
+        self.remote = FakeRemote(lambda _: Respond(key_set(IDP, NEXT, CURVE, EDWARDS)))
+        keys = KeySet(clock_at(NOW), jwks.FixedUrl(web_client(self.remote), CERTS))
         self.verifier = Verifier(jwks.ALGORITHMS, keys)
 
     def verify(self, token: str) -> Any:
-        return self.successResultOf(running(self.verifier.verified(token)))[1]
+        return self.successResultOf(start(self.verifier.verified(token)))[1]
 
     def refused(self, token: str) -> None:
-        failure = self.failureResultOf(running(self.verifier.verified(token)), Rejected)
+        failure = self.failureResultOf(start(self.verifier.verified(token)), Rejected)
         self.assertNotIn(token or "?", failure.getErrorMessage())
 
     def test_good(self) -> None:
@@ -377,8 +377,8 @@ class VerifierTests(SynchronousTestCase):
         """A token that wants no signature, however it says so, or does not say."""
         for algorithm in ("none", "None", "NONE", "", None, 5, ["RS256"], "rs256"):
             for signature in (b"", b"x" * 64):
-                self.refused(made_up({"alg": algorithm, "kid": "idp"}, signature=signature))
-        self.refused(made_up({"kid": "idp"}))
+                self.refused(forged_jwt({"alg": algorithm, "kid": "idp"}, signature=signature))
+        self.refused(forged_jwt({"kid": "idp"}))
 
     def test_public_key_as_secret_T29(self) -> None:
         """An HMAC over the public key in any of its written forms."""
@@ -388,7 +388,7 @@ class VerifierTests(SynchronousTestCase):
         )
         for secret in (pem, json.dumps(IDP.jwk()).encode()):
             for algorithm in ("HS256", "HS384", "HS512"):
-                head = made_up({"alg": algorithm, "kid": "idp"}).rpartition(".")[0]
+                head = forged_jwt({"alg": algorithm, "kid": "idp"}).rpartition(".")[0]
                 signature = jwt.algorithms.HMACAlgorithm(
                     getattr(jwt.algorithms.HMACAlgorithm, algorithm.replace("HS", "SHA"))
                 ).sign(head.encode(), secret)
@@ -412,21 +412,21 @@ class VerifierTests(SynchronousTestCase):
     def test_name_T30(self) -> None:
         """A name that is missing or no text."""
         for kid in (None, 5, "", ["idp"]):
-            self.refused(made_up({"alg": "RS256", "kid": kid}))
+            self.refused(forged_jwt({"alg": "RS256", "kid": kid}))
 
     def test_critical_T31(self) -> None:
         """Extensions that are not understood."""
         extensions: list[dict[str, Any]] = [{"crit": ["bork"], "bork": 1}, {"crit": []}]
         for extension in [*extensions, {"b64": False}, {"zip": "DEF"}]:
-            self.refused(made_up({"alg": "RS256", "kid": "idp", **extension}))
+            self.refused(forged_jwt({"alg": "RS256", "kid": "idp", **extension}))
 
     def test_no_fetch_T33(self) -> None:
         """What a token says about where keys are is not even read."""
         where = "http://169.254.169.254/"
         for name in ("jku", "x5u", "jwk", "iss"):
-            self.refused(made_up({"alg": "RS256", "kid": "idp", name: where}))
-        self.refused(made_up({"alg": "RS256", "kid": "idp"}, {"iss": where}))
-        self.assertEqual(set(self.remote.places()), {"idp.example/certs"})
+            self.refused(forged_jwt({"alg": "RS256", "kid": "idp", name: where}))
+        self.refused(forged_jwt({"alg": "RS256", "kid": "idp"}, {"iss": where}))
+        self.assertEqual(set(self.remote.addresses()), {"idp.example/certs"})
 
     def test_shape_T37(self) -> None:
         """What is no token of three parts of canonical base64."""
@@ -453,8 +453,10 @@ class VerifierTests(SynchronousTestCase):
 
     def test_unreachable(self) -> None:
         """Without keys there is no verdict."""
-        keys = KeySet(at(NOW), jwks.FixedUrl(client(Remote(lambda _: Says({}, 500))), CERTS))
-        deferred = running(Verifier(jwks.ALGORITHMS, keys).verified(IDP.sign()))
+        keys = KeySet(
+            clock_at(NOW), jwks.FixedUrl(web_client(FakeRemote(lambda _: Respond({}, 500))), CERTS)
+        )
+        deferred = start(Verifier(jwks.ALGORITHMS, keys).verified(IDP.sign()))
         self.failureResultOf(deferred, Unavailable)
 
     def test_secret(self) -> None:

@@ -20,7 +20,7 @@ from authotron.jose.keys import thumbprint
 from authotron.jose.minter import Minter
 from authotron.model.errors import ConfigError, Rejected
 from authotron.model.identity import Identity
-from tests.worlds import NOW, at
+from authotron.testing.worlds import NOW, clock_at
 
 SECRET = "a secret that is long enough for HS256"
 ALICE = Identity("internal", "alice", ("reader",), {"team": "blue"}, {"archive": ("read",)})
@@ -31,7 +31,7 @@ def config(**given: Any) -> schema.JwtConfig:
 
 
 def made(**given: Any) -> Minter:
-    return minter.make(config(**given), at(NOW), Path())
+    return minter.make(config(**given), clock_at(NOW), Path())
 
 
 def pem(key: Any) -> bytes:

@@ -18,9 +18,9 @@ from authotron.ldap.servers import Limits, Security, ServiceAccount
 from authotron.ldap.servers import Server as Address
 from authotron.model.errors import Rejected, TimedOut, Unavailable
 from authotron.net.tls import Trust, Verifier
+from authotron.testing.worlds import NOW, clock_at
 from tests import directories
 from tests.directories import BASE, GATE, Server
-from tests.worlds import NOW, at
 
 LIMITS = Limits(connect=2, answer=3, idle=60, connections=2)
 OURS = ServiceAccount(*GATE)
@@ -38,7 +38,7 @@ class DirectoryCase(SynchronousTestCase):
     """Two servers that know the same."""
 
     def setUp(self) -> None:
-        self.clock: Clock = at(NOW)
+        self.clock: Clock = clock_at(NOW)
         entries = directories.person("alice")
         self.one = Server(entries, passwords=dict([GATE, ALICE]))
         self.two = Server(entries, passwords=dict([GATE, ALICE]))

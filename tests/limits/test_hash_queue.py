@@ -17,7 +17,7 @@ from authotron.limits.hash_queue import (
     at_once,
 )
 from authotron.model.errors import Unavailable
-from tests.worlds import NOW, at
+from authotron.testing.worlds import NOW, clock_at
 
 REFUSED = object()
 CROWD = WAITING + 6
@@ -28,7 +28,7 @@ class QueueCase(SynchronousTestCase):
     """A queue with one thread, which works when it is told to."""
 
     def setUp(self) -> None:
-        self.clock = at(NOW)
+        self.clock = clock_at(NOW)
         self.working: list[tuple[Callable[[], Any], Deferred[Any]]] = []
         self.begun: list[str] = []
         self.queue = HashQueue(self.clock, self.thread, at_once=1)

@@ -19,15 +19,15 @@ from authotron.providers import (
     introspection,
     openid_offline,
 )
-from tests.remotes import Hangs, Remote
-from tests.worlds import NOW, asked, at, world
+from authotron.testing.remotes import FakeRemote, Hang
+from authotron.testing.worlds import NOW, as_deferred, clock_at, world
 
 
 class TurnsTests(SynchronousTestCase):
     """Each client has a share of the questions to a remote."""
 
     def setUp(self) -> None:
-        self.clock = at(NOW)
+        self.clock = clock_at(NOW)
         self.turns = RemoteTurns(self.clock, 4.75, 4)
         self.guesses = 0
         self.guessing: list[Deferred[None]] = []
@@ -127,14 +127,14 @@ class RemoteTests(SynchronousTestCase):
 
     def first_asked(self, provider: Any, credential: Any) -> None:
         crowd = [
-            asked(provider.authenticate, credential(f"g{number}", "198.51.100.1"))
+            as_deferred(provider.authenticate, credential(f"g{number}", "198.51.100.1"))
             for number in range(20)
         ]
-        crowd.append(asked(provider.authenticate, credential("alice", "192.0.2.1")))
+        crowd.append(as_deferred(provider.authenticate, credential("alice", "192.0.2.1")))
         for _ in range(3):
-            self.remote.open.pop(0).finish()
-            self.remote.moved_on()
-        bodies = [repr(each) for each in self.remote.asked]
+            self.remote.unanswered.pop(0).finish()
+            self.remote.flush()
+        bodies = [repr(each) for each in self.remote.requests]
         self.assertEqual(len(bodies), 4)
         self.assertTrue(any("alice" in body for body in bodies), bodies)
         for each in crowd:
@@ -142,9 +142,9 @@ class RemoteTests(SynchronousTestCase):
             each.cancel()
 
     def made(self, module: Any, **given: Any) -> Any:
-        self.remote = Remote(lambda _: Hangs())
+        self.remote = FakeRemote(lambda _: Hang())
         section = {"name": "it", "realm": "here", "connections": 1, **given}
-        return module.make(read(module.Config, section), world(at(NOW), self.remote))
+        return module.make(read(module.Config, section), world(clock_at(NOW), self.remote))
 
     def bearer(self, name: str, client: str) -> Credential:
         return Credential("bearer", name, client)

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.limits.wrong_pairs import PairGuard, WrongPairs
 from authotron.model.errors import Rejected, Unavailable
-from tests.worlds import NOW, at
+from authotron.testing.worlds import NOW, clock_at
 
 KEY = b"k" * 32
 
@@ -40,7 +40,7 @@ class WrongPairsTests(SynchronousTestCase):
     """One worker and its remote."""
 
     def setUp(self) -> None:
-        self.clock: Clock = at(NOW)
+        self.clock: Clock = clock_at(NOW)
         self.told: list[tuple[str, Any]] = []
         self.pairs = WrongPairs(
             self.clock, KEY, lambda word, given: self.told.append((word, given))
@@ -148,7 +148,7 @@ class SharedTests(SynchronousTestCase):
     """Several workers with one key."""
 
     def setUp(self) -> None:
-        self.clock = at(NOW)
+        self.clock = clock_at(NOW)
         self.one, self.other = (WrongPairs(self.clock, KEY) for _ in range(2))
         self.one.tell, self.other.tell = self.to(self.other), self.to(self.one)
         self.remote = Remote()

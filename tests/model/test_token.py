@@ -24,9 +24,9 @@ from authotron.model.token import (
     id_of,
     parse,
 )
+from authotron.testing.contracts import make_token
+from authotron.testing.worlds import NOW
 from authotron.tokens.peppers import Peppers
-from tests.contracts import token
-from tests.worlds import NOW
 
 ALPHABET = st.characters(codec="ascii", categories=("L", "N", "P"))
 
@@ -119,7 +119,7 @@ class RowTests(SynchronousTestCase):
 
     def test_no_hash_printed(self) -> None:
         """A token does not print what is kept of its secret."""
-        self.assertFalse(re.search("hash of", repr(token())))
+        self.assertFalse(re.search("hash of", repr(make_token())))
 
 
 class GrantTests(SynchronousTestCase):

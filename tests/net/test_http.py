@@ -20,10 +20,18 @@ from authotron.net.http import (
     below,
 )
 from authotron.net.tls import Trust
+from authotron.testing.remotes import (
+    Action,
+    BeginResponse,
+    FakeRemote,
+    Hang,
+    Respond,
+    start,
+    web_client,
+)
+from authotron.testing.worlds import NOW, clock_at
 from tests.certificates import ODD, Authority, Shape, named, numbered
 from tests.net.test_tls import Server
-from tests.remotes import Begins, Hangs, Play, Remote, Says, client, running
-from tests.worlds import NOW, at
 
 ASKED = "http://remote.example/here"
 SECRET = "SECRET&a=b c/é"
@@ -36,68 +44,68 @@ class Section(RemoteConfig):
 class QuestionTests(SynchronousTestCase):
     """One question and its answer."""
 
-    def ask(self, play: Play, **given: Any) -> tuple[Remote, Answer]:
-        remote = Remote(lambda _: play)
-        return remote, self.successResultOf(running(client(remote).get(ASKED, **given)))
+    def ask(self, play: Action, **given: Any) -> tuple[FakeRemote, Answer]:
+        remote = FakeRemote(lambda _: play)
+        return remote, self.successResultOf(start(web_client(remote).get(ASKED, **given)))
 
-    def refused(self, play: Play) -> str:
-        remote = Remote(lambda _: play)
-        deferred = running(client(remote).get(ASKED, {"token": SECRET}))
+    def refused(self, play: Action) -> str:
+        remote = FakeRemote(lambda _: play)
+        deferred = start(web_client(remote).get(ASKED, {"token": SECRET}))
         reason = str(self.failureResultOf(deferred, Unavailable).value)
         self.assertNotIn("SECRET", reason)
         return reason
 
     def test_get_T68(self) -> None:
         """The values of a query arrive as they were, whatever is in them."""
-        remote, answer = self.ask(Says({"a": 1}), query={"token": SECRET})
-        self.assertEqual(remote.asked[0].query, {"token": SECRET})
+        remote, answer = self.ask(Respond({"a": 1}), query={"token": SECRET})
+        self.assertEqual(remote.requests[0].query, {"token": SECRET})
         self.assertEqual((answer.status, answer.mapping()), (200, {"a": 1}))
 
     def test_query_beside_query_T68(self) -> None:
         """A query that the configured address has is kept, and cannot be changed by a token."""
-        remote = Remote(lambda _: Says({}))
-        running(client(remote).get(f"{ASKED}?v=1", {"token": "x&v=2"}))
-        self.assertEqual(remote.asked[0].query, {"v": "1", "token": "x&v=2"})
+        remote = FakeRemote(lambda _: Respond({}))
+        start(web_client(remote).get(f"{ASKED}?v=1", {"token": "x&v=2"}))
+        self.assertEqual(remote.requests[0].query, {"v": "1", "token": "x&v=2"})
 
     def test_form(self) -> None:
         """A form is encoded, with the user and password beside it in UTF-8."""
-        remote = Remote(lambda _: Says({}))
-        running(client(remote).post(ASKED, form={"token": SECRET}, basic=("gate", "s3cr:t é")))
-        self.assertEqual(remote.asked[0].form, {"token": SECRET})
-        self.assertEqual(remote.asked[0].headers["authorization"], "Basic Z2F0ZTpzM2NyOnQgw6k=")
+        remote = FakeRemote(lambda _: Respond({}))
+        start(web_client(remote).post(ASKED, form={"token": SECRET}, basic=("gate", "s3cr:t é")))
+        self.assertEqual(remote.requests[0].form, {"token": SECRET})
+        self.assertEqual(remote.requests[0].headers["authorization"], "Basic Z2F0ZTpzM2NyOnQgw6k=")
 
     def test_json(self) -> None:
         """Content is sent as JSON."""
-        remote = Remote(lambda _: Says({}))
-        running(client(remote).post(ASKED, content={"token": SECRET}, bearer="key"))
-        self.assertEqual(remote.asked[0].content, {"token": SECRET})
-        self.assertEqual(remote.asked[0].headers["authorization"], "Bearer key")
+        remote = FakeRemote(lambda _: Respond({}))
+        start(web_client(remote).post(ASKED, content={"token": SECRET}, bearer="key"))
+        self.assertEqual(remote.requests[0].json, {"token": SECRET})
+        self.assertEqual(remote.requests[0].headers["authorization"], "Bearer key")
 
     def test_status(self) -> None:
         """Any status is an answer; what it means is not for the client to say."""
         for status, good in ((200, True), (201, True), (302, False), (404, False), (500, False)):
-            answer = self.ask(Says({}, status))[1]
+            answer = self.ask(Respond({}, status))[1]
             self.assertEqual((answer.status, answer.good), (status, good))
 
     def test_redirect_T33(self) -> None:
         """Nobody is followed anywhere: a redirect is an answer like others."""
-        play = Says({}, 302, {"Location": "http://169.254.169.254/"})
+        play = Respond({}, 302, {"Location": "http://169.254.169.254/"})
         remote, answer = self.ask(play, query={"token": "x"})
-        self.assertEqual((answer.good, len(remote.asked)), (False, 1))
+        self.assertEqual((answer.good, len(remote.requests)), (False, 1))
 
     def test_cookies(self) -> None:
         """A cookie of one question is not sent with the next, which may be another user's."""
-        remote = Remote(lambda _: Says({}, headers={"Set-Cookie": "user=alice; Path=/"}))
-        web = client(remote)
-        running(web.get(ASKED))
-        running(web.get(ASKED))
-        self.assertNotIn("cookie", remote.asked[1].headers)
+        remote = FakeRemote(lambda _: Respond({}, headers={"Set-Cookie": "user=alice; Path=/"}))
+        web = web_client(remote)
+        start(web.get(ASKED))
+        start(web.get(ASKED))
+        self.assertNotIn("cookie", remote.requests[1].headers)
 
     def test_no_mapping(self) -> None:
         """What is no JSON object is no answer."""
         for content in (b"<html>", b"", b"[1]", b'"text"', b"NaN", b"[" * 60_000, b"\xff"):
             with self.subTest(content[:9]):
-                self.assertRaises(Unavailable, self.ask(Says(content))[1].mapping)
+                self.assertRaises(Unavailable, self.ask(Respond(content))[1].mapping)
 
     def test_strict_T94(self) -> None:
         """An answer that two readers could understand differently is no answer."""
@@ -108,55 +116,57 @@ class QuestionTests(SynchronousTestCase):
         contents += [b'{"a":' * 65 + b"1" + b"}" * 65]
         for content in contents:
             with self.subTest(content[:20]):
-                self.assertRaises(Unavailable, self.ask(Says(content))[1].mapping)
+                self.assertRaises(Unavailable, self.ask(Respond(content))[1].mapping)
 
     def test_secret_body(self) -> None:
         """What was said is not shown by the answer's representation."""
-        self.assertNotIn("SECRET", repr(self.ask(Says({"a": "SECRET"}))[1]))
+        self.assertNotIn("SECRET", repr(self.ask(Respond({"a": "SECRET"}))[1]))
 
     def test_too_much_T69(self) -> None:
         """An answer above the limit is given up, and the connection closed."""
-        remote = Remote(lambda _: Begins(b"x" * 70_000))
-        deferred = running(client(remote).get(ASKED))
-        remote.moved_on()
+        remote = FakeRemote(lambda _: BeginResponse(b"x" * 70_000))
+        deferred = start(web_client(remote).get(ASKED))
+        remote.flush()
         self.assertIn("too much", self.failureResultOf(deferred, Unavailable).getErrorMessage())
-        remote.moved_on()
-        self.assertEqual(remote.closed, 1)
+        remote.flush()
+        self.assertEqual(remote.abandoned, 1)
 
     def test_compressed_T33(self) -> None:
         """A compressed answer is not unpacked: it might not fit anywhere."""
-        says = Says(b"not unpacked", headers={"Content-Encoding": "gzip"})
+        says = Respond(b"not unpacked", headers={"Content-Encoding": "gzip"})
         self.assertIn("compressed", self.refused(says))
         gc.collect()
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_none_wanted(self) -> None:
         """No compression is asked for."""
-        self.assertEqual(self.ask(Says({}))[0].asked[0].headers["accept-encoding"], "identity")
+        self.assertEqual(
+            self.ask(Respond({}))[0].requests[0].headers["accept-encoding"], "identity"
+        )
 
 
 class PatienceTests(SynchronousTestCase):
     """Nothing is waited for without end."""
 
     def setUp(self) -> None:
-        self.clock = at(NOW)
+        self.clock = clock_at(NOW)
 
-    def start(self, play: Play) -> None:
-        self.remote = Remote(lambda _: play)
-        self.deferred = running(
-            client(self.remote, self.clock, timeout=3).get(ASKED, {"a": SECRET})
+    def start(self, play: Action) -> None:
+        self.remote = FakeRemote(lambda _: play)
+        self.deferred = start(
+            web_client(self.remote, self.clock, timeout=3).get(ASKED, {"a": SECRET})
         )
-        self.remote.moved_on()
+        self.remote.flush()
         self.assertNoResult(self.deferred)
 
     def given_up(self) -> None:
-        self.remote.moved_on()
-        self.assertEqual(self.remote.closed, 1)
+        self.remote.flush()
+        self.assertEqual(self.remote.abandoned, 1)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_no_head_T69(self) -> None:
         """A remote that says nothing is given up at the deadline, and the connection closed."""
-        self.start(Hangs())
+        self.start(Hang())
         self.clock.advance(3)
         failure = self.failureResultOf(self.deferred, TimedOut)
         self.assertNotIn("SECRET", failure.getErrorMessage())
@@ -164,34 +174,34 @@ class PatienceTests(SynchronousTestCase):
 
     def test_no_end_T69(self) -> None:
         """So is one that begins and does not end, however often it says a little more."""
-        self.start(Begins())
+        self.start(BeginResponse())
         for _ in range(3):
             self.assertNoResult(self.deferred)
-            self.remote.open[0].write(b" ")
-            self.remote.moved_on()
+            self.remote.unanswered[0].write(b" ")
+            self.remote.flush()
             self.clock.advance(1)
         self.failureResultOf(self.deferred, TimedOut)
         self.given_up()
 
     def test_left_before_the_head(self) -> None:
         """Whoever stops waiting closes the connection, and nothing was unavailable."""
-        self.start(Hangs())
+        self.start(Hang())
         self.deferred.cancel()
         self.failureResultOf(self.deferred, CancelledError)
         self.given_up()
 
     def test_left_amid_the_body(self) -> None:
         """So does one who stops while the body comes."""
-        self.start(Begins())
+        self.start(BeginResponse())
         self.deferred.cancel()
         self.failureResultOf(self.deferred, CancelledError)
         self.given_up()
 
     def test_broken_off(self) -> None:
         """An answer that breaks off is none."""
-        self.start(Begins())
-        self.remote.open[0].loseConnection()
-        self.remote.moved_on()
+        self.start(BeginResponse())
+        self.remote.unanswered[0].loseConnection()
+        self.remote.flush()
         reason = self.failureResultOf(self.deferred, Unavailable).getErrorMessage()
         self.assertIn("http://remote.example/here broke off", reason)
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -201,22 +211,22 @@ class BreakerTests(SynchronousTestCase):
     """A remote that cannot be reached is left alone for a while."""
 
     def setUp(self) -> None:
-        self.clock = at(NOW)
-        self.play: Play = Hangs()
-        self.remote = Remote(lambda _: self.play)
-        self.web: WebClient = client(self.remote, self.clock, timeout=1)
+        self.clock = clock_at(NOW)
+        self.play: Action = Hang()
+        self.remote = FakeRemote(lambda _: self.play)
+        self.web: WebClient = web_client(self.remote, self.clock, timeout=1)
 
     def fail(self) -> None:  # type: ignore[override] # nothing else here fails
-        deferred = running(self.web.get(ASKED))
+        deferred = start(self.web.get(ASKED))
         self.clock.advance(1)
         self.failureResultOf(deferred, TimedOut)
 
     def left_alone(self, url: str = ASKED) -> bool:
-        before = len(self.remote.asked)
-        deferred = running(self.web.get(url))
+        before = len(self.remote.requests)
+        deferred = start(self.web.get(url))
         deferred.addErrback(lambda _: None)
         deferred.cancel()
-        return len(self.remote.asked) == before
+        return len(self.remote.requests) == before
 
     def open(self) -> None:
         for _ in range(10):
@@ -239,9 +249,9 @@ class BreakerTests(SynchronousTestCase):
         """An answer, even a bad one that a client may have provoked, begins the count anew."""
         for _ in range(9):
             self.fail()
-        self.play = Says({}, 500)
-        self.successResultOf(running(self.web.get(ASKED)))
-        self.play = Hangs()
+        self.play = Respond({}, 500)
+        self.successResultOf(start(self.web.get(ASKED)))
+        self.play = Hang()
         self.fail()
         self.assertFalse(self.left_alone())
 
@@ -249,7 +259,7 @@ class BreakerTests(SynchronousTestCase):
         """After the pause one may try, and only one."""
         self.open()
         self.clock.advance(10)
-        trying = running(self.web.get(ASKED))
+        trying = start(self.web.get(ASKED))
         self.assertTrue(self.left_alone())
         self.clock.advance(1)
         self.failureResultOf(trying, TimedOut)
@@ -259,14 +269,14 @@ class BreakerTests(SynchronousTestCase):
         """When that one gets an answer everybody asks again."""
         self.open()
         self.clock.advance(10)
-        self.play = Says({})
+        self.play = Respond({})
         for _ in range(2):
-            self.successResultOf(running(self.web.get(ASKED)))
+            self.successResultOf(start(self.web.get(ASKED)))
 
     def test_in_time_T69(self) -> None:
         """However long it may take, it ends and counts before the request is given up."""
-        self.web = client(self.remote, self.clock, timeout=60)
-        asked = running(self.web.get(ASKED))
+        self.web = web_client(self.remote, self.clock, timeout=60)
+        asked = start(self.web.get(ASKED))
         self.clock.advance(4.9)  # of the 5 s that a world has
         self.failureResultOf(asked, TimedOut)
 
@@ -282,30 +292,30 @@ class SlotsTests(SynchronousTestCase):
     """A limit of questions at once."""
 
     def setUp(self) -> None:
-        self.clock = at(NOW)
-        self.remote = Remote(lambda _: Hangs())
-        self.web = client(self.remote, self.clock, connections=2, timeout=4)
+        self.clock = clock_at(NOW)
+        self.remote = FakeRemote(lambda _: Hang())
+        self.web = web_client(self.remote, self.clock, connections=2, timeout=4)
 
     def ask(self, count: int = 1) -> list[Deferred[Any]]:
-        return [running(self.web.get(ASKED, {"a": SECRET})) for _ in range(count)]
+        return [start(self.web.get(ASKED, {"a": SECRET})) for _ in range(count)]
 
     def test_limited_T85a(self) -> None:
         """A question above the limit is asked when another one was answered."""
         asked = self.ask(3)
-        self.assertEqual(len(self.remote.asked), 2)
-        self.remote.open.pop(0).finish()
-        self.remote.moved_on()
+        self.assertEqual(len(self.remote.requests), 2)
+        self.remote.unanswered.pop(0).finish()
+        self.remote.flush()
         self.successResultOf(asked[0])
-        self.assertEqual(len(self.remote.asked), 3)
+        self.assertEqual(len(self.remote.requests), 3)
 
     def test_left_T85a(self) -> None:
         """A client that leaves gives its slot to the next, and the connection is closed."""
         first, second, third = self.ask(3)
         first.cancel()
         self.failureResultOf(first, CancelledError)
-        self.assertEqual(len(self.remote.asked), 3)
-        self.remote.moved_on()
-        self.assertEqual(self.remote.closed, 1)
+        self.assertEqual(len(self.remote.requests), 3)
+        self.remote.flush()
+        self.assertEqual(self.remote.abandoned, 1)
         for each in (second, third):
             each.addErrback(lambda _: None)
             each.cancel()
@@ -316,7 +326,7 @@ class SlotsTests(SynchronousTestCase):
         asked[2].cancel()
         self.failureResultOf(asked[2], CancelledError)
         self.clock.advance(4)
-        self.assertEqual(len(self.remote.asked), 2)
+        self.assertEqual(len(self.remote.requests), 2)
         for each in (asked[0], asked[1], asked[3]):
             self.failureResultOf(each, Unavailable)
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -325,7 +335,7 @@ class SlotsTests(SynchronousTestCase):
         """A question that waits for a slot until its deadline is an outage, with the reason."""
         asked = self.ask(2)
         self.clock.advance(1)
-        third = running(self.web.get(ASKED, timeout=2))
+        third = start(self.web.get(ASKED, timeout=2))
         self.clock.advance(2)
         reason = str(self.failureResultOf(third, TimedOut).value)
         self.assertIn("2 questions were under way for 2 s", reason)
@@ -333,7 +343,7 @@ class SlotsTests(SynchronousTestCase):
         self.clock.advance(1)
         for each in asked:
             self.failureResultOf(each, TimedOut)
-        self.assertEqual(len(self.remote.asked), 2)
+        self.assertEqual(len(self.remote.requests), 2)
 
     def test_short_of_time_T85a(self) -> None:
         """A question that was asked in the last moment does not open the circuit."""
@@ -342,13 +352,13 @@ class SlotsTests(SynchronousTestCase):
             self.clock.advance(2)
             late = self.ask(2)
             self.clock.advance(1)
-            self.remote.finish()
+            self.remote.finish_all()
             self.successResultOf(first)
             self.successResultOf(second)
             self.clock.advance(3)
             for each in late:
                 self.failureResultOf(each, TimedOut)
-            self.remote.open.clear()
+            self.remote.unanswered.clear()
         self.assertEqual(self.web._breakers.left_alone(), 0)
 
     def test_open_circuit_T85a(self) -> None:
@@ -366,7 +376,7 @@ class PeerTests(SynchronousTestCase):
     """A remote over TLS in memory."""
 
     def setUp(self) -> None:
-        self.clock = at(0)
+        self.clock = clock_at(0)
         self.places: list[tuple[str, int]] = []
 
     def asks(self, shape: Shape, url: str = "https://localhost/") -> Deferred[Any]:
@@ -380,7 +390,7 @@ class PeerTests(SynchronousTestCase):
         trust = Trust(authority.pem())
         agents = Connections(self.clock, connect)
         web = WebClient(self.clock, agents, trust, 3, Breakers())
-        asking = running(web.get(url, {"token": SECRET}))
+        asking = start(web.get(url, {"token": SECRET}))
         server.pump(self.clock)
         self.server = server
         return asking
@@ -416,7 +426,7 @@ class PeerTests(SynchronousTestCase):
         agents = Connections(self.clock, lambda host, port, /: server)  # type: ignore[arg-type] # as much as is needed
         web = WebClient(self.clock, agents, Trust(authority.pem()), 3, Breakers())
         for _ in range(10):
-            asking = running(web.get("https://localhost/"))
+            asking = start(web.get("https://localhost/"))
             server.pump(self.clock)
             self.failureResultOf(asking, Unavailable)
         self.assertEqual(web._breakers.left_alone(), 1)

@@ -22,7 +22,7 @@ from authotron.net.certificates import literal_address
 from authotron.net.http import Connections, RemoteConfig
 from authotron.net.outward import way
 from authotron.net.world import World
-from tests.worlds import at_once
+from authotron.testing.worlds import run_at_once
 
 
 class Resolver:
@@ -83,7 +83,7 @@ class RemoteTests(OutwardCase):
     def setUp(self) -> None:
         super().setUp()
         connections = Connections(self.reactor)
-        self.world = World(self.reactor, at_once, connections, connect=way(self.reactor))
+        self.world = World(self.reactor, run_at_once, connections, connect=way(self.reactor))
         self.web = http.make(section.read(RemoteConfig, {"timeout": 2}), self.world)
 
     def ask(self, host: str) -> Deferred[Any]:

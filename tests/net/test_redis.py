@@ -19,7 +19,7 @@ from authotron.net.redis import (
     Redis,
     Refused,
 )
-from tests.worlds import NOW, at
+from authotron.testing.worlds import NOW, clock_at
 
 
 class Endpoint:
@@ -46,7 +46,7 @@ class ConversationTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.transport = StringTransport()
-        self.conversation = Conversation(at(NOW))
+        self.conversation = Conversation(clock_at(NOW))
         self.conversation.makeConnection(self.transport)
 
     def test_question(self) -> None:
@@ -110,7 +110,7 @@ class ConversationTests(SynchronousTestCase):
     @given(st.binary(min_size=1))
     def test_anything(self, wire: bytes) -> None:
         """Whoever answers nonsense is not listened to."""
-        conversation = Conversation(at(NOW))
+        conversation = Conversation(clock_at(NOW))
         conversation.makeConnection(StringTransport())
         conversation.ask("X").addErrback(lambda _: None)
         conversation.dataReceived(wire)
@@ -121,7 +121,7 @@ class RedisTests(SynchronousTestCase):
     """A connection that comes back."""
 
     def setUp(self) -> None:
-        self.clock, self.endpoint = at(NOW), Endpoint()
+        self.clock, self.endpoint = clock_at(NOW), Endpoint()
         self.redis = Redis(self.endpoint, Login(None, None, 0), self.clock)  # type: ignore[arg-type] # as much as is needed
 
     def ask(self) -> Deferred[Any]:

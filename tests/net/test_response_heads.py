@@ -18,8 +18,8 @@ from authotron.net.breaker import Breakers
 from authotron.net.http import Answer, Connections, WebClient
 from authotron.net.response_heads import MalformedAnswer, check
 from authotron.net.tls import Trust
+from authotron.testing.remotes import start
 from tests.net.test_tls import Wire
-from tests.remotes import running
 
 LENGTH = b"Content-Length: 2\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
@@ -164,7 +164,7 @@ class AnswerTests(SynchronousTestCase):
         self.web = WebClient(self.clock, agents, Trust(), 3, Breakers())
 
     def ask(self, *pieces: bytes) -> Deferred[Any]:
-        asking = running(self.web.get("http://a.example/"))
+        asking = start(self.web.get("http://a.example/"))
         self.server.say(*pieces)
         return asking
 

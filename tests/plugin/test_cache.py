@@ -18,15 +18,15 @@ from authotron.plugin.cache import (
     addition_bytes,
     identity_bytes,
 )
-from tests.remotes import Work, running
-from tests.worlds import NOW, at
+from authotron.testing.remotes import Work, start
+from authotron.testing.worlds import NOW, clock_at
 
 
 class IdentityTests(SynchronousTestCase):
     """Identities that are kept."""
 
     def setUp(self) -> None:
-        self.clock = at(NOW)
+        self.clock = clock_at(NOW)
         self.known = Identities(self.clock)
         self.asked = 0
 
@@ -35,7 +35,7 @@ class IdentityTests(SynchronousTestCase):
         return Identity("here", f"user-{self.asked}", fresh_until=self.clock.seconds() + 60)
 
     def get(self, token: str = "token") -> str:
-        identity = self.successResultOf(running(self.known.get(token, self.find_out)))
+        identity = self.successResultOf(start(self.known.get(token, self.find_out)))
         return str(identity.username)
 
     def test_kept_T41(self) -> None:
@@ -50,7 +50,7 @@ class IdentityTests(SynchronousTestCase):
         """What is kept says until when it was fresh, so nothing is fresh twice."""
         self.get()
         self.clock.advance(59)
-        identity = self.successResultOf(running(self.known.get("token", self.find_out)))
+        identity = self.successResultOf(start(self.known.get("token", self.find_out)))
         self.assertEqual(identity.fresh_until, NOW + 60)
 
     def test_credentials_T40(self) -> None:
@@ -70,7 +70,7 @@ class IdentityTests(SynchronousTestCase):
             raise error
 
         for error in (Rejected(), Unavailable()):
-            deferred = running(self.known.get("token", partial(fail, error)))
+            deferred = start(self.known.get("token", partial(fail, error)))
             self.failureResultOf(deferred, type(error))
         self.assertEqual(self.get(), "user-1")
 
@@ -89,7 +89,7 @@ class IdentityTests(SynchronousTestCase):
             return Identity("here", username, ("role",) * 100, fresh_until=NOW + 60)
 
         def get(token: str, username: str) -> None:
-            self.successResultOf(running(known.get(token, partial(look_up, username))))
+            self.successResultOf(start(known.get(token, partial(look_up, username))))
 
         get("first", "alice")
         for number in range(1_000):
@@ -158,12 +158,12 @@ class LookupCacheTests(SynchronousTestCase):
     """Answers that are kept."""
 
     def setUp(self) -> None:
-        self.clock = at(NOW)
+        self.clock = clock_at(NOW)
         self.known = LookupCache[Addition](self.clock, 100_000, addition_bytes, 30)
         self.work = Work()
 
     def get(self, question: str = "a") -> Deferred[Addition]:
-        return running(self.known.get(question, self.work))
+        return start(self.known.get(question, self.work))
 
     def test_once_T45(self) -> None:
         """A burst of the same question is one question."""
@@ -206,5 +206,5 @@ class LookupCacheTests(SynchronousTestCase):
 
         for number in range(1_000):
             question = f"{number}" * 1_000
-            self.successResultOf(running(self.known.get(question, look_up)))
+            self.successResultOf(start(self.known.get(question, look_up)))
             self.assertLessEqual(self.known.size, 100_000)

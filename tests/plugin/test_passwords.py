@@ -13,7 +13,7 @@ from authotron.model.errors import Unavailable
 from authotron.net.world import World
 from authotron.plugin import passwords
 from authotron.plugin.passwords import Hashes, check_hash, hash_password
-from tests.worlds import NOW, at
+from authotron.testing.worlds import NOW, clock_at
 
 WONDER = hash_password("wonder")
 
@@ -22,7 +22,7 @@ class HashesTests(SynchronousTestCase):
     """Which of several hashes fits."""
 
     def setUp(self) -> None:
-        self.clock = at(NOW)
+        self.clock = clock_at(NOW)
         self.work: list[Deferred[Any]] = []
         queue = HashQueue(self.clock, self.thread, at_once=1)
         self.hashes = Hashes(World(self.clock, self.thread, hash_queue=queue))

@@ -15,7 +15,7 @@ from authotron.model.identity import Credential
 from authotron.plugin import token_routing
 from authotron.plugin.interfaces import Affinity
 from authotron.plugin.token_routing import Rule
-from tests.issuers import IDP, made_up
+from authotron.testing.issuers import IDP, forged_jwt
 
 ISSUER = "https://idp.example/realms/x"
 
@@ -34,7 +34,7 @@ class ShapeTests(SynchronousTestCase):
 
     def test_jwt(self) -> None:
         """A token whose first part decodes to an object with C{alg} is a JWT, signed or not."""
-        for token in (IDP.sign(), made_up({"alg": "none"}), made_up({"alg": 5}, b"\xff")):
+        for token in (IDP.sign(), forged_jwt({"alg": "none"}), forged_jwt({"alg": 5}, b"\xff")):
             self.assertIsNotNone(unverified.look_into(token))
 
     def test_opaque(self) -> None:
@@ -44,15 +44,15 @@ class ShapeTests(SynchronousTestCase):
             "",
             ".",
             "eyJ9",
-            made_up({"typ": "JWT"}),
-            made_up([1]),
+            forged_jwt({"typ": "JWT"}),
+            forged_jwt([1]),
             IDP.sign()[1:],
         ):
             self.assertIsNone(unverified.look_into(token))
 
     def test_many_T81a(self) -> None:
         """Claims of thousands of objects are not read before their signature is checked."""
-        seen = unverified.look_into(made_up({"alg": "ES256"}, {"a": [{}] * 5000}))
+        seen = unverified.look_into(forged_jwt({"alg": "ES256"}, {"a": [{}] * 5000}))
         assert seen is not None
         self.assertEqual((seen.readable, dict(seen.claims)), (False, {}))
 
@@ -94,7 +94,7 @@ class RuleTests(SynchronousTestCase):
         self.assertIs(likeness({"issuer": ISSUER}, IDP.sign()), Affinity.LIKELY)
         self.assertIs(likeness({"issuer": "other"}, IDP.sign()), Affinity.FOREIGN)
         self.assertIs(likeness({"issuer": ISSUER}, "opaque"), Affinity.FOREIGN)
-        encrypted = made_up({"alg": "dir", "enc": "A256GCM", "iss": ISSUER}, b"\xff")
+        encrypted = forged_jwt({"alg": "dir", "enc": "A256GCM", "iss": ISSUER}, b"\xff")
         self.assertIs(likeness({"issuer": ISSUER}, encrypted), Affinity.LIKELY)
         self.assertIs(likeness({"prefix": "ew_"}, "ew_5"), Affinity.LIKELY)
         self.assertIs(likeness({"prefix": "ew_"}, "5"), Affinity.FOREIGN)

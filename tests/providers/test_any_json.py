@@ -18,7 +18,9 @@ from authotron.model.identity import Credential, Identity
 from authotron.plugin.interfaces import Affinity, IProvider
 from authotron.providers import ecmwf_api
 from authotron.telemetry.metrics import Metrics
-from tests.issuers import CLAIMS, IDP, made_up, published
+from authotron.testing.issuers import CLAIMS, IDP, forged_jwt, key_set
+from authotron.testing.remotes import Action, FakeRemote, ReceivedRequest, Respond, Script
+from authotron.testing.worlds import NOW, as_deferred, clock_at, world
 from tests.providers import (
     test_ecmwf_api,
     test_ecmwf_token_generator,
@@ -28,8 +30,6 @@ from tests.providers import (
     test_jwt,
     test_openid_offline,
 )
-from tests.remotes import Asked, Play, Remote, Says, Script
-from tests.worlds import NOW, asked, at, world
 
 HEADER = (
     *(
@@ -92,7 +92,7 @@ ANSWERS = st.binary(max_size=20) | (VALUES | objects(CLAIMED)).map(
 """Bodies of remotes: mostly JSON, which may hold C{Infinity}."""
 
 
-def every(remote: Remote) -> list[IProvider]:
+def every(remote: FakeRemote) -> list[IProvider]:
     """One of each kind that reads tokens or answers."""
     return [
         test_jwt.provider(remote),
@@ -109,7 +109,7 @@ def every(remote: Remote) -> list[IProvider]:
     ]
 
 
-def in_turn(*plays: Play) -> Script:
+def in_turn(*plays: Action) -> Script:
     """The answers to the first questions; the last is that to all further ones."""
     rest = iter(plays)
     return lambda _: next(rest, plays[-1])
@@ -122,7 +122,7 @@ def gathered(
     clock: Clock | None = None,
 ) -> Deferred[Identity]:
     """The verdict of several providers put together."""
-    authenticator = Authenticator(providers, [], clock or at(NOW), Metrics(), 5.0)
+    authenticator = Authenticator(providers, [], clock or clock_at(NOW), Metrics(), 5.0)
     return Deferred.fromCoroutine(authenticator.identify([credential], realm))
 
 
@@ -132,7 +132,7 @@ class AnyJsonTests(SynchronousTestCase):
     def judge(self, provider: IProvider, token: str) -> Any:
         credential = Credential("bearer", token)
         self.assertIsInstance(provider.affinity(credential), Affinity)
-        return self.outcome(asked(provider.authenticate, credential))
+        return self.outcome(as_deferred(provider.authenticate, credential))
 
     def outcome(self, deferred: Deferred[Any]) -> Any:
         outcome = self.successResultOf(deferred.addErrback(lambda failure: failure.value))
@@ -143,10 +143,10 @@ class AnyJsonTests(SynchronousTestCase):
     @given(objects(HEADER), objects(CLAIMED) | VALUES)
     def test_unsigned_T81a(self, header: dict[str, Any], claims: Any) -> None:
         """A token with any header and claims that its issuer did not sign yields no identity."""
-        remote = Remote(lambda _: Says({}, 403))
+        remote = FakeRemote(lambda _: Respond({}, 403))
         for provider in every(remote):
             for said in (header, {"alg": "RS256", "kid": "idp", **header}):
-                outcome = self.judge(provider, made_up(said, claims))
+                outcome = self.judge(provider, forged_jwt(said, claims))
                 self.assertNotIsInstance(outcome, Identity)
 
     @few
@@ -155,7 +155,7 @@ class AnyJsonTests(SynchronousTestCase):
         """A signed token with any claims is accepted or refused, and never a defect."""
         signed = {name: value for name, value in header.items() if name in {"typ", "cty", "x5c"}}
         token = IDP.sign({**CLAIMS, **claims}, signed)
-        for provider in every(Remote(lambda _: Says(published(IDP))))[:3]:
+        for provider in every(FakeRemote(lambda _: Respond(key_set(IDP))))[:3]:
             self.judge(provider, token)
 
     @few
@@ -163,8 +163,8 @@ class AnyJsonTests(SynchronousTestCase):
     def test_answers_T94(self, first: bytes, second: bytes, status: int) -> None:
         """Whatever a remote answers, at its first or its second question, nothing breaks."""
         for token in ("opaque", IDP.sign(), test_openid_offline.offline()):
-            for place in range(len(every(Remote({})))):
-                remote = Remote(in_turn(Says(first, status), Says(second)))
+            for place in range(len(every(FakeRemote({})))):
+                remote = FakeRemote(in_turn(Respond(first, status), Respond(second)))
                 self.judge(every(remote)[place], token)
 
     @few
@@ -172,14 +172,14 @@ class AnyJsonTests(SynchronousTestCase):
     def test_granted_T94(self, told: dict[str, Any], claims: dict[str, Any]) -> None:
         """Whatever a remote says in a conversation that goes well otherwise, nothing breaks."""
 
-        def play(question: Asked) -> Play:
-            if "certs" in question.place:
-                return Says(published(IDP))
+        def play(question: ReceivedRequest) -> Action:
+            if "certs" in question.address:
+                return Respond(key_set(IDP))
             access = IDP.sign({**CLAIMS, **claims})
             good = {"active": True, "scope": "offline_access", "access_token": access}
-            return Says(json.dumps({**good, "username": "tess", "uid": "tess", **told}).encode())
+            return Respond(json.dumps({**good, "username": "tess", "uid": "tess", **told}).encode())
 
-        for provider in every(Remote(play)):
+        for provider in every(FakeRemote(play)):
             self.judge(provider, "opaque")
 
     @few
@@ -187,7 +187,9 @@ class AnyJsonTests(SynchronousTestCase):
     def test_keys_T94(self, odd: list[dict[str, Any]]) -> None:
         """Odd keys in a set are passed over; good keys beside them are used."""
         keys = [*odd, *({**IDP.jwk(), "kid": "odd", **each} for each in odd), IDP.jwk()]
-        provider = test_jwt.provider(Remote(lambda _: Says(json.dumps({"keys": keys}).encode())))
+        provider = test_jwt.provider(
+            FakeRemote(lambda _: Respond(json.dumps({"keys": keys}).encode()))
+        )
         outcome = self.judge(provider, IDP.sign())
         self.assertTrue(isinstance(outcome, Identity) or "Infinity" in json.dumps(keys))
 
@@ -197,7 +199,7 @@ class AnyJsonTests(SynchronousTestCase):
         """A description of an issuer may say anything."""
         said = {"issuer": CLAIMS["iss"], "jwks_uri": "https://idp.example/certs"}
         for described in (issuer, {**said, "issuer": issuer}, {**said, "jwks_uri": jwks_uri}):
-            remote = Remote(in_turn(Says(json.dumps(described).encode())))
+            remote = FakeRemote(in_turn(Respond(json.dumps(described).encode())))
             self.judge(test_jwt.provider(remote, cert_uri=None, issuer=CLAIMS["iss"]), IDP.sign())
 
 
@@ -208,8 +210,8 @@ class GatewayTests(SynchronousTestCase):
     @given(objects(HEADER), objects(CLAIMED))
     def test_together_T81b(self, header: dict[str, Any], claims: dict[str, Any]) -> None:
         """Several providers together refuse a token or report an outage, and nothing else."""
-        remote = Remote(lambda _: Says({}, 403))
-        credential = Credential("bearer", made_up({"alg": "RS256", **header}, claims))
+        remote = FakeRemote(lambda _: Respond({}, 403))
+        credential = Credential("bearer", forged_jwt({"alg": "RS256", **header}, claims))
         deferred = gathered(every(remote), credential)
         self.failureResultOf(deferred, Rejected, Unavailable)
         self.assertEqual(self.flushLoggedErrors(), [])

@@ -11,25 +11,25 @@ from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.plugin.interfaces import IProvider
 from authotron.providers import ecmwf_token_generator
-from tests.contracts import ProviderContract
-from tests.issuers import IDP, NEXT, published
-from tests.remotes import Asked, Play, Remote, Says, running
-from tests.worlds import NOW, at, world
+from authotron.testing.contracts import ProviderContract
+from authotron.testing.issuers import IDP, NEXT, key_set
+from authotron.testing.remotes import Action, FakeRemote, ReceivedRequest, Respond, start
+from authotron.testing.worlds import NOW, clock_at, world
 
 VALIDATE = "gen.example/g/validate-token"
 REFRESH = "gen.example/g/admin/refresh-access-token"
 CERTS = "gen.example/certs"
 
 
-def generator(asked: Asked) -> Play:
-    if asked.place == CERTS:
-        return Says(published(IDP))
-    if asked.place == VALIDATE:
-        return Says({"active": asked.content["token"] == "good"})
-    return Says({"access_token": IDP.sign(typ="Bearer")})
+def generator(asked: ReceivedRequest) -> Action:
+    if asked.address == CERTS:
+        return Respond(key_set(IDP))
+    if asked.address == VALIDATE:
+        return Respond({"active": asked.json["token"] == "good"})
+    return Respond({"access_token": IDP.sign(typ="Bearer")})
 
 
-def provider(remote: Remote, clock: Any = None) -> IProvider:
+def provider(remote: FakeRemote, clock: Any = None) -> IProvider:
     given = {
         "type": "ecmwf-token-generator",
         "name": "it",
@@ -47,28 +47,28 @@ class GeneratorContractTests(ProviderContract, SynchronousTestCase):
     """The ecmwf-token-generator provider is a provider."""
 
     def provider(self) -> IProvider:
-        return provider(Remote(generator))
+        return provider(FakeRemote(generator))
 
 
 class GeneratorTests(SynchronousTestCase):
     """What is special about it."""
 
     def setUp(self) -> None:
-        self.clock = at(NOW)
-        self.changes: dict[str, Play] = {}
-        self.remote = Remote(lambda asked: self.changes.get(asked.place) or generator(asked))
+        self.clock = clock_at(NOW)
+        self.changes: dict[str, Action] = {}
+        self.remote = FakeRemote(lambda asked: self.changes.get(asked.address) or generator(asked))
         self.judge = provider(self.remote, self.clock)
 
     def ask(self) -> Any:
-        return running(self.judge.authenticate(Credential("bearer", "good")))
+        return start(self.judge.authenticate(Credential("bearer", "good")))
 
     def test_questions(self) -> None:
         """It is validated, exchanged with our secret, and the result is checked by the keys."""
         identity: Identity = self.successResultOf(self.ask())
         self.assertEqual((identity.username, identity.fresh_until), ("tess", NOW + 60))
-        self.assertEqual(self.remote.places(), [VALIDATE, REFRESH, CERTS])
+        self.assertEqual(self.remote.addresses(), [VALIDATE, REFRESH, CERTS])
         self.assertEqual(
-            self.remote.asked[1].content,
+            self.remote.requests[1].json,
             {"client_id": "gate", "client_secret": "secret", "refresh_token": "good"},
         )
 
@@ -77,27 +77,27 @@ class GeneratorTests(SynchronousTestCase):
         for _ in range(5):
             self.successResultOf(self.ask())
             self.clock.advance(60)
-        self.assertEqual(self.remote.places().count(VALIDATE), 5)
-        self.assertEqual(self.remote.places().count(REFRESH), 1)
-        self.changes[REFRESH] = Says({"access_token": IDP.sign(exp=NOW + 900)})
+        self.assertEqual(self.remote.addresses().count(VALIDATE), 5)
+        self.assertEqual(self.remote.addresses().count(REFRESH), 1)
+        self.changes[REFRESH] = Respond({"access_token": IDP.sign(exp=NOW + 900)})
         self.successResultOf(self.ask())
-        self.assertEqual(self.remote.places().count(REFRESH), 2)
+        self.assertEqual(self.remote.addresses().count(REFRESH), 2)
 
     def test_revoked_T41(self) -> None:
         """A token that is not active any more does not profit from an exchange that is kept."""
         self.successResultOf(self.ask())
         self.clock.advance(60)
-        self.changes[VALIDATE] = Says({"active": False})
+        self.changes[VALIDATE] = Respond({"active": False})
         self.failureResultOf(self.ask(), Rejected)
 
     def test_refused(self) -> None:
         """What the generator refuses, or gives for it that is not good, gets nobody in."""
         for place, play in (
-            (VALIDATE, Says({"active": "true"})),
-            (VALIDATE, Says({})),
-            (REFRESH, Says({}, 400)),
-            (REFRESH, Says({"access_token": NEXT.sign(header={"kid": "idp"})})),
-            (REFRESH, Says({"access_token": IDP.sign(exp=NOW - 60)})),
+            (VALIDATE, Respond({"active": "true"})),
+            (VALIDATE, Respond({})),
+            (REFRESH, Respond({}, 400)),
+            (REFRESH, Respond({"access_token": NEXT.sign(header={"kid": "idp"})})),
+            (REFRESH, Respond({"access_token": IDP.sign(exp=NOW - 60)})),
         ):
             self.changes = {place: play}
             self.failureResultOf(self.ask(), Rejected)
@@ -105,13 +105,13 @@ class GeneratorTests(SynchronousTestCase):
     def test_outage_T70(self) -> None:
         """What says nothing about the token is no verdict: our own secret may be wrong."""
         for place, play in (
-            (VALIDATE, Says({}, 500)),
-            (VALIDATE, Says(b"oops")),
-            (REFRESH, Says({}, 401)),
-            (REFRESH, Says({}, 503)),
-            (REFRESH, Says({})),
-            (REFRESH, Says({"access_token": 5})),
-            (CERTS, Says({}, 500)),
+            (VALIDATE, Respond({}, 500)),
+            (VALIDATE, Respond(b"oops")),
+            (REFRESH, Respond({}, 401)),
+            (REFRESH, Respond({}, 503)),
+            (REFRESH, Respond({})),
+            (REFRESH, Respond({"access_token": 5})),
+            (CERTS, Respond({}, 500)),
         ):
             self.changes = {place: play}
             self.failureResultOf(self.ask(), Unavailable)

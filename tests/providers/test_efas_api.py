@@ -11,9 +11,9 @@ from authotron.model.errors import Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.plugin.interfaces import IProvider
 from authotron.providers import efas_api
-from tests.contracts import ProviderContract
-from tests.remotes import Asked, Play, Remote, Says, running
-from tests.worlds import NOW, world
+from authotron.testing.contracts import ProviderContract
+from authotron.testing.remotes import Action, FakeRemote, ReceivedRequest, Respond, start
+from authotron.testing.worlds import NOW, world
 
 TESS: dict[str, Any] = {
     "username": "tess",
@@ -22,11 +22,13 @@ TESS: dict[str, Any] = {
 }
 
 
-def knows_one(asked: Asked) -> Play:
-    return Says(TESS) if asked.query == {"token": "good"} else Says(b"Invalid access token", 403)
+def knows_one(asked: ReceivedRequest) -> Action:
+    return (
+        Respond(TESS) if asked.query == {"token": "good"} else Respond(b"Invalid access token", 403)
+    )
 
 
-def provider(remote: Remote) -> IProvider:
+def provider(remote: FakeRemote) -> IProvider:
     given = {"type": "efas-api", "name": "it", "realm": "here", "uri": "https://efas.example/user"}
     return efas_api.make(section.read(efas_api.Config, given), world(agents=remote))
 
@@ -35,15 +37,15 @@ class EfasApiContractTests(ProviderContract, SynchronousTestCase):
     """The efas-api provider is a provider."""
 
     def provider(self) -> IProvider:
-        return provider(Remote(knows_one))
+        return provider(FakeRemote(knows_one))
 
 
 class EfasApiTests(SynchronousTestCase):
     """What is special about it."""
 
     def ask(self, content: Any) -> Any:
-        remote = Remote(lambda _: Says(content))
-        return running(provider(remote).authenticate(Credential("bearer", "good")))
+        remote = FakeRemote(lambda _: Respond(content))
+        return start(provider(remote).authenticate(Credential("bearer", "good")))
 
     def test_kept(self) -> None:
         """Name, roles and mail are kept, for a minute."""

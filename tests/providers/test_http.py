@@ -12,9 +12,9 @@ from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.plugin.interfaces import IProvider
 from authotron.providers import http
-from tests.contracts import ProviderContract
-from tests.remotes import Asked, Play, Remote, Says, running
-from tests.worlds import NOW, at, world
+from authotron.testing.contracts import ProviderContract
+from authotron.testing.remotes import Action, FakeRemote, ReceivedRequest, Respond, start
+from authotron.testing.worlds import NOW, clock_at, world
 
 TESS: dict[str, Any] = {
     "username": "tess",
@@ -25,29 +25,29 @@ TESS: dict[str, Any] = {
 }
 
 
-def knows_one(asked: Asked) -> Play:
+def knows_one(asked: ReceivedRequest) -> Action:
     good = {"realm": "here", "scheme": "bearer", "token": "good"}
-    return Says(TESS) if asked.content == good else Says({"error": "no"}, 401)
+    return Respond(TESS) if asked.json == good else Respond({"error": "no"}, 401)
 
 
-def provider(remote: Remote, **given: Any) -> IProvider:
+def provider(remote: FakeRemote, **given: Any) -> IProvider:
     part = {"type": "http", "name": "it", "realm": "here", "url": "https://accounts.example/who"}
-    return http.make(section.read(http.Config, {**part, **given}), world(at(NOW), remote))
+    return http.make(section.read(http.Config, {**part, **given}), world(clock_at(NOW), remote))
 
 
 class HttpContractTests(ProviderContract, SynchronousTestCase):
     """The http provider is a provider."""
 
     def provider(self) -> IProvider:
-        return provider(Remote(knows_one), token="secret")
+        return provider(FakeRemote(knows_one), token="secret")
 
 
 class HttpTests(SynchronousTestCase):
     """What is special about it."""
 
     def ask(self, told: Any, status: int = 200, **given: Any) -> Any:
-        self.remote = Remote(lambda _: Says(told, status))
-        return running(provider(self.remote, **given).authenticate(Credential("bearer", "good")))
+        self.remote = FakeRemote(lambda _: Respond(told, status))
+        return start(provider(self.remote, **given).authenticate(Credential("bearer", "good")))
 
     def test_told(self) -> None:
         """All that it tells is taken over."""
@@ -67,45 +67,45 @@ class HttpTests(SynchronousTestCase):
 
     def test_password(self) -> None:
         """Where it knows passwords it is shown name and password, and who is asking."""
-        self.remote = Remote(lambda _: Says({"username": "tess"}))
+        self.remote = FakeRemote(lambda _: Respond({"username": "tess"}))
         judge = provider(self.remote, scheme="basic", token="key")
         value = b64encode(b"tess:pass:word").decode()
-        self.successResultOf(running(judge.authenticate(Credential("basic", value))))
-        [asked] = self.remote.asked
-        self.assertEqual(asked.content["username"], "tess")
-        self.assertEqual(asked.content["password"], "pass:word")
+        self.successResultOf(start(judge.authenticate(Credential("basic", value))))
+        [asked] = self.remote.requests
+        self.assertEqual(asked.json["username"], "tess")
+        self.assertEqual(asked.json["password"], "pass:word")
         self.assertEqual(asked.headers["authorization"], "Bearer key")
 
     def test_empty_password_T24(self) -> None:
         """An empty password is refused without asking: a directory behind may take it for none."""
-        self.remote = Remote(lambda _: Says({"username": "tess"}))
+        self.remote = FakeRemote(lambda _: Respond({"username": "tess"}))
         judge = provider(self.remote, scheme="basic")
         value = b64encode(b"tess:").decode()
-        self.failureResultOf(running(judge.authenticate(Credential("basic", value))), Rejected)
-        self.assertEqual(self.remote.asked, [])
+        self.failureResultOf(start(judge.authenticate(Credential("basic", value))), Rejected)
+        self.assertEqual(self.remote.requests, [])
 
     def test_same_wrong_password_S_LOCK(self) -> None:
         """A user and a password that were refused are shown to the service once a minute."""
-        clock, remote = at(NOW), Remote(lambda _: Says({}, 401))
+        clock, remote = clock_at(NOW), FakeRemote(lambda _: Respond({}, 401))
         part = {"type": "http", "name": "it", "realm": "here", "url": "https://accounts.example/"}
         config = section.read(http.Config, {**part, "scheme": "basic"})
         judge = http.make(config, world(clock, remote))
         for value in (b"tess:guess", b"tess:guess", b"tess:other", b"Tess:guess", b"tess:guess"):
             credential = Credential("basic", b64encode(value).decode())
-            self.failureResultOf(running(judge.authenticate(credential)), Rejected)
+            self.failureResultOf(start(judge.authenticate(credential)), Rejected)
             clock.advance(10)
-        self.assertEqual(len(remote.asked), 3)
+        self.assertEqual(len(remote.requests), 3)
         clock.advance(60)
-        self.failureResultOf(running(judge.authenticate(credential)), Rejected)
-        self.assertEqual(len(remote.asked), 4)
+        self.failureResultOf(start(judge.authenticate(credential)), Rejected)
+        self.assertEqual(len(remote.requests), 4)
 
     def test_tokens_S_LOCK(self) -> None:
         """A wrong token locks out no user, so it is shown to the remote again."""
-        self.remote = Remote(lambda _: Says({}, 401))
+        self.remote = FakeRemote(lambda _: Respond({}, 401))
         judge = provider(self.remote)
         for _ in range(2):
-            self.failureResultOf(running(judge.authenticate(Credential("bearer", "x"))), Rejected)
-        self.assertEqual(len(self.remote.asked), 2)
+            self.failureResultOf(start(judge.authenticate(Credential("bearer", "x"))), Rejected)
+        self.assertEqual(len(self.remote.requests), 2)
 
     def test_within_leeway_S_LEEWAY(self) -> None:
         """A credential that expired within the leeway ends with the leeway."""

@@ -11,19 +11,19 @@ from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.plugin.interfaces import IProvider
 from authotron.providers import introspection
-from tests.contracts import ProviderContract
-from tests.issuers import made_up
-from tests.remotes import Asked, Play, Remote, Says, running
-from tests.worlds import NOW, at, world
+from authotron.testing.contracts import ProviderContract
+from authotron.testing.issuers import forged_jwt
+from authotron.testing.remotes import Action, FakeRemote, ReceivedRequest, Respond, start
+from authotron.testing.worlds import NOW, clock_at, world
 
 TESS: dict[str, Any] = {"active": True, "sub": "u-1", "username": "tess", "scope": "read"}
 
 
-def knows_one(asked: Asked) -> Play:
-    return Says(TESS if asked.form == {"token": "good"} else {"active": False})
+def knows_one(asked: ReceivedRequest) -> Action:
+    return Respond(TESS if asked.form == {"token": "good"} else {"active": False})
 
 
-def provider(remote: Remote, clock: Any = None, **given: Any) -> IProvider:
+def provider(remote: FakeRemote, clock: Any = None, **given: Any) -> IProvider:
     part = {
         "type": "introspection",
         "name": "it",
@@ -40,22 +40,22 @@ class IntrospectionContractTests(ProviderContract, SynchronousTestCase):
     """The introspection provider is a provider."""
 
     def provider(self) -> IProvider:
-        return provider(Remote(knows_one))
+        return provider(FakeRemote(knows_one))
 
 
 class IntrospectionTests(SynchronousTestCase):
     """What is special about it."""
 
     def ask(self, told: Any, status: int = 200, token: str = "good", **given: Any) -> Any:
-        self.remote = Remote(lambda _: Says(told, status))
-        judge = provider(self.remote, at(NOW), **given)
-        return running(judge.authenticate(Credential("bearer", token)))
+        self.remote = FakeRemote(lambda _: Respond(told, status))
+        judge = provider(self.remote, clock_at(NOW), **given)
+        return start(judge.authenticate(Credential("bearer", token)))
 
     def test_active(self) -> None:
         """It is asked with our name and secret, and its user name is the user's."""
         identity: Identity = self.successResultOf(self.ask(TESS))
         self.assertEqual((identity.username, identity.scopes), ("tess", {"it": ("read",)}))
-        self.assertEqual(self.remote.asked[0].headers["authorization"], "Basic Z2F0ZTpzZWNyZXQ=")
+        self.assertEqual(self.remote.requests[0].headers["authorization"], "Basic Z2F0ZTpzZWNyZXQ=")
 
     def test_until_T41(self) -> None:
         """An answer is believed for a minute, and never beyond the token's end."""
@@ -117,7 +117,7 @@ class IntrospectionTests(SynchronousTestCase):
         """A configured type is what the answer, or the token itself, must say."""
         self.successResultOf(self.ask({**TESS, "token_type": "refresh_token"}, typ="refresh"))
         self.failureResultOf(self.ask(TESS, typ="refresh"), Rejected)
-        token = made_up({"alg": "ES256"}, {"typ": "Refresh"})
+        token = forged_jwt({"alg": "ES256"}, {"typ": "Refresh"})
         self.successResultOf(self.ask(TESS, token=token, typ="Refresh"))
 
     def test_token_tells_T88a(self) -> None:
@@ -128,9 +128,11 @@ class IntrospectionTests(SynchronousTestCase):
             ({"alg": "ES256", "typ": "logout+jwt"}, {}),
             ({"alg": "ES256", "typ": []}, {}),
         ):
-            self.failureResultOf(self.ask(TESS, token=made_up(header, claims)), Rejected)
-            self.assertEqual(self.remote.asked, [])
-        self.successResultOf(self.ask(TESS, token=made_up({"alg": "ES256", "typ": "at+jwt"}, {})))
+            self.failureResultOf(self.ask(TESS, token=forged_jwt(header, claims)), Rejected)
+            self.assertEqual(self.remote.requests, [])
+        self.successResultOf(
+            self.ask(TESS, token=forged_jwt({"alg": "ES256", "typ": "at+jwt"}, {}))
+        )
 
     def test_outage_T70(self) -> None:
         """Any other status, and what is no JSON object, is no verdict about the token."""

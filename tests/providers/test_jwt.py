@@ -19,10 +19,10 @@ from authotron.plugin.interfaces import (
     IReachable,
 )
 from authotron.providers import jwt
-from tests.contracts import ProviderContract
-from tests.issuers import CLAIMS, IDP, NEXT, Signer, made_up, published
-from tests.remotes import Hangs, Play, Remote, Says, running
-from tests.worlds import NOW, at, world
+from authotron.testing.contracts import ProviderContract
+from authotron.testing.issuers import CLAIMS, IDP, NEXT, Signer, forged_jwt, key_set
+from authotron.testing.remotes import Action, FakeRemote, Hang, Respond, start
+from authotron.testing.worlds import NOW, clock_at, world
 
 CERTS = "https://idp.example/certs"
 ISSUER = "https://idp.example/realms/x"
@@ -32,8 +32,8 @@ def config(**given: Any) -> jwt.Config:
     return section.read(jwt.Config, {"type": "jwt", "name": "it", "realm": "here", **given})
 
 
-def provider(remote: Remote | None = None, **given: Any) -> IProvider:
-    found = remote or Remote(lambda _: Says(published(IDP)))
+def provider(remote: FakeRemote | None = None, **given: Any) -> IProvider:
+    found = remote or FakeRemote(lambda _: Respond(key_set(IDP)))
     return jwt.make(config(**{"cert_uri": CERTS, **given}), world(agents=found))
 
 
@@ -79,18 +79,18 @@ class JwtTests(SynchronousTestCase):
     def test_discovery(self) -> None:
         """An issuer alone is enough."""
         described = {"issuer": ISSUER, "jwks_uri": CERTS}
-        remote = Remote(
+        remote = FakeRemote(
             {
-                "idp.example/realms/x/.well-known/openid-configuration": Says(described),
-                "idp.example/certs": Says(published(IDP)),
+                "idp.example/realms/x/.well-known/openid-configuration": Respond(described),
+                "idp.example/certs": Respond(key_set(IDP)),
             }
         )
         judge = provider(remote, cert_uri=None, issuer=ISSUER)
-        self.successResultOf(running(judge.authenticate(bearer(IDP.sign()))))
+        self.successResultOf(start(judge.authenticate(bearer(IDP.sign()))))
 
     def test_id_token_T36(self) -> None:
         """An ID token gets nobody in."""
-        deferred = running(provider().authenticate(bearer(IDP.sign(typ="ID"))))
+        deferred = start(provider().authenticate(bearer(IDP.sign(typ="ID"))))
         self.failureResultOf(deferred, Rejected)
 
     def test_id_token_without_type_T81d(self) -> None:
@@ -101,16 +101,16 @@ class JwtTests(SynchronousTestCase):
             IDP.sign(token_type="refresh"),
         ):
             self.assertIs(self.affinity(token), Affinity.FOREIGN)
-            self.failureResultOf(running(provider().authenticate(bearer(token))), Rejected)
-            self.successResultOf(running(provider(typ="JWT").authenticate(bearer(token))))
+            self.failureResultOf(start(provider().authenticate(bearer(token))), Rejected)
+            self.successResultOf(start(provider(typ="JWT").authenticate(bearer(token))))
 
     def test_other_kinds_T99(self) -> None:
         """A signed token of another kind is refused."""
         for typ in ("statuslist+jwt", "application/Secevent+JWT", "entity-statement+jwt"):
             token = IDP.sign(header={"typ": typ})
             self.assertIs(self.affinity(token), Affinity.FOREIGN)
-            self.failureResultOf(running(provider().authenticate(bearer(token))), Rejected)
-            self.successResultOf(running(provider(typ=typ).authenticate(bearer(token))))
+            self.failureResultOf(start(provider().authenticate(bearer(token))), Rejected)
+            self.successResultOf(start(provider(typ=typ).authenticate(bearer(token))))
 
     def test_unsigned_T81a(self) -> None:
         """Members of any type in a header or in claims that are not signed break nothing."""
@@ -118,13 +118,13 @@ class JwtTests(SynchronousTestCase):
         for value in odd:
             for name in ("typ", "iss", "alg", "kid"):
                 for token in (
-                    made_up({"alg": "RS256", "kid": "idp", name: value}),
-                    made_up({"alg": "RS256", "kid": "idp"}, {**CLAIMS, name: value}),
+                    forged_jwt({"alg": "RS256", "kid": "idp", name: value}),
+                    forged_jwt({"alg": "RS256", "kid": "idp"}, {**CLAIMS, name: value}),
                 ):
                     with self.subTest(f"{name} {value}"):
                         judge = provider(issuer=ISSUER)
                         self.assertIsInstance(judge.affinity(bearer(token)), Affinity)
-                        self.failureResultOf(running(judge.authenticate(bearer(token))), Rejected)
+                        self.failureResultOf(start(judge.authenticate(bearer(token))), Rejected)
 
     def test_header_types_T81a(self) -> None:
         """A signed token is refused if a registered member of its header is of another type."""
@@ -138,46 +138,46 @@ class JwtTests(SynchronousTestCase):
             for value in values:
                 with self.subTest(f"{name} {value}"):
                     token = IDP.sign(header={name: value})
-                    self.failureResultOf(running(provider().authenticate(bearer(token))), Rejected)
+                    self.failureResultOf(start(provider().authenticate(bearer(token))), Rejected)
         token = IDP.sign(
             header={"cty": "x", "x5c": ["x"], "jwk": {}, "jku": "https://x", "other": 5}
         )
-        self.successResultOf(running(provider().authenticate(bearer(token))))
+        self.successResultOf(start(provider().authenticate(bearer(token))))
 
     def test_long_header_T81a(self) -> None:
         """A header above 16 KiB is not read."""
         token = IDP.sign(header={"x5c": ["x" * 12_300]})
-        self.failureResultOf(running(provider().authenticate(bearer(token))), Rejected)
+        self.failureResultOf(start(provider().authenticate(bearer(token))), Rejected)
         token = IDP.sign(header={"x5c": ["x" * 12_000]})
-        self.successResultOf(running(provider().authenticate(bearer(token))))
+        self.successResultOf(start(provider().authenticate(bearer(token))))
 
     def test_half_pair_T94(self) -> None:
         """A signed token that holds half of a surrogate pair is refused."""
         for claim in ({"sub": "\ud800"}, {"x": {"y": ["\udfff"]}}, {"\ud800": "x"}):
             token = IDP.sign({**CLAIMS, **claim})
-            self.failureResultOf(running(provider().authenticate(bearer(token))), Rejected)
+            self.failureResultOf(start(provider().authenticate(bearer(token))), Rejected)
 
     def test_encoding_T95(self) -> None:
         """Signed claims in another encoding than UTF-8, or with a byte order mark, are refused."""
         for encoding in ("utf-16", "utf-16-le", "utf-32", "utf-8-sig"):
             token = IDP.sign(json.dumps(dict(CLAIMS)).encode(encoding))
-            self.failureResultOf(running(provider().authenticate(bearer(token))), Rejected)
+            self.failureResultOf(start(provider().authenticate(bearer(token))), Rejected)
             header = json.dumps({"alg": "RS256", "kid": "idp"}).encode(encoding)
             self.failureResultOf(
-                running(provider().authenticate(bearer(made_up(header)))), Rejected
+                start(provider().authenticate(bearer(forged_jwt(header)))), Rejected
             )
 
     def test_own_token_T36(self) -> None:
         """What the gateway itself minted, with a secret that backends know, gets nobody in."""
         minted = pyjwt.encode(dict(CLAIMS), "conformance-secret-of-32-bytes-or-more", "HS256")
-        self.failureResultOf(running(provider().authenticate(bearer(minted))), Rejected)
+        self.failureResultOf(start(provider().authenticate(bearer(minted))), Rejected)
 
     def test_outage_T70(self) -> None:
         """Without its keys it gives no verdict, and cannot be reached."""
-        judge = provider(Remote(lambda _: Says({}, 503)))
-        self.failureResultOf(running(judge.authenticate(bearer(IDP.sign()))), Unavailable)
+        judge = provider(FakeRemote(lambda _: Respond({}, 503)))
+        self.failureResultOf(start(judge.authenticate(bearer(IDP.sign()))), Unavailable)
         self.assertTrue(IReachable.providedBy(judge))
-        self.failureResultOf(running(IReachable(judge).reach()), Unavailable)
+        self.failureResultOf(start(IReachable(judge).reach()), Unavailable)
 
     def test_config(self) -> None:
         """It needs something to check with, and only algorithms that it knows."""
@@ -211,26 +211,26 @@ class JwtTests(SynchronousTestCase):
                 pyjwt.encode(dict(CLAIMS), "s" * size, alg) for alg in ("HS256", "HS384", "HS512")
             ]
             for token in tokens[:accepted]:
-                self.successResultOf(running(judge.authenticate(bearer(token))))
+                self.successResultOf(start(judge.authenticate(bearer(token))))
             for token in tokens[accepted:]:
-                self.failureResultOf(running(judge.authenticate(bearer(token))), Rejected)
+                self.failureResultOf(start(judge.authenticate(bearer(token))), Rejected)
         self.flushWarnings()  # PyJWT warns when it signs with a short secret
 
     def test_local_by_credential_D5(self) -> None:
         """The provider needs its issuer for a key that is not at hand, and for nothing else."""
-        clock = at(NOW)
-        remote = Remote(lambda _: Says(published(IDP)))
+        clock = clock_at(NOW)
+        remote = FakeRemote(lambda _: Respond(key_set(IDP)))
         judge = jwt.make(config(cert_uri=CERTS, secret="s" * 32), world(clock, remote))
         shared, unknown = Signer("", "HS256", "s" * 32).sign(), NEXT.sign()
         local = IMayAskRemotes(judge).is_local
         for token, is_local in ((IDP.sign(), False), (unknown, False), (shared, True)):
             self.assertEqual(local(bearer(token)), is_local)
-        for token in ("opaque", made_up({"alg": 5}), made_up({"alg": "RS256", "kid": []})):
+        for token in ("opaque", forged_jwt({"alg": 5}), forged_jwt({"alg": "RS256", "kid": []})):
             self.assertTrue(local(bearer(token)))
-        self.successResultOf(running(judge.authenticate(bearer(IDP.sign()))))
+        self.successResultOf(start(judge.authenticate(bearer(IDP.sign()))))
         self.assertTrue(local(bearer(IDP.sign())))
         self.assertFalse(local(bearer(unknown)))
-        self.failureResultOf(running(judge.authenticate(bearer(unknown))), Rejected)
+        self.failureResultOf(start(judge.authenticate(bearer(unknown))), Rejected)
         self.assertTrue(local(bearer(unknown)))
         clock.advance(10)
         self.assertFalse(local(bearer(unknown)))
@@ -240,7 +240,7 @@ class JwtTests(SynchronousTestCase):
         self.assertTrue(provider(cert_uri=None, secret="s" * 32).local)
         judge = provider()
         self.assertFalse(judge.local)
-        self.successResultOf(running(IReachable(judge).reach()))
+        self.successResultOf(start(IReachable(judge).reach()))
         self.assertTrue(judge.local)
 
 
@@ -248,9 +248,9 @@ class ReloadTests(SynchronousTestCase):
     """Keys after a reload: the parts of a new configuration are made in the same world."""
 
     def setUp(self) -> None:
-        self.clock = at(NOW)
-        self.play: Play = Says(published(IDP))
-        self.remote = Remote(lambda _: self.play)
+        self.clock = clock_at(NOW)
+        self.play: Action = Respond(key_set(IDP))
+        self.remote = FakeRemote(lambda _: self.play)
         self.world = world(self.clock, self.remote)
 
     def made(self, **given: Any) -> IProvider:
@@ -259,36 +259,36 @@ class ReloadTests(SynchronousTestCase):
     def test_issuer_is_down_D1(self) -> None:
         """The keys that are at hand serve on if the issuer cannot be reached after a reload."""
         for given in ({}, {"cert_uri": None, "issuer": ISSUER}):
-            described = Says({"issuer": ISSUER, "jwks_uri": CERTS})
+            described = Respond({"issuer": ISSUER, "jwks_uri": CERTS})
             self.remote.script = {
                 "idp.example/realms/x/.well-known/openid-configuration": described,
-                "idp.example/certs": Says(published(IDP)),
+                "idp.example/certs": Respond(key_set(IDP)),
             }
             before, token = self.made(**given), bearer(IDP.sign())
-            self.successResultOf(running(before.authenticate(token)))
-            self.remote.script = lambda _: Says({}, 500)
-            self.successResultOf(running(self.made(**given).authenticate(token)))
+            self.successResultOf(start(before.authenticate(token)))
+            self.remote.script = lambda _: Respond({}, 500)
+            self.successResultOf(start(self.made(**given).authenticate(token)))
             self.clock.advance(10)
-            self.successResultOf(running(self.made(**given).authenticate(token)))
+            self.successResultOf(start(self.made(**given).authenticate(token)))
 
     def test_removed_key_D1(self) -> None:
         """A reload fetches the keys anew: those that were removed are not used any more."""
         before = self.made()
-        self.successResultOf(running(before.authenticate(bearer(IDP.sign()))))
-        self.play = Hangs()
+        self.successResultOf(start(before.authenticate(bearer(IDP.sign()))))
+        self.play = Hang()
         self.clock.advance(10)
         after = self.made()
-        self.successResultOf(running(after.authenticate(bearer(IDP.sign()))))
-        self.assertEqual(len(self.remote.asked), 2)
-        self.remote.finish(json.dumps(published(NEXT)).encode())
-        self.play = Says(published(NEXT))
-        self.failureResultOf(running(after.authenticate(bearer(IDP.sign()))), Rejected)
-        self.successResultOf(running(after.authenticate(bearer(NEXT.sign()))))
+        self.successResultOf(start(after.authenticate(bearer(IDP.sign()))))
+        self.assertEqual(len(self.remote.requests), 2)
+        self.remote.finish_all(json.dumps(key_set(NEXT)).encode())
+        self.play = Respond(key_set(NEXT))
+        self.failureResultOf(start(after.authenticate(bearer(IDP.sign()))), Rejected)
+        self.successResultOf(start(after.authenticate(bearer(NEXT.sign()))))
 
     def test_changed_D1(self) -> None:
         """Keys are fetched by what the new configuration says, if that differs."""
         before = self.made()
-        self.successResultOf(running(before.authenticate(bearer(IDP.sign()))))
+        self.successResultOf(start(before.authenticate(bearer(IDP.sign()))))
         for given in ({"cert_uri": CERTS + "2"}, {"timeout": 1}, {"connections": 1}):
             self.assertTrue(before.local)
             self.assertFalse(self.made(**given).local)
@@ -297,7 +297,7 @@ class ReloadTests(SynchronousTestCase):
     def test_let_go_D1(self) -> None:
         """Nothing is kept once no configuration uses it."""
         before = self.made()
-        self.successResultOf(running(before.authenticate(bearer(IDP.sign()))))
+        self.successResultOf(start(before.authenticate(bearer(IDP.sign()))))
         del before
         gc.collect()
         self.assertFalse(self.made().local)

@@ -15,10 +15,10 @@ from authotron.model.errors import ConfigError, Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.plugin.interfaces import IProvider, IReachable, IUserLookup
 from authotron.providers import ldap
+from authotron.testing.contracts import ProviderContract
+from authotron.testing.worlds import NOW, as_deferred, clock_at
 from tests import directories
-from tests.contracts import ProviderContract
 from tests.directories import BASE, GATE, Server, person
-from tests.worlds import NOW, asked, at
 
 ADMINS = f"cn=Admins,ou=Groups,{BASE}"
 ALICE = f"uid=alice,ou=people,{BASE}"
@@ -34,7 +34,7 @@ def config(**over: Any) -> ldap.Config:
 
 class LdapCase(SynchronousTestCase):
     def setUp(self) -> None:
-        self.clock: Clock = at(NOW)
+        self.clock: Clock = clock_at(NOW)
         self.server = Server(person("alice", ADMINS, mail=["a@b.org"]))
         self.server.passwords[ALICE] = "alice-secret"
 
@@ -42,7 +42,7 @@ class LdapCase(SynchronousTestCase):
         return ldap.make(config(**over), directories.world(self.clock, localhost=self.server))
 
     def ask(self, judge: IProvider, username: str, password: str) -> Deferred[Identity]:
-        return asked(judge.authenticate, basic(username, password))
+        return as_deferred(judge.authenticate, basic(username, password))
 
     def refused(self, judge: IProvider, username: str, password: str) -> str:
         return str(self.failureResultOf(self.ask(judge, username, password), Rejected).value)
@@ -72,10 +72,12 @@ class TurnsTests(SynchronousTestCase):
         server = SlowServer({dn: each for name in names for dn, each in person(name).items()})
         server.passwords[ALICE] = "alice-secret"
         for given in ({}, {"user_dn": f"uid={{username}},ou=people,{BASE}"}):
-            world = directories.world(at(NOW), localhost=server)
+            world = directories.world(clock_at(NOW), localhost=server)
             judge = ldap.make(config(connections=1, **given), world)
-            crowd = [asked(judge.authenticate, _from("198.51.100.1", name)) for name in names[:-1]]
-            alice = asked(judge.authenticate, _from("192.0.2.1", "alice"))
+            crowd = [
+                as_deferred(judge.authenticate, _from("198.51.100.1", name)) for name in names[:-1]
+            ]
+            alice = as_deferred(judge.authenticate, _from("192.0.2.1", "alice"))
             for _ in range(5):
                 server.held.pop(0)()
             self.assertEqual(self.successResultOf(alice).username, "alice")
@@ -87,16 +89,16 @@ class TurnsTests(SynchronousTestCase):
     def test_impatient_S_LOCK(self) -> None:
         """A client that leaves while its password is with the directory does not send it again."""
         for given in ({}, {"user_dn": f"uid={{username}},ou=people,{BASE}"}):
-            clock, server = at(NOW), SlowServer(person("alice"))
+            clock, server = clock_at(NOW), SlowServer(person("alice"))
             judge = ldap.make(config(**given), directories.world(clock, localhost=server))
             for _ in range(10):
-                leaver = asked(judge.authenticate, basic("alice", "wrong"))
+                leaver = as_deferred(judge.authenticate, basic("alice", "wrong"))
                 clock.advance(0.1)
                 leaver.cancel()
                 self.failureResultOf(leaver, CancelledError)
             self.assertEqual(len(server.held), 1)
             server.held.pop()()
-            self.failureResultOf(asked(judge.authenticate, basic("alice", "wrong")), Rejected)
+            self.failureResultOf(as_deferred(judge.authenticate, basic("alice", "wrong")), Rejected)
             self.assertEqual(
                 (server.held, len(server.binds) - server.binds.count(GATE[0])), ([], 1)
             )
@@ -104,10 +106,10 @@ class TurnsTests(SynchronousTestCase):
     def test_abandoned_bind_T69(self) -> None:
         """A directory that never answers keeps the connection of a client that left for 10 s."""
         for given in ({}, {"user_dn": f"uid={{username}},ou=people,{BASE}"}):
-            clock, server = at(NOW), SlowServer(person("alice"))
+            clock, server = clock_at(NOW), SlowServer(person("alice"))
             world = evolve(directories.world(clock, localhost=server), patience=60)
             judge = ldap.make(config(answer_timeout=60, **given), world)
-            leaver = asked(judge.authenticate, basic("alice", "wrong"))
+            leaver = as_deferred(judge.authenticate, basic("alice", "wrong"))
             leaver.cancel()
             self.failureResultOf(leaver, CancelledError)
             open_before = len(server.open)
@@ -118,10 +120,10 @@ class TurnsTests(SynchronousTestCase):
 
     def test_impatient_outage_S_LOCK(self) -> None:
         """A server that does not answer such a bind in time is asked again."""
-        clock, server = at(NOW), SlowServer(person("alice"))
+        clock, server = clock_at(NOW), SlowServer(person("alice"))
         judge = ldap.make(config(), directories.world(clock, localhost=server))
         for count in (1, 2):
-            leaver = asked(judge.authenticate, basic("alice", "wrong"))
+            leaver = as_deferred(judge.authenticate, basic("alice", "wrong"))
             leaver.cancel()
             self.failureResultOf(leaver, CancelledError)
             self.assertEqual(len(server.held), count)
@@ -322,9 +324,9 @@ class LdapTests(LdapCase):
     def test_abandoned_T69(self) -> None:
         """When the client leaves, no connection is left behind."""
         self.server.silent = True
-        asked = self.ask(self.made(), "alice", "alice-secret")
-        asked.cancel()
-        self.failureResultOf(asked, CancelledError)
+        as_deferred = self.ask(self.made(), "alice", "alice-secret")
+        as_deferred.cancel()
+        self.failureResultOf(as_deferred, CancelledError)
         self.assertEqual(self.server.open, [])
 
     def test_reach(self) -> None:

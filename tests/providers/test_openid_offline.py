@@ -11,10 +11,10 @@ from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.plugin.interfaces import Affinity, IProvider
 from authotron.providers import openid_offline
-from tests.contracts import ProviderContract
-from tests.issuers import CLAIMS, IDP, NEXT, made_up, published
-from tests.remotes import Asked, Play, Remote, Says, running
-from tests.worlds import NOW, at, world
+from authotron.testing.contracts import ProviderContract
+from authotron.testing.issuers import CLAIMS, IDP, NEXT, forged_jwt, key_set
+from authotron.testing.remotes import Action, FakeRemote, ReceivedRequest, Respond, start
+from authotron.testing.worlds import NOW, clock_at, world
 
 BELOW = "iam.example/auth/realms/here/protocol/openid-connect"
 TOKEN, INTROSPECT = f"{BELOW}/token", f"{BELOW}/token/introspect"
@@ -25,23 +25,23 @@ ACTIVE = {"active": True, "scope": "openid offline_access"}
 def offline(**claims: Any) -> str:
     """An offline token as Keycloak makes them, with a signature that only it can check."""
     said = {**CLAIMS, "typ": "Offline", "azp": "app", **claims}
-    return made_up({"alg": "HS512", "kid": "its-own"}, said)
+    return forged_jwt({"alg": "HS512", "kid": "its-own"}, said)
 
 
-def keycloak(asked: Asked) -> Play:
-    if asked.place == CERTS:
-        return Says(published(IDP))
-    if asked.place == INTROSPECT:
-        return Says(ACTIVE if asked.form["token"].startswith("good") else {"active": False})
-    return Says({"access_token": IDP.sign(scope="openid offline_access", typ="Bearer")})
+def keycloak(asked: ReceivedRequest) -> Action:
+    if asked.address == CERTS:
+        return Respond(key_set(IDP))
+    if asked.address == INTROSPECT:
+        return Respond(ACTIVE if asked.form["token"].startswith("good") else {"active": False})
+    return Respond({"access_token": IDP.sign(scope="openid offline_access", typ="Bearer")})
 
 
-def today(asked: Asked) -> Play:
+def today(asked: ReceivedRequest) -> Action:
     """Keycloak since 26.6.2: other clients are told that the token is not active."""
-    return Says({"active": False}) if asked.place == INTROSPECT else keycloak(asked)
+    return Respond({"active": False}) if asked.address == INTROSPECT else keycloak(asked)
 
 
-def provider(remote: Remote, clock: Any = None, **given: Any) -> IProvider:
+def provider(remote: FakeRemote, clock: Any = None, **given: Any) -> IProvider:
     part = {
         "type": "openid-offline",
         "name": "it",
@@ -60,24 +60,26 @@ class OfflineContractTests(ProviderContract, SynchronousTestCase):
     """The openid-offline provider is a provider."""
 
     def provider(self) -> IProvider:
-        return provider(Remote(keycloak))
+        return provider(FakeRemote(keycloak))
 
 
 class OfflineTestCase(SynchronousTestCase):
     """Questions to a Keycloak that can be changed."""
 
     def setUp(self) -> None:
-        self.clock = at(NOW)
-        self.changes: dict[str, Play] = {}
+        self.clock = clock_at(NOW)
+        self.changes: dict[str, Action] = {}
         self.keycloak = keycloak
-        self.remote = Remote(lambda asked: self.changes.get(asked.place) or self.keycloak(asked))
+        self.remote = FakeRemote(
+            lambda asked: self.changes.get(asked.address) or self.keycloak(asked)
+        )
         self.judge = provider(self.remote, self.clock)
 
     def ask(self, token: str = "good") -> Any:
-        return running(self.judge.authenticate(Credential("bearer", token)))
+        return start(self.judge.authenticate(Credential("bearer", token)))
 
     def count(self, place: str) -> int:
-        return self.remote.places().count(place)
+        return self.remote.addresses().count(place)
 
 
 class IntrospectionTests(OfflineTestCase):
@@ -87,10 +89,10 @@ class IntrospectionTests(OfflineTestCase):
         """Three questions, each with what it needs and no more."""
         identity: Identity = self.successResultOf(self.ask())
         self.assertEqual((identity.username, identity.fresh_until), ("tess", NOW + 60))
-        self.assertEqual(self.remote.places(), [INTROSPECT, TOKEN, CERTS])
-        self.assertEqual(self.remote.asked[0].form, {"token": "good"})
+        self.assertEqual(self.remote.addresses(), [INTROSPECT, TOKEN, CERTS])
+        self.assertEqual(self.remote.requests[0].form, {"token": "good"})
         self.assertEqual(
-            self.remote.asked[1].form,
+            self.remote.requests[1].form,
             {"client_id": "app", "grant_type": "refresh_token", "refresh_token": "good"},
         )
 
@@ -105,7 +107,7 @@ class IntrospectionTests(OfflineTestCase):
         """A token that is not active any more does not profit from an exchange that is kept."""
         self.successResultOf(self.ask())
         self.clock.advance(60)
-        self.changes[INTROSPECT] = Says({"active": False})
+        self.changes[INTROSPECT] = Respond({"active": False})
         self.failureResultOf(self.ask(), Rejected)
 
     def test_no_offline_token_T36(self) -> None:
@@ -117,7 +119,7 @@ class IntrospectionTests(OfflineTestCase):
             {"typ": "Bearer"},
             {"active": "true"},
         ):
-            self.changes[INTROSPECT] = Says({**ACTIVE, **change})
+            self.changes[INTROSPECT] = Respond({**ACTIVE, **change})
             self.failureResultOf(self.ask(), Rejected)
         self.assertEqual(self.count(TOKEN), 0)
 
@@ -126,15 +128,15 @@ class IntrospectionTests(OfflineTestCase):
         token = IDP.sign(typ="Bearer", scope="offline_access")
         self.assertIs(self.judge.affinity(Credential("bearer", token)), Affinity.FOREIGN)
         self.failureResultOf(self.ask(token), Rejected)
-        self.assertEqual(self.remote.asked, [])
+        self.assertEqual(self.remote.requests, [])
 
     def test_refused(self) -> None:
         """A grant that is refused, or gives what is not good, gets nobody in."""
         for play in (
-            Says({"error": "invalid_grant"}, 400),
-            Says({"access_token": NEXT.sign(header={"kid": "idp"})}),
-            Says({"access_token": IDP.sign(exp=NOW - 60)}),
-            Says({"access_token": IDP.sign(typ="ID")}),
+            Respond({"error": "invalid_grant"}, 400),
+            Respond({"access_token": NEXT.sign(header={"kid": "idp"})}),
+            Respond({"access_token": IDP.sign(exp=NOW - 60)}),
+            Respond({"access_token": IDP.sign(typ="ID")}),
         ):
             self.changes = {TOKEN: play}
             self.failureResultOf(self.ask(), Rejected)
@@ -142,20 +144,20 @@ class IntrospectionTests(OfflineTestCase):
     def test_outage_T70(self) -> None:
         """What says nothing about the token is no verdict: our own secret may be wrong."""
         for place, play in (
-            (INTROSPECT, Says({"error": "invalid_client"}, 401)),
-            (INTROSPECT, Says({"error": "busy"}, 503)),
-            (INTROSPECT, Says(b"oops")),
-            (TOKEN, Says({"error": "invalid_client"}, 400)),
-            (TOKEN, Says({}, 500)),
-            (TOKEN, Says({"token_type": "Bearer"})),
-            (CERTS, Says({}, 500)),
+            (INTROSPECT, Respond({"error": "invalid_client"}, 401)),
+            (INTROSPECT, Respond({"error": "busy"}, 503)),
+            (INTROSPECT, Respond(b"oops")),
+            (TOKEN, Respond({"error": "invalid_client"}, 400)),
+            (TOKEN, Respond({}, 500)),
+            (TOKEN, Respond({"token_type": "Bearer"})),
+            (CERTS, Respond({}, 500)),
         ):
             self.changes = {place: play}
             self.failureResultOf(self.ask(), Unavailable)
 
     def test_not_asked_twice(self) -> None:
         """An exchange that failed is not repeated: the realm might take it for a theft."""
-        self.changes = {TOKEN: Says({}, 500)}
+        self.changes = {TOKEN: Respond({}, 500)}
         self.failureResultOf(self.ask(), Unavailable)
         self.assertEqual(self.count(TOKEN), 1)
 
@@ -163,16 +165,16 @@ class IntrospectionTests(OfflineTestCase):
         """The realm at the provider may be another than ours, and is encoded."""
         self.judge = provider(self.remote, iam_realm="a/b")
         self.ask().addErrback(lambda _: None)
-        self.assertIn("/realms/a%2Fb/", self.remote.places()[0])
+        self.assertIn("/realms/a%2Fb/", self.remote.addresses()[0])
 
     def test_within_leeway_S_LEEWAY(self) -> None:
         """An access token that expired within the leeway ends with the leeway."""
         for over, end in ((30, NOW + 30), (0, NOW + 60)):
             access = IDP.sign(scope="openid offline_access", exp=NOW - over)
-            self.changes[TOKEN] = Says({"access_token": access})
+            self.changes[TOKEN] = Respond({"access_token": access})
             identity: Identity = self.successResultOf(self.ask(f"good-{over}"))
             self.assertEqual((identity.expires, identity.ends()), (end, end))
-        self.changes[TOKEN] = Says({"access_token": IDP.sign(exp=NOW - 60)})
+        self.changes[TOKEN] = Respond({"access_token": IDP.sign(exp=NOW - 60)})
         self.failureResultOf(self.ask("good-other"), Rejected)
 
 
@@ -187,7 +189,7 @@ class ExchangeTests(OfflineTestCase):
         """Where introspection says no to an offline token of our client the exchange decides."""
         identity = self.successResultOf(self.ask(offline()))
         self.assertEqual(identity.username, "tess")
-        self.assertEqual(self.remote.places(), [INTROSPECT, TOKEN, CERTS])
+        self.assertEqual(self.remote.addresses(), [INTROSPECT, TOKEN, CERTS])
 
     def test_others(self) -> None:
         """A token of another client, of another type or of no shape is not exchanged."""
@@ -205,12 +207,12 @@ class ExchangeTests(OfflineTestCase):
         """Where only the exchange is to decide, nobody is asked before."""
         self.judge = provider(self.remote, self.clock, check="exchange")
         self.successResultOf(self.ask(offline()))
-        self.assertEqual(self.remote.places(), [TOKEN, CERTS])
+        self.assertEqual(self.remote.addresses(), [TOKEN, CERTS])
 
     def test_no_offline_token_T36(self) -> None:
         """What comes out of it must have the scope, as a word."""
         for scope in ("openid", "", "no_offline_access_at_all"):
-            self.changes[TOKEN] = Says({"access_token": IDP.sign(scope=scope)})
+            self.changes[TOKEN] = Respond({"access_token": IDP.sign(scope=scope)})
             self.failureResultOf(self.ask(offline()), Rejected)
 
     def test_again_T41(self) -> None:
@@ -219,7 +221,7 @@ class ExchangeTests(OfflineTestCase):
             self.successResultOf(self.ask(offline()))
             self.clock.advance(60)
         self.assertEqual(self.count(TOKEN), 2)
-        self.changes[TOKEN] = Says({"error": "invalid_grant"}, 400)
+        self.changes[TOKEN] = Respond({"error": "invalid_grant"}, 400)
         self.failureResultOf(self.ask(offline()), Rejected)
 
     def test_routing(self) -> None:

@@ -18,8 +18,8 @@ from authotron.net.world import World
 from authotron.plugin import passwords
 from authotron.plugin.interfaces import IProvider
 from authotron.providers import plain
-from tests.contracts import ProviderContract
-from tests.worlds import NOW, asked, at, world
+from authotron.testing.contracts import ProviderContract
+from authotron.testing.worlds import NOW, as_deferred, clock_at, world
 
 
 def basic(username: str, password: str) -> Credential:
@@ -66,16 +66,18 @@ class ShareTests(SynchronousTestCase):
             working.append(Deferred().addCallback(lambda _: work()))
             return working[-1]
 
-        crowded = World(at(NOW), thread)
+        crowded = World(clock_at(NOW), thread)
         user = {"username": "alice", "password_hash": passwords.hash_password("secret")}
         one, other = (plain.make(config(user), crowded) for _ in range(2))
 
         def guess(judge: IProvider, number: int) -> Deferred[Any]:
             credential = evolve(basic(f"user{number}", "x"), client="192.0.2.1")
-            return asked(judge.authenticate, credential).addErrback(lambda failure: failure.type)
+            return as_deferred(judge.authenticate, credential).addErrback(
+                lambda failure: failure.type
+            )
 
         guesses = [guess(one if number % 2 else other, number) for number in range(WAITING + 35)]
-        good = asked(one.authenticate, evolve(basic("alice", "secret"), client="192.0.2.2"))
+        good = as_deferred(one.authenticate, evolve(basic("alice", "secret"), client="192.0.2.2"))
         refused = [each for each in guesses if each.called]
         self.assertEqual({self.successResultOf(each) for each in refused}, {Unavailable})
         self.assertEqual(len(refused), 35 - len(working) + 1)
@@ -89,10 +91,10 @@ class PlainTests(SynchronousTestCase):
     """What is special about it."""
 
     def ask(self, judge: IProvider, credential: Credential) -> Identity:
-        return self.successResultOf(asked(judge.authenticate, credential))
+        return self.successResultOf(as_deferred(judge.authenticate, credential))
 
     def refused(self, judge: IProvider, credential: Credential) -> None:
-        self.failureResultOf(asked(judge.authenticate, credential), Rejected)
+        self.failureResultOf(as_deferred(judge.authenticate, credential), Rejected)
 
     def test_last_of_two(self) -> None:
         """A user who stands there twice gets in with either password, with the roles beside it."""

@@ -13,8 +13,8 @@ from authotron.model.errors import ConfigError, Rejected
 from authotron.model.identity import Credential, Identity
 from authotron.plugin.interfaces import IProvider
 from authotron.providers import static_token
-from tests.contracts import ProviderContract
-from tests.worlds import asked, world
+from authotron.testing.contracts import ProviderContract
+from authotron.testing.worlds import as_deferred, world
 
 TOKEN = "secret-token-of-more-than-32-characters"
 
@@ -46,7 +46,7 @@ class StaticTokenTests(SynchronousTestCase):
 
     def ask(self, judge: IProvider, token: str) -> Identity:
         credential = Credential("bearer", token)
-        return self.successResultOf(asked(judge.authenticate, credential))
+        return self.successResultOf(as_deferred(judge.authenticate, credential))
 
     def problem(self, **entry: Any) -> str:
         given = {"token": TOKEN, "username": "robot", **entry}
@@ -94,5 +94,5 @@ class StaticTokenTests(SynchronousTestCase):
         """Whatever is presented is refused, and no more."""
         judge = provider({"token": TOKEN, "username": "robot"})
         for text in ("", "\u2603", "\ud800", TOKEN + " "):
-            answer = asked(judge.authenticate, Credential("bearer", text))
+            answer = as_deferred(judge.authenticate, Credential("bearer", text))
             self.failureResultOf(answer, Rejected)

@@ -8,8 +8,8 @@ from authotron.config import plugins, section
 from authotron.model.errors import Unavailable
 from authotron.plugin.interfaces import ITokenStore
 from authotron.stores import memory, none
-from tests.contracts import NoTokens, StoreContract, token
-from tests.worlds import world
+from authotron.testing.contracts import EmptyStoreContract, StoreContract, make_token
+from authotron.testing.worlds import world
 
 
 class MemoryTests(StoreContract):
@@ -19,7 +19,7 @@ class MemoryTests(StoreContract):
         return memory.make(section.read(memory.Config, {"type": "memory"}), world())
 
 
-class NoneTests(NoTokens):
+class NoneTests(EmptyStoreContract):
     """So is none, as far as it goes."""
 
     async def make(self) -> ITokenStore:
@@ -29,7 +29,7 @@ class NoneTests(NoTokens):
         """It takes no token."""
         store = await self.opened()
         try:
-            await store.add(token())
+            await store.add(make_token())
         except Unavailable:
             return
         self.fail("it took one")
@@ -44,4 +44,4 @@ class KindsTests(TestCase):
         self.assertEqual(sorted(kinds), ["memory", "mongo", "none", "redis", "sqlite"])
 
 
-del NoTokens, StoreContract
+del EmptyStoreContract, StoreContract

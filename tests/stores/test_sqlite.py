@@ -16,8 +16,8 @@ from authotron.model.identity import Identity
 from authotron.model.token import COLUMNS, counts
 from authotron.plugin.interfaces import ITokenStore, TokenQuery
 from authotron.stores import sqlite
-from tests.contracts import StoreContract, token
-from tests.worlds import NOW, world
+from authotron.testing.contracts import StoreContract, make_token
+from authotron.testing.worlds import NOW, world
 
 
 def store_in(folder: Path, **over: object) -> ITokenStore:
@@ -67,7 +67,7 @@ class SqliteTests(TestCase):
 
     async def test_two_processes(self) -> None:
         """Two that have the file open see each other's tokens, and have one pepper."""
-        one, other, kept = await self.opened(), await self.opened(), token()
+        one, other, kept = await self.opened(), await self.opened(), make_token()
         await one.add(kept)
         self.assertEqual(await other.get(kept.id), kept)
         self.assertTrue(await other.remove(kept.id, NOW))
@@ -76,7 +76,7 @@ class SqliteTests(TestCase):
 
     async def test_reopened(self) -> None:
         """What was kept is there after the end of the process."""
-        first, kept = store_in(self.folder), token()
+        first, kept = store_in(self.folder), make_token()
         await first.open()
         await first.add(kept)
         await first.close()
@@ -85,7 +85,7 @@ class SqliteTests(TestCase):
     async def test_closed(self) -> None:
         """While it is closed nobody can say anything."""
         store = store_in(self.folder)
-        for work in (store.get(""), store.add(token()), store.remove("", NOW), store.reach()):
+        for work in (store.get(""), store.add(make_token()), store.remove("", NOW), store.reach()):
             self.assertIsInstance(await self.failed(work), Unavailable)
 
     async def test_full(self) -> None:
@@ -93,7 +93,7 @@ class SqliteTests(TestCase):
         store: Any = await self.opened()
         store._database.execute("PRAGMA max_page_count = 12")
         kept = []
-        while not isinstance(await self.failed(store.add(each := token())), Unavailable):
+        while not isinstance(await self.failed(store.add(each := make_token())), Unavailable):
             kept.append(each)
         self.assertEqual([await store.get(each.id) for each in kept], kept)
         self.assertIsNone(await store.get(each.id))
@@ -107,7 +107,7 @@ class SqliteTests(TestCase):
         for statement in sqlite._MIGRATIONS[0].split(";"):
             database.execute(statement)
         imported = Identity("here", "alice", provider="imported:acl-proxy")
-        kept = [token(age=9), evolve(token(age=8), owner=imported)]
+        kept = [make_token(age=9), evolve(make_token(age=8), owner=imported)]
         columns = COLUMNS[:-2]
         for each in kept:
             values = [each.row()[column] for column in columns]
@@ -119,8 +119,8 @@ class SqliteTests(TestCase):
         old, copied = await store.listed(TokenQuery())
         self.assertEqual((old, copied.id), (kept[0], kept[1].id))
         self.assertEqual((counts(old.row()), counts(copied.row())), (True, False))
-        self.assertIsInstance(await self.failed(store.add(token(), 1)), TooMany)
-        await store.add(token(lineage=(old.id,)), 2)
+        self.assertIsInstance(await self.failed(store.add(make_token(), 1)), TooMany)
+        await store.add(make_token(lineage=(old.id,)), 2)
         self.assertEqual(len(await store.remove(old.id, NOW)), 2)
 
     async def test_newer(self) -> None:

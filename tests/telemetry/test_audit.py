@@ -17,12 +17,12 @@ from authotron.model.identity import Identity
 from authotron.model.token import TERMINAL, Grant, checksum
 from authotron.plugin.interfaces import ITokenStore
 from authotron.telemetry import audit, logs
+from authotron.testing.worlds import NOW
 from authotron.tokens import imported
 from authotron.tokens.imported import ForeignToken
 from authotron.tokens.service import TokenRequest
 from tests.web.conversations import ALICE
 from tests.web.test_token_routes import PROXIED, ROOT, SAID, TokenCase
-from tests.worlds import NOW
 
 
 class Slow:

@@ -9,9 +9,9 @@ from twisted.trial.unittest import TestCase as AsynchronousTestCase
 from authotron.config import section
 from authotron.plugin.interfaces import ITokenStore, TokenQuery
 from authotron.stores import memory
+from authotron.testing.contracts import EmptyStoreContract, StoreContract, make_token
+from authotron.testing.worlds import world
 from authotron.tokens.bounded_store import StoreClient, derived_pepper
-from tests.contracts import NoTokens, StoreContract, token
-from tests.worlds import world
 
 
 class ClientTests(StoreContract):
@@ -31,7 +31,7 @@ class SpellingTests(AsynchronousTestCase):
         rules = section.read(memory.Config, {"type": "memory"})
         store = StoreClient(backend, rules, world().clock)
         kept = [
-            token(username, realm=realm, age=9 - age)
+            make_token(username, realm=realm, age=9 - age)
             for age, (realm, username) in enumerate(
                 [("Zo\u00eb", "Jose\u0301"), ("Zoe\u0308", "Jos\u00e9"), ("Zo\u00eb", "Jose")]
             )
@@ -59,4 +59,4 @@ class PepperTests(SynchronousTestCase):
         self.assertNotIn(b"canary", one)
 
 
-del NoTokens, StoreContract
+del EmptyStoreContract, StoreContract

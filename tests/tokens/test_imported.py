@@ -15,14 +15,14 @@ from authotron.model.identity import Credential, Identity
 from authotron.model.token import IMPORTED, Grant, generate
 from authotron.plugin.interfaces import Affinity, IProvider, TokenQuery
 from authotron.stores import memory
+from authotron.testing.issuers import IDP
+from authotron.testing.worlds import NOW, clock_at
 from authotron.tokens import imported, service
 from authotron.tokens.imported import ForeignToken
 from authotron.tokens.owners import Owners
 from authotron.tokens.provider import TokenProvider
 from authotron.tokens.service import TokenRequest, TokenService
-from tests.issuers import IDP
 from tests.tokens.test_provider import Directory
-from tests.worlds import NOW, at
 
 OLD = "an-old-token-of-the-acl-proxy"
 PEPPER = "old pepper"
@@ -36,7 +36,7 @@ class ImportedCase(SynchronousTestCase):
     """A store into which tokens are copied."""
 
     def setUp(self) -> None:
-        self.clock = at(NOW)
+        self.clock = clock_at(NOW)
         self.store = memory.MemoryStore()
         self.tokens = self.made()
 

@@ -23,12 +23,12 @@ from authotron.plugin.interfaces import (
 )
 from authotron.stores import memory
 from authotron.telemetry.metrics import Metrics
+from authotron.testing.contracts import ProviderContract
+from authotron.testing.worlds import NOW, clock_at
 from authotron.tokens import service
 from authotron.tokens.owners import Owners
 from authotron.tokens.provider import TokenProvider
 from authotron.tokens.service import TokenRequest
-from tests.contracts import ProviderContract
-from tests.worlds import NOW, at
 
 
 @implementer(IProvider)
@@ -70,7 +70,7 @@ class JudgeCase(SynchronousTestCase):
     """A judge over a store in memory."""
 
     def setUp(self) -> None:
-        self.clock = at(NOW)
+        self.clock = clock_at(NOW)
         self.store: ITokenStore = memory.MemoryStore()
         rules = section.read(memory.Config, {"type": "memory"})
         self.tokens = service.make(

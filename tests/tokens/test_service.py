@@ -20,9 +20,9 @@ from authotron.model.identity import Identity
 from authotron.model.token import Grant, Token, generate
 from authotron.plugin.interfaces import TokenQuery
 from authotron.stores import memory
+from authotron.testing.worlds import NOW, clock_at
 from authotron.tokens import service
 from authotron.tokens.service import TokenRequest, TokenService
-from tests.worlds import NOW, at
 
 ALICE = Identity("here", "alice", ("reader",), {"exp": "1", "mail": "a@b.org"}, provider="staff")
 
@@ -47,7 +47,7 @@ class IssuingCase(SynchronousTestCase):
     """Tokens over a store in memory."""
 
     def setUp(self) -> None:
-        self.clock = at(NOW)
+        self.clock = clock_at(NOW)
         self.store = Slow()
         self.tokens = self.make()
 

@@ -22,12 +22,12 @@ from authotron.gateway.gateway import LiveGateway
 from authotron.model.identity import Identity
 from authotron.net.world import World
 from authotron.telemetry.metrics import Metrics
+from authotron.testing.worlds import NOW, clock_at, run_at_once
 from authotron.web import gateway_routes, operations_routes
 from authotron.web.fastpath.protocol import FastPathFactory
 from authotron.web.replies import Replies, Reply
 from authotron.web.site import Site
 from tests.config.test_check import BASE, laid_over
-from tests.worlds import NOW, at, at_once
 
 PEER = IPv4Address("TCP", "192.0.2.7", 4711)
 
@@ -96,7 +96,7 @@ class InMemoryGateway:
     """Both sites of one configuration, laid over a small base."""
 
     over: dict[str, Any] = field(factory=dict)
-    clock: Clock = field(factory=lambda: at(NOW))
+    clock: Clock = field(factory=lambda: clock_at(NOW))
     metrics: Metrics = field(factory=Metrics)
     serving: LiveGateway[Reply] = field(init=False)
     public: Site = field(init=False)
@@ -105,7 +105,7 @@ class InMemoryGateway:
 
     def __attrs_post_init__(self) -> None:
         found = check.check(laid_over(BASE, self.over), Path())
-        gateway = compose(found, World(self.clock, at_once), self.metrics)
+        gateway = compose(found, World(self.clock, run_at_once), self.metrics)
         self.serving = LiveGateway(gateway, self.metrics)
         self.public = self._site(
             gateway_routes.GatewayRoutes(self.serving, self.clock), gateway_routes.ROUTES
@@ -132,7 +132,7 @@ class InMemoryGateway:
 
     def reload(self) -> None:
         """The same configuration anew, with the store that is open."""
-        old, world = self.serving.gateway, World(self.clock, at_once)
+        old, world = self.serving.gateway, World(self.clock, run_at_once)
         kept = old.tokens.store.backend if old.tokens else None
         self.serving.gateway = compose(old.config, world, self.metrics, kept)
 

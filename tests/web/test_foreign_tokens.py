@@ -14,12 +14,12 @@ from authotron.model.errors import Rejected
 from authotron.model.identity import Credential, Identity
 from authotron.plugin.interfaces import IProvider, IReachable
 from authotron.providers import ecmwf_api
-from tests.issuers import CLAIMS, IDP, made_up, published
+from authotron.testing.issuers import CLAIMS, IDP, forged_jwt, key_set
+from authotron.testing.remotes import Action, FakeRemote, Hang, ReceivedRequest, Respond
+from authotron.testing.worlds import NOW, clock_at, world
 from tests.providers import test_ecmwf_api, test_efas_api, test_http, test_introspection, test_jwt
 from tests.providers.test_any_json import gathered
-from tests.remotes import Asked, Hangs, Play, Remote, Says
 from tests.web.conversations import Answer, InMemoryGateway, basic
-from tests.worlds import NOW, at, world
 
 SECRET = "a secret of thirty-two bytes ..."
 SHARED = {"type": "jwt", "name": "sso", "realm": "here", "secret": SECRET}
@@ -118,8 +118,8 @@ class UnsignedTests(GatewayCase):
         for value in odd:
             for name in ("typ", "alg", "kid", "iss", "aud", "exp", "azp", "at_hash", "events"):
                 for token in (
-                    made_up({"alg": "HS256", name: value}),
-                    made_up({"alg": "HS256"}, {**CLAIMS, name: value}),
+                    forged_jwt({"alg": "HS256", name: value}),
+                    forged_jwt({"alg": "HS256"}, {**CLAIMS, name: value}),
                 ):
                     self.assertEqual(self.authenticate(token).status, 401, f"{name} {value}")
 
@@ -136,7 +136,7 @@ class StrangersTests(SynchronousTestCase):
         deferred = gathered(providers, Credential("bearer", token), realm)
         return self.successResultOf(deferred.addErrback(lambda failure: failure.value))
 
-    def strangers(self, remote: Remote, **given: Any) -> list[IProvider]:
+    def strangers(self, remote: FakeRemote, **given: Any) -> list[IProvider]:
         return [
             test_jwt.provider(remote, issuer=CLAIMS["iss"]),
             ecmwf_api.make(test_ecmwf_api.config(**given), world(agents=remote)),
@@ -147,80 +147,80 @@ class StrangersTests(SynchronousTestCase):
 
     def test_unknown_issuer_T81c(self) -> None:
         """A JWT of an issuer that no provider is configured for is shown to none of them."""
-        remote = Remote(everything_is_good)
+        remote = FakeRemote(everything_is_good)
         for token in (
             IDP.sign(iss="https://other.example"),
             IDP.sign(iss=CLAIMS["iss"] + "/"),
-            made_up({"alg": "none"}, {"iss": ["x"]}),
-            made_up({"alg": []}, {"iss": 5}),
-            made_up({"alg": "dir", "enc": "A256GCM", "iss": "https://other.example"}, b"\xff"),
-            made_up({"alg": "RS256"}, b'{"iss": "x", "iss": "y"}'),
-            made_up({"alg": "RS256"}, b"\xff"),
-            made_up({"alg": "RS256", "cty": "JWT"}, IDP.sign().encode()),
+            forged_jwt({"alg": "none"}, {"iss": ["x"]}),
+            forged_jwt({"alg": []}, {"iss": 5}),
+            forged_jwt({"alg": "dir", "enc": "A256GCM", "iss": "https://other.example"}, b"\xff"),
+            forged_jwt({"alg": "RS256"}, b'{"iss": "x", "iss": "y"}'),
+            forged_jwt({"alg": "RS256"}, b"\xff"),
+            forged_jwt({"alg": "RS256", "cty": "JWT"}, IDP.sign().encode()),
             IDP.sign(iss="https://other.example", typ="Refresh"),
         ):
             outcome = self.ask(token, self.strangers(remote))
             self.assertIsInstance(outcome, Rejected)
-            self.assertEqual(remote.asked, [])
+            self.assertEqual(remote.requests, [])
 
     def test_malformed_T81c(self) -> None:
         """A JWT whose header only a lenient reader understands is shown to no provider."""
-        remote = Remote(everything_is_good)
+        remote = FakeRemote(everything_is_good)
         header, claims, signature = IDP.sign(iss="https://other.example").split(".")
         twice, long = b'{"alg": "RS256", "alg": "ES256"}', {"alg": "RS256", "kid": "k" * 20_000}
         padded = b64encode(b'{"alg":"RS256","kid":">>>???"}')
         for token in (
             f"{header}{'=' * (-len(header) % 4 or 4)}.{claims}.{signature}",
             f"{padded.decode()}.{claims}.{signature}",
-            made_up(twice),
-            made_up(long),
-            made_up('{"alg": "RS256"}'.encode("utf-8-sig")),
-            made_up('{"alg": "RS256"}'.encode("utf-16")),
-            made_up('{"alg": "RS256", "kid": "é"}'.encode("latin-1")),
-            made_up(b'{"alg": "RS256", "x": NaN}'),
+            forged_jwt(twice),
+            forged_jwt(long),
+            forged_jwt('{"alg": "RS256"}'.encode("utf-8-sig")),
+            forged_jwt('{"alg": "RS256"}'.encode("utf-16")),
+            forged_jwt('{"alg": "RS256", "kid": "é"}'.encode("latin-1")),
+            forged_jwt(b'{"alg": "RS256", "x": NaN}'),
         ):
             self.assertIsInstance(self.ask(token, self.strangers(remote)), Rejected)
-            self.assertEqual(remote.asked, [], token)
+            self.assertEqual(remote.requests, [], token)
 
     def test_other_realm_T81c(self) -> None:
         """A JWT is not shown to the realm asked for if the provider of its issuer is of another."""
-        remote = Remote(everything_is_good)
+        remote = FakeRemote(everything_is_good)
         [_, *others] = self.strangers(remote)
         elsewhere = test_jwt.provider(remote, issuer=CLAIMS["iss"], realm="elsewhere")
         self.assertIsInstance(self.ask(IDP.sign(), [elsewhere, *others], "here"), Rejected)
-        self.assertEqual(remote.asked, [])
+        self.assertEqual(remote.requests, [])
 
     def test_way_out_T81c(self) -> None:
         """C{accepts: any} is how a provider is asked about such tokens all the same."""
-        remote = Remote(everything_is_good)
+        remote = FakeRemote(everything_is_good)
         providers = self.strangers(remote, accepts="any")
         identity = self.ask(IDP.sign(iss="https://other.example"), providers)
         self.assertIsInstance(identity, Identity)
-        self.assertEqual(remote.places(), ["api.example/v1/who-am-i"])
+        self.assertEqual(remote.addresses(), ["api.example/v1/who-am-i"])
 
     def test_introspection_way_out_T81c(self) -> None:
         """Introspection is asked if C{accepts: any} is written out beside an issuer."""
         for given, asked in (({}, 0), ({"accepts": "any"}, 1)):
-            remote = Remote(everything_is_good)
+            remote = FakeRemote(everything_is_good)
             judge = test_introspection.provider(remote, issuer="https://oauth.example", **given)
             self.ask(IDP.sign(iss="https://other.example"), [judge])
-            self.assertEqual(len(remote.asked), asked)
+            self.assertEqual(len(remote.requests), asked)
 
     def test_no_issuer_T81c(self) -> None:
         """A JWT that names no issuer, or a token that is not a JWT, is never without a judge."""
-        for token in (IDP.sign(iss=None), made_up({"alg": "dir", "enc": "A256GCM"}, b"\xff")):
-            remote = Remote(everything_is_good)
+        for token in (IDP.sign(iss=None), forged_jwt({"alg": "dir", "enc": "A256GCM"}, b"\xff")):
+            remote = FakeRemote(everything_is_good)
             judge = test_efas_api.provider(remote)
             jwt_judge = test_jwt.provider(remote, issuer=CLAIMS["iss"])
             self.assertIsInstance(self.ask(token, [jwt_judge, judge]), Identity)
 
     def test_provider_without_issuer_T81c(self) -> None:
         """A C{jwt} provider without an issuer is configured for each that its keys are good for."""
-        remote = Remote(everything_is_good)
+        remote = FakeRemote(everything_is_good)
         providers = [test_jwt.provider(remote), *self.strangers(remote)[1:]]
         identity = self.ask(IDP.sign(iss="https://other.example"), providers)
         self.assertIsInstance(identity, Identity)
-        self.assertEqual(remote.places(), ["idp.example/certs"])
+        self.assertEqual(remote.addresses(), ["idp.example/certs"])
 
 
 class WaitingTests(SynchronousTestCase):
@@ -228,27 +228,27 @@ class WaitingTests(SynchronousTestCase):
 
     def test_keys_do_not_come_D5(self) -> None:
         """A remote that knows a token need not wait for a key set that does not come."""
-        hanging, remote = Remote(lambda _: Hangs()), Remote(everything_is_good)
-        clock, token = at(NOW), Credential("bearer", IDP.sign())
+        hanging, remote = FakeRemote(lambda _: Hang()), FakeRemote(everything_is_good)
+        clock, token = clock_at(NOW), Credential("bearer", IDP.sign())
         providers = [test_jwt.provider(hanging), test_introspection.provider(remote)]
         deferred = gathered(providers, token, clock=clock)
         clock.advance(0)
         self.assertEqual(self.successResultOf(deferred).username, "tess")
-        self.assertEqual(len(hanging.asked), 1)
-        hanging.finish(b"{}")
+        self.assertEqual(len(hanging.requests), 1)
+        hanging.finish_all(b"{}")
 
     def test_keys_at_hand_D5(self) -> None:
         """A remote does not see a token that is verified with keys that are at hand."""
-        remote = Remote(everything_is_good)
+        remote = FakeRemote(everything_is_good)
         judge = test_jwt.provider(remote)
         self.successResultOf(Deferred.fromCoroutine(IReachable(judge).reach()))
         providers = [test_introspection.provider(remote), judge]
         self.successResultOf(gathered(providers, Credential("bearer", IDP.sign())))
-        self.assertEqual(remote.places(), ["idp.example/certs"])
+        self.assertEqual(remote.addresses(), ["idp.example/certs"])
 
 
-def everything_is_good(asked: Asked) -> Play:
+def everything_is_good(asked: ReceivedRequest) -> Action:
     """Keys where keys are asked for, and a name for every token."""
-    if "certs" in asked.place:
-        return Says(published(IDP))
-    return Says({"active": True, "username": "tess", "uid": "tess", "sub": "tess"})
+    if "certs" in asked.address:
+        return Respond(key_set(IDP))
+    return Respond({"active": True, "username": "tess", "uid": "tess", "sub": "tess"})

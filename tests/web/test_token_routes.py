@@ -23,10 +23,10 @@ from authotron.model.token import (
 )
 from authotron.plugin.interfaces import TokenQuery
 from authotron.stores import memory
+from authotron.testing.worlds import NOW
 from authotron.tokens.service import TokenService
 from authotron.web import token_routes
 from tests.web.conversations import ALICE, Answer, InMemoryGateway, basic
-from tests.worlds import NOW
 
 USERS = [
     {"username": "alice", "password": "wonder", "roles": ["reader", "writer"]},

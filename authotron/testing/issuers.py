@@ -1,4 +1,4 @@
-"""An identity provider's keys, and tokens signed with them or made up."""
+"""Keys of an identity provider, and JWTs that are signed with these keys, or forged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from attrs import field, frozen
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from authotron.jose import keys
-from tests.worlds import NOW
+from authotron.testing.worlds import NOW
 
 CLAIMS: Mapping[str, Any] = {
     "iss": "https://idp.example/realms/x",
@@ -22,35 +22,45 @@ CLAIMS: Mapping[str, Any] = {
     "scope": "openid",
     "exp": NOW + 300,
 }
+"""The claims of a JWT whose test gives no others."""
 
 
 @frozen
 class Signer:
-    """A private key with a name, and the algorithm it is used with."""
+    """A private key, its key id, and the algorithm it signs with."""
 
     kid: str
     algorithm: str
     private: Any = field(repr=False)
 
     def jwk(self, **changes: Any) -> dict[str, Any]:
-        """The public half as it is published; a change to C{None} leaves a member out."""
+        """Return the public key as a JWK; a change to C{None} leaves a member out."""
         members = {**keys.as_jwk(self.private.public_key()), "kid": self.kid}
         members["alg"] = self.algorithm
         return {name: value for name, value in {**members, **changes}.items() if value is not None}
 
     def sign(self, claims: Any = None, header: Mapping[str, Any] | None = None, **more: Any) -> str:
-        """A token; a claim that is C{None} is left out."""
-        said = {**CLAIMS, **more} if claims is None else claims
-        if isinstance(said, dict):
-            said = {name: value for name, value in said.items() if value is not None}
-        text = said if isinstance(said, bytes) else json.dumps(said).encode()
+        """
+        Sign a JWT.
+
+        @param claims: all claims, or the C{bytes} of the payload; L{CLAIMS} if not given.
+        @param more: claims that are added to L{CLAIMS}. A claim that is C{None} is left out.
+        """
+        payload = {**CLAIMS, **more} if claims is None else claims
+        if isinstance(payload, dict):
+            payload = {name: value for name, value in payload.items() if value is not None}
+        raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
         headers = {"kid": self.kid, **(header or {})}
-        return jwt.PyJWS().encode(text, self.private, headers.pop("alg", self.algorithm), headers)
+        return jwt.PyJWS().encode(raw, self.private, headers.pop("alg", self.algorithm), headers)
 
 
 @cache
 def rsa_key(bits: int = 2048, number: int = 0) -> Any:
-    """Made once; C{number} tells apart those of one size."""
+    """
+    Generate an RSA key; the same arguments return the same key.
+
+    @param number: distinguishes keys of equal size.
+    """
     del number
     return rsa.generate_private_key(65537, bits)
 
@@ -61,13 +71,18 @@ CURVE = Signer("curve", "ES256", ec.generate_private_key(ec.SECP256R1()))
 EDWARDS = Signer("edwards", "EdDSA", ed25519.Ed25519PrivateKey.generate())
 
 
-def published(*signers: Signer) -> dict[str, Any]:
-    """A key set."""
+def key_set(*signers: Signer) -> dict[str, Any]:
+    """Return the JWK set with the public keys of C{signers}."""
     return {"keys": [each.jwk() for each in signers]}
 
 
-def made_up(header: Any, claims: Any = None, signature: bytes = b"x" * 64) -> str:
-    """A token that nobody signed; parts that are bytes are taken as they are."""
+def forged_jwt(header: Any, claims: Any = None, signature: bytes = b"x" * 64) -> str:
+    """
+    Build a JWT whose signature is not valid.
+
+    @param header: the value of the header, or its C{bytes}.
+    @param claims: the claims, or the C{bytes} of the payload; L{CLAIMS} if not given.
+    """
     parts = [header, CLAIMS if claims is None else claims]
     raw = [each if isinstance(each, bytes) else json.dumps(each).encode() for each in parts]
     return ".".join(urlsafe_b64encode(each).rstrip(b"=").decode() for each in [*raw, signature])

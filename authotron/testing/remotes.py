@@ -1,0 +1,189 @@
+"""Remote HTTP services for tests: a resource in memory answers what the HTTP client sends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from attrs import define, field, frozen
+from treq.testing import RequestTraversalAgent
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.web.iweb import IAgent
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request
+
+from authotron.config.section import read
+from authotron.net.http import RemoteConfig, WebClient, make
+from authotron.net.tls import Trust
+from authotron.testing.worlds import world
+
+
+@frozen
+class ReceivedRequest:
+    """
+    A request that L{FakeRemote} has received.
+
+    @ivar address: host and path, such as C{idp.example/token}.
+    """
+
+    method: str
+    address: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def form(self) -> dict[str, str]:
+        """The fields of the form in the body."""
+        return dict(parse_qsl(self.body.decode(), keep_blank_values=True))
+
+    @property
+    def json(self) -> Any:
+        """The JSON value in the body."""
+        return json.loads(self.body)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The members of the JSON object in the body, or the fields of the form."""
+        is_json = self.headers.get("content-type", "").startswith("application/json")
+        parameters: dict[str, Any] = self.json if is_json else self.form
+        return parameters
+
+
+@frozen
+class Respond:
+    """Send a complete response; content that is not C{bytes} is sent as JSON."""
+
+    content: Any = None
+    status: int = 200
+    headers: Mapping[str, str] = field(factory=dict)
+
+
+class Hang:
+    """Send no response."""
+
+
+@define
+class BeginResponse:
+    """Send the head of a response and the beginning of its body."""
+
+    content: bytes = b"{"
+
+
+Action = Respond | Hang | BeginResponse
+Script = Callable[[ReceivedRequest], Action]
+
+
+class FakeRemote(Resource):
+    """
+    All remote services of a test: one resource answers the requests to every host.
+
+    The resource is given to a L{World} as its C{agents}.
+
+    @ivar script: what to do with a request: a function, or an action for each address.
+    @ivar requests: the requests received so far.
+    @ivar unanswered: the requests without a complete response.
+    @ivar abandoned: the number of unanswered requests whose connection the client closed.
+    @ivar trusts: the TLS trust of each agent that was asked for.
+    """
+
+    isLeaf = True
+
+    def __init__(self, script: Script | Mapping[str, Action]) -> None:
+        super().__init__()
+        self.script = script
+        self.requests: list[ReceivedRequest] = []
+        self.unanswered: list[Request] = []
+        self.abandoned = 0
+        self.trusts: list[Trust] = []
+        self.agent = RequestTraversalAgent(self)
+
+    def __call__(self, trust: Trust, /) -> IAgent:
+        self.trusts.append(trust)
+        agent: IAgent = self.agent
+        return agent
+
+    def render(self, request: Request) -> Any:
+        received = _received(request)
+        self.requests.append(received)
+        action = self._action(received)
+        if isinstance(action, Respond):
+            return _respond(request, action)
+        request.notifyFinish().addErrback(self._connection_closed)
+        self.unanswered.append(request)
+        if isinstance(action, BeginResponse):
+            request.write(action.content)
+        return NOT_DONE_YET
+
+    def _action(self, received: ReceivedRequest) -> Action:
+        if isinstance(self.script, Mapping):
+            return self.script[received.address]
+        return self.script(received)
+
+    def _connection_closed(self, _reason: object) -> None:
+        self.abandoned += 1
+
+    def addresses(self) -> list[str]:
+        """Return the address of each request received so far."""
+        return [request.address for request in self.requests]
+
+    def flush(self) -> None:
+        """Deliver what was written, and closed connections, to the other side."""
+        self.agent.flush()
+
+    def finish_all(self, content: bytes = b"") -> None:
+        """Write C{content} to every unanswered request, and finish its response."""
+        waiting, self.unanswered = self.unanswered, []
+        for request in waiting:
+            request.write(content)
+            request.finish()
+        self.flush()
+
+
+def _respond(request: Request, response: Respond) -> bytes:
+    request.setResponseCode(response.status)
+    for name, value in response.headers.items():
+        request.setHeader(name, value)
+    content = response.content
+    return content if isinstance(content, bytes) else json.dumps(content).encode()
+
+
+def _received(request: Request) -> ReceivedRequest:
+    host = (request.getHeader("host") or "").partition(":")[0]
+    headers = {
+        name.decode().lower(): values[-1].decode()
+        for name, values in request.requestHeaders.getAllRawHeaders()
+    }
+    query = {name.decode(): values[0].decode() for name, values in request.args.items()}
+    body = request.content.read() if request.content else b""
+    address = host + request.path.decode()
+    return ReceivedRequest(request.method.decode(), address, query, headers, body)
+
+
+def web_client(remote: FakeRemote, clock: Clock | None = None, **given: Any) -> WebClient:
+    """Build an HTTP client whose requests are answered by C{remote}."""
+    return make(read(RemoteConfig, given), world(clock, remote))
+
+
+def start(coroutine: Any) -> Deferred[Any]:
+    """Start the coroutine that a method of a plugin has returned."""
+    return Deferred.fromCoroutine(coroutine)
+
+
+class Work:
+    """A coroutine function whose results the test decides: it waits until then."""
+
+    def __init__(self) -> None:
+        self.started: list[Deferred[Any]] = []
+        self.cancelled = 0
+
+    async def __call__(self) -> Any:
+        result: Deferred[Any] = Deferred(self._cancel)
+        self.started.append(result)
+        return await result
+
+    def _cancel(self, _: object) -> None:
+        self.cancelled += 1

@@ -1,0 +1,45 @@
+"""A C{World} for unit tests: only the test moves the clock, and there is no network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, execute, maybeDeferred
+from twisted.internet.task import Clock
+
+from authotron.concurrency.racing import Answer
+from authotron.net.world import Agents, World, no_network
+
+A = TypeVar("A")
+T = TypeVar("T")
+
+NOW = 1_800_000_000
+"""The time at which the clock of a test starts, in seconds since the epoch."""
+
+
+def world(clock: Clock | None = None, agents: Agents = no_network) -> World:
+    """
+    Build a world whose threads run work immediately, in the thread of the test.
+
+    @param clock: a clock that shows L{NOW} if not given.
+    @param agents: answers HTTP requests; see C{FakeRemote}. Without it a request is an error.
+    """
+    return World(clock or clock_at(NOW), run_at_once, agents)
+
+
+def clock_at(seconds: float) -> Clock:
+    """Build a clock that shows C{seconds} since the epoch."""
+    clock = Clock()
+    clock.advance(seconds)
+    return clock
+
+
+def run_at_once(work: Callable[[], Any], /) -> Deferred[Any]:
+    """Run C{work} immediately, in the thread of the caller."""
+    return execute(work)
+
+
+def as_deferred(method: Callable[[A], Answer[T]], argument: A) -> Deferred[T]:
+    """Call a method of a plugin, whether it returns a value or a coroutine."""
+    return maybeDeferred(method, argument)  # type: ignore[call-overload,no-any-return] # it may be either
