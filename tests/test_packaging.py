@@ -68,7 +68,9 @@ class ConfigurationTests(ConfigCase):
         """That of the package, with the secret that its installation makes; nobody gets in."""
         self.credential("credentials/jwt-secret")
         found = self.load(read("debian", "authotron.yaml"))
-        self.assertEqual(found.warnings, ["providers: there are none, so nobody gets in"])
+        self.assertEqual(
+            found.warnings, ["providers: none configured, so every request gets a 401"]
+        )
         self.assertEqual(list(found.providers), [])
 
     def test_debian_example(self) -> None:

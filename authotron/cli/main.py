@@ -72,7 +72,7 @@ def check(file: Path | None, path: Path) -> None:
     """
     found = loaded(file or path)
     with complaints():
-        minter.make(found.file.jwt, clock(), found.folder)
+        minter.make(found.file.jwt, clock())
     for line in _described(found):
         say(line)
     for warning in found.warnings:
@@ -155,7 +155,7 @@ def decode(path: Path, source: Any) -> None:
     found = loaded(path)
     text = source.read().strip().removeprefix("Authorization:").strip().removeprefix("Bearer ")
     with complaints():
-        signer = minter.make(found.file.jwt, clock(), found.folder)
+        signer = minter.make(found.file.jwt, clock())
     try:
         header, claims = signer.verify(text)
     except jwt.InvalidTokenError as error:

@@ -1,4 +1,4 @@
-"""Endpoint strings of Twisted, with UNIX sockets that are closed to other users of the machine."""
+"""Endpoint strings of Twisted; UNIX sockets are closed to other users by default."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
 MODE = "660"
-"""The mode of a UNIX socket where none is written: for the user and the group of the gateway."""
+"""The default mode of a UNIX socket: user and group of the gateway may connect."""
 
 _UMASK = 0o117
 _WORD = re.compile(r"(?:\\.|[^:\\])*", re.DOTALL)
@@ -20,7 +20,7 @@ _KEY = re.compile(r"[A-Za-z_]+=")
 
 
 def lacks_mode(text: str) -> bool:
-    """Whether an endpoint is a UNIX socket, maybe behind another protocol, without a mode."""
+    """Return whether an endpoint string describes a UNIX socket without a mode."""
     words = [found[0] for found in _WORD.finditer(text) if found[0]]
     if "unix" not in words[:2]:
         return False
@@ -32,17 +32,21 @@ def lacks_mode(text: str) -> bool:
 
 
 def is_unix(text: str) -> bool:
-    """Whether an endpoint is a UNIX socket, maybe behind another protocol."""
+    """
+    Return whether an endpoint string describes a UNIX socket.
+
+    The socket may carry another protocol, as in C{haproxy:unix:/run/a.sock}.
+    """
     return "unix" in text.split(":")[:2]
 
 
 def with_mode(text: str) -> str:
-    """The endpoint string with the mode that a UNIX socket gets, also if none is written."""
+    """Append the default mode to the endpoint string of a UNIX socket that has none."""
     return f"{text}:mode={MODE}" if lacks_mode(text) else text
 
 
 def server_endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
-    """Make the endpoint of a string, whose UNIX socket has a mode."""
+    """Return the server endpoint that a string describes, with a mode if it is a UNIX socket."""
     endpoint: IStreamServerEndpoint = serverFromString(reactor, with_mode(text))
     return endpoint
 
@@ -50,9 +54,9 @@ def server_endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
 @contextmanager
 def narrow_sockets() -> Iterator[None]:
     """
-    Make UNIX sockets that are no wider than L{MODE} from the first moment.
+    Limit UNIX sockets that are bound within the block to L{MODE} from the first moment.
 
-    Twisted sets their mode only after they are there, whatever the umask.
+    Twisted sets the mode of a socket only after binding it, so the umask limits it until then.
     """
     before = os.umask(_UMASK)
     try:

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 from typing import Any, Union
 
-from pydantic import (
-    create_model,
-)
+from pydantic import BaseModel, create_model
 
 from authotron.config import plugins, section
+from authotron.config.fields import nested_section
 from authotron.config.schema import File, NoStore
-from authotron.config.section import Section
 from authotron.model.errors import ConfigError
 
 
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a configuration file, with all plugins that are installed."""
+    listed: dict[str, Any] = {}
+    for kind in ("providers", "augmenters"):
+        choice: Any = Union[tuple(module.Config for module in plugins.every(kind))]  # noqa: UP007 - of a list
+        listed[kind] = (list[choice], File.model_fields[kind])
+    stores: Any = Union[(NoStore, *(module.Config for module in plugins.every("stores")))]
+    listed["store"] = (stores, File.model_fields["store"])
+    whole = create_model("authotron", __base__=File, __doc__=File.__doc__, **listed)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **section.schema_of(whole),
+    }
+
+
 def known_keys() -> frozenset[str]:
-    """Every key that may stand anywhere in a configuration file."""
+    """Return every key that is valid anywhere in a configuration file."""
     found: set[str] = set()
     left: list[object] = [json_schema()]
     while left:
@@ -29,28 +42,17 @@ def known_keys() -> frozenset[str]:
     return frozenset(found)
 
 
-def section_of(step: str, store_type: str | None) -> type[Section] | None:
-    """The section that a key of the file holds, if there is one."""
-    if step != "store":
-        return section.section_below(File, step)
+def section_of(key: str, store_type: str | None) -> type[BaseModel] | None:
+    """
+    Return the section that a top-level key of the file holds, if the key holds one.
+
+    @param store_type: the C{type} of the store, which decides the section of C{store}.
+    """
+    if key != "store":
+        return nested_section(File, key)
     try:
         module = plugins.load("stores", store_type, "store")
     except ConfigError:
         return None
-    config: type[Section] = module.Config
+    config: type[BaseModel] = module.Config
     return config
-
-
-def json_schema() -> dict[str, Any]:
-    """The JSON Schema of a configuration file, with all parts that are installed."""
-    listed: dict[str, Any] = {}
-    for kind in ("providers", "augmenters"):
-        choice: Any = Union[tuple(module.Config for module in plugins.every(kind))]  # noqa: UP007 - of a list
-        listed[kind] = (list[choice], File.model_fields[kind])
-    stores: Any = Union[(NoStore, *(module.Config for module in plugins.every("stores")))]
-    listed["store"] = (stores, File.model_fields["store"])
-    whole = create_model("authotron", __base__=File, __doc__=File.__doc__, **listed)
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **section.schema_of(whole),
-    }

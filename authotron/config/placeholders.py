@@ -8,7 +8,7 @@ _UNFILLED = re.compile(r"\s*\$\{[A-Za-z_][^{}]*\}\s*")
 """A variable of a shell or of Docker Compose, and nothing else."""
 
 _PERHAPS_UNFILLED = re.compile(
-    r".*\$\{[A-Za-z_][^{}]*\}.*"  # a shell's, within other text
+    r".*\$\{[A-Za-z_][^{}]*\}.*"  # a variable of a shell, within other text
     r"|\$[A-Z_][A-Z0-9_]*|\$\([^()]*\)"
     r"|.*\{\{.*\}\}.*|.*\{%.*%\}.*"  # Jinja, Helm, Ansible
     r"|%\([^()]+\)s|%[A-Z_][A-Z0-9_]*%"
@@ -19,15 +19,15 @@ _PERHAPS_UNFILLED = re.compile(
 )
 
 _LONGEST_PLACEHOLDER = 4096
-"""Characters of a placeholder at most; a longer secret is not one."""
+"""Maximum characters of a placeholder; a longer secret is not a placeholder."""
 
 
 def is_unfilled(secret: str) -> bool:
-    """Whether a secret is a variable that was not filled in, and nothing else."""
+    """Return whether a secret is nothing but a variable that was not filled in."""
     return len(secret) <= _LONGEST_PLACEHOLDER and _UNFILLED.fullmatch(secret) is not None
 
 
 def is_perhaps_unfilled(secret: str) -> bool:
-    """Whether a secret looks like what some tool should have filled in."""
+    """Return whether a secret looks like a placeholder that a tool should have filled in."""
     is_short = len(secret) <= _LONGEST_PLACEHOLDER
     return is_short and _PERHAPS_UNFILLED.fullmatch(secret) is not None

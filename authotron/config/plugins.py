@@ -1,4 +1,4 @@
-"""Parts are named in the configuration by their type, and each is one module with a `make`."""
+"""Find the plugin that a C{type:} in the configuration names, and the keys all plugins have."""
 
 from __future__ import annotations
 
@@ -25,33 +25,113 @@ from authotron.config.section import (
 from authotron.config.spelling import did_you_mean, is_slip
 from authotron.model.errors import ConfigError, Problem
 
+SHORTEST_PEPPER = 16
+"""Minimum bytes of a pepper."""
+
 
 class PartConfig(Section):
     """The keys that every provider and augmenter has."""
 
-    type: str = Field(description="what it is; the name of the module that implements it")
-    name: NonEmptyStr = Field(description="unique among its kind; used in logs and metrics")
+    type: str = Field(description="the type; names the module that implements it")
+    name: NonEmptyStr = Field(
+        description="unique among providers or augmenters; used in logs and metrics"
+    )
     realm: Realm = Field(description="the authentication boundary it belongs to")
+
+
+class AugmenterConfig(PartConfig):
+    """The keys that every augmenter has."""
+
+    required: bool = Field(
+        default=False,
+        description="answer 503 if the augmenter fails, instead of continuing without it",
+    )
+    timeout: Seconds | None = Field(
+        default=None,
+        description="seconds that one call may take; `auth.timeout_in_ms` if not set",
+    )
+
+
+class StoreConfig(Section):
+    """The keys that every store has."""
+
+    makes_pepper: ClassVar[bool] = False
+    """Whether the store generates a pepper and stores it."""
+
+    type: str = Field(description="the type; names the module that implements it")
+    enabled: bool = Field(default=True, description="whether API tokens can be used")
+    compat: bool = Field(default=True, description="whether `GET /token` creates an API token")
+    admins: dict[Name, Names] = Field(
+        default_factory=dict,
+        description="for each realm the roles that may list and revoke all API tokens",
+    )
+    pepper: Secret | None = Field(
+        default=None,
+        description="the key with which API tokens are hashed; several, newest first, are "
+        "separated by blanks or line ends",
+    )
+    imported: bool = Field(
+        default=False,
+        description="whether opaque tokens of other services are looked up, too: those copied by "
+        "`authotron tokens import`",
+    )
+    acl_proxy_pepper: Secret | None = Field(
+        default=None,
+        description="the PEPPER of the acl-proxy that tokens were imported from; several are "
+        "separated by line ends",
+    )
+    timeout: Seconds = Field(
+        default=3, gt=0, description="seconds that one operation of the store may take"
+    )
+
+    @model_validator(mode="after")
+    def _check_imported(self) -> StoreConfig:
+        if self.acl_proxy_pepper is not None and not self.imported:
+            raise ValueError("acl_proxy_pepper has no effect without imported: true")
+        return self
+
+    @field_validator("pepper")
+    @classmethod
+    def _check_length(cls, pepper: Secret | None) -> Secret | None:
+        if pepper is None:
+            return None
+        keys = pepper.get_secret_value().split()
+        if not keys or any(len(key.encode()) < SHORTEST_PEPPER for key in keys):
+            raise ValueError(f"needs {SHORTEST_PEPPER} bytes; try `authotron generate-secret`")
+        return pepper
+
+    def peppers(self) -> list[bytes]:
+        """Return the configured peppers, newest first."""
+        return [key.encode() for key in _text(self.pepper).split()]
+
+    def acl_proxy_peppers(self) -> list[bytes]:
+        """Return the peppers of the acl-proxy that tokens were imported from."""
+        return [key.encode() for key in _text(self.acl_proxy_pepper).splitlines()]
+
+
+def _text(secret: Secret | None) -> str:
+    return secret.get_secret_value() if secret else ""
 
 
 def load(kind: str, type_: object, at: str) -> ModuleType:
     """
-    The module of a part; nothing else is imported.
+    Import the module of one plugin, and no other plugin.
 
     @param kind: C{"providers"}, C{"augmenters"} or C{"stores"}.
-    @param at: where the part stands in the file.
+    @param type_: the value of C{type:}.
+    @param at: the path of the section in the file.
 
-    @raise ConfigError: there is no such type.
+    @raise ConfigError: no installed plugin has this type.
     """
     if type_ is None:
         raise ConfigError([Problem(f"{at}.type", "is missing")])
     if not isinstance(type_, str) or not re.fullmatch(r"[a-z][a-z0-9_-]*", type_):
-        raise ConfigError([Problem(f"{at}.type", f"is no type of {kind}")])
+        raise ConfigError([Problem(f"{at}.type", f"is not a type of {kind}")])
     module = _find(kind, type_)
     if module is None:
         known = [documented_type(each) for each in every(kind)]
-        named = f"type {type_!r}" if is_slip(type_, known) else "such type"
-        message = f"there is no {named} of {kind}{did_you_mean(type_, known)}"
+        named = f" {type_!r}" if is_slip(type_, known) else ""
+        message = f"unknown type{named} of {kind}{did_you_mean(type_, known)}"
         raise ConfigError([Problem(f"{at}.type", f"{message} (known: {', '.join(known)})")])
     return module
 
@@ -72,7 +152,7 @@ def every(kind: str) -> Iterator[ModuleType]:
 
 
 def documented_type(module: ModuleType) -> str:
-    """The word that names it in a configuration."""
+    """Return the C{type:} that names a plugin in a configuration."""
     config: type[Section] = module.Config
     annotation: Any = config.model_fields["type"].annotation
     return str(annotation.__args__[0])
@@ -87,80 +167,6 @@ def _find(kind: str, type_: str) -> ModuleType | None:
         plugin: ModuleType = point.load()
         return plugin
     return None
-
-
-class AugmenterConfig(PartConfig):
-    """The keys that every augmenter has."""
-
-    required: bool = Field(
-        default=False,
-        description="refuse service (503) when it fails, instead of going on without it",
-    )
-    timeout: Seconds | None = Field(
-        default=None, description="seconds it may take; `auth.timeout_in_ms` if not set"
-    )
-
-
-SHORTEST_PEPPER = 16
-
-
-class StoreConfig(Section):
-    """The keys that every store has."""
-
-    makes_pepper: ClassVar[bool] = False
-    """Whether the store makes a pepper of its own and keeps it."""
-
-    type: str = Field(description="what it is; the name of the module that implements it")
-    enabled: bool = Field(default=True, description="whether there are tokens of our own at all")
-    compat: bool = Field(default=True, description="whether `GET /token` makes a token")
-    admins: dict[Name, Names] = Field(
-        default_factory=dict,
-        description="for each realm the roles that see and revoke the tokens of all",
-    )
-    pepper: Secret | None = Field(
-        default=None,
-        description="the key under which tokens are hashed; several, newest first, are separated "
-        "by blanks or line ends",
-    )
-    imported: bool = Field(
-        default=False,
-        description="whether opaque tokens of another form are looked up, too: those that `tokens "
-        "import` has copied",
-    )
-    acl_proxy_pepper: Secret | None = Field(
-        default=None,
-        description="the PEPPER of the acl-proxy that tokens were imported from; several are "
-        "separated by line ends",
-    )
-    timeout: Seconds = Field(default=3, gt=0, description="seconds the store may take to answer")
-
-    @model_validator(mode="after")
-    def _used_pepper(self) -> StoreConfig:
-        if self.acl_proxy_pepper is not None and not self.imported:
-            raise ValueError("acl_proxy_pepper has no effect without imported: true")
-        return self
-
-    @field_validator("pepper")
-    @classmethod
-    def _long_enough(cls, pepper: Secret | None) -> Secret | None:
-        if pepper is None:
-            return None
-        keys = pepper.get_secret_value().split()
-        if not keys or any(len(key.encode()) < SHORTEST_PEPPER for key in keys):
-            raise ValueError(f"needs {SHORTEST_PEPPER} bytes; try `authotron generate-secret`")
-        return pepper
-
-    def peppers(self) -> list[bytes]:
-        """The configured ones, newest first."""
-        return [key.encode() for key in _text(self.pepper).split()]
-
-    def acl_proxy_peppers(self) -> list[bytes]:
-        """Those of an acl-proxy."""
-        return [key.encode() for key in _text(self.acl_proxy_pepper).splitlines()]
-
-
-def _text(secret: Secret | None) -> str:
-    return secret.get_secret_value() if secret else ""
 
 
 def _is_plugin(module: ModuleType) -> bool:

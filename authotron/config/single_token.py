@@ -1,4 +1,4 @@
-"""One token from the environment, where there is no configuration file."""
+"""Configure a gateway with one bearer token by environment variables, without a file."""
 
 from __future__ import annotations
 
@@ -12,29 +12,33 @@ from pydantic import SecretStr
 
 from authotron.config import check, plugins
 from authotron.config.check import Config
+from authotron.config.environment import int_variable
+from authotron.config.sources import Sources
 from authotron.model.errors import ConfigError, Problem
 
 _TOKEN, _LENGTH = "AUTH_SERVICE_TOKEN", "MIN_AUTH_SERVICE_TOKEN_LEN"
 _LEVELS = {"DEBUG": "debug", "INFO": "info", "WARNING": "warn", "ERROR": "error"}
+_HIGHEST = 65_535
+"""The highest port, and the most characters that C{MIN_AUTH_SERVICE_TOKEN_LEN} may demand."""
 
 
 def is_meant(environ: Mapping[str, str]) -> bool:
-    """Whether the environment alone is to be the configuration."""
+    """Return whether the environment asks for a gateway without a configuration file."""
     return _TOKEN in environ or _LENGTH in environ
 
 
 def configuration(environ: Mapping[str, str], folder: Path) -> Config:
     """
-    A gateway that knows C{AUTH_SERVICE_TOKEN} and nothing else.
+    Return the configuration of a gateway that accepts C{AUTH_SERVICE_TOKEN} and nothing else.
 
-    A token that is too short, or that no header can carry, lets nobody in: whoever shows one hears
-    500. Minted tokens are signed by a secret that ends with the process, since nobody here verifies
+    If the token is too short, or cannot be sent in a header, every bearer token gets a 500. Minted
+    JWTs are signed with a random secret that ends with the process, because no backend verifies
     them.
 
-    @raise ConfigError: a number is none, or there is no such level.
+    @raise ConfigError: a variable is not a valid number or log level.
     """
     static_token = plugins.load("providers", "static-token", "providers[0]")
-    shortest = _number(environ, _LENGTH, static_token.SHORTEST)
+    shortest = int_variable(environ, _LENGTH, static_token.SHORTEST, 1, _HIGHEST)
     level = (environ.get("LOG_LEVEL") or "INFO").upper()
     if level not in _LEVELS:
         raise ConfigError([Problem("LOG_LEVEL", f"must be one of {', '.join(_LEVELS)}")])
@@ -42,7 +46,7 @@ def configuration(environ: Mapping[str, str], folder: Path) -> Config:
         "version": "2.0.0",
         "server": {
             "host": environ.get("HOST") or "0.0.0.0",  # noqa: S104 - as documented
-            "port": _number(environ, "PORT", 8081),
+            "port": int_variable(environ, "PORT", 8081, 1, _HIGHEST),
         },
         "metrics": {"enabled": False},
         "jwt": {"iss": "authotron", "secret": secrets.token_urlsafe(48)},
@@ -51,20 +55,13 @@ def configuration(environ: Mapping[str, str], folder: Path) -> Config:
     token = environ.get(_TOKEN, "")
     entries, warnings = [], []
     if problem := static_token.flaw(token, shortest):
-        warnings.append(f"{_TOKEN} {problem}: nobody gets in")
+        warnings.append(f"{_TOKEN} {problem}; every bearer token is rejected")
     else:
         entries.append(
             static_token.Entry.model_construct(token=SecretStr(token), username="service")
         )
-    part: Any = static_token.Config.model_construct(
+    provider: Any = static_token.Config.model_construct(
         type="static-token", name="environment", realm="service", tokens=tuple(entries)
     )
-    found = check.check(given, folder)
-    return evolve(found, providers=[part], warnings=warnings)
-
-
-def _number(environ: Mapping[str, str], name: str, otherwise: int) -> int:
-    text = environ.get(name) or str(otherwise)
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:6]) <= 65_535):  # noqa: PLR2004 - the highest port
-        raise ConfigError([Problem(name, "must be a number from 1 to 65535")])
-    return int(text)
+    found = check.check(given, Sources(folder))
+    return evolve(found, providers=[provider], warnings=warnings)

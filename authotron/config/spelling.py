@@ -1,4 +1,4 @@
-"""Suggest what a misspelt word was meant to be, without showing what may be a secret."""
+"""Suggest the known word for a misspelt one, without repeating what may be a secret."""
 
 from __future__ import annotations
 
@@ -7,18 +7,26 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-_LONGER, _SHORT, _TAIL = 3, 3, 5
+_LONGER = 3
+"""Maximum letters that a misspelt key has more than the key that was meant."""
+
+_SHORT = 3
+"""Minimum letters of a key that a longer word may begin with."""
+
+_TAIL = 5
 """
-Letters that a slip may have more than the key that was meant; letters of a short key; letters that
-may follow a key in a section that has secrets: C{audience}, but not the secret C{expelliarmus}.
+Maximum letters that follow a key in a section with secrets.
+
+C{audience} is a slip of C{aud}; C{expelliarmus}, which begins with C{exp}, may be a secret.
 """
 
 
 def is_slip(word: str, known: Iterable[str], secrets: Iterable[str] = ()) -> bool:
     """
-    Whether a word is so near to one that is known that it cannot be a secret.
+    Return whether a word is so similar to a known key that it cannot be a secret.
 
-    What follows the key of a secret, with the colon forgotten, may be one.
+    @param secrets: the known keys that hold secrets; if the colon is forgotten, the secret follows
+        such a key in the same word.
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z_-]*", word):
         return False
@@ -33,6 +41,6 @@ def is_slip(word: str, known: Iterable[str], secrets: Iterable[str] = ()) -> boo
 
 
 def did_you_mean(word: str, known: Iterator[str] | list[str] | Mapping[str, Any]) -> str:
-    """Return a suggestion to put behind a mistake, if a known word is near; else nothing."""
+    """Return the end of a message that suggests a known word; empty if none is similar."""
     near = difflib.get_close_matches(word, list(known), 1, 0.5)
     return f"; did you mean {near[0]!r}?" if near else ""

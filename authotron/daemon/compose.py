@@ -51,7 +51,7 @@ def compose(
     augmenters = [
         _made("augmenters", each, for_augmenter(each, world)) for each in config.augmenters
     ]
-    signer = minter.make(file.jwt, world.clock, config.folder)
+    signer = minter.make(file.jwt, world.clock)
     tokens = _tokens(config, world, store)
     owners = Owners(providers, world.clock, file.tokens.users, world.memory)
     own = TokenProvider(tokens, owners, world.clock)

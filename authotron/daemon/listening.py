@@ -10,10 +10,10 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.python.failure import Failure
 
-from authotron.config import schema
+from authotron.config import server
 from authotron.config.check import Config
 from authotron.config.endpoint import narrow_sockets, server_endpoint, with_mode
-from authotron.config.schema import Server
+from authotron.config.server import Server
 from authotron.daemon import systemd
 from authotron.daemon.workers.sockets import SharedEndpoint
 from authotron.telemetry.metrics import Metrics
@@ -132,5 +132,5 @@ def _endpoints(
         return [f"{kind}:{port}:interface={escaped}"]
     found: list[str | systemd.Endpoint] = []
     for text in listen:
-        found += systemd.endpoints(reactor, which) if text == schema.SYSTEMD else [text]
+        found += systemd.endpoints(reactor, which) if text == server.SYSTEMD else [text]
     return found

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from attrs import frozen
 
-from authotron.config.schema import Forwarded
+from authotron.config.server import Forwarded
 from authotron.model.hosts import address_of, any_network_fits
 from authotron.model.request import RequestContext
 

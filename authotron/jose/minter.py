@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import jwt
@@ -16,7 +15,6 @@ from pydantic_core import PydanticSerializationError, to_json
 from twisted.internet.interfaces import IReactorTime
 
 from authotron.config.schema import Algorithm, JwtConfig
-from authotron.config.section import located
 from authotron.jose.keys import (
     PrivateKey,
     PublicKey,
@@ -149,21 +147,19 @@ def described(identity: Identity) -> dict[str, Any]:
     }
 
 
-def make(config: JwtConfig, clock: IReactorTime, folder: Path) -> Minter:
+def make(config: JwtConfig, clock: IReactorTime) -> Minter:
     """
     Build the minter from its section.
-
-    @param folder: where relative paths of keys begin.
 
     @raise ConfigError: a key cannot be read, or does not fit its algorithm.
     """
     private: PrivateKey | None = None
     public: dict[str, PublicKey] = {}
-    if config.alg != "HS256":
-        private = private_key(config.alg, located(config.key_file or "", folder), "jwt.key_file")
+    if config.alg != "HS256" and config.key_file is not None:
+        private = private_key(config.alg, config.key_file, "jwt.key_file")
         public[config.kid or thumbprint(private.public_key())] = private.public_key()
     for place, path in enumerate(config.previous_key_files):
-        key = public_key(located(path, folder), f"jwt.previous_key_files[{place}]")
+        key = public_key(path, f"jwt.previous_key_files[{place}]")
         public[thumbprint(key)] = key
     audience = list(config.aud) if isinstance(config.aud, tuple) else config.aud
     secret = config.secret.get_secret_value() if config.secret else ""

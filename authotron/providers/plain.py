@@ -18,8 +18,8 @@ from authotron.config.section import (
     Names,
     Secret,
     Section,
-    without_line_end,
 )
+from authotron.config.sources import without_line_end
 from authotron.model.errors import Rejected
 from authotron.model.identity import Credential, Identity
 from authotron.model.naming import MAX_ROLE, flaw, normalized

@@ -19,8 +19,8 @@ from authotron.config.section import (
     NonEmptyStr,
     Secret,
     Section,
-    without_line_end,
 )
+from authotron.config.sources import without_line_end
 from authotron.model.errors import NotConfigured, Rejected
 from authotron.model.identity import Credential, Identity
 from authotron.model.token import PREFIX, looks_like_ours

@@ -17,8 +17,8 @@ from twisted.python.failure import Failure
 
 from authotron.concurrency.pieces import Pieces
 from authotron.concurrency.racing import Work, to_the_end
-from authotron.config.schema import Network
 from authotron.config.section import Section, WholeSeconds, read
+from authotron.config.server import Network
 from authotron.gateway.gateway import Gateway, Invalidate
 from authotron.model import strict_json
 from authotron.model.errors import (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -57,7 +56,7 @@ class PatienceTests(SynchronousTestCase):
         """Its own `timeout` counts where the common one would be over."""
         clock = clock_at(NOW)
         remote = FakeRemote(lambda _: Hang())
-        given = check.check({**BASE, "augmenters": [{**PART, "timeout": 20}]}, Path())
+        given = check.check({**BASE, "augmenters": [{**PART, "timeout": 20}]})
         [augmenter] = compose(given, world(clock, remote), Metrics()).authenticator.augmenters
         asked = start(augmenter.augment(TESS))
         clock.advance(18)

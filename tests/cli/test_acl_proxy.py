@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.cli import acl_proxy
@@ -29,7 +27,7 @@ class ConfigurationTests(SynchronousTestCase):
     """A whole configuration."""
 
     def made(self, environ: dict[str, str]) -> check.Config:
-        return check.check(acl_proxy.configuration(environ, "s" * 32, "p" * 32), Path())
+        return check.check(acl_proxy.configuration(environ, "s" * 32, "p" * 32))
 
     def test_all(self) -> None:
         """Everything that has a place here is in it, and it can be run."""

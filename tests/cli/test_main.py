@@ -185,7 +185,7 @@ class TokenTests(CommandCase):
 
     def minted(self, path: str) -> str:
         found = file.load(Path(path), {})
-        return minter.make(found.file.jwt, clock(), found.folder).mint(Identity("r", "alice"))
+        return minter.make(found.file.jwt, clock()).mint(Identity("r", "alice"))
 
     def test_good(self) -> None:
         """A token of ours is verified and shown, as it is or as a header."""

@@ -105,7 +105,7 @@ class CommandTests(OutputCase):
 
     def test_explain_T91h(self) -> None:
         """Claims, and what the log says on the way."""
-        found = check.check(laid_over(BASE, {}), Path())
+        found = check.check(laid_over(BASE, {}))
         composed = compose(found, world(), Metrics())
         identity = Identity("internal", EVIL, (EVIL,), {EVIL: EVIL})
         shown = self.printed(lambda: explain._minted(composed, identity, NOW))

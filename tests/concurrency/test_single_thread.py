@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron.concurrency import single_thread
 from authotron.concurrency.single_thread import SingleThread
 from authotron.config import section
+from authotron.config.sources import Sources
 from authotron.model.errors import Unavailable
 from authotron.net.world import World
 from authotron.stores import sqlite
@@ -138,7 +139,7 @@ class SqliteThreadTests(SynchronousTestCase):
 
     def store(self) -> Any:
         given = {"type": "sqlite", "path": "tokens.db"}
-        config = section.read(sqlite.Config, given, folder=self.folder)
+        config = section.read(sqlite.Config, given, sources=Sources(self.folder))
         return sqlite.make(config, self.world)
 
     def threads(self) -> int:

@@ -12,13 +12,15 @@ import jsonschema
 import yaml
 from hypothesis import given
 from hypothesis import strategies as some
+from pydantic import BaseModel
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import json_schema, plugins
 from authotron.config.check import Config
-from authotron.config.file import _read, load
+from authotron.config.environment import KeyKind, read_value
+from authotron.config.fields import nested_section, secret_keys
+from authotron.config.file import load
 from authotron.config.schema import File
-from authotron.config.section import KeyKind, Section, section_below
 from authotron.model.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -53,7 +55,7 @@ def laid_over(base: Any, over: Any) -> Any:
     return {key: value for key, value in merged.items() if value is not ...}
 
 
-def shipped_sections() -> Iterator[tuple[str, type[Section]]]:
+def shipped_sections() -> Iterator[tuple[str, type[BaseModel]]]:
     """The sections of the file and of all plugins, those inside of them included."""
     yield "jwt", File.model_fields["jwt"].annotation  # type: ignore[misc] # a section
     for kind in ("providers", "augmenters", "stores"):
@@ -61,10 +63,10 @@ def shipped_sections() -> Iterator[tuple[str, type[Section]]]:
             yield from sections_in(module.__name__, module.Config)
 
 
-def sections_in(name: str, section: type[Section]) -> Iterator[tuple[str, type[Section]]]:
+def sections_in(name: str, section: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
     yield name, section
     for key in section.model_fields:
-        below = section_below(section, key)
+        below = nested_section(section, key)
         if below is not None:
             yield from sections_in(f"{name}.{key}", below)
 
@@ -198,13 +200,16 @@ class MistakesTests(ConfigCase):
                 "password",
             ),
             ({"providers": ["CANARY"]}, "providers[0]: must be a mapping"),
-            ({"providers": [{**plain, "type": "CANARY"}]}, "providers[0].type: is no type of"),
-            ({"version": "CANARY"}, "version: is not known"),
+            ({"providers": [{**plain, "type": "CANARY"}]}, "providers[0].type: is not a type of"),
+            ({"version": "CANARY"}, "version: is unknown"),
             ({"store": {"type": "sqlite", "path": "x", "pepper CANARY": ""}}, "store: unknown key"),
             ({"logging": {"level": "CANARY"}}, "logging.level: must be one of"),
             ({"server": {"port": "CANARY"}}, "server.port"),
             ({"server": "CANARY"}, "server: must be a mapping"),
-            ({"server": {"port": ..., "listen": ["CANARY"]}}, "server.listen[0]: is no endpoint"),
+            (
+                {"server": {"port": ..., "listen": ["CANARY"]}},
+                "server.listen[0]: is not an endpoint",
+            ),
             ({"providers": [{**JWT, "algorithms": ["CANARY"]}]}, "algorithms[0] is not one of"),
             ({"providers": [{**LDAP, "uri": "ldap://a:CANARY@x"}]}, "uri[0]: says more than"),
             ({"providers": [{**LDAP, "uri": "x://a:CANARY@x"}]}, "uri[0]: is no address"),
@@ -231,7 +236,7 @@ class MistakesTests(ConfigCase):
         tokens = {"type": "static-token", "name": "s", "realm": "s", "tokens": [entry]}
         problem, *_ = self.problems(laid_over(BASE, {"providers": [tokens]}))
         self.assertEqual(
-            problem, "providers[0].tokens[0].attributes.#1: must be a text; put quotes around it"
+            problem, "providers[0].tokens[0].attributes.#1: must be a string; put it in quotes"
         )
 
     def test_slips_are_shown_T78f(self) -> None:
@@ -261,7 +266,7 @@ class MistakesTests(ConfigCase):
             with self.subTest(name):
                 self.assertNotIn("CANARY", "\n".join(self.problems(BASE, **{name: value})))
         found = self.load(BASE, AOT_CANARY__X="CANARY")
-        self.assertEqual(found.warnings, ["a variable that begins with AOT_ is not read"])
+        self.assertEqual(found.warnings, ["a variable that begins with AOT_ is ignored"])
 
     def test_unknown_type(self) -> None:
         """An unknown type comes with the known ones."""
@@ -307,7 +312,7 @@ class MistakesTests(ConfigCase):
         for over, part in (
             ({"metrics": {"port": 8080}}, "same port"),
             ({"logging": {"level": "loud"}}, "trace"),
-            ({"auth": {"cache": {"ttl": "soon"}}}, "auth.cache.ttl: is no duration"),
+            ({"auth": {"cache": {"ttl": "soon"}}}, "auth.cache.ttl: is not a duration"),
             ({"auth": {"timeout_in_ms": -1}}, "auth.timeout_in_ms"),
             ({"server": {"host": "not a host"}}, "server.host"),
             ({"server": {"port": "8080"}}, "server.port"),
@@ -315,7 +320,7 @@ class MistakesTests(ConfigCase):
                 {"server": {"host": ..., "port": ..., "listen": ["unx:/x"]}},
                 "server.listen[0]: is no",
             ),
-            ({"metrics": {"listen": ["tcp:x"]}}, "metrics.listen[0]: is no endpoint"),
+            ({"metrics": {"listen": ["tcp:x"]}}, "metrics.listen[0]: is not an endpoint"),
             ({"server": {"port": True}}, "server.port"),
             ({"jwt": {"alg": "none"}}, "jwt.alg: must be one of 'HS256', "),
             ({"auth": {"cache": {"ttl": float("inf")}}}, "auth.cache.ttl"),
@@ -356,7 +361,7 @@ class MistakesTests(ConfigCase):
         """Two providers of one name are a mistake."""
         self.assertEqual(
             self.problem(providers=BASE["providers"] * 2),
-            "providers[1].name: 'staff' is the name of providers[0], too",
+            "providers[1].name: duplicate name 'staff' (also of providers[0])",
         )
 
     def test_secrets_stay_secret_T77(self) -> None:
@@ -418,7 +423,7 @@ class WarningsTests(ConfigCase):
         for over, part in (
             ({"jwt": {"secret": "sixteen bytes..."}}, "shorter than 32 bytes"),
             ({"jwt": {"aud": "x"}}, "emit_aud"),
-            ({"providers": []}, "nobody gets in"),
+            ({"providers": []}, "none configured"),
             (
                 {"augmenters": [{"type": "plain", "name": "a", "realm": "internal", "roles": {}}]},
                 "deprecated",
@@ -454,7 +459,7 @@ class WarningsTests(ConfigCase):
         path = self.folder / "open.yaml"
         path.write_text(yaml.safe_dump(BASE))
         path.chmod(0o644)
-        self.assertIn("everybody", load(path, {}).warnings[0])
+        self.assertIn("readable by all users", load(path, {}).warnings[0])
 
 
 class SecretsTests(ConfigCase):
@@ -538,7 +543,7 @@ class SecretsTests(ConfigCase):
         secrets = 0
         for name, section in shipped_sections():
             known = section.model_json_schema()["properties"]
-            for key in section.secrets():
+            for key in secret_keys(section):
                 secrets += 1
                 self.assertLessEqual({f"{key}_file", f"{key}_env"}, set(known), (name, key))
         self.assertGreater(secrets, 12)
@@ -575,9 +580,9 @@ class SecretsTests(ConfigCase):
     def test_bad_variable_S_PLACEHOLDER(self) -> None:
         """A variable that is not set or empty is a mistake with its path, without its name."""
         for variables, why in (
-            ({}, "names no variable that is set"),
-            ({"CANARY_1": ""}, "names a variable that is empty"),
-            ({"CANARY_1": " \n"}, "names a variable that is empty"),
+            ({}, "names an environment variable that is not set"),
+            ({"CANARY_1": ""}, "names an environment variable that is empty"),
+            ({"CANARY_1": " \n"}, "names an environment variable that is empty"),
         ):
             over = {"secret": ..., "secret_env": "CANARY_1"}
             [problem] = self.problems(laid_over(BASE, {"jwt": over}), **variables)
@@ -625,8 +630,8 @@ class SecretsTests(ConfigCase):
             [warning] = found.warnings
             self.assertEqual(
                 warning,
-                "providers[0].users[0].password: looks like a placeholder that should have been "
-                "filled in",
+                "providers[0].users[0].password: looks like a placeholder that a tool should "
+                "have filled in",
             )
 
     def test_no_placeholder_S_PLACEHOLDER(self) -> None:
@@ -756,9 +761,9 @@ class EnvironmentTests(ConfigCase):
     @given(some.text(some.characters(exclude_characters="\0", exclude_categories=["Cs"])))
     def test_any_secret_S_ENVSECRET(self, text: str) -> None:
         """Whatever a variable holds is the secret, letter by letter."""
-        self.assertEqual(_read(f'"{text}"', KeyKind.SECRET), text)
+        self.assertEqual(read_value(f'"{text}"', KeyKind.SECRET), text)
         if not (len(text) > 1 and text[0] == '"') and not text.endswith(("\r", "\n")):
-            self.assertEqual(_read(text, KeyKind.SECRET), text)
+            self.assertEqual(read_value(text, KeyKind.SECRET), text)
 
     def test_quotes_that_stay_S_ENVSECRET(self) -> None:
         """A variable that keeps quotes or backslashes of a shell or of TOML gets a warning."""
@@ -833,7 +838,7 @@ class EnvironmentTests(ConfigCase):
     def test_misspelt_section(self) -> None:
         """A variable of a section nobody knows is not read, and somebody hears of it."""
         found = self.load(BASE, AOT_LOGING__LEVEL="debug")
-        self.assertEqual(found.warnings, ["AOT_LOGING__LEVEL is not read; did you mean 'logging'?"])
+        self.assertEqual(found.warnings, ["AOT_LOGING__LEVEL is ignored; did you mean 'logging'?"])
 
     def test_json(self) -> None:
         """Lists may be written as JSON, too."""
@@ -851,7 +856,10 @@ class FileTests(ConfigCase):
             for n in range(20)
         )
         for text, part in (
-            ("version: '2.0.0'\nversion: '1.0.0'\n", "stands twice"),
+            (
+                "version: '2.0.0'\nversion: '1.0.0'\n",
+                "duplicate key 'version' (first defined on line 1)",
+            ),
             (bomb, "aliases"),
             ("x: !!python/object/apply:os.system [ls]", "constructor"),
             ("[1, 2]", "mapping"),
@@ -864,7 +872,7 @@ class FileTests(ConfigCase):
             ("a: b: c", ":1:"),
             ("version: 2.0", "version"),
             ("\x00", ""),
-            ("CANARY: 1\nCANARY: 2\n", "a key stands twice (first in line 1)"),
+            ("CANARY: 1\nCANARY: 2\n", "duplicate key (first defined on line 1)"),
             ("jwt:\n  secret CANARY\n  iss: x\n", ":3:"),
             ("jwt: {secret: 'CANARY}\n", ""),
             ('jwt: {secret: "CANARY\\q"}\n', ""),

@@ -23,6 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import files
 from authotron.config.section import read
+from authotron.config.sources import Sources
 from authotron.model.errors import Unavailable
 from authotron.stores import sqlite
 from authotron.testing.contracts import make_token
@@ -268,7 +269,7 @@ class StoreTests(FilesCase):
 
         def use() -> object:
             given = {"type": "sqlite", "path": str(path or self.file)}
-            store: Any = sqlite.make(read(sqlite.Config, given, folder=self.top), world())
+            store: Any = sqlite.make(read(sqlite.Config, given, sources=Sources(self.top)), world())
             kept = make_token()
             for work in (store.open, lambda: store.add(kept), lambda: store.get(kept.id)):
                 try:

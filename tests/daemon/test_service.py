@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -15,7 +14,7 @@ from zope.interface import implementer
 
 from authotron.config import check, section
 from authotron.config.check import Config
-from authotron.config.schema import Server
+from authotron.config.server import Server
 from authotron.daemon.listening import endpoints
 from authotron.daemon.service import GatewayService
 from authotron.gateway.gateway import Gateway
@@ -61,7 +60,7 @@ class ServiceCase(SynchronousTestCase):
         self.over: dict[str, Any] = {}
 
     def load(self) -> Config:
-        return check.check(laid_over(BASE, self.over), Path())
+        return check.check(laid_over(BASE, self.over))
 
     def make(self, **over: Any) -> GatewayService:
         self.over = over

@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import section
+from authotron.config.sources import Sources
 from authotron.model.token import Grant
 from authotron.stores import sqlite
 from authotron.testing.contracts import make_token
@@ -141,7 +142,7 @@ class CrowdTests(SynchronousTestCase):
     def fill(self, folder: Path) -> list[str]:
         """Put many large tokens of alice into the store; return the last id of each page."""
         given = {"type": "sqlite", "path": "tokens.db", "synchronous": "normal"}
-        store = sqlite.make(section.read(sqlite.Config, given, folder=folder), world())
+        store = sqlite.make(section.read(sqlite.Config, given, sources=Sources(folder)), world())
         made = [make_token(grant=Grant(scopes=SCOPES)) for _ in range(TOKENS)]
 
         async def fill() -> None:

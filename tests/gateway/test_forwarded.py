@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.config.schema import Forwarded
+from authotron.config.server import Forwarded
 from authotron.gateway.forwarded import Forwarding
 from authotron.model.request import RequestContext
 

@@ -31,7 +31,7 @@ def config(**given: Any) -> schema.JwtConfig:
 
 
 def made(**given: Any) -> Minter:
-    return minter.make(config(**given), clock_at(NOW), Path())
+    return minter.make(config(**given), clock_at(NOW))
 
 
 def pem(key: Any) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import section
+from authotron.config.sources import Sources
 from authotron.model.errors import ConfigError, Rejected
 from authotron.model.identity import Credential, Identity
 from authotron.plugin.interfaces import IProvider
@@ -19,12 +20,12 @@ from authotron.testing.worlds import as_deferred, world
 TOKEN = "secret-token-of-more-than-32-characters"
 
 
-def config(*tokens: dict[str, Any], folder: Path | None = None) -> static_token.Config:
+def config(*tokens: dict[str, Any], folder: Path = Path()) -> static_token.Config:
     given = {"type": "static-token", "name": "it", "realm": "here", "tokens": list(tokens)}
-    return section.read(static_token.Config, given, folder=folder)
+    return section.read(static_token.Config, given, sources=Sources(folder))
 
 
-def provider(*tokens: dict[str, Any], folder: Path | None = None) -> IProvider:
+def provider(*tokens: dict[str, Any], folder: Path = Path()) -> IProvider:
     return static_token.make(config(*tokens, folder=folder), world())
 
 

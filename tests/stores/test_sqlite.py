@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from authotron.config import section
+from authotron.config.sources import Sources
 from authotron.model.errors import ConfigError, TooMany, Unavailable
 from authotron.model.identity import Identity
 from authotron.model.token import COLUMNS, counts
@@ -22,7 +23,7 @@ from authotron.testing.worlds import NOW, world
 
 def store_in(folder: Path, **over: object) -> ITokenStore:
     given = {"type": "sqlite", "path": "tokens.db", **over}
-    return sqlite.make(section.read(sqlite.Config, given, folder=folder), world())
+    return sqlite.make(section.read(sqlite.Config, given, sources=Sources(folder)), world())
 
 
 def fresh(path: str) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from pathlib import Path
 from typing import Any
 
 from attrs import define, field
@@ -104,7 +103,7 @@ class InMemoryGateway:
     operations: Site = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        found = check.check(laid_over(BASE, self.over), Path())
+        found = check.check(laid_over(BASE, self.over))
         gateway = compose(found, World(self.clock, run_at_once), self.metrics)
         self.serving = LiveGateway(gateway, self.metrics)
         self.public = self._site(

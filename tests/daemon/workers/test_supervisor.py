@@ -7,7 +7,6 @@ import fcntl
 import json
 import os
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from attrs import define, field
@@ -151,7 +150,7 @@ class SupervisorCase(SynchronousTestCase):
         self.one, self.other = self.reactor.processes
 
     def load(self) -> Config:
-        return check.check(laid_over(BASE, self.over), Path())
+        return check.check(laid_over(BASE, self.over))
 
     @property
     def living(self) -> list[Process]:

@@ -26,7 +26,7 @@ class WorkerTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.reactor = Reactor()
-        self.found = check.check(BASE, Path())
+        self.found = check.check(BASE)
         self.gateway = GatewayService(lambda: self.found, self.found, self.reactor)
         self.addCleanup(self.end)
         self.said: list[dict[str, Any]] = []

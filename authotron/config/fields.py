@@ -1,0 +1,43 @@
+"""Inspect the fields of a section: which hold secrets, which hold other sections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+
+Location = tuple[int | str, ...]
+"""The steps from a section to a key below it: names of keys, and positions in lists from 0."""
+
+
+def secret_keys(section: type[BaseModel]) -> Iterator[str]:
+    """Yield the keys that hold secrets, and so have twins that end in C{_file} and C{_env}."""
+    return (key for key, of in section.model_fields.items() if "SecretStr" in repr(of.annotation))
+
+
+def nested_section(section: type[BaseModel], key: str) -> type[BaseModel] | None:
+    """Return the section that a key of another section holds, if the key holds one."""
+    field = section.model_fields.get(key)
+    return next(_sections(field.annotation), None) if field else None
+
+
+def section_at(section: type[BaseModel], location: Location) -> type[BaseModel]:
+    """Return the innermost section on the way from C{section} to a location."""
+    for step in location:
+        section = nested_section(section, str(step)) or section
+    return section
+
+
+def keys_at(section: type[BaseModel], location: Location) -> list[str]:
+    """Return the keys that are known at a location, with the twins of secrets."""
+    section = section_at(section, location)
+    twins = [f"{key}_{way}" for key in secret_keys(section) for way in ("file", "env")]
+    return [*section.model_fields, *twins]
+
+
+def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in getattr(annotation, "__args__", ()):
+        yield from _sections(argument)

@@ -1,0 +1,101 @@
+"""Turn errors of pydantic into problems that name the key and say what to write."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from authotron.config.fields import Location, keys_at, secret_keys, section_at
+from authotron.config.spelling import did_you_mean, is_slip
+from authotron.model.errors import Problem
+
+_MESSAGES = {
+    "missing": "is missing",
+    "string_type": "must be a string; put it in quotes",
+    "bool_type": "must be true or false (a bool)",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "path_type": "must be the path of a file",
+    "string_pattern_mismatch": "must not be empty",
+    "literal_error": "must be one of {expected}",
+    "greater_than": "must be more than {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than_equal": "must be at most {le:g}",
+}
+"""For each type of error in pydantic the message that operators read."""
+
+
+def describe(section: type[BaseModel], given: object, at: str, error: ErrorDetails) -> Problem:
+    """
+    Describe an error of pydantic, without repeating values and unknown keys of the file.
+
+    @param section: the section that was validated.
+    @param given: the mapping in the file.
+    @param at: the path of the section in the file.
+    """
+    location = error["loc"]
+    if error["type"] == "file":
+        location = (*location, str(error.get("ctx", {}).get("key")))
+    if error["type"] in ("extra_forbidden", "invalid_key"):
+        return _unknown_key(section, given, at, location)
+    return Problem(_path(section, given, at, location), _message(error), error["type"])
+
+
+def join(at: str, step: int | str) -> str:
+    """Append a key, or the position of an item, to a path in the configuration."""
+    return f"{at}[{step}]" if isinstance(step, int) else f"{at}.{step}" if at else step
+
+
+def _unknown_key(section: type[BaseModel], given: object, at: str, location: Location) -> Problem:
+    """
+    Describe a key that is unknown. Its name is repeated only if it is a slip of a known key.
+
+    A secret becomes a key if an operator forgets a colon or a blank.
+    """
+    above = _path(section, given, at, location[:-1])
+    key, known = str(location[-1]), keys_at(section, location[:-1])
+    if is_slip(key, known, secret_keys(section_at(section, location[:-1]))):
+        return Problem(join(above, key), "unknown key" + did_you_mean(key, known))
+    number = _number(_value_at(given, location[:-1]), location[-1])
+    which = f", number {number} here" if number else ""
+    why = f"unknown key{which}; its name is not shown, as it may be a secret"
+    return Problem(above, why, "extra_forbidden")
+
+
+def _path(section: type[BaseModel], given: object, at: str, location: Location) -> str:
+    """Return the path of a location; keys that operators choose appear as C{#} and a number."""
+    for place, step in enumerate(location):
+        there = _value_at(given, location[:place])
+        if isinstance(step, str) and isinstance(there, dict) and step in there:
+            known = step in keys_at(section, location[:place])
+            at = join(at, step if known else f"#{_number(there, step)}")
+        else:
+            at = join(at, step)
+    return at
+
+
+def _value_at(given: object, location: Location) -> object:
+    """Return the value at a location; steps that pydantic adds (names of types) are skipped."""
+    for step in location:
+        if isinstance(given, dict):
+            given = given.get(step, given)
+        elif isinstance(given, list | tuple) and isinstance(step, int) and step < len(given):
+            given = given[step]
+    return given
+
+
+def _number(mapping: object, key: object) -> int:
+    """Return the position of a key in a mapping, counted from 1; 0 if the key is missing."""
+    keys = [str(each) for each in mapping] if isinstance(mapping, dict) else []
+    return keys.index(str(key)) + 1 if str(key) in keys else 0
+
+
+def _message(error: ErrorDetails) -> str:
+    if error["type"] in _MESSAGES:
+        return _MESSAGES[error["type"]].format(**error.get("ctx", {}))
+    return error["msg"].removeprefix("Value error, ")

@@ -1,0 +1,189 @@
+"""The sections C{server} and C{metrics}: sockets, trusted proxies and limits of connections."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+from twisted.internet.endpoints import serverFromString
+
+from authotron.config.section import NonEmptyStr, Port, Seconds, Section
+from authotron.model import hosts
+from authotron.model.hosts import checked_network, checked_proxy
+
+SYSTEMD = "systemd"
+"""The value of C{listen} for the sockets that systemd opens for this service."""
+
+Network = Annotated[NonEmptyStr, AfterValidator(checked_network)]
+"""A network in the notation of RFC 4632, such as C{10.0.0.0/8}."""
+
+Networks = Annotated[tuple[Network, ...], Field(strict=False)]
+
+Proxy = Annotated[NonEmptyStr, AfterValidator(checked_proxy)]
+"""A network, or C{unix} for peers at a UNIX socket."""
+
+Proxies = Annotated[tuple[Proxy, ...], Field(strict=False)]
+
+_HEADER = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
+
+Header = Annotated[str, Field(pattern=_HEADER, max_length=256)]
+"""The name of a header field (RFC 9110 section 5.1)."""
+
+_NEARLY_ALL = 3 / 4
+"""The share of all addresses that is rejected as trusted proxies, unless C{insecure} is set."""
+
+VERY_MANY = 1 / 4
+"""The share of all addresses that causes a warning as trusted proxies."""
+
+_SOCKETS = ("tcp:", "tcp6:", "unix:")
+"""The kinds of endpoints that are plain sockets, which several workers can share."""
+
+Workers = Annotated[int, Field(ge=1, le=256)] | Literal["auto"]
+
+
+def _host(text: str) -> str:
+    """Check that a string is an IP address or could be the name of a host."""
+    try:
+        ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        label = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
+        if not re.fullmatch(rf"{label}(\.{label})*\.?", text):
+            raise ValueError("is not a host: neither an IP address nor a name") from None
+    return text
+
+
+def _endpoint(text: str) -> str:
+    """Check that a string is an endpoint of Twisted or C{systemd}; nothing is opened."""
+    if text == SYSTEMD:
+        return text
+    # Also rejects the null byte of an abstract UNIX socket, which has no file and so no mode.
+    if not text.isprintable():
+        raise ValueError("has a character that is not printable")
+    try:
+        serverFromString(object(), text)
+    except (ValueError, TypeError):
+        raise ValueError(
+            "is not an endpoint that Twisted knows, such as unix:/run/a.sock"
+        ) from None
+    except (LookupError, OSError):
+        return text  # The endpoint names a file or a socket that is not here now.
+    return text
+
+
+EndpointsOrSystemd = Annotated[
+    tuple[Annotated[NonEmptyStr, AfterValidator(_endpoint)], ...], Field(strict=False)
+]
+
+
+class Forwarded(Section):
+    """The headers in which trusted proxies forward the host and the client's address."""
+
+    host: Header = Field(default="X-Forwarded-Host", description="the header with the host")
+    address: Header = Field(
+        default="X-Forwarded-For",
+        description="the header with the addresses of the client and of the proxies in between",
+    )
+
+
+class Server(Section):
+    """The main port: sockets, workers, limits and trusted proxies."""
+
+    host: str = Field(default="0.0.0.0", description="the address to bind")  # noqa: S104 - as documented
+    port: Port | None = Field(default=None, description="the port to listen on")
+    listen: EndpointsOrSystemd = Field(
+        default=(),
+        strict=False,
+        description="Twisted endpoint strings instead of host and port, such as "
+        "`unix:/run/a.sock`; `systemd` for the sockets that systemd opens",
+    )
+    workers: Workers = Field(
+        default=1,
+        description="number of worker processes; `auto`: one for each processor that the service "
+        "may use",
+    )
+    idle_timeout: Seconds = Field(
+        default=60, gt=0, description="seconds after which an idle or slow client is disconnected"
+    )
+    grace: Seconds = Field(
+        default=10, description="seconds for which requests in flight may continue on shutdown"
+    )
+    max_header_bytes: int = Field(
+        default=16_384, ge=1_024, le=1_048_576, description="a larger header block gets a 431"
+    )
+    max_connections: int | None = Field(
+        default=None,
+        ge=1,
+        description="maximum open connections; a further one gets a 503; if not set, as many as "
+        "the process may have open files",
+    )
+    trusted_proxies: Proxies = Field(
+        default=("127.0.0.0/8", "::1/128", hosts.UNIX),
+        strict=False,
+        description="networks of proxies whose forwarded host and client address are trusted, and "
+        "`unix` for peers at a UNIX socket",
+    )
+    forwarded: Forwarded = Field(
+        default_factory=Forwarded,
+        description="the headers in which trusted proxies forward host and client address",
+    )
+    insecure: bool = Field(
+        default=False, description="accept that `trusted_proxies` contains nearly all addresses"
+    )
+
+    _checked_host = field_validator("host")(_host)
+
+    @model_validator(mode="after")
+    def _check_sockets(self) -> Server:
+        if self.port is None and not self.listen:
+            raise ValueError("port is missing (or listen)")
+        if self.port is not None and self.listen:
+            raise ValueError("give port or listen, not both")
+        share = hosts.share_of_addresses(self.trusted_proxies)
+        if share >= _NEARLY_ALL and not self.insecure:
+            raise ValueError(
+                f"trusted_proxies contains {share:.0%} of all addresses, so clients could claim "
+                "any host and address; set insecure if that is intended"
+            )
+        for text in self.listen if self.processes > 1 else ():
+            if text != SYSTEMD and not text.startswith(_SOCKETS):
+                raise ValueError(
+                    f"several workers cannot share {text.partition(':')[0]}: in listen"
+                )
+        return self
+
+    @property
+    def processes(self) -> int:
+        """The number of worker processes."""
+        if self.workers == "auto":
+            return min(len(os.sched_getaffinity(0)), 256)
+        return self.workers
+
+
+class Operations(Section):
+    """The second port, which serves metrics and readiness."""
+
+    enabled: bool = Field(default=True, description="whether the second port is opened")
+    host: str | None = Field(
+        default=None, description="the address to bind; `server.host` if not set"
+    )
+    port: Port = Field(default=9090, description="the port to listen on")
+    listen: EndpointsOrSystemd = Field(
+        default=(),
+        strict=False,
+        description="Twisted endpoint strings instead of host and port; `systemd` for the socket "
+        "that systemd opens under the name `metrics`",
+    )
+    max_connections: int = Field(
+        default=64,
+        ge=1,
+        description="maximum open connections, at most an eighth of the files that the process may "
+        "have open; a further one gets a 503, unless an unused one can be closed",
+    )
+
+    @field_validator("host")
+    @classmethod
+    def _checked_host(cls, host: str | None) -> str | None:
+        return host if host is None else _host(host)

@@ -1,0 +1,80 @@
+"""Find the files and environment variables that keys of the configuration name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from attrs import field, frozen
+from pydantic_core import PydanticCustomError
+
+Environ = Mapping[str, str]
+
+
+@frozen
+class Sources:
+    """
+    Where keys such as C{secret_file} and C{secret_env} find what they name.
+
+    @ivar folder: the folder of the configuration file, where relative paths begin.
+    @ivar environ: the environment variables.
+    """
+
+    folder: Path = field(factory=Path)
+    environ: Environ = field(factory=lambda: os.environ, repr=False)
+
+    def resolve_path(self, path: str) -> Path:
+        """
+        Return the path of a file that authotron reads.
+
+        A relative path is looked for in the credentials folder of systemd first, then in the folder
+        of the configuration file. systemd loads a folder as credentials named C{folder_file}
+        (systemd.exec(5), LoadCredential=), so C{folder/file} finds that credential.
+        """
+        beside = self.folder / path
+        if directory := self.environ.get("CREDENTIALS_DIRECTORY"):
+            credential = Path(directory, path.replace("/", "_"))
+            return credential if os.access(credential, os.R_OK) else beside
+        return beside
+
+    def secret_in_file(self, key: str, path: object) -> str:
+        """
+        Return the secret in the file that C{key} names.
+
+        @raise PydanticCustomError: C{path} is not a string, or the file cannot be read.
+        """
+        if not isinstance(path, str):
+            raise _unreadable(key, "must be the path of a file")
+        found = self.resolve_path(path)
+        try:
+            return without_line_end(found.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8"
+            raise _unreadable(key, f"cannot read {found}: {reason}") from None
+
+    def secret_in_variable(self, key: str, name: object) -> str:
+        """
+        Return the secret in the environment variable that C{key} names.
+
+        Messages do not repeat the name, because an operator may have written the secret itself.
+
+        @raise PydanticCustomError: C{name} is not a string, or the variable is unset or empty.
+        """
+        if not isinstance(name, str):
+            raise _unreadable(key, "must be the name of an environment variable")
+        secret = self.environ.get(name)
+        if secret is None:
+            raise _unreadable(key, "names an environment variable that is not set")
+        if not secret.strip():
+            raise _unreadable(key, "names an environment variable that is empty")
+        return without_line_end(secret)
+
+
+def without_line_end(secret: str) -> str:
+    """Remove one line end, which editors and shells append to a secret."""
+    return secret.removesuffix("\n").removesuffix("\r")
+
+
+def _unreadable(key: str, why: str) -> PydanticCustomError:
+    return PydanticCustomError("file", "{why}", {"key": key, "why": why})

@@ -1,0 +1,113 @@
+"""Warn of configurations that can run, but perhaps not as the operator intends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+from authotron.config import endpoint, placeholders
+from authotron.config.plugins import PartConfig, StoreConfig
+from authotron.config.schema import File
+from authotron.config.server import SYSTEMD, VERY_MANY, Operations, Server
+from authotron.model import hosts
+from authotron.model.naming import MAX_ROLE, flaw
+
+
+def of_file(file: File) -> Iterator[str]:
+    """Yield the warnings about everything but plugins and secrets."""
+    yield from file.jwt.warnings()
+    yield from _of_sockets(file.server, file.metrics)
+    yield from _of_metrics(file.server, file.metrics)
+
+
+def of_plugins(providers: Sequence[PartConfig], augmenters: Sequence[PartConfig]) -> Iterator[str]:
+    """Yield the warnings about providers and augmenters."""
+    if not providers:
+        yield "providers: none configured, so every request gets a 401"
+    for kind, configs in (("providers", providers), ("augmenters", augmenters)):
+        for place, config in enumerate(configs):
+            for warning in getattr(config, "warnings", tuple)():
+                yield f"{kind}[{place}]: {warning}"
+    yield from _of_names(providers)
+    realms = {provider.realm for provider in providers}
+    for augmenter in augmenters:
+        if augmenter.realm not in realms:
+            yield f"augmenter {augmenter.name!r}: no provider has its realm {augmenter.realm!r}"
+    for one, other in combinations(sorted(realms), 2):
+        if other.startswith(f"{one}-"):
+            yield (
+                f"realms {one!r} and {other!r}: the subject {other}-x may stand for user "
+                f"{other[len(one) + 1 :] + '-x'!r} of the first or user 'x' of the second"
+            )
+
+
+def _of_names(providers: Sequence[PartConfig]) -> Iterator[str]:
+    """Warn of providers whose names cannot be keys of scopes in an identity."""
+    for place, provider in enumerate(providers):
+        if why := flaw(provider.name, MAX_ROLE, tab=True):
+            yield (
+                f"providers[{place}]: the scopes of its tokens are left out, as its name "
+                f"{provider.name!a} {why}"
+            )
+
+
+def of_secrets(secrets: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """
+    Yield the warnings about secrets.
+
+    @param secrets: the path and the text of each secret.
+    """
+    for at, text in secrets:
+        if placeholders.is_perhaps_unfilled(text):
+            yield f"{at}: looks like a placeholder that a tool should have filled in"
+        if text.endswith(("\n", "\r")):
+            yield f"{at}: ends with a line end, which is part of it; |- instead of | avoids that"
+
+
+def of_store(store: StoreConfig | None) -> Iterator[str]:
+    """Yield the warnings about the token store."""
+    if store is not None and "compat" not in store.model_fields_set:
+        yield (
+            "store.compat: not set, so GET /token creates an API token, as in auth-o-tron; add "
+            "`compat: false` unless clients need it"
+        )
+
+
+def _of_metrics(server: Server, metrics: Operations) -> Iterator[str]:
+    """Warn of a metrics port that is open to other machines only by default."""
+    if not metrics.enabled:
+        return
+    if not metrics.listen and metrics.host is None and not hosts.is_loopback(server.host):
+        yield (
+            f"metrics.host: not set, so the metrics port is open at {server.host} as the main port "
+            "is; add `host: 127.0.0.1` to metrics, or the address that scrapers use"
+        )
+    for place, text in enumerate(metrics.listen):
+        if text.startswith(("tcp:", "tcp6:")) and "interface=" not in text:
+            yield (
+                f"metrics.listen[{place}]: open at all addresses; add `:interface=127.0.0.1`, or "
+                "the address that scrapers use"
+            )
+
+
+def _of_sockets(server: Server, metrics: Operations) -> Iterator[str]:
+    """Warn of UNIX sockets without a mode, and of proxies that are not or too widely trusted."""
+    second = metrics.listen if metrics.enabled else ()
+    for where, listen in (("server", server.listen), ("metrics", second)):
+        for place, text in enumerate(listen):
+            if endpoint.lacks_mode(text):
+                yield (
+                    f"{where}.listen[{place}]: no mode, so it is 660 and other users cannot "
+                    f"connect; write {endpoint.with_mode(text)!r} and add the user of the proxy "
+                    "to the group of the gateway, or mode=666 for all users of the machine"
+                )
+    is_at_unix = any(each == SYSTEMD or endpoint.is_unix(each) for each in server.listen)
+    if is_at_unix and hosts.UNIX not in server.trusted_proxies:
+        yield (
+            "server.trusted_proxies: does not contain 'unix', so forwarded hosts and addresses "
+            "from peers at UNIX sockets are ignored, and API tokens for some hosts or networks get "
+            "a 400 from them; add 'unix' if these peers are proxies"
+        )
+    share = hosts.share_of_addresses(server.trusted_proxies)
+    if share >= VERY_MANY:
+        yield f"server.trusted_proxies: contains {share:.0%} of all addresses"
