@@ -10,7 +10,7 @@ RECENT = @$(PYTHON) -c "import sys; sys.version_info >= (3, 11) or sys.exit('Pyt
 CHECKED := authotron tests twisted bench website setup.py debian/bundled
 SOURCES := setup.py pyproject.toml README.md $(shell find authotron twisted -type f -not -name '*.pyc')
 
-.PHONY: help run check lint types unit servers functional test fuzz bench bench-quick deb tested-deb test-package test-deb schema threats docs recording lock clean
+.PHONY: help run check lint types unit process servers functional test fuzz bench bench-quick deb tested-deb test-package test-deb schema threats docs recording lock clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,7 +21,7 @@ run: $(VENV)/installed  ## start a gateway to try
 check: lint types unit  ## what a change must pass before anything else (under 30 s)
 
 test: export AUTHOTRON_STREAMS = 1000
-test: check docs servers functional  ## everything
+test: check process docs servers functional  ## everything
 
 fuzz: export AUTHOTRON_STREAMS = 30000
 fuzz: $(VENV)/tools  ## the front against the site alone, for a quarter of an hour
@@ -36,7 +36,10 @@ types: $(VENV)/tools
 	$(BIN)/mypy authotron tests
 
 unit: $(VENV)/tools
-	$(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial-unit $(shell tests/units)
+	$(BIN)/python -m twisted.trial --jobs=2 --temp-directory=$(VENV)/trial-unit $(shell tests/units)
+
+process: $(VENV)/tools  ## the commands as processes of their own
+	$(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial-process tests.process
 
 servers:  ## the Debian packages that the functional tests need
 	tests/servers/packages

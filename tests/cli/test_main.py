@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -83,17 +81,6 @@ class HelpTests(CommandCase):
                 command = main.get_command(context, name)
                 assert command is not None
                 self.assertTrue(command.get_short_help_str())
-
-    def test_light(self) -> None:
-        """The gateway starts without the libraries of what is not configured."""
-        program = (
-            "import sys, authotron.cli.main, authotron.daemon.tap\n"
-            "print(*{'argon2', 'jinja2', 'ldaptor', 'pymongo', 'txmongo'} & {*sys.modules})"
-        )
-        found = subprocess.run(
-            [sys.executable, "-c", program], check=True, capture_output=True, text=True
-        )
-        self.assertEqual(found.stdout.split(), [])
 
     def test_unreadable(self) -> None:
         """A configuration that cannot be read is a bad one, and no wrong command line."""
@@ -201,53 +188,6 @@ class TokenTests(CommandCase):
         result = self.run_command("token", "decode", "-c", self.file(), text=token)
         self.assertEqual(result.exit_code, 1)
         self.assertIn("not good", result.output)
-
-
-class DoctorTests(CommandCase):
-    """C{authotron doctor}; it needs a reactor of its own."""
-
-    def doctor(self, path: str, *options: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "authotron", "doctor", "--config", path, *options]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-
-    def test_well(self) -> None:
-        """Parts that depend on nothing are well."""
-        done = self.doctor(self.file())
-        self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertIn("staff (plain)", done.stdout)
-
-    def test_ill(self) -> None:
-        """A remote that cannot be reached is told, with the reason, and a status that says so."""
-        closed = {"name": "sso", "realm": "r", "iam_realm": "x", "cert_uri": "http://127.0.0.1:9/k"}
-        directory = {
-            "name": "dir",
-            "realm": "r",
-            "uri": "ldap://127.0.0.1:9",
-            "search_base": "dc=x",
-        }
-        done = self.doctor(
-            self.file(
-                providers=[{"type": "jwt", **closed}],
-                augmenters=[{"type": "ldap", **directory}],
-            )
-        )
-        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
-        self.assertEqual(done.stdout.count("bad"), 2)
-        self.assertNotIn("Traceback", done.stderr)
-
-    def test_store(self) -> None:
-        """The store of our own tokens is tried, too."""
-        for folder, status in ((self.folder, 0), (self.folder / "nowhere", 1)):
-            with self.subTest(str(folder)):
-                path = str(folder.absolute() / "tokens.db")
-                done = self.doctor(self.file(store={"type": "sqlite", "path": path}))
-                self.assertEqual(done.returncode, status, done.stdout + done.stderr)
-                self.assertIn("store (sqlite)", done.stdout)
-                self.assertNotIn("Traceback", done.stderr)
-
-    def test_bad_configuration(self) -> None:
-        """A configuration that cannot be run is no patient."""
-        self.assertEqual(self.doctor(self.file(jwt={"exp": 0})).returncode, 78)
 
 
 class TokensTests(CommandCase):

@@ -10,15 +10,12 @@ import contextlib
 import errno
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import files
@@ -28,7 +25,6 @@ from authotron.model.errors import Unavailable
 from authotron.stores import sqlite
 from authotron.testing.contracts import make_token
 from authotron.testing.worlds import world
-from tests.config.test_check import BASE, laid_over
 
 ROOT = os.geteuid() == 0
 SERVICE = 54_321 if ROOT else os.geteuid()
@@ -367,56 +363,3 @@ class StoreTests(FilesCase):
         self.assertIsInstance(elsewhere, dict if not ROOT else (dict, Unavailable))
         self.assertEqual(self.file.stat().st_mode & 0o777, 0o600)
         self.assertEqual(self.owner(self.file), SERVICE)
-
-
-class CommandTests(FilesCase):
-    """The commands, as an operator runs them."""
-
-    def run_command(self, *words: str, **store: Any) -> subprocess.CompletedProcess[str]:
-        config = self.top / "config.yaml"
-        section = {"type": "sqlite", "path": str(self.file), **store}
-        config.write_text(yaml.safe_dump(laid_over(BASE, {"store": section})))
-        config.chmod(0o600)
-        return subprocess.run(
-            [sys.executable, "-m", "authotron", *words, "--config", str(config)],
-            capture_output=True,
-            check=False,
-            text=True,
-            timeout=60,
-        )
-
-    def test_dangling_link_T91a(self) -> None:
-        """No command makes the file that a dangling link in the folder names."""
-        preload = self.system / "preload"
-        for words in (("tokens", "list"), ("doctor",), ("tokens", "prune")):
-            with self.subTest(words):
-                self.file.unlink(missing_ok=True)
-                self.file.symlink_to(preload)
-                done = self.run_command(*words)
-                self.assertEqual(done.returncode, 1 if ROOT else 0, done.stderr)
-                self.assertNotIn("Traceback", done.stderr)
-                self.assertEqual(preload.exists(), not ROOT)
-
-    def test_files_of_owner_T91a(self) -> None:
-        """What a command makes belongs to the account, which can go on with it."""
-        done = self.run_command("tokens", "list")
-        self.assertEqual((done.returncode, done.stderr), (0, ""))
-        made = {path.name: self.owner(path) for path in self.folder.iterdir()}
-        self.assertEqual(made, dict.fromkeys(("tokens.db", "tokens.db.pepper"), SERVICE))
-
-    def test_quickstart_T91a(self) -> None:
-        """Quickstart follows no links in the folder of another account."""
-        for name in ("jwt-secret", "authotron.yaml"):
-            (self.folder / name).symlink_to(self.system / name)
-        subprocess.run(
-            [sys.executable, "-m", "authotron", "quickstart", "--prepare", "--folder", self.folder],
-            capture_output=True,
-            check=False,
-            timeout=60,
-        )
-        self.assertEqual([*self.system.iterdir()], [self.secret])
-        made = [path for path in self.folder.iterdir() if not path.is_symlink()]
-        self.assertEqual({self.owner(path) for path in made}, {SERVICE})
-
-
-del FilesCase

@@ -12,10 +12,11 @@ from authotron.limits.hash_queue import WAITING, HashQueue
 from authotron.model.errors import Unavailable
 from authotron.net.world import World
 from authotron.plugin import passwords
-from authotron.plugin.passwords import Hashes, check_hash, hash_password
+from authotron.plugin.passwords import Hashes, check_hash
 from authotron.testing.worlds import NOW, clock_at
+from tests.passwords import cheap_hash
 
-WONDER = hash_password("wonder")
+WONDER = cheap_hash("wonder")
 
 
 class HashesTests(SynchronousTestCase):
@@ -52,7 +53,7 @@ class HashesTests(SynchronousTestCase):
         """A success is remembered for a minute; a changed hash or another user is not it."""
         self.done(self.which("wonder"))
         self.assertEqual(self.successResultOf(self.which("wonder")), 0)
-        self.assertNoResult(self.which("wonder", hash_password("other")))
+        self.assertNoResult(self.which("wonder", cheap_hash("other")))
         self.assertNoResult(self.which("wonder", username="bob"))
         self.clock.advance(61)
         self.assertNoResult(self.which("wonder"))
@@ -64,7 +65,7 @@ class HashesTests(SynchronousTestCase):
 
     def test_lengths_T47(self) -> None:
         """("ab", "c") is not ("a", "bc")."""
-        hashed = hash_password("c")
+        hashed = cheap_hash("c")
         self.assertEqual(self.done(self.which("c", hashed, username="ab")), 0)
         self.assertNoResult(self.which("bc", hashed, username="a"))
 

@@ -20,6 +20,7 @@ from authotron.plugin.interfaces import IProvider
 from authotron.providers import plain
 from authotron.testing.contracts import ProviderContract
 from authotron.testing.worlds import NOW, as_deferred, clock_at, world
+from tests.passwords import cheap_hash
 
 
 def basic(username: str, password: str) -> Credential:
@@ -52,7 +53,7 @@ class HashedContractTests(PlainContractTests):
     """So it is where passwords are hashed."""
 
     def provider(self) -> IProvider:
-        return provider({"username": "alice", "password_hash": passwords.hash_password("secret")})
+        return provider({"username": "alice", "password_hash": cheap_hash("secret")})
 
 
 class ShareTests(SynchronousTestCase):
@@ -67,7 +68,7 @@ class ShareTests(SynchronousTestCase):
             return working[-1]
 
         crowded = World(clock_at(NOW), thread)
-        user = {"username": "alice", "password_hash": passwords.hash_password("secret")}
+        user = {"username": "alice", "password_hash": cheap_hash("secret")}
         one, other = (plain.make(config(user), crowded) for _ in range(2))
 
         def guess(judge: IProvider, number: int) -> Deferred[Any]:
@@ -114,7 +115,7 @@ class PlainTests(SynchronousTestCase):
     def test_clear_beside_hash(self) -> None:
         """A user with a hash does not shut out one without."""
         judge = provider(
-            {"username": "alice", "password_hash": passwords.hash_password("one")},
+            {"username": "alice", "password_hash": cheap_hash("one")},
             {"username": "bob", "password": "two"},
         )
         self.assertEqual(self.ask(judge, basic("bob", "two")).username, "bob")
@@ -124,7 +125,7 @@ class PlainTests(SynchronousTestCase):
     def test_unknown_user_T79(self) -> None:
         """Who is unknown costs the same hash as who is known, of the same kind."""
         for hashed in (
-            passwords.hash_password("x"),
+            cheap_hash("x"),
             bcrypt.hashpw(b"x", bcrypt.gensalt(4)).decode(),
         ):
             verified: list[Any] = []
@@ -167,14 +168,14 @@ class PlainTests(SynchronousTestCase):
             return True
 
         self.patch(passwords, "_fits", fits)
-        judge = provider({"username": "alice", "password_hash": passwords.hash_password("x")})
+        judge = provider({"username": "alice", "password_hash": cheap_hash("x")})
         for count in (1, 2, 3):
             self.refused(judge, basic("nobody", "x"))
             self.assertEqual(len(verified), count)
 
     def test_somebody_elses_hash(self) -> None:
         """Who is unknown does not get in with the password of somebody else."""
-        judge = provider({"username": "alice", "password_hash": passwords.hash_password("x")})
+        judge = provider({"username": "alice", "password_hash": cheap_hash("x")})
         self.assertEqual(self.ask(judge, basic("alice", "x")).username, "alice")
         for _ in range(2):
             self.refused(judge, basic("nobody", "x"))

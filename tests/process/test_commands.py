@@ -1,0 +1,128 @@
+"""The commands as processes of their own, as an operator runs them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import yaml
+
+from tests.cli.test_main import CommandCase
+from tests.config.test_check import BASE, laid_over
+from tests.config.test_files import ROOT, SERVICE, FilesCase
+
+
+class ImportTests(CommandCase):
+    """What a process loads before it knows what it is to do."""
+
+    def test_light(self) -> None:
+        """The gateway starts without the libraries of what is not configured."""
+        program = (
+            "import sys, authotron.cli.main, authotron.daemon.tap\n"
+            "print(*{'argon2', 'jinja2', 'ldaptor', 'pymongo', 'txmongo'} & {*sys.modules})"
+        )
+        found = subprocess.run(
+            [sys.executable, "-c", program], check=True, capture_output=True, text=True
+        )
+        self.assertEqual(found.stdout.split(), [])
+
+
+class DoctorTests(CommandCase):
+    """C{authotron doctor}; it needs a reactor of its own."""
+
+    def doctor(self, path: str, *options: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "authotron", "doctor", "--config", path, *options]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    def test_well(self) -> None:
+        """Parts that depend on nothing are well."""
+        done = self.doctor(self.file())
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("staff (plain)", done.stdout)
+
+    def test_ill(self) -> None:
+        """A remote that cannot be reached is told, with the reason, and a status that says so."""
+        closed = {"name": "sso", "realm": "r", "iam_realm": "x", "cert_uri": "http://127.0.0.1:9/k"}
+        directory = {
+            "name": "dir",
+            "realm": "r",
+            "uri": "ldap://127.0.0.1:9",
+            "search_base": "dc=x",
+        }
+        done = self.doctor(
+            self.file(
+                providers=[{"type": "jwt", **closed}],
+                augmenters=[{"type": "ldap", **directory}],
+            )
+        )
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        self.assertEqual(done.stdout.count("bad"), 2)
+        self.assertNotIn("Traceback", done.stderr)
+
+    def test_store(self) -> None:
+        """The store of our own tokens is tried, too."""
+        for folder, status in ((self.folder, 0), (self.folder / "nowhere", 1)):
+            with self.subTest(str(folder)):
+                path = str(folder.absolute() / "tokens.db")
+                done = self.doctor(self.file(store={"type": "sqlite", "path": path}))
+                self.assertEqual(done.returncode, status, done.stdout + done.stderr)
+                self.assertIn("store (sqlite)", done.stdout)
+                self.assertNotIn("Traceback", done.stderr)
+
+    def test_bad_configuration(self) -> None:
+        """A configuration that cannot be run is no patient."""
+        self.assertEqual(self.doctor(self.file(jwt={"exp": 0})).returncode, 78)
+
+
+class FilesOfOthersTests(FilesCase):
+    """Commands that root runs in a folder where another account may have put links."""
+
+    def run_command(self, *words: str, **store: Any) -> subprocess.CompletedProcess[str]:
+        config = self.top / "config.yaml"
+        section = {"type": "sqlite", "path": str(self.file), **store}
+        config.write_text(yaml.safe_dump(laid_over(BASE, {"store": section})))
+        config.chmod(0o600)
+        return subprocess.run(
+            [sys.executable, "-m", "authotron", *words, "--config", str(config)],
+            capture_output=True,
+            check=False,
+            text=True,
+            timeout=60,
+        )
+
+    def test_dangling_link_T91a(self) -> None:
+        """No command makes the file that a dangling link in the folder names."""
+        preload = self.system / "preload"
+        for words in (("tokens", "list"), ("doctor",), ("tokens", "prune")):
+            with self.subTest(words):
+                self.file.unlink(missing_ok=True)
+                self.file.symlink_to(preload)
+                done = self.run_command(*words)
+                self.assertEqual(done.returncode, 1 if ROOT else 0, done.stderr)
+                self.assertNotIn("Traceback", done.stderr)
+                self.assertEqual(preload.exists(), not ROOT)
+
+    def test_files_of_owner_T91a(self) -> None:
+        """What a command makes belongs to the account, which can go on with it."""
+        done = self.run_command("tokens", "list")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        made = {path.name: self.owner(path) for path in self.folder.iterdir()}
+        self.assertEqual(made, dict.fromkeys(("tokens.db", "tokens.db.pepper"), SERVICE))
+
+    def test_quickstart_T91a(self) -> None:
+        """Quickstart follows no links in the folder of another account."""
+        for name in ("jwt-secret", "authotron.yaml"):
+            (self.folder / name).symlink_to(self.system / name)
+        subprocess.run(
+            [sys.executable, "-m", "authotron", "quickstart", "--prepare", "--folder", self.folder],
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+        self.assertEqual([*self.system.iterdir()], [self.secret])
+        made = [path for path in self.folder.iterdir() if not path.is_symlink()]
+        self.assertEqual({self.owner(path) for path in made}, {SERVICE})
+
+
+del FilesCase
