@@ -20,13 +20,13 @@ from authotron.daemon.compose import compose
 from authotron.daemon.runtime import Pool, outside
 from authotron.gateway import credentials
 from authotron.gateway.gateway import Gateway
+from authotron.model.authentication import Authentication
 from authotron.model.errors import (
     BadCredentials,
     BadIdentity,
     Rejected,
     Unavailable,
 )
-from authotron.model.identity import Identity
 from authotron.telemetry import logs
 from authotron.telemetry.metrics import Metrics
 from authotron.web.replies import Reply
@@ -80,7 +80,7 @@ async def _opened(gateway: Gateway[Reply]) -> None:
             await gateway.tokens.store.open()
 
 
-async def _judged(gateway: Gateway[Reply], header: str, realm: str | None) -> Identity:
+async def _judged(gateway: Gateway[Reply], header: str, realm: str | None) -> Authentication:
     parsed = credentials.parse(header)
     say("credentials", bold=True)
     for credential in parsed:
@@ -99,7 +99,7 @@ def _tell(event: LogEvent) -> None:
         say(f"  {formatEvent(event)}")
 
 
-def _minted(gateway: Gateway[Reply], identity: Identity, now: float) -> None:
+def _minted(gateway: Gateway[Reply], found: Authentication, now: float) -> None:
     say("claims", bold=True)
-    claims = gateway.minter.claims(identity, int(now))
+    claims = gateway.minter.claims(found, int(now))
     say_lines(json.dumps(claims, indent=2, ensure_ascii=False))

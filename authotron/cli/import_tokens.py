@@ -174,7 +174,7 @@ class _Import:
         if isinstance(item, LeftOut):
             return item
         try:
-            owner = self._gate.admit(item.token.owner)
+            owner = self._gate.admit(item.token.owner, item.token.provider)
         except BadIdentity as bad:
             return LeftOut("a token", f"has an owner that is refused: {bad}")
         return evolve(item, token=evolve(item.token, owner=owner))

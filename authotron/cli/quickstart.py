@@ -17,7 +17,8 @@ from authotron.cli.output import say, say_lines
 from authotron.config import files
 from authotron.config.check import Config
 from authotron.daemon.compose import compose
-from authotron.model.identity import Credential, Identity
+from authotron.model.authentication import Authentication
+from authotron.model.identity import Credential
 from authotron.net.world import World
 from authotron.telemetry.metrics import Metrics
 
@@ -80,7 +81,7 @@ def _claims(found: Config, password: str) -> str:
     now = clock()
     composed = compose(found, World(now, execute), Metrics())
     alice = Credential("basic", b64encode(f"alice:{password}".encode()).decode())
-    judged: list[Identity] = []
+    judged: list[Authentication] = []
     Deferred.fromCoroutine(composed.authenticator.identify([alice], None)).addCallbacks(
         judged.append, lambda _: None
     )

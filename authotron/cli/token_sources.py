@@ -85,7 +85,7 @@ class OwnerRule:
         name = _PLACES.sub(lambda found: fields[found[1]], self.username).strip()
         if not name or not name.isprintable():
             raise ValueError("has an owner with no good name")
-        return Identity(self.realm, name, self.roles, provider=IMPORTED + imported.ACL_PROXY)
+        return Identity(self.realm, name, self.roles)
 
 
 # --- acl-proxy ---
@@ -137,7 +137,8 @@ async def _acl_proxy_token(
     grant = Grant(hosts=patterns, expires=now + left / 1000 if left >= 0 else None)
     email, comment = fields.get("email", ""), fields.get("comment", "")
     created = _moment(fields.get("created_at"))
-    token = ForeignToken(owner, grant, created, imported.ACL_PROXY, comment, email)
+    service = imported.ACL_PROXY
+    token = ForeignToken(owner, grant, created, service, comment, email, IMPORTED + service)
     return Found(imported.of_acl_proxy(hashed), token)
 
 
@@ -234,10 +235,10 @@ async def _auth_o_tron_token(
         tuple(user.roles),
         attributes,
         tuples(user.scopes or {}),
-        provider=IMPORTED + imported.AUTH_O_TRON,
     )
     only = tuples(stored.token.scopes) if stored.token.scopes else None
-    token = ForeignToken(owner, Grant(scopes=only), name=imported.AUTH_O_TRON)
+    service = imported.AUTH_O_TRON
+    token = ForeignToken(owner, Grant(scopes=only), name=service, provider=IMPORTED + service)
     return Found(imported.of_auth_o_tron(stored.token.token_string), token)
 
 

@@ -77,8 +77,9 @@ def create(
     async def work(gateway: Gateway[Reply], kept: TokenService, _world: World) -> None:
         admit = gateway.authenticator.gate.admit
         said = admit(Identity(realm, username, owner_role))
-        checked = gateway.owners.can_look_up(said)
-        owner = admit((await gateway.owners.now(said))[0])
+        checked = gateway.owners.can_look_up(said, "")
+        owner = await gateway.owners.now(said, "")
+        owner = owner._replace(identity=admit(owner.identity, owner.provider))
         presented, _ = await kept.make(
             owner, wish, checked=checked, origin=TERMINAL, by=audit.at_terminal()
         )

@@ -22,6 +22,7 @@ from authotron.concurrency.racing import (
     was_cancelled,
 )
 from authotron.gateway.gate import Gate
+from authotron.model.authentication import Authentication
 from authotron.model.errors import (
     NotConfigured,
     Rejected,
@@ -50,7 +51,7 @@ class Authenticator:
     """
     Providers and augmenters put together.
 
-    Each identity says which provider it is from, and keeps what it was before it was enriched.
+    Each authentication names its provider, and keeps the identity as it was before augmenters.
 
     @ivar own: judges tokens of our own, in the realms of their owners; it is in no list. Of others
         it judges, beside the rest, those that it may know.
@@ -73,7 +74,9 @@ class Authenticator:
         able = filter(IMayAskRemotes.providedBy, self.providers)
         self._sometimes_local = frozenset(map(type, able))
 
-    async def identify(self, credentials: Sequence[Credential], realm: str | None) -> Identity:
+    async def identify(
+        self, credentials: Sequence[Credential], realm: str | None
+    ) -> Authentication:
         """
         Say who sent these credentials; the first of them that is good decides.
 
@@ -90,16 +93,14 @@ class Authenticator:
             for judges in self._judges(credential, realm, reasons):
                 ask = partial(self._authenticate, credential)
                 try:
-                    identity = await first_success(
-                        self._clock, judges, ask, in_order=self._in_order
-                    )
+                    found = await first_success(self._clock, judges, ask, in_order=self._in_order)
                 except AllFailed as failed:
                     reasons += failed.reasons
                     continue
-                if realm is not None and not _is_of(identity, realm):
+                if realm is not None and not _is_of(found.identity, realm):
                     reasons.append(Rejected("an identity of another realm"))
                     continue
-                return await self._enriched(identity)
+                return await self._enriched(found)
         raise _summary(reasons)
 
     def _judges(
@@ -197,7 +198,7 @@ class Authenticator:
         reasons.append(Rejected(reason))
         return []
 
-    def _authenticate(self, credential: Credential, provider: IJudge) -> Begun[Identity]:
+    def _authenticate(self, credential: Credential, provider: IJudge) -> Begun[Authentication]:
         return attempt(
             self._clock,
             self._timeout,
@@ -208,9 +209,9 @@ class Authenticator:
         )
 
     def _authenticated(
-        self, outcome: Identity | Failure, took: float, provider: IJudge
-    ) -> Identity | Failure:
-        if not isinstance(outcome, Identity):
+        self, outcome: Authentication | Failure, took: float, provider: IJudge
+    ) -> Authentication | Failure:
+        if not isinstance(outcome, Authentication):
             failure = _failure(outcome)
             self._note_failure(provider, failure, took)
             return failure
@@ -243,18 +244,21 @@ class Authenticator:
             event=f"auth.provider.{result}",
         )
 
-    async def _enriched(self, identity: Identity) -> Identity:
+    async def _enriched(self, found: Authentication) -> Authentication:
         """
-        The same identity, admitted, with what the augmenters of its realm know.
+        Admit an identity, and add what the augmenters of its realm know.
 
         @raise Unavailable: a required augmenter failed.
         @raise BadIdentity: it must not be passed on, or with what they know it is too large.
         """
-        found, identity = identity, self.gate.admit(identity)
-        is_plain = identity is found
+        gate = self.gate
+        identity = gate.admit(found.identity, found.provider)
+        is_plain = identity is found.identity
+        if not is_plain:
+            found = found._replace(identity=identity)
         additions: list[Addition] = []  # C{list[Addition]()} takes 0.4 us
         for augmenters in self._rounds.get(identity.realm, ()):
-            admitted = identity
+            identity = found.identity
             asked = [self._augment(augmenter, identity) for augmenter in augmenters]
             if not none_waits(asked):
                 answers = await gather(asked)
@@ -266,10 +270,11 @@ class Authenticator:
                 else:
                     addition = answer
                 additions.append(addition)
-                identity = identity.enriched(addition)
-            if identity is not admitted and not (is_plain and self.gate.are_plain(additions)):
-                identity, is_plain = self.gate.admit(identity), False
-        return identity if identity.narrowing is None else identity.narrowed()
+                found = found.enriched(addition)
+            if found.identity is not identity and not (is_plain and gate.are_plain(additions)):
+                found = found._replace(identity=gate.admit(found.identity, found.provider))
+                is_plain = False
+        return found if found.restriction is None else found.restricted()
 
     def _augment(self, augmenter: IAugmenter, identity: Identity) -> Begun[Addition]:
         return attempt(

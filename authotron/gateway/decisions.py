@@ -31,6 +31,7 @@ from authotron.limits.lru_cache import (
     LruCache,
 )
 from authotron.limits.slots import CLIENT
+from authotron.model.authentication import Authentication, Restriction
 from authotron.model.errors import (
     BadCredentials,
     BadIdentity,
@@ -41,12 +42,10 @@ from authotron.model.errors import (
 from authotron.model.identity import (
     Client,
     Credential,
-    Identity,
-    Restriction,
     earliest,
 )
 from authotron.model.naming import folded
-from authotron.plugin.cache import identity_bytes
+from authotron.plugin.cache import authentication_bytes
 
 R = TypeVar("R")
 
@@ -87,11 +86,12 @@ class Outcome:
     """
 
     result: str
-    identity: Identity | None = None
+    authentication: Authentication | None = None
 
     @property
     def realm(self) -> str:
-        return self.identity.realm if self.identity else "unknown"
+        found = self.authentication
+        return "unknown" if found is None else found.identity.realm
 
 
 @define
@@ -179,7 +179,7 @@ class DecisionCache(Generic[R]):
 
     _clock: IReactorTime
     _authenticator: Authenticator
-    _mint: Callable[[Identity], str]
+    _mint: Callable[[Authentication], str]
     _prepare: Callable[[Outcome, str | None], R]
     _ttl: float = 60
     _size: int = 10_000
@@ -360,16 +360,16 @@ class DecisionCache(Generic[R]):
         lasting = len(found) == 1
         try:
             if memory is not None and (now := self._clock.seconds()) < memory.until:
-                identity = memory.decision.outcome.identity
-                assert identity is not None
-                return self._accept(key, identity, epoch, now, memory.until)
-            identity = await self._authenticator.identify(found, realm)
+                remembered = memory.decision.outcome.authentication
+                assert remembered is not None
+                return self._accept(key, remembered, epoch, now, memory.until)
+            authentication = await self._authenticator.identify(found, realm)
             now = self._clock.seconds()
             until = now + self._ttl if lasting else now
-            fresh_until, ends = identity.fresh_until, identity.ends()
+            fresh_until, ends = authentication.fresh_until, authentication.expires_at()
             if not (fresh_until is None and ends is None):
                 until = earliest(until, fresh_until, _whole(ends)) or 0
-            return self._accept(key, identity, epoch, now, until)
+            return self._accept(key, authentication, epoch, now, until)
         except Rejected:
             if lasting:
                 self._remember_refusal(key, epoch, REFUSED)
@@ -387,7 +387,7 @@ class DecisionCache(Generic[R]):
             return self._fixed[BROKEN]
 
     def _accept(
-        self, key: bytes, identity: Identity, epoch: _Epoch, now: float, until: float
+        self, key: bytes, found: Authentication, epoch: _Epoch, now: float, until: float
     ) -> Decision[R]:
         """
         A new token for an identity that was found at C{now} and is good until C{until}.
@@ -395,21 +395,21 @@ class DecisionCache(Generic[R]):
         @raise Rejected: the identity has expired, so no token is minted for it.
         """
         try:
-            token = self._mint(identity)
+            token = self._mint(found)
         except Rejected as rejected:
             self._log.debug(
                 "no token minted for {username} of realm {realm}: {reason}",
-                username=identity.username,
-                realm=identity.realm,
+                username=found.identity.username,
+                realm=found.identity.realm,
                 reason=str(rejected),
                 event="auth.identity.expired",
             )
             raise
-        outcome = Outcome(SUCCESS, identity)
+        outcome = Outcome(SUCCESS, found)
         decision = Decision(outcome, self._prepare(outcome, token))
-        tokens = () if identity.narrowing is None else _tokens(identity.narrowing)
+        tokens = () if found.restriction is None else _tokens(found.restriction)
         if now < until and epoch[0] == self._epoch and not (tokens and self._voids(tokens, epoch)):
-            size = _REMEMBERED + identity_bytes(identity) + decision.reply.__sizeof__()
+            size = _REMEMBERED + authentication_bytes(found) + decision.reply.__sizeof__()
             if tokens:
                 size += NAME * len(tokens)
             self._good.put(
@@ -419,7 +419,7 @@ class DecisionCache(Generic[R]):
                     until,
                     key,
                     size,
-                    (identity.realm, identity.username),
+                    found.identity[:2],
                     tokens,
                 )
             )
@@ -469,9 +469,9 @@ def _whole(moment: float | None) -> int | None:
     return None if moment is None else int(moment)
 
 
-def _tokens(narrowing: Restriction) -> tuple[str, ...]:
+def _tokens(restriction: Restriction) -> tuple[str, ...]:
     """The ids of the API tokens on which an identity depends: the one in use, and its ancestors."""
-    lineage: tuple[str, ...] = getattr(narrowing, "lineage", ())  # that of a plugin has none
+    lineage: tuple[str, ...] = getattr(restriction, "lineage", ())  # that of a plugin has none
     return lineage or (_UNKNOWN_TOKEN,)
 
 
@@ -484,7 +484,7 @@ def make(
     config: CacheConfig,
     clock: IReactorTime,
     authenticator: Authenticator,
-    mint: Callable[[Identity], str],
+    mint: Callable[[Authentication], str],
     life: float,
     prepare: Callable[[Outcome, str | None], R],
     meter: Meter | None = None,

@@ -47,7 +47,7 @@ class Gate:
         self._most_names = min(MAX_NAME, limits.max_bytes // 4, *counts)
         self._most_values = limits.max_bytes // 8  # characters of up to four bytes
 
-    def admit(self, identity: Identity) -> Identity:
+    def admit(self, identity: Identity, provider: str = "") -> Identity:
         """
         Check an identity, and give each of its names the one spelling it has.
 
@@ -55,14 +55,16 @@ class Gate:
         or attribute whose name is not good is left out, with a warning. Control characters are
         taken out of the values of attributes.
 
+        @param provider: the name of the provider that returned it, for messages.
+
         @raise BadIdentity: the name of the user or the realm is not good, or there is too much.
         """
         try:
-            return identity if self._is_plain(identity) else self._examined(identity)
+            return identity if self._is_plain(identity) else self._examined(identity, provider)
         except BadIdentity as bad:
-            if not identity.provider:
+            if not provider:
                 raise
-            raise BadIdentity(f"provider {identity.provider!a}: {bad}") from None
+            raise BadIdentity(f"provider {provider!a}: {bad}") from None
 
     def _is_plain(self, identity: Identity) -> bool:
         """
@@ -70,7 +72,7 @@ class Gate:
 
         All names are looked at as one string: every identity that is not remembered passes here.
         """
-        realm, username, roles, attributes, scopes = identity[:5]
+        realm, username, roles, attributes, scopes = identity
         if type(roles) is not tuple:  # from a plugin that does not keep to the interface
             return False
         names = ["", realm, username, *roles]
@@ -125,7 +127,7 @@ class Gate:
         is_little = len(joined) + 4 * len(text) < self._most_names
         return is_little and text.isprintable() and _are_plain(joined)
 
-    def _examined(self, identity: Identity) -> Identity:
+    def _examined(self, identity: Identity, provider: str) -> Identity:
         realm, username = owner(identity.realm, identity.username)
         _check_types(identity)
         self._check_size(identity)
@@ -144,7 +146,7 @@ class Gate:
                 username=username,
                 realm=realm,
                 example=left_out[0],
-                provider=identity.provider,
+                provider=provider,
                 event="auth.identity.left_out",
             )
         return examined

@@ -18,6 +18,7 @@ from authotron.config.section import (
 )
 from authotron.jose import purposes
 from authotron.jose.purposes import Claims
+from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected
 from authotron.model.identity import Identity
 
@@ -112,9 +113,11 @@ class Rules:
     realm: str
     config: ClaimsConfig
 
-    def identity(self, claims: Claims, now: float, *, lasting: bool = False) -> Identity:
+    def authentication(
+        self, claims: Claims, now: float, *, lasting: bool = False
+    ) -> Authentication:
         """
-        Who a verified token belongs to.
+        Map the claims of a verified token to an identity, and to its expiry.
 
         @param lasting: a token without an end is good, too.
 
@@ -128,15 +131,14 @@ class Rules:
         attributes = self._attributes(claims)
         if expires != said and "exp" in attributes:
             attributes["exp"] = str(int(expires or 0))
-        return Identity(
+        identity = Identity(
             self.realm,
             self._username(claims),
             self._roles(claims),
             attributes,
             {self.name: scopes},
-            expires=expires,
-            fresh_until=expires,
         )
+        return Authentication(identity, expires=expires, fresh_until=expires)
 
     def right_kind(self, header: Claims, claims: Claims) -> None:
         """

@@ -24,6 +24,7 @@ from authotron.jose.keys import (
     public_key,
     thumbprint,
 )
+from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected
 from authotron.model.identity import Identity
 
@@ -58,25 +59,25 @@ class Minter:
         header = {"alg": self.algorithm, "typ": "JWT", **({"kid": self._kid} if self._kid else {})}
         self._head = base64url(_json(header)) + b"."
 
-    def mint(self, identity: Identity) -> str:
+    def mint(self, authentication: Authentication) -> str:
         """
-        A token for C{identity}.
+        Return a signed JWT for an authenticated identity.
 
         It lives as long as is configured, and never longer than the credential it stands for.
 
         @raise Rejected: the identity has expired.
         """
         now = int(self._clock.seconds())
-        signed = self._head + base64url(_json(self.claims(identity, now)))
+        signed = self._head + base64url(_json(self.claims(authentication, now)))
         return (signed + b"." + base64url(self._sign(signed))).decode()
 
-    def claims(self, identity: Identity, now: int) -> dict[str, Any]:
+    def claims(self, authentication: Authentication, now: int) -> dict[str, Any]:
         """
         What a token made at C{now} says.
 
         @raise Rejected: the identity has expired.
         """
-        ends = identity.ends()
+        identity, ends = authentication.identity, authentication.expires_at()
         expires = now + self.life if ends is None else min(now + self.life, int(ends))
         if expires <= now:
             raise Rejected("the identity has expired")

@@ -1,4 +1,4 @@
-"""The values everything speaks about: a credential, and who it turned out to belong to."""
+"""Values about clients: the credential that a client sends, and the identity that it proves."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import re
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple, NoReturn, Protocol
+from typing import NamedTuple, NoReturn
 
 from attrs import define, field, frozen
 
 from authotron.model.errors import Rejected
 from authotron.model.naming import normalized
-from authotron.model.request import Condition, RequestContext
 
 _NONE: Mapping[str, NoReturn] = MappingProxyType({})
 """What nobody has said anything about; it cannot be changed, so all may have the same."""
@@ -70,29 +69,14 @@ class Credential:
         return normalized(username), password
 
 
-class Restriction(Protocol):
-    """What a credential leaves of the one it stands for."""
-
-    def cut(self, identity: Identity, /) -> Identity:
-        """The same person with what is left; nothing is ever added."""
-
-
 class Identity(NamedTuple):
     """
-    Who the client turned out to be.
+    Who a client is: a user of a realm, and what is known about the user.
 
-    A tuple, as several are made for each request that nobody has seen before: a frozen class of
-    as many fields takes three times as long. All fields count when two are compared.
+    A tuple, because several are made for each request that is not remembered: a frozen class with
+    as many fields takes three times as long. All fields count when two identities are compared.
 
-    @ivar scopes: what may be done, by the service it may be done to.
-    @ivar expires: seconds since the epoch at which the credential itself ends, if it does.
-    @ivar fresh_until: until when this may be believed without asking again; C{None} if nobody
-        set a limit.
-    @ivar conditions: limits to hold against each request, even one whose verdict is remembered.
-    @ivar narrowing: what to leave of roles and scopes once the augmenters have had their say.
-    @ivar provider: the name of the provider who said so.
-    @ivar bare: the same before augmenters and narrowing, if these changed anything; for who makes
-        a lasting note of it.
+    @ivar scopes: what the user may do, by the service it concerns.
     """
 
     realm: str
@@ -100,61 +84,15 @@ class Identity(NamedTuple):
     roles: tuple[str, ...] = ()
     attributes: Mapping[str, str] = _NONE
     scopes: Mapping[str, tuple[str, ...]] = _NONE
-    expires: float | None = None
-    fresh_until: float | None = None
-    conditions: tuple[Condition, ...] = ()
-    narrowing: Restriction | None = None
-    provider: str = ""
-    bare: Identity | None = None
 
-    def enriched(self, addition: Addition) -> Identity:
-        """The same person with further roles and attributes; none are ever taken away."""
-        more, added, until = addition.roles, addition.attributes, addition.fresh_until
-        if not more and not added and until is None:
+    def enriched(self, roles: tuple[str, ...], attributes: Mapping[str, str]) -> Identity:
+        """Return the identity with further roles and attributes; none are removed."""
+        if not roles and not attributes:
             return self
-        realm, username, roles, attributes, scopes, expires, fresh_until = self[:7]
-        if added:
-            if "exp" in added:  # the one that it replaces goes on to count
-                expires = self.ends()
-            attributes = {**attributes, **added} if attributes else added
-        return Identity(  # C{_replace} takes half as long again, for every augmenter
-            realm,
-            username,
-            (*roles, *more),
-            attributes,
-            scopes,
-            expires,
-            fresh_until if until is None else earliest(fresh_until, until),
-            self.conditions,
-            self.narrowing,
-            self.provider,
-            self.bare or self,
-        )
-
-    def narrowed(self) -> Identity:
-        """The same person with what the credential leaves."""
-        if self.narrowing is None:
-            return self
-        left = self.narrowing.cut(self)
-        return self if left is self else left._replace(bare=self.bare or self)
-
-    def allows(self, circumstances: RequestContext) -> bool:
-        """
-        Whether every condition holds for a request made like this.
-
-        @raise Unstated: a condition depends on what the request does not say.
-        """
-        return all(condition.holds(circumstances) for condition in self.conditions)
-
-    def ends(self) -> float | None:
-        """
-        When a token for this identity must end: the credential's expiry or the C{exp} attribute.
-
-        The attribute can only shorten a life. One that is not a whole number is ignored; a negative
-        one has passed.
-        """
-        said = self.attributes.get("exp")
-        return self.expires if said is None else earliest(self.expires, _whole_number(said))
+        realm, username, known, before, scopes = self
+        if attributes:
+            before = {**before, **attributes} if before else attributes
+        return Identity(realm, username, (*known, *roles), before, scopes)
 
 
 @frozen
@@ -182,8 +120,8 @@ _MOST_DIGITS = 15
 _SIGNED = re.compile(r"[+-]?0*([0-9]+)")
 
 
-def _whole_number(text: str) -> float | None:
-    """Seconds since the epoch; C{None} for later moments than matter, and for other texts."""
+def whole_number(text: str) -> float | None:
+    """Read seconds since the epoch; C{None} for a moment too late to matter or another string."""
     if len(text) <= _MOST_DIGITS and text.isascii() and text.isdigit():
         return float(text)
     found = _SIGNED.fullmatch(text)

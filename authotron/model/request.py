@@ -18,9 +18,9 @@ class RequestContext:
 class Condition(Protocol):
     """A limit that depends on the request and not on the credential."""
 
-    def holds(self, circumstances: RequestContext, /) -> bool:
+    def holds(self, context: RequestContext, /) -> bool:
         """
-        Whether a request made like this may pass.
+        Whether a request with this context may pass.
 
-        @raise Unstated: it depends on what the request does not say.
+        @raise MissingContext: the limit depends on a fact that the request does not state.
         """

@@ -1,4 +1,4 @@
-"""Tokens of our own: what they look like, how they are hashed, what they are narrowed to."""
+"""Tokens of our own: what they look like, how they are hashed, what they are restricted to."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class Grant:
         return size + sum(map(getsizeof, (scopes, *lists, *texts)))
 
     @property
-    def is_narrowed(self) -> bool:
+    def is_restricted(self) -> bool:
         """Whether it allows less than its owner may do, apart from its expiry."""
         return self.roles is not None or self.scopes is not None or self.is_limited
 
@@ -158,7 +158,7 @@ class Grant:
             self.roles, self.scopes, self.hosts, self.networks, self.expires, lineage=lineage
         )
 
-    def cut(self, identity: Identity) -> Identity:
+    def restrict(self, identity: Identity) -> Identity:
         if self.roles is None and self.scopes is None:
             return identity
         roles, scopes = identity.roles, identity.scopes
@@ -174,8 +174,8 @@ class Grant:
             scopes = {service: mine for service, mine in left.items() if mine}
         return identity._replace(roles=roles, scopes=scopes)
 
-    def holds(self, circumstances: RequestContext) -> bool:
-        return self._host_fits(circumstances.host) and self._network_fits(circumstances.address)
+    def holds(self, context: RequestContext) -> bool:
+        return self._host_fits(context.host) and self._network_fits(context.address)
 
     def _host_fits(self, host: str | None) -> bool:
         if not self.hosts:
@@ -202,7 +202,8 @@ class Token:
     A stored token.
 
     @ivar hashed: what is kept of its secret.
-    @ivar owner: who it stands for, as a provider said at C{created}, before any augmenter.
+    @ivar owner: the identity of its owner at C{created}, before any augmenter.
+    @ivar provider: the name of the provider that knew the owner.
     @ivar used: about when it was last used.
     @ivar lineage: the ids of the tokens that it descends from, the oldest first. It ends when one
         of them does.
@@ -220,6 +221,7 @@ class Token:
     used: float | None = None
     lineage: tuple[str, ...] = ()
     origin: str = ""
+    provider: str = ""
 
     @property
     def size(self) -> int:
@@ -233,7 +235,7 @@ class Token:
             "roles": owner.roles,
             "attributes": dict(owner.attributes),
             "scopes": dict(owner.scopes),
-            "provider": owner.provider,
+            "provider": self.provider,
             "email": self.email,
             "only_roles": grant.roles,
             "only_scopes": None if grant.scopes is None else dict(grant.scopes),
@@ -299,7 +301,6 @@ def from_row(row: Row) -> Token:
             tuple(fixed["roles"]),
             fixed["attributes"],
             tuples(fixed["scopes"]),
-            provider=fixed["provider"],
         ),
         row["created"],
         Grant(
@@ -315,6 +316,7 @@ def from_row(row: Row) -> Token:
         row["used"],
         tuple(fixed.get("lineage", ())),
         row.get("origin") or "",
+        fixed["provider"],
     )
 
 

@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from authotron.concurrency.racing import AsyncCall
 from authotron.concurrency.single_flight import SingleFlight
 from authotron.limits.lru_cache import DEFAULT_BYTES, Entry, LruCache
+from authotron.model.authentication import Authentication
 from authotron.model.identity import Addition, Identity
 
 _PLAIN_IDENTITY, _ATTRIBUTE = 500, 220
@@ -33,9 +34,20 @@ _PLACE = 8
 """Bytes of the place of a string in a tuple."""
 
 
-def identity_bytes(identity: Identity) -> int:
-    """Bytes that an identity takes in memory, about; what it shares with others counts in full."""
-    _, username, roles, attributes, scopes, _, _, conditions, narrowing, _, before = identity
+def authentication_bytes(found: Authentication) -> int:
+    """Bytes that an authentication takes in memory, about; what it shares counts in full."""
+    identity, before, restriction = found.identity, found.unaugmented, found.restriction
+    size = _identity_bytes(identity)
+    if restriction is not None:
+        size += restriction.__sizeof__()
+    elif found.conditions:
+        size += sum(map(getsizeof, found.conditions))
+    return size if before is None else size + _unaugmented_bytes(before, identity)
+
+
+def _identity_bytes(identity: Identity) -> int:
+    """Bytes that an identity takes in memory, about, with the authentication around it."""
+    _, username, roles, attributes, scopes = identity
     joined = username + "".join(roles)  # as one string, since all that is remembered is measured
     size = _PLAIN_IDENTITY + len(joined) + _TEXT * len(roles)
     if not joined.isascii():
@@ -48,15 +60,11 @@ def identity_bytes(identity: Identity) -> int:
     if scopes:
         for service, each in scopes.items():
             size += _ATTRIBUTE + texts_bytes((service,), each)
-    if narrowing is not None:
-        size += narrowing.__sizeof__()
-    elif conditions:
-        size += sum(map(getsizeof, conditions))
-    return size if before is None else size + _bare_bytes(before, identity)
+    return size
 
 
-def _bare_bytes(before: Identity, identity: Identity) -> int:
-    """What an identity takes as it was before, if its strings are not all those of the other."""
+def _unaugmented_bytes(before: Identity, identity: Identity) -> int:
+    """Bytes that an identity takes as it was before, without the strings that both share."""
     roles, attributes = before.roles, before.attributes
     if (
         roles == identity.roles[: len(roles)]
@@ -64,7 +72,7 @@ def _bare_bytes(before: Identity, identity: Identity) -> int:
         and before.scopes is identity.scopes
     ):
         return _PLAIN_IDENTITY + _PLACE * len(roles)
-    return identity_bytes(before)
+    return _identity_bytes(before)
 
 
 def addition_bytes(addition: Addition) -> int:
@@ -176,8 +184,10 @@ def _is_fresh(answer: _Fresh, now: float) -> bool:
     return answer.fresh_until is not None and now < answer.fresh_until
 
 
-class Identities(LookupCache[Identity]):
-    """Identities by the credentials that proved them; each user has a share."""
+class AuthenticationCache(LookupCache[Authentication]):
+    """Authentications by the credentials that proved them; each user has a share."""
 
     def __init__(self, clock: IReactorTime, max_bytes: int = DEFAULT_BYTES) -> None:
-        super().__init__(clock, max_bytes, identity_bytes, subject=attrgetter("username"))
+        super().__init__(
+            clock, max_bytes, authentication_bytes, subject=attrgetter("identity.username")
+        )

@@ -9,6 +9,7 @@ from attrs import frozen
 from zope.interface import Attribute, Interface
 
 from authotron.concurrency.racing import Answer
+from authotron.model.authentication import Authentication
 from authotron.model.identity import Addition, Credential, Identity
 from authotron.model.token import Revoked, Token
 
@@ -34,7 +35,7 @@ class IJudge(Interface):
     def affinity(credential: Credential) -> Affinity:
         """Say from its shape alone whether a credential of C{scheme} may be one of ours."""
 
-    def authenticate(credential: Credential) -> Answer[Identity]:
+    def authenticate(credential: Credential) -> Answer[Authentication]:
         """
         Say who sent C{credential}; a coroutine where that must be waited for.
 
@@ -59,7 +60,7 @@ class IMayAskRemotes(Interface):
 class IUserLookup(Interface):
     """What a provider provides that can say of a user, without a password, what is true now."""
 
-    async def look_up(username: str) -> Identity:
+    async def look_up(username: str) -> Authentication:
         """
         The user as known now.
 
@@ -141,7 +142,7 @@ class ITokenStore(Interface):
         @param most: how many tokens its owner may have that count and have not expired when the
             new one is created, with it; C{None} for any number.
 
-        @raise Taken: there is one of its id.
+        @raise TokenExists: there is one of its id.
         @raise TooMany: its owner has C{most} of them.
         """
 

@@ -13,15 +13,16 @@ from authotron.config.plugins import PartConfig
 from authotron.config.section import Seconds
 from authotron.jose import unverified
 from authotron.limits.turns import RemoteTurns
+from authotron.model.authentication import Authentication
 from authotron.model.identity import Credential, Identity
 from authotron.net import http
 from authotron.net.http import RemoteConfig
 from authotron.net.world import World
 from authotron.plugin import token_routing
-from authotron.plugin.cache import Identities
+from authotron.plugin.cache import AuthenticationCache
 from authotron.plugin.interfaces import Affinity, IProvider
 
-Ask = Callable[[str], Coroutine[Any, Any, Identity]]
+Ask = Callable[[str], Coroutine[Any, Any, Authentication]]
 """Finds out whose a token is, and until when that may be believed."""
 
 
@@ -48,7 +49,7 @@ class RemoteProvider:
     realm: str
     _accepts: token_routing.Rule
     _ask: Ask = field(repr=False)
-    _known: Identities = field(repr=False)
+    _known: AuthenticationCache = field(repr=False)
     _turns: RemoteTurns = field(repr=False)
     _issuer: str | None = None
     scheme: str = field(default="bearer", init=False)
@@ -63,10 +64,10 @@ class RemoteProvider:
             return Affinity.FOREIGN
         return token_routing.likeness(self._accepts, credential)
 
-    async def authenticate(self, credential: Credential) -> Identity:
+    async def authenticate(self, credential: Credential) -> Authentication:
         return await self._known.get(credential.value, lambda: self._in_turn(credential))
 
-    async def _in_turn(self, credential: Credential) -> Identity:
+    async def _in_turn(self, credential: Credential) -> Authentication:
         token = credential.value
         return await self._turns.ask(credential.client, token, lambda: self._ask(token))
 
@@ -83,7 +84,7 @@ def make(
 
     @param issuer: the only one whose JWTs are asked about; C{None} for any.
     """
-    known = Identities(world.clock, world.memory)
+    known = AuthenticationCache(world.clock, world.memory)
     turns = http.turns_of(config, world)
     return RemoteProvider(
         config.type, config.name, config.realm, accepts, ask, known, turns, issuer
@@ -100,9 +101,9 @@ def by_query(
     """
     web = http.make(config, world)
 
-    async def ask(token: str) -> Identity:
+    async def ask(token: str) -> Authentication:
         answer = await web.get(url, {"token": token})
         identity = read(config.realm, http.judged(answer))
-        return identity._replace(fresh_until=world.clock.seconds() + config.cache)
+        return Authentication(identity, fresh_until=world.clock.seconds() + config.cache)
 
     return make(config, config.accepts, world, ask)

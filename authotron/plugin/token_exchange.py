@@ -16,12 +16,13 @@ from authotron.jose.claims import ClaimsConfig, Rules
 from authotron.jose.jwks import ALGORITHMS
 from authotron.jose.verifier import Verifier
 from authotron.limits.turns import RemoteTurns
+from authotron.model.authentication import Authentication
 from authotron.model.errors import Unavailable
-from authotron.model.identity import Credential, Identity, earliest
+from authotron.model.identity import Credential, earliest
 from authotron.net import http
 from authotron.net.http import RemoteConfig, Url, WebClient
 from authotron.net.world import World
-from authotron.plugin.cache import Identities
+from authotron.plugin.cache import AuthenticationCache
 
 _EARLY = 10.0
 """Seconds before its end at which an access token is not relied on any more."""
@@ -49,26 +50,30 @@ class AccessTokens:
     _verifier: Verifier
     _rules: Rules
     _life: float
-    _checked: Identities = field(repr=False)
-    _exchanged: Identities = field(repr=False)
+    _checked: AuthenticationCache = field(repr=False)
+    _exchanged: AuthenticationCache = field(repr=False)
     _turns: RemoteTurns = field(repr=False)
 
-    async def checked(self, credential: Credential, check: AsyncCall[Identity]) -> Identity:
+    async def checked(
+        self, credential: Credential, check: AsyncCall[Authentication]
+    ) -> Authentication:
         """What C{check} says of a lasting token in its client's turn, or said a short while ago."""
         return await self._checked.get(
             credential.value, lambda: self._for_a_while(credential, check)
         )
 
-    async def _for_a_while(self, credential: Credential, check: AsyncCall[Identity]) -> Identity:
-        identity = await self._turns.ask(credential.client, credential.value, check)
-        until = earliest(identity.fresh_until, self._clock.seconds() + self._life)
-        return identity._replace(fresh_until=until)
+    async def _for_a_while(
+        self, credential: Credential, check: AsyncCall[Authentication]
+    ) -> Authentication:
+        found = await self._turns.ask(credential.client, credential.value, check)
+        until = earliest(found.fresh_until, self._clock.seconds() + self._life)
+        return found._replace(fresh_until=until)
 
-    async def exchanged(self, token: str, exchange: AsyncCall[Identity]) -> Identity:
+    async def exchanged(self, token: str, exchange: AsyncCall[Authentication]) -> Authentication:
         """What C{exchange} makes of a lasting token, or made of it before."""
         return await self._exchanged.get(token, exchange)
 
-    async def identity(self, told: dict[str, Any], place: str) -> Identity:
+    async def authentication(self, told: dict[str, Any], place: str) -> Authentication:
         """
         Who the access token in an answer belongs to, and until shortly before when.
 
@@ -80,8 +85,8 @@ class AccessTokens:
             raise Unavailable(f"{place} gave no access token")
         header, claims = await self._verifier.verified(token)
         self._rules.right_kind(header, claims)
-        identity = self._rules.identity(claims, self._clock.seconds())
-        return identity._replace(fresh_until=(identity.expires or 0) - _EARLY)
+        found = self._rules.authentication(claims, self._clock.seconds())
+        return found._replace(fresh_until=(found.expires or 0) - _EARLY)
 
     async def reach(self) -> None:
         """
@@ -101,7 +106,7 @@ def make(config: ExchangeConfig, world: World, web: WebClient) -> AccessTokens:
         Verifier(ALGORITHMS, jwks.key_set(config, world, web, url=config.cert_uri, issuer="")),
         Rules(config.name, config.realm, config),
         config.cache,
-        Identities(clock, world.memory // 2),
-        Identities(clock, world.memory // 2),
+        AuthenticationCache(clock, world.memory // 2),
+        AuthenticationCache(clock, world.memory // 2),
         http.turns_of(config, world),
     )

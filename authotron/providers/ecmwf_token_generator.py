@@ -9,8 +9,9 @@ from pydantic import Field
 from zope.interface import implementer
 
 from authotron.config.section import NonEmptyStr, Secret
+from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected
-from authotron.model.identity import Credential, Identity
+from authotron.model.identity import Credential
 from authotron.net import http
 from authotron.net.http import Url, WebClient
 from authotron.net.world import World
@@ -49,11 +50,11 @@ class EcmwfTokenGenerator:
     def affinity(self, credential: Credential) -> Affinity:
         return token_routing.likeness(self._accepts, credential)
 
-    async def authenticate(self, credential: Credential) -> Identity:
+    async def authenticate(self, credential: Credential) -> Authentication:
         token = credential.value
         return await self._access_tokens.checked(credential, lambda: self._judge(token))
 
-    async def _judge(self, token: str) -> Identity:
+    async def _judge(self, token: str) -> Authentication:
         await self._validate(token)
         return await self._access_tokens.exchanged(token, lambda: self._exchange(token))
 
@@ -64,7 +65,7 @@ class EcmwfTokenGenerator:
         if http.judged(answer).get("active") is not True:
             raise Rejected("the generator does not call it active")
 
-    async def _exchange(self, token: str) -> Identity:
+    async def _exchange(self, token: str) -> Authentication:
         url = http.below(self._url, "admin", "refresh-access-token")
         content = {
             "client_id": self._client_id,
@@ -76,7 +77,7 @@ class EcmwfTokenGenerator:
             raise Rejected("the generator does not exchange it")
         if not answer.good:
             raise answer.unexpected()
-        return await self._access_tokens.identity(answer.mapping(), answer.place)
+        return await self._access_tokens.authentication(answer.mapping(), answer.place)
 
     async def reach(self) -> None:
         await self._access_tokens.reach()

@@ -14,13 +14,14 @@ from authotron.config.section import Seconds, Secret
 from authotron.jose import claims
 from authotron.limits.turns import RemoteTurns
 from authotron.limits.wrong_pairs import PairGuard, RetryConfig
+from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected
 from authotron.model.identity import Credential, Identity, earliest
 from authotron.net import http
 from authotron.net.http import RemoteConfig, Url, WebClient
 from authotron.net.world import World
 from authotron.plugin import http_contract, token_routing
-from authotron.plugin.cache import Identities
+from authotron.plugin.cache import AuthenticationCache
 from authotron.plugin.interfaces import Affinity, IProvider
 
 _REFUSALS = (401, 403)
@@ -56,7 +57,7 @@ class Http:
     _token: str | None = field(repr=False)
     _life: float
     _leeway: float
-    _known: Identities = field(repr=False)
+    _known: AuthenticationCache = field(repr=False)
     _accepts: token_routing.Rule
     _guard: PairGuard = field(repr=False)
     _turns: RemoteTurns = field(repr=False)
@@ -68,16 +69,16 @@ class Http:
             return Affinity.POSSIBLE
         return token_routing.likeness(self._accepts, credential)
 
-    async def authenticate(self, credential: Credential) -> Identity:
+    async def authenticate(self, credential: Credential) -> Authentication:
         content = {"realm": self.realm, "scheme": self.scheme, **_shown(credential)}
         name = content.get("username", credential.value)
 
-        async def in_turn() -> Identity:
+        async def in_turn() -> Authentication:
             return await self._turns.ask(credential.client, name, lambda: self._judge(content))
 
         return await self._known.get(credential.value, in_turn)
 
-    async def _judge(self, content: dict[str, Any]) -> Identity:
+    async def _judge(self, content: dict[str, Any]) -> Authentication:
         """Ask, but not again about a user and a password that were refused a short while ago."""
         if self.scheme != "basic":
             return await self._ask(content)
@@ -86,7 +87,7 @@ class Http:
             raise Rejected("an empty password is not shown to a remote")
         return await self._guard.judge(user, password, lambda: self._ask(content))
 
-    async def _ask(self, content: dict[str, Any]) -> Identity:
+    async def _ask(self, content: dict[str, Any]) -> Authentication:
         answer = await self._web.post(self._url, content=content, bearer=self._token)
         if answer.status in _REFUSALS:
             raise Rejected(f"{answer.place} answered {answer.status}")
@@ -95,15 +96,15 @@ class Http:
         account = http_contract.read(http_contract.Account, answer.mapping(), answer.place)
         now = self._clock.seconds()
         expires = claims.end(account.expires, now, self._leeway)
-        return Identity(
+        identity = Identity(
             self.realm,
             account.username,
             tuple(account.roles),
             account.attributes,
             {service: tuple(scopes) for service, scopes in account.scopes.items()},
-            expires=expires,
-            fresh_until=earliest(expires, now + self._life),
         )
+        fresh_until = earliest(expires, now + self._life)
+        return Authentication(identity, expires=expires, fresh_until=fresh_until)
 
 
 def _shown(credential: Credential) -> dict[str, str]:
@@ -125,7 +126,7 @@ def make(config: Config, world: World) -> IProvider:
         config.token.get_secret_value() if config.token else None,
         config.cache,
         config.leeway,
-        Identities(world.clock, world.memory),
+        AuthenticationCache(world.clock, world.memory),
         config.accepts,
         world.wrong_pairs.guard(config.name, config.retry_wrong_after),
         http.turns_of(config, world),

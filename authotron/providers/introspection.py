@@ -11,8 +11,9 @@ from twisted.internet.interfaces import IReactorTime
 from authotron.config.section import NonEmptyStr, Seconds, Secret
 from authotron.jose import unverified
 from authotron.jose.claims import ClaimsConfig, Rules
+from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected
-from authotron.model.identity import Identity, earliest
+from authotron.model.identity import earliest
 from authotron.net import http
 from authotron.net.http import Url, WebClient
 from authotron.net.world import World
@@ -43,7 +44,7 @@ class Introspection:
     _rules: Rules
     _life: float
 
-    async def ask(self, token: str) -> Identity:
+    async def ask(self, token: str) -> Authentication:
         """
         Ask the server whose a token is, unless the token itself says that it is not for access.
 
@@ -62,8 +63,8 @@ class Introspection:
             raise Rejected("not active")
         now = self._clock.seconds()
         self._rules.right_kind(header, {**claims, **told})
-        identity = self._rules.identity(_claims(told), now, lasting=True)
-        return identity._replace(fresh_until=earliest(identity.expires, now + self._life))
+        found = self._rules.authentication(_claims(told), now, lasting=True)
+        return found._replace(fresh_until=earliest(found.expires, now + self._life))
 
 
 def _claims(told: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from authotron.jose import (
     verifier,
 )
 from authotron.jose.claims import ClaimsConfig, Rules, missing_checks
-from authotron.model.identity import Credential, Identity
+from authotron.model.authentication import Authentication
+from authotron.model.identity import Credential
 from authotron.net import http
 from authotron.net.http import RemoteConfig, Url
 from authotron.net.world import World
@@ -140,10 +141,10 @@ class Jwt:
     def is_local(self, credential: Credential) -> bool:
         return self._verifier.is_local(unverified.seen(credential))
 
-    async def authenticate(self, credential: Credential) -> Identity:
+    async def authenticate(self, credential: Credential) -> Authentication:
         header, said = await self._verifier.verified(credential.value, unverified.seen(credential))
         self._rules.right_kind(header, said)
-        return self._rules.identity(said, self._clock.seconds())
+        return self._rules.authentication(said, self._clock.seconds())
 
     async def reach(self) -> None:
         if self._verifier.keys is not None:

@@ -28,6 +28,7 @@ from authotron.ldap.settings import (
 )
 from authotron.limits.turns import RemoteTurns
 from authotron.limits.wrong_pairs import PairGuard, RetryConfig, Sent
+from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.model.naming import normalized
@@ -128,7 +129,7 @@ class LdapProvider:
     def affinity(self, credential: Credential) -> Affinity:
         return Affinity.POSSIBLE
 
-    async def authenticate(self, credential: Credential) -> Identity:
+    async def authenticate(self, credential: Credential) -> Authentication:
         username, password = credential.username_and_password()
         if not password:  # directories take it for an anonymous bind, and say yes
             raise Rejected("an empty password")
@@ -145,7 +146,7 @@ class LdapProvider:
         """Read the base of all searches."""
         await reach(self._directory, self._lookup.search_base)
 
-    async def _by_search(self, username: str, password: str) -> Identity:
+    async def _by_search(self, username: str, password: str) -> Authentication:
         async def find(connection: Connection) -> Entry | None:
             return await self._lookup.find(connection, username)
 
@@ -160,20 +161,20 @@ class LdapProvider:
             sent,
         )
 
-        async def identify(connection: Connection) -> Identity:
-            return await self._identity(connection, entry, username)
+        async def identify(connection: Connection) -> Authentication:
+            return await self._authentication(connection, entry, username)
 
         return await self._directory.use_connection(identify)
 
-    async def _by_dn(self, username: str, password: str) -> Identity:
+    async def _by_dn(self, username: str, password: str) -> Authentication:
         assert self._user_dn is not None
         dn = self._user_dn.replace("{username}", escape_value(username))
 
-        async def identify(connection: Connection) -> Identity:
+        async def identify(connection: Connection) -> Authentication:
             entry = await connection.read(dn, self._lookup.attributes_to_read())
             if entry is None:
                 raise Unavailable("users cannot read their own entries; use user_filter")
-            return await self._identity(connection, entry, username)
+            return await self._authentication(connection, entry, username)
 
         sent = Sent()
         return await self._guard.judge(
@@ -183,16 +184,13 @@ class LdapProvider:
             sent,
         )
 
-    async def _identity(self, connection: Connection, entry: Entry, written: str) -> Identity:
+    async def _authentication(
+        self, connection: Connection, entry: Entry, written: str
+    ) -> Authentication:
         username = self._canonical(entry, written)
         roles = await self._lookup.roles(connection, self._threads, username, entry)
-        return Identity(
-            self.realm,
-            username,
-            roles,
-            self._lookup.attributes_of(entry),
-            fresh_until=self._clock.seconds() + self._ttl,
-        )
+        identity = Identity(self.realm, username, roles, self._lookup.attributes_of(entry))
+        return Authentication(identity, fresh_until=self._clock.seconds() + self._ttl)
 
     def _canonical(self, entry: Entry, written: str) -> str:
         """
@@ -230,19 +228,19 @@ def _spelled_one_way(dn: str) -> str:
 class SearchingLdapProvider(LdapProvider):
     """One that finds users by a search, and so can do it without their passwords, too."""
 
-    async def look_up(self, username: str) -> Identity:
+    async def look_up(self, username: str) -> Authentication:
         """Search as before; another spelling of a name is not the user who was known."""
 
-        async def look(connection: Connection) -> Identity | None:
+        async def look(connection: Connection) -> Authentication | None:
             entry = await self._lookup.find(connection, username)
             if entry is None:
                 return None
-            return await self._identity(connection, entry, username)
+            return await self._authentication(connection, entry, username)
 
-        identity = await self._directory.use_connection(look)
-        if identity is None or identity.username != username:
+        found = await self._directory.use_connection(look)
+        if found is None or found.identity.username != username:
             raise Rejected("unknown user")
-        return identity
+        return found
 
 
 def make(config: Config, world: World) -> IProvider:

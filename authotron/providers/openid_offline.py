@@ -10,8 +10,9 @@ from zope.interface import implementer
 
 from authotron.config.section import NonEmptyStr, Secret
 from authotron.jose import unverified
+from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected
-from authotron.model.identity import Credential, Identity
+from authotron.model.identity import Credential
 from authotron.net import http
 from authotron.net.http import Url, WebClient
 from authotron.net.world import World
@@ -80,19 +81,19 @@ class OpenidOffline:
             return likeness
         return Affinity.LIKELY if seen.claims["iss"] == self._issuer else Affinity.FOREIGN
 
-    async def authenticate(self, credential: Credential) -> Identity:
+    async def authenticate(self, credential: Credential) -> Authentication:
         token, seen = credential.value, unverified.seen(credential)
         if seen is not None and seen.claims.get("typ", _TYPE) != _TYPE:
             raise Rejected("no offline token")
         return await self._access_tokens.checked(credential, lambda: self._judge(token))
 
-    async def _judge(self, token: str) -> Identity:
+    async def _judge(self, token: str) -> Authentication:
         if self._check != "exchange" and await self._is_active(token):
             return await self._access_tokens.exchanged(token, lambda: self._exchange(token))
         if self._check == "exchange" or (self._check == "auto" and self._is_ours(token)):
-            identity = await self._exchange(token)
-            if _SCOPE in identity.scopes[self.name]:
-                return identity
+            found = await self._exchange(token)
+            if _SCOPE in found.identity.scopes[self.name]:
+                return found
             raise Rejected("exchanged, but no offline token")
         raise Rejected("not active")
 
@@ -121,7 +122,7 @@ class OpenidOffline:
             raise Rejected("active, but a token of another type")
         return True
 
-    async def _exchange(self, token: str) -> Identity:
+    async def _exchange(self, token: str) -> Authentication:
         """
         Exchange it for an access token (RFC 6749 section 6).
 
@@ -134,7 +135,7 @@ class OpenidOffline:
             "refresh_token": token,
         }
         told = await self._post("token", form)
-        return await self._access_tokens.identity(told, self._url)
+        return await self._access_tokens.authentication(told, self._url)
 
     async def _post(self, path: str, form: dict[str, str]) -> dict[str, Any]:
         url = f"{self._url}/{path}"

@@ -20,6 +20,7 @@ from authotron.config.section import (
     Section,
 )
 from authotron.config.sources import without_line_end
+from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected
 from authotron.model.identity import Credential, Identity
 from authotron.model.naming import MAX_ROLE, flaw, normalized
@@ -83,7 +84,7 @@ _POSSIBLE = Affinity.POSSIBLE  # found at once, unlike in the C{Enum}
 class _Known:
     """What is known of one entry of the list."""
 
-    identity: Identity
+    authentication: Authentication
     digest: bytes | None = field(repr=False)
     hashed: str | None = field(repr=False)
 
@@ -110,30 +111,30 @@ class Plain:
     def affinity(self, credential: Credential) -> Affinity:
         return _POSSIBLE
 
-    def authenticate(self, credential: Credential) -> Answer[Identity]:
+    def authenticate(self, credential: Credential) -> Answer[Authentication]:
         username, password = credential.username_and_password()
         entries = self._users.get(username, ())
         known = _by_clear_text(entries, password)
         if known is not None:
-            return known.identity
+            return known.authentication
         if self._stand_ins:
             return self._by_hash(username, password, entries, credential.client)
         raise _rejected()
 
-    async def look_up(self, username: str) -> Identity:
+    async def look_up(self, username: str) -> Authentication:
         """Of who stands there twice, what both entries have: nobody knows which it would be."""
         entries = self._users.get(username, ())
         if not entries:
             raise Rejected("unknown user")
         if len(entries) == 1:
-            return entries[0].identity
-        first, *others = (known.identity for known in entries)
+            return entries[0].authentication
+        first, *others = (known.authentication.identity for known in entries)
         common = tuple(role for role in first.roles if all(role in each.roles for each in others))
-        return first._replace(roles=common)
+        return Authentication(first._replace(roles=common), self.name)
 
     async def _by_hash(
         self, username: str, password: str, entries: tuple[_Known, ...], client: str | None
-    ) -> Identity:
+    ) -> Authentication:
         """
         The identity of the entry whose hash fits.
 
@@ -145,7 +146,7 @@ class Plain:
         place = await self._hashes.which(username, password, hashes, client, remember=bool(hashed))
         if place is None or not hashed:
             raise _rejected()
-        return hashed[place].identity
+        return hashed[place].authentication
 
     def _stand_in(self, username: str) -> Sequence[str]:
         """
@@ -179,8 +180,8 @@ def _by_clear_text(entries: tuple[_Known, ...], password: str) -> _Known | None:
 def _known(user: User, config: Config) -> _Known:
     password = _revealed(user.password)
     digest = passwords.digest(password) if password is not None else None
-    identity = Identity(config.realm, user.username, user.roles, provider=config.name)
-    return _Known(identity, digest, _revealed(user.password_hash))
+    identity = Identity(config.realm, user.username, user.roles)
+    return _Known(Authentication(identity, config.name), digest, _revealed(user.password_hash))
 
 
 def _revealed(secret: SecretStr | None) -> str | None:

@@ -21,6 +21,7 @@ from authotron.config.section import (
     Section,
 )
 from authotron.config.sources import without_line_end
+from authotron.model.authentication import Authentication
 from authotron.model.errors import NotConfigured, Rejected
 from authotron.model.identity import Credential, Identity
 from authotron.model.token import PREFIX, looks_like_ours
@@ -76,7 +77,7 @@ class _Known:
     """As much as is kept of an entry."""
 
     digest: bytes = field(repr=False)
-    identity: Identity
+    authentication: Authentication
 
 
 @implementer(IProvider)
@@ -99,14 +100,14 @@ class StaticToken:
     def affinity(self, credential: Credential) -> Affinity:
         return Affinity.POSSIBLE
 
-    def authenticate(self, credential: Credential) -> Identity:
+    def authenticate(self, credential: Credential) -> Authentication:
         if not self._known:
             raise NotConfigured("no usable token is set")
         digest = _digest(self._key, credential.value)
         found = [known for known in self._known if hmac.compare_digest(known.digest, digest)]
         if not found:
             raise Rejected("not a listed token")
-        return found[0].identity
+        return found[0].authentication
 
 
 def _digest(key: bytes, token: str) -> bytes:
@@ -119,7 +120,9 @@ def make(config: Config, world: World) -> IProvider:
     known = [
         _Known(
             _digest(key, entry.token.get_secret_value()),
-            Identity(config.realm, entry.username, entry.roles, entry.attributes),
+            Authentication(
+                Identity(config.realm, entry.username, entry.roles, entry.attributes), config.name
+            ),
         )
         for entry in config.tokens
     ]

@@ -9,7 +9,7 @@ from typing import Any
 from attrs import frozen
 from twisted.logger import Logger
 
-from authotron.model.identity import Identity
+from authotron.model.authentication import Authentication
 from authotron.model.token import Grant, Revoked, Token
 
 _log = Logger()
@@ -38,11 +38,11 @@ class Actor:
         return f"{who} from {self.client}" if self.client else who
 
 
-def identified(identity: Identity, client: str = "") -> Actor:
+def identified(authentication: Authentication, client: str = "") -> Actor:
     """The actor that a request was made by."""
-    grant = identity.narrowing
+    identity, grant = authentication.identity, authentication.restriction
     lineage = grant.lineage if isinstance(grant, Grant) else ()
-    credential = f"token {lineage[-1]}" if lineage else f"provider {identity.provider}"
+    credential = f"token {lineage[-1]}" if lineage else f"provider {authentication.provider}"
     return Actor(identity.realm, identity.username, credential, client)
 
 

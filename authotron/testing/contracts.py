@@ -18,6 +18,7 @@ from twisted.trial.unittest import TestCase as AsynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from authotron.gateway.gate import Gate
+from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected, TokenExists, TooMany
 from authotron.model.identity import Addition, Credential, Identity
 from authotron.model.token import (
@@ -80,14 +81,14 @@ class ProviderContract:
 
     def test_accepts(self: Any) -> None:
         """A good credential gives an identity with a user name, in the realm of the provider."""
-        identity = self.settle(as_deferred(self.provider().authenticate, self.good()))
-        self.assertIsInstance(identity, Identity)
-        self.assertEqual(identity.realm, "here")
-        self.assertTrue(identity.username)
+        found = self.settle(as_deferred(self.provider().authenticate, self.good()))
+        self.assertIsInstance(found, Authentication)
+        self.assertEqual(found.identity.realm, "here")
+        self.assertTrue(found.identity.username)
 
     def test_admitted_T82(self: Any) -> None:
         """The gate for identities admits, without a change, the identity of a good credential."""
-        identity = self.settle(as_deferred(self.provider().authenticate, self.good()))
+        identity = self.settle(as_deferred(self.provider().authenticate, self.good())).identity
         self.assertEqual(Gate().admit(identity), identity)
 
     def test_refuses(self: Any) -> None:

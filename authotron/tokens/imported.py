@@ -71,6 +71,7 @@ class ForeignToken:
     name: str = ""
     comment: str = ""
     email: str = ""
+    provider: str = ""
 
 
 @frozen(eq=False)
@@ -131,6 +132,7 @@ class ImportedTokens:
             source.comment,
             source.email,
             origin=IMPORT,
+            provider=source.provider,
         )
         try:
             await self._store.add(token)

@@ -6,8 +6,9 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected
-from authotron.model.identity import Credential, Identity, earliest
+from authotron.model.identity import Credential, earliest
 from authotron.model.token import Token, looks_like_ours
 from authotron.plugin.interfaces import Affinity, IJudge, IReachable
 from authotron.tokens.owners import Owners
@@ -48,29 +49,24 @@ class TokenProvider:
         if self._tokens is not None:
             await self._tokens.store.reach()
 
-    async def authenticate(self, credential: Credential) -> Identity:
+    async def authenticate(self, credential: Credential) -> Authentication:
         if self._tokens is None:
             raise Rejected("there is no token store")
         token = await self._tokens.find(credential.value, lambda: credential.client)
-        owner, until = await self._owners.now(token.owner)
+        owner = await self._owners.now(token.owner, token.provider)
         self._tokens.used(token.id)
-        return self._identity(self._tokens, token, owner, until)
+        return self._authentication(self._tokens, token, owner)
 
-    def _identity(
-        self, tokens: TokenService, token: Token, owner: Identity, until: float | None
-    ) -> Identity:
+    def _authentication(
+        self, tokens: TokenService, token: Token, owner: Authentication
+    ) -> Authentication:
         """What is minted for it ends soon, so that revoking it means something."""
         now, grant = self._clock.seconds(), token.grant
-        return Identity(  # C{_replace} takes twice as long, for each token
-            owner.realm,
-            owner.username,
-            owner.roles,
-            owner.attributes,
-            owner.scopes,
-            earliest(grant.expires, now + tokens.config.jwt_exp),
-            earliest(until, now + tokens.config.recheck),
-            (grant,) if grant.is_limited else (),
-            grant.used((*token.lineage, token.id)),
+        return Authentication(
+            owner.identity,
             owner.provider,
-            owner.bare,
+            earliest(grant.expires, now + tokens.config.jwt_exp),
+            earliest(owner.fresh_until, now + tokens.config.recheck),
+            conditions=(grant,) if grant.is_limited else (),
+            restriction=grant.used((*token.lineage, token.id)),
         )

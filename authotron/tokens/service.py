@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from authotron.config.plugins import StoreConfig
 from authotron.config.schema import _DAY, TokensConfig
+from authotron.model.authentication import Authentication
 from authotron.model.errors import (
     ExceedsGrant,
     NoSuchToken,
@@ -105,7 +106,7 @@ class TokenService:
 
     async def make(
         self,
-        requester: Identity,
+        requester: Authentication,
         wanted: TokenRequest,
         *,
         checked: bool,
@@ -128,14 +129,13 @@ class TokenService:
         """
         now = self._clock.seconds()
         grant = self._granted(requester, wanted, now, checked=checked)
-        owner = requester.bare or requester
+        owner = requester.unaugmented or requester.identity
         kept = Identity(
             owner.realm,
             owner.username,
             owner.roles,
             {name: value for name, value in owner.attributes.items() if name != "exp"},
             owner.scopes,
-            provider=owner.provider,
         )
         await self.store.opened()
         lineage = await self._lineage(requester)
@@ -154,6 +154,7 @@ class TokenService:
                 wanted.email,
                 lineage=lineage,
                 origin=origin,
+                provider=requester.provider,
             )
             if origin == HTTP:
                 token = _small_enough(token, checked=checked)
@@ -181,7 +182,7 @@ class TokenService:
             audit.unconfirmed(token, what, by)
             raise
 
-    async def _lineage(self, requester: Identity) -> tuple[str, ...]:
+    async def _lineage(self, requester: Authentication) -> tuple[str, ...]:
         """
         Return what a token descends from that is made with the credential in use.
 
@@ -257,24 +258,25 @@ class TokenService:
         if id_ in self._used or len(self._used) < _MOST_USED:
             self._used[id_] = self._clock.seconds()
 
-    async def listed(self, requester: Identity, wanted: TokenQuery) -> Sequence[Token]:
+    async def listed(self, requester: Authentication, wanted: TokenQuery) -> Sequence[Token]:
         """
         List the tokens of the identity that asks, or those that an administrator asks for.
 
-        A narrowed token sees itself and what descends from it.
+        A restricted token sees itself and what descends from it.
         """
-        narrowed = _narrowed_token(requester)
-        if narrowed is not None:
-            wanted = evolve(wanted, realm=None, username=None, below=narrowed)
+        restricted = _restricted_token(requester)
+        if restricted is not None:
+            wanted = evolve(wanted, realm=None, username=None, below=restricted)
         elif not self.is_admin(requester):
-            wanted = evolve(wanted, realm=requester.realm, username=requester.username)
+            mine = requester.identity
+            wanted = evolve(wanted, realm=mine.realm, username=mine.username)
         return await self.store.listed(wanted)
 
-    async def show(self, requester: Identity, id_: str) -> Token:
+    async def show(self, requester: Authentication, id_: str) -> Token:
         """
         A token that is one's own, or anyone's for an administrator.
 
-        A narrowed token may know itself and what descends from it.
+        A restricted token may know itself and what descends from it.
 
         @raise NoSuchToken: there is none, or it is somebody else's, which sounds the same.
         """
@@ -284,15 +286,15 @@ class TokenService:
                 return token
         raise NoSuchToken
 
-    def _may_manage(self, requester: Identity, token: Token) -> bool:
-        narrowed = _narrowed_token(requester)
-        if narrowed is not None:
-            return narrowed in (token.id, *token.lineage)
+    def _may_manage(self, requester: Authentication, token: Token) -> bool:
+        restricted = _restricted_token(requester)
+        if restricted is not None:
+            return restricted in (token.id, *token.lineage)
         return self.is_admin(requester) or _owns(requester, token)
 
     async def change(
         self,
-        requester: Identity,
+        requester: Authentication,
         id_: str,
         *,
         name: str | None = None,
@@ -358,7 +360,7 @@ class TokenService:
             wanted = evolve(wanted, after=some[-1].id)
         return found
 
-    async def revoke(self, requester: Identity, id_: str, by: Actor | None = None) -> None:
+    async def revoke(self, requester: Authentication, id_: str, by: Actor | None = None) -> None:
         """
         End a token and all that descend from it.
 
@@ -397,16 +399,16 @@ class TokenService:
             token = await self.find(text)
             await self.end(token.id, by or audit.holder())
 
-    def is_admin(self, requester: Identity) -> bool:
+    def is_admin(self, requester: Authentication) -> bool:
         """
         Whether an identity is an administrator: a role counts only in the realm named for it.
 
-        With a narrowed token an administrator is like every other owner.
+        With a restricted token an administrator is like every other owner.
         """
-        if _narrowed_token(requester) is not None:
+        if _restricted_token(requester) is not None:
             return False
-        roles = self._rules.admins.get(requester.realm, ())
-        return any(role in roles for role in requester.roles)
+        roles = self._rules.admins.get(requester.identity.realm, ())
+        return any(role in roles for role in requester.identity.roles)
 
     async def flush(self) -> None:
         """Write down which tokens were used, and forget those that are over."""
@@ -417,7 +419,7 @@ class TokenService:
         await self.store.delete_expired(self._clock.seconds())
 
     def _granted(
-        self, requester: Identity, wanted: TokenRequest, now: float, *, checked: bool
+        self, requester: Authentication, wanted: TokenRequest, now: float, *, checked: bool
     ) -> Grant:
         outer = _grant(requester)
         problems = [*_beyond(requester, outer, wanted)]
@@ -459,15 +461,15 @@ _UNKNOWN = Identity("unknown", "unknown")
 """The owner of a token that was made and revoked at the same moment."""
 
 
-def _grant(requester: Identity) -> Grant:
+def _grant(requester: Authentication) -> Grant:
     """What the token in use grants; everything if another credential is in use."""
-    return requester.narrowing if isinstance(requester.narrowing, Grant) else Grant()
+    return requester.restriction if isinstance(requester.restriction, Grant) else Grant()
 
 
-def _narrowed_token(requester: Identity) -> str | None:
-    """The id of the token in use if it is narrowed."""
+def _restricted_token(requester: Authentication) -> str | None:
+    """The id of the token in use if it is restricted."""
     grant = _grant(requester)
-    if not grant.is_narrowed:
+    if not grant.is_restricted:
         return None
     return grant.lineage[-1] if grant.lineage else ""
 
@@ -485,8 +487,8 @@ def _small_enough(token: Token, *, checked: bool) -> Token:
         return token
     owner = token.owner
     if checked:
-        owner = Identity(owner.realm, owner.username, provider=owner.provider)
-    smaller = _with_fewer_attributes(evolve(token, owner=token.grant.cut(owner)))
+        owner = Identity(owner.realm, owner.username)
+    smaller = _with_fewer_attributes(evolve(token, owner=token.grant.restrict(owner)))
     if smaller.size > MOST_BYTES:
         told = f"needs {smaller.size} bytes, of {MOST_BYTES}; name fewer roles, scopes or hosts"
         raise ExceedsGrant([Problem("", told)])
@@ -513,13 +515,13 @@ def _with_fewer_attributes(token: Token) -> Token:
     return evolve(token, owner=token.owner._replace(attributes=attributes))
 
 
-def _owns(requester: Identity, token: Token) -> bool:
-    return (requester.realm, requester.username) == (token.owner.realm, token.owner.username)
+def _owns(requester: Authentication, token: Token) -> bool:
+    return requester.identity[:2] == token.owner[:2]
 
 
-def _beyond(requester: Identity, outer: Grant, wanted: TokenRequest) -> list[Problem]:
+def _beyond(requester: Authentication, outer: Grant, wanted: TokenRequest) -> list[Problem]:
     """Where a wish goes beyond what its maker may do, with the credential that was used."""
-    roles = frozenset(requester.roles) if wanted.roles else frozenset()
+    roles = frozenset(requester.identity.roles) if wanted.roles else frozenset()
     problems = [
         Problem(f"roles[{place}]", "is no role of yours")
         for place, role in enumerate(wanted.roles or ())
@@ -528,7 +530,7 @@ def _beyond(requester: Identity, outer: Grant, wanted: TokenRequest) -> list[Pro
     problems += [
         Problem(f"scopes.{service}", "is more than your scopes")
         for service, scopes in (wanted.scopes or {}).items()
-        if not set(scopes) <= set(requester.scopes.get(service, ()))
+        if not set(scopes) <= set(requester.identity.scopes.get(service, ()))
     ]
     problems += [
         Problem(f"hosts[{place}]", "is beyond the hosts of the token in use")

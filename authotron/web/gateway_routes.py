@@ -14,8 +14,9 @@ from twisted.internet.interfaces import IReactorTime
 from authotron import __version__
 from authotron.gateway.decisions import Decision
 from authotron.gateway.gateway import LiveGateway
+from authotron.model.authentication import Authentication
 from authotron.model.errors import MissingContext
-from authotron.model.identity import Client, Identity
+from authotron.model.identity import Client
 from authotron.model.request import RequestContext
 from authotron.telemetry.metrics import Part
 from authotron.web import replies
@@ -112,15 +113,15 @@ class GatewayRoutes:
         decision = decided if isinstance(decided, Decision) else await decided
         request.outcome = outcome = decision.outcome
         self._serving.metrics.judged(outcome.result, outcome.realm, self._clock.seconds() - began)
-        if outcome.identity is None:
+        if outcome.authentication is None:
             raise EarlyReply(decision.reply)
-        if outcome.identity.conditions:
-            self._hold_conditions(outcome.identity, request)
+        if outcome.authentication.conditions:
+            self._hold_conditions(outcome.authentication, request)
         return decision
 
-    def _hold_conditions(self, identity: Identity, request: Request) -> None:
+    def _hold_conditions(self, found: Authentication, request: Request) -> None:
         try:
-            allowed = identity.allows(self._request_context(request))
+            allowed = found.allows(self._request_context(request))
         except MissingContext:
             raise EarlyReply(replies.MISSING_CONTEXT) from None
         if not allowed:
@@ -136,10 +137,10 @@ class GatewayRoutes:
         peer = getattr(request.client, "host", None)
         return forwarding.request_context(peer, partial(_texts, request))
 
-    async def _identity(self, request: Request) -> Identity:
-        identity = (await self._judge(request)).outcome.identity
-        assert identity is not None
-        return identity
+    async def _authentication(self, request: Request) -> Authentication:
+        found = (await self._judge(request)).outcome.authentication
+        assert found is not None
+        return found
 
     @route(app, "/authenticate", "GET")
     @route(app, "/auth", "GET")
@@ -150,23 +151,23 @@ class GatewayRoutes:
 
     @route(app, "/whoami", "GET")
     async def whoami(self, request: Request) -> Reply:
-        return replies.whoami(await self._identity(request))
+        return replies.whoami((await self._authentication(request)).identity)
 
     @route(app, "/token", "GET")
     async def make_token_by_get(self, request: Request) -> Reply:
-        return await self._tokens(request).make_by_get(await self._identity(request), request)
+        return await self._tokens(request).make_by_get(await self._authentication(request), request)
 
     @route(app, "/token/<token>", "DELETE")
     async def revoke_token_by_path(self, request: Request, token: str) -> Reply:
-        return await self._tokens(request).revoke(await self._identity(request), token)
+        return await self._tokens(request).revoke(await self._authentication(request), token)
 
     @route(app, "/tokens", "GET")
     async def list_tokens(self, request: Request) -> Reply:
-        return await self._tokens(request).listed(await self._identity(request), request)
+        return await self._tokens(request).listed(await self._authentication(request), request)
 
     @route(app, "/tokens", "POST")
     async def make_token(self, request: Request) -> Reply:
-        return await self._tokens(request).make(await self._identity(request), request)
+        return await self._tokens(request).make(await self._authentication(request), request)
 
     @route(app, "/tokens/revoke", "POST")
     async def revoke_presented_token(self, request: Request) -> Reply:
@@ -174,15 +175,15 @@ class GatewayRoutes:
 
     @route(app, "/tokens/<id_>", "GET")
     async def show_token(self, request: Request, id_: str) -> Reply:
-        return await self._tokens(request).show(await self._identity(request), id_)
+        return await self._tokens(request).show(await self._authentication(request), id_)
 
     @route(app, "/tokens/<id_>", "PATCH")
     async def change_token(self, request: Request, id_: str) -> Reply:
-        return await self._tokens(request).change(await self._identity(request), request, id_)
+        return await self._tokens(request).change(await self._authentication(request), request, id_)
 
     @route(app, "/tokens/<id_>", "DELETE")
     async def revoke_token(self, request: Request, id_: str) -> Reply:
-        return await self._tokens(request).revoke(await self._identity(request), id_)
+        return await self._tokens(request).revoke(await self._authentication(request), id_)
 
     def _tokens(self, request: Request) -> TokenRoutes:
         client = partial(self._client, request)

@@ -180,8 +180,8 @@ class Replies:
 
     def authenticate(self, outcome: Outcome, token: str | None) -> Reply:
         """The reply of C{/authenticate}. A 200 has no body: nginx keeps its connection then."""
-        if outcome.identity is not None and token is not None:
-            legacy = _lines(_legacy(outcome.identity)) if self.legacy else b""
+        if outcome.authentication is not None and token is not None:
+            legacy = _lines(_legacy(outcome.authentication.identity)) if self.legacy else b""
             return Reply(200, _ADMITTED % (token.encode(), legacy), 0)
         if outcome.result == decisions.UNAVAILABLE:
             return UNAVAILABLE

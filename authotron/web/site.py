@@ -276,7 +276,8 @@ class Site(server.Site):
             self._metrics.request_answered(route, method, status, seconds)
         if self._access == "none" or (self._access == "failures" and status < _FAILURES):
             return
-        identity = outcome.identity if outcome else None
+        authentication = outcome.authentication if outcome else None
+        identity = authentication.identity if authentication else None
         self._log.info(
             _OF_SOMEBODY if identity else _OF_NOBODY,
             event="routes.request.answered",

@@ -21,6 +21,7 @@ from authotron.config.section import Section, WholeSeconds, read
 from authotron.config.server import Network
 from authotron.gateway.gateway import Gateway, Invalidate
 from authotron.model import strict_json
+from authotron.model.authentication import Authentication
 from authotron.model.errors import (
     ConfigError,
     ExceedsGrant,
@@ -30,7 +31,6 @@ from authotron.model.errors import (
     Unavailable,
 )
 from authotron.model.hosts import checked_host
-from authotron.model.identity import Identity
 from authotron.model.naming import normalized
 from authotron.model.token import AT_ONCE, PREFIX, Token
 from authotron.plugin.interfaces import TokenQuery
@@ -125,14 +125,14 @@ class TokenRoutes:
     _clock: IReactorTime
     _client: Callable[[], str]
 
-    async def make(self, requester: Identity, request: Request) -> Reply:
+    async def make(self, requester: Authentication, request: Request) -> Reply:
         given = self._body(request, NewToken)
         wanted = TokenRequest(**{name: getattr(given, name) for name in NewToken.model_fields})
         text, token = await self._made(requester, wanted)
         location = f"/tokens/{token.id}"
         return replies.created({"token": text, **_shown(token)}, location)
 
-    async def make_by_get(self, requester: Identity, request: Request) -> Reply:
+    async def make_by_get(self, requester: Authentication, request: Request) -> Reply:
         """
         Make a token by GET, as the original does; a HEAD makes none.
 
@@ -145,7 +145,7 @@ class TokenRoutes:
         text, _ = await self._made(requester, TokenRequest())
         return replies.private({"token": text})
 
-    async def listed(self, requester: Identity, request: Request) -> Reply:
+    async def listed(self, requester: Authentication, request: Request) -> Reply:
         """
         A page of a list, made in pieces: tokens of earlier versions may have 60 kB each.
 
@@ -166,11 +166,11 @@ class TokenRoutes:
         body = b'{"tokens": [' + b", ".join(encoded) + b"]" + following + b"}"
         return replies.private_json(body)
 
-    async def show(self, requester: Identity, id_: str) -> Reply:
+    async def show(self, requester: Authentication, id_: str) -> Reply:
         token = await _answered(self._tokens.show(requester, id_))
         return replies.private(_shown(token))
 
-    async def change(self, requester: Identity, request: Request, id_: str) -> Reply:
+    async def change(self, requester: Authentication, request: Request, id_: str) -> Reply:
         given = self._body(request, Change)
         before = await _answered(self._tokens.show(requester, id_))
         work = self._tokens.change(
@@ -187,7 +187,7 @@ class TokenRoutes:
             token = await self._changing(work, before.id)
         return replies.private(_shown(token))
 
-    async def revoke(self, requester: Identity, id_: str) -> Reply:
+    async def revoke(self, requester: Authentication, id_: str) -> Reply:
         token = await _answered(self._tokens.show(requester, id_))
         await self._changing(self._tokens.revoke(requester, id_, self._actor(requester)), token.id)
         return replies.REVOKED
@@ -219,14 +219,13 @@ class TokenRoutes:
             raise EarlyReply(replies.STORE_DISABLED)
         return tokens
 
-    async def _made(self, requester: Identity, wanted: TokenRequest) -> tuple[str, Token]:
-        owner = requester.bare or requester
-        checked = self._gateway.owners.can_look_up(owner)
+    async def _made(self, requester: Authentication, wanted: TokenRequest) -> tuple[str, Token]:
+        checked = self._gateway.owners.can_look_up(requester.identity, requester.provider)
         making = self._tokens.make(requester, wanted, checked=checked, by=self._actor(requester))
         presented, token = await _done(_answered(making))
         return presented.text, token
 
-    def _actor(self, requester: Identity) -> Actor:
+    def _actor(self, requester: Authentication) -> Actor:
         return audit.identified(requester, self._client())
 
     async def _changing(self, work: Awaitable[_T], id_: str) -> _T:
@@ -249,7 +248,7 @@ class TokenRoutes:
                 self._gateway.decisions.invalidate([id_])  # a reload may have replaced it meanwhile
                 await _answered(self._invalidate_all_workers([id_]))
 
-    def _wanted(self, requester: Identity, request: Request) -> TokenQuery:
+    def _wanted(self, requester: Authentication, request: Request) -> TokenQuery:
         """One's own, or what an administrator asks for."""
         query = _query(request, {"limit", "after", "realm", "username", "all"})
         others = self._tokens.is_admin(requester) and {"realm", "username", "all"} & query.keys()
@@ -257,8 +256,8 @@ class TokenRoutes:
         if not (re.fullmatch(r"[0-9]{1,4}", limit) and 1 <= int(limit) <= _MOST_ASKED):
             raise EarlyReply(replies.malformed([Problem("limit", f"must be 1 to {_MOST_ASKED}")]))
         return TokenQuery(
-            query.get("realm") if others else requester.realm,
-            query.get("username") if others else requester.username,
+            query.get("realm") if others else requester.identity.realm,
+            query.get("username") if others else requester.identity.username,
             query.get("after", ""),
             min(int(limit), _MOST_LISTED),
         )

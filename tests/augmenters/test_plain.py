@@ -24,4 +24,7 @@ class PlainTests(AugmenterContract, SynchronousTestCase):
         """A user gets every role that lists them, in the order of the configuration."""
         identity = Identity("here", "alice", ("reader",))
         addition = self.settle(as_deferred(self.augmenter().augment, identity))
-        self.assertEqual(identity.enriched(addition).roles, ("reader", "reader", "writer"))
+        self.assertEqual(
+            identity.enriched(addition.roles, addition.attributes).roles,
+            ("reader", "reader", "writer"),
+        )

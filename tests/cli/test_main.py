@@ -16,6 +16,7 @@ from authotron.cli.options import clock
 from authotron.config import file
 from authotron.daemon.tap import Options
 from authotron.jose import minter
+from authotron.model.authentication import Authentication
 from authotron.model.identity import Identity
 from authotron.plugin.passwords import check_hash
 from tests.config.test_check import BASE, laid_over
@@ -172,7 +173,7 @@ class TokenTests(CommandCase):
 
     def minted(self, path: str) -> str:
         found = file.load(Path(path), {})
-        return minter.make(found.file.jwt, clock()).mint(Identity("r", "alice"))
+        return minter.make(found.file.jwt, clock()).mint(Authentication(Identity("r", "alice")))
 
     def test_good(self) -> None:
         """A token of ours is verified and shown, as it is or as a header."""

@@ -29,6 +29,7 @@ from authotron.cli.token_sources import LeftOut
 from authotron.config import check
 from authotron.daemon.compose import compose
 from authotron.daemon.tap import Options
+from authotron.model.authentication import Authentication
 from authotron.model.identity import Identity
 from authotron.plugin.interfaces import CheckResult
 from authotron.telemetry.metrics import Metrics
@@ -107,8 +108,8 @@ class CommandTests(OutputCase):
         """Claims, and what the log says on the way."""
         found = check.check(laid_over(BASE, {}))
         composed = compose(found, world(), Metrics())
-        identity = Identity("internal", EVIL, (EVIL,), {EVIL: EVIL})
-        shown = self.printed(lambda: explain._minted(composed, identity, NOW))
+        found_evil = Authentication(Identity("internal", EVIL, (EVIL,), {EVIL: EVIL}))
+        shown = self.printed(lambda: explain._minted(composed, found_evil, NOW))
         self.assert_harmless(shown, "\\u001b[2J")
         event = {"event": "auth.x", "log_format": "{x}", "x": EVIL}
         self.assert_harmless(self.printed(lambda: explain._tell(event)), "\\u001b[2J")

@@ -10,6 +10,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.concurrency.reactor_time import LONGEST
+from authotron.model.authentication import Authentication
 from authotron.model.identity import Credential, Identity
 from tests.web.conversations import ALICE, InMemoryGateway, Replaced, Wire, answered
 
@@ -32,13 +33,13 @@ class Provider:
 
         return Affinity.POSSIBLE
 
-    async def authenticate(self, _credential: Credential) -> Identity:
+    async def authenticate(self, _credential: Credential) -> Authentication:
         self._work(self.before)
         waiting: Deferred[None] = Deferred()
         self.waiting.append(waiting)
         await waiting
         self._work(self.after)
-        return Identity("internal", "alice")
+        return Authentication(Identity("internal", "alice"))
 
 
 class Case(SynchronousTestCase):
@@ -108,7 +109,7 @@ class RequestTests(Case):
 
     def test_at_once_T84a(self) -> None:
         """Work of the front that waits for nothing is logged and counted."""
-        decision = self.gateway.good(Identity("internal", "alice"))
+        decision = self.gateway.good(Authentication(Identity("internal", "alice")))
 
         def decide(*_: Any) -> Any:
             self.gateway.clock.advance(SLOW)

@@ -18,6 +18,7 @@ from authotron.config.server import Server
 from authotron.daemon.listening import endpoints
 from authotron.daemon.service import GatewayService
 from authotron.gateway.gateway import Gateway
+from authotron.model.authentication import Authentication
 from authotron.model.identity import Identity
 from authotron.plugin.interfaces import IConnected
 from authotron.providers import plain
@@ -263,7 +264,7 @@ class ReloadTests(ServiceCase):
 
 
 def _nobody() -> Any:
-    return Identity("", "")
+    return Authentication(Identity("", ""))
 
 
 class StopTests(ServiceCase):

@@ -22,10 +22,11 @@ from typing import Literal
 from attrs import define, field
 from twisted.internet.task import deferLater
 from zope.interface import implementer
-from authotron.errors import Rejected
-from authotron.identity import Identity
-from authotron.parts import PartConfig
-from authotron.providers import Affinity, IProvider
+from authotron.config.plugins import PartConfig
+from authotron.model.authentication import Authentication
+from authotron.model.errors import Rejected
+from authotron.model.identity import Identity
+from authotron.plugin.interfaces import Affinity, IProvider
 
 class Config(PartConfig):
     type: Literal["awkward"]
@@ -52,7 +53,7 @@ class Awkward:
             raise Rejected("nobody it knows")
         open("/var/lib/authotron/arrived", "w").close()
         await deferLater(self.world.clock, 3)
-        return Identity(self.realm, username)
+        return Authentication(Identity(self.realm, username))
 
 def make(config, world):
     return Awkward(config.name, config.realm, world)

@@ -15,6 +15,7 @@ from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from authotron.config.plugins import PartConfig
+from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.net.world import World
@@ -45,7 +46,7 @@ class Awkward:
     def affinity(self, credential: Credential) -> Affinity:
         return Affinity.POSSIBLE
 
-    async def authenticate(self, credential: Credential) -> Identity:
+    async def authenticate(self, credential: Credential) -> Authentication:
         username, password = credential.username_and_password()
         if username == "unavailable":
             raise Unavailable("the remote is out")
@@ -56,7 +57,7 @@ class Awkward:
         (self._folder / "arrived").touch()
         while not (self._folder / "go").exists():
             await deferLater(self._world.clock, 0.02)
-        return Identity(self.realm, username)
+        return Authentication(Identity(self.realm, username))
 
 
 def make(config: Config, world: World) -> IProvider:

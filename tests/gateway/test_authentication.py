@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from authotron.gateway.authentication import Authenticator
+from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected, TimedOut, Unavailable
 from authotron.model.identity import Addition, Credential, Identity
 from authotron.plugin.interfaces import (
@@ -49,10 +50,10 @@ class Oracle:
     def affinity(self, credential: Credential) -> Affinity:
         return self.shape
 
-    async def authenticate(self, credential: Credential) -> Identity:
+    async def authenticate(self, credential: Credential) -> Authentication:
         self.asked += 1
         await self.answer
-        return Identity(self.realm, self.name)
+        return Authentication(Identity(self.realm, self.name))
 
     def yes(self) -> Oracle:
         self.answer.callback(None)
@@ -152,15 +153,15 @@ class AuthorityCase(SynchronousTestCase):
         realm: str | None = None,
         augmenters: list[Giver] | None = None,
         in_order: bool = False,
-    ) -> Deferred[Identity]:
+    ) -> Deferred[Authentication]:
         authenticator = Authenticator(
             providers, augmenters or [], self.clock, self.metrics, 5.0, in_order
         )
         return Deferred.fromCoroutine(authenticator.identify(credentials or (TOKEN,), realm))
 
-    def named(self, deferred: Deferred[Identity]) -> str:
+    def named(self, deferred: Deferred[Authentication]) -> str:
         self.clock.advance(0)
-        return self.successResultOf(deferred).username
+        return self.successResultOf(deferred).identity.username
 
 
 class ProvidersTests(AuthorityCase):
@@ -359,7 +360,7 @@ class OutageTests(AuthorityCase):
 
     def test_plain_function(self) -> None:
         """One that need not wait may answer by a plain function."""
-        alice = Identity("here", "alice")
+        alice = Authentication(Identity("here", "alice"))
         d = self.ask([Oracle("slow"), Prompt("prompt", gives=alice)])
         self.assertEqual(self.successResultOf(d).provider, "prompt")
 
@@ -397,7 +398,7 @@ class OutageTests(AuthorityCase):
 class AugmentersTests(AuthorityCase):
     """Who adds what."""
 
-    def augmented(self, *augmenters: Giver) -> Identity:
+    def augmented(self, *augmenters: Giver) -> Authentication:
         d = self.ask([Oracle("alice").yes()], augmenters=list(augmenters))
         self.clock.advance(0)
         return self.successResultOf(d)
@@ -405,14 +406,14 @@ class AugmentersTests(AuthorityCase):
     def test_realm_is_case_sensitive(self) -> None:
         """Only augmenters of just this realm are asked."""
         other = Giver("other", Addition(("stray",)), realm="HERE")
-        self.assertEqual(self.augmented(other).roles, ())
+        self.assertEqual(self.augmented(other).identity.roles, ())
 
     def test_order(self) -> None:
         """The ordinary ones see what the provider said; the last ones see all before them."""
         first = Giver("first", Addition(("a",)), runs_last=True)
         second = Giver("second", Addition(("b",), {"x": "2"}), runs_last=True)
         plain = Giver("plain", Addition(("c",), {"x": "1"}))
-        identity = self.augmented(first, second, plain)
+        identity = self.augmented(first, second, plain).identity
         self.assertEqual(identity.roles, ("c", "a", "b"))
         self.assertEqual(identity.attributes, {"x": "2"})
         self.assertEqual(plain.saw[0].roles, ())
@@ -422,15 +423,15 @@ class AugmentersTests(AuthorityCase):
         """The last ones see names in the spelling that their configuration has, and only these."""
         last = Giver("last", Addition(("x",)), runs_last=True)
         first = Giver("first", Addition(("role\u0301", "admin "), {"a\n": "1"}))
-        self.assertEqual(self.augmented(first, last).roles, ("rol\xe9", "x"))
+        self.assertEqual(self.augmented(first, last).identity.roles, ("rol\xe9", "x"))
         self.assertEqual(last.saw[0].roles, ("rol\xe9",))
         self.assertEqual(last.saw[0].attributes, {"a": "1"})
 
     def test_failure(self) -> None:
         """One that fails is passed over; what comes of it is not to be remembered."""
         bad, good = Giver("bad", Unavailable("down")), Giver("good", Addition(("a",)))
-        identity = self.augmented(bad, good)
-        self.assertEqual((identity.roles, identity.fresh_until), (("a",), 0))
+        found = self.augmented(bad, good)
+        self.assertEqual((found.identity.roles, found.fresh_until), (("a",), 0))
 
     def test_defect(self) -> None:
         """So is one with a defect, which is told loudly."""
@@ -441,8 +442,8 @@ class AugmentersTests(AuthorityCase):
         """So is one that answers nonsense, or cancels itself; the others are waited for."""
         for gives in (None, CancelledError()):
             with self.subTest(repr(gives)):
-                identity = self.augmented(Giver("odd", gives), Giver("good", Addition(("a",))))
-                self.assertEqual((identity.roles, identity.fresh_until), (("a",), 0))
+                found = self.augmented(Giver("odd", gives), Giver("good", Addition(("a",))))
+                self.assertEqual((found.identity.roles, found.fresh_until), (("a",), 0))
                 self.flushLoggedErrors(TypeError, CancelledError)
 
     def test_early_T60(self) -> None:
@@ -452,7 +453,7 @@ class AugmentersTests(AuthorityCase):
         self.clock.advance(0)
         self.assertNoResult(d)
         slow.gives.callback(Addition(("a",)))
-        self.assertEqual(self.successResultOf(d).roles, ("a",))
+        self.assertEqual(self.successResultOf(d).identity.roles, ("a",))
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
     def test_deadline(self) -> None:
@@ -461,7 +462,7 @@ class AugmentersTests(AuthorityCase):
         d = self.ask([Oracle("alice").yes()], augmenters=[slow])
         self.clock.advance(0)
         self.clock.advance(1)
-        self.assertEqual(self.successResultOf(d).roles, ())
+        self.assertEqual(self.successResultOf(d).identity.roles, ())
 
     def test_durations(self) -> None:
         """Each is counted with the time it took itself, not with that of the slowest."""

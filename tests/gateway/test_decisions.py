@@ -19,12 +19,18 @@ from authotron.gateway.decisions import (
     Outcome,
 )
 from authotron.limits.slots import CLIENT
+from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Client, Identity
 from authotron.model.token import Grant
 from authotron.testing.worlds import NOW, clock_at
 
-ALICE = Identity("internal", "alice")
+ALICE = Authentication(Identity("internal", "alice"))
+
+
+def alice(**over: Any) -> Authentication:
+    """Her authentication, with another identity."""
+    return ALICE._replace(identity=ALICE.identity._replace(**over))
 
 
 class Oracle:
@@ -32,15 +38,15 @@ class Oracle:
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
-        self.pending: list[Deferred[Identity]] = []
-        self.answer: Identity | Exception | None = ALICE
+        self.pending: list[Deferred[Authentication]] = []
+        self.answer: Authentication | Exception | None = ALICE
         self.cancelled = 0
         self.on_asked: Callable[[], object] = lambda: None
 
-    def _cancel(self, _: Deferred[Identity]) -> None:
+    def _cancel(self, _: Deferred[Authentication]) -> None:
         self.cancelled += 1
 
-    async def identify(self, credentials: Any, realm: str | None) -> Identity:
+    async def identify(self, credentials: Any, realm: str | None) -> Authentication:
         self.asked.append(([credential.value for credential in credentials], realm))
         self.on_asked()
         if isinstance(self.answer, Exception):
@@ -70,11 +76,11 @@ class VerdictsCase(SynchronousTestCase):
             **{"ttl": 60, "size": 100, "reuse": 30, "refusals": 5, **given},
         )
 
-    def mint(self, identity: Identity) -> str:
+    def mint(self, found: Authentication) -> str:
         if self.mint_fails:
             raise Rejected("expired")
         self.minted += 1
-        return f"{identity.username}{self.minted}"
+        return f"{found.identity.username}{self.minted}"
 
     def ask(self, header: bytes | None = b"Bearer a", realm: bytes | None = None) -> Decision[str]:
         decision = self.decisions.decide(header, realm)
@@ -102,7 +108,7 @@ class ClientTests(VerdictsCase):
         """Each credential of a header names the client, which does not make it another one."""
         seen: list[Any] = []
 
-        async def identify(found: Any, _realm: str | None) -> Identity:
+        async def identify(found: Any, _realm: str | None) -> Authentication:
             seen.extend(found)
             raise Rejected
 
@@ -124,7 +130,7 @@ class ClientTests(VerdictsCase):
         """One verdict after another is judged for its own client."""
         seen: list[Client] = []
 
-        async def identify(_found: Any, _realm: str | None) -> Identity:
+        async def identify(_found: Any, _realm: str | None) -> Authentication:
             seen.append(CLIENT.get())
             raise Rejected
 
@@ -139,7 +145,7 @@ class ClientTests(VerdictsCase):
         seen: list[Client] = []
         turns: list[Deferred[None]] = [Deferred(), Deferred()]
 
-        async def identify(found: Any, _realm: str | None) -> Identity:
+        async def identify(found: Any, _realm: str | None) -> Authentication:
             for turn in turns:
                 seen.append(CLIENT.get())
                 await turn
@@ -226,13 +232,13 @@ class RememberedTests(VerdictsCase):
 
     def test_expiry_T41(self) -> None:
         """It lives no longer than the credential, or the attribute exp."""
-        for identity in (
+        for found in (
             ALICE._replace(expires=NOW + 3),
-            ALICE._replace(attributes={"exp": str(NOW + 3)}),
+            alice(attributes={"exp": str(NOW + 3)}),
         ):
-            with self.subTest(repr(identity)):
+            with self.subTest(repr(found)):
                 self.setUp()
-                self.oracle.answer = identity
+                self.oracle.answer = found
                 self.decide()
                 self.clock.advance(3)
                 self.oracle.answer = Rejected()
@@ -325,7 +331,7 @@ class RefusedTests(VerdictsCase):
         """A defect gives no identity and is not remembered."""
         self.oracle.answer = KeyError("defect")
         outcome = self.decide()
-        self.assertEqual((outcome.result, outcome.identity), ("error", None))
+        self.assertEqual((outcome.result, outcome.authentication), ("error", None))
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
         self.assertEqual(self.decisions.remembered(), 0)
 
@@ -423,11 +429,11 @@ class FlightTests(VerdictsCase):
         """Five hundred at once each get their own."""
         waiting = {n: self.waiting(b"Bearer %d" % n) for n in range(500)}
         for number, pending in reversed(list(enumerate(self.oracle.pending))):
-            pending.callback(Identity("internal", f"user{number}-"))
+            pending.callback(Authentication(Identity("internal", f"user{number}-")))
         for number, each in waiting.items():
             decision = self.successResultOf(each)
-            assert decision.outcome.identity is not None
-            self.assertEqual(decision.outcome.identity.username, f"user{number}-")
+            assert decision.outcome.authentication is not None
+            self.assertEqual(decision.outcome.authentication.identity.username, f"user{number}-")
             self.assertIn(f" user{number}-", decision.reply)
 
 
@@ -467,7 +473,7 @@ class ForgetTests(VerdictsCase):
 
     def test_unknown_token_T83d(self) -> None:
         """What depends on an API token that is not known is void with each of them."""
-        self.remember(b"Bearer x", ALICE._replace(narrowing=Grant()))
+        self.remember(b"Bearer x", ALICE._replace(restriction=Grant()))
         self.decisions.invalidate(["one"])
         self.assertEqual(self.remembered("x"), [])
 
@@ -479,19 +485,19 @@ class ForgetTests(VerdictsCase):
 
     def test_token_meanwhile_T83d(self) -> None:
         """A lookup in flight is not remembered if its API token, or an ancestor, was revoked."""
-        for identity, voided in (
+        for found, voided in (
             (granted("one"), True),
             (granted("one", "child"), True),
-            (ALICE._replace(narrowing=Grant()), True),
+            (ALICE._replace(restriction=Grant()), True),
             (granted("two"), False),
             (ALICE, False),
         ):
-            with self.subTest(identity):
+            with self.subTest(found):
                 self.decisions, self.oracle.answer = self.make(), None
                 waiting = self.decisions.decide(b"Bearer a", None)
                 assert isinstance(waiting, Deferred)
                 self.decisions.invalidate(["one"])
-                self.oracle.pending[-1].callback(identity)
+                self.oracle.pending[-1].callback(found)
                 self.successResultOf(waiting)
                 self.assertEqual(self.decisions.remembered(), 0 if voided else 1)
 
@@ -515,8 +521,8 @@ class ForgetTests(VerdictsCase):
         self.successResultOf(waiting)
         self.assertEqual(self.decisions.remembered(), 0)
 
-    def remember(self, header: bytes, identity: Identity) -> None:
-        self.oracle.answer = identity
+    def remember(self, header: bytes, found: Authentication) -> None:
+        self.oracle.answer = found
         self.decide(header)
 
     def remembered(self, *names: str) -> list[str]:
@@ -528,9 +534,9 @@ class ForgetTests(VerdictsCase):
         return [name for name in names if name not in asked]
 
 
-def granted(*lineage: str) -> Identity:
-    """An identity by an API token, the last of these."""
-    return ALICE._replace(narrowing=Grant(lineage=lineage))
+def granted(*lineage: str) -> Authentication:
+    """An authentication by an API token, the last of these."""
+    return ALICE._replace(restriction=Grant(lineage=lineage))
 
 
 class MemoryTests(VerdictsCase):
@@ -562,7 +568,7 @@ class MemoryTests(VerdictsCase):
         self.oracle.pending[0].callback(ALICE)
         for each in (first, second):
             assert isinstance(each, Deferred)
-            self.assertEqual(self.successResultOf(each).outcome.identity, ALICE)
+            self.assertEqual(self.successResultOf(each).outcome.authentication, ALICE)
 
     def test_different_T83b(self) -> None:
         """What means something else stays another entry."""
@@ -601,7 +607,7 @@ class MemoryTests(VerdictsCase):
         self.decisions = self.make(max_bytes=2**20, size=10_000)
         for number in range(100):
             roles = tuple(f"{number}-{role}" for role in range(500))
-            self.oracle.answer = ALICE._replace(username=f"user{number}", roles=roles)
+            self.oracle.answer = alice(username=f"user{number}", roles=roles)
             self.decide(b"Bearer %d" % number)
             self.assertLessEqual(self.decisions.remembered_bytes(), 2**20)
         self.assertGreater(self.decisions.remembered(), 10)
@@ -609,7 +615,7 @@ class MemoryTests(VerdictsCase):
     def test_share_T83c(self) -> None:
         """One user with very many credentials pushes out no other user's."""
         self.decisions = self.make(size=1_000)
-        self.oracle.answer = ALICE._replace(username="bob")
+        self.oracle.answer = alice(username="bob")
         for number in range(50):
             self.decide(b"Bearer bob-%d" % number)
         self.oracle.answer = ALICE
@@ -624,7 +630,7 @@ class MemoryTests(VerdictsCase):
         """A name with a hyphen is no way into the share of a user of another realm."""
         self.decisions = self.make(size=1_000)
         for username, realm in (("carol", "here-there"), ("there-carol", "here")):
-            self.oracle.answer = ALICE._replace(username=username, realm=realm)
+            self.oracle.answer = alice(username=username, realm=realm)
             for number in range(100):
                 self.decide(b"Bearer %b-%d" % (realm.encode(), number))
         self.assertEqual(self.decisions.remembered(), 200)

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config.schema import IdentityConfig
 from authotron.gateway.gate import Gate
+from authotron.model.authentication import Authentication
 from authotron.model.errors import BadIdentity, ConfigError
 from authotron.model.identity import Identity
 from authotron.model.token import IMPORTED
@@ -27,12 +28,12 @@ PLAIN = Identity(
 class AdmitTests(SynchronousTestCase):
     """What passes, and as what."""
 
-    def admit(self, identity: Identity, **limits: int) -> Identity:
-        return Gate(IdentityConfig(**limits)).admit(identity)
+    def admit(self, identity: Identity, provider: str = "", **limits: int) -> Identity:
+        return Gate(IdentityConfig(**limits)).admit(identity, provider)
 
-    def refused(self, identity: Identity, **limits: int) -> str:
+    def refused(self, identity: Identity, provider: str = "", **limits: int) -> str:
         with self.assertRaises(BadIdentity) as caught:
-            self.admit(identity, **limits)
+            self.admit(identity, provider, **limits)
         return str(caught.exception)
 
     def setUp(self) -> None:
@@ -52,7 +53,7 @@ class AdmitTests(SynchronousTestCase):
         for why, name in BAD.items():
             with self.subTest(why):
                 self.assertIn("name of the user", self.refused(PLAIN._replace(username=name)))
-                told = self.refused(PLAIN._replace(realm=name, provider="idp"))
+                told = self.refused(PLAIN._replace(realm=name), "idp")
                 self.assertIn("provider 'idp': the name of the realm", told)
                 self.assertTrue(told.isascii() and told.isprintable())
 
@@ -108,8 +109,8 @@ class AdmitTests(SynchronousTestCase):
             "max_scopes": PLAIN._replace(scopes=dict.fromkeys(roles[:5], ("x",))),
         }.items():
             with self.subTest(what):
-                self.assertEqual(self.admit(identity, **{what: 10}), identity)
-                self.assertIn(f"auth.identity.{what} is 9", self.refused(identity, **{what: 9}))
+                self.assertEqual(self.admit(identity, "", **{what: 10}), identity)
+                self.assertIn(f"auth.identity.{what} is 9", self.refused(identity, "", **{what: 9}))
 
     def test_size_T82_T62(self) -> None:
         """An identity of more bytes than the configuration allows is refused, wherever they are."""
@@ -256,8 +257,8 @@ class GatewayTests(SynchronousTestCase):
         """What the client gets that presents an imported API token of C{owner}."""
         tokens = self.gateway.serving.gateway.tokens
         assert tokens is not None
-        owner = owner._replace(provider=IMPORTED + imported.AUTH_O_TRON)
-        made = Deferred.fromCoroutine(tokens.make(owner, TokenRequest(), checked=False))
+        maker = Authentication(owner, IMPORTED + imported.AUTH_O_TRON)
+        made = Deferred.fromCoroutine(tokens.make(maker, TokenRequest(), checked=False))
         presented, _ = self.successResultOf(made)
         return self.gateway.ask("GET /whoami", Authorization=f"Bearer {presented.text}")
 

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import section
 from authotron.jose.claims import ClaimsConfig, Rules, end
+from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected
 from authotron.model.identity import Identity
 from authotron.testing.issuers import CLAIMS
@@ -20,9 +21,14 @@ NOT_TIMES: list[Any] = ["1800000300", True, [NOW], {}, -1, 10**400, float("inf")
 
 def identity(given: dict[str, Any] | None = None, **claims: Any) -> Identity:
     """Who the usual claims with these over them belong to."""
+    return authentication(given, **claims).identity
+
+
+def authentication(given: dict[str, Any] | None = None, **claims: Any) -> Authentication:
+    """What is made of the usual claims with these over them."""
     rules = Rules("sso", "here", section.read(ClaimsConfig, given or {}))
     said = {name: value for name, value in {**CLAIMS, **claims}.items() if value != "absent"}
-    return rules.identity(said, NOW)
+    return rules.authentication(said, NOW)
 
 
 class ClaimsTestCase(SynchronousTestCase):
@@ -45,23 +51,23 @@ class TimeTests(ClaimsTestCase):
 
     def test_end_is_known_T41(self) -> None:
         """What is minted for it, or remembered of it, ends with it."""
-        known = identity(exp=NOW + 3.5)
+        known = authentication(exp=NOW + 3.5)
         self.assertEqual((known.expires, known.fresh_until), (NOW + 3.5, NOW + 3.5))
 
     def test_within_leeway_S_LEEWAY(self) -> None:
         """A token that expired within the leeway ends with the leeway, never before now."""
         for exp in (NOW + 0.5, NOW, NOW - 1, NOW - 30, NOW - 59, NOW - 0.5):
-            known = identity(exp=exp)
+            known = authentication(exp=exp)
             self.assertEqual((known.expires, known.fresh_until), (exp + 60, exp + 60))
-            self.assertEqual(known.ends(), int(exp + 60))
-            self.assertGreater(known.ends() or 0, NOW)
-        known = identity({"leeway": "5m", "attributes": {"ignore": ["exp"]}}, exp=NOW - 299)
-        self.assertEqual((known.ends(), "exp" in known.attributes), (NOW + 1, False))
+            self.assertEqual(known.expires_at(), int(exp + 60))
+            self.assertGreater(known.expires_at() or 0, NOW)
+        known = authentication({"leeway": "5m", "attributes": {"ignore": ["exp"]}}, exp=NOW - 299)
+        self.assertEqual((known.expires_at(), "exp" in known.identity.attributes), (NOW + 1, False))
 
     def test_before_leeway_S_LEEWAY(self) -> None:
         """A token that has not expired does not gain the leeway."""
         for exp in (NOW + 1, NOW + 1.5, NOW + 300):
-            self.assertEqual(identity(exp=exp).expires, exp)
+            self.assertEqual(authentication(exp=exp).expires, exp)
         self.assertEqual(identity(exp=NOW + 300).attributes["exp"], str(NOW + 300))
 
     @settings(deadline=None)
@@ -349,8 +355,8 @@ class PersonTests(ClaimsTestCase):
 
     def test_end_not_chosen_T38(self) -> None:
         """An end that is not kept as an attribute counts all the same."""
-        known = identity({"attributes": {"ignore": ["exp"]}})
-        self.assertEqual(known.ends(), NOW + 300)
+        known = authentication({"attributes": {"ignore": ["exp"]}})
+        self.assertEqual(known.expires_at(), NOW + 300)
 
     def test_collisions_T38(self) -> None:
         """Claims with the names of ours change nothing: they are attributes like others."""

@@ -18,12 +18,15 @@ from authotron.config import schema, section
 from authotron.jose import minter
 from authotron.jose.keys import thumbprint
 from authotron.jose.minter import Minter
+from authotron.model.authentication import Authentication
 from authotron.model.errors import ConfigError, Rejected
 from authotron.model.identity import Identity
 from authotron.testing.worlds import NOW, clock_at
 
 SECRET = "a secret that is long enough for HS256"
-ALICE = Identity("internal", "alice", ("reader",), {"team": "blue"}, {"archive": ("read",)})
+ALICE = Authentication(
+    Identity("internal", "alice", ("reader",), {"team": "blue"}, {"archive": ("read",)})
+)
 
 
 def config(**given: Any) -> schema.JwtConfig:
@@ -46,8 +49,8 @@ def pem(key: Any) -> bytes:
 class ClaimsTests(SynchronousTestCase):
     """What a token says."""
 
-    def claims(self, identity: Identity = ALICE, **given: Any) -> dict[str, Any]:
-        token = made(**given).mint(identity)
+    def claims(self, found: Authentication = ALICE, **given: Any) -> dict[str, Any]:
+        token = made(**given).mint(found)
         unchecked = {"verify_signature": False}
         self.assertTrue(jwt.api_jws.decode(token, SECRET, ["HS256"]))
         claims: dict[str, Any] = jwt.decode(token, options=unchecked)  # type: ignore[arg-type] # some of them
@@ -79,7 +82,9 @@ class ClaimsTests(SynchronousTestCase):
     def test_any_text_T38(self) -> None:
         """Any text comes out as it went in, even half of a surrogate pair, which UTF-8 lacks."""
         for text in ("Ångström", "\u2028", "\U0001f600", "\x00", 'a"b\\', "\ud800"):
-            claims = self.claims(Identity("internal", "alice", (text,), {"team": text}))
+            claims = self.claims(
+                Authentication(Identity("internal", "alice", (text,), {"team": text}))
+            )
             self.assertEqual((claims["roles"], claims["attributes"]), ([text], {"team": text}))
 
     def test_audience_on_demand(self) -> None:
@@ -90,8 +95,8 @@ class ClaimsTests(SynchronousTestCase):
 
     def test_not_longer_than_the_credential_T41(self) -> None:
         """A token ends when its credential does."""
-        identity = Identity("internal", "alice", expires=NOW + 10.9)
-        self.assertEqual(self.claims(identity)["exp"], NOW + 10)
+        found = Authentication(Identity("internal", "alice"), expires=NOW + 10.9)
+        self.assertEqual(self.claims(found)["exp"], NOW + 10)
 
     def test_attribute_exp_T38(self) -> None:
         """The attribute C{exp} shortens a life; it never lengthens one."""
@@ -101,8 +106,8 @@ class ClaimsTests(SynchronousTestCase):
             ("9" * 11, NOW + 60),
         ):
             with self.subTest(text):
-                identity = Identity("internal", "alice", attributes={"exp": text})
-                self.assertEqual(self.claims(identity, exp=60)["exp"], wanted)
+                found = Authentication(Identity("internal", "alice", attributes={"exp": text}))
+                self.assertEqual(self.claims(found, exp=60)["exp"], wanted)
 
     def test_expired_attribute_S_LEEWAY(self) -> None:
         """No token is minted where the attribute C{exp} is over, or negative."""
@@ -119,26 +124,27 @@ class ClaimsTests(SynchronousTestCase):
         )
         for text in over:
             with self.subTest(text):
-                identity = Identity("internal", "alice", attributes={"exp": text})
-                self.assertRaises(Rejected, self.claims, identity)
+                found = Authentication(Identity("internal", "alice", attributes={"exp": text}))
+                self.assertRaises(Rejected, self.claims, found)
 
     def test_expired_T81e(self) -> None:
         """No token is minted for a credential that has expired, or ends within this second."""
         for expires in (NOW - 30, NOW - 0.5, NOW, NOW + 0.9, 0.0, -5.0):
             with self.subTest(expires):
-                identity = Identity("internal", "alice", expires=expires)
-                self.assertRaises(Rejected, self.claims, identity)
+                found = Authentication(Identity("internal", "alice"), expires=expires)
+                self.assertRaises(Rejected, self.claims, found)
         self.assertEqual(
-            self.claims(Identity("internal", "alice", expires=NOW + 1))["exp"], NOW + 1
+            self.claims(Authentication(Identity("internal", "alice"), expires=NOW + 1))["exp"],
+            NOW + 1,
         )
 
     @examples(deadline=None)
     @given(some.text(some.sampled_from("+-0123456789. e")) | some.text())
     def test_attribute_exp_garbage_T38(self, text: str) -> None:
         """Garbage in the attribute C{exp} lengthens no life and breaks nothing."""
-        identity = Identity("internal", "alice", attributes={"exp": text})
+        found = Authentication(Identity("internal", "alice", attributes={"exp": text}))
         with contextlib.suppress(Rejected):
-            expires = self.claims(identity, exp=60)["exp"]
+            expires = self.claims(found, exp=60)["exp"]
             self.assertTrue(NOW < expires <= NOW + 60)
 
 

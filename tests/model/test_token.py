@@ -109,13 +109,13 @@ class RowTests(SynchronousTestCase):
     @given(NAMES, NAMES, st.dictionaries(st.text(), st.text(), max_size=3))
     def test_back_and_forth(self, name: str, role: str, attributes: dict[str, str]) -> None:
         """A row is texts and numbers, and becomes the same token again."""
-        owner = Identity("here", "alice", (role,), attributes, {name: (role,)}, provider=name)
-        before = Token("id", "hash", owner, 1.0, Grant((role,), {role: ()}), name)
+        owner = Identity("here", "alice", (role,), attributes, {name: (role,)})
+        before = Token("id", "hash", owner, 1.0, Grant((role,), {role: ()}), name, provider=name)
         row = before.row()
         self.assertEqual(tuple(row), COLUMNS)
         self.assertTrue(all(isinstance(v, str | float | None) for v in row.values()))
         after = from_row(json.loads(json.dumps(row)))
-        self.assertEqual((after, after.owner.provider), (before, name))
+        self.assertEqual((after, after.provider), (before, name))
 
     def test_no_hash_printed(self) -> None:
         """A token does not print what is kept of its secret."""
@@ -129,15 +129,17 @@ class GrantTests(SynchronousTestCase):
 
     def test_all(self) -> None:
         """A token that says nothing leaves everything, everywhere."""
-        self.assertEqual(Grant().cut(self.alice), self.alice)
+        self.assertEqual(Grant().restrict(self.alice), self.alice)
         self.assertTrue(Grant().holds(RequestContext()))
 
-    def test_narrowed_T52(self) -> None:
+    def test_restricted_T52(self) -> None:
         """What is named is left, as far as the owner has it; nothing is added."""
-        cut = Grant(("writer", "admin"), {"data": ("get", "rm"), "mail": ("send",)}).cut(self.alice)
-        self.assertEqual((cut.roles, cut.scopes), (("writer",), {"data": ("get",)}))
-        cut = Grant((), {}).cut(self.alice)
-        self.assertEqual((cut.roles, cut.scopes), ((), {}))
+        left = Grant(("writer", "admin"), {"data": ("get", "rm"), "mail": ("send",)}).restrict(
+            self.alice
+        )
+        self.assertEqual((left.roles, left.scopes), (("writer",), {"data": ("get",)}))
+        left = Grant((), {}).restrict(self.alice)
+        self.assertEqual((left.roles, left.scopes), ((), {}))
 
     def test_host(self) -> None:
         """With hosts the request must name one that fits."""

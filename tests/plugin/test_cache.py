@@ -9,34 +9,36 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.limits.lru_cache import Entry, LruCache
+from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Addition, Identity
 from authotron.model.token import Grant
 from authotron.plugin.cache import (
-    Identities,
+    AuthenticationCache,
     LookupCache,
     addition_bytes,
-    identity_bytes,
+    authentication_bytes,
 )
 from authotron.testing.remotes import Work, start
 from authotron.testing.worlds import NOW, clock_at
 
 
-class IdentityTests(SynchronousTestCase):
-    """Identities that are kept."""
+class AuthenticationCacheTests(SynchronousTestCase):
+    """Authentications that are kept."""
 
     def setUp(self) -> None:
         self.clock = clock_at(NOW)
-        self.known = Identities(self.clock)
+        self.known = AuthenticationCache(self.clock)
         self.asked = 0
 
-    async def find_out(self) -> Identity:
+    async def find_out(self) -> Authentication:
         self.asked += 1
-        return Identity("here", f"user-{self.asked}", fresh_until=self.clock.seconds() + 60)
+        user = Identity("here", f"user-{self.asked}")
+        return Authentication(user, fresh_until=self.clock.seconds() + 60)
 
     def get(self, token: str = "token") -> str:
-        identity = self.successResultOf(start(self.known.get(token, self.find_out)))
-        return str(identity.username)
+        found = self.successResultOf(start(self.known.get(token, self.find_out)))
+        return str(found.identity.username)
 
     def test_kept_T41(self) -> None:
         """An identity is kept until it says itself."""
@@ -50,8 +52,8 @@ class IdentityTests(SynchronousTestCase):
         """What is kept says until when it was fresh, so nothing is fresh twice."""
         self.get()
         self.clock.advance(59)
-        identity = self.successResultOf(start(self.known.get("token", self.find_out)))
-        self.assertEqual(identity.fresh_until, NOW + 60)
+        found = self.successResultOf(start(self.known.get("token", self.find_out)))
+        self.assertEqual(found.fresh_until, NOW + 60)
 
     def test_credentials_T40(self) -> None:
         """Each credential has its own."""
@@ -66,7 +68,7 @@ class IdentityTests(SynchronousTestCase):
     def test_failures_T44(self) -> None:
         """Neither refusals nor outages are kept."""
 
-        async def fail(error: Exception) -> Identity:
+        async def fail(error: Exception) -> Authentication:
             raise error
 
         for error in (Rejected(), Unavailable()):
@@ -82,11 +84,12 @@ class IdentityTests(SynchronousTestCase):
 
     def test_share_T83c(self) -> None:
         """One user with many credentials pushes out no other user's."""
-        known = Identities(self.clock, 200_000)
+        known = AuthenticationCache(self.clock, 200_000)
 
-        async def look_up(username: str) -> Identity:
+        async def look_up(username: str) -> Authentication:
             self.asked += 1
-            return Identity("here", username, ("role",) * 100, fresh_until=NOW + 60)
+            user = Identity("here", username, ("role",) * 100)
+            return Authentication(user, fresh_until=NOW + 60)
 
         def get(token: str, username: str) -> None:
             self.successResultOf(start(known.get(token, partial(look_up, username))))
@@ -101,13 +104,13 @@ class IdentityTests(SynchronousTestCase):
 
 
 class _Kept(Entry):
-    """An identity as a memory keeps it."""
+    """An authentication as a memory keeps it."""
 
-    __slots__ = ("identity",)
+    __slots__ = ("found",)
 
-    def __init__(self, key: bytes, identity: Identity) -> None:
-        super().__init__(key, identity_bytes(identity), identity[:2])
-        self.identity = identity
+    def __init__(self, key: bytes, found: Authentication) -> None:
+        super().__init__(key, authentication_bytes(found), found.identity[:2])
+        self.found = found
 
 
 class SizeTests(SynchronousTestCase):
@@ -115,31 +118,37 @@ class SizeTests(SynchronousTestCase):
 
     def test_all_counts_T83a(self) -> None:
         """Each string counts, wherever it is."""
-        plain = Identity("here", "alice")
+        alice = Identity("here", "alice")
+        plain = Authentication(alice)
         text = "\xeb" * 1_000
+        identities = (
+            alice._replace(username=text),
+            alice._replace(roles=(text,)),
+            alice._replace(attributes={"x": text}),
+            alice._replace(attributes={text: "x"}),
+            alice._replace(scopes={"x": (text,)}),
+            alice._replace(scopes={text: ()}),
+        )
         for what in (
-            plain._replace(username=text),
-            plain._replace(roles=(text,)),
-            plain._replace(attributes={"x": text}),
-            plain._replace(attributes={text: "x"}),
-            plain._replace(scopes={"x": (text,)}),
-            plain._replace(scopes={text: ()}),
-            plain._replace(bare=plain._replace(roles=(text,))),
-            plain._replace(narrowing=Grant(roles=(text,))),
-            plain._replace(narrowing=Grant(scopes={"x": (text,)})),
-            plain._replace(narrowing=Grant(hosts=(text,))),
+            *map(Authentication, identities),
+            plain._replace(unaugmented=alice._replace(roles=(text,))),
+            plain._replace(restriction=Grant(roles=(text,))),
+            plain._replace(restriction=Grant(scopes={"x": (text,)})),
+            plain._replace(restriction=Grant(hosts=(text,))),
             plain._replace(conditions=(Grant(networks=(text,)),)),
         ):
             with self.subTest(repr(what)[:80]):
-                self.assertGreaterEqual(identity_bytes(what), identity_bytes(plain) + 1_000)
+                size = authentication_bytes(what)
+                self.assertGreaterEqual(size, authentication_bytes(plain) + 1_000)
         for more in (Addition(roles=(text,)), Addition(attributes={"x": text})):
             self.assertGreaterEqual(addition_bytes(more), addition_bytes(Addition()) + 1_000)
 
     def test_honest_T83a(self) -> None:
         """The process takes no more for remembered identities than is accounted for."""
 
-        def identity(number: int, roles: int) -> Identity:
-            return Identity("here", f"user{number}", tuple(f"{number}-{n}" for n in range(roles)))
+        def found(number: int, roles: int) -> Authentication:
+            names = tuple(f"{number}-{n}" for n in range(roles))
+            return Authentication(Identity("here", f"user{number}", names))
 
         for roles, count in ((3, 500), (3_500, 5)):
             with self.subTest(roles):
@@ -147,7 +156,7 @@ class SizeTests(SynchronousTestCase):
                 tracemalloc.start()
                 self.addCleanup(tracemalloc.stop)
                 for number in range(count):
-                    each = identity(number, roles)
+                    each = found(number, roles)
                     cache.put(_Kept(b"%16d" % number, each))
                 taken, _ = tracemalloc.get_traced_memory()
                 tracemalloc.stop()

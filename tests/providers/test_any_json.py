@@ -13,8 +13,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.gateway.authentication import Authenticator
+from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected, Unavailable
-from authotron.model.identity import Credential, Identity
+from authotron.model.identity import Credential
 from authotron.plugin.interfaces import Affinity, IProvider
 from authotron.providers import ecmwf_api
 from authotron.telemetry.metrics import Metrics
@@ -120,7 +121,7 @@ def gathered(
     credential: Credential,
     realm: str | None = None,
     clock: Clock | None = None,
-) -> Deferred[Identity]:
+) -> Deferred[Authentication]:
     """The verdict of several providers put together."""
     authenticator = Authenticator(providers, [], clock or clock_at(NOW), Metrics(), 5.0)
     return Deferred.fromCoroutine(authenticator.identify([credential], realm))
@@ -136,7 +137,7 @@ class AnyJsonTests(SynchronousTestCase):
 
     def outcome(self, deferred: Deferred[Any]) -> Any:
         outcome = self.successResultOf(deferred.addErrback(lambda failure: failure.value))
-        self.assertIsInstance(outcome, Identity | Rejected | Unavailable)
+        self.assertIsInstance(outcome, Authentication | Rejected | Unavailable)
         return outcome
 
     @few
@@ -147,7 +148,7 @@ class AnyJsonTests(SynchronousTestCase):
         for provider in every(remote):
             for said in (header, {"alg": "RS256", "kid": "idp", **header}):
                 outcome = self.judge(provider, forged_jwt(said, claims))
-                self.assertNotIsInstance(outcome, Identity)
+                self.assertNotIsInstance(outcome, Authentication)
 
     @few
     @given(objects(HEADER), objects(CLAIMED))
@@ -191,7 +192,7 @@ class AnyJsonTests(SynchronousTestCase):
             FakeRemote(lambda _: Respond(json.dumps({"keys": keys}).encode()))
         )
         outcome = self.judge(provider, IDP.sign())
-        self.assertTrue(isinstance(outcome, Identity) or "Infinity" in json.dumps(keys))
+        self.assertTrue(isinstance(outcome, Authentication) or "Infinity" in json.dumps(keys))
 
     @few
     @given(VALUES, VALUES)

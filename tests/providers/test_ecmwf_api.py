@@ -7,6 +7,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import section
+from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.plugin.interfaces import Affinity, IProvider
@@ -44,10 +45,10 @@ class EcmwfApiTests(SynchronousTestCase):
         self.remote = FakeRemote(lambda _: self.play)
         self.judge = ecmwf_api.make(config(), world(self.clock, self.remote))
 
-    def ask(self, token: str = "good") -> Identity:
+    def ask(self, token: str = "good") -> Authentication:
         deferred = start(self.judge.authenticate(Credential("bearer", token)))
-        identity: Identity = self.successResultOf(deferred)
-        return identity
+        found: Authentication = self.successResultOf(deferred)
+        return found
 
     def no_verdict(self, play: Action, error: type[Exception] = Unavailable) -> None:
         self.play = play
@@ -58,7 +59,10 @@ class EcmwfApiTests(SynchronousTestCase):
         """Of what it tells only name and mail are kept, for a minute."""
         self.assertEqual(
             self.ask(),
-            Identity("here", "tess", (), {"ecmwf-email": "tess@example.org"}, fresh_until=NOW + 60),
+            Authentication(
+                Identity("here", "tess", (), {"ecmwf-email": "tess@example.org"}),
+                fresh_until=NOW + 60,
+            ),
         )
         self.assertEqual(self.remote.addresses(), ["api.example/v1/who-am-i"])
 
@@ -96,7 +100,7 @@ class EcmwfApiTests(SynchronousTestCase):
         """What did not work is tried again at once."""
         self.no_verdict(Respond({}, 500))
         self.play = Respond({**TESS, "email": 5})
-        self.assertEqual(self.ask("SECRET").attributes, {})
+        self.assertEqual(self.ask("SECRET").identity.attributes, {})
 
     def test_routing(self) -> None:
         """A JSON Web Token is not shown to it, unless it is to take everything."""

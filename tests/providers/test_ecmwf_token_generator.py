@@ -7,8 +7,9 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import section
+from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected, Unavailable
-from authotron.model.identity import Credential, Identity
+from authotron.model.identity import Credential
 from authotron.plugin.interfaces import IProvider
 from authotron.providers import ecmwf_token_generator
 from authotron.testing.contracts import ProviderContract
@@ -64,8 +65,8 @@ class GeneratorTests(SynchronousTestCase):
 
     def test_questions(self) -> None:
         """It is validated, exchanged with our secret, and the result is checked by the keys."""
-        identity: Identity = self.successResultOf(self.ask())
-        self.assertEqual((identity.username, identity.fresh_until), ("tess", NOW + 60))
+        found: Authentication = self.successResultOf(self.ask())
+        self.assertEqual((found.identity.username, found.fresh_until), ("tess", NOW + 60))
         self.assertEqual(self.remote.addresses(), [VALIDATE, REFRESH, CERTS])
         self.assertEqual(
             self.remote.requests[1].json,

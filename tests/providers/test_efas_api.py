@@ -7,6 +7,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import section
+from authotron.model.authentication import Authentication
 from authotron.model.errors import Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.plugin.interfaces import IProvider
@@ -51,11 +52,8 @@ class EfasApiTests(SynchronousTestCase):
         """Name, roles and mail are kept, for a minute."""
         self.assertEqual(
             self.successResultOf(self.ask(TESS)),
-            Identity(
-                "here",
-                "tess",
-                ("flood", "admin"),
-                {"email": "tess@example.org"},
+            Authentication(
+                Identity("here", "tess", ("flood", "admin"), {"email": "tess@example.org"}),
                 fresh_until=NOW + 60,
             ),
         )
@@ -64,7 +62,7 @@ class EfasApiTests(SynchronousTestCase):
         """Roles and mail may be missing."""
         contents: list[Any] = [{"username": "t"}, {"username": "t", "email": None, "roles": []}]
         for content in contents:
-            identity = self.successResultOf(self.ask(content))
+            identity = self.successResultOf(self.ask(content)).identity
             self.assertEqual((identity.roles, identity.attributes), ((), {}))
 
     def test_odd_T68(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import section
+from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.plugin.interfaces import IProvider
@@ -51,15 +52,11 @@ class HttpTests(SynchronousTestCase):
 
     def test_told(self) -> None:
         """All that it tells is taken over."""
-        identity = self.successResultOf(self.ask({**TESS, "more": 1}))
+        found = self.successResultOf(self.ask({**TESS, "more": 1}))
         self.assertEqual(
-            identity,
-            Identity(
-                "here",
-                "tess",
-                ("reader",),
-                {"mail": "t@x"},
-                {"files": ("read",)},
+            found,
+            Authentication(
+                Identity("here", "tess", ("reader",), {"mail": "t@x"}, {"files": ("read",)}),
                 expires=NOW + 3600,
                 fresh_until=NOW + 60,
             ),
@@ -110,8 +107,8 @@ class HttpTests(SynchronousTestCase):
     def test_within_leeway_S_LEEWAY(self) -> None:
         """A credential that expired within the leeway ends with the leeway."""
         for expires in (NOW, NOW - 59):
-            identity = self.successResultOf(self.ask({**TESS, "expires": expires}))
-            self.assertEqual((identity.expires, identity.ends()), (expires + 60, expires + 60))
+            found = self.successResultOf(self.ask({**TESS, "expires": expires}))
+            self.assertEqual((found.expires, found.expires_at()), (expires + 60, expires + 60))
         self.failureResultOf(self.ask({**TESS, "expires": NOW}, leeway=0), Rejected)
 
     def test_refused(self) -> None:

@@ -53,7 +53,7 @@ class IntrospectionTests(SynchronousTestCase):
 
     def test_active(self) -> None:
         """It is asked with our name and secret, and its user name is the user's."""
-        identity: Identity = self.successResultOf(self.ask(TESS))
+        identity: Identity = self.successResultOf(self.ask(TESS)).identity
         self.assertEqual((identity.username, identity.scopes), ("tess", {"it": ("read",)}))
         self.assertEqual(self.remote.requests[0].headers["authorization"], "Basic Z2F0ZTpzZWNyZXQ=")
 
@@ -61,20 +61,20 @@ class IntrospectionTests(SynchronousTestCase):
         """An answer is believed for a minute, and never beyond the token's end."""
         for end, until in ((None, NOW + 60), (NOW + 300, NOW + 60), (NOW + 3, NOW + 3)):
             told = TESS if end is None else {**TESS, "exp": end}
-            identity = self.successResultOf(self.ask(told))
-            self.assertEqual((identity.fresh_until, identity.expires), (until, end))
+            found = self.successResultOf(self.ask(told))
+            self.assertEqual((found.fresh_until, found.expires), (until, end))
 
     def test_within_leeway_S_LEEWAY(self) -> None:
         """A token that expired within the leeway ends with the leeway."""
-        identity = self.successResultOf(self.ask({**TESS, "exp": NOW - 50}))
-        self.assertEqual((identity.expires, identity.fresh_until), (NOW + 10, NOW + 10))
-        self.assertEqual(identity.ends(), NOW + 10)
+        found = self.successResultOf(self.ask({**TESS, "exp": NOW - 50}))
+        self.assertEqual((found.expires, found.fresh_until), (NOW + 10, NOW + 10))
+        self.assertEqual(found.expires_at(), NOW + 10)
         self.failureResultOf(self.ask({**TESS, "exp": NOW}, leeway=0), Rejected)
 
     def test_lean(self) -> None:
         """A user name alone is enough, and so is a subject."""
         for name in ("sub", "username"):
-            identity = self.successResultOf(self.ask({"active": True, name: "tess"}))
+            identity = self.successResultOf(self.ask({"active": True, name: "tess"})).identity
             self.assertEqual(identity.username, "tess")
 
     def test_refused(self) -> None:

@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config.section import read
+from authotron.model.authentication import Authentication
 from authotron.model.errors import ConfigError, Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.plugin.interfaces import IProvider, IReachable, IUserLookup
@@ -41,7 +42,7 @@ class LdapCase(SynchronousTestCase):
     def made(self, **over: Any) -> IProvider:
         return ldap.make(config(**over), directories.world(self.clock, localhost=self.server))
 
-    def ask(self, judge: IProvider, username: str, password: str) -> Deferred[Identity]:
+    def ask(self, judge: IProvider, username: str, password: str) -> Deferred[Authentication]:
         return as_deferred(judge.authenticate, basic(username, password))
 
     def refused(self, judge: IProvider, username: str, password: str) -> str:
@@ -80,7 +81,7 @@ class TurnsTests(SynchronousTestCase):
             alice = as_deferred(judge.authenticate, _from("192.0.2.1", "alice"))
             for _ in range(5):
                 server.held.pop(0)()
-            self.assertEqual(self.successResultOf(alice).username, "alice")
+            self.assertEqual(self.successResultOf(alice).identity.username, "alice")
             for each in crowd:
                 each.addErrback(lambda _: None)
                 each.cancel()
@@ -157,13 +158,13 @@ class ByDnContractTests(LdapContractTests):
 class StillKnownTests(LdapCase):
     """What it can say of a user without the password."""
 
-    def known(self, username: str) -> Deferred[Identity]:
+    def known(self, username: str) -> Deferred[Authentication]:
         return Deferred.fromCoroutine(IUserLookup(self.made()).look_up(username))
 
     def test_known(self) -> None:
         """The roles of now, for as long as they may be believed."""
-        identity = self.successResultOf(self.known("alice"))
-        self.assertEqual((identity.roles, identity.fresh_until), (("Admins",), NOW + 60))
+        found = self.successResultOf(self.known("alice"))
+        self.assertEqual((found.identity.roles, found.fresh_until), (("Admins",), NOW + 60))
 
     def test_gone(self) -> None:
         """One who is not there any more is refused; another spelling is somebody else."""
@@ -181,9 +182,10 @@ class LdapTests(LdapCase):
     def test_identity(self) -> None:
         """Roles and attributes come with the user, and for how long they may be believed."""
         judge = self.made(attributes={"mail": "email"})
-        identity = self.successResultOf(self.ask(judge, "alice", "alice-secret"))
+        found = self.successResultOf(self.ask(judge, "alice", "alice-secret"))
+        identity = found.identity
         self.assertEqual((identity.roles, identity.attributes), (("Admins",), {"email": "a@b.org"}))
-        self.assertEqual(identity.fresh_until, NOW + 60)
+        self.assertEqual(found.fresh_until, NOW + 60)
 
     def test_empty_password_T24(self) -> None:
         """An empty password is refused before anybody is asked."""
@@ -194,14 +196,18 @@ class LdapTests(LdapCase):
     def test_one_subject_T25(self) -> None:
         """The user name is that of the directory, however it was written."""
         for username in ("ALICE", "Alice ", "alice"):
-            identity = self.successResultOf(self.ask(self.made(), username, "alice-secret"))
+            identity = self.successResultOf(
+                self.ask(self.made(), username, "alice-secret")
+            ).identity
             self.assertEqual(identity.username, "alice")
 
     def test_names_that_fold_alike_T82e(self) -> None:
         """Of several names that differ in case alone the subject is the one that was written."""
         self.server.entries[ALICE]["uid"] = ["alice", "ALICE"]
         for username in ("alice", "ALICE"):
-            identity = self.successResultOf(self.ask(self.made(), username, "alice-secret"))
+            identity = self.successResultOf(
+                self.ask(self.made(), username, "alice-secret")
+            ).identity
             self.assertEqual(identity.username, username)
         self.refused(self.made(), "Alice", "alice-secret")
         self.server.entries[ALICE]["uid"] = ["alice"]
@@ -212,7 +218,7 @@ class LdapTests(LdapCase):
         self.server.entries[f"cn=B,{BASE}"] = {"memberUid": ["ALICE"]}
         judge = self.made(filter="(&(cn=A)(memberUid={username}))")
         self.server.entries[f"cn=A,{BASE}"]["cn"] = ["A"]
-        identity = self.successResultOf(self.ask(judge, "ALICE", "alice-secret"))
+        identity = self.successResultOf(self.ask(judge, "ALICE", "alice-secret")).identity
         self.assertEqual((identity.username, identity.roles), ("alice", ("A",)))
         self.assertIn("(memberUid=alice)", self.server.asked[-1].filter)
 
@@ -243,7 +249,7 @@ class LdapTests(LdapCase):
         return [dn for dn in self.server.binds if dn != GATE[0]]
 
     def good(self, judge: IProvider) -> Identity:
-        return self.successResultOf(self.ask(judge, "alice", "alice-secret"))
+        return self.successResultOf(self.ask(judge, "alice", "alice-secret")).identity
 
     def test_other_accounts_S_LOCK(self) -> None:
         """Accounts that differ in an accent are two, those that differ in a soft hyphen are one."""
@@ -264,7 +270,9 @@ class LdapTests(LdapCase):
         self.refused(judge, "alice", "new")
         self.assertEqual(self.good(judge).username, "alice")
         self.server.passwords[ALICE] = "new"
-        self.assertEqual(self.successResultOf(self.ask(judge, "alice", "new")).username, "alice")
+        self.assertEqual(
+            self.successResultOf(self.ask(judge, "alice", "new")).identity.username, "alice"
+        )
 
     def test_outage_S_LOCK(self) -> None:
         """An outage during a bind is no wrong password."""
@@ -287,11 +295,11 @@ class LdapTests(LdapCase):
         self.server.entries[ALICE]["uid"] = ["admin", "alice"]
         by_mail = "(mail={username})"
         self.refused(self.made(user_filter=by_mail), "a@b.org", "alice-secret")
-        identity = self.successResultOf(self.ask(self.made(), "alice", "alice-secret"))
+        identity = self.successResultOf(self.ask(self.made(), "alice", "alice-secret")).identity
         self.assertEqual(identity.username, "alice")
         self.server.entries[ALICE]["uid"] = ["alice"]
         judge = self.made(user_filter=by_mail)
-        identity = self.successResultOf(self.ask(judge, "a@b.org", "alice-secret"))
+        identity = self.successResultOf(self.ask(judge, "a@b.org", "alice-secret")).identity
         self.assertEqual(identity.username, "alice")
 
     def test_several_T67(self) -> None:

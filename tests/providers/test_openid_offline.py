@@ -7,8 +7,9 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import section
+from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected, Unavailable
-from authotron.model.identity import Credential, Identity
+from authotron.model.identity import Credential
 from authotron.plugin.interfaces import Affinity, IProvider
 from authotron.providers import openid_offline
 from authotron.testing.contracts import ProviderContract
@@ -87,8 +88,8 @@ class IntrospectionTests(OfflineTestCase):
 
     def test_questions(self) -> None:
         """Three questions, each with what it needs and no more."""
-        identity: Identity = self.successResultOf(self.ask())
-        self.assertEqual((identity.username, identity.fresh_until), ("tess", NOW + 60))
+        found: Authentication = self.successResultOf(self.ask())
+        self.assertEqual((found.identity.username, found.fresh_until), ("tess", NOW + 60))
         self.assertEqual(self.remote.addresses(), [INTROSPECT, TOKEN, CERTS])
         self.assertEqual(self.remote.requests[0].form, {"token": "good"})
         self.assertEqual(
@@ -172,8 +173,8 @@ class IntrospectionTests(OfflineTestCase):
         for over, end in ((30, NOW + 30), (0, NOW + 60)):
             access = IDP.sign(scope="openid offline_access", exp=NOW - over)
             self.changes[TOKEN] = Respond({"access_token": access})
-            identity: Identity = self.successResultOf(self.ask(f"good-{over}"))
-            self.assertEqual((identity.expires, identity.ends()), (end, end))
+            found: Authentication = self.successResultOf(self.ask(f"good-{over}"))
+            self.assertEqual((found.expires, found.expires_at()), (end, end))
         self.changes[TOKEN] = Respond({"access_token": IDP.sign(exp=NOW - 60)})
         self.failureResultOf(self.ask("good-other"), Rejected)
 
@@ -187,7 +188,7 @@ class ExchangeTests(OfflineTestCase):
 
     def test_auto(self) -> None:
         """Where introspection says no to an offline token of our client the exchange decides."""
-        identity = self.successResultOf(self.ask(offline()))
+        identity = self.successResultOf(self.ask(offline())).identity
         self.assertEqual(identity.username, "tess")
         self.assertEqual(self.remote.addresses(), [INTROSPECT, TOKEN, CERTS])
 

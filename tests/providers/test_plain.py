@@ -84,7 +84,7 @@ class ShareTests(SynchronousTestCase):
         self.assertEqual(len(refused), 35 - len(working) + 1)
         while not good.called:
             working.pop(0).callback(None)
-        self.assertEqual(self.successResultOf(good).username, "alice")
+        self.assertEqual(self.successResultOf(good).identity.username, "alice")
         self.assertLess(sum(each.called for each in guesses) - len(refused), 9)
 
 
@@ -92,7 +92,7 @@ class PlainTests(SynchronousTestCase):
     """What is special about it."""
 
     def ask(self, judge: IProvider, credential: Credential) -> Identity:
-        return self.successResultOf(as_deferred(judge.authenticate, credential))
+        return self.successResultOf(as_deferred(judge.authenticate, credential)).identity
 
     def refused(self, judge: IProvider, credential: Credential) -> None:
         self.failureResultOf(as_deferred(judge.authenticate, credential), Rejected)

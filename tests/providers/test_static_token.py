@@ -47,7 +47,7 @@ class StaticTokenTests(SynchronousTestCase):
 
     def ask(self, judge: IProvider, token: str) -> Identity:
         credential = Credential("bearer", token)
-        return self.successResultOf(as_deferred(judge.authenticate, credential))
+        return self.successResultOf(as_deferred(judge.authenticate, credential)).identity
 
     def problem(self, **entry: Any) -> str:
         given = {"token": TOKEN, "username": "robot", **entry}

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from zope.interface import provider
 
 from authotron.config import schema
+from authotron.model.authentication import Authentication
 from authotron.model.identity import Identity
 from authotron.model.token import TERMINAL, Grant, checksum
 from authotron.plugin.interfaces import ITokenStore
@@ -188,7 +189,7 @@ class HttpTests(AuditCase):
 
     def test_left_out_S_AUDIT(self) -> None:
         """What is not kept of the owner of a token, for want of room, is logged."""
-        owner = Identity("m", "bo", attributes={"long": "x" * 5_000, "short": "y"})
+        owner = Authentication(Identity("m", "bo", attributes={"long": "x" * 5_000, "short": "y"}))
         making = self.tokens.make(owner, TokenRequest(), checked=False)
         _, token = self.successResultOf(Deferred.fromCoroutine(making))
         self.assertEqual(dict(token.owner.attributes), {"short": "y"})
@@ -279,7 +280,7 @@ class OtherTests(AuditCase):
         """What is done at a terminal is logged with the user of the operating system."""
         by = audit.at_terminal()
         self.assertTrue(by.username)
-        owner = Identity("internal", "alice", provider="staff")
+        owner = Authentication(Identity("internal", "alice"), "staff")
         making = self.tokens.make(owner, TokenRequest(), checked=True, origin=TERMINAL, by=by)
         _, token = self.done(making)
         self.done(self.tokens.end(token.id, by))

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import schema, section
+from authotron.model.authentication import Authentication
 from authotron.model.errors import ConfigError, NoSuchToken, Rejected
 from authotron.model.identity import Credential, Identity
 from authotron.model.token import IMPORTED, Grant, generate
@@ -29,7 +30,8 @@ PEPPER = "old pepper"
 HASH = sha256((OLD + PEPPER).encode()).hexdigest()
 UUID = "0b0e8ab1-5b1c-4f0e-9d5e-0e6f0c3f7a11"
 ORIGIN = IMPORTED + imported.ACL_PROXY
-OWNER = Identity("machines", "mail@example.org", ("reader",), provider=ORIGIN)
+OWNER = Identity("machines", "mail@example.org", ("reader",))
+BY_OWNER = Authentication(OWNER, ORIGIN)
 
 
 class ImportedCase(SynchronousTestCase):
@@ -54,7 +56,7 @@ class ImportedCase(SynchronousTestCase):
         self.failureResultOf(Deferred.fromCoroutine(work), Rejected)
 
     def copy(self, **over: Any) -> bool:
-        copied = evolve(ForeignToken(OWNER), **over)
+        copied = evolve(ForeignToken(OWNER, provider=ORIGIN), **over)
         added: bool = self.done(self.tokens.imported.copy(imported.of_acl_proxy(HASH), copied))
         return added
 
@@ -76,7 +78,11 @@ class FindTests(ImportedCase):
 
     def test_auth_o_tron(self) -> None:
         """By the token itself, of which only a keyed hash is kept here."""
-        self.done(self.tokens.imported.copy(imported.of_auth_o_tron(UUID), ForeignToken(OWNER)))
+        self.done(
+            self.tokens.imported.copy(
+                imported.of_auth_o_tron(UUID), ForeignToken(OWNER, provider=ORIGIN)
+            )
+        )
         token = self.done(self.tokens.find(UUID))
         self.assertEqual(token.owner, OWNER)
         self.assertNotIn(UUID, str(token.row()))
@@ -91,11 +97,15 @@ class FindTests(ImportedCase):
     def test_revoked_by_what_is_held(self) -> None:
         """As every token, by its id or by itself, and by its owner alone."""
         self.copy()
-        self.done(self.tokens.imported.copy(imported.of_auth_o_tron(UUID), ForeignToken(OWNER)))
+        self.done(
+            self.tokens.imported.copy(
+                imported.of_auth_o_tron(UUID), ForeignToken(OWNER, provider=ORIGIN)
+            )
+        )
         for text in (OLD, UUID):
-            stranger = self.tokens.revoke(Identity("machines", "stranger"), text)
+            stranger = self.tokens.revoke(Authentication(Identity("machines", "stranger")), text)
             self.failureResultOf(Deferred.fromCoroutine(stranger), NoSuchToken)
-            self.done(self.tokens.revoke(OWNER, text))
+            self.done(self.tokens.revoke(BY_OWNER, text))
             self.refused(self.tokens.find(text))
 
     def test_id_follows_from_no_guess_T50(self) -> None:
@@ -103,7 +113,11 @@ class FindTests(ImportedCase):
         ids = []
         for pepper in ("the-first-of-two-peppers", "the-other-of-two-peppers"):
             self.store, self.tokens = memory.MemoryStore(), self.made(pepper=pepper)
-            self.done(self.tokens.imported.copy(imported.of_auth_o_tron(UUID), ForeignToken(OWNER)))
+            self.done(
+                self.tokens.imported.copy(
+                    imported.of_auth_o_tron(UUID), ForeignToken(OWNER, provider=ORIGIN)
+                )
+            )
             ids.append(self.done(self.tokens.find(UUID)).id)
         self.assertNotEqual(*ids)
 
@@ -146,7 +160,7 @@ class FindTests(ImportedCase):
     def test_revoked_T86a(self) -> None:
         """A second import does not bring back what was revoked here since the first one."""
         self.copy()
-        self.done(self.tokens.revoke(OWNER, OLD))
+        self.done(self.tokens.revoke(BY_OWNER, OLD))
         self.assertFalse(self.copy())
         self.refused(self.tokens.find(OLD))
 
@@ -155,7 +169,11 @@ class FindTests(ImportedCase):
         self.copy(grant=Grant(expires=NOW + 60))
         self.clock.advance(60)
         self.refused(self.tokens.find(OLD))
-        self.done(self.tokens.imported.copy(imported.of_auth_o_tron(UUID), ForeignToken(OWNER)))
+        self.done(
+            self.tokens.imported.copy(
+                imported.of_auth_o_tron(UUID), ForeignToken(OWNER, provider=ORIGIN)
+            )
+        )
         end = self.done(self.tokens.find(UUID)).grant.expires
         self.assertEqual(end, NOW + 60 + self.tokens.config.max_ttl)
 
@@ -188,13 +206,13 @@ class JudgeTests(ImportedCase):
     def test_nobody_knows_the_realm(self) -> None:
         """An owner in a realm of no provider is whom the import named."""
         self.copy()
-        identity = self.done(self.judge().authenticate(Credential("bearer", OLD)))
+        identity = self.done(self.judge().authenticate(Credential("bearer", OLD))).identity
         self.assertEqual((identity.username, identity.roles), (OWNER.username, OWNER.roles))
 
     def test_provider_of_the_same_name(self) -> None:
         """A provider that happens to be called as a service is missed when it is gone."""
         for name in ("acl-proxy", "auth-o-tron"):
-            maker = Identity("gone", "mallory", provider=name)
+            maker = Authentication(Identity("gone", "mallory"), name)
             presented, _ = self.done(self.tokens.make(maker, TokenRequest(), checked=False))
             self.refused(self.judge().authenticate(Credential("bearer", presented.text)))
 
@@ -204,7 +222,7 @@ class JudgeTests(ImportedCase):
         owner = self.done(self.judge().authenticate(Credential("bearer", OLD)))
         presented, _ = self.done(self.tokens.make(owner, TokenRequest(), checked=False))
         made = self.done(self.judge().authenticate(Credential("bearer", presented.text)))
-        self.assertEqual(made.username, OWNER.username)
+        self.assertEqual(made.identity.username, OWNER.username)
 
     def test_somebody_knows_the_realm(self) -> None:
         """Where a provider knows the users of the realm, it has the last word."""

@@ -11,6 +11,7 @@ from zope.interface import implementer
 
 from authotron.config import schema, section
 from authotron.gateway.authentication import Authenticator
+from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.model.token import generate
@@ -46,9 +47,9 @@ class Remote:
     def affinity(self, credential: Credential) -> Affinity:
         return Affinity.POSSIBLE
 
-    async def authenticate(self, credential: Credential) -> Identity:
+    async def authenticate(self, credential: Credential) -> Authentication:
         self.asked.append(credential.value)
-        return Identity(self.realm, "somebody")
+        return Authentication(Identity(self.realm, "somebody"))
 
 
 @implementer(IProvider, IUserLookup)
@@ -59,11 +60,11 @@ class Directory(Remote):
     name: str = "directory"
     says: Any = ("current",)
 
-    async def look_up(self, username: str) -> Identity:
+    async def look_up(self, username: str) -> Authentication:
         self.asked.append(username)
         if isinstance(self.says, Exception):
             raise self.says
-        return Identity(self.realm, username, self.says)
+        return Authentication(Identity(self.realm, username, self.says))
 
 
 class JudgeCase(SynchronousTestCase):
@@ -82,8 +83,8 @@ class JudgeCase(SynchronousTestCase):
         return TokenProvider(self.tokens, Owners(providers, self.clock, 60), self.clock)
 
     def token_of(self, provider: str, **wish: Any) -> Credential:
-        owner = Identity("here", "alice", ("said",), provider=provider)
-        made = self.tokens.make(owner, TokenRequest(**wish), checked=True)
+        maker = Authentication(Identity("here", "alice", ("said",)), provider)
+        made = self.tokens.make(maker, TokenRequest(**wish), checked=True)
         presented, _ = self.successResultOf(Deferred.fromCoroutine(made))
         return Credential("bearer", presented.text)
 
@@ -112,7 +113,7 @@ class TokenProviderContractTests(ProviderContract, JudgeCase):
         """The judge does not claim to be a provider, as its identities are of several realms."""
         judge = self.judge(self.directory)
         self.assertFalse(IProvider.providedBy(judge))
-        identity = self.ask(judge, self.good())
+        identity = self.ask(judge, self.good()).identity
         self.assertEqual((identity.realm, judge.realm), ("here", "unknown"))
 
 
@@ -123,11 +124,11 @@ class OwnersTests(JudgeCase):
         """The provider that knew the owner says what is true now; it is asked once a minute."""
         credential, judge = self.token_of("directory"), self.judge(Remote(), self.directory)
         for _ in range(3):
-            self.assertEqual(self.ask(judge, credential).roles, ("current",))
+            self.assertEqual(self.ask(judge, credential).identity.roles, ("current",))
         self.assertEqual(self.directory.asked, ["alice"])
         self.clock.advance(60)
         self.directory.says = ("later",)
-        self.assertEqual(self.ask(judge, credential).roles, ("later",))
+        self.assertEqual(self.ask(judge, credential).identity.roles, ("later",))
 
     def test_gone(self) -> None:
         """A user who is gone is gone; an outage is an outage, and neither is remembered."""
@@ -136,18 +137,20 @@ class OwnersTests(JudgeCase):
             self.directory.says = reason
             self.assertIs(self.ask(judge, credential), reason)
         self.directory.says = ("back",)
-        self.assertEqual(self.ask(judge, credential).roles, ("back",))
+        self.assertEqual(self.ask(judge, credential).identity.roles, ("back",))
 
     def test_as_said(self) -> None:
         """Of a provider that cannot be asked, what it said at first is kept."""
         credential, judge = self.token_of("remote"), self.judge(Remote(), self.directory)
-        self.assertEqual(self.ask(judge, credential).roles, ("said",))
+        self.assertEqual(self.ask(judge, credential).identity.roles, ("said",))
         self.assertEqual(self.directory.asked, [])
 
     def test_renamed(self) -> None:
         """If it is not there any more, others of the realm are asked; if there are none, nobody."""
         credential = self.token_of("formerly")
-        self.assertEqual(self.ask(self.judge(self.directory), credential).roles, ("current",))
+        self.assertEqual(
+            self.ask(self.judge(self.directory), credential).identity.roles, ("current",)
+        )
         elsewhere = Directory(realm="elsewhere")
         self.assertIsInstance(self.ask(self.judge(elsewhere), credential), Rejected)
         self.assertIsInstance(self.ask(self.judge(), credential), Rejected)
@@ -178,7 +181,7 @@ class AloneTests(JudgeCase):
         """Whatever begins like one is judged by the store alone, even with a typo."""
         text = self.token_of("remote").value
         judge = self.judge(Remote())
-        self.assertEqual(self.identify(judge, text).username, "alice")
+        self.assertEqual(self.identify(judge, text).identity.username, "alice")
         for wrong in (text[:-1] + "!", text[:-1], "aot_", "aot_x_y"):
             self.assertIsInstance(self.identify(judge, wrong), Rejected)
             self.assertEqual(self.remote.asked, [])
@@ -200,9 +203,9 @@ class AloneTests(JudgeCase):
     def test_others_T40(self) -> None:
         """What does not is judged by the others alone; the realm asked for is the owner's."""
         judge = self.judge(Remote())
-        self.assertEqual(self.identify(judge, "AOT_x").username, "somebody")
+        self.assertEqual(self.identify(judge, "AOT_x").identity.username, "somebody")
         text = self.token_of("remote").value
-        self.assertEqual(self.identify(judge, text, "HERE").username, "alice")
+        self.assertEqual(self.identify(judge, text, "HERE").identity.username, "alice")
         self.assertIsInstance(self.identify(judge, text, "unknown"), Rejected)
 
     def generate(self) -> str:

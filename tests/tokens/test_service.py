@@ -10,13 +10,14 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import schema, section
+from authotron.model.authentication import Authentication
 from authotron.model.errors import (
     ExceedsGrant,
     Rejected,
     TimedOut,
     Unavailable,
 )
-from authotron.model.identity import Identity
+from authotron.model.identity import Addition, Identity
 from authotron.model.token import Grant, Token, generate
 from authotron.plugin.interfaces import TokenQuery
 from authotron.stores import memory
@@ -24,7 +25,9 @@ from authotron.testing.worlds import NOW, clock_at
 from authotron.tokens import service
 from authotron.tokens.service import TokenRequest, TokenService
 
-ALICE = Identity("here", "alice", ("reader",), {"exp": "1", "mail": "a@b.org"}, provider="staff")
+ALICE = Authentication(
+    Identity("here", "alice", ("reader",), {"exp": "1", "mail": "a@b.org"}), "staff"
+)
 
 
 @define(eq=False)
@@ -62,20 +65,20 @@ class IssuingCase(SynchronousTestCase):
     def done(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.successResultOf(self.start(work))
 
-    def new(self, maker: Identity = ALICE, *, checked: bool = True, **wish: Any) -> Any:
+    def new(self, maker: Authentication = ALICE, *, checked: bool = True, **wish: Any) -> Any:
         return self.done(self.tokens.make(maker, TokenRequest(**wish), checked=checked))
 
 
 class MakeTests(IssuingCase):
     """What is kept of a maker."""
 
-    def test_bare(self) -> None:
+    def test_unaugmented(self) -> None:
         """What the provider said, not what augmenters added; the end of its own credential not."""
-        enriched = ALICE._replace(roles=("reader", "extra"), bare=ALICE)
+        enriched = ALICE.enriched(Addition(("extra",)))
         _, token = self.new(enriched)
         self.assertEqual(token.owner.roles, ("reader",))
         self.assertEqual(token.owner.attributes, {"mail": "a@b.org"})
-        self.assertEqual((token.owner.provider, token.created), ("staff", NOW))
+        self.assertEqual((token.provider, token.created), ("staff", NOW))
 
     def test_unchecked(self) -> None:
         """Where nobody can say later if a user is still known, lives are shorter."""
@@ -87,7 +90,7 @@ class MakeTests(IssuingCase):
 
     def test_child_dies_with_its_parent_T52(self) -> None:
         """What a token makes ends when the token does, at the latest."""
-        narrow = ALICE._replace(narrowing=Grant(expires=NOW + 60))
+        narrow = ALICE._replace(restriction=Grant(expires=NOW + 60))
         self.assertEqual(self.new(narrow)[1].grant.expires, NOW + 60)
 
     def test_only_a_hash_T50(self) -> None:

@@ -18,7 +18,7 @@ from authotron.config import check
 from authotron.daemon.compose import compose
 from authotron.gateway.decisions import Decision, Outcome
 from authotron.gateway.gateway import LiveGateway
-from authotron.model.identity import Identity
+from authotron.model.authentication import Authentication
 from authotron.net.world import World
 from authotron.telemetry.metrics import Metrics
 from authotron.testing.worlds import NOW, clock_at, run_at_once
@@ -141,9 +141,9 @@ class InMemoryGateway:
         self.serving.gateway = Replaced(self.serving.gateway, lambda *_: asked)  # type: ignore[assignment] # stands in for it
         return asked
 
-    def good(self, identity: Identity) -> Decision[Any]:
+    def good(self, found: Authentication) -> Decision[Any]:
         """What may be said of somebody who got in."""
-        outcome = Outcome("success", identity)
+        outcome = Outcome("success", found)
         return Decision(outcome, Replies("Basic").authenticate(outcome, "token"))
 
     def connect(self, site: Site | FastPathFactory | None = None) -> tuple[Any, Wire]:

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web import http_headers
 
+from authotron.model.authentication import Authentication
 from authotron.model.identity import Identity
 from authotron.web.channel import LAST_CALL
 from tests.web.conversations import ALICE, InMemoryGateway, Wire, answered
@@ -236,7 +237,7 @@ class PipeliningTests(Connected):
     """Several requests at once."""
 
     def answer(self, asked: Deferred[Any]) -> None:
-        asked.callback(self.gateway.good(Identity("internal", "alice")))
+        asked.callback(self.gateway.good(Authentication(Identity("internal", "alice"))))
 
     def test_many_T75(self) -> None:
         """Hundreds in one piece are answered in a loop: no stack grows, with bodies or without."""

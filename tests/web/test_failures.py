@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import jwt
@@ -13,6 +14,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from authotron.model.authentication import Authentication
 from authotron.model.errors import (
     NotConfigured,
     Rejected,
@@ -24,7 +26,7 @@ from authotron.plugin.interfaces import Affinity, IAugmenter, IProvider
 from tests.config.test_check import BASE
 from tests.web.conversations import ALICE, Answer, InMemoryGateway
 
-WHO = Identity("internal", "tess", ("reader",))
+WHO = Authentication(Identity("internal", "tess", ("reader",)))
 MORE = Addition(("writer",))
 
 EXCEPTIONS: list[Callable[[], BaseException]] = [
@@ -203,17 +205,20 @@ class FailureTests(SynchronousTestCase):
             self.assertLessEqual(set(claims["roles"]), {"reader", "writer"})
 
     def test_odd_identities_T60(self) -> None:
-        """Whatever stands in a field of an identity, a 200 has claims of the promised types."""
+        """Whatever the fields of an authentication hold, a 200 has claims of the promised types."""
         gateway = InMemoryGateway({"auth": {"cache": {"ttl": 0}}})
-        for name in Identity._fields:
-            for odd in ODD:
-                identity = Identity(**{"realm": "internal", "username": "tess", name: odd})
-                behaviour = Behaviour("soon", identity)
-                provider = Scripted("p", behaviour, local=True)
-                gateway.serving.gateway.authenticator.providers = [provider]
-                with self.subTest(f"{name}: {odd!r}"):
-                    for answer in self.answers(gateway):
-                        self.check_types(answer)
+        tess = Authentication(Identity("internal", "tess"))
+        fields = (*Identity._fields, *Authentication._fields)
+        for name, odd in product(fields, ODD):
+            if name in Identity._fields:
+                found = tess._replace(identity=tess.identity._replace(**{name: odd}))
+            else:
+                found = tess._replace(**{name: odd})
+            provider = Scripted("p", Behaviour("soon", found), local=True)
+            gateway.serving.gateway.authenticator.providers = [provider]
+            with self.subTest(f"{name}: {odd!r}"):
+                for answer in self.answers(gateway):
+                    self.check_types(answer)
         self.flushLoggedErrors()
 
     def check_types(self, answer: Answer) -> None:

@@ -10,8 +10,9 @@ import jwt
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected
-from authotron.model.identity import Credential, Identity
+from authotron.model.identity import Credential
 from authotron.plugin.interfaces import IProvider, IReachable
 from authotron.providers import ecmwf_api
 from authotron.testing.issuers import CLAIMS, IDP, forged_jwt, key_set
@@ -194,8 +195,8 @@ class StrangersTests(SynchronousTestCase):
         """C{accepts: any} is how a provider is asked about such tokens all the same."""
         remote = FakeRemote(everything_is_good)
         providers = self.strangers(remote, accepts="any")
-        identity = self.ask(IDP.sign(iss="https://other.example"), providers)
-        self.assertIsInstance(identity, Identity)
+        found = self.ask(IDP.sign(iss="https://other.example"), providers)
+        self.assertIsInstance(found, Authentication)
         self.assertEqual(remote.addresses(), ["api.example/v1/who-am-i"])
 
     def test_introspection_way_out_T81c(self) -> None:
@@ -212,14 +213,14 @@ class StrangersTests(SynchronousTestCase):
             remote = FakeRemote(everything_is_good)
             judge = test_efas_api.provider(remote)
             jwt_judge = test_jwt.provider(remote, issuer=CLAIMS["iss"])
-            self.assertIsInstance(self.ask(token, [jwt_judge, judge]), Identity)
+            self.assertIsInstance(self.ask(token, [jwt_judge, judge]), Authentication)
 
     def test_provider_without_issuer_T81c(self) -> None:
         """A C{jwt} provider without an issuer is configured for each that its keys are good for."""
         remote = FakeRemote(everything_is_good)
         providers = [test_jwt.provider(remote), *self.strangers(remote)[1:]]
-        identity = self.ask(IDP.sign(iss="https://other.example"), providers)
-        self.assertIsInstance(identity, Identity)
+        found = self.ask(IDP.sign(iss="https://other.example"), providers)
+        self.assertIsInstance(found, Authentication)
         self.assertEqual(remote.addresses(), ["idp.example/certs"])
 
 
@@ -233,7 +234,7 @@ class WaitingTests(SynchronousTestCase):
         providers = [test_jwt.provider(hanging), test_introspection.provider(remote)]
         deferred = gathered(providers, token, clock=clock)
         clock.advance(0)
-        self.assertEqual(self.successResultOf(deferred).username, "tess")
+        self.assertEqual(self.successResultOf(deferred).identity.username, "tess")
         self.assertEqual(len(hanging.requests), 1)
         hanging.finish_all(b"{}")
 

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from authotron.gateway.decisions import Decision, Outcome
+from authotron.model.authentication import Authentication
 from authotron.model.identity import Credential, Identity
 from authotron.model.request import RequestContext
 from authotron.plugin.interfaces import Affinity, IProvider
@@ -43,7 +44,7 @@ class Defective:
     def affinity(self, credential: Credential) -> Affinity:
         return Affinity.POSSIBLE
 
-    async def authenticate(self, credential: Credential) -> Identity:
+    async def authenticate(self, credential: Credential) -> Authentication:
         raise KeyError("canary")
 
 
@@ -113,8 +114,9 @@ class AuthenticateTests(SynchronousTestCase):
         """A condition is held against every request, also where the verdict is remembered."""
         for address, status in (("192.0.2.7", 200), ("192.0.2.8", 403)):
             with self.subTest(address):
-                identity = Identity("internal", "alice", conditions=(From(address),))
-                outcome = Outcome("success", identity)
+                alice = Identity("internal", "alice")
+                found = Authentication(alice, conditions=(From(address),))
+                outcome = Outcome("success", found)
                 decision: Any = Decision(outcome, Replies("Basic").authenticate(outcome, "token"))
                 decisions = self.gateway.serving.gateway.decisions
                 self.patch(type(decisions), "decide", lambda *_, v=decision: v)
@@ -169,7 +171,7 @@ class LegacyTests(SynchronousTestCase):
 
     def test_unaltered_T82(self) -> None:
         """A name that a header cannot say is an error, and never another name."""
-        outcome = Outcome("success", Identity("internal", "root\x01"))
+        outcome = Outcome("success", Authentication(Identity("internal", "root\x01")))
         with self.assertRaises(ValueError):
             Replies("Basic", legacy=True).authenticate(outcome, "token")
 

@@ -318,9 +318,9 @@ class BoundsTests(TokenCase):
 
     def keep(self, **scopes: tuple[str, ...]) -> Token:
         """A token of alice as an earlier version has stored it, with as many scopes as given."""
-        owner = Identity("internal", "alice", provider="staff")
+        owner = Identity("internal", "alice")
         only, presented = Grant(scopes=scopes or None), generate(NOW)
-        token = Token(presented.id, f"hash of {presented.id}", owner, NOW, only)
+        token = Token(presented.id, f"hash of {presented.id}", owner, NOW, only, provider="staff")
         self.successResultOf(Deferred.fromCoroutine(self.tokens.store.add(token)))
         return token
 

@@ -11,8 +11,9 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from authotron.model.authentication import Authentication
 from authotron.model.errors import Unavailable
-from authotron.model.identity import Credential, Identity
+from authotron.model.identity import Credential
 from authotron.plugin.interfaces import Affinity, IProvider
 from authotron.web.gateway_routes import GatewayRoutes
 from authotron.web.operations_routes import OperationsRoutes
@@ -444,7 +445,7 @@ class Unreachable:
     def affinity(self, credential: Credential) -> Affinity:
         return Affinity.POSSIBLE
 
-    async def authenticate(self, credential: Credential) -> Identity:
+    async def authenticate(self, credential: Credential) -> Authentication:
         raise Unavailable('secret-host: "quoted"\r\nX-Evil: 1')
 
 

@@ -164,8 +164,8 @@ class FastPath(Protocol, TimeoutMixin):
         self, decision: Decision[Reply], head: Head, began: float, *, waited: bool = False
     ) -> None:
         entrance, outcome, reply = self._entrance, decision.outcome, decision.reply
-        identity = outcome.identity
-        if identity is not None and identity.conditions:
+        found = outcome.authentication
+        if found is not None and found.conditions:
             self._hand_over()  # conditions are held against requests in one place only
             return
         self._bytes = b""

@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from authotron.model.authentication import Authentication
 from authotron.model.identity import Identity
 from authotron.web.channel import LAST_CALL, Channel
 from authotron.web.connections import connection_limit, metrics_connection_limit
@@ -39,7 +40,7 @@ class Way:
         over = {"auth": {"cache": {"ttl": ttl}}, "logging": {"access": "all"}, "server": PROXIED}
         self.gateway = InMemoryGateway(over)
         decisions = self.gateway.serving.gateway.decisions
-        decisions._mint = lambda identity: f"token-of-{identity.username}"
+        decisions._mint = lambda found: f"token-of-{found.identity.username}"
         self.asked: list[Any] = []
         self.events: list[Any] = []
         decide = decisions.decide
@@ -219,8 +220,9 @@ class ConnectionTests(SynchronousTestCase):
         channel.dataReceived(head(b"Authorization: " + GOOD))
         return channel, wire
 
-    def answer(self, identity: Identity | None = None) -> None:
-        self.asked.callback(self.gateway.good(identity or Identity("internal", "alice")))
+    def answer(self, **given: Any) -> None:
+        found = Authentication(Identity("internal", "alice"), **given)
+        self.asked.callback(self.gateway.good(found))
 
     def test_broken_channel_T75(self) -> None:
         """Whatever becomes of a connection behind the front, it keeps no place in front of it."""
@@ -269,7 +271,7 @@ class ConnectionTests(SynchronousTestCase):
                 return False
 
         _, wire = self.wait()
-        self.answer(Identity("internal", "alice", conditions=(Never(),)))
+        self.answer(conditions=(Never(),))
         self.assertEqual(answered(wire.value())[0].status, 403)
 
     def test_drain(self) -> None:
@@ -300,7 +302,7 @@ class ConnectionTests(SynchronousTestCase):
 
         _, waiting = self.wait()
         self.gateway.entrance.drain()
-        self.answer(Identity("internal", "alice", conditions=(Never(),)))
+        self.answer(conditions=(Never(),))
         self.assertEqual(answered(waiting.value())[0].status, 403)
         self.assertTrue(waiting.disconnecting)
 

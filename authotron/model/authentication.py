@@ -1,0 +1,88 @@
+"""Verified credentials: the identity, how it is known, until when and under which limits."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from authotron.model.identity import Addition, Identity, earliest, whole_number
+from authotron.model.request import Condition, RequestContext
+
+
+class Restriction(Protocol):
+    """Limits the roles and scopes of an identity to those that its credential grants."""
+
+    def restrict(self, identity: Identity, /) -> Identity:
+        """Return the identity with the roles and scopes that are left; nothing is ever added."""
+
+
+class Authentication(NamedTuple):
+    """
+    An identity, and how it is known: by which provider, until when, and under which limits.
+
+    A tuple, for the reason that L{Identity} is one.
+
+    @ivar provider: the name of the provider that verified the credential; the gateway sets it if
+        the provider does not.
+    @ivar expires: seconds since the epoch at which the credential itself expires, if it does.
+    @ivar fresh_until: seconds since the epoch until which this may be used without asking the
+        provider again; C{None} without a limit.
+    @ivar unaugmented: the identity as the provider returned it, if augmenters or the restriction
+        changed it; what is stored with an API token.
+    @ivar conditions: limits that depend on the request; each request is checked, even if its
+        decision is remembered.
+    @ivar restriction: limits the roles and scopes after all augmenters have answered.
+    """
+
+    identity: Identity
+    provider: str = ""
+    expires: float | None = None
+    fresh_until: float | None = None
+    unaugmented: Identity | None = None
+    conditions: tuple[Condition, ...] = ()
+    restriction: Restriction | None = None
+
+    def enriched(self, addition: Addition) -> Authentication:
+        """Return the authentication with what an augmenter adds to its identity."""
+        more, added, until = addition.roles, addition.attributes, addition.fresh_until
+        if not more and not added and until is None:
+            return self
+        identity, provider, expires, fresh_until, unaugmented, conditions, restriction = self
+        if added and "exp" in added:  # the value that is replaced goes on to count
+            expires = self.expires_at()
+        return Authentication(  # C{_replace} takes half as long again, for every augmenter
+            identity.enriched(more, added),
+            provider,
+            expires,
+            fresh_until if until is None else earliest(fresh_until, until),
+            unaugmented or identity,
+            conditions,
+            restriction,
+        )
+
+    def restricted(self) -> Authentication:
+        """Return the authentication with the roles and scopes that its restriction leaves."""
+        if self.restriction is None:
+            return self
+        left = self.restriction.restrict(self.identity)
+        if left is self.identity:
+            return self
+        return self._replace(identity=left, unaugmented=self.unaugmented or self.identity)
+
+    def allows(self, context: RequestContext) -> bool:
+        """
+        Whether every condition holds for a request.
+
+        @raise MissingContext: a condition depends on a fact that the request does not state.
+        """
+        return all(condition.holds(context) for condition in self.conditions)
+
+    def expires_at(self) -> float | None:
+        """
+        Return when a JWT minted for this must expire at the latest.
+
+        The earlier of the expiry of the credential and the C{exp} attribute of the identity. The
+        attribute can only shorten a life; a value that is not a whole number is ignored, and a
+        negative one lies in the past.
+        """
+        said = self.identity.attributes.get("exp")
+        return self.expires if said is None else earliest(self.expires, whole_number(said))
