@@ -13,15 +13,15 @@ from zope.interface import implementer
 
 from authotron.config.plugins import AugmenterConfig
 from authotron.config.section import NonEmptyStr, Seconds
-from authotron.ldap import checks, filters
+from authotron.ldap import checks
 from authotron.ldap.connection import Connection
 from authotron.ldap.directory import Directory
+from authotron.ldap.filter_parser import parse_filter
 from authotron.ldap.lookup import Ambiguous, Lookup
 from authotron.ldap.settings import (
     Connectivity,
     Membership,
     check_user_filter,
-    reach,
 )
 from authotron.model.errors import Unavailable
 from authotron.model.identity import Addition, Identity
@@ -61,10 +61,10 @@ class Config(AugmenterConfig, Membership, Connectivity):
 
     def lookup(self) -> Lookup:
         """What finds a user and the user's roles."""
-        user = filters.parse(self.user_filter)
+        user = parse_filter(self.user_filter)
         # The usual search asks for no more than auth-o-tron does: most DNs hold the name.
         naming = user.username_attributes() if "user_filter" in self.model_fields_set else ()
-        return self._lookup(user, self.search_base, naming, exactly=True)
+        return self._lookup(user, self.search_base, naming, exact_spelling=True)
 
 
 @implementer(IAugmenter, IConnected, IReachable)
@@ -109,7 +109,7 @@ class LdapAugmenter:
 
     async def reach(self) -> None:
         """Read the base of all searches."""
-        await reach(self._directory, self._lookup.search_base)
+        await checks.check_search_base(self._directory, self._lookup.search_base)
 
     async def _look_up(self, username: str) -> Addition:
         async def look(connection: Connection) -> Addition:

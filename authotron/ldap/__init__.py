@@ -1,1 +1,1 @@
-"""Directories that speak LDAP: asked over verified connections, within limits, for plain values."""
+"""A strict LDAP client, and how the groups of a directory become roles."""

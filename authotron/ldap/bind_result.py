@@ -1,4 +1,4 @@
-"""What the answer to the bind of a user means: the user passes, is refused, or nobody knows."""
+"""Bind as a user, and turn the server's result into success, C{Rejected} or C{Unavailable}."""
 
 from __future__ import annotations
 
@@ -6,83 +6,86 @@ import re
 from collections.abc import Mapping
 
 from authotron.ldap import decoding
-from authotron.ldap.connection import (
-    INVALID_CREDENTIALS,
-    SUCCESS,
-    UNWILLING,
-    Connection,
-    describe,
-)
+from authotron.ldap.connection import Connection
 from authotron.ldap.decoding import DecodingError, Result
+from authotron.ldap.results import INVALID_CREDENTIALS, SUCCESS, UNWILLING, describe
 from authotron.model.errors import Rejected, Unavailable
 
-_REFUSALS = {
+_REJECTIONS = {
     19: "constraint violation",
     32: "no such entry",
-    34: "no valid name",
+    34: "invalid DN",
     48: "no password is set",
     INVALID_CREDENTIALS: "wrong password",
-    50: "not allowed",
+    50: "insufficient rights",
 }
-"""Results of a bind that are about the user."""
+"""Result codes of a bind that mean that the user is rejected, with the reason for the log."""
 
-_OF_ACCOUNT = re.compile("account|inactive|inactivated|locked|expired", re.IGNORECASE)
-"""What makes an unwilling server one that does not want this user, rather than anybody."""
+_ABOUT_ACCOUNT = re.compile("account|inactive|inactivated|locked|expired", re.IGNORECASE)
+"""
+Words in the message of C{unwillingToPerform} that mean that the user's account is refused.
 
-_POLICY: Mapping[int | None, str | None] = {
+Without such a word the result counts as an outage of the server.
+"""
+
+_POLICY_ERRORS: Mapping[int | None, str | None] = {
     None: None,
     0: "the password has expired",
     1: "the account is locked",
     2: "the password must be changed",
 }
-_WINDOWS = {
+"""Errors of the password policy control (draft-behera-ldap-password-policy)."""
+
+_ACTIVE_DIRECTORY_ERRORS = {
     "525": "unknown user",
-    "530": "not allowed at this time",
-    "531": "not allowed from here",
+    "530": "login is not permitted at this time",
+    "531": "login is not permitted from this machine",
     "532": "the password has expired",
     "533": "the account is disabled",
     "701": "the account has expired",
     "773": "the password must be changed",
     "775": "the account is locked",
 }
-"""What Active Directory hides in its message."""
+"""Reasons by the code that Active Directory writes into its error message, as C{data 775}."""
 
 
 async def bind_user(connection: Connection, dn: str, password: str) -> None:
     """
     Bind as a user.
 
-    @raise Rejected: the directory does not take the password.
-    @raise Unavailable: it does not say.
+    @raise Rejected: the directory refuses the user or the password.
+    @raise Unavailable: the server failed, so the password may be right or wrong.
     """
     result = await connection.bind(dn, password, {decoding.PASSWORD_POLICY: None})
-    if result.code == UNWILLING and not (result.controls or _OF_ACCOUNT.search(result.message)):
-        result = await connection.bind(dn, password)  # it may not want to be asked for its policy
+    if result.code == UNWILLING and not (result.controls or _ABOUT_ACCOUNT.search(result.message)):
+        # Some servers refuse every bind that carries the password policy control.
+        result = await connection.bind(dn, password)
     check_bind_result(result)
 
 
 def check_bind_result(result: Result) -> None:
     """
-    Let a user pass, or say why not.
+    Return if the bind of a user succeeded.
 
-    @raise Rejected: because of the user.
-    @raise Unavailable: because of the server, which says nothing about the user.
+    @raise Rejected: the directory refuses the user or the password.
+    @raise Unavailable: the server failed, so the password may be right or wrong.
     """
     try:
-        policy = _POLICY.get(decoding.password_policy_error(result.controls), "the password policy")
-    except DecodingError as garbled:
-        raise Unavailable(f"the bind failed: {garbled}") from None
+        policy_code = decoding.password_policy_error(result.controls)
+    except DecodingError as error:
+        raise Unavailable(f"the bind failed: {error}") from None
+    policy = _POLICY_ERRORS.get(policy_code, "the password policy")
     if result.code == SUCCESS and policy is None:
         return
-    if policy is not None and result.code in (SUCCESS, UNWILLING, *_REFUSALS):
+    if policy is not None and result.code in (SUCCESS, UNWILLING, *_REJECTIONS):
         raise Rejected(policy)
-    if result.code in _REFUSALS:
-        raise Rejected(_active_directory_reason(result.message) or _REFUSALS[result.code])
-    if result.code == UNWILLING and _OF_ACCOUNT.search(result.message):
+    if result.code in _REJECTIONS:
+        raise Rejected(_active_directory_reason(result.message) or _REJECTIONS[result.code])
+    if result.code == UNWILLING and _ABOUT_ACCOUNT.search(result.message):
         raise Rejected(result.message)
     raise Unavailable(f"the bind failed: {describe(result)}")
 
 
 def _active_directory_reason(message: str) -> str | None:
-    found = re.search(r"\bdata ([0-9a-f]{3})\b", message)
-    return _WINDOWS.get(found[1]) if found else None
+    code = re.search(r"\bdata ([0-9a-f]{3})\b", message)
+    return _ACTIVE_DIRECTORY_ERRORS.get(code[1]) if code else None

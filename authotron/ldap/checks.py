@@ -1,4 +1,4 @@
-"""Trying a directory step by step, each server by itself, before users do."""
+"""Checks for C{authotron doctor}: connection, search base and one user of each LDAP server."""
 
 from __future__ import annotations
 
@@ -14,86 +14,101 @@ from authotron.net.world import World
 from authotron.plugin.interfaces import CheckResult
 
 
-class Section(Protocol):
-    """As much as is needed of the section of a part that asks a directory."""
+class LdapSection(Protocol):
+    """What the checks need from the configuration section of an LDAP provider or augmenter."""
 
     uri: tuple[str, ...]
     bind_dn: str | None
     search_base: str
 
     def lookup(self) -> Lookup:
-        """What finds a user."""
+        """Return the configured search for users and their roles."""
 
     def directory(self, world: World) -> Directory:
-        """The directory, not connected."""
+        """Return a new directory that is not connected yet."""
 
     def security(self, uri: str) -> Security:
-        """What is done before anything is said."""
+        """Return whether the connection to C{uri} uses TLS, StartTLS or no encryption."""
 
     def model_copy(self, *, update: dict[str, Any]) -> Any:
-        """The section with something else in it."""
+        """Return a copy of the section with some values replaced."""
+
+
+async def check_search_base(directory: Directory, base: str) -> None:
+    """
+    Read the entry at the search base.
+
+    @raise Unavailable: no server answers, or the search base does not exist or is not readable.
+    """
+
+    async def read_base(connection: Connection) -> bool:
+        return await connection.read(base, ("1.1",)) is not None
+
+    if not await directory.use_connection(read_base):
+        raise Unavailable(
+            f"search_base {base} does not exist, or the service account may not read it"
+        )
 
 
 async def run_checks(
-    section: Section, world: World, username: str | None = None
+    section: LdapSection, world: World, username: str | None = None
 ) -> AsyncIterator[CheckResult]:
     """
-    Try everything that a part would do, for each server alone.
+    Check every configured server by itself; stop at the first failed check of a server.
 
-    @param username: whose groups to count.
+    @param username: a user to look up; C{None} skips that check.
     """
     for uri in section.uri:
         directory: Directory = section.model_copy(update={"uri": (uri,)}).directory(world)
         try:
-            async for finding in _server(section, world, uri, directory, username):
-                yield finding
-                if not finding.good:
+            async for check in _check_server(section, world, uri, directory, username):
+                yield check
+                if not check.good:
                     break
         finally:
             directory.close()
 
 
-async def _server(
-    section: Section, world: World, uri: str, directory: Directory, username: str | None
+async def _check_server(
+    section: LdapSection, world: World, uri: str, directory: Directory, username: str | None
 ) -> AsyncIterator[CheckResult]:
-    yield await _tried(f"{uri}: connection", _connected(section, uri, directory))
-    yield await _tried(f"{uri}: search", _searched(section, directory))
+    yield await _outcome(f"{uri}: connection", _check_connection(section, uri, directory))
+    yield await _outcome(f"{uri}: search", _check_search(section, directory))
     if username is not None:
-        yield await _tried(f"{uri}: user", _found(section, world, directory, username))
+        yield await _outcome(f"{uri}: user", _check_user(section, world, directory, username))
 
 
-async def _tried(what: str, step: Any) -> CheckResult:
+async def _outcome(what: str, check: Any) -> CheckResult:
     try:
-        return CheckResult(what, good=True, told=await step)
+        return CheckResult(what, good=True, told=await check)
     except (Rejected, Unavailable) as reason:
         return CheckResult(what, good=False, told=str(reason))
 
 
-async def _connected(section: Section, uri: str, directory: Directory) -> str:
+async def _check_connection(section: LdapSection, uri: str, directory: Directory) -> str:
     async def ping(connection: Connection) -> None:
-        await connection.ping()  # until something is answered nobody is known to be there
+        await connection.ping()  # an anonymous connection has not exchanged any message yet
 
     await directory.use_connection(ping)
     security = section.security(uri)
     tls = "in clear" if security is Security.CLEAR else f"{security.value}, certificate verified"
-    return f"{tls}, bound as {section.bind_dn or 'nobody'}"
+    account = f"bound as {section.bind_dn}" if section.bind_dn else "anonymous"
+    return f"{tls}, {account}"
 
 
-async def _searched(section: Section, directory: Directory) -> str:
-    async def look(connection: Connection) -> bool:
-        return await connection.read(section.search_base, ("1.1",)) is not None
-
-    if not await directory.use_connection(look):
-        raise Unavailable(f"there is nothing at {section.search_base}, or it is not shown to us")
-    return f"{section.search_base} can be read"
+async def _check_search(section: LdapSection, directory: Directory) -> str:
+    await check_search_base(directory, section.search_base)
+    return f"{section.search_base} is readable"
 
 
-async def _found(section: Section, world: World, directory: Directory, username: str) -> str:
+async def _check_user(
+    section: LdapSection, world: World, directory: Directory, username: str
+) -> str:
     lookup = section.lookup()
 
-    async def look(connection: Connection) -> str:
+    async def look_up(connection: Connection) -> str:
         entry = await lookup.find(connection, username)
         roles = await lookup.roles(connection, world.threads, username, entry)
         return f"{entry.dn if entry else 'no entry'}, {len(roles)} roles"
 
-    return await directory.use_connection(look)
+    return await directory.use_connection(look_up)

@@ -1,9 +1,9 @@
 """
-Answers of LDAP (RFC 4511), out of bytes that may come from anybody.
+Decode LDAP messages (RFC 4511) from bytes that an untrusted server sent.
 
-ldaptor's decoder is not used: it asserts and prints where a server says what it does not expect,
-and the time it takes over an entry grows with the square of its values. This one goes to a fixed
-depth, and refuses what would take long.
+ldaptor's decoder is not used: it uses assertions and prints for unexpected input, and its time for
+an entry grows with the square of the number of values. This decoder has a fixed depth and limits
+for sizes and counts.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ from collections.abc import Iterator, Mapping
 from attrs import define, field, frozen
 
 BIND, ENTRY, DONE, REFERENCE, EXTENDED, INTERMEDIATE = 0x61, 0x64, 0x65, 0x73, 0x78, 0x79
+"""BER tags of the responses (RFC 4511 section 4.2 ff.)."""
 
 PAGED_RESULTS = "1.2.840.113556.1.4.319"
-"""The control of paged results (RFC 2696)."""
+"""OID of the control for paged results (RFC 2696)."""
 
-PASSWORD_POLICY = "1.3.6.1.4.1.42.2.27.8.5.1"  # noqa: S105 - the name of a control
+PASSWORD_POLICY = "1.3.6.1.4.1.42.2.27.8.5.1"  # noqa: S105 - the OID of a control
+"""OID of the password policy control (draft-behera-ldap-password-policy)."""
 
-_LIMIT, _MANY, _FEW = 4 * 2**20, 20_000, 50
-"""Bytes of a message, elements of an entry, and of anything else: what takes long is refused."""
+_MAX_BYTES, _MAX_VALUES, _MAX_ELEMENTS = 4 * 2**20, 20_000, 50
+"""Limits: bytes of a message, values of an entry, and elements of any other sequence."""
 
 _SEQUENCE, _CONTROLS = 0x30, 0xA0
 _INTEGERS, _OCTETS = (0x02, 0x0A), 0x04
@@ -28,16 +30,22 @@ _POLICY_ERROR = 0x81
 
 
 class DecodingError(Exception):
-    """What came is no LDAP."""
+    """The received bytes are not a valid LDAP message."""
 
 
 class TooLarge(DecodingError):
-    """What came is more than anybody wants. That is about the answer, and not about the server."""
+    """A message exceeds a limit of size; the server itself may be healthy."""
 
 
 @frozen
 class Message:
-    """One message from a server."""
+    """
+    One LDAP message from a server.
+
+    @ivar message_id: the id of the request that the message answers; 0 for a notification.
+    @ivar kind: the BER tag of the response, such as L{ENTRY}.
+    @ivar body: the undecoded content of the response.
+    """
 
     message_id: int
     kind: int
@@ -47,7 +55,7 @@ class Message:
 
 @frozen
 class Result:
-    """How an operation ended."""
+    """The result of an LDAP operation: result code, the server's message, and response controls."""
 
     code: int
     message: str = ""
@@ -57,48 +65,48 @@ class Result:
 @frozen
 class Entry:
     """
-    Something in a directory.
+    An entry of a directory.
 
-    @ivar attributes: values by the name of their attribute, which is in lower case.
+    @ivar attributes: values by the name of their attribute in lower case.
     """
 
     dn: str
     attributes: Mapping[str, tuple[bytes, ...]] = field(factory=dict)
 
     def strings(self, attribute: str) -> tuple[str, ...]:
-        """The values of an attribute that are UTF-8."""
-        found = (_text_or_none(raw) for raw in self.attributes.get(attribute.lower(), ()))
-        return tuple(text for text in found if text is not None)
+        """Return the values of an attribute as strings; values that are not UTF-8 are left out."""
+        decoded = (_text_or_none(raw) for raw in self.attributes.get(attribute.lower(), ()))
+        return tuple(text for text in decoded if text is not None)
 
 
 @define(eq=False)
 class Reader:
-    """Bytes as they come in, until they are messages."""
+    """Splits the bytes received on one connection into LDAP messages."""
 
     _buffer: bytearray = field(factory=bytearray, init=False, repr=False)
 
-    def feed(self, some: bytes) -> Iterator[Message]:
+    def feed(self, data: bytes) -> Iterator[Message]:
         """
-        The messages that are complete now.
+        Add received bytes and yield the messages that are complete.
 
-        @raise Garbled: no message can come of it.
+        @raise DecodingError: the bytes are not LDAP, or exceed a limit.
         """
-        self._buffer += some
-        while (size := _size(self._buffer)) is not None:
+        self._buffer += data
+        while (size := _message_size(self._buffer)) is not None:
             raw = bytes(self._buffer[:size])
             del self._buffer[:size]
             yield _message(raw)
 
     def has_data(self) -> bool:
-        """Whether something came behind the last message."""
+        """Return whether bytes remain behind the last complete message."""
         return bool(self._buffer)
 
 
 def result(answer: Message) -> Result:
     """
-    How an operation ended.
+    Decode the result of an operation.
 
-    @raise Garbled: that cannot be read.
+    @raise DecodingError: the message is not a valid result.
     """
     code, _, text = _at_least(3, answer.body)
     return Result(_integer(*code), _printable(text[1]), answer.controls)
@@ -106,26 +114,26 @@ def result(answer: Message) -> Result:
 
 def entry(answer: Message) -> Entry:
     """
-    What a search has found.
+    Decode an entry that a search has found.
 
-    @raise Garbled: that cannot be read.
+    @raise DecodingError: the message is not a valid entry, or the entry has too many values.
     """
     dn, attributes = _at_least(2, answer.body)
-    found: dict[str, tuple[bytes, ...]] = {}
-    left = _MANY
+    decoded: dict[str, tuple[bytes, ...]] = {}
+    left = _MAX_VALUES
     for _, attribute in elements(attributes[1], left):
         name, values = _at_least(2, attribute, most=2)
         some = tuple(value for _, value in elements(values[1], left))
-        found[_text(name[1]).lower()] = some
+        decoded[_text(name[1]).lower()] = some
         left -= len(some) + 1
-    return Entry(_text(dn[1]), found)
+    return Entry(_text(dn[1]), decoded)
 
 
 def page_cookie(controls: Mapping[str, bytes]) -> bytes:
     """
-    The cookie of the next page; empty if there is none.
+    Return the cookie that requests the next page of results; empty if there are no more pages.
 
-    @raise Garbled: that cannot be read.
+    @raise DecodingError: the control for paged results is not valid.
     """
     if not controls.get(PAGED_RESULTS):
         return b""
@@ -136,9 +144,9 @@ def page_cookie(controls: Mapping[str, bytes]) -> bytes:
 
 def password_policy_error(controls: Mapping[str, bytes]) -> int | None:
     """
-    Which error of the password policy came with an answer.
+    Return the error number of the password policy control, or C{None} if there is no error.
 
-    @raise Garbled: that cannot be read.
+    @raise DecodingError: the control is not valid.
     """
     if not controls.get(PASSWORD_POLICY):
         return None
@@ -147,47 +155,51 @@ def password_policy_error(controls: Mapping[str, bytes]) -> int | None:
     return int.from_bytes(errors[0][-4:], "big") if errors else None
 
 
-def elements(content: bytes, most: int = _FEW) -> list[tuple[int, bytes]]:
+def elements(content: bytes, most: int = _MAX_ELEMENTS) -> list[tuple[int, bytes]]:
     """
-    The BER elements that stand one behind the other.
+    Split the content of a BER sequence into its elements, each with its tag.
 
-    @raise Garbled: the last one is not whole, or there are too many.
+    @raise DecodingError: the last element is incomplete, or there are more than C{most}.
     """
     found: list[tuple[int, bytes]] = []
     at = 0
     while at < len(content):
         if len(found) >= most:
-            raise TooLarge("there are too many elements")
+            raise TooLarge(f"the answer has more than {most} elements")
         begin, end = _extent(content, at)
         if begin is None or end > len(content):
-            raise DecodingError("an element ends early")
+            raise DecodingError("invalid LDAP message: truncated element")
         found.append((content[at], content[begin:end]))
         at = end
     return found
 
 
 def _extent(content: bytes | bytearray, at: int) -> tuple[int | None, int]:
-    """Where the content of an element begins and ends; no beginning if that is not there yet."""
+    """
+    Return where the content of the BER element at an offset begins and ends.
+
+    The beginning is C{None} if the header of the element is incomplete.
+    """
     if len(content) < at + 2:
         return None, 0
     size, begin = content[at + 1], at + 2
     if size & 0x80:
         more = size & 0x7F
         if not 0 < more <= 4:  # noqa: PLR2004 - bytes of a length
-            raise DecodingError("a length that cannot be")
+            raise DecodingError("invalid LDAP message: unsupported BER length")
         if len(content) < begin + more:
             return None, 0
         size, begin = int.from_bytes(content[begin : begin + more], "big"), begin + more
     return begin, begin + size
 
 
-def _size(buffer: bytearray) -> int | None:
-    """How long the first message is, if it is all there."""
+def _message_size(buffer: bytearray) -> int | None:
+    """Return the size of the first message in the buffer, or C{None} while it is incomplete."""
     if buffer and buffer[0] != _SEQUENCE:
-        raise DecodingError("it does not speak LDAP")
+        raise DecodingError("the server does not speak LDAP")
     begin, end = _extent(buffer, 0)
-    if end > _LIMIT:
-        raise TooLarge("an answer is too long")
+    if end > _MAX_BYTES:
+        raise TooLarge(f"the answer exceeds {_MAX_BYTES} bytes")
     return end if begin is not None and end <= len(buffer) else None
 
 
@@ -199,27 +211,31 @@ def _message(raw: bytes) -> Message:
 
 
 def _controls(content: bytes) -> dict[str, bytes]:
-    found = {}
+    decoded = {}
     for _, control in elements(content):
         (_, oid), *rest = _at_least(1, control, exactly=False)
         values = [value for tag, value in rest if tag == _OCTETS]
-        found[_text(oid)] = values[0] if values else b""
-    return found
+        decoded[_text(oid)] = values[0] if values else b""
+    return decoded
 
 
 def _at_least(
-    count: int, content: bytes, *, exactly: bool = True, most: int = _FEW
+    count: int, content: bytes, *, exactly: bool = True, most: int = _MAX_ELEMENTS
 ) -> list[tuple[int, bytes]]:
-    """The first elements, so that they can be unpacked; or all."""
+    """
+    Return the first C{count} BER elements, or all elements if not C{exactly}.
+
+    @raise DecodingError: there are fewer than C{count} elements.
+    """
     found = elements(content, most)
     if len(found) < count:
-        raise DecodingError("an element is missing")
+        raise DecodingError("invalid LDAP message: missing element")
     return found[:count] if exactly else found
 
 
 def _integer(tag: int, content: bytes) -> int:
     if tag not in _INTEGERS or not 0 < len(content) <= 4:  # noqa: PLR2004 - 31 bits
-        raise DecodingError("something else where a number should be")
+        raise DecodingError("invalid LDAP message: expected an integer of 31 bits")
     return int.from_bytes(content, "big", signed=True)
 
 
@@ -227,7 +243,7 @@ def _text(raw: bytes) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError:
-        raise DecodingError("a name that is not UTF-8") from None
+        raise DecodingError("invalid LDAP message: a name is not UTF-8") from None
 
 
 def _text_or_none(raw: bytes) -> str | None:
@@ -238,6 +254,6 @@ def _text_or_none(raw: bytes) -> str | None:
 
 
 def _printable(raw: bytes) -> str:
-    """A short text for the log."""
+    """Return the first 200 printable characters, for the log."""
     text = raw[:1000].decode("utf-8", "replace")
     return "".join(c for c in text if c.isprintable())[:200]

@@ -1,4 +1,4 @@
-"""Distinguished names (RFC 4514): read with all their escapes, and compared as directories do."""
+"""Parse, compare and escape distinguished names (RFC 4514)."""
 
 from __future__ import annotations
 
@@ -13,57 +13,57 @@ _PLAIN = re.compile(r'((?:\\[0-9A-Fa-f]{2}|\\[ "#+,;<=>\\]|[^\\,;+"])*)')
 _QUOTED = re.compile(r'"((?:\\[0-9A-Fa-f]{2}|\\[ "#+,;<=>\\]|[^\\"])*)"\s*')
 _HEX = re.compile(r"#((?:[0-9A-Fa-f]{2})+)\s*")
 _ESCAPE = re.compile(rb"\\([0-9A-Fa-f]{2}|.)", re.DOTALL)
-_TEXTS = (0x04, 0x0C, 0x13, 0x14, 0x16)
-"""The BER tags of octets and of the strings that are, or contain, UTF-8."""
+_STRING_TAGS = (0x04, 0x0C, 0x13, 0x14, 0x16)
+"""The BER tags of octet strings and of the string types that are a subset of UTF-8."""
 
-
-_LONGEST, _STEPS = 2_000, 100
-"""Characters and steps of a name; a directory that sends more means no good."""
+_MAX_CHARACTERS, _MAX_RDNS = 2_000, 100
+"""Limits of a DN in characters and in RDNs; a longer DN is rejected as invalid."""
 
 
 class InvalidDn(ValueError):
-    """It is no distinguished name."""
+    """The text is not a distinguished name."""
 
 
 @frozen
 class Rdn:
     """
-    One step of a name: a value, or several that count together.
+    A relative distinguished name: one step of a DN, such as C{cn=Admin} or C{cn=J+uid=7}.
 
-    @ivar start: where it begins in the text it was read from.
+    @ivar pairs: attributes and their values; more than one pair if joined by C{+}.
+    @ivar start: offset at which the RDN begins in the text of the DN.
     """
 
     pairs: tuple[tuple[str, str], ...]
     start: int = field(default=0, eq=False)
 
     def value_of(self, attribute: str) -> str | None:
-        """The value of an attribute, whatever the case of its name."""
+        """Return the value of an attribute, given in lower case; its case in the DN is ignored."""
         return next((value for name, value in self.pairs if name.lower() == attribute), None)
 
     def value(self) -> str:
-        """The value that stands for it: its common name, or else the first."""
+        """Return the value of C{cn}, or the first value if there is no C{cn}."""
         common = self.value_of("cn")
         return self.pairs[0][1] if common is None else common
 
-    def folded(self) -> frozenset[tuple[str, str]]:
-        """What is the same for all ways to write it."""
+    def fold(self) -> frozenset[tuple[str, str]]:
+        """Return a form that is equal for all ways to write the RDN."""
         return frozenset((name.lower(), fold_value(value)) for name, value in self.pairs)
 
 
 Name = tuple[Rdn, ...]
-"""The steps of a name, from the leaf to the root."""
+"""A parsed DN: its RDNs from the leaf to the root."""
 
 
 @lru_cache(8192)
 def parse_dn(text: str) -> Name:
     """
-    The steps of a name. Names of groups come again with every user, so that they are remembered.
+    Parse a DN. The last 8192 results are cached, since users share most of their groups.
 
-    @raise BadName: it is none.
+    @raise InvalidDn: the text is not a DN, or it is too long.
     """
-    if len(text) > _LONGEST:
-        raise InvalidDn("it is too long")
-    parts: list[Rdn] = []
+    if len(text) > _MAX_CHARACTERS:
+        raise InvalidDn(f"a DN may have at most {_MAX_CHARACTERS} characters")
+    rdns: list[Rdn] = []
     at, start, pairs = 0, 0, []
     while text.strip():
         pair, at = _pair(text, at)
@@ -71,31 +71,31 @@ def parse_dn(text: str) -> Name:
         if at < len(text) and text[at] == "+":
             at += 1
             continue
-        parts.append(Rdn(tuple(pairs), start))
-        if len(parts) > _STEPS:
-            raise InvalidDn("it has too many steps")
+        rdns.append(Rdn(tuple(pairs), start))
+        if len(rdns) > _MAX_RDNS:
+            raise InvalidDn(f"a DN may have at most {_MAX_RDNS} components")
         if at == len(text):
             break
         at, pairs = at + 1, []
         start = at + len(text[at:]) - len(text[at:].lstrip())
-    return tuple(parts)
+    return tuple(rdns)
 
 
 def fold_dn(name: Name) -> tuple[frozenset[tuple[str, str]], ...]:
-    """What is the same for all ways to write a name."""
-    return tuple(part.folded() for part in name)
+    """Return a form that is equal for all ways to write a DN."""
+    return tuple(rdn.fold() for rdn in name)
 
 
 @lru_cache(4096)
 def fold_value(value: str) -> str:
-    """A value without the differences that directories overlook: case, width, blanks."""
+    """Return a value without what directories ignore in comparisons: case, width, extra blanks."""
     return " ".join(unicodedata.normalize("NFKC", value).casefold().split())
 
 
 def escape_value(value: str) -> str:
-    """A value as it may stand inside a name."""
+    """Escape a value so that it can be inserted in a DN (RFC 4514 section 2.4)."""
     text = re.sub(r'(["+,;<>=\\])', r"\\\1", value)
-    text = re.sub(r"[\x00-\x1f\x7f]", lambda found: f"\\{ord(found[0]):02x}", text)
+    text = re.sub(r"[\x00-\x1f\x7f]", lambda match: f"\\{ord(match[0]):02x}", text)
     if text.startswith((" ", "#")):
         text = f"\\{text}"
     if value.endswith(" ") and len(value) > 1:
@@ -104,52 +104,56 @@ def escape_value(value: str) -> str:
 
 
 def _pair(text: str, at: int) -> tuple[tuple[str, str], int]:
-    """An attribute with its value, and the place of the separator behind them."""
+    """Parse an attribute with its value; return both, and the offset of the separator behind."""
     attribute = _ATTRIBUTE.match(text, at)
     if attribute is None:
-        raise InvalidDn("an attribute and an equals sign are missing")
+        raise InvalidDn("invalid DN: expected an attribute and an equals sign")
     value, end = _value(text, attribute.end())
     if end < len(text) and text[end] not in ",;+":
-        raise InvalidDn("something stands behind a value")
+        raise InvalidDn("invalid DN: expected a comma or plus sign after a value")
     return (attribute[1].removeprefix("OID.").removeprefix("oid."), value), end
 
 
 def _value(text: str, at: int) -> tuple[str, int]:
-    if found := _HEX.match(text, at):
-        return _of_hex(found[1]), found.end()
-    if found := _QUOTED.match(text, at):
-        return _unescaped(found[1]), found.end()
-    found = _PLAIN.match(text, at)
-    assert found is not None  # it matches nothing, too
-    return _unescaped(_without_end_blanks(found[1])), found.end()
+    if match := _HEX.match(text, at):
+        return _decode_hex(match[1]), match.end()
+    if match := _QUOTED.match(text, at):
+        return _unescape(match[1]), match.end()
+    match = _PLAIN.match(text, at)
+    assert match is not None  # _PLAIN also matches the empty string
+    return _unescape(_strip_end(match[1])), match.end()
 
 
-def _without_end_blanks(text: str) -> str:
-    """Blanks at the end do not count, unless the first of them is escaped."""
+def _strip_end(text: str) -> str:
+    """Remove unescaped blanks and line feeds at the end of a value."""
     bare = text.rstrip(" \n")
     backslashes = len(bare) - len(bare.rstrip("\\"))
     return bare + " " if backslashes % 2 else bare
 
 
-def _unescaped(text: str) -> str:
+def _unescape(text: str) -> str:
     if "\\" not in text:
         return text
 
-    def meant(found: re.Match[bytes]) -> bytes:
-        return bytes.fromhex(found[1].decode()) if len(found[1]) > 1 else found[1]
+    def unescaped(match: re.Match[bytes]) -> bytes:
+        return bytes.fromhex(match[1].decode()) if len(match[1]) > 1 else match[1]
 
     try:
-        return _ESCAPE.sub(meant, text.encode()).decode()
+        return _ESCAPE.sub(unescaped, text.encode()).decode()
     except UnicodeError:
-        raise InvalidDn("a value is not UTF-8") from None
+        raise InvalidDn("invalid DN: a value is not UTF-8") from None
 
 
-def _of_hex(digits: str) -> str:
-    """A value given as the bytes of its BER encoding; one that is no text stays as it is."""
+def _decode_hex(digits: str) -> str:
+    """
+    Decode a value that is written as the hexadecimal digits of its BER encoding, as C{#0403616263}.
+
+    A value that is not a string is returned as it is written.
+    """
     raw = bytes.fromhex(digits)
-    if len(raw) > 1 and raw[0] in _TEXTS and raw[1] == len(raw) - 2:
+    if len(raw) > 1 and raw[0] in _STRING_TAGS and raw[1] == len(raw) - 2:
         try:
             return raw[2:].decode()
         except UnicodeError:
-            raise InvalidDn("a value is not UTF-8") from None
+            raise InvalidDn("invalid DN: a value is not UTF-8") from None
     return f"#{digits.lower()}"

@@ -1,7 +1,7 @@
 """
-Requests of LDAP (RFC 4511), with their filters, as bytes.
+Encode LDAP requests (RFC 4511) and search filters as bytes.
 
-The encoding is ldaptor's, and this is the only module that imports it.
+ldaptor encodes them; no other module imports ldaptor.
 """
 
 from __future__ import annotations
@@ -13,20 +13,22 @@ from attrs import frozen
 from ldaptor.protocols import pureber, pureldap
 
 Filter = NewType("Filter", bytes)
-"""An encoded search filter; made by the functions of this module only."""
+"""An encoded search filter; only the functions of this module make one."""
 
 Operation = NewType("Operation", bytes)
-"""An encoded request, without its number."""
+"""An encoded request without its message id and controls."""
 
 BASE, SUBTREE = 0, 2
+"""Search scopes: only the base entry, or the base entry and everything below it."""
 
 
 @frozen
 class Search:
     """
-    What to look for.
+    The parameters of a search.
 
-    @ivar limit: how many entries are wanted at most.
+    @ivar base: the DN of the entry where the search begins.
+    @ivar limit: the maximum number of entries to return.
     """
 
     base: str
@@ -40,42 +42,42 @@ class Search:
 
 
 def message(message_id: int, operation: Operation, controls: Mapping[str, bytes | None]) -> bytes:
-    """All bytes of a request. No control is critical."""
+    """Encode a complete request. All controls are sent as not critical."""
     given = [(oid, None, value) for oid, value in controls.items()] or None
     wire: bytes = pureldap.LDAPMessage(operation, given, message_id).toWire()
     return wire
 
 
 def bind(dn: str, password: str) -> Operation:
-    """Say who we are."""
+    """Encode a simple bind."""
     return Operation(pureldap.LDAPBindRequest(dn=dn, auth=password.encode()).toWire())
 
 
 def unbind() -> Operation:
-    """Say good-bye."""
+    """Encode an unbind, which ends the connection."""
     return Operation(pureldap.LDAPUnbindRequest().toWire())
 
 
 def start_tls() -> Operation:
-    """Ask to go on with TLS."""
+    """Encode the extended request StartTLS."""
     return Operation(pureldap.LDAPStartTLSRequest().toWire())
 
 
-def search(wanted: Search, seconds: float) -> Operation:
-    """Ask for entries; aliases are not followed."""
+def search(query: Search, seconds: float) -> Operation:
+    """Encode a search that does not follow aliases; C{seconds} is the server's time limit."""
     request = pureldap.LDAPSearchRequest(
-        baseObject=wanted.base,
-        scope=wanted.scope,
-        sizeLimit=wanted.limit,
+        baseObject=query.base,
+        scope=query.scope,
+        sizeLimit=query.limit,
         timeLimit=max(1, int(seconds)),
-        filter=wanted.filter,
-        attributes=wanted.attributes,
+        filter=query.filter,
+        attributes=query.attributes,
     )
     return Operation(request.toWire())
 
 
 def page(size: int, cookie: bytes) -> bytes:
-    """The value of the control that asks for the next page."""
+    """Encode the value of the control that requests the next page of results (RFC 2696)."""
     octets = pureber.BEROctetString(cookie)
     wire: bytes = pureber.BERSequence([pureber.BERInteger(size), octets]).toWire()
     return wire
@@ -92,44 +94,48 @@ _COMPARISONS = {
 
 
 def all_of(filters: Sequence[Filter]) -> Filter:
-    """Every one of them."""
+    """Encode a filter that matches if all C{filters} match."""
     return Filter(pureldap.LDAPFilter_and(filters).toWire())
 
 
 def any_of(filters: Sequence[Filter]) -> Filter:
-    """At least one of them."""
+    """Encode a filter that matches if at least one of C{filters} matches."""
     return Filter(pureldap.LDAPFilter_or(filters).toWire())
 
 
 def none_of(other: Filter) -> Filter:
-    """What does not fit it."""
+    """Encode a filter that matches if C{other} does not match."""
     return Filter(pureldap.LDAPFilter_not(other).toWire())
 
 
 def present(attribute: str) -> Filter:
-    """Whatever has the attribute."""
+    """Encode a filter that matches every entry that has the attribute."""
     return Filter(pureldap.LDAPFilter_present(attribute).toWire())
 
 
 def compares(attribute: str, operator: str, value: bytes) -> Filter:
-    """An attribute beside a value, by C{=}, C{>=}, C{<=} or C{~=}."""
+    """Encode the comparison of an attribute with a value by C{=}, C{>=}, C{<=} or C{~=}."""
     description = pureldap.LDAPAttributeDescription(attribute)
     assertion = pureldap.LDAPAssertionValue(value)
     return Filter(_COMPARISONS[operator](description, assertion).toWire())
 
 
-def contains(attribute: str, pieces: Sequence[bytes]) -> Filter:
-    """An attribute by pieces of its value: the beginning, some between, the end; or nothing."""
-    wanted = [pureldap.LDAPFilter_substrings_any(each) for each in pieces[1:-1] if each]
-    if pieces[0]:
-        wanted.insert(0, pureldap.LDAPFilter_substrings_initial(pieces[0]))
-    if pieces[-1]:
-        wanted.append(pureldap.LDAPFilter_substrings_final(pieces[-1]))
-    return Filter(pureldap.LDAPFilter_substrings(attribute, wanted).toWire())
+def contains(attribute: str, substrings: Sequence[bytes]) -> Filter:
+    """
+    Encode a substring match, such as C{(cn=a*b*)}.
+
+    @param substrings: the text between the asterisks; the first and the last may be empty.
+    """
+    encoded = [pureldap.LDAPFilter_substrings_any(each) for each in substrings[1:-1] if each]
+    if substrings[0]:
+        encoded.insert(0, pureldap.LDAPFilter_substrings_initial(substrings[0]))
+    if substrings[-1]:
+        encoded.append(pureldap.LDAPFilter_substrings_final(substrings[-1]))
+    return Filter(pureldap.LDAPFilter_substrings(attribute, encoded).toWire())
 
 
 def rule(attribute: str, matching: str, value: bytes, *, of_dn: bool) -> Filter:
-    """A value by a matching rule that has a name or a number."""
+    """Encode an extensible match: a value compared by a matching rule, named or by its OID."""
     extensible = pureldap.LDAPFilter_extensibleMatch(
         matchingRule=matching or None,
         type=attribute or None,

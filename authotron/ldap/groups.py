@@ -1,4 +1,12 @@
-"""Which groups count, and what roles they are called."""
+"""
+Decide which groups of a user count, and what roles they become.
+
+The configuration keys C{filter} and C{filters} are those of auth-o-tron, the original in Rust, and
+keep its meaning: C{filter} is a text that the DN of a group contains (L{DnContains}), C{filters} is
+a list of partial DNs at or below which a group stands (L{DnBelow}). auth-o-tron's documentation
+also shows LDAP searches in both keys, so a value in parentheses with a placeholder is a search
+(L{GroupSearch}). Without both keys every group counts (L{AllGroups}).
+"""
 
 from __future__ import annotations
 
@@ -9,82 +17,97 @@ from typing import Protocol
 from attrs import define, frozen
 from twisted.logger import Logger
 
-from authotron.ldap import filters
 from authotron.ldap.dn import InvalidDn, Name, fold_dn, parse_dn
+from authotron.ldap.filter_parser import is_template, parse_filter
 from authotron.ldap.filters import FilterTemplate
 
 _log = Logger()
-_TYPE = re.compile(r"(^|[,;+]\s*)([A-Za-z][A-Za-z0-9-]*)(?=\s*=)")
+_ATTRIBUTE_TYPE = re.compile(r"(^|[,;+]\s*)([A-Za-z][A-Za-z0-9-]*)(?=\s*=)")
 
 
 @frozen
 class Group:
-    """A group by its name."""
+    """
+    A group of a directory.
+
+    @ivar dn: the DN as the directory writes it.
+    @ivar name: the parsed DN.
+    """
 
     dn: str
     name: Name
 
 
-def read(dns: Iterable[str]) -> list[Group]:
-    """The groups that have a name at all."""
-    return [group for group in map(_read, dns) if group is not None]
+def parse_groups(dns: Iterable[str]) -> list[Group]:
+    """Parse the DNs of groups; log and leave out the invalid ones."""
+    return [group for group in map(_parse_group, dns) if group is not None]
 
 
-def _read(dn: str) -> Group | None:
+def _parse_group(dn: str) -> Group | None:
     try:
         return Group(dn, parse_dn(dn))
     except InvalidDn:
-        _log.warn("group {dn} is left out: its name cannot be read", dn=dn, event="ldap.group.bad")
+        _log.warn("LDAP group {dn} ignored: the DN is invalid", dn=dn, event="ldap.group.bad")
         return None
 
 
 def common_name(group: Group) -> Iterator[str]:
     """
-    The first common name, unless it looks like a path.
+    Yield the common name of a group as its role, unless it looks like a path.
 
-    A group without one is called like the one it is in, as auth-o-tron does; C{tests/conformance}
-    has that recorded.
+    A group without a common name takes that of the nearest entry above, as in auth-o-tron;
+    C{tests/conformance} has a recorded case.
     """
-    common = next(filter(None, (part.value_of("cn") for part in group.name)), None)
+    common = next(filter(None, (rdn.value_of("cn") for rdn in group.name)), None)
     if common is not None:
-        yield from _sound(group, common, root="")
+        yield from _if_valid(group, common, root="")
 
 
 def path_from(group: Group, top: int) -> Iterator[str]:
-    """The way from one of its ancestors, the root being the last, down to its own common name."""
-    if top < 0 or not group.name[0].value_of("cn"):  # its parent's name is not its own
+    """
+    Yield the path from an ancestor of a group down to the group, such as C{/TeamA/Admin}.
+
+    @param top: index of the ancestor's RDN in the group's DN.
+    """
+    if top < 0 or not group.name[0].value_of("cn"):  # the group has no common name of its own
         return
-    steps = [part.value() for part in reversed(group.name[: top + 1])]
+    steps = [rdn.value() for rdn in reversed(group.name[: top + 1])]
     if any("/" in step or not step.strip() for step in steps):
-        _leave_out(group)
+        _log_invalid_role(group)
     else:
-        yield from _sound(group, "/".join(["", *steps]), root="/")
+        yield from _if_valid(group, "/".join(["", *steps]), root="/")
 
 
-def _sound(group: Group, role: str, root: str) -> Iterator[str]:
-    """A role, unless it pretends to be a path or could not be printed."""
+def _if_valid(group: Group, role: str, root: str) -> Iterator[str]:
+    """
+    Yield a role if it is printable and does not imitate a path.
+
+    @param root: C{/} if the role is a path, else empty.
+    """
     if role.strip() and role.isprintable() and role.startswith("/") == bool(root):
         yield role
     else:
-        _leave_out(group)
+        _log_invalid_role(group)
 
 
-def _leave_out(group: Group) -> None:
+def _log_invalid_role(group: Group) -> None:
     _log.warn(
-        "group {dn} is left out: no role may be called so", dn=group.dn, event="ldap.group.unsound"
+        "LDAP group {dn} ignored: its name cannot be a role (slash, control character or empty)",
+        dn=group.dn,
+        event="ldap.group.unsound",
     )
 
 
 class GroupRule(Protocol):
-    """Decides about groups that are known by their DN."""
+    """Selects groups by their DN, and names their roles."""
 
     def roles(self, group: Group) -> Iterator[str]:
-        """What the group is called, if it counts; it may count more than once."""
+        """Yield the roles of a group; none if the rule does not select the group."""
 
 
 @define(eq=False)
 class AllGroups:
-    """Every group, by its common name."""
+    """Selects every group; the role is the common name."""
 
     def roles(self, group: Group) -> Iterator[str]:
         return common_name(group)
@@ -93,131 +116,142 @@ class AllGroups:
 @define(eq=False)
 class DnContains:
     """
-    Groups whose DN, as it is written, contains a text; by their common name.
+    Selects groups whose DN, as the directory writes it, contains a text.
 
-    Only the names of attributes may differ in case. A text that begins with one fits where a step
-    of the DN begins, and not inside a value.
+    The role is the common name of the group.
+
+    Only the case of attribute types is ignored. A text that begins with an attribute type matches
+    at the beginning of an RDN, and not inside a value.
     """
 
     _text: str
 
     def roles(self, group: Group) -> Iterator[str]:
-        text, dn = _shouted(self._text), _shouted(group.dn)
-        if _TYPE.match(text):
-            fits = any(dn.startswith(text, part.start) for part in group.name)
+        text, dn = _uppercase_types(self._text), _uppercase_types(group.dn)
+        if _ATTRIBUTE_TYPE.match(text):
+            matches = any(dn.startswith(text, rdn.start) for rdn in group.name)
         else:
-            fits = text in dn
-        return common_name(group) if fits else iter(())
+            matches = text in dn
+        return common_name(group) if matches else iter(())
 
 
-def _shouted(dn: str) -> str:
-    """A DN in which the names of attributes are in capitals."""
-    return _TYPE.sub(lambda found: found[0].upper(), dn)
+def _uppercase_types(dn: str) -> str:
+    """Return a DN with its attribute types in upper case, and its values unchanged."""
+    return _ATTRIBUTE_TYPE.sub(lambda match: match[0].upper(), dn)
 
 
 @define(eq=False)
 class DnBelow:
-    """Groups at or below a piece of a DN, however that is turned; by their path from there."""
+    """
+    Selects groups at or below a partial DN, which may be written in either direction.
 
-    _pieces: Sequence[Name]
+    The role is the path from the top of the partial DN down to the group.
+    """
+
+    _partial_dns: Sequence[Name]
 
     @classmethod
-    def read(cls, texts: Iterable[str]) -> DnBelow:
+    def parse(cls, texts: Iterable[str]) -> DnBelow:
         """
-        Read the pieces.
+        Parse the partial DNs.
 
-        @raise BadName: one of them is none.
+        @raise InvalidDn: one of the texts is not a partial DN.
         """
-        pieces = [parse_dn(text) for text in texts]
-        if not all(pieces):
-            raise InvalidDn("there is nothing in it")
-        return cls(pieces)
+        partial_dns = [parse_dn(text) for text in texts]
+        if not all(partial_dns):
+            raise InvalidDn("the DN is empty")
+        return cls(partial_dns)
 
     def roles(self, group: Group) -> Iterator[str]:
-        """One role for each piece that fits."""
-        whole = fold_dn(group.name)
-        for piece in self._pieces:
-            wanted = fold_dn(piece)
-            top = _top(whole, wanted)
+        """Yield one role for each partial DN that matches."""
+        group_dn = fold_dn(group.name)
+        for partial_dn in self._partial_dns:
+            folded = fold_dn(partial_dn)
+            top = _match_end(group_dn, folded)
             if top is None:
-                top = _top(whole, wanted[::-1])
+                top = _match_end(group_dn, folded[::-1])
             if top is not None:
                 yield from path_from(group, top)
 
 
-def _top(whole: Sequence[object], piece: Sequence[object]) -> int | None:
-    """Where a run of neighbours ends that equals C{piece}; the nearest to the leaf."""
-    size = len(piece)
-    for start in range(len(whole) - size + 1):
-        if tuple(whole[start : start + size]) == tuple(piece):
+def _match_end(rdns: Sequence[object], partial: Sequence[object]) -> int | None:
+    """Return the index of the last RDN of the first place where C{partial} occurs in C{rdns}."""
+    size = len(partial)
+    for start in range(len(rdns) - size + 1):
+        if tuple(rdns[start : start + size]) == tuple(partial):
             return start + size - 1
     return None
 
 
 @frozen
 class GroupSearch:
-    """Groups that a search finds, each under its name, or as the path from below the base."""
+    """
+    Selects the groups that an LDAP search finds.
 
-    search: FilterTemplate
+    @ivar as_path: whether the role is the path from below the search base, or the common name.
+    """
+
+    template: FilterTemplate
     as_path: bool
 
     def roles(self, group: Group, base: Name) -> Iterator[str]:
+        """Yield the role of a group that the search below C{base} has found."""
         if self.as_path:
-            inside = fold_dn(group.name[-len(base) :]) == fold_dn(base)
-            return path_from(group, len(group.name) - len(base) - 1) if inside else iter(())
+            is_below = fold_dn(group.name[-len(base) :]) == fold_dn(base)
+            return path_from(group, len(group.name) - len(base) - 1) if is_below else iter(())
         return common_name(group)
 
 
 @frozen
 class GroupRules:
     """
-    Everything that decides about groups.
+    All rules of one configuration section.
 
-    @ivar listed: by the DNs that the user's entry holds.
-    @ivar searches: by searches.
-    @ivar broken: why nothing can be decided.
+    @ivar by_dn: rules for the groups that the user's entry lists.
+    @ivar searches: searches for groups.
+    @ivar error: why the configuration cannot be applied; every lookup then fails.
     """
 
-    listed: tuple[GroupRule, ...] = ()
+    by_dn: tuple[GroupRule, ...] = ()
     searches: tuple[GroupSearch, ...] = ()
     error: str | None = None
 
     def roles_of_memberships(self, dns: Sequence[str]) -> list[str]:
-        """The roles of groups that an entry is in."""
-        found = read(dns)
-        return [role for group in found for rule in self.listed for role in rule.roles(group)]
+        """Return the roles of the groups that the user's entry lists."""
+        groups = parse_groups(dns)
+        return [role for group in groups for rule in self.by_dn for role in rule.roles(group)]
 
     @staticmethod
     def roles_of_search(search: GroupSearch, dns: Sequence[str], base: str) -> list[str]:
-        """The roles of groups that a search has found."""
+        """Return the roles of the groups that a search below C{base} has found."""
         top = parse_dn(base)
-        return [role for group in read(dns) for role in search.roles(group, top)]
+        return [role for group in parse_groups(dns) for role in search.roles(group, top)]
 
 
 def is_partial_dn(text: str) -> bool:
-    """Whether it may be a piece of a DN."""
+    """Return whether a text is a DN, or a part of one."""
     try:
         return bool(parse_dn(text))
     except InvalidDn:
         return False
 
 
-def group_rules(text: str | None, texts: Sequence[str] | None) -> GroupRules:
-    """What C{filter} and C{filters} mean. Without both every group counts."""
+def group_rules(filter_: str | None, filters: Sequence[str] | None) -> GroupRules:
+    """Make the rules that the configuration keys C{filter} and C{filters} describe."""
     searches = [
-        GroupSearch(filters.parse(each), as_path)
-        for each, as_path in [(text, False), *((each, True) for each in texts or ())]
-        if each is not None and filters.is_template(each)
+        GroupSearch(parse_filter(text), as_path)
+        for text, as_path in [(filter_, False), *((text, True) for text in filters or ())]
+        if text is not None and is_template(text)
     ]
-    pieces = [each for each in texts or () if not filters.is_template(each)]
-    bad = [each for each in pieces if not is_partial_dn(each)]
-    if bad:
-        return GroupRules(error=f"{bad[0]!r} is no piece of a DN")
-    listed: list[GroupRule] = []
-    if text is not None and not filters.is_template(text):
-        listed.append(DnContains(text))
-    if pieces:
-        listed.append(DnBelow.read(pieces))
-    if text is None and texts is None:
-        listed.append(AllGroups())
-    return GroupRules(tuple(listed), tuple(searches))
+    partial_dns = [text for text in filters or () if not is_template(text)]
+    invalid = [text for text in partial_dns if not is_partial_dn(text)]
+    if invalid:
+        return GroupRules(error=f"filters: {invalid[0]!r} is not a part of a DN")
+    by_dn: list[GroupRule] = []
+    if filter_ is not None and not is_template(filter_):
+        by_dn.append(DnContains(filter_))
+    if partial_dns:
+        by_dn.append(DnBelow.parse(partial_dns))
+    if filter_ is None and filters is None:
+        by_dn.append(AllGroups())
+    return GroupRules(tuple(by_dn), tuple(searches))

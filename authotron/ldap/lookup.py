@@ -1,4 +1,4 @@
-"""From the name of a user to an entry, and from the entry to roles and attributes."""
+"""Find the entry of a user in a directory, and turn the entry into roles and attributes."""
 
 from __future__ import annotations
 
@@ -10,35 +10,44 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from authotron.concurrency.racing import T, everyone
-from authotron.ldap import filters
-from authotron.ldap.connection import Connection, ServerFault
+from authotron.ldap.connection import Connection
 from authotron.ldap.decoding import Entry
 from authotron.ldap.dn import InvalidDn, fold_dn, parse_dn
 from authotron.ldap.encoding import Search
 from authotron.ldap.filters import FilterTemplate, TemplateUser
 from authotron.ldap.groups import GroupRules, GroupSearch
+from authotron.ldap.results import ServerFault
+from authotron.ldap.spelling import is_same_dn, names_user_in_rdn, spells_user_alike
 from authotron.model.errors import Rejected, Unavailable
 from authotron.net.world import Threads
 
-_DEEP, _MOST_GROUPS, _AT_ONCE = 10, 10_000, 50
-_MANY = 50
-"""From so many groups on their names are read off the reactor."""
+_MAX_DEPTH, _MAX_GROUPS, _CONCURRENT_READS = 10, 10_000, 50
+"""Limits of nested groups: levels, groups of one user, and groups that are read concurrently."""
+
+_MIN_THREADED = 50
+"""Number of DNs from which on they are parsed in a thread, so that the reactor is not blocked."""
 
 _NO_ATTRIBUTES = ("1.1",)
+"""The attribute list that requests no attributes (RFC 4511 section 4.5.1.8)."""
 
 
 class Ambiguous(Rejected):
-    """Several entries go by one name."""
+    """A search for one user found several entries."""
 
 
 @frozen
 class Lookup:
     """
-    Where users are, and what their groups mean.
+    How users are found, and how their groups become roles.
 
-    @ivar extra: attributes to read beside the groups.
-    @ivar exactly: whether an entry counts only if it holds the user name letter by letter; else
-        the caller takes over the name that the entry has.
+    @ivar user: the filter that finds a user.
+    @ivar user_base: the DN below which users are searched.
+    @ivar search_base: the DN below which groups are searched.
+    @ivar group_attribute: the attribute of a user's entry that lists the user's groups.
+    @ivar extra: attributes to read besides the groups.
+    @ivar attributes: names of identity attributes by the names of LDAP attributes.
+    @ivar exact_spelling: whether an entry counts only if it holds the user name letter by letter.
+        If not, the caller takes the user name from the entry.
     """
 
     user: FilterTemplate
@@ -50,52 +59,54 @@ class Lookup:
     nested: bool
     role_prefix: str
     attributes: Mapping[str, str]
-    exactly: bool = False
+    exact_spelling: bool = False
     _log = Logger()
 
     def attributes_to_read(self) -> tuple[str, ...]:
-        """The attributes of a user to read."""
+        """Return the LDAP attributes to read from a user's entry."""
         return tuple(dict.fromkeys([self.group_attribute, *self.extra]))
 
     async def find(self, connection: Connection, username: str) -> Entry | None:
         """
-        The entry of a user.
+        Return the entry of a user, or C{None} if there is none.
 
-        @raise Ambiguous: there are several.
-        @raise Unavailable: the directory does not say.
+        @raise Ambiguous: the search found several entries.
+        @raise Unavailable: the search failed.
         """
-        wanted = self.user.fill(TemplateUser(username))
-        found = await connection.search(
-            Search(self.user_base, wanted, self.attributes_to_read(), limit=2)
-        )
-        if len(found) > 1:
-            raise Ambiguous("several entries go by that name")
-        if not found or not self.exactly or await self._has_name(connection, found[0], username):
-            return found[0] if found else None
-        self._note_other_spelling(username)
+        filter_ = self.user.fill(TemplateUser(username))
+        query = Search(self.user_base, filter_, self.attributes_to_read(), limit=2)
+        entries = await connection.search(query)
+        if len(entries) > 1:
+            raise Ambiguous("the directory has several entries for the user name")
+        entry = entries[0] if entries else None
+        if entry is None or not self.exact_spelling:
+            return entry
+        if await self._has_name(connection, entry, username):
+            return entry
+        self._log_other_spelling(username)
         return None
 
     async def _has_name(self, connection: Connection, entry: Entry, username: str) -> bool:
         """
-        Whether an entry that the directory takes for the user's has that very name.
+        Return whether an entry that the search found holds the user name letter by letter.
 
-        Where its DN does not say, the attributes are read by which the search has found it.
+        If the DN does not hold the name, the attributes that the filter compares are read.
         """
-        naming = self.user.username_attributes()
-        if filters.names_user_in_rdn(entry.dn, username, naming):
+        compared = self.user.username_attributes()
+        if names_user_in_rdn(entry.dn, username, compared):
             return True
-        known = {each: entry.attributes.get(each.lower()) for each in naming}
-        given = {each.lower(): values for each, values in known.items() if values is not None}
-        if self.user.is_exact(Entry(entry.dn, given), TemplateUser(username)):
+        values = {name: entry.attributes.get(name.lower()) for name in compared}
+        known = {name.lower(): some for name, some in values.items() if some is not None}
+        if self.user.is_exact(Entry(entry.dn, known), TemplateUser(username)):
             return True
-        if len(given) == len(naming):
+        if len(known) == len(compared):
             return False
-        read = await connection.read(entry.dn, naming)
-        return read is not None and self.user.is_exact(read, TemplateUser(username))
+        complete = await connection.read(entry.dn, compared)
+        return complete is not None and self.user.is_exact(complete, TemplateUser(username))
 
-    def _note_other_spelling(self, username: str) -> None:
+    def _log_other_spelling(self, username: str) -> None:
         self._log.info(
-            "user {username} is spelled differently in the directory, and gets nothing from there",
+            "user {username} ignored by LDAP: the directory spells the user name differently",
             username=username,
             event="ldap.user.spelling",
         )
@@ -104,130 +115,143 @@ class Lookup:
         self, connection: Connection, threads: Threads, username: str, entry: Entry | None
     ) -> tuple[str, ...]:
         """
-        The roles of a user; without an entry only those found by searches for the name.
+        Return the roles of a user.
 
-        @raise Unavailable: the directory does not say.
+        @param entry: the user's entry; without one only searches by user name yield roles.
+        @raise Unavailable: a search or a read failed, or the configured rules are invalid.
         """
         if self.rules.error is not None:
             raise Unavailable(self.rules.error)
         roles: list[str] = []
-        if self.rules.listed and entry is not None:
-            whole = await connection.read_all_values(entry, self.group_attribute)
-            dns = whole.strings(self.group_attribute)
+        if self.rules.by_dn and entry is not None:
+            complete = await connection.read_all_values(entry, self.group_attribute)
+            dns = complete.strings(self.group_attribute)
             dns = await self._with_ancestors(connection, threads, dns)
-            roles += await _worked_out(threads, dns, self.rules.roles_of_memberships)
+            roles += await _compute(threads, dns, self.rules.roles_of_memberships)
         for search in self.rules.searches:
-            if entry is None and search.search.needs_dn():
+            if entry is None and search.template.needs_dn():
                 continue
             user = TemplateUser(username, entry.dn if entry else "")
-            dns = await self._searched(connection, search, user, entry)
+            dns = await self._search_groups(connection, search, user, entry)
             dns = await self._with_ancestors(connection, threads, dns)
-            roles += await _worked_out(threads, dns, partial(self._of_found, search))
-        return tuple(f"{self.role_prefix}{role}" for role in roles if self._may_follow(role))
+            roles += await _compute(threads, dns, partial(self._roles_of_search, search))
+        return tuple(f"{self.role_prefix}{role}" for role in roles if self._fits_prefix(role))
 
-    def _may_follow(self, role: str) -> bool:
-        """Whether a role keeps its place behind the prefix; names never make a path longer."""
-        forges = "/" in self.role_prefix and "/" in role and not role.startswith("/")
-        if forges:
+    def _fits_prefix(self, role: str) -> bool:
+        """
+        Return whether a role stays one step of the path if C{role_prefix} is put before the role.
+
+        A common name with a slash, such as C{a/b}, would extend a prefix that is a path.
+        """
+        extends_path = "/" in self.role_prefix and "/" in role and not role.startswith("/")
+        if extends_path:
             self._log.warn(
-                "role {role} is left out: behind {prefix} it would look like another's path",
+                "LDAP role {role} ignored: with role_prefix {prefix} it would be another path",
                 role=role,
                 prefix=self.role_prefix,
                 event="ldap.role.unsound",
             )
-        return not forges
+        return not extends_path
 
     def attributes_of(self, entry: Entry) -> dict[str, str]:
-        """What of an entry becomes attributes of the identity; the first value of each."""
-        found = {ours: entry.strings(theirs) for theirs, ours in self.attributes.items()}
-        return {ours: values[0] for ours, values in found.items() if values}
+        """Return the identity attributes of an entry; the first value of an attribute counts."""
+        values = {name: entry.strings(of_ldap) for of_ldap, name in self.attributes.items()}
+        return {name: some[0] for name, some in values.items() if some}
 
     def needs_entry(self) -> bool:
-        """Whether the user's entry matters at all."""
-        searches_need = any(each.search.needs_dn() for each in self.rules.searches)
-        return bool(self.rules.listed or searches_need or self.attributes)
+        """Return whether the configured roles and attributes depend on the user's entry."""
+        searches_need = any(each.template.needs_dn() for each in self.rules.searches)
+        return bool(self.rules.by_dn or searches_need or self.attributes)
 
-    def _of_found(self, search: GroupSearch, dns: Sequence[str]) -> list[str]:
+    def _roles_of_search(self, search: GroupSearch, dns: Sequence[str]) -> list[str]:
         return self.rules.roles_of_search(search, dns, self.search_base)
 
-    async def _searched(
+    async def _search_groups(
         self, connection: Connection, search: GroupSearch, user: TemplateUser, entry: Entry | None
     ) -> tuple[str, ...]:
         """
-        The groups that a search finds for exactly this name.
+        Return the DNs of the groups that a search finds for a user name, spelled letter by letter.
 
-        Where it is not certain that the directory knows the user under that spelling, the members
-        of the groups are read, and a group counts only if one of them is spelled like that.
+        If the directory may spell the name differently, the members of the groups are read, and a
+        group counts only if one member is spelled exactly like the user name.
         """
-        template = search.search
-        certain = await self._is_spelled(connection, template, user, entry)
-        wanted = _NO_ATTRIBUTES if certain else template.username_attributes()
-        query = Search(self.search_base, template.fill(user), wanted, _MOST_GROUPS + 1)
-        found = await connection.search(query)
-        if len(found) > _MOST_GROUPS:
-            raise Unavailable(f"a search finds more than {_MOST_GROUPS} groups")
-        if certain:
-            return tuple(group.dn for group in found)
-        exact = [group.dn for group in found if template.is_exact(group, user)]
-        if len(exact) < len(found):
-            self._note_other_spelling(user.username)
+        template = search.template
+        is_certain = await self._is_spelled_alike(connection, template, user, entry)
+        attributes = _NO_ATTRIBUTES if is_certain else template.username_attributes()
+        query = Search(self.search_base, template.fill(user), attributes, _MAX_GROUPS + 1)
+        groups = await connection.search(query)
+        if len(groups) > _MAX_GROUPS:
+            raise Unavailable(f"a search for groups found more than {_MAX_GROUPS} groups")
+        if is_certain:
+            return tuple(group.dn for group in groups)
+        exact = [group.dn for group in groups if template.is_exact(group, user)]
+        if len(exact) < len(groups):
+            self._log_other_spelling(user.username)
         return tuple(exact)
 
     @staticmethod
-    async def _is_spelled(
+    async def _is_spelled_alike(
         connection: Connection, template: FilterTemplate, user: TemplateUser, entry: Entry | None
     ) -> bool:
-        """Whether a search for groups need not look at how their members are spelled."""
+        """
+        Return whether the directory is known to spell the user name like the request does.
+
+        If so, a search for groups need not read the members of the groups.
+        """
         if not template.username_attributes():
             return True
         dn = template.dn_of(user)
         if dn is None:
             return entry is not None
-        if entry is not None and filters.is_same_dn(entry.dn, dn, user.username):
+        if entry is not None and is_same_dn(entry.dn, dn, user.username):
             return True
         try:
-            itself = await connection.read(dn, _NO_ATTRIBUTES)
+            by_dn = await connection.read(dn, _NO_ATTRIBUTES)
         except ServerFault:
             raise
-        except Unavailable:  # such as for want of rights, or since that is not a DN to the server
+        except Unavailable:  # the service account may not read the entry, or the DN is invalid
             return False
-        return itself is not None and filters.spells_user_alike(itself.dn, dn, user.username)
+        return by_dn is not None and spells_user_alike(by_dn.dn, dn, user.username)
 
     async def _with_ancestors(
         self, connection: Connection, threads: Threads, dns: Sequence[str]
     ) -> tuple[str, ...]:
-        """The groups and, where that is wanted, the groups they are in, each once."""
+        """Return the groups and, if C{nested}, the groups that contain them, without duplicates."""
         if not self.nested:
             return tuple(dns)
-        known = level = await _worked_out(threads, dns, _by_key)
-        for _ in range(_DEEP):
-            above = await self._above(connection, [*level.values()])
-            new = await _worked_out(threads, above, _by_key)
+        known = level = await _compute(threads, dns, _by_key)
+        for _ in range(_MAX_DEPTH):
+            above = await self._parents(connection, [*level.values()])
+            new = await _compute(threads, above, _by_key)
             level = {key: dn for key, dn in new.items() if key not in known}
             known = {**known, **level}
             if not level:
                 break
-            if len(known) > _MOST_GROUPS:
-                raise Unavailable(f"more than {_MOST_GROUPS} groups, with those they are in")
+            if len(known) > _MAX_GROUPS:
+                raise Unavailable(f"the user is in more than {_MAX_GROUPS} nested groups")
         return tuple(known.values())
 
-    async def _above(self, connection: Connection, dns: Sequence[str]) -> list[str]:
-        found: list[str] = []
-        for begin in range(0, len(dns), _AT_ONCE):
-            some = dns[begin : begin + _AT_ONCE]
-            for groups in _good(await everyone([self._groups_of(connection, dn) for dn in some])):
-                found += groups
-        return found
+    async def _parents(self, connection: Connection, dns: Sequence[str]) -> list[str]:
+        """Return the DNs of the groups that directly contain one of the given groups."""
+        parents: list[str] = []
+        for begin in range(0, len(dns), _CONCURRENT_READS):
+            some = dns[begin : begin + _CONCURRENT_READS]
+            outcomes = await everyone([self._groups_of(connection, dn) for dn in some])
+            for groups in _values_or_raise(outcomes):
+                parents += groups
+        return parents
 
     async def _groups_of(self, connection: Connection, dn: str) -> tuple[str, ...]:
         entry = await connection.read(dn, (self.group_attribute,))
         if entry is None:
             return ()
-        whole = await connection.read_all_values(entry, self.group_attribute)
-        return whole.strings(self.group_attribute)
+        complete = await connection.read_all_values(entry, self.group_attribute)
+        return complete.strings(self.group_attribute)
 
 
-def _good(outcomes: Iterable[tuple[str, ...] | Failure]) -> Iterable[tuple[str, ...]]:
+def _values_or_raise(
+    outcomes: Iterable[tuple[str, ...] | Failure],
+) -> Iterable[tuple[str, ...]]:
     for outcome in outcomes:
         if isinstance(outcome, Failure):
             outcome.raiseException()
@@ -235,11 +259,9 @@ def _good(outcomes: Iterable[tuple[str, ...] | Failure]) -> Iterable[tuple[str, 
             yield outcome
 
 
-async def _worked_out(
-    threads: Threads, dns: Sequence[str], work: Callable[[Sequence[str]], T]
-) -> T:
-    """What comes of reading names; off the reactor, if they are many."""
-    return work(dns) if len(dns) < _MANY else await threads(lambda: work(dns))
+async def _compute(threads: Threads, dns: Sequence[str], work: Callable[[Sequence[str]], T]) -> T:
+    """Call C{work} with DNs; in a thread if there are at least 50 DNs to parse."""
+    return work(dns) if len(dns) < _MIN_THREADED else await threads(lambda: work(dns))
 
 
 def _by_key(dns: Iterable[str]) -> dict[object, str]:
@@ -247,7 +269,7 @@ def _by_key(dns: Iterable[str]) -> dict[object, str]:
 
 
 def _key(dn: str) -> object:
-    """The same for all ways to write a name."""
+    """Return a key that is equal for all ways to write a DN."""
     try:
         return fold_dn(parse_dn(dn))
     except InvalidDn:

@@ -1,4 +1,9 @@
-"""Attributes with more values than a server gives at once: it gives a range, and is asked on."""
+"""
+Read attributes whose values a server returns in several ranges.
+
+Active Directory returns at most 1,500 values at once, as C{memberOf;range=0-1499}; the client asks
+for the next range until the server sends the last one (C{range=1500-*}).
+"""
 
 from __future__ import annotations
 
@@ -10,54 +15,61 @@ from attrs import evolve
 from authotron.ldap.decoding import Entry
 from authotron.model.errors import Unavailable
 
-Read = Callable[[str, tuple[str, ...]], Awaitable[Entry | None]]
-"""Reads some attributes of the entry with this name, if it is there."""
+ReadEntry = Callable[[str, tuple[str, ...]], Awaitable[Entry | None]]
+"""A function that reads attributes of the entry with a DN; C{None} if there is no such entry."""
 
-_MOST = 100
+_MAX_RANGES = 100
+"""Ranges that are requested for one attribute before the server counts as faulty."""
+
 _NAME = re.compile(r"(?P<attribute>[^;]+);range=(?P<first>[0-9]{1,9})-(?P<last>[0-9]{1,9}|\*)")
 
 
-async def read_all_values(read: Read, entry: Entry, attribute: str, most_bytes: int) -> Entry:
+async def read_all_values(read: ReadEntry, entry: Entry, attribute: str, max_bytes: int) -> Entry:
     """
-    The entry with all values of an attribute.
+    Return a copy of an entry that holds all values of an attribute.
 
-    @raise Unavailable: the server does not say, or there is no end.
+    @param entry: an entry as the server returned it, perhaps with the first range of values only.
+    @raise Unavailable: a range is missing, or there are more ranges or bytes than allowed.
     """
     values = list(entry.attributes.get(attribute.lower(), ()))
-    piece = _range(entry, attribute, 0)
-    for _ in range(_MOST):
-        if piece is None:
+    range_ = _find_range(entry, attribute, 0)
+    for _ in range(_MAX_RANGES):
+        if range_ is None:
             break
-        last, some = piece
+        last, some = range_
         values += some
         if last is None:
             break
         rest = await read(entry.dn, (f"{attribute};range={last + 1}-*",))
-        piece = _range(rest, attribute, last + 1) if rest else None
-        if piece is None:
-            raise Unavailable(f"values of {attribute} are missing")
-        if sum(map(len, values)) > most_bytes:
-            raise Unavailable(f"there is no end of values of {attribute}")
+        range_ = _find_range(rest, attribute, last + 1) if rest else None
+        if range_ is None:
+            raise Unavailable(f"the server did not return all values of {attribute}")
+        if sum(map(len, values)) > max_bytes:
+            raise Unavailable(f"attribute {attribute} has more than {max_bytes} bytes of values")
     else:
-        raise Unavailable(f"there is no end of values of {attribute}")
+        raise Unavailable(f"attribute {attribute} has more than {_MAX_RANGES} ranges of values")
     return evolve(entry, attributes={**entry.attributes, attribute.lower(): tuple(values)})
 
 
-def _range(entry: Entry, attribute: str, first: int) -> tuple[int | None, tuple[bytes, ...]] | None:
+def _find_range(
+    entry: Entry, attribute: str, first: int
+) -> tuple[int | None, tuple[bytes, ...]] | None:
     """
-    The values that came as a range, and before them the place of the last if more follow.
+    Return the values that an entry holds as a range, and the index of the last value.
 
-    @raise Unavailable: it is not the range that begins at C{first}, or it leads nowhere.
+    The index is C{None} if no further range follows. The result is C{None} if there is no range.
+
+    @raise Unavailable: the range does not begin at C{first}, or it is empty.
     """
     prefix = f"{attribute.lower()};range="
     for name, values in entry.attributes.items():
         if name.startswith(prefix):
-            found = _NAME.fullmatch(name)
-            if found is None or int(found["first"]) != first:
-                raise Unavailable(f"values of {attribute} that nobody asked for")
-            if found["last"] == "*":
+            match = _NAME.fullmatch(name)
+            if match is None or int(match["first"]) != first:
+                raise Unavailable(f"the server returned another range of {attribute} than asked")
+            if match["last"] == "*":
                 return None, values
-            if int(found["last"]) < first or not values:
-                raise Unavailable(f"values of {attribute} that lead nowhere")
-            return int(found["last"]), values
+            if int(match["last"]) < first or not values:
+                raise Unavailable(f"the server returned an empty range of {attribute}")
+            return int(match["last"]), values
     return None

@@ -1,4 +1,4 @@
-"""Where the servers of a directory are, and how a connection to one begins."""
+"""The servers of a directory, and how a connection to a server is opened."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupErro
 from twisted.internet.interfaces import IReactorTime
 
 from authotron.concurrency.racing import within
-from authotron.ldap.connection import Connection, ServerFault
+from authotron.ldap.connection import Connection
+from authotron.ldap.results import ServerFault
 from authotron.model.errors import TimedOut
 from authotron.net.certificates import Untrusted
 from authotron.net.tls import Verifier
@@ -19,7 +20,7 @@ from authotron.net.world import Connect
 
 
 class Security(Enum):
-    """What happens before anything is said."""
+    """How a connection to an LDAP server is encrypted."""
 
     CLEAR = "none"
     STARTTLS = "starttls"
@@ -29,9 +30,9 @@ class Security(Enum):
 @frozen
 class Server:
     """
-    Where a server is.
+    The address of an LDAP server, and how the connection is secured.
 
-    @ivar verifier: checks its certificate; C{None} where there is none.
+    @ivar verifier: verifies the server's certificate; C{None} for connections in clear.
     """
 
     host: str
@@ -45,7 +46,7 @@ class Server:
 
 @frozen
 class ServiceAccount:
-    """Whom we search as."""
+    """The account that authotron binds as for its own searches."""
 
     dn: str
     password: str = field(repr=False)
@@ -54,13 +55,14 @@ class ServiceAccount:
 @frozen
 class Limits:
     """
-    How long, how many.
+    Timeouts and limits of a directory.
 
-    @ivar connect: seconds until a connection is there, with TLS and bind.
-    @ivar answer: seconds until a question is answered.
-    @ivar timeout: seconds until all of it is done, however many wait and servers fail.
-    @ivar idle: seconds a connection is kept for the next question.
-    @ivar connections: open at most for searches.
+    @ivar connect: seconds to open a connection, including TLS and the bind.
+    @ivar answer: seconds in which a server must answer one request.
+    @ivar timeout: seconds for one lookup in total, including the wait for a connection and retries
+        on other servers.
+    @ivar idle: seconds for which an unused connection is kept open.
+    @ivar connections: the maximum number of open connections for searches.
     """
 
     connect: float = 2
@@ -72,7 +74,7 @@ class Limits:
 
 @frozen
 class Connector:
-    """Opens connections."""
+    """Opens connections to LDAP servers."""
 
     _clock: IReactorTime
     _connect: Connect
@@ -80,29 +82,31 @@ class Connector:
 
     async def open(self, server: Server, account: ServiceAccount | None) -> Connection:
         """
-        A new connection, on which the account is bound.
+        Open a connection, and bind as the service account if one is given.
 
-        @raise Faulty: the server does not want that, or does not answer in time.
+        @raise ServerFault: the server cannot be reached in time, is not trusted, or refuses the
+            bind.
         """
         try:
             return await within(self._clock, self._limits.connect, self._open(server, account))
-        except TimedOut as late:
-            raise ServerFault(str(late)) from None
+        except TimedOut as timeout:
+            raise ServerFault(str(timeout)) from None
 
     async def _open(self, server: Server, account: ServiceAccount | None) -> Connection:
         connection = Connection(self._clock, self._limits.answer)
-        good = False
+        opened = False
         try:
-            await self._reach(server, connection)
+            await self._establish(server, connection)
             if account is not None:
                 await connection.bind_account(account.dn, account.password)
-            good = True
+            opened = True
         finally:
-            if not good and connection.connected:
+            if not opened and connection.connected:
                 connection.abort()
         return connection
 
-    async def _reach(self, server: Server, connection: Connection) -> None:
+    async def _establish(self, server: Server, connection: Connection) -> None:
+        """Connect by TCP, and secure the connection with TLS or StartTLS if configured."""
         endpoint = self._connect(server.host, server.port)
         if server.security is Security.TLS:
             assert server.verifier is not None
@@ -110,9 +114,9 @@ class Connector:
         try:
             await connectProtocol(endpoint, connection)
         except (ConnectError, ConnectionClosed, DNSLookupError) as error:
-            raise ServerFault(f"no connection: {error}") from None
-        except Untrusted as refusal:
-            raise ServerFault(str(refusal)) from None
+            raise ServerFault(f"connection failed: {error}") from None
+        except Untrusted as untrusted:
+            raise ServerFault(str(untrusted)) from None
         if server.security is Security.STARTTLS:
             assert server.verifier is not None
             await connection.start_tls(server.verifier.handshake(server.host))

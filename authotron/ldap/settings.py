@@ -1,4 +1,4 @@
-"""What the parts that ask a directory have in common in the configuration."""
+"""Configuration keys that the LDAP provider and the LDAP augmenter share."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from authotron.config.section import (
     Secret,
     Section,
 )
-from authotron.ldap import filters, groups
-from authotron.ldap.connection import Connection
 from authotron.ldap.directory import Directory
+from authotron.ldap.filter_parser import is_template, parse_filter
 from authotron.ldap.filters import FilterTemplate
+from authotron.ldap.groups import group_rules, is_partial_dn
 from authotron.ldap.lookup import Lookup
 from authotron.ldap.servers import (
     Limits,
@@ -34,7 +34,6 @@ from authotron.ldap.servers import (
 )
 from authotron.limits.descriptors import Narrow
 from authotron.limits.turns import RemoteTurns
-from authotron.model.errors import Unavailable
 from authotron.model.hosts import is_local
 from authotron.net.tls import TrustConfig, Verifier
 from authotron.net.world import SHARE, World
@@ -42,12 +41,12 @@ from authotron.net.world import SHARE, World
 _PORTS = {"ldap": 389, "ldaps": 636}
 
 
-def _listed(value: object) -> object:
+def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-def _address(text: str) -> str:
-    """A place of a directory and nothing else: no base, no filter, no user."""
+def _check_address(text: str) -> str:
+    """Return the URI if it is the address of an LDAP server, without base, filter or user."""
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -55,22 +54,20 @@ def _address(text: str) -> str:
         parts = None
     good = parts is not None and parts.scheme in _PORTS and parts.hostname and port != 0
     if parts is None or not (good and text.isascii() and text.isprintable()):
-        is_address = "://" in text and "@" not in text  # else it may be, or hold, a password
+        is_address = "://" in text and "@" not in text  # other texts may contain a password
         shown = f"{text!r} " if is_address else ""
         raise ValueError(
-            f"{shown}is no address of a directory; write ldap://host or ldaps://host:636"
+            f"{shown}is not the address of an LDAP server; write ldap://host or ldaps://host:636"
         )
     if parts.path.strip("/") or parts.query or parts.fragment or parts.username is not None:
-        raise ValueError(
-            "says more than where the directory is; write ldap://host or ldaps://host:636"
-        )
-    return parts.geturl()  # with a scheme in lower case: LDAPS is ldaps, and never in clear
+        raise ValueError("must have only a host and a port; write ldap://host or ldaps://host:636")
+    return parts.geturl()  # the scheme in lower case, so that LDAPS:// is recognised as encrypted
 
 
 Addresses = Annotated[
-    tuple[Annotated[str, AfterValidator(_address)], ...],
+    tuple[Annotated[str, AfterValidator(_check_address)], ...],
     Field(strict=False, min_length=1),
-    BeforeValidator(_listed),
+    BeforeValidator(_as_list),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
 
@@ -79,78 +76,82 @@ Attribute = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]
 """The name of an LDAP attribute."""
 
 
-def _checked_dn(text: str) -> str:
-    if not groups.is_partial_dn(text):
-        raise ValueError("is no DN, such as ou=people,dc=example,dc=org")
+def _check_dn(text: str) -> str:
+    if not is_partial_dn(text):
+        raise ValueError("is not a DN, such as ou=people,dc=example,dc=org")
     return text
 
 
-Dn = Annotated[str, AfterValidator(_checked_dn)]
-"""The name of an entry, or of the root of a tree."""
+Dn = Annotated[str, AfterValidator(_check_dn)]
+"""The DN of an entry."""
 
 
 class Connectivity(TrustConfig):
-    """How to reach a directory, and whom to search as."""
+    """How to connect to a directory, and the service account that searches."""
 
     uri: Addresses = Field(
-        description="where it is: ldap://host:389 or ldaps://host:636; a list is tried in order"
+        description="address of the LDAP server: ldap://host:389 or ldaps://host:636; or a list "
+        "of servers that are tried in order"
     )
-    search_base: Dn = Field(description="the DN below which everything is looked for")
+    search_base: Dn = Field(description="DN below which users and groups are searched")
     bind_dn: NonEmptyStr | None = Field(
-        default=None, description="the DN to search as; anonymous if not set"
+        default=None,
+        description="DN of the service account that searches; anonymous if not set",
     )
-    ldap_password: Secret | None = Field(default=None, description="the password of `bind_dn`")
+    ldap_password: Secret | None = Field(default=None, description="password of `bind_dn`")
     tls: Literal["none", "starttls", "ldaps", "required"] | None = Field(
         default=None,
-        description="none, starttls or ldaps; `required` is the encrypted one that suits the uri; "
-        "if not set, ldap:// is in clear and ldaps:// is not",
+        description="none, starttls, ldaps, or required (ldaps for ldaps:// and starttls for "
+        "ldap://); if not set, ldaps:// is encrypted and ldap:// is not",
     )
     connect_timeout: Seconds = Field(
-        default=2, gt=0, description="seconds until a server is connected, with TLS and bind"
+        default=2, gt=0, description="seconds to connect to a server, including TLS and bind"
     )
-    answer_timeout: Seconds = Field(default=3, gt=0, description="seconds a question may take")
+    answer_timeout: Seconds = Field(
+        default=3, gt=0, description="seconds in which a server must answer one request"
+    )
     connections: int = Field(
         default=4,
         ge=1,
         le=100,
-        description="connections for searches, and as many for users who log in; further questions "
-        "wait, in turns of the clients",
+        description="maximum of connections for searches, and as many again for the binds of "
+        "users; further requests wait",
     )
     idle_timeout: Seconds = Field(
-        default=60, gt=0, description="seconds an unused connection is kept"
+        default=60, gt=0, description="seconds for which an unused connection is kept open"
     )
 
     @model_validator(mode="after")
-    def _encrypted_or_not(self) -> Connectivity:
+    def _check_combinations(self) -> Connectivity:
         if self.tls in ("none", "starttls") and any(u.startswith("ldaps:") for u in self.uri):
-            raise ValueError(f"tls: {self.tls} does not go with ldaps://")
+            raise ValueError(f"tls: {self.tls} contradicts ldaps://")
         if self.bind_dn is not None and self.ldap_password is None:
             raise ValueError("bind_dn needs ldap_password")
         if self.ldap_password is not None and not self.ldap_password.get_secret_value():
-            raise ValueError("ldap_password is empty, which servers take for nobody")
+            raise ValueError("ldap_password is empty; servers treat this as an anonymous bind")
         return self
 
     def outward(self, narrow: Narrow) -> int:
-        """How many connections to the directory the part may have: for searches, and for users."""
+        """Return the maximum of connections to the directory: for searches, and for binds."""
         return 2 * narrow(self.connections)
 
     def warnings(self) -> tuple[str, ...]:
-        """What an operator should hear about."""
-        return tuple(self._doubts())
+        """Return warnings about the section that C{authotron check} and the log show."""
+        return tuple(self._connection_warnings())
 
-    def _doubts(self) -> Iterator[str]:
+    def _connection_warnings(self) -> Iterator[str]:
         if self.ldap_password is not None and self.bind_dn is None:
-            yield "ldap_password is not used without bind_dn; searches are anonymous"
+            yield "ldap_password has no effect without bind_dn; searches are anonymous"
         if self._sends_passwords():
             for uri in self.uri:
                 if self.security(uri) is Security.CLEAR and not is_local(uri):
-                    yield f"passwords travel in clear to {uri}; set tls: starttls, or use ldaps://"
+                    yield f"passwords are sent in clear to {uri}; set tls: starttls, or use ldaps://"
 
     def _sends_passwords(self) -> bool:
         return self.bind_dn is not None
 
     def directory(self, world: World) -> Directory:
-        """The directory; nothing is connected yet."""
+        """Make the directory of the section; no connection is opened yet."""
         account = None
         if self.bind_dn is not None and self.ldap_password is not None:
             account = ServiceAccount(self.bind_dn, self.ldap_password.get_secret_value())
@@ -158,16 +159,16 @@ class Connectivity(TrustConfig):
         return Directory(world.clock, world.connect, servers, account, self._limits(world))
 
     def turns(self, world: World) -> RemoteTurns:
-        """Build the turns of the clients whose passwords the directory judges."""
+        """Make the queue in which clients wait while the directory verifies other passwords."""
         return RemoteTurns(world.clock, SHARE * world.patience, self.outward(world.narrow))
 
     def _limits(self, world: World) -> Limits:
-        """As configured, but so that every server has a turn while somebody waits."""
-        patience = SHARE * world.patience
+        """Return the timeouts, cut so that every server can be tried within the total timeout."""
+        timeout = SHARE * world.patience
         return Limits(
-            min(self.connect_timeout, patience / (len(self.uri) + 1)),
-            min(self.answer_timeout, patience / len(self.uri)),
-            patience,
+            min(self.connect_timeout, timeout / (len(self.uri) + 1)),
+            min(self.answer_timeout, timeout / len(self.uri)),
+            timeout,
             self.idle_timeout,
             world.narrow(self.connections),
         )
@@ -182,7 +183,7 @@ class Connectivity(TrustConfig):
         return Server(host, port, security, Verifier(self.trust()))
 
     def security(self, uri: str) -> Security:
-        """What is done at an address before anything is said."""
+        """Return how the connection to one of the addresses is encrypted."""
         if uri.startswith("ldaps:"):
             return Security.TLS
         if self.tls == "required":
@@ -192,87 +193,80 @@ class Connectivity(TrustConfig):
 
 def check_user_filter(text: str) -> str:
     """
-    The text, if it is a search for a user.
+    Return the text if it is a filter that finds one user.
 
-    @raise ValueError: it is none.
+    @raise ValueError: the text is not a filter, or does not compare the user name.
     """
-    template = filters.parse(text)
+    template = parse_filter(text)
     if not template.uses_username():
-        raise ValueError("there is no {username} in it, so it would find everybody")
+        raise ValueError("does not contain {username}, so it would match every user")
     if not template.username_attributes():
-        raise ValueError("compares no attribute with {username}, so it would find other users")
+        raise ValueError("compares no attribute with {username}, so it would match other users")
     return text
 
 
-async def reach(directory: Directory, base: str) -> None:
-    """
-    Read the base of all searches.
-
-    @raise Unavailable: it cannot be read.
-    """
-
-    async def look(connection: Connection) -> None:
-        if await connection.read(base, ("1.1",)) is None:
-            raise Unavailable(f"there is nothing at {base}, or it is not shown to us")
-
-    await directory.use_connection(look)
-
-
-def _sound(text: str) -> str:
-    """A piece of a DN, or a search that is one by its grammar."""
-    if filters.is_template(text):
-        filters.parse(text)
+def _check_group_filter(text: str) -> str:
+    """Return the text if it is a part of a DN, or a valid search for groups."""
+    if is_template(text):
+        parse_filter(text)
     return text
 
 
-GroupFilter = Annotated[NonEmptyStr, AfterValidator(_sound)]
-"""Which groups count: a piece of a DN, or a search for groups."""
+GroupFilter = Annotated[NonEmptyStr, AfterValidator(_check_group_filter)]
+"""Selects the groups that become roles: a part of a DN, or a search for groups."""
 
 
 class Membership(Section):
-    """How an entry tells the groups it is in, and what becomes of them."""
+    """Where the groups of a user are found, and how they become roles."""
 
     user_base: Dn | None = Field(
-        default=None, description="the DN below which users are; `search_base` if not set"
+        default=None, description="DN below which users are searched; default: `search_base`"
     )
     group_attribute: Attribute = Field(
-        default="memberOf", description="the attribute of an entry that holds the DNs of its groups"
+        default="memberOf",
+        description="attribute of a user's entry that lists the DNs of the user's groups",
     )
     filter: GroupFilter | None = Field(
         default=None,
-        description="only groups whose DN contains this; or, in parentheses and with {username} or "
-        "{dn}, a search for groups",
+        description="only groups whose DN contains this text become roles; in parentheses and "
+        "with {username} or {dn}: an LDAP search for the user's groups",
     )
     filters: Annotated[tuple[GroupFilter, ...], Field(strict=False)] | None = Field(
         default=None,
         strict=False,
-        description="groups at or below these pieces of a DN, as /Ancestor/Name; or searches as in "
-        "`filter`",
+        description="only groups at or below one of these parts of a DN become roles, named as "
+        "paths (/Ancestor/Name); or LDAP searches as in `filter`",
     )
-    nested: bool = Field(default=False, description="also the groups that the groups are in")
-    role_prefix: str = Field(default="", description="what to put before the name of each role")
+    nested: bool = Field(
+        default=False, description="whether groups that contain the user's groups count, too"
+    )
+    role_prefix: str = Field(default="", description="text to put before the name of each role")
     attributes: dict[Attribute, NonEmptyStr] = Field(
         default_factory=dict,
-        description="LDAP attributes of the user, and the attributes of the identity they become",
+        description="LDAP attributes of the user to copy, and the names of the identity's "
+        "attributes that they become",
     )
 
     def warnings(self) -> tuple[str, ...]:
-        """What an operator should hear about."""
-        return (*super().warnings(), *self._surprises())  # type: ignore[misc] # Connectivity's
+        """Return warnings about the section that C{authotron check} and the log show."""
+        return (*super().warnings(), *self._filter_warnings())  # type: ignore[misc] # Connectivity's
 
-    def _surprises(self) -> Iterator[str]:
-        for where, text in self._texts():
-            if filters.is_template(text):
+    def _filter_warnings(self) -> Iterator[str]:
+        for path, text in self._filters_with_path():
+            if is_template(text):
                 yield (
-                    f"{where}: {text} is a search, and each group it finds gives a role; "
-                    "auth-o-tron took it for a piece of a DN, and found nothing"
+                    f"{path}: {text} is an LDAP search, and each group that it finds becomes a "
+                    "role; auth-o-tron treated it as a part of a DN, and found no groups"
                 )
             elif text.lstrip().startswith("("):
-                yield f"{where}: {text} is no search without {{username}} or {{dn}} and its end"
-            elif where != "filter" and not groups.is_partial_dn(text):
-                yield f"{where}: {text!r} is no piece of a DN, so every lookup will fail"
+                yield (
+                    f"{path}: {text} is not a search, because it has no {{username}} or {{dn}}, or "
+                    "no closing parenthesis at its end"
+                )
+            elif path != "filter" and not is_partial_dn(text):
+                yield f"{path}: {text!r} is not a part of a DN, so every lookup will fail"
 
-    def _texts(self) -> Iterator[tuple[str, str]]:
+    def _filters_with_path(self) -> Iterator[tuple[str, str]]:
         if self.filter is not None:
             yield "filter", self.filter
         for place, text in enumerate(self.filters or ()):
@@ -284,7 +278,7 @@ class Membership(Section):
         search_base: str,
         extra: tuple[str, ...] = (),
         *,
-        exactly: bool = False,
+        exact_spelling: bool = False,
     ) -> Lookup:
         return Lookup(
             user,
@@ -292,9 +286,9 @@ class Membership(Section):
             search_base,
             self.group_attribute,
             tuple(dict.fromkeys([*extra, *self.attributes])),
-            groups.group_rules(self.filter, self.filters),
+            group_rules(self.filter, self.filters),
             self.nested,
             self.role_prefix,
             self.attributes,
-            exactly,
+            exact_spelling,
         )

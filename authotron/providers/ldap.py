@@ -13,18 +13,18 @@ from zope.interface import implementer
 
 from authotron.config.plugins import PartConfig
 from authotron.config.section import NonEmptyStr, Seconds
-from authotron.ldap import checks, filters
+from authotron.ldap import checks
 from authotron.ldap.connection import Connection
 from authotron.ldap.decoding import Entry
 from authotron.ldap.directory import Directory
 from authotron.ldap.dn import InvalidDn, escape_value, fold_dn, fold_value, parse_dn
+from authotron.ldap.filter_parser import parse_filter, person_filter
 from authotron.ldap.lookup import Lookup
 from authotron.ldap.settings import (
     Attribute,
     Connectivity,
     Membership,
     check_user_filter,
-    reach,
 )
 from authotron.limits.turns import RemoteTurns
 from authotron.limits.wrong_pairs import PairGuard, RetryConfig, Sent
@@ -97,9 +97,9 @@ class Config(PartConfig, Membership, Connectivity, RetryConfig):
     def lookup(self) -> Lookup:
         """What finds a user and the user's roles."""
         if self.user_filter is not None:
-            user = filters.parse(self.user_filter)
+            user = parse_filter(self.user_filter)
         else:
-            user = filters.of_user(self.user_attribute)
+            user = person_filter(self.user_attribute)
         return self._lookup(user, self.search_base, (self.user_attribute,))
 
     def _sends_passwords(self) -> bool:
@@ -144,7 +144,7 @@ class LdapProvider:
 
     async def reach(self) -> None:
         """Read the base of all searches."""
-        await reach(self._directory, self._lookup.search_base)
+        await checks.check_search_base(self._directory, self._lookup.search_base)
 
     async def _by_search(self, username: str, password: str) -> Authentication:
         async def find(connection: Connection) -> Entry | None:

@@ -340,27 +340,27 @@ class ConfigTests(SynchronousTestCase):
     def test_mistakes(self) -> None:
         """Every mistake is told with its place."""
         for over, words in (
-            ({"uri": "http://x"}, "uri[0]: 'http://x' is no address of a directory"),
-            ({"uri": "ldap://user@x"}, "says more than where"),
-            ({"uri": "ldap://x/dc=org"}, "says more than where"),
+            ({"uri": "http://x"}, "uri[0]: 'http://x' is not the address of an LDAP server"),
+            ({"uri": "ldap://user@x"}, "must have only a host and a port"),
+            ({"uri": "ldap://x/dc=org"}, "must have only a host and a port"),
             ({"uri": []}, "uri"),
-            ({"uri": "ldaps://x", "tls": "none"}, "does not go with"),
-            ({"uri": "ldaps://x", "tls": "starttls"}, "does not go with"),
+            ({"uri": "ldaps://x", "tls": "none"}, "contradicts ldaps://"),
+            ({"uri": "ldaps://x", "tls": "starttls"}, "contradicts ldaps://"),
             ({"ldap_password": ""}, "is empty"),
             ({"ldap_password": None}, "bind_dn needs ldap_password"),
-            ({"user_filter": "(cn=alice)"}, "there is no {username}"),
-            ({"user_filter": "cn={username}"}, "parenthesis is missing"),
+            ({"user_filter": "(cn=alice)"}, "does not contain {username}"),
+            ({"user_filter": "cn={username}"}, "missing opening parenthesis"),
             (
                 {"filters": ["(cn={username}))"]},
-                "filters[0]: is not a filter (RFC 4515): something",
+                "filters[0]: is not a filter (RFC 4515): unexpected text",
             ),
             (
                 {"filter": "(cn:a:b:={username})"},
-                "filter: is not a filter (RFC 4515): an attribute",
+                "filter: is not a filter (RFC 4515): missing attribute",
             ),
-            ({"user_filter": "(cn={username}"}, "parenthesis is missing at its end"),
+            ({"user_filter": "(cn={username}"}, "missing closing parenthesis at its end"),
             ({"group_attribute": "member of"}, "group_attribute"),
-            ({"search_base": "example.org"}, "is no DN"),
+            ({"search_base": "example.org"}, "is not a DN"),
             ({"ca_file": "/nowhere/ca.pem"}, "cannot read /nowhere/ca.pem"),
             ({"client_key_file": "/nowhere"}, "go together"),
         ):
@@ -370,7 +370,7 @@ class ConfigTests(SynchronousTestCase):
     def test_search_is_announced(self) -> None:
         """A search grants roles that the same file did not grant before, and that is told."""
         [warning] = config(filter="(member={username})").warnings()
-        self.assertIn("(member={username}) is a search", warning)
+        self.assertIn("(member={username}) is an LDAP search", warning)
 
     def test_search_widens_S_LDAPFILTER(self) -> None:
         """Every search gets a warning of its own, which says that it gives roles."""
@@ -379,13 +379,13 @@ class ConfigTests(SynchronousTestCase):
         places = [each.partition(":")[0] for each in warnings]
         self.assertEqual(places, ["filter", "filters[0]", "filters[2]"])
         for each in warnings:
-            self.assertIn("each group it finds gives a role", each)
+            self.assertIn("each group that it finds becomes a role", each)
 
     def test_half_a_search(self) -> None:
         """So is what looks like a search and is none."""
         for text in ("(cn={username}", "(objectClass=group)"):
             [warning] = config(filter=text).warnings()
-            self.assertIn(f"{text} is no search", warning)
+            self.assertIn(f"{text} is not a search", warning)
 
     def test_in_clear(self) -> None:
         """So are passwords that travel in clear, except within this machine."""

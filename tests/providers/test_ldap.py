@@ -350,7 +350,7 @@ class LdapTests(LdapCase):
             ({"user_dn": "uid=alice"}, "one user for all"),
             ({"user_dn": "{username}"}, "equals sign"),
             ({"user_dn": "uid={username}", "user_filter": "(uid={username})"}, "not both"),
-            ({"user_filter": "(uid=*)"}, "everybody"),
+            ({"user_filter": "(uid=*)"}, "match every user"),
         ):
             self.assertIn(words, str(self.assertRaises(ConfigError, config, **over)))
 

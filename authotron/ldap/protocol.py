@@ -1,0 +1,217 @@
+"""
+Send LDAP requests over one connection, and match the answers to the requests.
+
+ldaptor's own client is not used: it has no timeouts, does not verify certificates after StartTLS,
+and uses assertions for unexpected input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import count
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHandshakeListener,
+    IReactorTime,
+    ITCPTransport,
+)
+from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from authotron.concurrency.racing import within
+from authotron.ldap import decoding, encoding
+from authotron.ldap.decoding import DecodingError, Entry, Message, Result, TooLarge
+from authotron.ldap.encoding import Operation
+from authotron.ldap.results import AnswerTimeout, AnswerTooLarge, Disconnected
+from authotron.model.errors import TimedOut, Unavailable
+from authotron.net import tls
+from authotron.net.certificates import Untrusted
+from authotron.net.tls import Handshake
+
+MAX_BYTES = 16 * 2**20
+"""Bytes of the answer to one request, and of all pages or ranges of one search together."""
+
+_MAX_OTHER_MESSAGES = 1_000
+"""Messages that answer one request and are neither an entry nor the result."""
+
+_SKIPPED = (decoding.REFERENCE, decoding.INTERMEDIATE)
+"""Messages that are ignored. References to other servers are not followed."""
+
+
+@define(eq=False)
+class _PendingRequest:
+    """
+    A request that waits for its result.
+
+    @ivar most: the number of entries that the request asked for.
+    """
+
+    most: int
+    result_arrived: Deferred[Result] = field(factory=Deferred)
+    entries: list[Entry] = field(factory=list)
+    size: int = 0
+    messages: int = 0
+
+    def count(self, message: Message) -> None:
+        """
+        Add a message to the size of the answer.
+
+        @raise TooLarge: the answer has too many bytes or messages.
+        """
+        self.size += len(message.body)
+        self.messages += 1
+        if self.size > MAX_BYTES or self.messages > self.most + _MAX_OTHER_MESSAGES:
+            raise TooLarge("the answer of the LDAP server is too large")
+
+
+@implementer(IHandshakeListener)
+@define(eq=False)
+class LdapProtocol(Protocol):
+    """
+    The LDAP client protocol on one TCP or TLS connection.
+
+    A caller that cancels a request, or gets an exception from it, must L{abort} the connection.
+
+    @ivar closed_reason: why the connection cannot be used any more; C{None} while it is usable.
+    """
+
+    _clock: IReactorTime
+    _timeout: float
+    _close_timer: IDelayedCall | None = field(default=None, init=False)
+    closed_reason: str | None = field(default=None, init=False)
+    _reader: decoding.Reader = field(factory=decoding.Reader, init=False)
+    _message_ids: count[int] = field(factory=lambda: count(1), init=False)
+    _pending: dict[int, _PendingRequest] = field(factory=dict, init=False)
+    _tls_ready: Deferred[None] = field(factory=Deferred, init=False)
+    _handshake: Handshake | None = field(default=None, init=False)
+
+    def close(self) -> None:
+        """Send an unbind and close; abort if the server has not closed within the timeout."""
+        if self.closed_reason is None:
+            self.closed_reason = "closed by the client"
+            transport = self._transport()
+            self._close_timer = self._clock.callLater(self._timeout, transport.abortConnection)
+            transport.write(encoding.message(next(self._message_ids), encoding.unbind(), {}))
+            transport.loseConnection()
+
+    def abort(self, why: str = "aborted by the client") -> None:
+        """Abort the connection at once; all pending requests fail."""
+        self._fail_requests(why)
+        self._abort_transport()
+
+    async def request(
+        self,
+        operation: Operation,
+        controls: Mapping[str, bytes | None] | None = None,
+        *,
+        most: int = 0,
+    ) -> tuple[Result, list[Entry]]:
+        """
+        Send a request, and return its result and the entries that came before the result.
+
+        @param most: the number of entries that the request asks for.
+        @raise ServerFault: the server did not answer with a valid result in time.
+        """
+        if self.closed_reason is not None:
+            raise Disconnected(f"LDAP connection closed: {self.closed_reason}")
+        message_id = next(self._message_ids)
+        pending = self._pending[message_id] = _PendingRequest(most)
+        self._transport().write(encoding.message(message_id, operation, controls or {}))
+        try:
+            result = await within(self._clock, self._timeout, _wait_for(pending.result_arrived))
+        except TimedOut as timeout:
+            raise AnswerTimeout(str(timeout)) from None
+        finally:
+            self._pending.pop(message_id, None)
+        return result, pending.entries
+
+    # --- interface of Twisted ---
+
+    def connectionMade(self) -> None:
+        keep_alive = getattr(self.transport, "setTcpKeepAlive", None)
+        if keep_alive is not None:
+            keep_alive(1)
+
+    def handshakeCompleted(self) -> None:
+        """Verify the server's certificate when the TLS handshake after StartTLS has completed."""
+        if self._handshake is None or self._tls_ready.called:
+            return
+        try:
+            self._handshake.finish()
+        except Untrusted as untrusted:
+            self.abort(str(untrusted))
+        else:
+            self._tls_ready.callback(None)
+
+    def dataReceived(self, data: bytes) -> None:
+        try:
+            for message in self._reader.feed(data):
+                self._message_received(message)
+                if self.closed_reason is not None:
+                    return
+        except TooLarge as error:
+            self._fail_requests(str(error), AnswerTooLarge(str(error)))
+            self._abort_transport()
+        except DecodingError as error:
+            self.abort(str(error))
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        why = self._loss_reason(reason)
+        self.transport = None  # aborting a TLS transport after its connection is lost would raise
+        self._fail_requests(why)
+        if self._close_timer is not None and self._close_timer.active():
+            self._close_timer.cancel()
+
+    # --- messages and errors ---
+
+    def _message_received(self, message: Message) -> None:
+        if message.message_id == 0:  # RFC 4511 section 4.4.1: notice of disconnection
+            self.abort("the server announced that it closes the connection")
+            return
+        pending = self._pending.get(message.message_id)
+        if pending is None:
+            raise DecodingError("the server sent an answer without a request")
+        pending.count(message)
+        if message.kind == decoding.ENTRY:
+            pending.entries.append(decoding.entry(message))
+        elif message.kind in (decoding.BIND, decoding.DONE, decoding.EXTENDED):
+            result = decoding.result(message)
+            del self._pending[message.message_id]
+            pending.result_arrived.callback(result)
+        elif message.kind not in _SKIPPED:
+            raise DecodingError("the server sent an unknown kind of answer")
+
+    def _fail_requests(self, why: str, error: Unavailable | None = None) -> None:
+        if self.closed_reason is None:
+            self.closed_reason = why
+        requests, self._pending = self._pending, {}
+        disconnected = Disconnected(f"LDAP connection closed: {self.closed_reason}")
+        for pending in requests.values():
+            pending.result_arrived.errback(error or disconnected)
+        if not self._tls_ready.called:
+            self._tls_ready.addErrback(lambda _: None)  # start_tls may not be waiting
+            self._tls_ready.errback(disconnected)
+
+    def _loss_reason(self, reason: Failure | None) -> str:
+        """Describe why the connection was lost; a refused certificate is named first."""
+        if reason is None:
+            return "closed by the server"
+        if self._handshake is not None:
+            return self._handshake.why(reason)
+        return tls.why(reason)
+
+    def _abort_transport(self) -> None:
+        if self.transport is not None:
+            self._transport().abortConnection()
+
+    def _transport(self) -> ITCPTransport:
+        assert self.transport is not None
+        return self.transport  # type: ignore[return-value] # TCP, or TLS over it
+
+
+async def _wait_for(result_arrived: Deferred[Result]) -> Result:
+    return await result_arrived

@@ -1,0 +1,47 @@
+"""LDAP result codes, and the exceptions for servers that fail."""
+
+from __future__ import annotations
+
+from authotron.ldap.decoding import Result
+from authotron.model.errors import TimedOut, Unavailable
+
+SUCCESS, SIZE_LIMIT, NO_SUCH_OBJECT, INVALID_CREDENTIALS, UNWILLING = 0, 4, 32, 49, 53
+"""Result codes of RFC 4511 that the client treats specially."""
+
+BUSY = (51, 52)
+"""The result codes C{busy} and C{unavailable}: another server may still answer."""
+
+_DESCRIPTIONS = {
+    1: "operations error", 2: "protocol error", 3: "time limit exceeded", 4: "size limit exceeded",
+    7: "method not supported", 8: "stronger authentication required", 10: "referral",
+    11: "limit exceeded", 13: "confidentiality required", 19: "constraint violation",
+    32: "no such object", 34: "invalid DN", 48: "inappropriate authentication",
+    49: "invalid credentials", 50: "insufficient rights", 51: "busy", 52: "unavailable",
+    53: "unwilling to perform",
+}  # fmt: skip
+
+
+class ServerFault(Unavailable):
+    """One server of a directory failed; another server may still answer."""
+
+
+class Disconnected(ServerFault):
+    """The connection to the server is closed."""
+
+
+class AnswerTimeout(ServerFault, TimedOut):
+    """The server did not answer a request within the timeout."""
+
+
+class AnswerTooLarge(ServerFault):
+    """An answer exceeds a limit of size; the server stays in use, since other answers may fit."""
+
+
+class BindRefused(ServerFault):
+    """The server refuses the password of the service account (C{bind_dn})."""
+
+
+def describe(result: Result) -> str:
+    """Describe a result for the log: the name of its code, and the server's message."""
+    name = _DESCRIPTIONS.get(result.code, f"result {result.code}")
+    return f"{name} ({result.message})" if result.message else name

@@ -1,0 +1,66 @@
+"""
+Compare user names in DNs letter by letter.
+
+Directories ignore case, extra blanks, width and soft hyphens (RFC 4518). They find the entry of
+C{alice} for a user C{ALICE}, who may be another person in the realm of another provider.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from authotron.ldap.dn import InvalidDn, Name, fold_dn, parse_dn
+from authotron.model.naming import normalized
+
+_USER_ID = "uid"
+
+
+def names_user_in_rdn(dn: str, username: str, attributes: Iterable[str]) -> bool:
+    """
+    Return whether the first RDN of a DN holds the user name letter by letter.
+
+    Only C{attributes} and C{uid} count. C{cn} may be a display name, which another user may have
+    as a user name.
+    """
+    try:
+        rdns = parse_dn(dn)
+    except InvalidDn:
+        return False
+    types = {_USER_ID, *(each.lower() for each in attributes)}
+    return bool(rdns) and any(
+        kind.lower() in types and normalized(value) == normalized(username)
+        for kind, value in rdns[0].pairs
+    )
+
+
+def spells_user_alike(dn: str, other: str, username: str) -> bool:
+    """
+    Return whether two DNs of one entry spell the user name alike in the same RDNs.
+
+    Attribute types are not compared, since a directory knows an attribute by several names:
+    C{uid}, C{userid} and C{0.9.2342.19200300.100.1.1} are the same attribute.
+    """
+    try:
+        rdns, others = parse_dn(dn), parse_dn(other)
+    except InvalidDn:
+        return False
+    return len(rdns) == len(others) and _spell_alike(rdns, others, username)
+
+
+def is_same_dn(dn: str, other: str, username: str) -> bool:
+    """Return whether two DNs are equal and spell the user name alike."""
+    try:
+        rdns, others = parse_dn(dn), parse_dn(other)
+    except InvalidDn:
+        return False
+    return fold_dn(rdns) == fold_dn(others) and _spell_alike(rdns, others, username)
+
+
+def _spell_alike(rdns: Name, others: Name, username: str) -> bool:
+    """Return whether each RDN holds the user name letter by letter if its counterpart does."""
+    name = normalized(username)
+    return all(
+        {normalized(value) for _, value in other.pairs} & {name}
+        <= {normalized(value) for _, value in rdn.pairs}
+        for rdn, other in zip(rdns, others, strict=True)
+    )
