@@ -27,7 +27,7 @@ from authotron.gateway.gate import Gate
 from authotron.gateway.gateway import Gateway
 from authotron.model.errors import BadIdentity, ConfigError, Problem
 from authotron.net.world import World
-from authotron.stores import mongo, redis
+from authotron.stores import mongo, mongo_client, redis
 from authotron.tokens.service import TokenService
 from authotron.web.replies import Reply
 
@@ -109,8 +109,8 @@ def of_auth_o_tron(path: Path, theirs: Path, realm: str | None, *, dry_run: bool
 
     async def work(gateway: Gateway[Reply], tokens: TokenService, world: World) -> None:
         _expect(gateway.config, "imported")
-        peer = mongo.peer(section)
-        pool = mongo.connections(section, peer)
+        peer = mongo_client.tls_peer(section)
+        pool = mongo_client.connection_pool(section, peer)
         try:
             if peer is not None:
                 await within(world.clock, _PATIENCE, peer.settled())

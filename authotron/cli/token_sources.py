@@ -19,7 +19,7 @@ from authotron.model import hosts
 from authotron.model.identity import Identity
 from authotron.model.token import IMPORTED, Grant, tuples
 from authotron.net.redis import Redis
-from authotron.stores import mongo
+from authotron.stores import mongo_client
 from authotron.tokens import imported
 from authotron.tokens.imported import ForeignToken
 
@@ -204,7 +204,7 @@ async def of_auth_o_tron(
 
     @raise Unavailable: its database does not answer.
     """
-    async for document in mongo.documents(tokens):
+    async for document in mongo_client.all_documents(tokens):
         yield await _auth_o_tron_token(document, users, realm)
 
 
@@ -218,7 +218,7 @@ async def _auth_o_tron_token(
         return LeftOut(which, "is no token of an auth-o-tron")
     if (objection := _objection(document, stored.token.token_string)) is not None:
         return LeftOut(which, objection)
-    told = await mongo.said(users.find({"user_id": stored.user_id}, limit=2))
+    told = await mongo_client.call(users.find({"user_id": stored.user_id}, limit=2))
     owners = [level for each in told for level in _levels(each)]
     named = [*owners, *_levels(document), *_levels(document["token"])]
     contradiction = _contradiction(owners, _OF_USERS) or _contradiction(named, _NAMES)

@@ -1,1 +1,1 @@
-"""Databases for API tokens, one module for each C{type:}."""
+"""Databases for API tokens, one module for each C{type:}, and what these modules share."""

@@ -1,4 +1,4 @@
-"""Tokens kept in this process alone, for tests and for trying out. They end with it."""
+"""`type: memory`: API tokens in the memory of one process, for tests and trials."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from authotron.plugin.token_rows import (
 
 
 class Config(StoreConfig):
-    """`type: memory`: tokens are lost when the process ends."""
+    """`type: memory`: API tokens in memory; they are lost when the process ends."""
 
     makes_pepper: ClassVar[bool] = True
 
@@ -45,7 +45,7 @@ class Config(StoreConfig):
 @implementer(ITokenStore)
 @define(eq=False)
 class MemoryStore:
-    """Keeps tokens in a dictionary, as rows like the others do."""
+    """Keeps API tokens in a dictionary, as the same rows that the databases store."""
 
     _clock: IReactorTime | None = None
     type: str = field(default="memory", init=False)
@@ -54,22 +54,22 @@ class MemoryStore:
     _revoked: dict[str, Revoked] = field(factory=dict, init=False, repr=False)
 
     async def open(self) -> None:
-        """There is nothing to connect to."""
+        """Do nothing: there is no database to connect to."""
 
     async def close(self) -> None:
-        """What is kept may be wanted after a reload."""
+        """Do nothing: the tokens must survive a reload of the configuration."""
 
     async def reach(self) -> None:
-        """It is always there."""
+        """Do nothing: the memory of the process is always reachable."""
 
     async def add(self, token: Token, most: int | None = None) -> None:
         if token.id in self._rows:
             raise TokenExists
-        if most is not None and self._counted(token.owner, token.created) >= most:
+        if most is not None and self._count_of_owner(token.owner, token.created) >= most:
             raise TooMany
         self._rows[token.id] = token.row()
 
-    def _counted(self, owner: Identity, now: float) -> int:
+    def _count_of_owner(self, owner: Identity, now: float) -> int:
         mine = (row for row in self._rows.values() if _is_of(row, owner.realm, owner.username))
         return sum(counts(row) for row in mine if not _has_expired(row, now))
 
@@ -79,12 +79,12 @@ class MemoryStore:
 
     async def listed(self, wanted: TokenQuery) -> Sequence[Token]:
         ids = self._rows if wanted.below is None else self._tree(wanted.below)
-        fitting = (
+        matching = (
             self._rows[id_]
             for id_ in sorted(ids)
             if id_ > wanted.after and _is_of(self._rows[id_], wanted.realm, wanted.username)
         )
-        return await tokens_of(islice(fitting, wanted.most), self._clock)
+        return await tokens_of(islice(matching, wanted.most), self._clock)
 
     async def change(self, id_: str, changes: Mapping[str, str | float | None]) -> bool:
         assert changes.keys() <= CHANGEABLE
@@ -94,8 +94,8 @@ class MemoryStore:
         return True
 
     async def remove(self, id_: str, now: float) -> Sequence[str]:
-        ended = self._tree(id_)
-        for each in ended:
+        removed = self._tree(id_)
+        for each in removed:
             row = self._rows.pop(each)
             mark, until = mark_of(row["hashed"]), remembered_until(row, now)
             owner = (row["realm"], row["username"])
@@ -107,13 +107,13 @@ class MemoryStore:
             ]
             for old_id in mine[:-MOST_REVOKED_OF_OWNER]:
                 del self._revoked[old_id]
-        self._forget_revoked(now)
-        return ended
+        self._purge_revocations(now)
+        return removed
 
     def _tree(self, id_: str) -> list[str]:
-        """The ids of a token and of all that descend from it."""
+        """Return the ids of a token and of all tokens that were created with it."""
         found = [id_] if id_ in self._rows else []
-        for parent in found:  # grows meanwhile
+        for parent in found:  # the list grows during the iteration
             found += [each for each, row in self._rows.items() if row.get("parent") == parent]
         return found
 
@@ -124,11 +124,11 @@ class MemoryStore:
         expired = [id_ for id_, row in self._rows.items() if _has_expired(row, now)]
         for id_ in expired:
             del self._rows[id_]
-        self._forget_revoked(now)
+        self._purge_revocations(now)
         return len(expired)
 
-    def _forget_revoked(self, now: float) -> None:
-        """Without those that are imported they stand in the order in which they end."""
+    def _purge_revocations(self, now: float) -> None:
+        """Delete the oldest revocations; all but the imported ones are ordered by their end."""
         some = [old.id for old in self._revoked.values() if old.until <= now + REVOKED_FOR]
         for place, id_ in enumerate(some):
             if len(some) - place <= MOST_REVOKED and self._revoked[id_].until > now:
@@ -145,5 +145,5 @@ def _has_expired(row: Row, now: float) -> bool:
 
 
 def make(config: Config, world: World) -> ITokenStore:
-    """Build the store from its section."""
+    """Make the store from its configuration section."""
     return MemoryStore(world.clock)

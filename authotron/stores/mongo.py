@@ -1,22 +1,19 @@
-"""Tokens kept in a MongoDB, shared by all gateways that use it."""
+"""`type: mongo`: API tokens in MongoDB, shared by all gateways that use the same database."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 from uuid import uuid4
 
 from attrs import define, field
 from pydantic import Field, SecretStr, field_validator
-from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
-from pymongo.uri_parser import parse_uri
-from twisted.internet.error import ConnectError, ConnectionClosed
+from pymongo.errors import DuplicateKeyError, OperationFailure
 from twisted.internet.interfaces import IReactorTime
 from txmongo import filter as sorting
 from txmongo.connection import ConnectionPool
-from txmongo.errors import TimeExceeded
 from zope.interface import implementer
 
 from authotron.config.plugins import StoreConfig
@@ -40,7 +37,6 @@ from authotron.model.token import (
     from_row,
     mark_of,
 )
-from authotron.net import tls
 from authotron.net.tls_gates import GatedConnections
 from authotron.net.world import World
 from authotron.plugin.interfaces import ITokenStore, TokenQuery
@@ -51,59 +47,60 @@ from authotron.plugin.token_rows import (
     remembered_until,
     tokens_of,
 )
-
-T = TypeVar("T")
+from authotron.stores.mongo_client import (
+    call,
+    call_raw,
+    check_uri,
+    connection_pool,
+    tls_peer,
+    unavailable,
+)
 
 _FORM = 1
-_GRACE = 3600
-_BATCH = 500
-_OF_REVOKED = {"_id": 1, "realm": 1, "username": 1, "token": 1, "origin": 1, "fixed": 1}
-_TAKEN = frozenset({1, 11000})
-_UNSUPPORTED = frozenset({67, 115, 238})
-"""Codes of servers that have no such kind of index."""
+"""The version of the document format, which every document of authotron holds as C{form}."""
 
-_MECHANISMS = frozenset({"DEFAULT", "SCRAM-SHA-1", "MONGODB-X509"})
-_FAILURES = (PyMongoError, TimeExceeded, ConnectionClosed, ConnectError)
+_GRACE = 3600
+"""Seconds after its expiry until MongoDB deletes a document."""
+
+_OF_REVOKED = {"_id": 1, "realm": 1, "username": 1, "token": 1, "origin": 1, "fixed": 1}
+"""The fields of a token that its revocation is made of."""
+
+_UNSUPPORTED = frozenset({67, 115, 238})
+"""Error codes of servers that do not support a kind of index."""
 
 
 class Config(StoreConfig):
-    """`type: mongo`: tokens in a MongoDB database of our own."""
+    """`type: mongo`: API tokens in a MongoDB database that only authotron uses."""
 
     type: Literal["mongo"]
-    uri: Secret = Field(description="where it is: mongodb://user:password@host:port/database")
-    database: NonEmptyStr = Field(description="the database; never one of the original's tokens")
-    tokens_collection: NonEmptyStr = Field(default="tokens", description="the collection of tokens")
-    users_collection: NonEmptyStr = Field(
-        default="users", description="the collection of their owners"
+    uri: Secret = Field(
+        description="address of MongoDB: mongodb://user:password@host:port/database"
     )
-    connections: int = Field(default=4, ge=1, le=100, description="connections kept open")
-    tls: bool = Field(default=False, description="whether to use TLS, and check who answers")
+    database: NonEmptyStr = Field(
+        description="name of the database; it must not contain the tokens of auth-o-tron"
+    )
+    tokens_collection: NonEmptyStr = Field(
+        default="tokens", description="collection of the API tokens"
+    )
+    users_collection: NonEmptyStr = Field(
+        default="users", description="collection of the owners of API tokens"
+    )
+    connections: int = Field(default=4, ge=1, le=100, description="connections that are kept open")
+    tls: bool = Field(
+        default=False, description="whether to use TLS and verify the server's certificate"
+    )
     tls_ca_file: FilePath | None = Field(
-        default=None, description="certificates (PEM) that are trusted instead of the system's"
+        default=None, description="CA certificates (PEM) to trust instead of those of the system"
     )
 
     def outward(self, narrow: Narrow) -> int:
-        """How many connections to the database there may be: a few more watch its servers."""
+        """Return the maximum of connections: those of the pool, and 4 that monitor the servers."""
         return self.connections + 4
 
     @field_validator("uri")
     @classmethod
-    def _that_takes_effect(cls, uri: SecretStr) -> SecretStr:
-        """The library overlooks some of what may stand in a URI; better to say so."""
-        text = uri.get_secret_value()
-        if not text.startswith("mongodb://"):
-            raise ValueError("must begin with mongodb://")
-        try:
-            parsed = parse_uri(text)
-        except (PyMongoError, ValueError):
-            raise ValueError("is no URI of a MongoDB") from None
-        options = {name.lower(): value for name, value in parsed["options"].items()}
-        if parsed["username"] and not parsed["database"]:
-            raise ValueError("has a user but no /database; the user would not be used")
-        if options.keys() & {"tls", "ssl"}:
-            raise ValueError("asks for TLS, which takes effect only as store.tls")
-        if options.get("authmechanism", "DEFAULT") not in _MECHANISMS:
-            raise ValueError(f"authMechanism can be {', '.join(sorted(_MECHANISMS))}")
+    def _check_uri(cls, uri: SecretStr) -> SecretStr:
+        check_uri(uri.get_secret_value())
         return uri
 
 
@@ -111,10 +108,11 @@ class Config(StoreConfig):
 @define(eq=False)
 class MongoStore:
     """
-    Keeps each token in a document.
+    Keeps each API token in a document.
 
-    C{token.token_string}, the unique key of the documents, holds the keyed hash. Every document
-    has a C{form}; a database with tokens of another form is not ours and is left alone.
+    C{token.token_string}, the unique key of the documents, holds the keyed hash of the token. Every
+    document has a C{form}. The store refuses a database with documents that have another C{form},
+    such as the tokens of auth-o-tron.
     """
 
     _config: Config
@@ -127,17 +125,18 @@ class MongoStore:
 
     async def open(self) -> None:
         if self._pool is None:
-            self._peer = peer(self._config)
-            self._pool = connections(self._config, self._peer)
+            self._peer = tls_peer(self._config)
+            self._pool = connection_pool(self._config, self._peer)
             if self._peer is not None:
                 await self._peer.settled()
-        stranger = await said(self._tokens.find_one({"form": {"$ne": _FORM}}))
-        if stranger is not None:
-            theirs = (
-                f"{self._config.database}.{self._config.tokens_collection} holds tokens that are "
-                "not ours; choose another database (`authotron tokens import` copies from it)"
+        foreign = await call(self._tokens.find_one({"form": {"$ne": _FORM}}))
+        if foreign is not None:
+            problem = (
+                f"{self._config.database}.{self._config.tokens_collection} holds tokens that "
+                "authotron did not write; choose another database (`authotron tokens import` "
+                "copies tokens from such a database)"
             )
-            raise ConfigError([Problem("store.database", theirs)])
+            raise ConfigError([Problem("store.database", problem)])
         await self._make_indexes()
         self._open = True
 
@@ -148,27 +147,28 @@ class MongoStore:
             await pool.disconnect()
 
     async def reach(self) -> None:
-        await said(self._ready().find_one({"_id": ""}))
+        await call(self._ready().find_one({"_id": ""}))
 
     async def add(self, token: Token, most: int | None = None) -> None:
         """
-        The interface of L{ITokenStore}.
+        Implement L{ITokenStore.add}.
 
-        Of several gateways that add the last token of an owner at once none may succeed: each
-        takes its own back if there are too many.
+        If several gateways add the last allowed token of an owner at the same time, each gateway
+        finds too many tokens and deletes its own, so that possibly none succeeds.
         """
         if most is not None and await self._has(token, most):
             raise TooMany
         await self._insert(token)
         if most is not None and await self._has(token, most + 1):
-            await said(self._tokens.delete_one({"_id": token.id}))
+            await call(self._tokens.delete_one({"_id": token.id}))
             raise TooMany
 
     async def _has(self, token: Token, most: int) -> bool:
         """
-        Whether an owner has C{most} tokens that count when a new one is created.
+        Return whether the owner of a new token has at least C{most} tokens that count.
 
-        Imported tokens of earlier versions are known by the name of their provider only.
+        Only tokens that were created over HTTP count. Imported tokens that an earlier version
+        stored have no C{origin} and are recognised by the name of their provider.
         """
         count, live = self._ready().count_documents, {"$gt": token.created}
         mine = {
@@ -176,11 +176,11 @@ class MongoStore:
             "username": token.owner.username,
             "$or": [{"expires": None}, {"expires": live}],
         }
-        found = await said(count({**mine, "origin": {"$nin": [TERMINAL, IMPORT]}}))
+        found = await call(count({**mine, "origin": {"$nin": [TERMINAL, IMPORT]}}))
         if found < most:
             return False
         old = {"origin": {"$exists": False}, "fixed": {"$regex": f'"provider": "{IMPORTED}'}}
-        return bool(found - await said(count({**mine, **old})) >= most)
+        return bool(found - await call(count({**mine, **old})) >= most)
 
     async def _insert(self, token: Token) -> None:
         tokens, row = self._ready(), token.row()
@@ -194,12 +194,12 @@ class MongoStore:
             **row,
         }
         try:
-            await said(tokens.insert_one(document))
+            await call(tokens.insert_one(document))
         except DuplicateKeyError:
             raise TokenExists from None
 
     async def get(self, id_: str) -> Token | None:
-        document = await said(self._ready().find_one({"_id": id_}))
+        document = await call(self._ready().find_one({"_id": id_}))
         return None if document is None else from_row(_row(document))
 
     async def listed(self, wanted: TokenQuery) -> Sequence[Token]:
@@ -208,7 +208,7 @@ class MongoStore:
         where |= {name: value for name, value in owner.items() if value is not None}
         if wanted.below is not None:
             where["$or"] = _tree(wanted.below)
-        documents = await said(
+        documents = await call(
             self._ready().find(
                 where, limit=wanted.most, sort=sorting.sort(sorting.ASCENDING("_id"))
             )
@@ -220,29 +220,29 @@ class MongoStore:
         setting: dict[str, Any] = dict(changes)
         if "expires" in changes:
             setting["ends"] = _date(setting["expires"])
-        outcome = await said(self._ready().update_one({"_id": id_}, {"$set": setting}))
+        outcome = await call(self._ready().update_one({"_id": id_}, {"$set": setting}))
         return bool(outcome.matched_count)
 
     async def remove(self, id_: str, now: float) -> Sequence[str]:
         """
-        The interface of L{ITokenStore}.
+        Implement L{ITokenStore.remove}.
 
-        What descends from the token is searched for until nothing is found: another gateway may
-        be adding some meanwhile.
+        The search for tokens that were created with the removed one is repeated until it finds
+        none, since another gateway may add such tokens at the same time.
         """
-        ended: list[str] = []
-        while documents := await said(self._ready().find({"$or": _tree(id_)}, _OF_REVOKED)):
+        removed: list[str] = []
+        while documents := await call(self._ready().find({"$or": _tree(id_)}, _OF_REVOKED)):
             for document in sorted(documents, key=lambda each: each["_id"] != id_):
-                await self._remember(document, now)
-                outcome = await said(self._tokens.delete_one({"_id": document["_id"]}))
+                await self._store_revocation(document, now)
+                outcome = await call(self._tokens.delete_one({"_id": document["_id"]}))
                 if outcome.deleted_count:
-                    ended.append(document["_id"])
-        return ended
+                    removed.append(document["_id"])
+        return removed
 
-    async def _remember(self, document: Mapping[str, Any], now: float) -> None:
-        """Note that a token was revoked, before it is gone."""
+    async def _store_revocation(self, document: Mapping[str, Any], now: float) -> None:
+        """Store the revocation of a token before the token is deleted."""
         until = remembered_until(document, now)
-        noted = {
+        revocation = {
             "realm": document["realm"],
             "username": document["username"],
             "mark": mark_of(document["token"]["token_string"]),
@@ -250,31 +250,31 @@ class MongoStore:
             "ends": _date(until),
         }
         which = {"_id": document["_id"]}
-        with suppress(DuplicateKeyError):  # another gateway notes it at this moment
-            await said(self._revoked.update_one(which, {"$set": noted}, upsert=True))
+        with suppress(DuplicateKeyError):  # another gateway stores the same revocation
+            await call(self._revoked.update_one(which, {"$set": revocation}, upsert=True))
         mine = {"realm": document["realm"], "username": document["username"]}
-        await self._forget_revoked(mine, MOST_REVOKED_OF_OWNER, now)
+        await self._purge_revocations(mine, MOST_REVOKED_OF_OWNER, now)
 
-    async def _forget_revoked(self, owner: Mapping[str, str], most: int, now: float) -> None:
-        """Of these revoked tokens remember the last ones, and those that are imported."""
+    async def _purge_revocations(self, owner: Mapping[str, str], most: int, now: float) -> None:
+        """Delete the oldest revocations beyond C{most}; those of imported tokens are kept."""
         which = {**owner, "until": {"$lte": now + REVOKED_FOR}}
-        excess = await said(self._revoked.count_documents(which)) - most
+        excess = await call(self._revoked.count_documents(which)) - most
         if excess > 0:
             order = sorting.sort(sorting.ASCENDING("until"))
-            for each in await said(self._revoked.find(which, {"_id": 1}, limit=excess, sort=order)):
-                await said(self._revoked.delete_one({"_id": each["_id"]}))
+            for each in await call(self._revoked.find(which, {"_id": 1}, limit=excess, sort=order)):
+                await call(self._revoked.delete_one({"_id": each["_id"]}))
 
     async def revoked(self, id_: str) -> Revoked | None:
         self._ready()
-        found = await said(self._revoked.find_one({"_id": id_}))
+        found = await call(self._revoked.find_one({"_id": id_}))
         if found is None:
             return None
         return Revoked(id_, found["realm"], found["username"], found["mark"], found["until"])
 
     async def delete_expired(self, now: float) -> int:
-        outcome = await said(self._ready().delete_many({"expires": {"$lte": now}}))
-        await said(self._revoked.delete_many({"until": {"$lte": now}}))
-        await self._forget_revoked({}, MOST_REVOKED, now)
+        outcome = await call(self._ready().delete_many({"expires": {"$lte": now}}))
+        await call(self._revoked.delete_many({"until": {"$lte": now}}))
+        await self._purge_revocations({}, MOST_REVOKED, now)
         return int(outcome.deleted_count)
 
     @property
@@ -287,9 +287,9 @@ class MongoStore:
 
     def _collection(self, name: str) -> Any:
         """
-        A collection.
+        Return a collection of the database.
 
-        @raise Untrusted: the server is not the one that it should be.
+        @raise Untrusted: the certificate of the server is not trusted.
         """
         assert self._pool is not None
         if self._peer is not None and not any(each.instance for each in self._pool.getprotocols()):
@@ -298,27 +298,29 @@ class MongoStore:
 
     def _ready(self) -> Any:
         """
-        The tokens.
+        Return the collection of tokens.
 
-        @raise Unavailable: it is not known yet whether they are ours.
+        @raise Unavailable: C{open} has not verified the collection yet.
         """
         if not self._open:
-            raise Unavailable("the database is not open")
+            raise Unavailable("the MongoDB store is not open")
         return self._tokens
 
     async def _user_id(self, realm: str, username: str) -> str:
-        """What the owner is called in C{users}; two who write it at once may collide once."""
+        """Return the id of an owner in the collection of users, and add the owner if missing."""
         users = self._collection(self._config.users_collection)
-        who = {"realm": realm, "username": username}
-        for _ in range(2):
+        owner = {"realm": realm, "username": username}
+        for _ in range(2):  # a second gateway may add the same owner at the same time
             try:
-                await said(
-                    users.update_one(who, {"$setOnInsert": {"user_id": str(uuid4())}}, upsert=True)
+                await call(
+                    users.update_one(
+                        owner, {"$setOnInsert": {"user_id": str(uuid4())}}, upsert=True
+                    )
                 )
             except DuplicateKeyError:
                 continue
             break
-        found = await said(users.find_one(who))
+        found = await call(users.find_one(owner))
         return str(found["user_id"]) if found else ""
 
     async def _make_indexes(self) -> None:
@@ -336,86 +338,14 @@ class MongoStore:
         )
         for collection, fields, options in wanted:
             try:
-                await _raw(collection.create_index(sorting.sort(fields), **options))
+                await call_raw(collection.create_index(sorting.sort(fields), **options))
             except OperationFailure as error:
                 if error.code not in _UNSUPPORTED:
-                    raise _unavailable(error) from None
-
-
-def connections(config: Config, peer: GatedConnections | None) -> ConnectionPool:
-    """The way to the database of a section."""
-    return ConnectionPool(
-        config.uri.get_secret_value(),
-        pool_size=config.connections,
-        ssl_context_factory=peer,
-        retry_delay=1.0,
-        max_delay=2.0,
-        ping_interval=2,
-        ping_timeout=2,
-    )
-
-
-def peer(config: Config) -> GatedConnections | None:
-    """
-    Prepare the check that the server is the configured host, if TLS is used.
-
-    One name is checked for all hosts, as the library has one connection creator for all of them.
-
-    @raise Unavailable: the certificates to trust cannot be read.
-    """
-    if not config.tls:
-        return None
-    [(host, _), *_] = parse_uri(config.uri.get_secret_value())["nodelist"]
-    return GatedConnections(tls.of_file(config.tls_ca_file), host)
-
-
-async def documents(collection: Any) -> AsyncIterator[Mapping[str, Any]]:
-    """
-    All of a collection.
-
-    By a cursor: whoever asks for ids above the last one seen hears only of those of its type.
-
-    @raise Unavailable: the database does not answer.
-    """
-    batches = collection.find(batch_size=_BATCH).batches()
-    while some := await said(anext(batches, None)):
-        for document in some:
-            yield document
-
-
-async def said(asked: Awaitable[T]) -> T:
-    """
-    What the database says.
-
-    @raise Unavailable: nothing, or that it does not want to.
-    @raise DuplicateKeyError: a unique key is taken.
-    """
-    try:
-        return await _raw(asked)
-    except DuplicateKeyError:
-        raise
-    except OperationFailure as error:
-        if error.code in _TAKEN and "duplicate" in str(error).lower():
-            raise DuplicateKeyError("taken", error.code) from None
-        raise _unavailable(error) from None
-
-
-async def _raw(asked: Awaitable[T]) -> T:
-    try:
-        return await asked
-    except OperationFailure:
-        raise
-    except _FAILURES as error:
-        raise Unavailable(f"the database cannot be reached ({type(error).__name__})") from None
-
-
-def _unavailable(error: OperationFailure) -> Unavailable:
-    """Its text repeats the command, so only its number is told."""
-    return Unavailable(f"the database refuses (code {error.code})")
+                    raise unavailable(error) from None
 
 
 def _tree(id_: str) -> list[dict[str, Any]]:
-    """Terms of which one holds for a token and for all that descend from it."""
+    """Return the alternatives of a query for a token and all tokens that were created with it."""
     return [{"_id": id_}, {"lineage": id_}]
 
 
@@ -428,5 +358,5 @@ def _date(seconds: float | None) -> datetime | None:
 
 
 def make(config: Config, world: World) -> ITokenStore:
-    """Build the store from its section."""
+    """Make the store from its configuration section."""
     return MongoStore(config, world.clock)

@@ -1,4 +1,4 @@
-"""No store: there are no tokens of our own."""
+"""`type: none`: no token store, so API tokens cannot be created or used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from authotron.plugin.interfaces import ITokenStore, TokenQuery
 
 
 class Config(StoreConfig):
-    """`type: none`: the same as `enabled: false`."""
+    """`type: none`: no token store; the same as `enabled: false`."""
 
     makes_pepper: ClassVar[bool] = True
 
@@ -26,22 +26,22 @@ class Config(StoreConfig):
 @implementer(ITokenStore)
 @define(eq=False)
 class NoStore:
-    """Knows no token, and takes none."""
+    """A store that contains no API tokens and refuses to add one."""
 
     type: str = field(default="none", init=False)
     pepper: bytes | None = field(default=None, init=False)
 
     async def open(self) -> None:
-        """There is nothing to open."""
+        """Do nothing: there is no database."""
 
     async def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there is no database."""
 
     async def reach(self) -> None:
-        """Nothing is always there."""
+        """Do nothing: there is no database to reach."""
 
     async def add(self, token: Token, most: int | None = None) -> None:
-        raise Unavailable("there is no token store")
+        raise Unavailable("no token store is configured (store.type: none)")
 
     async def get(self, id_: str) -> Token | None:
         return None
@@ -63,5 +63,5 @@ class NoStore:
 
 
 def make(config: Config, world: World) -> ITokenStore:
-    """Build the store from its section."""
+    """Make the store from its configuration section."""
     return NoStore()

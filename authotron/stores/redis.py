@@ -1,4 +1,4 @@
-"""Tokens kept in a Redis, shared by all gateways that use it."""
+"""`type: redis`: API tokens in Redis, shared by all gateways that use the same database."""
 
 from __future__ import annotations
 
@@ -37,136 +37,42 @@ from authotron.plugin.token_rows import (
     REVOKED_FOR,
     tokens_of,
 )
+from authotron.stores.redis_scripts import ADD, CHANGE, REMOVE
 
 _PAGE = 500
+"""Ids that are requested from Redis at once."""
+
 _ADDED = 1
 _NUMBERS = frozenset({"created", "expires", "used"})
 
-_ADD = """
-local id, prefix, parent = ARGV[1], ARGV[3], ARGV[4]
-local most, now = tonumber(ARGV[5]), tonumber(ARGV[6])
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-local count = 0
-for _, each in ipairs(most and redis.call('ZRANGE', KEYS[3], 0, -1) or {}) do
-    local key = prefix .. 'token:' .. each
-    local origin, expires = unpack(redis.call('HMGET', key, 'origin', 'expires'))
-    if not expires then
-        redis.call('ZREM', KEYS[3], each)
-    elseif expires == '' or tonumber(expires) > now then
-        if not origin then
-            local fixed = redis.call('HGET', key, 'fixed') or ''
-            origin = string.find(fixed, '"provider": "imported:', 1, true) and 'import' or ''
-        end
-        if origin == '' or origin == 'http' then count = count + 1 end
-        if count >= most then return 2 end
-    end
-end
-redis.call('HSET', KEYS[1], unpack(ARGV, 7))
-redis.call('ZADD', KEYS[2], 0, id)
-redis.call('ZADD', KEYS[3], 0, id)
-if parent ~= '' then redis.call('ZADD', prefix .. 'children:' .. parent, 0, id) end
-if ARGV[2] ~= '' then
-    redis.call('ZADD', KEYS[4], ARGV[2], id)
-    redis.call('EXPIREAT', KEYS[1], math.floor(ARGV[2]) + 3600)
-end
-return 1
-"""
-_CHANGE = """
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-redis.call('HSET', KEYS[1], unpack(ARGV, 3))
-if ARGV[2] ~= '' then
-    redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])
-    redis.call('EXPIREAT', KEYS[1], math.floor(ARGV[2]) + 3600)
-end
-return 1
-"""
-_REMOVE = """
-local prefix, most, share = ARGV[2], tonumber(ARGV[5]), tonumber(ARGV[6])
-local usual, of_imported = ARGV[3], ARGV[4]
-local function excess(set, bound)
-    local count = redis.call('ZCOUNT', set, '-inf', usual)
-    return count > bound and redis.call('ZRANGE', set, 0, count - bound - 1) or {}
-end
-local tree, known, ended = {ARGV[1]}, {[ARGV[1]] = true}, {}
-local at = 1
-while at <= #tree do
-    local id = tree[at]
-    local key, children = prefix .. 'token:' .. id, prefix .. 'children:' .. id
-    for _, child in ipairs(redis.call('ZRANGE', children, 0, -1)) do
-        if not known[child] then
-            known[child] = true
-            tree[#tree + 1] = child
-        end
-    end
-    local owner, realm, username, hashed, parent, origin = unpack(
-        redis.call('HMGET', key, 'owner', 'realm', 'username', 'hashed', 'parent', 'origin'))
-    if owner then
-        ended[#ended + 1] = id
-        redis.call('ZREM', owner, id)
-        if parent and parent ~= '' then redis.call('ZREM', prefix .. 'children:' .. parent, id) end
-        if usual ~= '' then
-            if not origin then
-                local fixed = redis.call('HGET', key, 'fixed') or ''
-                origin = string.find(fixed, '"provider": "imported:', 1, true) and 'import' or ''
-            end
-            local until_ = origin == 'import' and of_imported or usual
-            local note = prefix .. 'revoked:' .. id
-            local mark = string.sub(hashed, -8)
-            redis.call('HSET', note, 'realm', realm, 'username', username)
-            redis.call('HSET', note, 'mark', mark, 'until', until_)
-            redis.call('EXPIREAT', note, math.floor(until_))
-            redis.call('ZADD', KEYS[3], until_, id)
-            local mine = prefix .. 'revocations:' .. owner
-            redis.call('ZADD', mine, until_, id)
-            redis.call('EXPIREAT', mine, math.floor(until_))
-            for _, old in ipairs(excess(mine, share)) do
-                redis.call('DEL', prefix .. 'revoked:' .. old)
-                redis.call('ZREM', mine, old)
-                redis.call('ZREM', KEYS[3], old)
-            end
-        end
-    end
-    redis.call('ZREM', KEYS[1], id)
-    redis.call('ZREM', KEYS[2], id)
-    redis.call('DEL', key, children)
-    at = at + 1
-end
-for _, id in ipairs(usual ~= '' and excess(KEYS[3], most) or {}) do
-    redis.call('DEL', prefix .. 'revoked:' .. id)
-    redis.call('ZREM', KEYS[3], id)
-end
-return ended
-"""
-"""Keys that are not named belong to what is found on the way; a Redis Cluster is not supported."""
-
 
 class Config(StoreConfig):
-    """`type: redis`: tokens in a Redis that keeps what it is told (`appendonly yes`)."""
+    """`type: redis`: API tokens in Redis, which must be persistent (`appendonly yes`)."""
 
     type: Literal["redis"]
-    host: NonEmptyStr = Field(default="127.0.0.1", description="its host")
-    port: Port = Field(default=6379, description="its port")
-    database: int = Field(default=0, ge=0, description="the number of the database")
+    host: NonEmptyStr = Field(default="127.0.0.1", description="host of the Redis server")
+    port: Port = Field(default=6379, description="port of the Redis server")
+    database: int = Field(default=0, ge=0, description="number of the Redis database")
     username: NonEmptyStr | None = Field(
-        default=None, description="the user, where Redis has users"
+        default=None, description="user name for Redis ACLs; default: the user `default`"
     )
-    password: Secret | None = Field(default=None, description="the password")
-    tls: bool = Field(default=False, description="whether to use TLS, and check who answers")
+    password: Secret | None = Field(default=None, description="password for Redis")
+    tls: bool = Field(
+        default=False, description="whether to use TLS and verify the server's certificate"
+    )
     tls_ca_file: FilePath | None = Field(
-        default=None, description="certificates (PEM) that are trusted instead of the system's"
+        default=None, description="CA certificates (PEM) to trust instead of those of the system"
     )
-    prefix: NonEmptyStr = Field(
-        default="authotron:", description="what the names of all keys begin with"
-    )
+    prefix: NonEmptyStr = Field(default="authotron:", description="prefix of all keys in Redis")
 
 
 @implementer(ITokenStore)
 @define(eq=False)
 class RedisStore:
     """
-    Keeps each token in a hash, and ids in sorted sets: all, by owner, by end, by parent.
+    Keeps each API token in a hash, and its id in sorted sets: all, by owner, by expiry, by parent.
 
-    Redis forgets a token itself, an hour after its end; whether it is over is not left to that.
+    Redis deletes a token one hour after it has expired. Until then C{expires} is checked.
     """
 
     _config: Config
@@ -190,13 +96,13 @@ class RedisStore:
 
     async def add(self, token: Token, most: int | None = None) -> None:
         row, owner = token.row(), token.owner
-        index = self._of_owner(owner.realm, owner.username)
-        words = _words({**row, "owner": index})
-        keys = (self._key(token.id), self._all, index, self._ends)
+        index = self._owner_key(owner.realm, owner.username)
+        fields = _fields_and_values({**row, "owner": index})
+        keys = (self._key(token.id), self._all_ids, index, self._by_expiry)
         limit = "" if most is None else str(most)
         end, now = _text(row["expires"]), _text(token.created)
         about = (token.id, end, self._config.prefix, row["parent"], limit, now)
-        added = await self._run(_ADD, keys, *about, *words)
+        added = await self._run(ADD, keys, *about, *fields)
         if added != _ADDED:
             raise TooMany if added else TokenExists
 
@@ -206,11 +112,11 @@ class RedisStore:
 
     async def listed(self, wanted: TokenQuery) -> Sequence[Token]:
         if wanted.below is not None:
-            return await self._listed_tree(wanted, wanted.below)
+            return await self._list_tree(wanted, wanted.below)
         found: list[Token] = []
-        index = self._all
+        index = self._all_ids
         if wanted.realm is not None and wanted.username is not None:
-            index = self._of_owner(wanted.realm, wanted.username)
+            index = self._owner_key(wanted.realm, wanted.username)
         after = wanted.after
         while len(found) < wanted.most:
             start = f"({after}" if after else "-"
@@ -218,13 +124,13 @@ class RedisStore:
             if not ids:
                 break
             after = ids[-1].decode()
-            fitting = ids if index != self._all else await self._fitting(ids, wanted)
-            for first in range(0, len(fitting), AT_ONCE):
+            matching = ids if index != self._all_ids else await self._matching(ids, wanted)
+            for first in range(0, len(matching), AT_ONCE):
                 if len(found) < wanted.most:
-                    found += await self._read([id_.decode() for id_ in fitting[first:][:AT_ONCE]])
+                    found += await self._read([id_.decode() for id_ in matching[first:][:AT_ONCE]])
         return found[: wanted.most]
 
-    async def _listed_tree(self, wanted: TokenQuery, root: str) -> Sequence[Token]:
+    async def _list_tree(self, wanted: TokenQuery, root: str) -> Sequence[Token]:
         ids, level = {root}, [root]
         while level:
             asked = [("ZRANGE", self._children(id_), 0, -1) for id_ in level]
@@ -234,42 +140,43 @@ class RedisStore:
             ]
             ids.update(level)
         found: list[Token] = []
-        behind = sorted(id_ for id_ in ids if id_ > wanted.after)
-        for first in range(0, len(behind), AT_ONCE):
+        remaining = sorted(id_ for id_ in ids if id_ > wanted.after)
+        for first in range(0, len(remaining), AT_ONCE):
             if len(found) < wanted.most:
-                found += await self._read(behind[first:][:AT_ONCE])
+                found += await self._read(remaining[first:][:AT_ONCE])
         return found[: wanted.most]
 
-    async def _fitting(self, ids: Sequence[bytes], wanted: TokenQuery) -> list[bytes]:
-        """The ids of tokens whose owners are wanted; nothing else of the tokens is read."""
+    async def _matching(self, ids: Sequence[bytes], wanted: TokenQuery) -> list[bytes]:
+        """Return the ids of tokens whose owner matches; only realm and user name are read."""
         owner = (wanted.realm, wanted.username)
         if owner == (None, None):
             return [*ids]
         asked = [("HMGET", self._key(id_.decode()), "realm", "username") for id_ in ids]
         answers = await self._connected().ask_all(asked)
-        return [id_ for id_, found in zip(ids, answers, strict=True) if _fits(found, owner)]
+        return [id_ for id_, found in zip(ids, answers, strict=True) if _matches(found, owner)]
 
     async def change(self, id_: str, changes: Mapping[str, str | float | None]) -> bool:
         assert changes.keys() <= CHANGEABLE
         end = _text(changes.get("expires"))
-        keys = (self._key(id_), self._ends)
-        return bool(await self._run(_CHANGE, keys, id_, end, *_words(changes)))
+        keys = (self._key(id_), self._by_expiry)
+        return bool(await self._run(CHANGE, keys, id_, end, *_fields_and_values(changes)))
 
     async def remove(self, id_: str, now: float) -> Sequence[str]:
         until = (_text(now + REVOKED_FOR), _text(now + IMPORTED_REVOKED_FOR))
-        return await self._ended(id_, *until)
+        return await self._remove_tree(id_, *until)
 
-    async def _ended(self, id_: str, usual: str = "", of_imported: str = "") -> list[str]:
+    async def _remove_tree(self, id_: str, usual: str = "", of_imported: str = "") -> list[str]:
         """
-        Forget a token and its descendants.
+        Remove a token and all tokens that were created with it.
 
-        @param usual: until when it is remembered that they were revoked, if they were.
-        @param of_imported: the same for imported ones.
+        @param usual: time until which the revocations are kept; empty if the tokens have expired
+            and no revocation is stored.
+        @param of_imported: time until which the revocations of imported tokens are kept.
         """
-        keys, prefix = (self._all, self._ends, self._revocations), self._config.prefix
+        keys, prefix = (self._all_ids, self._by_expiry, self._revocations), self._config.prefix
         bounds = (str(MOST_REVOKED), str(MOST_REVOKED_OF_OWNER))
-        ended = await self._run(_REMOVE, keys, id_, prefix, usual, of_imported, *bounds)
-        return [each.decode() for each in ended]
+        removed = await self._run(REMOVE, keys, id_, prefix, usual, of_imported, *bounds)
+        return [each.decode() for each in removed]
 
     async def revoked(self, id_: str) -> Revoked | None:
         key = f"{self._config.prefix}revoked:{id_}"
@@ -281,39 +188,39 @@ class RedisStore:
 
     async def delete_expired(self, now: float) -> int:
         ids = await self._connected().ask(
-            "ZRANGEBYSCORE", self._ends, "-inf", _text(now), "LIMIT", 0, _PAGE
+            "ZRANGEBYSCORE", self._by_expiry, "-inf", _text(now), "LIMIT", 0, _PAGE
         )
-        await self._forget_revoked(now)
-        return sum([len(await self._ended(id_.decode())) for id_ in ids])
+        await self._purge_revocations(now)
+        return sum([len(await self._remove_tree(id_.decode())) for id_ in ids])
 
-    async def _forget_revoked(self, now: float) -> None:
-        """Redis does so itself; this is for clocks that differ."""
-        over = ("-inf", _text(now), "LIMIT", 0, _PAGE)
-        ids = await self._connected().ask("ZRANGEBYSCORE", self._revocations, *over)
+    async def _purge_revocations(self, now: float) -> None:
+        """Delete expired revocations that Redis kept because its clock differs."""
+        expired = ("-inf", _text(now), "LIMIT", 0, _PAGE)
+        ids = await self._connected().ask("ZRANGEBYSCORE", self._revocations, *expired)
         for id_ in ids:
             note = f"{self._config.prefix}revoked:{id_.decode()}"
             await self._connected().ask_all([("DEL", note), ("ZREM", self._revocations, id_)])
 
     async def _read(self, ids: Sequence[str]) -> list[Token]:
-        """The tokens of these ids, without those that are gone."""
+        """Return the tokens of these ids; ids that do not exist are left out."""
         asked = [("HMGET", self._key(id_), *COLUMNS) for id_ in ids]
         answers = await self._connected().ask_all(asked)
         rows = (_row(answer) for answer in answers if answer[0] is not None)
         return await tokens_of(rows, self._world.clock)
 
     async def _run(self, script: str, keys: Sequence[str], *arguments: str) -> Any:
-        """Scripts run as one: nobody sees half of what they do."""
+        """Run a Lua script, which Redis executes as one atomic operation."""
         return await self._connected().ask("EVAL", script, len(keys), *keys, *arguments)
 
     def _connected(self) -> Redis:
         if self._redis is None:
-            raise Unavailable("Redis is not connected")
+            raise Unavailable("the Redis store is not open")
         return self._redis
 
     def _key(self, id_: str) -> str:
         return f"{self._config.prefix}token:{id_}"
 
-    def _of_owner(self, realm: str, username: str) -> str:
+    def _owner_key(self, realm: str, username: str) -> str:
         return f"{self._config.prefix}owner:{len(realm)}:{realm}:{username}"
 
     def _children(self, id_: str) -> str:
@@ -324,19 +231,19 @@ class RedisStore:
         return f"{self._config.prefix}revocations"
 
     @property
-    def _all(self) -> str:
+    def _all_ids(self) -> str:
         return f"{self._config.prefix}tokens"
 
     @property
-    def _ends(self) -> str:
+    def _by_expiry(self) -> str:
         return f"{self._config.prefix}ends"
 
 
 def client(config: Config, world: World) -> Redis:
     """
-    Who talks to the Redis of a section; it connects when it is asked.
+    Make the Redis client of a configuration section; it connects at the first command.
 
-    @raise Unavailable: the certificates to trust cannot be read.
+    @raise Unavailable: the file of CA certificates cannot be read.
     """
     password = config.password.get_secret_value() if config.password else None
     login = Login(config.username, password, config.database)
@@ -347,7 +254,7 @@ def client(config: Config, world: World) -> Redis:
     return Redis(endpoint, login, world.clock)
 
 
-def _fits(found: Sequence[bytes | None], wanted: Sequence[str | None]) -> bool:
+def _matches(found: Sequence[bytes | None], wanted: Sequence[str | None]) -> bool:
     return all(
         each is None or value == each.encode() for value, each in zip(found, wanted, strict=True)
     )
@@ -357,8 +264,8 @@ def _text(value: str | float | None) -> str:
     return "" if value is None else value if isinstance(value, str) else repr(float(value))
 
 
-def _words(row: Mapping[str, Any]) -> list[str]:
-    return [word for name, value in row.items() for word in (name, _text(value))]
+def _fields_and_values(row: Mapping[str, Any]) -> list[str]:
+    return [each for name, value in row.items() for each in (name, _text(value))]
 
 
 def _row(values: Sequence[bytes | None]) -> Row:
@@ -370,5 +277,5 @@ def _row(values: Sequence[bytes | None]) -> Row:
 
 
 def make(config: Config, world: World) -> ITokenStore:
-    """Build the store from its section."""
+    """Make the store from its configuration section."""
     return RedisStore(config, world)

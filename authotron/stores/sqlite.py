@@ -1,4 +1,4 @@
-"""Tokens kept in a file of this machine: nothing to install, nothing to run."""
+"""`type: sqlite`: API tokens in a SQLite database file on this machine."""
 
 from __future__ import annotations
 
@@ -39,89 +39,32 @@ from authotron.plugin.token_rows import (
     remembered_until,
     tokens_of,
 )
+from authotron.stores.sqlite_statements import (
+    ADD,
+    MIGRATIONS,
+    PURGE_REVOCATIONS,
+    PURGE_REVOCATIONS_OF_OWNER,
+    SELECT_TREE,
+    WITH_TREE,
+)
 
 T = TypeVar("T")
 
-_MIGRATIONS = (
-    """
-    CREATE TABLE tokens (
-        id TEXT PRIMARY KEY,
-        hashed TEXT NOT NULL UNIQUE,
-        realm TEXT NOT NULL,
-        username TEXT NOT NULL,
-        name TEXT NOT NULL,
-        comment TEXT NOT NULL,
-        created REAL NOT NULL,
-        expires REAL,
-        used REAL,
-        fixed TEXT NOT NULL
-    ) WITHOUT ROWID;
-    CREATE INDEX tokens_of_owner ON tokens (realm, username, id);
-    CREATE INDEX tokens_by_end ON tokens (expires) WHERE expires IS NOT NULL;
-    """,
-    """
-    ALTER TABLE tokens ADD COLUMN parent TEXT NOT NULL DEFAULT '';
-    ALTER TABLE tokens ADD COLUMN origin TEXT NOT NULL DEFAULT '';
-    UPDATE tokens SET origin = 'import' WHERE instr(fixed, '"provider": "imported:');
-    CREATE INDEX tokens_counted ON tokens (realm, username, origin, expires);
-    CREATE INDEX tokens_by_parent ON tokens (parent) WHERE parent != '';
-    CREATE TABLE revoked (
-        id TEXT PRIMARY KEY,
-        realm TEXT NOT NULL,
-        username TEXT NOT NULL,
-        mark TEXT NOT NULL,
-        until REAL NOT NULL
-    ) WITHOUT ROWID;
-    CREATE INDEX revoked_by_end ON revoked (until);
-    CREATE INDEX revoked_of_owner ON revoked (realm, username, until);
-    """,
-)
-"""Each brings a database from the version that is its place to the next."""
-
-_ADD = f"""
-INSERT INTO tokens ({", ".join(COLUMNS)})
-SELECT {", ".join(f":{column}" for column in COLUMNS)} WHERE :most IS NULL OR :most > (
-    SELECT count(*) FROM tokens
-    WHERE realm = :realm AND username = :username AND origin IN ('', 'http')
-    AND (expires IS NULL OR expires > :created)
-)
-"""  # noqa: S608 - our own names
-_TREE = """
-WITH RECURSIVE tree (id) AS (
-    SELECT id FROM tokens WHERE id = :id
-    UNION SELECT tokens.id FROM tokens JOIN tree ON tokens.parent = tree.id WHERE parent != ''
-)
-"""
-_TREE_OF = f"""
-{_TREE} SELECT id, realm, username, hashed, origin FROM tree JOIN tokens USING (id)
-"""  # noqa: S608 - our own names
-_FORGET_OF_OWNER = """
-DELETE FROM revoked WHERE id IN (
-    SELECT id FROM revoked WHERE realm = ? AND username = ? AND until <= ?
-    ORDER BY until DESC LIMIT -1 OFFSET ?
-)
-"""
-_FORGET_REVOKED = """
-DELETE FROM revoked WHERE until <= :now OR id IN (
-    SELECT id FROM revoked WHERE until <= :usual ORDER BY until DESC LIMIT -1 OFFSET :most
-)
-"""
-
 
 class Config(StoreConfig):
-    """`type: sqlite`: tokens in a file. A pepper is made beside it if none is configured."""
+    """`type: sqlite`: API tokens in a file; a pepper is created beside it if none is configured."""
 
     makes_pepper: ClassVar[bool] = True
 
     type: Literal["sqlite"]
-    path: DataPath = Field(description="the file of the database; only we may read it")
+    path: DataPath = Field(description="database file; only the account of authotron may read it")
     synchronous: Literal["full", "normal"] = Field(
         default="full",
-        description="full: what was acknowledged survives the loss of power; normal: only the "
-        "death of the process",
+        description="full: acknowledged changes survive a power failure; normal: they survive a "
+        "crash of the process, but not a power failure",
     )
     busy_timeout: Seconds = Field(
-        default=2, description="seconds to wait for another process that writes"
+        default=2, description="seconds to wait while another process writes to the database"
     )
 
 
@@ -129,10 +72,11 @@ class Config(StoreConfig):
 @define(eq=False)
 class SqliteStore:
     """
-    Keeps tokens in a database file.
+    Keeps API tokens in a SQLite database.
 
-    One connection, one piece of work at a time, in a thread of its own: SQLite has one writer, and
-    password hashes must not delay a token. Each store has its thread, from C{open} to C{close}.
+    All statements run one after the other on one connection, in a thread that belongs to the store
+    from C{open} to C{close}. SQLite has only one writer, and the shared threads may be busy with
+    password hashes.
     """
 
     _path: Path
@@ -147,33 +91,33 @@ class SqliteStore:
     async def open(self) -> None:
         if self._thread is None:
             self._thread = self._world.own_thread()
-        self.pepper = await self._do(self._opened)
+        self.pepper = await self._in_thread(self._open_database)
 
     async def close(self) -> None:
         thread, self._thread = self._thread, None
         if thread is not None:
-            closed = thread(self._closed)
+            closed = thread(self._close_database)
             thread.stop()
             await closed
 
-    def _closed(self) -> None:
+    def _close_database(self) -> None:
         database, self._database = self._database, None
         if database is not None:
             database.close()
 
     async def reach(self) -> None:
-        await self._ask(lambda database: database.execute("SELECT 1 FROM tokens LIMIT 1"))
+        await self._query(lambda database: database.execute("SELECT 1 FROM tokens LIMIT 1"))
 
     async def add(self, token: Token, most: int | None = None) -> None:
         values = {**token.row(), "most": most}
 
         def add(database: sqlite3.Connection) -> int:
             try:
-                return database.execute(_ADD, values).rowcount
+                return database.execute(ADD, values).rowcount
             except sqlite3.IntegrityError:
                 raise TokenExists from None
 
-        if not await self._ask(add):
+        if not await self._query(add):
             raise TooMany
 
     async def get(self, id_: str) -> Token | None:
@@ -189,7 +133,7 @@ class SqliteStore:
                 values[column] = value
         if wanted.below is not None:
             terms.append("id IN tree")
-            values["id"], begin = wanted.below, _TREE
+            values["id"], begin = wanted.below, WITH_TREE
         return await self._select(
             f"WHERE {' AND '.join(terms)} ORDER BY id LIMIT :most", values, begin
         )
@@ -198,8 +142,8 @@ class SqliteStore:
         assert changes.keys() <= CHANGEABLE
         setting = ", ".join(f"{column} = ?" for column in changes)
         return (
-            await self._changed(
-                f"UPDATE tokens SET {setting} WHERE id = ?",  # noqa: S608 - our own names
+            await self._execute(
+                f"UPDATE tokens SET {setting} WHERE id = ?",  # noqa: S608 - column names only, no values
                 [*changes.values(), id_],
             )
             > 0
@@ -208,8 +152,8 @@ class SqliteStore:
     async def remove(self, id_: str, now: float) -> Sequence[str]:
         def remove(database: sqlite3.Connection) -> list[str]:
             with _transaction(database):
-                found = database.execute(_TREE_OF, {"id": id_}).fetchall()
-                ended = [row[0] for row in found]
+                found = database.execute(SELECT_TREE, {"id": id_}).fetchall()
+                removed = [row[0] for row in found]
                 database.executemany(
                     "INSERT OR REPLACE INTO revoked VALUES (?, ?, ?, ?, ?)",
                     [
@@ -223,57 +167,62 @@ class SqliteStore:
                 )
                 usual = (now + REVOKED_FOR, MOST_REVOKED_OF_OWNER)
                 owners = {(row[1], row[2], *usual) for row in found}
-                database.executemany(_FORGET_OF_OWNER, owners)
-                database.executemany("DELETE FROM tokens WHERE id = ?", [[each] for each in ended])
-            return sorted(ended, key=lambda each: each != id_)
+                database.executemany(PURGE_REVOCATIONS_OF_OWNER, owners)
+                database.executemany(
+                    "DELETE FROM tokens WHERE id = ?", [[each] for each in removed]
+                )
+            return sorted(removed, key=lambda each: each != id_)
 
-        return await self._ask(remove)
+        return await self._query(remove)
 
     async def revoked(self, id_: str) -> Revoked | None:
         text = "SELECT id, realm, username, mark, until FROM revoked WHERE id = ?"
-        row = await self._ask(lambda database: database.execute(text, [id_]).fetchone())
+        row = await self._query(lambda database: database.execute(text, [id_]).fetchone())
         return None if row is None else Revoked(*row)
 
     async def delete_expired(self, now: float) -> int:
         def delete_expired(database: sqlite3.Connection) -> int:
             bounds = {"now": now, "usual": now + REVOKED_FOR, "most": MOST_REVOKED}
-            database.execute(_FORGET_REVOKED, bounds)
+            database.execute(PURGE_REVOCATIONS, bounds)
             return database.execute("DELETE FROM tokens WHERE expires <= ?", [now]).rowcount
 
-        return await self._ask(delete_expired)
+        return await self._query(delete_expired)
 
     async def _select(self, where: str, values: Mapping[str, Any], begin: str = "") -> list[Token]:
-        text = f"{begin} SELECT {', '.join(COLUMNS)} FROM tokens {where}"  # noqa: S608 - our own names
-        rows = await self._ask(lambda database: database.execute(text, values).fetchall())
+        text = f"{begin} SELECT {', '.join(COLUMNS)} FROM tokens {where}"  # noqa: S608 - column names only, no values
+        rows = await self._query(lambda database: database.execute(text, values).fetchall())
         found = (dict(zip(COLUMNS, row, strict=True)) for row in rows)
         return await tokens_of(found, self._world.clock)
 
-    async def _changed(self, text: str, values: Iterable[Any]) -> int:
-        return await self._ask(lambda database: database.execute(text, list(values)).rowcount)
+    async def _execute(self, text: str, values: Iterable[Any]) -> int:
+        return await self._query(lambda database: database.execute(text, list(values)).rowcount)
 
-    async def _ask(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        def ask() -> T:
+    async def _query(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        def query() -> T:
             if self._database is None:
-                raise Unavailable("the database is not open")
+                raise Unavailable("the SQLite database is not open")
             return work(self._database)
 
-        return await self._do(ask)
+        return await self._in_thread(query)
 
-    async def _do(self, work: Callable[[], T]) -> T:
+    async def _in_thread(self, work: Callable[[], T]) -> T:
         if self._thread is None:
-            raise Unavailable("the database is not open")
+            raise Unavailable("the SQLite database is not open")
         try:
             return await self._thread(work)
         except sqlite3.Error as error:
-            raise Unavailable(f"the database says {type(error).__name__}: {error}") from None
+            raise Unavailable(
+                f"SQLite database {self._path} failed: {type(error).__name__}: {error}"
+            ) from None
         except OSError as error:
-            raise Unavailable(f"{self._path}: {error.strerror}") from None
+            raise Unavailable(f"cannot access {self._path}: {error.strerror}") from None
 
-    def _opened(self) -> bytes:
+    def _open_database(self) -> bytes:
         """
-        In the thread of the store, which from here on has the rights of the owner of the folder.
+        Open the database in the thread of the store, and return the pepper.
 
-        All that SQLite opens by name is opened here or later in this thread.
+        If authotron runs as root, the thread takes the rights of the owner of the folder. SQLite
+        opens all of its files in this thread.
         """
         files.act_as_owner(self._path)
         pepper = self._beside(".pepper")
@@ -290,7 +239,7 @@ class SqliteStore:
                 database.close()
                 raise
             self._database = database
-        return _kept_pepper(pepper)
+        return _read_or_create_pepper(pepper)
 
     def _beside(self, end: str) -> Path:
         return self._path.with_name(self._path.name + end)
@@ -300,20 +249,23 @@ class SqliteStore:
         database.execute(f"PRAGMA synchronous = {self._synchronous}")
         database.execute("BEGIN IMMEDIATE")
         [version] = database.execute("PRAGMA user_version").fetchone()
-        if version > len(_MIGRATIONS):
+        if version > len(MIGRATIONS):
             database.execute("ROLLBACK")
-            newer = f"{self._path} was written by a newer version of authotron"
+            newer = (
+                f"{self._path} was written by a newer version of authotron; install that version "
+                "or choose another file"
+            )
             raise ConfigError([Problem("store.path", newer)])
-        for migration in _MIGRATIONS[version:]:
+        for migration in MIGRATIONS[version:]:
             for statement in filter(str.strip, migration.split(";")):
                 database.execute(statement)
-        database.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
+        database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         database.execute("COMMIT")
 
 
 @contextlib.contextmanager
 def _transaction(database: sqlite3.Connection) -> Iterator[None]:
-    """All of what is done within, or nothing."""
+    """Run the block as one transaction: commit at its end, roll back after an exception."""
     database.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -323,12 +275,12 @@ def _transaction(database: sqlite3.Connection) -> Iterator[None]:
     database.execute("COMMIT")
 
 
-def _kept_pepper(path: Path) -> bytes:
-    """The key in a file; of several processes that find none, one makes it."""
+def _read_or_create_pepper(path: Path) -> bytes:
+    """Return the pepper in a file; if several processes find no file, only one creates it."""
     files.write_once(path, os.urandom(32).hex().encode())
     return files.read_small(path).strip()
 
 
 def make(config: Config, world: World) -> ITokenStore:
-    """Build the store from its section."""
+    """Make the store from its configuration section."""
     return SqliteStore(config.path, config.synchronous, config.busy_timeout, world)

@@ -211,8 +211,8 @@ class MistakesTests(ConfigCase):
                 "server.listen[0]: is not an endpoint",
             ),
             ({"providers": [{**JWT, "algorithms": ["CANARY"]}]}, "algorithms[0] is not one of"),
-            ({"providers": [{**LDAP, "uri": "ldap://a:CANARY@x"}]}, "uri[0]: says more than"),
-            ({"providers": [{**LDAP, "uri": "x://a:CANARY@x"}]}, "uri[0]: is no address"),
+            ({"providers": [{**LDAP, "uri": "ldap://a:CANARY@x"}]}, "uri[0]: must have only"),
+            ({"providers": [{**LDAP, "uri": "x://a:CANARY@x"}]}, "uri[0]: is not the address"),
             ({"providers": [{**JWT, "cert_uri": "https://a:CANARY@x"}]}, "cert_uri: must not hold"),
             ({"store": {"type": "mongo", "uri": "x://a:CANARY@x", "database": "d"}}, "store.uri: "),
         ):

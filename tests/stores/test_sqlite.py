@@ -15,7 +15,7 @@ from authotron.config.sources import Sources
 from authotron.model.errors import ConfigError, TooMany, Unavailable
 from authotron.model.token import COLUMNS, counts
 from authotron.plugin.interfaces import ITokenStore, TokenQuery
-from authotron.stores import sqlite
+from authotron.stores import sqlite, sqlite_statements
 from authotron.testing.contracts import StoreContract, make_token
 from authotron.testing.worlds import NOW, world
 
@@ -104,7 +104,7 @@ class SqliteTests(TestCase):
     async def test_earlier_T86a(self) -> None:
         """A file of the first version is taken over: its tokens have no parent, and stay."""
         database = sqlite3.connect(self.file)
-        for statement in sqlite._MIGRATIONS[0].split(";"):
+        for statement in sqlite_statements.MIGRATIONS[0].split(";"):
             database.execute(statement)
         kept = [make_token(age=9), evolve(make_token(age=8), provider="imported:acl-proxy")]
         columns = COLUMNS[:-2]

@@ -1,0 +1,144 @@
+"""
+Connect to MongoDB with txmongo, and translate the exceptions of its driver.
+
+txmongo and pymongo are imported by this module and by L{authotron.stores.mongo} only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from pydantic import SecretStr
+from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
+from pymongo.uri_parser import parse_uri
+from twisted.internet.error import ConnectError, ConnectionClosed
+from txmongo.connection import ConnectionPool
+from txmongo.errors import TimeExceeded
+
+from authotron.model.errors import Unavailable
+from authotron.net import tls
+from authotron.net.tls_gates import GatedConnections
+
+T = TypeVar("T")
+
+_BATCH = 500
+"""Documents that are requested from MongoDB at once."""
+
+_DUPLICATE_CODES = frozenset({1, 11000})
+"""Error codes with which servers may report a duplicate key."""
+
+_MECHANISMS = frozenset({"DEFAULT", "SCRAM-SHA-1", "MONGODB-X509"})
+"""Authentication mechanisms that txmongo implements."""
+
+_FAILURES = (PyMongoError, TimeExceeded, ConnectionClosed, ConnectError)
+
+
+class Target(Protocol):
+    """The configuration keys that say where a MongoDB is, and whether to use TLS."""
+
+    uri: SecretStr
+    connections: int
+    tls: bool
+    tls_ca_file: Path | None
+
+
+def check_uri(uri: str) -> None:
+    """
+    Verify that every part of the URI takes effect; txmongo silently ignores some options.
+
+    @raise ValueError: the URI is invalid, or an option would be ignored.
+    """
+    if not uri.startswith("mongodb://"):
+        raise ValueError("must begin with mongodb://")
+    try:
+        parsed = parse_uri(uri)
+    except (PyMongoError, ValueError):
+        raise ValueError("is not a valid MongoDB URI") from None
+    options = {name.lower(): value for name, value in parsed["options"].items()}
+    if parsed["username"] and not parsed["database"]:
+        raise ValueError("has a user but no /database; without it the user would be ignored")
+    if options.keys() & {"tls", "ssl"}:
+        raise ValueError("contains a TLS option, which has no effect; set store.tls instead")
+    if options.get("authmechanism", "DEFAULT") not in _MECHANISMS:
+        raise ValueError(f"authMechanism must be one of {', '.join(sorted(_MECHANISMS))}")
+
+
+def connection_pool(config: Target, peer: GatedConnections | None) -> ConnectionPool:
+    """Make the connection pool of a configuration section."""
+    return ConnectionPool(
+        config.uri.get_secret_value(),
+        pool_size=config.connections,
+        ssl_context_factory=peer,
+        retry_delay=1.0,
+        max_delay=2.0,
+        ping_interval=2,
+        ping_timeout=2,
+    )
+
+
+def tls_peer(config: Target) -> GatedConnections | None:
+    """
+    Make the check of the server's certificate; C{None} if TLS is not configured.
+
+    The certificate of every host must be valid for the first host of the URI, because txmongo
+    accepts only one TLS configuration for all hosts.
+
+    @raise Unavailable: the file of CA certificates cannot be read.
+    """
+    if not config.tls:
+        return None
+    [(host, _), *_] = parse_uri(config.uri.get_secret_value())["nodelist"]
+    return GatedConnections(tls.of_file(config.tls_ca_file), host)
+
+
+async def all_documents(collection: Any) -> AsyncIterator[Mapping[str, Any]]:
+    """
+    Yield all documents of a collection.
+
+    A cursor is used, because a query for ids above the last one returns only ids of its BSON type.
+
+    @raise Unavailable: the database does not answer.
+    """
+    batches = collection.find(batch_size=_BATCH).batches()
+    while some := await call(anext(batches, None)):
+        for document in some:
+            yield document
+
+
+async def call(answer: Awaitable[T]) -> T:
+    """
+    Wait for an answer of the database, and translate exceptions of the driver.
+
+    @raise Unavailable: the database cannot be reached, or refuses the operation.
+    @raise DuplicateKeyError: a document with the same unique key exists.
+    """
+    try:
+        return await call_raw(answer)
+    except DuplicateKeyError:
+        raise
+    except OperationFailure as error:
+        if error.code in _DUPLICATE_CODES and "duplicate" in str(error).lower():
+            raise DuplicateKeyError("duplicate key", error.code) from None
+        raise unavailable(error) from None
+
+
+async def call_raw(answer: Awaitable[T]) -> T:
+    """
+    Wait for an answer of the database; exceptions about the operation itself are not translated.
+
+    @raise Unavailable: the database cannot be reached.
+    @raise OperationFailure: the database refuses the operation.
+    """
+    try:
+        return await answer
+    except OperationFailure:
+        raise
+    except _FAILURES as error:
+        raise Unavailable(f"MongoDB cannot be reached ({type(error).__name__})") from None
+
+
+def unavailable(error: OperationFailure) -> Unavailable:
+    """Report only the code of an error, since its text may repeat secrets of the command."""
+    return Unavailable(f"MongoDB refused the operation (code {error.code})")

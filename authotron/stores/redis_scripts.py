@@ -1,0 +1,109 @@
+"""Lua scripts of the Redis token store. Redis runs each script as one atomic operation."""
+
+from __future__ import annotations
+
+ADD = """
+local id, prefix, parent = ARGV[1], ARGV[3], ARGV[4]
+local most, now = tonumber(ARGV[5]), tonumber(ARGV[6])
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+local count = 0
+for _, each in ipairs(most and redis.call('ZRANGE', KEYS[3], 0, -1) or {}) do
+    local key = prefix .. 'token:' .. each
+    local origin, expires = unpack(redis.call('HMGET', key, 'origin', 'expires'))
+    if not expires then
+        redis.call('ZREM', KEYS[3], each)
+    elseif expires == '' or tonumber(expires) > now then
+        if not origin then
+            local fixed = redis.call('HGET', key, 'fixed') or ''
+            origin = string.find(fixed, '"provider": "imported:', 1, true) and 'import' or ''
+        end
+        if origin == '' or origin == 'http' then count = count + 1 end
+        if count >= most then return 2 end
+    end
+end
+redis.call('HSET', KEYS[1], unpack(ARGV, 7))
+redis.call('ZADD', KEYS[2], 0, id)
+redis.call('ZADD', KEYS[3], 0, id)
+if parent ~= '' then redis.call('ZADD', prefix .. 'children:' .. parent, 0, id) end
+if ARGV[2] ~= '' then
+    redis.call('ZADD', KEYS[4], ARGV[2], id)
+    redis.call('EXPIREAT', KEYS[1], math.floor(ARGV[2]) + 3600)
+end
+return 1
+"""
+"""Add a token. Return 0 if its id exists, 2 if the owner has too many tokens, and 1 if added."""
+
+CHANGE = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV, 3))
+if ARGV[2] ~= '' then
+    redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])
+    redis.call('EXPIREAT', KEYS[1], math.floor(ARGV[2]) + 3600)
+end
+return 1
+"""
+"""Change fields of a token. Return 0 if there is no such token, else 1."""
+
+REMOVE = """
+local prefix, most, share = ARGV[2], tonumber(ARGV[5]), tonumber(ARGV[6])
+local usual, of_imported = ARGV[3], ARGV[4]
+local function excess(set, bound)
+    local count = redis.call('ZCOUNT', set, '-inf', usual)
+    return count > bound and redis.call('ZRANGE', set, 0, count - bound - 1) or {}
+end
+local tree, known, ended = {ARGV[1]}, {[ARGV[1]] = true}, {}
+local at = 1
+while at <= #tree do
+    local id = tree[at]
+    local key, children = prefix .. 'token:' .. id, prefix .. 'children:' .. id
+    for _, child in ipairs(redis.call('ZRANGE', children, 0, -1)) do
+        if not known[child] then
+            known[child] = true
+            tree[#tree + 1] = child
+        end
+    end
+    local owner, realm, username, hashed, parent, origin = unpack(
+        redis.call('HMGET', key, 'owner', 'realm', 'username', 'hashed', 'parent', 'origin'))
+    if owner then
+        ended[#ended + 1] = id
+        redis.call('ZREM', owner, id)
+        if parent and parent ~= '' then redis.call('ZREM', prefix .. 'children:' .. parent, id) end
+        if usual ~= '' then
+            if not origin then
+                local fixed = redis.call('HGET', key, 'fixed') or ''
+                origin = string.find(fixed, '"provider": "imported:', 1, true) and 'import' or ''
+            end
+            local until_ = origin == 'import' and of_imported or usual
+            local note = prefix .. 'revoked:' .. id
+            local mark = string.sub(hashed, -8)
+            redis.call('HSET', note, 'realm', realm, 'username', username)
+            redis.call('HSET', note, 'mark', mark, 'until', until_)
+            redis.call('EXPIREAT', note, math.floor(until_))
+            redis.call('ZADD', KEYS[3], until_, id)
+            local mine = prefix .. 'revocations:' .. owner
+            redis.call('ZADD', mine, until_, id)
+            redis.call('EXPIREAT', mine, math.floor(until_))
+            for _, old in ipairs(excess(mine, share)) do
+                redis.call('DEL', prefix .. 'revoked:' .. old)
+                redis.call('ZREM', mine, old)
+                redis.call('ZREM', KEYS[3], old)
+            end
+        end
+    end
+    redis.call('ZREM', KEYS[1], id)
+    redis.call('ZREM', KEYS[2], id)
+    redis.call('DEL', key, children)
+    at = at + 1
+end
+for _, id in ipairs(usual ~= '' and excess(KEYS[3], most) or {}) do
+    redis.call('DEL', prefix .. 'revoked:' .. id)
+    redis.call('ZREM', KEYS[3], id)
+end
+return ended
+"""
+"""
+Remove a token and all tokens created with it, and store their revocations.
+
+The script reads and writes keys that it finds on the way and that are not in C{KEYS}, which a Redis
+Cluster does not support.
+"""

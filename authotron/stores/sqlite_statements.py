@@ -1,0 +1,82 @@
+"""SQL of the SQLite token store: the schema, its migrations, and the longer statements."""
+
+from __future__ import annotations
+
+from authotron.model.token import COLUMNS
+
+MIGRATIONS = (
+    """
+    CREATE TABLE tokens (
+        id TEXT PRIMARY KEY,
+        hashed TEXT NOT NULL UNIQUE,
+        realm TEXT NOT NULL,
+        username TEXT NOT NULL,
+        name TEXT NOT NULL,
+        comment TEXT NOT NULL,
+        created REAL NOT NULL,
+        expires REAL,
+        used REAL,
+        fixed TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX tokens_of_owner ON tokens (realm, username, id);
+    CREATE INDEX tokens_by_end ON tokens (expires) WHERE expires IS NOT NULL;
+    """,
+    """
+    ALTER TABLE tokens ADD COLUMN parent TEXT NOT NULL DEFAULT '';
+    ALTER TABLE tokens ADD COLUMN origin TEXT NOT NULL DEFAULT '';
+    UPDATE tokens SET origin = 'import' WHERE instr(fixed, '"provider": "imported:');
+    CREATE INDEX tokens_counted ON tokens (realm, username, origin, expires);
+    CREATE INDEX tokens_by_parent ON tokens (parent) WHERE parent != '';
+    CREATE TABLE revoked (
+        id TEXT PRIMARY KEY,
+        realm TEXT NOT NULL,
+        username TEXT NOT NULL,
+        mark TEXT NOT NULL,
+        until REAL NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX revoked_by_end ON revoked (until);
+    CREATE INDEX revoked_of_owner ON revoked (realm, username, until);
+    """,
+)
+"""Migrations of the schema: number n brings a database from version n to version n + 1."""
+
+ADD = f"""
+INSERT INTO tokens ({", ".join(COLUMNS)})
+SELECT {", ".join(f":{column}" for column in COLUMNS)} WHERE :most IS NULL OR :most > (
+    SELECT count(*) FROM tokens
+    WHERE realm = :realm AND username = :username AND origin IN ('', 'http')
+    AND (expires IS NULL OR expires > :created)
+)
+"""  # noqa: S608 - column names only, no values
+"""
+Add a token, unless its owner has C{:most} tokens that count (API tokens created by HTTP or by an
+earlier version, and not expired).
+"""
+
+WITH_TREE = """
+WITH RECURSIVE tree (id) AS (
+    SELECT id FROM tokens WHERE id = :id
+    UNION SELECT tokens.id FROM tokens JOIN tree ON tokens.parent = tree.id WHERE parent != ''
+)
+"""
+"""A common table expression: the ids of a token and of all tokens created with it."""
+
+SELECT_TREE = f"""
+{WITH_TREE} SELECT id, realm, username, hashed, origin FROM tree JOIN tokens USING (id)
+"""  # noqa: S608 - column names only, no values
+"""Select what is needed to revoke a token and all tokens created with it."""
+
+PURGE_REVOCATIONS_OF_OWNER = """
+DELETE FROM revoked WHERE id IN (
+    SELECT id FROM revoked WHERE realm = ? AND username = ? AND until <= ?
+    ORDER BY until DESC LIMIT -1 OFFSET ?
+)
+"""
+"""Delete the oldest revocations of one owner, beyond the allowed number."""
+
+PURGE_REVOCATIONS = """
+DELETE FROM revoked WHERE until <= :now OR id IN (
+    SELECT id FROM revoked WHERE until <= :usual ORDER BY until DESC LIMIT -1 OFFSET :most
+)
+"""
+"""Delete revocations that have expired, and the oldest ones beyond the allowed number."""
