@@ -107,7 +107,7 @@ class LdapAugmenter:
         """Close the connections that are kept."""
         self._directory.close()
 
-    async def reach(self) -> None:
+    async def check_reachable(self) -> None:
         """Read the base of all searches."""
         await checks.check_search_base(self._directory, self._lookup.search_base)
 

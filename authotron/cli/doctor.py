@@ -11,7 +11,7 @@ from twisted.internet.task import react
 
 from authotron.cli.options import complaints, config_option, loaded
 from authotron.cli.output import say
-from authotron.concurrency.racing import within
+from authotron.concurrency.racing import with_timeout
 from authotron.config.check import Config
 from authotron.daemon.compose import compose, for_augmenter
 from authotron.daemon.runtime import Pool, outside
@@ -120,7 +120,7 @@ async def _findings(
         yield CheckResult("asks no remote", good=True)
     else:
         try:
-            await within(world.clock, _PATIENCE, part.reach())
+            await with_timeout(world.clock, _PATIENCE, part.check_reachable())
             yield CheckResult("can be reached", good=True)
         except Unavailable as reason:
             yield CheckResult(str(reason), good=False)

@@ -20,7 +20,7 @@ from authotron.cli.options import (
 from authotron.cli.output import say
 from authotron.cli.token_sources import Found, LeftOut, OwnerRule
 from authotron.cli.token_store import run
-from authotron.concurrency.racing import within
+from authotron.concurrency.racing import with_timeout
 from authotron.config.check import Config
 from authotron.config.section import read
 from authotron.gateway.gate import Gate
@@ -113,7 +113,7 @@ def of_auth_o_tron(path: Path, theirs: Path, realm: str | None, *, dry_run: bool
         pool = mongo_client.connection_pool(section, peer)
         try:
             if peer is not None:
-                await within(world.clock, _PATIENCE, peer.settled())
+                await with_timeout(world.clock, _PATIENCE, peer.settled())
             database = pool[section.database]
             found = token_sources.of_auth_o_tron(
                 database[section.tokens_collection], database[section.users_collection], realm
@@ -160,7 +160,7 @@ class _Import:
         @raise SystemExit: 1 if some were left out.
         """
         while True:
-            item = await within(self._world.clock, _PATIENCE, _next(found))
+            item = await with_timeout(self._world.clock, _PATIENCE, _next(found))
             if item is None:
                 break
             await self._take(self._admitted(item))

@@ -1,4 +1,4 @@
-"""Several questions at once: the only place that knows races, cancelling and time limits."""
+"""Run several pieces of work at once: races, timeouts and cancellation."""
 
 from __future__ import annotations
 
@@ -22,53 +22,60 @@ if TYPE_CHECKING:
 A = TypeVar("A")
 B = TypeVar("B")
 T = TypeVar("T")
-Work = Coroutine[Any, Any, T]
-AsyncCall = Callable[[], Work[T]]
-"""Creates the coroutine that does some work."""
 
-Answer = Union[T, Work[T]]  # noqa: UP007 - of a type variable
-"""What a part says of itself, or the work of finding it out."""
+Awaited = Coroutine[Any, Any, T]
+"""A coroutine that has not started yet; its result is of type C{T}."""
 
-Begun = Union[T, Failure, Deferred[T]]  # noqa: UP007 - of a type variable
-"""What came of some work, or will."""
+AsyncCall = Callable[[], Awaited[T]]
+"""Creates the coroutine that does a piece of work."""
+
+MaybeAwaited = Union[T, Awaited[T]]  # noqa: UP007 - of a type variable
+"""The result of a provider or augmenter that need not wait, or the coroutine that finds it out."""
+
+Started = Union[T, Failure, Deferred[T]]  # noqa: UP007 - of a type variable
+"""The result or the failure of work that need not wait, or the Deferred of work under way."""
 
 
 class AllFailed(Exception):
-    """Nobody succeeded; the reasons are in the order of the entrants."""
+    """
+    Every entrant of a race has failed.
+
+    @ivar reasons: the errors, in the order of the entrants.
+    """
 
     def __init__(self, failures: Sequence[Failure]) -> None:
         super().__init__()
         self.reasons = tuple(failure.value for failure in failures)
 
 
-def begin(work: Work[T]) -> Begun[T]:
+def start(work: Awaited[T]) -> Started[T]:
     """
-    Begin C{work}: what came of it if it need not wait, else a Deferred.
+    Start a coroutine; return its outcome if it need not wait, else a Deferred.
 
-    What judges by itself is done at once, and costs no Deferred.
+    Work without waiting is done at once, and costs no Deferred.
     """
     try:
         waits_for = work.send(None)
     except StopIteration as end:
         result: T = end.value
         return result
-    except Exception:  # noqa: BLE001 - whatever it is, it is kept
+    except Exception:  # noqa: BLE001 - any error of the work is part of its outcome
         return Failure()
     return Deferred.fromCoroutine(_rest(work, waits_for))
 
 
-def waits(outcome: Begun[T]) -> TypeIs[Deferred[T]]:
+def is_pending(outcome: Started[T]) -> TypeIs[Deferred[T]]:
     """
-    Whether it is still to come.
+    Whether work that was started has no outcome yet.
 
-    Nothing that begins here is of a subclass; to ask an abstract class by C{isinstance} takes four
-    times as long.
+    Compares the exact type: L{start} returns no subclass of C{Deferred}, and C{isinstance} on an
+    abstract class takes four times as long.
     """
     return type(outcome) is Deferred
 
 
-def _rest(work: Work[T], waits_for: Any) -> Generator[Any, Any, T]:
-    """What is left of a coroutine that has come to its first wait."""
+def _rest(work: Awaited[T], waits_for: Any) -> Generator[Any, Any, T]:
+    """Run a coroutine from its first wait to its end, and meter each step."""
     meter = METER.get()
     began: float | None = None
     while True:
@@ -78,9 +85,9 @@ def _rest(work: Work[T], waits_for: Any) -> Generator[Any, Any, T]:
             except GeneratorExit:  # collected as garbage, perhaps after the coroutine
                 work.close()
                 raise
-            except BaseException as told:  # noqa: BLE001 - the coroutine's to hear, cancellation too
+            except BaseException as error:  # noqa: BLE001 - passed to the coroutine, cancellation too
                 began = meter.start() if meter is not None else None
-                waits_for = work.throw(told)
+                waits_for = work.throw(error)
             else:
                 began = meter.start() if meter is not None else None
                 waits_for = work.send(answer)
@@ -93,45 +100,45 @@ def _rest(work: Work[T], waits_for: Any) -> Generator[Any, Any, T]:
                 began = None
 
 
-def attempt(
+def run(
     clock: IReactorTime,
-    seconds: float,
-    ask: Callable[[A], Answer[T]],
-    about: A,
-    told: Callable[[T | Failure, float, B], T | Failure],
-    of: B,
-) -> Begun[T]:
+    timeout: float,
+    call: Callable[[A], MaybeAwaited[T]],
+    argument: A,
+    on_done: Callable[[T | Failure, float, B], T | Failure],
+    context: B,
+) -> Started[T]:
     """
-    Begin to C{ask} somebody C{about} something, and cancel it after so many C{seconds}.
+    Start C{call(argument)}, and cancel the work after C{timeout} seconds.
 
-    What comes of it, the seconds that it took, and C{of} whom it is, are C{told} to somebody who
-    raises nothing and decides what is passed on.
+    @param on_done: called with the outcome, the seconds that the work took, and C{context}; what
+        C{on_done} returns becomes the outcome. It must not raise.
     """
     began = clock.seconds()
-    outcome: Begun[T]
+    outcome: Started[T]
     try:
-        answer = ask(about)
-    except Exception:  # noqa: BLE001 - the failure of this attempt, and of no other
+        answer = call(argument)
+    except Exception:  # noqa: BLE001 - an error of the call is the outcome of this work alone
         outcome = Failure()
     else:
-        outcome = begin(answer) if isinstance(answer, CoroutineType) else answer  # type: ignore[assignment] # what is left is no coroutine
-    if not waits(outcome):
-        return told(outcome, clock.seconds() - began, of)
-    return _cancel_after(clock, seconds, outcome).addBoth(_told, clock, began, told, of)
+        outcome = start(answer) if isinstance(answer, CoroutineType) else answer  # type: ignore[assignment] # the other member of the union is a result
+    if not is_pending(outcome):
+        return on_done(outcome, clock.seconds() - began, context)
+    return _cancel_after(clock, timeout, outcome).addBoth(_done, clock, began, on_done, context)
 
 
-def _told(
+def _done(
     outcome: T | Failure,
     clock: IReactorTime,
     began: float,
-    told: Callable[[T | Failure, float, B], T | Failure],
-    of: B,
+    on_done: Callable[[T | Failure, float, B], T | Failure],
+    context: B,
 ) -> T | Failure:
-    return told(outcome, clock.seconds() - began, of)
+    return on_done(outcome, clock.seconds() - began, context)
 
 
-def _cancel_after(clock: IReactorTime, seconds: float, asked: Deferred[T]) -> Deferred[T]:
-    return asked.addTimeout(seconds, clock).addErrback(_timed_out, seconds)
+def _cancel_after(clock: IReactorTime, seconds: float, work: Deferred[T]) -> Deferred[T]:
+    return work.addTimeout(seconds, clock).addErrback(_timed_out, seconds)
 
 
 def _timed_out(failure: Failure, seconds: float) -> NoReturn:
@@ -139,66 +146,63 @@ def _timed_out(failure: Failure, seconds: float) -> NoReturn:
     raise TimedOut(f"no answer within {seconds:g} s") from None
 
 
-async def within(clock: IReactorTime, seconds: float, work: Work[T]) -> T:
+async def with_timeout(clock: IReactorTime, seconds: float, work: Awaited[T]) -> T:
     """
-    Wait for C{work}, but not for ever.
+    Wait for C{work}, at most for C{seconds}.
 
-    @raise TimedOut: C{seconds} have passed; the work was cancelled.
+    @raise TimedOut: the work took longer; it was cancelled.
     """
-    outcome = begin(work)
-    if waits(outcome):
+    outcome = start(work)
+    if is_pending(outcome):
         outcome = _cancel_after(clock, seconds, outcome)
     return await result_of(outcome)
 
 
-async def result_of(outcome: Begun[T]) -> T:
-    """Wait for the result of work that was started, if need be, and return it."""
-    if waits(outcome):
+async def result_of(outcome: Started[T]) -> T:
+    """Return the result of work that was started; wait for it if need be."""
+    if is_pending(outcome):
         return await outcome
     if isinstance(outcome, Failure):
         outcome.raiseException()
     return outcome
 
 
-async def to_the_end(work: Work[T], unheard: Callable[[Failure], object]) -> T:
+async def shield(work: Awaited[T], on_unobserved: Callable[[Failure], object]) -> T:
     """
-    Wait for C{work} that goes on when the caller no longer waits for it.
+    Wait for C{work} that is not cancelled when its caller is.
 
-    @param unheard: is told of a failure for which no caller waits any more.
+    @param on_unobserved: called if the work fails after its caller was cancelled.
     """
-    outcome = begin(work)
-    if isinstance(outcome, Failure):
-        outcome.raiseException()
-    if not waits(outcome):
-        return outcome
-    heard: Deferred[T] = Deferred()
+    outcome = start(work)
+    if not is_pending(outcome):
+        return await result_of(outcome)
+    caller: Deferred[T] = Deferred()
 
     def ended(result: T | Failure) -> None:
-        if not heard.called:
-            heard.callback(result)
+        if not caller.called:
+            caller.callback(result)
         elif isinstance(result, Failure):
-            unheard(result)
+            on_unobserved(result)
 
     outcome.addBoth(ended)
-    return await heard
+    return await caller
 
 
-async def everyone(works: Sequence[Work[T]]) -> Sequence[T | Failure]:
-    """Wait for all of them; each gives its result or its failure."""
-    return await gather([begin(work) for work in works])
+async def wait_all(outcomes: Sequence[Started[T]]) -> Sequence[T | Failure]:
+    """
+    Wait for every piece of work that was started; return each one's result or failure.
 
-
-async def gather(begun: Sequence[Begun[T]]) -> Sequence[T | Failure]:
-    """The same for what has begun. Who stops waiting cancels all that still goes on."""
-    if none_waits(begun):
-        return begun
-    running = [each if waits(each) else _fired(each) for each in begun]
+    If the caller is cancelled, the work that is still under way is cancelled as well.
+    """
+    if none_pending(outcomes):
+        return outcomes
+    running = [each if is_pending(each) else _fired(each) for each in outcomes]
     finished: Deferred[list[T | Failure]] = Deferred()
 
-    def all_ended(outcomes: Any) -> None:
-        # A list of Deferreds that is itself cancelled succeeds, with failures in it.
+    def all_ended(results: Any) -> None:
+        # A DeferredList that is cancelled succeeds, with failures among its results.
         if not finished.called:
-            finished.callback([outcome for _, outcome in outcomes])
+            finished.callback([result for _, result in results])
 
     DeferredList(running, consumeErrors=True).addCallback(all_ended)
     try:
@@ -208,9 +212,9 @@ async def gather(begun: Sequence[Begun[T]]) -> Sequence[T | Failure]:
             each.cancel()
 
 
-def none_waits(begun: Sequence[Begun[T]]) -> TypeIs[Sequence[T | Failure]]:
-    """Whether there is nothing to wait for, so that a caller may spare itself to L{gather}."""
-    for each in begun:  # noqa: SIM110 - a generator takes twice as long
+def none_pending(outcomes: Sequence[Started[T]]) -> TypeIs[Sequence[T | Failure]]:
+    """Whether all work has an outcome already, so that a caller need not call L{wait_all}."""
+    for each in outcomes:  # noqa: SIM110 - a generator takes twice as long
         if type(each) is Deferred:
             return False
     return True
@@ -223,25 +227,25 @@ def _fired(outcome: T | Failure) -> Deferred[T]:
 async def first_success(
     clock: IReactorTime,
     entrants: Sequence[A],
-    ask: Callable[[A], Begun[T]],
+    ask: Callable[[A], Started[T]],
     *,
     in_order: bool = False,
 ) -> T:
     """
-    What the first of C{entrants} says who can, when each is asked; the others are cancelled.
+    Ask all C{entrants} at once; return the first success, and cancel the others.
 
-    Successes of one turn of the reactor count in the order of C{entrants}. One who succeeds
-    without waiting ends the race before later ones are asked.
+    Successes of the same reactor turn count in the order of C{entrants}. An entrant that succeeds
+    without waiting ends the race before later entrants are asked.
 
     @param in_order: accept a success only once every earlier entrant has failed.
 
-    @raise AllFailed: none succeeded, or there were none.
+    @raise AllFailed: every entrant failed, or there are no entrants.
     """
     failures: list[Failure] = []
     rest = iter(entrants)
     for entrant in rest:
         outcome = ask(entrant)
-        if waits(outcome):
+        if is_pending(outcome):
             break
         if not isinstance(outcome, Failure):
             return outcome
@@ -258,7 +262,7 @@ async def first_success(
 
 @define(eq=False)
 class _Race(Generic[T]):
-    """Who has come in so far, once there is somebody to wait for."""
+    """The successes and failures of a race so far, by the positions of the entrants."""
 
     _clock: IReactorTime
     _in_order: bool
@@ -269,18 +273,21 @@ class _Race(Generic[T]):
     _successes: dict[int, T] = field(factory=dict, init=False)
     _starting: bool = field(default=True, init=False)
 
-    def start(self, others: Iterable[Begun[T]]) -> None:
-        for place, outcome in enumerate(others, len(self._failures)):
-            if waits(outcome):
+    def start(self, others: Iterable[Started[T]]) -> None:
+        for position, outcome in enumerate(others, len(self._failures)):
+            if is_pending(outcome):
                 self._running.append(
                     outcome.addCallbacks(
-                        self._succeeded, self._failed, callbackArgs=(place,), errbackArgs=(place,)
+                        self._succeeded,
+                        self._failed,
+                        callbackArgs=(position,),
+                        errbackArgs=(position,),
                     )
                 )
             elif isinstance(outcome, Failure):
-                self._failed(outcome, place)
+                self._failed(outcome, position)
             else:
-                self._succeeded(outcome, place)
+                self._succeeded(outcome, position)
             self._settle()
             if self.finished.called:
                 return
@@ -290,13 +297,13 @@ class _Race(Generic[T]):
         for each in self._running:
             each.cancel()
 
-    def _succeeded(self, result: T, place: int) -> None:
-        self._successes[place] = result
-        if not self._starting:  # others of this turn may still come in
+    def _succeeded(self, result: T, position: int) -> None:
+        self._successes[position] = result
+        if not self._starting:  # earlier entrants may still succeed in this reactor turn
             self._clock.callLater(0, self._settle)
 
-    def _failed(self, failure: Failure, place: int) -> None:
-        self._failures[place] = failure
+    def _failed(self, failure: Failure, position: int) -> None:
+        self._failures[position] = failure
         if self._successes:
             self._clock.callLater(0, self._settle)
         elif not self._starting:
@@ -312,10 +319,10 @@ class _Race(Generic[T]):
         if best is not None and (not self._in_order or self._all_failed_before(best)):
             self.finished.callback(self._successes[best])
 
-    def _all_failed_before(self, place: int) -> bool:
-        return all(earlier in self._failures for earlier in range(place))
+    def _all_failed_before(self, position: int) -> bool:
+        return all(earlier in self._failures for earlier in range(position))
 
 
 def was_cancelled(failure: Failure) -> bool:
-    """Whether the work was called off, which is no answer."""
+    """Whether work ended because it was cancelled, which says nothing about its question."""
     return failure.check(CancelledError) is not None

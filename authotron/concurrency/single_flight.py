@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from authotron.concurrency.racing import AsyncCall, Begun, begin, result_of, waits
+from authotron.concurrency.racing import AsyncCall, Started, is_pending, result_of, start
 from authotron.concurrency.waiters import Waiters
 from authotron.model.errors import Rejected, Unavailable
 
@@ -57,7 +57,7 @@ class SingleFlight(Generic[T]):
     running: dict[Hashable, Flight[T]] = field(factory=dict, init=False, repr=False)
     _log = Logger()
 
-    def join(self, key: Hashable, work: AsyncCall[T], linger: Linger | None = None) -> Begun[T]:
+    def join(self, key: Hashable, work: AsyncCall[T], linger: Linger | None = None) -> Started[T]:
         """
         Start C{work}, or join the work that is under way for C{key}.
 
@@ -69,8 +69,8 @@ class SingleFlight(Generic[T]):
         flight = self.running.get(key)
         if flight is not None:
             return flight.join()
-        started = begin(work())
-        return self.share(key, started, linger) if waits(started) else started
+        started = start(work())
+        return self.share(key, started, linger) if is_pending(started) else started
 
     async def result(self, key: Hashable, work: AsyncCall[T], linger: Linger | None = None) -> T:
         """Return the result of C{work} as L{join} does, and wait for the result if need be."""

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from authotron import __version__
-from authotron.concurrency.racing import everyone, within
+from authotron.concurrency.racing import start, wait_all, with_timeout
 from authotron.config.check import Config
 from authotron.daemon import reload
 from authotron.daemon.compose import compose
@@ -203,7 +203,7 @@ class GatewayService(MultiService):
         grace = self.serving.gateway.config.file.server.grace
         closed = [listener.site.drain() for listener in self.listeners]
         try:
-            await within(self._reactor, grace, _all(closed))
+            await with_timeout(self._reactor, grace, _all(closed))
         except TimedOut:
             self._log.warn("requests in flight were cut off", event="shutdown.grace.exceeded")
         for retiring in [*self._retiring]:
@@ -214,7 +214,7 @@ class GatewayService(MultiService):
 
     async def _stopped(self, services: Sequence[Listener | TokenStoreService]) -> None:
         """Wait until they have stopped; one that fails to is told, and holds up no other."""
-        for outcome in await everyone([service.stopService() for service in services]):
+        for outcome in await wait_all([start(service.stopService()) for service in services]):
             if isinstance(outcome, Failure):
                 self._log.failure("something did not stop", outcome, event="shutdown.failed")
 

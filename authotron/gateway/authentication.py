@@ -14,11 +14,11 @@ from twisted.python.failure import Failure
 
 from authotron.concurrency.racing import (
     AllFailed,
-    Begun,
-    attempt,
+    Started,
     first_success,
-    gather,
-    none_waits,
+    none_pending,
+    run,
+    wait_all,
     was_cancelled,
 )
 from authotron.gateway.gate import Gate
@@ -198,8 +198,8 @@ class Authenticator:
         reasons.append(Rejected(reason))
         return []
 
-    def _authenticate(self, credential: Credential, provider: IJudge) -> Begun[Authentication]:
-        return attempt(
+    def _authenticate(self, credential: Credential, provider: IJudge) -> Started[Authentication]:
+        return run(
             self._clock,
             self._timeout,
             provider.authenticate,
@@ -260,8 +260,8 @@ class Authenticator:
         for augmenters in self._rounds.get(identity.realm, ()):
             identity = found.identity
             asked = [self._augment(augmenter, identity) for augmenter in augmenters]
-            if not none_waits(asked):
-                answers = await gather(asked)
+            if not none_pending(asked):
+                answers = await wait_all(asked)
             else:
                 answers = asked
             for augmenter, answer in zip(augmenters, answers, strict=True):
@@ -276,8 +276,8 @@ class Authenticator:
                 is_plain = False
         return found if found.restriction is None else found.restricted()
 
-    def _augment(self, augmenter: IAugmenter, identity: Identity) -> Begun[Addition]:
-        return attempt(
+    def _augment(self, augmenter: IAugmenter, identity: Identity) -> Started[Addition]:
+        return run(
             self._clock,
             augmenter.timeout or self._timeout,
             augmenter.augment,

@@ -15,9 +15,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from authotron.concurrency.racing import (
-    Begun,
-    Work,
-    begin,
+    Awaited,
+    Started,
+    start,
     was_cancelled,
 )
 from authotron.concurrency.reactor_time import METER, Meter
@@ -325,7 +325,7 @@ class DecisionCache(Generic[R]):
         else:  # timed as the route that asked, the site's
             before = CLIENT.set(asks)
             try:
-                judged = begin(work)
+                judged = start(work)
             finally:
                 CLIENT.reset(before)
         if isinstance(judged, Decision):
@@ -458,10 +458,10 @@ class DecisionCache(Generic[R]):
         return self._fixed[BROKEN]
 
 
-def _begin_for(asks: Client, work: Work[Decision[R]]) -> Begun[Decision[R]]:
+def _begin_for(asks: Client, work: Awaited[Decision[R]]) -> Started[Decision[R]]:
     """Begin to judge in a context of its own, which knows the last client that asked."""
     CLIENT.set(asks)
-    return begin(work)
+    return start(work)
 
 
 def _whole(moment: float | None) -> int | None:

@@ -284,7 +284,7 @@ class KeySet:
             raise Unavailable("the key set could not be searched for a new key")
         return self._keys
 
-    async def reach(self) -> None:
+    async def check_reachable(self) -> None:
         """
         Fetch the keys if there are none.
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from authotron.concurrency.racing import T, Work, within
+from authotron.concurrency.racing import Awaited, T, with_timeout
 from authotron.ldap.bind_result import bind_user
 from authotron.ldap.connection import Connection
 from authotron.ldap.results import Disconnected, ServerFault
@@ -58,7 +58,7 @@ class Directory:
         self._search_slots = Slots(self._limits.connections, standings)
         self._user_slots = Slots(self._limits.connections, standings)
 
-    async def use_connection(self, work: Callable[[Connection], Work[T]]) -> T:
+    async def use_connection(self, work: Callable[[Connection], Awaited[T]]) -> T:
         """
         Call C{work} with a connection that no other caller uses meanwhile.
 
@@ -82,7 +82,7 @@ class Directory:
         self,
         dn: str,
         password: str,
-        work: Callable[[Connection], Work[T]],
+        work: Callable[[Connection], Awaited[T]],
         sent: Sent | None = None,
     ) -> T:
         """
@@ -117,7 +117,7 @@ class Directory:
 
     # --- connections ---
 
-    async def _with_slot(self, slots: Slots, work: Callable[[], Work[T]]) -> T:
+    async def _with_slot(self, slots: Slots, work: Callable[[], Awaited[T]]) -> T:
         """Wait for a free slot and run C{work}, both within the total timeout."""
 
         async def wait_and_work() -> T:
@@ -127,9 +127,9 @@ class Directory:
             finally:
                 slots.release()
 
-        return await within(self._clock, self._limits.timeout, wait_and_work())
+        return await with_timeout(self._clock, self._limits.timeout, wait_and_work())
 
-    async def _run_on_any(self, work: Callable[[Connection], Work[T]]) -> T:
+    async def _run_on_any(self, work: Callable[[Connection], Awaited[T]]) -> T:
         """Run C{work} on an idle connection, or on a new one if none is idle or it fails."""
         idle, others = self._pop_idle(), self._states
         if idle is not None:
@@ -157,7 +157,7 @@ class Directory:
         self,
         states: Sequence[ServerState],
         account: ServiceAccount | None,
-        work: Callable[[Connection], Work[T]],
+        work: Callable[[Connection], Awaited[T]],
         *,
         keep: bool = True,
     ) -> T:
@@ -181,7 +181,7 @@ class Directory:
         self,
         state: ServerState,
         account: ServiceAccount | None,
-        work: Callable[[Connection], Work[T]],
+        work: Callable[[Connection], Awaited[T]],
         *,
         keep: bool,
     ) -> T:
@@ -206,7 +206,7 @@ class Directory:
         self,
         state: ServerState,
         connection: Connection,
-        work: Callable[[Connection], Work[T]],
+        work: Callable[[Connection], Awaited[T]],
         *,
         keep: bool = True,
     ) -> T:

@@ -9,7 +9,7 @@ from attrs import frozen
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from authotron.concurrency.racing import T, everyone
+from authotron.concurrency.racing import T, start, wait_all
 from authotron.ldap.connection import Connection
 from authotron.ldap.decoding import Entry
 from authotron.ldap.dn import InvalidDn, fold_dn, parse_dn
@@ -236,7 +236,7 @@ class Lookup:
         parents: list[str] = []
         for begin in range(0, len(dns), _CONCURRENT_READS):
             some = dns[begin : begin + _CONCURRENT_READS]
-            outcomes = await everyone([self._groups_of(connection, dn) for dn in some])
+            outcomes = await wait_all([start(self._groups_of(connection, dn)) for dn in some])
             for groups in _values_or_raise(outcomes):
                 parents += groups
         return parents

@@ -22,7 +22,7 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from authotron.concurrency.racing import within
+from authotron.concurrency.racing import with_timeout
 from authotron.ldap import decoding, encoding
 from authotron.ldap.decoding import DecodingError, Entry, Message, Result, TooLarge
 from authotron.ldap.encoding import Operation
@@ -122,7 +122,9 @@ class LdapProtocol(Protocol):
         pending = self._pending[message_id] = _PendingRequest(most)
         self._transport().write(encoding.message(message_id, operation, controls or {}))
         try:
-            result = await within(self._clock, self._timeout, _wait_for(pending.result_arrived))
+            result = await with_timeout(
+                self._clock, self._timeout, _wait_for(pending.result_arrived)
+            )
         except TimedOut as timeout:
             raise AnswerTimeout(str(timeout)) from None
         finally:

@@ -9,7 +9,7 @@ from twisted.internet.endpoints import connectProtocol
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
 from twisted.internet.interfaces import IReactorTime
 
-from authotron.concurrency.racing import within
+from authotron.concurrency.racing import with_timeout
 from authotron.ldap.connection import Connection
 from authotron.ldap.results import ServerFault
 from authotron.model.errors import TimedOut
@@ -88,7 +88,9 @@ class Connector:
             bind.
         """
         try:
-            return await within(self._clock, self._limits.connect, self._open(server, account))
+            return await with_timeout(
+                self._clock, self._limits.connect, self._open(server, account)
+            )
         except TimedOut as timeout:
             raise ServerFault(str(timeout)) from None
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
-from authotron.concurrency.racing import T, Work, within
+from authotron.concurrency.racing import Awaited, T, with_timeout
 from authotron.limits.fair_queue import Standings
 from authotron.limits.slots import Slots
 from authotron.model.errors import Rejected, TimedOut
@@ -33,7 +33,7 @@ class RemoteTurns:
     def __attrs_post_init__(self) -> None:
         self._slots = Slots(self._most, Standings(self._clock))
 
-    async def ask(self, client: str | None, name: str, work: Callable[[], Work[T]]) -> T:
+    async def ask(self, client: str | None, name: str, work: Callable[[], Awaited[T]]) -> T:
         """
         Do C{work} when it is the client's turn.
 
@@ -46,7 +46,7 @@ class RemoteTurns:
         standings = self._slots.standings
         asker = standings.asker(client, name)
         try:
-            await within(self._clock, self._patience, self._slots.acquire(asker))
+            await with_timeout(self._clock, self._patience, self._slots.acquire(asker))
         except TimedOut:
             busy = f"{self._most} questions were under way for {self._patience:g} s"
             raise TimedOut(f"{busy}; raise connections if the remote can bear more") from None

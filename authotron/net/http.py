@@ -19,7 +19,7 @@ from twisted.web.iweb import IAgent, IAgentEndpointFactory
 from zope.interface import implementer
 
 from authotron import __version__
-from authotron.concurrency.racing import Work, within
+from authotron.concurrency.racing import Awaited, with_timeout
 from authotron.config.section import Seconds
 from authotron.limits.descriptors import Narrow
 from authotron.limits.fair_queue import Standings
@@ -238,7 +238,7 @@ class WebClient:
         """Wait for a slot, and say how many seconds are left for the question."""
         began = self._clock.seconds()
         try:
-            await within(self._clock, patience, self._slots.acquire())
+            await with_timeout(self._clock, patience, self._slots.acquire())
         except TimedOut:
             raise self._no_turn(place, patience) from None
         except Unavailable as full:
@@ -254,7 +254,7 @@ class WebClient:
         return TimedOut(f"{place}: {busy}; raise connections if the remote can bear more")
 
     async def _judged(
-        self, breaker: Breaker, place: str, exchange: Work[Answer], left: float, patience: float
+        self, breaker: Breaker, place: str, exchange: Awaited[Answer], left: float, patience: float
     ) -> Answer:
         """
         Wait for the end of an exchange, and say what it means for the circuit breaker.
@@ -262,7 +262,7 @@ class WebClient:
         A question that spent most of its time waiting for a slot says nothing if it is late.
         """
         try:
-            answer = await within(self._clock, left, exchange)
+            answer = await with_timeout(self._clock, left, exchange)
         except TimedOut as late:
             if left < patience / 2:
                 breaker.left()

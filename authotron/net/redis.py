@@ -20,7 +20,7 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
-from authotron.concurrency.racing import within
+from authotron.concurrency.racing import with_timeout
 from authotron.concurrency.waiters import Waiters
 from authotron.model.errors import Unavailable
 
@@ -236,7 +236,7 @@ class Redis:
 
     async def _connect(self) -> Conversation:
         try:
-            return await within(self._clock, _CONNECT, self._introduced())
+            return await with_timeout(self._clock, _CONNECT, self._introduced())
         except _NO_CONNECTION as error:
             raise Unavailable(f"Redis cannot be reached ({_told(error)})") from None
 

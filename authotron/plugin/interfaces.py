@@ -8,7 +8,7 @@ from enum import Enum
 from attrs import frozen
 from zope.interface import Attribute, Interface
 
-from authotron.concurrency.racing import Answer
+from authotron.concurrency.racing import MaybeAwaited
 from authotron.model.authentication import Authentication
 from authotron.model.identity import Addition, Credential, Identity
 from authotron.model.token import Revoked, Token
@@ -35,7 +35,7 @@ class IJudge(Interface):
     def affinity(credential: Credential) -> Affinity:
         """Say from its shape alone whether a credential of C{scheme} may be one of ours."""
 
-    def authenticate(credential: Credential) -> Answer[Authentication]:
+    def authenticate(credential: Credential) -> MaybeAwaited[Authentication]:
         """
         Say who sent C{credential}; a coroutine where that must be waited for.
 
@@ -79,7 +79,7 @@ class IAugmenter(Interface):
     required: bool = Attribute("whether nobody may pass while it fails")
     timeout: float = Attribute("seconds it may take; None for the common limit")
 
-    def augment(identity: Identity) -> Answer[Addition]:
+    def augment(identity: Identity) -> MaybeAwaited[Addition]:
         """
         Say what is known about C{identity}; a coroutine where that must be waited for.
 
@@ -128,7 +128,7 @@ class ITokenStore(Interface):
     async def close() -> None:
         """Let go of everything; what waits is given up."""
 
-    async def reach() -> None:
+    async def check_reachable() -> None:
         """
         Try whether it is there.
 
@@ -195,7 +195,7 @@ class CheckResult:
 class IReachable(Interface):
     """What a part provides that depends on something out there."""
 
-    async def reach() -> None:
+    async def check_reachable() -> None:
         """
         Try whether it is there.
 

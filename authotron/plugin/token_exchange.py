@@ -88,14 +88,14 @@ class AccessTokens:
         found = self._rules.authentication(claims, self._clock.seconds())
         return found._replace(fresh_until=(found.expires or 0) - _EARLY)
 
-    async def reach(self) -> None:
+    async def check_reachable(self) -> None:
         """
         Fetch the keys if there are none.
 
         @raise Unavailable: they cannot be had.
         """
         if self._verifier.keys is not None:
-            await self._verifier.keys.reach()
+            await self._verifier.keys.check_reachable()
 
 
 def make(config: ExchangeConfig, world: World, web: WebClient) -> AccessTokens:

@@ -79,8 +79,8 @@ class EcmwfTokenGenerator:
             raise answer.unexpected()
         return await self._access_tokens.authentication(answer.mapping(), answer.place)
 
-    async def reach(self) -> None:
-        await self._access_tokens.reach()
+    async def check_reachable(self) -> None:
+        await self._access_tokens.check_reachable()
 
 
 def make(config: Config, world: World) -> IProvider:

@@ -146,9 +146,9 @@ class Jwt:
         self._rules.right_kind(header, said)
         return self._rules.authentication(said, self._clock.seconds())
 
-    async def reach(self) -> None:
+    async def check_reachable(self) -> None:
         if self._verifier.keys is not None:
-            await self._verifier.keys.reach()
+            await self._verifier.keys.check_reachable()
 
 
 def make(config: Config, world: World) -> IProvider:

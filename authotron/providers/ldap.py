@@ -142,7 +142,7 @@ class LdapProvider:
         """Close the connections that are kept."""
         self._directory.close()
 
-    async def reach(self) -> None:
+    async def check_reachable(self) -> None:
         """Read the base of all searches."""
         await checks.check_search_base(self._directory, self._lookup.search_base)
 

@@ -146,8 +146,8 @@ class OpenidOffline:
             raise answer.unexpected()
         return answer.mapping()
 
-    async def reach(self) -> None:
-        await self._access_tokens.reach()
+    async def check_reachable(self) -> None:
+        await self._access_tokens.check_reachable()
 
 
 def make(config: Config, world: World) -> IProvider:

@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 from zope.interface import implementer
 
-from authotron.concurrency.racing import Answer
+from authotron.concurrency.racing import MaybeAwaited
 from authotron.config.plugins import PartConfig
 from authotron.config.section import (
     Names,
@@ -111,7 +111,7 @@ class Plain:
     def affinity(self, credential: Credential) -> Affinity:
         return _POSSIBLE
 
-    def authenticate(self, credential: Credential) -> Answer[Authentication]:
+    def authenticate(self, credential: Credential) -> MaybeAwaited[Authentication]:
         username, password = credential.username_and_password()
         entries = self._users.get(username, ())
         known = _by_clear_text(entries, password)

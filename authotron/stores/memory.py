@@ -59,7 +59,7 @@ class MemoryStore:
     async def close(self) -> None:
         """Do nothing: the tokens must survive a reload of the configuration."""
 
-    async def reach(self) -> None:
+    async def check_reachable(self) -> None:
         """Do nothing: the memory of the process is always reachable."""
 
     async def add(self, token: Token, most: int | None = None) -> None:

@@ -146,7 +146,7 @@ class MongoStore:
         if pool is not None:
             await pool.disconnect()
 
-    async def reach(self) -> None:
+    async def check_reachable(self) -> None:
         await call(self._ready().find_one({"_id": ""}))
 
     async def add(self, token: Token, most: int | None = None) -> None:

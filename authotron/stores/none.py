@@ -37,7 +37,7 @@ class NoStore:
     async def close(self) -> None:
         """Do nothing: there is no database."""
 
-    async def reach(self) -> None:
+    async def check_reachable(self) -> None:
         """Do nothing: there is no database to reach."""
 
     async def add(self, token: Token, most: int | None = None) -> None:

@@ -84,14 +84,14 @@ class RedisStore:
     async def open(self) -> None:
         if self._redis is None:
             self._redis = client(self._config, self._world)
-        await self.reach()
+        await self.check_reachable()
 
     async def close(self) -> None:
         redis, self._redis = self._redis, None
         if redis is not None:
             await redis.stop()
 
-    async def reach(self) -> None:
+    async def check_reachable(self) -> None:
         await self._connected().ask("PING")
 
     async def add(self, token: Token, most: int | None = None) -> None:

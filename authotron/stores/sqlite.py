@@ -105,7 +105,7 @@ class SqliteStore:
         if database is not None:
             database.close()
 
-    async def reach(self) -> None:
+    async def check_reachable(self) -> None:
         await self._query(lambda database: database.execute("SELECT 1 FROM tokens LIMIT 1"))
 
     async def add(self, token: Token, most: int | None = None) -> None:

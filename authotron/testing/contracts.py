@@ -181,7 +181,7 @@ class EmptyStoreContract(AsynchronousTestCase):
         """An open store has all methods of its interface, and can be reached."""
         store = await self.opened()
         verifyObject(ITokenStore, store)
-        await store.reach()
+        await store.check_reachable()
 
     async def test_unknown(self) -> None:
         """A token that is not in the store is not found, changed or removed."""

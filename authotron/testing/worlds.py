@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred, execute, maybeDeferred
 from twisted.internet.task import Clock
 
-from authotron.concurrency.racing import Answer
+from authotron.concurrency.racing import MaybeAwaited
 from authotron.net.world import Agents, World, no_network
 
 A = TypeVar("A")
@@ -40,6 +40,6 @@ def run_at_once(work: Callable[[], Any], /) -> Deferred[Any]:
     return execute(work)
 
 
-def as_deferred(method: Callable[[A], Answer[T]], argument: A) -> Deferred[T]:
+def as_deferred(method: Callable[[A], MaybeAwaited[T]], argument: A) -> Deferred[T]:
     """Call a method of a plugin, whether it returns a value or a coroutine."""
     return maybeDeferred(method, argument)  # type: ignore[call-overload,no-any-return] # it may be either

@@ -10,7 +10,7 @@ from attrs import define, evolve, field
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron.concurrency.racing import within
+from authotron.concurrency.racing import with_timeout
 from authotron.concurrency.waiters import Waiters
 from authotron.config.plugins import StoreConfig
 from authotron.model.errors import Unavailable
@@ -49,7 +49,7 @@ class StoreClient:
     async def open(self) -> None:
         opening = self._opening = Waiters()
         try:
-            await within(self._clock, self._rules.timeout, self.backend.open())
+            await with_timeout(self._clock, self._rules.timeout, self.backend.open())
         finally:
             self._opening = None
             opening.succeed(None)
@@ -57,8 +57,8 @@ class StoreClient:
     async def close(self) -> None:
         await self.backend.close()
 
-    async def reach(self) -> None:
-        await self._ask(self.backend.reach)
+    async def check_reachable(self) -> None:
+        await self._ask(self.backend.check_reachable)
 
     async def add(self, token: Token, most: int | None = None) -> None:
         await self._ask(self.backend.add, token, most)
@@ -100,7 +100,7 @@ class StoreClient:
 
         @raise Unavailable: it takes too long.
         """
-        await within(self._clock, self._rules.timeout, self._opened())
+        await with_timeout(self._clock, self._rules.timeout, self._opened())
 
     async def _ask(
         self, question: Callable[P, Coroutine[Any, Any, T]], *given: P.args, **named: P.kwargs
@@ -109,7 +109,7 @@ class StoreClient:
             await self._opened()
             return await question(*given, **named)
 
-        return await within(self._clock, self._rules.timeout, asked())
+        return await with_timeout(self._clock, self._rules.timeout, asked())
 
     async def _opened(self) -> None:
         if self._opening is not None:

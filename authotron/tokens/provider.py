@@ -45,9 +45,9 @@ class TokenProvider:
         known = self._tokens is not None and self._tokens.imported.may_know(credential.value)
         return Affinity.POSSIBLE if known else _FOREIGN
 
-    async def reach(self) -> None:
+    async def check_reachable(self) -> None:
         if self._tokens is not None:
-            await self._tokens.store.reach()
+            await self._tokens.store.check_reachable()
 
     async def authenticate(self, credential: Credential) -> Authentication:
         if self._tokens is None:

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 from authotron import __version__
-from authotron.concurrency.racing import everyone, within
+from authotron.concurrency.racing import start, wait_all, with_timeout
 from authotron.gateway.gateway import LiveGateway
 from authotron.model.errors import Unavailable
 from authotron.plugin.interfaces import IReachable
@@ -88,13 +88,15 @@ class ProcessStatus:
         }
 
     async def _reached(self, parts: list[Any]) -> list[dict[str, object]]:
-        outcomes = await everyone([within(self._clock, _PATIENCE, _reach(part)) for part in parts])
+        outcomes = await wait_all(
+            [start(with_timeout(self._clock, _PATIENCE, _check_reachable(part))) for part in parts]
+        )
         return [_part_status(part, outcome) for part, outcome in zip(parts, outcomes, strict=True)]
 
 
-async def _reach(part: Any) -> None:
+async def _check_reachable(part: Any) -> None:
     if IReachable.providedBy(part):
-        await part.reach()
+        await part.check_reachable()
 
 
 def _part_status(part: Part, outcome: Failure | None) -> dict[str, object]:

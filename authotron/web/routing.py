@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
-from authotron.concurrency.racing import begin
+from authotron.concurrency.racing import start
 from authotron.web import replies
 from authotron.web.replies import Reply
 
@@ -38,7 +38,7 @@ def route(app: Klein, path: str, *methods: str) -> Callable[[Answer], Answer]:
     def register(answer: Answer) -> Answer:
         @wraps(answer)
         def respond(*given: Any, **parameters: Any) -> Response | Deferred[Response]:
-            response = begin(_response(answer, *given, **parameters))
+            response = start(_response(answer, *given, **parameters))
             if isinstance(response, Failure):
                 response.raiseException()
             return response

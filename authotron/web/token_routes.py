@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from authotron.concurrency.pieces import Pieces
-from authotron.concurrency.racing import Work, to_the_end
+from authotron.concurrency.racing import Awaited, shield
 from authotron.config.section import Section, WholeSeconds, read
 from authotron.config.server import Network
 from authotron.gateway.gateway import Gateway, Invalidate
@@ -285,13 +285,13 @@ def _is_unwitting(request: Request) -> bool:
     return any(_AHEAD.search(value) for name in names for value in values(name, []))
 
 
-async def _done(work: Work[_T]) -> _T:
+async def _done(work: Awaited[_T]) -> _T:
     """
     Finish what changes the store, though the client may leave: a store that was asked goes on.
 
     Otherwise an API token could be made, changed or revoked without a line in the log.
     """
-    return await to_the_end(work, _unheard)
+    return await shield(work, _unheard)
 
 
 def _unheard(failure: Failure) -> None:

@@ -11,11 +11,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.concurrency.racing import (
     AllFailed,
-    begin,
-    everyone,
     first_success,
-    to_the_end,
-    within,
+    shield,
+    start,
+    wait_all,
+    with_timeout,
 )
 from authotron.model.errors import Rejected, TimedOut
 
@@ -51,7 +51,7 @@ class FirstSuccessTests(SynchronousTestCase):
 
     def race(self, *attempts: Any, in_order: bool = False) -> Deferred[str]:
         return Deferred.fromCoroutine(
-            first_success(self.clock, attempts, lambda each: begin(each()), in_order=in_order)
+            first_success(self.clock, attempts, lambda each: start(each()), in_order=in_order)
         )
 
     def test_first(self) -> None:
@@ -141,7 +141,7 @@ class WithinTests(SynchronousTestCase):
     def test_in_time(self) -> None:
         """What answers in time leaves no timer behind."""
         clock, slow = Clock(), Slow()
-        d = Deferred.fromCoroutine(within(clock, 5, slow()))
+        d = Deferred.fromCoroutine(with_timeout(clock, 5, slow()))
         slow.answer.callback("done")
         self.assertEqual(self.successResultOf(d), "done")
         self.assertEqual(clock.getDelayedCalls(), [])
@@ -151,13 +151,13 @@ class WithinTests(SynchronousTestCase):
         clock = Clock()
         clock.callLater = None  # type: ignore[assignment] # nobody may call it
         self.assertEqual(
-            self.successResultOf(Deferred.fromCoroutine(within(clock, 5, quick()))), "quick"
+            self.successResultOf(Deferred.fromCoroutine(with_timeout(clock, 5, quick()))), "quick"
         )
 
     def test_too_late(self) -> None:
         """What takes too long is cancelled."""
         clock, slow = Clock(), Slow()
-        d = Deferred.fromCoroutine(within(clock, 5, slow()))
+        d = Deferred.fromCoroutine(with_timeout(clock, 5, slow()))
         clock.advance(5)
         self.failureResultOf(d, TimedOut)
         self.assertTrue(slow.cancelled)
@@ -174,7 +174,7 @@ class WithinTests(SynchronousTestCase):
                 heard.append(str(error))
             return [*heard, await waits[2]]
 
-        d = Deferred.fromCoroutine(within(Clock(), 5, work()))
+        d = Deferred.fromCoroutine(with_timeout(Clock(), 5, work()))
         waits[0].callback("one")
         waits[1].errback(ValueError("two"))
         self.assertNoResult(d)
@@ -184,13 +184,13 @@ class WithinTests(SynchronousTestCase):
     def test_fails_late(self) -> None:
         """A failure after a wait is the failure of the whole."""
         slow = Slow()
-        d = Deferred.fromCoroutine(within(Clock(), 5, slow()))
+        d = Deferred.fromCoroutine(with_timeout(Clock(), 5, slow()))
         slow.answer.errback(Rejected("late"))
         self.failureResultOf(d, Rejected)
 
     def test_fails_at_once(self) -> None:
         """So is one before any."""
-        self.failureResultOf(Deferred.fromCoroutine(within(Clock(), 5, refused())), Rejected)
+        self.failureResultOf(Deferred.fromCoroutine(with_timeout(Clock(), 5, refused())), Rejected)
 
 
 class ToTheEndTests(SynchronousTestCase):
@@ -201,7 +201,7 @@ class ToTheEndTests(SynchronousTestCase):
             return await asked
 
         self.unheard: list[Failure] = []
-        return Deferred.fromCoroutine(to_the_end(work(), self.unheard.append))
+        return Deferred.fromCoroutine(shield(work(), self.unheard.append))
 
     def test_awaited(self) -> None:
         """The caller gets the result, or the failure."""
@@ -234,7 +234,7 @@ class EveryoneTests(SynchronousTestCase):
     def test_outcomes(self) -> None:
         """Each gives its result or its failure; one failure does not spoil the others."""
         slow = Slow()
-        d = Deferred.fromCoroutine(everyone([refused(), slow()]))
+        d = Deferred.fromCoroutine(wait_all([start(refused()), start(slow())]))
         slow.answer.callback("done")
         failure, done = self.successResultOf(d)
         assert isinstance(failure, Failure)
@@ -244,7 +244,7 @@ class EveryoneTests(SynchronousTestCase):
     def test_at_once(self) -> None:
         """Where nobody must wait, the outcomes are there at once."""
         failure, quickly = self.successResultOf(
-            Deferred.fromCoroutine(everyone([refused(), quick()]))
+            Deferred.fromCoroutine(wait_all([start(refused()), start(quick())]))
         )
         assert isinstance(failure, Failure)
         self.assertTrue(failure.check(Rejected))
@@ -253,7 +253,7 @@ class EveryoneTests(SynchronousTestCase):
     def test_abandoned(self) -> None:
         """Nobody goes on when nobody waits."""
         slow = Slow()
-        d = Deferred.fromCoroutine(everyone([slow()]))
+        d = Deferred.fromCoroutine(wait_all([start(slow())]))
         d.cancel()
         self.failureResultOf(d, CancelledError)
         self.assertTrue(slow.cancelled)

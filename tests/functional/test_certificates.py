@@ -190,7 +190,7 @@ class StoreTests(TestCase):
         heard = len(front.heard)
         front.cut()
         for _ in range(20):
-            error = await outcome(store.reach())
+            error = await outcome(store.check_reachable())
             self.assertIsInstance(error, Unavailable)
             if isinstance(error, Untrusted):
                 break
@@ -198,7 +198,7 @@ class StoreTests(TestCase):
         self.assertEqual(len(front.heard), heard)
         front.certificate = authority.issue("localhost")
         for _ in range(200):
-            error = await outcome(store.reach())
+            error = await outcome(store.check_reachable())
             if error is None:
                 break
             await deferLater(CLOCK, 0.05)

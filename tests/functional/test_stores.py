@@ -17,7 +17,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 from txmongo.connection import ConnectionPool
 
-from authotron.concurrency.racing import within
+from authotron.concurrency.racing import with_timeout
 from authotron.config import plugins
 from authotron.config.section import read
 from authotron.model.errors import (
@@ -56,7 +56,7 @@ def store_of(section: dict[str, Any], **over: Any) -> ITokenStore:
 
 async def outcome(work: Coroutine[Any, Any, Any]) -> Any:
     """What comes of it in time, or the error."""
-    timed = Deferred.fromCoroutine(within(CLOCK, PATIENCE, work))
+    timed = Deferred.fromCoroutine(with_timeout(CLOCK, PATIENCE, work))
     return await timed.addErrback(lambda failure: failure.value)
 
 
@@ -160,7 +160,7 @@ class Faults:
     async def eventually(self: Any, store: ITokenStore) -> None:
         """It comes back by itself."""
         for _ in range(20):
-            if await outcome(store.reach()) is None:
+            if await outcome(store.check_reachable()) is None:
                 return
         self.fail("it did not come back")
 
@@ -223,7 +223,7 @@ class MoreFaults(Faults):
         database = self.database().start()
         section = self.encrypted(database, "localhost")
         trusting = await self.opened(section, tls=True, tls_ca_file=database.authorities)
-        await trusting.reach()
+        await trusting.check_reachable()
         doubtful = store_of(section, tls=True)
         self.addCleanup(closed, doubtful)
         self.assertIsInstance(await outcome(doubtful.open()), Unavailable)

@@ -177,7 +177,7 @@ class JwtTests(SynchronousTestCase):
         judge = provider(FakeRemote(lambda _: Respond({}, 503)))
         self.failureResultOf(start(judge.authenticate(bearer(IDP.sign()))), Unavailable)
         self.assertTrue(IReachable.providedBy(judge))
-        self.failureResultOf(start(IReachable(judge).reach()), Unavailable)
+        self.failureResultOf(start(IReachable(judge).check_reachable()), Unavailable)
 
     def test_config(self) -> None:
         """It needs something to check with, and only algorithms that it knows."""
@@ -240,7 +240,7 @@ class JwtTests(SynchronousTestCase):
         self.assertTrue(provider(cert_uri=None, secret="s" * 32).local)
         judge = provider()
         self.assertFalse(judge.local)
-        self.successResultOf(start(IReachable(judge).reach()))
+        self.successResultOf(start(IReachable(judge).check_reachable()))
         self.assertTrue(judge.local)
 
 

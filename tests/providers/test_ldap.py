@@ -340,9 +340,9 @@ class LdapTests(LdapCase):
     def test_reach(self) -> None:
         """It can be reached while the base of its searches can be read."""
         judge = IReachable(self.made())
-        self.failureResultOf(Deferred.fromCoroutine(judge.reach()), Unavailable)
+        self.failureResultOf(Deferred.fromCoroutine(judge.check_reachable()), Unavailable)
         self.server.entries[BASE] = {"objectClass": ["top"]}
-        self.successResultOf(Deferred.fromCoroutine(judge.reach()))
+        self.successResultOf(Deferred.fromCoroutine(judge.check_reachable()))
 
     def test_mistakes(self) -> None:
         """Every mistake in its section is told."""

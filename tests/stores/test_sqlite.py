@@ -85,7 +85,12 @@ class SqliteTests(TestCase):
     async def test_closed(self) -> None:
         """While it is closed nobody can say anything."""
         store = store_in(self.folder)
-        for work in (store.get(""), store.add(make_token()), store.remove("", NOW), store.reach()):
+        for work in (
+            store.get(""),
+            store.add(make_token()),
+            store.remove("", NOW),
+            store.check_reachable(),
+        ):
             self.assertIsInstance(await self.failed(work), Unavailable)
 
     async def test_full(self) -> None:

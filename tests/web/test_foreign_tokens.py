@@ -242,7 +242,7 @@ class WaitingTests(SynchronousTestCase):
         """A remote does not see a token that is verified with keys that are at hand."""
         remote = FakeRemote(everything_is_good)
         judge = test_jwt.provider(remote)
-        self.successResultOf(Deferred.fromCoroutine(IReachable(judge).reach()))
+        self.successResultOf(Deferred.fromCoroutine(IReachable(judge).check_reachable()))
         providers = [test_introspection.provider(remote), judge]
         self.successResultOf(gathered(providers, Credential("bearer", IDP.sign())))
         self.assertEqual(remote.addresses(), ["idp.example/certs"])

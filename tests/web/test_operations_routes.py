@@ -24,7 +24,7 @@ class Remote:
     type: str = "remote"
     realm: str = "internal"
 
-    async def reach(self) -> None:
+    async def check_reachable(self) -> None:
         raise Unavailable("connection refused")
 
 
@@ -149,7 +149,7 @@ class LimitTests(SynchronousTestCase):
 
         @implementer(IReachable)
         class Slow(Remote):
-            async def reach(self) -> None:
+            async def check_reachable(self) -> None:
                 await waiting
 
         self.gateway.serving.gateway.authenticator.augmenters = [Slow()]  # type: ignore[list-item] # as much of one as is asked

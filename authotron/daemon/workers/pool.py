@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from authotron.concurrency.racing import everyone, within
+from authotron.concurrency.racing import start, wait_all, with_timeout
 from authotron.concurrency.waiters import Waiters
 from authotron.config.check import Config
 from authotron.daemon.service import EX_CONFIG
@@ -90,7 +90,7 @@ class WorkerPool:
         """Let all of them go. None accepts connections any more when this ends."""
         self._stopping = True
         self._expect_nobody()
-        await everyone([self._drain(child) for child in self.workers])
+        await wait_all([start(self._drain(child)) for child in [*self.workers]])
 
     async def end(self) -> None:
         """Wait until the last is gone."""
@@ -144,7 +144,7 @@ class WorkerPool:
         grace = self._config.file.server.grace + _AFTER_GRACE
         child.kill_after(self._reactor.callLater(grace, child.kill))
         with suppress(Unavailable, PeerError):
-            await within(self._reactor, grace, child.ask("drain"))
+            await with_timeout(self._reactor, grace, child.ask("drain"))
 
     def _note_gone(self, child: WorkerProcess, how: str) -> None:
         self.workers.remove(child)
@@ -253,7 +253,7 @@ class WorkerPool:
             raise PeerError
 
     async def _let_go(self, children: Sequence[WorkerProcess]) -> None:
-        await everyone([self._drain(child) for child in children if not child.leaving])
+        await wait_all([start(self._drain(child)) for child in children if not child.leaving])
 
     # --- they are asked ---
 
@@ -268,7 +268,7 @@ class WorkerPool:
         @raise Unavailable: somebody who lives has not forgotten.
         """
         others = [child for child in self.workers if child is not asks]
-        outcomes = await everyone([child.ask("forget", tokens) for child in others])
+        outcomes = await wait_all([start(child.ask("forget", tokens)) for child in others])
         for child, outcome in zip(others, outcomes, strict=True):
             if isinstance(outcome, Failure) and child in self.workers:
                 raise Unavailable("a worker has not forgotten")
@@ -281,9 +281,13 @@ class WorkerPool:
 
     async def metrics(self) -> Metrics:
         """The sum over all, those that are gone included; of who is silent, its last word."""
-        within_patience = partial(within, self._reactor, PATIENCE)
-        await everyone(
-            [within_patience(child.fetch_counted()) for child in self.workers if child.served]
+        within_patience = partial(with_timeout, self._reactor, PATIENCE)
+        await wait_all(
+            [
+                start(within_patience(child.fetch_counted()))
+                for child in [*self.workers]
+                if child.served
+            ]
         )
         total = Metrics(lambda: [child.pid for child in self.workers if child.pid is not None])
         for part in (self.own, self._ended):
@@ -306,6 +310,8 @@ class WorkerPool:
         """What one that serves says of it; C{None} if there is none."""
         for child in self.serving:
             with suppress(Unavailable, PeerError):
-                told: dict[str, Any] = await within(self._reactor, PATIENCE, child.ask("ready"))
+                told: dict[str, Any] = await with_timeout(
+                    self._reactor, PATIENCE, child.ask("ready")
+                )
                 return told
         return None

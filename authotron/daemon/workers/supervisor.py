@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from authotron import __version__
-from authotron.concurrency.racing import everyone
+from authotron.concurrency.racing import start, wait_all
 from authotron.config.check import Config
 from authotron.daemon import reload
 from authotron.daemon.compose import compose
@@ -107,11 +107,11 @@ class Supervisor(Service):
         """Let those in flight finish, within the grace; who is still there soon after is killed."""
         self.stopping = True
         await self.crew.drain()
-        await everyone([held.close() for held in self._held])
+        await wait_all([start(held.close()) for held in self._held])
         await self.crew.end()
         if self._beats.running:
             self._beats.stop()
-        await everyone([listener.stopService() for listener in self._seconds])
+        await wait_all([start(listener.stopService()) for listener in self._seconds])
         super().stopService()
 
     def fail(self, failure: Failure) -> None:

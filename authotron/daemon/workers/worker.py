@@ -17,7 +17,7 @@ from twisted.logger import Logger, globalLogBeginner
 from twisted.python.failure import Failure
 
 from authotron.concurrency.pieces import exempt_from_collection
-from authotron.concurrency.racing import within
+from authotron.concurrency.racing import with_timeout
 from authotron.daemon import systemd
 from authotron.daemon.service import EX_CONFIG, GatewayService
 from authotron.daemon.workers.messages import MessageChannel, PeerError
@@ -149,7 +149,7 @@ class Worker(Service):
             await self.pipe.ask("forget", None if tokens is None else list(tokens))
 
         try:
-            await within(self._reactor, LONGEST_CHANGE, forgotten())
+            await with_timeout(self._reactor, LONGEST_CHANGE, forgotten())
         except PeerError:
             raise Unavailable("not all workers have forgotten") from None
 
