@@ -144,7 +144,9 @@ async def _acl_proxy_token(
 
 def _hosts(text: str) -> tuple[str, ...]:
     """A token without hosts is good for none there; here it would be good for all."""
-    found = tuple(hosts.checked_host(each.strip()) for each in text.split(",") if each.strip())
+    found = tuple(
+        hosts.check_host_pattern(each.strip()) for each in text.split(",") if each.strip()
+    )
     if not found:
         raise ValueError("has no hosts, so that it is good for none")
     return found

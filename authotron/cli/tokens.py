@@ -70,8 +70,8 @@ def create(
         name=name,
         ttl=_duration(ttl, "--ttl"),
         roles=role or None,
-        hosts=tuple(_checked(hosts.checked_host, text, "--host") for text in host),
-        networks=tuple(_checked(hosts.checked_network, text, "--network") for text in network),
+        hosts=tuple(_checked(hosts.check_host_pattern, text, "--host") for text in host),
+        networks=tuple(_checked(hosts.check_network, text, "--network") for text in network),
     )
 
     async def work(gateway: Gateway[Reply], kept: TokenService, _world: World) -> None:

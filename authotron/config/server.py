@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
@@ -12,17 +10,17 @@ from twisted.internet.endpoints import serverFromString
 
 from authotron.config.section import NonEmptyStr, Port, Seconds, Section
 from authotron.model import hosts
-from authotron.model.hosts import checked_network, checked_proxy
+from authotron.model.hosts import check_network, check_proxy
 
 SYSTEMD = "systemd"
 """The value of C{listen} for the sockets that systemd opens for this service."""
 
-Network = Annotated[NonEmptyStr, AfterValidator(checked_network)]
+Network = Annotated[NonEmptyStr, AfterValidator(check_network)]
 """A network in the notation of RFC 4632, such as C{10.0.0.0/8}."""
 
 Networks = Annotated[tuple[Network, ...], Field(strict=False)]
 
-Proxy = Annotated[NonEmptyStr, AfterValidator(checked_proxy)]
+Proxy = Annotated[NonEmptyStr, AfterValidator(check_proxy)]
 """A network, or C{unix} for peers at a UNIX socket."""
 
 Proxies = Annotated[tuple[Proxy, ...], Field(strict=False)]
@@ -42,17 +40,6 @@ _SOCKETS = ("tcp:", "tcp6:", "unix:")
 """The kinds of endpoints that are plain sockets, which several workers can share."""
 
 Workers = Annotated[int, Field(ge=1, le=256)] | Literal["auto"]
-
-
-def _host(text: str) -> str:
-    """Check that a string is an IP address or could be the name of a host."""
-    try:
-        ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        label = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
-        if not re.fullmatch(rf"{label}(\.{label})*\.?", text):
-            raise ValueError("is not a host: neither an IP address nor a name") from None
-    return text
 
 
 def _endpoint(text: str) -> str:
@@ -133,7 +120,7 @@ class Server(Section):
         default=False, description="accept that `trusted_proxies` contains nearly all addresses"
     )
 
-    _checked_host = field_validator("host")(_host)
+    _checked_host = field_validator("host")(hosts.check_bind_host)
 
     @model_validator(mode="after")
     def _check_sockets(self) -> Server:
@@ -186,4 +173,4 @@ class Operations(Section):
     @field_validator("host")
     @classmethod
     def _checked_host(cls, host: str | None) -> str | None:
-        return host if host is None else _host(host)
+        return host if host is None else hosts.check_bind_host(host)

@@ -1,4 +1,11 @@
-"""Hosts and networks: patterns a token may be limited to, and what is this machine."""
+"""
+Hosts and networks: the grammars of both, and the patterns that an API token may be limited to.
+
+Four grammars of a host differ on purpose. L{HOST_FIELD} is what a client may send as C{Host}.
+L{FORWARDED_HOST} is wider: a proxy has checked the value, and only patterns are compared with it.
+L{check_host_pattern} is stricter: operators and owners of tokens write patterns, so a typo must be
+noticed. L{check_bind_host} also knows IPv6 addresses without brackets and with a zone.
+"""
 
 from __future__ import annotations
 
@@ -8,64 +15,87 @@ from collections.abc import Iterable
 from functools import lru_cache
 from urllib.parse import urlsplit
 
+from authotron.model.http_grammar import IPV6, NAME
+
 MOST_TEXT = 4096
 """Characters that all patterns of one list may have together."""
 
-_LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
-_NAME = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
+HOST_FIELD = re.compile(rb"(?:%b\.?|%b)(?::[0-9]{1,5})?" % (NAME, IPV6))
+"""The value of a C{Host} field (RFC 9110 section 7.2); the name may end with a dot."""
+
+FORWARDED_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+"""The host that a trusted proxy forwards: a name of any labels, or an address in brackets."""
+
+_LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
+_PATTERN = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
+_BIND_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
 _HIGHEST_PORT = 65535
 _SITE_BITS = 64
 """Leading bits that all IPv6 addresses of one client share (RFC 6177: a site has a /64 or more)."""
 
 
-def checked_host(text: str) -> str:
+def check_host_pattern(text: str) -> str:
     """
-    A pattern in its usual spelling.
+    Check a pattern of hosts, and return it in lower case.
 
-    C{*} is any host; C{*.example.org} has exactly one label more; a port, where there is one, must
-    be in the request, too, and only the plain C{*} fits with any.
+    C{*} fits every host, and C{*.example.org} every host with exactly one label more. A pattern
+    with a port fits only requests for this port; only C{*} alone fits every port.
 
-    @raise ValueError: it is no pattern.
+    @raise ValueError: the string is not a pattern.
     """
     name, port = _split(text.lower())
-    if not (name == "*" or _is_address(name) or _NAME.fullmatch(name)):
-        raise ValueError("is no host, such as example.org, *.example.org:8443, [::1]:80 or *")
+    if not (name == "*" or _is_address(name) or _PATTERN.fullmatch(name)):
+        raise ValueError("is not a host, such as example.org, *.example.org:8443, [::1]:80 or *")
     if port is not None and not (port.isascii() and port.isdigit() and _is_port(int(port))):
-        raise ValueError("has a port that is none")
+        raise ValueError(f"has a port that is not a number from 1 to {_HIGHEST_PORT}")
     return name if port is None else f"{name}:{int(port)}"
 
 
-def checked_network(text: str) -> str:
+def check_bind_host(text: str) -> str:
     """
-    A network in its usual spelling; an address is one of a single host.
+    Check that a string is an IP address, with or without a zone, or could be the name of a host.
 
-    @raise ValueError: it is no network, or has bits set behind its mask.
+    @raise ValueError: the string is neither.
+    """
+    try:
+        ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        if not _BIND_NAME.fullmatch(text):
+            raise ValueError("is not a host: neither an IP address nor a name") from None
+    return text
+
+
+def check_network(text: str) -> str:
+    """
+    Check a network, and return it in canonical form; an address becomes a network of one host.
+
+    @raise ValueError: the string is not a network, or has bits set behind its mask.
     """
     try:
         return str(ipaddress.ip_network(text))
     except ValueError:
-        raise ValueError("is no network, such as 192.0.2.0/24 or 2001:db8::/32") from None
+        raise ValueError("is not a network, such as 192.0.2.0/24 or 2001:db8::/32") from None
 
 
 UNIX = "unix"
-"""Among trusted proxies: peers at a UNIX socket."""
+"""In a list of trusted proxies: every peer that connects by a UNIX socket."""
 
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 _GLOBAL_IPV6 = ipaddress.IPv6Network("2000::/3")
 """The addresses that are routed on the Internet (RFC 4291 section 2.4, IANA's registry)."""
 
 
-def checked_proxy(text: str) -> str:
+def check_proxy(text: str) -> str:
     """
-    A network of trusted proxies in its usual spelling, or the word C{unix}.
+    Check a network of trusted proxies, and return it in canonical form; C{unix} stays as it is.
 
-    @raise ValueError: it is neither.
+    @raise ValueError: the string is neither a network nor C{unix}.
     """
     if text == UNIX:
         return text
-    network = ipaddress.ip_network(checked_network(text))
+    network = ipaddress.ip_network(check_network(text))
     if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
-        # Peers are known by what an address stands for, so a network must be, too.
+        # The address of a peer is compared as IPv4, so its network must be IPv4, too.
         first = int(network.network_address) & 0xFFFF_FFFF
         return str(ipaddress.IPv4Network((first, network.prefixlen - 96)))
     return str(network)
@@ -87,7 +117,7 @@ def share_of_addresses(networks: Iterable[str]) -> float:
 
 
 def host_fits(pattern: str, host: str) -> bool:
-    """Whether a host, as requests name it, or another pattern, is one of those meant."""
+    """Whether a pattern fits a requested host, or contains all that another pattern fits."""
     if pattern == "*":
         return True
     wanted, wanted_port = _split(pattern)
@@ -115,7 +145,7 @@ def any_network_fits(patterns: Iterable[str], address: str) -> bool:
 
 
 def address_of(text: str) -> str | None:
-    """An address in its usual spelling, IPv4 in the guise of IPv6 as what it is."""
+    """Return an IP address in canonical form, an IPv4-mapped one as IPv4; C{None} if invalid."""
     try:
         address = ipaddress.ip_address(text.strip("[]").partition("%")[0])
     except ValueError:
@@ -125,7 +155,7 @@ def address_of(text: str) -> str | None:
 
 
 def site(address: str) -> str:
-    """The addresses that one client may have."""
+    """Return the network of the addresses that one client may use: an IPv6 /64, or the address."""
     if ":" not in address:
         return address
     try:
@@ -135,12 +165,12 @@ def site(address: str) -> str:
 
 
 def is_local(url: str) -> bool:
-    """Whether what is sent to this address cannot leave the machine."""
+    """Whether requests to a URL stay on this machine."""
     return is_loopback(urlsplit(url).hostname or "")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host, an address or a name, is this machine alone."""
+    """Whether an address or a name is that of the loopback interface."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -149,7 +179,7 @@ def is_loopback(host: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _network(text: str) -> tuple[int, int, int] | None:
-    """The version, the first and the last address of a network, as numbers."""
+    """Parse a network into its IP version and its first and last address, as numbers."""
     try:
         network = ipaddress.ip_network(text)
     except ValueError:
@@ -158,7 +188,7 @@ def _network(text: str) -> tuple[int, int, int] | None:
 
 
 def _split(text: str) -> tuple[str, str | None]:
-    """Name and port; the colons of an IPv6 address stand in brackets."""
+    """Split a host into name and port; an IPv6 address has brackets around its colons."""
     if text.startswith("["):
         name, bracket, rest = text.partition("]")
         return name + bracket, rest[1:] if rest.startswith(":") else None
@@ -172,7 +202,7 @@ def _is_address(name: str) -> bool:
         version = ipaddress.ip_address(name[1:-1] if bracketed else name).version
     except ValueError:
         return False
-    return bracketed == (version == 6)  # noqa: PLR2004 - brackets are for IPv6
+    return bracketed == (version == 6)  # noqa: PLR2004 - only IPv6 addresses have brackets
 
 
 def _is_port(number: int) -> bool:

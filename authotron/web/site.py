@@ -20,7 +20,7 @@ from twisted.web.resource import IResource
 from authotron.concurrency.reactor_time import Meter
 from authotron.config.schema import Access
 from authotron.gateway.decisions import Outcome
-from authotron.model.http_grammar import IPV6, NAME
+from authotron.model.hosts import HOST_FIELD
 from authotron.telemetry.metrics import METHODS, Metrics
 from authotron.web import replies
 from authotron.web.channel import LARGEST_BODY, Channel
@@ -35,7 +35,6 @@ _IN_USE = 1.0
 _OF_NOBODY = "{method} {route}: {status} from {client}"
 _OF_SOMEBODY = "{method} {route}: {status} for {username} of {realm} from {client}"
 
-_HOST = re.compile(rb"(?:%b\.?|%b)(?::[0-9]{1,5})?" % (NAME, IPV6))
 _PATH = re.compile(rb"/|(?:/[A-Za-z0-9._~-]+)+")
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -88,7 +87,7 @@ class Request(server.Request):
     def _problem(self) -> Reply | None:
         hosts = self.requestHeaders.getRawHeaders(b"Host", [])
         is_missing = not hosts and self.clientproto == b"HTTP/1.1"
-        if is_missing or len(hosts) > 1 or not all(map(_HOST.fullmatch, hosts)):
+        if is_missing or len(hosts) > 1 or not all(map(HOST_FIELD.fullmatch, hosts)):
             self._close_after_reply()
             return replies.BAD_REQUEST  # RFC 9112 section 3.2
         if not hosts:  # HTTP/1.0, and nothing here depends on it

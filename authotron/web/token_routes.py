@@ -30,7 +30,7 @@ from authotron.model.errors import (
     TooMany,
     Unavailable,
 )
-from authotron.model.hosts import checked_host
+from authotron.model.hosts import check_host_pattern
 from authotron.model.naming import normalized
 from authotron.model.token import AT_ONCE, PREFIX, Token
 from authotron.plugin.interfaces import TokenQuery
@@ -80,7 +80,9 @@ Scopes = Annotated[dict[Word, Words], Field(max_length=_MOST_ENTRIES)]
 Email = Annotated[
     str, StringConstraints(max_length=254, pattern=r"^([^\x00-\x20\x7f@]+@[^\x00-\x20\x7f@]+)?$")
 ]
-Host = Annotated[str, StringConstraints(max_length=_LONGEST_HOST), AfterValidator(checked_host)]
+Host = Annotated[
+    str, StringConstraints(max_length=_LONGEST_HOST), AfterValidator(check_host_pattern)
+]
 
 
 class NewToken(Section):

@@ -56,15 +56,15 @@ class HostTests(SynchronousTestCase):
 
     def test_patterns(self) -> None:
         """They are kept in lower case; what is none is refused."""
-        self.assertEqual(hosts.checked_host("*.A.org:0081"), "*.a.org:81")
+        self.assertEqual(hosts.check_host_pattern("*.A.org:0081"), "*.a.org:81")
         for text in ("[::1]", "[::1]:80", "*", "*:80", "192.0.2.1:80", "localhost"):
-            self.assertEqual(hosts.checked_host(text), text)
+            self.assertEqual(hosts.check_host_pattern(text), text)
         for text in (
             "", "*.*.x", "foo.*.x", "*foo.x", "a..b", "-a.org", "a.org:0", "a.org:65536", "a.org:",
             "a.org:x", "a b", "::1", "[::1", "[192.0.2.1]", "http://a.org", "a.org/", "a\u0661.org",
         ):  # fmt: skip
             with self.subTest(text):
-                self.assertRaises(ValueError, hosts.checked_host, text)
+                self.assertRaises(ValueError, hosts.check_host_pattern, text)
 
     def test_whole_T16(self) -> None:
         """A pattern covers the whole name, dots are dots, and a line end is part of the name."""
@@ -83,7 +83,7 @@ class HostTests(SynchronousTestCase):
                 self.assertFalse(hosts.host_fits(pattern, host))
         for text in ("a.org\n", "a.org:80\n", "*.a.org\r", "(a|b).org", "a?.org", "^a.org$", "."):
             with self.subTest(repr(text)):
-                self.assertRaises(ValueError, hosts.checked_host, text)
+                self.assertRaises(ValueError, hosts.check_host_pattern, text)
 
     @given(st.text(), st.text())
     def test_anything(self, pattern: str, host: str) -> None:
@@ -105,10 +105,10 @@ class NetworkTests(SynchronousTestCase):
 
     def test_patterns(self) -> None:
         """They are kept in their usual spelling; what is none is refused."""
-        self.assertEqual(hosts.checked_network("2001:DB8:0::/32"), "2001:db8::/32")
-        self.assertEqual(hosts.checked_network("192.0.2.1"), "192.0.2.1/32")
+        self.assertEqual(hosts.check_network("2001:DB8:0::/32"), "2001:db8::/32")
+        self.assertEqual(hosts.check_network("192.0.2.1"), "192.0.2.1/32")
         for text in ("", "192.0.2.1/24", "localhost", "192.0.2.0/33"):
-            self.assertRaises(ValueError, hosts.checked_network, text)
+            self.assertRaises(ValueError, hosts.check_network, text)
 
     def test_addresses(self) -> None:
         """IPv4 in the guise of IPv6 is IPv4; a zone does not matter."""

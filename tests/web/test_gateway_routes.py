@@ -26,8 +26,8 @@ class From:
 
     address: str
 
-    def holds(self, circumstances: RequestContext) -> bool:
-        return circumstances.address == self.address
+    def holds(self, context: RequestContext) -> bool:
+        return context.address == self.address
 
 
 @implementer(IProvider)

@@ -367,7 +367,7 @@ class BoundsTests(TokenCase):
     def test_validate_no_excess_T84c(self) -> None:
         """A list with too many entries is refused without a look at each of them."""
         looked_at: list[object] = []
-        self.patch(token_routes, "checked_host", looked_at.append)
+        self.patch(token_routes, "check_host_pattern", looked_at.append)
         for name in ("roles", "hosts", "networks", "scopes"):
             for many in ([1] * 20_000, {str(number): 1 for number in range(5000)}):
                 answer = self.send("POST /tokens", {name: many})

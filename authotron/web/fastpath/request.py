@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from authotron.model.http_grammar import IPV6, NAME, TOKEN
+from authotron.model.hosts import HOST_FIELD
+from authotron.model.http_grammar import TOKEN
 
 LONGEST = 16_000
 """Bytes of a simple head; what is longer is the channel's to judge."""
@@ -51,7 +52,7 @@ _MEANING = {
     b"x-request-id": _ANYTHING,
     b"connection": re.compile(rb"close|keep-alive", re.IGNORECASE).fullmatch,
     b"content-length": re.compile(rb"0").fullmatch,
-    b"host": re.compile(rb"(?:%b|%b)(?::[0-9]{1,5})?" % (NAME, IPV6)).fullmatch,
+    b"host": HOST_FIELD.fullmatch,
     b"transfer-encoding": _NOTHING,
     b"expect": _NOTHING,
     b"upgrade": _NOTHING,
