@@ -65,7 +65,7 @@ class DoctorTests(LdapCase):
         """Connection, TLS, bind, search, and how many roles a user gets."""
         done = self.doctor(uri=self.slapd.tls_uri, ca_file=self.slapd.authority)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        for told in ("certificate verified", "bound as", "can be read", "uid=alice", "4 roles"):
+        for told in ("certificate verified", "bound as", "is readable", "uid=alice", "4 roles"):
             self.assertIn(told, done.stdout)
 
     def test_another_host_T67(self) -> None:
