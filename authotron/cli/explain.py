@@ -55,7 +55,7 @@ async def _explain(reactor: Any, found: Config, header: str, realm: str | None) 
 
     @raise SystemExit: 1 if nobody gets in.
     """
-    logs.log.config = schema.LoggingConfig(level="debug")
+    logs.log.configure(schema.LoggingConfig(level="debug"))
     globalLogPublisher.addObserver(_tell)
     pool = Pool(reactor)
     pool.startService()

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 import jwt
+from twisted.internet.defer import execute
 
 from authotron import __version__
 from authotron.cli.options import (
@@ -25,6 +26,7 @@ from authotron.config.check import Config
 from authotron.config.endpoint import with_mode
 from authotron.config.json_schema import json_schema
 from authotron.jose import minter
+from authotron.net.world import World
 
 _ELSEWHERE = ("doctor", "explain", "migrate", "quickstart", "tokens")
 """Commands that have a module of their name."""
@@ -72,12 +74,24 @@ def check(file: Path | None, path: Path) -> None:
     """
     found = loaded(file or path)
     with complaints():
-        minter.make(found.file.jwt, clock())
+        _compose(found)
     for line in _described(found):
         say(line)
     for warning in found.warnings:
         say(f"warning: {warning}", fg="yellow", err=True)
     say("The configuration is good.", fg="green")
+
+
+def _compose(found: Config) -> None:
+    """
+    Build the plugins and the keys of a configuration, and start nothing.
+
+    @raise ConfigError: a plugin breaks its contract, or a file cannot be read.
+    """
+    from authotron.daemon.compose import compose  # noqa: PLC0415 - imports much that `run` needs not
+    from authotron.telemetry.metrics import Metrics  # noqa: PLC0415 - as above
+
+    compose(found, World(clock(), execute), Metrics())
 
 
 def _described(found: Config) -> list[str]:

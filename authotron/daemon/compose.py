@@ -1,15 +1,19 @@
-"""All parts of a configuration, put together."""
+"""Build a gateway from a configuration: plugins, authenticator, keys, decision cache."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import Any
 
 from attrs import evolve
 from twisted.logger import Logger
+from zope.interface.interface import InterfaceClass
 
 from authotron.concurrency.reactor_time import Meter
 from authotron.config import plugins
 from authotron.config.check import Config
+from authotron.daemon import plugin_contract
 from authotron.gateway import credentials, decisions
 from authotron.gateway.authentication import Authenticator
 from authotron.gateway.forwarded import Forwarding
@@ -20,7 +24,7 @@ from authotron.limits.descriptors import narrowing
 from authotron.model.errors import ConfigError, Problem
 from authotron.model.hosts import UNIX
 from authotron.net.world import World
-from authotron.plugin.interfaces import ITokenStore
+from authotron.plugin.interfaces import IAugmenter, IProvider, ITokenStore
 from authotron.telemetry.metrics import Metrics
 from authotron.tokens import service
 from authotron.tokens.bounded_store import derived_pepper
@@ -36,21 +40,28 @@ def compose(
     config: Config, world: World, metrics: Metrics, store: ITokenStore | None = None
 ) -> Gateway[Reply]:
     """
-    All parts of a configuration, put together. Nothing is started.
+    Build a gateway from a configuration. Nothing is started, and no connection is opened.
 
-    @param store: one that is open already and is to be kept.
+    @param store: a store that is open already, to be used instead of a new one.
 
-    @raise ConfigError: the parts do not fit, or a file they need cannot be read.
+    @raise ConfigError: a plugin cannot be built, or a file that the configuration names cannot be
+        read.
     """
     file = config.file
     narrow = narrowing([*config.providers, *config.augmenters])
     memory = file.auth.cache.max_bytes // 2 // (len(config.providers) + len(config.augmenters) + 1)
     patience = file.auth.timeout_in_ms / 1000
     world = evolve(world, patience=patience, narrow=narrow, memory=memory)
-    providers = [_made("providers", each, world) for each in config.providers]
-    augmenters = [
-        _made("augmenters", each, for_augmenter(each, world)) for each in config.augmenters
+    problems: list[Problem] = []
+    providers: list[IProvider] = [
+        *_built(IProvider, "providers", config.providers, repeat(world), problems)
     ]
+    worlds = (for_augmenter(each, world) for each in config.augmenters)
+    augmenters: list[IAugmenter] = [
+        *_built(IAugmenter, "augmenters", config.augmenters, worlds, problems)
+    ]
+    if problems:
+        raise ConfigError(problems)
     signer = minter.make(file.jwt, world.clock)
     tokens = _tokens(config, world, store)
     owners = Owners(providers, world.clock, file.tokens.users, world.memory)
@@ -83,36 +94,63 @@ def compose(
 
 
 def for_augmenter(config: Any, world: World) -> World:
-    """The world as an augmenter sees it, which may have a patience of its own."""
+    """Return the world that an augmenter gets; its `timeout` may differ from the common one."""
     return evolve(world, patience=getattr(config, "timeout", None) or world.patience)
 
 
-def _made(kind: str, config: Any, world: World) -> Any:
+def _built(
+    interface: InterfaceClass,
+    kind: str,
+    configs: Sequence[Any],
+    worlds: Iterable[World],
+    problems: list[Problem],
+) -> Iterator[Any]:
     """
-    A part of its section. One that cannot be made is a mistake, and no end of a service.
+    Build the plugins of one kind.
 
-    @raise ConfigError: it cannot be made.
+    @param problems: gets what is wrong with the plugins that are left out.
+    """
+    for place, (config, world) in enumerate(zip(configs, worlds, strict=False)):
+        try:
+            yield _build_plugin(interface, kind, f"{kind}[{place}]", config, world)
+        except ConfigError as error:
+            problems += error.problems
+
+
+def _build_plugin(interface: InterfaceClass, kind: str, at: str, config: Any, world: World) -> Any:
+    """
+    Build a plugin from its section, and verify that it keeps the contract of its interface.
+
+    @param at: the path of the section.
+
+    @raise ConfigError: C{make} fails, or what it returns does not keep the contract.
     """
     try:
-        return plugins.load(kind, config.type, kind).make(config, world)
+        plugin = plugins.load(kind, config.type, at).make(config, world)
     except ConfigError:
         raise
-    except Exception as defect:  # noqa: BLE001 - of a module of somebody else, perhaps
-        _log.failure("a part is broken", event="startup.part.broken")
-        told = f"the part of type {config.type!r} is broken: {type(defect).__name__}"
-        raise ConfigError([Problem(kind, told)]) from None
+    except Exception as defect:  # noqa: BLE001 - a defect of a plugin does not end the service
+        _log.failure(
+            "make() of plugin {type} failed, refusing the configuration",
+            type=config.type,
+            event="startup.part.broken",
+        )
+        reason = f"make() of plugin {config.type!r} failed: {type(defect).__name__}"
+        raise ConfigError([Problem(at, reason)]) from None
+    plugin_contract.verify(interface, plugin, at, config.type)
+    return plugin
 
 
 def _tokens(config: Config, world: World, store: ITokenStore | None) -> TokenService | None:
     """
-    The tokens of our own, if there is a store.
+    Build the service of API tokens, if a store is configured.
 
-    A documented store has no pepper. All processes that share it have the secret of the minted
-    tokens in common, so a pepper is derived from that.
+    Stores with the options of the original have no pepper. All processes that share such a store
+    have `jwt.secret` in common, so a pepper is derived from it.
     """
     if config.store is None:
         return None
     secret = config.file.jwt.secret
     spare = derived_pepper(secret.get_secret_value()) if secret else None
-    kept = store or _made("stores", config.store, world)
-    return service.make(kept, config.file.tokens, config.store, world.clock, spare)
+    backend = store or _build_plugin(ITokenStore, "stores", "store", config.store, world)
+    return service.make(backend, config.file.tokens, config.store, world.clock, spare)

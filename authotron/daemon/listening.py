@@ -1,4 +1,4 @@
-"""Where is listened, and what is served there; a failure to do so is told."""
+"""Listening endpoints of the main port and the metrics port, and the sites behind them."""
 
 from __future__ import annotations
 
@@ -8,38 +8,44 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from authotron.config import server
 from authotron.config.check import Config
 from authotron.config.endpoint import narrow_sockets, server_endpoint, with_mode
-from authotron.config.server import Server
+from authotron.config.server import Operations, Server
 from authotron.daemon import systemd
 from authotron.daemon.workers.sockets import SharedEndpoint
+from authotron.limits import descriptors
 from authotron.telemetry.metrics import Metrics
 from authotron.web import operations_routes
-from authotron.web.connections import metrics_connection_limit
+from authotron.web.connections import connection_limit, metrics_connection_limit
 from authotron.web.fastpath.protocol import FastPathFactory
 from authotron.web.site import Site
 
-Ready = systemd.Endpoint | SharedEndpoint
-"""An endpoint whose socket is there already."""
+_log = Logger()
+
+OpenSocket = systemd.Endpoint | SharedEndpoint
+"""An endpoint whose socket is open already."""
 
 
 class Listener(Service):
     """
-    Listens at an endpoint.
+    Listens at one endpoint.
 
-    A failure to do so is raised if it is known at once, and else given to C{failed}: it never
-    stays in the log alone.
+    A failure to listen that is known at once is raised by C{startService}; a later one is passed to
+    C{on_failure}.
+
+    @ivar description: the endpoint, as the log shows it.
     """
 
     def __init__(
         self,
         reactor: Any,
-        endpoint: str | Ready,
+        endpoint: str | OpenSocket,
         site: Site | FastPathFactory,
-        failed: Callable[[Failure], None],
+        on_failure: Callable[[Failure], None],
     ) -> None:
         if isinstance(endpoint, str):
             self._endpoint = server_endpoint(reactor, endpoint)
@@ -47,26 +53,26 @@ class Listener(Service):
         else:
             self._endpoint, self.description = endpoint, endpoint.description
         self.site = site
-        self._failed = failed
+        self._on_failure = on_failure
         self._listening: Deferred[IListeningPort | None] | None = None
 
     def startService(self) -> None:
         super().startService()
-        at_once: list[Failure] = []
-        starting = [True]
+        immediate: list[Failure] = []
+        is_starting = [True]
 
         def failed(failure: Failure) -> None:
-            if starting:
-                at_once.append(failure)
+            if is_starting:
+                immediate.append(failure)
             else:
-                self._failed(failure)
+                self._on_failure(failure)
 
         with narrow_sockets():
             listening: Deferred[Any] = self._endpoint.listen(self.site)
         self._listening = listening.addErrback(failed)
-        starting.clear()
-        if at_once:
-            at_once[0].raiseException()
+        is_starting.clear()
+        if immediate:
+            immediate[0].raiseException()
 
     async def stopService(self) -> None:
         super().stopService()
@@ -79,7 +85,7 @@ class Listener(Service):
 def site(
     app: Any, routes: Sequence[str], config: Config, reactor: Any, metrics: Metrics | None = None
 ) -> Site:
-    """The site of an app, whose requests are counted and logged if there are C{metrics}."""
+    """Build the site of an app. Requests are counted and logged if C{metrics} is given."""
     return Site(
         app.app,
         reactor,
@@ -91,33 +97,57 @@ def site(
     )
 
 
-def second_listeners(
-    insight: operations_routes.IStatus,
+def metrics_listeners(
+    status: operations_routes.IStatus,
     config: Config,
     reactor: Any,
-    failed: Callable[[Failure], None],
+    on_failure: Callable[[Failure], None],
     metrics: Metrics,
 ) -> list[Listener]:
     """
-    Build the listeners of the metrics port, which share one limit of connections.
+    Build the listeners of the metrics port, which share one connection limit.
 
-    @param metrics: counts the connections above the limit.
+    @param metrics: counts the connections that are rejected above the limit.
     """
     second = config.file.metrics
     host = second.host or config.file.server.host
     second_site = site(
-        operations_routes.OperationsRoutes(insight), operations_routes.ROUTES, config, reactor
+        operations_routes.OperationsRoutes(status), operations_routes.ROUTES, config, reactor
     )
     second_site.limit_connections(metrics_connection_limit(second.max_connections), metrics)
     where = _endpoints(second.listen, host, second.port, reactor, systemd.METRICS)
-    return [Listener(reactor, each, second_site, failed) for each in where]
+    return [Listener(reactor, each, second_site, on_failure) for each in where]
+
+
+def main_connection_limit(config: Config, metrics_port: Operations | None) -> int:
+    """
+    Return how many connections the main port may have, beside the others of the process.
+
+    @param metrics_port: the section of the metrics port, if this process serves it.
+    """
+    plugins = [*config.providers, *config.augmenters]
+    wanted = descriptors.outward(plugins)
+    outward = descriptors.outward(plugins, descriptors.narrowing(plugins))
+    if outward < wanted:
+        _log.warn(
+            "providers and augmenters may open {outward} connections instead of {wanted}, as the "
+            "process may open only {files} files; raise LimitNOFILE=, or lower their `connections`",
+            outward=outward,
+            wanted=wanted,
+            files=descriptors.most_files(),
+            event="startup.remotes.narrowed",
+        )
+    others = outward + descriptors.outward([config.store])
+    if metrics_port is not None:
+        others += metrics_connection_limit(metrics_port.max_connections)
+    return connection_limit(config.file.server.max_connections, others)
 
 
 def endpoints(server: Server, reactor: Any) -> Sequence[str | systemd.Endpoint]:
     """
-    Where the gateway is served.
+    Return the endpoints of the main port.
 
-    @raise ConfigError: systemd holds nothing for us.
+    @raise ConfigError: the configuration wants the sockets of systemd, and there are none.
     """
     return _endpoints(server.listen, server.host, server.port, reactor, systemd.MAIN)
 
@@ -125,7 +155,7 @@ def endpoints(server: Server, reactor: Any) -> Sequence[str | systemd.Endpoint]:
 def _endpoints(
     listen: Sequence[str], host: str, port: int | None, reactor: Any, which: str
 ) -> Sequence[str | systemd.Endpoint]:
-    """Twisted endpoint strings, or systemd's sockets; a host with colons is an IPv6 address."""
+    """Return Twisted endpoint strings, or systemd's sockets. A host with colons is IPv6."""
     if not listen:
         kind = "tcp6" if ":" in host else "tcp"
         escaped = host.replace(":", "\\:")

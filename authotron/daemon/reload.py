@@ -1,53 +1,197 @@
-"""What the log says of configurations that are taken over, by one process or several."""
+"""Reload: read the configuration again, and use it if it is valid, in one process or several."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Generic, TypeVar
 
+from attrs import define, field
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from authotron.config.check import Config
+from authotron.model.errors import ConfigError
+from authotron.telemetry import logs
+from authotron.tokens.service import TokenService
+from authotron.tokens.store_service import TokenStoreService
 
-FAILED = "reload failed for a reason of its own; the configuration in use stays"
-"""What is said of a reload that failed because of a defect, which the log names."""
+P = TypeVar("P")
+"""What a service prepares from a configuration before it uses it."""
 
-_SOCKETS = {"host", "port", "listen"}
-_OF_REQUESTS = {"grace", "trusted_proxies", "forwarded", "insecure"}
-"""Keys of C{server} that one process takes over; new workers take over all but the sockets."""
+_SOCKET_KEYS = {"host", "port", "listen"}
+"""Keys of C{server} that new workers cannot take over, as the supervisor holds the sockets."""
+
+_REQUEST_KEYS = {"grace", "trusted_proxies", "forwarded", "insecure"}
+"""The only keys of C{server} that a single process takes over without a restart."""
+
+_INTERNAL = "reload failed because of an internal error, see the log; the old configuration stays"
 
 
-def tell_warnings(to: Logger, config: Config) -> None:
-    """What an operator should hear about a configuration that is in use."""
+def log_warnings(to: Logger, config: Config) -> None:
+    """Log the warnings about a configuration that is in use."""
     for warning in config.warnings:  # as "warning" it would be an event of Python's warnings
         to.warn("{notice}", notice=warning, event="startup.config.warning")
 
 
-def tell_refused(to: Logger, problems: Iterable[str]) -> None:
-    """Why a configuration cannot be used."""
+def log_refused(to: Logger, problems: Sequence[str]) -> None:
+    """Log why a configuration is not used."""
     for problem in problems:
-        to.error("not usable: {problem}", problem=problem, event="startup.config.refused")
-
-
-def tell_adopted(to: Logger, first: Config, now: Config, *, several: bool) -> None:
-    """
-    That another configuration is in use, and whether all of it.
-
-    @param first: what the process began with, and cannot leave but by a restart.
-    @param several: whether workers serve, and all of them are new.
-    """
-    tell_warnings(to, now)
-    if _left(first, several=several) != _left(now, several=several):
-        to.warn(
-            "what changed in server and metrics takes effect after a restart",
-            event="startup.config.restart",
+        to.error(
+            "configuration not usable: {problem}", problem=problem, event="startup.config.refused"
         )
-    to.info("the configuration was read again", event="startup.config.reloaded")
 
 
-def _left(config: Config, *, several: bool) -> object:
-    """What a reload leaves as it was."""
-    server = config.file.server
-    left = (
-        server.model_dump(include=_SOCKETS) if several else server.model_dump(exclude=_OF_REQUESTS)
-    )
-    return left, config.file.metrics
+@define(eq=False)
+class Reloader(Generic[P]):
+    """
+    Reads the configuration again for a service.
+
+    If the configuration is invalid, or anything fails, the service goes on as it was.
+
+    @ivar _load: reads the configuration.
+    @ivar _first: the configuration that the process has started with.
+    @ivar _prepare: builds what the service needs to use a configuration, and changes nothing that
+        is in use. It raises L{ConfigError} if the configuration cannot be used, and returns
+        C{None} if the service is stopping.
+    @ivar _adopt: uses what was prepared.
+    @ivar _refuse: notes why the configuration is not used, as strings.
+    @ivar _has_workers: whether a reload starts new workers, which take over more keys.
+    """
+
+    _load: Callable[[], Config]
+    _first: Config
+    _prepare: Callable[[Config], Awaitable[P | None]]
+    _adopt: Callable[[P], object]
+    _refuse: Callable[[Sequence[str]], object]
+    _has_workers: bool = False
+    _lock: DeferredLock = field(factory=DeferredLock, init=False)
+    _log = Logger()
+
+    def reload(self) -> Deferred[None]:
+        """
+        Reload once all earlier reloads are done.
+
+        @return: fires when the new configuration is in use, or was refused; it does not fail.
+        """
+        return self._lock.run(
+            lambda: Deferred.fromCoroutine(self._reload()).addErrback(self._failed)
+        )
+
+    async def _reload(self) -> None:
+        try:
+            config = self._load()
+            prepared = await self._prepare(config)
+        except ConfigError as error:
+            self._refuse([str(problem) for problem in error.problems])
+            return
+        if prepared is None:
+            return
+        self._adopt(prepared)
+        logs.log.configure(config.file.logging)
+        log_warnings(self._log, config)
+        if self._fixed(self._first) != self._fixed(config):
+            self._log.warn(
+                "changes in the sections server and metrics take effect after a restart",
+                event="startup.config.restart",
+            )
+        self._log.info("configuration reloaded", event="startup.config.reloaded")
+
+    def _failed(self, failure: Failure) -> None:
+        """Go on with the old configuration: a defect in a reload does not end the service."""
+        self._log.failure(_INTERNAL, failure, event="reload.failed")
+        self._refuse([_INTERNAL])
+
+    def _fixed(self, config: Config) -> object:
+        """Return the keys that a reload does not change."""
+        server = config.file.server
+        if self._has_workers:
+            return server.model_dump(include=_SOCKET_KEYS), config.file.metrics
+        return server.model_dump(exclude=_REQUEST_KEYS), config.file.metrics
+
+
+@define(eq=False)
+class Retired:
+    """What reloads have replaced. It stays open for requests that began before the reload."""
+
+    _clock: IReactorTime
+    _pending: list[Deferred[None]] = field(factory=list, init=False)
+    _log = Logger()
+
+    def close_later(self, seconds: float, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """
+        Close a replaced object.
+
+        @param seconds: the grace, in which requests may go on to use it.
+        """
+        pending: Deferred[None] = deferLater(self._clock, seconds, lambda: None)
+
+        def start(_: Any) -> Deferred[None]:
+            self._pending.remove(pending)
+            return Deferred.fromCoroutine(close())
+
+        self._pending.append(pending)
+        pending.addBoth(start)
+        pending.addErrback(self._not_closed)
+
+    def close_now(self) -> None:
+        """Close everything without waiting for the grace."""
+        for pending in [*self._pending]:
+            pending.cancel()
+
+    def _not_closed(self, failure: Failure) -> None:
+        self._log.failure(
+            "closing the previous configuration failed", failure, event="reload.close.failed"
+        )
+
+
+class LiveTokenStore:
+    """
+    The open token store of the configuration in use, if it has one.
+
+    A reload that leaves the section C{store} as it was keeps the open store. Another store is
+    opened at once, and the old one is closed after the grace.
+    """
+
+    def __init__(
+        self,
+        tokens: TokenService | None,
+        serve: Callable[[TokenService], TokenStoreService],
+        retired: Retired,
+    ) -> None:
+        """@param serve: makes the service that opens a store."""
+        self._serve = serve
+        self._retired = retired
+        self._service = None if tokens is None else serve(tokens)
+
+    @property
+    def tokens(self) -> TokenService | None:
+        """The API tokens of the store in use."""
+        return None if self._service is None else self._service.tokens
+
+    def start(self) -> None:
+        """Begin to open the store."""
+        if self._service is not None:
+            self._service.startService()
+
+    async def stop(self) -> None:
+        """Close the store."""
+        if self._service is not None:
+            await self._service.stopService()
+
+    def replace(self, tokens: TokenService | None, grace: float) -> None:
+        """
+        Use the store of another configuration.
+
+        @param grace: seconds for which the old store stays open.
+        """
+        old = self._service
+        if old and tokens and old.tokens.store.backend is tokens.store.backend:
+            old.tokens = tokens
+            return
+        self._service = None if tokens is None else self._serve(tokens)
+        self.start()
+        if old is not None:
+            self._retired.close_later(grace, old.stopService)

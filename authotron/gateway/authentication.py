@@ -188,7 +188,7 @@ class Authenticator:
         if not (eligible and token_routing.names_issuer(credential)):
             return eligible
         reason = "no provider is configured for the issuer, or the purpose, of the JWT"
-        if logs.log.tells("debug"):
+        if logs.log.writes_debug:
             self._log.debug(
                 "JWT shown to no provider: {reason}; `accepts: any` shows it to a provider all the "
                 "same, `typ` accepts other purposes than access",
@@ -216,7 +216,7 @@ class Authenticator:
             self._note_failure(provider, failure, took)
             return failure
         self._metrics.provider_answered(provider, "success", took)
-        if logs.log.tells("debug"):
+        if logs.log.writes_debug:
             self._note_answer(provider, "success", "", took)
         return outcome if outcome.provider else outcome._replace(provider=provider.name)
 
@@ -230,7 +230,7 @@ class Authenticator:
                 provider=provider.name,
                 event="auth.provider.broken",
             )
-        elif result in _OUTAGES or logs.log.tells("debug"):
+        elif result in _OUTAGES or logs.log.writes_debug:
             self._note_answer(provider, result, str(failure.value), took)
 
     def _note_answer(self, provider: IJudge, result: str, reason: str, took: float) -> None:
@@ -295,7 +295,7 @@ class Authenticator:
                 self._metrics.augmenter_answered(augmenter, "error", took)
             return failure
         self._metrics.augmenter_answered(augmenter, "success", took)
-        if logs.log.tells("debug"):
+        if logs.log.writes_debug:
             self._note_addition(augmenter, outcome, took)
         return outcome
 

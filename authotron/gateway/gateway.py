@@ -41,11 +41,32 @@ class Gateway(Generic[R]):
 
 
 Invalidate = Callable[[Sequence[str] | None], Awaitable[None]]
-"""Voids the verdicts that depend on the API tokens of these ids; with C{None} all verdicts."""
+"""Discards the decisions that depend on the API tokens of these ids; with C{None} all decisions."""
 
 
-async def _alone(_tokens: Sequence[str] | None) -> None:
-    """There are no others."""
+class Peers:
+    """
+    The other processes of the service. This class is used if there is only one process.
+
+    @ivar has_served: whether the service was up before this process started.
+    """
+
+    has_served: bool = False
+
+    async def invalidate_others(self, tokens: Sequence[str] | None) -> None:
+        """
+        Discard the decisions that other processes cache, and return once all have confirmed.
+
+        @param tokens: discard only decisions that depend on API tokens of these ids.
+
+        @raise Unavailable: a process has not confirmed.
+        """
+
+    def on_reload_refused(self, problems: Sequence[str]) -> None:
+        """Report to the supervisor why a configuration cannot be used."""
+
+    def notify(self, word: str, content: object) -> None:
+        """Send a message that needs no answer to all other processes."""
 
 
 @define(eq=False)
@@ -55,24 +76,24 @@ class LiveGateway(Generic[R]):
 
     @ivar gateway: the configuration in use.
     @ivar stopping: whether the service is about to end, so that nobody should send more.
-    @ivar invalidate_others: voids the verdicts of the other processes of the service that depend
-        on some API tokens (C{None}: all verdicts), and returns when all have confirmed.
+    @ivar problems: why the configuration that was read last is not in use.
+    @ivar peers: the other processes of the service.
     """
 
     gateway: Gateway[R]
     metrics: Metrics
     stopping: bool = False
     problems: tuple[str, ...] = field(default=())
-    invalidate_others: Invalidate = _alone
+    peers: Peers = field(factory=Peers)
 
     async def invalidate_all_workers(self, tokens: Sequence[str] | None = None) -> None:
         """
-        Void the verdicts of all processes that depend on these API tokens, or else all verdicts.
+        Discard cached decisions in all workers, and return once every worker has confirmed.
 
-        @param tokens: the ids of API tokens that were revoked or changed. What descends from them
-            is void, too.
+        @param tokens: the ids of API tokens that were revoked or changed: only decisions that
+            depend on these or on tokens derived from them are discarded. C{None} discards all.
 
-        @raise Unavailable: it is not certain that the others have forgotten.
+        @raise Unavailable: a worker has not confirmed.
         """
         self.gateway.decisions.invalidate(tokens)
-        await self.invalidate_others(tokens)
+        await self.peers.invalidate_others(tokens)

@@ -16,7 +16,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from authotron.config.schema import Level, LoggingConfig
+from authotron.config.schema import LoggingConfig
 from authotron.telemetry.terminal import visible
 
 _SEVERITIES = {
@@ -82,15 +82,24 @@ class Log:
     matters to an operator. What plugins log counts as they say.
     """
 
-    config: LoggingConfig = field(factory=LoggingConfig)
+    _config: LoggingConfig = field(factory=LoggingConfig)
     _stream: TextIO | None = None
     _throttle: _Throttle = field(factory=_Throttle, init=False)
+    writes_debug: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.configure(self._config)
+
+    def configure(self, config: LoggingConfig) -> None:
+        """Write as the section C{logging} of a configuration says, from now on."""
+        self._config = config
+        self.writes_debug = _LOWEST[config.level] <= _LOWEST["debug"]
 
     def __call__(self, event: LogEvent) -> None:
         if event.get("log_format") == _OUT_OF_FILES:
             event = {**event, **_TURNED_AWAY}
         severity, number = _severity(event)
-        if number < _LOWEST[self.config.level]:
+        if number < _LOWEST[self._config.level]:
             return
         held_back = 0
         if number >= _LOWEST["warn"]:
@@ -99,15 +108,11 @@ class Log:
             if passed is None:
                 return
             held_back = passed
-        write = self._json if self.config.format == "json" else self._console
+        write = self._json if self._config.format == "json" else self._console
         stream = self._stream or sys.__stdout__
         if stream is not None:
             stream.write(write(event, severity, number, held_back) + "\n")
             stream.flush()
-
-    def tells(self, level: Level) -> bool:
-        """Whether an event of this level would be written; if not, it need not be made."""
-        return _LOWEST[level] >= _LOWEST[self.config.level]
 
     def _json(self, event: LogEvent, severity: str, number: int, held_back: int) -> str:
         attributes = {name: _plain(value) for name, value in event.items() if _is_ours(name)}
@@ -124,8 +129,8 @@ class Log:
                 "body": _body(event),
                 "timestamp": _timestamp(event),
                 "resource": {
-                    "service.name": self.config.service_name,
-                    "service.version": self.config.service_version,
+                    "service.name": self._config.service_name,
+                    "service.version": self._config.service_version,
                 },
                 "attributes": {**attributes, "log.namespace": event.get("log_namespace", "")},
             }

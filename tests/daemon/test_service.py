@@ -175,7 +175,7 @@ class ReloadTests(ServiceCase):
         def load() -> Config:
             raise KeyError("canary")
 
-        self.patch(gateway, "_load", load)
+        self.patch(gateway._reloader, "_load", load)
         gateway.reload()
         self.assertIs(gateway.serving.gateway, old)
         self.assertIn("reload failed", gateway.problems[0])

@@ -199,7 +199,7 @@ class LockOutTests(LdapCase):
             self.assertEqual(login(daemon, "bob", "guess").status, 401)
         before = self.binds(slapd)
         daemon.tell(signal.SIGHUP)
-        until(lambda: "read again" in daemon.log(), "reloaded", otherwise=daemon.log)
+        until(lambda: "configuration reloaded" in daemon.log(), "reloaded", otherwise=daemon.log)
         self.assertEqual(login(daemon, "bob", "guess").status, 401)
         self.assertEqual((before, self.binds(slapd)), (1, 2))
 

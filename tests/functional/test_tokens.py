@@ -130,7 +130,7 @@ class LargeTests(TokenCase):
             finally:
                 stopped.set()
             self.assertEqual(others.result(), {200})
-        for word in ("is gone", "does not answer"):
+        for word in ("ended unexpectedly", "does not answer"):
             self.assertNotIn(word, daemon.log())
 
     def fill(self, pattern: str, count: int) -> None:
@@ -265,9 +265,13 @@ class ReloadTests(TokenCase):
 
     def reload(self, daemon: Daemon, **over: Any) -> None:
         daemon.configure(**over)
-        before = daemon.log().count("read again")
+        before = daemon.log().count("configuration reloaded")
         daemon.tell(signal.SIGHUP)
-        until(lambda: daemon.log().count("read again") > before, "reloaded", otherwise=daemon.log)
+        until(
+            lambda: daemon.log().count("configuration reloaded") > before,
+            "reloaded",
+            otherwise=daemon.log,
+        )
 
     def test_kept(self) -> None:
         """As long as the section stays the same the store does, even one in memory."""

@@ -562,10 +562,10 @@ class RevokeTests(TokenCase):
         made = self.new()
         forgotten: Deferred[None] = Deferred()
 
-        async def forget(_tokens: object) -> None:
+        async def invalidate_others(_tokens: object) -> None:
             await forgotten
 
-        self.gateway.serving.invalidate_others = forget
+        self.patch(self.gateway.serving.peers, "invalidate_others", invalidate_others)
         channel, wire = self.gateway.connect(self.gateway.public)
         line = f"DELETE /tokens/{made['id']} HTTP/1.1\r\nHost: x\r\nAuthorization: {ALICE}\r\n\r\n"
         channel.dataReceived(line.encode())
@@ -576,11 +576,11 @@ class RevokeTests(TokenCase):
     def test_other_workers_uncertain_T42(self) -> None:
         """Where that is not certain it is no success."""
 
-        async def forget(_tokens: object) -> None:
-            raise Unavailable("a worker has not forgotten")
+        async def invalidate_others(_tokens: object) -> None:
+            raise Unavailable("a worker has not confirmed")
 
         made = self.new()
-        self.gateway.serving.invalidate_others = forget
+        self.patch(self.gateway.serving.peers, "invalidate_others", invalidate_others)
         answer = self.gateway.ask(f"DELETE /tokens/{made['id']}", Authorization=ALICE)
         self.assertEqual(answer.status, 503)
         self.assertEqual(self.whoami(made["token"]).status, 401)
@@ -647,10 +647,10 @@ class RevokeTests(TokenCase):
         """The other workers are told which API token was changed."""
         told: list[object] = []
 
-        async def forget(tokens: object) -> None:
+        async def invalidate_others(tokens: object) -> None:
             told.append(tokens)
 
-        self.gateway.serving.invalidate_others = forget
+        self.patch(self.gateway.serving.peers, "invalidate_others", invalidate_others)
         made, surrendered = self.new(), self.new()
         self.send(f"PATCH /tokens/{made['id']}", {"name": "n"})
         self.send(f"PATCH /tokens/{made['id']}", {"ttl": "1h"})

@@ -1,1 +1,1 @@
-"""Several processes that serve the same sockets, and their supervisor."""
+"""Several processes that serve the same sockets, and the supervisor that starts them."""

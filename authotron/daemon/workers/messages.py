@@ -1,125 +1,194 @@
-"""Two processes of one service speak: lines of JSON, words to hear and questions to answer."""
+"""Messages between the supervisor and its workers: one line of JSON each, over pipes."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
 from itertools import count
-from typing import Any, Protocol
+from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-LONGEST = 4 * 1024 * 1024
-"""Bytes that a line may have; what a worker has counted takes some ten thousand."""
+MAX_LINE = 4 * 1024 * 1024
+"""Bytes that a message may have; the metrics of a worker take some 10,000."""
+
+Action = Callable[[Any], Any]
+"""What a process does at a message: takes its content, and returns a result or a Deferred."""
 
 
 class PeerError(Exception):
-    """The other process is gone, or could not do what it was asked for."""
+    """The other process has ended, or failed to do what it was asked to do."""
 
 
-class Answer(Protocol):
-    """Does something, and says what came of it: a value, or something to wait for."""
+@frozen
+class Notification:
+    """A message that needs no answer."""
 
-    def __call__(self, given: Any, /) -> Any:
-        """@param given: what came with the word; anything that JSON knows, or C{None}."""
+    word: str
+    content: Any = None
+
+
+@frozen
+class Question:
+    """A message that the other process answers, under a number that the answer repeats."""
+
+    number: int
+    word: str
+    content: Any = None
+
+
+@frozen
+class Answer:
+    """The answer to the question of this number."""
+
+    number: int
+    content: Any = None
+
+
+@frozen
+class Failed:
+    """The other process failed to do what the question of this number asked for."""
+
+    number: int
+
+
+Message = Notification | Question | Answer | Failed
+
+
+def encode(message: Message) -> bytes:
+    """Encode a message as a line of JSON."""
+    match message:
+        case Notification(word, content):
+            fields = {"say": word, "with": content}
+        case Question(number, word, content):
+            fields = {"say": word, "number": number, "with": content}
+        case Answer(number, content):
+            fields = {"to": number, "with": content}
+        case Failed(number):
+            fields = {"to": number, "failed": True}
+    return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+
+
+def decode(line: bytes) -> Message:
+    """
+    Decode a line of JSON.
+
+    @raise ValueError: the line is not a message.
+    """
+    try:
+        fields = json.loads(line)
+    except RecursionError:
+        raise ValueError("JSON is nested too deeply") from None
+    match fields:
+        case {"say": str(word), "number": int(number)}:
+            return Question(number, word, fields.get("with"))
+        case {"say": str(word)}:
+            return Notification(word, fields.get("with"))
+        case {"to": int(number), "failed": True}:
+            return Failed(number)
+        case {"to": int(number)}:
+            return Answer(number, fields.get("with"))
+    raise ValueError("JSON is not a message")
 
 
 @define(eq=False)
 class MessageChannel:
     """
-    One end. It knows lines only; whoever has the descriptors gives and takes the bytes.
+    One end of the connection between two processes.
 
-    @ivar broken: called if the other side does not keep to the form; it is then not to be trusted.
+    The owner of the pipes calls C{received} with the bytes that arrive, and C{lost} at their end.
+
+    @ivar _actions: what to do at a message, by its word.
+    @ivar _on_broken: called if the other process sends what is not a message. Messages that arrive
+        later cannot be trusted.
     """
 
     _write: Callable[[bytes], object]
-    _answers: Mapping[str, Answer]
-    _broken: Callable[[], object]
-    _bytes: bytearray = field(factory=bytearray, init=False)
+    _actions: Mapping[str, Action]
+    _on_broken: Callable[[], object]
+    _buffer: bytearray = field(factory=bytearray, init=False)
     _numbers: count[int] = field(factory=count, init=False)
-    _asked: dict[int, Deferred[Any]] = field(factory=dict, init=False)
+    _unanswered: dict[int, Deferred[Any]] = field(factory=dict, init=False)
     _is_lost: bool = field(default=False, init=False)
     _log = Logger()
 
-    def tell(self, word: str, given: Any = None) -> None:
-        """Say something that needs no answer."""
-        self._send({"say": word, "with": given})
+    def notify(self, word: str, content: Any = None) -> None:
+        """Send a message that needs no answer."""
+        self._send(Notification(word, content))
 
-    def ask(self, word: str, given: Any = None) -> Deferred[Any]:
+    def ask(self, word: str, content: Any = None) -> Deferred[Any]:
         """
-        Say something, and wait for what comes of it. Who does not want to wait cancels.
+        Send a question.
 
-        It fails with L{PeerError}.
+        @return: fires with the answer, or fails with L{PeerError}. A caller that does not want to
+            wait for the answer any more cancels it.
         """
         number = next(self._numbers)
-        answer: Deferred[Any] = Deferred(lambda _: self._leave(number))
+        answer: Deferred[Any] = Deferred(lambda _: self._drop(number))
         if self._is_lost:
             answer.errback(PeerError(word))
             return answer
-        self._asked[number] = answer
-        message = {"say": word, "number": number}
-        self._send(message if given is None else {**message, "with": given})
+        self._unanswered[number] = answer
+        self._send(Question(number, word, content))
         return answer
 
     def received(self, data: bytes) -> None:
-        """Bytes have come from the other side."""
-        self._bytes += data
-        while not self._is_lost and (end := self._bytes.find(b"\n")) >= 0:
-            line = bytes(self._bytes[:end])
-            del self._bytes[: end + 1]
-            self._heard(line)
-        if len(self._bytes) > LONGEST:
-            self._broken()
+        """Act on the messages that are complete with these bytes."""
+        self._buffer += data
+        while not self._is_lost and (end := self._buffer.find(b"\n")) >= 0:
+            line = bytes(self._buffer[:end])
+            del self._buffer[: end + 1]
+            self._line_received(line)
+        if len(self._buffer) > MAX_LINE:
+            self._on_broken()
 
     def lost(self) -> None:
-        """Nothing will come any more."""
+        """Fail all questions that are open, and send nothing any more."""
         self._is_lost = True
-        asked, self._asked = self._asked, {}
-        for answer in asked.values():
+        unanswered, self._unanswered = self._unanswered, {}
+        for answer in unanswered.values():
             answer.errback(PeerError())
 
-    def _leave(self, number: int) -> None:
-        self._asked.pop(number, None)
+    def _drop(self, number: int) -> None:
+        self._unanswered.pop(number, None)
 
-    def _send(self, message: dict[str, Any]) -> None:
+    def _send(self, message: Message) -> None:
         if not self._is_lost:
-            self._write(json.dumps(message, separators=(",", ":")).encode() + b"\n")
+            self._write(encode(message))
 
-    def _heard(self, line: bytes) -> None:
+    def _line_received(self, line: bytes) -> None:
         try:
-            message = json.loads(line)
-            word, number = message.get("say"), message.get("number")
-            answer = self._answers[word] if word is not None else None
-            hash(message.get("to"))
-        except (ValueError, AttributeError, KeyError, TypeError, RecursionError):
-            self._broken()
+            message = decode(line)
+            if isinstance(message, Notification | Question):
+                self._act(self._actions[message.word], message)
+                return
+        except (ValueError, KeyError):
+            self._on_broken()
             return
+        answer = self._unanswered.pop(message.number, None)
         if answer is None:
-            self._answered(message)
+            return  # the question was cancelled
+        if isinstance(message, Failed):
+            answer.errback(PeerError())
         else:
-            self._do(answer, message.get("with"), number)
+            answer.callback(message.content)
 
-    def _answered(self, message: dict[str, Any]) -> None:
-        waiting = self._asked.pop(message.get("to", -1), None)
-        if waiting is None:
-            return  # nobody waits any more
-        if message.get("failed"):
-            waiting.errback(PeerError())
-        else:
-            waiting.callback(message.get("with"))
-
-    def _do(self, answer: Answer, given: Any, number: int | None) -> None:
+    def _act(self, action: Action, message: Notification | Question) -> None:
         def failed(failure: Failure) -> None:
-            self._log.failure("another process was not answered", failure, event="workers.failed")
-            if number is not None:
-                self._send({"to": number, "failed": True})
+            self._log.failure(
+                "failed to act on message {word} of another process",
+                failure,
+                word=message.word,
+                event="workers.failed",
+            )
+            if isinstance(message, Question):
+                self._send(Failed(message.number))
 
         def done(result: Any) -> None:
-            if number is not None:
-                self._send({"to": number, "with": result})
+            if isinstance(message, Question):
+                self._send(Answer(message.number, result))
 
-        doing = maybeDeferred(answer, given)
-        doing.addCallback(done).addErrback(failed)
+        maybeDeferred(action, message.content).addCallback(done).addErrback(failed)

@@ -1,4 +1,4 @@
-"""A worker, as its supervisor sees it."""
+"""A worker process, as the supervisor sees it."""
 
 from __future__ import annotations
 
@@ -12,118 +12,119 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from authotron.concurrency.waiters import Waiters
-from authotron.daemon.workers.messages import Answer, MessageChannel, PeerError
+from authotron.daemon.workers.messages import Action, MessageChannel, PeerError
 from authotron.telemetry.metrics import Counted
 
 
 class WorkerProcess(ProcessProtocol):
     """
-    A process of the supervisor, from its start until it is known to be gone.
+    A worker process of the supervisor, from its start to its end.
 
-    @ivar served: whether it has ever served.
-    @ivar leaving: whether it was asked to go.
-    @ivar killed: whether it was killed, for it did not answer.
-    @ivar problems: why it cannot use all of its configuration.
-    @ivar counted: what it has counted, as far as it has said so.
-    @ivar missed: beats since it last gave a sign of life.
-    @ivar beats: signs of life that it gave.
-    @ivar exit_status: what it has exited with; C{None} if a signal has ended it.
+    @ivar has_served: whether the worker has accepted connections since it started.
+    @ivar is_leaving: whether the worker was asked to drain.
+    @ivar was_killed: whether the worker was killed, as it did not answer.
+    @ivar problems: why the worker cannot use all of its configuration.
+    @ivar counted: the metrics that the worker reported last.
+    @ivar missed: heartbeats that are missing since the last one.
+    @ivar heartbeats: heartbeats that the worker has sent.
+    @ivar exit_status: the exit status of the process; C{None} if a signal has ended it.
     """
 
     transport: Any
     pid: int | None = None
-    served = leaving = killed = False
+    has_served = is_leaving = was_killed = False
     problems: tuple[str, ...] = ()
     counted: Counted | None = None
-    missed = beats = 0
+    missed = heartbeats = 0
     exit_status: int | None = None
 
     def __init__(
         self,
-        hears: int,
-        answers: Mapping[str, Answer],
+        input_: int,
+        actions: Mapping[str, Action],
         on_end: Callable[[WorkerProcess, str], None],
         on_serving: Callable[[WorkerProcess], None],
     ) -> None:
         """
-        @param hears: the descriptor of the worker that it reads from.
-        @param answers: what is done at its words, beside C{serving} and C{alive}.
-        @param on_end: told that it is gone, and how that came about.
-        @param on_serving: told that it has come to serve.
+        @param input_: the descriptor from which the worker reads messages.
+        @param actions: what to do at the messages of the worker, beside C{serving} and C{alive}.
+        @param on_end: called when the process has ended, with the reason.
+        @param on_serving: called when the worker accepts connections.
         """
-        self._hears = hears
-        own = {"serving": self._serving, "alive": self._alive}
-        self._pipe = MessageChannel(self._write, {**own, **answers}, self.kill)
+        self._input = input_
+        own = {"serving": self._note_serving, "alive": self._note_heartbeat}
+        self._channel = MessageChannel(self._write, {**own, **actions}, self.kill)
         self._on_end = on_end
         self._on_serving = on_serving
-        self._waiting: Waiters[None] = Waiters()
-        self._killing: IDelayedCall | None = None
+        self._until_serving: Waiters[None] = Waiters()
+        self._kill_call: IDelayedCall | None = None
 
     @property
     def is_serving(self) -> bool:
-        """Whether it accepts connections."""
-        return self.served and not self.leaving
+        """Whether the worker accepts connections."""
+        return self.has_served and not self.is_leaving
 
     @property
     def state(self) -> str:
-        return "leaving" if self.leaving else "serving" if self.served else "starting"
+        """The state that C{/ready} shows: C{starting}, C{serving} or C{leaving}."""
+        return "leaving" if self.is_leaving else "serving" if self.has_served else "starting"
 
-    async def ask(self, word: str, given: Any = None) -> Any:
+    async def ask(self, word: str, content: Any = None) -> Any:
         """
-        Ask the worker, and wait.
+        Send the worker a question, and wait for the answer.
 
-        @raise Unanswered: it is gone, or cannot.
+        @raise PeerError: the worker has ended, or failed to do what it was asked to do.
         """
-        return await self._pipe.ask(word, given)
+        return await self._channel.ask(word, content)
 
-    def tell(self, word: str, given: Any) -> None:
-        """Tell the worker something that needs no answer."""
-        self._pipe.tell(word, given)
+    def notify(self, word: str, content: Any) -> None:
+        """Send the worker a message that needs no answer."""
+        self._channel.notify(word, content)
 
     async def fetch_counted(self) -> None:
         """
-        Let it say what it has counted.
+        Ask the worker for its metrics.
 
-        @raise Unanswered: it is gone.
+        @raise PeerError: the worker has ended.
         """
-        self.counted = await self._pipe.ask("metrics")
+        self.counted = await self._channel.ask("metrics")
 
     async def until_serving(self) -> None:
         """
-        Wait until it serves.
+        Wait until the worker accepts connections.
 
-        @raise Unanswered: it has ended before.
+        @raise PeerError: the worker has ended before.
         """
-        if not self.served:
-            await self._waiting.join()
+        if not self.has_served:
+            await self._until_serving.join()
 
     def kill(self) -> None:
-        """End it without a word."""
-        self.killed = True
+        """End the process by SIGKILL."""
+        self.was_killed = True
         with suppress(ProcessExitedAlready):
             self.transport.signalProcess("KILL")
 
-    def kill_after(self, killing: IDelayedCall) -> None:
-        """Take note of what will kill it, and need not if it ends before."""
-        self._no_killing()
-        self._killing = killing
+    def kill_after(self, call: IDelayedCall) -> None:
+        """Keep the delayed call that kills this process, and cancel it if the process ends."""
+        self._cancel_kill()
+        self._kill_call = call
 
-    def _no_killing(self) -> None:
-        if self._killing is not None and self._killing.active():
-            self._killing.cancel()
+    def _cancel_kill(self) -> None:
+        if self._kill_call is not None and self._kill_call.active():
+            self._kill_call.cancel()
 
-    # --- what it says ---
+    # --- messages of the worker ---
 
-    def _serving(self, _: Any) -> None:
-        self.served = True
+    def _note_serving(self, _: Any) -> None:
+        self.has_served = True
         self.missed = 0
         self._on_serving(self)
-        self._waiting.succeed(None)
+        self._until_serving.succeed(None)
 
-    def _alive(self, counted: Any) -> None:
+    def _note_heartbeat(self, counted: Any) -> None:
         self.counted = counted
         self.missed = 0
-        self.beats += 1
+        self.heartbeats += 1
 
     # --- the process ---
 
@@ -131,14 +132,14 @@ class WorkerProcess(ProcessProtocol):
         self.pid = self.transport.pid
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:  # noqa: N803 - Twisted's name
-        self._pipe.received(data)
+        self._channel.received(data)
 
     def processEnded(self, reason: Failure) -> None:
         self.exit_status = getattr(reason.value, "exitCode", None)
-        self._no_killing()
+        self._cancel_kill()
         self._on_end(self, str(reason.value))
-        self._pipe.lost()
-        self._waiting.fail(PeerError())
+        self._channel.lost()
+        self._until_serving.fail(PeerError())
 
     def _write(self, data: bytes) -> None:
-        self.transport.writeToChild(self._hears, data)
+        self.transport.writeToChild(self._input, data)

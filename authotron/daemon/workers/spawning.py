@@ -12,47 +12,77 @@ from attrs import evolve, frozen
 
 from authotron.config.check import Config
 
-_FIRST = 3
+_FIRST_SOCKET = 3
+"""Descriptor of the first listening socket, as in sd_listen_fds(3)."""
 
+SOCKETS_VARIABLE, HAS_SERVED_VARIABLE = "AUTHOTRON_WORKER", "AUTHOTRON_HAS_SERVED"
+"""Environment variables of a worker: how many sockets it gets, and whether the service was up."""
+
+_SUPERVISOR_VARIABLES = (
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "LISTEN_PID",
+    "LISTEN_FDS",
+)
+"""Variables by which systemd speaks to the supervisor; workers do not get them."""
 
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-
-
-_OF_OTHERS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS")
 
 
 @frozen
 class Descriptors:
     """
-    Which descriptors a worker is given: the sockets, two ends of pipes, the configuration.
+    The numbers of the descriptors that a worker inherits.
 
-    The configuration comes from the supervisor and not from its file, so that a worker that is
-    started anew serves what the others do, whatever the file says meanwhile.
+    They are the listening sockets, the two pipes to the supervisor, and the configuration. The
+    worker gets its configuration from the supervisor and not from the file: a worker that replaces
+    a lost one serves the same as the others, even if the file has changed.
+
+    @ivar socket_count: how many listening sockets there are.
     """
 
-    sockets: int
+    socket_count: int
 
     @property
-    def hears(self) -> int:
-        return _FIRST + self.sockets
+    def sockets(self) -> range:
+        """The listening sockets."""
+        return range(_FIRST_SOCKET, _FIRST_SOCKET + self.socket_count)
 
     @property
-    def says(self) -> int:
-        return self.hears + 1
+    def input(self) -> int:
+        """The pipe from which the worker reads messages of the supervisor."""
+        return _FIRST_SOCKET + self.socket_count
 
     @property
-    def configuration(self) -> int:
-        return self.hears + 2
+    def output(self) -> int:
+        """The pipe to which the worker writes messages for the supervisor."""
+        return self.input + 1
 
-    def filled(self, sockets: Sequence[int], configuration: int) -> dict[int, int | str]:
-        """What is to be in their places, as C{spawnProcess} wants to know it."""
-        kept: dict[int, int | str] = {0: 0, 1: 1, 2: 2}
-        given = dict(enumerate(sockets, _FIRST))
-        return {**kept, **given, self.hears: "w", self.says: "r", self.configuration: configuration}
+    @property
+    def config(self) -> int:
+        """The file in memory that holds the configuration."""
+        return self.input + 2
+
+    def as_child_fds(self, sockets: Sequence[int], config: int) -> dict[int, int | str]:
+        """
+        Assign descriptors of the supervisor to those of the worker, for C{spawnProcess}.
+
+        @param sockets: the listening sockets of the supervisor.
+        @param config: the descriptor of the configuration in the supervisor.
+        """
+        standard: dict[int, int | str] = {0: 0, 1: 1, 2: 2}
+        return {
+            **standard,
+            **dict(zip(self.sockets, sockets, strict=True)),
+            self.input: "w",
+            self.output: "r",
+            self.config: config,
+        }
 
 
 def command() -> list[str]:
-    """What starts a worker with this very program, wherever it was installed."""
+    """Return the command that starts a worker with the interpreter and modules of this process."""
     switches = {"-I": sys.flags.isolated, "-S": sys.flags.no_site, "-B": sys.dont_write_bytecode}
     path = f"import sys; sys.path[:] = {sys.path!r}"
     code = f"{path}; from authotron.daemon.workers.worker import main; main()"
@@ -60,42 +90,60 @@ def command() -> list[str]:
 
 
 def environment(
-    sockets: int, environ: Mapping[str, str], *, proven: bool = False
+    socket_count: int, environ: Mapping[str, str], *, has_served: bool = False
 ) -> dict[str, str]:
     """
-    That of the supervisor, without what systemd says to it alone.
+    Return the environment of a worker: that of the supervisor without systemd's variables.
 
-    @param proven: the service is up: a worker goes on without a store that must not be used, as
-        the only process does after a reload.
+    @param has_served: the service is up. The worker then serves without a token store that must
+        not be used, as a single process does after a reload.
     """
-    kept = {name: value for name, value in environ.items() if name not in _OF_OTHERS}
-    return {**kept, _VARIABLE: str(sockets), **({_PROVEN: "1"} if proven else {})}
+    inherited = {
+        name: value for name, value in environ.items() if name not in _SUPERVISOR_VARIABLES
+    }
+    flag = {HAS_SERVED_VARIABLE: "1"} if has_served else {}
+    return {**inherited, SOCKETS_VARIABLE: str(socket_count), **flag}
 
 
-def sealed(config: Config) -> int:
+@frozen(eq=False)
+class SealedConfig:
     """
-    A descriptor of a file in memory that holds a configuration, with its secrets.
+    A configuration, and a sealed file in memory that holds it for workers, secrets included.
 
-    Its warnings are not in it: the supervisor has told them. Who gets the descriptor can write as
-    well as read, so it is sealed: no worker changes what the next one trusts.
+    The warnings are left out, as the supervisor has logged them. A process that has the descriptor
+    could write to the file. The seals prevent this: a worker cannot change what the next one reads.
     """
-    descriptor = os.memfd_create("authotron", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        with os.fdopen(os.dup(descriptor), "wb") as file:
-            pickle.dump(evolve(config, warnings=()), file)
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
+
+    config: Config
+    descriptor: int
+
+    @classmethod
+    def of(cls, config: Config) -> SealedConfig:
+        """
+        Write a configuration into a sealed file.
+
+        @raise OSError: the system has no memory or no descriptor left.
+        """
+        descriptor = os.memfd_create("authotron", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            with os.fdopen(os.dup(descriptor), "wb") as file:
+                pickle.dump(evolve(config, warnings=()), file)
+            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return cls(config, descriptor)
+
+    def close(self) -> None:
+        """Close the descriptor of this process."""
+        os.close(self.descriptor)
 
 
-def _read(descriptor: int) -> Config:
-    """The configuration that the supervisor keeps."""
-    content = os.pread(descriptor, os.fstat(descriptor).st_size, 0)  # others read it as well
+def read_config(descriptor: int) -> Config:
+    """Read the configuration that the supervisor has sealed, and close the descriptor."""
+    content = os.pread(
+        descriptor, os.fstat(descriptor).st_size, 0
+    )  # pread: all workers share the position
     os.close(descriptor)
-    config: Config = pickle.loads(content)  # noqa: S301 - of the process that started this one
+    config: Config = pickle.loads(content)  # noqa: S301 - written by the supervisor
     return config
-
-
-_VARIABLE, _PROVEN = "AUTHOTRON_WORKER", "AUTHOTRON_PROVEN"

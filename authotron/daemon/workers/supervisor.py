@@ -1,14 +1,13 @@
-"""Several processes serve the same sockets; this one answers nobody, watches and speaks for all."""
+"""The supervisor of several workers: it holds the sockets and the metrics port, and serves none."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -17,78 +16,78 @@ from authotron.concurrency.racing import start, wait_all
 from authotron.config.check import Config
 from authotron.daemon import reload
 from authotron.daemon.compose import compose
-from authotron.daemon.listening import Listener, endpoints, second_listeners
+from authotron.daemon.listening import Listener, endpoints, metrics_listeners
 from authotron.daemon.runtime import Pool, outside
+from authotron.daemon.workers.heartbeats import Heartbeats
 from authotron.daemon.workers.messages import PeerError
 from authotron.daemon.workers.pool import WorkerPool
+from authotron.daemon.workers.replacement import Replacement
 from authotron.daemon.workers.sockets import ListeningSocket
-from authotron.daemon.workers.worker import BEAT
-from authotron.model.errors import ConfigError
+from authotron.model.errors import ConfigError, Problem
 from authotron.telemetry import logs
 from authotron.telemetry.metrics import Metrics
 
 
 class Supervisor(Service):
     """
-    Holds the sockets, the workers and the second port.
+    Holds the listening sockets, runs the workers, and serves the metrics port.
 
-    @ivar status: what the process should exit with, in the end.
+    @ivar pool: the workers.
+    @ivar status: the exit status of the process.
+    @ivar stopping: whether the service has begun to stop.
     """
 
     _log = Logger()
 
     def __init__(self, load: Callable[[], Config], config: Config, reactor: Any) -> None:
-        """@raise ConfigError: it cannot be run."""
-        self._load = load
+        """@raise ConfigError: the configuration cannot be used."""
         self._reactor = reactor
         self._try(config)
-        self._config = self._began_with = config
-        self._held = [
+        self._config = config
+        self._sockets = [
             ListeningSocket(reactor, each) for each in endpoints(config.file.server, reactor)
         ]
-        self.crew = WorkerPool(config, reactor, self._give_up)
-        self._seconds: list[Listener] = []
+        self.pool = WorkerPool(config, reactor, self._give_up)
+        own = self.pool.metrics.own
+        self._listeners: list[Listener] = []
         if config.file.metrics.enabled:
-            counts = self.crew.own
-            self._seconds = second_listeners(self, config, reactor, self.fail, counts)
+            self._listeners = metrics_listeners(self, config, reactor, self.fail, own)
         self.status = 0
         self.stopping = False
         self._refused: tuple[str, ...] = ()
-        self.crew.own.watch_reloads(lambda: self.problems)
-        self._reloading = DeferredLock()
-        self._beats = LoopingCall(self.crew.beat)
-        self._beats.clock = reactor
+        own.watch_reloads(lambda: self.problems)
+        self._reloader = reload.Reloader(
+            load, config, self._replace_workers, self._adopt, self._refuse, has_workers=True
+        )
+        self._heartbeats = Heartbeats(self.pool.workers, reactor)
 
     def _try(self, config: Config) -> None:
         """
-        Make of it what a worker would, and throw it away: nothing is started by that.
+        Compose a configuration as a worker would, and start nothing.
 
-        @raise ConfigError: it cannot be run.
+        @raise ConfigError: the configuration cannot be used.
         """
         compose(config, outside(self._reactor, Pool(self._reactor)), Metrics())
 
     @property
     def served(self) -> Deferred[None]:
-        """Fires when all workers serve for the first time."""
-        return self.crew.served
+        """Fires when all workers accept connections for the first time."""
+        return self.pool.served
 
-    @property
-    def problems(self) -> tuple[str, ...]:
-        """Why the last reload was refused, or is not in use as a whole."""
-        return self._refused + self.crew.problems
+    # --- start and stop ---
 
     def startService(self) -> None:
         """
-        Listen everywhere, or fail; then start the workers.
+        Listen at all endpoints, then start the workers.
 
-        @raise SystemExit: a port cannot be had.
+        @raise SystemExit: the system refuses to listen at an endpoint.
         """
-        logs.log.config = self._config.file.logging
+        logs.log.configure(self._config.file.logging)
         super().startService()
-        reload.tell_warnings(self._log, self._config)
+        reload.log_warnings(self._log, self._config)
         try:
-            sockets = [held.open() for held in self._held]
-            for listener in self._seconds:
+            descriptors = [socket.open() for socket in self._sockets]
+            for listener in self._listeners:
                 listener.startService()
         except (CannotListenError, OSError) as error:
             self._log.error("{error}", error=str(error), event="startup.server.failed")
@@ -96,27 +95,26 @@ class Supervisor(Service):
         self._log.info(
             "authotron {version} serves at {endpoints} with {count} workers",
             version=__version__,
-            endpoints=", ".join(each.description for each in self._held),
-            count=self.crew.size,
+            endpoints=", ".join(each.description for each in self._sockets),
+            count=self.pool.size,
             event="startup.server.started",
         )
-        self.crew.start(sockets)
-        self._beats.start(BEAT, now=False).addErrback(self.fail)
+        self.pool.start(descriptors)
+        self._heartbeats.start().addErrback(self.fail)
 
     async def stopService(self) -> None:
-        """Let those in flight finish, within the grace; who is still there soon after is killed."""
+        """Drain all workers, and kill those that run longer than the grace."""
         self.stopping = True
-        await self.crew.drain()
-        await wait_all([start(held.close()) for held in self._held])
-        await self.crew.end()
-        if self._beats.running:
-            self._beats.stop()
-        await wait_all([start(listener.stopService()) for listener in self._seconds])
+        await self.pool.stop()
+        await wait_all([start(socket.close()) for socket in self._sockets])
+        await self.pool.until_empty()
+        self._heartbeats.stop()
+        await wait_all([start(listener.stopService()) for listener in self._listeners])
         super().stopService()
 
     def fail(self, failure: Failure) -> None:
-        """Something without which there is no point in going on has failed: stop, and say so."""
-        self._log.failure("the service cannot go on", failure, event="startup.server.failed")
+        """Stop the service after a failure without which it cannot go on."""
+        self._log.failure("fatal error, shutting down", failure, event="startup.server.failed")
         self._give_up(1)
 
     def _give_up(self, status: int) -> None:
@@ -126,62 +124,69 @@ class Supervisor(Service):
 
     # --- reload ---
 
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why the configuration that was read last is not in use, or not all of it."""
+        return self._refused + self.pool.problems
+
     def reload(self) -> Deferred[None]:
         """
-        Replace all workers, if the configuration is good and each of the new ones serves with it.
+        Replace all workers, if the configuration is valid and each new worker serves with it.
 
         @return: fires when only new workers accept connections, or nothing has changed.
         """
-        return self._reloading.run(
-            lambda: Deferred.fromCoroutine(self._reload()).addErrback(self._reload_failed)
-        )
+        return self._reloader.reload()
 
-    async def _reload(self) -> None:
+    async def _replace_workers(self, config: Config) -> Config | None:
+        """
+        Replace all workers by workers with another configuration.
+
+        @return: that configuration; C{None} if the service is stopping.
+
+        @raise ConfigError: the configuration cannot be used, or a new worker does not serve.
+        """
         if self.stopping:
-            return
+            return None
+        self._try(config)
         try:
-            config = self._load()
-            self._try(config)
-            await self.crew.replace(config)
-        except ConfigError as error:
-            self._refuse(*map(str, error.problems))
+            await Replacement(self.pool).replace(config)
         except PeerError:
-            if not self.stopping:
-                self._refuse("a worker with the new configuration did not start")
+            if self.stopping:
+                return None
+            raise _not_started("a worker with the new configuration did not start") from None
         except OSError as error:
-            self._refuse(f"no worker with the new configuration can be started: {error}")
-        else:
-            self._adopt(config)
-
-    def _reload_failed(self, failure: Failure) -> None:
-        """Go on with the workers that serve: a defect in a reload is no reason to end them."""
-        self._log.failure(reload.FAILED, failure, event="reload.failed")
-        self._refuse(reload.FAILED)
-
-    def _refuse(self, *problems: str) -> None:
-        self._refused = problems
-        self.crew.own.reloaded("failure")
-        reload.tell_refused(self._log, problems)
+            reason = f"a worker with the new configuration cannot be started: {error}"
+            raise _not_started(reason) from None
+        return config
 
     def _adopt(self, config: Config) -> None:
-        self._refused = ()
-        self.crew.own.reloaded("failure" if self.problems else "success")
-        logs.log.config = config.file.logging
-        reload.tell_adopted(self._log, self._began_with, config, several=True)
         self._config = config
+        self._refused = ()
+        self.pool.metrics.own.reloaded("failure" if self.problems else "success")
 
-    # --- the second port ---
+    def _refuse(self, problems: Sequence[str]) -> None:
+        """Note and log why a configuration is not used."""
+        self._refused = tuple(problems)
+        self.pool.metrics.own.reloaded("failure")
+        reload.log_refused(self._log, problems)
+
+    # --- the metrics port ---
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:
-        return (await self.crew.metrics()).text(accept)
+        """Return the metrics of all workers, for a scraper that accepts these types."""
+        return (await self.pool.metrics.total()).text(accept)
 
     async def readiness(self) -> Mapping[str, Any]:
-        """What one of the workers says of the remotes, and how all of them fare."""
-        told = await self.crew.readiness()
+        """Return what a worker reports about remotes, and the state of all workers."""
+        report = await self.pool.readiness()
         return {
-            **(told or {"version": __version__, "parts": []}),
+            **(report or {"version": __version__, "parts": []}),
             "warnings": list(self._config.warnings),
-            "ready": told is not None and not self.stopping,
+            "ready": report is not None and not self.stopping,
             "last_reload": list(self.problems) or "good",
-            "workers": [{"pid": child.pid, "state": child.state} for child in self.crew.workers],
+            "workers": [{"pid": each.pid, "state": each.state} for each in self.pool.workers],
         }
+
+
+def _not_started(reason: str) -> ConfigError:
+    return ConfigError([Problem("", reason)])

@@ -1,16 +1,17 @@
-"""One of several processes that serve: started, watched and ended by a supervisor."""
+"""One of several worker processes: it serves, and obeys the supervisor that started it."""
 
 from __future__ import annotations
 
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
+from attrs import define
 from twisted.application.service import Service
 from twisted.internet import stdio
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, globalLogBeginner
@@ -18,195 +19,225 @@ from twisted.python.failure import Failure
 
 from authotron.concurrency.pieces import exempt_from_collection
 from authotron.concurrency.racing import with_timeout
-from authotron.daemon import systemd
+from authotron.config.check import Config
+from authotron.daemon import reload, systemd
 from authotron.daemon.service import EX_CONFIG, GatewayService
+from authotron.daemon.workers.heartbeats import HEARTBEAT
 from authotron.daemon.workers.messages import MessageChannel, PeerError
 from authotron.daemon.workers.sockets import SharedEndpoint
 from authotron.daemon.workers.spawning import (
-    _FIRST,
-    _PROVEN,
-    _VARIABLE,
+    HAS_SERVED_VARIABLE,
+    SOCKETS_VARIABLE,
     Descriptors,
-    _read,
+    read_config,
 )
+from authotron.gateway.gateway import Peers
 from authotron.model.errors import ConfigError, Unavailable
 from authotron.telemetry import logs
 from authotron.web.operations_routes import ProcessStatus
 
-BEAT = 1.0
-"""Seconds between two signs of life."""
-
-LONGEST_CHANGE = 40.0
-"""Seconds to wait for all others to forget; by then who does not answer has been killed."""
+INVALIDATION_TIMEOUT = 40.0
+"""Seconds to wait until all other workers have cleared their caches. A worker that does not answer
+has been killed by then."""
 
 
-class _Ends(Protocol):
-    """The two pipes to the supervisor."""
+@define(eq=False)
+class OtherWorkers(Peers):
+    """The other workers of the service, which the supervisor passes messages to."""
 
-    def __init__(self) -> None:
-        self.closed: Deferred[None] = Deferred()
-        self._worker: Worker | None = None
+    _channel: MessageChannel
+    _clock: IReactorTime
+    has_served: bool = False
 
-    def heard_by(self, worker: Worker) -> None:
-        self._worker = worker
+    async def invalidate_others(self, tokens: Sequence[str] | None) -> None:
+        async def confirmed() -> None:
+            await self._channel.ask("invalidate", None if tokens is None else list(tokens))
 
-    def dataReceived(self, data: bytes) -> None:
-        assert self._worker is not None
-        self._worker.pipe.received(data)
+        try:
+            await with_timeout(self._clock, INVALIDATION_TIMEOUT, confirmed())
+        except PeerError:
+            reason = "not all workers have confirmed that they cleared their caches"
+            raise Unavailable(reason) from None
 
-    def send(self, data: bytes) -> None:
-        assert self.transport is not None
-        self.transport.write(data)
+    def on_reload_refused(self, problems: Sequence[str]) -> None:
+        self._channel.notify("refused", list(problems))
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.closed.callback(None)
-        assert self._worker is not None
-        self._worker.abandoned()
+    def notify(self, word: str, content: object) -> None:
+        self._channel.notify(word, content)
 
 
 class Worker(Service):
-    """Serves, gives signs of life, and does what the supervisor wants."""
+    """
+    Runs the gateway in this process, sends heartbeats, and acts on messages of the supervisor.
 
+    @ivar gateway: the gateway of this process.
+    @ivar channel: the connection to the supervisor.
+    """
+
+    gateway: GatewayService
     _log = Logger()
 
     def __init__(
-        self, gateway: GatewayService, reactor: Any, write: Callable[[bytes], object]
+        self,
+        config: Config,
+        reactor: Any,
+        write: Callable[[bytes], object],
+        sockets: Sequence[SharedEndpoint] = (),
+        *,
+        has_served: bool = False,
     ) -> None:
-        self._gateway = gateway
+        """
+        @param write: sends bytes to the supervisor.
+        @param has_served: whether the service was up before this worker.
+
+        @raise ConfigError: the configuration cannot be used any more, as if a file is missing.
+        """
         self._reactor = reactor
-        self._ending = False
-        self._insight = ProcessStatus(gateway.serving, reactor)
-        answers = {
+        self._is_ending = False
+        actions = {
             "metrics": lambda _: self._counted(),
             "ready": lambda _: Deferred.fromCoroutine(self._readiness()),
-            "forget": self._forget,
+            "invalidate": self._invalidate,
             "drain": lambda _: Deferred.fromCoroutine(self._drain()),
-            "wrong_pair": gateway.wrong_pairs.hear_wrong,
-            "right_pair": gateway.wrong_pairs.hear_right,
-            "trusted": gateway.standings.hear,
+            "wrong_pair": lambda content: self.gateway.wrong_pairs.hear_wrong(content),  # noqa: PLW0108 - made below
+            "right_pair": lambda content: self.gateway.wrong_pairs.hear_right(content),  # noqa: PLW0108 - made below
+            "trusted": lambda content: self.gateway.standings.hear(content),  # noqa: PLW0108 - made below
         }
-        self.pipe = MessageChannel(write, answers, self.abandoned)
-        gateway.wrong_pairs.tell = self.pipe.tell
-        gateway.standings.tell = partial(self.pipe.tell, "trusted")
-        self._beating = LoopingCall(self._beat)
-        self._beating.clock = reactor
-        gateway.serving.invalidate_others = self._invalidate_others
-        gateway.refused = self._refused
+        self.channel = MessageChannel(write, actions, self.supervisor_lost)
+        peers = OtherWorkers(self.channel, reactor, has_served)
+        self.gateway = GatewayService(lambda: config, config, reactor, sockets, peers)
+        self._status = ProcessStatus(self.gateway.serving, reactor)
+        self._heartbeat = LoopingCall(self._send_heartbeat)
+        self._heartbeat.clock = reactor
 
     def startService(self) -> None:
         super().startService()
-        self._gateway.startService()
-        self.pipe.tell("serving")
-        self._beating.start(BEAT).addErrback(self._gateway.fail)
+        self.gateway.startService()
+        self.channel.notify("serving")
+        self._heartbeat.start(HEARTBEAT).addErrback(self.gateway.fail)
 
     async def stopService(self) -> None:
-        """Let those in flight finish, then say what was counted, for the last time."""
+        """Let requests in flight finish, then send the metrics for the last time."""
         super().stopService()
-        await self._gateway.stopService()
-        if self._beating.running:
-            self._beating.stop()
-        self.pipe.tell("alive", self._counted())
+        await self.gateway.stopService()
+        if self._heartbeat.running:
+            self._heartbeat.stop()
+        self._send_heartbeat()
 
-    def abandoned(self) -> None:
-        """The supervisor is gone, or makes no sense: nobody would start, stop or count us."""
-        self.pipe.lost()
-        if self.running:
-            self._log.error("the supervisor is gone", event="workers.abandoned")
+    def supervisor_lost(self) -> None:
+        """Stop: without a supervisor no process would watch, stop or replace this worker."""
+        self.channel.lost()
+        if self.running and not self._is_ending:
+            self._log.error(
+                "the supervisor is gone or sends invalid messages, stopping this worker",
+                event="workers.abandoned",
+            )
             self._stop()
 
     def _stop(self) -> None:
-        """It may be asked for twice: one that is being replaced when the service is stopped."""
-        if not self._ending:
-            self._ending = True
+        """
+        Stop the process at the next turn of the reactor.
+
+        A second call does nothing. It happens if the service stops while a reload drains workers.
+        """
+        if not self._is_ending:
+            self._is_ending = True
             self._reactor.callLater(0, self._reactor.stop)
 
-    def _beat(self) -> None:
-        self.pipe.tell("alive", self._counted())
+    def _send_heartbeat(self) -> None:
+        self.channel.notify("alive", self._counted())
 
     def _counted(self) -> dict[str, Any]:
-        return self._gateway.serving.metrics.counted()
+        return self.gateway.serving.metrics.counted()
 
     async def _readiness(self) -> Mapping[str, Any]:
-        return await self._insight.readiness()
+        return await self._status.readiness()
 
-    def _refused(self) -> None:
-        """It is for the supervisor to count: all others have the same configuration."""
-        self.pipe.tell("refused", list(self._gateway.problems))
-
-    def _forget(self, tokens: Any) -> None:
-        """Void what depends on these API tokens; all that is remembered if there is no list."""
-        known = isinstance(tokens, list) and all(isinstance(each, str) for each in tokens)
-        self._gateway.serving.gateway.decisions.invalidate(tokens if known else None)
-
-    async def _invalidate_others(self, tokens: Sequence[str] | None = None) -> None:
+    def _invalidate(self, tokens: Any) -> None:
         """
-        Void what the other workers remember that depends on these API tokens, or all of it.
+        Discard cached decisions of this worker.
 
-        @raise Unavailable: it is not certain that they have.
+        @param tokens: a list of ids of API tokens that were changed; anything else means all.
         """
-
-        async def forgotten() -> None:
-            await self.pipe.ask("forget", None if tokens is None else list(tokens))
-
-        try:
-            await with_timeout(self._reactor, LONGEST_CHANGE, forgotten())
-        except PeerError:
-            raise Unavailable("not all workers have forgotten") from None
+        is_list = isinstance(tokens, list) and all(isinstance(each, str) for each in tokens)
+        self.gateway.serving.gateway.decisions.invalidate(tokens if is_list else None)
 
     async def _drain(self) -> None:
-        """Listen no more, which is the answer; end when nothing is in flight."""
-        await self._gateway.close()
-        self.running = False
+        """Stop listening, which answers the supervisor; then stop once requests are finished."""
+        await self.gateway.close()
         self._stop()
+
+
+class _SupervisorPipes(Protocol):
+    """
+    The two pipes to the supervisor.
+
+    @ivar closed: fires when the supervisor has closed them.
+    """
+
+    def __init__(self, make_worker: Callable[[Callable[[bytes], object]], Worker]) -> None:
+        """@param make_worker: makes the worker, given what sends bytes to the supervisor."""
+        self.closed: Deferred[None] = Deferred()
+        self.worker = make_worker(self._send)
+
+    def _send(self, data: bytes) -> None:
+        assert self.transport is not None
+        self.transport.write(data)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.worker.channel.received(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.closed.callback(None)
+        self.worker.supervisor_lost()
 
 
 def main() -> None:
     """
-    A worker, from its start to its end.
+    Run a worker from its start to its end.
 
-    @raise SystemExit: the configuration cannot be used any more (78), such as for a missing file.
+    @raise SystemExit: the configuration cannot be used any more (78), as if a file is missing.
     """
     from twisted.internet import reactor as running  # noqa: PLC0415, TID251 - a process has one
 
     reactor: Any = running
     globalLogBeginner.beginLoggingTo([logs.log], redirectStandardIO=False)
-    given = Descriptors(int(os.environ.pop(_VARIABLE)))
-    config = _read(given.configuration)
+    descriptors = Descriptors(int(os.environ.pop(SOCKETS_VARIABLE)))
+    config = read_config(descriptors.config)
+    has_served = os.environ.pop(HAS_SERVED_VARIABLE, "") == "1"
     sockets = [
         SharedEndpoint(reactor, systemd.Endpoint(reactor, descriptor))
-        for descriptor in range(_FIRST, given.hears)
+        for descriptor in descriptors.sockets
     ]
     try:
-        gateway = GatewayService(lambda: config, config, reactor, sockets)
-        gateway.proven = os.environ.pop(_PROVEN, "") == "1"
+        pipes = _SupervisorPipes(
+            lambda send: Worker(config, reactor, send, sockets, has_served=has_served)
+        )
     except ConfigError as error:
-        for problem in error.problems:
-            Logger().error("{problem}", problem=str(problem), event="startup.config.refused")
+        reload.log_refused(Logger(), [str(problem) for problem in error.problems])
         raise SystemExit(EX_CONFIG) from None
-    _run(gateway, given, reactor)
-    os._exit(gateway.status)
+    _run(pipes, descriptors, reactor)
+    os._exit(pipes.worker.gateway.status)
 
 
-def _run(gateway: GatewayService, given: Descriptors, reactor: Any) -> None:
-    ends = _Ends()
-    worker = Worker(gateway, reactor, ends.send)
-    ends.heard_by(worker)
-    connected: Any = stdio.StandardIO  # typed as that of another system
-    connected(ends, stdin=given.hears, stdout=given.says, reactor=reactor)
+def _run(pipes: _SupervisorPipes, descriptors: Descriptors, reactor: Any) -> None:
+    worker = pipes.worker
+    connect: Any = stdio.StandardIO  # its types are those of another operating system
+    connect(pipes, stdin=descriptors.input, stdout=descriptors.output, reactor=reactor)
     worker.startService()
 
     async def stop() -> None:
         await worker.stopService()
-        assert ends.transport is not None
-        ends.transport.loseConnection()
-        await ends.closed
+        assert pipes.transport is not None
+        pipes.transport.loseConnection()
+        await pipes.closed
 
-    def begun() -> None:
-        for number in (signal.SIGINT, signal.SIGHUP):  # they are the supervisor's
+    def ignore_signals() -> None:
+        for number in (signal.SIGINT, signal.SIGHUP):  # the supervisor acts on these
             signal.signal(number, signal.SIG_IGN)
 
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    reactor.callWhenRunning(begun)
+    reactor.callWhenRunning(ignore_signals)
     exempt_from_collection(reactor)
     reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(stop()))
     reactor.run()

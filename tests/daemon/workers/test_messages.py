@@ -8,7 +8,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.daemon.workers import messages
-from authotron.daemon.workers.messages import Answer, MessageChannel, PeerError
+from authotron.daemon.workers.messages import Action, MessageChannel, PeerError
 
 
 class PipeCase(SynchronousTestCase):
@@ -18,7 +18,7 @@ class PipeCase(SynchronousTestCase):
         self.heard: list[Any] = []
         self.broken = 0
         self.later: Deferred[Any] = Deferred()
-        answers: dict[str, Answer] = {
+        answers: dict[str, Action] = {
             "note": self.heard.append,
             "count": lambda _: 7,
             "later": lambda _: self.later,
@@ -39,7 +39,7 @@ class SayingTests(PipeCase):
 
     def test_tell(self) -> None:
         """A word arrives with what comes with it."""
-        self.one.tell("note", {"a": [1, 2.5, "ü\n"]})
+        self.one.notify("note", {"a": [1, 2.5, "ü\n"]})
         self.assertEqual(self.heard, [{"a": [1, 2.5, "ü\n"]}])
 
     def test_ask(self) -> None:
@@ -75,7 +75,7 @@ class TroubleTests(PipeCase):
         self.one.lost()
         self.failureResultOf(waiting, PeerError)
         self.failureResultOf(self.one.ask("count"), PeerError)
-        self.one.tell("note")
+        self.one.notify("note")
         self.assertEqual(self.heard, [])
 
     def test_left(self) -> None:
@@ -98,6 +98,6 @@ class TroubleTests(PipeCase):
 
     def test_too_long(self) -> None:
         """A line without end is not kept without end."""
-        self.patch(messages, "LONGEST", 100)
+        self.patch(messages, "MAX_LINE", 100)
         self.other.received(b"x" * 101)
         self.assertEqual(self.broken, 1)

@@ -19,11 +19,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import check
 from authotron.config.check import Config
-from authotron.daemon.workers import pool, spawning
-from authotron.daemon.workers.pool import SILENT, STARTING
-from authotron.daemon.workers.spawning import Descriptors
+from authotron.daemon.workers import spawning, worker_metrics
+from authotron.daemon.workers.heartbeats import HEARTBEAT, MAX_MISSED, MAX_MISSED_AT_START
+from authotron.daemon.workers.spawning import Descriptors, SealedConfig
 from authotron.daemon.workers.supervisor import Supervisor
-from authotron.daemon.workers.worker import BEAT
 from authotron.telemetry.metrics import Metrics
 from authotron.web.connections import Overloaded
 from tests.config.test_check import BASE, laid_over
@@ -59,7 +58,7 @@ class Process:
     pid: int
     descriptors: dict[int, int | str]
     environ: dict[str, str] = field(factory=dict)
-    answers: dict[str, Any] = field(factory=lambda: {"forget": None, "drain": None})
+    answers: dict[str, Any] = field(factory=lambda: {"invalidate": None, "drain": None})
     asked: list[str] = field(factory=list)
     given: list[Any] = field(factory=list)
     told: list[Any] = field(factory=list)
@@ -158,7 +157,7 @@ class SupervisorCase(SynchronousTestCase):
 
     def pass_beats(self, count: int, *alive: Process) -> None:
         for _ in range(count):
-            self.reactor.advance(BEAT)
+            self.reactor.advance(HEARTBEAT)
             for process in alive:
                 process.say("alive", Metrics().counted())
 
@@ -178,12 +177,12 @@ class StartTests(SupervisorCase):
 
     def test_door_T85b(self) -> None:
         """The metrics port that it serves has a limit of connections, which are counted."""
-        [listener] = self.supervisor._seconds
+        [listener] = self.supervisor._listeners
         second: Any = listener.site
         opened = [second.buildProtocol(None) for _ in range(65)]
         self.assertIsInstance(opened[-1], Overloaded)
         self.assertNotIsInstance(opened[-2], Overloaded)
-        text, _ = self.supervisor.crew.own.text()
+        text, _ = self.supervisor.pool.metrics.own.text()
         self.assertIn("authotron_connections_refused_total 1.0", text.decode())
 
     def test_served(self) -> None:
@@ -210,15 +209,15 @@ class StartTests(SupervisorCase):
     def test_configuration(self) -> None:
         """It is handed over whole, secrets included, and any number may read it."""
         given = self.load()
-        descriptor = spawning.sealed(given)
-        found = [spawning._read(os.dup(descriptor)) for _ in range(2)]
+        descriptor = SealedConfig.of(given).descriptor
+        found = [spawning.read_config(os.dup(descriptor)) for _ in range(2)]
         os.close(descriptor)
         self.assertEqual([each.file for each in found], [given.file] * 2)
         self.assertEqual(found[0].providers, given.providers)
 
     def test_sealed(self) -> None:
         """What is handed over cannot be changed by those who get it."""
-        descriptor = spawning.sealed(self.load())
+        descriptor = SealedConfig.of(self.load()).descriptor
         self.addCleanup(os.close, descriptor)
         for change in (
             lambda: os.pwrite(descriptor, b"x", 0),
@@ -230,7 +229,7 @@ class StartTests(SupervisorCase):
 
     def test_places(self) -> None:
         """Sockets come first, where systemd has them, too."""
-        filled = Descriptors(2).filled([40, 41], 50)
+        filled = Descriptors(2).as_child_fds([40, 41], 50)
         self.assertEqual(filled, {0: 0, 1: 1, 2: 2, 3: 40, 4: 41, 5: "w", 6: "r", 7: 50})
 
 
@@ -277,7 +276,7 @@ class LossTests(SupervisorCase):
 
     def test_silent(self) -> None:
         """One that says nothing for a few beats is killed; others are not."""
-        self.pass_beats(SILENT + 1, self.other)
+        self.pass_beats(MAX_MISSED + 1, self.other)
         self.assertEqual((self.one.signals, self.other.signals), (["KILL"], []))
         self.one.end(status=None)
         self.assertIn('authotron_workers_lost_total{reason="blocked"} 1.0', self.text_of_dead())
@@ -296,7 +295,7 @@ class LossTests(SupervisorCase):
         self.one.end(status=None)
         self.reactor.advance(0.1)
         late = self.living[-1]
-        self.pass_beats(STARTING, self.other)
+        self.pass_beats(MAX_MISSED_AT_START, self.other)
         self.assertEqual(late.signals, [])
         self.pass_beats(1, self.other)
         self.assertEqual(late.signals, ["KILL"])
@@ -330,7 +329,7 @@ class LossTests(SupervisorCase):
         self.pass_beats(11, self.one, self.other)
         self.one.end(status=None)
         self.reactor.advance(0.1)
-        told = ["AUTHOTRON_PROVEN" in process.environ for process in self.reactor.processes]
+        told = ["AUTHOTRON_HAS_SERVED" in process.environ for process in self.reactor.processes]
         self.assertEqual(told, [False, False, True])
 
     def test_counts_nonsense(self) -> None:
@@ -382,13 +381,13 @@ class ReloadTests(SupervisorCase):
         self.reactor.advance(20)
         self.assertEqual(self.living, [self.one, self.other])
         self.assertEqual(self.one.asked + self.other.asked, [])
-        self.assertIs(self.supervisor.crew._config, before)
-        kept = spawning._read(os.dup(self.supervisor.crew._sealed))
+        self.assertIs(self.supervisor.pool.config.config, before)
+        kept = spawning.read_config(os.dup(self.supervisor.pool.config.descriptor))
         self.assertEqual(kept.file, before.file)
 
     def reload(self) -> tuple[Deferred[None], Config]:
         """One that has just begun, and the configuration before."""
-        before = self.supervisor.crew._config
+        before = self.supervisor.pool.config.config
         self.over["jwt"] = {"iss": "other"}
         return self.supervisor.reload(), before
 
@@ -407,12 +406,12 @@ class ReloadTests(SupervisorCase):
                 self.assertIn("reload failed", self.supervisor.problems[0])
                 self.assertEqual((self.supervisor.status, self.reactor.stopped), (0, False))
                 self.assertEqual(len(self.flushLoggedErrors(type(error))), 1)
-                self.assertFalse(self.supervisor.crew._replacing)
+                self.assertFalse(self.supervisor.pool._is_replacing)
 
     def test_defect_of_the_file_D8(self) -> None:
         """If reading the configuration fails by a defect, the old workers stay, too."""
-        before = self.supervisor.crew._config
-        self.patch(self.supervisor, "_load", raising(KeyError("canary")))
+        before = self.supervisor.pool.config.config
+        self.patch(self.supervisor._reloader, "_load", raising(KeyError("canary")))
         self.refused(self.supervisor.reload(), before)
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
@@ -458,8 +457,8 @@ class ReloadTests(SupervisorCase):
         self.reactor.advance(1)
         self.assertEqual(len(self.living), 2)
         kept = self.reactor.processes[-1].descriptors[6]
-        self.assertEqual(kept, self.supervisor.crew._sealed)
-        self.assertIs(self.supervisor.crew._config, before)
+        self.assertEqual(kept, self.supervisor.pool.config.descriptor)
+        self.assertIs(self.supervisor.pool.config.config, before)
 
     def test_twice(self) -> None:
         """A second reload waits for the first."""
@@ -475,7 +474,7 @@ class ReloadTests(SupervisorCase):
     def test_proven_T49(self) -> None:
         """New ones know that the service was up: a store that is no good does not end them."""
         self.supervisor.reload()
-        self.assertIn("AUTHOTRON_PROVEN", self.reactor.processes[-1].environ)
+        self.assertIn("AUTHOTRON_HAS_SERVED", self.reactor.processes[-1].environ)
 
     def test_fewer(self) -> None:
         """A smaller number lets more go than come."""
@@ -571,31 +570,31 @@ class ForgetTests(SupervisorCase):
     """A token was changed."""
 
     def ask(self) -> None:
-        self.one.send({"say": "forget", "number": 9})
+        self.one.send({"say": "invalidate", "number": 9})
 
     def test_all_T42(self) -> None:
         """All others forget before who asked is told."""
-        del self.other.answers["forget"]
+        del self.other.answers["invalidate"]
         self.ask()
-        self.assertEqual((self.other.asked, self.one.told), (["forget"], []))
+        self.assertEqual((self.other.asked, self.one.told), (["invalidate"], []))
         self.other.send({"to": 0, "with": None})
         self.assertEqual(self.one.told, [{"to": 9, "with": None}])
 
     def test_token_T83d(self) -> None:
         """Which API tokens were changed is passed on."""
-        self.one.send({"say": "forget", "number": 9, "with": ["one"]})
+        self.one.send({"say": "invalidate", "number": 9, "with": ["one"]})
         self.assertEqual(self.other.given[-1], ["one"])
 
     def test_dead_T42(self) -> None:
         """The dead repeat nothing."""
-        del self.other.answers["forget"]
+        del self.other.answers["invalidate"]
         self.ask()
         self.other.end(status=None)
         self.assertEqual(self.one.told, [{"to": 9, "with": None}])
 
     def test_failed_T42(self) -> None:
         """Who lives and has not forgotten makes it no success."""
-        del self.other.answers["forget"]
+        del self.other.answers["invalidate"]
         self.ask()
         self.other.send({"to": 0, "failed": True})
         self.assertEqual(self.one.told, [{"to": 9, "failed": True}])
@@ -619,8 +618,8 @@ class WrongPairsTests(SupervisorCase):
     def test_one_key_S_LOCK(self) -> None:
         """All workers of a configuration hash by the same key, and those of another by another."""
         given = self.load()
-        descriptor = spawning.sealed(given)
-        found = [spawning._read(os.dup(descriptor)) for _ in range(2)]
+        descriptor = SealedConfig.of(given).descriptor
+        found = [spawning.read_config(os.dup(descriptor)) for _ in range(2)]
         self.assertEqual({each.hash_key for each in found}, {given.hash_key})
         self.assertNotEqual(self.load().hash_key, given.hash_key)
         os.close(descriptor)
@@ -676,7 +675,7 @@ class MetricsTests(SupervisorCase):
         metrics = Metrics()
         for realm in ("here", "there"):
             metrics.judged("success", realm, 0.3)
-        self.supervisor.crew.own.add(metrics.counted())
+        self.supervisor.pool.metrics.own.add(metrics.counted())
         before = self.sums()
         self.other.end(status=None)
         self.assertEqual(self.sums(), before)
@@ -692,7 +691,7 @@ class MetricsTests(SupervisorCase):
         self.other.answers["metrics"] = Metrics().counted()
         asked = Deferred.fromCoroutine(self.supervisor.metrics(""))
         self.assertNoResult(asked)
-        self.reactor.advance(pool.PATIENCE)
+        self.reactor.advance(worker_metrics.TIMEOUT)
         text = self.successResultOf(asked)[0].decode()
         self.assertIn('auth_requests_total{realm="here",result="success"} 1.0', text)
 

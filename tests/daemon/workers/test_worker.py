@@ -14,7 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron.config import check
 from authotron.daemon.service import GatewayService
 from authotron.daemon.workers import spawning
-from authotron.daemon.workers.worker import BEAT, LONGEST_CHANGE, Worker
+from authotron.daemon.workers.heartbeats import HEARTBEAT
+from authotron.daemon.workers.worker import INVALIDATION_TIMEOUT, Worker
 from authotron.limits.fair_queue import Standing
 from authotron.model.errors import ConfigError, Problem, Unavailable
 from tests.config.test_check import BASE
@@ -27,10 +28,10 @@ class WorkerTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = Reactor()
         self.found = check.check(BASE)
-        self.gateway = GatewayService(lambda: self.found, self.found, self.reactor)
-        self.addCleanup(self.end)
         self.said: list[dict[str, Any]] = []
-        self.worker = Worker(self.gateway, self.reactor, self.say)
+        self.worker = Worker(self.found, self.reactor, self.say)
+        self.gateway = self.worker.gateway
+        self.addCleanup(self.end)
         self.worker.startService()
 
     def end(self) -> None:
@@ -42,14 +43,14 @@ class WorkerTests(SynchronousTestCase):
 
     def hear(self, **message: Any) -> Any:
         """What it answers."""
-        self.worker.pipe.received(json.dumps(message).encode() + b"\n")
+        self.worker.channel.received(json.dumps(message).encode() + b"\n")
         return self.said[-1]
 
     def test_serves(self) -> None:
         """It says when it serves, and then again and again that it lives, and what it counted."""
         self.assertEqual(self.said[0]["say"], "serving")
         before = len(self.said)
-        self.reactor.advance(BEAT)
+        self.reactor.advance(HEARTBEAT)
         [beat] = self.said[before:]
         self.assertEqual((beat["say"], "counts" in beat["with"]), ("alive", True))
 
@@ -61,8 +62,10 @@ class WorkerTests(SynchronousTestCase):
         self.assertTrue(self.hear(say="ready", number=2)["with"]["ready"])
 
     def test_refused_T49(self) -> None:
-        """A store that is no good is told to the supervisor, and not counted by each worker."""
-        self.gateway._not_kept(Failure(ConfigError([Problem("store", "is of another version")])))
+        """A worker reports an unusable store to the supervisor, and does not count it itself."""
+        self.gateway._store_failed(
+            Failure(ConfigError([Problem("store", "is of another version")]))
+        )
         [told] = [each for each in self.said if each["say"] == "refused"]
         self.assertIn("another version", told["with"][0])
         counted = self.gateway.serving.metrics.counted()["counts"]["authotron_reloads"]
@@ -72,19 +75,19 @@ class WorkerTests(SynchronousTestCase):
         """It forgets before it says so."""
         decisions = self.gateway.serving.gateway.decisions
         epoch = decisions._epoch
-        self.assertEqual(self.hear(say="forget", number=3), {"to": 3, "with": None})
+        self.assertEqual(self.hear(say="invalidate", number=3), {"to": 3, "with": None})
         self.assertEqual(decisions._epoch, epoch + 1)
 
     def test_forget_token_T83d(self) -> None:
         """A worker forgets what depends on the API tokens that are named, or else everything."""
         decisions = self.gateway.serving.gateway.decisions
         epoch, changes = decisions._epoch, decisions._changes
-        self.hear(say="forget", number=3, **{"with": ["one", "two"]})
+        self.hear(say="invalidate", number=3, **{"with": ["one", "two"]})
         self.assertEqual((decisions._epoch, decisions._changes), (epoch, changes + 1))
         self.assertLess({"one", "two"}, decisions._changed.keys())
         for odd in ("one", [1], {"one": 1}):
             epoch = decisions._epoch
-            self.hear(say="forget", number=4, **{"with": odd})
+            self.hear(say="invalidate", number=4, **{"with": odd})
             self.assertEqual(decisions._epoch, epoch + 1)
 
     def test_wrong_pairs_S_LOCK(self) -> None:
@@ -131,13 +134,13 @@ class WorkerTests(SynchronousTestCase):
 
     def test_abandoned(self) -> None:
         """Without a supervisor it ends."""
-        self.worker.abandoned()
+        self.worker.supervisor_lost()
         self.reactor.advance(0)
         self.assertTrue(self.reactor.stopped)
 
     def test_nonsense(self) -> None:
         """A supervisor that makes no sense is none."""
-        self.worker.pipe.received(b"what?\n")
+        self.worker.channel.received(b"what?\n")
         self.reactor.advance(0)
         self.assertTrue(self.reactor.stopped)
 
@@ -145,28 +148,28 @@ class WorkerTests(SynchronousTestCase):
         return Deferred.fromCoroutine(self._elsewhere(tokens or None))
 
     async def _elsewhere(self, tokens: Sequence[str] | None) -> None:
-        await self.gateway.serving.invalidate_others(tokens)
+        await self.gateway.serving.peers.invalidate_others(tokens)
 
     def test_elsewhere_T42(self) -> None:
         """It waits until all others have forgotten."""
         waiting = self.elsewhere()
-        self.assertEqual(self.said[-1], {"say": "forget", "number": 0})
+        self.assertEqual(self.said[-1], {"say": "invalidate", "number": 0, "with": None})
         self.assertNoResult(waiting)
-        self.worker.pipe.received(b'{"to":0,"with":null}\n')
+        self.worker.channel.received(b'{"to":0,"with":null}\n')
         self.successResultOf(waiting)
 
     def test_elsewhere_token_T83d(self) -> None:
         """A worker says which API tokens the other workers have to forget."""
         self.elsewhere("one")
-        self.assertEqual(self.said[-1], {"say": "forget", "number": 0, "with": ["one"]})
+        self.assertEqual(self.said[-1], {"say": "invalidate", "number": 0, "with": ["one"]})
 
     def test_elsewhere_uncertain_T42(self) -> None:
         """If it hears that they have not, or nothing at all, that is no success."""
         failed = self.elsewhere()
-        self.worker.pipe.received(b'{"to":0,"failed":true}\n')
+        self.worker.channel.received(b'{"to":0,"failed":true}\n')
         self.failureResultOf(failed, Unavailable)
         silent = self.elsewhere()
-        self.reactor.advance(LONGEST_CHANGE)
+        self.reactor.advance(INVALIDATION_TIMEOUT)
         self.failureResultOf(silent, Unavailable)
 
 

@@ -1,0 +1,65 @@
+"""Heartbeats of workers: a worker that misses too many is killed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from authotron.daemon.workers.process import WorkerProcess
+
+HEARTBEAT = 1.0
+"""Seconds between two heartbeats of a worker."""
+
+MAX_MISSED = 5
+"""Heartbeats in a row that a worker may miss before it is killed."""
+
+MAX_MISSED_AT_START = 30
+"""Heartbeats that a worker may miss before its first one; then it is killed."""
+
+
+@define(eq=False)
+class Heartbeats:
+    """
+    Watches the heartbeats of workers, and kills a worker that misses too many.
+
+    Heartbeats are counted, not seconds. A clock that jumps, or a suspended machine, kills no
+    worker.
+
+    @ivar _workers: the workers of the pool, which the pool keeps up to date.
+    """
+
+    _workers: Sequence[WorkerProcess]
+    _reactor: Any
+    _loop: LoopingCall = field(init=False)
+    _log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self._loop = LoopingCall(self.check)
+        self._loop.clock = self._reactor
+
+    def start(self) -> Deferred[LoopingCall]:
+        """Begin to watch. The Deferred fails if a check fails."""
+        return self._loop.start(HEARTBEAT, now=False)
+
+    def stop(self) -> None:
+        """Stop watching, if this has begun."""
+        if self._loop.running:
+            self._loop.stop()
+
+    def check(self) -> None:
+        """Note a missing heartbeat for each worker, and kill those that missed too many."""
+        for worker in self._workers:
+            worker.missed += 1
+            if worker.missed > (MAX_MISSED if worker.has_served else MAX_MISSED_AT_START):
+                self._log.error(
+                    "worker {pid} does not answer: no heartbeat for {seconds:.0f} s, killing it",
+                    pid=worker.pid,
+                    seconds=worker.missed * HEARTBEAT,
+                    event="workers.blocked",
+                )
+                worker.kill()
