@@ -28,6 +28,13 @@ from authotron.model.errors import ConfigError, Problem
 SHORTEST_PEPPER = 16
 """Minimum bytes of a pepper."""
 
+API_VERSION = 1
+"""
+Version of the interface of plugins (L{authotron.plugin}).
+
+A plugin of another package may say in an C{API_VERSION} of its own which version it is written for.
+"""
+
 
 class PartConfig(Section):
     """The keys that every provider and augmenter has."""
@@ -133,6 +140,11 @@ def load(kind: str, type_: object, at: str) -> ModuleType:
         named = f" {type_!r}" if is_slip(type_, known) else ""
         message = f"unknown type{named} of {kind}{did_you_mean(type_, known)}"
         raise ConfigError([Problem(f"{at}.type", f"{message} (known: {', '.join(known)})")])
+    version = getattr(module, "API_VERSION", API_VERSION)
+    if version != API_VERSION:
+        why = f"{type_!r} is written for version {version} of the plugin interface, but this "
+        why += f"authotron has version {API_VERSION}; install versions that fit"
+        raise ConfigError([Problem(f"{at}.type", why)])
     return module
 
 

@@ -1,1 +1,30 @@
-"""What providers, augmenters and stores are built from."""
+"""
+What providers, augmenters and token stores are built from.
+
+A plugin of another package imports names from here, as in C{from authotron.plugin import World},
+and from L{authotron.testing}. These names are the interface of plugins, whose version is
+C{API_VERSION}; docs/extending.md says what changes the version. All other modules of authotron may
+change with every release.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # for type checkers; at run time a command may do without these libraries
+    from authotron.plugin.public import *  # noqa: F403 - public.py has the list
+else:
+
+    def __getattr__(name: str) -> object:
+        """
+        Import the public names when the first of them is asked for (PEP 562).
+
+        Modules of this package are no such names: C{from authotron.plugin import cache} imports
+        the module once this function has raised C{AttributeError}.
+        """
+        is_module = find_spec(f"{__name__}.{name}") is not None
+        if is_module or (name.startswith("_") and name != "__all__"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.public"), name)

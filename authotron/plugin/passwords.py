@@ -105,7 +105,7 @@ def _fits(hashed: str, password: str) -> bool:
 
 
 @define(eq=False)
-class Hashes:
+class PasswordVerifier:
     """
     Verifies passwords against hashes in threads, in the turns of L{HashQueue}.
 
@@ -120,7 +120,7 @@ class Hashes:
     def __attrs_post_init__(self) -> None:
         self._known = TTLCache(_REMEMBERED, _REMEMBERED_SECONDS, self._world.clock.seconds)
 
-    async def which(
+    async def find_match(
         self,
         username: str,
         password: str,

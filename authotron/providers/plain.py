@@ -97,7 +97,7 @@ class Plain:
     name: str
     realm: str
     _users: Mapping[str, tuple[_Known, ...]] = field(repr=False)
-    _hashes: passwords.Hashes = field(repr=False)
+    _verifier: passwords.PasswordVerifier = field(repr=False)
     type: str = field(default="plain", init=False)
     scheme: str = field(default="basic", init=False)
     local: bool = field(default=True, init=False)
@@ -143,7 +143,9 @@ class Plain:
         """
         hashed = [known for known in entries if known.hashed]
         hashes = _hashes_of(hashed) or self._stand_in(username)
-        place = await self._hashes.which(username, password, hashes, client, remember=bool(hashed))
+        place = await self._verifier.find_match(
+            username, password, hashes, client, remember=bool(hashed)
+        )
         if place is None or not hashed:
             raise _rejected()
         return hashed[place].authentication
@@ -193,4 +195,4 @@ def make(config: Config, world: World) -> IProvider:
     users: dict[str, tuple[_Known, ...]] = {}
     for user in config.users:
         users[user.username] = (*users.get(user.username, ()), _known(user, config))
-    return Plain(config.name, config.realm, users, passwords.Hashes(world))
+    return Plain(config.name, config.realm, users, passwords.PasswordVerifier(world))

@@ -12,29 +12,33 @@ from authotron.limits.hash_queue import WAITING, HashQueue
 from authotron.model.errors import Unavailable
 from authotron.net.world import World
 from authotron.plugin import passwords
-from authotron.plugin.passwords import Hashes, check_hash
+from authotron.plugin.passwords import PasswordVerifier, check_hash
 from authotron.testing.worlds import NOW, clock_at
 from tests.passwords import cheap_hash
 
 WONDER = cheap_hash("wonder")
 
 
-class HashesTests(SynchronousTestCase):
+class PasswordVerifierTests(SynchronousTestCase):
     """Which of several hashes fits."""
 
     def setUp(self) -> None:
         self.clock = clock_at(NOW)
         self.work: list[Deferred[Any]] = []
         queue = HashQueue(self.clock, self.thread, at_once=1)
-        self.hashes = Hashes(World(self.clock, self.thread, hash_queue=queue))
+        self.verifier = PasswordVerifier(World(self.clock, self.thread, hash_queue=queue))
 
     def thread(self, work: Any) -> Deferred[Any]:
         """Keeps the work until somebody does it."""
         self.work.append(Deferred().addCallback(lambda _: work()))
         return self.work[-1]
 
-    def which(self, password: str, *hashes: str, username: str = "alice") -> Deferred[int | None]:
-        return Deferred.fromCoroutine(self.hashes.which(username, password, hashes or (WONDER,)))
+    def find_match(
+        self, password: str, *hashes: str, username: str = "alice"
+    ) -> Deferred[int | None]:
+        return Deferred.fromCoroutine(
+            self.verifier.find_match(username, password, hashes or (WONDER,))
+        )
 
     def done(self, deferred: Deferred[int | None]) -> int | None:
         self.work.pop().callback(None)
@@ -42,43 +46,43 @@ class HashesTests(SynchronousTestCase):
 
     def test_fits(self) -> None:
         """The place of the hash that fits."""
-        self.assertEqual(self.done(self.which("wonder")), 0)
-        self.assertIsNone(self.done(self.which("wonderland")))
+        self.assertEqual(self.done(self.find_match("wonder")), 0)
+        self.assertIsNone(self.done(self.find_match("wonderland")))
 
     def test_off_the_reactor(self) -> None:
         """Nothing is hashed on the reactor."""
-        self.assertNoResult(self.which("wonder"))
+        self.assertNoResult(self.find_match("wonder"))
 
     def test_remembered_T47(self) -> None:
         """A success is remembered for a minute; a changed hash or another user is not it."""
-        self.done(self.which("wonder"))
-        self.assertEqual(self.successResultOf(self.which("wonder")), 0)
-        self.assertNoResult(self.which("wonder", cheap_hash("other")))
-        self.assertNoResult(self.which("wonder", username="bob"))
+        self.done(self.find_match("wonder"))
+        self.assertEqual(self.successResultOf(self.find_match("wonder")), 0)
+        self.assertNoResult(self.find_match("wonder", cheap_hash("other")))
+        self.assertNoResult(self.find_match("wonder", username="bob"))
         self.clock.advance(61)
-        self.assertNoResult(self.which("wonder"))
+        self.assertNoResult(self.find_match("wonder"))
 
     def test_failure_is_not_remembered_T47(self) -> None:
         """A wrong password is verified each time."""
-        self.done(self.which("x"))
-        self.assertNoResult(self.which("x"))
+        self.done(self.find_match("x"))
+        self.assertNoResult(self.find_match("x"))
 
     def test_lengths_T47(self) -> None:
         """("ab", "c") is not ("a", "bc")."""
         hashed = cheap_hash("c")
-        self.assertEqual(self.done(self.which("c", hashed, username="ab")), 0)
-        self.assertNoResult(self.which("bc", hashed, username="a"))
+        self.assertEqual(self.done(self.find_match("c", hashed, username="ab")), 0)
+        self.assertNoResult(self.find_match("bc", hashed, username="a"))
 
     def test_bounded_T74(self) -> None:
         """Of too many passwords at once the last are an outage; then it goes on."""
-        waiting = [self.which(str(number)) for number in range(WAITING + 1)]
-        self.failureResultOf(self.which("wonder"), Unavailable)
+        waiting = [self.find_match(str(number)) for number in range(WAITING + 1)]
+        self.failureResultOf(self.find_match("wonder"), Unavailable)
         self.assertIsNone(self.done(waiting[0]))
-        self.assertNoResult(self.which("wonder"))
+        self.assertNoResult(self.find_match("wonder"))
 
     def test_leaving_T74(self) -> None:
         """A client that leaves costs no hash."""
-        leavers = [self.which(str(number)) for number in range(WAITING)]
+        leavers = [self.find_match(str(number)) for number in range(WAITING)]
         for leaver in leavers:
             leaver.cancel()
             self.failureResultOf(leaver, CancelledError)
@@ -90,14 +94,14 @@ class HashesTests(SynchronousTestCase):
         """Over 72 bytes, or with a NUL, no bcrypt hash fits."""
         long = "x" * 72
         hashed = bcrypt.hashpw(long.encode(), bcrypt.gensalt(4)).decode()
-        self.assertEqual(self.done(self.which(long, hashed)), 0)
-        self.assertIsNone(self.done(self.which(long + "y", hashed)))
-        self.assertIsNone(self.done(self.which("x\0", hashed)))
+        self.assertEqual(self.done(self.find_match(long, hashed)), 0)
+        self.assertIsNone(self.done(self.find_match(long + "y", hashed)))
+        self.assertIsNone(self.done(self.find_match("x\0", hashed)))
 
     def test_not_shown(self) -> None:
         """Nothing that is remembered is shown."""
-        self.done(self.which("wonder"))
-        self.assertNotIn("wonder", repr(self.hashes))
+        self.done(self.find_match("wonder"))
+        self.assertNotIn("wonder", repr(self.verifier))
 
 
 class CheckTests(SynchronousTestCase):

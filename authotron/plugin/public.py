@@ -1,0 +1,193 @@
+"""The public names of L{authotron.plugin}, which imports them from here when they are asked for."""
+
+from __future__ import annotations
+
+from authotron.config.plugins import (
+    API_VERSION,
+    AugmenterConfig,
+    PartConfig,
+    StoreConfig,
+)
+from authotron.config.section import (
+    DataPath,
+    FilePath,
+    Name,
+    Names,
+    NonEmptyStr,
+    NonEmptyStrs,
+    Port,
+    Realm,
+    Seconds,
+    Secret,
+    Section,
+    WholeSeconds,
+)
+from authotron.limits.turns import (
+    RemoteTurns,
+)
+from authotron.limits.wrong_pairs import (
+    PairGuard,
+    RetryConfig,
+    Sent,
+)
+from authotron.model.authentication import (
+    Authentication,
+    Restriction,
+)
+from authotron.model.errors import (
+    ConfigError,
+    Problem,
+    Rejected,
+    TimedOut,
+    TokenExists,
+    TooMany,
+    Unavailable,
+)
+from authotron.model.identity import (
+    Addition,
+    Credential,
+    Identity,
+    earliest,
+)
+from authotron.model.naming import (
+    flaw,
+    normalized,
+)
+from authotron.model.request import (
+    Condition,
+    RequestContext,
+)
+from authotron.model.token import (
+    CHANGEABLE,
+    COLUMNS,
+    Revoked,
+    Row,
+    Token,
+    counts,
+    from_row,
+    mark_of,
+)
+from authotron.net.http import (
+    Answer,
+    RemoteConfig,
+    Url,
+    WebClient,
+    below,
+    judged,
+)
+from authotron.net.http import make as make_web_client
+from authotron.net.http import turns_of as make_remote_turns
+from authotron.net.world import (
+    World,
+)
+from authotron.plugin.cache import (
+    AuthenticationCache,
+    LookupCache,
+    addition_bytes,
+    authentication_bytes,
+)
+from authotron.plugin.interfaces import (
+    Affinity,
+    CheckResult,
+    IAugmenter,
+    IConnected,
+    IMayAskRemotes,
+    IProvider,
+    IReachable,
+    ITokenStore,
+    IUserLookup,
+    TokenQuery,
+)
+from authotron.plugin.passwords import (
+    PasswordVerifier,
+    check_hash,
+    digest,
+)
+from authotron.plugin.token_rows import (
+    IMPORTED_REVOKED_FOR,
+    MOST_REVOKED,
+    MOST_REVOKED_OF_OWNER,
+    REVOKED_FOR,
+    remembered_until,
+    tokens_of,
+)
+
+__all__ = [
+    "API_VERSION",
+    "CHANGEABLE",
+    "COLUMNS",
+    "IMPORTED_REVOKED_FOR",
+    "MOST_REVOKED",
+    "MOST_REVOKED_OF_OWNER",
+    "REVOKED_FOR",
+    "Addition",
+    "Affinity",
+    "Answer",
+    "AugmenterConfig",
+    "Authentication",
+    "AuthenticationCache",
+    "CheckResult",
+    "Condition",
+    "ConfigError",
+    "Credential",
+    "DataPath",
+    "FilePath",
+    "IAugmenter",
+    "IConnected",
+    "IMayAskRemotes",
+    "IProvider",
+    "IReachable",
+    "ITokenStore",
+    "IUserLookup",
+    "Identity",
+    "LookupCache",
+    "Name",
+    "Names",
+    "NonEmptyStr",
+    "NonEmptyStrs",
+    "PairGuard",
+    "PartConfig",
+    "PasswordVerifier",
+    "Port",
+    "Problem",
+    "Realm",
+    "Rejected",
+    "RemoteConfig",
+    "RemoteTurns",
+    "RequestContext",
+    "Restriction",
+    "RetryConfig",
+    "Revoked",
+    "Row",
+    "Seconds",
+    "Secret",
+    "Section",
+    "Sent",
+    "StoreConfig",
+    "TimedOut",
+    "Token",
+    "TokenExists",
+    "TokenQuery",
+    "TooMany",
+    "Unavailable",
+    "Url",
+    "WebClient",
+    "WholeSeconds",
+    "World",
+    "addition_bytes",
+    "authentication_bytes",
+    "below",
+    "check_hash",
+    "counts",
+    "digest",
+    "earliest",
+    "flaw",
+    "from_row",
+    "judged",
+    "make_remote_turns",
+    "make_web_client",
+    "mark_of",
+    "normalized",
+    "remembered_until",
+    "tokens_of",
+]
