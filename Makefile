@@ -7,10 +7,11 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 COMPILE = $(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header
 RECENT = @$(PYTHON) -c "import sys; sys.version_info >= (3, 11) or sys.exit('Python 3.11 or later is needed: make PYTHON=...')"
-CHECKED := authotron tests twisted bench website setup.py debian/bundled
+CHECKED := authotron tests twisted bench website setup.py debian/bundled examples
+SAMPLE := examples/authotron-robots
 SOURCES := setup.py pyproject.toml README.md $(shell find authotron twisted -type f -not -name '*.pyc')
 
-.PHONY: help run check lint types unit process servers functional test fuzz bench bench-quick deb tested-deb test-package test-deb schema threats docs recording lock clean
+.PHONY: help run check lint types unit process servers functional test fuzz bench bench-quick test-plugin deb tested-deb test-package test-deb schema threats docs recording lock clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,7 +22,7 @@ run: $(VENV)/installed  ## start a gateway to try
 check: lint types unit  ## what a change must pass before anything else (under 30 s)
 
 test: export AUTHOTRON_STREAMS = 1000
-test: check process docs servers functional  ## everything
+test: check process docs test-plugin servers functional  ## everything
 
 fuzz: export AUTHOTRON_STREAMS = 30000
 fuzz: $(VENV)/tools  ## the front against the site alone, for a quarter of an hour
@@ -33,7 +34,7 @@ lint: $(VENV)/tools
 	$(BIN)/ruff format --check $(CHECKED)
 
 types: $(VENV)/tools
-	$(BIN)/mypy authotron tests
+	$(BIN)/mypy authotron tests $(SAMPLE)/src
 
 unit: $(VENV)/tools
 	$(BIN)/python -m twisted.trial --jobs=2 --temp-directory=$(VENV)/trial-unit $(shell tests/units)
@@ -60,6 +61,23 @@ $(VENV)-bench/locked: bench/requirements.lock
 	$(RECENT)
 	$(PYTHON) -m venv $(VENV)-bench
 	$(VENV)-bench/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r $<
+	touch $@
+
+test-plugin: $(VENV)-plugin/locked  ## install the wheels of authotron and of the sample plugin; test the sample
+	rm -rf build $(SAMPLE)/build $(VENV)-plugin/wheels
+	$(VENV)-plugin/bin/python -m pip --quiet --disable-pip-version-check wheel \
+	  --no-deps --no-build-isolation --wheel-dir $(VENV)-plugin/wheels . ./$(SAMPLE)
+	$(VENV)-plugin/bin/python -m pip --quiet --disable-pip-version-check install \
+	  --force-reinstall --no-deps $(VENV)-plugin/wheels/*.whl
+	cd $(SAMPLE) && $(abspath $(VENV)-plugin)/bin/python -m twisted.trial \
+	  --temp-directory=$(abspath $(VENV)-plugin)/trial tests
+	cd $(SAMPLE) && JWT_SECRET=$$($(abspath $(VENV)-plugin)/bin/authotron generate-secret) HARVESTER_KEY=let-me-pass \
+	  $(abspath $(VENV)-plugin)/bin/authotron check authotron.yaml
+
+$(VENV)-plugin/locked: requirements.lock
+	$(RECENT)
+	$(PYTHON) -m venv $(VENV)-plugin
+	$(VENV)-plugin/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r $<
 	touch $@
 
 deb:  ## the Debian package, in dist/
@@ -103,7 +121,7 @@ lock: $(VENV)/tools  ## choose new versions of all dependencies
 	$(COMPILE) --output-file=website/requirements.lock website/requirements.in
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench $(VENV)-docs site build dist *.egg-info var .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-docs $(VENV)-plugin $(SAMPLE)/build site build dist *.egg-info var .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/locked: requirements.lock
 	$(RECENT)

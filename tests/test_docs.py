@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import builtins
 import re
-import sys
 from collections.abc import Iterator
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import click
@@ -15,11 +14,8 @@ import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.cli.main import main
-from authotron.config.section import read
-from authotron.model.identity import Credential
-from authotron.plugin.interfaces import IAugmenter, IProvider
-from authotron.testing.contracts import AugmenterContract, ProviderContract
-from authotron.testing.worlds import clock_at, world
+from authotron.config.plugins import API_VERSION
+from authotron.plugin import public
 from tests.config.test_check import BASE, ROOT, ConfigCase, laid_over
 
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -186,51 +182,43 @@ class CommandsTests(SynchronousTestCase):
             self.assertIsNotNone(command, words)
 
 
-class ExampleCase(SynchronousTestCase):
-    """The modules in the page about parts of one's own."""
+class SampleTests(SynchronousTestCase):
+    """The page docs/extending.md and the package examples/authotron-robots."""
 
-    def example(self, opening: str) -> ModuleType:
-        """The one that begins with these words."""
-        page = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-        sources = re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
-        [source] = [each for each in sources if each.startswith(f'"""{opening}')]
-        path = Path(self.mktemp()).with_suffix(".py")
-        path.write_text(source, encoding="utf-8")
-        spec = spec_from_file_location(path.stem, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = sys.modules[path.stem] = module_from_spec(spec)  # pydantic looks for it there
-        self.addCleanup(sys.modules.pop, path.stem)
-        spec.loader.exec_module(module)
-        return module
+    PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
 
-    def part(self, opening: str, **given: Any) -> Any:
-        module = self.example(opening)
-        section = read(module.Config, {"name": "it", "realm": "here", **given})
-        return module.make(section, world(clock_at(SUNDAY)))
+    def test_same_code(self) -> None:
+        """The page shows every file of the sample package, as it is."""
+        pattern = r"^<!-- (examples/\S+) -->\n(?:<!-- [^\n]* -->\n)?```\w+\n(.*?)^```$"
+        shown = dict(re.findall(pattern, self.PAGE, flags=re.MULTILINE | re.DOTALL))
+        folder = ROOT / "examples" / "authotron-robots"
+        found = [*folder.glob("*.toml"), *folder.glob("*.yaml"), *folder.glob("*/**/[a-z]*.py")]
+        paths = {path.relative_to(ROOT).as_posix(): path for path in found if is_source(path)}
+        self.assertEqual(set(shown), set(paths))
+        for name, text in shown.items():
+            self.assertEqual(text, paths[name].read_text(encoding="utf-8"), name)
 
+    def test_public_names(self) -> None:
+        """The sample imports public names of authotron alone; the page names no others."""
+        imported = re.findall(r"^from (authotron(?:\.\S+)?) import", self.PAGE, flags=re.MULTILINE)
+        allowed = r"authotron\.(plugin|testing\.\w+)$"
+        self.assertEqual([name for name in imported if not re.match(allowed, name)], [])
+        modules = map(import_module, re.findall(r"`(authotron\.testing\.\w+)`", self.PAGE))
+        known = {
+            *public.__all__,
+            *vars(builtins),
+            *(name for each in modules for name in vars(each)),
+        }
+        named = set(re.findall(r"`([A-Z][A-Za-z]*[a-z]\w*)[`(]", self.PAGE))
+        self.assertEqual(named - known, {"Config", "Authorization"})
 
-class RobotsTests(ProviderContract, ExampleCase):
-    """The provider is one."""
-
-    def provider(self) -> IProvider:
-        robots = [{"name": "harvester", "key": "secret"}]
-        provider: IProvider = self.part("Robots", type="robots", robots=robots)
-        return provider
-
-    def good(self) -> Credential:
-        return Credential("bearer", "secret")
-
-    def bad(self) -> Credential:
-        return Credential("bearer", "guess")
+    def test_version(self) -> None:
+        """The page says which version the interface of plugins has."""
+        self.assertIn(f"a number: **{API_VERSION}**", self.PAGE)
 
 
-class WeekdayTests(AugmenterContract, ExampleCase):
-    """The augmenter is one. It is Sunday."""
-
-    def augmenter(self) -> IAugmenter:
-        augmenter: IAugmenter = self.part("A role", type="weekday", role="worker")
-        return augmenter
+def is_source(path: Path) -> bool:
+    return "build" not in path.parts and path.read_text(encoding="utf-8").count("\n") > 1
 
 
 class EventsTests(SynchronousTestCase):

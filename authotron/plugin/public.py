@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from authotron.concurrency.racing import (
+    AsyncCall,
+    Awaited,
+    MaybeAwaited,
+    with_timeout,
+)
 from authotron.config.plugins import (
     API_VERSION,
     AugmenterConfig,
@@ -123,9 +129,11 @@ __all__ = [
     "Addition",
     "Affinity",
     "Answer",
+    "AsyncCall",
     "AugmenterConfig",
     "Authentication",
     "AuthenticationCache",
+    "Awaited",
     "CheckResult",
     "Condition",
     "ConfigError",
@@ -141,6 +149,7 @@ __all__ = [
     "IUserLookup",
     "Identity",
     "LookupCache",
+    "MaybeAwaited",
     "Name",
     "Names",
     "NonEmptyStr",
@@ -190,4 +199,5 @@ __all__ = [
     "normalized",
     "remembered_until",
     "tokens_of",
+    "with_timeout",
 ]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, execute, maybeDeferred
 from twisted.internet.task import Clock
 
 from authotron.concurrency.racing import MaybeAwaited
+from authotron.config.plugins import PartConfig, documented_type
+from authotron.config.section import read
 from authotron.net.world import Agents, World, no_network
 
 A = TypeVar("A")
@@ -26,6 +29,19 @@ def world(clock: Clock | None = None, agents: Agents = no_network) -> World:
     @param agents: answers HTTP requests; see C{FakeRemote}. Without it a request is an error.
     """
     return World(clock or clock_at(NOW), run_at_once, agents)
+
+
+def make_plugin(module: ModuleType, given_world: World | None = None, **keys: Any) -> Any:
+    """
+    Build the plugin of C{module} from the keys of its section, as the daemon does.
+
+    Name and realm are C{it} and C{here}, as the contracts expect, unless C{keys} has others.
+
+    @raise ConfigError: the keys are not what the C{Config} of the module describes.
+    """
+    named = {"name": "it", "realm": "here"} if issubclass(module.Config, PartConfig) else {}
+    section = read(module.Config, {"type": documented_type(module), **named, **keys})
+    return module.make(section, given_world or world())
 
 
 def clock_at(seconds: float) -> Clock:

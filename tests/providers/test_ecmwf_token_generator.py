@@ -13,8 +13,9 @@ from authotron.model.identity import Credential
 from authotron.plugin.interfaces import IProvider
 from authotron.providers import ecmwf_token_generator
 from authotron.testing.contracts import ProviderContract
-from authotron.testing.issuers import IDP, NEXT, key_set
-from authotron.testing.remotes import Action, FakeRemote, ReceivedRequest, Respond, start
+from authotron.testing.issuers import IDP, NEXT
+from authotron.testing.oauth import OAuthServer
+from authotron.testing.remotes import FakeRemote, Respond, start
 from authotron.testing.worlds import NOW, clock_at, world
 
 VALIDATE = "gen.example/g/validate-token"
@@ -22,15 +23,11 @@ REFRESH = "gen.example/g/admin/refresh-access-token"
 CERTS = "gen.example/certs"
 
 
-def generator(asked: ReceivedRequest) -> Action:
-    if asked.address == CERTS:
-        return Respond(key_set(IDP))
-    if asked.address == VALIDATE:
-        return Respond({"active": asked.json["token"] == "good"})
-    return Respond({"access_token": IDP.sign(typ="Bearer")})
+def generator() -> OAuthServer:
+    return OAuthServer(introspection=VALIDATE, exchange=REFRESH, keys=CERTS)
 
 
-def provider(remote: FakeRemote, clock: Any = None) -> IProvider:
+def provider(server: FakeRemote, clock: Any = None) -> IProvider:
     given = {
         "type": "ecmwf-token-generator",
         "name": "it",
@@ -41,14 +38,14 @@ def provider(remote: FakeRemote, clock: Any = None) -> IProvider:
         "token_generator_url": "https://gen.example/g",
     }
     config = section.read(ecmwf_token_generator.Config, given)
-    return ecmwf_token_generator.make(config, world(clock, remote))
+    return ecmwf_token_generator.make(config, world(clock, server))
 
 
 class GeneratorContractTests(ProviderContract, SynchronousTestCase):
     """The ecmwf-token-generator provider is a provider."""
 
     def provider(self) -> IProvider:
-        return provider(FakeRemote(generator))
+        return provider(generator())
 
 
 class GeneratorTests(SynchronousTestCase):
@@ -56,9 +53,8 @@ class GeneratorTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = clock_at(NOW)
-        self.changes: dict[str, Action] = {}
-        self.remote = FakeRemote(lambda asked: self.changes.get(asked.address) or generator(asked))
-        self.judge = provider(self.remote, self.clock)
+        self.server = generator()
+        self.judge = provider(self.server, self.clock)
 
     def ask(self) -> Any:
         return start(self.judge.authenticate(Credential("bearer", "good")))
@@ -67,9 +63,9 @@ class GeneratorTests(SynchronousTestCase):
         """It is validated, exchanged with our secret, and the result is checked by the keys."""
         found: Authentication = self.successResultOf(self.ask())
         self.assertEqual((found.identity.username, found.fresh_until), ("tess", NOW + 60))
-        self.assertEqual(self.remote.addresses(), [VALIDATE, REFRESH, CERTS])
+        self.assertEqual(self.server.addresses(), [VALIDATE, REFRESH, CERTS])
         self.assertEqual(
-            self.remote.requests[1].json,
+            self.server.requests[1].json,
             {"client_id": "gate", "client_secret": "secret", "refresh_token": "good"},
         )
 
@@ -78,17 +74,17 @@ class GeneratorTests(SynchronousTestCase):
         for _ in range(5):
             self.successResultOf(self.ask())
             self.clock.advance(60)
-        self.assertEqual(self.remote.addresses().count(VALIDATE), 5)
-        self.assertEqual(self.remote.addresses().count(REFRESH), 1)
-        self.changes[REFRESH] = Respond({"access_token": IDP.sign(exp=NOW + 900)})
+        self.assertEqual(self.server.count(VALIDATE), 5)
+        self.assertEqual(self.server.count(REFRESH), 1)
+        self.server.instead[REFRESH] = Respond({"access_token": IDP.sign(exp=NOW + 900)})
         self.successResultOf(self.ask())
-        self.assertEqual(self.remote.addresses().count(REFRESH), 2)
+        self.assertEqual(self.server.count(REFRESH), 2)
 
     def test_revoked_T41(self) -> None:
         """A token that is not active any more does not profit from an exchange that is kept."""
         self.successResultOf(self.ask())
         self.clock.advance(60)
-        self.changes[VALIDATE] = Respond({"active": False})
+        self.server.instead[VALIDATE] = Respond({"active": False})
         self.failureResultOf(self.ask(), Rejected)
 
     def test_refused(self) -> None:
@@ -100,7 +96,7 @@ class GeneratorTests(SynchronousTestCase):
             (REFRESH, Respond({"access_token": NEXT.sign(header={"kid": "idp"})})),
             (REFRESH, Respond({"access_token": IDP.sign(exp=NOW - 60)})),
         ):
-            self.changes = {place: play}
+            self.server.instead = {place: play}
             self.failureResultOf(self.ask(), Rejected)
 
     def test_outage_T70(self) -> None:
@@ -114,5 +110,5 @@ class GeneratorTests(SynchronousTestCase):
             (REFRESH, Respond({"access_token": 5})),
             (CERTS, Respond({}, 500)),
         ):
-            self.changes = {place: play}
+            self.server.instead = {place: play}
             self.failureResultOf(self.ask(), Unavailable)

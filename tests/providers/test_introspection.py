@@ -13,17 +13,17 @@ from authotron.plugin.interfaces import IProvider
 from authotron.providers import introspection
 from authotron.testing.contracts import ProviderContract
 from authotron.testing.issuers import forged_jwt
-from authotron.testing.remotes import Action, FakeRemote, ReceivedRequest, Respond, start
+from authotron.testing.oauth import OAuthServer
+from authotron.testing.remotes import FakeRemote, Respond, start
 from authotron.testing.worlds import NOW, clock_at, world
 
 TESS: dict[str, Any] = {"active": True, "sub": "u-1", "username": "tess", "scope": "read"}
 
 
-def knows_one(asked: ReceivedRequest) -> Action:
-    return Respond(TESS if asked.form == {"token": "good"} else {"active": False})
+INTROSPECT = "oauth.example/introspect"
 
 
-def provider(remote: FakeRemote, clock: Any = None, **given: Any) -> IProvider:
+def provider(server: FakeRemote, clock: Any = None, **given: Any) -> IProvider:
     part = {
         "type": "introspection",
         "name": "it",
@@ -33,29 +33,30 @@ def provider(remote: FakeRemote, clock: Any = None, **given: Any) -> IProvider:
         "client_secret": "secret",
     }
     config = section.read(introspection.Config, {**part, **given})
-    return introspection.make(config, world(clock, remote))
+    return introspection.make(config, world(clock, server))
 
 
 class IntrospectionContractTests(ProviderContract, SynchronousTestCase):
     """The introspection provider is a provider."""
 
     def provider(self) -> IProvider:
-        return provider(FakeRemote(knows_one))
+        return provider(OAuthServer())
 
 
 class IntrospectionTests(SynchronousTestCase):
     """What is special about it."""
 
     def ask(self, told: Any, status: int = 200, token: str = "good", **given: Any) -> Any:
-        self.remote = FakeRemote(lambda _: Respond(told, status))
-        judge = provider(self.remote, clock_at(NOW), **given)
+        self.server = OAuthServer()
+        self.server.instead[INTROSPECT] = Respond(told, status)
+        judge = provider(self.server, clock_at(NOW), **given)
         return start(judge.authenticate(Credential("bearer", token)))
 
     def test_active(self) -> None:
         """It is asked with our name and secret, and its user name is the user's."""
         identity: Identity = self.successResultOf(self.ask(TESS)).identity
         self.assertEqual((identity.username, identity.scopes), ("tess", {"it": ("read",)}))
-        self.assertEqual(self.remote.requests[0].headers["authorization"], "Basic Z2F0ZTpzZWNyZXQ=")
+        self.assertEqual(self.server.requests[0].headers["authorization"], "Basic Z2F0ZTpzZWNyZXQ=")
 
     def test_until_T41(self) -> None:
         """An answer is believed for a minute, and never beyond the token's end."""
@@ -129,7 +130,7 @@ class IntrospectionTests(SynchronousTestCase):
             ({"alg": "ES256", "typ": []}, {}),
         ):
             self.failureResultOf(self.ask(TESS, token=forged_jwt(header, claims)), Rejected)
-            self.assertEqual(self.remote.requests, [])
+            self.assertEqual(self.server.requests, [])
         self.successResultOf(
             self.ask(TESS, token=forged_jwt({"alg": "ES256", "typ": "at+jwt"}, {}))
         )

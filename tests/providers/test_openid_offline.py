@@ -13,8 +13,9 @@ from authotron.model.identity import Credential
 from authotron.plugin.interfaces import Affinity, IProvider
 from authotron.providers import openid_offline
 from authotron.testing.contracts import ProviderContract
-from authotron.testing.issuers import CLAIMS, IDP, NEXT, forged_jwt, key_set
-from authotron.testing.remotes import Action, FakeRemote, ReceivedRequest, Respond, start
+from authotron.testing.issuers import CLAIMS, IDP, NEXT, forged_jwt
+from authotron.testing.oauth import OAuthServer
+from authotron.testing.remotes import FakeRemote, Respond, start
 from authotron.testing.worlds import NOW, clock_at, world
 
 BELOW = "iam.example/auth/realms/here/protocol/openid-connect"
@@ -29,20 +30,14 @@ def offline(**claims: Any) -> str:
     return forged_jwt({"alg": "HS512", "kid": "its-own"}, said)
 
 
-def keycloak(asked: ReceivedRequest) -> Action:
-    if asked.address == CERTS:
-        return Respond(key_set(IDP))
-    if asked.address == INTROSPECT:
-        return Respond(ACTIVE if asked.form["token"].startswith("good") else {"active": False})
-    return Respond({"access_token": IDP.sign(scope="openid offline_access", typ="Bearer")})
+def keycloak() -> OAuthServer:
+    server = OAuthServer(introspection=INTROSPECT, exchange=TOKEN, keys=CERTS)
+    server.tokens["good"] = ACTIVE
+    server.access_token = IDP.sign(scope="openid offline_access", typ="Bearer")
+    return server
 
 
-def today(asked: ReceivedRequest) -> Action:
-    """Keycloak since 26.6.2: other clients are told that the token is not active."""
-    return Respond({"active": False}) if asked.address == INTROSPECT else keycloak(asked)
-
-
-def provider(remote: FakeRemote, clock: Any = None, **given: Any) -> IProvider:
+def provider(server: FakeRemote, clock: Any = None, **given: Any) -> IProvider:
     part = {
         "type": "openid-offline",
         "name": "it",
@@ -54,14 +49,14 @@ def provider(remote: FakeRemote, clock: Any = None, **given: Any) -> IProvider:
         "iam_url": "https://iam.example/auth/",
     }
     config = section.read(openid_offline.Config, {**part, **given})
-    return openid_offline.make(config, world(clock, remote))
+    return openid_offline.make(config, world(clock, server))
 
 
 class OfflineContractTests(ProviderContract, SynchronousTestCase):
     """The openid-offline provider is a provider."""
 
     def provider(self) -> IProvider:
-        return provider(FakeRemote(keycloak))
+        return provider(keycloak())
 
 
 class OfflineTestCase(SynchronousTestCase):
@@ -69,18 +64,11 @@ class OfflineTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = clock_at(NOW)
-        self.changes: dict[str, Action] = {}
-        self.keycloak = keycloak
-        self.remote = FakeRemote(
-            lambda asked: self.changes.get(asked.address) or self.keycloak(asked)
-        )
-        self.judge = provider(self.remote, self.clock)
+        self.server = keycloak()
+        self.judge = provider(self.server, self.clock)
 
     def ask(self, token: str = "good") -> Any:
         return start(self.judge.authenticate(Credential("bearer", token)))
-
-    def count(self, place: str) -> int:
-        return self.remote.addresses().count(place)
 
 
 class IntrospectionTests(OfflineTestCase):
@@ -90,10 +78,10 @@ class IntrospectionTests(OfflineTestCase):
         """Three questions, each with what it needs and no more."""
         found: Authentication = self.successResultOf(self.ask())
         self.assertEqual((found.identity.username, found.fresh_until), ("tess", NOW + 60))
-        self.assertEqual(self.remote.addresses(), [INTROSPECT, TOKEN, CERTS])
-        self.assertEqual(self.remote.requests[0].form, {"token": "good"})
+        self.assertEqual(self.server.addresses(), [INTROSPECT, TOKEN, CERTS])
+        self.assertEqual(self.server.requests[0].form, {"token": "good"})
         self.assertEqual(
-            self.remote.requests[1].form,
+            self.server.requests[1].form,
             {"client_id": "app", "grant_type": "refresh_token", "refresh_token": "good"},
         )
 
@@ -102,13 +90,13 @@ class IntrospectionTests(OfflineTestCase):
         for _ in range(4):
             self.successResultOf(self.ask())
             self.clock.advance(60)
-        self.assertEqual((self.count(INTROSPECT), self.count(TOKEN)), (4, 1))
+        self.assertEqual((self.server.count(INTROSPECT), self.server.count(TOKEN)), (4, 1))
 
     def test_revoked_T41(self) -> None:
         """A token that is not active any more does not profit from an exchange that is kept."""
         self.successResultOf(self.ask())
         self.clock.advance(60)
-        self.changes[INTROSPECT] = Respond({"active": False})
+        self.server.instead[INTROSPECT] = Respond({"active": False})
         self.failureResultOf(self.ask(), Rejected)
 
     def test_no_offline_token_T36(self) -> None:
@@ -120,16 +108,16 @@ class IntrospectionTests(OfflineTestCase):
             {"typ": "Bearer"},
             {"active": "true"},
         ):
-            self.changes[INTROSPECT] = Respond({**ACTIVE, **change})
+            self.server.instead[INTROSPECT] = Respond({**ACTIVE, **change})
             self.failureResultOf(self.ask(), Rejected)
-        self.assertEqual(self.count(TOKEN), 0)
+        self.assertEqual(self.server.count(TOKEN), 0)
 
     def test_access_token_T36(self) -> None:
         """An access token is not asked about, whatever its scope."""
         token = IDP.sign(typ="Bearer", scope="offline_access")
         self.assertIs(self.judge.affinity(Credential("bearer", token)), Affinity.FOREIGN)
         self.failureResultOf(self.ask(token), Rejected)
-        self.assertEqual(self.remote.requests, [])
+        self.assertEqual(self.server.requests, [])
 
     def test_refused(self) -> None:
         """A grant that is refused, or gives what is not good, gets nobody in."""
@@ -139,7 +127,7 @@ class IntrospectionTests(OfflineTestCase):
             Respond({"access_token": IDP.sign(exp=NOW - 60)}),
             Respond({"access_token": IDP.sign(typ="ID")}),
         ):
-            self.changes = {TOKEN: play}
+            self.server.instead = {TOKEN: play}
             self.failureResultOf(self.ask(), Rejected)
 
     def test_outage_T70(self) -> None:
@@ -153,29 +141,31 @@ class IntrospectionTests(OfflineTestCase):
             (TOKEN, Respond({"token_type": "Bearer"})),
             (CERTS, Respond({}, 500)),
         ):
-            self.changes = {place: play}
+            self.server.instead = {place: play}
             self.failureResultOf(self.ask(), Unavailable)
 
     def test_not_asked_twice(self) -> None:
         """An exchange that failed is not repeated: the realm might take it for a theft."""
-        self.changes = {TOKEN: Respond({}, 500)}
+        self.server.instead = {TOKEN: Respond({}, 500)}
         self.failureResultOf(self.ask(), Unavailable)
-        self.assertEqual(self.count(TOKEN), 1)
+        self.assertEqual(self.server.count(TOKEN), 1)
 
     def test_realm(self) -> None:
         """The realm at the provider may be another than ours, and is encoded."""
-        self.judge = provider(self.remote, iam_realm="a/b")
+        self.judge = provider(self.server, iam_realm="a/b")
         self.ask().addErrback(lambda _: None)
-        self.assertIn("/realms/a%2Fb/", self.remote.addresses()[0])
+        self.assertIn("/realms/a%2Fb/", self.server.addresses()[0])
 
     def test_within_leeway_S_LEEWAY(self) -> None:
         """An access token that expired within the leeway ends with the leeway."""
         for over, end in ((30, NOW + 30), (0, NOW + 60)):
             access = IDP.sign(scope="openid offline_access", exp=NOW - over)
-            self.changes[TOKEN] = Respond({"access_token": access})
+            self.server.access_token = access
+            self.server.tokens[f"good-{over}"] = ACTIVE
             found: Authentication = self.successResultOf(self.ask(f"good-{over}"))
             self.assertEqual((found.expires, found.expires_at()), (end, end))
-        self.changes[TOKEN] = Respond({"access_token": IDP.sign(exp=NOW - 60)})
+        self.server.access_token = IDP.sign(exp=NOW - 60)
+        self.server.tokens["good-other"] = ACTIVE
         self.failureResultOf(self.ask("good-other"), Rejected)
 
 
@@ -184,36 +174,36 @@ class ExchangeTests(OfflineTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.keycloak = today
+        self.server.tokens.clear()  # Keycloak since 26.6.2 hides tokens from other clients
 
     def test_auto(self) -> None:
         """Where introspection says no to an offline token of our client the exchange decides."""
         identity = self.successResultOf(self.ask(offline())).identity
         self.assertEqual(identity.username, "tess")
-        self.assertEqual(self.remote.addresses(), [INTROSPECT, TOKEN, CERTS])
+        self.assertEqual(self.server.addresses(), [INTROSPECT, TOKEN, CERTS])
 
     def test_others(self) -> None:
         """A token of another client, of another type or of no shape is not exchanged."""
         for token in (offline(azp="other"), offline(azp=["app"]), "opaque", offline(typ=None)):
             self.failureResultOf(self.ask(token), Rejected)
-        self.assertEqual(self.count(TOKEN), 0)
+        self.assertEqual(self.server.count(TOKEN), 0)
 
     def test_only_introspection(self) -> None:
         """Where only the introspection is to decide, it does."""
-        self.judge = provider(self.remote, self.clock, check="introspection")
+        self.judge = provider(self.server, self.clock, check="introspection")
         self.failureResultOf(self.ask(offline()), Rejected)
-        self.assertEqual(self.count(TOKEN), 0)
+        self.assertEqual(self.server.count(TOKEN), 0)
 
     def test_only_exchange(self) -> None:
         """Where only the exchange is to decide, nobody is asked before."""
-        self.judge = provider(self.remote, self.clock, check="exchange")
+        self.judge = provider(self.server, self.clock, check="exchange")
         self.successResultOf(self.ask(offline()))
-        self.assertEqual(self.remote.addresses(), [TOKEN, CERTS])
+        self.assertEqual(self.server.addresses(), [TOKEN, CERTS])
 
     def test_no_offline_token_T36(self) -> None:
         """What comes out of it must have the scope, as a word."""
         for scope in ("openid", "", "no_offline_access_at_all"):
-            self.changes[TOKEN] = Respond({"access_token": IDP.sign(scope=scope)})
+            self.server.instead[TOKEN] = Respond({"access_token": IDP.sign(scope=scope)})
             self.failureResultOf(self.ask(offline()), Rejected)
 
     def test_again_T41(self) -> None:
@@ -221,12 +211,12 @@ class ExchangeTests(OfflineTestCase):
         for _ in range(2):
             self.successResultOf(self.ask(offline()))
             self.clock.advance(60)
-        self.assertEqual(self.count(TOKEN), 2)
-        self.changes[TOKEN] = Respond({"error": "invalid_grant"}, 400)
+        self.assertEqual(self.server.count(TOKEN), 2)
+        self.server.instead[TOKEN] = Respond({"error": "invalid_grant"}, 400)
         self.failureResultOf(self.ask(offline()), Rejected)
 
     def test_routing(self) -> None:
         """An offline token goes to those who named its issuer."""
         for issuer, expected in ((CLAIMS["iss"], Affinity.LIKELY), ("x", Affinity.FOREIGN)):
-            judge = provider(self.remote, issuer=issuer)
+            judge = provider(self.server, issuer=issuer)
             self.assertIs(judge.affinity(Credential("bearer", offline())), expected)

@@ -1,0 +1,1 @@
+"""Plugins for authotron: the provider `robots` and the augmenter `weekday`."""
