@@ -42,7 +42,7 @@ class Found:
     """
     A token that can be copied.
 
-    @ivar known_as: see L{imported.meanings}.
+    @ivar known_as: see L{imported.candidate_names}.
     """
 
     known_as: str = field(repr=False)

@@ -26,7 +26,8 @@ from authotron.net.world import World
 from authotron.plugin.interfaces import TokenQuery
 from authotron.telemetry import audit
 from authotron.telemetry.terminal import visible
-from authotron.tokens.service import TokenRequest, TokenService
+from authotron.tokens.grants import TokenRequest
+from authotron.tokens.service import TokenService
 from authotron.web.replies import Reply
 
 
@@ -77,11 +78,11 @@ def create(
     async def work(gateway: Gateway[Reply], kept: TokenService, _world: World) -> None:
         admit = gateway.authenticator.gate.admit
         said = admit(Identity(realm, username, owner_role))
-        checked = gateway.owners.can_look_up(said, "")
+        can_look_up = gateway.owners.can_look_up(said, "")
         owner = await gateway.owners.now(said, "")
         owner = owner._replace(identity=admit(owner.identity, owner.provider))
         presented, _ = await kept.make(
-            owner, wish, checked=checked, origin=TERMINAL, by=audit.at_terminal()
+            owner, wish, can_look_up=can_look_up, origin=TERMINAL, by=audit.at_terminal()
         )
         say(presented.text)
 

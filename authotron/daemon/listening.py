@@ -82,14 +82,11 @@ class Listener(Service):
                 await maybeDeferred(port.stopListening)
 
 
-def site(
-    app: Any, routes: Sequence[str], config: Config, reactor: Any, metrics: Metrics | None = None
-) -> Site:
+def site(app: Any, config: Config, reactor: Any, metrics: Metrics | None = None) -> Site:
     """Build the site of an app. Requests are counted and logged if C{metrics} is given."""
     return Site(
         app.app,
         reactor,
-        routes,
         timeout=config.file.server.idle_timeout,
         limit=config.file.server.max_header_bytes,
         access=config.file.logging.access if metrics else "none",
@@ -111,9 +108,7 @@ def metrics_listeners(
     """
     second = config.file.metrics
     host = second.host or config.file.server.host
-    second_site = site(
-        operations_routes.OperationsRoutes(status), operations_routes.ROUTES, config, reactor
-    )
+    second_site = site(operations_routes.OperationsRoutes(status), config, reactor)
     second_site.limit_connections(metrics_connection_limit(second.max_connections), metrics)
     where = _endpoints(second.listen, host, second.port, reactor, systemd.METRICS)
     return [Listener(reactor, each, second_site, on_failure) for each in where]

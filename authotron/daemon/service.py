@@ -127,7 +127,7 @@ class GatewayService(MultiService):
         """Build the listeners of the main port, and those of the metrics port if it is ours."""
         metrics = self.serving.metrics
         app = gateway_routes.GatewayRoutes(self.serving, self._reactor)
-        self._main = site(app, gateway_routes.ROUTES, config, self._reactor, metrics)
+        self._main = site(app, config, self._reactor, metrics)
         self._has_metrics_port = config.file.metrics.enabled and not sockets
         self._fast_path = FastPathFactory(
             self._main, self.serving, self._reactor, self._connection_limit(config)
@@ -236,7 +236,7 @@ class GatewayService(MultiService):
         config, grace = gateway.config, old.config.file.server.grace
         self.serving.problems = ()
         self.wrong_pairs.clear()
-        self._main.adopt(config.file.logging.access)
+        self._main.set_access_log(config.file.logging.access)
         self._fast_path.limit_connections(self._connection_limit(config))
         self.has_served = True
         self._store.replace(gateway.tokens, grace)

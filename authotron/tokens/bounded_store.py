@@ -1,4 +1,4 @@
-"""The token store as its users see it: waited for while it opens, but never without end."""
+"""A token store with a timeout on every call, which waits while the store is being opened."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ P = ParamSpec("P")
 @define(eq=False)
 class StoreClient:
     """
-    A store, asked under the rules of one configuration.
+    A token store under the rules of one configuration: every call has a timeout.
 
-    @ivar backend: what keeps the tokens.
+    @ivar backend: the store itself, from C{authotron.stores}.
     """
 
     backend: ITokenStore
@@ -58,58 +58,59 @@ class StoreClient:
         await self.backend.close()
 
     async def check_reachable(self) -> None:
-        await self._ask(self.backend.check_reachable)
+        await self._call(self.backend.check_reachable)
 
     async def add(self, token: Token, most: int | None = None) -> None:
-        await self._ask(self.backend.add, token, most)
+        await self._call(self.backend.add, token, most)
 
     async def get(self, id_: str) -> Token | None:
-        return await self._ask(self.backend.get, id_)
+        return await self._call(self.backend.get, id_)
 
-    async def listed(self, wanted: TokenQuery) -> Sequence[Token]:
+    async def listed(self, query: TokenQuery) -> Sequence[Token]:
         """
-        The interface of L{ITokenStore}.
+        Return the API tokens that a query selects, in the order of their ids.
 
-        Earlier versions stored names of owners in the spelling in which providers had them.
+        Earlier versions stored the names of owners as providers spelled them, so every spelling
+        that normalizes to the name in the query is looked up.
         """
-        spelled = [
-            evolve(wanted, realm=realm, username=username)
-            for realm in _spellings(wanted.realm)
-            for username in _spellings(wanted.username)
+        queries = [
+            evolve(query, realm=realm, username=username)
+            for realm in _spellings(query.realm)
+            for username in _spellings(query.username)
         ]
-        if len(spelled) == 1:
-            return await self._ask(self.backend.listed, wanted)
-        found = [token for each in spelled for token in await self._ask(self.backend.listed, each)]
-        return sorted(found, key=lambda token: token.id)[: wanted.most]
+        if len(queries) == 1:
+            return await self._call(self.backend.listed, query)
+        found = [token for each in queries for token in await self._call(self.backend.listed, each)]
+        return sorted(found, key=lambda token: token.id)[: query.most]
 
     async def change(self, id_: str, changes: Mapping[str, str | float | None]) -> bool:
-        return await self._ask(self.backend.change, id_, changes)
+        return await self._call(self.backend.change, id_, changes)
 
     async def remove(self, id_: str, now: float) -> Sequence[str]:
-        return await self._ask(self.backend.remove, id_, now)
+        return await self._call(self.backend.remove, id_, now)
 
     async def revoked(self, id_: str) -> Revoked | None:
-        return await self._ask(self.backend.revoked, id_)
+        return await self._call(self.backend.revoked, id_)
 
     async def delete_expired(self, now: float) -> int:
-        return await self._ask(self.backend.delete_expired, now)
+        return await self._call(self.backend.delete_expired, now)
 
     async def opened(self) -> None:
         """
-        Wait for the end of an attempt to open it, if there is one.
+        Wait until an attempt to open the store has ended, if one is under way.
 
-        @raise Unavailable: it takes too long.
+        @raise Unavailable: the attempt takes longer than the timeout of the store.
         """
         await with_timeout(self._clock, self._rules.timeout, self._opened())
 
-    async def _ask(
-        self, question: Callable[P, Coroutine[Any, Any, T]], *given: P.args, **named: P.kwargs
+    async def _call(
+        self, call: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **keywords: P.kwargs
     ) -> T:
-        async def asked() -> T:
+        async def call_once_open() -> T:
             await self._opened()
-            return await question(*given, **named)
+            return await call(*args, **keywords)
 
-        return await with_timeout(self._clock, self._rules.timeout, asked())
+        return await with_timeout(self._clock, self._rules.timeout, call_once_open())
 
     async def _opened(self) -> None:
         if self._opening is not None:
@@ -117,9 +118,9 @@ class StoreClient:
 
     def peppers(self) -> Peppers:
         """
-        Configured ones first, then the one beside what is stored.
+        Return the peppers: the configured ones first, then the one that the store generated.
 
-        @raise Unavailable: there are none as long as the store is not open.
+        @raise Unavailable: no pepper is configured, and the store is not open yet.
         """
         spare = self.backend.pepper or self._spare_pepper
         keys = [*self._rules.peppers(), *([spare] if spare else [])]
@@ -133,5 +134,5 @@ def _spellings(name: str | None) -> Sequence[str | None]:
 
 
 def derived_pepper(secret: str) -> bytes:
-    """A key that follows from a secret, and from which the secret does not follow."""
+    """Derive a pepper from a secret, in a way that does not disclose the secret."""
     return hmac.digest(secret.encode(), b"authotron: pepper of the token store", "sha256")

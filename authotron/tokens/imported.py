@@ -1,9 +1,10 @@
 """
-Tokens that other services gave out and that are copied into the store: how they are known again.
+API tokens that another service issued and that were imported into the store.
 
-They have no form of their own, so every token without one may be meant. What is kept of them is
-hashed like the tokens of our own; what is hashed is the token, or what its service had stored, with
-the name of the service before it, so that what one stores is worth nothing as a token of another.
+Imported tokens have no recognizable form, so any opaque bearer token may be one. Like other API
+tokens they are stored as keyed hashes. The hashed text is the token, or the hash that the other
+service had stored, behind the name of that service: a value stored by one service is therefore
+never accepted as a token of another.
 """
 
 from __future__ import annotations
@@ -31,39 +32,45 @@ from authotron.telemetry.audit import Actor
 from authotron.tokens.bounded_store import StoreClient
 
 ACL_PROXY, AUTH_O_TRON = ("acl-proxy", "auth-o-tron")
-"""Whose tokens can be imported."""
+"""The services whose tokens can be imported."""
 
 _LONGEST = 512
+"""Characters of the longest token that is looked up as an imported one."""
+
 _IN_A_HEADER = re.compile(r"[!-+\--~]+")
-"""Without blanks and commas, at which a header is taken apart."""
+"""Visible ASCII without the comma, which separates credentials in C{Authorization}."""
 
 
 def may_be(text: str) -> bool:
-    """Whether a token may be an imported one: not one of ours, and no JSON Web Token."""
+    """Whether a bearer token may be an imported one: neither C{aot_...} nor a JWT."""
     fits = len(text) <= _LONGEST and _IN_A_HEADER.fullmatch(text) is not None
     return fits and not looks_like_ours(text) and unverified.look_into(text) is None
 
 
-def candidates(text: str, acl_proxy_peppers: Sequence[bytes]) -> Iterator[str]:
-    """What a token may be known as, by each service that tokens were imported from."""
+def candidate_names(text: str, acl_proxy_peppers: Sequence[bytes]) -> Iterator[str]:
+    """Yield the names under which a token is hashed, one for each service and pepper."""
     yield of_auth_o_tron(text)
     for pepper in acl_proxy_peppers:
         yield of_acl_proxy(sha256(text.encode() + pepper).hexdigest())
 
 
 def of_auth_o_tron(token: str) -> str:
-    """What a token is known as that auth-o-tron has stored as it is."""
+    """Return the name under which a token of auth-o-tron is hashed; there it is stored in clear."""
     return f"{AUTH_O_TRON}:{token}"
 
 
 def of_acl_proxy(stored: str) -> str:
-    """The same where acl-proxy has stored this: SHA-256, in hexadecimal, of token and pepper."""
+    """
+    Return the name under which a token of acl-proxy is hashed.
+
+    @param stored: the SHA-256 of token and pepper in hexadecimal, as acl-proxy stores it.
+    """
     return f"{ACL_PROXY}:{stored}"
 
 
 @frozen
 class ForeignToken:
-    """What another service says of a token of its own."""
+    """The properties of a token in the store of another service."""
 
     owner: Identity
     grant: Grant = field(factory=Grant)
@@ -84,24 +91,25 @@ class ImportedTokens:
     _max_ttl: float
 
     def may_know(self, text: str) -> bool:
-        """Whether a token of another form may be one that was imported."""
+        """Whether imported tokens are enabled, and a bearer token may be one of them."""
         return self._rules.imported and may_be(text)
 
     async def candidates(self, text: str) -> Sequence[PlainToken]:
         """
-        All that a token may be kept as.
+        Return the API tokens as which a bearer token may be stored.
 
         @raise Unavailable: the store does not open.
         """
-        await self._store.opened()  # or a pepper beside it would not be known
-        peppers, known = self._store.peppers(), candidates(text, self._rules.acl_proxy_peppers())
-        return [presented for each in known for presented in peppers.named(each)]
+        await self._store.opened()  # The pepper that the store generated is read when it opens.
+        peppers = self._store.peppers()
+        names = candidate_names(text, self._rules.acl_proxy_peppers())
+        return [candidate for name in names for candidate in peppers.named(name)]
 
     async def has(self, known_as: str) -> bool:
         """
-        Whether a token was copied already, or was copied and revoked.
+        Whether a token was imported already, or was imported and then revoked.
 
-        @param known_as: see L{candidates}.
+        @param known_as: the name under which the token is hashed, see L{candidate_names}.
 
         @raise Unavailable: the store does not answer.
         """
@@ -115,7 +123,7 @@ class ImportedTokens:
 
     async def copy(self, known_as: str, source: ForeignToken, by: Actor | None = None) -> bool:
         """
-        Keep a token that another service gave out; say whether it was not here already.
+        Import a token; return whether it was not in the store before.
 
         @raise Unavailable: the store does not answer.
         """

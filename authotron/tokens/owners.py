@@ -1,4 +1,4 @@
-"""What is true now of the owners of API tokens."""
+"""Look up the owners of API tokens: their current roles and attributes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from authotron.plugin.interfaces import IProvider, IUserLookup
 
 @define(eq=False)
 class Owners:
-    """What is true now of those who own tokens."""
+    """The current identities of the owners of API tokens, cached for C{tokens.users} seconds."""
 
     _providers: Sequence[IProvider]
     _clock: IReactorTime
@@ -30,32 +30,36 @@ class Owners:
     def __attrs_post_init__(self) -> None:
         self._known = AuthenticationCache(self._clock, self._max_bytes)
 
-    def can_look_up(self, owner: Identity, provider: str) -> bool:
-        """Whether anybody can say later if this user is still known."""
-        return any(IUserLookup.providedBy(each) for each in self._providers_of(owner, provider))
+    def can_look_up(self, owner: Identity, known_to: str) -> bool:
+        """
+        Whether a provider can look an owner up without a password.
+
+        @param known_to: the name of the provider that identified the owner.
+        """
+        return any(IUserLookup.providedBy(each) for each in self._providers_of(owner, known_to))
 
     async def now(self, owner: Identity, known_to: str) -> Authentication:
         """
-        The owner as known now, and until when that may be believed.
+        Return the current identity of an owner, and the time until which it may be cached.
 
-        @param known_to: the name of the provider that knew the owner.
+        If no provider can look the owner up, return the identity stored with the API token.
 
-        Where nobody can be asked, it is what was said when the token was made, or imported.
+        @param known_to: the name of the provider that identified the owner.
 
-        @raise Rejected: the user is gone.
-        @raise Unavailable: nobody can say.
+        @raise Rejected: the owner no longer exists, or no provider of the owner's realm is left.
+        @raise Unavailable: the provider that could look the owner up does not answer.
         """
-        sayers = self._providers_of(owner, known_to)
-        if not sayers and not known_to.startswith(IMPORTED):
-            raise Rejected("nobody judges users of the owner's realm any more")
-        for provider in sayers:
+        providers = self._providers_of(owner, known_to)
+        if not providers and not known_to.startswith(IMPORTED):
+            raise Rejected("no provider of the owner's realm is configured any more")
+        for provider in providers:
             if IUserLookup.providedBy(provider):
-                question = f"{len(provider.name)}:{provider.name}{owner.username}"
-                ask = partial(self._ask, provider, owner.username)
-                return await self._known.get(question, ask)
+                key = f"{len(provider.name)}:{provider.name}{owner.username}"
+                look_up = partial(self._look_up, provider, owner.username)
+                return await self._known.get(key, look_up)
         return Authentication(owner, known_to)
 
-    async def _ask(self, provider: IProvider, username: str) -> Authentication:
+    async def _look_up(self, provider: IProvider, username: str) -> Authentication:
         until = self._clock.seconds() + self._seconds
         found = await IUserLookup(provider).look_up(username)
         return found._replace(
@@ -63,6 +67,6 @@ class Owners:
         )
 
     def _providers_of(self, owner: Identity, known_to: str) -> list[IProvider]:
-        """The provider that knew the owner; if it is gone, the others of the realm."""
-        mine = [provider for provider in self._providers if provider.realm == owner.realm]
-        return [provider for provider in mine if provider.name == known_to] or mine
+        """Return the provider that identified the owner, or else all providers of the realm."""
+        candidates = [provider for provider in self._providers if provider.realm == owner.realm]
+        return [provider for provider in candidates if provider.name == known_to] or candidates

@@ -20,23 +20,24 @@ from authotron.model.token import (
 @frozen
 class Peppers:
     """
-    The keys under which tokens are hashed, newest first.
+    The keys under which API tokens are hashed, newest first.
 
-    What is stored is worth nothing without them. A hash names its key, so that older ones go on
-    being verified while a newer one is in use.
+    A copy of the store is useless without these keys. Every hash names the key it was made with,
+    so older keys still verify API tokens after a newer key was added.
     """
 
     _keys: Sequence[bytes] = field(repr=False)
 
     def hash(self, text: str) -> str:
-        """What to store of a token."""
-        return _hashed(self._keys[0], text)
+        """Return the hash that is stored of an API token, made with the newest key."""
+        return _hash(self._keys[0], text)
 
     def named(self, text: str) -> Iterator[PlainToken]:
         """
-        A token that has no id of its own, with the one that follows from it under each key.
+        Yield an imported token with the id that is derived from it under each key.
 
-        Without the keys nobody can tell from an id whether a guess is right.
+        An imported token has no id of its own. The id is a keyed hash, so without the keys it does
+        not help to guess the token.
         """
         for key in self._keys:
             digest = hmac.digest(key, b"authotron id " + text.encode(), "sha256")
@@ -44,17 +45,17 @@ class Peppers:
             yield PlainToken(_base62(number, _SECONDS_DIGITS + _CHANCE_DIGITS), text)
 
     def has_mark(self, mark: str, text: str) -> bool:
-        """Whether the token of which only a mark is known is this one."""
-        return any(mark_of(_hashed(key, text)) == mark for key in self._keys)
+        """Whether a revoked API token, of which only a mark is stored, is this one."""
+        return any(mark_of(_hash(key, text)) == mark for key in self._keys)
 
     def fits(self, stored: str, text: str) -> bool:
-        """Whether it is the token of which this is stored; equally slow either way."""
+        """Whether a stored hash is that of an API token; takes equally long either way."""
         found = False
         for key in self._keys:
-            found |= hmac.compare_digest(_hashed(key, text), stored)
+            found |= hmac.compare_digest(_hash(key, text), stored)
         return found
 
 
-def _hashed(key: bytes, text: str) -> str:
+def _hash(key: bytes, text: str) -> str:
     name = sha256(b"authotron pepper " + key).hexdigest()[:8]
     return f"hs256:{name}:{hmac.digest(key, text.encode(), 'sha256').hex()}"

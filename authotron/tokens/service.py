@@ -1,14 +1,12 @@
-"""Tokens of our own: who gets which, how they are found again, and how they end."""
+"""Create, find, list, change and revoke API tokens."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-from attrs import define, evolve, field, frozen
-from cachetools import TTLCache
+from attrs import define, evolve, field
 from twisted.internet.interfaces import IReactorTime
 
 from authotron.config.plugins import StoreConfig
@@ -22,70 +20,43 @@ from authotron.model.errors import (
     TokenExists,
     Unavailable,
 )
-from authotron.model.hosts import any_network_fits, host_fits
 from authotron.model.identity import Identity, earliest
-from authotron.model.token import (
-    AT_ONCE,
-    HTTP,
-    Grant,
-    PlainToken,
-    Token,
-    generate,
-    id_of,
-    parse,
-)
+from authotron.model.token import AT_ONCE, HTTP, PlainToken, Token, generate, id_of, parse
 from authotron.plugin.interfaces import ITokenStore, TokenQuery
 from authotron.telemetry import audit
 from authotron.telemetry.audit import Actor
 from authotron.tokens.bounded_store import StoreClient
+from authotron.tokens.grants import TokenRequest, grant_in_use, new_grant, restricted_token_id
 from authotron.tokens.imported import ImportedTokens
+from authotron.tokens.size import check_growth, shortened
+from authotron.tokens.usage import LastUses, RevokedUses
 
 T = TypeVar("T")
 
-_FOR_EVER = 10_000 * 366 * _DAY
-"""A life in seconds that a number of any size is cut down to."""
+_LONGEST_TTL = 10_000 * 366 * _DAY
+"""Seconds to which any C{ttl} is cut, so that adding the current time cannot overflow."""
 
-_MOST_USED = 10_000
-"""Tokens of which a use is noted until the next tidying."""
-
-MOST_BYTES = 4096
-"""Bytes that a store keeps at most of a token that was made over HTTP."""
-
-_DEEPEST = 16
-"""Generations of tokens that were made with tokens."""
-
-_TOLD, _TOLD_AGAIN = 1_000, 60.0
-"""Revoked tokens whose use was logged lately, and the seconds until it is logged again."""
+_MAX_ANCESTORS = 16
+"""API tokens in a lineage: each was created with the one before."""
 
 _TRIES = 3
-"""Ids that are tried until one is free."""
+"""Random ids that are tried until the store has none of them."""
+
+_UNKNOWN = Identity("unknown", "unknown")
+"""The owner that the audit log names for an API token created and revoked at the same moment."""
 
 
 def _unknown_client() -> None:
-    """The address of a client of which nothing is known."""
-
-
-@frozen
-class TokenRequest:
-    """What somebody wants of a new token."""
-
-    name: str = ""
-    comment: str = ""
-    email: str = ""
-    ttl: int | None = None
-    roles: tuple[str, ...] | None = None
-    scopes: Mapping[str, tuple[str, ...]] | None = None
-    hosts: tuple[str, ...] = ()
-    networks: tuple[str, ...] = ()
+    """Return no address, for callers that do not know the client."""
 
 
 @define(eq=False)
 class TokenService:
     """
-    The tokens of our own, under the rules of one configuration.
+    The API tokens in a store, under the rules of one configuration.
 
-    @ivar store: what keeps them.
-    @ivar imported: those of them that other services gave out.
+    @ivar store: the store, with a timeout on every call.
+    @ivar imported: the API tokens in the store that other services issued.
     """
 
     store: StoreClient
@@ -93,44 +64,47 @@ class TokenService:
     config: TokensConfig
     _rules: StoreConfig
     _clock: IReactorTime
-    _used: dict[str, float] = field(factory=dict, init=False)
-    _told: TTLCache[str, None] = field(init=False, repr=False)
+    _last_uses: LastUses = field(init=False)
+    _revoked_uses: RevokedUses = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._told = TTLCache(_TOLD, _TOLD_AGAIN, self._clock.seconds)
+        self._last_uses = LastUses(self.store, self._clock)
+        self._revoked_uses = RevokedUses(self.store, self._clock)
 
     @property
     def compat(self) -> bool:
-        """Whether C{GET /token} makes a token."""
+        """Whether C{GET /token} creates an API token."""
         return self._rules.compat
 
     async def make(
         self,
         requester: Authentication,
-        wanted: TokenRequest,
+        requested: TokenRequest,
         *,
-        checked: bool,
+        can_look_up: bool,
         origin: str = HTTP,
         by: Actor | None = None,
     ) -> tuple[PlainToken, Token]:
         """
-        A new token for who asks.
+        Create an API token for a requester.
 
-        A token that is made with another one descends from it, and ends with it.
+        An API token that is created with another API token descends from it, and ends with it.
 
-        @param checked: whether somebody can say later if the maker is still known.
-        @param origin: only of those made over HTTP an owner has a limited number.
-        @param by: for the log; if not the maker.
+        @param can_look_up: whether a provider can confirm later that the owner still exists.
+        @param origin: only API tokens created over HTTP count towards C{max_per_owner}.
+        @param by: the actor that the audit log names, if it is not the requester.
 
-        @raise TooBroad: it would do more than its maker may, or live too long.
-        @raise TooMany: the owner has as many as C{max_per_owner}.
-        @raise Taken: no free id was found, which chance does not bring about.
+        @return: the API token for the client, and the API token as it is stored.
+
+        @raise ExceedsGrant: the request asks for more than the credential in use allows.
+        @raise TooMany: the owner has C{max_per_owner} API tokens already.
+        @raise TokenExists: each of three random ids was in use, which is practically impossible.
         @raise Unavailable: the store does not answer.
         """
         now = self._clock.seconds()
-        grant = self._granted(requester, wanted, now, checked=checked)
+        grant = new_grant(requester, requested, self.config, now, can_look_up=can_look_up)
         owner = requester.unaugmented or requester.identity
-        kept = Identity(
+        stored_owner = Identity(
             owner.realm,
             owner.username,
             owner.roles,
@@ -139,40 +113,39 @@ class TokenService:
         )
         await self.store.opened()
         lineage = await self._lineage(requester)
-        most = self.config.max_per_owner if origin == HTTP else None
+        limit = self.config.max_per_owner if origin == HTTP else None
         for _ in range(_TRIES):
-            fresh, left_out = generate(now), set[str]()
-            hashed = self.store.peppers().hash(fresh.text)
+            plain, left_out = generate(now), set[str]()
             token = Token(
-                fresh.id,
-                hashed,
-                kept,
+                plain.id,
+                self.store.peppers().hash(plain.text),
+                stored_owner,
                 now,
                 grant,
-                wanted.name,
-                wanted.comment,
-                wanted.email,
+                requested.name,
+                requested.comment,
+                requested.email,
                 lineage=lineage,
                 origin=origin,
                 provider=requester.provider,
             )
             if origin == HTTP:
-                token = _small_enough(token, checked=checked)
+                token = shortened(token, can_look_up=can_look_up)
                 left_out = owner.attributes.keys() - token.owner.attributes.keys() - {"exp"}
             by = by or audit.identified(requester)
             try:
-                await self._confirmed(self.store.add(token, most), token, "created", by)
+                await self._confirmed(self.store.add(token, limit), token, "created", by)
             except TokenExists:
                 continue
             audit.created(token, by)
-            if left_out and not checked:
+            if left_out and not can_look_up:
                 audit.left_out(token, sorted(left_out))
-            return fresh, token
+            return plain, token
         raise TokenExists
 
     async def _confirmed(self, work: Awaitable[T], token: Token, what: str, by: Actor) -> T:
         """
-        Ask the store for a change, and log it if the store does not say whether it was made.
+        Await a change to the store; if the store does not confirm the change, log that.
 
         @raise Unavailable: the store does not answer.
         """
@@ -184,25 +157,25 @@ class TokenService:
 
     async def _lineage(self, requester: Authentication) -> tuple[str, ...]:
         """
-        Return what a token descends from that is made with the credential in use.
+        Return the ids of the API tokens from which a new API token of a requester descends.
 
-        @raise TooBroad: one of them was revoked meanwhile, or there are too many.
+        @raise ExceedsGrant: the API token in use was revoked meanwhile, or has too many ancestors.
         """
-        lineage = _grant(requester).lineage
-        if len(lineage) > _DEEPEST:
-            told = f"has {_DEEPEST} ancestors; use another credential to make tokens"
-            raise ExceedsGrant([Problem("", f"the API token in use {told}")])
+        lineage = grant_in_use(requester).lineage
+        if len(lineage) > _MAX_ANCESTORS:
+            reason = f"has {_MAX_ANCESTORS} ancestors; use another credential to make tokens"
+            raise ExceedsGrant([Problem("", f"the API token in use {reason}")])
         if lineage and not await self.store.get(lineage[-1]):
             raise ExceedsGrant([Problem("", "the API token in use was revoked or has expired")])
         return lineage
 
     async def find(self, text: str, client: Callable[[], str | None] = _unknown_client) -> Token:
         """
-        The token that somebody presents.
+        Return the stored API token that a client presents.
 
-        @param client: tells the address of the client, for the log.
+        @param client: returns the address of the client, for the log.
 
-        @raise Rejected: there is none such, or it is over.
+        @raise Rejected: no such API token is stored, or it has expired.
         @raise Unavailable: the store does not answer.
         """
         for presented in await self._candidates(text):
@@ -211,14 +184,14 @@ class TokenService:
             if token is not None and fits:
                 return await self._unexpired(token)
             if token is None:
-                await self._note_use(presented, client)
+                await self._revoked_uses.log(presented, client)
         raise Rejected("there is no such token")
 
     async def _unexpired(self, token: Token) -> Token:
         """
-        A token with the earliest expiry of its own and of all that it descends from.
+        Return an API token with the earliest expiry of itself and all its ancestors.
 
-        @raise Rejected: that expiry has passed, or one of those was revoked.
+        @raise Rejected: this expiry has passed, or an ancestor was revoked.
         @raise Unavailable: the store does not answer.
         """
         expires = token.grant.expires
@@ -233,61 +206,52 @@ class TokenService:
             return evolve(token, grant=evolve(token.grant, expires=expires))
         return token
 
-    async def _note_use(self, presented: PlainToken, client: Callable[[], str | None]) -> None:
-        """Log that a client presents a token that was revoked, once in a minute."""
-        if presented.id in self._told:
-            return
-        revoked = await self.store.revoked(presented.id)
-        if revoked is not None and self.store.peppers().has_mark(revoked.mark, presented.text):
-            self._told[presented.id] = None
-            audit.used_after_revocation(revoked, client() or "")
-
     async def _candidates(self, text: str) -> Sequence[PlainToken]:
         if self.imported.may_know(text):
             return await self.imported.candidates(text)
         return [parse(text)]
 
-    async def candidate_ids(self, text: str) -> list[str]:
-        """What a text may mean in the place of an id: one, or a whole token."""
-        meant = await self.imported.candidates(text) if self.imported.may_know(text) else ()
+    async def _candidate_ids(self, text: str) -> list[str]:
+        """Return the ids that a text in the place of an id may mean: an id or a whole API token."""
+        imported = await self.imported.candidates(text) if self.imported.may_know(text) else ()
         id_ = id_of(text)
-        return [*([id_] if id_ else []), *(presented.id for presented in meant)]
+        return [*([id_] if id_ else []), *(candidate.id for candidate in imported)]
 
-    def used(self, id_: str) -> None:
-        """Take a note; it is written with many others, later."""
-        if id_ in self._used or len(self._used) < _MOST_USED:
-            self._used[id_] = self._clock.seconds()
+    def note_use(self, id_: str) -> None:
+        """Note that an API token is used now; L{flush} writes all notes to the store."""
+        self._last_uses.note(id_)
 
-    async def listed(self, requester: Authentication, wanted: TokenQuery) -> Sequence[Token]:
+    async def listed(self, requester: Authentication, query: TokenQuery) -> Sequence[Token]:
         """
-        List the tokens of the identity that asks, or those that an administrator asks for.
+        List API tokens: the requester's own, or for an administrator those of the query.
 
-        A restricted token sees itself and what descends from it.
+        With a restricted API token only that token and its descendants are listed.
         """
-        restricted = _restricted_token(requester)
+        restricted = restricted_token_id(requester)
         if restricted is not None:
-            wanted = evolve(wanted, realm=None, username=None, below=restricted)
+            query = evolve(query, realm=None, username=None, below=restricted)
         elif not self.is_admin(requester):
-            mine = requester.identity
-            wanted = evolve(wanted, realm=mine.realm, username=mine.username)
-        return await self.store.listed(wanted)
+            owner = requester.identity
+            query = evolve(query, realm=owner.realm, username=owner.username)
+        return await self.store.listed(query)
 
     async def show(self, requester: Authentication, id_: str) -> Token:
         """
-        A token that is one's own, or anyone's for an administrator.
+        Return an API token that the requester may see.
 
-        A restricted token may know itself and what descends from it.
+        Owners see their own API tokens and administrators all of them. With a restricted API token
+        only that token and its descendants can be seen.
 
-        @raise NoSuchToken: there is none, or it is somebody else's, which sounds the same.
+        @raise NoSuchToken: the API token does not exist, or the requester may not see it.
         """
-        for each in await self.candidate_ids(id_):
+        for each in await self._candidate_ids(id_):
             token = await self.store.get(each)
             if token is not None and self._may_manage(requester, token):
                 return token
         raise NoSuchToken
 
     def _may_manage(self, requester: Authentication, token: Token) -> bool:
-        restricted = _restricted_token(requester)
+        restricted = restricted_token_id(requester)
         if restricted is not None:
             return restricted in (token.id, *token.lineage)
         return self.is_admin(requester) or _owns(requester, token)
@@ -303,10 +267,12 @@ class TokenService:
         by: Actor | None = None,
     ) -> Token:
         """
-        Call a token something else, or shorten its life and that of all that descend from it.
+        Change the name, comment or lifetime of an API token.
 
-        @raise NoSuchToken: there is none, or it is somebody else's.
-        @raise TooBroad: it would live longer, or take up more than L{MOST_BYTES}.
+        A lifetime can only be shortened; the descendants of the API token are shortened as well.
+
+        @raise NoSuchToken: the API token does not exist, or the requester may not see it.
+        @raise ExceedsGrant: the new expiry is later, or the API token would be too large.
         """
         token = await self.show(requester, id_)
         renamed = evolve(
@@ -314,18 +280,8 @@ class TokenService:
             name=token.name if name is None else name,
             comment=token.comment if comment is None else comment,
         )
-        if token.size <= MOST_BYTES < renamed.size:
-            told = f"the token would need {renamed.size} bytes, of {MOST_BYTES}"
-            raise ExceedsGrant([Problem("", told)])
-        changes: dict[str, str | float | None] = {}
-        if name is not None:
-            changes["name"] = name
-        if comment is not None:
-            changes["comment"] = comment
-        if ttl is not None:
-            changes["expires"] = end = self._clock.seconds() + min(ttl, _FOR_EVER)
-            if token.grant.expires is not None and end > token.grant.expires:
-                raise ExceedsGrant([Problem("ttl", "a life can only be shortened")])
+        check_growth(token, renamed)
+        changes = self._changes(token, name, comment, ttl)
         by = by or audit.identified(requester)
         if not changes:
             return token
@@ -338,43 +294,63 @@ class TokenService:
             await self._shorten_descendants(changed, changed.grant.expires, by)
         return changed
 
-    async def _shorten_descendants(self, token: Token, end: float, by: Actor) -> None:
+    def _changes(
+        self, token: Token, name: str | None, comment: str | None, ttl: int | None
+    ) -> Mapping[str, str | float | None]:
         """
-        Store the earlier expiry of a token with all tokens that descend from it, too.
+        Return the columns to change in the store.
 
-        It is only for show: whenever a token is used, those that it descends from are checked.
+        @raise ExceedsGrant: the new expiry is later than the present one.
+        """
+        changes: dict[str, str | float | None] = {}
+        if name is not None:
+            changes["name"] = name
+        if comment is not None:
+            changes["comment"] = comment
+        if ttl is not None:
+            changes["expires"] = expires = self._clock.seconds() + min(ttl, _LONGEST_TTL)
+            if token.grant.expires is not None and expires > token.grant.expires:
+                raise ExceedsGrant([Problem("ttl", "a lifetime can only be shortened")])
+        return changes
+
+    async def _shorten_descendants(self, token: Token, expires: float, by: Actor) -> None:
+        """
+        Write a shortened expiry to all descendants of an API token, so that lists show it.
+
+        The expiry holds without this step: L{find} checks all ancestors of an API token.
         """
         for each in await self._tree(token.id):
-            expires = each.grant.expires
-            if each.id != token.id and (expires is None or expires > end):
-                changing = self.store.change(each.id, {"expires": end})
+            before = each.grant.expires
+            if each.id != token.id and (before is None or before > expires):
+                changing = self.store.change(each.id, {"expires": expires})
                 await self._confirmed(changing, each, "changed", by)
-                audit.changed(evolve(each, grant=evolve(each.grant, expires=end)), ["expires"], by)
+                shortened_grant = evolve(each.grant, expires=expires)
+                audit.changed(evolve(each, grant=shortened_grant), ["expires"], by)
 
     async def _tree(self, id_: str) -> list[Token]:
-        """A token and all that descend from it."""
+        """Return an API token and all its descendants."""
         found: list[Token] = []
-        wanted = TokenQuery(below=id_, most=AT_ONCE)
-        while some := await self.store.listed(wanted):
-            found += some
-            wanted = evolve(wanted, after=some[-1].id)
+        query = TokenQuery(below=id_, most=AT_ONCE)
+        while page := await self.store.listed(query):
+            found += page
+            query = evolve(query, after=page[-1].id)
         return found
 
     async def revoke(self, requester: Authentication, id_: str, by: Actor | None = None) -> None:
         """
-        End a token and all that descend from it.
+        Revoke an API token and all its descendants.
 
-        @raise NoSuchToken: there is none, or it is somebody else's.
+        @raise NoSuchToken: the API token does not exist, or the requester may not see it.
         """
         token = await self.show(requester, id_)
         await self.end(token.id, by or audit.identified(requester))
 
     async def end(self, id_: str, by: Actor) -> Sequence[str]:
         """
-        End a token of any owner, and all that descend from it.
+        Revoke an API token of any owner, and all its descendants.
 
-        @return: the ids of all that ended.
-        @raise NoSuchToken: there is none.
+        @return: the ids of all API tokens that were revoked.
+        @raise NoSuchToken: the API token does not exist.
         """
         tree = {token.id: token for token in await self._tree(id_)}
         root = tree.get(id_) or Token(id_, "", _UNKNOWN, 0)
@@ -387,57 +363,38 @@ class TokenService:
         return ended
 
     async def valid_id(self, text: str, client: str) -> str | None:
-        """Return the id of a presented token, if the token is good."""
+        """Return the id of the API token that a client presents, or C{None} if it is not valid."""
         try:
             return (await self.find(text, lambda: client)).id
         except Rejected:
             return None
 
     async def revoke_presented(self, text: str, by: Actor | None = None) -> None:
-        """End a presented token, whichever client presents it; do nothing if it is not good."""
+        """Revoke the API token that any client presents; do nothing if it is not valid."""
         with suppress(Rejected, NoSuchToken):
             token = await self.find(text)
             await self.end(token.id, by or audit.holder())
 
     def is_admin(self, requester: Authentication) -> bool:
         """
-        Whether an identity is an administrator: a role counts only in the realm named for it.
+        Whether a requester may manage the API tokens of all owners.
 
-        With a restricted token an administrator is like every other owner.
+        C{store.admins} names administrator roles for each realm; the role counts only in that
+        realm, and does not count if the requester uses a restricted API token.
         """
-        if _restricted_token(requester) is not None:
+        if restricted_token_id(requester) is not None:
             return False
         roles = self._rules.admins.get(requester.identity.realm, ())
         return any(role in roles for role in requester.identity.roles)
 
     async def flush(self) -> None:
-        """Write down which tokens were used, and forget those that are over."""
-        for id_, moment in [*self._used.items()]:
-            await self.store.change(id_, {"used": moment})
-            if self._used.get(id_) == moment:
-                del self._used[id_]  # not before it is written: the store may fail
-        await self.store.delete_expired(self._clock.seconds())
+        """
+        Write the noted uses of API tokens to the store, and delete expired API tokens.
 
-    def _granted(
-        self, requester: Authentication, wanted: TokenRequest, now: float, *, checked: bool
-    ) -> Grant:
-        outer = _grant(requester)
-        problems = [*_beyond(requester, outer, wanted)]
-        longest = self.config.max_ttl if checked else self.config.max_ttl_unchecked
-        if wanted.ttl is not None and wanted.ttl > longest:
-            problems.append(Problem("ttl", f"is more than {longest} s"))
-        expires = now + min(wanted.ttl or self.config.ttl, longest)
-        if wanted.ttl is not None and outer.expires is not None and expires > outer.expires:
-            problems.append(Problem("ttl", "is more than the token in use has left"))
-        if problems:
-            raise ExceedsGrant(problems)
-        return Grant(
-            outer.roles if wanted.roles is None else wanted.roles,
-            outer.scopes if wanted.scopes is None else wanted.scopes,
-            wanted.hosts or outer.hosts,
-            wanted.networks or outer.networks,
-            earliest(expires, outer.expires),
-        )
+        @raise Unavailable: the store does not answer.
+        """
+        await self._last_uses.write()
+        await self.store.delete_expired(self._clock.seconds())
 
 
 def make(
@@ -448,98 +405,17 @@ def make(
     spare_pepper: bytes | None = None,
 ) -> TokenService:
     """
-    Build what issues tokens that C{backend} keeps under C{rules}.
+    Build the service for the API tokens in a store.
 
-    @param spare_pepper: used where neither of the two has one.
+    @param config: the C{tokens} section of the configuration.
+    @param rules: the keys of the C{store} section that all stores have.
+    @param spare_pepper: the pepper if neither the configuration nor the store has one.
     """
     store = StoreClient(backend, rules, clock, spare_pepper)
     imported = ImportedTokens(store, rules, clock, config.max_ttl)
     return TokenService(store, imported, config, rules, clock)
 
 
-_UNKNOWN = Identity("unknown", "unknown")
-"""The owner of a token that was made and revoked at the same moment."""
-
-
-def _grant(requester: Authentication) -> Grant:
-    """What the token in use grants; everything if another credential is in use."""
-    return requester.restriction if isinstance(requester.restriction, Grant) else Grant()
-
-
-def _restricted_token(requester: Authentication) -> str | None:
-    """The id of the token in use if it is restricted."""
-    grant = _grant(requester)
-    if not grant.is_restricted:
-        return None
-    return grant.lineage[-1] if grant.lineage else ""
-
-
-def _small_enough(token: Token, *, checked: bool) -> Token:
-    """
-    Keep no more of an owner than fits into L{MOST_BYTES}.
-
-    A provider that can be asked later says anew which roles there are. Of other owners the roles
-    and scopes that the token leaves are enough, with the attributes that there is room for.
-
-    @raise TooBroad: even that is too large.
-    """
-    if token.size <= MOST_BYTES:
-        return token
-    owner = token.owner
-    if checked:
-        owner = Identity(owner.realm, owner.username)
-    smaller = _with_fewer_attributes(evolve(token, owner=token.grant.restrict(owner)))
-    if smaller.size > MOST_BYTES:
-        told = f"needs {smaller.size} bytes, of {MOST_BYTES}; name fewer roles, scopes or hosts"
-        raise ExceedsGrant([Problem("", told)])
-    return smaller
-
-
-def _with_fewer_attributes(token: Token) -> Token:
-    """
-    Leave out the largest attributes of an owner as far as there is no room for them.
-
-    Most often these repeat the roles or groups, and a client cannot ask for fewer of them.
-    """
-    attributes = dict(token.owner.attributes)
-    excess = token.size - MOST_BYTES
-    sizes = {
-        name: len(json.dumps({name: value}, ensure_ascii=False).encode()) - len("{}")
-        for name, value in attributes.items()
-    }
-    for name in sorted(sizes, key=lambda name: sizes[name], reverse=True):
-        if excess <= 0:
-            break
-        excess -= sizes[name]
-        del attributes[name]
-    return evolve(token, owner=token.owner._replace(attributes=attributes))
-
-
 def _owns(requester: Authentication, token: Token) -> bool:
-    return requester.identity[:2] == token.owner[:2]
-
-
-def _beyond(requester: Authentication, outer: Grant, wanted: TokenRequest) -> list[Problem]:
-    """Where a wish goes beyond what its maker may do, with the credential that was used."""
-    roles = frozenset(requester.identity.roles) if wanted.roles else frozenset()
-    problems = [
-        Problem(f"roles[{place}]", "is no role of yours")
-        for place, role in enumerate(wanted.roles or ())
-        if role not in roles
-    ]
-    problems += [
-        Problem(f"scopes.{service}", "is more than your scopes")
-        for service, scopes in (wanted.scopes or {}).items()
-        if not set(scopes) <= set(requester.identity.scopes.get(service, ()))
-    ]
-    problems += [
-        Problem(f"hosts[{place}]", "is beyond the hosts of the token in use")
-        for place, host in enumerate(wanted.hosts)
-        if outer.hosts and not any(host_fits(pattern, host) for pattern in outer.hosts)
-    ]
-    problems += [
-        Problem(f"networks[{place}]", "is beyond the networks of the token in use")
-        for place, network in enumerate(wanted.networks)
-        if outer.networks and not any_network_fits(outer.networks, network)
-    ]
-    return problems
+    mine, owner = requester.identity, token.owner
+    return (mine.realm, mine.username) == (owner.realm, owner.username)

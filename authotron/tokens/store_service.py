@@ -1,4 +1,4 @@
-"""Keeps a token store open while it is in use."""
+"""The Twisted service that opens a token store, and cleans it up every minute."""
 
 from __future__ import annotations
 
@@ -16,14 +16,18 @@ from authotron.net.world import World
 from authotron.tokens.service import TokenService
 
 _FIRST_RETRY, _LAST_RETRY = 0.25, 2.0
+"""Seconds before the first retry to open the store, and the longest time between two retries."""
+
 _FLUSH_INTERVAL = 60.0
+"""Seconds between two flushes of the token service."""
 
 
 class TokenStoreService(Service):
     """
-    Keeps a token store open, and tidies it now and then.
+    Opens a token store, and flushes the token service every 60 s.
 
-    Nobody waits for it: until it is open, whoever needs it hears that it is unavailable.
+    The start of the gateway does not wait for the store. Until the store is open, requests with an
+    API token are answered with 503.
     """
 
     _log = Logger()
@@ -59,7 +63,7 @@ class TokenStoreService(Service):
                 await self.tokens.store.open()
             except Unavailable as error:
                 self._log.warn(
-                    "the token store ({type}) is not there: {reason}",
+                    "token store ({type}) unavailable, retrying: {reason}",
                     type=type_,
                     reason=str(error),
                     event="store.open.failed",
@@ -68,7 +72,7 @@ class TokenStoreService(Service):
                 delay = min(delay * 2, _LAST_RETRY)
             else:
                 break
-        self._log.info("the token store ({type}) is open", type=type_, event="store.opened")
+        self._log.info("token store ({type}) opened", type=type_, event="store.opened")
         self._flushing.start(_FLUSH_INTERVAL, now=False).addErrback(self._failed)
 
     async def _flush(self) -> None:
@@ -76,7 +80,7 @@ class TokenStoreService(Service):
             await self.tokens.flush()
         except Unavailable as error:
             self._log.warn(
-                "the token store could not be tidied: {reason}",
+                "token store: deleting expired API tokens failed: {reason}",
                 reason=str(error),
                 event="store.tidy.failed",
             )

@@ -1,1 +1,1 @@
-"""The edges: what is served over HTTP."""
+"""HTTP: routes, replies and the fast path; the only package that knows status codes."""

@@ -1,4 +1,4 @@
-"""Reads heads: whole, in limits that answer by their right names, not waiting for slow clients."""
+"""The HTTP/1.1 connection: reads whole request heads, within limits of size and time."""
 
 from __future__ import annotations
 
@@ -17,36 +17,40 @@ from authotron.web import framing
 from authotron.web.framing import Chunks, MalformedRequest
 
 LARGEST_BODY = 64 * 1024
-LONGEST_REQUEST_LINE = 8 * 1024
-LAST_CALL = 1.0
-"""Seconds that a client has for a request that it has begun, or may have, when we stop."""
+"""Bytes of the largest request body that is accepted."""
 
-_MOST_FIELDS = 4096
-"""Header fields that a request may have: no more fit into the default of C{max_header_bytes}."""
+LONGEST_REQUEST_LINE = 8 * 1024
+"""Bytes of the longest request line that is accepted."""
+
+LAST_CALL = 1.0
+"""Seconds in which a client must finish sending a request after the gateway began to stop."""
+
+_MAX_FIELDS = 4096
+"""Header fields of a request; more do not fit into the default of C{max_header_bytes}."""
 
 _END = b"\r\n\r\n"
 _LINGER = 2
-"""Seconds that a refused client has to read why."""
+"""Seconds for which a connection stays open after a refusal, so that the client can read it."""
 
 
 class Channel(HTTPChannel):
     """
-    One connection.
+    One HTTP connection.
 
-    Twisted alone answers 400 to a request line or a header block that is too long, or hangs up,
-    and gives a client new time with every byte. It also cuts what came into lines one by one; here
-    a head is kept until it is whole, and then read in one pass. What is left to Twisted are bodies,
-    and requests that came while another is answered.
+    Twisted's C{HTTPChannel} answers 400 to a request line or header block that is too long, or just
+    disconnects, and extends the timeout with every byte. This class answers 414 and 431, and gives
+    a request one deadline. It buffers a head until it is complete and parses it in one pass, where
+    Twisted splits off one line after the other. Bodies, and requests that arrive while another is
+    being answered, are left to Twisted.
 
-    @ivar limit: bytes that the request line and all header fields may have together, with the
-        empty line that ends them.
-    @ivar turns: requests that may still be asked on this connection.
-    @ivar unused_since: when the connection was made, or its last request was answered.
-    @ivar lost: told when the connection is closed, with all that was written to it sent.
+    @ivar limit: bytes of the request line, all header fields and the empty line together.
+    @ivar turns: requests that the connection may still carry.
+    @ivar unused_since: the time at which the connection was made, or its last reply was sent.
+    @ivar lost: called when the connection is closed, after everything written to it was sent.
     """
 
-    transport: Any  # of TCP, UNIX or TLS; no interface has all that these can do
-    maxHeaders = 1 << 30  # ours is stricter
+    transport: Any  # TCP, UNIX or TLS; no interface has all methods that are used here
+    maxHeaders = 1 << 30  # C{_MAX_FIELDS} is checked first
     limit = 16 * 1024
     turns: float = inf
     unused_since = 0.0
@@ -64,7 +68,7 @@ class Channel(HTTPChannel):
         self.lost(self)
 
     def close_when_idle(self) -> None:
-        """Close the connection as soon as what was begun on it is answered."""
+        """Close the connection as soon as all requests that were begun are answered."""
         self._leaving = True
         if self.requests:
             self.persistent = self.checkPersistence(self.requests[-1], b"HTTP/1.1")
@@ -74,7 +78,7 @@ class Channel(HTTPChannel):
             self.loseConnection()
 
     def checkPersistence(self, request: Request, version: bytes) -> bool:
-        """Read all options of all C{Connection} lines; Twisted reads one line, cut at blanks."""
+        """Whether to keep the connection; reads all C{Connection} fields, Twisted only one."""
         self.turns -= 1
         lines = request.requestHeaders.getRawHeaders(b"Connection", [])
         options = [option.strip(b" \t").lower() for line in lines for option in line.split(b",")]
@@ -84,19 +88,20 @@ class Channel(HTTPChannel):
         return version == b"HTTP/1.1"
 
     def resetTimeout(self) -> None:
-        """Pieces of a request do not move the deadline; only its answer does."""
+        """Do nothing: received bytes do not extend the deadline of a request."""
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Read heads, one after the other, and leave all else to Twisted.
+        Parse one head after the other, and leave bodies to Twisted.
 
-        When a body ends, Twisted calls this with what follows while it is still busy with the body.
-        Nothing is unread then, and what it gets back it keeps until it is done.
+        At the end of a body Twisted calls this method with the bytes behind the body, while it is
+        still processing the body. The buffer is empty then, and Twisted keeps the bytes that this
+        method passes on until the body is processed.
         """
-        if self._over():
+        if self._is_closing():
             return
         self._unread += data
-        while self._unread and not self._over():
+        while self._unread and not self._is_closing():
             if self._chunks is not None:
                 if not self._read_chunks(self._chunks):
                     return
@@ -105,18 +110,18 @@ class Channel(HTTPChannel):
             elif not self._read_head(len(data)):
                 return
 
-    def _over(self) -> bool:
+    def _is_closing(self) -> bool:
         return self._refused or self.transport.disconnecting
 
     def _read_head(self, new: int) -> bool:
         """
-        Read a head if it is whole, and say whether it was.
+        Parse a head if it is complete; return whether it was.
 
-        @param new: so many bytes have just come; the end is looked for only where they are.
+        @param new: the number of bytes just received; only these are searched for the end.
         """
         if self._unread.startswith(self.delimiter):
             self._cut(0, self.delimiter)
-            self.lineReceived(b"")  # Twisted takes one, and no second
+            self.lineReceived(b"")  # Twisted skips one empty line, and rejects a second.
             return True
         end = self._unread.find(_END, -new - len(_END))
         problem = self._problem(len(self._unread) if end < 0 else end + len(_END))
@@ -132,12 +137,12 @@ class Channel(HTTPChannel):
         return cut
 
     def _problem(self, size: int) -> HTTPStatus | None:
-        """What is wrong for certain with a head of which so much is there, whole or not."""
+        """Return the status to refuse a partial or whole head with, or C{None} if it is good."""
         end = self._unread.find(self.delimiter)
         line = self._unread.removesuffix(b"\r") if end < 0 else self._unread[:end]
         longest = min(LONGEST_REQUEST_LINE, self.limit)
         if b"\n" in line[: longest + 1]:
-            return HTTPStatus.BAD_REQUEST  # else we would wait for an end that never comes
+            return HTTPStatus.BAD_REQUEST  # The end of the line, CR LF, would never come.
         if len(line) > longest:
             return HTTPStatus.REQUEST_URI_TOO_LONG
         if end >= 0 and not framing.is_request_line(line):
@@ -156,15 +161,17 @@ class Channel(HTTPChannel):
         except MalformedRequest as malformed:
             self.refuse(malformed.status)
             return
-        if len(fields) > _MOST_FIELDS:
+        if len(fields) > _MAX_FIELDS:
             self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
             return
         self.lineReceived(line)
-        if not self._over() and all(map(self.headerReceived, filter(_has_short_name, fields))):
-            self.lineReceived(b"")  # no field waits for a folded line, so this is the end
+        if not self._is_closing() and all(
+            map(self.headerReceived, filter(_has_short_name, fields))
+        ):
+            self.lineReceived(b"")  # the empty line ends the head
 
     def _read_chunks(self, chunks: Chunks) -> bool:
-        """Give Twisted what surely belongs to a chunked body, and say whether that was anything."""
+        """Pass bytes of a chunked body on to Twisted; return whether there were any."""
         try:
             size = chunks.accept(self._unread)
         except MalformedRequest as malformed:
@@ -179,16 +186,16 @@ class Channel(HTTPChannel):
     def headerReceived(self, line: bytes) -> bool:
         try:
             return bool(super().headerReceived(line))
-        except ValueError:  # a length of more digits than Python reads
+        except ValueError:  # The length has more digits than int() accepts.
             self.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
             return False
 
     def allContentReceived(self) -> None:
-        if not self._refused:  # the last chunk of a body may come together with one too many
+        if not self._refused:  # The body may have been refused in the same piece as its last chunk.
             super().allContentReceived()
 
     def refuse(self, status: HTTPStatus) -> None:
-        """Say no to what has not even become a request, and read no more of it."""
+        """Answer a request that cannot be parsed with a status only, and close the connection."""
         if self._refused:
             return
         self._refused = True
@@ -197,8 +204,8 @@ class Channel(HTTPChannel):
             f"HTTP/1.1 {status.value} {status.phrase}\r\n"
             "Connection: close\r\nContent-Length: 0\r\n\r\n".encode()
         )
-        # Closing at once would reset the connection while the client still sends, and it would
-        # never read the reply.
+        # If the connection were closed while the client still sends, TCP would reset it, and the
+        # client would not get the reply.
         if ITCPTransport.providedBy(self.transport):
             self.transport.loseWriteConnection()
             self.setTimeout(_LINGER)
@@ -214,8 +221,8 @@ class Channel(HTTPChannel):
 
 def _has_short_name(field: bytes) -> bool:
     """
-    Whether the name of a field is short enough to be shown to Twisted.
+    Whether the name of a header field is short enough to be passed on to Twisted.
 
-    A longer name means nothing to the gateway, and Twisted would keep it in memory.
+    Twisted caches field names in memory. The gateway reads no field with a longer name.
     """
     return field.find(b":", 0, LONGEST_FIELD_NAME + 1) >= 0

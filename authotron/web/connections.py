@@ -1,4 +1,4 @@
-"""The connections that are open, how many there may be, and those who wait until none is."""
+"""The open connections of a port, their limit, and the wait until all are closed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from authotron.concurrency.waiters import Waiters
 from authotron.limits.descriptors import OWN, most_files
 from authotron.telemetry.metrics import Metrics
 
-_FULL = (
+_OVERLOADED = (
     b"HTTP/1.1 503 Service Unavailable\r\nServer: authotron\r\nRetry-After: 1\r\n"
     b"Connection: close\r\nContent-Length: 0\r\n\r\n"
 )
@@ -24,15 +24,15 @@ _WARNING_INTERVAL = 60.0
 
 
 class ClientConnection(Protocol):
-    """A connection that can be asked to go."""
+    """A connection that can be closed gracefully."""
 
     def close_when_idle(self) -> None:
-        """Close as soon as what was begun is answered."""
+        """Close the connection as soon as all requests that were begun are answered."""
 
 
 @define(eq=False)
 class OpenConnections:
-    """All connections of one kind, from their first moment to their last."""
+    """The set of open connections of one kind, which can be drained."""
 
     _open: set[ClientConnection] = field(factory=set, init=False)
     _waiting: Waiters[None] = field(factory=Waiters, init=False)
@@ -48,61 +48,63 @@ class OpenConnections:
 
     def discard(self, connection: ClientConnection) -> None:
         self._open.discard(connection)
-        self._tell()
+        self._notify_if_empty()
 
     def drain(self) -> Deferred[None]:
-        """Close connections as soon as nothing is in flight on them; fires when none is left."""
+        """Close every connection once no request is in flight on it; fires when all are closed."""
         waiting = self._waiting.join()
         for connection in [*self._open]:
             connection.close_when_idle()
-        self._tell()
+        self._notify_if_empty()
         return waiting
 
-    def _tell(self) -> None:
+    def _notify_if_empty(self) -> None:
         if not self._open:
             self._waiting.succeed(None)
 
 
 class Overloaded(Connection):
-    """Is told to come again, and sent away, whatever it wants."""
+    """The protocol of a connection above the limit: answers 503 with C{Retry-After}, and closes."""
 
     transport: Any
 
     def connectionMade(self) -> None:
-        self.transport.write(_FULL)
+        self.transport.write(_OVERLOADED)
         self.transport.loseConnection()
 
 
-def connection_limit(wanted: int | None, others: int = 0) -> int:
+def connection_limit(configured: int | None, others: int = 0) -> int:
     """
-    Limit the connections of the main port to the files that the process may have open.
+    Return the limit of connections of the main port, which the limit of open files bounds.
 
+    @param configured: C{server.max_connections}.
     @param others: connections of the metrics port, if this process serves it, and to remotes.
     """
     files = most_files()
     if files is None:
-        return 1 << 30 if wanted is None else wanted
+        return 1 << 30 if configured is None else configured
     possible = max(files - min(OWN, files // 4) - others, files // 4)
-    return possible if wanted is None else min(wanted, possible)
+    return possible if configured is None else min(configured, possible)
 
 
-def metrics_connection_limit(wanted: int) -> int:
-    """Limit the connections of the metrics port: to an eighth of the files, at most."""
+def metrics_connection_limit(configured: int) -> int:
+    """Return the limit of connections of the metrics port: an eighth of all files at most."""
     files = most_files()
-    return wanted if files is None else min(wanted, max(1, files // 8))
+    return configured if files is None else min(configured, max(1, files // 8))
 
 
 def _nothing_to_close() -> bool:
-    """Close no connection to make room."""
+    """Close no connection: connections of the main port are never closed to accept others."""
     return False
 
 
 @define(eq=False)
 class ConnectionLimit:
     """
-    Limits the connections to a port.
+    The limit of connections to one port.
 
-    @ivar make_room: closes a connection that is not in use, if there is one, and says so.
+    @ivar most: the number of connections that may be open.
+    @ivar close_unused: closes a connection that is not in use; returns whether there was one.
     """
 
     _clock: IReactorTime
@@ -115,7 +117,7 @@ class ConnectionLimit:
     _log = Logger()
 
     def is_full(self) -> bool:
-        """Whether a further connection is to be rejected; this is logged once a minute."""
+        """Whether to reject a further connection; a warning is logged once a minute at most."""
         if sum(map(len, self.connections)) < self.most or self.close_unused():
             return False
         self._metrics.turned_away()

@@ -1,4 +1,4 @@
-"""Where a request ends, by the letter of RFC 9112; what is ambiguous is refused."""
+"""Find the end of a request strictly by RFC 9112; ambiguous requests are refused."""
 
 from __future__ import annotations
 
@@ -13,28 +13,32 @@ _FIELD = re.compile(rb"(%b):([^\x00\r\n]*)" % TOKEN)
 _LENGTHS = (b"content-length", b"transfer-encoding")
 
 _LONGEST_LINE = 1024
-"""Bytes of a line with the size of a chunk."""
+"""Bytes of the longest line with the size of a chunk."""
 
-_MOST_AROUND = 8 * 1024
-"""Bytes that chunk extensions, and the trailer section, may have in one body."""
+_MAX_AROUND = 8 * 1024
+"""Bytes of all chunk extensions, and of the trailer section, in one body."""
 
 _COST = 8
-"""Bytes that a chunk without extensions counts as: 1024 chunks are enough for the largest body, and
-very many tiny ones take processor time."""
+"""
+Bytes that a chunk without extensions counts as. So a body has 1024 chunks at most, which is enough
+for the largest body; many tiny chunks would cost processor time.
+"""
 
 _BWS = rb"[ \t]*"
 _VALUE = rb"(?:%b|\"[\t !#-\[\]-~\x80-\xff]*\")" % TOKEN
 _EXTENSION = rb";%b%b(?:%b=%b%b)?" % (_BWS, TOKEN, _BWS, _BWS, _VALUE)
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})((?:%b)*)" % _EXTENSION)
-"""RFC 9112 section 7.1, without what recipients differ about: blanks before a semicolon, and
-quoted pairs."""
+"""
+The line with the size of a chunk (RFC 9112 section 7.1), without blanks before a semicolon and
+quoted pairs: servers parse these differently.
+"""
 
 
 class MalformedRequest(Exception):
     """
-    A request cannot be read, or is too large.
+    Raised for a request that cannot be parsed, or is too large.
 
-    @ivar status: what to answer before the connection is closed.
+    @ivar status: the status to answer before the connection is closed.
     """
 
     def __init__(self, status: HTTPStatus = HTTPStatus.BAD_REQUEST) -> None:
@@ -43,21 +47,20 @@ class MalformedRequest(Exception):
 
 
 def is_request_line(line: bytes | bytearray) -> bool:
-    """Whether C{line} is one of RFC 9112 section 3, of HTTP/1.0 or HTTP/1.1."""
+    """Whether a line is a request line of HTTP/1.0 or HTTP/1.1 (RFC 9112 section 3)."""
     return _REQUEST_LINE.fullmatch(line) is not None
 
 
 def is_chunked(line: bytes, fields: Iterable[bytes]) -> bool:
     """
-    Read how long the body of a request is, by RFC 9112 section 6.
+    Check the fields that tell the length of a request body (RFC 9112 section 6).
 
     @param line: the request line.
-    @param fields: the lines of the head that follow it.
+    @param fields: the lines of the header fields.
 
-    @return: whether the body comes in chunks.
+    @return: whether the body has the chunked transfer coding.
 
-    @raise MalformedRequest: a line is not a field, or the length is missing, duplicate or
-        ambiguous.
+    @raise MalformedRequest: a line is not a field, or the length is empty, duplicate or ambiguous.
     """
     found = dict.fromkeys(_LENGTHS, b"")
     for each in fields:
@@ -80,24 +83,24 @@ def is_chunked(line: bytes, fields: Iterable[bytes]) -> bool:
 
 class Chunks:
     """
-    Follows a chunked body, so that no byte behind its end is taken for a part of it.
+    Finds the end of a chunked body, so that bytes behind the end are not taken for the body.
 
-    @ivar ended: whether the empty line behind the last chunk has come.
+    @ivar ended: whether the empty line at the end of the body was received.
     """
 
     def __init__(self, largest: int) -> None:
-        """@param largest: bytes that all chunks may have together."""
+        """@param largest: bytes of all chunks together."""
         self.ended = False
         self._largest = largest
         self._size = self._around = 0
-        self._rest = -1  # of the chunk with its line end; below zero where a line is read
+        self._rest = -1  # bytes left of a chunk and its line end; -1 while a line is being read
         self._in_trailers = False
 
     def accept(self, data: bytes | bytearray) -> int:
         """
-        Count the bytes at the beginning of C{data} that surely belong to the body.
+        Return the number of bytes at the beginning of C{data} that belong to the body.
 
-        @raise MalformedRequest: it is not a chunked body, or a larger one than is allowed.
+        @raise MalformedRequest: the body is not chunked, or larger than allowed.
         """
         at = 0
         while at < len(data) and not self.ended:
@@ -108,7 +111,7 @@ class Chunks:
         return at
 
     def _skip(self, data: bytes | bytearray, at: int) -> int:
-        """Pass over what is there of a chunk, and over the line end behind it."""
+        """Skip the received part of a chunk and of the line end behind it; return its length."""
         content = max(0, self._rest - len(_END))
         if content:
             step = min(content, len(data) - at)
@@ -122,10 +125,10 @@ class Chunks:
         return step
 
     def _read_line(self, data: bytes | bytearray, at: int) -> int:
-        """Read a line with a size, or one of the trailer section; none if it is not whole yet."""
+        """Parse a size line or a trailer line; return its length, or 0 if it is incomplete."""
         end = data.find(_END, at)
         line = bytes(data[at:] if end < 0 else data[at:end])
-        longest = _MOST_AROUND if self._in_trailers else _LONGEST_LINE
+        longest = _MAX_AROUND if self._in_trailers else _LONGEST_LINE
         if len(line.removesuffix(b"\r") if end < 0 else line) > longest or b"\n" in line:
             raise MalformedRequest
         if end < 0:
@@ -134,13 +137,13 @@ class Chunks:
             self._read_trailer(line)
         else:
             self._read_size(line)
-        if self._around > _MOST_AROUND:
+        if self._around > _MAX_AROUND:
             raise MalformedRequest
         return len(line) + len(_END)
 
     def _read_trailer(self, line: bytes) -> None:
         if line and not _FIELD.fullmatch(line):
-            # Such as the line of the next request, if the empty line is missing.
+            # This may be the next request, if the client omitted the empty line.
             raise MalformedRequest
         self.ended = not line
         self._around += len(line)

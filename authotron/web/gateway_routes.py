@@ -21,28 +21,10 @@ from authotron.model.request import RequestContext
 from authotron.telemetry.metrics import Part
 from authotron.web import replies
 from authotron.web.replies import Reply, text_reply
+from authotron.web.request import Request
 from authotron.web.routing import EarlyReply, handle_errors, route
-from authotron.web.site import Request
 from authotron.web.token_routes import TokenRoutes
 
-ROUTES = (
-    "/",
-    "/authenticate",
-    "/auth",
-    "/_auth",
-    "/whoami",
-    "/providers",
-    "/augmenters",
-    "/health",
-    "/token",
-    "/token/{token}",
-    "/tokens",
-    "/tokens/revoke",
-    "/tokens/{id}",
-    "/.well-known/jwks.json",
-    "/logo.svg",
-    "/favicon.ico",
-)
 _FOR_FIVE_MINUTES = (b"Cache-Control", b"public, max-age=300")
 _FOR_A_DAY = (b"Cache-Control", b"public, max-age=86400")
 _PAGE_POLICY = (
@@ -67,12 +49,6 @@ def _asked(request: Request) -> tuple[bytes | None, bytes | None]:
     ask = request.requestHeaders.getRawHeaders
     authorization, realm = ask(b"Authorization"), ask(b"X-Auth-Realm")
     return authorization[0] if authorization else None, realm[0] if realm else None
-
-
-def _texts(request: Request, name: str) -> list[str]:
-    """The values of a header; what is not ASCII in them stays something that fits nothing."""
-    values = request.requestHeaders.getRawHeaders(name.encode("ascii"), [])
-    return [value.decode("latin-1") for value in values]
 
 
 @cache
@@ -130,12 +106,12 @@ class GatewayRoutes:
     def _find_client(self, request: Request) -> Client:
         find = self._serving.gateway.forwarding.client
         peer = getattr(request.client, "host", None)
-        return partial(find, peer, partial(_texts, request))
+        return partial(find, peer, request.header_values)
 
     def _request_context(self, request: Request) -> RequestContext:
         forwarding = self._serving.gateway.forwarding
         peer = getattr(request.client, "host", None)
-        return forwarding.request_context(peer, partial(_texts, request))
+        return forwarding.request_context(peer, request.header_values)
 
     async def _authentication(self, request: Request) -> Authentication:
         found = (await self._judge(request)).outcome.authentication

@@ -1,4 +1,4 @@
-"""The second port, for those who run the gateway: metrics, liveness, readiness."""
+"""The routes of the metrics port, for operators: metrics, liveness, readiness."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ from authotron.plugin.interfaces import IReachable
 from authotron.telemetry.metrics import Part
 from authotron.web import replies
 from authotron.web.replies import Reply, text_reply
+from authotron.web.request import Request
 from authotron.web.routing import handle_errors, route
-from authotron.web.site import Request
 
-ROUTES = ("/metrics", "/health", "/ready")
-_PATIENCE = 2.0
+_TIMEOUT = 2.0
+"""Seconds in which a plugin must answer whether it is reachable."""
 
 
 class IStatus(Protocol):
-    """Knows how the service fares, be it one process or several."""
+    """The status of the service, which is one process or several."""
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:
-        """What was counted, for a scraper that accepts these types, and the type chosen."""
+        """Return the metrics in a format that the scraper accepts, and its content type."""
 
     async def readiness(self) -> Mapping[str, Any]:
-        """What C{/ready} shows; C{ready} in it says whether more requests are welcome."""
+        """Return the body of C{/ready}; its key C{ready} tells whether to send more requests."""
 
 
 @define(eq=False)
 class OperationsRoutes:
     """The routes of the metrics port."""
 
-    _insight: IStatus
+    _status: IStatus
     app = Klein()
     handle_errors(app)
 
     @route(app, "/metrics", "GET")
     async def metrics(self, request: Request) -> Reply:
         accept = request.requestHeaders.getRawHeaders(b"Accept", [b""])[0].decode("latin-1")
-        text, content_type = await self._insight.metrics(accept)
+        text, content_type = await self._status.metrics(accept)
         return text_reply(content_type, text)
 
     @route(app, "/health", "GET")
@@ -55,13 +55,13 @@ class OperationsRoutes:
 
     @route(app, "/ready", "GET")
     async def ready(self, _request: Request) -> Reply:
-        content = await self._insight.readiness()
+        content = await self._status.readiness()
         return replies.readiness(content, ready=content["ready"])
 
 
 @define(eq=False)
 class ProcessStatus:
-    """How this process fares."""
+    """The status of this process."""
 
     _serving: LiveGateway[Reply]
     _clock: IReactorTime
@@ -71,37 +71,41 @@ class ProcessStatus:
 
     async def readiness(self) -> Mapping[str, Any]:
         """
-        Whether more requests are welcome, and who can be reached.
+        Return whether to send more requests, and which plugins can reach their remotes.
 
-        A remote that is out is told, but makes nobody unready: others still get in.
+        A remote that is unreachable does not make the gateway unready, because clients that other
+        providers know are still served.
         """
         gateway = self._serving.gateway
-        parts: list[Any] = [*gateway.authenticator.providers, *gateway.authenticator.augmenters]
+        plugins: list[Any] = [*gateway.authenticator.providers, *gateway.authenticator.augmenters]
         if gateway.tokens is not None:
-            parts.append(gateway.authenticator.own)
+            plugins.append(gateway.authenticator.own)
         return {
             "ready": not self._serving.stopping,
             "version": __version__,
-            "parts": await self._reached(parts),
+            "parts": await self._reachability(plugins),
             "warnings": list(gateway.config.warnings),
             "last_reload": list(self._serving.problems) or "good",
         }
 
-    async def _reached(self, parts: list[Any]) -> list[dict[str, object]]:
-        outcomes = await wait_all(
-            [start(with_timeout(self._clock, _PATIENCE, _check_reachable(part))) for part in parts]
-        )
-        return [_part_status(part, outcome) for part, outcome in zip(parts, outcomes, strict=True)]
+    async def _reachability(self, plugins: list[Any]) -> list[dict[str, object]]:
+        checks = [
+            start(with_timeout(self._clock, _TIMEOUT, _check_reachable(plugin)))
+            for plugin in plugins
+        ]
+        outcomes = await wait_all(checks)
+        return [*map(_plugin_status, plugins, outcomes)]
 
 
-async def _check_reachable(part: Any) -> None:
-    if IReachable.providedBy(part):
-        await part.check_reachable()
+async def _check_reachable(plugin: Any) -> None:
+    if IReachable.providedBy(plugin):
+        await plugin.check_reachable()
 
 
-def _part_status(part: Part, outcome: Failure | None) -> dict[str, object]:
-    told: dict[str, object] = {"name": part.name, "type": part.type, "realm": part.realm}
-    if outcome is None:
-        return {**told, "reachable": True}
-    known = outcome.check(Unavailable)
-    return {**told, "reachable": False, "reason": str(outcome.value) if known else "broken"}
+def _plugin_status(plugin: Part, failure: Failure | None) -> dict[str, object]:
+    """Return the entry of a plugin in the body of C{/ready}."""
+    status: dict[str, object] = {"name": plugin.name, "type": plugin.type, "realm": plugin.realm}
+    if failure is None:
+        return {**status, "reachable": True}
+    reason = str(failure.value) if failure.check(Unavailable) else "broken"
+    return {**status, "reachable": False, "reason": reason}

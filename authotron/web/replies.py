@@ -1,4 +1,4 @@
-"""Outcomes become replies: the only place that knows status codes."""
+"""Build the replies to requests: status, headers and body."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from authotron.model.errors import Problem
 from authotron.model.identity import Identity
 
 RETRY_AFTER = 5
-"""Seconds after which asking again may help."""
+"""Seconds after which a client may repeat a request that an outage failed."""
 
-_MOST_PROBLEMS = 10
+_MAX_PROBLEMS = 10
 _LONGEST_PROBLEM = 300
-"""Problems that an answer names, and characters of each."""
+"""Problems that a reply lists, and characters of each."""
 
 _WITHOUT_WIRE = 128
-"""Bytes of a reply in memory without what goes on the wire."""
+"""Bytes of memory of a reply, besides its headers and body."""
 
 NO_STORE = (b"Cache-Control", b"no-store")
 _ADMITTED = b"Authorization: Bearer %b\r\n%bCache-Control: no-store\r\nContent-Length: 0\r\n\r\n"
-"""What goes on the wire with a token and, before the last headers, lines with further ones."""
+"""Headers of a 200 of C{/authenticate}: the JWT, and lines with further headers."""
 
 Header = tuple[bytes, bytes]
 
@@ -37,11 +37,11 @@ Header = tuple[bytes, bytes]
 @define
 class Reply:
     """
-    A status, headers and a body, kept as they go on the wire: there may be very many of them.
+    A status, headers and a body, stored as the bytes that are sent, to save memory.
 
-    Not frozen, which it is in all but name, as L{Outcome} is.
+    The class is not frozen because that would make it slower; no attribute is assigned later.
 
-    @ivar wire: the headers, the empty line after them, and the body.
+    @ivar wire: the headers, the empty line and the body, as bytes to send.
     @ivar length: bytes of the body.
     """
 
@@ -50,12 +50,12 @@ class Reply:
     length: int
 
     def __sizeof__(self) -> int:
-        """Bytes of the reply with what goes on the wire, for memories with a budget of these."""
+        """Bytes of memory of the reply, for caches that have a budget in bytes."""
         return _WITHOUT_WIRE + len(self.wire)
 
     @property
     def fields(self) -> bytes:
-        """All but the body."""
+        """The header lines and the empty line, without the body."""
         return self.wire[: len(self.wire) - self.length]
 
     @property
@@ -64,13 +64,13 @@ class Reply:
 
     @property
     def headers(self) -> tuple[Header, ...]:
-        """Names and values, without the length of the body."""
+        """Names and values of the headers, without C{Content-Length}."""
         *lines, _length, _, _ = self.fields.split(b"\r\n")
         pairs = (line.partition(b": ") for line in lines)
         return tuple((name, value) for name, _, value in pairs)
 
     def response(self) -> Response:
-        """The same for Klein."""
+        """Convert the reply to the response object that Klein expects."""
         headers: dict[str | bytes, str | bytes | Sequence[str | bytes]] = dict(self.headers)
         if self.status != HTTPStatus.NO_CONTENT:  # RFC 9110 section 8.6
             headers[b"Content-Length"] = b"%d" % self.length
@@ -87,19 +87,19 @@ def _lines(headers: Iterable[Header]) -> bytes:
 
 
 def json_reply(status: int, content: Any, *headers: Header) -> Reply:
-    """A reply whose body is JSON."""
+    """Build a reply whose body is JSON."""
     body = json.dumps(content).encode()
     return _reply(status, ((b"Content-Type", b"application/json"), *headers), body)
 
 
 def text_reply(content_type: str, body: bytes, *headers: Header) -> Reply:
-    """A reply that is no JSON."""
+    """Build a reply of another content type than JSON."""
     return _reply(200, ((b"Content-Type", content_type.encode()), *headers), body)
 
 
-def _outage(what: str) -> Reply:
-    """It passes, so when to come again is said."""
-    return json_reply(503, {"error": what}, (b"Retry-After", b"%d" % RETRY_AFTER), NO_STORE)
+def _outage(message: str) -> Reply:
+    """Build a 503 for a temporary failure, with C{Retry-After}."""
+    return json_reply(503, {"error": message}, (b"Retry-After", b"%d" % RETRY_AFTER), NO_STORE)
 
 
 REVOKED = _reply(204, (NO_STORE,))
@@ -119,67 +119,67 @@ NOT_FOUND = json_reply(404, {"error": "Not found"})
 
 
 def method_not_allowed(allowed: Sequence[str]) -> Reply:
-    """The reply to a method that a path does not have (RFC 9110 section 15.5.6)."""
+    """Build the reply to a method that a path does not have (RFC 9110 section 15.5.6)."""
     names = ", ".join(sorted(allowed)).encode()
     return json_reply(405, {"error": "Method not allowed"}, (b"Allow", names))
 
 
 def malformed(problems: Iterable[Problem]) -> Reply:
-    """The reply to a request whose query or body is not as it should be."""
+    """Build the reply to a request whose query or body is malformed."""
     content = {"error": "Bad request", "problems": _first(problems)}
     return json_reply(400, content, NO_STORE)
 
 
 def too_broad(problems: Iterable[Problem]) -> Reply:
-    """The reply to who wants more than is allowed."""
+    """Build the reply to a request for more than the requester may grant."""
     content = {"error": "Forbidden", "problems": _first(problems)}
     return json_reply(403, content, NO_STORE)
 
 
 def _first(problems: Iterable[Problem]) -> list[str]:
-    """The first problems, cut to a bounded length: a client may send thousands of mistakes."""
-    return [str(problem)[:_LONGEST_PROBLEM] for problem in islice(problems, _MOST_PROBLEMS)]
+    """Return the first 10 problems, shortened: a request may contain thousands of mistakes."""
+    return [str(problem)[:_LONGEST_PROBLEM] for problem in islice(problems, _MAX_PROBLEMS)]
 
 
 def created(content: Any, location: str) -> Reply:
-    """The reply when something new is to be found at C{location}."""
+    """Build the reply to a request that created a resource at C{location}."""
     return json_reply(201, content, (b"Location", location.encode()), NO_STORE)
 
 
 def shown(content: Any, *headers: Header) -> Reply:
-    """Something that anybody may see."""
+    """Build a reply with content that every client may see."""
     return json_reply(200, content, *headers)
 
 
 def readiness(content: Any, *, ready: bool) -> Reply:
-    """Whether more requests are welcome, for those who send them here."""
+    """Build the reply of C{/ready}: 200 if more requests may be sent, else 503."""
     return json_reply(200 if ready else 503, content)
 
 
 def private(content: Any) -> Reply:
-    """Something that concerns one client alone."""
+    """Build a reply with content for one client only, which must not be cached."""
     return json_reply(200, content, NO_STORE)
 
 
 def private_json(body: bytes) -> Reply:
-    """The reply with content for its owner alone, whose JSON was encoded in pieces."""
+    """Build a reply with content for one client only, from JSON that is encoded already."""
     return _reply(200, ((b"Content-Type", b"application/json"), NO_STORE), body)
 
 
 @frozen
 class Replies:
     """
-    What one configuration answers to the outcomes of authentication.
+    The replies of one configuration to the outcomes of authentication.
 
     @ivar challenge: the value of C{WWW-Authenticate}.
-    @ivar legacy: whether to send the older identity headers, too.
+    @ivar legacy: whether to send the headers C{X-Auth-Username}, C{-Realm} and C{-Roles} as well.
     """
 
     challenge: str
     legacy: bool = False
 
     def authenticate(self, outcome: Outcome, token: str | None) -> Reply:
-        """The reply of C{/authenticate}. A 200 has no body: nginx keeps its connection then."""
+        """Build the reply of C{/authenticate}. A 200 has no body, so nginx keeps its connection."""
         if outcome.authentication is not None and token is not None:
             legacy = _lines(_legacy(outcome.authentication.identity)) if self.legacy else b""
             return Reply(200, _ADMITTED % (token.encode(), legacy), 0)
@@ -190,46 +190,47 @@ class Replies:
         return self.refused() if outcome.result in decisions.REFUSALS else BROKEN
 
     def refused(self) -> Reply:
-        """The same to everybody who did not get in, whatever the reason."""
+        """Build the 401, which is the same whatever the reason."""
         challenge = (b"WWW-Authenticate", field_value(self.challenge))
         return json_reply(401, {"error": "Unauthorized access"}, challenge, NO_STORE)
 
 
 def whoami(identity: Identity) -> Reply:
-    """An identity as it is shown to its owner."""
+    """Build the reply of C{/whoami}."""
     return json_reply(200, {"version": 1, **described(identity)}, NO_STORE)
 
 
 def _legacy(identity: Identity) -> tuple[Header, ...]:
     """
-    All three, always: a header that is absent would let the client's own through a proxy.
+    Return all three legacy headers, even if a value is empty.
 
-    A comma separates roles, so one inside a role is percent-encoded, and with it the percent sign.
+    If a header were absent, a proxy would pass on the one that the client sent. Roles are separated
+    by commas, so commas and percent signs inside of a role are percent-encoded.
     """
     roles = ",".join(role.replace("%", "%25").replace(",", "%2C") for role in identity.roles)
     return (
-        (b"X-Auth-Username", _unaltered(identity.username)),
-        (b"X-Auth-Realm", _unaltered(identity.realm)),
-        (b"X-Auth-Roles", _unaltered(roles)),
+        (b"X-Auth-Username", _exact(identity.username)),
+        (b"X-Auth-Realm", _exact(identity.realm)),
+        (b"X-Auth-Roles", _exact(roles)),
     )
 
 
-def _unaltered(text: str) -> bytes:
+def _exact(text: str) -> bytes:
     """
-    Encode a name as the value of a header, letter for letter.
+    Encode a name as the value of a header without changing a character.
 
-    @raise ValueError: a header cannot hold it; the gate for identities lets no such name through.
+    @raise ValueError: a header cannot hold the name; the gate for identities refuses such names.
     """
     value = text.encode()
     if not text.isprintable() and field_value(text) != value:
-        raise ValueError("a name that a header cannot hold")
+        raise ValueError("a header cannot hold this name")
     return value
 
 
 def field_value(text: str) -> bytes:
-    """A header's value: UTF-8 without control characters, of which only the tab is allowed."""
-    return "".join(c for c in text if c == "\t" or not _controls(c)).encode("utf-8", "replace")
+    """Encode the value of a header: UTF-8 without control characters other than the tab."""
+    return "".join(c for c in text if c == "\t" or not _is_control(c)).encode("utf-8", "replace")
 
 
-def _controls(char: str) -> bool:
+def _is_control(char: str) -> bool:
     return char < " " or "\x7f" <= char <= "\x9f" or char in "\u2028\u2029"

@@ -1,7 +1,8 @@
-"""Routes of a site, and what becomes of their errors."""
+"""Register routes with Klein, answer their errors in JSON, and name them in metrics."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any, TypeVar
@@ -16,47 +17,52 @@ from authotron.concurrency.racing import start
 from authotron.web import replies
 from authotron.web.replies import Reply
 
-Answer = TypeVar("Answer", bound=Callable[..., Reply | Awaitable[Reply]])
+UNMATCHED = "unmatched"
+"""The metric label of a path that no route matches."""
+
+_PARAMETER = re.compile(r"<(\w+?)_?>")
+
+RouteMethod = TypeVar("RouteMethod", bound=Callable[..., Reply | Awaitable[Reply]])
 
 
 class EarlyReply(Exception):
-    """A request ends here, with this reply."""
+    """Raised to end a request early, with a reply."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__()
         self.reply = reply
 
 
-def route(app: Klein, path: str, *methods: str) -> Callable[[Answer], Answer]:
+def route(app: Klein, path: str, *methods: str) -> Callable[[RouteMethod], RouteMethod]:
     """
-    Let a method of an app's object answer requests, by a L{Reply} or a coroutine of one.
+    Decorate a method that answers requests for a path with a L{Reply} or a coroutine of one.
 
-    A L{EarlyReply} raised on the way is an answer, too. Where nothing is waited for Klein gets no
-    Deferred, and waits for none.
+    The method may raise L{EarlyReply}. If the method does not wait for anything, Klein gets a
+    response instead of a Deferred, which is faster.
     """
 
-    def register(answer: Answer) -> Answer:
-        @wraps(answer)
+    def register(method: RouteMethod) -> RouteMethod:
+        @wraps(method)
         def respond(*given: Any, **parameters: Any) -> Response | Deferred[Response]:
-            response = start(_response(answer, *given, **parameters))
+            response = start(_response(method, *given, **parameters))
             if isinstance(response, Failure):
                 response.raiseException()
             return response
 
         app.route(path, methods=methods)(respond)  # type: ignore[type-var] # wraps() makes it a class
-        return answer
+        return method
 
     return register
 
 
 def handle_errors(app: Klein) -> None:
-    """Answer in JSON, with C{Allow} where it belongs, and never with a stack trace."""
+    """Answer the errors of an app in JSON, with C{Allow} for a 405 and without stack traces."""
 
     def handle(kind: type[Exception], reply: Callable[[Failure], Reply]) -> None:
-        def respond(*given: Any) -> Response:  # the failure comes last, behind the app's object
+        def respond(*given: Any) -> Response:  # Klein passes the app first, the failure last.
             return reply(given[-1]).response()
 
-        app.handle_errors(kind)(respond)  # type: ignore[arg-type] # takes whatever comes
+        app.handle_errors(kind)(respond)  # type: ignore[arg-type] # takes any arguments
 
     handle(NotFound, lambda _: replies.NOT_FOUND)
     handle(MethodNotAllowed, _method_not_allowed)
@@ -70,13 +76,31 @@ def _method_not_allowed(failure: Failure) -> Reply:
 
 def _broken(failure: Failure) -> Reply:
     log = Logger(namespace="authotron.web")
-    log.failure("a request could not be answered", failure, event="routes.request.broken")
+    log.failure("answering a request failed", failure, event="routes.request.broken")
     return replies.BROKEN
 
 
-async def _response(answer: Answer, *given: Any, **parameters: Any) -> Response:
+async def _response(method: RouteMethod, *given: Any, **parameters: Any) -> Response:
     try:
-        reply = answer(*given, **parameters)
+        reply = method(*given, **parameters)
         return (reply if isinstance(reply, Reply) else await reply).response()
     except EarlyReply as end:
         return end.reply.response()
+
+
+class RouteLabels:
+    """The metric labels of an app's routes: their paths, with C{{name}} in place of parameters."""
+
+    def __init__(self, app: Klein) -> None:
+        rules = (rule.rule for rule in app.url_map.iter_rules())
+        self.all = frozenset(_PARAMETER.sub(r"{\1}", rule) for rule in rules)
+        self._with_parameter = {
+            label.rpartition("/")[0]: label for label in self.all if label.endswith("}")
+        }
+
+    def of(self, path: str) -> str:
+        """Return the label of a path; values of parameters, which may be secret, are not in it."""
+        if path in self.all:
+            return path
+        folder, _, rest = path.rpartition("/")
+        return self._with_parameter.get(folder, UNMATCHED) if rest else UNMATCHED

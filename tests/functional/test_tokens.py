@@ -242,7 +242,7 @@ class OutageTests(TokenCase):
         self.assertEqual(wire.ask(daemon.port, "/authenticate", ALICE).status, 200)
         self.assertEqual(post(daemon.port, "/tokens", {}, ALICE)[0], 503)
         database.start()
-        daemon.logged("is open")
+        daemon.logged("opened")
         self.assertEqual(status(daemon.port, new(daemon.port)["token"]), 200)
 
     def test_others_tokens(self) -> None:

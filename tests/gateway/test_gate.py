@@ -16,7 +16,7 @@ from authotron.model.errors import BadIdentity, ConfigError
 from authotron.model.identity import Identity
 from authotron.model.token import IMPORTED
 from authotron.tokens import imported
-from authotron.tokens.service import TokenRequest
+from authotron.tokens.grants import TokenRequest
 from tests.model.test_naming import BAD, GOOD
 from tests.web.conversations import InMemoryGateway, basic
 
@@ -258,7 +258,7 @@ class GatewayTests(SynchronousTestCase):
         tokens = self.gateway.serving.gateway.tokens
         assert tokens is not None
         maker = Authentication(owner, IMPORTED + imported.AUTH_O_TRON)
-        made = Deferred.fromCoroutine(tokens.make(maker, TokenRequest(), checked=False))
+        made = Deferred.fromCoroutine(tokens.make(maker, TokenRequest(), can_look_up=False))
         presented, _ = self.successResultOf(made)
         return self.gateway.ask("GET /whoami", Authorization=f"Bearer {presented.text}")
 

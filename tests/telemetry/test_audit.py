@@ -20,8 +20,8 @@ from authotron.plugin.interfaces import ITokenStore
 from authotron.telemetry import audit, logs
 from authotron.testing.worlds import NOW
 from authotron.tokens import imported
+from authotron.tokens.grants import TokenRequest
 from authotron.tokens.imported import ForeignToken
-from authotron.tokens.service import TokenRequest
 from tests.web.conversations import ALICE
 from tests.web.test_token_routes import PROXIED, ROOT, SAID, TokenCase
 
@@ -190,7 +190,7 @@ class HttpTests(AuditCase):
     def test_left_out_S_AUDIT(self) -> None:
         """What is not kept of the owner of a token, for want of room, is logged."""
         owner = Authentication(Identity("m", "bo", attributes={"long": "x" * 5_000, "short": "y"}))
-        making = self.tokens.make(owner, TokenRequest(), checked=False)
+        making = self.tokens.make(owner, TokenRequest(), can_look_up=False)
         _, token = self.successResultOf(Deferred.fromCoroutine(making))
         self.assertEqual(dict(token.owner.attributes), {"short": "y"})
         [told] = self.told("tokens.left_out")
@@ -281,7 +281,7 @@ class OtherTests(AuditCase):
         by = audit.at_terminal()
         self.assertTrue(by.username)
         owner = Authentication(Identity("internal", "alice"), "staff")
-        making = self.tokens.make(owner, TokenRequest(), checked=True, origin=TERMINAL, by=by)
+        making = self.tokens.make(owner, TokenRequest(), can_look_up=True, origin=TERMINAL, by=by)
         _, token = self.done(making)
         self.done(self.tokens.end(token.id, by))
         for name in ("tokens.created", "tokens.revoked"):

@@ -19,10 +19,11 @@ from authotron.stores import memory
 from authotron.testing.issuers import IDP
 from authotron.testing.worlds import NOW, clock_at
 from authotron.tokens import imported, service
+from authotron.tokens.grants import TokenRequest
 from authotron.tokens.imported import ForeignToken
 from authotron.tokens.owners import Owners
 from authotron.tokens.provider import TokenProvider
-from authotron.tokens.service import TokenRequest, TokenService
+from authotron.tokens.service import TokenService
 from tests.tokens.test_provider import Directory
 
 OLD = "an-old-token-of-the-acl-proxy"
@@ -213,14 +214,14 @@ class JudgeTests(ImportedCase):
         """A provider that happens to be called as a service is missed when it is gone."""
         for name in ("acl-proxy", "auth-o-tron"):
             maker = Authentication(Identity("gone", "mallory"), name)
-            presented, _ = self.done(self.tokens.make(maker, TokenRequest(), checked=False))
+            presented, _ = self.done(self.tokens.make(maker, TokenRequest(), can_look_up=False))
             self.refused(self.judge().authenticate(Credential("bearer", presented.text)))
 
     def test_token_of_a_token(self) -> None:
         """What the owner of an imported token makes is good as long as the owner is."""
         self.copy()
         owner = self.done(self.judge().authenticate(Credential("bearer", OLD)))
-        presented, _ = self.done(self.tokens.make(owner, TokenRequest(), checked=False))
+        presented, _ = self.done(self.tokens.make(owner, TokenRequest(), can_look_up=False))
         made = self.done(self.judge().authenticate(Credential("bearer", presented.text)))
         self.assertEqual(made.identity.username, OWNER.username)
 

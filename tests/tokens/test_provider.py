@@ -27,9 +27,9 @@ from authotron.telemetry.metrics import Metrics
 from authotron.testing.contracts import ProviderContract
 from authotron.testing.worlds import NOW, clock_at
 from authotron.tokens import service
+from authotron.tokens.grants import TokenRequest
 from authotron.tokens.owners import Owners
 from authotron.tokens.provider import TokenProvider
-from authotron.tokens.service import TokenRequest
 
 
 @implementer(IProvider)
@@ -84,7 +84,7 @@ class JudgeCase(SynchronousTestCase):
 
     def token_of(self, provider: str, **wish: Any) -> Credential:
         maker = Authentication(Identity("here", "alice", ("said",)), provider)
-        made = self.tokens.make(maker, TokenRequest(**wish), checked=True)
+        made = self.tokens.make(maker, TokenRequest(**wish), can_look_up=True)
         presented, _ = self.successResultOf(Deferred.fromCoroutine(made))
         return Credential("bearer", presented.text)
 

@@ -23,7 +23,8 @@ from authotron.plugin.interfaces import TokenQuery
 from authotron.stores import memory
 from authotron.testing.worlds import NOW, clock_at
 from authotron.tokens import service
-from authotron.tokens.service import TokenRequest, TokenService
+from authotron.tokens.grants import TokenRequest
+from authotron.tokens.service import TokenService
 
 ALICE = Authentication(
     Identity("here", "alice", ("reader",), {"exp": "1", "mail": "a@b.org"}), "staff"
@@ -65,8 +66,8 @@ class IssuingCase(SynchronousTestCase):
     def done(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.successResultOf(self.start(work))
 
-    def new(self, maker: Authentication = ALICE, *, checked: bool = True, **wish: Any) -> Any:
-        return self.done(self.tokens.make(maker, TokenRequest(**wish), checked=checked))
+    def new(self, maker: Authentication = ALICE, *, can_look_up: bool = True, **wish: Any) -> Any:
+        return self.done(self.tokens.make(maker, TokenRequest(**wish), can_look_up=can_look_up))
 
 
 class MakeTests(IssuingCase):
@@ -84,8 +85,8 @@ class MakeTests(IssuingCase):
         """Where nobody can say later if a user is still known, lives are shorter."""
         self.tokens = self.make(max_ttl="10d", max_ttl_unchecked="1d")
         self.assertEqual(self.new(ttl=86_400 * 10)[1].grant.expires, NOW + 86_400 * 10)
-        self.assertEqual(self.new(checked=False)[1].grant.expires, NOW + 86_400)
-        work = self.tokens.make(ALICE, TokenRequest(ttl=86_401), checked=False)
+        self.assertEqual(self.new(can_look_up=False)[1].grant.expires, NOW + 86_400)
+        work = self.tokens.make(ALICE, TokenRequest(ttl=86_401), can_look_up=False)
         self.failureResultOf(self.start(work), ExceedsGrant)
 
     def test_child_dies_with_its_parent_T52(self) -> None:
@@ -120,7 +121,7 @@ class MakeTests(IssuingCase):
     def test_no_pepper(self) -> None:
         """Before there is a pepper no token can be made."""
         self.store.pepper = None
-        work = self.tokens.make(ALICE, TokenRequest(), checked=True)
+        work = self.tokens.make(ALICE, TokenRequest(), can_look_up=True)
         self.failureResultOf(self.start(work), Unavailable)
 
 
@@ -142,7 +143,7 @@ class WaitTests(IssuingCase):
         presented, _ = self.new()
         opening = self.start(self.tokens.store.open())
         waiting = self.start(self.tokens.find(presented.text))
-        making = self.start(self.tokens.make(ALICE, TokenRequest(), checked=True))
+        making = self.start(self.tokens.make(ALICE, TokenRequest(), can_look_up=True))
         self.assertNoResult(waiting)
         self.store.opening.callback(None)
         self.assertEqual(self.successResultOf(waiting).id, presented.id)
@@ -171,17 +172,17 @@ class TidyTests(IssuingCase):
         """When a token was last used is written with many others, once each."""
         ids = [self.new()[0].id for _ in range(3)]
         for id_ in (*ids, *ids):
-            self.tokens.used(id_)
+            self.tokens.note_use(id_)
         self.clock.advance(1)
         self.done(self.tokens.flush())
-        used = [token.used for token in self.done(self.store.listed(TokenQuery()))]
-        self.assertEqual(used, [NOW] * 3)
+        last_uses = [token.used for token in self.done(self.store.listed(TokenQuery()))]
+        self.assertEqual(last_uses, [NOW] * 3)
 
     def test_store_fails_D9(self) -> None:
         """A use that could not be written is kept, and written when the store answers again."""
         ids = [self.new()[0].id for _ in range(3)]
         for id_ in ids:
-            self.tokens.used(id_)
+            self.tokens.note_use(id_)
         change, failing = memory.MemoryStore.change, [ids[1]]
 
         async def fail(store: Any, id_: str, changes: Any) -> bool:
@@ -193,8 +194,8 @@ class TidyTests(IssuingCase):
         self.failureResultOf(self.start(self.tokens.flush()), Unavailable)
         failing.clear()
         self.done(self.tokens.flush())
-        used = [token.used for token in self.done(self.store.listed(TokenQuery()))]
-        self.assertEqual(used, [NOW] * 3)
+        last_uses = [token.used for token in self.done(self.store.listed(TokenQuery()))]
+        self.assertEqual(last_uses, [NOW] * 3)
 
     def test_swept(self) -> None:
         """Tokens that are over are forgotten."""
@@ -206,7 +207,7 @@ class TidyTests(IssuingCase):
     def test_revoked_meanwhile(self) -> None:
         """A note of its use does not bring a revoked token back."""
         presented, _ = self.new()
-        self.tokens.used(presented.id)
+        self.tokens.note_use(presented.id)
         self.done(self.tokens.revoke(ALICE, presented.id))
         self.done(self.tokens.flush())
         self.assertEqual(self.store._rows, {})

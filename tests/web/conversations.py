@@ -106,23 +106,20 @@ class InMemoryGateway:
         found = check.check(laid_over(BASE, self.over))
         gateway = compose(found, World(self.clock, run_at_once), self.metrics)
         self.serving = LiveGateway(gateway, self.metrics)
-        self.public = self._site(
-            gateway_routes.GatewayRoutes(self.serving, self.clock), gateway_routes.ROUTES
-        )
+        self.public = self._site(gateway_routes.GatewayRoutes(self.serving, self.clock))
         most = found.file.server.max_connections or 100_000
         self.entrance = FastPathFactory(self.public, self.serving, self.clock, most)
         app = operations_routes.OperationsRoutes(
             operations_routes.ProcessStatus(self.serving, self.clock)
         )
-        self.operations = self._site(app, operations_routes.ROUTES)
+        self.operations = self._site(app)
         self.operations.limit_connections(found.file.metrics.max_connections, self.metrics)
 
-    def _site(self, app: Any, routes: Any) -> Site:
+    def _site(self, app: Any) -> Site:
         server = self.serving.gateway.config.file.server
         return Site(
             app.app,
             self.clock,
-            routes,
             timeout=server.idle_timeout,
             limit=server.max_header_bytes,
             access=self.serving.gateway.config.file.logging.access,

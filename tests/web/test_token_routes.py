@@ -25,7 +25,7 @@ from authotron.plugin.interfaces import TokenQuery
 from authotron.stores import memory
 from authotron.testing.worlds import NOW
 from authotron.tokens.service import TokenService
-from authotron.web import token_routes
+from authotron.web import token_bodies
 from tests.web.conversations import ALICE, Answer, InMemoryGateway, basic
 
 USERS = [
@@ -155,7 +155,7 @@ class MakeTests(TokenCase):
         """Nobody gives what they do not have."""
         answer = self.send("POST /tokens", {"roles": ["reader", "writer", "admin"]})
         self.assertEqual(answer.status, 403)
-        self.assertEqual(answer.json()["problems"], ["roles[2]: is no role of yours"])
+        self.assertEqual(answer.json()["problems"], ["roles[2]: is not a role of the owner"])
 
     def test_too_long(self) -> None:
         """There is a longest life, and one for those who do not say."""
@@ -367,7 +367,7 @@ class BoundsTests(TokenCase):
     def test_validate_no_excess_T84c(self) -> None:
         """A list with too many entries is refused without a look at each of them."""
         looked_at: list[object] = []
-        self.patch(token_routes, "check_host_pattern", looked_at.append)
+        self.patch(token_bodies, "check_host_pattern", looked_at.append)
         for name in ("roles", "hosts", "networks", "scopes"):
             for many in ([1] * 20_000, {str(number): 1 for number in range(5000)}):
                 answer = self.send("POST /tokens", {name: many})

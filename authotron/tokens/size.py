@@ -1,0 +1,67 @@
+"""The size limit of a stored API token, and how the stored owner is shortened to fit."""
+
+from __future__ import annotations
+
+import json
+
+from attrs import evolve
+
+from authotron.model.errors import ExceedsGrant, Problem
+from authotron.model.identity import Identity
+from authotron.model.token import Token
+
+MAX_BYTES = 4096
+"""Bytes that an API token created over HTTP may take up in the store."""
+
+
+def shortened(token: Token, *, can_look_up: bool) -> Token:
+    """
+    Drop parts of the stored owner until an API token fits into L{MAX_BYTES}.
+
+    If a provider can look the owner up, roles, scopes and attributes need not be stored: the
+    provider returns the current ones whenever the API token is used. Of other owners the roles and
+    scopes that the API token grants are stored, and as many attributes as fit.
+
+    @raise ExceedsGrant: the API token is too large even without attributes.
+    """
+    if token.size <= MAX_BYTES:
+        return token
+    owner = token.owner
+    if can_look_up:
+        owner = Identity(owner.realm, owner.username)
+    smaller = _with_fewer_attributes(evolve(token, owner=token.grant.restrict(owner)))
+    if smaller.size > MAX_BYTES:
+        needed = f"needs {smaller.size} bytes, of {MAX_BYTES}; name fewer roles, scopes or hosts"
+        raise ExceedsGrant([Problem("", needed)])
+    return smaller
+
+
+def check_growth(before: Token, after: Token) -> None:
+    """
+    Check that a change does not make an API token exceed L{MAX_BYTES}.
+
+    @raise ExceedsGrant: the API token was small enough before the change, and is not after it.
+    """
+    if before.size <= MAX_BYTES < after.size:
+        needed = f"the API token would need {after.size} bytes, of {MAX_BYTES}"
+        raise ExceedsGrant([Problem("", needed)])
+
+
+def _with_fewer_attributes(token: Token) -> Token:
+    """
+    Drop the largest attributes of the owner until an API token fits into L{MAX_BYTES}.
+
+    The largest attributes usually repeat roles or groups, and a client cannot ask for fewer.
+    """
+    attributes = dict(token.owner.attributes)
+    excess = token.size - MAX_BYTES
+    sizes = {
+        name: len(json.dumps({name: value}, ensure_ascii=False).encode()) - len("{}")
+        for name, value in attributes.items()
+    }
+    for name in sorted(sizes, key=lambda name: sizes[name], reverse=True):
+        if excess <= 0:
+            break
+        excess -= sizes[name]
+        del attributes[name]
+    return evolve(token, owner=token.owner._replace(attributes=attributes))

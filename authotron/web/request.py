@@ -1,0 +1,138 @@
+"""One HTTP request on Klein's path: checked before routing, counted and logged afterwards."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from io import BytesIO
+from typing import Protocol
+
+from twisted.python.failure import Failure
+from twisted.web import server
+from twisted.web.resource import IResource
+
+from authotron.concurrency.reactor_time import Meter
+from authotron.gateway.decisions import Outcome
+from authotron.model.hosts import HOST_FIELD
+from authotron.telemetry.metrics import METHODS
+from authotron.web import replies
+from authotron.web.channel import LARGEST_BODY, Channel
+from authotron.web.replies import Reply
+
+_PATH = re.compile(rb"/|(?:/[A-Za-z0-9._~-]+)+")
+
+
+class RequestObserver(Protocol):
+    """The part of L{Site} that a request uses."""
+
+    def route(self, request: Request) -> str:
+        """Return the label of the request's path."""
+
+    def meter(self, route: str) -> Meter:
+        """Return the meter of the callbacks that requests for a route cause."""
+
+    def began(self, request: Request) -> None:
+        """Note that a request was received whole."""
+
+    def abandoned(self, request: Request) -> None:
+        """Note that the client disconnected before the reply."""
+
+    def wrong_method(self, path: str) -> Reply:
+        """Return the reply to a method that is not in upper case."""
+
+
+class Request(server.Request):
+    """
+    One request.
+
+    @ivar outcome: the result of authentication, if the request was authenticated.
+    @ivar began: the time at which the request was received whole; 0 before, and after the reply.
+    """
+
+    site: RequestObserver  # type: ignore[assignment] # always the Site of this package
+    channel: Channel
+    content: BytesIO
+    outcome: Outcome | None = None
+    began = 0.0
+
+    def process(self) -> None:
+        """Answer C{OPTIONS *} like an unknown path; Twisted alone would answer 200."""
+        if self.path == b"*":
+            self.path = b"/*"
+        super().process()
+
+    def gotLength(self, length: int | None) -> None:
+        self.content = BytesIO()  # A body that Twisted would write to a file is rejected below.
+        if length is not None and length > LARGEST_BODY:
+            self.requestHeaders.removeHeader(b"Expect")  # Twisted would answer 100 Continue.
+            self.channel.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+
+    def handleContentChunk(self, data: bytes) -> None:
+        super().handleContentChunk(data)
+        if self.content.tell() > LARGEST_BODY:
+            self.channel.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+
+    def render(self, resrc: IResource) -> None:
+        """Answer the request, and time how long its callbacks block the reactor."""
+        with self.site.meter(self.site.route(self)).timing():
+            self._render(resrc)
+
+    def _render(self, resrc: IResource) -> None:
+        self.site.began(self)
+        self.setHeader(b"Server", b"authotron")
+        problem = self._problem()
+        if problem is None:
+            super().render(resrc)
+        else:
+            self.send(problem)
+
+    def _problem(self) -> Reply | None:
+        """Return the reply to a request that Klein or werkzeug would misread, or C{None}."""
+        hosts = self.requestHeaders.getRawHeaders(b"Host", [])
+        is_missing = not hosts and self.clientproto == b"HTTP/1.1"
+        if is_missing or len(hosts) > 1 or not all(map(HOST_FIELD.fullmatch, hosts)):
+            self._close_after_reply()
+            return replies.BAD_REQUEST  # RFC 9112 section 3.2
+        if not hosts:  # HTTP/1.0 needs no Host, but werkzeug does; no reply depends on the value.
+            self.requestHeaders.setRawHeaders(b"Host", [b"localhost"])
+        if not _PATH.fullmatch(self.path):
+            return replies.NOT_FOUND
+        if self.method != self.method.upper():
+            # Methods are case-sensitive (RFC 9110 section 9.1), but werkzeug ignores case.
+            return self.site.wrong_method(self.path.decode("ascii"))
+        return None
+
+    def _close_after_reply(self) -> None:
+        self.channel.persistent = False
+        self.setHeader(b"Connection", b"close")
+
+    def send(self, reply: Reply) -> None:
+        """Send a reply without Klein."""
+        self.setResponseCode(reply.status)
+        for name, value in reply.headers:
+            self.setHeader(name, value)
+        self.setHeader(b"Content-Length", b"%d" % len(reply.body))
+        self.write(reply.body)
+        self.finish()
+
+    def connectionLost(self, reason: Failure) -> None:
+        if self.began:
+            self.site.abandoned(self)
+        super().connectionLost(reason)
+
+    @property
+    def method_label(self) -> str:
+        """The method as a metric label: C{other} for a method that HTTP does not define."""
+        method = self.method.decode("ascii", "replace")
+        return method if method in METHODS else "other"
+
+    @property
+    def media_type(self) -> str:
+        """The C{Content-Type} in lower case, without parameters."""
+        given = self.requestHeaders.getRawHeaders(b"Content-Type", [b""])[0].decode("latin-1")
+        return given.partition(";")[0].strip().lower()
+
+    def header_values(self, name: str) -> list[str]:
+        """Return all values of a header; bytes above ASCII become characters that fit nothing."""
+        values = self.requestHeaders.getRawHeaders(name.encode("ascii"), [])
+        return [value.decode("latin-1") for value in values]
