@@ -1,4 +1,4 @@
-"""Asymmetric keys: read from PEM, published as JSON Web Keys."""
+"""Read asymmetric keys from PEM files, and publish them as JSON Web Keys."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519Pri
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 
 PUBLIC_MEMBERS = frozenset({"kty", "crv", "n", "e", "x", "y"})
-"""Of a JSON Web Key, those that tell nothing secret."""
+"""Members of a JSON Web Key that are public."""
 
 SMALLEST_RSA = 2048
-"""Bits (RFC 7518 section 3.3)."""
+"""Bits of the smallest RSA key that is used (RFC 7518 section 3.3)."""
 
 _LARGEST_EXPONENT = 1 << 33
+"""The bound of the public exponent of an RSA key; verifying with a larger one takes too long."""
 
 _P = 2**255 - 19
 """The prime of Curve25519 (RFC 8032 section 5.1)."""
@@ -42,11 +43,11 @@ _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 def private_key(algorithm: Algorithm, path: Path, at: str) -> PrivateKey:
     """
-    The key in a file.
+    Read a private key from a PEM file.
 
-    @param at: what names the file in the configuration.
+    @param at: the configuration key that names the file, for messages.
 
-    @raise ConfigError: it cannot be read, or does not fit C{algorithm}.
+    @raise ConfigError: the file cannot be read, or its key does not fit the algorithm.
     """
     kinds = {
         "RS256": rsa.RSAPrivateKey,
@@ -56,9 +57,9 @@ def private_key(algorithm: Algorithm, path: Path, at: str) -> PrivateKey:
     try:
         key = serialization.load_pem_private_key(_bytes(path, at), None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise _wrong(at, f"{path} holds no private key without a passphrase") from None
+        raise _wrong(at, f"{path} does not hold an unencrypted private key in PEM") from None
     if not isinstance(key, kinds[algorithm]):
-        raise _wrong(at, f"{path} holds no key for {algorithm}")
+        raise _wrong(at, f"{path} does not hold a key for {algorithm}")
     if not _is_on_p256_if_on_a_curve(key):
         raise _wrong(at, f"{path} holds a key of another curve than P-256")
     _check(key.public_key(), path, at)  # type: ignore[arg-type] # of one of the three kinds
@@ -67,11 +68,11 @@ def private_key(algorithm: Algorithm, path: Path, at: str) -> PrivateKey:
 
 def public_key(path: Path, at: str) -> PublicKey:
     """
-    The public key, or the one to a private key, in a file.
+    Read a public key, or the public part of a private key, from a PEM file.
 
-    @param at: what names the file in the configuration.
+    @param at: the configuration key that names the file, for messages.
 
-    @raise ConfigError: it cannot be read, or is of no use here.
+    @raise ConfigError: the file cannot be read, or its key cannot be used.
     """
     content = _bytes(path, at)
     try:
@@ -80,9 +81,9 @@ def public_key(path: Path, at: str) -> PublicKey:
         else:
             key = serialization.load_pem_public_key(content)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise _wrong(at, f"{path} holds no key in PEM") from None
+        raise _wrong(at, f"{path} does not hold a key in PEM") from None
     if not isinstance(key, PublicKey) or not _is_on_p256_if_on_a_curve(key):
-        raise _wrong(at, f"{path} holds no key for RS256, ES256 or EdDSA")
+        raise _wrong(at, f"{path} does not hold a key for RS256, ES256 or EdDSA")
     _check(key, path, at)
     return key
 
@@ -96,10 +97,10 @@ def _check(key: PublicKey, path: Path, at: str) -> None:
 
 def check_strength(key: PublicKey) -> None:
     """
-    Check that a signature made with a key proves something.
+    Check that only the owner of a key can make signatures with it.
 
-    A library verifies with whatever key it gets. With an RSA exponent of one each signature is
-    good, and with an Ed25519 key of small order one signature is good for many messages.
+    The library verifies with any key. With an RSA exponent of 1 every signature is valid, and with
+    an Ed25519 key of small order one signature is valid for many messages.
 
     @raise ValueError: signatures can be made without the private key.
     """
@@ -116,13 +117,13 @@ def check_strength(key: PublicKey) -> None:
 
 
 def _is_on_edwards25519(y: int) -> bool:
-    """Whether C{(y² - 1) / (dy² + 1)} is a square, of which C{x} is the root."""
+    """Whether a point with this C{y} exists: C{(y² - 1) / (dy² + 1)} is a square, that of C{x}."""
     square = y * y % _P
     return pow((square - 1) * (_D * square + 1), (_P - 1) // 2, _P) == 1
 
 
 def _is_on_p256_if_on_a_curve(key: object) -> bool:
-    """ES256 knows no other curve (RFC 7518 section 3.4)."""
+    """Whether a key is not an elliptic one, or is on P-256, the curve of ES256 (RFC 7518)."""
     curves = ec.EllipticCurvePublicKey, ec.EllipticCurvePrivateKey
     return not isinstance(key, curves) or isinstance(key.curve, ec.SECP256R1)
 
@@ -139,7 +140,7 @@ def _wrong(at: str, message: str) -> ConfigError:
 
 
 def as_jwk(key: PublicKey) -> dict[str, Any]:
-    """The public parts of a key (RFC 7517), with what it is for."""
+    """Return a public key as a JSON Web Key (RFC 7517), with its algorithm and use."""
     members: dict[str, Any]
     if isinstance(key, rsa.RSAPublicKey):
         members, algorithm = jwt.algorithms.RSAAlgorithm.to_jwk(key, as_dict=True), "RS256"
@@ -152,12 +153,12 @@ def as_jwk(key: PublicKey) -> dict[str, Any]:
 
 
 def thumbprint(key: PublicKey) -> str:
-    """The name a key has by its own content (RFC 7638 section 3)."""
+    """Return the thumbprint of a key (RFC 7638 section 3)."""
     members = {name: value for name, value in as_jwk(key).items() if name in PUBLIC_MEMBERS}
     canonical = json.dumps(members, sort_keys=True, separators=(",", ":")).encode()
     return base64url(sha256(canonical).digest()).decode()
 
 
 def base64url(raw: bytes) -> bytes:
-    """The alphabet of RFC 7515 section 2, without padding."""
+    """Encode bytes in base64url without padding (RFC 7515 section 2)."""
     return b2a_base64(raw, newline=False).rstrip(b"=").translate(_URL_SAFE)

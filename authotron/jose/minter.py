@@ -1,4 +1,4 @@
-"""An identity becomes a signed JWT that backends trust."""
+"""Mint the signed JWT that tells backends about an identity."""
 
 from __future__ import annotations
 
@@ -29,14 +29,16 @@ from authotron.model.errors import Rejected
 from authotron.model.identity import Identity
 
 _ID_BYTES, _ID_LETTERS = 12, 16
+"""Random bytes of a C{jti}, and their length in base64url."""
 
 
 @define(eq=False)
 class Minter:
     """
-    Signs tokens, and publishes the keys to check them.
+    Mints JWTs, and publishes the keys to verify them.
 
-    @ivar life: the longest life of a token, in seconds.
+    @ivar life: seconds for which a JWT is valid at most.
+    @ivar jwks: the published key set.
     """
 
     _clock: IReactorTime
@@ -53,8 +55,8 @@ class Minter:
     _ids: Iterator[str] = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        # Of every token the same, so made once; jwt.encode() would read the key anew each time.
-        self._sign = _signature(self.algorithm, self._key)
+        # The header is the same for every JWT; jwt.encode() would parse the key for each one.
+        self._sign = _signer(self.algorithm, self._key)
         self._ids = _ids()
         header = {"alg": self.algorithm, "typ": "JWT", **({"kid": self._kid} if self._kid else {})}
         self._head = base64url(_json(header)) + b"."
@@ -63,7 +65,7 @@ class Minter:
         """
         Return a signed JWT for an authenticated identity.
 
-        It lives as long as is configured, and never longer than the credential it stands for.
+        The JWT is valid as long as configured, and never longer than the client's credential.
 
         @raise Rejected: the identity has expired.
         """
@@ -73,7 +75,7 @@ class Minter:
 
     def claims(self, authentication: Authentication, now: int) -> dict[str, Any]:
         """
-        What a token made at C{now} says.
+        Return the claims of a JWT that is minted at C{now}.
 
         @raise Rejected: the identity has expired.
         """
@@ -93,29 +95,29 @@ class Minter:
 
     def verify(self, token: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """
-        The header and the claims of a token that was minted here.
+        Verify a JWT that this minter signed, and return its header and its claims.
 
-        @raise jwt.InvalidTokenError: the signature is not ours, or the token is over.
+        @raise jwt.InvalidTokenError: the JWT has expired, or was not signed by this minter.
         """
         header = jwt.get_unverified_header(token)
         key = self._key if self.algorithm == "HS256" else self._public.get(header.get("kid", ""))
         if key is None:
-            raise jwt.InvalidSignatureError("signed by none of the keys known here")
-        algorithm = "HS256" if isinstance(key, str) else as_jwk(key)["alg"]  # type: ignore[arg-type] # no private key is verified with
+            raise jwt.InvalidSignatureError("signed with none of the configured keys")
+        algorithm = "HS256" if isinstance(key, str) else as_jwk(key)["alg"]  # type: ignore[arg-type] # never a private key
         options = {"verify_aud": False, "verify_exp": False, "verify_iat": False}
-        claims = jwt.decode(token, key, [algorithm], options, issuer=self._issuer)  # type: ignore[arg-type] # private keys serve only HS256
+        claims = jwt.decode(token, key, [algorithm], options, issuer=self._issuer)  # type: ignore[arg-type] # never a private key
         if not self._clock.seconds() < claims.get("exp", 0):
-            raise jwt.ExpiredSignatureError("it has expired")
+            raise jwt.ExpiredSignatureError("the JWT has expired")
         return header, claims
 
 
-def _signature(algorithm: Algorithm, key: str | PrivateKey) -> Callable[[bytes], bytes]:
-    """What signs with C{key} (RFC 7518 section 3)."""
+def _signer(algorithm: Algorithm, key: str | PrivateKey) -> Callable[[bytes], bytes]:
+    """Return a function that signs bytes with a key (RFC 7518 section 3)."""
     kind = jwt.get_algorithm_by_name(algorithm)
     prepared = kind.prepare_key(key)
     if not isinstance(prepared, bytes):
         return lambda signed: kind.sign(signed, prepared)
-    keyed = HMAC(prepared, SHA256())  # copying it costs a third of making one
+    keyed = HMAC(prepared, SHA256())  # copying the HMAC takes a third of the time of making one
 
     def sign(signed: bytes) -> bytes:
         mac = keyed.copy()
@@ -127,9 +129,9 @@ def _signature(algorithm: Algorithm, key: str | PrivateKey) -> Callable[[bytes],
 
 def _json(content: Mapping[str, Any]) -> bytes:
     """
-    The shortest JSON, in UTF-8.
+    Encode an object as the shortest JSON in UTF-8.
 
-    That cannot say half of a surrogate pair; where one stands all but ASCII is escaped.
+    UTF-8 cannot encode half of a surrogate pair; JSON with one is written in escaped ASCII.
     """
     try:
         return to_json(content)
@@ -138,7 +140,7 @@ def _json(content: Mapping[str, Any]) -> bytes:
 
 
 def described(identity: Identity) -> dict[str, Any]:
-    """An identity as tokens and answers show it."""
+    """Return an identity as JWTs and C{/whoami} show it."""
     return {
         "username": identity.username,
         "realm": identity.realm,
@@ -150,9 +152,9 @@ def described(identity: Identity) -> dict[str, Any]:
 
 def make(config: JwtConfig, clock: IReactorTime) -> Minter:
     """
-    Build the minter from its section.
+    Build the minter from the C{jwt} section of a configuration.
 
-    @raise ConfigError: a key cannot be read, or does not fit its algorithm.
+    @raise ConfigError: a key file cannot be read, or its key does not fit the algorithm.
     """
     private: PrivateKey | None = None
     public: dict[str, PublicKey] = {}
@@ -178,7 +180,7 @@ def make(config: JwtConfig, clock: IReactorTime) -> Minter:
 
 
 def _ids() -> Iterator[str]:
-    """96 random bits each; the kernel is asked for those of many tokens at once."""
+    """Yield random ids of 96 bits each; one system call provides the bytes of 100 ids."""
     while True:
         letters = base64url(os.urandom(100 * _ID_BYTES)).decode()
         for at in range(0, len(letters), _ID_LETTERS):

@@ -1,4 +1,4 @@
-"""What a token is for, as its header and its claims say."""
+"""Tell access tokens from other JWTs, such as ID tokens, by their header and claims."""
 
 from __future__ import annotations
 
@@ -8,26 +8,28 @@ from typing import Any
 Claims = Mapping[str, Any]
 
 _HASHES = ("at_hash", "c_hash", "s_hash")
-"""OpenID Connect puts them into ID tokens alone. Old servers write C{nonce} anywhere."""
+"""Claims that OpenID Connect defines for ID tokens only. (C{nonce} is found elsewhere, too.)"""
 
 _SAYING = ("typ", "token_use", "token_type", "use")
-"""Claims, and members of an introspection's answer, that say what a token is for."""
+"""Claims, and members of an introspection response, that name the purpose of a token."""
 
 _LOOSELY_SAYING = ("type", "tokenName", "purpose")
 """
-What Flask-JWT-Extended, ForgeRock and Curity call it. Other servers use these names for something
-else, so only the words in C{_LOOSE_PURPOSES} count.
+Claims in which Flask-JWT-Extended, ForgeRock and Curity name the purpose of a token.
+
+Other servers use these claims for other things, so only values in C{_LOOSE_PURPOSES} count.
 """
 
 _LOOSE_PURPOSES = frozenset({"id", "refresh"})
+"""Values of the claims in C{_LOOSELY_SAYING} that mark a token as not an access token."""
 
 _PLAIN = frozenset({"JWT", "at+jwt", "Bearer", "access"})
-"""What most access tokens say, as they say it."""
+"""Types of most access tokens, in the spelling that is compared first, for speed."""
 
 _ACCESS = frozenset(
     {"jwt", "at+jwt", "at", "access", "bearer", "jws", "jose", "oktainternalat+jwt"}
 )
-"""What the C{typ} of a header may say, as words; the last is how Okta calls its own."""
+"""Normalized values of the header C{typ} of access tokens; the last is the one of Okta."""
 
 _OTHER_PURPOSES = frozenset(
     {
@@ -43,32 +45,35 @@ _OTHER_PURPOSES = frozenset(
         "passport",
     }
 )
+"""Normalized purposes that mark a token as not an access token."""
+
 _SEPARATORS = str.maketrans("", "", "_- ")
 
 
 def other_purpose(header: Claims, claims: Claims) -> str | None:
     """
-    Find out what else than access a token is for, by its header and its claims.
+    Describe the purpose of a JWT, or return C{None} if it may be an access token.
 
-    The C{typ} of a header names one kind of token (RFC 8725 section 3.11), so any that is not known
-    to mean access is another. Claims are less settled: of them only the known ones count.
+    The header C{typ} names the kind of a JWT (RFC 8725 section 3.11), so every value that does not
+    mean an access token counts as another purpose. Claims are used less uniformly: only known
+    purposes count.
     """
     typ = header.get("typ")
     if typ is not None and not (
         isinstance(typ, str) and (typ in _PLAIN or as_word(typ) in _ACCESS)
     ):
-        return "one of another type"
+        return "a JWT of another type (header typ)"
     for name in _HASHES:
         if name in claims:
-            return f"an ID token (`typ: ID`), as it has {name}"
+            return f"an ID token (`typ: ID`), as it has the claim {name}"
     if isinstance(claims.get("events"), dict):
-        return "a security event, as it has events"
-    telling = _telling(claims)
-    return None if telling is None else f"one of another {telling}"
+        return "a security event token, as it has the claim events"
+    claim = _purpose_claim(claims)
+    return None if claim is None else f"a JWT of another purpose (claim {claim})"
 
 
-def _telling(claims: Claims) -> str | None:
-    """Name the claim that says something else than access, or is not a string."""
+def _purpose_claim(claims: Claims) -> str | None:
+    """Return the name of the claim that names another purpose than access, or is not a string."""
     for name in _SAYING:
         said = claims.get(name)
         if said is None or (isinstance(said, str) and said in _PLAIN):
@@ -84,9 +89,9 @@ def _telling(claims: Claims) -> str | None:
 
 def has_kind(kind: str, header: Claims, claims: Claims) -> bool:
     """
-    Whether a token says somewhere that it is of a kind.
+    Whether the header or a claim of a JWT names a kind of token.
 
-    Most ID tokens say so by their hashes alone, and so do the access tokens of Dex.
+    A hash claim names the kind C{id}: most ID tokens, and the access tokens of Dex, have no other.
     """
     said = (header.get("typ"), *map(claims.get, _SAYING), *map(claims.get, _LOOSELY_SAYING))
     words = {as_word(each) for each in said if isinstance(each, str)}
@@ -100,7 +105,7 @@ def _is_other(word: str) -> bool:
 
 
 def as_word(said: str) -> str:
-    """Cut case, family (RFC 7515 section 4.1.9, RFC 8693 section 3) and C{token} off a type."""
+    """Normalize a type: no case, no prefix (RFC 7515 4.1.9, RFC 8693 3) and no C{token} suffix."""
     word = said.strip().lower().removeprefix("application/")
     word = word.removeprefix("urn:ietf:params:oauth:token-type:").translate(_SEPARATORS)
     return word.removesuffix("token")

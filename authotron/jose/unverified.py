@@ -1,4 +1,4 @@
-"""What a bearer token shows of itself before anybody has judged it."""
+"""Parse a JWT without verifying it, to find the provider that can verify it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from authotron.model.errors import Rejected
 from authotron.model.identity import Credential
 
 LONGEST = 65_536
-"""A longer token is not looked at."""
+"""Characters of the longest bearer token that is parsed as a JWT."""
 
 _LONGEST_HEADER = 16_384
-"""Characters of the first part: enough for a chain of certificates (C{x5c})."""
+"""Characters of the longest header: enough for a certificate chain (C{x5c})."""
 
 UNREADABLE = object()
-"""Stands for the issuer of a token whose claims are not strict JSON."""
+"""The issuer of a JWT whose claims are not strict JSON."""
 
 _MOST = 4096
-"""Arrays and objects in one part, as many as take a few milliseconds to read."""
+"""Arrays and objects in one part of a JWT; parsing so many takes a few milliseconds."""
 
 _PARTS = 3
 _ALPHABET = re.compile(r"[A-Za-z0-9_-]*")
@@ -32,9 +32,9 @@ _ALPHABET = re.compile(r"[A-Za-z0-9_-]*")
 @frozen
 class Unverified:
     """
-    A token taken apart. Nothing of it is to be believed.
+    The header and claims of a JWT that is not verified, so they must not be trusted.
 
-    @ivar readable: whether the second part is a JSON object; that of an encrypted token is not.
+    @ivar readable: whether the second part is a JSON object; in an encrypted JWT it is not.
     """
 
     header: Mapping[str, Any] = field(repr=False)
@@ -44,10 +44,10 @@ class Unverified:
     @property
     def issuer(self) -> object:
         """
-        The issuer that is named, which may be of any type; C{None} if none is.
+        The claim C{iss}, which may be of any type, or C{None}.
 
-        The header of an encrypted token may repeat it in clear (RFC 7519 section 5.3). Claims that
-        cannot be read, though they are not encrypted, name an L{UNREADABLE} one.
+        The header of an encrypted JWT may repeat the issuer in clear (RFC 7519 section 5.3). If the
+        claims are not encrypted and not readable either, the issuer is L{UNREADABLE}.
         """
         if not (self.readable or "enc" in self.header):
             return UNREADABLE
@@ -56,23 +56,24 @@ class Unverified:
 
 
 def seen(credential: Credential) -> Unverified | None:
-    """L{look_into} a credential; however many providers want to know, it is read once."""
+    """Parse a credential as a JWT once, however many providers call this function."""
     known = credential.seen
     if known is False:
         known = look_into(credential.value)
-        credential.seen = known  # a note, which makes it no other value
-    return known  # type: ignore[return-value] # nothing else is noted
+        credential.seen = known  # cached; the field is not part of the value
+    return known  # type: ignore[return-value] # no other value is assigned
 
 
 def look_into(token: str) -> Unverified | None:
     """
-    What a token says, if it is a JWT: its first part decodes to a JSON object with C{alg}.
+    Parse a bearer token as a JWT, or return C{None} if it is not one.
 
-    Nothing is read of a JWT that breaks the rules of L{decoded}, but it is one all the same: other
-    readers may accept it, so it is not shown to providers of opaque tokens.
+    A bearer token is a JWT if its first part decodes to a JSON object with C{alg}. A malformed JWT
+    is returned without content: lenient parsers may accept it, so providers of opaque tokens must
+    not see it.
     """
     parts = token.split(".", _PARTS)
-    if len(parts) < 2 or len(token) > LONGEST:  # noqa: PLR2004 - a header and something more
+    if len(parts) < 2 or len(token) > LONGEST:  # noqa: PLR2004 - a header and at least one more part
         return None
     try:
         header = decoded_header(parts[0])
@@ -87,11 +88,13 @@ def look_into(token: str) -> Unverified | None:
 
 
 _MALFORMED = Unverified({}, {}, readable=False)
+"""A JWT whose header only a lenient parser accepts."""
+
 _STANDARD_ALPHABET = str.maketrans("+/", "-_")
 
 
 def _is_like_header(part: str) -> bool:
-    """Whether a lenient reader finds C{alg}: with padding, in another alphabet or encoding."""
+    """Whether a lenient parser finds C{alg}: with padding, in another alphabet or encoding."""
     text = part.translate(_STANDARD_ALPHABET).rstrip("=")
     if len(text) % 4 == 1 or not _ALPHABET.fullmatch(text):
         return False
@@ -101,38 +104,38 @@ def _is_like_header(part: str) -> bool:
 
 def decoded_header(part: str) -> dict[str, Any]:
     """
-    Parse the first part of a token, which is bounded: it is read before any signature is checked.
+    Parse the header of a JWT. Its length is limited, because the signature is not verified yet.
 
-    @raise Rejected: it is too long, or not what L{decoded} reads.
+    @raise Rejected: the header is too long, or malformed.
     """
     if len(part) > _LONGEST_HEADER:
-        raise Rejected("the header of the token is too long")
+        raise Rejected("the header of the JWT is too long")
     return decoded(part)
 
 
 def decoded(part: str) -> dict[str, Any]:
     """
-    Parse the JSON object in one part of a token.
+    Parse the JSON object in one part of a JWT.
 
-    @raise Rejected: it is not canonical base64url, not strict JSON, or not an object.
+    @raise Rejected: the part is not canonical base64url, not strict JSON, or not an object.
     """
     try:
         found = strict_json.loads(b64decoded(part), most=_MOST)
     except ValueError:
-        raise Rejected("a part of the token is not base64url of strict JSON in UTF-8") from None
+        raise Rejected("a part of the JWT is not base64url of strict JSON in UTF-8") from None
     if not isinstance(found, dict):
-        raise Rejected("a part of the token is not a JSON object")
+        raise Rejected("a part of the JWT is not a JSON object")
     return found
 
 
 def b64decoded(part: str) -> bytes:
     """
-    The bytes of a part (RFC 7515 section 2).
+    Decode one part of a JWT (RFC 7515 section 2).
 
-    @raise ValueError: it is no base64 as it stands in a token; C{binascii.Error} is one.
+    @raise ValueError: the part is not canonical base64url; C{binascii.Error} is a C{ValueError}.
     """
     if not _ALPHABET.fullmatch(part):
-        raise ValueError("no base64url")
+        raise ValueError("not base64url")
     raw = urlsafe_b64decode(part + "=" * (-len(part) % 4))
     if urlsafe_b64encode(raw).rstrip(b"=").decode() != part:
         raise ValueError("not canonical base64url")

@@ -1,4 +1,4 @@
-"""Verify the signature of a JWT by the keys of its issuer."""
+"""Verify the signature of a JWT with the keys of its issuer."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ import jwt
 from attrs import field, frozen
 
 from authotron.jose import unverified
-from authotron.jose.jwks import Key, KeySet
+from authotron.jose.jwk import Key
+from authotron.jose.jwks import KeySet
 from authotron.model.errors import Rejected
 
 
 @frozen
 class Verifier:
     """
-    Checks signatures of tokens, and nothing they claim.
+    Verifies the signatures of JWTs, and none of their claims.
 
-    @ivar keys: published keys.
-    @ivar secret: shared with the issuer, the only thing that HS signatures are checked with.
+    @ivar algorithms: the accepted signature algorithms.
+    @ivar keys: the published keys of the issuer.
+    @ivar secret: a secret shared with the issuer; only HS signatures are verified with it.
     """
 
     algorithms: Sequence[str]
@@ -30,16 +32,16 @@ class Verifier:
         self, token: str, seen: unverified.Unverified | None = None
     ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         """
-        Header and claims of a token that was signed with a key that is known.
+        Verify the signature of a JWT, and return its header and its claims.
 
-        @param seen: what L{bearer.look_into} found in it, if that was done before.
+        @param seen: the parsed JWT, if L{unverified.look_into} was called before.
 
-        @raise Rejected: nobody did.
-        @raise Unavailable: the keys cannot be had.
+        @raise Rejected: the JWT is malformed, or not signed with a known key.
+        @raise Unavailable: the keys of the issuer cannot be fetched.
         """
         parts = token.split(".", 3)
         if len(parts) != 3 or len(token) > unverified.LONGEST:  # noqa: PLR2004 - RFC 7515 section 7.1
-            raise Rejected("no signed JSON Web Token")
+            raise Rejected("not a signed JSON Web Token")
         if seen is not None and seen.readable:
             header, claims = seen.header, seen.claims
         else:
@@ -47,17 +49,17 @@ class Verifier:
         _check_members(header)
         algorithm = str(header.get("alg"))
         if algorithm not in self.algorithms:
-            raise Rejected("signed in a way that is not accepted")
+            raise Rejected("signed with an algorithm that is not accepted")
         for key in await self._keys_for(algorithm, header.get("kid")):
             if algorithm in key.algorithms and _signed(token, key, algorithm):
                 return header, claims
-        raise Rejected("the signature is not good")
+        raise Rejected("the signature is wrong")
 
     def is_local(self, seen: unverified.Unverified | None) -> bool:
         """
-        Whether a token can be verified, or refused, without asking for keys.
+        Whether a JWT can be verified or rejected without fetching keys.
 
-        @param seen: what L{bearer.look_into} found in it.
+        @param seen: the parsed JWT, as L{unverified.look_into} returns it.
         """
         if self.keys is None or seen is None:
             return True
@@ -70,7 +72,7 @@ class Verifier:
         if algorithm.startswith("HS"):
             return [Key(self.secret, [algorithm])] if self.secret else []
         if self.keys is None or not isinstance(kid, str) or not kid:
-            raise Rejected("signed with a key that has no name")
+            raise Rejected("the header names no key (kid)")
         return await self.keys.named(kid)
 
 
@@ -81,30 +83,30 @@ _MEMBERS: Mapping[str, type] = {
 }
 """Members of a header that RFC 7515 section 4.1 defines, and their types."""
 
-
 _EXTENSIONS = frozenset({"crit", "b64", "zip"})
+"""Members of a header that demand an extension, which the gateway does not support."""
 
 
 def _check_members(header: Mapping[str, Any]) -> None:
     """
-    Check a header before any of it is used.
+    Check the types of all members of a header before any of them is used.
 
-    C{null} is taken for a member that is absent, except where the member changes what is signed.
+    A member that is C{null} counts as absent, unless it would demand an extension.
 
-    @raise Rejected: a member is not of its type, or demands an extension.
+    @raise Rejected: a member has the wrong type, or demands an extension.
     """
     for name, value in header.items():
         if name in _EXTENSIONS:
-            raise Rejected("extended in a way that is not understood")
+            raise Rejected(f"the header member {name} demands an unsupported extension")
         if value is not None and not isinstance(value, _MEMBERS.get(name, object)):
-            raise Rejected(f"the header member {name} is not of its type")
+            raise Rejected(f"the header member {name} has the wrong type")
 
 
 def _signed(token: str, key: Key, algorithm: str) -> bool:
     """
-    Whether the last part of a token is the signature of what stands before it.
+    Whether the last part of a JWT is the signature of the parts before it.
 
-    The parts were read already, so nothing of them is parsed here once more.
+    Header and claims were parsed before, so PyJWT is not asked to parse them again.
     """
     signed, _, signature = token.rpartition(".")
     kind = jwt.get_algorithm_by_name(algorithm)

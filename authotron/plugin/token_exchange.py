@@ -13,7 +13,7 @@ from authotron.config.plugins import PartConfig
 from authotron.config.section import Seconds
 from authotron.jose import jwks
 from authotron.jose.claims import ClaimsConfig, Rules
-from authotron.jose.jwks import ALGORITHMS
+from authotron.jose.jwk import ALGORITHMS
 from authotron.jose.verifier import Verifier
 from authotron.limits.turns import RemoteTurns
 from authotron.model.authentication import Authentication
@@ -84,7 +84,7 @@ class AccessTokens:
         if not (isinstance(token, str) and token.isascii()):
             raise Unavailable(f"{place} gave no access token")
         header, claims = await self._verifier.verified(token)
-        self._rules.right_kind(header, claims)
+        self._rules.check_type(header, claims)
         found = self._rules.authentication(claims, self._clock.seconds())
         return found._replace(fresh_until=(found.expires or 0) - _EARLY)
 

@@ -95,7 +95,7 @@ class Http:
             raise answer.unexpected()
         account = http_contract.read(http_contract.Account, answer.mapping(), answer.place)
         now = self._clock.seconds()
-        expires = claims.end(account.expires, now, self._leeway)
+        expires = claims.effective_expiry(account.expires, now, self._leeway)
         identity = Identity(
             self.realm,
             account.username,

@@ -54,7 +54,7 @@ class Introspection:
         seen = unverified.look_into(token)
         header, claims = ({}, {}) if seen is None else (seen.header, seen.claims)
         if self._rules.config.typ is None:
-            self._rules.right_kind(header, claims)
+            self._rules.check_type(header, claims)
         answer = await self._web.post(self._url, form={"token": token}, basic=self._client)
         if not answer.good:  # a refusal is about us: one of the token is a good answer
             raise answer.unexpected()
@@ -62,7 +62,7 @@ class Introspection:
         if told.get("active") is not True:
             raise Rejected("not active")
         now = self._clock.seconds()
-        self._rules.right_kind(header, {**claims, **told})
+        self._rules.check_type(header, {**claims, **told})
         found = self._rules.authentication(_claims(told), now, lasting=True)
         return found._replace(fresh_until=earliest(found.expires, now + self._life))
 

@@ -13,6 +13,7 @@ from zope.interface import implementer
 from authotron.config.plugins import PartConfig
 from authotron.config.section import NonEmptyStr, NonEmptyStrs, Secret
 from authotron.jose import (
+    jwk,
     jwks,
     purposes,
     unverified,
@@ -88,7 +89,7 @@ class Config(PartConfig, RemoteConfig, ClaimsConfig):
     def _checkable(self) -> Self:
         if self.cert_uri is None and self.issuer is None and self.secret is None:
             raise ValueError("cert_uri is missing (or issuer, or secret)")
-        known = (*jwks.ALGORITHMS, *(_SHARED if self.secret else ()))
+        known = (*jwk.ALGORITHMS, *(_SHARED if self.secret else ()))
         for place, each in enumerate(self.algorithms):
             if each not in known:
                 raise ValueError(f"algorithms[{place}] is not one of {', '.join(known)}")
@@ -143,7 +144,7 @@ class Jwt:
 
     async def authenticate(self, credential: Credential) -> Authentication:
         header, said = await self._verifier.verified(credential.value, unverified.seen(credential))
-        self._rules.right_kind(header, said)
+        self._rules.check_type(header, said)
         return self._rules.authentication(said, self._clock.seconds())
 
     async def check_reachable(self) -> None:
@@ -159,7 +160,7 @@ def make(config: Config, world: World) -> IProvider:
         keys = jwks.key_set(config, world, web, url=config.cert_uri, issuer=config.issuer or "")
     secret = config.secret.get_secret_value().encode() if config.secret else None
     long_enough = (each for each, size in _SHARED.items() if secret and len(secret) >= size)
-    algorithms = config.algorithms or (*jwks.ALGORITHMS, *long_enough)
+    algorithms = config.algorithms or (*jwk.ALGORITHMS, *long_enough)
     return Jwt(
         config.name,
         config.realm,

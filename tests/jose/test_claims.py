@@ -9,7 +9,7 @@ from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import section
-from authotron.jose.claims import ClaimsConfig, Rules, end
+from authotron.jose.claims import ClaimsConfig, Rules, effective_expiry
 from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected
 from authotron.model.identity import Identity
@@ -75,7 +75,7 @@ class TimeTests(ClaimsTestCase):
     def test_any_moment_S_LEEWAY(self, said: float, now: float, leeway: float) -> None:
         """The end that counts is after now, and between the claimed end and that of the leeway."""
         try:
-            counts = end(said, now, leeway)
+            counts = effective_expiry(said, now, leeway)
         except Rejected:
             self.assertGreaterEqual(now, said + leeway)
         else:
@@ -139,15 +139,15 @@ class PurposeTests(ClaimsTestCase):
             self.other(claims={"typ": typ})
         self.other({"typ": "logout+jwt"})
         for header in ({}, {"typ": "JWT"}, {"typ": "at+jwt"}, {"typ": None}):
-            self.rules().right_kind(header, {"typ": "Bearer"})
+            self.rules().check_type(header, {"typ": "Bearer"})
 
     def test_pinned_type_T36(self) -> None:
         """Where a type is configured a token must have it, in its header or its claims."""
         rules = self.rules("at+jwt")
-        rules.right_kind({"typ": "application/AT+jwt"}, {})
-        rules.right_kind({"typ": "JWT"}, {"typ": "at+jwt"})
+        rules.check_type({"typ": "application/AT+jwt"}, {})
+        rules.check_type({"typ": "JWT"}, {"typ": "at+jwt"})
         for header in ({}, {"typ": "JWT"}, {"typ": None}, {"typ": 5}, {"typ": ["at+jwt"]}):
-            self.assertRaises(Rejected, rules.right_kind, header, {})
+            self.assertRaises(Rejected, rules.check_type, header, {})
 
     def test_odd_type_T81a(self) -> None:
         """A type that is not a string is refused."""
@@ -161,7 +161,7 @@ class PurposeTests(ClaimsTestCase):
         for claim in ("at_hash", "c_hash", "s_hash"):
             for value in ("x", "", None, 5):
                 self.other(claims={claim: value})
-        self.rules().right_kind({}, {"nonce": "n", "auth_time": 5, "sid": "s"})
+        self.rules().check_type({}, {"nonce": "n", "auth_time": 5, "sid": "s"})
 
     def test_said_use_T81d(self) -> None:
         """A token that calls itself an ID, a refresh or a logout token is refused."""
@@ -197,31 +197,31 @@ class PurposeTests(ClaimsTestCase):
                 "user",
                 "",
             ):
-                self.rules().right_kind({}, {claim: kind})
-            self.rules().right_kind({}, {claim: None})
+                self.rules().check_type({}, {claim: kind})
+            self.rules().check_type({}, {claim: None})
 
     def test_other_names_T81d(self) -> None:
         """Refresh and ID tokens of servers that have names of their own for it are refused."""
         for claim in ("type", "tokenName", "purpose"):
             for kind in ("refresh", "Refresh", "refresh_token", "id_token", "id"):
                 self.other(claims={claim: kind})
-                self.rules("ID" if "id" in kind else "refresh").right_kind({}, {claim: kind})
+                self.rules("ID" if "id" in kind else "refresh").check_type({}, {claim: kind})
             for other in ("access", "access_token", "user", "passport", "", 5, ["refresh"], None):
-                self.rules().right_kind({}, {claim: other})
+                self.rules().check_type({}, {claim: other})
 
     def test_id_token_by_hash_T81d(self) -> None:
         """The type ID accepts what only its hashes tell, such as access tokens of Dex."""
         for claim in ("at_hash", "c_hash", "s_hash"):
-            self.rules("ID").right_kind({}, {claim: "x"})
-            self.rules("id").right_kind({"typ": "JWT"}, {claim: "x"})
+            self.rules("ID").check_type({}, {claim: "x"})
+            self.rules("id").check_type({"typ": "JWT"}, {claim: "x"})
         for claims in ({}, {"nonce": "n"}, {"typ": "Bearer"}, {"typ": "Refresh"}):
-            self.assertRaises(Rejected, self.rules("ID").right_kind, {"typ": "JWT"}, claims)
+            self.assertRaises(Rejected, self.rules("ID").check_type, {"typ": "JWT"}, claims)
 
     def test_logout_token_T81d(self) -> None:
         """A security event, such as a logout token, tells its events in an object."""
         self.other(claims={"events": {"http://schemas.openid.net/event/backchannel-logout": {}}})
         self.other(claims={"events": {}})
-        self.rules().right_kind({}, {"events": ["concert"]})
+        self.rules().check_type({}, {"events": ["concert"]})
 
     def test_other_kinds_T99(self) -> None:
         """A header whose type names another kind of token is refused."""
@@ -261,19 +261,19 @@ class PurposeTests(ClaimsTestCase):
             "Application/JWT",
             "JOSE",
         ):
-            self.rules().right_kind({"typ": typ}, {})
-        self.rules().right_kind({}, {})
+            self.rules().check_type({"typ": typ}, {})
+        self.rules().check_type({}, {})
 
     def test_way_out_T99(self) -> None:
         """A configured type accepts tokens that would be refused otherwise."""
-        self.rules("kb+jwt").right_kind({"typ": "application/KB+JWT"}, {})
-        self.rules("ID").right_kind({"typ": "JWT"}, {"typ": "ID", "at_hash": "x"})
-        self.rules("refresh").right_kind({}, {"token_use": "refresh_token"})
-        self.rules("JWT").right_kind({"typ": "JWT"}, {"at_hash": "x", "events": {}})
+        self.rules("kb+jwt").check_type({"typ": "application/KB+JWT"}, {})
+        self.rules("ID").check_type({"typ": "JWT"}, {"typ": "ID", "at_hash": "x"})
+        self.rules("refresh").check_type({}, {"token_use": "refresh_token"})
+        self.rules("JWT").check_type({"typ": "JWT"}, {"at_hash": "x", "events": {}})
 
     def other(self, header: Any = None, claims: Any = None) -> None:
         with self.subTest(f"{header} {claims}"):
-            self.assertRaises(Rejected, self.rules().right_kind, header or {}, claims or {})
+            self.assertRaises(Rejected, self.rules().check_type, header or {}, claims or {})
 
     def rules(self, typ: str | None = None) -> Rules:
         return Rules("sso", "here", section.read(ClaimsConfig, {"typ": typ} if typ else {}))

@@ -13,8 +13,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.jose import jwks
+from authotron.jose import jwk
 from authotron.jose.jwks import KeySet
+from authotron.jose.key_sources import Discovery, FixedUrl
 from authotron.jose.verifier import Verifier
 from authotron.model.errors import Rejected, Unavailable
 from authotron.testing import issuers
@@ -39,7 +40,7 @@ class SetTests(SynchronousTestCase):
     """Which keys of a set are used."""
 
     def names(self, *keys: Any) -> list[str]:
-        return list(jwks.read({"keys": list(keys)}, "here"))
+        return list(jwk.read({"keys": list(keys)}, "here"))
 
     def test_kinds(self) -> None:
         """RSA, the three curves of NIST and Ed25519."""
@@ -84,7 +85,7 @@ class SetTests(SynchronousTestCase):
         """A document without a list of keys is no key set."""
         documents: list[dict[str, Any]] = [{}, {"keys": {}}, {"keys": None}]
         for document in documents:
-            self.assertRaises(Unavailable, jwks.read, document, "here")
+            self.assertRaises(Unavailable, jwk.read, document, "here")
 
     def test_small_order_T29d(self) -> None:
         """An Ed25519 key of small order, in whatever encoding, is passed over with a warning."""
@@ -140,7 +141,7 @@ class KeySetTests(SynchronousTestCase):
         self.clock = clock_at(NOW)
         self.play: Action = Respond(key_set(IDP))
         self.remote = FakeRemote(lambda _: self.play)
-        self.keys = KeySet(self.clock, jwks.FixedUrl(web_client(self.remote, self.clock), CERTS))
+        self.keys = KeySet(self.clock, FixedUrl(web_client(self.remote, self.clock), CERTS))
 
     def named(self, kid: str) -> Deferred[Any]:
         return start(self.keys.named(kid))
@@ -314,7 +315,7 @@ class DiscoveryTests(SynchronousTestCase):
         self.clock = clock_at(NOW)
         self.remote = FakeRemote(self.script)
         web = web_client(self.remote, self.clock)
-        self.keys = KeySet(self.clock, jwks.Discovery(web, self.clock, self.ISSUER))
+        self.keys = KeySet(self.clock, Discovery(web, self.clock, self.ISSUER))
         return start(self.keys.named("idp"))
 
     def test_found(self) -> None:
@@ -358,8 +359,8 @@ class VerifierTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.remote = FakeRemote(lambda _: Respond(key_set(IDP, NEXT, CURVE, EDWARDS)))
-        keys = KeySet(clock_at(NOW), jwks.FixedUrl(web_client(self.remote), CERTS))
-        self.verifier = Verifier(jwks.ALGORITHMS, keys)
+        keys = KeySet(clock_at(NOW), FixedUrl(web_client(self.remote), CERTS))
+        self.verifier = Verifier(jwk.ALGORITHMS, keys)
 
     def verify(self, token: str) -> Any:
         return self.successResultOf(start(self.verifier.verified(token)))[1]
@@ -454,9 +455,9 @@ class VerifierTests(SynchronousTestCase):
     def test_unreachable(self) -> None:
         """Without keys there is no verdict."""
         keys = KeySet(
-            clock_at(NOW), jwks.FixedUrl(web_client(FakeRemote(lambda _: Respond({}, 500))), CERTS)
+            clock_at(NOW), FixedUrl(web_client(FakeRemote(lambda _: Respond({}, 500))), CERTS)
         )
-        deferred = start(Verifier(jwks.ALGORITHMS, keys).verified(IDP.sign()))
+        deferred = start(Verifier(jwk.ALGORITHMS, keys).verified(IDP.sign()))
         self.failureResultOf(deferred, Unavailable)
 
     def test_secret(self) -> None:

@@ -1,0 +1,138 @@
+"""Parse published JSON Web Keys (RFC 7517), and skip those that are unusable or unsafe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jwt
+from attrs import field, frozen
+from cryptography.exceptions import UnsupportedAlgorithm
+from twisted.logger import Logger
+
+from authotron.jose.keys import PUBLIC_MEMBERS, PublicKey, check_strength
+from authotron.model.errors import Unavailable
+
+ALGORITHMS = (
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+)  # fmt: skip
+"""Signature algorithms that a published key can verify. A shared secret is never published."""
+
+_CURVES = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
+_RSA = ALGORITHMS[:6]
+
+_LARGEST_RSA = 8192
+"""Bits of the largest RSA key that is used; verifying with a larger one takes too long."""
+
+_MAX_KEYS = 200
+"""Keys of a key set that are read; further keys are ignored."""
+
+_PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+
+_log = Logger()
+
+
+@frozen
+class Key:
+    """A key, and the only algorithms it may be used with."""
+
+    public: PublicKey | bytes = field(repr=False)
+    algorithms: Sequence[str]
+
+
+KeysByName = Mapping[str, Sequence[Key]]
+"""Keys by their C{kid}. An issuer may publish several keys under one name."""
+
+
+class UnsafeKey(ValueError):
+    """A published key with which others than its owner can make signatures."""
+
+
+def read(document: Mapping[str, Any], place: str) -> KeysByName:
+    """
+    Return the usable keys of a key set (RFC 7517).
+
+    Keys that cannot verify signatures are skipped; unsafe keys are skipped with a warning.
+
+    @param place: the URL of the key set, for messages.
+
+    @raise Unavailable: the document is not a key set.
+    """
+    listed = document.get("keys")
+    if not isinstance(listed, list):
+        raise Unavailable(f"{place} is not a key set: it has no list `keys`")
+    found: dict[str, list[Key]] = {}
+    for each in listed[:_MAX_KEYS]:
+        try:
+            key = _key(each) if isinstance(each, dict) else None
+        except UnsafeKey as unsafe:
+            _log.warn(
+                "key {kid} published at {place} is ignored: it {reason}",
+                kid=repr(each["kid"][:100]),
+                place=place,
+                reason=str(unsafe),
+                event="jwks.key.unsafe",
+            )
+            continue
+        if key is not None:
+            found.setdefault(each["kid"], []).append(key)
+    return found
+
+
+def _key(jwk: dict[str, Any]) -> Key | None:
+    """
+    Parse a JSON Web Key; return C{None} if the key is not for a known kind of signature.
+
+    @raise UnsafeKey: others than the owner of the key can make signatures with it.
+    """
+    is_named = isinstance(jwk.get("kid"), str) and jwk["kid"]
+    operations = jwk.get("key_ops")
+    is_for_signatures = jwk.get("use") in (None, "sig") and (
+        operations is None or (isinstance(operations, list) and "verify" in operations)
+    )
+    if not (is_named and is_for_signatures):
+        return None
+    try:
+        public, algorithms = _public(jwk)
+    except UnsafeKey:
+        raise
+    except (jwt.InvalidKeyError, ValueError, TypeError, KeyError, UnsupportedAlgorithm):
+        return None
+    if jwk.get("alg") is not None:
+        algorithms = [each for each in algorithms if each == jwk["alg"]]
+    return Key(public, algorithms) if algorithms else None
+
+
+def _public(jwk: dict[str, Any]) -> tuple[PublicKey, Sequence[str]]:
+    """
+    Return the public key in a JSON Web Key, and all algorithms that such a key can verify.
+
+    @raise UnsafeKey: the private part of the key is published as well, or the key is too weak.
+    @raise ValueError: the key is malformed, or of an unsupported kind; the libraries raise other
+        exceptions for the same reason, see L{_key}.
+    """
+    members: dict[str, Any] = {name: value for name, value in jwk.items() if name in PUBLIC_MEMBERS}
+    if not all(isinstance(value, str) for value in members.values()):
+        raise ValueError("a member that is not a string")
+    key: Any  # The type follows from C{kty}; the key is public, as no private member is passed on.
+    algorithms: Sequence[str]
+    match jwk.get("kty"):
+        case "RSA":
+            key, algorithms = jwt.algorithms.RSAAlgorithm.from_jwk(members), _RSA
+            if key.key_size > _LARGEST_RSA:
+                raise ValueError("a size that is not used")
+        case "EC":
+            key = jwt.algorithms.ECAlgorithm.from_jwk(members)
+            algorithms = [_CURVES[members["crv"]]]
+        case "OKP" if members.get("crv") == "Ed25519":
+            key = jwt.algorithms.OKPAlgorithm.from_jwk(members)
+            algorithms = ["EdDSA"]
+        case _:
+            raise ValueError("a kind that is not used")
+    if not _PRIVATE_MEMBERS.isdisjoint(jwk):
+        raise UnsafeKey("is published together with its private part")
+    try:
+        check_strength(key)
+    except ValueError as weakness:
+        raise UnsafeKey(str(weakness)) from None
+    return key, algorithms

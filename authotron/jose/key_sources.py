@@ -1,0 +1,93 @@
+"""Fetch the key set of an issuer: from a configured URL, or from the URL that the issuer names."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+
+from authotron.jose.jwk import KeysByName, read
+from authotron.model.errors import Unavailable
+from authotron.net.http import WebClient, check_url
+
+_MAX_BYTES = 1_048_576
+"""Bytes of the largest key set or discovery document that is accepted."""
+
+_TIMEOUT = 10.0
+"""Seconds that a request for a key set or a discovery document may take."""
+
+_DISCOVERY_TTL = 3600.0
+"""Seconds for which the URL from a discovery document is used."""
+
+
+class Source(Protocol):
+    """The place where an issuer publishes its key set."""
+
+    async def __call__(self) -> KeysByName:
+        """
+        Fetch the key set.
+
+        @raise Unavailable: the key set cannot be fetched.
+        """
+
+
+@define(eq=False)
+class FixedUrl:
+    """A key set at a configured URL."""
+
+    _web: WebClient
+    _url: str
+
+    async def __call__(self) -> KeysByName:
+        return await fetch(self._web, self._url)
+
+
+@define(eq=False)
+class Discovery:
+    """A key set whose URL the issuer's discovery document names (OpenID Connect Discovery 1.0)."""
+
+    _web: WebClient
+    _clock: IReactorTime
+    _issuer: str
+    _url: str | None = field(default=None, init=False)
+    _url_expires: float = field(default=0.0, init=False)
+
+    async def __call__(self) -> KeysByName:
+        if self._url is None or self._clock.seconds() >= self._url_expires:
+            self._url = await self._discover()
+            self._url_expires = self._clock.seconds() + _DISCOVERY_TTL
+        try:
+            return await fetch(self._web, self._url)
+        except Unavailable:
+            self._url = None
+            raise
+
+    async def _discover(self) -> str:
+        place = self._issuer.rstrip("/") + "/.well-known/openid-configuration"
+        answer = await self._web.get(place, limit=_MAX_BYTES, timeout=_TIMEOUT)
+        if not answer.good:
+            raise answer.unexpected()
+        document = answer.mapping()
+        if document.get("issuer") != self._issuer:
+            raise Unavailable(f"{place} describes another issuer")
+        url = document.get("jwks_uri")
+        schemes = ("https://",) if self._issuer.startswith("https://") else ("https://", "http://")
+        try:
+            if isinstance(url, str) and url.startswith(schemes):
+                return check_url(url)
+        except ValueError:
+            pass
+        raise Unavailable(f"{place} names no usable jwks_uri")
+
+
+async def fetch(web: WebClient, url: str) -> KeysByName:
+    """
+    Fetch the key set at a URL.
+
+    @raise Unavailable: the key set cannot be fetched.
+    """
+    answer = await web.get(url, limit=_MAX_BYTES, timeout=_TIMEOUT)
+    if not answer.good:
+        raise answer.unexpected()
+    return read(answer.mapping(), answer.place)
