@@ -1,4 +1,4 @@
-"""A small directory in memory, spoken to over transports that need no network."""
+"""An LDAP server in memory, with transports that need no network."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SECTION = {
     "ldap_password": GATE[1],
     "search_base": BASE,
 }
-"""The configuration of a part that asks a L{Server}."""
+"""The configuration of an LDAP provider or augmenter that uses a L{Server}."""
 
 _CONTEXT = pureldap.LDAPBERDecoderContext_TopLevel(
     inherit=pureldap.LDAPBERDecoderContext_LDAPMessage(
@@ -41,7 +41,7 @@ _CONTEXT = pureldap.LDAPBERDecoderContext_TopLevel(
 
 @frozen
 class Asked:
-    """A search as the server understood it."""
+    """A search as the server decoded it."""
 
     base: str
     filter: str
@@ -51,24 +51,24 @@ class Asked:
 @define(eq=False)
 class Server:
     """
-    One server.
+    One LDAP server.
 
-    @ivar entries: attributes by DN.
-    @ivar passwords: by DN.
-    @ivar refusals: results of a bind beside success and wrong password: code and message by DN.
-    @ivar controls: of the answer to the next binds.
-    @ivar limit: of values of one attribute in an answer.
-    @ivar page: entries on a page at most, where pages are asked for.
-    @ivar silent: it never answers.
-    @ivar hangs_up: on every search.
-    @ivar plain: it is unwilling to hear a control with a bind.
-    @ivar endless: there is always another page, of so many entries, called the same.
-    @ivar second_range: what it calls the second range of values; nothing of it comes if empty.
-    @ivar deaf: it does not hang up when it is told good-bye.
-    @ivar early: says yes to StartTLS, and this behind it, in clear.
-    @ivar down: it does not even accept.
-    @ivar base_result: of reading an entry that is not there, or not shown.
-    @ivar aliases: DNs by other ways to write them.
+    @ivar entries: attributes of each entry, by DN.
+    @ivar passwords: passwords by DN.
+    @ivar refusals: result code and message of the bind, by DN, instead of the usual ones.
+    @ivar controls: controls that are sent with the results of binds.
+    @ivar limit: maximum number of values of one attribute in an answer.
+    @ivar page: maximum number of entries on a page, for paged searches.
+    @ivar silent: whether the server never answers.
+    @ivar hangs_up: whether the server closes the connection at every search.
+    @ivar plain: whether the server refuses binds that carry a control.
+    @ivar endless: if set, every page has so many entries and announces another page.
+    @ivar second_range: the name of the second range of values; if empty, the range is not sent.
+    @ivar deaf: whether the server ignores an unbind.
+    @ivar early: data that is sent in clear after a positive answer to StartTLS.
+    @ivar down: whether the server refuses connections.
+    @ivar base_result: result code of reading an entry that does not exist.
+    @ivar aliases: DNs by other spellings.
     """
 
     entries: dict[str, dict[str, list[str]]] = field(factory=dict)
@@ -94,11 +94,11 @@ class Server:
 
     @property
     def open(self) -> list[Transport]:
-        """The connections that are there now."""
+        """The open connections."""
         return [each for each in self.transports if not each.gone]
 
     def hang_up(self) -> None:
-        """End every connection."""
+        """Close every connection."""
         for each in self.open:
             each.lose(error.ConnectionLost())
 
@@ -207,7 +207,7 @@ def page(cookie: str) -> bytes:
 
 
 def as_text(wanted: Any) -> str:
-    """A filter as text, with nothing escaped; for comparison only."""
+    """Return a filter as text without escapes, for comparison only."""
     if isinstance(wanted, pureldap.LDAPFilter_and | pureldap.LDAPFilter_or):
         sign = "&" if isinstance(wanted, pureldap.LDAPFilter_and) else "|"
         return f"({sign}{''.join(map(as_text, wanted))})"
@@ -222,7 +222,7 @@ def _attribute(wanted: Any) -> str:
 
 
 def fits(wanted: Any, entry: Mapping[str, list[str]]) -> bool:
-    """Whether an entry passes a filter."""
+    """Return whether an entry matches a filter."""
     if isinstance(wanted, pureldap.LDAPFilter_and):
         return all(fits(each, entry) for each in wanted)
     if isinstance(wanted, pureldap.LDAPFilter_or):

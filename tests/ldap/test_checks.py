@@ -1,4 +1,4 @@
-"""Trying a directory step by step."""
+"""The checks of C{authotron doctor} for LDAP servers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.directories import BASE, GATE, Server, person
 
 
 class DoctorTests(SynchronousTestCase):
-    """What an operator is told."""
+    """Results of the checks, server by server."""
 
     def setUp(self) -> None:
         entries = {**person("alice", ADMINS, USERS), BASE: {"objectClass": ["top"]}}
@@ -31,27 +31,36 @@ class DoctorTests(SynchronousTestCase):
         found: Any = self.successResultOf(Deferred.fromCoroutine(collect()))
         return list(found)
 
-    def test_well(self) -> None:
-        """Connection, search and user, each with its verdict."""
+    def test_every_check_succeeds(self) -> None:
+        """
+        For a healthy server the connection, the search base and the user are each checked
+        once.
+        """
         found = self.findings(config(), "alice")
         self.assertEqual([each.good for each in found], [True, True, True])
         self.assertIn(f"in clear, bound as {GATE[0]}", found[0].told)
         self.assertIn("2 roles", found[2].told)
         self.assertEqual(self.good.open, [])
 
-    def test_ill(self) -> None:
-        """After the first thing that fails there is no other, but the next server is tried."""
+    def test_failed_server_is_left_for_the_next(self) -> None:
+        """
+        After a failed check the other checks of that server are skipped, and the next
+        server is checked.
+        """
         found = self.findings(config(uri=["ldap://other", "ldap://localhost"]))
         self.assertEqual([each.good for each in found], [False, True, True])
         self.assertIn("invalid credentials", found[0].told)
 
-    def test_nobody_answers(self) -> None:
-        """Until something is answered nothing is verified, even where nobody binds first."""
+    def test_server_that_closes_without_an_answer_fails(self) -> None:
+        """
+        Without a bind, a connection counts as verified only when the server has answered a
+        request.
+        """
         self.good.hangs_up = True
         [found] = self.findings(config(bind_dn=None, ldap_password=None))
         self.assertFalse(found.good, found.told)
 
-    def test_nothing_there(self) -> None:
-        """A base that cannot be read is told."""
+    def test_unreadable_search_base_fails(self) -> None:
+        """A search base that cannot be read is a failed check."""
         del self.good.entries[BASE]
         self.assertFalse(self.findings(config(), "alice")[-1].good)

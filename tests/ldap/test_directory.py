@@ -1,4 +1,4 @@
-"""Connections to a directory: kept, given up, replaced."""
+"""The connections to a directory: pooled, aborted, replaced."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def look(connection: Connection) -> list[Entry]:
 
 
 class DirectoryCase(SynchronousTestCase):
-    """Two servers that know the same."""
+    """A directory of two servers with the same content."""
 
     def setUp(self) -> None:
         self.clock: Clock = clock_at(NOW)
@@ -67,16 +67,16 @@ class DirectoryCase(SynchronousTestCase):
 
 
 class PoolTests(DirectoryCase):
-    """Connections for searches."""
+    """The pool of connections for searches."""
 
-    def test_kept(self) -> None:
-        """Searches one after the other share a connection, and one bind."""
+    def test_searches_share_a_connection(self) -> None:
+        """Consecutive searches share one connection and one bind."""
         for _ in range(3):
             self.found()
         self.assertEqual((len(self.one.transports), self.one.binds), (1, [GATE[0]]))
 
-    def test_bounded_T69(self) -> None:
-        """However many ask, there are no more connections than allowed; the others take turns."""
+    def test_searches_are_bounded_T69(self) -> None:
+        """The number of connections for searches is limited; further searches wait for a slot."""
         self.one.silent = True
         asked = [self.using() for _ in range(10)]
         self.assertEqual(len(self.one.transports), LIMITS.connections)
@@ -85,8 +85,8 @@ class PoolTests(DirectoryCase):
             self.failureResultOf(each, CancelledError)
         self.assertEqual(self.one.open, [])
 
-    def test_cancelled_T69(self) -> None:
-        """When nobody wants the answer any more, the connection is gone."""
+    def test_cancelled_search_aborts_the_connection_T69(self) -> None:
+        """A cancelled search aborts its connection."""
         self.found()
         self.one.silent = True
         asked = self.using()
@@ -94,8 +94,8 @@ class PoolTests(DirectoryCase):
         self.failureResultOf(asked, CancelledError)
         self.assertTrue(self.one.transports[0].aborted)
 
-    def test_late_T69(self) -> None:
-        """An answer that does not come in time is an outage, and the connection is gone."""
+    def test_late_answer_is_an_outage_T69(self) -> None:
+        """A server that does not answer in time is an outage, and the connection is aborted."""
         self.directory = self.made(hosts=("one",))
         self.found()
         self.one.silent = True
@@ -104,8 +104,8 @@ class PoolTests(DirectoryCase):
         self.failureResultOf(asked, TimedOut)
         self.assertEqual(self.one.open, [])
 
-    def test_patience_T69(self) -> None:
-        """Whoever waits for a turn hears in time that there is none."""
+    def test_wait_for_a_slot_times_out_T69(self) -> None:
+        """A search that waits for a slot fails when the total timeout expires."""
         self.one.silent = self.two.silent = True
         asked = [self.using() for _ in range(5)]
         for _ in range(10):
@@ -114,8 +114,11 @@ class PoolTests(DirectoryCase):
             self.failureResultOf(each, Unavailable)
         self.assertEqual((self.one.open, self.two.open), ([], []))
 
-    def test_found_dead(self) -> None:
-        """A kept connection that breaks under a question is replaced, once."""
+    def test_closed_connection_is_replaced_once(self) -> None:
+        """
+        If a pooled connection breaks during a request, the request is repeated once on a
+        new connection.
+        """
         self.found()
 
         async def break_first(connection: Connection) -> list[Entry]:
@@ -130,28 +133,28 @@ class PoolTests(DirectoryCase):
         self.assertEqual(len(self.successResultOf(self.using(break_first))), 1)
         self.assertEqual(len(self.one.transports), 2)
 
-    def test_closed_meanwhile(self) -> None:
-        """One that the server closed while it was not used is not used."""
+    def test_idle_connection_closed_by_the_server(self) -> None:
+        """A pooled connection that the server closed is not used again."""
         self.found()
         self.one.hang_up()
         self.found()
         self.assertEqual(len(self.one.transports), 2)
 
-    def test_idle(self) -> None:
-        """One that is not used for long is closed."""
+    def test_idle_timeout(self) -> None:
+        """An unused connection is closed after the idle timeout."""
         self.found()
         self.clock.advance(LIMITS.idle)
         self.assertEqual(self.one.open, [])
         self.found()
 
-    def test_close(self) -> None:
-        """At the end none is left, and no timer."""
+    def test_close_leaves_nothing(self) -> None:
+        """After close there is no open connection and no timer."""
         self.found()
         self.directory.close()
         self.assertEqual((self.one.open, self.clock.getDelayedCalls()), ([], []))
 
-    def test_closed_while_used(self) -> None:
-        """A connection that is in use then is not kept afterwards."""
+    def test_close_during_a_search(self) -> None:
+        """A connection that is in use during close is not returned to the pool."""
 
         async def close_meanwhile(connection: Connection) -> list[Entry]:
             self.directory.close()
@@ -162,31 +165,31 @@ class PoolTests(DirectoryCase):
 
 
 class FailOverTests(DirectoryCase):
-    """Which server is asked."""
+    """Which server is used."""
 
-    def test_down(self) -> None:
-        """The next one is asked where one does not accept."""
+    def test_next_server_if_one_refuses_connections(self) -> None:
+        """If a server refuses connections, the next one is used."""
         self.one.down = True
         self.found()
         self.assertEqual(len(self.two.transports), 1)
 
-    def test_silent(self) -> None:
-        """Likewise where one accepts and says nothing."""
+    def test_next_server_if_one_does_not_answer(self) -> None:
+        """If a server accepts a connection and does not answer, the next one is used."""
         self.one.silent = True
         asked = self.using()
         self.clock.advance(LIMITS.connect)
         self.assertEqual(len(self.successResultOf(asked)), 1)
 
-    def test_silent_to_users_T69(self) -> None:
-        """Where one does not answer to a user the next one is asked."""
+    def test_next_server_if_a_bind_is_not_answered_T69(self) -> None:
+        """If a server does not answer the bind of a user, the next one is used."""
         self.one.silent = True
         asked = self.verify(*ALICE)
         self.clock.advance(LIMITS.answer)
         self.successResultOf(asked)
         self.assertEqual((self.one.open, self.two.binds), ([], [ALICE[0]]))
 
-    def test_silent_to_searches_T69(self) -> None:
-        """Where nobody binds before it searches, it is the search that is not answered."""
+    def test_anonymous_searches_time_out_T69(self) -> None:
+        """Without a service account, three searches in a row without an answer pause the server."""
         self.directory = self.made(account=None)
         self.one.silent = True
         for _ in range(3):
@@ -197,8 +200,8 @@ class FailOverTests(DirectoryCase):
         self.found()  # at once: three answers that did not come are enough
         self.assertEqual(len(self.one.transports), 3)
 
-    def test_one_slow_question_T69(self) -> None:
-        """One question that takes too long is no reason to leave a server alone."""
+    def test_one_slow_search_does_not_pause_T69(self) -> None:
+        """One search that takes too long does not pause the server."""
         self.found()
         self.one.silent = True
         asked = self.using()
@@ -209,8 +212,8 @@ class FailOverTests(DirectoryCase):
         self.found()
         self.assertEqual(len(self.one.transports), 2)
 
-    def test_busy(self) -> None:
-        """One that is busy is left alone, and the next one is asked."""
+    def test_busy_server_is_paused(self) -> None:
+        """A server that answers busy is paused, and the next one is used."""
         self.one.result = 51
         self.found()
         self.one.result = 0
@@ -218,8 +221,11 @@ class FailOverTests(DirectoryCase):
         self.found()
         self.assertEqual((len(self.one.transports), len(self.two.transports)), (1, 2))
 
-    def test_hangs_up_T69(self) -> None:
-        """Likewise one that hangs up on a question: it may not be who it should be."""
+    def test_server_that_disconnects_is_paused_T69(self) -> None:
+        """
+        A server that closes the connection during a request is paused, since it may be the
+        wrong one.
+        """
         self.directory = self.made(account=None)
 
         async def hang_up(connection: Connection) -> list[Entry]:
@@ -231,8 +237,11 @@ class FailOverTests(DirectoryCase):
         self.found()
         self.assertEqual((len(self.one.transports), len(self.two.transports)), (1, 2))
 
-    def test_kept_ones_T69(self) -> None:
-        """Nothing is kept to one that is left alone, so that nobody waits for it again."""
+    def test_pooled_connections_of_a_paused_server_are_closed_T69(self) -> None:
+        """
+        If a server is paused, its pooled connections are closed, so that no search waits
+        for it.
+        """
         self.one.silent = True
         asked = [self.using(), self.using()]
         self.one.silent = False
@@ -245,8 +254,11 @@ class FailOverTests(DirectoryCase):
         self.found()
         self.assertEqual(self.one.open, [])
 
-    def test_one_tries_T69(self) -> None:
-        """After the rest one tries, and the others do not wait for what may never come."""
+    def test_one_caller_tries_a_paused_server_T69(self) -> None:
+        """
+        After the pause one caller tries the server; the other callers skip it until the
+        trial ends.
+        """
         self.directory = self.made(hosts=("one",))
         self.one.down = True
         self.failureResultOf(self.using(), Unavailable)
@@ -260,8 +272,11 @@ class FailOverTests(DirectoryCase):
         self.one.silent = False
         self.found()  # the one who tried left, so that the next one tries
 
-    def test_guests_do_not_help_T67(self) -> None:
-        """That users may bind does not end the rest after our own password was refused."""
+    def test_binds_of_users_do_not_end_a_pause_T67(self) -> None:
+        """
+        A successful bind of a user does not end the pause after the service account was
+        refused.
+        """
         self.directory = self.made(hosts=("one",))
         self.one.silent = True
         guest = self.verify(*ALICE)
@@ -275,8 +290,8 @@ class FailOverTests(DirectoryCase):
         self.failureResultOf(self.using(), Unavailable)
         self.assertEqual(self.one.binds.count(GATE[0]), 1)
 
-    def test_left_alone_T69(self) -> None:
-        """One that failed is left alone for a moment, and then tried again."""
+    def test_failed_server_is_paused_and_tried_again_T69(self) -> None:
+        """A failed server is paused for 1 s, and then tried again."""
         self.one.down = self.two.down = True
         self.failureResultOf(self.using(), Unavailable)
         self.one.down = self.two.down = False
@@ -285,8 +300,11 @@ class FailOverTests(DirectoryCase):
         self.found()
         self.assertEqual(len(self.one.transports), 1)
 
-    def test_our_password(self) -> None:
-        """A refusal of our own password is an outage, and not tried often: accounts get locked."""
+    def test_refused_service_account_is_an_outage(self) -> None:
+        """
+        A refused service account is an outage, and the bind is repeated rarely, since
+        directories lock accounts.
+        """
         self.one.passwords = self.two.passwords = {}
         reason = str(self.failureResultOf(self.using(), Unavailable).value)
         self.assertIn(GATE[0], reason)
@@ -295,8 +313,8 @@ class FailOverTests(DirectoryCase):
         self.failureResultOf(self.using(), Unavailable)
         self.assertEqual(len(self.one.binds), 1)
 
-    def test_our_password_less_and_less_often_S_LOCK(self) -> None:
-        """The time until our own password is tried again doubles with each refusal."""
+    def test_pause_doubles_with_each_refusal_S_LOCK(self) -> None:
+        """The pause after a refusal of the service account doubles with each refusal."""
         right = self.one.passwords
         self.one.passwords = self.two.passwords = {}
         for _ in range(600):
@@ -314,14 +332,14 @@ class FailOverTests(DirectoryCase):
         self.failureResultOf(self.using(), Unavailable)
         self.assertEqual(len(self.one.binds), before + 1)
 
-    def test_no_downgrade_T67(self) -> None:
-        """Where StartTLS is refused nothing is said in clear."""
+    def test_refused_starttls_sends_nothing_in_clear_T67(self) -> None:
+        """If the server refuses StartTLS, nothing is sent in clear."""
         self.directory = self.made(Security.STARTTLS)
         self.failureResultOf(self.using(), Unavailable)
         self.assertEqual((self.one.binds, self.one.open), ([], []))
 
-    def test_early_T67(self) -> None:
-        """What comes in clear behind the answer to StartTLS is not believed."""
+    def test_data_in_clear_after_starttls_T67(self) -> None:
+        """Data that a server sends in clear after its answer to StartTLS is rejected."""
         self.directory = self.made(Security.STARTTLS)
         self.one.early = self.two.early = (
             b"\x30\x0c\x02\x01\x02\x61\x07\x0a\x01\x00\x04\x00\x04\x00"
@@ -332,18 +350,18 @@ class FailOverTests(DirectoryCase):
 
 
 class VerifyTests(DirectoryCase):
-    """Users bind on connections of their own."""
+    """Binds of users on separate connections."""
 
-    def test_good(self) -> None:
-        """Nobody else uses the connection of a user, and it is closed."""
+    def test_user_bind_uses_a_separate_connection(self) -> None:
+        """The bind of a user uses a separate connection, which is closed afterwards."""
         self.found()
         self.successResultOf(self.verify(*ALICE))
         self.found()
         self.assertEqual(self.one.binds, [GATE[0], ALICE[0]])
         self.assertEqual(len(self.one.open), 1)
 
-    def test_bounded_T69(self) -> None:
-        """However many users come at once, there are no more connections than allowed."""
+    def test_binds_are_bounded_T69(self) -> None:
+        """The number of connections for binds of users is limited."""
         self.one.silent = True
         asked = [self.verify(*ALICE) for _ in range(10)]
         self.assertEqual(len(self.one.transports), LIMITS.connections)
@@ -352,27 +370,33 @@ class VerifyTests(DirectoryCase):
             self.failureResultOf(each, CancelledError)
         self.assertEqual(self.one.open, [])
 
-    def test_deaf_T69(self) -> None:
-        """A server that does not hang up on good-bye is hung up on."""
+    def test_unbind_without_close_is_aborted_T69(self) -> None:
+        """
+        If the server does not close after an unbind, the connection is aborted after the
+        timeout.
+        """
         self.one.deaf = True
         self.successResultOf(self.verify(*ALICE))
         self.assertEqual(len(self.one.open), 1)
         self.clock.advance(LIMITS.answer)
         self.assertEqual(self.one.open, [])
 
-    def test_bad(self) -> None:
-        """A wrong password is a refusal."""
+    def test_wrong_password_is_rejected(self) -> None:
+        """A wrong password is a rejection."""
         self.failureResultOf(self.verify(ALICE[0], "guess"), Rejected)
         self.assertEqual(self.one.open, [])
 
-    def test_empty_T24(self) -> None:
-        """Without a password or a name the server is not asked at all."""
+    def test_empty_password_or_dn_T24(self) -> None:
+        """An empty password or DN is rejected without a connection to a server."""
         for dn, password in ((ALICE[0], ""), ("", "secret")):
             self.failureResultOf(self.verify(dn, password), Rejected)
         self.assertEqual(self.one.transports, [])
 
-    def test_why_not(self) -> None:
-        """The policy of the directory, and what Active Directory says, is told in words."""
+    def test_reasons_of_a_rejection(self) -> None:
+        """
+        The codes of the password policy and of Active Directory are translated to plain
+        reasons.
+        """
         message = "80090308: LdapErr: DSID-0C090449, AcceptSecurityContext error, data 775, v4563"
         self.one.refusals[ALICE[0]] = (49, message)
         refusal = self.failureResultOf(self.verify(*ALICE), Rejected)
@@ -385,27 +409,30 @@ class VerifyTests(DirectoryCase):
                 refusal = self.failureResultOf(self.verify(*ALICE), Rejected)
                 self.assertIn(word, str(refusal.value))
 
-    def test_outage(self) -> None:
-        """What is not about the user is an outage."""
+    def test_server_errors_are_outages(self) -> None:
+        """A result code that is not about the user is an outage."""
         for code in (1, 2, 8, 51, 52, 53, 80):
             self.one.refusals[ALICE[0]] = (code, "")
             self.failureResultOf(self.verify(*ALICE), Unavailable)
 
-    def test_unwilling(self) -> None:
-        """A server that is unwilling because of the account has refused the user."""
+    def test_unwilling_because_of_the_account(self) -> None:
+        """A result unwillingToPerform with a message about the account is a rejection."""
         said = "Account inactivated. Contact system administrator."
         self.one.refusals[ALICE[0]] = (53, said)
         self.assertEqual(str(self.failureResultOf(self.verify(*ALICE), Rejected).value), said)
 
-    def test_unwilling_policy(self) -> None:
-        """So has one that says with the policy why it is unwilling."""
+    def test_unwilling_with_a_policy_error(self) -> None:
+        """A result unwillingToPerform with an error of the password policy is a rejection."""
         self.one.controls = [(decoding.PASSWORD_POLICY, None, b"\x30\x03\x81\x01\x01")]
         self.one.refusals[ALICE[0]] = (53, "")
         refusal = self.failureResultOf(self.verify(*ALICE), Rejected)
         self.assertIn("locked", str(refusal.value))
 
-    def test_unwilling_to_tell_why(self) -> None:
-        """One that is unwilling because of what we want to know is asked without that, once."""
+    def test_bind_is_repeated_without_the_policy_control(self) -> None:
+        """
+        If a server refuses the password policy control, the bind is repeated once without
+        the control.
+        """
         self.one.plain = True
         self.successResultOf(self.verify(*ALICE))
         self.failureResultOf(self.verify(ALICE[0], "guess"), Rejected)
@@ -414,24 +441,24 @@ class VerifyTests(DirectoryCase):
         self.failureResultOf(self.verify(*ALICE), Unavailable)
         self.assertEqual(len(self.one.binds), 2)
 
-    def test_garbled_policy(self) -> None:
-        """So is a control that cannot be read: the password may be right or wrong."""
+    def test_malformed_policy_control_is_an_outage(self) -> None:
+        """A malformed policy control is an outage, since the password may be right or wrong."""
         self.one.controls = [(decoding.PASSWORD_POLICY, None, b"\x30\x05\x81")]
         self.failureResultOf(self.verify(*ALICE), Unavailable)
 
 
 class SearchTests(DirectoryCase):
-    """Answers of all sizes."""
+    """Results of searches of all sizes."""
 
-    def test_pages(self) -> None:
-        """Many entries come page by page."""
+    def test_paged_results(self) -> None:
+        """Searches with many results are read page by page."""
         for number in range(25):
             self.one.entries.update(directories.person(f"user-{number}"))
         self.one.page = 10
         self.assertEqual(len(self.successResultOf(self.using())), 26)
 
-    def test_ranges_T67(self) -> None:
-        """Values that come range by range, as Active Directory gives them, are all there."""
+    def test_ranges_of_values_T67(self) -> None:
+        """All values of an attribute are read, even if the server returns them in ranges."""
         dns = [f"cn=group-{n},dc=org" for n in range(3500)]
         self.one.entries = directories.person("alice", *dns)
         self.one.limit = 1500
@@ -444,14 +471,14 @@ class SearchTests(DirectoryCase):
         self.assertEqual(self.successResultOf(self.using(read)), tuple(dns))
         self.assertEqual(self.one.asked[-1].attributes, ("memberOf;range=3000-*",))
 
-    def test_results(self) -> None:
-        """What fails is an outage, as is a referral, or a base that is not there."""
+    def test_failed_searches_are_outages(self) -> None:
+        """A failed search, a referral, and a missing search base are outages."""
         for code in (1, 3, 10, 32, 50):
             self.one.result = code
             self.failureResultOf(self.using(), Unavailable)
 
-    def test_no_such_entry(self) -> None:
-        """One entry that is not there is no outage."""
+    def test_missing_entry_is_not_an_outage(self) -> None:
+        """Reading a missing entry returns None, and is not an outage."""
         self.one.result = 32
 
         async def read(connection: Connection) -> Entry | None:
@@ -459,8 +486,8 @@ class SearchTests(DirectoryCase):
 
         self.assertIsNone(self.successResultOf(self.using(read)))
 
-    def test_missing_values_T67(self) -> None:
-        """Where a part of the values does not come, no part is believed."""
+    def test_missing_range_T67(self) -> None:
+        """If a range of values is missing, the other values are not used."""
         entry = Entry(ALICE[0], {"memberof;range=0-1": (b"cn=a,dc=org", b"cn=b,dc=org")})
 
         async def read(connection: Connection) -> Entry:
@@ -468,26 +495,26 @@ class SearchTests(DirectoryCase):
 
         self.failureResultOf(self.using(read), Unavailable)
 
-    def test_endless_pages_T67(self) -> None:
-        """A server that always promises another page is not followed for ever."""
+    def test_number_of_pages_is_limited_T67(self) -> None:
+        """A server that always announces another page is not followed without end."""
         self.one.page = 0
         self.failureResultOf(self.using(), Unavailable)
 
-    def test_repeated_page_T67(self) -> None:
-        """A page without entries that is followed by itself is the last one asked for."""
+    def test_repeated_empty_page_T67(self) -> None:
+        """An empty page that refers to itself ends the search."""
         self.one.endless = 0
         self.failureResultOf(self.using(), Unavailable)
         self.assertEqual(len(self.one.asked), 2)
 
-    def test_fat_pages_T67(self) -> None:
-        """All pages together are not longer than one answer may be."""
+    def test_size_of_all_pages_is_limited_T67(self) -> None:
+        """All pages together are limited to the size of one answer."""
         self.one.entries = {f"cn=fat,{BASE}": {"cn": ["x" * 2**20]}}
         self.one.endless = 1
         self.failureResultOf(self.using(), Unavailable)
         self.assertLess(len(self.one.asked), 20)
 
-    def test_ranges_that_lie_T67(self) -> None:
-        """Ranges that begin elsewhere, repeat, or make no sense, are no answer."""
+    def test_invalid_ranges_T67(self) -> None:
+        """A range that begins elsewhere, repeats, or is malformed is an outage."""
         self.one.entries = directories.person("alice", *(f"cn=g-{n},dc=org" for n in range(30)))
         self.one.limit = 10
 
@@ -509,8 +536,11 @@ class SearchTests(DirectoryCase):
                 self.one.second_range = lie
                 self.failureResultOf(self.using(read), Unavailable)
 
-    def test_too_much_T67(self) -> None:
-        """An entry that is too much is nobody else's trouble: the server is not left alone."""
+    def test_large_answer_does_not_pause_T67(self) -> None:
+        """
+        An answer that is too large is an outage of that search, and does not pause the
+        server.
+        """
         self.one.entries[f"uid=fat,{BASE}"] = {"cn": ["x"] * 30_000}
         reason = str(self.failureResultOf(self.using(), Unavailable).value)
         self.assertIn("more than 20000 elements", reason)
@@ -519,16 +549,19 @@ class SearchTests(DirectoryCase):
         self.found()
         self.assertEqual(len(self.one.asked), 1)
 
-    def test_too_much_of_one_T67(self) -> None:
-        """Where only one server gives too much the next one answers, to a bind as to a search."""
+    def test_next_server_after_a_large_answer_T67(self) -> None:
+        """
+        If the answer of one server is too large, the next server is used, for binds and
+        searches.
+        """
         self.one.entries = {BASE: {"cn": ["x"] * 30_000}}
         self.found()
         self.directory = self.made()
         self.one.controls = [("1.2.3", None, b"")] * 100
         self.found()
 
-    def test_more_than_asked_T67(self) -> None:
-        """One that sends more entries than it was asked for is not listened to."""
+    def test_more_entries_than_requested_T67(self) -> None:
+        """A server that sends many more entries than requested is an outage."""
         self.one.entries = {f"cn={n},{BASE}": {} for n in range(3)}
         few = Search(BASE, encoding.present("objectClass"), (), limit=1)
 
@@ -540,8 +573,8 @@ class SearchTests(DirectoryCase):
         self.two.down = True
         self.failureResultOf(self.using(ask), Unavailable)
 
-    def test_garbage(self) -> None:
-        """A server that speaks something else is an outage, and is left."""
+    def test_server_that_does_not_speak_ldap(self) -> None:
+        """A server that does not speak LDAP is an outage, and the connection is aborted."""
 
         async def meet(connection: Connection) -> list[Entry]:
             searching = Deferred.fromCoroutine(connection.search(EVERYBODY))

@@ -1,4 +1,4 @@
-"""Distinguished names."""
+"""Parsing, escaping and comparing of distinguished names."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def read(text: str) -> list[tuple[tuple[str, str], ...]]:
 
 
 class ParseTests(SynchronousTestCase):
-    """What a name means, in all ways to write it."""
+    """The grammar of RFC 4514."""
 
     def test_examples(self) -> None:
-        """The examples of RFC 4514 section 4, and what older servers say."""
+        """The examples of RFC 4514 section 4, and older spellings, are parsed."""
         for text, pairs in {
             "UID=jsmith,DC=example": [(("UID", "jsmith"),), (("DC", "example"),)],
             "OU=Sales+CN=J.  Smith,DC=net": [
@@ -41,27 +41,27 @@ class ParseTests(SynchronousTestCase):
             with self.subTest(text):
                 self.assertEqual(read(text), pairs)
 
-    def test_endless_T67(self) -> None:
-        """A name that is longer than any, or of more steps, is none."""
+    def test_limits_T67(self) -> None:
+        """A DN with too many characters or RDNs is invalid."""
         for text in ("cn=" + "x" * 2_000, ",".join(["a=b"] * 101)):
             self.assertRaises(InvalidDn, dn.parse_dn, text)
         self.assertEqual(len(dn.parse_dn(",".join(["a=b"] * 100))), 100)
 
-    def test_bad(self) -> None:
-        """What is no name is refused, and never read as half of one."""
+    def test_invalid_dns(self) -> None:
+        """An invalid DN raises InvalidDn, and is never parsed in part."""
         for text in ("nonsense", "=x", "CN=a,", ",CN=a", "CN=a,,O=b", 'CN="a', "CN=a\\", "CN=a\\zz",
                      'CN="a"b', "CN=\\FF", "CN+O=a", 'CN=a"b'):  # fmt: skip
             with self.subTest(text):
                 self.assertRaises(InvalidDn, dn.parse_dn, text)
 
     @given(TEXTS, TEXTS)
-    def test_escape_T66(self, one: str, other: str) -> None:
-        """Whatever a value is, inside a name it is that value and nothing more."""
+    def test_escaped_value_round_trip_T66(self, one: str, other: str) -> None:
+        """An escaped value in a DN is parsed to the same single value."""
         text = f"cn={dn.escape_value(one)},ou={dn.escape_value(other)},dc=org"
         self.assertEqual(read(text), [(("cn", one),), (("ou", other),), (("dc", "org"),)])
 
-    def test_same(self) -> None:
-        """Case, blanks and ways to escape make no difference."""
+    def test_equal_spellings(self) -> None:
+        """Case, blanks and kinds of escapes make no difference."""
         one = dn.fold_dn(dn.parse_dn("CN=Smith\\2C  J,O=X+OU=Y"))
         other = dn.fold_dn(dn.parse_dn('cn = "smith, j" , ou=y + o=x'))
         self.assertEqual(one, other)

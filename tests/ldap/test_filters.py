@@ -1,4 +1,4 @@
-"""Filters with places for a user."""
+"""LDAP filters with placeholders for a user."""
 
 from __future__ import annotations
 
@@ -86,15 +86,15 @@ NAMES = some.text(some.characters(exclude_categories=["Cs"]), min_size=1)
 
 
 def decoded(wire: bytes) -> Any:
-    """A filter as another implementation understands it."""
+    """Decode a filter by another implementation."""
     context = pureldap.LDAPBERDecoderContext_Filter(fallback=pureber.BERDecoderContext())
     found, size = pureber.berDecodeObject(context, wire)
     assert size == len(wire)
     return found
 
 
-def has_asterisk_beside_a_user(node: Node) -> bool:
-    """Whether the filter, as a template, would be refused for the sake of DNs."""
+def has_asterisk_beside_a_placeholder(node: Node) -> bool:
+    """Return whether the filter is rejected for an asterisk in a DN with a placeholder."""
     try:
         parse_filter(str(node))
     except InvalidFilter as bad:
@@ -107,55 +107,55 @@ def filled(template: str, username: str, dn: str = "") -> Any:
 
 
 class FilterTests(SynchronousTestCase):
-    """What a server is asked."""
+    """Filling of placeholders, and the grammar of RFC 4515."""
 
     @given(NAMES)
-    def test_exactly_that_name_T66(self, username: str) -> None:
-        """For any user name, the server is asked about exactly that name."""
+    def test_user_name_is_one_value_T66(self, username: str) -> None:
+        """Any user name becomes exactly one value of the filter."""
         both = filled("(&(objectClass=person)(cn={username}))", username)
         self.assertEqual(len(both.data), 2)
         self.assertEqual(both[1].attributeDesc.value, b"cn")
         self.assertEqual(both[1].assertionValue.value, username.encode())
 
     @given(NAMES)
-    def test_name_in_a_name_T66(self, username: str) -> None:
-        """Inside a DN it is one value of that DN."""
+    def test_user_name_in_a_dn_T66(self, username: str) -> None:
+        """In a DN, any user name becomes exactly one value of one RDN."""
         found = filled("(member=uid={username},ou=users,dc=org)", username)
         parts = parse_dn(found.assertionValue.value.decode())
         self.assertEqual([part.value_of("uid") for part in parts], [username, None, None])
         self.assertEqual(len(parts), 3)
 
     @given(NAMES)
-    def test_name_between_T66(self, username: str) -> None:
-        """Between asterisks of the template it adds none."""
+    def test_asterisks_of_a_user_name_T66(self, username: str) -> None:
+        """A user name with asterisks adds no wildcard to a substring filter."""
         found = filled("(mail={username}@*)", username)
         self.assertEqual([each.value for each in found.substrings], [username.encode() + b"@"])
 
-    def test_whole_dn(self) -> None:
-        """The DN of an entry is taken as it is."""
+    def test_dn_placeholder(self) -> None:
+        """The DN of an entry is inserted unchanged."""
         dn = "cn=a\\, (b*),dc=org"
         rule = filled("(member:1.2.840.113556.1.4.1941:={dn})", "x", dn)
         self.assertEqual(rule.matchValue.value, dn.encode())
         self.assertEqual(filled("(member={dn})", "x", dn).assertionValue.value, dn.encode())
 
-    def test_kinds(self) -> None:
-        """Everything that RFC 4515 knows."""
+    def test_kinds_of_filters(self) -> None:
+        """All kinds of filters of RFC 4515 are encoded."""
         both = filled("(|(a=*)(!(b>=1))(c<=2)(d~=3)(e=x*y*z)(f=\\2a)(g:dn:=4))", "u")
         kinds = [type(each).__name__.removeprefix("LDAPFilter_") for each in both]
         wanted = "present not lessOrEqual approxMatch substrings equalityMatch extensibleMatch"
         self.assertEqual(kinds, wanted.split())
         self.assertEqual(both[5].assertionValue.value, b"*")
 
-    def test_bad(self) -> None:
-        """What is no filter is refused when the configuration is read."""
+    def test_invalid_filters(self) -> None:
+        """An invalid filter is rejected when the configuration is read."""
         deep = "(!" * 50 + "(a={username})" + ")" * 50
         for text in ("", "cn=a", "(cn=a", "(cn=a))", "()", "(=a)", "(cn=a\\zz)", "(a>=x*)", deep,
                      "(cn=a)(cn=b)", "(&(cn=a)", "(c n=a)", "(a:b=c)"):  # fmt: skip
             with self.subTest(text):
                 self.assertRaises(InvalidFilter, parse_filter, text)
 
-    def test_name_with_asterisk_T66(self) -> None:
-        """A user inside a DN is escaped as there, which a pattern would not allow."""
+    def test_asterisk_in_a_dn_with_a_placeholder_T66(self) -> None:
+        """A DN with a placeholder must not contain an asterisk."""
         for text in (
             "(member=uid={username},ou=*)",
             "(member=uid=*,ou={username})",
@@ -167,13 +167,13 @@ class FilterTests(SynchronousTestCase):
 
     @given(FILTERS)
     def test_print_and_parse_T97(self, node: Node) -> None:
-        """Every filter that can be printed is parsed again to the same filter."""
-        assume(not has_asterisk_beside_a_user(node))
+        """Every filter is parsed from its text to an equal filter."""
+        assume(not has_asterisk_beside_a_placeholder(node))
         self.assertEqual(parse_filter(str(node)), FilterTemplate(str(node), node))
 
     @given(some.text("(){}&|!=~<>:;*\\\0 .dnDN012cé\udc80", max_size=20))
-    def test_parse_or_refuse_T97(self, text: str) -> None:
-        """Any text is a filter that prints to an equal one, or is refused in words."""
+    def test_any_text_is_parsed_or_rejected_T97(self, text: str) -> None:
+        """Any text is parsed to a filter, or rejected with the place of the mistake."""
         for each in (text, f"({text})", f"(cn{text}=x)", f"(cn={text})"):
             try:
                 found = parse_filter(each)
@@ -184,15 +184,15 @@ class FilterTests(SynchronousTestCase):
                 found.fill(TemplateUser("x", "dc=x"))
 
     def test_examples_T97(self) -> None:
-        """The examples of RFC 4515 and RFC 4526 are filters, and print as filters."""
+        """The examples of RFC 4515 and RFC 4526 are parsed, and print as filters."""
         for text in EXAMPLES:
             with self.subTest(text):
                 found = parse_filter(text)
                 self.assertEqual(parse_filter(str(found.node)).node, found.node)
                 decoded(found.fill(TemplateUser("x")))
 
-    def test_extensible_T97(self) -> None:
-        """An extensible match keeps attribute, rule and C{dn}, in whatever case that is."""
+    def test_extensible_matches_T97(self) -> None:
+        """An extensible match keeps its attribute, rule and C{dn}, in any case."""
         for text, attribute, rule, of_dn in (
             ("(:DN:2.4.6.8.10:=Dino)", None, b"2.4.6.8.10", True),
             ("(:dn:2.4.6.8.10:=Dino)", None, b"2.4.6.8.10", True),
@@ -211,12 +211,15 @@ class FilterTests(SynchronousTestCase):
                 self.assertEqual(found.matchValue.value, b"Dino")
 
     def test_empty_sets_T97(self) -> None:
-        """An empty set is sent as such (RFC 4526)."""
+        """An empty set of filters is sent as an empty set (RFC 4526)."""
         self.assertEqual(bytes(parse_filter("(&)").fill(TemplateUser("x"))), b"\xa0\x00")
         self.assertEqual(bytes(parse_filter("(|)").fill(TemplateUser("x"))), b"\xa1\x00")
 
-    def test_not_filters_T97(self) -> None:
-        """What the grammar does not know is refused, and the message says where."""
+    def test_mistakes_name_their_place_T97(self) -> None:
+        """
+        A text that the grammar does not allow is rejected, and the message names the
+        character.
+        """
         for text, where in (
             ("(cn:a:b:=x)", "character 4"),
             ("(:dn:=x)", "character 2"),
@@ -250,16 +253,19 @@ class FilterTests(SynchronousTestCase):
                 told = str(self.assertRaises(InvalidFilter, parse_filter, text))
                 self.assertTrue(told.endswith(f" at {where}"), told)
 
-    def test_bytes_T97(self) -> None:
-        """Escaped bytes need not be UTF-8; what stands there unescaped must be."""
+    def test_escaped_bytes_T97(self) -> None:
+        """Escaped bytes need not be UTF-8; unescaped text must be."""
         self.assertEqual(filled("(cn=\\ff\\28{username})", "u").assertionValue.value, b"\xff(u")
         self.assertRaises(InvalidFilter, parse_filter, "(cn=\udcff)")
         escaped = parse_filter("(cn=\\7busername})")
         self.assertFalse(escaped.uses_username())
         self.assertEqual(str(escaped.node), "(cn=\\7busername})")
 
-    def test_template_or_not(self) -> None:
-        """Parentheses and a place make a template; all else is a piece of a DN."""
+    def test_is_template(self) -> None:
+        """
+        A text in parentheses with a placeholder is a search; any other text is a part of a
+        DN.
+        """
         for text, is_one in {
             "(cn={username})": True,
             " (member={dn}) ": True,

@@ -1,4 +1,4 @@
-"""Which groups count, and what they are called."""
+"""Which groups count, and what roles they become."""
 
 from __future__ import annotations
 
@@ -17,40 +17,43 @@ def roles(dn: str, text: str | None = None, texts: list[str] | None = None) -> l
 
 
 class NameTests(SynchronousTestCase):
-    """Without a filter, and with a piece of text."""
+    """Roles by common name: without a filter, and with C{filter}."""
 
     def test_common_name(self) -> None:
-        """The first common name, wherever it stands; without one there is no role."""
+        """The role is the first common name of the DN; without one there is no role."""
         self.assertEqual(roles("OU=First,CN=Second,DC=org"), ["Second"])
         self.assertEqual(roles("OU=Nobody,DC=org"), [])
 
-    def test_several_values(self) -> None:
-        """A step of several values is called by its common name."""
+    def test_rdn_with_several_values(self) -> None:
+        """An RDN with several values is named by its common name."""
         self.assertEqual(roles("UID=x+cn=Admin,DC=org"), ["Admin"])
 
-    def test_looks_like_a_path_T66(self) -> None:
-        """A name that begins like a path is left out; a slash inside of it is no harm."""
+    def test_name_like_a_path_T66(self) -> None:
+        """A name that begins with a slash is ignored; a slash inside a name is allowed."""
         self.assertEqual(roles("CN=/TeamA/Admin,DC=org"), [])
         self.assertEqual(roles("CN=a/b,DC=org"), ["a/b"])
 
-    def test_unprintable_T66(self) -> None:
-        """So is one with a line end."""
+    def test_unprintable_name_T66(self) -> None:
+        """A name with a line feed is ignored."""
         self.assertEqual(roles("CN=a\\0Ab,DC=org"), [])
 
-    def test_unreadable(self) -> None:
-        """So is a DN that is none, and it harms no other."""
+    def test_invalid_dn_is_ignored(self) -> None:
+        """An invalid DN is ignored, and the other groups count."""
         self.assertEqual(
             groups.group_rules(None, None).roles_of_memberships(["nonsense", ADMIN]), ["Admin"]
         )
 
-    def test_text(self) -> None:
-        """Values mind case, the names of attributes do not; any piece of the text fits."""
+    def test_case_of_filter(self) -> None:
+        """
+        C{filter} ignores the case of attribute names, but not of values, and matches any
+        part of the DN.
+        """
         self.assertEqual(roles(ADMIN, "ou=TeamA"), ["Admin"])
         self.assertEqual(roles(ADMIN, "OU=teama"), [])
         self.assertEqual(roles(ADMIN, "eamB,OU=Team"), ["Admin"])
 
-    def test_forged_text_T66(self) -> None:
-        """A value that looks like a step of a DN is none."""
+    def test_value_like_an_rdn_T66(self) -> None:
+        """A value that looks like an RDN does not match C{filter}."""
         for dn in (
             "CN=x OU=TeamA,DC=org",
             "CN=x\\,OU=TeamA,DC=org",
@@ -60,10 +63,13 @@ class NameTests(SynchronousTestCase):
 
 
 class PathTests(SynchronousTestCase):
-    """With pieces of a DN."""
+    """Roles by path: with C{filters}."""
 
-    def test_windows(self) -> None:
-        """A run of neighbours in either direction, in any case; the path begins at its top."""
+    def test_partial_dns(self) -> None:
+        """
+        C{filters} match consecutive RDNs in either direction and any case; the path begins
+        at the top.
+        """
         for piece, path in {
             "OU=TeamA": "/TeamA/TeamB/Admin",
             "OU=TeamA,OU=TeamB": "/TeamA/TeamB/Admin",
@@ -74,28 +80,28 @@ class PathTests(SynchronousTestCase):
         }.items():
             self.assertEqual(roles(ADMIN, None, [piece]), [path], piece)
 
-    def test_no_neighbours(self) -> None:
-        """Steps with others between them do not fit."""
+    def test_rdns_must_be_consecutive(self) -> None:
+        """RDNs with another RDN between them do not match."""
         self.assertEqual(roles(ADMIN, None, ["CN=Admin,OU=TeamA"]), [])
 
-    def test_forged_path_T66(self) -> None:
-        """Neither a slash nor an escaped comma puts a group where it is not."""
+    def test_slash_or_comma_forges_no_path_T66(self) -> None:
+        """A slash or an escaped comma in a name does not move a group to another path."""
         for dn in ("CN=TeamA/Admin,OU=Other,DC=org", "CN=Admin\\,OU=TeamA,OU=Other,DC=org"):
             self.assertEqual(roles(dn, None, ["OU=TeamA"]), [], dn)
         for dn in ("CN=x/Admin,OU=TeamA,DC=org", "CN=Admin,OU=x/y,OU=TeamA,DC=org"):
             self.assertEqual(roles(dn, None, ["OU=TeamA"]), [], dn)
 
-    def test_own_name_T66(self) -> None:
-        """What stands below a group is not that group."""
+    def test_entry_below_a_group_T66(self) -> None:
+        """An entry below a group does not get the role of that group."""
         self.assertEqual(roles("OU=mine,CN=Admin,OU=TeamA,DC=org", None, ["OU=TeamA"]), [])
 
-    def test_empty_step_T66(self) -> None:
-        """A step without a name has no place in a path."""
+    def test_empty_rdn_T66(self) -> None:
+        """A group with an empty RDN in its path is ignored."""
         self.assertEqual(roles("CN=Admin,OU=\\20,OU=TeamA,DC=org", None, ["OU=TeamA"]), [])
 
     @given(some.text(some.characters(exclude_categories=["Cs"]), min_size=1))
-    def test_as_many_steps_T66(self, name: str) -> None:
-        """Whatever a group is called, its path has as many steps as its DN."""
+    def test_path_has_as_many_steps_as_the_dn_T66(self, name: str) -> None:
+        """For any name of a group, the path has as many steps as the DN."""
         for role in roles(f"CN={escape_value(name)},OU=TeamA,DC=org", None, ["OU=TeamA"]):
             self.assertEqual(role, f"/TeamA/{name}")
             self.assertEqual(role.count("/"), 2)

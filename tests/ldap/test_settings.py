@@ -1,4 +1,4 @@
-"""How a directory is reached, and that it is reached as written."""
+"""How the keys C{uri} and C{tls} select the encryption."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from tests.augmenters.test_ldap import config
 
 
 class SecurityTests(SynchronousTestCase):
-    """What is done before anything is said."""
+    """The encryption of each address."""
 
-    def test_scheme_T67(self) -> None:
-        """However ldaps is written, it is TLS."""
+    def test_case_of_the_scheme_T67(self) -> None:
+        """The scheme ldaps selects TLS in any case of its letters."""
         for uri in ("ldaps://localhost", "LDAPS://localhost", "LdapS://localhost:636"):
             with self.subTest(uri):
                 section = config(uri=uri)
                 self.assertEqual([section.security(each) for each in section.uri], [Security.TLS])
 
-    def test_contradiction_T67(self) -> None:
-        """So it is no way around a contradiction."""
+    def test_tls_contradicts_ldaps_T67(self) -> None:
+        """C{tls: none} and C{tls: starttls} contradict ldaps, in any case of its letters."""
         for tls in ("none", "starttls"):
             self.assertRaises(ConfigError, config, uri="LDAPS://localhost", tls=tls)

@@ -1,4 +1,4 @@
-"""Tokens in memory, and none at all."""
+"""The store in memory, and the store of type none."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from authotron.testing.worlds import world
 
 
 class MemoryTests(StoreContract):
-    """The store in memory is a store."""
+    """The store in memory fulfils the contract of stores."""
 
     async def make(self) -> ITokenStore:
         return memory.make(section.read(memory.Config, {"type": "memory"}), world())
 
 
 class NoneTests(EmptyStoreContract):
-    """So is none, as far as it goes."""
+    """The store of type none fulfils the contract of an empty store."""
 
     async def make(self) -> ITokenStore:
         return none.make(section.read(none.Config, {"type": "none"}), world())
 
-    async def test_full(self) -> None:
-        """It takes no token."""
+    async def test_refuses_tokens(self) -> None:
+        """The store of type none refuses to add a token."""
         store = await self.opened()
         try:
             await store.add(make_token())
@@ -38,8 +38,8 @@ class NoneTests(EmptyStoreContract):
 class KindsTests(TestCase):
     """The types of stores."""
 
-    def test_documented(self) -> None:
-        """Each is found under the type that its configuration names."""
+    def test_type_names(self) -> None:
+        """Each store has the type that its configuration names."""
         kinds = [plugins.documented_type(module) for module in plugins.every("stores")]
         self.assertEqual(sorted(kinds), ["memory", "mongo", "none", "redis", "sqlite"])
 

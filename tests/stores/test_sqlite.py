@@ -1,4 +1,4 @@
-"""Tokens in a file."""
+"""The SQLite store."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def store_in(folder: Path, **over: object) -> ITokenStore:
 
 
 def fresh(path: str) -> Path:
-    """A folder with nothing in it."""
+    """Return a new, empty folder."""
     folder = Path(path)
     folder.mkdir()
     return folder
 
 
 class SqliteContractTests(StoreContract):
-    """The store in a file is a store."""
+    """The SQLite store fulfils the contract of stores."""
 
     async def make(self) -> ITokenStore:
         store = store_in(fresh(self.mktemp()))
@@ -42,7 +42,7 @@ class SqliteContractTests(StoreContract):
 
 
 class SqliteTests(TestCase):
-    """What is special about it."""
+    """Files, versions and failures of the SQLite store."""
 
     def setUp(self) -> None:
         self.folder = fresh(self.mktemp())
@@ -54,8 +54,11 @@ class SqliteTests(TestCase):
         self.addCleanup(lambda: Deferred.fromCoroutine(store.close()))
         return store
 
-    async def test_only_for_us(self) -> None:
-        """Nobody else can read the file, nor the pepper beside it, which is never the same."""
+    async def test_files_are_private(self) -> None:
+        """
+        Other accounts cannot read the database and the pepper; each database has its own
+        pepper.
+        """
         store = await self.opened()
         pepper = self.folder / "tokens.db.pepper"
         self.assertEqual([path.stat().st_mode & 0o777 for path in (self.file, pepper)], [0o600] * 2)
@@ -65,8 +68,8 @@ class SqliteTests(TestCase):
         self.assertNotEqual(store.pepper, another.pepper)
         await another.close()
 
-    async def test_two_processes(self) -> None:
-        """Two that have the file open see each other's tokens, and have one pepper."""
+    async def test_two_processes_share_a_file(self) -> None:
+        """Two processes with the same file see the same tokens and have the same pepper."""
         one, other, kept = await self.opened(), await self.opened(), make_token()
         await one.add(kept)
         self.assertEqual(await other.get(kept.id), kept)
@@ -74,16 +77,16 @@ class SqliteTests(TestCase):
         self.assertIsNone(await one.get(kept.id))
         self.assertEqual(one.pepper, other.pepper)
 
-    async def test_reopened(self) -> None:
-        """What was kept is there after the end of the process."""
+    async def test_tokens_survive_a_restart(self) -> None:
+        """Tokens are still stored after the process has ended."""
         first, kept = store_in(self.folder), make_token()
         await first.open()
         await first.add(kept)
         await first.close()
         self.assertEqual(await (await self.opened()).get(kept.id), kept)
 
-    async def test_closed(self) -> None:
-        """While it is closed nobody can say anything."""
+    async def test_closed_store_is_unavailable(self) -> None:
+        """A store that is not open is unavailable."""
         store = store_in(self.folder)
         for work in (
             store.get(""),
@@ -93,8 +96,11 @@ class SqliteTests(TestCase):
         ):
             self.assertIsInstance(await self.failed(work), Unavailable)
 
-    async def test_full(self) -> None:
-        """Where no more fits it is an outage; what was acknowledged stays, and it goes on later."""
+    async def test_full_disk_is_an_outage(self) -> None:
+        """
+        A full disk is an outage; acknowledged tokens stay, and adding works again once
+        there is space.
+        """
         store: Any = await self.opened()
         store._database.execute("PRAGMA max_page_count = 12")
         kept = []
@@ -106,8 +112,8 @@ class SqliteTests(TestCase):
         await store.add(each)
         self.assertEqual(await store.get(each.id), each)
 
-    async def test_earlier_T86a(self) -> None:
-        """A file of the first version is taken over: its tokens have no parent, and stay."""
+    async def test_migration_from_the_first_version_T86a(self) -> None:
+        """A file of the first version is migrated: its tokens stay, and have no parent."""
         database = sqlite3.connect(self.file)
         for statement in sqlite_statements.MIGRATIONS[0].split(";"):
             database.execute(statement)
@@ -127,21 +133,21 @@ class SqliteTests(TestCase):
         await store.add(make_token(lineage=(old.id,)), 2)
         self.assertEqual(len(await store.remove(old.id, NOW)), 2)
 
-    async def test_newer(self) -> None:
-        """A file that a newer version has written is left alone."""
+    async def test_newer_version_is_refused(self) -> None:
+        """A file of a newer version is refused, and not changed."""
         database = sqlite3.connect(self.file)
         database.execute("PRAGMA user_version = 99")
         database.close()
         self.assertIsInstance(await self.failed(store_in(self.folder).open()), ConfigError)
 
-    async def test_no_database(self) -> None:
-        """A file that is something else is an outage, not a crash, and is left alone."""
+    async def test_other_file_is_an_outage(self) -> None:
+        """A file that is not a database is an outage, and is not changed."""
         self.file.write_text("dear diary" * 1000)
         self.assertIsInstance(await self.failed(store_in(self.folder).open()), Unavailable)
         self.assertEqual(self.file.read_text(), "dear diary" * 1000)
 
-    async def test_no_folder(self) -> None:
-        """So is a folder that is not there."""
+    async def test_missing_folder_is_an_outage(self) -> None:
+        """A missing folder is an outage."""
         nowhere = store_in(self.folder, path="nowhere/tokens.db")
         self.assertIsInstance(await self.failed(nowhere.open()), Unavailable)
 
