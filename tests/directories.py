@@ -272,7 +272,7 @@ class Transport:
 @implementer(IStreamClientEndpoint)
 @frozen
 class Endpoint:
-    """The way to a L{Server}."""
+    """An endpoint that connects to a L{Server}."""
 
     server: Server
 
@@ -288,7 +288,7 @@ class Endpoint:
 
 
 def world(clock: Clock | None = None, **servers: Server) -> World:
-    """A world with servers, each a host of its own."""
+    """Return a world in which each name of C{servers} is a host."""
 
     def way(host: str, _port: int) -> IStreamClientEndpoint:
         return Endpoint(servers[host])
@@ -297,7 +297,7 @@ def world(clock: Clock | None = None, **servers: Server) -> World:
 
 
 def person(name: str, *groups: str, **attributes: list[str]) -> dict[str, dict[str, list[str]]]:
-    """An entry for a L{Server}."""
+    """Return an entry of a person for a L{Server}."""
     entry = {"objectClass": ["top", "person"], "cn": [name], "uid": [name], **attributes}
     return {
         f"uid={name},ou=people,{BASE}": {**entry, **({"memberOf": [*groups]} if groups else {})}
