@@ -92,7 +92,7 @@ def _session(folder: str, banner: str) -> list[Screen]:
         second.type(command)
         second.show(_run(command.replace("curl -i", "curl -si"), folder), pause=pause)
     third = Screen("terminal 2: what the backend learns", second.now)
-    command = f"{third_command} | authotron token decode -c var/authotron.yaml"
+    command = f"{third_command} | authotron jwt decode -c var/authotron.yaml"
     third.type(command)
     third.show(_run(command, folder), pause=4.0)
     return [first, second, third]

@@ -1,29 +1,33 @@
-"""What the environment of an acl-proxy means here."""
+"""Translate the environment variables of an acl-proxy to a configuration."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from authotron.config.environment import int_variable
 from authotron.config.section import LONGEST
 from authotron.model.errors import ConfigError, Problem
 from authotron.plugin import passwords
 
 PREFIX = "authotron:"
-"""What our keys in the same Redis begin with, beside its C{tokens:}."""
+"""The beginning of authotron's keys in the Redis of the acl-proxy, whose keys begin C{tokens:}."""
+
+_LARGEST = 999_999_999
+"""The largest port or database number that is passed on; Redis decides whether it exists."""
 
 
 def store(environ: Mapping[str, str]) -> dict[str, Any]:
     """
-    Its Redis, as a section C{store}.
+    Return a section C{store} for the Redis of an acl-proxy.
 
-    @raise ConfigError: a number is none.
+    @raise ConfigError: a variable is not a whole number.
     """
     section: dict[str, Any] = {
         "type": "redis",
         "host": environ.get("REDIS_HOST") or "localhost",
-        "port": _number(environ, "REDIS_PORT", 6379),
-        "database": _number(environ, "REDIS_DB", 0),
+        "port": int_variable(environ, "REDIS_PORT", 6379, 0, _LARGEST),
+        "database": int_variable(environ, "REDIS_DB", 0, 0, _LARGEST),
         "prefix": PREFIX,
     }
     for name in ("username", "password"):
@@ -36,11 +40,12 @@ def store(environ: Mapping[str, str]) -> dict[str, Any]:
 
 def configuration(environ: Mapping[str, str], secret: str, pepper: str) -> dict[str, Any]:
     """
-    A whole configuration for what it did.
+    Return a whole configuration that replaces an acl-proxy.
 
-    @param secret: to sign with, C{pepper}: to hash new tokens with.
+    @param secret: the secret that signs JWTs.
+    @param pepper: the key that hashes new API tokens.
 
-    @raise ConfigError: its PEPPER is missing or cannot be one here, or a number is none.
+    @raise ConfigError: PEPPER is missing or has several lines, or a variable is not a whole number.
     """
     if not environ.get("PEPPER"):
         raise ConfigError([Problem("PEPPER", "is not set; without it no token can be verified")])
@@ -56,12 +61,11 @@ def configuration(environ: Mapping[str, str], secret: str, pepper: str) -> dict[
         },
     }
     if len(environ["PEPPER"].splitlines()) != 1:
-        raise ConfigError([Problem("PEPPER", "has a line end; it cannot be one of several here")])
-    life = _number(environ, "TOKEN_TTL_SECONDS", 0)
-    if life > LONGEST:
-        raise ConfigError([Problem("TOKEN_TTL_SECONDS", f"must be at most {LONGEST}")])
-    if life:
-        found["tokens"] = {"ttl": life, "max_ttl": max(life, 366 * 86_400)}
+        why = "has a line end, which separates peppers in store.acl_proxy_pepper"
+        raise ConfigError([Problem("PEPPER", why)])
+    ttl = int_variable(environ, "TOKEN_TTL_SECONDS", 0, 0, LONGEST)
+    if ttl:
+        found["tokens"] = {"ttl": ttl, "max_ttl": max(ttl, 366 * 86_400)}
     name, password = environ.get("ADMIN_USER"), environ.get("ADMIN_PASS")
     if name and password:
         user = {
@@ -76,23 +80,16 @@ def configuration(environ: Mapping[str, str], secret: str, pepper: str) -> dict[
 
 
 def remarks(environ: Mapping[str, str]) -> Iterator[str]:
-    """What an operator should know about the change."""
+    """Yield what an operator should know about the differences to an acl-proxy."""
     yield "copy the tokens: authotron tokens import acl-proxy --realm REALM --username RULE"
-    yield "tokens for some hosts are good only where the proxy says X-Forwarded-Host; see docs"
+    yield "tokens for some hosts need a proxy that sends X-Forwarded-Host; see docs/tokens.md"
     if _is_on(environ, "REDIS_TLS_SKIP_VERIFY"):
         yield "REDIS_TLS_SKIP_VERIFY: certificates are always verified, see store.tls_ca_file"
     for name in ("RATE_LIMIT_MAX", "RATE_LIMIT_WINDOW_SEC"):
         if environ.get(name):
-            yield f"{name}: there is no such limit here; nginx has limit_req"
+            yield f"{name}: authotron has no such limit; nginx has limit_req"
     if environ.get("ADMIN_USER"):
         yield "ADMIN_USER manages tokens by /tokens, in realm administrators; there is no page"
-
-
-def _number(environ: Mapping[str, str], name: str, otherwise: int) -> int:
-    text = environ.get(name) or str(otherwise)
-    if not (text.isascii() and text.isdigit() and len(text) < 10):  # noqa: PLR2004 - ten digits are too many
-        raise ConfigError([Problem(name, "must be a whole number")])
-    return int(text)
 
 
 def _is_on(environ: Mapping[str, str], name: str) -> bool:

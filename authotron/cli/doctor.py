@@ -1,4 +1,4 @@
-"""C{authotron doctor}: is everything there that a configuration depends on?"""
+"""C{authotron doctor}: check that everything is reachable that a configuration depends on."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ import click
 from attrs import evolve
 from twisted.internet.task import react
 
-from authotron.cli.options import complaints, config_option, loaded
+from authotron.cli.composed import composed
+from authotron.cli.options import config_option, exit_on_config_error, load_config
 from authotron.cli.output import say
 from authotron.concurrency.racing import with_timeout
 from authotron.config.check import Config
-from authotron.daemon.compose import compose, for_augmenter
-from authotron.daemon.runtime import Pool, outside
+from authotron.daemon.compose import for_augmenter
 from authotron.model.errors import Unavailable
 from authotron.model.naming import flaw, normalized
 from authotron.net.world import World
 from authotron.plugin.interfaces import CheckResult, IReachable, ITokenStore
-from authotron.telemetry.metrics import Metrics
 
-_PATIENCE = 10.0
+_TIMEOUT = 10.0
+"""Seconds that the check of one plugin may take."""
+
+_COLOURS = {True: "green", False: "red"}
 
 
 @click.command()
@@ -31,96 +33,82 @@ _PATIENCE = 10.0
 )
 def doctor(path: Any, username: str | None) -> None:
     """
-    Try what the configuration depends on: key sets, directories, remote services, the token store.
+    Check what the configuration depends on: key sets, directories, services, the token store.
 
-    Of a directory each server is tried by itself: connection, TLS, bind, search, and with --user
-    how many roles a user gets.
+    Each server of a directory is checked separately: connection, TLS, bind, search, and with --user
+    the number of roles of a user.
 
-    Exit status 0 if all is well, 1 if something is not, 78 if the configuration is bad.
+    Exit status 0 if every check succeeds, 1 if one fails, 78 if the configuration is invalid.
     """
     if username is not None:
         if why := flaw(username):
             raise click.BadParameter(f"a user name that {why}", param_hint="--user")
         username = normalized(username)
-    react(_doctor, (loaded(path), username))
+    react(_doctor, (load_config(path), username))
 
 
-async def _doctor(reactor: Any, found: Config, username: str | None) -> None:
+async def _doctor(reactor: Any, config: Config, username: str | None) -> None:
     """
-    Try one part after the other.
+    Check one plugin after the other, and the token store last.
 
-    @raise SystemExit: 1 if something is not well.
+    @raise SystemExit: 1 if a check fails.
     """
-    pool = Pool(reactor)
-    pool.startService()
-    world = evolve(outside(reactor, pool), patience=found.file.auth.timeout_in_ms / 1000)
-    try:
-        with complaints():
-            gateway = compose(found, world, Metrics())
+    async with composed(reactor, config) as (gateway, outside):
+        world = evolve(outside, patience=config.file.auth.timeout_in_ms / 1000)
         authenticator = gateway.authenticator
-        parts = [
-            *zip(authenticator.providers, found.providers, strict=True),
-            *zip(authenticator.augmenters, found.augmenters, strict=True),
-        ]
+        plugins: list[Any] = [*authenticator.providers, *authenticator.augmenters]
         worlds = [
-            *(world for _ in found.providers),
-            *(for_augmenter(each, world) for each in found.augmenters),
+            *(world for _ in config.providers),
+            *(for_augmenter(each, world) for each in config.augmenters),
         ]
-        well = [
-            await _well(part, config, seen, username)
-            for (part, config), seen in zip(parts, worlds, strict=True)
-        ]
+        sections = [*config.providers, *config.augmenters]
+        good = True
+        for plugin, section, seen in zip(plugins, sections, worlds, strict=True):
+            good = await _check(plugin, section, seen, username) and good
         if gateway.tokens is not None:
-            well.append(await _opens(gateway.tokens.store))
-        if not all(well):
+            good = await _check_store(gateway.tokens.store) and good
+        if not good:
             raise SystemExit(1)
-    finally:
-        pool.stopService()
 
 
-async def _opens(store: ITokenStore) -> bool:
-    """Whether the store of our own tokens can be used."""
+async def _check_store(store: ITokenStore) -> bool:
+    """Print whether the token store can be opened, and return it."""
     say(f"store ({store.type})", bold=True)
     try:
-        with complaints():
+        with exit_on_config_error():
             await store.open()
-        return _told(CheckResult("can be opened", good=True))
+        return _print(CheckResult("can be opened", good=True))
     except Unavailable as reason:
-        return _told(CheckResult(str(reason), good=False))
-    finally:
-        await store.close()
+        return _print(CheckResult(str(reason), good=False))
 
 
-async def _well(part: Any, config: Any, world: World, username: str | None) -> bool:
-    """Whether all is well with a part; each thing tried is told."""
-    say(f"{part.name} ({part.type})", bold=True)
+async def _check(plugin: Any, section: Any, world: World, username: str | None) -> bool:
+    """Print the results of the checks of a plugin, and return whether all are good."""
+    say(f"{plugin.name} ({plugin.type})", bold=True)
     good = True
-    async for finding in _findings(part, config, world, username):
-        good = _told(finding) and good
+    async for result in _results(plugin, section, world, username):
+        good = _print(result) and good
     return good
 
 
-def _told(finding: CheckResult) -> bool:
-    say("  good  " if finding.good else "  bad   ", nl=False, fg=_COLOURS[finding.good])
-    say(": ".join(filter(None, (finding.what, finding.told))))
-    return finding.good
+def _print(result: CheckResult) -> bool:
+    say("  good  " if result.good else "  bad   ", nl=False, fg=_COLOURS[result.good])
+    say(": ".join(filter(None, (result.what, result.told))))
+    return result.good
 
 
-_COLOURS = {True: "green", False: "red"}
-
-
-async def _findings(
-    part: Any, config: Any, world: World, username: str | None
+async def _results(
+    plugin: Any, section: Any, world: World, username: str | None
 ) -> AsyncIterator[CheckResult]:
-    """What a part says of itself in detail, or else whether it can be reached."""
-    if hasattr(config, "examine"):
-        async for finding in config.examine(world, username):
-            yield finding
-    elif not IReachable.providedBy(part):
-        yield CheckResult("asks no remote", good=True)
+    """Run the detailed checks of a plugin, or else check whether its remote is reachable."""
+    if hasattr(section, "examine"):
+        async for result in section.examine(world, username):
+            yield result
+    elif not IReachable.providedBy(plugin):
+        yield CheckResult("needs no remote service", good=True)
     else:
         try:
-            await with_timeout(world.clock, _PATIENCE, part.check_reachable())
-            yield CheckResult("can be reached", good=True)
+            await with_timeout(world.clock, _TIMEOUT, plugin.check_reachable())
+            yield CheckResult("is reachable", good=True)
         except Unavailable as reason:
             yield CheckResult(str(reason), good=False)

@@ -1,4 +1,4 @@
-"""C{authotron explain}: how a credential is judged, step by step."""
+"""C{authotron explain}: show step by step how the gateway authenticates a credential."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from twisted.internet.task import react
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import provider
 
-from authotron.cli.options import complaints, config_option, loaded
+from authotron.cli.composed import composed
+from authotron.cli.options import config_option, exit_on_config_error, load_config
 from authotron.cli.output import say, say_lines
 from authotron.config import schema
 from authotron.config.check import Config
-from authotron.daemon.compose import compose
-from authotron.daemon.runtime import Pool, outside
 from authotron.gateway import credentials
 from authotron.gateway.gateway import Gateway
 from authotron.model.authentication import Authentication
@@ -28,78 +27,71 @@ from authotron.model.errors import (
     Unavailable,
 )
 from authotron.telemetry import logs
-from authotron.telemetry.metrics import Metrics
 from authotron.web.replies import Reply
 
 
 @click.command()
 @config_option
-@click.option("--realm", help="What the client sends as X-Auth-Realm.")
+@click.option("--realm", help="The realm that the client sends in X-Auth-Realm.")
 @click.argument("source", type=click.File("r"), default="-")
 def explain(path: Path, realm: str | None, source: Any) -> None:
     """
-    Show how a credential is judged: who was asked, what was added, what is minted.
+    Show how a credential is authenticated: providers, augmenters, claims of the JWT.
 
     The value of an Authorization header, such as "Basic dXNlcjpwYXNz", is read from SOURCE, a file
-    or standard input; never from the command line, which others can see.
+    or standard input; never from the command line, which other users of the machine can see.
 
-    Exit status 0 if it gets in, 1 if not, 78 if the configuration is bad.
+    Exit status 0 if the credential is accepted, 1 if not, 78 if the configuration is invalid.
     """
     header = source.read().strip().removeprefix("Authorization:").strip()
-    react(_explain, (loaded(path), header, realm))
+    react(_explain, (load_config(path), header, realm))
 
 
-async def _explain(reactor: Any, found: Config, header: str, realm: str | None) -> None:
+async def _explain(reactor: Any, config: Config, header: str, realm: str | None) -> None:
     """
-    Judge as the gateway would, and tell what its authority says on the way.
+    Authenticate a credential as the gateway does, and print the log events of the authenticator.
 
-    @raise SystemExit: 1 if nobody gets in.
+    @raise SystemExit: 1 if the credential is not accepted.
     """
     logs.log.configure(schema.LoggingConfig(level="debug"))
-    globalLogPublisher.addObserver(_tell)
-    pool = Pool(reactor)
-    pool.startService()
-    with complaints():
-        gateway = compose(found, outside(reactor, pool), Metrics())
-    try:
-        await _opened(gateway)
-        _minted(gateway, await _judged(gateway, header, realm), reactor.seconds())
-    except (BadCredentials, BadIdentity, Rejected, Unavailable) as reason:
-        say(f"{type(reason).__name__}: {reason}", fg="red")
-        raise SystemExit(1) from None
-    finally:
-        if gateway.tokens is not None:
-            await gateway.tokens.store.close()
-        pool.stopService()
+    globalLogPublisher.addObserver(_print_event)
+    async with composed(reactor, config) as (gateway, _):
+        try:
+            await _open_store(gateway)
+            identity = await _authenticate(gateway, header, realm)
+            _print_claims(gateway, identity, reactor.seconds())
+        except (BadCredentials, BadIdentity, Rejected, Unavailable) as reason:
+            say(f"{type(reason).__name__}: {reason}", fg="red")
+            raise SystemExit(1) from None
 
 
-async def _opened(gateway: Gateway[Reply]) -> None:
-    """Let the store be there for tokens of our own; all others are judged without it."""
+async def _open_store(gateway: Gateway[Reply]) -> None:
+    """Open the token store; without it all credentials but API tokens can be authenticated."""
     if gateway.tokens is not None:
-        with complaints(), suppress(Unavailable):
+        with exit_on_config_error(), suppress(Unavailable):
             await gateway.tokens.store.open()
 
 
-async def _judged(gateway: Gateway[Reply], header: str, realm: str | None) -> Authentication:
+async def _authenticate(gateway: Gateway[Reply], header: str, realm: str | None) -> Authentication:
     parsed = credentials.parse(header)
     say("credentials", bold=True)
     for credential in parsed:
         say(f"  {credential.scheme}, {len(credential.value)} characters")
-    say("judged", bold=True)
+    say("authentication", bold=True)
     return await gateway.authenticator.identify(parsed, realm)
 
 
-_JUDGING = ("auth.", "augmenters.")
-"""Beginnings of the events that say how credentials were judged."""
+_SHOWN = ("auth.", "augmenters.")
+"""Beginnings of the names of the log events that C{authotron explain} prints."""
 
 
 @provider(ILogObserver)
-def _tell(event: LogEvent) -> None:
-    if str(event.get("event", "")).startswith(_JUDGING):
+def _print_event(event: LogEvent) -> None:
+    if str(event.get("event", "")).startswith(_SHOWN):
         say(f"  {formatEvent(event)}")
 
 
-def _minted(gateway: Gateway[Reply], found: Authentication, now: float) -> None:
+def _print_claims(gateway: Gateway[Reply], found: Authentication, now: float) -> None:
     say("claims", bold=True)
     claims = gateway.minter.claims(found, int(now))
     say_lines(json.dumps(claims, indent=2, ensure_ascii=False))

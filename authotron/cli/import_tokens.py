@@ -1,4 +1,4 @@
-"""C{authotron tokens import}: copy the tokens of another service into the configured store."""
+"""C{authotron tokens import}: copy tokens of another service into the configured store."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from attrs import define, evolve
 
 from authotron.cli import acl_proxy, token_sources
 from authotron.cli.options import (
-    complaints,
     config_option,
-    loaded,
+    exit_on_config_error,
+    load_config,
     text,
 )
 from authotron.cli.output import say
@@ -32,29 +32,31 @@ from authotron.tokens.service import TokenService
 from authotron.web.replies import Reply
 
 _PROGRESS = 1_000
-_PATIENCE = 10.0
-"""Seconds the other service may take for one step."""
+"""Number of tokens after which the progress is printed."""
+
+_TIMEOUT = 10.0
+"""Seconds that the other service may take for one step."""
 
 _dry_run_option: Callable[[Any], Any] = click.option(
-    "--dry-run", is_flag=True, help="Only say what would be copied; write nothing."
+    "--dry-run", is_flag=True, help="Print what would be copied, and write nothing."
 )
 
 
 @click.group("import")
 def import_() -> None:
     """
-    Copy the tokens of another service, which is only read.
+    Copy tokens of another service, whose store is only read.
 
-    They go on being good where the configuration says `store.imported: true`. What is here already
-    is left as it is, so that a second run copies what came since. A token without an end gets
-    `tokens.max_ttl`. Exit status 1 if some had to be left out.
+    Imported tokens are accepted if the configuration has `store.imported: true`. Tokens that were
+    imported before are not changed, so a second run copies only new ones. A token that never
+    expires gets `tokens.max_ttl`. Exit status 1 if some tokens were skipped.
     """
 
 
 @import_.command("acl-proxy")
 @config_option
 @click.option(
-    "--realm", type=text, required=True, help="Realm of the owners; the source knows none."
+    "--realm", type=text, required=True, help="Realm of the owners; an acl-proxy has no realms."
 )
 @click.option(
     "--username",
@@ -69,12 +71,12 @@ def of_acl_proxy(
     path: Path, realm: str, username: str, role: tuple[str, ...], *, dry_run: bool
 ) -> None:
     """
-    Copy from the Redis of an acl-proxy, which its own variables name: REDIS_HOST and so on.
+    Copy from the Redis of an acl-proxy, which is found by its variables REDIS_HOST, REDIS_PORT ...
 
-    There are only hashes. They are verified with its PEPPER, so the configuration must have that
-    as `store.acl_proxy_pepper`.
+    An acl-proxy stores only hashes. They are verified with its PEPPER, which must be the value of
+    `store.acl_proxy_pepper` in the configuration.
     """
-    with complaints():
+    with exit_on_config_error():
         section = read(redis.Config, acl_proxy.store(os.environ), "REDIS_*")
     rule = OwnerRule(realm, username, role)
 
@@ -97,13 +99,15 @@ def of_acl_proxy(
     "theirs",
     required=True,
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Its configuration file, whose `store` is the source.",
+    help="Configuration file of the auth-o-tron, whose `store` is read.",
 )
-@click.option("--realm", type=text, help="What the realm of all of them is called here.")
+@click.option(
+    "--realm", type=text, help="Realm of all imported tokens, if it has another name here."
+)
 @_dry_run_option
 def of_auth_o_tron(path: Path, theirs: Path, realm: str | None, *, dry_run: bool) -> None:
-    """Copy from the MongoDB of an auth-o-tron, tokens with their owners."""
-    section = loaded(theirs).store
+    """Copy tokens and their owners from the MongoDB of an auth-o-tron."""
+    section = load_config(theirs).store
     if not isinstance(section, mongo.Config):
         raise click.UsageError(f"{theirs} has no store of type mongo")
 
@@ -113,7 +117,7 @@ def of_auth_o_tron(path: Path, theirs: Path, realm: str | None, *, dry_run: bool
         pool = mongo_client.connection_pool(section, peer)
         try:
             if peer is not None:
-                await with_timeout(world.clock, _PATIENCE, peer.settled())
+                await with_timeout(world.clock, _TIMEOUT, peer.settled())
             database = pool[section.database]
             found = token_sources.of_auth_o_tron(
                 database[section.tokens_collection], database[section.users_collection], realm
@@ -127,12 +131,12 @@ def of_auth_o_tron(path: Path, theirs: Path, realm: str | None, *, dry_run: bool
 
 def _expect(config: Config, *keys: str) -> None:
     """
-    Without some keys of the store nobody would ever look for what was imported.
+    Require the keys of the store without which imported tokens are not accepted.
 
-    @raise ConfigError: one is not set.
+    @raise ConfigError: a key is not set.
     """
     problems = [
-        Problem(f"store.{key}", "is needed for what is to be imported")
+        Problem(f"store.{key}", "must be set, or the imported tokens are not accepted")
         for key in keys
         if not getattr(config.store, key)
     ]
@@ -142,52 +146,52 @@ def _expect(config: Config, *keys: str) -> None:
 
 @define
 class _Import:
-    """One run: what was copied, what was here, what was left out."""
+    """One import, which counts the tokens that are copied, present already, and skipped."""
 
     _tokens: TokenService
     _gate: Gate
     _world: World
     _dry_run: bool
     _copied: int = 0
-    _here: int = 0
+    _present: int = 0
     _left_out: int = 0
 
     async def copy(self, found: AsyncIterator[Found | LeftOut]) -> None:
         """
-        Copy all there is, and tell.
+        Copy all tokens of a source, and print how many were copied.
 
-        @raise Unavailable: one of the two stores does not answer.
-        @raise SystemExit: 1 if some were left out.
+        @raise Unavailable: one of the two stores is unreachable.
+        @raise SystemExit: 1 if some tokens were skipped.
         """
         while True:
-            item = await with_timeout(self._world.clock, _PATIENCE, _next(found))
+            item = await with_timeout(self._world.clock, _TIMEOUT, _next(found))
             if item is None:
                 break
             await self._take(self._admitted(item))
         would = "would be copied" if self._dry_run else "copied"
-        say(f"{self._copied} {would}, {self._here} here already, {self._left_out} left out")
+        say(f"{self._copied} {would}, {self._present} present already, {self._left_out} skipped")
         if self._left_out:
             raise SystemExit(1)
 
     def _admitted(self, item: Found | LeftOut) -> Found | LeftOut:
-        """A token whose owner no gateway would let pass is left out."""
+        """Skip a token whose owner a gateway would reject."""
         if isinstance(item, LeftOut):
             return item
         try:
             owner = self._gate.admit(item.token.owner, item.token.provider)
         except BadIdentity as bad:
-            return LeftOut("a token", f"has an owner that is refused: {bad}")
+            return LeftOut("a token", f"has an owner that is rejected: {bad}")
         return evolve(item, token=evolve(item.token, owner=owner))
 
     async def _take(self, item: Found | LeftOut) -> None:
         if isinstance(item, LeftOut):
             self._left_out += 1
-            say(f"left out: {item.which} {item.why}", fg="yellow", err=True)
+            say(f"skipped: {item.which} {item.why}", fg="yellow", err=True)
         elif await self._copy(item):
             self._copied += 1
         else:
-            self._here += 1
-        seen = self._copied + self._here + self._left_out
+            self._present += 1
+        seen = self._copied + self._present + self._left_out
         if seen % _PROGRESS == 0:
             say(f"{seen} so far", err=True)
 

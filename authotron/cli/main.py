@@ -1,4 +1,4 @@
-"""C{authotron}: run the gateway, and whatever else its operator needs at a terminal."""
+"""C{authotron}: run the gateway, and the other commands that an operator needs."""
 
 from __future__ import annotations
 
@@ -7,41 +7,39 @@ import json
 import secrets
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
-import jwt
 from twisted.internet.defer import execute
 
 from authotron import __version__
 from authotron.cli.options import (
     clock,
-    complaints,
     config_option,
-    loaded,
+    load_config,
     serve,
 )
 from authotron.cli.output import say, say_as_it_is, say_lines
 from authotron.config.check import Config
 from authotron.config.endpoint import with_mode
 from authotron.config.json_schema import json_schema
-from authotron.jose import minter
 from authotron.net.world import World
 
-_ELSEWHERE = ("doctor", "explain", "migrate", "quickstart", "tokens")
-"""Commands that have a module of their name."""
+_MODULES = {
+    name: name for name in ("doctor", "explain", "jwt", "migrate", "quickstart", "tokens")
+} | {"token": "jwt"}
+"""Commands that are defined in other modules of this package, and those modules."""
 
 
 class _Commands(click.Group):
-    """Imports a command when it is wanted: the gateway starts without what the others need."""
+    """A group that imports the module of a command only if the command is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), *_ELSEWHERE])
+        return sorted([*super().list_commands(ctx), *_MODULES])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _ELSEWHERE:
+        if cmd_name not in _MODULES:
             return super().get_command(ctx, cmd_name)
-        module = importlib.import_module(f"authotron.cli.{cmd_name}")
+        module = importlib.import_module(f"authotron.cli.{_MODULES[cmd_name]}")
         command: click.Command = getattr(module, cmd_name)
         return command
 
@@ -52,7 +50,7 @@ def main() -> None:
     """
     An authentication gateway beside a reverse proxy.
 
-    Exit status: 0 all is well, 1 it failed, 2 the command line is wrong, 78 the configuration is.
+    Exit status: 0 success, 1 failure, 2 invalid command line, 78 invalid configuration.
     """
 
 
@@ -68,13 +66,14 @@ def run(path: Path) -> None:
 @config_option
 def check(file: Path | None, path: Path) -> None:
     """
-    Say what a configuration would run, or all that is wrong with it.
+    Print what a configuration would run, or all its problems.
 
-    Exit status 0 if it can be run, 78 if it cannot.
+    Exit status 0 if the configuration is valid, 78 if not.
     """
-    found = loaded(file or path)
-    with complaints():
-        _compose(found)
+    from authotron.cli.composed import compose_or_exit  # noqa: PLC0415 - heavy, and only needed here
+
+    found = load_config(file or path)
+    compose_or_exit(found, World(clock(), execute))
     for line in _described(found):
         say(line)
     for warning in found.warnings:
@@ -82,20 +81,8 @@ def check(file: Path | None, path: Path) -> None:
     say("The configuration is good.", fg="green")
 
 
-def _compose(found: Config) -> None:
-    """
-    Build the plugins and the keys of a configuration, and start nothing.
-
-    @raise ConfigError: a plugin breaks its contract, or a file cannot be read.
-    """
-    from authotron.daemon.compose import compose  # noqa: PLC0415 - imports much that `run` needs not
-    from authotron.telemetry.metrics import Metrics  # noqa: PLC0415 - as above
-
-    compose(found, World(clock(), execute), Metrics())
-
-
 def _described(found: Config) -> list[str]:
-    """What would run, without anything secret."""
+    """Return lines that describe what a configuration runs, without secrets."""
     file = found.file
     server = (
         ", ".join(map(with_mode, file.server.listen)) or f"{file.server.host}:{file.server.port}"
@@ -118,7 +105,7 @@ def _described(found: Config) -> list[str]:
 
 @main.command()
 def schema() -> None:
-    """Print the JSON Schema of a configuration file, for editors and for checks."""
+    """Print the JSON Schema of a configuration file, for editors and other tools."""
     say_lines(json.dumps(json_schema(), indent=2))
 
 
@@ -131,7 +118,7 @@ def hash_password(*, from_stdin: bool) -> None:
     else:
         password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     if not password:
-        raise click.UsageError("an empty password protects nothing")
+        raise click.UsageError("the password is empty")
     from authotron.plugin import passwords  # noqa: PLC0415 - only needed here
 
     say(passwords.hash_password(password))
@@ -144,44 +131,17 @@ def hash_password(*, from_stdin: bool) -> None:
     type=click.IntRange(32, 1024),
     default=48,
     show_default=True,
-    help="How many random bytes are in it.",
+    help="Number of random bytes in the secret.",
 )
 def generate_secret(size: int) -> None:
-    """Print a new random secret, fit for `jwt.secret`."""
+    """Print a new random secret, for example for `jwt.secret`."""
     say(secrets.token_urlsafe(size))
-
-
-@main.group()
-def token() -> None:
-    """Look at tokens."""
-
-
-@token.command()
-@config_option
-@click.argument("source", type=click.File("r"), default="-")
-def decode(path: Path, source: Any) -> None:
-    """
-    Verify a minted JWT with the configured keys, and print what it says.
-
-    It is read from SOURCE, a file or standard input, never from the command line, which others can
-    see. Exit status 1 if it is not good.
-    """
-    found = loaded(path)
-    text = source.read().strip().removeprefix("Authorization:").strip().removeprefix("Bearer ")
-    with complaints():
-        signer = minter.make(found.file.jwt, clock())
-    try:
-        header, claims = signer.verify(text)
-    except jwt.InvalidTokenError as error:
-        say(f"not good: {error}", fg="red", err=True)
-        sys.exit(1)
-    say_lines(json.dumps({"header": header, "claims": claims}, indent=2, ensure_ascii=False))
 
 
 @main.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print what makes SHELL complete authotron's commands; put it into its start-up file."""
+    """Print a script that completes commands in SHELL; add it to the start-up file of SHELL."""
     from click.shell_completion import get_completion_class  # noqa: PLC0415 - only needed here
 
     kind = get_completion_class(shell)

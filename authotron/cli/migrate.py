@@ -1,4 +1,4 @@
-"""C{authotron migrate}: a configuration from that of another service."""
+"""C{authotron migrate}: print a configuration that replaces another service."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import click
 import yaml
 
 from authotron.cli import acl_proxy
-from authotron.cli.options import complaints
+from authotron.cli.options import exit_on_config_error
 from authotron.cli.output import say, say_as_it_is
 
 
 @click.group()
 def migrate() -> None:
-    """Print a configuration that does what another service did."""
+    """Print a configuration that replaces another service."""
 
 
 @migrate.command("acl-proxy")
@@ -24,9 +24,10 @@ def of_acl_proxy() -> None:
     """
     Read the environment of an acl-proxy: REDIS_*, PEPPER, TOKEN_TTL_SECONDS, ADMIN_*.
 
-    What is printed holds its secrets, and new ones; write it to a file that others cannot read.
+    The output contains the secrets of the acl-proxy, and new ones; write it to a file that other
+    users cannot read.
     """
-    with complaints():
+    with exit_on_config_error():
         found = acl_proxy.configuration(
             os.environ, secrets.token_urlsafe(48), secrets.token_urlsafe(32)
         )
@@ -36,7 +37,7 @@ def of_acl_proxy() -> None:
 
 
 def _yaml(found: dict[str, Any]) -> str:
-    """Readable letters as they are; all are escaped if one of them could harm the terminal."""
+    """Return a mapping as YAML; if a character could harm the terminal, non-ASCII is escaped."""
     text = yaml.safe_dump(found, sort_keys=False, allow_unicode=True)
     if text.replace("\n", "").isprintable():
         return text

@@ -1,4 +1,4 @@
-"""What several commands have in common: the option that names a configuration, and its reading."""
+"""What several commands share: the option C{--config}, loading, and errors of a configuration."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ config_option: Callable[[Any], Any] = click.option(
     "--config",
     "-c",
     "path",
-    type=click.Path(path_type=Path, readable=False),  # who reads it says better what is wrong
+    type=click.Path(path_type=Path, readable=False),  # file.load explains better why reading fails
     default=lambda: file.path_of(os.environ),
     show_default="AOT_CONFIG_PATH, or ./config.yaml",
     help="The configuration file.",
@@ -33,14 +33,14 @@ config_option: Callable[[Any], Any] = click.option(
 
 
 _UNSUITABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
-"""Control characters; and halves of surrogate pairs, by which Python shows what is not UTF-8."""
+"""Control characters, and halves of surrogate pairs, by which Python shows what is not UTF-8."""
 
 
 def text(given: str) -> str:
     """
-    Check an argument of a command: one line of text in UTF-8. It is not repeated if it is not.
+    Return an argument of a command if it is one line of UTF-8; the error does not repeat it.
 
-    @raise BadParameter: it is something else.
+    @raise BadParameter: the argument has a control character or is not UTF-8.
     """
     if _UNSUITABLE.search(given):
         raise click.BadParameter("has a control character or is not UTF-8")
@@ -48,8 +48,8 @@ def text(given: str) -> str:
 
 
 @contextmanager
-def complaints() -> Iterator[None]:
-    """Where a configuration is bad, say all that is wrong with it and leave with 78."""
+def exit_on_config_error() -> Iterator[None]:
+    """Print the problems of a C{ConfigError} that is raised within the block and exit with 78."""
     try:
         yield
     except ConfigError as error:
@@ -59,15 +59,15 @@ def complaints() -> Iterator[None]:
 
 
 def clock() -> Clock:
-    """A clock that shows what time it is, and stands still."""
+    """Return a clock that shows the current time and stands still."""
     standing = Clock()
     standing.advance(runtime.seconds())
     return standing
 
 
-def loaded(path: Path) -> Config:
-    """The configuration in a file, or a complaint."""
-    with complaints():
+def load_config(path: Path) -> Config:
+    """Load the configuration in a file; if it has problems, print them and exit with 78."""
+    with exit_on_config_error():
         return file.load(path, os.environ)
 
 

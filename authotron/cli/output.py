@@ -1,4 +1,4 @@
-"""What commands print. Names, claims and messages of others do nothing to the terminal."""
+"""Print text of other origin so that it cannot control the terminal."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import click
 from authotron.telemetry.terminal import visible
 
 
-def say(text: str, **manner: Any) -> None:
+def say(text: str, **style: Any) -> None:
     """
-    Print one line; what is not printable in it is escaped.
+    Print one line, in which characters that are not printable are escaped.
 
-    @param manner: as for C{click.secho}.
+    @param style: keywords of C{click.secho}.
     """
-    click.secho(visible(text), **manner)
+    click.secho(visible(text), **style)
 
 
-def say_lines(text: str, **manner: Any) -> None:
-    """Print lines, such as indented JSON; what is not printable in them is escaped."""
+def say_lines(text: str, **style: Any) -> None:
+    """Print several lines, such as indented JSON; characters that are not printable are escaped."""
     for line in text.split("\n"):
-        say(line, **manner)
+        say(line, **style)
 
 
-def say_as_it_is(text: str, **manner: Any) -> None:
-    """Print what was made here, or is escaped already."""
-    click.secho(text, **manner)
+def say_as_it_is(text: str, **style: Any) -> None:
+    """Print text that authotron made itself or has escaped already."""
+    click.secho(text, **style)

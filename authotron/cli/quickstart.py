@@ -1,4 +1,4 @@
-"""C{authotron quickstart}: a gateway to try, with nothing to prepare."""
+"""C{authotron quickstart}: start a gateway to try, without any preparation."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from pathlib import Path
 import click
 from twisted.internet.defer import Deferred, execute
 
-from authotron.cli.options import clock, loaded, serve
+from authotron.cli.composed import compose_or_exit
+from authotron.cli.options import clock, load_config, serve
 from authotron.cli.output import say, say_lines
 from authotron.config import files
 from authotron.config.check import Config
-from authotron.daemon.compose import compose
 from authotron.model.authentication import Authentication
 from authotron.model.identity import Credential
 from authotron.net.world import World
-from authotron.telemetry.metrics import Metrics
 
 SECRETS = ("jwt-secret", "alice-password", "bob-password")
 
@@ -31,26 +30,27 @@ SECRETS = ("jwt-secret", "alice-password", "bob-password")
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("var"),
     show_default=True,
-    help="Where the configuration and its secrets are kept.",
+    help="The folder of the configuration and its secrets.",
 )
-@click.option("--prepare", is_flag=True, help="Only make the files, and do not start.")
+@click.option("--prepare", is_flag=True, help="Only create the files, and do not start.")
 def quickstart(folder: Path, *, prepare: bool) -> None:
     """
-    Start a gateway to try. Nothing is needed: users, roles and secrets are made.
+    Start a gateway to try, with users, roles and secrets that are created in a folder.
 
-    What is there already is kept, so that you can change it and start again. Ctrl-C stops it.
+    Files that exist are kept, so that you can change them and start again. Ctrl-C stops the
+    gateway.
     """
     try:
-        path = _prepared(folder)
+        path = _prepare(folder)
     except OSError as error:
         raise click.ClickException(f"cannot prepare {folder}: {error.strerror}") from None
-    _shown(path, folder)
+    _print_instructions(path, folder)
     if not prepare:
         serve(path)
 
 
-def _prepared(folder: Path) -> Path:
-    """The configuration in C{folder}; it and its secrets are made where they are missing."""
+def _prepare(folder: Path) -> Path:
+    """Create the configuration and its secrets if they are missing; return the configuration."""
     path = folder / "authotron.yaml"
     sample = (resources.files("authotron.cli") / "quickstart.yaml").read_bytes()
     with files.acting_as_owner(path):
@@ -62,29 +62,33 @@ def _prepared(folder: Path) -> Path:
     return path
 
 
-def _shown(path: Path, folder: Path) -> None:
-    """How to get in, and what a backend will then see."""
-    found = loaded(path)
-    server, second = found.file.server, found.file.metrics
+def _print_instructions(path: Path, folder: Path) -> None:
+    """Print how to authenticate, and the claims that a backend then receives."""
+    config = load_config(path)
+    server, second = config.file.server, config.file.metrics
     gateway = f"http://{server.host}:{server.port}"
     say("Get in:", bold=True)
     say(f'  curl -i -u "alice:$(cat {folder}/alice-password)" {gateway}/authenticate')
     say("A backend will see:", bold=True)
-    say_lines(_claims(found, (folder / "alice-password").read_text(encoding="utf-8")))
+    say_lines(_claims(config, (folder / "alice-password").read_text(encoding="utf-8")))
     say("Look at:", bold=True)
     say_lines(f"  {gateway}/\n  http://{second.host or server.host}:{second.port}/ready")
     say_lines(f"The configuration is {path}; change it and `kill -HUP {os.getpid()}`.\n")
 
 
-def _claims(found: Config, password: str) -> str:
-    """What is minted for alice, found out in the way of the gateway."""
+def _claims(config: Config, password: str) -> str:
+    """
+    Return the claims that are minted for alice.
+
+    The reactor does not run yet, so the gateway works without threads and network.
+    """
     now = clock()
-    composed = compose(found, World(now, execute), Metrics())
+    gateway = compose_or_exit(config, World(now, execute))
     alice = Credential("basic", b64encode(f"alice:{password}".encode()).decode())
-    judged: list[Authentication] = []
-    Deferred.fromCoroutine(composed.authenticator.identify([alice], None)).addCallbacks(
-        judged.append, lambda _: None
+    found: list[Authentication] = []
+    Deferred.fromCoroutine(gateway.authenticator.identify([alice], None)).addCallbacks(
+        found.append, lambda _: None
     )
-    if not judged:
-        return "  (alice is not known any more)"
-    return json.dumps(composed.minter.claims(judged[0], int(now.seconds())), indent=2)
+    if not found:
+        return "  (alice is not a user any more)"
+    return json.dumps(gateway.minter.claims(found[0], int(now.seconds())), indent=2)

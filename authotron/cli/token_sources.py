@@ -1,9 +1,9 @@
 """
-What other services have stored of their tokens, read to be copied. Nothing is written there.
+Read the tokens that other services have stored, without writing to their databases.
 
-An acl-proxy keeps in Redis, for each token, a hash C{tokens:<SHA-256>} with C{hosts}, C{email} and
-C{comment}. An auth-o-tron keeps documents in MongoDB: tokens as they are in C{tokens}, with a
-C{user_id} that leads to a document in C{users}.
+An acl-proxy stores in Redis, for each token, a hash C{tokens:<SHA-256>} with C{hosts}, C{email} and
+C{comment}. An auth-o-tron stores documents in MongoDB: plain tokens in C{tokens}, each with the
+C{user_id} of a document in C{users}.
 """
 
 from __future__ import annotations
@@ -24,15 +24,19 @@ from authotron.tokens import imported
 from authotron.tokens.imported import ForeignToken
 
 _PAGE = 500
+"""Keys that one C{SCAN} of Redis looks at."""
+
 _SHOWN = 64
+"""Maximum characters of a document's id that are printed."""
+
 _HASH = re.compile(r"[0-9a-f]{64}")
 _OF_TOKENS = ("token_string", "user_id", "scopes")
 _NAMES = ("realm", "username", "user_id")
 _OF_USERS = (*_NAMES, "id", "roles", "attributes", "scopes")
-"""Keys of an auth-o-tron that must not have two values."""
+"""Keys of auth-o-tron's documents that must not have different values in several places."""
 
 _DEEPEST = 4
-"""Levels of C{user} within C{user} that are looked at."""
+"""Maximum levels of C{user} within C{user} that are read."""
 
 _PLACES = re.compile(r"\{(email|comment|hash)\}")
 
@@ -42,7 +46,8 @@ class Found:
     """
     A token that can be copied.
 
-    @ivar known_as: see L{imported.candidate_names}.
+    @ivar known_as: the name under which the imported token is stored (see
+        L{imported.candidate_names}).
     """
 
     known_as: str = field(repr=False)
@@ -52,9 +57,10 @@ class Found:
 @frozen
 class LeftOut:
     """
-    A token that cannot.
+    A token that cannot be copied.
 
-    @ivar which: what to call it, without giving it away.
+    @ivar which: a description of the token that does not reveal it.
+    @ivar why: the reason, as the end of a sentence.
     """
 
     which: str
@@ -64,9 +70,10 @@ class LeftOut:
 @frozen
 class OwnerRule:
     """
-    Who shall own tokens that have no owner.
+    The owner of imported tokens that have none, as those of an acl-proxy.
 
-    @ivar username: with C{{email}}, C{{comment}} and C{{hash}} (the first of it) as places.
+    @ivar username: a name in which C{{email}}, C{{comment}} and C{{hash}} are replaced by the
+        fields of a token; of the hash the first characters are used.
     """
 
     realm: str
@@ -75,16 +82,16 @@ class OwnerRule:
 
     def of(self, fields: Mapping[str, str]) -> Identity:
         """
-        The owner of one.
+        Return the owner of a token with these fields.
 
-        @raise ValueError: a field that the name is made of is empty, or no name comes of it.
+        @raise ValueError: a field that the name needs is empty, or the name is not printable.
         """
         missing = [name for name in _PLACES.findall(self.username) if not fields.get(name)]
         if missing:
             raise ValueError(f"has no {missing[0]}")
         name = _PLACES.sub(lambda found: fields[found[1]], self.username).strip()
         if not name or not name.isprintable():
-            raise ValueError("has an owner with no good name")
+            raise ValueError("has an owner whose name is empty or not printable")
         return Identity(self.realm, name, self.roles)
 
 
@@ -93,15 +100,15 @@ class OwnerRule:
 
 async def of_acl_proxy(redis: Redis, rule: OwnerRule, now: float) -> AsyncIterator[Found | LeftOut]:
     """
-    The tokens of an acl-proxy, each once.
+    Yield the tokens of an acl-proxy, each once.
 
-    @raise Unavailable: its Redis does not answer.
+    @raise Unavailable: the Redis of the acl-proxy is unreachable.
     """
     cursor, seen = b"0", set[bytes]()
     while True:
         cursor, keys = await redis.ask("SCAN", cursor, "MATCH", "tokens:*", "COUNT", _PAGE)
         for key in keys:
-            if key not in seen:  # a scan may give one twice
+            if key not in seen:  # SCAN may return a key twice
                 seen.add(key)
                 hashed = key.decode("utf-8", "replace").removeprefix("tokens:")
                 item = await _acl_proxy_token(redis, key, hashed, rule, now)
@@ -114,13 +121,13 @@ async def of_acl_proxy(redis: Redis, rule: OwnerRule, now: float) -> AsyncIterat
 async def _acl_proxy_token(
     redis: Redis, key: bytes, hashed: str, rule: OwnerRule, now: float
 ) -> Found | LeftOut | None:
-    """One token, unless it has ended since it was listed."""
+    """Read one token; return C{None} if it expired after SCAN returned its key."""
     which = f"tokens:{ascii(hashed[:8])[1:-1]}"
     kind, left = await redis.ask_all([("TYPE", key), ("PTTL", key)])
     if kind == b"none":
         return None
     if kind != b"hash" or not _HASH.fullmatch(hashed):
-        return LeftOut(which, "is no token of an acl-proxy")
+        return LeftOut(which, "is not a token of an acl-proxy")
     flat = await redis.ask("HGETALL", key)
     if not flat:
         return None
@@ -143,12 +150,12 @@ async def _acl_proxy_token(
 
 
 def _hosts(text: str) -> tuple[str, ...]:
-    """A token without hosts is good for none there; here it would be good for all."""
+    """Read the hosts of a token, of which an acl-proxy requires at least one."""
     found = tuple(
         hosts.check_host_pattern(each.strip()) for each in text.split(",") if each.strip()
     )
     if not found:
-        raise ValueError("has no hosts, so that it is good for none")
+        raise ValueError("has no hosts, so an acl-proxy accepts it for none")
     return found
 
 
@@ -164,10 +171,10 @@ class _Lenient(BaseModel):
 
 
 class _Stored(_Lenient):
-    """A document in C{tokens}."""
+    """A document in the collection C{tokens} of an auth-o-tron."""
 
     class Token(_Lenient):
-        """The token itself."""
+        """The plain token and its scopes."""
 
         token_string: str = Field(min_length=8, max_length=512)
         scopes: dict[str, list[str]] = Field(default_factory=dict)
@@ -178,7 +185,7 @@ class _Stored(_Lenient):
 
 def _named(text: str) -> str:
     if not text.strip() or not text.isprintable():
-        raise ValueError("is no good name")
+        raise ValueError("is not a name: empty or not printable")
     return text
 
 
@@ -186,7 +193,7 @@ Name = Annotated[str, AfterValidator(_named)]
 
 
 class _User(_Lenient):
-    """What C{users} tells of somebody."""
+    """A document in the collection C{users} of an auth-o-tron."""
 
     realm: Name
     username: Name
@@ -199,12 +206,13 @@ async def of_auth_o_tron(
     tokens: Any, users: Any, realm: str | None = None
 ) -> AsyncIterator[Found | LeftOut]:
     """
-    The tokens of an auth-o-tron.
+    Yield the tokens of an auth-o-tron.
 
-    @param tokens: its collection of tokens, C{users} that of their owners.
-    @param realm: what the realm of all of them is called here, if it has another name.
+    @param tokens: the collection of tokens.
+    @param users: the collection of their owners.
+    @param realm: the realm of all owners, if it has another name in authotron.
 
-    @raise Unavailable: its database does not answer.
+    @raise Unavailable: the database of the auth-o-tron is unreachable.
     """
     async for document in mongo_client.all_documents(tokens):
         yield await _auth_o_tron_token(document, users, realm)
@@ -217,19 +225,19 @@ async def _auth_o_tron_token(
     try:
         stored = _Stored.model_validate(document)
     except ValidationError:
-        return LeftOut(which, "is no token of an auth-o-tron")
+        return LeftOut(which, "is not a token of an auth-o-tron")
     if (objection := _objection(document, stored.token.token_string)) is not None:
         return LeftOut(which, objection)
-    told = await mongo_client.call(users.find({"user_id": stored.user_id}, limit=2))
-    owners = [level for each in told for level in _levels(each)]
+    found = await mongo_client.call(users.find({"user_id": stored.user_id}, limit=2))
+    owners = [level for each in found for level in _levels(each)]
     named = [*owners, *_levels(document), *_levels(document["token"])]
     contradiction = _contradiction(owners, _OF_USERS) or _contradiction(named, _NAMES)
     if contradiction:
         return LeftOut(which, f"has an owner with {contradiction}")
     try:
-        user = _User.model_validate(_flat(told[0] if told else {}))
+        user = _User.model_validate(_flat(found[0] if found else {}))
     except ValidationError:
-        return LeftOut(which, "has an owner of whom nothing is known")
+        return LeftOut(which, "has an owner that is not in the database")
     attributes = {name: text for name, text in user.attributes.items() if name != "exp"}
     owner = Identity(
         realm or user.realm,
@@ -245,35 +253,35 @@ async def _auth_o_tron_token(
 
 
 def _objection(document: Mapping[str, Any], token: str) -> str | None:
-    """Why a token must not be copied, apart from its owner."""
+    """Return why a token must not be copied, apart from its owner; C{None} if it may be."""
     if token.startswith("hs256:"):
-        return "is a token of an authotron"
+        return "is an API token of authotron"
     if not imported.may_be(token):
-        return "is a token that no client could present, or that other providers would judge"
+        return "cannot be sent in a header, or would be verified by another provider"
     contradiction = _contradiction([document, document["token"]], _OF_TOKENS)
     return contradiction and f"has {contradiction}"
 
 
-def _levels(told: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _levels(found: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """
-    A document, its C{user}, the C{user} of that one, and so on.
+    Yield a document, its C{user}, the C{user} of that mapping, and so on.
 
-    A C{user} that is no mapping, or lies too deep, counts as a name.
+    A C{user} that is not a mapping, or too deep, is read as a name.
     """
     for _ in range(_DEEPEST):
-        yield told
-        below = told.get("user")
+        yield found
+        below = found.get("user")
         if below is None:
             return
-        told = below if isinstance(below, Mapping) else {"username": below}
-    yield {"username": told}
+        found = below if isinstance(below, Mapping) else {"username": below}
+    yield {"username": found}
 
 
 def _contradiction(levels: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> str | None:
     """
-    Name a key that has different values in several places, if there is one.
+    Return a description of a key that has different values in several places, if there is one.
 
-    Which of them the other service would have read is not known, so none is taken.
+    It is unknown which value the other service reads, so such a token is not copied.
     """
     for key in keys:
         values = [level[key] for level in levels if level.get(key) is not None]
@@ -282,7 +290,7 @@ def _contradiction(levels: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> 
     return None
 
 
-def _flat(told: Mapping[str, Any]) -> dict[str, Any]:
-    """What is told of an owner, in the document itself or one step below."""
-    below = told.get("user")
-    return {**told, **(below if isinstance(below, Mapping) else {})}
+def _flat(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge the fields of an owner: those of the document, and those of its C{user}."""
+    below = found.get("user")
+    return {**found, **(below if isinstance(below, Mapping) else {})}

@@ -1,10 +1,9 @@
-"""Work with the token store of a configuration, for commands that need no gateway."""
+"""Run a command that works with the token store of a configuration."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,10 @@ from twisted.internet.task import react
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from zope.interface import implementer
 
-from authotron.cli.options import complaints, loaded
+from authotron.cli.composed import composed
+from authotron.cli.options import exit_on_config_error, load_config
 from authotron.cli.output import say
 from authotron.config.check import Config
-from authotron.daemon.compose import compose
-from authotron.daemon.runtime import Pool, outside
 from authotron.gateway.gateway import Gateway
 from authotron.model.errors import (
     BadIdentity,
@@ -29,28 +27,34 @@ from authotron.model.errors import (
 )
 from authotron.net.world import World
 from authotron.telemetry import logs
-from authotron.telemetry.metrics import Metrics
 from authotron.tokens.service import TokenService
 from authotron.web.replies import Reply
 
 Work = Callable[[Gateway[Reply], TokenService, World], Awaitable[None]]
+"""What a command does with the open token store."""
 
 
 def run(path: Path, work: Work) -> None:
-    """Do some work with the store of a configuration, or say why it cannot be done."""
-    found = loaded(path)
-    if found.store is None or found.store.type == "memory":
-        raise click.ClickException("there is no store that could be reached from here")
-    react(_working, (found, work))
+    """
+    Open the token store of a configuration and run some work with it.
+
+    If the work fails, the reason is printed and the command exits with 1.
+    """
+    config = load_config(path)
+    if config.store is None or config.store.type == "memory":
+        raise click.ClickException(
+            "the configuration has no token store that this command can open"
+        )
+    react(_run, (config, work))
 
 
 @implementer(ILogObserver)
 @frozen
 class _AuditLog:
     """
-    Writes to standard error what is done to API tokens, as a gateway does to its log.
+    Writes the audit events of API tokens to standard error, as a gateway writes them to its log.
 
-    So it does with the names of roles that are left out of their owners.
+    Events about roles that are left out of an owner are written, too.
     """
 
     _log: logs.Log
@@ -61,28 +65,19 @@ class _AuditLog:
             self._log(event)
 
 
-async def _working(reactor: Any, found: Config, work: Work) -> None:
+async def _run(reactor: Any, config: Config, work: Work) -> None:
     """
-    Do some work with the open store.
+    Run some work with the open token store.
 
-    @raise SystemExit: 1 if it could not be done.
+    @raise SystemExit: 1 if the work fails.
     """
-    globalLogPublisher.addObserver(_AuditLog(logs.Log(found.file.logging, sys.stderr)))
-    pool = Pool(reactor)
-    pool.startService()
-    world = outside(reactor, pool)
-    with complaints():
-        gateway = compose(found, world, Metrics())
-    assert gateway.tokens is not None
-    try:
-        with complaints():
-            await gateway.tokens.store.open()
-            await work(gateway, gateway.tokens, world)
-    except (BadIdentity, NoSuchToken, Rejected, ExceedsGrant, Unavailable) as reason:
-        told = str(reason) or "there is no such token"
-        say(told, fg="red", err=True)
-        raise SystemExit(1) from None
-    finally:
-        with suppress(Unavailable):
-            await gateway.tokens.store.close()
-        pool.stopService()
+    globalLogPublisher.addObserver(_AuditLog(logs.Log(config.file.logging, sys.stderr)))
+    async with composed(reactor, config) as (gateway, world):
+        assert gateway.tokens is not None
+        try:
+            with exit_on_config_error():
+                await gateway.tokens.store.open()
+                await work(gateway, gateway.tokens, world)
+        except (BadIdentity, NoSuchToken, Rejected, ExceedsGrant, Unavailable) as reason:
+            say(str(reason) or "there is no such API token", fg="red", err=True)
+            raise SystemExit(1) from None

@@ -1,4 +1,4 @@
-"""C{authotron tokens}: the tokens in the configured store, for who may read the configuration."""
+"""C{authotron tokens}: manage API tokens in the configured store, without the gateway."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ from authotron.web.replies import Reply
 @click.group()
 def tokens() -> None:
     """
-    List, make and revoke tokens in the configured store.
+    List, create and revoke API tokens in the configured store.
 
-    Running gateways notice within `tokens.recheck` seconds. Exit status 1 if it could not be done.
+    Running gateways see a change within `tokens.recheck` seconds. Exit status 1 if a command fails.
     """
 
 
@@ -50,11 +50,26 @@ def tokens() -> None:
     multiple=True,
     help="A role, if no provider can look the owner up.",
 )
-@click.option("--role", type=text, multiple=True, help="Leave only this role (may be repeated).")
-@click.option("--host", type=text, multiple=True, help="Good only for this host pattern.")
-@click.option("--network", type=text, multiple=True, help="Good only for clients of this network.")
-@click.option("--ttl", type=text, help="How long it lives, such as 12h or 30d.")
-@click.option("--name", type=text, default="", help="What to call it.")
+@click.option(
+    "--role",
+    type=text,
+    multiple=True,
+    help="Restrict the token to this role of the owner (may be repeated).",
+)
+@click.option(
+    "--host",
+    type=text,
+    multiple=True,
+    help="Restrict the token to this host pattern (may be repeated).",
+)
+@click.option(
+    "--network",
+    type=text,
+    multiple=True,
+    help="Restrict the token to clients in this network (may be repeated).",
+)
+@click.option("--ttl", type=text, help="Lifetime, such as 12h or 30d.")
+@click.option("--name", type=text, default="", help="A name for the token.")
 def create(
     path: Path,
     realm: str,
@@ -66,7 +81,7 @@ def create(
     ttl: str | None,
     name: str,
 ) -> None:
-    """Make a token for a user, and print it: this once and never again."""
+    """Create an API token for a user and print it; it cannot be printed again."""
     wish = TokenRequest(
         name=name,
         ttl=_duration(ttl, "--ttl"),
@@ -91,11 +106,11 @@ def create(
 
 @tokens.command("list")
 @config_option
-@click.option("--realm", type=text, help="Only of this realm.")
-@click.option("--username", type=text, help="Only of this user.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, one token a line.")
+@click.option("--realm", type=text, help="Only tokens of this realm.")
+@click.option("--username", type=text, help="Only tokens of this user.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one token on each line.")
 def list_(path: Path, realm: str | None, username: str | None, *, as_json: bool) -> None:
-    """List tokens, oldest first; their secrets are not known here either."""
+    """List API tokens, oldest first, without their secrets, which are not stored."""
 
     async def work(_: Gateway[Reply], kept: TokenService, _world: World) -> None:
         wanted = TokenQuery(realm and normalized(realm), username and normalized(username))
@@ -111,7 +126,7 @@ def list_(path: Path, realm: str | None, username: str | None, *, as_json: bool)
 @config_option
 @click.argument("id_", type=text, metavar="ID")
 def show(path: Path, id_: str) -> None:
-    """Show all that is kept of a token."""
+    """Print everything that is stored about an API token."""
 
     async def work(_: Gateway[Reply], kept: TokenService, _world: World) -> None:
         token = await kept.store.get(id_)
@@ -126,16 +141,20 @@ def show(path: Path, id_: str) -> None:
 @config_option
 @click.argument("ids", type=text, metavar="ID...", nargs=-1, required=True)
 def revoke(path: Path, ids: tuple[str, ...]) -> None:
-    """End tokens, and those that were made with them. An id without a token stops nothing."""
+    """
+    Revoke API tokens, and those that were created with them.
+
+    The other tokens are revoked even if an ID is unknown; then the exit status is 1.
+    """
 
     async def work(_: Gateway[Reply], kept: TokenService, _world: World) -> None:
         ended, missing = set[str](), False
         for id_ in dict.fromkeys(ids):
             try:
-                if id_ not in ended:  # with one that it descends from
+                if id_ not in ended:  # already revoked with the token that created it
                     ended.update(await kept.end(id_, audit.at_terminal()))
             except NoSuchToken:
-                say(f"{id_}: there is no such token", fg="red", err=True)
+                say(f"{id_}: there is no such API token", fg="red", err=True)
                 missing = True
             else:
                 say(f"revoked {id_}")
@@ -148,11 +167,11 @@ def revoke(path: Path, ids: tuple[str, ...]) -> None:
 @tokens.command()
 @config_option
 def prune(path: Path) -> None:
-    """Forget tokens that have expired. A running gateway does so by itself."""
+    """Delete expired API tokens from the store, as a running gateway does every few minutes."""
 
     async def work(_: Gateway[Reply], kept: TokenService, _world: World) -> None:
         await kept.flush()
-        say("forgotten: all that had expired")
+        say("deleted all expired API tokens")
 
     run(path, work)
 
@@ -167,21 +186,21 @@ def _checked(check: Callable[[str], str], text: str, option: str) -> str:
         raise click.BadParameter(str(error), param_hint=option) from None
 
 
-class _Life(section.Section):
-    """A duration as configurations have it."""
+class _Lifetime(section.Section):
+    """A section with one duration, to read durations as a configuration file has them."""
 
     ttl: section.WholeSeconds | None = None
 
 
 def _duration(text: str | None, option: str) -> int | None:
     try:
-        return section.read(_Life, {"ttl": text}).ttl
+        return section.read(_Lifetime, {"ttl": text}).ttl
     except ConfigError as error:
         raise click.BadParameter(error.problems[0].message, param_hint=option) from None
 
 
 def _row(token: Token) -> dict[str, Any]:
-    """All but the hash."""
+    """Return the columns of an API token but its hash."""
     row = token.row()
     fixed = json.loads(row.pop("fixed"))
     del row["hashed"]
@@ -190,7 +209,7 @@ def _row(token: Token) -> dict[str, Any]:
 
 def _line(token: Token) -> str:
     owner, end = token.owner, token.grant.expires
-    until = "for ever" if end is None else f"until {_moment(end)}"
+    until = "never expires" if end is None else f"until {_moment(end)}"
     line = f"{token.id}  {owner.realm}/{owner.username}  {until}  {token.name}"
     return visible(line).rstrip()
 

@@ -17,7 +17,7 @@ class EventsTests(SynchronousTestCase):
     def shown(self, **event: object) -> str:
         told: LogEvent = {"log_format": "it happened", "log_level": LogLevel.debug, **event}
         with contextlib.redirect_stdout(io.StringIO()) as output:
-            explain._tell(told)
+            explain._print_event(told)
         return output.getvalue()
 
     def test_judging_D7(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -168,27 +169,37 @@ class SecretTests(CommandCase):
         self.assertGreater(len(one), 60)
 
 
-class TokenTests(CommandCase):
-    """C{authotron token decode}."""
+class JwtTests(CommandCase):
+    """C{authotron jwt decode}."""
 
     def minted(self, path: str) -> str:
         found = file.load(Path(path), {})
         return minter.make(found.file.jwt, clock()).mint(Authentication(Identity("r", "alice")))
 
-    def test_good(self) -> None:
-        """A token of ours is verified and shown, as it is or as a header."""
+    def test_decode_prints_a_minted_jwt(self) -> None:
+        """A JWT that the gateway minted is verified and printed, also if it comes as a header."""
         path = self.file()
         token = self.minted(path)
         for text in (token, f"Authorization: Bearer {token}\n"):
-            result = self.run_command("token", "decode", "-c", path, text=text)
+            result = self.run_command("jwt", "decode", "-c", path, text=text)
             self.assertEqual(json.loads(result.output)["claims"]["username"], "alice")
 
-    def test_forged(self) -> None:
-        """Another one is not."""
+    def test_decode_rejects_a_forged_jwt(self) -> None:
+        """A JWT that was signed with another secret is invalid: exit status 1."""
         token = self.minted(self.file(jwt={"secret": "another secret that is long enough"}))
-        result = self.run_command("token", "decode", "-c", self.file(), text=token)
+        result = self.run_command("jwt", "decode", "-c", self.file(), text=token)
         self.assertEqual(result.exit_code, 1)
-        self.assertIn("not good", result.output)
+        self.assertIn("invalid JWT: Signature verification failed", result.output)
+
+    def test_former_name_still_works(self) -> None:
+        """C{authotron token decode} works, names the new command on stderr, and is not listed."""
+        path = self.file()
+        result = self.run_command("token", "decode", "-c", path, text=self.minted(path))
+        self.assertIn("now called `authotron jwt decode`", result.stderr)
+        self.assertEqual(json.loads(result.stdout)["claims"]["username"], "alice")
+        listed = re.findall(r"^  ([\w-]+)  ", self.run_command("--help").output, re.MULTILINE)
+        self.assertIn("jwt", listed)
+        self.assertNotIn("token", listed)
 
 
 class TokensTests(CommandCase):
@@ -208,7 +219,7 @@ class TokensTests(CommandCase):
         for over in ({}, {"store": {"type": "memory"}}):
             result = self.run_command("tokens", "list", "-c", self.file(**over))
             self.assertEqual(result.exit_code, 1)
-            self.assertIn("Error: there is no store", result.output)
+            self.assertIn("Error: the configuration has no token store", result.output)
 
 
 class QuickstartTests(CommandCase):

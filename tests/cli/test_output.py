@@ -99,9 +99,9 @@ class CommandTests(OutputCase):
         secret = BASE["jwt"]["secret"]
         claims = {"exp": 4_000_000_000, "iss": BASE["jwt"].get("iss", "authotron"), EVIL: [EVIL]}
         text = jwt.encode(claims, secret, "HS256", {"kid": TAME})
-        result = self.run_command("token", "decode", "-c", path, text=text)
+        result = self.run_command("jwt", "decode", "-c", path, text=text)
         self.assert_harmless(result.output)
-        bad = self.run_command("token", "decode", "-c", path, text=text[:-4] + TAME)
+        bad = self.run_command("jwt", "decode", "-c", path, text=text[:-4] + TAME)
         self.assert_harmless(bad.output)
 
     def test_explain_T91h(self) -> None:
@@ -109,14 +109,14 @@ class CommandTests(OutputCase):
         found = check.check(laid_over(BASE, {}))
         composed = compose(found, world(), Metrics())
         found_evil = Authentication(Identity("internal", EVIL, (EVIL,), {EVIL: EVIL}))
-        shown = self.printed(lambda: explain._minted(composed, found_evil, NOW))
+        shown = self.printed(lambda: explain._print_claims(composed, found_evil, NOW))
         self.assert_harmless(shown, "\\u001b[2J")
         event = {"event": "auth.x", "log_format": "{x}", "x": EVIL}
-        self.assert_harmless(self.printed(lambda: explain._tell(event)), "\\u001b[2J")
+        self.assert_harmless(self.printed(lambda: explain._print_event(event)), "\\u001b[2J")
 
     def test_doctor_T91h(self) -> None:
         """What a remote or a directory answers."""
-        shown = self.printed(lambda: doctor._told(CheckResult(EVIL, good=False, told=EVIL)))
+        shown = self.printed(lambda: doctor._print(CheckResult(EVIL, good=False, told=EVIL)))
         self.assert_harmless(shown, "\\u001b[2J")
 
     def test_check_T91h(self) -> None:
@@ -162,7 +162,7 @@ class CommandTests(OutputCase):
                 self.assertEqual(found["store"]["acl_proxy_pepper"], environ["PEPPER"])
 
     def test_import_T91h(self) -> None:
-        """What a token of another service is called, and why it is left out."""
+        """What a token of another service is called, and why it is skipped."""
         unused: Any = None
         run = import_tokens._Import(unused, unused, unused, dry_run=False)
         item = LeftOut(EVIL, EVIL)
@@ -170,7 +170,7 @@ class CommandTests(OutputCase):
         def take() -> None:
             Deferred.fromCoroutine(run._take(item))
 
-        self.assert_harmless(self.printed(take), "left out: a\\u001b[2J")
+        self.assert_harmless(self.printed(take), "skipped: a\\u001b[2J")
 
     def test_tokens_T91h(self) -> None:
         """Names, owners and comments of tokens, in every form."""

@@ -344,7 +344,7 @@ class CommandTests(TokenCase):
         ids = (made[0]["id"], child["id"], made[1]["id"])
         done = self.run_command("revoke", ids[0], "000000000000", *ids[1:])
         self.assertEqual(done.stdout.splitlines(), [f"revoked {id_}" for id_ in ids])
-        self.assertIn("000000000000: there is no such token", done.stderr)
+        self.assertIn("000000000000: there is no such API token", done.stderr)
         self.assertEqual(done.returncode, 1)
         self.assertEqual(self.run_command("list").stdout, "")
 

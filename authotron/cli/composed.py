@@ -1,0 +1,46 @@
+"""Compose the gateway of a configuration for the duration of one command."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from authotron.cli.options import exit_on_config_error
+from authotron.config.check import Config
+from authotron.daemon.compose import compose
+from authotron.daemon.runtime import Pool, outside
+from authotron.gateway.gateway import Gateway
+from authotron.model.errors import Unavailable
+from authotron.net.world import World
+from authotron.telemetry.metrics import Metrics
+from authotron.web.replies import Reply
+
+
+@asynccontextmanager
+async def composed(reactor: Any, config: Config) -> AsyncIterator[tuple[Gateway[Reply], World]]:
+    """
+    Compose the gateway of a configuration, and yield it with the world that its plugins use.
+
+    At the end of the block, and if composing fails, the token store is closed and the threads end.
+    If the plugins do not fit, their problems are printed and the command exits with 78.
+    """
+    pool = Pool(reactor)
+    pool.startService()
+    try:
+        world = outside(reactor, pool)
+        gateway = compose_or_exit(config, world)
+        try:
+            yield gateway, world
+        finally:
+            if gateway.tokens is not None:
+                with suppress(Unavailable):
+                    await gateway.tokens.store.close()
+    finally:
+        pool.stopService()
+
+
+def compose_or_exit(config: Config, world: World) -> Gateway[Reply]:
+    """Compose the gateway of a configuration; if it has problems, print them and exit with 78."""
+    with exit_on_config_error():
+        return compose(config, world, Metrics())
