@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron.cli.main import main
 from authotron.config.plugins import API_VERSION
 from authotron.plugin import public
-from tests.config.test_check import BASE, ROOT, ConfigCase, laid_over
+from tests.config.cases import BASE, ROOT, ConfigCase, laid_over
 
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 MARK = "<!-- not a configuration -->"

@@ -6,7 +6,7 @@ import re
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.config.test_check import ROOT
+from tests.config.cases import ROOT
 
 CLEARED = re.compile(r'^ *proxy_set_header (\S+) +"";$', re.MULTILINE)
 WELL_KNOWN = frozenset(

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from tests.config.test_check import ROOT
+from tests.config.cases import ROOT
 from tests.daemon.test_service import ServiceCase
 
 PROMETHEUS = ROOT / "etc" / "prometheus"

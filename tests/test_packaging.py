@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import __version__
 from authotron.config.check import Config
-from tests.config.test_check import ROOT, STRONG, ConfigCase
+from tests.config.cases import ROOT, STRONG, ConfigCase
 
 CHART = ROOT / "etc" / "helm"
 

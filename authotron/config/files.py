@@ -1,9 +1,9 @@
 """
-Files in folders that other accounts may write to.
+Access files safely in folders that other accounts may write to.
 
-An operator runs commands as root. In the folder of the service account they meet what that account
-put there: links to files of root, for one. So root takes the rights of the account that controls a
-path before it touches anything there, and makes files only where there is nothing.
+An operator runs commands as root in the folder of the service account. That account may have put
+symbolic links to files of root there. So a command of root takes the rights of the account that
+controls a path before it accesses the path, and creates files only if nothing has that name.
 """
 
 from __future__ import annotations
@@ -24,16 +24,18 @@ from secrets import token_hex
 from attrs import define, field
 
 MOST_BYTES = 65_536
-"""Bytes of a small file that are read."""
+"""Maximum bytes of a file that L{read_small} reads."""
 
 _MOST_LINKS = 40
+"""Maximum symbolic links on one path, as in the kernel."""
+
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _NOGROUP = 65_534
 _CURRENT = 0xFFFF_FFFF
 
-# setfsuid(2) and setfsgid(2) concern files alone, and the calling thread alone; the functions of
-# glibc for the other ids change all threads. For groups only the bare system call keeps to one.
+# setfsuid(2) and setfsgid(2) change the rights on files of the calling thread alone; glibc's
+# functions for other ids change all threads. For groups only the system call changes one thread.
 _SETGROUPS = {"x86_64": 116, "aarch64": 159, "riscv64": 159, "loongarch64": 159, "ppc64le": 81}
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -41,10 +43,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 @define
 class _Way:
     """
-    Follows a path as the kernel does, and notes which accounts can change where it leads.
+    Follows a path as the kernel does, and collects the accounts that can change where it leads.
 
-    @ivar accounts: each account but root that owns a folder on the way, with the folder's group.
-    @ivar is_shared: whether other accounts than the owner may write to the folder in which it ends.
+    @ivar accounts: for each account but root that owns a folder on the way, the folder's group.
+    @ivar is_shared: whether accounts other than the owner may write to the folder reached last.
     """
 
     accounts: dict[int, int] = field(factory=dict, init=False)
@@ -54,7 +56,7 @@ class _Way:
         """
         Follow C{path} as far as it exists.
 
-        @raise OSError: it has too many links, or cannot be read.
+        @raise OSError: the path has too many symbolic links, or cannot be read.
         """
         at, links = Path("/"), 0
         whole = path if path.is_absolute() else Path.cwd() / path
@@ -68,7 +70,7 @@ class _Way:
             except FileNotFoundError:
                 return
             if self.is_shared:
-                self._note(found)  # of a folder that is sticky its owner alone can take it away
+                self._note(found)  # In a sticky folder only the owner of a file can replace it.
             if stat.S_ISLNK(found.st_mode):
                 links += 1
                 if links > _MOST_LINKS:
@@ -81,7 +83,7 @@ class _Way:
             elif stat.S_ISDIR(found.st_mode):
                 at = here
                 self._enter(at)
-            # else a file; a part behind it is missed by the kernel as well
+            # Otherwise a file: the kernel does not find steps below a file either.
 
     def _enter(self, folder: Path) -> None:
         found = folder.stat()
@@ -95,10 +97,11 @@ class _Way:
 
 def act_as_owner(path: Path) -> None:
     """
-    If this is root, let this thread access files with the rights of the account that controls path.
+    Give this thread of root only the file rights of the account that controls a path.
 
-    The account owns the folder of the file, one above it, or one that a link on the way leads to.
-    Where root alone does, the thread remains root. Other threads are not changed.
+    The account owns the folder of the file, a folder above it, or a folder that a symbolic link on
+    the way leads to. If root owns all of them, the thread keeps the rights of root. Other threads
+    and other accounts than root are not changed.
 
     @raise OSError: several accounts control the path, or their rights cannot be taken.
     """
@@ -110,7 +113,7 @@ def act_as_owner(path: Path) -> None:
     if len(way.accounts) > 1:
         named = " and ".join(map(_name, sorted(way.accounts)))
         raise PermissionError(
-            errno.EPERM, f"folders of {named} lead to it: run this as one of them"
+            errno.EPERM, f"folders of {named} are on its way; run the command as one of them"
         )
     for uid, gid_of_folder in way.accounts.items():
         gid, groups = _groups(uid, gid_of_folder)
@@ -134,7 +137,7 @@ def acting_as_owner(path: Path) -> Iterator[None]:
 
 
 def _groups(uid: int, gid: int) -> tuple[int, Sequence[int]]:
-    """The groups of an account; one without a name has that of its folder, but never root's."""
+    """Return the groups of an account; without an entry in passwd, the group of its folder."""
     try:
         account = pwd.getpwuid(uid)
     except KeyError:
@@ -152,9 +155,9 @@ def _name(uid: int) -> str:
 
 def _become(uid: int, gid: int) -> None:
     """
-    Take the ids with which this thread accesses files.
+    Set the user and group ids with which this thread accesses files.
 
-    @raise OSError: the kernel did not allow that.
+    @raise OSError: the kernel refuses the change.
     """
     for change, number in ((_libc.setfsgid, gid), (_libc.setfsuid, uid)):
         change(ctypes.c_uint(number))
@@ -164,13 +167,13 @@ def _become(uid: int, gid: int) -> None:
 
 def _set_groups(groups: Sequence[int]) -> None:
     """
-    Take supplementary groups, where it is known how for this thread alone.
+    Set the supplementary groups of this thread, or of all threads on an unknown machine type.
 
-    @raise OSError: the kernel did not allow that.
+    @raise OSError: the kernel refuses the change.
     """
     number = _SETGROUPS.get(platform.machine()) if sys.maxsize > 2**32 else None
     if number is None:
-        os.setgroups(groups)  # for all threads: root needs no groups
+        os.setgroups(groups)  # Changes all threads, which is harmless: root needs no groups.
         return
     given = (ctypes.c_uint * len(groups))(*groups)
     if _libc.syscall(ctypes.c_long(number), ctypes.c_long(len(groups)), given) != 0:
@@ -182,9 +185,9 @@ def _set_groups(groups: Sequence[int]) -> None:
 
 def check_regular(*paths: Path) -> None:
     """
-    In a folder that others may write to, let root use nothing that others made.
+    Check that root does not use files that other accounts put into a shared folder.
 
-    @raise OSError: a file is not a regular file of root with one name.
+    @raise OSError: a file is not a regular file of root with exactly one name.
     """
     if os.geteuid() != 0 or _libc.setfsuid(ctypes.c_uint(_CURRENT)) != 0:
         return
@@ -195,14 +198,14 @@ def check_regular(*paths: Path) -> None:
             found = os.lstat(path)
             is_ours = stat.S_ISREG(found.st_mode) and found.st_uid == 0 and found.st_nlink == 1
             if way.is_shared and not is_ours:
-                raise PermissionError(errno.EPERM, f"{path.name} was made by another account")
+                raise PermissionError(errno.EPERM, f"{path.name} was created by another account")
 
 
 def make_file(path: Path) -> None:
     """
-    Make an empty file for this account alone, unless there is a file.
+    Create an empty file that only this account can access, unless the file exists.
 
-    @raise OSError: it cannot be made, or there is something else, such as a FIFO.
+    @raise OSError: the file cannot be created, or something else exists, such as a FIFO.
     """
     with suppress(FileExistsError):
         os.close(os.open(os.path.realpath(path), _NEW, 0o600))
@@ -212,11 +215,11 @@ def make_file(path: Path) -> None:
 
 def write_once(path: Path, content: bytes) -> None:
     """
-    Make a file for this account alone, unless there is something; whole, or not at all.
+    Create a file that only this account can access, unless its name exists.
 
-    Of several processes that try, one makes the file.
+    The file appears with its whole content or not at all. If several processes try, one succeeds.
 
-    @raise OSError: it cannot be made.
+    @raise OSError: the file cannot be created.
     """
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -238,10 +241,10 @@ def _exists(name: str, folder: int) -> bool:
 
 def _write_whole(name: str, folder: int, content: bytes) -> None:
     """
-    Write a file without a name, and then give it one.
+    Write a file without a name, and then link it under its name.
 
-    Where a file needs a name from the start (NFS) it is one by chance at first; where a file cannot
-    have two names (FAT) it is the right one.
+    On a file system without nameless files (NFS) the file has a random name first; on one without
+    hard links (FAT) it is written under its final name.
     """
     try:
         descriptor = os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=folder)
@@ -273,7 +276,7 @@ def _written_at_once(descriptor: int, content: bytes) -> None:
 
 @contextmanager
 def _written(descriptor: int, content: bytes) -> Iterator[None]:
-    """A file with its content on the disk, open until the end of the block."""
+    """Write content to an open file, flush it to the disk, and close it after the block."""
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
@@ -285,7 +288,7 @@ def read_small(path: Path) -> bytes:
     """
     Read a regular file of up to 64 KiB.
 
-    @raise OSError: it cannot be read, or is not a regular file.
+    @raise OSError: the file cannot be read, is larger, or is not a regular file.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:

@@ -17,7 +17,7 @@ from authotron.telemetry.metrics import Metrics
 from authotron.testing.contracts import AugmenterContract
 from authotron.testing.remotes import Action, FakeRemote, Hang, ReceivedRequest, Respond, start
 from authotron.testing.worlds import NOW, clock_at, world
-from tests.config.test_check import BASE
+from tests.config.cases import BASE
 
 TESS = Identity("here", "tess", ("reader",), {"mail": "t@x"})
 

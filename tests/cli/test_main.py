@@ -20,7 +20,7 @@ from authotron.jose import minter
 from authotron.model.authentication import Authentication
 from authotron.model.identity import Identity
 from authotron.plugin.passwords import check_hash
-from tests.config.test_check import BASE, laid_over
+from tests.config.cases import BASE, laid_over
 
 
 class CommandCase(SynchronousTestCase):

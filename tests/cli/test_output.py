@@ -36,7 +36,7 @@ from authotron.telemetry.metrics import Metrics
 from authotron.telemetry.terminal import visible
 from authotron.testing.contracts import make_token
 from authotron.testing.worlds import NOW, world
-from tests.config.test_check import BASE, laid_over
+from tests.config.cases import BASE, laid_over
 
 EVIL = "a\x1b[2J\x1b]0;x\x07\x9b31m\x7f\r\n\x08\u202eb\u2028\ud800"
 """Escapes of two kinds, a bell, DEL, line ends, a change of direction, half a surrogate pair."""

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron.config import endpoint
 from authotron.daemon.listening import Listener
 from authotron.daemon.workers.sockets import ListeningSocket
-from tests.config.test_check import ConfigCase
+from tests.config.cases import ConfigCase
 
 
 class ModeTests(SynchronousTestCase):

@@ -353,7 +353,7 @@ class StoreTests(FilesCase):
         outcome = self.opened()
         if ROOT:
             self.assertIsInstance(outcome, Unavailable)
-            self.assertIn("made by another account", str(outcome))
+            self.assertIn("created by another account", str(outcome))
 
     def test_linked_database_T91a(self) -> None:
         """A link of the operator to a database elsewhere works, and makes it for its account."""

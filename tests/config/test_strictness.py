@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from tests.config.test_check import ROOT, ConfigCase
+from tests.config.cases import ROOT, ConfigCase
 from tests.test_docs import configurations
 
 OURS = (

@@ -19,7 +19,7 @@ from authotron.providers import plain
 from authotron.stores import memory
 from authotron.telemetry.metrics import Metrics
 from authotron.testing.worlds import world
-from tests.config.test_check import BASE, laid_over
+from tests.config.cases import BASE, laid_over
 
 
 @implementer(IProvider)

@@ -23,7 +23,7 @@ from authotron.model.identity import Identity
 from authotron.plugin.interfaces import IConnected
 from authotron.providers import plain
 from authotron.web.replies import Reply
-from tests.config.test_check import BASE, laid_over
+from tests.config.cases import BASE, laid_over
 
 
 class Reactor(MemoryReactorClock):

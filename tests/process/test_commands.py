@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from tests.cli.test_main import CommandCase
-from tests.config.test_check import BASE, laid_over
+from tests.config.cases import BASE, laid_over
 from tests.config.test_files import ROOT, SERVICE, FilesCase
 
 

@@ -26,7 +26,7 @@ from authotron.web import gateway_routes, operations_routes
 from authotron.web.fastpath.protocol import FastPathFactory
 from authotron.web.replies import Replies, Reply
 from authotron.web.site import Site
-from tests.config.test_check import BASE, laid_over
+from tests.config.cases import BASE, laid_over
 
 PEER = IPv4Address("TCP", "192.0.2.7", 4711)
 

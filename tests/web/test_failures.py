@@ -23,7 +23,7 @@ from authotron.model.errors import (
 )
 from authotron.model.identity import Addition, Credential, Identity
 from authotron.plugin.interfaces import Affinity, IAugmenter, IProvider
-from tests.config.test_check import BASE
+from tests.config.cases import BASE
 from tests.web.conversations import ALICE, Answer, InMemoryGateway
 
 WHO = Authentication(Identity("internal", "tess", ("reader",)))

@@ -17,7 +17,7 @@ from authotron.model.identity import Credential
 from authotron.plugin.interfaces import Affinity, IProvider
 from authotron.web.gateway_routes import GatewayRoutes
 from authotron.web.operations_routes import OperationsRoutes
-from tests.config.test_check import ROOT
+from tests.config.cases import ROOT
 from tests.web.conversations import ALICE, Answer, InMemoryGateway, basic
 from tests.web.test_token_routes import PROXIED, TokenCase
 

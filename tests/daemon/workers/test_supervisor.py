@@ -25,7 +25,7 @@ from authotron.daemon.workers.spawning import Descriptors, SealedConfig
 from authotron.daemon.workers.supervisor import Supervisor
 from authotron.telemetry.metrics import Metrics
 from authotron.web.connections import Overloaded
-from tests.config.test_check import BASE, laid_over
+from tests.config.cases import BASE, laid_over
 
 
 class Port:

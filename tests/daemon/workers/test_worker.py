@@ -18,7 +18,7 @@ from authotron.daemon.workers.heartbeats import HEARTBEAT
 from authotron.daemon.workers.worker import INVALIDATION_TIMEOUT, Worker
 from authotron.limits.fair_queue import Standing
 from authotron.model.errors import ConfigError, Problem, Unavailable
-from tests.config.test_check import BASE
+from tests.config.cases import BASE
 from tests.daemon.test_service import Reactor
 
 

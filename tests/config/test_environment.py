@@ -1,0 +1,210 @@
+"""Environment variables over the keys of the file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+from hypothesis import given
+from hypothesis import strategies as some
+
+from authotron.config.environment import KeyKind, read_value
+from tests.config.cases import BASE, ConfigCase, laid_over
+
+HASH = "$2b$04$abcdefghijklmnopqrstuuIVN9LQBQsaEDuPvlFbP4Fxs5X1E0jgu"
+
+
+class EnvironmentTests(ConfigCase):
+    """C{AOT_SECTION__KEY}."""
+
+    def test_values(self) -> None:
+        """Numbers, switches, lists, quoted and plain texts."""
+        found = self.load(
+            BASE,
+            AOT_SERVER__PORT="8081",
+            AOT_METRICS__ENABLED="false",
+            AOT_JWT__ISS='"12345"',
+            AOT_SERVICES='[{name="archive",scopes=["read"]}]',
+            AOT_LOGGING__LEVEL="debug",
+        )
+        file = found.file
+        self.assertEqual((file.server.port, file.metrics.enabled), (8081, False))
+        self.assertEqual((file.jwt.iss, file.logging.level), ("12345", "debug"))
+        self.assertEqual(file.services[0].scopes, ("read",))
+
+    def test_text_that_looks_like_a_number(self) -> None:
+        """Where a text is wanted, it is one."""
+        found = self.load(
+            BASE, AOT_JWT__SECRET="12345678901234567890123456789012", AOT_JWT__ISS="true"
+        )
+        assert found.file.jwt.secret is not None
+        self.assertEqual(
+            found.file.jwt.secret.get_secret_value(), "12345678901234567890123456789012"
+        )
+        self.assertEqual(found.file.jwt.iss, "true")
+
+    def test_secret_as_it_stands_S_ENVSECRET(self) -> None:
+        """A secret is taken as it stands, without at most one pair of double quotes around it."""
+        for text, meant in (
+            ('"abc"#tail and more', '"abc"#tail and more'),
+            ('"abc #tail and more"', "abc #tail and more"),
+            ('""abc#tail and more""', '"abc#tail and more"'),
+            ("'abc#tail and more'", "'abc#tail and more'"),
+            (r'"a\u0041\n#tail and more"', r"a\u0041\n#tail and more"),
+            ("0x10203040506070809000000", "0x10203040506070809000000"),
+            ('["a", "tail and more"]', '["a", "tail and more"]'),
+            ('{a = "tail and more"}', '{a = "tail and more"}'),
+            ("  blanks around it  ", "  blanks around it  "),
+            ("a line end behind\n", "a line end behind"),
+            ("1_000_000_000_000_000", "1_000_000_000_000_000"),
+            ('"half of a pair of them', '"half of a pair of them'),
+        ):
+            found = self.load(BASE, AOT_JWT__SECRET=text)
+            assert found.file.jwt.secret is not None
+            self.assertEqual(found.file.jwt.secret.get_secret_value(), meant)
+
+    def test_texts_S_ENVSECRET(self) -> None:
+        """A string that is not a secret is taken as it stands, without blanks around it."""
+        for text, meant in (
+            (' "a"#b ', '"a"#b'),
+            ("a # b", "a # b"),
+            ("'a'", "'a'"),
+            ("true", "true"),
+            ("1", "1"),
+            ("2024-01-01", "2024-01-01"),
+            ("[a]", "[a]"),
+        ):
+            self.assertEqual(self.load(BASE, AOT_JWT__ISS=text).file.jwt.iss, meant)
+        found = self.load(BASE, AOT_LOGGING__LEVEL=" debug\n", AOT_JWT__AUD="12", AOT_JWT__KID="1")
+        self.assertEqual((found.file.logging.level, found.file.jwt.aud), ("debug", "12"))
+        self.assertEqual(self.load(BASE, AOT_JWT__AUD='["a", "b"]').file.jwt.aud, ("a", "b"))
+        self.assertIsNone(self.load(BASE, AOT_JWT__AUD="").file.jwt.aud)
+
+    def test_secrets_of_a_store_S_ENVSECRET(self) -> None:
+        """The type of the store, of the file or a variable, says which of its keys are secrets."""
+        store = {"AOT_STORE__PASSWORD": '"a"#b', "AOT_STORE__PEPPER": "1" * 40}
+        for found in (
+            self.load({**BASE, "store": {"type": "redis"}}, **store),
+            self.load(BASE, **store, AOT_STORE__TYPE="redis"),
+        ):
+            stored: Any = found.store
+            self.assertEqual(stored.password.get_secret_value(), '"a"#b')
+            self.assertEqual(stored.pepper.get_secret_value(), "1" * 40)
+
+    def test_secret_file_S_ENVSECRET(self) -> None:
+        """The twins of a secret may be given by variables, too."""
+        base = laid_over(BASE, {"jwt": {"secret": ...}})
+        found = self.load(base, AOT_JWT__SECRET_ENV="OUR", OUR="a secret that is long enough")
+        assert found.file.jwt.secret is not None
+        self.assertEqual(found.file.jwt.secret.get_secret_value(), "a secret that is long enough")
+
+    def test_lists_without_quotes_S_ENVSECRET(self) -> None:
+        """In lists and mappings texts may go without quotes; a hash sign ends nothing."""
+        for text, password in (
+            ("[{type=plain, name=e, realm=r, users=[{username=eve, password=a#b}]}]", "a#b"),
+            ('[{type="plain",name="e",realm="r",users=[{username="eve",password="a#b"}]}]', "a#b"),
+            ("[{'type': plain, name: e, realm: r, users: [{username: eve, password: a b}]}]", None),
+            ("[{type=plain, name=e, realm=r, users=[{username=eve, password='a b'}]}]", "'a b'"),
+            ('[{type=plain,name=e,realm=r,users=[{username=eve,password="]}\\"#"}]}]', ']}"#'),
+            (
+                '[{"type":"plain","name":"e","realm":"r","users":[{"username":"eve","password":"\\u0061"}]}]',
+                "a",
+            ),
+        ):
+            if password is None:
+                self.problems(BASE, AOT_PROVIDERS=text)
+                continue
+            provider: Any = self.load(BASE, AOT_PROVIDERS=text).providers[0]
+            self.assertEqual(provider.users[0].password.get_secret_value(), password)
+
+    def test_switches_with_blanks_S_ENVSECRET(self) -> None:
+        """Blanks around numbers and switches do not count."""
+        found = self.load(BASE, AOT_METRICS__ENABLED=" false\n", AOT_SERVER__PORT=" 8081 ")
+        self.assertEqual((found.file.metrics.enabled, found.file.server.port), (False, 8081))
+
+    @given(some.text(some.characters(exclude_characters="\0", exclude_categories=["Cs"])))
+    def test_any_secret_S_ENVSECRET(self, text: str) -> None:
+        """Whatever a variable holds is the secret, letter by letter."""
+        self.assertEqual(read_value(f'"{text}"', KeyKind.SECRET), text)
+        if not (len(text) > 1 and text[0] == '"') and not text.endswith(("\r", "\n")):
+            self.assertEqual(read_value(text, KeyKind.SECRET), text)
+
+    def test_quotes_that_stay_S_ENVSECRET(self) -> None:
+        """A variable that keeps quotes or backslashes of a shell or of TOML gets a warning."""
+        secret = "a secret that is long enough for it"
+        for name, text, warned in (
+            ("AOT_JWT__SECRET", f"'{secret}'", True),
+            ("AOT_JWT__SECRET", f'"{secret}"#tail', True),
+            ("AOT_JWT__SECRET", f'"{secret}" ', True),
+            ("AOT_JWT__SECRET", f'"""{secret}"""', True),
+            ("AOT_JWT__SECRET", f'"{secret}\\n"', True),
+            ("AOT_JWT__SECRET", f'"{secret}"', False),
+            ("AOT_JWT__SECRET", f'{secret}"', False),
+            ("AOT_JWT__SECRET", f"it's {secret}'", False),
+            ("AOT_JWT__SECRET", f"{secret}\\n", False),
+            ("AOT_JWT__ISS", "'x'", True),
+            ("AOT_JWT__ISS", '"x"', False),
+            ("AOT_JWT__AUD", "['x']", True),
+            ("AOT_JWT__AUD", '["x"]', False),
+            ("AOT_JWT", f"{{iss=x, secret='{secret}'}}", True),
+            ("AOT_JWT", f'{{"iss": "x", "secret": "{secret}"}}', False),
+        ):
+            found = [each for each in self.load(BASE, **{name: text}).warnings if "quotes" in each]
+            self.assertEqual(len(found), warned, text)
+            self.assertNotIn(secret, str(found))
+            self.assertTrue(all(each.startswith(f"{name}: ") for each in found))
+
+    def test_secret_that_ends_a_line_S_ENVSECRET(self) -> None:
+        """A secret that keeps the line end of a block scalar gets a warning; a file has none."""
+        base = yaml.safe_dump(laid_over(BASE, {"jwt": ...}))
+        for written, warned in (("|\n    {}\n", True), ("|-\n    {}\n", False)):
+            secret = written.format("a secret that is more than long enough")
+            found = self.load(f"{base}\njwt:\n  iss: x\n  secret: {secret}\n")
+            self.assertEqual([each.partition(":")[0] for each in found.warnings],
+                             ["jwt.secret"] * warned)  # fmt: skip
+        (self.folder / "key").write_text("a secret that is more than long enough\n")
+        found = self.changed(jwt={"secret": ..., "secret_file": "key"})
+        self.assertEqual(found.warnings, [])
+
+    def test_line_end_of_hashes_S_ENVSECRET(self) -> None:
+        """The line end of a block scalar is not part of a hash or of a static token."""
+        plain = {"username": "alice", "password_hash": f"{HASH}\n"}
+        static = {"type": "static-token", "name": "s", "realm": "s"}
+        tokens = [{"token": "t" * 40 + "\n", "username": "u"}]
+        providers = [{**BASE["providers"][0], "users": [plain]}, {**static, "tokens": tokens}]
+        found = self.changed(providers=providers)
+        users: Any
+        entries: Any
+        users, entries = found.providers
+        self.assertEqual(users.users[0].password_hash.get_secret_value(), HASH)
+        self.assertEqual(entries.tokens[0].token.get_secret_value(), "t" * 40)
+        self.assertEqual(found.warnings, [])
+
+    def test_line_end_of_the_file_S_ENVSECRET(self) -> None:
+        """A line end that YAML says belongs to a secret is part of it; one of a file is not."""
+        base = yaml.safe_dump(laid_over(BASE, {"jwt": ...}))
+        for text, end in (("|\n    {}\n", "\n"), ("|-\n    {}\n", ""), ('"{}\\n"', "\n")):
+            written = text.format("a secret that is long enough")
+            found = self.load(f"{base}\njwt:\n  iss: x\n  secret: {written}\n")
+            assert found.file.jwt.secret is not None
+            self.assertEqual(
+                found.file.jwt.secret.get_secret_value(), f"a secret that is long enough{end}"
+            )
+
+    def test_unknown(self) -> None:
+        """Names nobody knows are not read; below a known section they are mistakes."""
+        self.load(BASE, AOT_NONSENSE="1", AOT_CONFIG_PATH="x", AOT_JWT_ISS="x")
+        self.assertEqual(
+            self.problems(BASE, AOT_JWT__ISSUER="x"),
+            ["jwt.issuer: unknown key" + "; did you mean 'iss'?"],
+        )
+
+    def test_misspelt_section(self) -> None:
+        """A variable of a section nobody knows is not read, and somebody hears of it."""
+        found = self.load(BASE, AOT_LOGING__LEVEL="debug")
+        self.assertEqual(found.warnings, ["AOT_LOGING__LEVEL is ignored; did you mean 'logging'?"])
+
+    def test_json(self) -> None:
+        """Lists may be written as JSON, too."""
+        found = self.load(BASE, AOT_SERVICES='[{"name": "archive"}]')
+        self.assertEqual(found.file.services[0].name, "archive")

@@ -1,0 +1,31 @@
+"""The examples of the documents, and the sample configuration, can be loaded."""
+
+from __future__ import annotations
+
+import yaml
+
+from tests.config.cases import BASE, ROOT, STRONG, ConfigCase, laid_over
+
+EXAMPLES = sorted((ROOT / "tests" / "examples").glob("*.yaml"))
+
+
+class ExamplesTests(ConfigCase):
+    """Every example of the documents."""
+
+    def test_all(self) -> None:
+        """They load, fragments laid over a small base; the one that must fail, fails."""
+        self.assertGreater(len(EXAMPLES), 25)
+        for path in EXAMPLES:
+            with self.subTest(path.name):
+                content = laid_over(BASE, yaml.safe_load(path.read_text()))
+                if "fails" in path.name:
+                    self.assertIn("8080", self.problems(content, **STRONG)[0])
+                else:
+                    self.load(content, **STRONG)
+
+    def test_placeholder_T78(self) -> None:
+        """An example's secret that everybody knows is refused."""
+        path = next(path for path in EXAMPLES if "complete" in path.name)
+        problems = self.problems(laid_over(BASE, yaml.safe_load(path.read_text())))
+        self.assertTrue(problems[0].startswith("jwt: "))
+        self.assertIn("placeholder", problems[0])

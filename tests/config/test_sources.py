@@ -1,0 +1,221 @@
+"""Secrets from files, variables and systemd credentials."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+
+from authotron.config import plugins
+from authotron.config.check import Config
+from authotron.config.fields import nested_section, secret_keys
+from authotron.config.schema import File
+from tests.config.cases import BASE, ConfigCase, laid_over
+
+HASH = "$2b$04$abcdefghijklmnopqrstuuIVN9LQBQsaEDuPvlFbP4Fxs5X1E0jgu"
+
+
+def shipped_sections() -> Iterator[tuple[str, type[BaseModel]]]:
+    """The sections of the file and of all plugins, those inside of them included."""
+    yield "jwt", File.model_fields["jwt"].annotation  # type: ignore[misc] # a section
+    for kind in ("providers", "augmenters", "stores"):
+        for module in plugins.every(kind):
+            yield from sections_in(module.__name__, module.Config)
+
+
+def sections_in(name: str, section: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
+    yield name, section
+    for key in section.model_fields:
+        below = nested_section(section, key)
+        if below is not None:
+            yield from sections_in(f"{name}.{key}", below)
+
+
+class SecretsTests(ConfigCase):
+    """Where secrets may come from."""
+
+    def secret(self, found: Config) -> str:
+        assert found.file.jwt.secret is not None
+        return found.file.jwt.secret.get_secret_value()
+
+    def test_file(self) -> None:
+        """A file beside the configuration; its line end is no part of the secret."""
+        (self.folder / "key").write_text("a secret that is long enough in a file\n")
+        found = self.changed(jwt={"secret": ..., "secret_file": "key"})
+        self.assertEqual(self.secret(found), "a secret that is long enough in a file")
+
+    def test_systemd_credential(self) -> None:
+        """The credentials directory of systemd comes first."""
+        credentials = self.folder / "credentials"
+        credentials.mkdir()
+        (credentials / "key").write_text("a secret that systemd has handed over")
+        (self.folder / "key").write_text("a secret that is long enough in a file")
+        self.patch_environment("CREDENTIALS_DIRECTORY", str(credentials))
+        found = self.changed(jwt={"secret": ..., "secret_file": "key"})
+        self.assertEqual(self.secret(found), "a secret that systemd has handed over")
+
+    def test_folder_of_credentials(self) -> None:
+        """A folder that systemd loads as credentials; the one beside may be closed to us."""
+        credentials = self.folder / "handed-over"
+        credentials.mkdir()
+        (credentials / "credentials_key").write_text("a secret that systemd has handed over")
+        self.patch_environment("CREDENTIALS_DIRECTORY", str(credentials))
+        found = self.changed(jwt={"secret": ..., "secret_file": "credentials/key"})
+        self.assertEqual(self.secret(found), "a secret that systemd has handed over")
+
+    def test_all_files_from_credentials_D3(self) -> None:
+        """The files of certificates and keys come from the credentials of systemd, too."""
+        credentials = self.folder / "credentials"
+        credentials.mkdir()
+        for name in ("ca.pem", "client.pem", "client.key"):
+            (credentials / name).write_text("not a certificate, but read from here")
+        self.patch_environment("CREDENTIALS_DIRECTORY", str(credentials))
+        remote = {"type": "http", "name": "r", "realm": "r", "url": "https://x"}
+        shown = {"client_certificate_file": "client.pem", "client_key_file": "client.key"}
+        for files in ({"ca_file": "ca.pem"}, shown):
+            [problem] = self.problems(laid_over(BASE, {"providers": [{**remote, **files}]}))
+            self.assertIn(f"{credentials}", problem)
+            self.assertIn("certificate in PEM", problem)
+        mongo = {"type": "mongo", "uri": "mongodb://x/y", "database": "y"}
+        for store in (mongo, {"type": "redis"}):
+            content = laid_over(BASE, {"store": {**store, "tls": True, "tls_ca_file": "ca.pem"}})
+            found: Any = self.load(
+                {**content, "store": {**content["store"], "pepper": "p" * 40}}
+            ).store
+            self.assertEqual(found.tls_ca_file, credentials / "ca.pem")
+
+    def test_data_beside_the_configuration_D3(self) -> None:
+        """What is written is never looked for among the credentials, which are to be read."""
+        credentials = self.folder / "credentials"
+        credentials.mkdir()
+        (credentials / "tokens.db").write_text("")
+        self.patch_environment("CREDENTIALS_DIRECTORY", str(credentials))
+        found: Any = self.changed(store={"type": "sqlite", "path": "tokens.db"}).store
+        self.assertEqual(found.path, self.folder / "tokens.db")
+
+    def patch_environment(self, name: str, value: str) -> None:
+        self.addCleanup(os.environ.pop, name)
+        os.environ[name] = value
+
+    def test_both(self) -> None:
+        """A secret and a file of it are one too many."""
+        self.assertIn("not both", self.problem(jwt={"secret_file": "key"}))
+
+    def test_missing(self) -> None:
+        """A file that is not there is told by its path."""
+        problem = self.problem(jwt={"secret": ..., "secret_file": "nowhere"})
+        self.assertTrue(problem.startswith("jwt.secret_file: cannot read "), problem)
+        self.assertIn("nowhere", problem)
+
+    def test_twins_of_all_secrets_S_PLACEHOLDER(self) -> None:
+        """Every secret of every plugin may come from a file or a variable, as the schema says."""
+        secrets = 0
+        for name, section in shipped_sections():
+            known = section.model_json_schema()["properties"]
+            for key in secret_keys(section):
+                secrets += 1
+                self.assertLessEqual({f"{key}_file", f"{key}_env"}, set(known), (name, key))
+        self.assertGreater(secrets, 12)
+
+    def test_variable_S_PLACEHOLDER(self) -> None:
+        """Secrets of any section may come from variables, as they stand there."""
+        users = [{"username": "alice", "password_env": "ALICE_PASSWORD"}]
+        remote = {
+            "type": "http", "name": "r", "realm": "r", "url": "https://x", "token_env": "OF_IT",
+        }  # fmt: skip
+        over = {
+            "jwt": {"secret": ..., "secret_env": "OUR_SECRET"},
+            "providers": [{"type": "plain", "name": "p", "realm": "p", "users": users}],
+            "augmenters": [remote],
+            "store": {"type": "redis", "password_env": "OF_REDIS", "pepper_env": "OUR_SECRET"},
+        }
+        secret = '"quoted" # $and ${more} a secret that is long enough'
+        variables = {
+            "OUR_SECRET": secret,
+            "ALICE_PASSWORD": "w",
+            "OF_REDIS": "r",
+            "OF_IT": "t",
+        }
+        content = laid_over(BASE, over)
+        content["store"]["pepper_env"] = "PEPPER_OF_IT"
+        found = self.load(content, **variables, PEPPER_OF_IT="p" * 40)
+        self.assertEqual(self.secret(found), secret)
+        sections: Any = (*found.providers, *found.augmenters, found.store)
+        provider, augmenter, store = sections
+        self.assertEqual(provider.users[0].password.get_secret_value(), "w")
+        self.assertEqual(augmenter.token.get_secret_value(), "t")
+        self.assertEqual(store.password.get_secret_value(), "r")
+
+    def test_bad_variable_S_PLACEHOLDER(self) -> None:
+        """A variable that is not set or empty is a mistake with its path, without its name."""
+        for variables, why in (
+            ({}, "names an environment variable that is not set"),
+            ({"CANARY_1": ""}, "names an environment variable that is empty"),
+            ({"CANARY_1": " \n"}, "names an environment variable that is empty"),
+        ):
+            over = {"secret": ..., "secret_env": "CANARY_1"}
+            [problem] = self.problems(laid_over(BASE, {"jwt": over}), **variables)
+            self.assertEqual(problem, f"jwt.secret_env: {why}")
+            user = {"username": "x", "password_env": "CANARY_1"}
+            plain = {"type": "plain", "name": "p", "realm": "p", "users": [user]}
+            [problem] = self.problems(laid_over(BASE, {"providers": [plain]}), **variables)
+            self.assertEqual(problem, f"providers[0].users[0].password_env: {why}")
+
+    def test_several_ways_S_PLACEHOLDER(self) -> None:
+        """A secret comes in one way; which of them is wanted is not guessed."""
+        told = "jwt: give one of secret, secret_file and secret_env, not both"
+        self.assertEqual(self.problem(jwt={"secret_env": "X"}), told)
+        over = {"secret": ..., "secret_env": "X", "secret_file": "y"}
+        self.assertEqual(self.problem(jwt=over), told)
+        self.assertIn("must be the name", self.problem(jwt={"secret": ..., "secret_env": 5}))
+
+    def test_placeholder_S_PLACEHOLDER(self) -> None:
+        """A secret that is nothing but an unfilled C{${...}} is a mistake, wherever it stands."""
+        for text in ("${ALICE_PASSWORD}", "${ALICE_PASSWORD:-CANARY}", " ${A} "):
+            user = {"username": "alice", "password": text}
+            plain = {"type": "plain", "name": "p", "realm": "p", "users": [user, user]}
+            remote = {"type": "http", "name": "r", "realm": "r", "url": "https://x", "token": text}
+            store = {"type": "mongo", "uri": text, "database": "x"}
+            over = {"providers": [plain, remote], "augmenters": [remote], "store": store}
+            problems = self.problems(laid_over(BASE, over))
+            self.assertNotIn("CANARY", str(problems))
+            places = [each.partition(": is a placeholder")[0] for each in problems]
+            for place in (
+                "providers[0].users[1].password",
+                "providers[1].token",
+                "augmenters[0].token",
+            ):
+                self.assertIn(place, places)
+        (self.folder / "key").write_text("${SECRET_OF_THE_GATEWAY_TO_BE_FILLED_IN}\n")
+        problem = self.problem(jwt={"secret": ..., "secret_file": "key"})
+        self.assertIn("jwt.secret: is a placeholder", problem)
+
+    def test_perhaps_placeholder_S_PLACEHOLDER(self) -> None:
+        """What may be a placeholder of another tool gets a warning, without the text."""
+        for text in ("$ALICE_PASSWORD", "{{ alice.pass }}", "%(alice)s", "%ALICE%", "<password>",
+                     "x${Y}z", "$(pass alice)", "change-me", "CHANGEME", "@alice@"):  # fmt: skip
+            user = {"username": "alice", "password": text}
+            found = self.changed(providers=[{**BASE["providers"][0], "users": [user]}])
+            [warning] = found.warnings
+            self.assertEqual(
+                warning,
+                "providers[0].users[0].password: looks like a placeholder that a tool should "
+                "have filled in",
+            )
+
+    def test_no_placeholder_S_PLACEHOLDER(self) -> None:
+        """Hashes and passwords of odd characters are none."""
+        for text in ("$ecret", "a$B", "{x}", "a<b>c", "100%", "%41lice", "$", "pa$$w0rd", "x@y@z"):
+            user = {"username": "alice", "password": text}
+            found = self.changed(providers=[{**BASE["providers"][0], "users": [user]}])
+            self.assertEqual(found.warnings, [], text)
+        user = {"username": "alice", "password_hash": HASH}
+        found = self.changed(providers=[{**BASE["providers"][0], "users": [user]}])
+        self.assertEqual(found.warnings, [])
+
+    def test_not_shown(self) -> None:
+        """A configuration does not show them."""
+        self.assertNotIn("long enough", repr(self.load(BASE)))
+        self.assertNotIn("wonder", repr(self.load(BASE)))

@@ -1,0 +1,59 @@
+"""Warnings about configurations that can run."""
+
+from __future__ import annotations
+
+import yaml
+
+from authotron.config.file import load
+from tests.config.cases import BASE, ConfigCase
+
+
+class WarningsTests(ConfigCase):
+    """What can be run, but somebody should hear of it."""
+
+    def test_none(self) -> None:
+        """A good configuration has none."""
+        self.assertEqual(self.load(BASE).warnings, [])
+
+    def test_each(self) -> None:
+        """Weak secrets, audiences kept back, deprecated parts."""
+        for over, part in (
+            ({"jwt": {"secret": "sixteen bytes..."}}, "shorter than 32 bytes"),
+            ({"jwt": {"aud": "x"}}, "emit_aud"),
+            ({"providers": []}, "none configured"),
+            (
+                {"augmenters": [{"type": "plain", "name": "a", "realm": "internal", "roles": {}}]},
+                "deprecated",
+            ),
+            (
+                {"augmenters": [{"type": "plain", "name": "a", "realm": "x", "roles": {}}]},
+                "no provider has its realm",
+            ),
+        ):
+            with self.subTest(part):
+                self.assertIn(part, "\n".join(self.changed(**over).warnings))
+
+    def test_ambiguous_subjects_T25(self) -> None:
+        """A realm that continues another one with a hyphen is a warning: subjects may collide."""
+        staff = BASE["providers"][0]
+        for realm, warned in (("internal-lab", True), ("internallab", False), ("lab", False)):
+            with self.subTest(realm):
+                found = self.changed(providers=[staff, {**staff, "name": "b", "realm": realm}])
+                text = "\n".join(found.warnings)
+                self.assertEqual(f"'internal' and {realm!r}" in text, warned)
+
+    def test_bad_service_T82b(self) -> None:
+        """A provider whose name cannot name a service is a warning: its scopes are left out."""
+        for name, warned in (("sso ", True), ("ss\u200bo", True), ("my sso", False)):
+            found = self.changed(providers=[{**BASE["providers"][0], "name": name}])
+            text = "\n".join(found.warnings)
+            self.assertEqual(
+                f"scopes of its tokens are left out, as its name {name!a}" in text, warned
+            )
+
+    def test_readable_by_others_T78(self) -> None:
+        """A file everybody can read holds no secrets."""
+        path = self.folder / "open.yaml"
+        path.write_text(yaml.safe_dump(BASE))
+        path.chmod(0o644)
+        self.assertIn("readable by all users", load(path, {}).warnings[0])
