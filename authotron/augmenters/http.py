@@ -1,4 +1,4 @@
-"""Roles and attributes from a service of the user's own."""
+"""Add roles and attributes that the operator's own HTTP service returns."""
 
 from __future__ import annotations
 
@@ -20,28 +20,30 @@ from authotron.plugin import http_contract
 from authotron.plugin.cache import LookupCache, addition_bytes
 from authotron.plugin.interfaces import IAugmenter
 
-_NOBODY = 404
+_NOT_FOUND = 404
 
 
 class Config(AugmenterConfig, RemoteConfig):
-    """`type: http`: a service of your own says what somebody may do; see docs/providers.md."""
+    """`type: http`: your own service returns roles and attributes; see docs/providers.md."""
 
     type: Literal["http"]
-    url: Url = Field(description="address that identities are posted to")
+    url: Url = Field(description="URL that identities are posted to")
     token: Secret | None = Field(
-        default=None, description="shown to the service as a bearer token, so that it knows us"
+        default=None, description="bearer token with which the gateway authenticates to the service"
     )
-    cache: Seconds = Field(default=60, gt=0, description="seconds an answer is believed")
+    cache: Seconds = Field(
+        default=60, gt=0, description="seconds for which a response is used without asking again"
+    )
 
     def warnings(self) -> tuple[str, ...]:
-        """What an operator should hear about."""
+        """List the warnings about the connection to the service."""
         return RemoteConfig.warnings(self)
 
 
 @implementer(IAugmenter)
 @define(eq=False)
 class Http:
-    """Asks what somebody has. It is told of the identity, and never of the credential."""
+    """Asks the service for roles and attributes; sends the identity, never the credential."""
 
     name: str
     realm: str
@@ -69,7 +71,7 @@ class Http:
     async def _ask(self, content: dict[str, Any]) -> Addition:
         answer = await self._web.post(self._url, content=content, bearer=self._token)
         until = self._clock.seconds() + self._life
-        if answer.status == _NOBODY:
+        if answer.status == _NOT_FOUND:
             return Addition(fresh_until=until)
         if not answer.good:
             raise answer.unexpected()
@@ -78,7 +80,7 @@ class Http:
 
 
 def make(config: Config, world: World) -> IAugmenter:
-    """Build the augmenter from its own section."""
+    """Build the augmenter from its section of the configuration."""
     return Http(
         config.name,
         config.realm,

@@ -1,4 +1,4 @@
-"""Roles and attributes from a directory."""
+"""Add roles and attributes that an LDAP directory holds."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from authotron.plugin.interfaces import (
 )
 
 _STALE = 5.0
-"""Seconds an answer is believed that is older than it should be."""
+"""Seconds for which a stale answer is used before the directory is asked again."""
 
 
 class Config(AugmenterConfig, Membership, Connectivity):
@@ -45,24 +45,31 @@ class Config(AugmenterConfig, Membership, Connectivity):
     user_filter: NonEmptyStr = Field(
         default="(&(objectClass=person)(cn={username}))", description="the search for a user"
     )
-    cache: Seconds = Field(default=120, description="seconds that what was found is believed")
+    cache: Seconds = Field(
+        default=120,
+        description="seconds for which the roles and attributes of a user are used without asking "
+        "again",
+    )
     cache_empty: Seconds = Field(
-        default=30, description="the same for users without roles; never longer than `cache`"
+        default=30,
+        description="as `cache`, for users without roles and attributes; never longer than `cache`",
     )
     stale_if_error: Seconds = Field(
-        default=0, description="seconds beyond `cache` for which it still serves in an outage"
+        default=0,
+        description="seconds beyond `cache` for which stale roles and attributes are used in an "
+        "outage",
     )
 
     _checked_filter = field_validator("user_filter")(check_user_filter)
 
     def examine(self, world: World, username: str | None) -> AsyncIterator[CheckResult]:
-        """Try each server, and what C{username} would get."""
+        """Check each server, and what C{username} would get."""
         return checks.run_checks(self, world, username)
 
     def lookup(self) -> Lookup:
-        """What finds a user and the user's roles."""
+        """Build the search for a user and the user's roles."""
         user = parse_filter(self.user_filter)
-        # The usual search asks for no more than auth-o-tron does: most DNs hold the name.
+        # The default search checks no more than auth-o-tron does: most DNs hold the name.
         naming = user.username_attributes() if "user_filter" in self.model_fields_set else ()
         return self._lookup(user, self.search_base, naming, exact_spelling=True)
 
@@ -70,7 +77,7 @@ class Config(AugmenterConfig, Membership, Connectivity):
 @implementer(IAugmenter, IConnected, IReachable)
 @define(eq=False)
 class LdapAugmenter:
-    """Asks a directory, once for all who want to know about a user."""
+    """Asks a directory for the roles of a user, once for all requests that wait for them."""
 
     name: str
     realm: str
@@ -96,7 +103,7 @@ class LdapAugmenter:
             if known is None:
                 raise
             self._log.warn(
-                "{augmenter} repeats what it knew: {reason}",
+                "augmenter {augmenter} uses stale roles, as the directory is unavailable: {reason}",
                 augmenter=self.name,
                 reason=str(unavailable),
                 event="ldap.stale",
@@ -104,11 +111,11 @@ class LdapAugmenter:
             return evolve(known, fresh_until=self._clock.seconds() + _STALE)
 
     def close(self) -> None:
-        """Close the connections that are kept."""
+        """Close the idle connections, and keep none from now on."""
         self._directory.close()
 
     async def check_reachable(self) -> None:
-        """Read the base of all searches."""
+        """Read the search base, to check that the directory answers."""
         await checks.check_search_base(self._directory, self._lookup.search_base)
 
     async def _look_up(self, username: str) -> Addition:
@@ -127,7 +134,7 @@ class LdapAugmenter:
                 entry = await self._lookup.find(connection, username)
             except Ambiguous:
                 self._log.warn(
-                    "{augmenter}: several entries go by one name, so none counts",
+                    "augmenter {augmenter}: several entries match user {username}, so none is used",
                     augmenter=self.name,
                     username=username,
                     event="ldap.user.ambiguous",
@@ -138,7 +145,7 @@ class LdapAugmenter:
 
 
 def make(config: Config, world: World) -> IAugmenter:
-    """Build the augmenter from its own section."""
+    """Build the augmenter from its section of the configuration."""
     return LdapAugmenter(
         config.name,
         config.realm,

@@ -1,4 +1,4 @@
-"""Roles given by user name. Deprecated: C{plain_advanced} does all this and more."""
+"""Add roles by user name; deprecated, use C{plain_advanced}."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from authotron.plugin.interfaces import IAugmenter
 
 
 class Config(AugmenterConfig):
-    """`type: plain`: roles and the users who have them. Deprecated; use `plain_advanced`."""
+    """`type: plain`: roles by user name. Deprecated; use `plain_advanced`."""
 
     type: Literal["plain"]
-    roles: dict[Name, Names] = Field(description="for each role the names of the users who have it")
+    roles: dict[Name, Names] = Field(description="for each role the names of the users that get it")
 
     def warnings(self) -> tuple[str, ...]:
-        """What an operator should hear about."""
+        """Warn that the type is deprecated."""
         return ("type plain is deprecated and will be removed; use plain_advanced",)
 
 
 @implementer(IAugmenter)
 @define(eq=False)
 class PlainAugmenter:
-    """Knows roles by user name."""
+    """Adds roles by user name."""
 
     name: str
     realm: str
@@ -45,7 +45,7 @@ class PlainAugmenter:
 
 
 def make(config: Config, world: World) -> IAugmenter:
-    """Build the augmenter from its own section."""
+    """Build the augmenter from its section of the configuration."""
     roles_of: dict[str, tuple[str, ...]] = {}
     for role, users in config.roles.items():
         for user in dict.fromkeys(users):

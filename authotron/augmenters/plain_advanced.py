@@ -1,4 +1,4 @@
-"""Roles and attributes for users with a certain name or a certain role."""
+"""Add roles and attributes to users with certain names or roles."""
 
 from __future__ import annotations
 
@@ -16,35 +16,38 @@ from authotron.plugin.interfaces import IAugmenter
 
 
 class Match(Section):
-    """Whom it is about: anybody who has one of these names or one of these roles."""
+    """The identities that match: those with one of these user names or one of these roles."""
 
     username: Names = Field(default=(), strict=False, description="user names")
     role: Names = Field(
-        default=(), strict=False, description="roles given by the provider or an augmenter before"
+        default=(),
+        strict=False,
+        description="roles given by the provider or by an earlier augmenter",
     )
 
 
 class Augment(Section):
-    """What they get."""
+    """The roles and attributes that matching identities get."""
 
     roles: Names = Field(default=(), strict=False, description="roles to add")
     attributes: dict[NonEmptyStr, str] = Field(
-        default_factory=dict, description="attributes to add, or to put in place of earlier ones"
+        default_factory=dict,
+        description="attributes to add; they replace earlier ones of the same name",
     )
 
 
 class Config(AugmenterConfig):
-    """`type: plain_advanced`: roles and attributes for whoever matches."""
+    """`type: plain_advanced`: roles and attributes for identities that match."""
 
     type: Literal["plain_advanced"]
-    match: Match = Field(description="whom it is about; nobody, if nothing is listed")
-    augment: Augment = Field(description="what they get")
+    match: Match = Field(description="the identities that match; if nothing is listed, none")
+    augment: Augment = Field(description="the roles and attributes that matching identities get")
 
 
 @implementer(IAugmenter)
 @define(eq=False)
 class PlainAdvanced:
-    """Adds to those who match what they do not have yet."""
+    """Adds roles and attributes to identities that match; a role is never added twice."""
 
     name: str
     realm: str
@@ -71,7 +74,7 @@ class PlainAdvanced:
 
 
 def make(config: Config, world: World) -> IAugmenter:
-    """Build the augmenter from its own section."""
+    """Build the augmenter from its section of the configuration."""
     return PlainAdvanced(
         config.name,
         config.realm,

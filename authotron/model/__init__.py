@@ -1,1 +1,1 @@
-"""The values everything speaks about: identity, credential, request, API token; no I/O."""
+"""Values that all packages share: identity, credential, request, API token; no I/O."""

@@ -1,4 +1,4 @@
-"""What can go wrong, in the words of whoever meets it."""
+"""Exceptions and problems that several packages raise or report."""
 
 from __future__ import annotations
 
@@ -8,54 +8,54 @@ from attrs import field, frozen
 
 
 class BadCredentials(Exception):
-    """The C{Authorization} header cannot be read. The client gets a 401."""
+    """The C{Authorization} header cannot be parsed. The client gets a 401."""
 
 
 class Rejected(Exception):
     """
-    The credential is not good. Asking again will not help.
+    A provider judged a credential and does not accept it; a retry will not help.
 
-    The reason is for the log of the operator, never for the client, and holds nothing secret.
+    The reason is written to the log, never sent to the client, and contains no secret.
     """
 
 
 class BadIdentity(Exception):
     """
-    The credential is good, and the identity behind it must not be passed on. The client gets a 403.
+    A credential is valid, but the gateway must not pass on its identity. The client gets a 403.
 
-    The reason is for the log of the operator, never for the client.
+    The reason is written to the log, never sent to the client.
     """
 
 
 class Unavailable(Exception):
-    """No verdict could be reached. It says nothing about the credential; asking again may help."""
+    """A credential could not be judged, because something is unavailable; a retry may help."""
 
 
 class NotConfigured(Exception):
-    """Nobody can get in before the operator has done something; asking again will not help."""
+    """A provider accepts no credential until the operator completes its configuration."""
 
 
 class TimedOut(Unavailable):
-    """The time allowed has passed."""
+    """A provider, augmenter or store did not answer within its timeout."""
 
 
 class TokenExists(Exception):
-    """A token of this id is in the store already."""
+    """The store already has an API token with this id."""
 
 
 class TooMany(Exception):
-    """The owner of a token to be made has as many as one owner may have."""
+    """The owner has as many API tokens as C{tokens.max_per_owner} allows."""
 
 
 class NoSuchToken(Exception):
-    """There is none of this id, or none that the one who asks may know of."""
+    """The store has no API token with this id, or the requester may not manage it."""
 
 
 class ExceedsGrant(Exception):
     """
-    Somebody wants a token that may do more than its maker, or that lives too long.
+    A requested API token would grant more than its maker has, or live too long.
 
-    @ivar problems: what is too much, for the client to read.
+    @ivar problems: the fields that ask for too much; they are sent to the client.
     """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
@@ -64,15 +64,15 @@ class ExceedsGrant(Exception):
 
 
 class MissingContext(Exception):
-    """A condition asks for what the request does not say, such as its host."""
+    """A condition depends on a fact that the request does not state, such as its host."""
 
 
 @frozen
 class Problem:
     """
-    One mistake in a configuration, and where it is.
+    One mistake in a configuration or a request body, and its path.
 
-    @ivar kind: which rule was broken, as pydantic names it; empty for the rules that it lacks.
+    @ivar kind: pydantic's name of the broken rule; empty for rules that pydantic does not have.
     """
 
     path: str
@@ -84,7 +84,7 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """A configuration that cannot be run, with everything that is wrong with it."""
+    """A configuration that cannot be used, with all its problems."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)

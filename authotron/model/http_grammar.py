@@ -6,15 +6,15 @@ TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 """A token, such as the name of a header field or a method (RFC 9110 section 5.6.2)."""
 
 LONGEST_FIELD_NAME = 256
-"""Bytes of the name of a header field: Twisted keeps the first 10,000 names for good."""
+"""Bytes of the name of a header field; bounded, as Twisted never frees the first 10,000 names."""
 
 _LABEL = rb"[A-Za-z0-9_-]{1,63}"
 NAME = rb"%b(?:\.%b)*" % (_LABEL, _LABEL)
-"""The name of a host; an IPv4 address is one by its looks."""
+"""The name of a host, or an IPv4 address, which has the same syntax."""
 
 
 def _ipv6() -> bytes:
-    """Write the grammar of RFC 3986 section 3.2.2 out, with its brackets."""
+    """Build a regular expression of C{IP-literal} (RFC 3986 section 3.2.2) for IPv6 addresses."""
     group = rb"[0-9A-Fa-f]{1,4}"
     byte = rb"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
     last = rb"(?:%b:%b|%b(?:\.%b){3})" % (group, group, byte, byte)

@@ -14,11 +14,11 @@ from authotron.model.errors import Rejected
 from authotron.model.naming import normalized
 
 _NONE: Mapping[str, NoReturn] = MappingProxyType({})
-"""What nobody has said anything about; it cannot be changed, so all may have the same."""
+"""An empty mapping that cannot be changed, so that all values may share it."""
 
 
 Client = Callable[[], str | None] | str | None
-"""The address of a client, or a function that finds it out: few providers ask for it."""
+"""The address of a client, or a function that returns the address: few providers need it."""
 
 
 @define(unsafe_hash=True)
@@ -26,11 +26,11 @@ class Credential:
     """
     One C{scheme value} pair of an C{Authorization} header.
 
-    A value, of which nothing but C{seen} changes. It is not frozen because one is made for each
-    request that is not remembered: that takes a third of the time.
+    A value: nothing but C{seen} changes. The class is not frozen, because a credential is made for
+    each request that is not remembered, and a frozen class takes three times as long.
 
-    @ivar seen: what C{bearer.seen} found in it, once that was asked for; False before.
-    @param client: the address of the client that sent it, or what finds the address out.
+    @ivar seen: the result of C{jose.unverified.seen} for this credential; False until it is called.
+    @param client: the address of the client, or a function that returns the address.
     """
 
     scheme: str
@@ -41,25 +41,26 @@ class Credential:
     @property
     def client(self) -> str | None:
         """
-        The address of the client, if it is known or trusted proxies name it.
+        The address of the client, if known; behind trusted proxies the address that they forward.
 
-        It shares out what is scarce, and decides nothing else.
+        Queues and limits count by this address. No decision about access depends on it.
         """
         return self._client() if callable(self._client) else self._client
 
     def username_and_password(self) -> tuple[str, str]:
         """
-        The two halves of a Basic credential (RFC 7617 section 2).
+        Return user name and password of a Basic credential (RFC 7617 section 2).
 
         The name is in Normalization Form C, so that its spellings are one user to every provider.
         The password is as the client sent it.
 
-        @raise Rejected: it is not canonical base64 of UTF-8 with a colon, or names nobody.
+        @raise Rejected: the value is not canonical base64 of UTF-8 with a colon, or the user name
+            is empty.
         """
         try:
             raw = a2b_base64(self.value, strict_mode=True)
             text = raw.decode("utf-8")
-        except ValueError:  # which binascii.Error is, too
+        except ValueError:  # binascii.Error and UnicodeDecodeError are ValueErrors
             raise Rejected("not base64 of UTF-8") from None
         if b2a_base64(raw, newline=False).decode("ascii") != self.value:
             raise Rejected("not canonical base64")
@@ -97,7 +98,7 @@ class Identity(NamedTuple):
 
 @frozen
 class Addition:
-    """What an augmenter knows about an identity, and until when."""
+    """Roles and attributes that an augmenter adds to an identity, and until when they are fresh."""
 
     roles: tuple[str, ...] = ()
     attributes: Mapping[str, str] = _NONE
@@ -105,11 +106,11 @@ class Addition:
 
 
 NOTHING_NEW = Addition()
-"""What an augmenter says of somebody it knows nothing about."""
+"""The answer of an augmenter that adds nothing to an identity."""
 
 
 def earliest(first: float | None, *others: float | None) -> float | None:
-    """The first of those that are set."""
+    """Return the earliest of several moments; C{None} stands for a moment that is not set."""
     for moment in others:
         if first is None or (moment is not None and moment < first):
             first = moment

@@ -6,13 +6,13 @@ import re
 import unicodedata
 
 MAX_NAME = 1_024
-"""Characters that the name of a user or a realm may have."""
+"""Longest name of a user or a realm, in characters."""
 
 MAX_ROLE = 8_192
-"""Characters that a role, a scope or the name of an attribute may have."""
+"""Longest role, scope or name of an attribute, in characters."""
 
 _MAX_MARKS = 30
-"""Combining characters in a row (Unicode Standard Annex 15, "Stream-Safe Text Format")."""
+"""Most combining characters in a row (Unicode Standard Annex 15, "Stream-Safe Text Format")."""
 
 _STAND_FOR_ASCII = re.compile("[\u212a\u037e\u1fef]")
 """Characters whose canonical form is ASCII: Kelvin sign, Greek question mark, varia."""
@@ -22,16 +22,16 @@ _INVISIBLE = re.compile(
     "\ufe00-\ufe0f\U000e0100-\U000e01ef]"
 )
 """
-Characters that Unicode calls letters, marks or symbols, and that show nothing: those with the
-property Default_Ignorable_Code_Point that L{str.isprintable} lets through, and the empty Braille.
+Letters, marks and symbols that are not visible: the empty Braille pattern, and the characters with
+the property Default_Ignorable_Code_Point that L{str.isprintable} calls printable.
 """
 
 
 def normalized(text: str) -> str:
     """
-    The string in Normalization Form C, in which two spellings of one name are the same.
+    Convert a name to Normalization Form C, so that all its spellings are equal.
 
-    A string that is not the name of anything (see L{flaw}) may come back as it is.
+    A string that cannot be a name (see L{flaw}) may be returned unchanged.
     """
     if text.isascii() or len(text) > MAX_ROLE or _flaw_beyond_ascii(text) is not None:
         return text
@@ -39,7 +39,7 @@ def normalized(text: str) -> str:
 
 
 def spellings(text: str) -> list[str]:
-    """A name as given, in Normalization Form C, and in Form D: each spelling once."""
+    """List a name as given, in Normalization Form C and in Form D, each spelling once."""
     composed = normalized(text)
     if text.isascii() or flaw(composed, MAX_ROLE) is not None:
         return [text]
@@ -48,19 +48,19 @@ def spellings(text: str) -> list[str]:
 
 def folded(text: str) -> bytes:
     """
-    The string without the difference between upper and lower case, of ASCII letters alone.
+    Convert a string to UTF-8 in which upper and lower case of ASCII letters are equal.
 
-    Unicode knows characters such as the Kelvin sign whose lower case is an ASCII letter.
+    No other letters are changed: the lower case of the Kelvin sign, for example, is an ASCII "k".
     """
     return normalized(text).encode("utf-8", "surrogatepass").lower()
 
 
 def flaw(text: str, longest: int = MAX_NAME, *, tab: bool = False) -> str | None:
     """
-    Why a string cannot be a name; C{None} if it can.
+    Say why a string cannot be a name; C{None} if it can.
 
     Proxies trim the values of headers and drop or refuse control characters, and people do not see
-    what is not printable: each of these would make one name of two.
+    characters that are not printable. So two names that differ only there would be taken for one.
 
     @param tab: whether tabs are allowed between other characters.
     """
@@ -86,7 +86,7 @@ def _flaw_beyond_ascii(text: str) -> str | None:
 
 
 def _longest_run_of_marks(text: str) -> int:
-    """How many combining characters follow each other; sorting very many of them takes long."""
+    """Count the longest run of combining characters; normalizing a very long run is slow."""
     longest = run = 0
     for char in text:
         run = run + 1 if unicodedata.combining(char) else 0

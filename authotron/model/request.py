@@ -9,7 +9,7 @@ from attrs import frozen
 
 @frozen
 class RequestContext:
-    """What a request says beside its credentials, as far as a condition may ask."""
+    """The facts of a request, beside its credentials, on which a condition may depend."""
 
     host: str | None = None
     address: str | None = None

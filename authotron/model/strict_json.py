@@ -1,9 +1,9 @@
 """
-Read JSON from outside so that every reader of the same bytes understands the same.
+Parse untrusted JSON so that no other parser can read the same bytes differently.
 
-Tokens, request bodies and answers of remotes are read here. JSON (RFC 8259) leaves open what a
-duplicate name, half of a surrogate pair or a number beyond a double means. Two readers that decide
-differently can be played off against each other, so all of these are refused.
+Tokens, request bodies and responses of remotes are parsed here. JSON (RFC 8259) leaves open what a
+duplicate name, half of a surrogate pair or a number beyond a double means. An attacker could make
+use of two parsers that decide differently, so all of these are errors.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 LONGEST = 1_048_576
-"""Bytes of a document, unless the caller sets another limit."""
+"""Longest document in bytes, unless the caller sets another limit."""
 
 DEEPEST = 64
-"""Levels of arrays and objects in a document."""
+"""Most levels of nested arrays and objects in a document."""
 
 MOST = 20_000
-"""Arrays and objects in a document, unless the caller sets another limit."""
+"""Most arrays and objects in a document, unless the caller sets another limit."""
 
 _LONGEST_NUMBER = 128
-"""Characters of a number: far fewer than make a C{float} infinite or an C{int} slow."""
+"""Longest number in characters; far longer ones make a C{float} infinite or an C{int} slow."""
 
 _REST = re.compile(r"[ \t\n\r]*")
 
@@ -77,7 +77,7 @@ def _check_depth(found: object) -> None:
 
 
 def _inner(value: object) -> list[object]:
-    """The arrays and objects directly in a value."""
+    """List the arrays and objects that a value directly contains."""
     if isinstance(value, dict):
         value = list(value.values())
     if not isinstance(value, list):
@@ -86,7 +86,7 @@ def _inner(value: object) -> list[object]:
 
 
 def _check_pairs(found: object) -> None:
-    """UTF-8 holds no half of a surrogate pair; only an escape can bring one in."""
+    """Reject half of a surrogate pair, which only an escape can produce: UTF-8 cannot encode it."""
     json.dumps(found, ensure_ascii=False).encode("utf-8")  # UnicodeEncodeError is a ValueError
 
 
@@ -116,5 +116,5 @@ def _constant(text: str) -> NoReturn:
 
 _scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder(
     object_pairs_hook=_object, parse_int=_int, parse_float=_float, parse_constant=_constant
-).scan_once  # type: ignore[attr-defined] # documented nowhere, but what C{decode} calls
-"""Reads one value; made once, as making it takes longer than reading the head of a token."""
+).scan_once  # type: ignore[attr-defined] # not documented, but C{JSONDecoder.decode} calls it
+"""Parses one value; made once, as making it takes longer than parsing the header of a JWT."""

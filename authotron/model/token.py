@@ -1,4 +1,4 @@
-"""Tokens of our own: what they look like, how they are hashed, what they are restricted to."""
+"""API tokens: their format, their grants and restrictions, and how stores keep them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from authotron.model.request import RequestContext
 
 PREFIX = "aot_"
 PATTERN = r"aot_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}"
-"""What scanners for leaked secrets may look for."""
+"""A regular expression of API tokens, for scanners that look for leaked secrets."""
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _PAIRS = [first + second for first in _DIGITS for second in _DIGITS]
-"""Two digits by their number: half as many divisions as with one digit each."""
+"""All pairs of base62 digits, by their value: two digits cost one division."""
 _ID = re.compile(r"[0-9A-Za-z]{12}")
 _FORM = re.compile(PATTERN)
 _SECRET_DIGITS = 43  # 62 ** 43 is just above 2 ** 256
@@ -34,22 +34,23 @@ _CHANCE_DIGITS = 6
 _MARK_DIGITS = 8
 
 HTTP, TERMINAL, IMPORT = ("http", "terminal", "import")
-"""How a token came into the store. Of those stored by earlier versions it is not known."""
+"""The origins of API tokens; earlier versions did not store the origin."""
 
 IMPORTED = "imported:"
-"""With a service behind it this stands for the provider of an owner; no provider is called so."""
+"""Prefix of the provider of an imported owner, before the name of the service."""
 
 Row = Mapping[str, Any]
-"""A token as stores keep it: texts and numbers only, so that nothing in it can act."""
+"""An API token as stores keep it: strings and numbers only, never objects or operators."""
 
 
 @define(unsafe_hash=True)
 class PlainToken:
     """
-    A token as its owner holds it.
+    An API token in plain text, as its owner holds it.
 
-    It is a value, as L{Grant} and L{Token} are. They are not frozen because one of each is made for
-    each token that is not remembered: that takes a third of the time.
+    L{PlainToken}, L{Grant} and L{Token} are values that never change. The classes are not frozen,
+    because they are made for each request that is not remembered, and a frozen class takes three
+    times as long.
     """
 
     id: str
@@ -58,9 +59,9 @@ class PlainToken:
 
 def generate(now: float) -> PlainToken:
     """
-    A new token, whose secret has 256 bits.
+    Make a new API token with a secret of 256 random bits.
 
-    Its id begins with the second in which it was made, so ids sort by age.
+    The id begins with the second of creation, so that ids sort by age.
     """
     id_ = _base62(int(now), _SECONDS_DIGITS) + _chance(_CHANCE_DIGITS)
     text = f"{PREFIX}{id_}_{_base62(secrets.randbits(256), _SECRET_DIGITS)}"
@@ -68,31 +69,31 @@ def generate(now: float) -> PlainToken:
 
 
 def looks_like_ours(text: str) -> bool:
-    """Whether nobody else may judge it, good or bad."""
+    """Whether a bearer token has the prefix of API tokens, so that only the store may judge it."""
     return text.startswith(PREFIX)
 
 
 def parse(text: str) -> PlainToken:
     """
-    Read a token.
+    Parse an API token, and verify its checksum.
 
-    @raise Rejected: it is none, or a character of it is wrong; no store need be asked.
+    @raise Rejected: the form or the checksum is wrong, so that no store need be asked.
     """
     if not _FORM.fullmatch(text):
-        raise Rejected("not the form of a token")
+        raise Rejected("not the form of an API token")
     if checksum(text[:-_CHECK_DIGITS]) != text[-_CHECK_DIGITS:]:
-        raise Rejected("the checksum of the token is wrong")
+        raise Rejected("the checksum of the API token is wrong")
     return PlainToken(text[len(PREFIX) :].partition("_")[0], text)
 
 
 def id_of(text: str) -> str | None:
-    """The id that is meant by an id, by C{aot_} and an id, or by a whole token."""
+    """Return the id in an id, in C{aot_} and an id, or in a whole API token; C{None} if invalid."""
     id_ = text.removeprefix(PREFIX).partition("_")[0]
     return id_ if _ID.fullmatch(id_) else None
 
 
 def checksum(text: str) -> str:
-    """The last characters of a token, by which a typo is known (CRC-32)."""
+    """Compute the last characters of an API token, a CRC-32 that detects typos."""
     return _base62(zlib.crc32(text.encode()), _CHECK_DIGITS)
 
 
@@ -109,20 +110,21 @@ def _chance(digits: int) -> str:
 
 
 _GRANT, _ID_BYTES = 200, 70
-"""Bytes of a grant in memory without what is in it, and of an id in its lineage."""
+"""Bytes in memory of an empty grant, and of each id in its lineage."""
 
 
 @define(unsafe_hash=True)
 class Grant:
     """
-    What a token may do, of what its owner may.
+    The part of its owner's permissions that an API token has.
 
-    @ivar roles: the only roles left; C{None} leaves all. So with C{scopes}, by service.
-    @ivar hosts: patterns of which one must fit the host asked for, if there are any.
-    @ivar networks: of which one must hold the client's address, if there are any.
-    @ivar expires: seconds since the epoch; C{None} is never.
-    @ivar lineage: what is made with this grant descends from the tokens of these ids; the last one
-        is the token in use. Empty for a grant that no token in use has.
+    @ivar roles: the only roles left; C{None} leaves all roles.
+    @ivar scopes: the only scopes left, by service; C{None} leaves all scopes.
+    @ivar hosts: patterns; unless empty, one must fit the requested host.
+    @ivar networks: unless empty, one must contain the address of the client.
+    @ivar expires: seconds since the epoch; C{None} for a token that does not expire.
+    @ivar lineage: the ids of the tokens from which every token made with this grant descends; the
+        last one is the token in use. Empty if no token is in use.
     """
 
     roles: tuple[str, ...] | None = None
@@ -133,7 +135,7 @@ class Grant:
     lineage: tuple[str, ...] = field(default=(), eq=False, kw_only=True)
 
     def __sizeof__(self) -> int:
-        """Bytes of the grant with all that is in it, for memories that have a budget of these."""
+        """Bytes in memory of the grant and all its contents, for caches with a budget in bytes."""
         size = _GRANT + _ID_BYTES * len(self.lineage)
         if not (self.roles or self.scopes or self.hosts or self.networks):
             return size
@@ -144,17 +146,17 @@ class Grant:
 
     @property
     def is_restricted(self) -> bool:
-        """Whether it allows less than its owner may do, apart from its expiry."""
+        """Whether the grant allows less than its owner may do, apart from its expiry."""
         return self.roles is not None or self.scopes is not None or self.is_limited
 
     @property
     def is_limited(self) -> bool:
-        """Whether it depends on the request what it is good for."""
+        """Whether the grant depends on the host or the client of a request."""
         return bool(self.hosts or self.networks)
 
     def used(self, lineage: tuple[str, ...]) -> Grant:
-        """The grant of a token in use: what is made with it descends from these tokens."""
-        return Grant(  # C{evolve} takes three times as long, for each token
+        """Return the grant of a token in use, with the ids of that token and its ancestors."""
+        return Grant(  # C{evolve} takes three times as long for each API token
             self.roles, self.scopes, self.hosts, self.networks, self.expires, lineage=lineage
         )
 
@@ -193,21 +195,21 @@ class Grant:
 
 
 _EVERYTHING = Grant()
-"""All that an owner may do, for ever."""
+"""A grant of all permissions of the owner, without expiry."""
 
 
 @define(unsafe_hash=True)
 class Token:
     """
-    A stored token.
+    An API token as it is stored.
 
-    @ivar hashed: what is kept of its secret.
-    @ivar owner: the identity of its owner at C{created}, before any augmenter.
+    @ivar hashed: the hash of the secret.
+    @ivar owner: the identity of the owner at C{created}, before any augmenter.
     @ivar provider: the name of the provider that knew the owner.
-    @ivar used: about when it was last used.
-    @ivar lineage: the ids of the tokens that it descends from, the oldest first. It ends when one
-        of them does.
-    @ivar origin: L{HTTP}, L{TERMINAL} or L{IMPORT}; empty if an earlier version stored it.
+    @ivar used: about when the token was last used.
+    @ivar lineage: the ids of the tokens that the token descends from, the oldest first. If one of
+        them is revoked or expires, so does the token.
+    @ivar origin: L{HTTP}, L{TERMINAL} or L{IMPORT}; empty if an earlier version stored the token.
     """
 
     id: str
@@ -225,11 +227,11 @@ class Token:
 
     @property
     def size(self) -> int:
-        """The bytes that a store keeps of the texts of the token."""
+        """Bytes of the strings that a store keeps of the token."""
         return sum(len(text.encode()) for text in self.row().values() if isinstance(text, str))
 
     def row(self) -> dict[str, Any]:
-        """The same as stores keep it."""
+        """Convert the token to a row for a store."""
         owner, grant = self.owner, self.grant
         fixed = {
             "roles": owner.roles,
@@ -263,32 +265,32 @@ COLUMNS = (
     "id", "hashed", "realm", "username", "name", "comment", "created", "expires", "used", "fixed",
     "parent", "origin",
 )  # fmt: skip
-"""The names in a L{Row}."""
+"""The names of the columns of a L{Row}."""
 
 CHANGEABLE = frozenset({"name", "comment", "expires", "used"})
-"""What of a row may change."""
+"""The columns of a row that may change."""
 
 
 def counts(row: Row) -> bool:
     """
-    Whether a token counts towards the number of tokens that its owner may make over HTTP.
+    Whether an API token counts towards C{tokens.max_per_owner}.
 
-    Earlier versions did not store how a token was made, but the provider that an import names.
+    Earlier versions did not store the origin, but an import names a provider of its own.
     """
     return row.get("origin") in (None, "", HTTP) and not is_imported(row)
 
 
 def is_imported(row: Row) -> bool:
-    """Whether a token was copied from another service."""
+    """Whether an API token was imported from another service."""
     origin = row.get("origin")
     return origin == IMPORT if origin else f'"provider": "{IMPORTED}' in row["fixed"]
 
 
 def from_row(row: Row) -> Token:
     """
-    The token that a store kept as C{row}.
+    Convert a row of a store to a token.
 
-    Names that were stored before they had one spelling only are given it here.
+    Earlier versions stored names without normalization, so names are normalized here.
     """
     fixed = json.loads(row["fixed"])
     only_roles, only_scopes = fixed["only_roles"], fixed["only_scopes"]
@@ -323,10 +325,10 @@ def from_row(row: Row) -> Token:
 @frozen
 class Revoked:
     """
-    What a store remembers of a token that was revoked.
+    A record of an API token that was revoked.
 
-    @ivar mark: tells a token from others that have its id; nothing follows from it.
-    @ivar until: seconds since the epoch until which it is remembered.
+    @ivar mark: a few bits of the hash, which tell apart tokens of the same id; no secret.
+    @ivar until: seconds since the epoch until which a store keeps the record.
     """
 
     id: str
@@ -337,14 +339,14 @@ class Revoked:
 
 
 def mark_of(hashed: str) -> str:
-    """The last 32 bits of what was stored of a token."""
+    """Return the last 32 bits of the hash of an API token, in hexadecimal."""
     return hashed[-_MARK_DIGITS:]
 
 
 def tuples(lists: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    """Lists as an identity has them."""
+    """Convert lists of scopes, by service, to normalized tuples as identities have them."""
     return {normalized(name): tuple(map(normalized, each)) for name, each in lists.items()}
 
 
 AT_ONCE = 16
-"""Tokens of a list that are read together: those of earlier versions may have 60 kB each."""
+"""API tokens of a list that are read at once: those of earlier versions may have 60 kB each."""

@@ -1,1 +1,1 @@
-"""Identity sources that judge credentials, one module for each C{type:}."""
+"""Providers, which verify credentials and return identities; one module for each C{type:}."""

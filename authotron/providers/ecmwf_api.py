@@ -1,4 +1,4 @@
-"""Tokens of the ECMWF Web API: its who-am-i service is asked whose they are."""
+"""Verify tokens of the ECMWF Web API by its who-am-i service."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from authotron.plugin.remote_provider import QueryConfig
 
 
 class Config(QueryConfig):
-    """`type: ecmwf-api`: ask the ECMWF Web API who a token belongs to."""
+    """`type: ecmwf-api`: ask the ECMWF Web API for the user of a token."""
 
     type: Literal["ecmwf-api"]
-    uri: Url = Field(description="address of the API; `/who-am-i?token=` is asked below it")
+    uri: Url = Field(description="base URL of the API; requests go to `/who-am-i?token=` below it")
 
 
-def _identity(realm: str, told: dict[str, object]) -> Identity:
-    """Of all that the service tells only name and mail are kept."""
-    uid, email = told.get("uid"), told.get("email")
+def _identity(realm: str, answer: dict[str, object]) -> Identity:
+    """Keep only the user name and the email address of a response."""
+    uid, email = answer.get("uid"), answer.get("email")
     if not (isinstance(uid, str) and uid):
-        raise Unavailable("the service did not say who it is")
+        raise Unavailable("the response contains no `uid`")
     return Identity(realm, uid, attributes={"ecmwf-email": email} if isinstance(email, str) else {})
 
 
 def make(config: Config, world: World) -> IProvider:
-    """Build the provider from its own section."""
+    """Build the provider from its section of the configuration."""
     return remote_provider.by_query(config, http.below(config.uri, "who-am-i"), world, _identity)

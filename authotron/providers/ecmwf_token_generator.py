@@ -1,4 +1,4 @@
-"""Tokens of the ECMWF token generator: validated and exchanged there, judged by the result."""
+"""Verify tokens of the ECMWF token generator by validating and exchanging them there."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ from authotron.plugin.token_exchange import AccessTokens, ExchangeConfig
 
 
 class Config(ExchangeConfig):
-    """`type: ecmwf-token-generator`: tokens that the ECMWF token generator gave out."""
+    """`type: ecmwf-token-generator`: tokens that the ECMWF token generator issued."""
 
     type: Literal["ecmwf-token-generator"]
-    client_id: NonEmptyStr = Field(description="who we are to the generator")
+    client_id: NonEmptyStr = Field(description="client id of the gateway at the generator")
     client_secret: Secret = Field(description="the secret of `client_id`")
-    token_generator_url: Url = Field(description="address of the generator")
-    accepts: token_routing.Rule = Field(default="any", description="which tokens it is asked about")
+    token_generator_url: Url = Field(description="base URL of the generator")
+    accepts: token_routing.Rule = Field(
+        default="any", description="which tokens the provider is asked about"
+    )
 
 
 @implementer(IProvider, IReachable)
@@ -63,7 +65,7 @@ class EcmwfTokenGenerator:
         content = {"token": token, "client_id": self._client_id}
         answer = await self._web.post(url, content=content)
         if http.judged(answer).get("active") is not True:
-            raise Rejected("the generator does not call it active")
+            raise Rejected("the generator says that the token is not active")
 
     async def _exchange(self, token: str) -> Authentication:
         url = http.below(self._url, "admin", "refresh-access-token")
@@ -73,8 +75,8 @@ class EcmwfTokenGenerator:
             "refresh_token": token,
         }
         answer = await self._web.post(url, content=content)
-        if answer.status == 400:  # noqa: PLR2004 - others may be about our own secret
-            raise Rejected("the generator does not exchange it")
+        if answer.status == 400:  # noqa: PLR2004 - other statuses may mean a wrong client secret
+            raise Rejected("the generator does not exchange the token")
         if not answer.good:
             raise answer.unexpected()
         return await self._access_tokens.authentication(answer.mapping(), answer.place)
@@ -84,7 +86,7 @@ class EcmwfTokenGenerator:
 
 
 def make(config: Config, world: World) -> IProvider:
-    """Build the provider from its own section."""
+    """Build the provider from its section of the configuration."""
     web = http.make(config, world)
     return EcmwfTokenGenerator(
         config.name,

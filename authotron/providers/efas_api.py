@@ -1,4 +1,4 @@
-"""Tokens of the European Flood Awareness System: its user service is asked whose they are."""
+"""Verify tokens of the European Flood Awareness System by its user service."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from authotron.plugin.remote_provider import QueryConfig
 
 
 class Config(QueryConfig):
-    """`type: efas-api`: ask the EFAS service who a token belongs to."""
+    """`type: efas-api`: ask the EFAS user service for the user of a token."""
 
     type: Literal["efas-api"]
-    uri: Url = Field(description="address asked with `?token=`")
+    uri: Url = Field(description="URL of the user service; `?token=` is added")
 
 
-def _identity(realm: str, told: dict[str, object]) -> Identity:
-    """Name, roles and mail are kept."""
-    username, roles, email = told.get("username"), told.get("roles", []), told.get("email")
+def _identity(realm: str, answer: dict[str, object]) -> Identity:
+    """Keep user name, roles and email address of a response."""
+    username, roles, email = answer.get("username"), answer.get("roles", []), answer.get("email")
     if not (isinstance(username, str) and username):
-        raise Unavailable("the service did not say who it is")
+        raise Unavailable("the response contains no `username`")
     if not isinstance(roles, list):
-        raise Unavailable("the service names roles that are no list")
-    texts = tuple(role for role in roles if isinstance(role, str))
-    if len(texts) != len(roles):
-        raise Unavailable("the service names roles that are no texts")
-    return Identity(realm, username, texts, {"email": email} if isinstance(email, str) else {})
+        raise Unavailable("`roles` in the response is not a list")
+    names = tuple(role for role in roles if isinstance(role, str))
+    if len(names) != len(roles):
+        raise Unavailable("`roles` in the response contains something else than strings")
+    return Identity(realm, username, names, {"email": email} if isinstance(email, str) else {})
 
 
 def make(config: Config, world: World) -> IProvider:
-    """Build the provider from its own section."""
+    """Build the provider from its section of the configuration."""
     return remote_provider.by_query(config, config.uri, world, _identity)

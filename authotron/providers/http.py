@@ -1,4 +1,4 @@
-"""Credentials of any kind, judged by a service of the user's own."""
+"""Verify user names and passwords, or bearer tokens, by the operator's own HTTP service."""
 
 from __future__ import annotations
 
@@ -28,25 +28,29 @@ _REFUSALS = (401, 403)
 
 
 class Config(PartConfig, RemoteConfig, RetryConfig):
-    """`type: http`: a service of your own says who somebody is; see docs/providers.md."""
+    """`type: http`: your own service verifies credentials; see docs/providers.md."""
 
     type: Literal["http"]
-    url: Url = Field(description="address that credentials are posted to")
+    url: Url = Field(description="URL that credentials are posted to")
     scheme: Literal["basic", "bearer"] = Field(
-        default="bearer", description="the kind of credentials it knows"
+        default="bearer", description="the scheme of the credentials that the service verifies"
     )
     token: Secret | None = Field(
-        default=None, description="shown to the service as a bearer token, so that it knows us"
+        default=None, description="bearer token with which the gateway authenticates to the service"
     )
-    cache: Seconds = Field(default=60, description="seconds an answer is believed")
+    cache: Seconds = Field(
+        default=60, description="seconds for which an accepted credential is not checked again"
+    )
     leeway: Seconds = Field(default=60, description="seconds by which clocks may differ")
-    accepts: token_routing.Rule = Field(default="any", description="which tokens it is asked about")
+    accepts: token_routing.Rule = Field(
+        default="any", description="which tokens the provider is asked about"
+    )
 
 
 @implementer(IProvider)
 @define(eq=False)
 class Http:
-    """Judges by asking."""
+    """Verifies credentials by asking the service."""
 
     name: str
     realm: str
@@ -79,12 +83,12 @@ class Http:
         return await self._known.get(credential.value, in_turn)
 
     async def _judge(self, content: dict[str, Any]) -> Authentication:
-        """Ask, but not again about a user and a password that were refused a short while ago."""
+        """Ask the service, but not about a password that it refused within `retry_wrong_after`."""
         if self.scheme != "basic":
             return await self._ask(content)
         user, password = content["username"], content["password"]
-        if not password:  # an LDAP bind without one succeeds (RFC 4513 section 5.1.2)
-            raise Rejected("an empty password is not shown to a remote")
+        if not password:  # an LDAP bind without a password succeeds (RFC 4513 section 5.1.2)
+            raise Rejected("an empty password is not sent to a remote")
         return await self._guard.judge(user, password, lambda: self._ask(content))
 
     async def _ask(self, content: dict[str, Any]) -> Authentication:
@@ -115,7 +119,7 @@ def _shown(credential: Credential) -> dict[str, str]:
 
 
 def make(config: Config, world: World) -> IProvider:
-    """Build the provider from its own section."""
+    """Build the provider from its section of the configuration."""
     return Http(
         config.name,
         config.realm,

@@ -1,4 +1,4 @@
-"""Tokens of any OAuth server: its introspection endpoint (RFC 7662) is asked about them."""
+"""Verify bearer tokens by the introspection endpoint (RFC 7662) of an OAuth server."""
 
 from __future__ import annotations
 
@@ -23,19 +23,23 @@ from authotron.plugin.remote_provider import AskingConfig
 
 
 class Config(AskingConfig, ClaimsConfig):
-    """`type: introspection`: any bearer token, judged by the server that gave it out."""
+    """`type: introspection`: bearer tokens of an OAuth server with an introspection endpoint."""
 
     type: Literal["introspection"]
-    url: Url = Field(description="address of the introspection endpoint")
-    client_id: NonEmptyStr = Field(description="who we are to the server")
+    url: Url = Field(description="URL of the introspection endpoint")
+    client_id: NonEmptyStr = Field(description="client id of the gateway at the server")
     client_secret: Secret = Field(description="the secret of `client_id`")
-    cache: Seconds = Field(default=60, description="seconds an answer is believed")
-    accepts: token_routing.Rule = Field(default="any", description="which tokens it is asked about")
+    cache: Seconds = Field(
+        default=60, description="seconds for which an accepted credential is not checked again"
+    )
+    accepts: token_routing.Rule = Field(
+        default="any", description="which tokens the provider is asked about"
+    )
 
 
 @frozen
 class Introspection:
-    """Asks about one token."""
+    """Asks the introspection endpoint about one token."""
 
     _clock: IReactorTime
     _web: WebClient
@@ -46,38 +50,38 @@ class Introspection:
 
     async def ask(self, token: str) -> Authentication:
         """
-        Ask the server whose a token is, unless the token itself says that it is not for access.
+        Ask the server for the user of a token, unless the token says that it is not for access.
 
-        @raise Rejected: it is not active, or not an access token.
-        @raise Unavailable: the server does not say.
+        @raise Rejected: the token is not active, or not an access token.
+        @raise Unavailable: the response is not a good introspection response.
         """
         seen = unverified.look_into(token)
         header, claims = ({}, {}) if seen is None else (seen.header, seen.claims)
         if self._rules.config.typ is None:
             self._rules.check_type(header, claims)
         answer = await self._web.post(self._url, form={"token": token}, basic=self._client)
-        if not answer.good:  # a refusal is about us: one of the token is a good answer
+        if not answer.good:  # a 401 is about the credentials of the gateway, not about the token
             raise answer.unexpected()
-        told = answer.mapping()
-        if told.get("active") is not True:
-            raise Rejected("not active")
+        response = answer.mapping()
+        if response.get("active") is not True:
+            raise Rejected("the token is not active")
         now = self._clock.seconds()
-        self._rules.check_type(header, {**claims, **told})
-        found = self._rules.authentication(_claims(told), now, lasting=True)
+        self._rules.check_type(header, {**claims, **response})
+        found = self._rules.authentication(_claims(response), now, lasting=True)
         return found._replace(fresh_until=earliest(found.expires, now + self._life))
 
 
-def _claims(told: dict[str, Any]) -> dict[str, Any]:
-    """An answer as claims of a token: the user has a name of its own there (section 2.2)."""
-    claims = {name: value for name, value in told.items() if name not in {"active", "username"}}
-    name = told.get("username")
+def _claims(response: dict[str, Any]) -> dict[str, Any]:
+    """Convert an introspection response to claims; C{username} names the user (section 2.2)."""
+    claims = {name: value for name, value in response.items() if name not in {"active", "username"}}
+    name = response.get("username")
     if isinstance(name, str) and name:
         claims = {"sub": name, "preferred_username": name, **claims}
     return claims
 
 
 def make(config: Config, world: World) -> IProvider:
-    """Build the provider from its own section."""
+    """Build the provider from its section of the configuration."""
     server = Introspection(
         world.clock,
         http.make(config, world),

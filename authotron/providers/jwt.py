@@ -1,4 +1,4 @@
-"""Tokens that an identity provider signed, checked with the keys it publishes."""
+"""Verify JSON Web Tokens of an identity provider with its published keys or a shared secret."""
 
 from __future__ import annotations
 
@@ -34,37 +34,38 @@ from authotron.plugin.interfaces import (
 )
 
 _SHARED = {"HS256": 32, "HS384": 48, "HS512": 64}
-"""Bytes of a secret at least: as many as the hash has (RFC 7518 section 3.2)."""
+"""Least length of a shared secret in bytes: that of the hash (RFC 7518 section 3.2)."""
 
 
 class Config(PartConfig, RemoteConfig, ClaimsConfig):
-    """`type: jwt`: JSON Web Tokens, checked with a published key set."""
+    """`type: jwt`: JSON Web Tokens, verified with a published key set."""
 
     type: Literal["jwt"]
     cert_uri: Url | None = Field(
-        default=None, description="address of the key set; found through `issuer` if not set"
+        default=None, description="URL of the key set; if not set, it is discovered from `issuer`"
     )
     iam_realm: NonEmptyStr | None = Field(
-        default=None, description="accepted for compatibility; `issuer` is what is checked"
+        default=None, description="accepted for compatibility, not used; `issuer` is checked"
     )
     algorithms: NonEmptyStrs = Field(
         default=(),
         strict=False,
-        description="signatures accepted; all that published keys can check, if not set",
+        description="accepted signature algorithms; by default all asymmetric ones, and the HMAC "
+        "ones for which `secret` is long enough",
     )
     secret: Secret | None = Field(
         default=None,
-        description="a secret shared with the issuer, at least as long as the hash: 32 bytes for "
+        description="secret shared with the issuer, at least as long as the hash: 32 bytes for "
         "HS256, 48 for HS384, 64 for HS512",
     )
     connections: int = Field(
         default=4,
         ge=1,
         le=1000,
-        description="connections to the issuer, which only its key set needs",
+        description="most connections to the issuer, which are used to fetch its key set",
     )
     accepts: token_routing.Rule = Field(
-        default="jwt", description="which tokens it is asked about; `any` for all of them"
+        default="jwt", description="which tokens the provider is asked about; `any` for all"
     )
 
     def warnings(self) -> tuple[str, ...]:
@@ -75,7 +76,7 @@ class Config(PartConfig, RemoteConfig, ClaimsConfig):
         )
 
     def _too_short(self) -> Iterator[str]:
-        """Name the algorithms that a secret is too short for, unless they are not accepted."""
+        """Warn of HMAC algorithms that are refused because the secret is too short for them."""
         if self.secret is not None and not self.algorithms:
             size = len(self.secret.get_secret_value().encode())
             if refused := [each for each, least in _SHARED.items() if size < least]:
@@ -108,7 +109,7 @@ class Config(PartConfig, RemoteConfig, ClaimsConfig):
 @implementer(IProvider, IReachable, IMayAskRemotes)
 @define(eq=False)
 class Jwt:
-    """Judges tokens by their signature and claims. With keys at hand it asks no remote."""
+    """Verifies signature and claims of tokens; asks a remote only if keys must be fetched."""
 
     name: str
     realm: str
@@ -121,7 +122,7 @@ class Jwt:
 
     @property
     def local(self) -> bool:
-        """Whether no remote need be asked: the secret or the published keys are at hand."""
+        """Whether tokens can be verified without a remote, with the secret or the fetched keys."""
         return self._verifier.keys is None or self._verifier.keys.is_at_hand
 
     def affinity(self, credential: Credential) -> Affinity:
@@ -143,9 +144,11 @@ class Jwt:
         return self._verifier.is_local(unverified.seen(credential))
 
     async def authenticate(self, credential: Credential) -> Authentication:
-        header, said = await self._verifier.verified(credential.value, unverified.seen(credential))
-        self._rules.check_type(header, said)
-        return self._rules.authentication(said, self._clock.seconds())
+        header, claims = await self._verifier.verified(
+            credential.value, unverified.seen(credential)
+        )
+        self._rules.check_type(header, claims)
+        return self._rules.authentication(claims, self._clock.seconds())
 
     async def check_reachable(self) -> None:
         if self._verifier.keys is not None:
@@ -153,7 +156,7 @@ class Jwt:
 
 
 def make(config: Config, world: World) -> IProvider:
-    """Build the provider from its own section."""
+    """Build the provider from its section of the configuration."""
     web = http.make(config, world)
     keys = None
     if config.cert_uri is not None or (config.issuer is not None and config.secret is None):

@@ -1,4 +1,4 @@
-"""Users of a directory, with their passwords there."""
+"""Verify user names and passwords by binding to an LDAP directory."""
 
 from __future__ import annotations
 
@@ -43,32 +43,35 @@ from authotron.plugin.interfaces import (
 )
 
 _LONGEST = 256
+"""Longest user name that is looked up in a directory, in characters."""
 
 _UNSEEN = re.compile(
     "[\\u00ad\\u034f\\u1806\\u180b-\\u180e\\u200b-\\u200f\\u2060-\\u2064\\ufe00-\\ufe0f\\ufeff\\ufffc]"
 )
-"""Characters that directories map to nothing."""
+"""Characters that directories ignore in names (RFC 4518 section 2.2)."""
 
 
 class Config(PartConfig, Membership, Connectivity, RetryConfig):
-    """`type: ldap`: HTTP Basic against a directory, which is asked to let the user in."""
+    """`type: ldap`: HTTP Basic, verified by binding to a directory as the user."""
 
     type: Literal["ldap"]
     user_attribute: Attribute = Field(
         default="uid",
-        description="the attribute by which users are found, and whose value is the user name of "
-        "the identity, however the user wrote it",
+        description="the attribute that users are searched by; its value is the user name of the "
+        "identity, however the user spelled it",
     )
     user_filter: NonEmptyStr | None = Field(
         default=None,
-        description="the search for a user; persons by `user_attribute` if not set",
+        description="the search for a user; if not set, persons by `user_attribute`",
     )
     user_dn: NonEmptyStr | None = Field(
         default=None,
-        description="the DN of a user, with {username} in it, to bind without a search; the user "
-        "then reads everything",
+        description="the DN of a user, with {username} in it, to bind without a search; the groups "
+        "are then read as the user",
     )
-    cache: Seconds = Field(default=60, description="seconds a success is believed")
+    cache: Seconds = Field(
+        default=60, description="seconds for which an accepted credential is not checked again"
+    )
 
     @field_validator("user_filter")
     @classmethod
@@ -81,7 +84,7 @@ class Config(PartConfig, Membership, Connectivity, RetryConfig):
         if text is not None:
             parse_dn(text.replace("{username}", "x"))
             if "{username}" not in text:
-                raise ValueError("there is no {username} in it, so it would be one user for all")
+                raise ValueError("does not contain {username}, so all users would bind as one")
         return text
 
     @model_validator(mode="after")
@@ -91,11 +94,11 @@ class Config(PartConfig, Membership, Connectivity, RetryConfig):
         return self
 
     def examine(self, world: World, username: str | None) -> AsyncIterator[CheckResult]:
-        """Try each server, and what C{username} would get."""
+        """Check each server, and what C{username} would get."""
         return checks.run_checks(self, world, username)
 
     def lookup(self) -> Lookup:
-        """What finds a user and the user's roles."""
+        """Build the search for a user and the user's roles."""
         if self.user_filter is not None:
             user = parse_filter(self.user_filter)
         else:
@@ -109,7 +112,7 @@ class Config(PartConfig, Membership, Connectivity, RetryConfig):
 @implementer(IProvider, IConnected, IReachable)
 @define(eq=False)
 class LdapProvider:
-    """Judges Basic credentials by binding as the user, on a connection of its own."""
+    """Verifies Basic credentials by a bind as the user, on a connection for that bind only."""
 
     name: str
     realm: str
@@ -131,19 +134,19 @@ class LdapProvider:
 
     async def authenticate(self, credential: Credential) -> Authentication:
         username, password = credential.username_and_password()
-        if not password:  # directories take it for an anonymous bind, and say yes
-            raise Rejected("an empty password")
+        if not password:  # a bind without a password succeeds as anonymous
+            raise Rejected("the password is empty")
         if len(username) > _LONGEST or not username.isprintable():
-            raise Rejected("no user name of a directory")
+            raise Rejected("the user name is too long or not printable")
         judge = self._by_search if self._user_dn is None else self._by_dn
         return await self._turns.ask(credential.client, username, lambda: judge(username, password))
 
     def close(self) -> None:
-        """Close the connections that are kept."""
+        """Close the idle connections, and keep none from now on."""
         self._directory.close()
 
     async def check_reachable(self) -> None:
-        """Read the base of all searches."""
+        """Read the search base, to check that the directory answers."""
         await checks.check_search_base(self._directory, self._lookup.search_base)
 
     async def _by_search(self, username: str, password: str) -> Authentication:
@@ -173,7 +176,9 @@ class LdapProvider:
         async def identify(connection: Connection) -> Authentication:
             entry = await connection.read(dn, self._lookup.attributes_to_read())
             if entry is None:
-                raise Unavailable("users cannot read their own entries; use user_filter")
+                raise Unavailable(
+                    "the user cannot read the own entry; use user_filter instead of user_dn"
+                )
             return await self._authentication(connection, entry, username)
 
         sent = Sent()
@@ -194,17 +199,19 @@ class LdapProvider:
 
     def _canonical(self, entry: Entry, written: str) -> str:
         """
-        The name as the directory has it, so that one user is one subject.
+        Return the user name as the directory spells it, so that a user has one name only.
 
-        Of several names it is the one that was written, or the only one that differs from that in
-        nothing but case, width and blanks.
+        If the entry has several names, it is the one that the user wrote, or else the only one that
+        differs from that in nothing but case, width and blanks.
         """
         known = entry.strings(self._user_attribute)
         same = [each for each in known if each == written] or [
             each for each in known if fold_value(each) == fold_value(written)
         ]
-        if len(known) > 1 and len(same) != 1:  # their order means nothing
-            raise Rejected(f"the entry has several {self._user_attribute}, and none is that name")
+        if len(known) > 1 and len(same) != 1:  # the order of values has no meaning
+            raise Rejected(
+                f"the entry has several {self._user_attribute}, and none is the given name"
+            )
         for each in same or known:
             if each.strip() and each.isprintable():
                 return normalized(each)
@@ -213,9 +220,9 @@ class LdapProvider:
 
 def _spelled_one_way(dn: str) -> str:
     """
-    Give all spellings of a DN one form, as they are one account to the directory.
+    Convert all spellings of a DN to one form, as they are one account to the directory.
 
-    That overlooks soft hyphens and the like, too (RFC 4518 section 2.2).
+    Soft hyphens and other ignored characters do not count (RFC 4518 section 2.2).
     """
     try:
         return repr([sorted(step) for step in fold_dn(parse_dn(_UNSEEN.sub("", dn)))])
@@ -226,10 +233,10 @@ def _spelled_one_way(dn: str) -> str:
 @implementer(IUserLookup)
 @define(eq=False)
 class SearchingLdapProvider(LdapProvider):
-    """One that finds users by a search, and so can do it without their passwords, too."""
+    """An LDAP provider that finds users by a search, and so can look them up without password."""
 
     async def look_up(self, username: str) -> Authentication:
-        """Search as before; another spelling of a name is not the user who was known."""
+        """Search for a user; another spelling of the name is not the same user."""
 
         async def look(connection: Connection) -> Authentication | None:
             entry = await self._lookup.find(connection, username)
@@ -244,7 +251,7 @@ class SearchingLdapProvider(LdapProvider):
 
 
 def make(config: Config, world: World) -> IProvider:
-    """Build the provider from its own section."""
+    """Build the provider from its section of the configuration."""
     kind = SearchingLdapProvider if config.user_dn is None else LdapProvider
     return kind(
         config.name,

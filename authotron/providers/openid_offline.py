@@ -1,4 +1,4 @@
-"""Offline tokens, as Keycloak gives them: introspected, exchanged, judged by the result."""
+"""Verify offline tokens, as Keycloak issues them, by introspection and token exchange."""
 
 from __future__ import annotations
 
@@ -30,29 +30,36 @@ class Config(ExchangeConfig):
     """`type: openid-offline`: offline tokens of OpenID Connect."""
 
     type: Literal["openid-offline"]
-    public_client_id: NonEmptyStr = Field(description="the client that offline tokens are given to")
-    private_client_id: NonEmptyStr = Field(description="the client that we are")
+    public_client_id: NonEmptyStr = Field(
+        description="id of the client that offline tokens are issued to"
+    )
+    private_client_id: NonEmptyStr = Field(
+        description="id of the client that the gateway authenticates as"
+    )
     private_client_secret: Secret = Field(description="the secret of `private_client_id`")
-    iam_url: Url = Field(description="address of the identity provider, above `/realms`")
+    iam_url: Url = Field(description="base URL of the identity provider, above `/realms`")
     iam_realm: NonEmptyStr | None = Field(
         default=None, description="the realm at the identity provider; `realm` if not set"
     )
     check: Check = Field(
         default="auto",
-        description="how a token is judged: by introspection, by exchanging it, or (auto) by "
-        "introspection and, where that says no to an offline token of our own client, by exchange",
+        description="how a token is verified: by introspection, by exchange, or (auto) by "
+        "introspection, and by exchange if that calls an offline token of `public_client_id` "
+        "inactive",
     )
-    accepts: token_routing.Rule = Field(default="any", description="which tokens it is asked about")
+    accepts: token_routing.Rule = Field(
+        default="any", description="which tokens the provider is asked about"
+    )
 
 
 @implementer(IProvider, IReachable)
 @define(eq=False)
 class OpenidOffline:
     """
-    Judges offline tokens.
+    Verifies offline tokens.
 
-    Since Keycloak 26.6.2 a client that introspects an offline token of another is told that it is
-    not active. Then the exchange decides, which only the owner of a good token can win.
+    Since Keycloak 26.6.2 the introspection of an offline token by another client than its own says
+    that the token is not active. Then the exchange decides, which succeeds only for valid tokens.
     """
 
     name: str
@@ -70,7 +77,7 @@ class OpenidOffline:
     local: bool = field(default=False, init=False)
 
     def affinity(self, credential: Credential) -> Affinity:
-        """A JSON Web Token that calls itself something else than offline is none of ours."""
+        """Return FOREIGN also for a JWT whose C{typ} claim is not that of an offline token."""
         seen = unverified.seen(credential)
         likeness = token_routing.likeness(self._accepts, credential)
         if likeness is not Affinity.POSSIBLE or seen is None:
@@ -84,7 +91,7 @@ class OpenidOffline:
     async def authenticate(self, credential: Credential) -> Authentication:
         token, seen = credential.value, unverified.seen(credential)
         if seen is not None and seen.claims.get("typ", _TYPE) != _TYPE:
-            raise Rejected("no offline token")
+            raise Rejected("not an offline token")
         return await self._access_tokens.checked(credential, lambda: self._judge(token))
 
     async def _judge(self, token: str) -> Authentication:
@@ -94,11 +101,11 @@ class OpenidOffline:
             found = await self._exchange(token)
             if _SCOPE in found.identity.scopes[self.name]:
                 return found
-            raise Rejected("exchanged, but no offline token")
-        raise Rejected("not active")
+            raise Rejected("exchanged, but not an offline token")
+        raise Rejected("the token is not active")
 
     def _is_ours(self, token: str) -> bool:
-        """Whether it calls itself an offline token of our public client."""
+        """Whether a JWT claims to be an offline token of the configured public client."""
         seen = unverified.look_into(token)
         return (
             seen is not None
@@ -108,40 +115,40 @@ class OpenidOffline:
 
     async def _is_active(self, token: str) -> bool:
         """
-        Ask by introspection (RFC 7662).
+        Ask the introspection endpoint (RFC 7662) whether a token is active.
 
-        @raise Rejected: it is active, but no offline token.
+        @raise Rejected: the token is active, but not an offline token.
         """
-        told = await self._post("token/introspect", {"token": token})
-        if told.get("active") is not True:
+        answer = await self._post("token/introspect", {"token": token})
+        if answer.get("active") is not True:
             return False
-        scope = told.get("scope")
+        scope = answer.get("scope")
         if not (isinstance(scope, str) and _SCOPE in scope.split()):
-            raise Rejected("active, but no offline token")
-        if told.get("typ", _TYPE) != _TYPE:
+            raise Rejected("active, but not an offline token")
+        if answer.get("typ", _TYPE) != _TYPE:
             raise Rejected("active, but a token of another type")
         return True
 
     async def _exchange(self, token: str) -> Authentication:
         """
-        Exchange it for an access token (RFC 6749 section 6).
+        Exchange a token for an access token (RFC 6749 section 6).
 
-        This is done once and never again for the same answer: a realm that revokes refresh tokens
-        takes a second use for a theft and ends the user's session.
+        A failed exchange is not retried: a realm that revokes refresh tokens takes a second use for
+        a theft, and ends the session of the user.
         """
         form = {
             "client_id": self._public_client,
             "grant_type": "refresh_token",
             "refresh_token": token,
         }
-        told = await self._post("token", form)
-        return await self._access_tokens.authentication(told, self._url)
+        answer = await self._post("token", form)
+        return await self._access_tokens.authentication(answer, self._url)
 
     async def _post(self, path: str, form: dict[str, str]) -> dict[str, Any]:
         url = f"{self._url}/{path}"
         answer = await self._web.post(url, form=form, basic=self._private_client)
         if answer.status == 400 and answer.mapping().get("error") == "invalid_grant":  # noqa: PLR2004 - RFC 6749 section 5.2
-            raise Rejected("the grant is not good")
+            raise Rejected("the identity provider refused the exchange: invalid_grant")
         if not answer.good:
             raise answer.unexpected()
         return answer.mapping()
@@ -151,7 +158,7 @@ class OpenidOffline:
 
 
 def make(config: Config, world: World) -> IProvider:
-    """Build the provider from its own section."""
+    """Build the provider from its section of the configuration."""
     web = http.make(config, world)
     realm = config.iam_realm or config.realm
     return OpenidOffline(

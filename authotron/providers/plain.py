@@ -1,4 +1,4 @@
-"""Users listed in the configuration, with their passwords or the hashes of these."""
+"""Verify user names and passwords by a list of users in the configuration."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ from authotron.plugin.interfaces import Affinity, IProvider, IUserLookup
 
 
 def _checked(secret: SecretStr) -> SecretStr:
-    """A hash that can be verified, without the line end of a block scalar."""
+    """Check that a hash can be verified, and remove the line end of a block scalar."""
     return SecretStr(passwords.check_hash(without_line_end(secret.get_secret_value())))
 
 
 class User(Section):
-    """One who may get in."""
+    """A user and the password, or its hash."""
 
     username: Annotated[str, AfterValidator(normalized)] = Field(
-        description="the login name, case-sensitive; without a colon"
+        description="the user name, case-sensitive; without a colon"
     )
-    password: Secret | None = Field(default=None, description="the password in clear")
+    password: Secret | None = Field(default=None, description="the password in plain text")
     password_hash: Annotated[Secret, AfterValidator(_checked)] | None = Field(
         default=None,
         description="the argon2id or bcrypt hash of the password; see `authotron hash-password`",
@@ -50,7 +50,7 @@ class User(Section):
     @model_validator(mode="after")
     def _one_of_both(self) -> User:
         if (self.password is None) == (self.password_hash is None):
-            raise ValueError("a user has one of password and password_hash")
+            raise ValueError("a user needs either password or password_hash")
         return self
 
 
@@ -58,13 +58,13 @@ class Config(PartConfig):
     """`type: plain`: HTTP Basic against the users listed here."""
 
     type: Literal["plain"]
-    users: tuple[User, ...] = Field(strict=False, description="who may get in")
+    users: tuple[User, ...] = Field(strict=False, description="the users")
 
     def warnings(self) -> tuple[str, ...]:
-        """What an operator should hear about."""
+        """List empty passwords and names that will be refused."""
         empty = [user.username for user in self.users if _revealed(user.password) == ""]
         return (
-            *(f"user {name!r} gets in with an empty password" for name in empty),
+            *(f"user {name!r} has an empty password" for name in empty),
             *self._bad_names(),
         )
 
@@ -74,7 +74,7 @@ class Config(PartConfig):
                 yield f"user {user.username!a} is refused (403): the name {why}"
             for role in user.roles:
                 if why := flaw(role, MAX_ROLE, tab=True):
-                    yield f"role {role!a} of user {user.username!a} is left out: it {why}"
+                    yield f"role {role!a} of user {user.username!a} is left out: the role {why}"
 
 
 _POSSIBLE = Affinity.POSSIBLE  # found at once, unlike in the C{Enum}
@@ -82,7 +82,7 @@ _POSSIBLE = Affinity.POSSIBLE  # found at once, unlike in the C{Enum}
 
 @frozen
 class _Known:
-    """What is known of one entry of the list."""
+    """One entry of the list: the user, and the digest or hash of the password."""
 
     authentication: Authentication
     digest: bytes | None = field(repr=False)
@@ -92,7 +92,7 @@ class _Known:
 @implementer(IProvider, IUserLookup)
 @define(eq=False)
 class Plain:
-    """Judges Basic credentials by a list. A name may stand there twice: either password fits."""
+    """Verifies Basic credentials by a list; a name may be listed twice, with two passwords."""
 
     name: str
     realm: str
@@ -122,7 +122,7 @@ class Plain:
         raise _rejected()
 
     async def look_up(self, username: str) -> Authentication:
-        """Of who stands there twice, what both entries have: nobody knows which it would be."""
+        """Return the user; if listed more than once, with the roles that all entries have."""
         entries = self._users.get(username, ())
         if not entries:
             raise Rejected("unknown user")
@@ -136,10 +136,10 @@ class Plain:
         self, username: str, password: str, entries: tuple[_Known, ...], client: str | None
     ) -> Authentication:
         """
-        The identity of the entry whose hash fits.
+        Return the user of the entry whose hash fits.
 
-        A user who is unknown, or has no hash, is held against the hashes of another user, to no
-        avail: that takes the time that it may take for a known one.
+        The password of an unknown user, or of one without hash, is verified against the hashes of
+        another user and then rejected, so that the time does not tell whether the user exists.
         """
         hashed = [known for known in entries if known.hashed]
         hashes = _hashes_of(hashed) or self._stand_in(username)
@@ -152,10 +152,10 @@ class Plain:
 
     def _stand_in(self, username: str) -> Sequence[str]:
         """
-        The hashes of some user, always of the same one for the same name.
+        Choose the hashes of another user, always the same ones for the same name.
 
-        The choice depends on what an attacker does not know. So where users have hashes of several
-        kinds, or several hashes, no time that a name takes tells whether there is such a user.
+        The choice depends on a secret. So even if users have hashes of several kinds, or several
+        hashes, the time for a name does not tell an attacker whether the user exists.
         """
         raw = username.encode("utf-8", "surrogatepass")
         number = int.from_bytes(blake2b(raw, key=self._secret, digest_size=8).digest(), "big")
@@ -171,7 +171,7 @@ def _rejected() -> Rejected:
 
 
 def _by_clear_text(entries: tuple[_Known, ...], password: str) -> _Known | None:
-    """The first entry that fits; the password of an unknown user is hashed, too."""
+    """Return the first entry with this password; always hash the password, for equal times."""
     found, given = None, passwords.digest(password)
     for known in reversed(entries):
         if known.digest is not None and compare_digest(known.digest, given):
@@ -191,7 +191,7 @@ def _revealed(secret: SecretStr | None) -> str | None:
 
 
 def make(config: Config, world: World) -> IProvider:
-    """Build the provider from its own section."""
+    """Build the provider from its section of the configuration."""
     users: dict[str, tuple[_Known, ...]] = {}
     for user in config.users:
         users[user.username] = (*users.get(user.username, ()), _known(user, config))

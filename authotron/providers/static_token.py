@@ -1,4 +1,4 @@
-"""Tokens that stand in the configuration, in files or in the environment: for a few machines."""
+"""Verify bearer tokens by a list in the configuration, for a few machines."""
 
 from __future__ import annotations
 
@@ -29,26 +29,27 @@ from authotron.net.world import World
 from authotron.plugin.interfaces import Affinity, IProvider
 
 SHORTEST = 32
+"""Shortest token that a configuration may list, in characters."""
 
 
 def flaw(token: str, shortest: int = SHORTEST) -> str:
-    """Why nobody could get in with a token, or should; empty if it is good."""
+    """Say why a token must not be listed; an empty string if the token is good."""
     if len(token) < shortest:
         return f"is shorter than {shortest} characters"
     if not token.isascii() or not token.isprintable() or set(token) & {" ", ","}:
-        return "has characters that cannot stand in a header"
+        return "has characters that are not allowed in an Authorization header"
     if is_unfilled(token):
-        return "is a placeholder that nothing fills in"
+        return "is a placeholder that was not replaced"
     if looks_like_ours(token):
-        return f"begins with {PREFIX} like the tokens of the token store"
+        return f"begins with {PREFIX} like the API tokens of the token store"
     return ""
 
 
 class Entry(Section):
-    """A token, and who holds it."""
+    """A token, and the user that it stands for."""
 
     token: Secret = Field(description="the token, 32 characters or more")
-    username: Name = Field(description="who it stands for")
+    username: Name = Field(description="the user that the token stands for")
     roles: Names = Field(default=(), strict=False, description="roles of this user")
     attributes: dict[NonEmptyStr, str] = Field(
         default_factory=dict, description="further attributes"
@@ -68,13 +69,13 @@ class Config(PartConfig):
 
     type: Literal["static-token"]
     tokens: tuple[Entry, ...] = Field(
-        strict=False, min_length=1, description="the tokens, and who holds them"
+        strict=False, min_length=1, description="the tokens, and the users that they stand for"
     )
 
 
 @frozen
 class _Known:
-    """As much as is kept of an entry."""
+    """The digest of a token, and the user that the token stands for."""
 
     digest: bytes = field(repr=False)
     authentication: Authentication
@@ -84,9 +85,9 @@ class _Known:
 @define(eq=False)
 class StaticToken:
     """
-    Judges Bearer tokens by a list.
+    Verifies bearer tokens by a list.
 
-    Only hashes are kept, under a key that is new in every process.
+    Memory holds only keyed digests of the tokens, with a random key per process.
     """
 
     name: str
@@ -102,11 +103,11 @@ class StaticToken:
 
     def authenticate(self, credential: Credential) -> Authentication:
         if not self._known:
-            raise NotConfigured("no usable token is set")
+            raise NotConfigured("no usable token is configured")
         digest = _digest(self._key, credential.value)
         found = [known for known in self._known if hmac.compare_digest(known.digest, digest)]
         if not found:
-            raise Rejected("not a listed token")
+            raise Rejected("the token is not listed")
         return found[0].authentication
 
 
@@ -115,7 +116,7 @@ def _digest(key: bytes, token: str) -> bytes:
 
 
 def make(config: Config, world: World) -> IProvider:
-    """Build the provider from its own section."""
+    """Build the provider from its section of the configuration."""
     key = os.urandom(32)
     known = [
         _Known(

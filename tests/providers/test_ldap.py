@@ -347,7 +347,7 @@ class LdapTests(LdapCase):
     def test_mistakes(self) -> None:
         """Every mistake in its section is told."""
         for over, words in (
-            ({"user_dn": "uid=alice"}, "one user for all"),
+            ({"user_dn": "uid=alice"}, "does not contain {username}"),
             ({"user_dn": "{username}"}, "equals sign"),
             ({"user_dn": "uid={username}", "user_filter": "(uid={username})"}, "not both"),
             ({"user_filter": "(uid=*)"}, "match every user"),
