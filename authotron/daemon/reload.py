@@ -19,7 +19,7 @@ from authotron.tokens.service import TokenService
 from authotron.tokens.store_service import TokenStoreService
 
 P = TypeVar("P")
-"""What a service prepares from a configuration before it uses it."""
+"""Type of what a service builds from a configuration before that is in use."""
 
 _SOCKET_KEYS = {"host", "port", "listen"}
 """Keys of C{server} that new workers cannot take over, as the supervisor holds the sockets."""
@@ -114,7 +114,7 @@ class Reloader(Generic[P]):
 
 @define(eq=False)
 class Retired:
-    """What reloads have replaced. It stays open for requests that began before the reload."""
+    """Replaced configurations and stores, which stay open for requests that began earlier."""
 
     _clock: IReactorTime
     _pending: list[Deferred[None]] = field(factory=list, init=False)

@@ -1,4 +1,4 @@
-"""The real world: reactor, threads, network."""
+"""The reactor, the thread pool and the network, as plugins get them in a World."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from authotron.net.world import World
 
 
 class Pool(Service):
-    """A few threads for password hashes and the like, alive while the service is."""
+    """A small pool of threads for work that would block the reactor, such as password hashes."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
@@ -36,12 +36,12 @@ class Pool(Service):
         return deferToThreadPool(self._reactor, self._pool, work)
 
     def own_thread(self) -> SingleThread:
-        """A further thread, for one user."""
+        """Return another thread, for one caller alone, such as SQLite."""
         return SingleThread(self._reactor.callFromThread)
 
 
 def outside(reactor: Any, pool: Pool) -> World:
-    """The real world, of which the reactor is the way in."""
+    """Build the World of a running process: real time, threads and network."""
     return World(
         reactor,
         pool,

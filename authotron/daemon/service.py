@@ -104,7 +104,7 @@ class GatewayService(MultiService):
         )
 
     def _watch(self, metrics: Metrics) -> None:
-        """Show what changes by itself whenever the metrics are read."""
+        """Show open circuit breakers, the decision cache and reloads as gauges."""
         metrics.watch(
             "authotron_remotes_left_alone",
             "Remotes with an open circuit breaker, which are not called for 10 s",
@@ -118,13 +118,13 @@ class GatewayService(MultiService):
         metrics.watch(
             "authotron_verdicts_bytes",
             "Bytes that the decisions in the cache take, approximately",
-            lambda: self.serving.gateway.decisions.remembered_bytes(),  # noqa: PLW0108 - as above
+            lambda: self.serving.gateway.decisions.remembered_bytes(),  # noqa: PLW0108 - a reload replaces it
         )
         if not self._is_worker:
             metrics.watch_reloads(lambda: self.problems)
 
     def _listeners(self, config: Config, sockets: Sequence[OpenSocket]) -> list[Listener]:
-        """Build the listeners of the main port, and those of the metrics port if it is ours."""
+        """Build the listeners of the main port and, unless this is a worker, the metrics port."""
         metrics = self.serving.metrics
         app = gateway_routes.GatewayRoutes(self.serving, self._reactor)
         self._main = site(app, config, self._reactor, metrics)
@@ -195,7 +195,7 @@ class GatewayService(MultiService):
         await _all([super().stopService()])
 
     async def _all_stopped(self, stops: Sequence[Callable[[], Any]]) -> None:
-        """Wait until all have stopped. A failure of one is logged, and the others go on."""
+        """Stop several services, and wait for them. A failure is logged and stops no other."""
         for outcome in await wait_all([start(stop()) for stop in stops]):
             if isinstance(outcome, Failure):
                 self._log.failure(

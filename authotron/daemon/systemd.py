@@ -1,7 +1,7 @@
 """
-What systemd hands over and wants to be told.
+The interface to systemd: inherited sockets, notifications and the watchdog.
 
-Its manual: sd_listen_fds(3), sd_notify(3), sd_watchdog_enabled(3).
+See sd_listen_fds(3), sd_notify(3) and sd_watchdog_enabled(3).
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from zope.interface import implementer
 from authotron.model.errors import ConfigError, Problem
 
 MAIN, METRICS = "server", "metrics"
-"""The sections that may say so."""
+"""The sections of the configuration that may use the sockets of systemd."""
 
 _MISSING = {
-    MAIN: "systemd has handed over no socket: begin with systemctl, or give host and port",
-    METRICS: "systemd has handed over no socket of the name metrics (FileDescriptorName=)",
+    MAIN: "systemd passed no socket to this process; start it with systemctl, or set host and port",
+    METRICS: "systemd passed no socket named metrics; set FileDescriptorName=metrics in its unit",
 }
 
 
 def notify(environ: Mapping[str, str], *assignments: str) -> None:
     """
-    Tell systemd, if it wants to hear; what cannot be told is not told.
+    Send a notification to systemd, if it has started this process; errors are ignored.
 
-    @param assignments: such as C{READY=1}.
+    @param assignments: the content of the notification, such as C{READY=1}.
     """
     address = environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
@@ -55,13 +55,13 @@ def notify(environ: Mapping[str, str], *assignments: str) -> None:
 
 
 def reloading(environ: Mapping[str, str]) -> None:
-    """A reload has begun; it ends by C{READY=1}."""
+    """Notify systemd that a reload begins; C{READY=1} ends the reload."""
     now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
     notify(environ, "RELOADING=1", f"MONOTONIC_USEC={now}")
 
 
 def watchdog(environ: Mapping[str, str]) -> float | None:
-    """Seconds after which systemd wants to hear that we are alive, if it does."""
+    """Return the seconds after which the watchdog of systemd expects a heartbeat, if it is on."""
     if environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     microseconds = environ.get("WATCHDOG_USEC", "")
@@ -70,9 +70,9 @@ def watchdog(environ: Mapping[str, str]) -> float | None:
 
 def sockets(reactor: Any) -> Iterator[int]:
     """
-    The descriptors of the listening sockets that systemd has handed over to this process.
+    Yield the descriptors of the listening sockets that systemd has passed to this process.
 
-    Twisted takes them out of the environment when it is imported, so it is Twisted that knows.
+    Twisted removes their environment variables when it is imported, so Twisted is asked.
     """
     for index in count():
         try:
@@ -84,13 +84,13 @@ def sockets(reactor: Any) -> Iterator[int]:
 
 class _Port(unix.Port):
     """
-    A UNIX socket that is systemd's.
+    A port at a UNIX socket that systemd holds.
 
-    Twisted's own way to adopt one changes its mode and backlog, and removes it from the file system
-    in the end; all that is systemd's to decide (SocketMode=, Backlog=, RemoveOnStop=).
+    The port of Twisted changes mode and backlog of the socket, and removes the file at its end.
+    These are set in the unit of systemd (SocketMode=, Backlog=, RemoveOnStop=).
     """
 
-    _shouldShutdown = False  # shutdown(2) would end it for systemd as well
+    _shouldShutdown = False  # shutdown(2) would close the socket of systemd, too
 
     def __init__(self, listening: socket.socket, factory: IProtocolFactory, reactor: Any) -> None:
         super().__init__(os.fsencode(listening.getsockname()), factory, reactor=reactor)
@@ -101,7 +101,7 @@ class _Port(unix.Port):
         self.factory.doStart()
         self.connected = True
         self.socket = self._listening
-        self.fileno = self.socket.fileno  # type: ignore[method-assign] # as Twisted does
+        self.fileno = self.socket.fileno  # type: ignore[method-assign] # Twisted does so, too
         self.numberAccepts = 100
         self.startReading()
 
@@ -112,14 +112,14 @@ class _Port(unix.Port):
 @implementer(IStreamServerEndpoint)
 @frozen
 class Endpoint:
-    """A listening socket that was handed over."""
+    """A listening socket that this process has inherited."""
 
     _reactor: Any
     descriptor: int
 
     @property
     def description(self) -> str:
-        """Its address."""
+        """The address of the socket."""
         with socket.socket(fileno=os.dup(self.descriptor)) as listening:
             name = listening.getsockname()
         return name if isinstance(name, str) else f"{name[0]} port {name[1]}"
@@ -143,9 +143,9 @@ class Endpoint:
 
 def endpoints(reactor: Any, which: str = MAIN) -> Sequence[Endpoint]:
     """
-    The sockets that were handed over: those called C{metrics}, or all others.
+    Return the sockets that systemd has passed: those named C{metrics}, or all others.
 
-    @raise ConfigError: there are none.
+    @raise ConfigError: there is no such socket.
     """
     ours = [
         each for each in sockets(reactor) if (each == _named_metrics(reactor)) == (which == METRICS)
@@ -156,7 +156,7 @@ def endpoints(reactor: Any, which: str = MAIN) -> Sequence[Endpoint]:
 
 
 def _named_metrics(reactor: Any) -> int | None:
-    """The descriptor that is called so (FileDescriptorName=)."""
+    """Return the descriptor of the socket named C{metrics} (FileDescriptorName=)."""
     try:
         named: Any = serverFromString(reactor, f"systemd:domain=INET:name={METRICS}")
     except KeyError:

@@ -1,4 +1,4 @@
-"""What C{twistd authotron} understands, and the service it starts."""
+"""The plugin of C{twistd}: its options, and the service that C{twistd authotron} starts."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from authotron.model.errors import ConfigError
 from authotron.telemetry.terminal import visible
 
 Gateway = GatewayService | Supervisor
+"""The service: one process that serves, or the supervisor of several."""
 
 
 class Options(usage.Options):
@@ -33,25 +34,26 @@ class Options(usage.Options):
     optParameters = [  # noqa: RUF012 - the shape that twistd wants
         ["config", "c", None, "configuration file (default: AOT_CONFIG_PATH, or ./config.yaml)"]
     ]
-    optFlags = [["check", None, "check the configuration, say what is wrong, and stop"]]  # noqa: RUF012 - as above
+    optFlags = [["check", None, "check the configuration, list its problems, and exit"]]  # noqa: RUF012 - as above
     config: Config
 
     def load(self) -> Config:
         """
-        The configuration as it is now.
+        Read the configuration file.
 
-        @raise ConfigError: with all that is wrong with it.
+        @raise ConfigError: the configuration is invalid; it lists all problems.
         """
         return file.load(self.path(), os.environ)
 
     def path(self) -> Path:
+        """Return the path of the configuration file."""
         return Path(self["config"] or file.path_of(os.environ))
 
     def postOptions(self) -> None:
         """
         Read the configuration before anything is started.
 
-        @raise SystemExit: it is bad (78), or it was only to be checked (0).
+        @raise SystemExit: the configuration is invalid (78), or C{--check} was given (0).
         """
         try:
             self.config = self.load()
@@ -65,12 +67,12 @@ class Options(usage.Options):
 
 def makeService(options: Options, reactor: IReactorCore | None = None) -> IService:
     """
-    The gateway, ready to be started.
+    Build the gateway, with one process or with a supervisor of several.
 
-    @raise SystemExit: a file that the configuration names cannot be used (78).
+    @raise SystemExit: a plugin, or a file that the configuration names, cannot be used (78).
     """
     if reactor is None:
-        from twisted.internet import reactor as running  # noqa: PLC0415, TID251 - the one place
+        from twisted.internet import reactor as running  # noqa: PLC0415, TID251 - the only place
 
         reactor = running
     try:
@@ -86,14 +88,14 @@ def makeService(options: Options, reactor: IReactorCore | None = None) -> IServi
 
 
 def _refused(error: ConfigError) -> SystemExit:
-    """All that is wrong is said on standard error."""
+    """Print all problems to standard error, and return what exits with status 78."""
     for problem in error.problems:
-        print(visible(str(problem)), file=sys.stderr)  # noqa: T201 - logging has not begun
+        print(visible(str(problem)), file=sys.stderr)  # noqa: T201 - logging has not started
     return SystemExit(EX_CONFIG)
 
 
 def _reload_on_hangup(service: Gateway, reactor: IReactorCore) -> None:
-    """Without this SIGHUP kills twistd."""
+    """Reload the configuration on SIGHUP, which would end twistd otherwise."""
 
     def reload() -> None:
         systemd.reloading(os.environ)
@@ -101,39 +103,39 @@ def _reload_on_hangup(service: Gateway, reactor: IReactorCore) -> None:
         reloading.addCallback(reloaded).addErrback(service.fail)
 
     def reloaded(_: None) -> None:
-        status = "the new configuration was refused" if service.problems else "serving"
+        status = "configuration refused, still serving" if service.problems else "serving"
         systemd.notify(os.environ, "READY=1", f"STATUS={status}")
 
     signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(reload))  # type: ignore[attr-defined] # IReactorFromThreads
 
 
 def _tell_systemd(service: Gateway, reactor: IReactorCore) -> None:
-    """When we serve, that we live, and when we stop."""
+    """Tell systemd when the service is ready and when it stops, and send heartbeats."""
 
-    def served(_: None) -> None:
+    def ready(_: None) -> None:
         systemd.notify(os.environ, "READY=1", "STATUS=serving")
 
-    def begin() -> None:
-        service.served.addCallback(served).addErrback(_fail_to_tell)
+    def start() -> None:
+        service.served.addCallback(ready).addErrback(_not_notified)
         if (seconds := systemd.watchdog(os.environ)) is not None:
-            pulse = LoopingCall(systemd.notify, os.environ, "WATCHDOG=1")
-            pulse.start(seconds / 2).addErrback(_fail_to_tell)
+            heartbeat = LoopingCall(systemd.notify, os.environ, "WATCHDOG=1")
+            heartbeat.start(seconds / 2).addErrback(_not_notified)
 
-    reactor.callWhenRunning(begin)
+    reactor.callWhenRunning(start)
     reactor.addSystemEventTrigger("before", "shutdown", systemd.notify, os.environ, "STOPPING=1")
 
 
-def _fail_to_tell(failure: Failure) -> None:
-    """Then systemd starts us again."""
-    Logger().failure("systemd could not be told that we live", failure)
+def _not_notified(failure: Failure) -> None:
+    """Log that systemd gets no heartbeats any more; its watchdog will restart the service."""
+    Logger().failure("sending a heartbeat to systemd failed, expecting a restart", failure)
 
 
 def _fail_loudly(service: Gateway, reactor: IReactorCore) -> None:
-    """Without this twistd exits with 0 after a failure that comes late."""
+    """Exit with the status of the service: twistd exits with 0 after a failure while running."""
 
-    def leave() -> None:
+    def exit_with_status() -> None:
         if service.status:
             sys.stdout.flush()
             os._exit(service.status)
 
-    reactor.addSystemEventTrigger("after", "shutdown", leave)
+    reactor.addSystemEventTrigger("after", "shutdown", exit_with_status)

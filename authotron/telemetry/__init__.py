@@ -1,1 +1,1 @@
-"""Logs and metrics: what operators see."""
+"""Logs, metrics and audit events: what operators see."""

@@ -1,4 +1,4 @@
-"""Log events that tell who created, changed, revoked or presented which API token."""
+"""Audit events: which identity created, changed, revoked or used which API token."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from authotron.model.token import Grant, Revoked, Token
 _log = Logger()
 
 _MAX_SHOWN = 64
-"""Characters of the name of an attribute that the log shows."""
+"""Characters of the name of an attribute that an event contains at most."""
 
 
 @frozen
 class Actor:
     """
-    The identity, or the user at a terminal, that acts on an API token.
+    An identity, or a user at a terminal, that acts on an API token.
 
     @ivar credential: C{provider NAME}, C{token ID}, C{terminal}, or C{the token itself}.
     @ivar client: the address of the client; empty at a terminal.
@@ -34,12 +34,12 @@ class Actor:
 
     def __str__(self) -> str:
         name = f"{self.username} in realm {self.realm}" if self.realm else self.username
-        who = f"{name} with {self.credential}" if name else f"a client with {self.credential}"
-        return f"{who} from {self.client}" if self.client else who
+        actor = f"{name} with {self.credential}" if name else f"a client with {self.credential}"
+        return f"{actor} from {self.client}" if self.client else actor
 
 
 def identified(authentication: Authentication, client: str = "") -> Actor:
-    """The actor that a request was made by."""
+    """Return the identity that sent a request as an actor."""
     identity, grant = authentication.identity, authentication.restriction
     lineage = grant.lineage if isinstance(grant, Grant) else ()
     credential = f"token {lineage[-1]}" if lineage else f"provider {authentication.provider}"
@@ -47,12 +47,12 @@ def identified(authentication: Authentication, client: str = "") -> Actor:
 
 
 def holder(client: str = "") -> Actor:
-    """The actor that presents an API token as the only proof that it may be revoked."""
+    """Return the actor that revokes an API token by presenting it, without an identity."""
     return Actor(credential="the token itself", client=client)
 
 
 def at_terminal() -> Actor:
-    """The user of the operating system that runs a command."""
+    """Return the user of the operating system that runs a command as an actor."""
     try:
         name = getpass.getuser()
     except (KeyError, OSError):  # the user has no entry in the password database
@@ -61,7 +61,7 @@ def at_terminal() -> Actor:
 
 
 def created(token: Token, by: Actor) -> None:
-    """A token was made over HTTP or at a terminal."""
+    """Log that an API token was created over HTTP or at a terminal."""
     _log.info(
         "API token {id} of {username} in realm {realm} created by {by}",
         event="tokens.created",
@@ -70,10 +70,10 @@ def created(token: Token, by: Actor) -> None:
 
 
 def left_out(token: Token, attributes: Sequence[str]) -> None:
-    """Of the owner of a new token some attributes are not kept, as there is no room for them."""
+    """Log that an API token is stored without some attributes of its owner, to limit its size."""
     _log.info(
-        "API token {id} of {username} in realm {realm} is kept without {count} attributes of the "
-        "owner, such as {example}, as it would be too large",
+        "API token {id} of {username} in realm {realm} is stored without {count} attributes of "
+        "the owner, such as {example}: it would be too large",
         event="tokens.left_out",
         id=token.id,
         realm=token.owner.realm,
@@ -84,7 +84,7 @@ def left_out(token: Token, attributes: Sequence[str]) -> None:
 
 
 def imported(token: Token, by: Actor) -> None:
-    """A token of another service was copied into the store."""
+    """Log that an API token of another service was copied into the token store."""
     _log.info(
         "API token {id} of {username} in realm {realm} imported by {by}",
         event="tokens.imported",
@@ -93,7 +93,7 @@ def imported(token: Token, by: Actor) -> None:
 
 
 def changed(token: Token, fields: Sequence[str], by: Actor) -> None:
-    """The name, the comment or the expiry of a token was changed; C{token} is the new state."""
+    """Log that name, comment or expiry of an API token changed; C{token} is the new state."""
     _log.info(
         "API token {id} of {username} in realm {realm} changed ({changed}) by {by}",
         event="tokens.changed",
@@ -104,9 +104,9 @@ def changed(token: Token, fields: Sequence[str], by: Actor) -> None:
 
 def revoked(token: Token, root: str, by: Actor) -> None:
     """
-    A token was revoked.
+    Log that an API token was revoked.
 
-    @param root: the id of the token with which it was; its own, or that of an ancestor.
+    @param root: the id of the token that the request named: this one, or an ancestor of it.
     """
     _log.info(
         "API token {id} of {username} in realm {realm} revoked with {root} by {by}",
@@ -118,13 +118,13 @@ def revoked(token: Token, root: str, by: Actor) -> None:
 
 def unconfirmed(token: Token, what: str, by: Actor) -> None:
     """
-    The store was asked to do something to a token, and did not say whether it did.
+    Log that the token store did not confirm a change of an API token.
 
     @param what: C{created}, C{changed} or C{revoked}.
     """
     _log.info(
         "API token {id} of {username} in realm {realm} perhaps {what} by {by}: the token store did "
-        "not confirm it",
+        "not confirm the change",
         event="tokens.unconfirmed",
         what=what,
         **_facts(token, by),
@@ -132,7 +132,7 @@ def unconfirmed(token: Token, what: str, by: Actor) -> None:
 
 
 def used_after_revocation(token: Revoked, client: str) -> None:
-    """A client presented a token that is known to have been revoked."""
+    """Log that a client presented an API token that was revoked."""
     _log.info(
         "API token {id} of {username} in realm {realm} used after its revocation by a client from "
         "{address}",

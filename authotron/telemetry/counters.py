@@ -1,4 +1,4 @@
-"""Plain numbers by the values of their labels: how often a thing happened, how long it took."""
+"""Counters and histograms: numbers by the values of their labels."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ BOUNDS = (
     0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
     0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 )  # fmt: skip
-"""Upper ends of the buckets of every duration, in seconds."""
+"""Upper bounds of the buckets of every histogram, in seconds."""
 
 Labels = tuple[str, ...]
+"""The values of the labels of one number, in the order of their names."""
 
 
 @define(eq=False)
 class Durations:
     """
-    How long something took, in buckets.
+    The durations of one kind of event, counted in buckets.
 
-    @ivar nanoseconds: all together, whole: a sum of fractions depends on the order, and one that
-        is less by a hair, when a worker ends, is a restart to Prometheus.
+    @ivar nanoseconds: the sum of all durations, as an integer. A sum of floats depends on the order
+        of its terms. It could decrease slightly when a worker ends, and Prometheus would take that
+        for a restart.
+    @ivar buckets: how many durations lie in each bucket.
     """
 
     nanoseconds: int = 0
@@ -33,16 +36,18 @@ class Durations:
 @define(eq=False)
 class Tally:
     """
-    How many there are of something, and how long they took, if that is measured.
+    How often one kind of event happened, and how long it took, if that is measured.
 
-    @ivar durations: shared with what differs only in labels that durations do not have.
+    @ivar durations: the histogram, which tallies share if they differ only in labels that the
+        histogram does not have.
+    @ivar number: how often the event happened.
     """
 
     durations: Durations
     number: int = 0
 
     def add(self, seconds: float) -> None:
-        """One more, which took so long."""
+        """Count one event, which took so many seconds."""
         self.number += 1
         self.durations.buckets[bisect_left(BOUNDS, seconds)] += 1
         self.durations.nanoseconds += int(seconds * 1e9)
@@ -50,7 +55,7 @@ class Tally:
 
 @define(eq=False)
 class Histogram:
-    """Durations of one name, by the values of its labels."""
+    """A family of histograms of one name, by the values of its labels."""
 
     name: str
     about: str
@@ -61,10 +66,10 @@ class Histogram:
 
 
 class _Tallies(dict[Labels, Tally]):
-    """Tallies by the values of their labels; each begins when it is first asked for."""
+    """Tallies by the values of their labels. A tally is created when it is read first."""
 
     def __init__(self, labels: Sequence[str], durations: Histogram | None) -> None:
-        """@param durations: they have some of the C{labels}, which stand together."""
+        """@param durations: its labels are some of C{labels}, next to each other."""
         super().__init__()
         self._durations = durations
         if durations:
@@ -80,9 +85,9 @@ class _Tallies(dict[Labels, Tally]):
 @define(eq=False)
 class Counts:
     """
-    Numbers of one name, by the values of its labels.
+    A family of counters or gauges of one name, by the values of its labels.
 
-    @ivar durations: how long what is counted took, if that is measured.
+    @ivar durations: the histograms of the counted events, if their durations are measured.
     """
 
     name: str
@@ -96,5 +101,5 @@ class Counts:
         self.values = _Tallies(self.labels, self.durations)
 
     def show(self, *labels: str) -> None:
-        """Show a zero, so that an alert sees the first one."""
-        self.values[labels]  # it begins by being asked for
+        """Show a zero for these labels, so that an alert sees the first event."""
+        self.values[labels]  # reading creates the tally

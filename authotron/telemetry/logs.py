@@ -1,4 +1,4 @@
-"""Log events become lines: for people, or OpenTelemetry-shaped JSON for machines."""
+"""Write log events as lines: console text, or JSON in the OpenTelemetry data model."""
 
 from __future__ import annotations
 
@@ -26,60 +26,73 @@ _SEVERITIES = {
     LogLevel.error: ("ERROR", 17),
     LogLevel.critical: ("FATAL", 21),
 }
-"""Names and numbers of the OpenTelemetry log data model, "Severity Fields"."""
+"""Severity text and number of each level, by the OpenTelemetry log data model."""
 
 _LIBRARIES = frozenset(
     {"twisted", "log_legacy", "klein", "treq", "ldaptor", "txmongo", "txacme", "zope", "-", ""}
 )
-"""What the namespaces of Twisted, and of libraries that log as it does, begin with."""
+"""First words of the log namespaces of Twisted, and of libraries that log by it."""
 
 _LOWER = {LogLevel.warn: LogLevel.info, LogLevel.info: LogLevel.debug}
+"""The level at which an event of a library is written, if it is not an error."""
 
 _LOWEST = {"trace": 1, "debug": 5, "info": 9, "warn": 13, "error": 17}
+"""The lowest severity number that is written at each configured level."""
+
 _PRIORITIES = {5: 7, 9: 6, 13: 4, 17: 3, 21: 2}
-"""Those of syslog, as sd-daemon(3) has them."""
+"""Priorities of syslog for each severity number, see sd-daemon(3)."""
+
 _COLOURS = {5: "\x1b[2m", 9: "\x1b[32m", 13: "\x1b[33m", 17: "\x1b[31m", 21: "\x1b[31;1m"}
+"""Terminal colours for each severity number."""
+
 _LONGEST = 2_000
+"""Characters of a text or an attribute that are written at most."""
+
 _OLDER = frozenset({"message", "time", "isError", "format", "failure", "why", "system"})
-"""Fields that only the older way to log has."""
+"""Fields of events from L{twisted.python.log}, which are not attributes."""
 
 _BURST, _WINDOW = 10, 10.0
+"""Events of one kind that are written at most, in this many seconds."""
 
 _OUT_OF_FILES = "EMFILE encountered; releasing reserved file descriptor."
-"""What Twisted says where it turns clients away, in L{twisted.internet.tcp}."""
-_TURNED_AWAY = {
+"""The message of L{twisted.internet.tcp} when it rejects clients."""
+
+_REJECTING = {
     "log_level": LogLevel.error,
     "log_namespace": "authotron.telemetry.logs",
-    "log_format": "no more open files are allowed: clients are turned away (LimitNOFILE=)",
+    "log_format": "the process has no file descriptors left, rejecting clients; raise LimitNOFILE=",
     "event": "server.files.exhausted",
 }
 
 
 @define(eq=False)
 class _Throttle:
-    """Lets a few events of a kind through in a while, and counts the others."""
+    """Lets 10 events of each kind through in 10 seconds, and counts the others."""
 
     _seen: dict[str, tuple[float, int]] = field(factory=dict)
 
     def passes(self, kind: str, now: float) -> int | None:
-        """How many were held back before this one; C{None} if this one is held back, too."""
+        """Return how many events were dropped before this one; C{None} to drop this one."""
         since, count = self._seen.get(kind, (now, 0))
         if now - since >= _WINDOW:
-            since, held_back, count = now, max(0, count - _BURST), 0
+            since, dropped, count = now, max(0, count - _BURST), 0
         else:
-            held_back = 0
+            dropped = 0
         self._seen[kind] = (since, count + 1)
-        return held_back if count < _BURST else None
+        return dropped if count < _BURST else None
 
 
 @implementer(ILogObserver)
 @define(eq=False)
 class Log:
     """
-    Writes the events of the process.
+    The log observer of the process, which writes events to standard output.
 
-    What libraries log counts one level lower than they say, unless it is an error: it seldom
-    matters to an operator. What plugins log counts as they say.
+    Events of libraries are written one level lower than their own, unless they are errors, as they
+    seldom matter to an operator. Events of plugins are written at their own level.
+
+    @ivar writes_debug: whether events of level C{debug} are written. Code that runs for each
+        request asks before it makes such an event.
     """
 
     _config: LoggingConfig = field(factory=LoggingConfig)
@@ -91,35 +104,35 @@ class Log:
         self.configure(self._config)
 
     def configure(self, config: LoggingConfig) -> None:
-        """Write as the section C{logging} of a configuration says, from now on."""
+        """Apply the section C{logging} of a configuration."""
         self._config = config
         self.writes_debug = _LOWEST[config.level] <= _LOWEST["debug"]
 
     def __call__(self, event: LogEvent) -> None:
         if event.get("log_format") == _OUT_OF_FILES:
-            event = {**event, **_TURNED_AWAY}
+            event = {**event, **_REJECTING}
         severity, number = _severity(event)
         if number < _LOWEST[self._config.level]:
             return
-        held_back = 0
+        dropped = 0
         if number >= _LOWEST["warn"]:
             kind = f"{event.get('event', '')} {event.get('log_format', '')}"
             passed = self._throttle.passes(kind, float(event["log_time"]))
             if passed is None:
                 return
-            held_back = passed
+            dropped = passed
         write = self._json if self._config.format == "json" else self._console
         stream = self._stream or sys.__stdout__
         if stream is not None:
-            stream.write(write(event, severity, number, held_back) + "\n")
+            stream.write(write(event, severity, number, dropped) + "\n")
             stream.flush()
 
-    def _json(self, event: LogEvent, severity: str, number: int, held_back: int) -> str:
+    def _json(self, event: LogEvent, severity: str, number: int, dropped: int) -> str:
         attributes = {name: _plain(value) for name, value in event.items() if _is_ours(name)}
         if "event" in attributes:
             attributes["event.name"] = attributes.pop("event")
-        if held_back:
-            attributes["suppressed"] = held_back
+        if dropped:
+            attributes["suppressed"] = dropped
         if (failure := _failure(event)) is not None:
             attributes.update(_exception(failure))
         return json.dumps(
@@ -136,10 +149,10 @@ class Log:
             }
         )
 
-    def _console(self, event: LogEvent, severity: str, number: int, held_back: int) -> str:
+    def _console(self, event: LogEvent, severity: str, number: int, dropped: int) -> str:
         text = f"{event.get('log_namespace', '')}: {_body(event)}"
-        if held_back:
-            text += f" ({held_back} like this were left out)"
+        if dropped:
+            text += f" ({dropped} events like this were dropped)"
         if (failure := _failure(event)) is not None:
             text += " ".join(["", *_exception(failure).values()])
         if self._is_journal():
@@ -152,12 +165,12 @@ class Log:
         return stream is not None and stream.isatty()
 
     def _is_journal(self) -> bool:
-        """Whether systemd's journal reads it, which knows the time and wants a priority."""
+        """Whether the output goes to the journal of systemd: lines then begin with a priority."""
         stream = self._stream or sys.__stdout__
         journal = os.environ.get("JOURNAL_STREAM")
         if not journal or stream is None:
             return False
-        with suppress(OSError, ValueError):  # of streams that are no files
+        with suppress(OSError, ValueError):  # the stream is not a file
             found = os.fstat(stream.fileno())
             return journal == f"{found.st_dev}:{found.st_ino}"
         return False
@@ -181,8 +194,8 @@ def _plain(value: object) -> object:
 
 def _body(event: LogEvent) -> str:
     if event.get("isError") and _failure(event) is not None:
-        # Of the older way to log, whose text is a whole traceback with the exception's own words.
-        return str(event.get("why") or "an unexpected failure")[:_LONGEST]
+        # The text of twisted.python.log is a traceback with the message of the exception.
+        return str(event.get("why") or "unexpected failure")[:_LONGEST]
     return formatEvent(event)[:_LONGEST]
 
 
@@ -197,25 +210,25 @@ def _timestamp(event: LogEvent) -> str:
 
 def _exception(failure: Failure) -> dict[str, str]:
     """
-    What failed and where.
+    Describe the type of an exception and where it was raised.
 
-    The text of an exception may repeat a secret, so only that of the operating system's is told.
+    The text of an exception may repeat a secret, so only texts of the operating system are written.
     """
     frames = traceback.extract_tb(failure.getTracebackObject())
     where = " < ".join(f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in frames[::-1])
-    told = str(failure.value) if isinstance(failure.value, OSError) else ""
+    text = str(failure.value) if isinstance(failure.value, OSError) else ""
     kind = type(failure.value)
     return {
         "exception.type": f"{kind.__module__}.{kind.__qualname__}",
-        "exception.message": told[:_LONGEST],
+        "exception.message": text[:_LONGEST],
         "exception.stacktrace": where[:_LONGEST],
     }
 
 
 log = Log()
-"""The observer of this process. The service sets its configuration; twistd is told to use it."""
+"""The log observer of this process. The service configures it when it starts and reloads."""
 
 
 def observer() -> Callable[[LogEvent], None]:
-    """What C{twistd --logger=authotron.telemetry.logs.observer} writes with."""
+    """Return the log observer for C{twistd --logger=authotron.telemetry.logs.observer}."""
     return log

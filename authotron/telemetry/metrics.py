@@ -1,4 +1,4 @@
-"""What is counted, under its documented names, and made Prometheus text only when scraped."""
+"""All metrics of the process, which become Prometheus text when they are scraped."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from authotron.telemetry import process_usage
 from authotron.telemetry.counters import BOUNDS, Counts, Histogram
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""Methods that may become a label; all others are C{other}."""
+"""HTTP methods that may become a label; all others are C{other}."""
 
 Counted = dict[str, Any]
-"""What a process has counted, in a form that JSON knows; see L{Metrics.counted}."""
+"""The metrics of one process as a value for JSON; see L{Metrics.counted}."""
 
 
 class Part(Protocol):
-    """As much of a provider or an augmenter as becomes a label."""
+    """The attributes of a provider or an augmenter that become labels."""
 
     name: str
     type: str
@@ -74,17 +74,19 @@ def _timed_counts(durations: Mapping[str, Histogram]) -> Iterator[Counts]:
 def _counts() -> Iterator[Counts]:
     yield Counts(
         "authotron_http_requests_in_flight",
-        "HTTP requests being answered",
+        "HTTP requests that are not answered yet",
         ("method",),
         is_gauge=True,
     )
-    yield Counts("authotron_front_handed_over", "Connections given to the site for good", ())
-    yield Counts("authotron_connections_refused", "Connections above the limit", ())
+    yield Counts("authotron_front_handed_over", "Connections that left the fast path for good", ())
+    yield Counts("authotron_connections_refused", "Connections rejected above max_connections", ())
     yield Counts(
-        "authotron_blocking_callbacks", "Callbacks that held the reactor up for 100 ms", ("route",)
+        "authotron_blocking_callbacks",
+        "Callbacks that blocked the reactor for more than 100 ms",
+        ("route",),
     )
-    yield Counts("authotron_reloads", "Attempts to read the configuration again", ("result",))
-    yield Counts("authotron_workers_lost", "Workers that ended unasked", ("reason",))
+    yield Counts("authotron_reloads", "Reloads of the configuration", ("result",))
+    yield Counts("authotron_workers_lost", "Workers that ended unexpectedly", ("reason",))
 
 
 def _histograms() -> Iterator[Histogram]:
@@ -92,20 +94,22 @@ def _histograms() -> Iterator[Histogram]:
     yield Histogram("auth_provider_duration_seconds", "Provider-specific latency", _PROVIDER)
     yield Histogram("augmenter_duration_seconds", "Augmentation latency", _AUGMENTER[1:])
     yield Histogram(
-        "authotron_http_request_duration_seconds", "Time to answer", ("route", "method")
+        "authotron_http_request_duration_seconds",
+        "Time to answer an HTTP request",
+        ("route", "method"),
     )
 
 
 class Metrics(Collector):
     """
-    Everything that is counted, under its documented names (docs/metrics.md, "Families").
+    All metrics of the process; docs/metrics.md, "Families", describes each of them.
 
-    Labels come from the configuration or from short lists, never from what a client sends or what
-    is stored.
+    Labels come from the configuration or from short lists. Nothing that a client sends, or that is
+    stored, becomes a label.
     """
 
     def __init__(self, children: Callable[[], Iterable[int]] = tuple) -> None:
-        """@param children: other processes of the service, which it speaks for."""
+        """@param children: gives the process ids of the workers, whose resources are added."""
         self._children = children
         self._histograms = {each.name: each for each in _histograms()}
         counts = chain(_timed_counts(self._histograms), _counts())
@@ -139,7 +143,7 @@ class Metrics(Collector):
         augmenters: Iterable[Part],
         results: Iterable[str],
     ) -> None:
-        """Show zeros for all that may come; from now on no other realm becomes a label."""
+        """Show zeros for these labels, and allow no other realm as a label."""
         providers = tuple(providers)
         self._realms = {each.realm for each in providers} | (self._realms or set())
         for result in results:
@@ -155,14 +159,14 @@ class Metrics(Collector):
                 self._counts["augmenter_attempts"].show(*labels)
 
     def watch(self, name: str, about: str, value: Callable[[], float]) -> None:
-        """Show C{value} as a gauge whenever somebody looks."""
+        """Show C{value} as a gauge, which is called whenever the metrics are read."""
         self._gauges[name] = (about, value)
 
     def judged(self, result: str, realm: str, seconds: float) -> None:
         """
-        A request for an identity was answered.
+        Count a request whose credentials were verified.
 
-        A realm that no provider is configured for, as that of an imported token, is C{unknown}.
+        The realm of an imported API token may have no provider; it is counted as C{unknown}.
         """
         tally = self._requests.get((result, realm))
         if tally is None:
@@ -171,7 +175,7 @@ class Metrics(Collector):
         tally.add(seconds)
 
     def provider_answered(self, provider: Part, result: str, seconds: float) -> None:
-        """A provider answered; C{result} is success, error, timeout or abandoned."""
+        """Count an answer of a provider: C{success}, C{error}, C{timeout} or C{abandoned}."""
         tally = self._attempts[provider.name, provider.type, provider.realm, result]
         if result in ("success", "error"):
             tally.add(seconds)
@@ -179,56 +183,56 @@ class Metrics(Collector):
             tally.number += 1
 
     def augmenter_answered(self, augmenter: Part, result: str, seconds: float) -> None:
-        """An augmenter answered; C{result} is success or error."""
+        """Count an answer of an augmenter: C{success} or C{error}."""
         self._augmentations[augmenter.name, augmenter.type, augmenter.realm, result].add(seconds)
 
     def request_began(self, method: str) -> None:
-        """An HTTP request is being answered."""
+        """Note that an HTTP request has arrived."""
         self._in_flight[(method,)].number += 1
 
     def request_ended(self, method: str) -> None:
-        """It is answered, or its client has left."""
+        """Note that an HTTP request was answered, or its client has disconnected."""
         self._in_flight[(method,)].number -= 1
 
     def request_answered(self, route: str, method: str, status: int, seconds: float) -> None:
-        """An HTTP request was answered."""
+        """Count an HTTP request that was answered."""
         self._http[route, method, str(status)].add(seconds)
 
     def handed_over(self) -> None:
-        """A connection asked for more than verdicts, and went to the site."""
+        """Count a connection that left the fast path, which does not serve its request."""
         self._handed_over[()].number += 1
 
     def turned_away(self) -> None:
-        """A connection was one too many."""
+        """Count a connection that was rejected above the limit."""
         self._turned_away[()].number += 1
 
     def held_up(self, route: str) -> None:
-        """A request for this route held the reactor up."""
+        """Count a callback for this route that blocked the reactor for more than 100 ms."""
         self._blocking[(route,)].number += 1
 
     def reloaded(self, result: str) -> None:
-        """The configuration was read again; C{result} is success or failure."""
+        """Count a reload of the configuration: C{success} or C{failure}."""
         self._reloads[(result,)].number += 1
 
     def watch_reloads(self, problems: Callable[[], Sequence[str]]) -> None:
-        """Show whether the configuration in use is the one that was last read, and all of it."""
+        """Show whether the configuration that was read last is in use as a whole."""
         self.watch(
             "authotron_last_reload_successful",
-            "Whether the last attempt to read the configuration again was a success",
+            "Whether the configuration that was read last is in use (1) or was refused (0)",
             lambda: float(not problems()),
         )
 
     def expect_workers(self) -> None:
-        """Show zeros for those that may be lost, so that an alert sees the first one."""
+        """Show zeros for lost workers, so that an alert sees the first one."""
         for reason in ("died", "blocked"):
             self._counts["authotron_workers_lost"].show(reason)
 
     def worker_lost(self, reason: str) -> None:
-        """A worker is gone that should not be; C{reason} is died or blocked."""
+        """Count a worker that ended unexpectedly: C{died} or C{blocked}."""
         self._workers_lost[(reason,)].number += 1
 
     def counted(self) -> Counted:
-        """All numbers as they are now, for another process to add up."""
+        """Return all numbers, for another process that adds them up."""
         return {
             "counts": {
                 name: [[labels, tally.number] for labels, tally in each.values.items()]
@@ -243,9 +247,9 @@ class Metrics(Collector):
 
     def add(self, counted: Counted, *, ended: bool = False) -> None:
         """
-        Add what another process has counted.
+        Add the metrics of another process.
 
-        @param ended: it is gone: what it did remains, how it fared does not.
+        @param ended: the process has ended: add its counters and histograms, but not its gauges.
         """
         for name, counts in counted["counts"].items():
             mine = self._counts[name]
@@ -261,7 +265,7 @@ class Metrics(Collector):
             self.watch(name, about, partial(float, so_far + (0 if ended else value)))
 
     def collect(self) -> Iterator[Metric]:
-        """The interface of a collector of C{prometheus_client}."""
+        """Yield all families; C{prometheus_client} calls this at each scrape."""
         yield from map(_counter_family, self._counts.values())
         yield from map(_histogram_family, self._histograms.values())
         for name, (about, value) in self._gauges.items():
@@ -269,36 +273,36 @@ class Metrics(Collector):
         build = GaugeMetricFamily("authotron_build_info", "Version", labels=["version"])
         build.add_metric([__version__], 1)
         yield build
-        yield from self._used()
+        yield from self._usage()
 
-    def _used(self) -> Iterator[Metric]:
-        """What all processes use, under the names that every exporter has for one."""
-        used = process_usage.together(self._children())
-        if used is None:
+    def _usage(self) -> Iterator[Metric]:
+        """Yield the resources of all processes, under the common names of Prometheus exporters."""
+        usage = process_usage.together(self._children())
+        if usage is None:
             return
         yield CounterMetricFamily(
-            "process_cpu_seconds", "Total user and system CPU time spent", used.seconds
+            "process_cpu_seconds", "Total user and system CPU time spent", usage.seconds
         )
         for name, about, value in (
-            ("start_time_seconds", "Start time since the epoch", used.started),
-            ("virtual_memory_bytes", "Virtual memory size", used.virtual),
-            ("resident_memory_bytes", "Resident memory size", used.resident),
-            ("open_fds", "Open files, of the process nearest to its limit", used.files),
-            ("max_fds", "Files that this process may open", used.most_files),
+            ("start_time_seconds", "Start time since the epoch", usage.started),
+            ("virtual_memory_bytes", "Virtual memory size", usage.virtual),
+            ("resident_memory_bytes", "Resident memory size", usage.resident),
+            ("open_fds", "Open files, of the process nearest to its limit", usage.files),
+            ("max_fds", "Files that this process may open", usage.most_files),
         ):
             yield GaugeMetricFamily(f"process_{name}", about, value)
 
     def text(self, accept: str = "") -> tuple[bytes, str]:
-        """All of it for a scraper that accepts these types, and the type chosen."""
+        """Return the metrics for a scraper that accepts these types, and the chosen type."""
         try:
             encode, content_type = exposition.choose_encoder(accept)
-        except (TypeError, ValueError):  # of versions that are none
+        except (TypeError, ValueError):  # Accept names a version that is not a number
             encode, content_type = exposition.choose_encoder("")
         return encode(self._registry), content_type
 
 
 def _counter_family(counts: Counts) -> Metric:
-    """Counts as C{prometheus_client} knows them."""
+    """Convert counts to a family of C{prometheus_client}."""
     kind = GaugeMetricFamily if counts.is_gauge else CounterMetricFamily
     family = kind(counts.name, counts.about, labels=counts.labels)
     for labels, tally in counts.values.items():
@@ -307,7 +311,7 @@ def _counter_family(counts: Counts) -> Metric:
 
 
 def _histogram_family(histogram: Histogram) -> Metric:
-    """Durations as C{prometheus_client} knows them."""
+    """Convert durations to a family of C{prometheus_client}."""
     family = HistogramMetricFamily(histogram.name, histogram.about, labels=histogram.labels)
     ends = [*(f"{bound:g}" for bound in BOUNDS), "+Inf"]
     for labels, durations in histogram.values.items():

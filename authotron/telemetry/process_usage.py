@@ -1,4 +1,4 @@
-"""What processes use, as the kernel tells it: processors, memory, files."""
+"""Processor time, memory and open files of this process and its children, from C{/proc}."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ from pathlib import Path
 from attrs import frozen
 
 PROC = Path("/proc")
+"""Where the kernel shows processes, see proc(5)."""
 
 _BOOT = time.clock_gettime(time.CLOCK_REALTIME) - time.clock_gettime(time.CLOCK_BOOTTIME)
 _TICKS, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 
 
 @frozen
-class Use:
+class Usage:
     """
-    What one process uses, or several together.
+    What one process uses, or the sum over several processes.
 
-    @ivar started: seconds since the epoch; of several, when the first of them began.
-    @ivar ticks: time of processors, that of children that are gone included. They are whole, so
-        that the sum stays the same when one that ends becomes part of another.
-    @ivar virtual: bytes that have an address.
-    @ivar resident: bytes that are in memory.
-    @ivar files: descriptors that are open; of several, those of the one that has the fewest left.
-    @ivar most_files: as many as that one may have.
+    @ivar started: when the first process started, in seconds since the epoch.
+    @ivar ticks: processor time in clock ticks, with that of children that have ended. An integer,
+        so that the sum does not change when a child ends and its time moves to its parent.
+    @ivar virtual: bytes of virtual memory.
+    @ivar resident: bytes of physical memory.
+    @ivar files: open file descriptors of the process that is nearest to its limit.
+    @ivar most_files: the limit of that process.
     """
 
     started: float
@@ -42,11 +43,12 @@ class Use:
 
     @property
     def seconds(self) -> float:
+        """Processor time in seconds."""
         return self.ticks / _TICKS
 
-    def __add__(self, other: Use) -> Use:
+    def __add__(self, other: Usage) -> Usage:
         fullest = max(self, other, key=lambda each: each.files / each.most_files)
-        return Use(
+        return Usage(
             min(self.started, other.started),
             self.ticks + other.ticks,
             self.virtual + other.virtual,
@@ -56,22 +58,22 @@ class Use:
         )
 
 
-def together(children: Iterable[int], proc: Path = PROC) -> Use | None:
-    """What this process and its children use; C{None} if the system does not tell."""
+def together(children: Iterable[int], proc: Path = PROC) -> Usage | None:
+    """Add up what this process and its children use; C{None} if C{/proc} is not there."""
     uses = list(_uses([proc / "self", *(proc / str(pid) for pid in children)]))
     return reduce(operator.add, uses) if uses else None
 
 
-def _uses(folders: Iterable[Path]) -> Iterator[Use]:
-    """Of those that are still there. Nothing else is read: a sandbox may hide the rest."""
+def _uses(folders: Iterable[Path]) -> Iterator[Usage]:
+    """Yield the usage of each process that still runs; a sandbox may hide other files."""
     for folder in folders:
         with suppress(OSError):
             yield _use(folder)
 
 
-def _use(folder: Path) -> Use:
+def _use(folder: Path) -> Usage:
     fields = (folder / "stat").read_bytes().rpartition(b")")[2].split()  # see proc(5)
-    return Use(
+    return Usage(
         _BOOT + int(fields[19]) / _TICKS,
         sum(map(int, fields[11:15])),
         int(fields[20]),
@@ -81,10 +83,10 @@ def _use(folder: Path) -> Use:
 
 
 def _files(folder: Path) -> tuple[float, float]:
-    """How many are open, and may be; none of one that has just ended."""
+    """Return how many files are open and may be open; 0 and infinity if the process has ended."""
     try:
         limits = (folder / "limits").read_text()
-        files = len(os.listdir(folder / "fd"))  # noqa: PTH208 - there may be very many
+        files = len(os.listdir(folder / "fd"))  # noqa: PTH208 - a list of names is faster than Path objects
     except OSError:
         return 0, math.inf
     [limit] = [line.split()[3] for line in limits.splitlines() if line.startswith("Max open files")]

@@ -1,4 +1,4 @@
-"""Escape text for terminals and log lines, so that what others wrote does nothing there."""
+"""Escape text for terminals and log lines, so that control characters have no effect."""
 
 from __future__ import annotations
 

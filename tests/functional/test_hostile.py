@@ -465,7 +465,7 @@ class WaitingTests(SynchronousTestCase):
         answer = wire.say(gateway.operations, wire.head("/metrics"))
         self.assertEqual(answer and answer.status, 200)
         self.assertEqual(sum(each.connections for each in remotes), limit)
-        self.assertNotIn("no more open files", gateway.log())
+        self.assertNotIn("no file descriptors left", gateway.log())
         for each in waiting:
             each.close()
         until(lambda: not any(each.open for each in remotes), "hung up on the remotes")

@@ -171,7 +171,7 @@ class LevelTests(LogCase):
         self.write(log, "other", level="warn", log_time=100.0)
         self.assertEqual(len(self.lines()), 11)
         self.write(log, "flood", level="warn", log_time=111.0)
-        self.assertIn("(15 like this were left out)", self.lines()[-1])
+        self.assertIn("(15 events like this were dropped)", self.lines()[-1])
 
     def test_information_is_not_throttled(self) -> None:
         """What one request did is told for each request."""
@@ -203,7 +203,9 @@ class SystemTests(LogCase):
         text = tcp_words("EMFILE encountered; releasing reserved file descriptor.")
         self.write(self.log(), text, log_namespace="twisted.internet.tcp.Port")
         [line] = self.lines()
-        self.assertIn("ERROR authotron.telemetry.logs: no more open files", line)
+        self.assertIn(
+            "ERROR authotron.telemetry.logs: the process has no file descriptors left", line
+        )
 
 
 def tcp_words(text: str) -> str:

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron.telemetry.process_usage import (
     _PAGE,
     _TICKS,
-    Use,
+    Usage,
     together,
 )
 
@@ -35,7 +35,7 @@ class TogetherTests(SynchronousTestCase):
         )
         return folder
 
-    def together(self, *children: int) -> Use:
+    def together(self, *children: int) -> Usage:
         found = together(children, self.proc)
         assert found is not None
         return found
@@ -78,7 +78,7 @@ class TogetherTests(SynchronousTestCase):
 class OwnTests(SynchronousTestCase):
     """This process."""
 
-    def use(self) -> Use:
+    def use(self) -> Usage:
         found = together([])
         assert found is not None
         return found

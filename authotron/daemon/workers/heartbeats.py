@@ -43,11 +43,11 @@ class Heartbeats:
         self._loop.clock = self._reactor
 
     def start(self) -> Deferred[LoopingCall]:
-        """Begin to watch. The Deferred fails if a check fails."""
+        """Check heartbeats once per second. The Deferred fails if a check fails."""
         return self._loop.start(HEARTBEAT, now=False)
 
     def stop(self) -> None:
-        """Stop watching, if this has begun."""
+        """Stop checking heartbeats, if this was started."""
         if self._loop.running:
             self._loop.stop()
 

@@ -146,7 +146,7 @@ class MessageChannel:
             self._on_broken()
 
     def lost(self) -> None:
-        """Fail all questions that are open, and send nothing any more."""
+        """Fail all unanswered questions, and send no further message."""
         self._is_lost = True
         unanswered, self._unanswered = self._unanswered, {}
         for answer in unanswered.values():

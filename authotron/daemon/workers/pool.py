@@ -1,4 +1,4 @@
-"""The worker processes of a supervisor: which there are, and what they are asked."""
+"""The pool of worker processes: it starts and drains them, and sends them messages."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class WorkerPool:
         return worker
 
     def _actions(self, sender: Callable[[], WorkerProcess]) -> dict[str, Action]:
-        """What to do at the messages of a worker, by their words."""
+        """Return what the pool does at the messages of a worker, by their words."""
 
         def forward(word: str) -> Action:
             return lambda content: self._forward(sender(), word, content)
@@ -134,7 +134,7 @@ class WorkerPool:
         }
 
     async def stop(self) -> None:
-        """Drain all workers. None accepts connections any more when this returns."""
+        """Drain all workers, and return when none of them accepts connections any more."""
         self.is_stopping = True
         self._respawn.pause()
         await wait_all([start(self._drain(worker)) for worker in [*self.workers]])
@@ -145,7 +145,7 @@ class WorkerPool:
             await self._until_empty.join()
 
     async def drain(self, workers: Sequence[WorkerProcess]) -> None:
-        """Drain these workers. They do not accept connections any more when this returns."""
+        """Drain some workers, and return when none of them accepts connections any more."""
         await wait_all([start(self._drain(worker)) for worker in workers if not worker.is_leaving])
 
     async def _drain(self, worker: WorkerProcess) -> None:

@@ -137,7 +137,9 @@ class WorkerProcess(ProcessProtocol):
     def processEnded(self, reason: Failure) -> None:
         self.exit_status = getattr(reason.value, "exitCode", None)
         self._cancel_kill()
-        self._on_end(self, str(reason.value))
+        signal = getattr(reason.value, "signal", None)
+        how = f"exit status {self.exit_status}" if signal is None else f"killed by signal {signal}"
+        self._on_end(self, how)
         self._channel.lost()
         self._until_serving.fail(PeerError())
 

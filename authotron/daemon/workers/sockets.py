@@ -1,4 +1,4 @@
-"""A listening socket from which several processes accept, each of them a few at a time."""
+"""Listening sockets that several processes share, so that each accepts a fair part."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from authotron.config.endpoint import narrow_sockets, server_endpoint, with_mode
 from authotron.daemon import systemd
 
 PAUSE = 0.001
-"""Seconds that the others have after one has accepted."""
+"""Seconds in which only other processes accept connections, after this one has accepted some."""
 
 _MOST = 64
+"""Connections that a process accepts at most before it pauses."""
 
 
 class ListeningSocket:
-    """A listening socket that is kept open for others to accept from."""
+    """A listening socket that the supervisor keeps open for its workers. It accepts nothing."""
 
     def __init__(self, reactor: Any, endpoint: str | systemd.Endpoint) -> None:
         self._reactor = reactor
@@ -30,14 +31,15 @@ class ListeningSocket:
 
     @property
     def description(self) -> str:
+        """The endpoint, as the log shows it."""
         each = self._endpoint
         return with_mode(each) if isinstance(each, str) else each.description
 
     def open(self) -> int:
         """
-        Its descriptor.
+        Open the socket, and return its descriptor.
 
-        @raise CannotListenError: it cannot be had.
+        @raise CannotListenError: the system refuses to listen at the endpoint.
         """
         if isinstance(self._endpoint, systemd.Endpoint):
             return self._endpoint.descriptor
@@ -51,11 +53,11 @@ class ListeningSocket:
         return descriptor
 
     def _take(self, port: Any) -> None:
-        port.stopReading()  # in the same turn of the reactor, so nobody has been accepted
+        port.stopReading()  # in the same turn of the reactor, before a connection can be accepted
         self._port = port
 
     async def close(self) -> None:
-        """If it is ours: systemd goes on to hold its own."""
+        """Close the socket. A socket of systemd stays open, as systemd holds it."""
         if self._port is not None:
             await self._port.stopListening()
 
@@ -63,14 +65,14 @@ class ListeningSocket:
 @define(eq=False)
 class FairAccept:
     """
-    Takes a little, and lets others take their part.
+    Accepts few connections at a time, so that they spread evenly over all processes.
 
-    Twisted accepts whatever is there. When many connect at once, the first process that wakes up
-    would get nearly all, and keep them for as long as they last. This one takes a connection, then
-    twice as many each time as long as there are more.
+    Twisted accepts all connections that wait. If many clients connect at once, the first process
+    that wakes up would get nearly all of them. A fair process accepts one connection and pauses for
+    L{PAUSE} seconds. While more connections wait, it accepts twice as many each time.
     """
 
-    _port: Any  # a port of Twisted, with all that it can do
+    _port: Any  # a tcp.Port or unix.Port of Twisted, whose attributes no interface declares
     _reactor: Any
     _accept: Any = field(init=False)
     _most: int = field(default=1, init=False)
@@ -79,7 +81,7 @@ class FairAccept:
         self._accept, self._port.doRead = self._port.doRead, self.take
 
     def take(self) -> None:
-        """Some are waiting. Twisted raises C{numberAccepts} if it has accepted as many."""
+        """Accept waiting connections. Twisted raises C{numberAccepts} if it accepted that many."""
         self._port.numberAccepts = self._most
         self._accept()
         if self._port.numberAccepts <= self._most:
@@ -87,9 +89,9 @@ class FairAccept:
             return
         self._most = min(self._most * 2, _MOST)
         self._port.stopReading()
-        self._reactor.callLater(PAUSE, self._go_on)
+        self._reactor.callLater(PAUSE, self._resume)
 
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
         if self._port.connected and not self._port.disconnecting:
             self._port.startReading()
 
@@ -97,13 +99,14 @@ class FairAccept:
 @implementer(IStreamServerEndpoint)
 @define(eq=False)
 class SharedEndpoint:
-    """A socket that was handed over, to others as well."""
+    """A listening socket that this worker has inherited and shares with the other workers."""
 
     _reactor: Any
     _endpoint: systemd.Endpoint
 
     @property
     def description(self) -> str:
+        """The address of the socket."""
         return self._endpoint.description
 
     def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:

@@ -90,7 +90,7 @@ class Worker(Service):
         @param write: sends bytes to the supervisor.
         @param has_served: whether the service was up before this worker.
 
-        @raise ConfigError: the configuration cannot be used any more, as if a file is missing.
+        @raise ConfigError: the configuration cannot be used any more; perhaps a file is missing.
         """
         self._reactor = reactor
         self._is_ending = False
@@ -99,9 +99,9 @@ class Worker(Service):
             "ready": lambda _: Deferred.fromCoroutine(self._readiness()),
             "invalidate": self._invalidate,
             "drain": lambda _: Deferred.fromCoroutine(self._drain()),
-            "wrong_pair": lambda content: self.gateway.wrong_pairs.hear_wrong(content),  # noqa: PLW0108 - made below
-            "right_pair": lambda content: self.gateway.wrong_pairs.hear_right(content),  # noqa: PLW0108 - made below
-            "trusted": lambda content: self.gateway.standings.hear(content),  # noqa: PLW0108 - made below
+            "wrong_pair": lambda content: self.gateway.wrong_pairs.hear_wrong(content),  # noqa: PLW0108 - built below
+            "right_pair": lambda content: self.gateway.wrong_pairs.hear_right(content),  # noqa: PLW0108 - built below
+            "trusted": lambda content: self.gateway.standings.hear(content),  # noqa: PLW0108 - built below
         }
         self.channel = MessageChannel(write, actions, self.supervisor_lost)
         peers = OtherWorkers(self.channel, reactor, has_served)
@@ -196,7 +196,7 @@ def main() -> None:
     """
     Run a worker from its start to its end.
 
-    @raise SystemExit: the configuration cannot be used any more (78), as if a file is missing.
+    @raise SystemExit: the configuration cannot be used any more (78); perhaps a file is missing.
     """
     from twisted.internet import reactor as running  # noqa: PLC0415, TID251 - a process has one
 
