@@ -172,7 +172,7 @@ def page_limit(query: Mapping[str, str]) -> int:
 
 
 def token_as_json(token: Token) -> dict[str, Any]:
-    """Return an API token without its secret; the original has the key C{token_string}, too."""
+    """Return an API token as JSON, without its secret; auth-o-tron names it C{token_string}."""
     owner, grant = token.owner, token.grant
     return {
         "version": 1,

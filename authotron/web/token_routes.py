@@ -57,11 +57,7 @@ _PREFETCH = re.compile(rb"prefetch|prerender|preview", re.IGNORECASE)
 
 @frozen
 class TokenRoutes:
-    """
-    The work of each route for API tokens, after the requester was authenticated.
-
-    One object serves one request.
-    """
+    """The work of each route for API tokens; each object serves one request."""
 
     _gateway: Gateway[Reply]
     _invalidate_all_workers: Invalidate
@@ -76,7 +72,7 @@ class TokenRoutes:
 
     async def make_by_get(self, requester: Authentication, request: Request) -> Reply:
         """
-        Create an API token by C{GET /token}, as the original does.
+        Create an API token by C{GET /token}, as auth-o-tron does.
 
         No API token is created for a HEAD, for a page of another site, or for a prefetch.
         """
@@ -246,7 +242,7 @@ async def _as_replies(work: Awaitable[_T]) -> _T:
     """
     Await work on API tokens, and turn its errors into replies.
 
-    @raise EarlyReply: the work failed for a reason that the client is told.
+    @raise EarlyReply: the work failed; the exception carries the reply that says why.
     """
     try:
         return await work
