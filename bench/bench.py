@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import statistics
 import sys
 from base64 import b64encode
@@ -55,6 +56,7 @@ BARS = (
     Bar("nginx, kept connections", "authotron", "original", 2),
     Bar("nginx, kept connections", "authotron", "no authentication", 0.5),
     Bar("direct, cold", "authotron, cold", "klein", 3),
+    Bar("API tokens", "limited to a host", "not limited", 0.85),
     Bar("two processes", "workers: 2", "workers: 1", 1.5),
 )
 
@@ -92,6 +94,7 @@ class Field:
     options: argparse.Namespace
     stack: ExitStack
     ports: dict[str, int] = field(factory=dict)
+    metrics: dict[str, int] = field(factory=dict)
     processes: dict[str, int] = field(factory=dict)
 
     def start(self, name: str, command: list[str], port: int, core: str = "") -> None:
@@ -103,7 +106,8 @@ class Field:
     def gateway(self, name: str, core: str = "", **over: Any) -> None:
         """One of ours."""
         port, file = free_port(), self.folder / f"{len(self.ports)}.yaml"
-        content = settings.gateway(port, free_port(), **over)
+        self.metrics[name] = free_port()
+        content = settings.gateway(port, self.metrics[name], **over)
         content["server"] = {
             "host": "127.0.0.1", "listen": [f"tcp:{port}:interface=127.0.0.1", *over.get("at", ())],
             **over.get("server", {}),
@@ -121,6 +125,26 @@ class Field:
     def asks(self, name: str, how: Load, port: int | None = None) -> Ask:
         where, process = port or self.ports[name], self.processes[name]
         return lambda seconds: load.wrk(where, process, how.but(seconds=seconds))
+
+    def hand_overs(self, name: str) -> float:
+        """Return how many connections of a gateway went from the fast path to the site."""
+        connection = HTTPConnection("127.0.0.1", self.metrics[name], timeout=10)
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+        connection.close()
+        [line] = re.findall(r"^authotron_front_handed\w+_total ([\d.e+]+)$", text, re.MULTILINE)
+        return float(line)
+
+    def counts_hand_overs(self, name: str, how: Load) -> Ask:
+        """Ask as L{asks} does, and count the hand-overs."""
+        ask = self.asks(name, how)
+
+        def counted(seconds: float) -> Figures:
+            before = self.hand_overs(name)
+            figures = ask(seconds)
+            return {**figures, "hand-overs": self.hand_overs(name) - before}
+
+        return counted
 
     def file(self, name: str, values: Iterator[str]) -> Path:
         path = self.folder / name
@@ -140,11 +164,11 @@ def tokens_of_others(count: int) -> Iterator[str]:
         yield f"Bearer {jwt.encode(claims, settings.SECRET, 'HS256')}"
 
 
-def token_of_ours(port: int, user: dict[str, str]) -> str:
-    """A stored token of a user."""
+def token_of_ours(port: int, user: dict[str, str], **limits: list[str]) -> str:
+    """Create an API token of a user, and return the value of C{Authorization} with it."""
     connection = HTTPConnection("127.0.0.1", port, timeout=10)
     headers = {"Authorization": basic(user), "Content-Type": "application/json"}
-    connection.request("POST", "/tokens", "{}", headers)
+    connection.request("POST", "/tokens", json.dumps(limits), headers)
     token: str = json.loads(connection.getresponse().read())["token"]
     connection.close()
     return f"Bearer {token}"
@@ -175,7 +199,23 @@ def core_contests(where: Field) -> list[Contest]:
     where.gateway("authotron, cold", auth={"cache": {"size": 1}})
     warm = {name: where.asks(name, how) for name in (*others, "authotron")}
     cold = {name: where.asks(name, how) for name in ("klein", "authotron, cold")}
-    return [Contest("direct, warm", warm), Contest("direct, cold", cold)]
+    return [
+        Contest("direct, warm", warm),
+        Contest("direct, cold", cold),
+        limits_contest(where, how),
+    ]
+
+
+def limits_contest(where: Field, how: Load) -> Contest:
+    """Compare API tokens limited to a host with others; the requests state the host for both."""
+    where.gateway("API tokens", store={"type": "memory"})
+    port, how = where.ports["API tokens"], how.but(host="api.example.org")
+    entrants = {}
+    for name, limits in (("not limited", {}), ("limited to a host", {"hosts": [how.host]})):
+        values = (token_of_ours(port, user, **limits) for user in settings.USERS)
+        file = where.file(f"tokens {name}", values)
+        entrants[name] = where.counts_hand_overs("API tokens", how.but(credentials=file))
+    return Contest("API tokens", entrants)
 
 
 def more_contests(where: Field) -> Iterator[Contest]:
@@ -295,6 +335,9 @@ def bars(contests: list[Contest]) -> Iterator[str]:
             yield f"{bar.contest}: {bar.mine} / {bar.other}: {shown(got)}, wanted {bar.wanted}"
         else:
             yield f"{bar.contest}: {bar.mine} / {bar.other}: not measured"
+    if limited := known.get("API tokens"):
+        count = sum(each["hand-overs"] for each in limited.rounds["limited to a host"])
+        yield f"hand-overs of requests with tokens limited to a host: {count:.0f}, wanted 0"
     if half := known.get("half of the maximal load"):
         p50, p99 = half.median("authotron", "p50"), half.median("authotron", "p99")
         yield f"p99 / p50 at half of the maximal load: {p99 / p50:.1f}, wanted below 5"
@@ -315,7 +358,7 @@ def hold(options: argparse.Namespace, held: list[Contest]) -> None:
 
 def all_contests(where: Field, held: list[Contest]) -> Iterator[Contest]:
     yield from core_contests(where)
-    if held:
+    if held and "authotron" in held[0].rounds:
         yield paced(where, held[0].median("authotron", "rate"))
     if not where.options.quick:
         yield from more_contests(where)

@@ -29,6 +29,7 @@ class Load:
     @ivar close: whether each request has a connection of its own.
     @ivar pace: requests a second to stay at; as many as possible, if 0.
     @ivar odd: one request in so many has a body, if not 0.
+    @ivar host: the value of C{X-Forwarded-Host}; if empty the field is not sent.
     @ivar core: on which the one who asks runs.
     """
 
@@ -38,6 +39,7 @@ class Load:
     close: bool = False
     pace: float = 0
     odd: int = 0
+    host: str = ""
     path: str = "/authenticate"
     core: str = "1"
 
@@ -55,6 +57,7 @@ def wrk(port: int, process: int, load: Load) -> dict[str, float]:
         "BENCH_CREDENTIALS": str(load.credentials),
         "BENCH_PATH": load.path,
         "BENCH_ODD": str(load.odd),
+        "BENCH_HOST": load.host,
         "BENCH_CLOSE": "yes" if load.close else "",
         "BENCH_PAUSE": str(load.connections / load.pace * 1000 if load.pace else 0),
     }

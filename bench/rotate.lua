@@ -4,12 +4,14 @@ local path = os.getenv("BENCH_PATH") or "/authenticate"
 local pause = tonumber(os.getenv("BENCH_PAUSE") or "0")
 local closes = os.getenv("BENCH_CLOSE") == "yes" and "close" or nil
 local odd = tonumber(os.getenv("BENCH_ODD") or "0")
+local host = os.getenv("BENCH_HOST")
+if host == "" then host = nil end
 local credentials = {}
 for line in io.lines(os.getenv("BENCH_CREDENTIALS")) do
     credentials[#credentials + 1] = line
 end
 local function made(credential, body)
-    local headers = {Authorization = credential, Connection = closes}
+    local headers = {Authorization = credential, Connection = closes, ["X-Forwarded-Host"] = host}
     return wrk.format("GET", path, headers, body)
 end
 local plain = {}

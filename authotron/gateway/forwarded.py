@@ -1,80 +1,83 @@
-"""What a request says of its client: believed only of proxies that are trusted."""
+"""Reads the requested host and the address of the client from the headers of trusted proxies."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from attrs import frozen
+from attrs import field, frozen
 
 from authotron.config.server import Forwarded
 from authotron.model.hosts import FORWARDED_HOST, address_of, any_network_fits
-from authotron.model.request import RequestContext
+from authotron.model.request import RequestFacts
 
 _MOST_HOPS = 64
-"""Addresses that are read of a header; each takes about 10 us of processor time."""
+"""Addresses that are read of one header; each takes about 10 us of processor time."""
+
+_MOST_PEERS = 1_000
+"""Peers of which it is remembered whether they are trusted proxies."""
+
+Fields = Callable[[str], Sequence[str]]
+"""Returns all values of the header with a name."""
 
 
 @frozen
 class Forwarding:
     """
-    Reads the circumstances of a request.
+    Reads the headers in which proxies state the requested host and the client's address.
 
-    A header counts only from a trusted peer and only if it stands there once. Of the addresses
-    the rightmost that is no trusted proxy is the client's.
+    A header counts only if the peer is a trusted proxy and the header is not duplicated. Of
+    several addresses the rightmost one that is not a trusted proxy is the client's.
     """
 
     _trusted: Sequence[str]
     _headers: Forwarded
     _trusts_unix: bool = True
+    _peers: dict[str | None, tuple[str | None, bool]] = field(
+        factory=dict, init=False, eq=False, repr=False
+    )
 
-    def request_context(
-        self, peer: str | None, header: Callable[[str], Sequence[str]]
-    ) -> RequestContext:
+    def facts(self, peer: str | None, header: Fields) -> RequestFacts:
         """
-        What is known of a request.
+        Return the facts of a request.
 
-        @param peer: the address of who is connected; C{None} for a UNIX socket.
-        @param header: gives the values of a header.
+        @param peer: the address of the peer of the connection; C{None} for a UNIX socket.
         """
-        address = peer and address_of(peer)
-        if not self._is_proxy(peer, address):
-            return RequestContext(None, address)
-        host = _only(header(self._headers.host))
-        hops = header(self._headers.address)
-        return RequestContext(_host(host), self._client(_only(hops)))
+        return RequestFacts(self.host(peer, header), self.client(peer, header))
 
-    def client(self, peer: str | None, header: Callable[[str], Sequence[str]]) -> str | None:
-        """The address of the client, as in the circumstances of its request."""
-        address = peer and address_of(peer)
-        if not self._is_proxy(peer, address):
+    def host(self, peer: str | None, header: Fields) -> str | None:
+        """Return the requested host, perhaps with a port; C{None} if no trusted proxy states it."""
+        _, is_proxy = self._peers.get(peer) or self._judge_peer(peer)
+        if not is_proxy:
+            return None
+        values = header(self._headers.host)
+        return values[0] if len(values) == 1 and FORWARDED_HOST.fullmatch(values[0]) else None
+
+    def client(self, peer: str | None, header: Fields) -> str | None:
+        """Return the address of the client; C{None} if a trusted proxy does not state it."""
+        address, is_proxy = self._peers.get(peer) or self._judge_peer(peer)
+        if not is_proxy:
             return address
-        return self._client(_only(header(self._headers.address)))
-
-    def _is_proxy(self, peer: str | None, address: str | None) -> bool:
-        """Whether the peer may name the client; C{None} is one on a UNIX socket."""
-        return self._trusts_unix if peer is None else bool(address and self._trusts(address))
-
-    def _client(self, hops: str | None) -> str | None:
+        values = header(self._headers.address)
         last = None
-        for last in self._addresses(hops or ""):
+        for last in _addresses(values[0] if len(values) == 1 else ""):
             if last is None or not self._trusts(last):
                 return last
         return last
 
-    @staticmethod
-    def _addresses(hops: str) -> Iterator[str | None]:
-        """From the nearest to the farthest; C{None} is none that can be read, or one too many."""
-        for hop in reversed(hops.rsplit(",", _MOST_HOPS - 1)):
-            yield address_of(hop.strip(" \t"))
+    def _judge_peer(self, peer: str | None) -> tuple[str | None, bool]:
+        """Return the address of a peer in its usual spelling, and whether it is a trusted proxy."""
+        if len(self._peers) >= _MOST_PEERS:
+            self._peers.clear()
+        address = None if peer is None else address_of(peer)
+        is_proxy = self._trusts_unix if peer is None else bool(address and self._trusts(address))
+        self._peers[peer] = known = address, is_proxy
+        return known
 
     def _trusts(self, address: str) -> bool:
         return any_network_fits(self._trusted, address)
 
 
-def _only(values: Sequence[str]) -> str | None:
-    """A header that stands there twice says nothing."""
-    return values[0] if len(values) == 1 else None
-
-
-def _host(text: str | None) -> str | None:
-    return text if text is not None and FORWARDED_HOST.fullmatch(text) else None
+def _addresses(hops: str) -> Iterator[str | None]:
+    """Yield the addresses from the nearest to the farthest; C{None} if one cannot be read."""
+    for hop in reversed(hops.rsplit(",", _MOST_HOPS - 1)):
+        yield address_of(hop.strip(" \t"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from authotron.model.identity import Addition, Identity, earliest, whole_number
-from authotron.model.request import Condition, RequestContext
+from authotron.model.request import Condition
 
 
 class Restriction(Protocol):
@@ -67,14 +67,6 @@ class Authentication(NamedTuple):
         if left is self.identity:
             return self
         return self._replace(identity=left, unaugmented=self.unaugmented or self.identity)
-
-    def allows(self, context: RequestContext) -> bool:
-        """
-        Whether every condition holds for a request.
-
-        @raise MissingContext: a condition depends on a fact that the request does not state.
-        """
-        return all(condition.holds(context) for condition in self.conditions)
 
     def expires_at(self) -> float | None:
         """

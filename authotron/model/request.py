@@ -7,9 +7,26 @@ from typing import Protocol
 from attrs import frozen
 
 
+class RequestContext(Protocol):
+    """
+    The facts of a request beside its credentials, as far as a condition may depend on them.
+
+    A condition should ask for the facts that it needs and for no others: the fast path reads a
+    header only when its fact is asked for.
+    """
+
+    @property
+    def host(self) -> str | None:
+        """The requested host, perhaps with a port; C{None} if no trusted proxy states it."""
+
+    @property
+    def address(self) -> str | None:
+        """The address of the client; C{None} if a trusted proxy does not state it."""
+
+
 @frozen
-class RequestContext:
-    """The facts of a request, beside its credentials, on which a condition may depend."""
+class RequestFacts:
+    """A request context whose facts are known."""
 
     host: str | None = None
     address: str | None = None
@@ -20,7 +37,7 @@ class Condition(Protocol):
 
     def holds(self, context: RequestContext, /) -> bool:
         """
-        Whether a request with this context may pass.
+        Return whether a request with these facts may pass.
 
-        @raise MissingContext: the limit depends on a fact that the request does not state.
+        @raise MissingContext: the condition depends on a fact that the request does not state.
         """

@@ -12,12 +12,12 @@ from klein import Klein
 from twisted.internet.interfaces import IReactorTime
 
 from authotron import __version__
+from authotron.gateway.authorization import Deny, authorize
 from authotron.gateway.decisions import Decision
 from authotron.gateway.gateway import LiveGateway
 from authotron.model.authentication import Authentication
-from authotron.model.errors import MissingContext
 from authotron.model.identity import Client
-from authotron.model.request import RequestContext
+from authotron.model.request import RequestFacts
 from authotron.telemetry.metrics import Part
 from authotron.web import replies
 from authotron.web.replies import Reply, text_reply
@@ -92,26 +92,28 @@ class GatewayRoutes:
         if outcome.authentication is None:
             raise EarlyReply(decision.reply)
         if outcome.authentication.conditions:
-            self._hold_conditions(outcome.authentication, request)
+            self._authorize(outcome.authentication, request)
         return decision
 
-    def _hold_conditions(self, found: Authentication, request: Request) -> None:
-        try:
-            allowed = found.allows(self._request_context(request))
-        except MissingContext:
-            raise EarlyReply(replies.MISSING_CONTEXT) from None
-        if not allowed:
-            raise EarlyReply(replies.FORBIDDEN)
+    def _authorize(self, authentication: Authentication, request: Request) -> None:
+        """
+        Check the conditions of an authentication against a request.
+
+        @raise EarlyReply: the request is denied.
+        """
+        ruling = authorize(authentication, self._facts(request))
+        if isinstance(ruling, Deny):
+            raise EarlyReply(replies.denied(ruling))
 
     def _find_client(self, request: Request) -> Client:
         find = self._serving.gateway.forwarding.client
         peer = getattr(request.client, "host", None)
         return partial(find, peer, request.header_values)
 
-    def _request_context(self, request: Request) -> RequestContext:
+    def _facts(self, request: Request) -> RequestFacts:
         forwarding = self._serving.gateway.forwarding
         peer = getattr(request.client, "host", None)
-        return forwarding.request_context(peer, request.header_values)
+        return forwarding.facts(peer, request.header_values)
 
     async def _authentication(self, request: Request) -> Authentication:
         found = (await self._judge(request)).outcome.authentication
@@ -169,7 +171,7 @@ class GatewayRoutes:
 
     def _client(self, request: Request) -> str:
         """The address of the client, or of the proxy if that does not say for whom it asks."""
-        address = self._request_context(request).address
+        address = self._facts(request).address
         return address or str(getattr(request.client, "host", "unix"))
 
     @route(app, "/providers", "GET")

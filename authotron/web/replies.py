@@ -12,6 +12,7 @@ from attrs import define, field, frozen
 from klein import Response
 
 from authotron.gateway import decisions
+from authotron.gateway.authorization import Deny, Reason
 from authotron.gateway.decisions import Outcome
 from authotron.jose.minter import described
 from authotron.model.errors import Problem
@@ -116,6 +117,11 @@ MISSING_CONTEXT = json_reply(
 UNSUPPORTED_MEDIA_TYPE = json_reply(415, {"error": "The body must be application/json"})
 NO_SUCH_TOKEN = json_reply(404, {"error": "There is no such token"}, NO_STORE)
 NOT_FOUND = json_reply(404, {"error": "Not found"})
+
+
+def denied(ruling: Deny) -> Reply:
+    """Return the reply to an authenticated client that may not make its request."""
+    return MISSING_CONTEXT if ruling.reason is Reason.MISSING_CONTEXT else FORBIDDEN
 
 
 def method_not_allowed(allowed: Sequence[str]) -> Reply:

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron.model.errors import MissingContext, Rejected
 from authotron.model.identity import Identity
 from authotron.model.naming import normalized
-from authotron.model.request import RequestContext
+from authotron.model.request import RequestFacts
 from authotron.model.token import (
     COLUMNS,
     PATTERN,
@@ -130,7 +130,7 @@ class GrantTests(SynchronousTestCase):
     def test_all(self) -> None:
         """A token that says nothing leaves everything, everywhere."""
         self.assertEqual(Grant().restrict(self.alice), self.alice)
-        self.assertTrue(Grant().holds(RequestContext()))
+        self.assertTrue(Grant().holds(RequestFacts()))
 
     def test_restricted_T52(self) -> None:
         """What is named is left, as far as the owner has it; nothing is added."""
@@ -144,15 +144,15 @@ class GrantTests(SynchronousTestCase):
     def test_host(self) -> None:
         """With hosts the request must name one that fits."""
         grant = Grant(hosts=("a.org", "*.b.org"))
-        self.assertTrue(grant.holds(RequestContext("A.org")))
-        self.assertTrue(grant.holds(RequestContext("x.b.org")))
-        self.assertFalse(grant.holds(RequestContext("c.org")))
-        self.assertRaises(MissingContext, grant.holds, RequestContext())
+        self.assertTrue(grant.holds(RequestFacts("A.org")))
+        self.assertTrue(grant.holds(RequestFacts("x.b.org")))
+        self.assertFalse(grant.holds(RequestFacts("c.org")))
+        self.assertRaises(MissingContext, grant.holds, RequestFacts())
 
     def test_network(self) -> None:
         """With networks the client must be in one of them."""
         grant = Grant(networks=("192.0.2.0/24", "2001:db8::/32"))
-        self.assertTrue(grant.holds(RequestContext(address="192.0.2.9")))
-        self.assertTrue(grant.holds(RequestContext(address="2001:db8::1")))
-        self.assertFalse(grant.holds(RequestContext(address="198.51.100.1")))
-        self.assertRaises(MissingContext, grant.holds, RequestContext("a.org"))
+        self.assertTrue(grant.holds(RequestFacts(address="192.0.2.9")))
+        self.assertTrue(grant.holds(RequestFacts(address="2001:db8::1")))
+        self.assertFalse(grant.holds(RequestFacts(address="198.51.100.1")))
+        self.assertRaises(MissingContext, grant.holds, RequestFacts("a.org"))

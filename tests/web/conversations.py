@@ -169,6 +169,24 @@ class InMemoryGateway:
         [answer] = self.say(text.encode("utf-8"), site)
         return answer
 
+    def post(self, path: str, content: Any, **headers: str) -> Answer:
+        """Send JSON, and return the reply; underscores in names of headers stand for dashes."""
+        body = json.dumps(content).encode()
+        fields = {**headers, "Content_Type": "application/json", "Content_Length": len(body)}
+        lines = [f"{name.replace('_', '-')}: {value}" for name, value in fields.items()]
+        text = "\r\n".join([f"POST {path} HTTP/1.1", "Host: gate", *lines, "", ""])
+        [answer] = self.say(text.encode() + body)
+        return answer
+
+    def handed_over(self) -> int:
+        """Return how many connections went from the fast path to the site."""
+        [line] = [
+            line
+            for line in self.metrics.text()[0].decode().splitlines()
+            if line.startswith("authotron_front_handed")
+        ]
+        return int(float(line.split()[-1]))
+
 
 def basic(username: str, password: str) -> str:
     return "Basic " + b64encode(f"{username}:{password}".encode()).decode()

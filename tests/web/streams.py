@@ -6,9 +6,26 @@ import os
 
 from hypothesis import strategies as some
 
+from authotron.model.token import PlainToken, checksum
 from tests.web.conversations import ALICE, basic
 
 GOOD = ALICE.encode()
+
+
+def _token(id_: str) -> PlainToken:
+    text = f"aot_{id_}_{'s' * 43}"
+    return PlainToken(id_, text + checksum(text))
+
+
+LIMITED: tuple[tuple[PlainToken, dict[str, list[str]]], ...] = (
+    (_token("limitedHosts"), {"hosts": ["*.example.org", "api.example.com:8443"]}),
+    (_token("limitedNets1"), {"networks": ["203.0.113.0/24", "2001:db8::/32", "192.0.2.7"]}),
+    (_token("limitedBoth1"), {"hosts": ["*"], "networks": ["203.0.113.0/24"]}),
+)
+"""API tokens that are good for some requests only, and the limits of each."""
+
+BEARERS = [b"Bearer " + token.text.encode() for token, _ in LIMITED]
+"""Values of C{Authorization} that present the limited tokens."""
 STREAMS = int(os.environ.get("AUTHOTRON_STREAMS", "250"))
 """How many streams of requests go both ways; `make test` and `make fuzz` send more."""
 
@@ -46,6 +63,7 @@ LINES = some.sampled_from(
 FIELDS = some.sampled_from(
     [
         *[b"Authorization: " + GOOD] * 6,
+        *[b"Authorization: " + each for each in BEARERS] * 3,
         *[b"Host: gateway:8080"] * 4,
         b"authorization:" + GOOD,
         b"AUTHORIZATION:\t " + GOOD + b" \t",
@@ -67,6 +85,16 @@ FIELDS = some.sampled_from(
         b"X-Forwarded-For: 203.0.113.7, 10.0.0.1",
         b"x-forwarded-for:\t203.0.113.8 \t",
         b"X-Forwarded-For: unknown",
+        b"X-Forwarded-For: 203.0.113.7",
+        *[b"X-Forwarded-Host: a.example.org"] * 4,
+        b"X-Forwarded-Host: api.example.com:8443",
+        b"X-Forwarded-Host: example.org",
+        b"X-Forwarded-Host: a.example.org, b.example.org",
+        b"X-Forwarded-Host: \xe9.example.org",
+        b"X-Forwarded-Host:",
+        b"X-Forwarded-Host : a.example.org",
+        b"x-forwarded-HOST:\t A.Example.ORG. \t",
+        b"X_Forwarded_Host: a.example.org",
         b"X: \x01",
         b"X: \x00",
         b"X: \x7f",

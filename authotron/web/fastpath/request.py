@@ -7,6 +7,7 @@ It may refuse whatever it likes. What it accepts, the site's own channel must un
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import NamedTuple
 
 from authotron.model.hosts import HOST_FIELD
@@ -92,14 +93,24 @@ def simple(head: bytes, longest: int = LONGEST, *, whole: bool = True) -> Head |
 
 
 def values(head: bytes, name: str) -> list[str]:
-    """The values of a field of a simple head, as the site decodes them; in any number."""
-    wanted = name.lower().encode("ascii")
-    fields = (line.partition(b":") for line in head.split(b"\r\n")[1:])
-    return [
-        value.strip(b" \t").decode("latin-1")
-        for field, _, value in fields
-        if field.lower() == wanted
-    ]
+    """
+    Return all values of one field of a simple head, decoded as the site decodes them.
+
+    @param head: the raw bytes of the head, of which L{simple} made a L{Head}.
+    """
+    opening, lower_case = _opening(name), head.lower()
+    found: list[str] = []
+    start = lower_case.find(opening)
+    while start >= 0:
+        end = lower_case.find(b"\r\n", start + 2)
+        found.append(head[start + len(opening) : end].strip(b" \t").decode("latin-1"))
+        start = lower_case.find(opening, end)
+    return found
+
+
+@cache  # the configuration names all fields that are asked for
+def _opening(name: str) -> bytes:
+    return b"\r\n%b:" % name.lower().encode("ascii")
 
 
 def _meaning(lines: bytes) -> dict[bytes, bytes] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import resource
 from typing import Any
+from unittest.mock import patch
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
@@ -17,30 +18,41 @@ from zope.interface import implementer
 
 from authotron.model.authentication import Authentication
 from authotron.model.identity import Identity
+from authotron.model.request import RequestContext
+from authotron.tokens import service
 from authotron.web.channel import LAST_CALL, Channel
 from authotron.web.connections import connection_limit, metrics_connection_limit
 from authotron.web.fastpath.request import simple
-from tests.web.conversations import InMemoryGateway, Replaced, Wire, answered
-from tests.web.streams import GOOD, STREAMS, streams
+from tests.web.conversations import ALICE, InMemoryGateway, Replaced, Wire, answered
+from tests.web.streams import BEARERS, GOOD, LIMITED, STREAMS, streams
 
 
 def head(*fields: bytes, line: bytes = b"GET /authenticate HTTP/1.1") -> bytes:
     return b"\r\n".join([line, b"Host: gateway", *fields, b"", b""])
 
 
-PROXIED = {"trusted_proxies": ["192.0.2.0/24", "10.0.0.0/8"]}
-"""The peer of all connections is a trusted proxy."""
+PROXIES = ["192.0.2.0/24", "10.0.0.0/8"]
+"""Trusted proxies; the peer of all connections is one of them."""
 
 
 @implementer(ILogObserver)
 class Way:
     """One way into a gateway, with or without the front, and all that it leaves behind."""
 
-    def __init__(self, *, fronted: bool, ttl: int = 60) -> None:
-        over = {"auth": {"cache": {"ttl": ttl}}, "logging": {"access": "all"}, "server": PROXIED}
+    def __init__(self, *, fronted: bool, ttl: int = 60, trusted: bool = True) -> None:
+        over = {
+            "auth": {"cache": {"ttl": ttl}},
+            "logging": {"access": "all"},
+            "server": {"trusted_proxies": PROXIES if trusted else PROXIES[1:]},
+            "store": {"type": "memory"},
+        }
         self.gateway = InMemoryGateway(over)
         decisions = self.gateway.serving.gateway.decisions
         decisions._mint = lambda found: f"token-of-{found.identity.username}"
+        for token, limits in LIMITED:
+            with patch.object(service, "generate", lambda _, token=token: token):
+                answer = self.gateway.post("/tokens", limits, Authorization=ALICE)
+            assert answer.json()["token"] == token.text
         self.asked: list[Any] = []
         self.events: list[Any] = []
         decide = decisions.decide
@@ -86,19 +98,57 @@ def _sorted(reply: re.Match[bytes]) -> bytes:
 class DifferentialTests(SynchronousTestCase):
     """The same bytes down both ways."""
 
-    def agree(self, *streams: list[bytes], ttl: int = 60) -> None:
-        front, alone = Way(fronted=True, ttl=ttl), Way(fronted=False, ttl=ttl)
+    def agree(self, *streams: list[bytes], **settings: Any) -> Way:
+        """Send streams both ways, and return the way with the front."""
+        front, alone = Way(fronted=True, **settings), Way(fronted=False, **settings)
         for chunks in streams:
             self.assertEqual(front.send(*chunks), alone.send(*chunks), chunks)
         self.assertEqual(front.asked, alone.asked)
         self.assertEqual(front.events, alone.events)
         self.assertEqual(front.counted(), alone.counted())
+        return front
 
     @settings(max_examples=STREAMS, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(some.lists(streams(), min_size=1, max_size=2), some.sampled_from([0, 60]))
-    def test_any_stream(self, streams: list[list[bytes]], ttl: int) -> None:
-        """Whatever is sent, in whatever pieces, answers, verdicts, metrics and events agree."""
-        self.agree(*streams, ttl=ttl)
+    @given(
+        streams=some.lists(streams(), min_size=1, max_size=2),
+        ttl=some.sampled_from([0, 60]),
+        trusted=some.booleans(),
+    )
+    def test_any_stream(self, streams: list[list[bytes]], ttl: int, *, trusted: bool) -> None:
+        """For all bytes, in all pieces, both ways give the same answers, metrics and events."""
+        self.agree(*streams, ttl=ttl, trusted=trusted)
+
+    def test_limited_tokens(self) -> None:
+        """The fast path itself answers requests with limited tokens, as the site answers them."""
+        hosts = (
+            (b"X-Forwarded-Host: a.example.org",),
+            (b"x-forwarded-host:\tAPI.Example.com:8443 ",),
+            (b"X-Forwarded-Host: other.example",),
+            (b"X-Forwarded-Host: a.example.org", b"X-Forwarded-Host: a.example.org"),
+            (b"X-Forwarded-Host: \xe9\xff.example.org",),
+            (b"X-Forwarded-Host:",),
+            (b"X_Forwarded_Host: a.example.org", b"Y: X-Forwarded-Host: a.example.org"),
+        )
+        clients = (
+            (b"X-Forwarded-For: 8.8.8.8, 203.0.113.7, 10.1.1.1",),
+            (b"X-FORWARDED-FOR:2001:DB8::1",),
+            (b"X-Forwarded-For: 203.0.113.7", b"x-forwarded-for: 203.0.113.7"),
+            (b"X-Forwarded-For: 8.8.8.8",),
+            (b"X-Forwarded-For: \x80, 203.0.113.7, \xa0",),
+            (),
+        )
+        lines = (b"GET /authenticate HTTP/1.1", b"HEAD /auth HTTP/1.1")
+        requests = [
+            head(b"Authorization: " + bearer, *host, *client, line=line)
+            for bearer in BEARERS
+            for host in hosts
+            for client in clients
+            for line in lines
+        ]
+        for trusted, expected in ((True, {200, 400, 403}), (False, {200, 400})):
+            front = self.agree(requests, trusted=trusted)
+            self.assertEqual({event[2] for event in front.events}, expected)
+            self.assertEqual(front.gateway.handed_over(), 0)
 
     def test_every_byte(self) -> None:
         """So they do when requests come byte by byte."""
@@ -141,7 +191,7 @@ class DifferentialTests(SynchronousTestCase):
         self.agree([head(b"Authorization: " + GOOD)] * 5 + [head()] * 3)
 
 
-PROXIES = {
+REQUESTS_OF_PROXIES = {
     "nginx, its default": b"GET /_auth HTTP/1.0\r\nHost: authotron\r\nConnection: close\r\n"
     b"Authorization: %b\r\nX-Original-URI: /api/x?y=z\r\nX-Original-Method: POST\r\n"
     b"User-Agent: curl/8\r\nAccept: */*\r\n\r\n",
@@ -169,14 +219,9 @@ class FastTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.gateway = InMemoryGateway()
 
-    def handed_over(self) -> str:
-        text = self.gateway.metrics.text()[0].decode()
-        [line] = [line for line in text.splitlines() if line.startswith("authotron_front_handed")]
-        return line.split()[-1]
-
     def test_proxies(self) -> None:
         """The requests of every proxy we know, whole and cut anywhere."""
-        for name, template in PROXIES.items():
+        for name, template in REQUESTS_OF_PROXIES.items():
             request = template % GOOD
             for cut in range(1, len(request)):
                 with self.subTest(f"{name}, cut at {cut}"):
@@ -185,7 +230,7 @@ class FastTests(SynchronousTestCase):
                     channel.dataReceived(request[cut:])
                     [answer] = answered(wire.value())
                     self.assertEqual(answer.status, 200)
-        self.assertEqual(self.handed_over(), "0.0")
+        self.assertEqual(self.gateway.handed_over(), 0)
 
     def test_back_to_the_front(self) -> None:
         """A connection that asked for more than verdicts is closed after a few requests."""
@@ -196,7 +241,7 @@ class FastTests(SynchronousTestCase):
         answers = answered(wire.value())
         self.assertEqual(len(answers), 8)
         self.assertEqual(answers[-1].headers["connection"], "close")
-        self.assertEqual(self.handed_over(), "1.0")
+        self.assertEqual(self.gateway.handed_over(), 1)
 
     def test_not_shown(self) -> None:
         """The representation of a verdict shows nothing; that of a head is never logged."""
@@ -204,6 +249,20 @@ class FastTests(SynchronousTestCase):
         token = dict(decision.reply.headers)[b"Authorization"].decode()
         self.assertTrue(token)
         self.assertNotIn(token, repr(decision))
+
+
+class Never:
+    """A condition that no request meets."""
+
+    def holds(self, _: RequestContext) -> bool:
+        return False
+
+
+class Defective:
+    """A condition with a defect."""
+
+    def holds(self, _: RequestContext) -> bool:
+        return bool(1 / 0)
 
 
 class ConnectionTests(SynchronousTestCase):
@@ -263,16 +322,20 @@ class ConnectionTests(SynchronousTestCase):
         channel.dataReceived(b"x" * 20_000)
         self.assertEqual(wire.producerState, "paused")
 
-    def test_conditions(self) -> None:
-        """Where an identity has conditions, the site holds them against the request."""
-
-        class Never:
-            def holds(self, _: Any) -> bool:
-                return False
-
+    def test_denied_after_wait(self) -> None:
+        """A condition is checked, too, if the decision had to be waited for."""
         _, wire = self.wait()
         self.answer(conditions=(Never(),))
-        self.assertEqual(answered(wire.value())[0].status, 403)
+        self.assertEqual([each.status for each in answered(wire.value())], [403])
+        self.assertEqual(self.gateway.handed_over(), 0)
+
+    def test_defective_condition(self) -> None:
+        """A request whose condition has a defect goes to the site, which answers 500."""
+        _, wire = self.wait()
+        self.answer(conditions=(Defective(),))
+        self.assertEqual([each.status for each in answered(wire.value())], [500])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self.gateway.handed_over(), 1)
 
     def test_drain(self) -> None:
         """Draining closes what is idle very soon, and what is answered when it is."""
@@ -293,18 +356,23 @@ class ConnectionTests(SynchronousTestCase):
         self.assertEqual(answered(wire.value())[0].headers["connection"], "close")
         self.assertTrue(wire.disconnecting)
 
-    def test_drain_conditions(self) -> None:
-        """What goes to the site while all are draining is closed by the site."""
-
-        class Never:
-            def holds(self, _: Any) -> bool:
-                return False
-
+    def test_drain_denied(self) -> None:
+        """A connection whose request is denied while all are draining is closed."""
         _, waiting = self.wait()
         self.gateway.entrance.drain()
         self.answer(conditions=(Never(),))
-        self.assertEqual(answered(waiting.value())[0].status, 403)
+        [answer] = answered(waiting.value())
+        self.assertEqual((answer.status, answer.headers["connection"]), (403, "close"))
         self.assertTrue(waiting.disconnecting)
+
+    def test_drain_handed_over(self) -> None:
+        """A connection that goes to the site while all are draining is closed by the site."""
+        _, waiting = self.wait()
+        self.gateway.entrance.drain()
+        self.answer(conditions=(Defective(),))
+        self.assertEqual([each.status for each in answered(waiting.value())], [500])
+        self.assertTrue(waiting.disconnecting)
+        self.flushLoggedErrors(ZeroDivisionError)
 
     def test_idle(self) -> None:
         """Who says nothing is sent away, and then hung up on."""

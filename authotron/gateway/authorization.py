@@ -1,0 +1,53 @@
+"""Decides whether an authenticated client may make a request; no other module checks conditions."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from attrs import frozen
+
+from authotron.model.authentication import Authentication
+from authotron.model.errors import MissingContext
+from authotron.model.request import RequestContext
+
+
+class Reason(Enum):
+    """Why a request is denied although its client was authenticated."""
+
+    CONDITION_FAILED = "a condition does not hold"
+    MISSING_CONTEXT = "a condition depends on a fact that the request does not state"
+
+
+@frozen
+class Allow:
+    """The client may make the request."""
+
+
+@frozen
+class Deny:
+    """The client may not make the request."""
+
+    reason: Reason
+
+
+Ruling = Allow | Deny
+
+_ALLOW = Allow()
+_CONDITION_FAILED = Deny(Reason.CONDITION_FAILED)
+_MISSING_CONTEXT = Deny(Reason.MISSING_CONTEXT)
+
+
+def authorize(authentication: Authentication, context: RequestContext) -> Ruling:
+    """
+    Check every condition of C{authentication} against the facts of one request.
+
+    A pure function: the result depends on the arguments alone. It is called for every request
+    whose credential has conditions, also if the decision about the credential is cached.
+    """
+    try:
+        for condition in authentication.conditions:
+            if not condition.holds(context):
+                return _CONDITION_FAILED
+    except MissingContext:
+        return _MISSING_CONTEXT
+    return _ALLOW
