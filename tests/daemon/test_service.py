@@ -1,4 +1,4 @@
-"""Start, reload, drain, stop; with a reactor that opens no socket."""
+"""The gateway service: start, reload, drain and stop, with a reactor that opens no socket."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.config.cases import BASE, laid_over
 
 
 class Reactor(MemoryReactorClock):
-    """Stops as a real one does, as far as it is asked about."""
+    """A reactor that opens no socket, and notes that it was stopped."""
 
     stopped = False
 
@@ -37,7 +37,7 @@ class Reactor(MemoryReactorClock):
 
 @implementer(IConnected)
 class Connected:
-    """A part that keeps connections."""
+    """A provider that keeps connections open."""
 
     realm = "here"
     closed = 0
@@ -47,14 +47,14 @@ class Connected:
 
 
 def with_connected(gateway: Gateway[Reply]) -> Connected:
-    """Give it such a part in the place of its providers."""
+    """Replace the providers of a gateway by one that keeps connections open."""
     part = Connected()
-    gateway.authenticator.providers = [part]  # type: ignore[list-item] # it is not asked
+    gateway.authenticator.providers = [part]  # type: ignore[list-item] # no method of a provider is called
     return part
 
 
 class ServiceCase(SynchronousTestCase):
-    """How to make one."""
+    """Build and start a gateway service with a small configuration."""
 
     def setUp(self) -> None:
         self.reactor = Reactor()
@@ -75,21 +75,21 @@ class ServiceCase(SynchronousTestCase):
 
 
 class StartTests(ServiceCase):
-    """Listening."""
+    """Start and listening."""
 
-    def test_both(self) -> None:
-        """The gateway and its metrics, each at its address."""
+    def test_gateway_and_metrics_port_listen(self) -> None:
+        """The gateway and its metrics port each listen at their own address."""
         self.start(metrics={"port": 9999, "host": "::1"})
         ports = [(port, interface) for port, _, _, interface in self.reactor.tcpServers]
         self.assertEqual(ports, [(8080, "127.0.0.1"), (9999, "::1")])
 
-    def test_no_metrics(self) -> None:
-        """The second port may be switched off."""
+    def test_metrics_port_can_be_disabled(self) -> None:
+        """With metrics.enabled: false only the main port is opened."""
         self.start(metrics={"enabled": False})
         self.assertEqual(len(self.reactor.tcpServers), 1)
 
-    def test_doors_T85b(self) -> None:
-        """Both ports have a limit of connections; together they leave files for the rest."""
+    def test_both_ports_have_a_connection_limit_T85b(self) -> None:
+        """Both ports have a connection limit; together they leave file descriptors for the rest."""
         self.patch(resource, "getrlimit", lambda _: (256, 256))
         main, second = self.limits(self.make())
         self.assertEqual((main, second), (184, 32))
@@ -98,8 +98,8 @@ class StartTests(ServiceCase):
         )
         self.assertEqual((main, second), (9, 5))
 
-    def test_doors_of_sockets_T85b(self) -> None:
-        """All listeners of a port share its limit of connections, UNIX sockets as well."""
+    def test_listeners_of_a_port_share_its_limit_T85b(self) -> None:
+        """All listeners of a port share its connection limit, UNIX sockets as well."""
         sockets = ["unix:/run/x.sock", "unix:/run/y.sock"]
         gateway = self.make(metrics={"listen": sockets})
         _, one, other = gateway.listeners
@@ -110,25 +110,25 @@ class StartTests(ServiceCase):
         main, second = (site._connection_limit for site in sites)
         return main.most, second.most
 
-    def test_endpoints(self) -> None:
-        """Endpoint strings instead of a port."""
+    def test_endpoint_strings_replace_host_and_port(self) -> None:
+        """The gateway listens at endpoint strings instead of host and port."""
         self.start(server={"host": ..., "port": ..., "listen": ["unix:/run/x.sock", "tcp:81"]})
         self.assertEqual(self.reactor.unixServers[0][0], "/run/x.sock")
         self.assertEqual(self.reactor.tcpServers[0][0], 81)
 
-    def test_port_in_use(self) -> None:
-        """A port that cannot be had ends the process with a status that says so."""
+    def test_port_in_use_exits_with_1(self) -> None:
+        """If a port is in use, the process exits with status 1."""
         gateway = self.make()
 
         def refuse(*_: Any, **__: Any) -> None:
             raise CannotListenError("127.0.0.1", 8080, OSError("in use"))
 
-        self.reactor.listenTCP = refuse  # type: ignore[method-assign] # somebody else has it
+        self.reactor.listenTCP = refuse  # type: ignore[method-assign] # the port is in use
         self.addCleanup(gateway.pool.stopService)
         self.assertEqual(self.assertRaises(SystemExit, gateway.startService).code, 1)
 
-    def test_fails_late(self) -> None:
-        """A listening port that fails later stops the reactor, with a status that says so."""
+    def test_late_listening_failure_stops_the_reactor(self) -> None:
+        """A listening port that fails later stops the reactor, and the exit status is 1."""
         gateway = self.make()
         listening: Deferred[Any] = Deferred()
         listener = gateway.listeners[0]
@@ -142,10 +142,10 @@ class StartTests(ServiceCase):
 
 
 class ReloadTests(ServiceCase):
-    """A new configuration while serving."""
+    """Reload of the configuration."""
 
-    def test_good(self) -> None:
-        """A good one is taken over as a whole."""
+    def test_valid_configuration_replaces_the_old_one(self) -> None:
+        """A valid configuration replaces the old one as a whole, and is counted as a success."""
         gateway = self.start()
         old = gateway.serving.gateway
         self.over = {"jwt": {"iss": "other"}, "logging": {"access": "all"}}
@@ -156,8 +156,8 @@ class ReloadTests(ServiceCase):
         self.assertEqual(new.minter.claims(_nobody(), 0)["iss"], "other")
         self.assertIn(b'authotron_reloads_total{result="success"} 1.0', self.metrics(gateway))
 
-    def test_connections(self) -> None:
-        """What the old one keeps open is closed, once nobody can be asking it any more."""
+    def test_old_connections_are_closed_after_the_grace(self) -> None:
+        """Connections of the old configuration are closed after server.grace."""
         gateway = self.start(server={"grace": 10})
         old = gateway.serving.gateway
         part = with_connected(old)
@@ -167,8 +167,8 @@ class ReloadTests(ServiceCase):
         self.reactor.advance(1)
         self.assertEqual(part.closed, 1)
 
-    def test_defect_D8(self) -> None:
-        """A defect while a configuration is read again ends nothing: the old one stays."""
+    def test_defect_keeps_the_old_configuration_D8(self) -> None:
+        """A defect while the configuration is read keeps the old one and the service."""
         gateway = self.start()
         old = gateway.serving.gateway
 
@@ -183,8 +183,8 @@ class ReloadTests(ServiceCase):
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
         self.assertEqual((gateway.status, self.reactor.stopped), (0, False))
 
-    def test_restart(self) -> None:
-        """What needs a restart is told, and nothing else is."""
+    def test_changes_that_need_a_restart_are_logged(self) -> None:
+        """A reload logs that a restart is needed if, and only if, such a key has changed."""
         wanted = {
             "port": ({"port": 8888}, True),
             "idle_timeout": ({"idle_timeout": 5}, True),
@@ -200,8 +200,8 @@ class ReloadTests(ServiceCase):
                 self.assertIn("startup.config.reloaded", told)
                 self.assertEqual("startup.config.restart" in told, needed)
 
-    def test_restart_pending(self) -> None:
-        """It is told as long as it is so."""
+    def test_needed_restart_is_logged_at_each_reload(self) -> None:
+        """Every reload logs that a restart is needed, until the key is as at the start."""
         gateway = self.start()
         for port, needed in ((8888, True), (8888, True), (8080, False)):
             self.over = {"server": {"port": port}}
@@ -213,8 +213,8 @@ class ReloadTests(ServiceCase):
     def defective(self, *_: object) -> None:
         raise KeyError("defect")
 
-    def test_broken_part_T60(self) -> None:
-        """A part that cannot be made is a bad configuration, and ends nothing."""
+    def test_broken_plugin_is_refused_T60(self) -> None:
+        """A plugin whose make() fails is a problem of the configuration."""
         gateway = self.start()
         old = gateway.serving.gateway
         self.patch(plain, "make", self.defective)
@@ -223,16 +223,16 @@ class ReloadTests(ServiceCase):
         self.assertIn("KeyError", gateway.serving.problems[0])
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
-    def test_access(self) -> None:
-        """What is logged changes at the main port only: scrapes of metrics are never logged."""
+    def test_access_log_changes_at_the_main_port_only(self) -> None:
+        """A reload changes the access log of the main port, not of the metrics port."""
         gateway = self.start()
         self.over = {"logging": {"access": "all"}}
         gateway.reload()
         sites: list[Any] = [getattr(each.site, "site", each.site) for each in gateway.listeners]
         self.assertEqual([site._access for site in sites], ["all", "none"])
 
-    def test_bad_T49(self) -> None:
-        """A bad one changes nothing; it is told in /ready and counted."""
+    def test_invalid_configuration_is_refused_T49(self) -> None:
+        """An invalid configuration changes nothing; its problems are shown and counted."""
         gateway = self.start()
         old = gateway.serving.gateway
         self.over = {"jwt": {"exp": -1}}
@@ -242,8 +242,8 @@ class ReloadTests(ServiceCase):
         self.assertIn(b'authotron_reloads_total{result="failure"} 1.0', self.metrics(gateway))
         self.assertIn(b"authotron_last_reload_successful 0.0", self.metrics(gateway))
 
-    def test_good_again(self) -> None:
-        """Once it is mended the problems are gone."""
+    def test_corrected_configuration_clears_the_problems(self) -> None:
+        """A reload of a corrected configuration clears the problems and the metric."""
         gateway = self.start()
         self.over = {"jwt": {"exp": -1}}
         gateway.reload()
@@ -252,8 +252,8 @@ class ReloadTests(ServiceCase):
         self.assertEqual(gateway.serving.problems, ())
         self.assertIn(b"authotron_last_reload_successful 1.0", self.metrics(gateway))
 
-    def test_unreadable_key(self) -> None:
-        """A key that cannot be read is a bad configuration, too."""
+    def test_unreadable_key_file_is_refused(self) -> None:
+        """A key file that cannot be read is a problem of the configuration."""
         gateway = self.start()
         self.over = {"jwt": {"alg": "ES256", "key_file": "/nowhere/key.pem"}}
         gateway.reload()
@@ -268,18 +268,18 @@ def _nobody() -> Any:
 
 
 class StopTests(ServiceCase):
-    """Stopping."""
+    """Stop and drain."""
 
-    def test_at_once(self) -> None:
-        """With nothing in flight it stops at once, and says before that it will."""
+    def test_idle_gateway_stops_at_once(self) -> None:
+        """A gateway without requests in flight stops at once, and is not ready from then on."""
         gateway = self.make()
         gateway.startService()
         d = maybeDeferred(gateway.stopService)
         self.assertTrue(gateway.serving.stopping)
         self.successResultOf(d)
 
-    def test_connections(self) -> None:
-        """No part keeps a connection, of whichever configuration it is."""
+    def test_connections_of_all_configurations_are_closed(self) -> None:
+        """Stopping closes the connections of the configuration in use and of replaced ones."""
         gateway = self.make()
         gateway.startService()
         old = with_connected(gateway.serving.gateway)
@@ -288,8 +288,8 @@ class StopTests(ServiceCase):
         self.successResultOf(maybeDeferred(gateway.stopService))
         self.assertEqual((old.closed, new.closed), (1, 1))
 
-    def test_told(self) -> None:
-        """A listener that fails to stop is told, and holds up nothing else."""
+    def test_listener_that_fails_to_stop_is_logged(self) -> None:
+        """A listener that fails to stop is logged, and does not keep the service from stopping."""
         gateway = self.make()
         gateway.startService()
         port: Deferred[Any] = Deferred()
@@ -298,8 +298,8 @@ class StopTests(ServiceCase):
         self.successResultOf(maybeDeferred(gateway.stopService))
         self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
 
-    def test_grace(self) -> None:
-        """What is in flight is waited for, but not longer than the grace."""
+    def test_stop_waits_for_requests_up_to_the_grace(self) -> None:
+        """Stopping waits for requests in flight, but not longer than server.grace."""
         for seconds, finishes in ((3, True), (10, False)):
             with self.subTest(seconds):
                 gateway = self.make(server={"grace": 10})
@@ -316,10 +316,10 @@ class StopTests(ServiceCase):
 
 
 class ComposeTests(SynchronousTestCase):
-    """Endpoint strings."""
+    """Endpoint strings from host and port."""
 
-    def test_addresses(self) -> None:
-        """A host with colons is an IPv6 address."""
+    def test_host_with_colons_is_ipv6(self) -> None:
+        """A host with colons becomes an IPv6 endpoint."""
         for given, found in (
             ({"host": "::1", "port": 80}, "tcp6:80:interface=\\:\\:1"),
             ({"host": "localhost", "port": 80}, "tcp:80:interface=localhost"),

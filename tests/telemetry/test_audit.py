@@ -1,4 +1,4 @@
-"""What the log tells of API tokens."""
+"""Audit events of API tokens."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.web.test_token_routes import PROXIED, ROOT, SAID, TokenCase
 
 
 class Slow:
-    """A store that does what it is told at once, and says so later."""
+    """A store that changes tokens at once, and confirms later."""
 
     def __init__(self, store: ITokenStore) -> None:
         self._store = store
@@ -55,7 +55,7 @@ class Slow:
 
 
 class AuditCase(TokenCase):
-    """A gateway that logs no requests, and the events about tokens."""
+    """A gateway that logs no requests, only audit events."""
 
     def setUp(self) -> None:
         self.gateway = self.make(server=PROXIED, logging={"access": "none"})
@@ -70,14 +70,14 @@ class AuditCase(TokenCase):
         self.addCleanup(globalLogPublisher.removeObserver, note)
 
     def told(self, name: str) -> list[dict[str, Any]]:
-        """The attributes of the events of a name, as JSON has them."""
+        """Return the JSON attributes of all events of one name."""
         return [each["attributes"] for each in self.written() if self.is_named(each, name)]
 
     def is_named(self, line: dict[str, Any], name: str) -> bool:
         return bool(line["attributes"]["event.name"] == name)
 
     def written(self) -> list[dict[str, Any]]:
-        """All events as the log writes them."""
+        """Return all log lines."""
         stream = io.StringIO()
         log = logs.Log(schema.LoggingConfig(format="json"), stream)
         for event in self.events:
@@ -86,10 +86,10 @@ class AuditCase(TokenCase):
 
 
 class HttpTests(AuditCase):
-    """What is done over HTTP."""
+    """Changes over HTTP."""
 
-    def test_created_S_AUDIT(self) -> None:
-        """A new token is logged with its limits, its owner, its maker and the client's address."""
+    def test_new_token_is_logged_S_AUDIT(self) -> None:
+        """A new token is logged with its limits, owner, creator and the client's address."""
         made = self.new(roles=["reader"], hosts=["*.a.org"], networks=["10.0.0.0/8"], ttl=60)
         child = self.send("POST /tokens", {"name": "x"}, f"Bearer {made['token']}", **SAID).json()
         simple = self.gateway.ask("GET /token", Authorization=ALICE).json()["token"]
@@ -115,8 +115,8 @@ class HttpTests(AuditCase):
         self.assertEqual(second["client"], "10.1.2.3")
         self.assertEqual(third["id"], simple[4:16])
 
-    def test_changed_S_AUDIT(self) -> None:
-        """A change is logged with what was changed; so is what it shortens with it."""
+    def test_changed_token_is_logged_S_AUDIT(self) -> None:
+        """A change is logged with the changed fields, also for descendants it affects."""
         made = self.new(ttl=600)
         child = self.new(f"Bearer {made['token']}")
         self.send(f"PATCH /tokens/{made['id']}", {"name": "n"}, ROOT)
@@ -130,8 +130,8 @@ class HttpTests(AuditCase):
         self.assertEqual([each["by_username"] for each in told], ["root", "alice", "alice"])
         self.assertEqual([each["expires"] for each in told], [NOW + 600, NOW + 60, NOW + 60])
 
-    def test_revoked_S_AUDIT(self) -> None:
-        """Each token that ends is logged, with the one that it ended with, by every route."""
+    def test_revoked_token_is_logged_S_AUDIT(self) -> None:
+        """Every route logs each revoked token, with the token that the request named."""
         for line in ("DELETE /tokens/{id}", "DELETE /token/{token}", ""):
             made = self.new()
             child = self.new(f"Bearer {made['token']}")
@@ -146,8 +146,8 @@ class HttpTests(AuditCase):
             self.assertEqual({each["by_username"] for each in told}, {"root" if line else ""})
             self.assertEqual({each["client"] for each in told}, {"192.0.2.7"})
 
-    def test_nothing_done_S_AUDIT(self) -> None:
-        """What is refused, or changes nothing, is no event."""
+    def test_refused_request_is_not_logged_S_AUDIT(self) -> None:
+        """A request that is refused, or changes nothing, is not logged."""
         made = self.new()
         self.events.clear()
         self.send("POST /tokens", {"roles": ["admin"]})
@@ -156,8 +156,8 @@ class HttpTests(AuditCase):
         self.gateway.ask(f"GET /tokens/{made['id']}", Authorization=ALICE)
         self.assertEqual(self.events, [])
 
-    def test_used_after_revocation_S_AUDIT(self) -> None:
-        """A client that presents a revoked token is logged, once in a minute, by its id."""
+    def test_use_after_revocation_is_logged_S_AUDIT(self) -> None:
+        """A client that presents a revoked token is logged by its id, once a minute."""
         made = self.new()
         child = self.new(f"Bearer {made['token']}")
         self.gateway.ask(f"DELETE /tokens/{made['id']}", Authorization=ALICE)
@@ -173,8 +173,8 @@ class HttpTests(AuditCase):
         self.send("POST /tokens/revoke", {"token": made["token"]}, "")
         self.assertEqual(len(self.told("tokens.used_after_revocation")), 3)
 
-    def test_client_after_revocation_S_AUDIT(self) -> None:
-        """The event of a use after the revocation has the client's address, by every route."""
+    def test_use_after_revocation_names_the_client_S_AUDIT(self) -> None:
+        """Use of a revoked token is logged with the client's address, by every route."""
         for line in ("GET /authenticate", "GET /whoami", ""):
             made = self.new()
             self.gateway.ask(f"DELETE /tokens/{made['id']}", Authorization=ALICE)
@@ -187,8 +187,8 @@ class HttpTests(AuditCase):
             [told] = self.told("tokens.used_after_revocation")
             self.assertEqual((told["id"], told["client"]), (made["id"], "10.1.2.3"))
 
-    def test_left_out_S_AUDIT(self) -> None:
-        """What is not kept of the owner of a token, for want of room, is logged."""
+    def test_omitted_attributes_are_logged_S_AUDIT(self) -> None:
+        """Attributes of the owner that are not stored, to limit the size of a token, are logged."""
         owner = Authentication(Identity("m", "bo", attributes={"long": "x" * 5_000, "short": "y"}))
         making = self.tokens.make(owner, TokenRequest(), can_look_up=False)
         _, token = self.successResultOf(Deferred.fromCoroutine(making))
@@ -196,8 +196,8 @@ class HttpTests(AuditCase):
         [told] = self.told("tokens.left_out")
         self.assertEqual((told["id"], told["count"], told["example"]), (token.id, 1, "'long'"))
 
-    def test_client_leaves_S_AUDIT(self) -> None:
-        """What the store does after the client has left is logged, and ends remembered verdicts."""
+    def test_change_is_logged_if_the_client_disconnects_S_AUDIT(self) -> None:
+        """A change after the client disconnects is logged and invalidates decisions."""
         made, other = self.new(ttl=600), self.new()
         self.assertEqual(self.whoami(other["token"]).status, 200)
         self.events.clear()
@@ -218,7 +218,7 @@ class HttpTests(AuditCase):
         self.assertEqual(self.whoami(other["token"]).status, 401)
 
     def slow(self) -> Slow:
-        """Put a slow store in the place of the one in use."""
+        """Replace the store in use by a slow one."""
         store = self.tokens.store
         slow: Any = Slow(store.backend)
         store.backend = slow
@@ -234,7 +234,7 @@ class HttpTests(AuditCase):
         self.assertEqual(wire.value(), b"")
         channel.connectionLost(Failure(ConnectionDone()))
 
-    def test_unconfirmed_S_AUDIT(self) -> None:
+    def test_unconfirmed_change_is_logged_S_AUDIT(self) -> None:
         """A change that the store does not confirm in time is logged, as it may have been made."""
         made = self.new()
         self.events.clear()
@@ -249,16 +249,16 @@ class HttpTests(AuditCase):
         self.assertEqual({each["by_username"] for each in told}, {"alice"})
         self.assertEqual(len(self.events), 3)
 
-    def test_forged_after_revocation_S_AUDIT(self) -> None:
-        """A client that knows the id of a revoked token, but not the token, is not taken for it."""
+    def test_forged_token_is_not_logged_as_revoked_S_AUDIT(self) -> None:
+        """A client that knows only the id of a revoked token is not logged as its user."""
         made = self.new()
         self.gateway.ask(f"DELETE /tokens/{made['id']}", Authorization=ALICE)
         text = made["token"][:17] + "0" * 43
         self.whoami(text + checksum(text))
         self.assertEqual(self.told("tokens.used_after_revocation"), [])
 
-    def test_no_secrets_S_AUDIT(self) -> None:
-        """No event holds a token, a hash, or a control character that ends its line."""
+    def test_events_contain_no_secrets_S_AUDIT(self) -> None:
+        """No event contains a token, a hash, or a control character that ends its line."""
         made = self.new(name="n")
         self.send(f"PATCH /tokens/{made['id']}", {"name": "m"})
         self.gateway.ask(f"DELETE /tokens/{made['id']}", Authorization=ALICE)
@@ -271,13 +271,13 @@ class HttpTests(AuditCase):
 
 
 class OtherTests(AuditCase):
-    """What is done without HTTP."""
+    """Changes at a terminal."""
 
     def done(self, work: Any) -> Any:
         return self.successResultOf(Deferred.fromCoroutine(work))
 
-    def test_terminal_S_AUDIT(self) -> None:
-        """What is done at a terminal is logged with the user of the operating system."""
+    def test_command_is_logged_with_the_user_S_AUDIT(self) -> None:
+        """A change at a terminal is logged with the user of the operating system."""
         by = audit.at_terminal()
         self.assertTrue(by.username)
         owner = Authentication(Identity("internal", "alice"), "staff")
@@ -288,7 +288,7 @@ class OtherTests(AuditCase):
             [told] = self.told(name)
             self.assertEqual((told["credential"], told["by_username"]), ("terminal", by.username))
 
-    def test_imported_S_AUDIT(self) -> None:
+    def test_imported_token_is_logged_S_AUDIT(self) -> None:
         """An imported token is logged once, with its owner and its limits."""
         source = ForeignToken(Identity("m", "ali\nce"), Grant(hosts=("a.org",)))
         copying = imported.of_auth_o_tron("a-token-of-another-service")

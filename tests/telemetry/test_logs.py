@@ -1,4 +1,4 @@
-"""Events to lines."""
+"""Log events as lines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from authotron.telemetry.logs import Log
 
 
 class LogCase(SynchronousTestCase):
-    """How to write, and what was written."""
+    """Write events, and read the lines."""
 
     def setUp(self) -> None:
         self.stream = io.StringIO()
@@ -44,10 +44,10 @@ class LogCase(SynchronousTestCase):
 
 
 class JsonTests(LogCase):
-    """OpenTelemetry-shaped lines."""
+    """JSON in the OpenTelemetry data model."""
 
-    def test_fields(self) -> None:
-        """All documented fields, and those of the event as attributes."""
+    def test_json_has_the_documented_fields(self) -> None:
+        """A JSON line has all documented fields, and those of the event as attributes."""
         log = self.log(format="json", service_name="gate", service_version="9")
         self.write(log, "port {port}", event="startup.server.started", port=80, log_time=0.5)
         [line] = self.lines()
@@ -69,8 +69,8 @@ class JsonTests(LogCase):
         )
 
     @given(some.text(), some.dictionaries(some.sampled_from("abc"), some.text()))
-    def test_always_one_line_T77(self, value: str, fields: dict[str, str]) -> None:
-        """Whatever is in an event, it is one line that parses."""
+    def test_json_is_always_one_line_T77(self, value: str, fields: dict[str, str]) -> None:
+        """Whatever an event contains, it becomes one line of valid JSON."""
         self.stream = io.StringIO()
         self.write(self.log(format="json"), "{value}", value=value, **fields)
         [line] = self.stream.getvalue().split("\n")[:-1]
@@ -78,8 +78,8 @@ class JsonTests(LogCase):
         self.assertTrue(line.isascii())
         self.assertEqual(json.loads(line)["severityText"], "INFO")
 
-    def test_failure_T77(self) -> None:
-        """A failure tells its type and place, but not its text, which may repeat a secret."""
+    def test_text_of_an_exception_is_not_logged_T77(self) -> None:
+        """A failure is logged with type and place, but without its text, which may be a secret."""
         try:
             dict[str, str]()["CANARY"]
         except KeyError:
@@ -88,11 +88,11 @@ class JsonTests(LogCase):
         [line] = self.lines()
         attributes = json.loads(line)["attributes"]
         self.assertEqual(attributes["exception.type"], "builtins.KeyError")
-        self.assertIn("test_failure", attributes["exception.stacktrace"])
+        self.assertIn("test_text_of_an_exception", attributes["exception.stacktrace"])
         self.assertNotIn("CANARY", line)
 
-    def test_older_failure_T77(self) -> None:
-        """So does one that is logged in the older way, in either format."""
+    def test_text_of_an_older_failure_is_not_logged_T77(self) -> None:
+        """A failure logged by twisted.python.log is logged without its text, in both formats."""
         for format_ in ("json", "console"):
             self.stream = io.StringIO()
             log = self.log(format=format_)
@@ -109,16 +109,16 @@ class JsonTests(LogCase):
 
 
 class ConsoleTests(LogCase):
-    """Lines for people."""
+    """Console lines."""
 
-    def test_line(self) -> None:
-        """Time, level, where from, what; no colours where no terminal is."""
+    def test_console_line(self) -> None:
+        """A console line has time, level, namespace and text, and colours only at a terminal."""
         self.write(self.log(), "hello {who}", who="you", log_time=0.0)
         self.assertRegex(self.lines()[0], r"^[0-9T:.-]+Z INFO  authotron\.test: hello you$")
 
     @given(some.text())
-    def test_one_line_T77(self, value: str) -> None:
-        """Nothing in an event ends the line or moves the cursor."""
+    def test_console_is_always_one_line_T77(self, value: str) -> None:
+        """No text of an event can end the line or move the cursor."""
         self.stream = io.StringIO()
         self.write(self.log(), "{value}", value=value)
         text = self.stream.getvalue()
@@ -127,10 +127,10 @@ class ConsoleTests(LogCase):
 
 
 class LevelTests(LogCase):
-    """What is written."""
+    """Levels and throttling."""
 
-    def test_levels(self) -> None:
-        """Nothing below the configured level."""
+    def test_events_below_the_level_are_not_written(self) -> None:
+        """Events below the configured level are not written."""
         for level, wanted in (("trace", 5), ("debug", 5), ("info", 4), ("warn", 3), ("error", 2)):
             with self.subTest(level):
                 self.stream = io.StringIO()
@@ -139,16 +139,16 @@ class LevelTests(LogCase):
                     self.write(log, level=each)
                 self.assertEqual(len(self.lines()), wanted)
 
-    def test_others(self) -> None:
-        """What Twisted says counts one level lower, but for errors."""
+    def test_library_events_are_one_level_lower(self) -> None:
+        """Events of Twisted are written one level lower, but for errors."""
         log = self.log()
         self.write(log, log_namespace="twisted.web", level="info")
         self.assertEqual(self.lines(), [])
         self.write(log, log_namespace="twisted.web", level="error")
         self.assertEqual(len(self.lines()), 1)
 
-    def test_plugins_D4(self) -> None:
-        """What plugins say counts as they say, whatever they are called."""
+    def test_plugin_events_keep_their_level_D4(self) -> None:
+        """Events of plugins are written at their own level, whatever the plugin is called."""
         log = self.log()
         for namespace in ("my_plugin.robots", "robots", "twistedly.own"):
             for level in ("info", "warn"):
@@ -156,15 +156,15 @@ class LevelTests(LogCase):
         self.write(log, log_namespace="my_plugin.robots", level="debug")
         self.assertEqual(len(self.lines()), 6)
 
-    def test_warnings_of_libraries_D4(self) -> None:
-        """A warning of a library is written, as something of interest."""
+    def test_library_warning_is_written_as_info_D4(self) -> None:
+        """A warning of a library is written at level info."""
         log = self.log()
         self.write(log, log_namespace="twisted.web.http.HTTPChannel", level="warn")
         [line] = self.lines()
         self.assertIn("INFO", line)
 
-    def test_throttled(self) -> None:
-        """Of a flood of one warning ten pass; the next later says how many did not."""
+    def test_repeated_warnings_are_dropped_and_counted(self) -> None:
+        """Of many equal warnings ten are written; a later one says how many were dropped."""
         log = self.log()
         for _ in range(25):
             self.write(log, "flood", level="warn", log_time=100.0)
@@ -173,8 +173,8 @@ class LevelTests(LogCase):
         self.write(log, "flood", level="warn", log_time=111.0)
         self.assertIn("(15 events like this were dropped)", self.lines()[-1])
 
-    def test_information_is_not_throttled(self) -> None:
-        """What one request did is told for each request."""
+    def test_info_is_not_throttled(self) -> None:
+        """Events of level info are written for each request."""
         log = self.log()
         for _ in range(25):
             self.write(log, "request", log_time=100.0)
@@ -182,10 +182,10 @@ class LevelTests(LogCase):
 
 
 class SystemTests(LogCase):
-    """What the system around it has to do with it."""
+    """The journal of systemd, and missing file descriptors."""
 
-    def test_journal(self) -> None:
-        """To the journal of systemd: a priority instead of a time."""
+    def test_journal_gets_a_priority(self) -> None:
+        """Lines for the journal of systemd begin with a priority instead of a time."""
         path = self.mktemp()
         with open(path, "w", encoding="utf-8") as stream:  # noqa: PTH123 - as short as it can be
             found = os.fstat(stream.fileno())
@@ -198,8 +198,8 @@ class SystemTests(LogCase):
         self.assertEqual(first, "<4>authotron.test: hello")
         self.assertTrue(second.startswith("1970-01-01T00:00:00.000Z WARN"), second)
 
-    def test_out_of_files(self) -> None:
-        """That there are no more open files is an error, which Twisted mentions only by the way."""
+    def test_missing_file_descriptors_are_an_error(self) -> None:
+        """That no file descriptors are left is an error, though Twisted logs it as information."""
         text = tcp_words("EMFILE encountered; releasing reserved file descriptor.")
         self.write(self.log(), text, log_namespace="twisted.internet.tcp.Port")
         [line] = self.lines()
@@ -210,9 +210,9 @@ class SystemTests(LogCase):
 
 def tcp_words(text: str) -> str:
     """
-    The same text, if Twisted still says it.
+    Return a log message of Twisted.
 
-    @raise AssertionError: it does not.
+    @raise AssertionError: this version of Twisted does not log the message.
     """
     constants = [const for const in tcp._accept.__code__.co_consts if isinstance(const, str)]
     assert text in constants, constants

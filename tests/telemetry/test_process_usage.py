@@ -1,4 +1,4 @@
-"""What processes use, told by a kernel that the test plays, and by the real one."""
+"""Resources of processes, from a simulated /proc and from the real one."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from authotron.telemetry.process_usage import (
 
 
 class TogetherTests(SynchronousTestCase):
-    """Several processes as if they were one."""
+    """The sum over several processes."""
 
     def setUp(self) -> None:
         self.proc = Path(self.mktemp())
 
     def process(self, name: str, *, pages: int = 0, files: int = 1, limit: str = "10") -> Path:
-        """One that has used 1, 2, 3 and 4 ticks, the latter two by its children."""
+        """Simulate a process that used 1 and 2 ticks, and 3 and 4 ticks in children."""
         folder = self.proc / name
         (folder / "fd").mkdir(parents=True)
         for number in range(files):
@@ -40,29 +40,29 @@ class TogetherTests(SynchronousTestCase):
         assert found is not None
         return found
 
-    def test_sum(self) -> None:
-        """Time and memory are added up, of children that are gone as well."""
+    def test_time_and_memory_are_added(self) -> None:
+        """Processor time and memory are added up, with those of children that have ended."""
         self.process("self", pages=2)
         self.process("8", pages=3)
         found = self.together(8)
         self.assertEqual(found.seconds, 20 / _TICKS)
         self.assertEqual((found.virtual, found.resident), (8192, 5 * _PAGE))
 
-    def test_files(self) -> None:
-        """Files are those of the process that is nearest to its limit, and the limit is its own."""
+    def test_files_are_of_the_process_nearest_to_its_limit(self) -> None:
+        """Open files and their limit are those of the process nearest to its limit."""
         self.process("self", files=5, limit="50")
         self.process("8", files=4, limit="8")
         self.process("9", files=6, limit="unlimited")
         found = self.together(8, 9)
         self.assertEqual((found.files, found.most_files), (4, 8))
 
-    def test_gone(self) -> None:
-        """Who is gone meanwhile is left out."""
+    def test_ended_process_is_left_out(self) -> None:
+        """A process that has ended meanwhile is left out."""
         self.process("self", pages=2)
         self.assertEqual(self.together(8), self.together())
 
-    def test_just_ended(self) -> None:
-        """Of one that has just ended its time is there, but not its files."""
+    def test_process_that_just_ended_has_no_files(self) -> None:
+        """The time of a process that has just ended counts, but it has no open files."""
         self.process("self")
         for each in (ended := self.process("8", files=9)).joinpath("fd").iterdir():
             each.unlink()
@@ -70,28 +70,28 @@ class TogetherTests(SynchronousTestCase):
         found = self.together(8)
         self.assertEqual((found.ticks, found.files), (20, 1))
 
-    def test_untold(self) -> None:
-        """A system that tells nothing."""
+    def test_system_without_proc(self) -> None:
+        """On a system without /proc there is no result."""
         self.assertIsNone(together([], self.proc))
 
 
 class OwnTests(SynchronousTestCase):
-    """This process."""
+    """The resources of this process."""
 
     def use(self) -> Usage:
         found = together([])
         assert found is not None
         return found
 
-    def test_files(self) -> None:
-        """An open file is one more, and the limit is that of the process."""
+    def test_open_file_is_counted(self) -> None:
+        """An open file is counted, and the limit is that of the process."""
         before = self.use()
         self.addCleanup(os.close, os.open("/", os.O_RDONLY))
         self.assertEqual(self.use().files, before.files + 1)
         self.assertEqual(before.most_files, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
-    def test_others(self) -> None:
-        """It began before now, always at the same time, and uses what it uses."""
+    def test_own_usage_is_plausible(self) -> None:
+        """This process started in the past, at a constant time, and uses memory."""
         found = self.use()
         self.assertEqual(found.started, self.use().started)
         (made := Path(self.mktemp())).touch()

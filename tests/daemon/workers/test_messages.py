@@ -1,4 +1,4 @@
-"""Words and questions between two processes, without the processes."""
+"""Messages between two processes, without the processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from authotron.daemon.workers.messages import Action, MessageChannel, PeerError
 
 
 class PipeCase(SynchronousTestCase):
-    """One end, and the other."""
+    """Two connected channels."""
 
     def setUp(self) -> None:
         self.heard: list[Any] = []
@@ -35,42 +35,42 @@ class PipeCase(SynchronousTestCase):
 
 
 class SayingTests(PipeCase):
-    """What goes well."""
+    """Notifications, questions and answers."""
 
-    def test_tell(self) -> None:
-        """A word arrives with what comes with it."""
+    def test_notification_carries_its_content(self) -> None:
+        """A notification arrives with its content."""
         self.one.notify("note", {"a": [1, 2.5, "ü\n"]})
         self.assertEqual(self.heard, [{"a": [1, 2.5, "ü\n"]}])
 
-    def test_ask(self) -> None:
-        """A question is answered."""
+    def test_question_is_answered(self) -> None:
+        """A question gets the result of the action as its answer."""
         self.assertEqual(self.successResultOf(self.one.ask("count")), 7)
 
-    def test_in_turns(self) -> None:
-        """Answers find those who asked, in whatever order they come."""
+    def test_answers_arrive_in_any_order(self) -> None:
+        """Each answer reaches its question, in whatever order answers arrive."""
         first = self.one.ask("later")
         self.assertEqual(self.successResultOf(self.one.ask("count")), 7)
         self.assertNoResult(first)
         self.later.callback("at last")
         self.assertEqual(self.successResultOf(first), "at last")
 
-    def test_in_pieces(self) -> None:
-        """Lines come in whatever pieces they like."""
+    def test_lines_arrive_in_pieces(self) -> None:
+        """A line is acted on when it is complete, in whatever pieces its bytes arrive."""
         for byte in b'{"say":"note","with":1}\n{"say":"note","with":2}\n':
             self.other.received(bytes([byte]))
         self.assertEqual(self.heard, [1, 2])
 
 
 class TroubleTests(PipeCase):
-    """What does not."""
+    """Failures, invalid messages and lost channels."""
 
-    def test_failed(self) -> None:
-        """Who cannot do what it is asked for says so, and logs why."""
+    def test_failed_action_fails_the_question(self) -> None:
+        """An action that fails is logged, and the question fails with PeerError."""
         self.failureResultOf(self.one.ask("fail"), PeerError)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
-    def test_lost(self) -> None:
-        """Once the other side is gone nothing is waited for, now or later."""
+    def test_lost_channel_fails_all_questions(self) -> None:
+        """After the other process has ended, open and new questions fail, and nothing is sent."""
         waiting = self.one.ask("later")
         self.one.lost()
         self.failureResultOf(waiting, PeerError)
@@ -78,16 +78,16 @@ class TroubleTests(PipeCase):
         self.one.notify("note")
         self.assertEqual(self.heard, [])
 
-    def test_left(self) -> None:
-        """An answer for which nobody waits any more is dropped."""
+    def test_answer_to_a_cancelled_question_is_dropped(self) -> None:
+        """The answer to a question that was cancelled is dropped."""
         waiting = self.one.ask("later")
         waiting.cancel()
         self.failureResultOf(waiting, CancelledError)
         self.later.callback(1)
         self.assertEqual(self.broken, 0)
 
-    def test_nonsense(self) -> None:
-        """What keeps not to the form is told, and not guessed at."""
+    def test_invalid_message_breaks_the_channel(self) -> None:
+        """A line that is not a message, or has an unknown word, breaks the channel."""
         deep, unhashable = b"[" * 100_000, b'{"to":[]}'
         unheard, listed = b'{"say":"unheard of"}', b'{"say":["count"]}'
         for line in (b"{", b"[]", b"7", unheard, listed, b"\xff", deep, unhashable):
@@ -96,8 +96,8 @@ class TroubleTests(PipeCase):
                 self.other.received(line + b"\n")
                 self.assertEqual(self.broken, before + 1)
 
-    def test_too_long(self) -> None:
-        """A line without end is not kept without end."""
+    def test_endless_line_breaks_the_channel(self) -> None:
+        """A line longer than MAX_LINE bytes breaks the channel."""
         self.patch(messages, "MAX_LINE", 100)
         self.other.received(b"x" * 101)
         self.assertEqual(self.broken, 1)

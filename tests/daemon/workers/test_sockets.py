@@ -1,4 +1,4 @@
-"""Taking turns at a socket."""
+"""Fair accepting from a shared socket."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from authotron.daemon.workers.sockets import PAUSE, FairAccept
 
 
 class Port:
-    """As much of one of Twisted's as matters: it accepts, and adapts how many it would."""
+    """A port that accepts as one of Twisted does, and adapts C{numberAccepts}."""
 
     connected, disconnecting = True, False
     numberAccepts = 100
@@ -33,31 +33,31 @@ class Port:
 
 
 class TurnsTests(SynchronousTestCase):
-    """How many one process takes."""
+    """How many connections a process accepts at a time."""
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.port = Port()
         FairAccept(self.port, self.clock)
 
-    def test_crowd(self) -> None:
-        """Of many it takes one, pauses, and then twice as many as before each time."""
+    def test_batch_doubles_while_connections_wait(self) -> None:
+        """A process accepts one connection, pauses, then twice as many each time."""
         self.port.waiting = 10
         for _ in range(4):
             self.port.doRead()
             self.clock.advance(PAUSE)
         self.assertEqual(self.port.accepted, [1, 2, 4, 3])
 
-    def test_pause(self) -> None:
-        """In a pause it does not look."""
+    def test_nothing_is_accepted_in_a_pause(self) -> None:
+        """In a pause the process accepts no connection."""
         self.port.waiting = 2
         self.port.doRead()
         self.assertFalse(self.port.reads)
         self.clock.advance(PAUSE)
         self.assertTrue(self.port.reads)
 
-    def test_calm(self) -> None:
-        """When all have been accepted it begins with one again, without a pause."""
+    def test_batch_is_one_again_when_none_wait(self) -> None:
+        """When no connection waits any more, the next batch is one again, without a pause."""
         self.port.waiting = 2
         for _ in range(2):
             self.port.doRead()
@@ -68,16 +68,16 @@ class TurnsTests(SynchronousTestCase):
         self.port.doRead()
         self.assertEqual(self.port.accepted, [1, 1, 0, 1])
 
-    def test_at_most(self) -> None:
-        """However many there are, it does nothing else for only so long."""
+    def test_batch_has_a_limit(self) -> None:
+        """A batch is never larger than the limit, however many connections wait."""
         self.port.waiting = 10_000
         for _ in range(10):
             self.port.doRead()
             self.clock.advance(PAUSE)
         self.assertEqual(max(self.port.accepted), 64)
 
-    def test_closed(self) -> None:
-        """A port that was closed in a pause stays closed."""
+    def test_port_closed_in_a_pause_stays_closed(self) -> None:
+        """A port that was closed in a pause does not read again."""
         self.port.waiting = 1
         self.port.doRead()
         self.port.disconnecting = True

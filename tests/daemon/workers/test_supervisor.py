@@ -1,4 +1,4 @@
-"""Several processes under one, which are played by the test."""
+"""A supervisor, with worker processes that the test simulates."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.config.cases import BASE, laid_over
 
 
 class Port:
-    """A listening port that nobody accepts from."""
+    """A listening port without connections."""
 
     reads, open = True, True
 
@@ -47,11 +47,11 @@ class Port:
 @define(eq=False)
 class Process:
     """
-    A worker that does what the test says.
+    A simulated worker process.
 
-    @ivar answers: what it says when it is asked; it leaves other questions open.
-    @ivar given: what came with the questions.
-    @ivar told: the answers that it got.
+    @ivar answers: the answers by the word of the question; other questions stay open.
+    @ivar given: the contents of the questions and notifications.
+    @ivar told: the answers that it received.
     """
 
     child: Any
@@ -96,7 +96,7 @@ class Process:
 
 
 class Reactor(MemoryReactorClock):
-    """Starts processes that are played."""
+    """A reactor that starts simulated processes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class Reactor(MemoryReactorClock):
 
 
 def raising(error: Exception) -> Any:
-    """Something that fails when it is called."""
+    """Return a function that raises an error."""
 
     def fail(*_: Any, **__: Any) -> None:
         raise error
@@ -137,7 +137,7 @@ def raising(error: Exception) -> Any:
 
 
 class SupervisorCase(SynchronousTestCase):
-    """How to have one, and workers that serve."""
+    """A supervisor with two workers that serve."""
 
     def setUp(self) -> None:
         self.reactor = Reactor()
@@ -167,16 +167,16 @@ class SupervisorCase(SynchronousTestCase):
 
 
 class StartTests(SupervisorCase):
-    """How they come to serve."""
+    """Start of the workers."""
 
-    def test_sockets(self) -> None:
-        """The socket is held, left to the workers, and handed to each of them."""
+    def test_workers_inherit_the_listening_socket(self) -> None:
+        """The supervisor holds the listening socket and passes it to each worker."""
         self.assertFalse(self.reactor.port.reads)
         for process in self.reactor.processes:
             self.assertEqual(process.descriptors[3], 40)
 
-    def test_door_T85b(self) -> None:
-        """The metrics port that it serves has a limit of connections, which are counted."""
+    def test_metrics_port_has_a_connection_limit_T85b(self) -> None:
+        """The supervisor's metrics port limits connections, and counts rejected ones."""
         [listener] = self.supervisor._listeners
         second: Any = listener.site
         opened = [second.buildProtocol(None) for _ in range(65)]
@@ -185,29 +185,29 @@ class StartTests(SupervisorCase):
         text, _ = self.supervisor.pool.metrics.own.text()
         self.assertIn("authotron_connections_refused_total 1.0", text.decode())
 
-    def test_served(self) -> None:
-        """It serves as soon as all do."""
+    def test_service_is_up_when_all_workers_serve(self) -> None:
+        """The service is up as soon as all workers accept connections."""
         self.successResultOf(self.supervisor.served)
         another = Supervisor(self.load, self.load(), Reactor())
         another.startService()
         self.assertNoResult(another.served)
 
-    def test_never(self) -> None:
-        """If the first ones exit before they serve, so does the service, with their status."""
+    def test_worker_that_fails_at_the_first_start_ends_the_service(self) -> None:
+        """If a worker exits before all have served, the service exits with its status."""
         reactor = Reactor()
         another = Supervisor(self.load, self.load(), reactor)
         another.startService()
         reactor.processes[0].end(status=78)
         self.assertEqual((another.status, reactor.stopped), (78, True))
 
-    def test_environment(self) -> None:
-        """What systemd says to the supervisor is not for the workers."""
+    def test_workers_do_not_get_systemd_variables(self) -> None:
+        """Workers do not inherit systemd's environment variables for the supervisor."""
         environ = {"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "1", "AOT_JWT__SECRET": "y"}
         found = spawning.environment(1, environ)
         self.assertEqual(found, {"AUTHOTRON_WORKER": "1", "AOT_JWT__SECRET": "y"})
 
-    def test_configuration(self) -> None:
-        """It is handed over whole, secrets included, and any number may read it."""
+    def test_sealed_configuration_is_complete(self) -> None:
+        """Every worker can read the whole sealed configuration, secrets included."""
         given = self.load()
         descriptor = SealedConfig.of(given).descriptor
         found = [spawning.read_config(os.dup(descriptor)) for _ in range(2)]
@@ -215,8 +215,8 @@ class StartTests(SupervisorCase):
         self.assertEqual([each.file for each in found], [given.file] * 2)
         self.assertEqual(found[0].providers, given.providers)
 
-    def test_sealed(self) -> None:
-        """What is handed over cannot be changed by those who get it."""
+    def test_sealed_configuration_cannot_be_changed(self) -> None:
+        """A process that has the descriptor of the sealed configuration cannot change it."""
         descriptor = SealedConfig.of(self.load()).descriptor
         self.addCleanup(os.close, descriptor)
         for change in (
@@ -227,17 +227,17 @@ class StartTests(SupervisorCase):
         ):
             self.assertRaises(PermissionError, change)
 
-    def test_places(self) -> None:
-        """Sockets come first, where systemd has them, too."""
+    def test_sockets_have_the_first_descriptors(self) -> None:
+        """Listening sockets get the descriptors from 3 on, as with systemd."""
         filled = Descriptors(2).as_child_fds([40, 41], 50)
         self.assertEqual(filled, {0: 0, 1: 1, 2: 2, 3: 40, 4: 41, 5: "w", 6: "r", 7: 50})
 
 
 class LossTests(SupervisorCase):
-    """Workers that end, or might as well."""
+    """Workers that end unexpectedly or do not respond."""
 
-    def test_replaced(self) -> None:
-        """One that dies is replaced, the second time not as soon as the first."""
+    def test_lost_worker_is_replaced_with_growing_delay(self) -> None:
+        """A lost worker is replaced after 0.1 s, and after the next loss in a row after 0.2 s."""
         self.one.end(status=None)
         self.reactor.advance(0.1)
         self.assertEqual(len(self.living), 2)
@@ -247,15 +247,15 @@ class LossTests(SupervisorCase):
         self.reactor.advance(0.1)
         self.assertEqual(len(self.living), 2)
 
-    def test_at_most(self) -> None:
-        """However often it dies, it is tried again within ten seconds."""
+    def test_delay_is_at_most_ten_seconds(self) -> None:
+        """However often workers are lost, they are replaced within 10 s."""
         for _ in range(20):
             self.reactor.processes[-1].end(status=None)
             self.reactor.advance(10)
         self.assertEqual(len(self.living), 2)
 
-    def test_no_room(self) -> None:
-        """If the system has no room for another one, it is tried again."""
+    def test_failed_start_is_retried(self) -> None:
+        """If the system cannot start another process, the supervisor retries."""
         self.reactor.is_full = True
         self.one.end(status=None)
         self.reactor.advance(0.1)
@@ -264,8 +264,8 @@ class LossTests(SupervisorCase):
         self.reactor.advance(0.2)
         self.assertEqual(len(self.living), 2)
 
-    def test_steady(self) -> None:
-        """One that dies after it had served for a while is replaced at once."""
+    def test_delay_is_short_again_after_steady_service(self) -> None:
+        """A worker that is lost after more than 10 heartbeats is replaced after 0.1 s."""
         for _ in range(3):
             victim = self.living[-1]
             victim.say("serving")
@@ -274,8 +274,8 @@ class LossTests(SupervisorCase):
             self.reactor.advance(0.1)
             self.assertEqual(len(self.living), 2)
 
-    def test_silent(self) -> None:
-        """One that says nothing for a few beats is killed; others are not."""
+    def test_silent_worker_is_killed(self) -> None:
+        """A worker that misses more than MAX_MISSED heartbeats is killed; the others are not."""
         self.pass_beats(MAX_MISSED + 1, self.other)
         self.assertEqual((self.one.signals, self.other.signals), (["KILL"], []))
         self.one.end(status=None)
@@ -285,13 +285,13 @@ class LossTests(SupervisorCase):
         self.other.answers["metrics"] = Metrics().counted()
         return self.text()
 
-    def test_clock_jumps(self) -> None:
-        """A clock that jumps, or a machine that slept, kills nobody."""
+    def test_clock_jump_kills_no_worker(self) -> None:
+        """A clock that jumps, or a suspended machine, kills no worker."""
         self.reactor.advance(3600)
         self.assertEqual(self.one.signals, [])
 
-    def test_slow_start(self) -> None:
-        """One that has yet to serve has more time, but not for ever."""
+    def test_starting_worker_has_more_time(self) -> None:
+        """A worker that does not serve yet may miss MAX_MISSED_AT_START heartbeats."""
         self.one.end(status=None)
         self.reactor.advance(0.1)
         late = self.living[-1]
@@ -300,22 +300,18 @@ class LossTests(SupervisorCase):
         self.pass_beats(1, self.other)
         self.assertEqual(late.signals, ["KILL"])
 
-    def test_nonsense(self) -> None:
-        """One that makes no sense is killed."""
+    def test_invalid_message_kills_the_worker(self) -> None:
+        """A worker that sends an invalid message is killed."""
         self.one.child.childDataReceived(5, b"what?\n")
         self.assertEqual(self.one.signals, ["KILL"])
 
-    def test_bad_configuration(self) -> None:
-        """78 after it had served, as of a store that must not be used, ends the service."""
+    def test_exit_78_at_the_beginning_ends_the_service(self) -> None:
+        """A worker that exits with 78 before its tenth heartbeat ends the service with 78."""
         self.one.end(status=78)
         self.assertEqual((self.supervisor.status, self.reactor.stopped), (78, True))
 
-    def test_one_bad_among_good(self) -> None:
-        """
-        78 of one that takes the place of a dead one does not end the others.
-
-        Such as of a key file that is being replaced just then.
-        """
+    def test_exit_78_later_does_not_end_the_service(self) -> None:
+        """A replacement that exits with 78, as for a key file being replaced, is tried again."""
         self.pass_beats(11, self.one, self.other)
         self.one.end(status=None)
         self.reactor.advance(0.1)
@@ -324,16 +320,16 @@ class LossTests(SupervisorCase):
         self.reactor.advance(0.2)
         self.assertEqual(len(self.living), 2)
 
-    def test_proven(self) -> None:
-        """One that comes later is told that the service was up, the first ones are not."""
+    def test_later_workers_know_that_the_service_was_up(self) -> None:
+        """A worker that replaces a lost one knows that the service was up."""
         self.pass_beats(11, self.one, self.other)
         self.one.end(status=None)
         self.reactor.advance(0.1)
         told = ["AUTHOTRON_HAS_SERVED" in process.environ for process in self.reactor.processes]
         self.assertEqual(told, [False, False, True])
 
-    def test_counts_nonsense(self) -> None:
-        """One that counts nonsense and dies is replaced, and the metrics of others are shown."""
+    def test_invalid_metrics_do_not_stop_the_supervisor(self) -> None:
+        """A worker with invalid metrics is replaced when lost, and other metrics are shown."""
         said: tuple[Any, ...] = ({"counts": {"x": [[["a"], 1]]}}, [], {"counts": 7}, "x")
         for nonsense in said:
             victim = self.living[0]
@@ -347,10 +343,10 @@ class LossTests(SupervisorCase):
 
 
 class ReloadTests(SupervisorCase):
-    """SIGHUP."""
+    """Reload by SIGHUP."""
 
-    def test_all_serve_T49(self) -> None:
-        """The old ones go when all new ones serve, and not before; they come one at a time."""
+    def test_old_workers_drain_when_all_new_ones_serve_T49(self) -> None:
+        """New workers start one at a time; old ones drain when all new ones serve, not before."""
         done = self.supervisor.reload()
         for count in (3, 4):
             self.assertEqual(len(self.living), count)
@@ -362,21 +358,21 @@ class ReloadTests(SupervisorCase):
         self.reactor.advance(1)
         self.assertEqual(len(self.living), 2)
 
-    def test_bad_T49(self) -> None:
-        """A bad one starts nobody, and is told."""
+    def test_invalid_configuration_starts_no_worker_T49(self) -> None:
+        """An invalid configuration starts no worker, and its problems are shown."""
         self.over = {"jwt": {"exp": -1}}
         self.successResultOf(self.supervisor.reload())
         self.assertEqual(self.living, [self.one, self.other])
         self.assertIn("jwt.exp", self.supervisor.problems[0])
 
-    def test_unreadable_key_T49(self) -> None:
-        """A key that cannot be read is a bad configuration, too."""
+    def test_unreadable_key_file_is_refused_T49(self) -> None:
+        """A key file that cannot be read is a problem of the configuration."""
         self.over = {"server": {"workers": 2}, "jwt": {"alg": "ES256", "key_file": "/nowhere"}}
         self.successResultOf(self.supervisor.reload())
         self.assertIn("/nowhere", self.supervisor.problems[0])
 
     def refused(self, done: Deferred[None], before: Config) -> None:
-        """Nobody but the old ones serves, with what they had, and they were not disturbed."""
+        """Verify that only the old workers serve, with the old configuration, and did not drain."""
         self.successResultOf(done)
         self.reactor.advance(20)
         self.assertEqual(self.living, [self.one, self.other])
@@ -386,21 +382,21 @@ class ReloadTests(SupervisorCase):
         self.assertEqual(kept.file, before.file)
 
     def reload(self) -> tuple[Deferred[None], Config]:
-        """One that has just begun, and the configuration before."""
+        """Start a reload; return it and the configuration before."""
         before = self.supervisor.pool.config.config
         self.over["jwt"] = {"iss": "other"}
         return self.supervisor.reload(), before
 
-    def test_defect_D8(self) -> None:
-        """Whatever fails while new workers start, the old ones and their configuration stay."""
+    def test_defect_during_replacement_keeps_the_old_workers_D8(self) -> None:
+        """Whatever fails while new workers start, the old workers and their configuration stay."""
         for error in (ValueError("canary"), CancelledError(), MemoryError()):
             with self.subTest(repr(error)):
                 reloading = self.reload()
                 good = self.living[-1]
                 spawn = self.reactor.spawnProcess
-                self.reactor.spawnProcess = raising(error)  # type: ignore[method-assign] # for once
+                self.reactor.spawnProcess = raising(error)  # type: ignore[method-assign] # fails in this test
                 good.say("serving")
-                self.reactor.spawnProcess = spawn  # type: ignore[method-assign] # as it was
+                self.reactor.spawnProcess = spawn  # type: ignore[method-assign] # restored
                 self.assertEqual(good.asked, ["drain"])
                 self.refused(*reloading)
                 self.assertIn("reload failed", self.supervisor.problems[0])
@@ -408,22 +404,22 @@ class ReloadTests(SupervisorCase):
                 self.assertEqual(len(self.flushLoggedErrors(type(error))), 1)
                 self.assertFalse(self.supervisor.pool._is_replacing)
 
-    def test_defect_of_the_file_D8(self) -> None:
-        """If reading the configuration fails by a defect, the old workers stay, too."""
+    def test_defect_while_reading_keeps_the_old_workers_D8(self) -> None:
+        """A defect while the configuration is read keeps the old workers."""
         before = self.supervisor.pool.config.config
         self.patch(self.supervisor._reloader, "_load", raising(KeyError("canary")))
         self.refused(self.supervisor.reload(), before)
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
-    def test_does_not_start_T49(self) -> None:
-        """If a new one does not come to serve, the old ones stay, and their configuration."""
+    def test_first_new_worker_fails_T49(self) -> None:
+        """If the first new worker does not serve, the old workers and their configuration stay."""
         reloading = self.reload()
         self.living[-1].end(status=1)
         self.refused(*reloading)
         self.assertIn("did not start", self.supervisor.problems[0])
 
-    def test_last_does_not_start_T49(self) -> None:
-        """If it is not the first, those that already serve with the new configuration go."""
+    def test_last_new_worker_fails_T49(self) -> None:
+        """If a later new worker does not serve, the new ones that serve drain."""
         reloading = self.reload()
         good = self.living[-1]
         good.say("serving")
@@ -431,8 +427,8 @@ class ReloadTests(SupervisorCase):
         self.assertEqual(good.asked, ["drain"])
         self.refused(*reloading)
 
-    def test_does_not_stay_T49(self) -> None:
-        """So it is if one serves but ends before the others have come."""
+    def test_new_worker_ends_before_all_serve_T49(self) -> None:
+        """If a new worker ends before all others serve, the reload is refused."""
         reloading = self.reload()
         good = self.living[-1]
         good.say("serving")
@@ -440,16 +436,16 @@ class ReloadTests(SupervisorCase):
         self.living[-1].say("serving")
         self.refused(*reloading)
 
-    def test_cannot_be_started_T49(self) -> None:
-        """So it is if the system has no room for another process."""
+    def test_new_worker_cannot_be_started_T49(self) -> None:
+        """If the system cannot start another process, the reload is refused."""
         reloading = self.reload()
         self.reactor.is_full = True
         self.living[-1].say("serving")
         self.refused(*reloading)
         self.assertIn("no room", self.supervisor.problems[0])
 
-    def test_dies_meanwhile_T49(self) -> None:
-        """Who dies during a reload that is refused gets a successor like the others."""
+    def test_worker_lost_during_a_refused_reload_is_replaced_T49(self) -> None:
+        """A worker lost during a refused reload is replaced, with the old configuration."""
         reloading, before = self.reload()
         self.other.end(status=None)
         self.living[-1].end(status=1)
@@ -460,8 +456,8 @@ class ReloadTests(SupervisorCase):
         self.assertEqual(kept, self.supervisor.pool.config.descriptor)
         self.assertIs(self.supervisor.pool.config.config, before)
 
-    def test_twice(self) -> None:
-        """A second reload waits for the first."""
+    def test_second_reload_waits_for_the_first(self) -> None:
+        """A second reload starts when the first one is done."""
         first, second = self.supervisor.reload(), self.supervisor.reload()
         for _ in range(2):
             self.living[-1].say("serving")
@@ -471,13 +467,13 @@ class ReloadTests(SupervisorCase):
             self.living[-1].say("serving")
         self.successResultOf(second)
 
-    def test_proven_T49(self) -> None:
-        """New ones know that the service was up: a store that is no good does not end them."""
+    def test_new_workers_know_that_the_service_was_up_T49(self) -> None:
+        """New workers are told that the service was up: an unusable store does not end them."""
         self.supervisor.reload()
         self.assertIn("AUTHOTRON_HAS_SERVED", self.reactor.processes[-1].environ)
 
-    def test_fewer(self) -> None:
-        """A smaller number lets more go than come."""
+    def test_number_of_workers_changes_on_reload(self) -> None:
+        """A reload with fewer workers starts fewer than it drains, and needs no restart."""
         self.over = {"server": {"workers": 1}}
         with capturedLogs() as events:
             done = self.supervisor.reload()
@@ -488,8 +484,8 @@ class ReloadTests(SupervisorCase):
         self.assertIn("startup.config.reloaded", told)
         self.assertNotIn("startup.config.restart", told)
 
-    def test_restart(self) -> None:
-        """New ones cannot have other sockets; that a restart is needed for them is told."""
+    def test_changed_sockets_need_a_restart(self) -> None:
+        """A reload that changes the sockets logs that a restart is needed."""
         self.over = {"server": {"workers": 1, "port": 8888}}
         with capturedLogs() as events:
             self.supervisor.reload()
@@ -498,7 +494,7 @@ class ReloadTests(SupervisorCase):
 
 
 class RefusedTests(SupervisorCase):
-    """Workers find that the store must not be used, which the supervisor cannot know."""
+    """Workers that find their token store unusable."""
 
     TOLD = "store: is of another version"
 
@@ -508,7 +504,7 @@ class RefusedTests(SupervisorCase):
             process.answers["metrics"] = Metrics().counted()
 
     def come(self, *, finds: bool) -> None:
-        """The last one serves, and may find that the store is no good."""
+        """Let the last worker serve, and perhaps report that its store is unusable."""
         came = self.living[-1]
         came.answers.update(metrics=Metrics().counted(), ready={})
         if finds:
@@ -516,7 +512,7 @@ class RefusedTests(SupervisorCase):
         came.say("serving")
 
     def reads(self, *, failures: int, successes: int, good: bool) -> None:
-        """What a scrape shows, and C{/ready}."""
+        """Verify the metrics of reloads, and the problems."""
         text = self.text()
         for sample in (
             f'authotron_reloads_total{{result="failure"}} {failures}.0',
@@ -526,22 +522,22 @@ class RefusedTests(SupervisorCase):
             self.assertIn(sample + "\n", text)
         self.assertEqual(self.supervisor.problems == (), good)
 
-    def test_good(self) -> None:
-        """Until there was a reload, and after one that was good, all is well."""
+    def test_successful_reload_is_counted(self) -> None:
+        """The last reload counts as successful before the first reload and after a good one."""
         self.reads(failures=0, successes=0, good=True)
         self.supervisor.reload()
         for _ in range(2):
             self.come(finds=False)
         self.reads(failures=0, successes=1, good=True)
 
-    def test_bad_file(self) -> None:
-        """A bad file is told."""
+    def test_invalid_configuration_is_counted(self) -> None:
+        """An invalid configuration is counted as a failed reload."""
         self.over = {"jwt": {"exp": -1}}
         self.supervisor.reload()
         self.reads(failures=1, successes=0, good=False)
 
-    def test_meanwhile(self) -> None:
-        """What they find before all have come makes the reload a failure, one, until it is good."""
+    def test_unusable_store_during_a_reload_is_one_failure(self) -> None:
+        """Workers that find the store unusable during a reload make that reload fail once."""
         self.supervisor.reload()
         for _ in range(2):
             self.come(finds=True)
@@ -553,8 +549,8 @@ class RefusedTests(SupervisorCase):
             self.come(finds=False)
         self.reads(failures=1, successes=1, good=True)
 
-    def test_later(self) -> None:
-        """However many find it later, or come in the place of one that did, it is one failure."""
+    def test_unusable_store_after_a_reload_is_one_failure(self) -> None:
+        """Workers that find the store unusable later, however many, are one failed reload."""
         self.supervisor.reload()
         for _ in range(2):
             self.come(finds=False)
@@ -566,34 +562,34 @@ class RefusedTests(SupervisorCase):
         self.reads(failures=1, successes=1, good=False)
 
 
-class ForgetTests(SupervisorCase):
-    """A token was changed."""
+class InvalidationTests(SupervisorCase):
+    """Invalidation of cached decisions after a change of an API token."""
 
     def ask(self) -> None:
         self.one.send({"say": "invalidate", "number": 9})
 
-    def test_all_T42(self) -> None:
-        """All others forget before who asked is told."""
+    def test_other_workers_confirm_before_the_answer_T42(self) -> None:
+        """All other workers clear their caches before the worker that asked gets the answer."""
         del self.other.answers["invalidate"]
         self.ask()
         self.assertEqual((self.other.asked, self.one.told), (["invalidate"], []))
         self.other.send({"to": 0, "with": None})
         self.assertEqual(self.one.told, [{"to": 9, "with": None}])
 
-    def test_token_T83d(self) -> None:
-        """Which API tokens were changed is passed on."""
+    def test_ids_of_tokens_are_forwarded_T83d(self) -> None:
+        """The ids of the API tokens that were changed are forwarded to the other workers."""
         self.one.send({"say": "invalidate", "number": 9, "with": ["one"]})
         self.assertEqual(self.other.given[-1], ["one"])
 
-    def test_dead_T42(self) -> None:
-        """The dead repeat nothing."""
+    def test_ended_worker_needs_not_confirm_T42(self) -> None:
+        """A worker that ends meanwhile needs not confirm."""
         del self.other.answers["invalidate"]
         self.ask()
         self.other.end(status=None)
         self.assertEqual(self.one.told, [{"to": 9, "with": None}])
 
-    def test_failed_T42(self) -> None:
-        """Who lives and has not forgotten makes it no success."""
+    def test_failed_confirmation_fails_the_invalidation_T42(self) -> None:
+        """If a worker that runs does not confirm, the invalidation fails."""
         del self.other.answers["invalidate"]
         self.ask()
         self.other.send({"to": 0, "failed": True})
@@ -601,22 +597,22 @@ class ForgetTests(SupervisorCase):
         self.assertEqual(len(self.flushLoggedErrors()), 1)
 
 
-class WrongPairsTests(SupervisorCase):
-    """A remote has refused a user and a password."""
+class ForwardingTests(SupervisorCase):
+    """Messages that one worker sends to all others."""
 
-    def test_passed_on_S_LOCK(self) -> None:
-        """What one worker tells of it all others hear, and it does not."""
+    def test_wrong_passwords_are_forwarded_S_LOCK(self) -> None:
+        """What one worker notes about wrong passwords is sent to all others, and not back."""
         for word in ("wrong_pair", "right_pair"):
             self.one.say(word, {"user": "ab"})
             self.assertEqual((self.one.asked, self.other.asked[-1]), ([], word))
 
-    def test_trusted_T84d(self) -> None:
-        """All workers but the one that tells hear of a user name that was verified."""
+    def test_verified_names_are_forwarded_T84d(self) -> None:
+        """A user name that one worker has verified is sent to all others."""
         self.one.say("trusted", "ab")
         self.assertEqual((self.one.asked, self.other.asked[-1]), ([], "trusted"))
 
-    def test_one_key_S_LOCK(self) -> None:
-        """All workers of a configuration hash by the same key, and those of another by another."""
+    def test_workers_of_a_configuration_share_a_hash_key_S_LOCK(self) -> None:
+        """All workers of one configuration hash with the same key, which is used only there."""
         given = self.load()
         descriptor = SealedConfig.of(given).descriptor
         found = [spawning.read_config(os.dup(descriptor)) for _ in range(2)]
@@ -626,10 +622,10 @@ class WrongPairsTests(SupervisorCase):
 
 
 class MetricsTests(SupervisorCase):
-    """The sum."""
+    """Metrics of all workers."""
 
-    def test_sum(self) -> None:
-        """Counters, durations and gauges of all."""
+    def test_metrics_of_all_workers_are_added(self) -> None:
+        """Counters, histograms and gauges of all workers are added up."""
         for number, process in enumerate((self.one, self.other), start=1):
             metrics = Metrics()
             for _ in range(number):
@@ -650,8 +646,8 @@ class MetricsTests(SupervisorCase):
             with self.subTest(sample):
                 self.assertIn(sample + "\n", text)
 
-    def test_dead(self) -> None:
-        """What the dead have counted stays; how they fared does not."""
+    def test_counters_of_ended_workers_stay(self) -> None:
+        """Counters of ended workers stay in the sum; their gauges do not."""
         metrics = Metrics()
         metrics.judged("success", "here", 1)
         metrics.request_began("GET")
@@ -664,8 +660,8 @@ class MetricsTests(SupervisorCase):
         self.assertIn('authotron_http_requests_in_flight{method="GET"} 0.0', text)
         self.assertIn("some_gauge 0.0", text)
 
-    def test_sum_of_the_dead(self) -> None:
-        """No sum becomes less by a hair when one ends, though others are added up before it."""
+    def test_no_sum_decreases_when_a_worker_ends(self) -> None:
+        """No sum of durations decreases when a worker ends, whatever the order of addition."""
         for process, seconds in ((self.one, 0.1), (self.other, 0.2)):
             metrics = Metrics()
             metrics.judged("success", "here", seconds)
@@ -683,8 +679,8 @@ class MetricsTests(SupervisorCase):
     def sums(self) -> list[str]:
         return [line for line in self.text().splitlines() if "auth_duration_seconds_sum" in line]
 
-    def test_blocked(self) -> None:
-        """One that does not answer holds nobody up; its last word counts."""
+    def test_blocked_worker_counts_with_its_last_report(self) -> None:
+        """A worker that does not answer is counted with its last report, after a timeout."""
         metrics = Metrics()
         metrics.judged("success", "here", 1)
         self.one.say("alive", metrics.counted())
@@ -697,30 +693,30 @@ class MetricsTests(SupervisorCase):
 
 
 class ReadyTests(SupervisorCase):
-    """C{/ready}."""
+    """Readiness, as C{/ready} shows it."""
 
     def ready(self) -> Any:
         return self.successResultOf(Deferred.fromCoroutine(self.supervisor.readiness()))
 
-    def test_ready(self) -> None:
-        """One of the workers says who can be reached."""
+    def test_one_worker_reports_the_remotes(self) -> None:
+        """/ready shows what one worker reports about remotes, and the state of all workers."""
         self.one.answers["ready"] = {"ready": True, "parts": ["some"], "version": "x"}
         told = self.ready()
         self.assertEqual((told["ready"], told["parts"]), (True, ["some"]))
         self.assertEqual([each["state"] for each in told["workers"]], ["serving"] * 2)
 
-    def test_nobody(self) -> None:
-        """Without workers more requests are not welcome."""
+    def test_not_ready_without_workers(self) -> None:
+        """Without workers the service is not ready."""
         for process in self.living:
             process.end(status=None)
         self.assertFalse(self.ready()["ready"])
 
 
 class StopTests(SupervisorCase):
-    """SIGTERM."""
+    """Stop by SIGTERM."""
 
-    def test_amid_reload(self) -> None:
-        """A reload that is under way ends with the service: nobody comes who would not go."""
+    def test_stop_ends_a_reload(self) -> None:
+        """A reload in progress ends when the service stops: no worker is left."""
         reloading = self.supervisor.reload()
         stopped = maybeDeferred(self.supervisor.stopService)
         self.successResultOf(stopped)
@@ -728,16 +724,16 @@ class StopTests(SupervisorCase):
         self.assertEqual(self.living, [])
         self.assertEqual(self.supervisor.problems, ())
 
-    def test_drained(self) -> None:
-        """All are let go; then the socket is closed, and nobody comes again."""
+    def test_all_workers_drain_and_the_socket_closes(self) -> None:
+        """All workers drain, then the socket is closed, and no worker starts again."""
         stopped = maybeDeferred(self.supervisor.stopService)
         self.successResultOf(stopped)
         self.assertFalse(self.reactor.port.open)
         self.reactor.advance(60)
         self.assertEqual(self.living, [])
 
-    def test_killed(self) -> None:
-        """Who is still there after the grace is killed."""
+    def test_worker_that_outlives_the_grace_is_killed(self) -> None:
+        """A worker that still runs after the grace is killed."""
         self.one.answers.clear()
         stopped = maybeDeferred(self.supervisor.stopService)
         self.pass_beats(12, self.one)

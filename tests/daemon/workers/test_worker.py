@@ -1,4 +1,4 @@
-"""One of several processes, without the others."""
+"""A worker, without a supervisor process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.daemon.test_service import Reactor
 
 
 class WorkerTests(SynchronousTestCase):
-    """What it says to its supervisor, and what it does for it."""
+    """The messages that a worker sends to its supervisor, and acts on."""
 
     def setUp(self) -> None:
         self.reactor = Reactor()
@@ -42,26 +42,26 @@ class WorkerTests(SynchronousTestCase):
         self.said += map(json.loads, data.splitlines())
 
     def hear(self, **message: Any) -> Any:
-        """What it answers."""
+        """Send the worker a message, and return its last message."""
         self.worker.channel.received(json.dumps(message).encode() + b"\n")
         return self.said[-1]
 
-    def test_serves(self) -> None:
-        """It says when it serves, and then again and again that it lives, and what it counted."""
+    def test_heartbeats_carry_metrics(self) -> None:
+        """A worker reports that it serves, then sends its metrics with each heartbeat."""
         self.assertEqual(self.said[0]["say"], "serving")
         before = len(self.said)
         self.reactor.advance(HEARTBEAT)
         [beat] = self.said[before:]
         self.assertEqual((beat["say"], "counts" in beat["with"]), ("alive", True))
 
-    def test_asked(self) -> None:
-        """It answers for itself."""
+    def test_supervisor_gets_metrics_and_readiness(self) -> None:
+        """A worker answers questions for its metrics and its readiness."""
         self.gateway.serving.metrics.judged("success", "internal", 1)
         counted = self.hear(say="metrics", number=1)
         self.assertIn([["success", "internal"], 1], counted["with"]["counts"]["auth_requests"])
         self.assertTrue(self.hear(say="ready", number=2)["with"]["ready"])
 
-    def test_refused_T49(self) -> None:
+    def test_unusable_store_is_reported_T49(self) -> None:
         """A worker reports an unusable store to the supervisor, and does not count it itself."""
         self.gateway._store_failed(
             Failure(ConfigError([Problem("store", "is of another version")]))
@@ -71,15 +71,15 @@ class WorkerTests(SynchronousTestCase):
         counted = self.gateway.serving.metrics.counted()["counts"]["authotron_reloads"]
         self.assertIn([("failure",), 0], counted)
 
-    def test_forget_T42(self) -> None:
-        """It forgets before it says so."""
+    def test_cache_is_cleared_before_the_answer_T42(self) -> None:
+        """A worker clears its decision cache before it confirms."""
         decisions = self.gateway.serving.gateway.decisions
         epoch = decisions._epoch
         self.assertEqual(self.hear(say="invalidate", number=3), {"to": 3, "with": None})
         self.assertEqual(decisions._epoch, epoch + 1)
 
-    def test_forget_token_T83d(self) -> None:
-        """A worker forgets what depends on the API tokens that are named, or else everything."""
+    def test_only_decisions_of_named_tokens_are_discarded_T83d(self) -> None:
+        """A worker discards decisions of the named API tokens, or all without a list."""
         decisions = self.gateway.serving.gateway.decisions
         epoch, changes = decisions._epoch, decisions._changes
         self.hear(say="invalidate", number=3, **{"with": ["one", "two"]})
@@ -90,8 +90,8 @@ class WorkerTests(SynchronousTestCase):
             self.hear(say="invalidate", number=4, **{"with": odd})
             self.assertEqual(decisions._epoch, epoch + 1)
 
-    def test_wrong_pairs_S_LOCK(self) -> None:
-        """Workers exchange wrong passwords; the key of their hashes is the service's."""
+    def test_workers_exchange_wrong_passwords_S_LOCK(self) -> None:
+        """Workers exchange hashes of wrong passwords, made with the key of the service."""
         pairs = self.gateway.wrong_pairs
         user, pair = pairs.hashed("ldap", "alice", "wrong")
         pairs.add(user, pair, 60)
@@ -106,8 +106,8 @@ class WorkerTests(SynchronousTestCase):
         other = GatewayService(lambda: self.found, self.found, self.reactor)
         self.assertEqual(other.wrong_pairs.hashed("ldap", "alice", "wrong"), (user, pair))
 
-    def test_trusted_T84d(self) -> None:
-        """A user name that was verified for a client is trusted by all workers of the service."""
+    def test_workers_exchange_verified_names_T84d(self) -> None:
+        """A user name that one worker verified for a client is trusted by all workers."""
         standings = self.gateway.standings
         alice = standings.asker("192.0.2.7", "alice")
         standings.succeeded(alice)
@@ -123,8 +123,8 @@ class WorkerTests(SynchronousTestCase):
         for odd in odd_ones:
             self.hear(say="trusted", **{"with": odd})
 
-    def test_drain(self) -> None:
-        """It listens no more, says so, and ends; its last word is what it has counted."""
+    def test_drain_stops_listening_then_stops(self) -> None:
+        """A worker that drains stops listening, answers, then sends metrics and stops."""
         self.assertEqual(self.hear(say="drain", number=4), {"to": 4, "with": None})
         self.assertTrue(self.gateway.serving.stopping)
         self.reactor.advance(0)
@@ -132,14 +132,14 @@ class WorkerTests(SynchronousTestCase):
         self.successResultOf(maybeDeferred(self.worker.stopService))
         self.assertEqual(self.said[-1]["say"], "alive")
 
-    def test_abandoned(self) -> None:
-        """Without a supervisor it ends."""
+    def test_lost_supervisor_stops_the_worker(self) -> None:
+        """A worker stops if its supervisor is gone."""
         self.worker.supervisor_lost()
         self.reactor.advance(0)
         self.assertTrue(self.reactor.stopped)
 
-    def test_nonsense(self) -> None:
-        """A supervisor that makes no sense is none."""
+    def test_invalid_message_stops_the_worker(self) -> None:
+        """A worker stops if its supervisor sends an invalid message."""
         self.worker.channel.received(b"what?\n")
         self.reactor.advance(0)
         self.assertTrue(self.reactor.stopped)
@@ -150,21 +150,21 @@ class WorkerTests(SynchronousTestCase):
     async def _elsewhere(self, tokens: Sequence[str] | None) -> None:
         await self.gateway.serving.peers.invalidate_others(tokens)
 
-    def test_elsewhere_T42(self) -> None:
-        """It waits until all others have forgotten."""
+    def test_invalidation_waits_for_all_workers_T42(self) -> None:
+        """Invalidation returns when all other workers have confirmed, not before."""
         waiting = self.elsewhere()
         self.assertEqual(self.said[-1], {"say": "invalidate", "number": 0, "with": None})
         self.assertNoResult(waiting)
         self.worker.channel.received(b'{"to":0,"with":null}\n')
         self.successResultOf(waiting)
 
-    def test_elsewhere_token_T83d(self) -> None:
-        """A worker says which API tokens the other workers have to forget."""
+    def test_invalidation_names_the_tokens_T83d(self) -> None:
+        """A worker names the API tokens whose decisions the other workers have to discard."""
         self.elsewhere("one")
         self.assertEqual(self.said[-1], {"say": "invalidate", "number": 0, "with": ["one"]})
 
-    def test_elsewhere_uncertain_T42(self) -> None:
-        """If it hears that they have not, or nothing at all, that is no success."""
+    def test_unconfirmed_invalidation_is_unavailable_T42(self) -> None:
+        """Invalidation raises Unavailable if a worker fails, or does not answer in time."""
         failed = self.elsewhere()
         self.worker.channel.received(b'{"to":0,"failed":true}\n')
         self.failureResultOf(failed, Unavailable)
@@ -174,10 +174,10 @@ class WorkerTests(SynchronousTestCase):
 
 
 class CommandTests(SynchronousTestCase):
-    """How one is started."""
+    """The command that starts a worker."""
 
-    def test_same_program(self) -> None:
-        """By the same interpreter, with the modules that the supervisor has, wherever they are."""
+    def test_worker_runs_the_same_program(self) -> None:
+        """A worker runs with the interpreter and the module path of the supervisor."""
         [python, *_, code] = spawning.command()
         self.assertTrue(Path(python).name.startswith("python"))
         self.assertIn("from authotron.daemon.workers.worker import main", code)
