@@ -11,33 +11,28 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from authotron.config.plugins import AugmenterConfig
-from authotron.config.section import Seconds, Secret
+from authotron.config.section import Seconds
 from authotron.model.identity import Addition, Identity
-from authotron.net import http
-from authotron.net.http import RemoteConfig, Url, WebClient
 from authotron.net.world import World
 from authotron.plugin import http_contract
 from authotron.plugin.cache import LookupCache, addition_bytes
+from authotron.plugin.http_contract import Service, ServiceConfig
 from authotron.plugin.interfaces import IAugmenter
 
 _NOT_FOUND = 404
 
 
-class Config(AugmenterConfig, RemoteConfig):
+class Config(AugmenterConfig, ServiceConfig):
     """`type: http`: your own service returns roles and attributes; see docs/providers.md."""
 
     type: Literal["http"]
-    url: Url = Field(description="URL that identities are posted to")
-    token: Secret | None = Field(
-        default=None, description="bearer token with which the gateway authenticates to the service"
-    )
     cache: Seconds = Field(
         default=60, gt=0, description="seconds for which a response is used without asking again"
     )
 
     def warnings(self) -> tuple[str, ...]:
         """List the warnings about the connection to the service."""
-        return RemoteConfig.warnings(self)
+        return ServiceConfig.warnings(self)
 
 
 @implementer(IAugmenter)
@@ -50,9 +45,7 @@ class Http:
     required: bool
     timeout: float | None
     _clock: IReactorTime
-    _web: WebClient = field(repr=False)
-    _url: str
-    _token: str | None = field(repr=False)
+    _service: Service = field(repr=False)
     _life: float
     _known: LookupCache[Addition] = field(repr=False)
     type: str = field(default="http", init=False)
@@ -69,7 +62,7 @@ class Http:
         return await self._known.get(key, lambda: self._ask(content), identity.username)
 
     async def _ask(self, content: dict[str, Any]) -> Addition:
-        answer = await self._web.post(self._url, content=content, bearer=self._token)
+        answer = await self._service.post(content)
         until = self._clock.seconds() + self._life
         if answer.status == _NOT_FOUND:
             return Addition(fresh_until=until)
@@ -87,9 +80,7 @@ def make(config: Config, world: World) -> IAugmenter:
         config.required,
         config.timeout,
         world.clock,
-        http.make(config, world),
-        config.url,
-        config.token.get_secret_value() if config.token else None,
+        http_contract.make(config, world),
         config.cache,
         LookupCache(world.clock, world.memory, addition_bytes),
     )

@@ -1,8 +1,9 @@
-"""What providers are that ask a remote about each token, and believe its answer for a while."""
+"""A provider that asks a remote about each bearer token, and remembers accepted tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from attrs import define, field
@@ -11,7 +12,6 @@ from zope.interface import implementer
 
 from authotron.config.plugins import PartConfig
 from authotron.config.section import Seconds
-from authotron.jose import unverified
 from authotron.limits.turns import RemoteTurns
 from authotron.model.authentication import Authentication
 from authotron.model.identity import Credential, Identity
@@ -20,10 +20,13 @@ from authotron.net.http import RemoteConfig
 from authotron.net.world import World
 from authotron.plugin import token_routing
 from authotron.plugin.cache import AuthenticationCache
-from authotron.plugin.interfaces import Affinity, IProvider
+from authotron.plugin.interfaces import Affinity, IProvider, IReachable
 
 Ask = Callable[[str], Coroutine[Any, Any, Authentication]]
-"""Finds out whose a token is, and until when that may be believed."""
+"""Asks a remote about a token; C{fresh_until} of the result says how long it is remembered."""
+
+Match = Callable[[Credential], Affinity]
+"""Judges by the shape of a token whether the provider could know it."""
 
 
 class AskingConfig(PartConfig, RemoteConfig):
@@ -31,38 +34,33 @@ class AskingConfig(PartConfig, RemoteConfig):
 
 
 class QueryConfig(AskingConfig):
-    """The keys of every provider that asks an address with C{?token=}."""
+    """The keys of every provider that asks a URL with C{?token=}."""
 
-    cache: Seconds = Field(default=60, description="seconds an answer is believed")
+    cache: Seconds = Field(
+        default=60, description="seconds for which an accepted credential is not checked again"
+    )
     accepts: token_routing.Rule = Field(
-        default="opaque", description="which tokens it is asked about; `any` for all of them"
+        default="opaque", description="which tokens the provider is asked about; `any` for all"
     )
 
 
 @implementer(IProvider)
 @define(eq=False)
 class RemoteProvider:
-    """Judges bearer tokens by asking."""
+    """Verifies bearer tokens by asking a remote, one question at a time for each token."""
 
     type: str
     name: str
     realm: str
-    _accepts: token_routing.Rule
+    _match: Match = field(repr=False)
     _ask: Ask = field(repr=False)
     _known: AuthenticationCache = field(repr=False)
     _turns: RemoteTurns = field(repr=False)
-    _issuer: str | None = None
     scheme: str = field(default="bearer", init=False)
     local: bool = field(default=False, init=False)
 
     def affinity(self, credential: Credential) -> Affinity:
-        """A JWT that names another issuer than the one whose tokens are accepted is foreign."""
-        if self._issuer is None:
-            return token_routing.likeness(self._accepts, credential)
-        seen = unverified.seen(credential)
-        if seen is not None and seen.issuer not in (None, self._issuer):
-            return Affinity.FOREIGN
-        return token_routing.likeness(self._accepts, credential)
+        return self._match(credential)
 
     async def authenticate(self, credential: Credential) -> Authentication:
         return await self._known.get(credential.value, lambda: self._in_turn(credential))
@@ -72,23 +70,35 @@ class RemoteProvider:
         return await self._turns.ask(credential.client, token, lambda: self._ask(token))
 
 
+@implementer(IReachable)
+@define(eq=False)
+class ReachableProvider(RemoteProvider):
+    """A provider that asks a remote, and whose remote C{/ready} can check."""
+
+    _remote: IReachable = field(repr=False)
+
+    async def check_reachable(self) -> None:
+        await self._remote.check_reachable()
+
+
 def make(
     config: AskingConfig,
-    accepts: token_routing.Rule,
     world: World,
+    match: Match,
     ask: Ask,
-    issuer: str | None = None,
+    memory: int | None = None,
+    remote: IReachable | None = None,
 ) -> IProvider:
     """
-    Build a provider from its own section, and from how it asks.
+    Build a provider that calls C{ask} for each token that it does not remember.
 
-    @param issuer: the only one whose JWTs are asked about; C{None} for any.
+    @param memory: bytes for remembered tokens; by default all that the provider has.
+    @param remote: what C{/ready} checks; C{None} for nothing.
     """
-    known = AuthenticationCache(world.clock, world.memory)
+    known = AuthenticationCache(world.clock, world.memory if memory is None else memory)
     turns = http.turns_of(config, world)
-    return RemoteProvider(
-        config.type, config.name, config.realm, accepts, ask, known, turns, issuer
-    )
+    given = (config.type, config.name, config.realm, match, ask, known, turns)
+    return RemoteProvider(*given) if remote is None else ReachableProvider(*given, remote)
 
 
 def by_query(
@@ -97,7 +107,7 @@ def by_query(
     """
     Build a provider that asks C{url} with C{?token=}.
 
-    @param read: makes an identity, of the realm given first, of what the service tells.
+    @param read: converts a response to an identity of the given realm.
     """
     web = http.make(config, world)
 
@@ -106,4 +116,4 @@ def by_query(
         identity = read(config.realm, http.judged(answer))
         return Authentication(identity, fresh_until=world.clock.seconds() + config.cache)
 
-    return make(config, config.accepts, world, ask)
+    return make(config, world, partial(token_routing.match, config.accepts), ask)

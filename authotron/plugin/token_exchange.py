@@ -1,4 +1,4 @@
-"""A lasting token is exchanged for an access token, which tells whose it is."""
+"""Providers that exchange a long-lived token for an access token, which names the user."""
 
 from __future__ import annotations
 
@@ -7,82 +7,71 @@ from typing import Any
 from attrs import field, frozen
 from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
 
 from authotron.concurrency.racing import AsyncCall
-from authotron.config.plugins import PartConfig
 from authotron.config.section import Seconds
 from authotron.jose import jwks
 from authotron.jose.claims import ClaimsConfig, Rules
 from authotron.jose.jwk import ALGORITHMS
 from authotron.jose.verifier import Verifier
-from authotron.limits.turns import RemoteTurns
 from authotron.model.authentication import Authentication
 from authotron.model.errors import Unavailable
-from authotron.model.identity import Credential, earliest
-from authotron.net import http
-from authotron.net.http import RemoteConfig, Url, WebClient
+from authotron.model.identity import earliest
+from authotron.net.http import Url, WebClient
 from authotron.net.world import World
+from authotron.plugin import remote_provider
 from authotron.plugin.cache import AuthenticationCache
+from authotron.plugin.interfaces import IProvider, IReachable
+from authotron.plugin.remote_provider import Ask, AskingConfig, Match
 
 _EARLY = 10.0
-"""Seconds before its end at which an access token is not relied on any more."""
+"""Seconds before its expiry at which an access token is not used any more."""
 
 
-class ExchangeConfig(PartConfig, RemoteConfig, ClaimsConfig):
+class ExchangeConfig(AskingConfig, ClaimsConfig):
     """The keys of every provider that exchanges tokens."""
 
-    cert_uri: Url = Field(description="address of the key set that access tokens are checked with")
+    cert_uri: Url = Field(description="URL of the key set that verifies access tokens")
     cache: Seconds = Field(
-        default=60, description="seconds a token is believed without a new check"
+        default=60, description="seconds for which an accepted credential is not checked again"
     )
 
 
+@implementer(IReachable)
 @frozen(eq=False)
 class AccessTokens:
     """
-    Judges lasting tokens by the access tokens they are exchanged for.
+    Verifies the access tokens that a provider exchanges long-lived tokens for.
 
-    Both answers are remembered: that a token is good for a while, and what it was exchanged for as
-    long as the access token lives.
+    Remembers the result of an exchange as long as its access token lives.
     """
 
     _clock: IReactorTime
     _verifier: Verifier
     _rules: Rules
     _life: float
-    _checked: AuthenticationCache = field(repr=False)
     _exchanged: AuthenticationCache = field(repr=False)
-    _turns: RemoteTurns = field(repr=False)
 
-    async def checked(
-        self, credential: Credential, check: AsyncCall[Authentication]
-    ) -> Authentication:
-        """What C{check} says of a lasting token in its client's turn, or said a short while ago."""
-        return await self._checked.get(
-            credential.value, lambda: self._for_a_while(credential, check)
-        )
+    async def exchanged(self, token: str, exchange: AsyncCall[Authentication]) -> Authentication:
+        """Exchange a long-lived token, or return the result of the last exchange."""
+        return await self._exchanged.get(token, exchange)
 
-    async def _for_a_while(
-        self, credential: Credential, check: AsyncCall[Authentication]
-    ) -> Authentication:
-        found = await self._turns.ask(credential.client, credential.value, check)
+    def until_next_check(self, found: Authentication) -> Authentication:
+        """Limit the freshness of a checked token to C{cache} seconds from now."""
         until = earliest(found.fresh_until, self._clock.seconds() + self._life)
         return found._replace(fresh_until=until)
 
-    async def exchanged(self, token: str, exchange: AsyncCall[Authentication]) -> Authentication:
-        """What C{exchange} makes of a lasting token, or made of it before."""
-        return await self._exchanged.get(token, exchange)
-
-    async def authentication(self, told: dict[str, Any], place: str) -> Authentication:
+    async def authentication(self, answer: dict[str, Any], place: str) -> Authentication:
         """
-        Who the access token in an answer belongs to, and until shortly before when.
+        Verify the access token in a response, and return its identity.
 
-        @raise Rejected: it is not good.
-        @raise Unavailable: there is none, or the keys cannot be had.
+        @raise Rejected: the access token is not good.
+        @raise Unavailable: there is no access token, or the keys cannot be fetched.
         """
-        token = told.get("access_token")
+        token = answer.get("access_token")
         if not (isinstance(token, str) and token.isascii()):
-            raise Unavailable(f"{place} gave no access token")
+            raise Unavailable(f"the response of {place} contains no access token")
         header, claims = await self._verifier.verified(token)
         self._rules.check_type(header, claims)
         found = self._rules.authentication(claims, self._clock.seconds())
@@ -92,14 +81,14 @@ class AccessTokens:
         """
         Fetch the keys if there are none.
 
-        @raise Unavailable: they cannot be had.
+        @raise Unavailable: the keys cannot be fetched.
         """
         if self._verifier.keys is not None:
             await self._verifier.keys.check_reachable()
 
 
 def make(config: ExchangeConfig, world: World, web: WebClient) -> AccessTokens:
-    """Build the judge of what tokens of a provider are exchanged for."""
+    """Build the verifier of the access tokens of one provider."""
     clock = world.clock
     return AccessTokens(
         clock,
@@ -107,6 +96,13 @@ def make(config: ExchangeConfig, world: World, web: WebClient) -> AccessTokens:
         Rules(config.name, config.realm, config),
         config.cache,
         AuthenticationCache(clock, world.memory // 2),
-        AuthenticationCache(clock, world.memory // 2),
-        http.turns_of(config, world),
+    )
+
+
+def provider(
+    config: ExchangeConfig, world: World, match: Match, ask: Ask, access_tokens: AccessTokens
+) -> IProvider:
+    """Build a provider whose C{ask} exchanges tokens; both memories have half of its bytes."""
+    return remote_provider.make(
+        config, world, match, ask, memory=world.memory // 2, remote=access_tokens
     )

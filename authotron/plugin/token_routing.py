@@ -1,4 +1,4 @@
-"""Which providers a bearer token is for, judged by what it shows of itself."""
+"""Which providers may know a bearer token, judged by its shape alone."""
 
 from __future__ import annotations
 
@@ -16,23 +16,25 @@ Shape = Literal["jwt", "opaque"]
 
 
 class Accepts(Section):
-    """Which tokens a provider is asked about; all that is given must fit."""
+    """The tokens that a provider is asked about; all conditions that are set must hold."""
 
-    shape: Shape | None = Field(default=None, description="JSON Web Tokens only, or only others")
-    issuer: NonEmptyStr | None = Field(
-        default=None, description="the `iss` that a token must claim"
+    shape: Shape | None = Field(
+        default=None, description="`jwt` for JSON Web Tokens only, `opaque` for other tokens only"
     )
-    prefix: NonEmptyStr | None = Field(default=None, description="what a token must begin with")
+    issuer: NonEmptyStr | None = Field(
+        default=None, description="the `iss` claim that a token must have"
+    )
+    prefix: NonEmptyStr | None = Field(default=None, description="prefix that a token must have")
 
 
 Rule = Literal["any", "jwt", "opaque"] | Accepts
 
 
-def likeness(rule: Rule, credential: Credential) -> Affinity:
+def match(rule: Rule, credential: Credential) -> Affinity:
     """
-    What C{rule} makes of a token.
+    Judge whether a provider with this rule could know a token.
 
-    One that fits an issuer or a prefix goes to those who named it, before all others.
+    A token with the issuer or prefix of a rule goes only to providers whose rule names it.
     """
     if rule == "any":
         return Affinity.POSSIBLE
@@ -53,6 +55,6 @@ def likeness(rule: Rule, credential: Credential) -> Affinity:
 
 
 def names_issuer(credential: Credential) -> bool:
-    """Whether a token is a JWT that names its issuer, or whose claims cannot be read."""
+    """Whether a token is a JWT that names its issuer, or whose claims cannot be parsed."""
     seen = unverified.seen(credential)
     return seen is not None and seen.issuer is not None

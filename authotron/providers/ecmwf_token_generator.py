@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
-from attrs import define, field
+from attrs import field, frozen
 from pydantic import Field
-from zope.interface import implementer
 
 from authotron.config.section import NonEmptyStr, Secret
 from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected
-from authotron.model.identity import Credential
 from authotron.net import http
 from authotron.net.http import Url, WebClient
 from authotron.net.world import World
 from authotron.plugin import token_exchange, token_routing
-from authotron.plugin.interfaces import Affinity, IProvider, IReachable
+from authotron.plugin.interfaces import IProvider
 from authotron.plugin.token_exchange import AccessTokens, ExchangeConfig
 
 
@@ -32,33 +31,26 @@ class Config(ExchangeConfig):
     )
 
 
-@implementer(IProvider, IReachable)
-@define(eq=False)
-class EcmwfTokenGenerator:
-    """Judges tokens by asking, and by what they are exchanged for."""
+@frozen(eq=False)
+class TokenGenerator:
+    """Asks the generator about one token, and verifies what the token is exchanged for."""
 
-    name: str
-    realm: str
-    _web: WebClient = field(repr=False)
-    _access_tokens: AccessTokens = field(repr=False)
+    _web: WebClient
+    _access_tokens: AccessTokens
     _url: str
     _client_id: str
     _client_secret: str = field(repr=False)
-    _accepts: token_routing.Rule
-    type: str = field(default="ecmwf-token-generator", init=False)
-    scheme: str = field(default="bearer", init=False)
-    local: bool = field(default=False, init=False)
 
-    def affinity(self, credential: Credential) -> Affinity:
-        return token_routing.likeness(self._accepts, credential)
+    async def ask(self, token: str) -> Authentication:
+        """
+        Validate a token, and exchange it unless that was done before.
 
-    async def authenticate(self, credential: Credential) -> Authentication:
-        token = credential.value
-        return await self._access_tokens.checked(credential, lambda: self._judge(token))
-
-    async def _judge(self, token: str) -> Authentication:
+        @raise Rejected: the generator refuses the token, or the access token is not good.
+        @raise Unavailable: the generator does not answer.
+        """
         await self._validate(token)
-        return await self._access_tokens.exchanged(token, lambda: self._exchange(token))
+        found = await self._access_tokens.exchanged(token, lambda: self._exchange(token))
+        return self._access_tokens.until_next_check(found)
 
     async def _validate(self, token: str) -> None:
         url = http.below(self._url, "validate-token")
@@ -81,20 +73,17 @@ class EcmwfTokenGenerator:
             raise answer.unexpected()
         return await self._access_tokens.authentication(answer.mapping(), answer.place)
 
-    async def check_reachable(self) -> None:
-        await self._access_tokens.check_reachable()
-
 
 def make(config: Config, world: World) -> IProvider:
     """Build the provider from its section of the configuration."""
     web = http.make(config, world)
-    return EcmwfTokenGenerator(
-        config.name,
-        config.realm,
+    access_tokens = token_exchange.make(config, world, web)
+    generator = TokenGenerator(
         web,
-        token_exchange.make(config, world, web),
+        access_tokens,
         config.token_generator_url,
         config.client_id,
         config.client_secret.get_secret_value(),
-        config.accepts,
     )
+    match = partial(token_routing.match, config.accepts)
+    return token_exchange.provider(config, world, match, generator.ask, access_tokens)

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from authotron.config.plugins import PartConfig
-from authotron.config.section import Seconds, Secret
+from authotron.config.section import Seconds
 from authotron.jose import claims
 from authotron.limits.turns import RemoteTurns
 from authotron.limits.wrong_pairs import PairGuard, RetryConfig
@@ -18,25 +18,21 @@ from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected
 from authotron.model.identity import Credential, Identity, earliest
 from authotron.net import http
-from authotron.net.http import RemoteConfig, Url, WebClient
 from authotron.net.world import World
 from authotron.plugin import http_contract, token_routing
 from authotron.plugin.cache import AuthenticationCache
+from authotron.plugin.http_contract import Service, ServiceConfig
 from authotron.plugin.interfaces import Affinity, IProvider
 
 _REFUSALS = (401, 403)
 
 
-class Config(PartConfig, RemoteConfig, RetryConfig):
+class Config(PartConfig, ServiceConfig, RetryConfig):
     """`type: http`: your own service verifies credentials; see docs/providers.md."""
 
     type: Literal["http"]
-    url: Url = Field(description="URL that credentials are posted to")
     scheme: Literal["basic", "bearer"] = Field(
         default="bearer", description="the scheme of the credentials that the service verifies"
-    )
-    token: Secret | None = Field(
-        default=None, description="bearer token with which the gateway authenticates to the service"
     )
     cache: Seconds = Field(
         default=60, description="seconds for which an accepted credential is not checked again"
@@ -56,9 +52,7 @@ class Http:
     realm: str
     scheme: str
     _clock: IReactorTime
-    _web: WebClient = field(repr=False)
-    _url: str
-    _token: str | None = field(repr=False)
+    _service: Service = field(repr=False)
     _life: float
     _leeway: float
     _known: AuthenticationCache = field(repr=False)
@@ -71,7 +65,7 @@ class Http:
     def affinity(self, credential: Credential) -> Affinity:
         if self.scheme != "bearer":
             return Affinity.POSSIBLE
-        return token_routing.likeness(self._accepts, credential)
+        return token_routing.match(self._accepts, credential)
 
     async def authenticate(self, credential: Credential) -> Authentication:
         content = {"realm": self.realm, "scheme": self.scheme, **_shown(credential)}
@@ -92,7 +86,7 @@ class Http:
         return await self._guard.judge(user, password, lambda: self._ask(content))
 
     async def _ask(self, content: dict[str, Any]) -> Authentication:
-        answer = await self._web.post(self._url, content=content, bearer=self._token)
+        answer = await self._service.post(content)
         if answer.status in _REFUSALS:
             raise Rejected(f"{answer.place} answered {answer.status}")
         if not answer.good:
@@ -125,9 +119,7 @@ def make(config: Config, world: World) -> IProvider:
         config.realm,
         config.scheme,
         world.clock,
-        http.make(config, world),
-        config.url,
-        config.token.get_secret_value() if config.token else None,
+        http_contract.make(config, world),
         config.cache,
         config.leeway,
         AuthenticationCache(world.clock, world.memory),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
 from attrs import field, frozen
@@ -13,12 +14,12 @@ from authotron.jose import unverified
 from authotron.jose.claims import ClaimsConfig, Rules
 from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected
-from authotron.model.identity import earliest
+from authotron.model.identity import Credential, earliest
 from authotron.net import http
 from authotron.net.http import Url, WebClient
 from authotron.net.world import World
 from authotron.plugin import remote_provider, token_routing
-from authotron.plugin.interfaces import IProvider
+from authotron.plugin.interfaces import Affinity, IProvider
 from authotron.plugin.remote_provider import AskingConfig
 
 
@@ -80,6 +81,15 @@ def _claims(response: dict[str, Any]) -> dict[str, Any]:
     return claims
 
 
+def _match(rule: token_routing.Rule, issuer: str | None, credential: Credential) -> Affinity:
+    """Return FOREIGN also for a JWT that names another issuer than the configured one."""
+    if issuer is not None:
+        seen = unverified.seen(credential)
+        if seen is not None and seen.issuer not in (None, issuer):
+            return Affinity.FOREIGN
+    return token_routing.match(rule, credential)
+
+
 def make(config: Config, world: World) -> IProvider:
     """Build the provider from its section of the configuration."""
     server = Introspection(
@@ -92,4 +102,5 @@ def make(config: Config, world: World) -> IProvider:
     )
     takes_any = config.accepts == "any" and "accepts" in config.model_fields_set
     issuer = None if takes_any else config.issuer
-    return remote_provider.make(config, config.accepts, world, server.ask, issuer)
+    match = partial(_match, config.accepts, issuer)
+    return remote_provider.make(config, world, match, server.ask)

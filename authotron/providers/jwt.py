@@ -129,15 +129,15 @@ class Jwt:
         if self._accepts == "any":
             return Affinity.POSSIBLE
         seen = unverified.seen(credential)
-        likeness = token_routing.likeness(self._accepts, credential)
-        if likeness is Affinity.FOREIGN or seen is None:
-            return likeness
+        affinity = token_routing.match(self._accepts, credential)
+        if affinity is Affinity.FOREIGN or seen is None:
+            return affinity
         config = self._rules.config
         if config.typ is None and purposes.other_purpose(seen.header, seen.claims) is not None:
             return Affinity.FOREIGN
         issuer = config.issuer
         if issuer is None:
-            return likeness
+            return affinity
         return Affinity.LIKELY if seen.claims.get("iss") == issuer else Affinity.FOREIGN
 
     def is_local(self, credential: Credential) -> bool:

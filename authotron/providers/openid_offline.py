@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from attrs import define, field
+from attrs import field, frozen
 from pydantic import Field
-from zope.interface import implementer
 
 from authotron.config.section import NonEmptyStr, Secret
 from authotron.jose import unverified
@@ -17,7 +16,7 @@ from authotron.net import http
 from authotron.net.http import Url, WebClient
 from authotron.net.world import World
 from authotron.plugin import token_exchange, token_routing
-from authotron.plugin.interfaces import Affinity, IProvider, IReachable
+from authotron.plugin.interfaces import Affinity, IProvider
 from authotron.plugin.token_exchange import AccessTokens, ExchangeConfig
 
 _SCOPE = "offline_access"
@@ -52,54 +51,55 @@ class Config(ExchangeConfig):
     )
 
 
-@implementer(IProvider, IReachable)
-@define(eq=False)
-class OpenidOffline:
+@frozen(eq=False)
+class OfflineTokens:
     """
-    Verifies offline tokens.
+    Asks the identity provider about one offline token.
 
     Since Keycloak 26.6.2 the introspection of an offline token by another client than its own says
     that the token is not active. Then the exchange decides, which succeeds only for valid tokens.
     """
 
-    name: str
-    realm: str
-    _web: WebClient = field(repr=False)
-    _access_tokens: AccessTokens = field(repr=False)
+    _name: str
+    _web: WebClient
+    _access_tokens: AccessTokens
     _url: str
     _public_client: str
     _private_client: tuple[str, str] = field(repr=False)
     _check: Check
     _issuer: str | None
     _accepts: token_routing.Rule
-    type: str = field(default="openid-offline", init=False)
-    scheme: str = field(default="bearer", init=False)
-    local: bool = field(default=False, init=False)
 
-    def affinity(self, credential: Credential) -> Affinity:
+    def match(self, credential: Credential) -> Affinity:
         """Return FOREIGN also for a JWT whose C{typ} claim is not that of an offline token."""
         seen = unverified.seen(credential)
-        likeness = token_routing.likeness(self._accepts, credential)
-        if likeness is not Affinity.POSSIBLE or seen is None:
-            return likeness
+        affinity = token_routing.match(self._accepts, credential)
+        if affinity is not Affinity.POSSIBLE or seen is None:
+            return affinity
         if seen.claims.get("typ", _TYPE) != _TYPE:
             return Affinity.FOREIGN
         if self._issuer is None or "iss" not in seen.claims:
-            return likeness
+            return affinity
         return Affinity.LIKELY if seen.claims["iss"] == self._issuer else Affinity.FOREIGN
 
-    async def authenticate(self, credential: Credential) -> Authentication:
-        token, seen = credential.value, unverified.seen(credential)
+    async def ask(self, token: str) -> Authentication:
+        """
+        Verify a token by introspection, by exchange, or by both.
+
+        @raise Rejected: the token is not a good offline token.
+        @raise Unavailable: the identity provider does not answer.
+        """
+        seen = unverified.look_into(token)
         if seen is not None and seen.claims.get("typ", _TYPE) != _TYPE:
             raise Rejected("not an offline token")
-        return await self._access_tokens.checked(credential, lambda: self._judge(token))
+        return self._access_tokens.until_next_check(await self._verify(token))
 
-    async def _judge(self, token: str) -> Authentication:
+    async def _verify(self, token: str) -> Authentication:
         if self._check != "exchange" and await self._is_active(token):
             return await self._access_tokens.exchanged(token, lambda: self._exchange(token))
         if self._check == "exchange" or (self._check == "auto" and self._is_ours(token)):
             found = await self._exchange(token)
-            if _SCOPE in found.identity.scopes[self.name]:
+            if _SCOPE in found.identity.scopes[self._name]:
                 return found
             raise Rejected("exchanged, but not an offline token")
         raise Rejected("the token is not active")
@@ -153,19 +153,16 @@ class OpenidOffline:
             raise answer.unexpected()
         return answer.mapping()
 
-    async def check_reachable(self) -> None:
-        await self._access_tokens.check_reachable()
-
 
 def make(config: Config, world: World) -> IProvider:
     """Build the provider from its section of the configuration."""
     web = http.make(config, world)
+    access_tokens = token_exchange.make(config, world, web)
     realm = config.iam_realm or config.realm
-    return OpenidOffline(
+    tokens = OfflineTokens(
         config.name,
-        config.realm,
         web,
-        token_exchange.make(config, world, web),
+        access_tokens,
         http.below(config.iam_url, "realms", realm, "protocol", "openid-connect"),
         config.public_client_id,
         (config.private_client_id, config.private_client_secret.get_secret_value()),
@@ -173,3 +170,4 @@ def make(config: Config, world: World) -> IProvider:
         config.issuer,
         config.accepts,
     )
+    return token_exchange.provider(config, world, tokens.match, tokens.ask, access_tokens)

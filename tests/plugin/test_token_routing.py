@@ -26,7 +26,7 @@ class Part(Section):
 
 def likeness(accepts: Any, token: str) -> Affinity:
     rule = section.read(Part, {"accepts": accepts}).accepts
-    return token_routing.likeness(rule, Credential("bearer", token))
+    return token_routing.match(rule, Credential("bearer", token))
 
 
 class ShapeTests(SynchronousTestCase):
