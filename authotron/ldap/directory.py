@@ -185,7 +185,7 @@ class Directory:
         *,
         keep: bool,
     ) -> T:
-        """Run C{work} on a new connection to one server, and record how the server did."""
+        """Run C{work} on a new connection to one server, and record whether the server failed."""
         trial = state.is_on_trial = bool(state.reason)
         try:
             connection = await self._connector.open(state.server, account)
@@ -256,4 +256,4 @@ class Directory:
 
 
 async def _do_nothing(_: Connection) -> None:
-    """Do nothing: the bind before was the whole work."""
+    """Do nothing: the caller only needs the bind to succeed."""

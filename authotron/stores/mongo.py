@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any, Literal
 from uuid import uuid4
 
 from attrs import define, field
 from pydantic import Field, SecretStr, field_validator
-from pymongo.errors import DuplicateKeyError, OperationFailure
+from pymongo.errors import DuplicateKeyError
 from twisted.internet.interfaces import IReactorTime
 from txmongo import filter as sorting
 from txmongo.connection import ConnectionPool
@@ -32,10 +31,8 @@ from authotron.model.token import (
     IMPORTED,
     TERMINAL,
     Revoked,
-    Row,
     Token,
     from_row,
-    mark_of,
 )
 from authotron.net.tls_gates import GatedConnections
 from authotron.net.world import World
@@ -44,29 +41,19 @@ from authotron.plugin.token_rows import (
     MOST_REVOKED,
     MOST_REVOKED_OF_OWNER,
     REVOKED_FOR,
-    remembered_until,
     tokens_of,
 )
-from authotron.stores.mongo_client import (
-    call,
-    call_raw,
-    check_uri,
-    connection_pool,
-    tls_peer,
-    unavailable,
+from authotron.stores.mongo_client import call, check_uri, connection_pool, tls_peer
+from authotron.stores.mongo_documents import (
+    FORM,
+    REVOCATION_FIELDS,
+    create_indexes,
+    date,
+    revocation_document,
+    row_of,
+    token_document,
+    tree_terms,
 )
-
-_FORM = 1
-"""The version of the document format, which every document of authotron holds as C{form}."""
-
-_GRACE = 3600
-"""Seconds after its expiry until MongoDB deletes a document."""
-
-_OF_REVOKED = {"_id": 1, "realm": 1, "username": 1, "token": 1, "origin": 1, "fixed": 1}
-"""The fields of a token that its revocation is made of."""
-
-_UNSUPPORTED = frozenset({67, 115, 238})
-"""Error codes of servers that do not support a kind of index."""
 
 
 class Config(StoreConfig):
@@ -129,7 +116,7 @@ class MongoStore:
             self._pool = connection_pool(self._config, self._peer)
             if self._peer is not None:
                 await self._peer.settled()
-        foreign = await call(self._tokens.find_one({"form": {"$ne": _FORM}}))
+        foreign = await call(self._tokens.find_one({"form": {"$ne": FORM}}))
         if foreign is not None:
             problem = (
                 f"{self._config.database}.{self._config.tokens_collection} holds tokens that "
@@ -137,7 +124,8 @@ class MongoStore:
                 "copies tokens from such a database)"
             )
             raise ConfigError([Problem("store.database", problem)])
-        await self._make_indexes()
+        users = self._collection(self._config.users_collection)
+        await create_indexes(self._tokens, self._revoked, users)
         self._open = True
 
     async def close(self) -> None:
@@ -183,16 +171,9 @@ class MongoStore:
         return bool(found - await call(count({**mine, **old})) >= most)
 
     async def _insert(self, token: Token) -> None:
-        tokens, row = self._ready(), token.row()
-        document = {
-            "_id": row.pop("id"),
-            "form": _FORM,
-            "token": {"token_string": row.pop("hashed"), "scopes": {}},
-            "user_id": await self._user_id(token.owner.realm, token.owner.username),
-            "ends": _date(row["expires"]),
-            "lineage": list(token.lineage),
-            **row,
-        }
+        tokens = self._ready()
+        owner_id = await self._user_id(token.owner.realm, token.owner.username)
+        document = token_document(token, owner_id)
         try:
             await call(tokens.insert_one(document))
         except DuplicateKeyError:
@@ -200,26 +181,26 @@ class MongoStore:
 
     async def get(self, id_: str) -> Token | None:
         document = await call(self._ready().find_one({"_id": id_}))
-        return None if document is None else from_row(_row(document))
+        return None if document is None else from_row(row_of(document))
 
     async def listed(self, wanted: TokenQuery) -> Sequence[Token]:
         where: dict[str, Any] = {"_id": {"$gt": wanted.after}}
         owner = {"realm": wanted.realm, "username": wanted.username}
         where |= {name: value for name, value in owner.items() if value is not None}
         if wanted.below is not None:
-            where["$or"] = _tree(wanted.below)
+            where["$or"] = tree_terms(wanted.below)
         documents = await call(
             self._ready().find(
                 where, limit=wanted.most, sort=sorting.sort(sorting.ASCENDING("_id"))
             )
         )
-        return await tokens_of(map(_row, documents), self._clock)
+        return await tokens_of(map(row_of, documents), self._clock)
 
     async def change(self, id_: str, changes: Mapping[str, str | float | None]) -> bool:
         assert changes.keys() <= CHANGEABLE
         setting: dict[str, Any] = dict(changes)
         if "expires" in changes:
-            setting["ends"] = _date(setting["expires"])
+            setting["ends"] = date(setting["expires"])
         outcome = await call(self._ready().update_one({"_id": id_}, {"$set": setting}))
         return bool(outcome.matched_count)
 
@@ -231,7 +212,9 @@ class MongoStore:
         none, since another gateway may add such tokens at the same time.
         """
         removed: list[str] = []
-        while documents := await call(self._ready().find({"$or": _tree(id_)}, _OF_REVOKED)):
+        while documents := await call(
+            self._ready().find({"$or": tree_terms(id_)}, REVOCATION_FIELDS)
+        ):
             for document in sorted(documents, key=lambda each: each["_id"] != id_):
                 await self._store_revocation(document, now)
                 outcome = await call(self._tokens.delete_one({"_id": document["_id"]}))
@@ -241,14 +224,7 @@ class MongoStore:
 
     async def _store_revocation(self, document: Mapping[str, Any], now: float) -> None:
         """Store the revocation of a token before the token is deleted."""
-        until = remembered_until(document, now)
-        revocation = {
-            "realm": document["realm"],
-            "username": document["username"],
-            "mark": mark_of(document["token"]["token_string"]),
-            "until": until,
-            "ends": _date(until),
-        }
+        revocation = revocation_document(document, now)
         which = {"_id": document["_id"]}
         with suppress(DuplicateKeyError):  # another gateway stores the same revocation
             await call(self._revoked.update_one(which, {"$set": revocation}, upsert=True))
@@ -322,39 +298,6 @@ class MongoStore:
             break
         found = await call(users.find_one(owner))
         return str(found["user_id"]) if found else ""
-
-    async def _make_indexes(self) -> None:
-        users = self._collection(self._config.users_collection)
-        ascending = sorting.ASCENDING
-        wanted: tuple[tuple[Any, Any, dict[str, Any]], ...] = (
-            (self._tokens, ascending("token.token_string"), {"unique": True}),
-            (self._tokens, ascending(["realm", "username", "_id"]), {}),
-            (self._tokens, ascending("ends"), {"expireAfterSeconds": _GRACE}),
-            (self._tokens, ascending("lineage"), {}),
-            (self._revoked, ascending("ends"), {"expireAfterSeconds": _GRACE}),
-            (self._revoked, ascending(["realm", "username", "until"]), {}),
-            (users, ascending(["username", "realm"]), {"unique": True}),
-            (users, ascending("user_id"), {"unique": True}),
-        )
-        for collection, fields, options in wanted:
-            try:
-                await call_raw(collection.create_index(sorting.sort(fields), **options))
-            except OperationFailure as error:
-                if error.code not in _UNSUPPORTED:
-                    raise unavailable(error) from None
-
-
-def _tree(id_: str) -> list[dict[str, Any]]:
-    """Return the alternatives of a query for a token and all tokens that were created with it."""
-    return [{"_id": id_}, {"lineage": id_}]
-
-
-def _row(document: Mapping[str, Any]) -> Row:
-    return {**document, "id": document["_id"], "hashed": document["token"]["token_string"]}
-
-
-def _date(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
 def make(config: Config, world: World) -> ITokenStore:

@@ -1,7 +1,7 @@
 """
 Connect to MongoDB with txmongo, and translate the exceptions of its driver.
 
-txmongo and pymongo are imported by this module and by L{authotron.stores.mongo} only.
+No module outside of the MongoDB store imports txmongo or pymongo.
 """
 
 from __future__ import annotations

@@ -1,0 +1,92 @@
+"""The format of the documents in MongoDB, and the indexes of the collections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from pymongo.errors import OperationFailure
+from txmongo import filter as sorting
+
+from authotron.model.token import Row, Token, mark_of
+from authotron.plugin.token_rows import remembered_until
+from authotron.stores.mongo_client import call_raw, unavailable
+
+FORM = 1
+"""The version of the document format, which every document of authotron holds as C{form}."""
+
+_GRACE = 3600
+"""Seconds after its expiry until MongoDB deletes a document."""
+
+REVOCATION_FIELDS = {"_id": 1, "realm": 1, "username": 1, "token": 1, "origin": 1, "fixed": 1}
+"""The fields of a token that its revocation is made of."""
+
+_UNSUPPORTED = frozenset({67, 115, 238})
+"""Error codes of servers that do not support a kind of index."""
+
+
+def token_document(token: Token, owner_id: str) -> dict[str, Any]:
+    """Return the document that stores a token; C{owner_id} is the id in the collection of users."""
+    row = token.row()
+    return {
+        "_id": row.pop("id"),
+        "form": FORM,
+        "token": {"token_string": row.pop("hashed"), "scopes": {}},
+        "user_id": owner_id,
+        "ends": date(row["expires"]),
+        "lineage": list(token.lineage),
+        **row,
+    }
+
+
+def row_of(document: Mapping[str, Any]) -> Row:
+    """Return the row of a token, as L{authotron.model.token.from_row} reads it."""
+    return {**document, "id": document["_id"], "hashed": document["token"]["token_string"]}
+
+
+def revocation_document(document: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """Return the document that stores the revocation of a token."""
+    until = remembered_until(document, now)
+    return {
+        "realm": document["realm"],
+        "username": document["username"],
+        "mark": mark_of(document["token"]["token_string"]),
+        "until": until,
+        "ends": date(until),
+    }
+
+
+def tree_terms(id_: str) -> list[dict[str, Any]]:
+    """Return the alternatives of a query for a token and all tokens that were created with it."""
+    return [{"_id": id_}, {"lineage": id_}]
+
+
+def date(seconds: float | None) -> datetime | None:
+    """Convert seconds since the epoch to a date, after which MongoDB deletes the document."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+async def create_indexes(tokens: Any, revoked: Any, users: Any) -> None:
+    """
+    Create the indexes of the three collections; kinds that the server does not support are skipped.
+
+    @raise Unavailable: the database cannot be reached, or refuses to create an index.
+    """
+    ascending = sorting.ASCENDING
+    indexes: tuple[tuple[Any, Any, dict[str, Any]], ...] = (
+        (tokens, ascending("token.token_string"), {"unique": True}),
+        (tokens, ascending(["realm", "username", "_id"]), {}),
+        (tokens, ascending("ends"), {"expireAfterSeconds": _GRACE}),
+        (tokens, ascending("lineage"), {}),
+        (revoked, ascending("ends"), {"expireAfterSeconds": _GRACE}),
+        (revoked, ascending(["realm", "username", "until"]), {}),
+        (users, ascending(["username", "realm"]), {"unique": True}),
+        (users, ascending("user_id"), {"unique": True}),
+    )
+    for collection, fields, options in indexes:
+        try:
+            await call_raw(collection.create_index(sorting.sort(fields), **options))
+        except OperationFailure as error:
+            if error.code not in _UNSUPPORTED:
+                raise unavailable(error) from None
