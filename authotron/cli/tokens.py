@@ -167,7 +167,7 @@ def revoke(path: Path, ids: tuple[str, ...]) -> None:
 @tokens.command()
 @config_option
 def prune(path: Path) -> None:
-    """Delete expired API tokens from the store, as a running gateway does every few minutes."""
+    """Delete expired API tokens from the store, as a running gateway does once a minute."""
 
     async def work(_: Gateway[Reply], kept: TokenService, _world: World) -> None:
         await kept.flush()

@@ -1,4 +1,4 @@
-"""What the environment of an acl-proxy becomes."""
+"""A configuration is made from the environment variables of an acl-proxy."""
 
 from __future__ import annotations
 
@@ -24,13 +24,16 @@ FULL = {
 
 
 class ConfigurationTests(SynchronousTestCase):
-    """A whole configuration."""
+    """The configuration that C{authotron migrate acl-proxy} prints."""
 
     def made(self, environ: dict[str, str]) -> check.Config:
         return check.check(acl_proxy.configuration(environ, "s" * 32, "p" * 32))
 
     def test_all(self) -> None:
-        """Everything that has a place here is in it, and it can be run."""
+        """
+        Every variable that authotron has a key for is translated, and the configuration is
+        valid.
+        """
         found = self.made(FULL)
         store = found.store
         assert isinstance(store, redis.Config)
@@ -41,18 +44,18 @@ class ConfigurationTests(SynchronousTestCase):
         self.assertEqual(store.admins, {"administrators": ("token-admin",)})
 
     def test_little(self) -> None:
-        """So can what has only what it needs."""
+        """A configuration made from the required variables alone is valid."""
         self.assertEqual(self.made(ENVIRON).file.server.port, 8000)
 
     def test_remarks(self) -> None:
-        """What has no place is told, and no secret with it."""
+        """Variables that authotron has no key for are named in remarks, which contain no secret."""
         told = "\n".join(acl_proxy.remarks(FULL))
         for name in ("REDIS_TLS_SKIP_VERIFY", "RATE_LIMIT_MAX", "ADMIN_USER"):
             self.assertIn(name, told)
         self.assertNotIn("canary", told)
 
     def test_mistakes(self) -> None:
-        """What is missing or no number is told by its name."""
+        """A variable that is missing or not a number is a problem that names the variable."""
         for environ, name in (
             ({}, "PEPPER"),
             ({**ENVIRON, "REDIS_PORT": "x"}, "REDIS_PORT"),

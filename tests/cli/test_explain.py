@@ -1,4 +1,4 @@
-"""What C{authotron explain} shows on the way."""
+"""C{authotron explain} prints log events of the authentication."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from authotron.cli import explain
 
 
 class EventsTests(SynchronousTestCase):
-    """Events become lines."""
+    """Each log event becomes one line."""
 
     def shown(self, **event: object) -> str:
         told: LogEvent = {"log_format": "it happened", "log_level": LogLevel.debug, **event}
@@ -21,11 +21,11 @@ class EventsTests(SynchronousTestCase):
         return output.getvalue()
 
     def test_judging_D7(self) -> None:
-        """Events that say how credentials were judged are shown, whatever module logs them."""
+        """Events of the authentication are printed, whichever module logs them."""
         for name in ("auth.provider.refused", "auth.provider.broken", "augmenters.augmenter.added"):
             self.assertIn("it happened", self.shown(event=name, log_namespace="elsewhere"))
 
     def test_others_D7(self) -> None:
-        """Events about anything else are not shown, not even those of the same module."""
+        """Other events are not printed, even if the authenticator's module logs them."""
         self.assertEqual(self.shown(event="startup.server.started"), "")
         self.assertEqual(self.shown(log_namespace="authotron.gateway.authentication"), "")

@@ -1,4 +1,4 @@
-"""The command line."""
+"""The command C{authotron}."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.config.cases import BASE, laid_over
 
 
 class CommandCase(SynchronousTestCase):
-    """How to run one."""
+    """Runs a command and returns its result."""
 
     def setUp(self) -> None:
         self.folder = Path(self.mktemp())
@@ -41,10 +41,13 @@ class CommandCase(SynchronousTestCase):
 
 
 class TokenArgumentsTests(CommandCase):
-    """C{authotron tokens}, as far as no store is needed."""
+    """The arguments of C{authotron tokens}."""
 
     def test_text_T94(self) -> None:
-        """An argument that is not UTF-8, or has a control character, is refused by its name."""
+        """
+        An argument that is not UTF-8, or has a control character, is an error that names
+        the argument.
+        """
         path = self.file(store={"type": "sqlite", "path": str(self.folder / "tokens.db")})
         owner = ("--realm", "here", "--username", "alice")
         for text in ("a\udcffb", "a\nb", "a\x1b[2Jb"):
@@ -70,10 +73,10 @@ class TokenArgumentsTests(CommandCase):
 
 
 class HelpTests(CommandCase):
-    """What there is."""
+    """Help texts and invalid command lines."""
 
     def test_every_command(self) -> None:
-        """Every command explains itself."""
+        """Every command has a help text."""
         context = click.Context(main)
         names = main.list_commands(context)
         self.assertGreater(len(names), 10)
@@ -85,7 +88,10 @@ class HelpTests(CommandCase):
                 self.assertTrue(command.get_short_help_str())
 
     def test_unreadable(self) -> None:
-        """A configuration that cannot be read is a bad one, and no wrong command line."""
+        """
+        A configuration file that cannot be read is an invalid configuration (78), not an
+        invalid command line (2).
+        """
         for words in (["check", str(self.folder)], ["run", "--config", str(self.folder)]):
             with self.subTest(words[0]):
                 result = self.run_command(*words)
@@ -93,11 +99,11 @@ class HelpTests(CommandCase):
                 self.assertIn("cannot be read", result.output)
 
     def test_wrong(self) -> None:
-        """A command nobody knows is a wrong command line."""
+        """An unknown command is an invalid command line (2)."""
         self.assertEqual(self.run_command("chekc").exit_code, 2)
 
     def test_completion(self) -> None:
-        """Each shell gets its script."""
+        """C{authotron completion} prints a script for bash, zsh and fish."""
         for shell in ("bash", "zsh", "fish"):
             self.assertIn("_AUTHOTRON_COMPLETE", self.run_command("completion", shell).output)
 
@@ -106,7 +112,7 @@ class CheckTests(CommandCase):
     """C{authotron check}."""
 
     def test_good(self) -> None:
-        """It says what would run, and nothing secret."""
+        """C{check} prints what a configuration runs, without secrets."""
         result = self.run_command("check", self.file())
         self.assertEqual(result.exit_code, 0)
         self.assertIn("127.0.0.1:8080", result.output)
@@ -115,14 +121,14 @@ class CheckTests(CommandCase):
         self.assertNotIn("long enough", result.output)
 
     def test_store(self) -> None:
-        """It says where tokens would be kept, if anywhere."""
+        """C{check} prints the type of the token store, if there is one."""
         path = self.file()
         self.assertNotIn("store:", self.run_command("check", path).output)
         path = self.file(store={"type": "memory"})
         self.assertIn("store:     memory", self.run_command("check", path).output)
 
     def test_bad(self) -> None:
-        """It lists all that is wrong, and leaves with 78."""
+        """C{check} prints all problems and exits with 78."""
         result = self.run_command("check", self.file(jwt={"exp": 0}, logging={"level": "x"}))
         self.assertEqual(result.exit_code, 78)
         self.assertIn("jwt.exp: ", result.output)
@@ -130,7 +136,7 @@ class CheckTests(CommandCase):
         self.assertNotIn("Traceback", result.output)
 
     def test_warnings(self) -> None:
-        """Warnings are told, and are no failure."""
+        """C{check} prints warnings and exits with 0."""
         result = self.run_command("check", self.file(jwt={"aud": "x"}))
         self.assertEqual(result.exit_code, 0)
         self.assertIn("emit_aud", result.output)
@@ -144,26 +150,26 @@ class CheckTests(CommandCase):
         self.assertIn("server.listen[0]: no mode", result.output)
 
     def test_key(self) -> None:
-        """A signing key that is not there is found here, and not only at start."""
+        """C{check} reports a signing key file that does not exist."""
         result = self.run_command("check", self.file(jwt={"alg": "ES256", "key_file": "none.pem"}))
         self.assertEqual(result.exit_code, 78)
 
 
 class SecretTests(CommandCase):
-    """Making secrets."""
+    """C{authotron hash-password} and C{authotron generate-secret}."""
 
     def test_hash(self) -> None:
-        """A hash that a configuration may hold, of a password that is not shown."""
+        """C{hash-password} prints a valid C{password_hash}, and not the password."""
         result = self.run_command("hash-password", "--stdin", text="wonder\n")
         self.assertTrue(check_hash(result.output.strip()))
         self.assertNotIn("wonder", result.output)
 
     def test_empty(self) -> None:
-        """An empty password is refused."""
+        """C{hash-password} rejects an empty password."""
         self.assertEqual(self.run_command("hash-password", "--stdin", text="\n").exit_code, 2)
 
     def test_generate(self) -> None:
-        """Another one each time, long enough."""
+        """C{generate-secret} prints a long secret, different each time."""
         one, other = (self.run_command("generate-secret").output for _ in range(2))
         self.assertNotEqual(one, other)
         self.assertGreater(len(one), 60)
@@ -206,7 +212,10 @@ class TokensTests(CommandCase):
     """C{authotron tokens}."""
 
     def test_wrong_options(self) -> None:
-        """What an option cannot mean is a wrong command line, and names it."""
+        """
+        An invalid value of an option is an invalid command line, and the error names the
+        option.
+        """
         owner = ("--realm", "here", "--username", "alice", "--config", self.file())
         for option, value in (("--ttl", "forever"), ("--host", "a b"), ("--network", "here")):
             with self.subTest(option):
@@ -215,7 +224,7 @@ class TokensTests(CommandCase):
                 self.assertIn(option, result.output)
 
     def test_no_store(self) -> None:
-        """Without a store, or with one in the gateway's memory, there is nothing to look at."""
+        """Without a store, or with a store in the gateway's memory, the command fails."""
         for over in ({}, {"store": {"type": "memory"}}):
             result = self.run_command("tokens", "list", "-c", self.file(**over))
             self.assertEqual(result.exit_code, 1)
@@ -229,7 +238,10 @@ class QuickstartTests(CommandCase):
         return self.run_command("quickstart", "--prepare", "--folder", str(self.folder / "var"))
 
     def test_prepares(self) -> None:
-        """Everything is made, for the owner's eyes only, and a backend's view is shown."""
+        """
+        C{quickstart --prepare} creates files that only their owner can read, and prints the
+        claims.
+        """
         result = self.prepare()
         self.assertEqual(result.exit_code, 0, result.output)
         self.assertIn("curl -i -u", result.output)
@@ -240,7 +252,7 @@ class QuickstartTests(CommandCase):
                 self.assertNotIn(path.read_text(), result.output)
 
     def test_keeps(self) -> None:
-        """What is there is kept."""
+        """C{quickstart} keeps files that exist."""
         self.prepare()
         secret = (self.folder / "var" / "jwt-secret").read_text()
         self.prepare()
@@ -251,7 +263,7 @@ class TapTests(CommandCase):
     """C{twistd authotron}."""
 
     def test_check(self) -> None:
-        """--check stops after reading, with 0 or 78."""
+        """C{--check} exits with 0 or 78 after the configuration is loaded."""
         options = ["--check", "--config"]
         good = self.assertRaises(SystemExit, Options().parseOptions, [*options, self.file()])
         bad = self.file(jwt={"exp": 0})

@@ -1,4 +1,4 @@
-"""What commands print does nothing to a terminal, whatever its source."""
+"""Output of commands cannot control the terminal, whatever its source."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ TAME = EVIL.replace("\ud800", "")
 
 
 class OutputCase(SynchronousTestCase):
-    """How to run a command, and what its output may be."""
+    """Runs a command and checks that its output cannot control the terminal."""
 
     def setUp(self) -> None:
         self.folder = Path(self.mktemp())
@@ -56,7 +56,7 @@ class OutputCase(SynchronousTestCase):
         return CliRunner().invoke(main, words, input=text, env=environ)
 
     def printed(self, work: Any) -> str:
-        """What a function prints."""
+        """Return what a function prints."""
 
         @click.command()
         def command() -> None:
@@ -80,10 +80,10 @@ class OutputCase(SynchronousTestCase):
 
 
 class VisibleTests(SynchronousTestCase):
-    """How what is not printable is shown."""
+    """Characters that are not printable are escaped."""
 
     def test_escaped_T91h(self) -> None:
-        """Everything that is not printable is escaped as in JSON, and all else is as it was."""
+        """Characters that are not printable are escaped as in JSON; all others are unchanged."""
         shown = visible(EVIL)
         self.assertTrue(shown.isascii() and shown.isprintable())
         self.assertEqual(json.loads(f'"{shown}"'), EVIL)
@@ -91,10 +91,10 @@ class VisibleTests(SynchronousTestCase):
 
 
 class CommandTests(OutputCase):
-    """Every command that prints what comes from outside."""
+    """Each command that prints text of other origin escapes it."""
 
     def test_decode_T91h(self) -> None:
-        """Names and values of claims and headers of a JWT."""
+        """C{jwt decode} escapes names and values of claims and headers."""
         path = self.file()
         secret = BASE["jwt"]["secret"]
         claims = {"exp": 4_000_000_000, "iss": BASE["jwt"].get("iss", "authotron"), EVIL: [EVIL]}
@@ -105,7 +105,7 @@ class CommandTests(OutputCase):
         self.assert_harmless(bad.output)
 
     def test_explain_T91h(self) -> None:
-        """Claims, and what the log says on the way."""
+        """C{explain} escapes claims and log events."""
         found = check.check(laid_over(BASE, {}))
         composed = compose(found, world(), Metrics())
         found_evil = Authentication(Identity("internal", EVIL, (EVIL,), {EVIL: EVIL}))
@@ -115,12 +115,12 @@ class CommandTests(OutputCase):
         self.assert_harmless(self.printed(lambda: explain._print_event(event)), "\\u001b[2J")
 
     def test_doctor_T91h(self) -> None:
-        """What a remote or a directory answers."""
+        """C{doctor} escapes answers of remote services and directories."""
         shown = self.printed(lambda: doctor._print(CheckResult(EVIL, good=False, told=EVIL)))
         self.assert_harmless(shown, "\\u001b[2J")
 
     def test_check_T91h(self) -> None:
-        """Keys and values of a file, in what is wrong with it or in what it would run."""
+        """C{check} escapes keys and values of the configuration."""
         for over in (
             {TAME: 1},
             {"jwt": {TAME: 1}},
@@ -141,7 +141,7 @@ class CommandTests(OutputCase):
                 self.assert_harmless(told.getvalue())
 
     def test_malformed_T91h(self) -> None:
-        """A file that is not YAML, and variables that are not right."""
+        """C{check} escapes errors of YAML and of environment variables."""
         path = Path(self.file())
         path.write_text(f'version: \'2.0.0\'\n"{visible(TAME)}": 1\n"{visible(TAME)}": 2\n')
         self.assert_harmless(self.run_command("check", str(path)).output)
@@ -151,7 +151,7 @@ class CommandTests(OutputCase):
         self.assert_harmless(self.run_command("check", self.file(), **environ).output)
 
     def test_migrate_T91h(self) -> None:
-        """The environment of another service; what is printed is YAML with the same meaning."""
+        """C{migrate} escapes values of variables, and the YAML keeps its meaning."""
         for name in ("é", TAME):
             environ = {"REDIS_HOST": "redis", "PEPPER": f"pepper of 16 bytes {name}"}
             kept = {key: "" for key in os.environ if key.startswith(("REDIS_", "ADMIN_"))}
@@ -162,7 +162,7 @@ class CommandTests(OutputCase):
                 self.assertEqual(found["store"]["acl_proxy_pepper"], environ["PEPPER"])
 
     def test_import_T91h(self) -> None:
-        """What a token of another service is called, and why it is skipped."""
+        """C{tokens import} escapes the name of a skipped token and the reason."""
         unused: Any = None
         run = import_tokens._Import(unused, unused, unused, dry_run=False)
         item = LeftOut(EVIL, EVIL)
@@ -173,14 +173,14 @@ class CommandTests(OutputCase):
         self.assert_harmless(self.printed(take), "skipped: a\\u001b[2J")
 
     def test_tokens_T91h(self) -> None:
-        """Names, owners and comments of tokens, in every form."""
+        """C{tokens list} and C{show} escape names, owners and comments of API tokens."""
         each = make_token(EVIL, realm=EVIL, name=EVIL, comment=EVIL)
         self.assert_harmless(self.printed(lambda: output.say(tokens._line(each))), "\\u001b[2J")
         row = json.dumps(tokens._row(each))
         self.assert_harmless(self.printed(lambda: output.say(row)))
 
     def test_one_way_out_T91h(self) -> None:
-        """Commands print by one module alone."""
+        """Commands print by C{cli.output} alone."""
         for path in (Path(tokens.__file__).parent).glob("*.py"):
             if path.name == "output.py":
                 continue

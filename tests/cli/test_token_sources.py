@@ -1,4 +1,4 @@
-"""What is read out of the databases of other services, however odd it is."""
+"""Tokens are read from the databases of other services, even if documents are malformed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ USER = {"user_id": "1", "realm": "here", "username": "alice"}
 
 
 class Collection:
-    """Documents, of which each batch has one, and all are found by everything."""
+    """A collection that returns all its documents for every query, one in each batch."""
 
     def __init__(self, *documents: Any) -> None:
         self._documents = list(documents)
@@ -30,7 +30,7 @@ class Collection:
 
 
 class Moving:
-    """A Redis with two tokens, of which the first ends while it is read."""
+    """A Redis with two tokens, of which the first expires while it is read."""
 
     async def ask(self, *words: Any) -> Any:
         if words[0] == "SCAN":
@@ -42,10 +42,10 @@ class Moving:
 
 
 class AclProxyTests(SynchronousTestCase):
-    """Keys of a Redis that is in use."""
+    """Tokens of an acl-proxy are read from a Redis that is in use."""
 
     def test_over_meanwhile_T55(self) -> None:
-        """A token that has ended since it was listed is nothing that was left out."""
+        """A token that expires after SCAN returned its key is not counted as skipped."""
         redis: Any = Moving()
 
         async def all_() -> list[Found | LeftOut]:
@@ -57,7 +57,7 @@ class AclProxyTests(SynchronousTestCase):
         self.assertEqual(found.token.grant.hosts, ("*",))
 
     def test_not_utf_8_T102(self) -> None:
-        """A field that is not UTF-8 could be another one just as well, so the token is left out."""
+        """A token with a field that is not UTF-8 is skipped."""
         redis: Any = Moving()
         redis.ask = lambda *words: succeed(
             (b"0", [b"tokens:" + b"b" * 64])
@@ -75,7 +75,7 @@ class AclProxyTests(SynchronousTestCase):
 
 
 class AuthOTronTests(SynchronousTestCase):
-    """Documents of a database that somebody else could write to."""
+    """Tokens of an auth-o-tron are read from documents that another account may have written."""
 
     def read(self, token: Any = TOKEN, user: Any = None, id_: Any = 1) -> Found | LeftOut:
         document = {"_id": id_, "user_id": "1", "token": {"token_string": token}}
@@ -87,14 +87,14 @@ class AuthOTronTests(SynchronousTestCase):
         return self.successResultOf(Deferred.fromCoroutine(first()))
 
     def test_good(self) -> None:
-        """An owner may stand in the document itself or one step below."""
+        """The owner is read from the document or from its C{user}."""
         for user in (USER, {"user_id": "1", "user": USER}):
             found = self.read(user=user)
             assert isinstance(found, Found)
             self.assertEqual(found.token.owner.username, "alice")
 
     def test_two_owners_T102(self) -> None:
-        """A token whose documents name two different owners, wherever, is left out."""
+        """A token whose documents name two different owners is skipped."""
         root = {"realm": "here", "username": "root"}
         mine = {"token_string": TOKEN, "scopes": {}}
         given: tuple[dict[str, Any], ...] = (
@@ -131,7 +131,7 @@ class AuthOTronTests(SynchronousTestCase):
                 self.assertIn("different values", left.why)
 
     def read_document(self, over: dict[str, Any], user: Any, other: Any) -> Found | LeftOut:
-        """What is read of a token whose document has further keys, or others."""
+        """Read a token whose document has further or other keys."""
         document = {"_id": 1, "user_id": "1", "token": {"token_string": TOKEN}, **over}
         users = Collection(*(each for each in (user, other) if each))
 
@@ -141,7 +141,7 @@ class AuthOTronTests(SynchronousTestCase):
         return self.successResultOf(Deferred.fromCoroutine(first()))
 
     def test_one_owner_T102(self) -> None:
-        """What is said twice in the same way, or is about the token alone, is no contradiction."""
+        """Equal values in several places, and keys of the token alone, are not a contradiction."""
         only = {"token_string": TOKEN, "scopes": {"data": ["get"]}}
         for over, user, other in (
             ({}, {**USER, "user": USER}, None),
@@ -156,7 +156,7 @@ class AuthOTronTests(SynchronousTestCase):
             self.assertEqual(found.token.owner.username, "alice")
 
     def test_odd_owners_T54(self) -> None:
-        """Of an owner that is none one hears, and the next token is read."""
+        """A token with an invalid owner is skipped with a reason, and the next token is read."""
         for user in (
             {"user_id": "1", "user": "alice"},
             {"user_id": "1", "user": ["alice"]},
@@ -168,7 +168,10 @@ class AuthOTronTests(SynchronousTestCase):
             self.assertIsInstance(self.read(user=user), LeftOut, str(user))
 
     def test_odd_tokens_T54(self) -> None:
-        """What nobody could present, or what another would judge, is not copied for nothing."""
+        """
+        A token that cannot be sent in a header, or that another provider would verify, is
+        skipped.
+        """
         jwt = "eyJhbGciOiJub25lIn0.e30."
         texts = ("short", "long-token word", "one,two-three", "t\xf6ken-token", f"aot_{TOKEN}", jwt)
         for token in (7, None, *texts):
@@ -176,17 +179,17 @@ class AuthOTronTests(SynchronousTestCase):
         self.assertIsInstance(self.read("hs256:0123:4567"), LeftOut)
 
     def test_names_on_a_terminal(self) -> None:
-        """What a document is called does nothing to the terminal it is told on."""
+        """The name of a skipped document is printable."""
         left = self.read(7, id_="\x1b]0;owned\x07\n")
         assert isinstance(left, LeftOut)
         self.assertTrue(left.which.isprintable(), left)
 
 
 class OwnerRuleTests(SynchronousTestCase):
-    """Who owns tokens that had no owner."""
+    """An owner is derived for tokens without one."""
 
     def test_rule(self) -> None:
-        """Fields of the source take their places; nothing else is done with them."""
+        """Placeholders of the owner rule are replaced by fields of the token, literally."""
         fields = {"email": "a@b.org", "comment": "{hash}", "hash": "01234567"}
         for rule, name in {
             "{email}": "a@b.org",
@@ -196,6 +199,6 @@ class OwnerRuleTests(SynchronousTestCase):
             self.assertEqual(OwnerRule("r", rule).of(fields).username, name)
 
     def test_missing(self) -> None:
-        """A field that is not there is no name, nor is one that cannot be printed."""
+        """A missing or unprintable field is an error."""
         self.assertRaises(ValueError, OwnerRule("r", "{email}").of, {"comment": "x"})
         self.assertRaises(ValueError, OwnerRule("r", "{comment}").of, {"comment": "a\nb"})

@@ -1,4 +1,4 @@
-"""Tokens as C{authotron tokens list} shows them."""
+"""C{authotron tokens list} prints one line for each API token."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from authotron.model.token import Token
 
 
 class LineTests(SynchronousTestCase):
-    """A line each."""
+    """The line of an API token."""
 
     def test_names_do_nothing_to_a_terminal_T57(self) -> None:
-        """Whoever names a token chooses what stands there, but not what it does."""
+        """The name of an API token cannot control the terminal."""
         token = Token("0" * 12, "", Identity("r", "u\n"), 0, name="\x9b2J\u202e\x1b[1m ü")
         line = _line(token)
         self.assertTrue(line.isprintable(), ascii(line))

@@ -34,7 +34,7 @@ BASE: dict[str, Any] = {
 
 
 def laid_over(base: Any, over: Any) -> Any:
-    """Mappings are merged, everything else is replaced; C{...} takes a key away."""
+    """Merge mappings and replace everything else; C{...} removes a key."""
     if not (isinstance(base, dict) and isinstance(over, dict)):
         return over
     merged = {**base, **{key: laid_over(base.get(key), value) for key, value in over.items()}}
@@ -42,7 +42,7 @@ def laid_over(base: Any, over: Any) -> Any:
 
 
 class ConfigCase(SynchronousTestCase):
-    """How to read one."""
+    """Loads a configuration, or returns its problems."""
 
     def setUp(self) -> None:
         self.folder = Path(self.mktemp())

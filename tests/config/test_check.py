@@ -13,10 +13,10 @@ LDAP = {"type": "ldap", "name": "l", "realm": "l", "uri": "ldap://localhost", "s
 
 
 class MistakesTests(ConfigCase):
-    """Each mistake is one clear line with its path."""
+    """Each problem is one line with its path."""
 
     def test_unknown_key_T78(self) -> None:
-        """An unknown key comes with a suggestion, at any depth."""
+        """The problem of an unknown key has a suggestion, at any depth."""
         self.assertIn("did you mean 'exp'", self.problem(jwt={"expp": 5}))
         self.assertEqual(
             self.problem(loging={"level": "info"}), "loging: unknown key; did you mean 'logging'?"
@@ -27,7 +27,7 @@ class MistakesTests(ConfigCase):
         )
 
     def test_unknown_key_in_a_part_T78(self) -> None:
-        """So it does in the list of providers."""
+        """The problem of an unknown key in a list of providers has a suggestion."""
         provider = {**BASE["providers"][0], "user": []}
         self.assertEqual(
             self.problem(providers=[provider]),
@@ -35,7 +35,7 @@ class MistakesTests(ConfigCase):
         )
 
     def test_secret_for_a_key_T91e(self) -> None:
-        """What stands in the place of a key is not shown, as it may be a secret."""
+        """An unknown key is not repeated in a problem, as it may be a secret."""
         user = {"username": "alice", "password": "x"}
         plain = BASE["providers"][0]
         for over, path in (
@@ -81,7 +81,7 @@ class MistakesTests(ConfigCase):
                 self.assertIn(path, told)
 
     def test_odd_keys_T91e(self) -> None:
-        """Keys that are no texts are not shown either, and end in no traceback."""
+        """Keys that are not strings are problems, and are not repeated."""
         for text in ("1234567: x", "? [1234567]\n: x", "1234567.5: x", "2024-01-01: x", "null: x"):
             told = "\n".join(self.problems(f"{yaml.safe_dump(BASE)}\n{text}\n"))
             self.assertNotIn("1234567", told)
@@ -90,7 +90,7 @@ class MistakesTests(ConfigCase):
                 self.assertNotIn("1234567", "\n".join(self.problems(nested)))
 
     def test_secret_for_a_chosen_key_T91e(self) -> None:
-        """Keys that the configuration chooses are counted, not shown, where their value is bad."""
+        """Keys that the operator chooses appear as numbers in problems."""
         entry = {"token": "t" * 40, "username": "u", "attributes": {"mail": "m", "CANARY": None}}
         tokens = {"type": "static-token", "name": "s", "realm": "s", "tokens": [entry]}
         problem, *_ = self.problems(laid_over(BASE, {"providers": [tokens]}))
@@ -99,7 +99,10 @@ class MistakesTests(ConfigCase):
         )
 
     def test_slips_are_shown_T78f(self) -> None:
-        """A slip of a known key is shown with a suggestion, a known key with a tail is not."""
+        """
+        A slip of a known key is repeated with a suggestion; a known key with a long tail is
+        not repeated.
+        """
         for key, shown in (
             ("secrt", True), ("scret", True), ("secrets", True), ("Secret", True),
             ("audience", True), ("password", False),
@@ -128,13 +131,13 @@ class MistakesTests(ConfigCase):
         self.assertEqual(found.warnings, ["a variable that begins with AOT_ is ignored"])
 
     def test_unknown_type(self) -> None:
-        """An unknown type comes with the known ones."""
+        """The problem of an unknown type lists the known types."""
         problem = self.problem(providers=[{"type": "plane", "name": "a", "realm": "b"}])
         self.assertIn("providers[0].type", problem)
         self.assertIn("did you mean 'plain'", problem)
 
     def test_pepper_at_once(self) -> None:
-        """A pepper that is missing is told with the rest."""
+        """A missing pepper is reported together with other problems."""
         key = {"alg": "ES256", "key_file": "key.pem", "secret": ...}
         store = {"type": "redis"}
         over = {"jwt": key, "store": store, "providers": [{"type": "plain"}]}
@@ -143,7 +146,7 @@ class MistakesTests(ConfigCase):
         self.assertGreater(len(problems), 1)
 
     def test_all_at_once(self) -> None:
-        """All are told at once."""
+        """All problems are reported at once."""
         content = laid_over(
             BASE,
             {
@@ -167,7 +170,7 @@ class MistakesTests(ConfigCase):
                 self.assertTrue(any(line.startswith(f"{path}: ") for line in found), found)
 
     def test_one_line_each(self) -> None:
-        """Each says enough by itself."""
+        """Each problem names the key and the reason."""
         for over, part in (
             ({"metrics": {"port": 8080}}, "same port"),
             ({"logging": {"level": "loud"}}, "trace"),
@@ -196,7 +199,7 @@ class MistakesTests(ConfigCase):
                 self.assertIn(part, self.problem(**over))
 
     def test_scalar_is_no_list(self) -> None:
-        """A text is not a list of letters."""
+        """A string is not accepted as a list of characters."""
         provider = laid_over(BASE["providers"][0], {})
         provider["users"] = [{"username": "a", "password": "b", "roles": "admin"}]
         self.assertEqual(
@@ -204,27 +207,27 @@ class MistakesTests(ConfigCase):
         )
 
     def test_empty_items(self) -> None:
-        """An empty item of a list is a mistake."""
+        """An empty item of a list is a problem."""
         provider = laid_over(BASE["providers"][0], {})
         provider["users"] = [{"username": "a", "password": "b", "roles": ["x", " "]}]
         self.assertIn("roles[1]: must not be empty", self.problem(providers=[provider]))
 
     def test_name_of_an_origin(self) -> None:
-        """No provider is called like what stands for it where an owner was imported."""
+        """A provider's name must not begin as those of imported owners do."""
         name = "imported:acl-proxy"
         provider = laid_over(BASE["providers"][0], {"name": name})
         told = "providers[0].name: must not begin with imported:"
         self.assertEqual(self.problem(providers=[provider]), told)
 
     def test_doubles(self) -> None:
-        """Two providers of one name are a mistake."""
+        """Two providers with the same name are a problem."""
         self.assertEqual(
             self.problem(providers=BASE["providers"] * 2),
             "providers[1].name: duplicate name 'staff' (also of providers[0])",
         )
 
     def test_secrets_stay_secret_T77(self) -> None:
-        """No mistake repeats a secret."""
+        """No problem repeats a secret."""
         provider = laid_over(
             BASE["providers"][0], {"users": [{"password": "CANARY", "x": "CANARY"}]}
         )

@@ -1,4 +1,4 @@
-"""UNIX sockets, and for whom they are."""
+"""UNIX sockets have a mode that limits which users may connect."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tests.config.cases import ConfigCase
 
 
 class ModeTests(SynchronousTestCase):
-    """The mode where none is written."""
+    """The default mode of a UNIX socket."""
 
     def test_strings_T91c(self) -> None:
-        """A UNIX socket without a mode gets one, in whatever way its endpoint is written."""
+        """A UNIX socket without a mode gets the default mode, however its endpoint is written."""
         for text, lacks in (
             ("unix:/run/a.sock", True),
             ("unix:address=/run/a.sock", True),
@@ -41,7 +41,10 @@ class ModeTests(SynchronousTestCase):
             self.assertFalse(endpoint.lacks_mode(endpoint.with_mode(text)), text)
 
     def made(self, text: str) -> tuple[int, list[int]]:
-        """The mode of a socket, and the umasks in force when it was made: of one, and of many."""
+        """
+        Return the mode of a socket, and the umasks in force when one and when several were
+        bound.
+        """
         umasks: list[int] = []
 
         class Reactor(MemoryReactorClock):
@@ -55,7 +58,7 @@ class ModeTests(SynchronousTestCase):
         return umasks[1], umasks[:1]
 
     def test_listens_T91c(self) -> None:
-        """A socket is for user and group from the first moment; a mode that is written counts."""
+        """Only user and group may connect to a new socket, unless a mode is configured."""
         before = os.umask(0o022)
         self.addCleanup(os.umask, before)
         self.assertEqual(self.made("unix:/run/a.sock"), (0o660, [0o117]))
@@ -70,14 +73,14 @@ class ModeTests(SynchronousTestCase):
 
 
 class WarningsTests(ConfigCase):
-    """What C{check} says."""
+    """Warnings about UNIX sockets."""
 
     def warned(self, **server: Any) -> list[str]:
         over = {"host": ..., "port": ..., **server}
         return [each for each in self.changed(server=over).warnings if "unix" in each]
 
     def test_mode_T91c(self) -> None:
-        """A socket without a mode is named, with what to write."""
+        """The warning about a socket without a mode names the socket and what to write."""
         [warning] = self.warned(listen=["tcp:80", "unix:/x"])
         self.assertIn("server.listen[1]", warning)
         self.assertIn("'unix:/x:mode=660'", warning)
@@ -86,7 +89,7 @@ class WarningsTests(ConfigCase):
         self.assertTrue(any("metrics.listen[0]" in each for each in found), found)
 
     def test_abstract_T91c(self) -> None:
-        """A UNIX socket without a file is a mistake: it has no mode, so all users may connect."""
+        """An abstract UNIX socket is a problem: it has no mode, so all users may connect."""
         listen = ["unix:\0authotron:mode=660"]
         server = {"host": ..., "port": ..., "listen": listen}
         for section, over in (("server", server), ("metrics", {"listen": listen})):
@@ -94,7 +97,10 @@ class WarningsTests(ConfigCase):
             self.assertEqual(problem, f"{section}.listen[0]: has a character that is not printable")
 
     def test_proxies_T91c(self) -> None:
-        """A list of proxies that leaves out the peers at a UNIX socket is named."""
+        """
+        There is a warning if C{trusted_proxies} lacks C{unix} although a UNIX socket is
+        served.
+        """
         proxies = ["127.0.0.0/8"]
         [warning] = self.warned(listen=["unix:/x:mode=660"], trusted_proxies=proxies)
         self.assertIn("server.trusted_proxies", warning)

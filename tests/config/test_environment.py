@@ -18,7 +18,7 @@ class EnvironmentTests(ConfigCase):
     """C{AOT_SECTION__KEY}."""
 
     def test_values(self) -> None:
-        """Numbers, switches, lists, quoted and plain texts."""
+        """Variables hold numbers, switches, lists, and quoted or unquoted strings."""
         found = self.load(
             BASE,
             AOT_SERVER__PORT="8081",
@@ -33,7 +33,7 @@ class EnvironmentTests(ConfigCase):
         self.assertEqual(file.services[0].scopes, ("read",))
 
     def test_text_that_looks_like_a_number(self) -> None:
-        """Where a text is wanted, it is one."""
+        """A variable for a string is a string, even if it looks like a number."""
         found = self.load(
             BASE, AOT_JWT__SECRET="12345678901234567890123456789012", AOT_JWT__ISS="true"
         )
@@ -44,7 +44,7 @@ class EnvironmentTests(ConfigCase):
         self.assertEqual(found.file.jwt.iss, "true")
 
     def test_secret_as_it_stands_S_ENVSECRET(self) -> None:
-        """A secret is taken as it stands, without at most one pair of double quotes around it."""
+        """A secret is taken literally, without one pair of double quotes around it."""
         for text, meant in (
             ('"abc"#tail and more', '"abc"#tail and more'),
             ('"abc #tail and more"', "abc #tail and more"),
@@ -64,7 +64,7 @@ class EnvironmentTests(ConfigCase):
             self.assertEqual(found.file.jwt.secret.get_secret_value(), meant)
 
     def test_texts_S_ENVSECRET(self) -> None:
-        """A string that is not a secret is taken as it stands, without blanks around it."""
+        """A string that is not a secret is taken literally, without blanks around it."""
         for text, meant in (
             (' "a"#b ', '"a"#b'),
             ("a # b", "a # b"),
@@ -81,7 +81,10 @@ class EnvironmentTests(ConfigCase):
         self.assertIsNone(self.load(BASE, AOT_JWT__AUD="").file.jwt.aud)
 
     def test_secrets_of_a_store_S_ENVSECRET(self) -> None:
-        """The type of the store, of the file or a variable, says which of its keys are secrets."""
+        """
+        The type of the store, in the file or a variable, decides which of its keys are
+        secrets.
+        """
         store = {"AOT_STORE__PASSWORD": '"a"#b', "AOT_STORE__PEPPER": "1" * 40}
         for found in (
             self.load({**BASE, "store": {"type": "redis"}}, **store),
@@ -92,14 +95,17 @@ class EnvironmentTests(ConfigCase):
             self.assertEqual(stored.pepper.get_secret_value(), "1" * 40)
 
     def test_secret_file_S_ENVSECRET(self) -> None:
-        """The twins of a secret may be given by variables, too."""
+        """Variables may set the C{_file} and C{_env} twins of a secret."""
         base = laid_over(BASE, {"jwt": {"secret": ...}})
         found = self.load(base, AOT_JWT__SECRET_ENV="OUR", OUR="a secret that is long enough")
         assert found.file.jwt.secret is not None
         self.assertEqual(found.file.jwt.secret.get_secret_value(), "a secret that is long enough")
 
     def test_lists_without_quotes_S_ENVSECRET(self) -> None:
-        """In lists and mappings texts may go without quotes; a hash sign ends nothing."""
+        """
+        Strings in lists and mappings need no quotes, and a hash sign does not begin a
+        comment.
+        """
         for text, password in (
             ("[{type=plain, name=e, realm=r, users=[{username=eve, password=a#b}]}]", "a#b"),
             ('[{type="plain",name="e",realm="r",users=[{username="eve",password="a#b"}]}]', "a#b"),
@@ -118,13 +124,13 @@ class EnvironmentTests(ConfigCase):
             self.assertEqual(provider.users[0].password.get_secret_value(), password)
 
     def test_switches_with_blanks_S_ENVSECRET(self) -> None:
-        """Blanks around numbers and switches do not count."""
+        """Blanks around numbers and switches are ignored."""
         found = self.load(BASE, AOT_METRICS__ENABLED=" false\n", AOT_SERVER__PORT=" 8081 ")
         self.assertEqual((found.file.metrics.enabled, found.file.server.port), (False, 8081))
 
     @given(some.text(some.characters(exclude_characters="\0", exclude_categories=["Cs"])))
     def test_any_secret_S_ENVSECRET(self, text: str) -> None:
-        """Whatever a variable holds is the secret, letter by letter."""
+        """Every text in a variable is a secret, character by character."""
         self.assertEqual(read_value(f'"{text}"', KeyKind.SECRET), text)
         if not (len(text) > 1 and text[0] == '"') and not text.endswith(("\r", "\n")):
             self.assertEqual(read_value(text, KeyKind.SECRET), text)
@@ -181,7 +187,10 @@ class EnvironmentTests(ConfigCase):
         self.assertEqual(found.warnings, [])
 
     def test_line_end_of_the_file_S_ENVSECRET(self) -> None:
-        """A line end that YAML says belongs to a secret is part of it; one of a file is not."""
+        """
+        The line end of a block scalar is part of a secret; the line end of a secret's file
+        is not.
+        """
         base = yaml.safe_dump(laid_over(BASE, {"jwt": ...}))
         for text, end in (("|\n    {}\n", "\n"), ("|-\n    {}\n", ""), ('"{}\\n"', "\n")):
             written = text.format("a secret that is long enough")
@@ -192,7 +201,10 @@ class EnvironmentTests(ConfigCase):
             )
 
     def test_unknown(self) -> None:
-        """Names nobody knows are not read; below a known section they are mistakes."""
+        """
+        Variables of unknown sections are ignored; unknown keys of known sections are
+        problems.
+        """
         self.load(BASE, AOT_NONSENSE="1", AOT_CONFIG_PATH="x", AOT_JWT_ISS="x")
         self.assertEqual(
             self.problems(BASE, AOT_JWT__ISSUER="x"),
@@ -200,7 +212,7 @@ class EnvironmentTests(ConfigCase):
         )
 
     def test_misspelt_section(self) -> None:
-        """A variable of a section nobody knows is not read, and somebody hears of it."""
+        """A variable of an unknown section is ignored, with a warning."""
         found = self.load(BASE, AOT_LOGING__LEVEL="debug")
         self.assertEqual(found.warnings, ["AOT_LOGING__LEVEL is ignored; did you mean 'logging'?"])
 

@@ -10,10 +10,13 @@ EXAMPLES = sorted((ROOT / "tests" / "examples").glob("*.yaml"))
 
 
 class ExamplesTests(ConfigCase):
-    """Every example of the documents."""
+    """The examples in tests/examples."""
 
     def test_all(self) -> None:
-        """They load, fragments laid over a small base; the one that must fail, fails."""
+        """
+        Every example can be loaded, fragments over a small base; the one that must fail
+        fails.
+        """
         self.assertGreater(len(EXAMPLES), 25)
         for path in EXAMPLES:
             with self.subTest(path.name):
@@ -24,7 +27,7 @@ class ExamplesTests(ConfigCase):
                     self.load(content, **STRONG)
 
     def test_placeholder_T78(self) -> None:
-        """An example's secret that everybody knows is refused."""
+        """The well-known secret of an example is rejected."""
         path = next(path for path in EXAMPLES if "complete" in path.name)
         problems = self.problems(laid_over(BASE, yaml.safe_load(path.read_text())))
         self.assertTrue(problems[0].startswith("jwt: "))

@@ -32,14 +32,14 @@ OTHER = 54_322 if ROOT else os.geteuid()
 
 
 def filesystem_user() -> int:
-    """The user with whose rights the calling thread accesses files."""
+    """Return the user with whose rights the calling thread accesses files."""
     status = Path(f"/proc/self/task/{threading.get_native_id()}/status").read_text()
     [line] = [line for line in status.splitlines() if line.startswith("Uid:")]
     return int(line.split()[4])
 
 
 class FilesCase(SynchronousTestCase):
-    """A folder of the service account, and files that are none of its business."""
+    """A folder of the service account, and files that only root may access."""
 
     def setUp(self) -> None:
         self.top = Path(tempfile.mkdtemp())
@@ -64,7 +64,7 @@ class FilesCase(SynchronousTestCase):
             os.chown(path, owner, owner, follow_symlinks=False)
 
     def in_thread(self, work: Callable[[], Any]) -> Any:
-        """What comes of C{work} in a thread of its own: the value, or the exception."""
+        """Run C{work} in a new thread; return its value or exception."""
         found: list[Any] = []
 
         def run() -> None:
@@ -83,7 +83,7 @@ class FilesCase(SynchronousTestCase):
 
 
 class OwnerTests(FilesCase):
-    """Whose rights are taken."""
+    """Root takes the rights of the account that controls a path."""
 
     def acting(self, path: Path) -> Any:
         def work() -> int:
@@ -99,7 +99,7 @@ class OwnerTests(FilesCase):
         self.assertEqual(self.acting(self.folder / "not" / "there"), SERVICE)
 
     def test_no_groups_T91a(self) -> None:
-        """The groups of root are given up as well, and in this thread alone."""
+        """Root gives up its groups, too, in this thread alone."""
 
         def work() -> list[str]:
             files.act_as_owner(self.file)
@@ -113,7 +113,7 @@ class OwnerTests(FilesCase):
         self.assertEqual(os.getgroups(), before)
 
     def test_owner_above_T91a(self) -> None:
-        """An account that owns a folder above can put another one in its place."""
+        """An account that owns a folder above the file controls the path."""
         below = self.folder / "below"
         below.mkdir()
         self.give(below, 0)
@@ -138,7 +138,7 @@ class OwnerTests(FilesCase):
         self.assertEqual(self.acting(self.system / "x"), os.geteuid())
 
     def test_sticky_T91a(self) -> None:
-        """In a folder for all, what another account put there is its own."""
+        """In a sticky folder an account controls the paths of what it put there."""
         shared = self.made("shared", 0 if ROOT else SERVICE, 0o1777)
         self.assertEqual(self.acting(shared / "x"), os.geteuid())
         (shared / "x").symlink_to(self.secret)
@@ -146,7 +146,7 @@ class OwnerTests(FilesCase):
         self.assertEqual(self.acting(shared / "x"), SERVICE)
 
     def test_two_accounts_T91a(self) -> None:
-        """If two accounts control a path, root uses the rights of neither, and says who may."""
+        """If two accounts control a path, root fails with an error that names both."""
         below = self.folder / "below"
         below.mkdir()
         self.give(below, OTHER)
@@ -158,7 +158,7 @@ class OwnerTests(FilesCase):
             self.assertEqual(found, os.geteuid())
 
     def test_circle_T91a(self) -> None:
-        """Links without end are an error, as they are for the kernel."""
+        """A circle of symbolic links is an error, as in the kernel."""
         (self.system / "a").symlink_to("b")
         (self.system / "b").symlink_to("a")
         if ROOT:
@@ -178,14 +178,14 @@ class OwnerTests(FilesCase):
 
 
 class OnceTests(FilesCase):
-    """Small files, made once."""
+    """Small files are created once."""
 
     def setUp(self) -> None:
         super().setUp()
         self.small = self.folder / "small"
 
     def lacking(self, *calls: str) -> None:
-        """From now on the file system knows no files without a name, nor these calls."""
+        """Let the file system refuse nameless files, and some calls of C{os}."""
         opened = os.open
 
         def open_(path: Any, flags: int, *more: Any, **named: Any) -> int:
@@ -208,7 +208,7 @@ class OnceTests(FilesCase):
         self.assertEqual([*self.folder.iterdir()], [self.small])
 
     def test_made_T91b(self) -> None:
-        """A file is whole, for its account alone, and made once."""
+        """A file is created once, with its whole content, for its account alone."""
         self.assert_made_once()
 
     def test_no_nameless_files_T91b(self) -> None:
@@ -222,7 +222,7 @@ class OnceTests(FilesCase):
         self.assert_made_once()
 
     def test_link_T91b(self) -> None:
-        """Where there is a link, even one to nowhere, nothing is written."""
+        """Nothing is written if the name is a symbolic link, even to nowhere."""
         for target in (self.secret, self.system / "nowhere"):
             self.small.symlink_to(target)
             files.write_once(self.small, b"x")
@@ -232,7 +232,7 @@ class OnceTests(FilesCase):
         self.assertEqual([*self.system.iterdir()], [self.secret])
 
     def test_raced_T91b(self) -> None:
-        """What appears while a file is written stays as it is."""
+        """A file that appears while another process writes it is not changed."""
         synced = os.fsync
 
         def race(descriptor: int) -> None:
@@ -245,7 +245,7 @@ class OnceTests(FilesCase):
         self.assertEqual(self.small.read_bytes(), b"other")
 
     def test_odd_files_T91b(self) -> None:
-        """What is not a small regular file is not read, and does not block."""
+        """Reading something else than a small regular file fails without blocking."""
         os.mkfifo(self.small)
         self.assertRaises(OSError, files.read_small, self.small)
         self.small.unlink()
@@ -261,7 +261,7 @@ class StoreTests(FilesCase):
     """The token store, opened by root in a folder of the service account."""
 
     def opened(self, path: Path | None = None) -> Any:
-        """What comes of using a store, in a thread as the store has."""
+        """Use a store in a thread like that of the store; return the outcome."""
 
         def use() -> object:
             given = {"type": "sqlite", "path": str(path or self.file)}
@@ -288,14 +288,14 @@ class StoreTests(FilesCase):
         )
 
     def test_owner_T91a(self) -> None:
-        """All files, those that SQLite makes beside the database too, belong to the account."""
+        """All files of the database belong to the account, including those that SQLite creates."""
         names = ("tokens.db", "tokens.db-wal", "tokens.db-shm", "tokens.db.pepper")
         self.assertEqual(self.opened(), dict.fromkeys(names, SERVICE))
         for path in self.folder.iterdir():
             self.assertEqual(path.stat().st_mode & 0o777, 0o600)
 
     def test_links_T91a(self) -> None:
-        """No file that SQLite opens or makes leads root out of the folder."""
+        """No link at the name of a file of SQLite leads root out of the folder."""
         for name in ("", "-wal", "-shm", "-journal", ".pepper"):
             for target in (self.system / "preload", self.secret):
                 with self.subTest(name=name, target=target.name):
@@ -311,21 +311,21 @@ class StoreTests(FilesCase):
                         self.secret.write_text("of root")
 
     def test_pepper_guessed_T91b(self) -> None:
-        """Links at the names that a fresh pepper once had are not followed."""
+        """Links at the names of former temporary pepper files are not followed."""
         for process in (os.getpid(), os.getpid() + 1):
             (self.folder / f"tokens.db.pepper.{process}").symlink_to(self.secret)
         self.opened()
         self.assert_untouched()
 
     def test_no_file_T91a(self) -> None:
-        """Links in a circle, or to a device, are an outage, for whatever account."""
+        """Circular links, and links to a device, make the store unavailable."""
         for target in ("tokens.db", "/dev/null"):
             self.file.symlink_to(target)
             self.assertIsInstance(self.opened(), Unavailable)
             self.file.unlink()
 
     def test_fifo_T91a(self) -> None:
-        """A FIFO instead of a file is an outage; nothing waits for it."""
+        """A FIFO instead of a file makes the store unavailable without blocking."""
         for name in ("", ".pepper"):
             with self.subTest(name):
                 for path in self.folder.iterdir():
@@ -334,7 +334,7 @@ class StoreTests(FilesCase):
                 self.assertIsInstance(self.opened(), Unavailable)
 
     def test_hard_link_T91a(self) -> None:
-        """A second name of a file of root is not written through."""
+        """A hard link to a file of root is not written through."""
         if not ROOT:
             self.secret.chmod(0o400)
         os.link(self.secret, self.file)
@@ -342,7 +342,7 @@ class StoreTests(FilesCase):
         self.assert_untouched()
 
     def test_shared_folder_T91a(self) -> None:
-        """In a folder of root that all may write to, root uses nothing that others made."""
+        """In a shared folder root does not use files that other accounts created."""
         self.folder = self.made("shared", 0 if ROOT else SERVICE, 0o777)
         self.file = self.folder / "tokens.db"
         self.opened()
@@ -356,7 +356,7 @@ class StoreTests(FilesCase):
             self.assertIn("created by another account", str(outcome))
 
     def test_linked_database_T91a(self) -> None:
-        """A link of the operator to a database elsewhere works, and makes it for its account."""
+        """An operator's link to a database elsewhere works, and the files belong to its account."""
         link = self.system / "tokens.db"
         link.symlink_to(self.file)
         elsewhere = self.opened(link)

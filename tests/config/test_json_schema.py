@@ -13,22 +13,22 @@ from tests.config.cases import BASE, ROOT, ConfigCase, laid_over
 
 
 class ShippedTests(ConfigCase):
-    """What is shipped under etc/."""
+    """The files under etc/."""
 
     def test_sample(self) -> None:
-        """The commented sample loads, without a warning but about its files."""
+        """The commented sample can be loaded without a warning."""
         text = (ROOT / "etc" / "authotron.yaml").read_text()
         (self.folder / "jwt-secret").write_text("a secret that is long enough for HS256\n")
         (self.folder / "alice-password").write_text("wonder\n")
         self.assertEqual(self.load(text).warnings, [])
 
     def test_schema_is_current(self) -> None:
-        """The schema under etc/ is the one that is printed; `make schema` writes it."""
+        """The schema under etc/ is what C{authotron schema} prints; C{make schema} writes it."""
         shipped = json.loads((ROOT / "etc" / "authotron.schema.json").read_text())
         self.assertEqual(shipped, json.loads(json.dumps(json_schema.json_schema())))
 
     def test_schema_fits(self) -> None:
-        """By the schema the base, the sample and the quick start are good, and a typo is not."""
+        """The schema accepts the base, the sample and the quick start, and rejects a typo."""
         schema = json_schema.json_schema()
         jsonschema.Draft202012Validator.check_schema(schema)
         good = [ROOT / "etc" / "authotron.yaml", ROOT / "authotron" / "cli" / "quickstart.yaml"]

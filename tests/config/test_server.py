@@ -10,7 +10,7 @@ from tests.config.cases import BASE, ConfigCase, laid_over
 
 
 class WorkersTests(ConfigCase):
-    """Several processes."""
+    """The number of worker processes."""
 
     def processes(self, **server: Any) -> int:
         return self.laid(server=server).file.server.processes
@@ -19,25 +19,25 @@ class WorkersTests(ConfigCase):
         return self.load(laid_over(BASE, over))
 
     def test_number(self) -> None:
-        """One, if nothing is said; as many as are said; or one for each processor."""
+        """There is one worker by default, a number of workers, or one for each processor."""
         self.assertEqual(self.processes(), 1)
         self.assertEqual(self.processes(workers=3), 3)
         self.assertEqual(self.processes(workers="auto"), len(os.sched_getaffinity(0)))
 
     def test_odd(self) -> None:
-        """None, or very many, or half of one, are mistakes."""
+        """Zero, more than 256, or a fraction of workers is a problem."""
         for number in (0, -1, 257, 1.5, "two", True):
             with self.subTest(repr(number)):
                 self.assertTrue(self.problems(laid_over(BASE, {"server": {"workers": number}})))
 
     def test_memory(self) -> None:
-        """They cannot share a store that is in the memory of one of them."""
+        """Several workers cannot share a store in memory."""
         problem = self.problem(server={"workers": 2}, store={"type": "memory"})
         self.assertEqual(problem, "store.type: several workers cannot share memory")
         self.laid(server={"workers": 1}, store={"type": "memory"})
 
     def test_endpoints(self) -> None:
-        """They share sockets, and not what an endpoint would do beyond that, such as TLS."""
+        """Several workers can share sockets, but not other endpoints, such as TLS."""
         server = {"host": ..., "port": ..., "workers": 2}
         listen = ["tcp:80", "tcp6:80", "unix:/x", "systemd"]
         self.laid(server={**server, "listen": listen})

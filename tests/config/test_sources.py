@@ -18,7 +18,7 @@ HASH = "$2b$04$abcdefghijklmnopqrstuuIVN9LQBQsaEDuPvlFbP4Fxs5X1E0jgu"
 
 
 def shipped_sections() -> Iterator[tuple[str, type[BaseModel]]]:
-    """The sections of the file and of all plugins, those inside of them included."""
+    """Yield the sections of the file and of all plugins, including nested sections."""
     yield "jwt", File.model_fields["jwt"].annotation  # type: ignore[misc] # a section
     for kind in ("providers", "augmenters", "stores"):
         for module in plugins.every(kind):
@@ -34,14 +34,17 @@ def sections_in(name: str, section: type[BaseModel]) -> Iterator[tuple[str, type
 
 
 class SecretsTests(ConfigCase):
-    """Where secrets may come from."""
+    """Sources of secrets."""
 
     def secret(self, found: Config) -> str:
         assert found.file.jwt.secret is not None
         return found.file.jwt.secret.get_secret_value()
 
     def test_file(self) -> None:
-        """A file beside the configuration; its line end is no part of the secret."""
+        """
+        A relative path is found beside the configuration; the line end is not part of the
+        secret.
+        """
         (self.folder / "key").write_text("a secret that is long enough in a file\n")
         found = self.changed(jwt={"secret": ..., "secret_file": "key"})
         self.assertEqual(self.secret(found), "a secret that is long enough in a file")
@@ -57,7 +60,7 @@ class SecretsTests(ConfigCase):
         self.assertEqual(self.secret(found), "a secret that systemd has handed over")
 
     def test_folder_of_credentials(self) -> None:
-        """A folder that systemd loads as credentials; the one beside may be closed to us."""
+        """C{folder/file} finds the credential C{folder_file} of systemd."""
         credentials = self.folder / "handed-over"
         credentials.mkdir()
         (credentials / "credentials_key").write_text("a secret that systemd has handed over")
@@ -66,7 +69,7 @@ class SecretsTests(ConfigCase):
         self.assertEqual(self.secret(found), "a secret that systemd has handed over")
 
     def test_all_files_from_credentials_D3(self) -> None:
-        """The files of certificates and keys come from the credentials of systemd, too."""
+        """Files of certificates and keys are found among the credentials of systemd, too."""
         credentials = self.folder / "credentials"
         credentials.mkdir()
         for name in ("ca.pem", "client.pem", "client.key"):
@@ -87,7 +90,7 @@ class SecretsTests(ConfigCase):
             self.assertEqual(found.tls_ca_file, credentials / "ca.pem")
 
     def test_data_beside_the_configuration_D3(self) -> None:
-        """What is written is never looked for among the credentials, which are to be read."""
+        """A file that authotron writes is never looked for among the credentials of systemd."""
         credentials = self.folder / "credentials"
         credentials.mkdir()
         (credentials / "tokens.db").write_text("")
@@ -100,17 +103,17 @@ class SecretsTests(ConfigCase):
         os.environ[name] = value
 
     def test_both(self) -> None:
-        """A secret and a file of it are one too many."""
+        """A secret and its C{_file} twin together are a problem."""
         self.assertIn("not both", self.problem(jwt={"secret_file": "key"}))
 
     def test_missing(self) -> None:
-        """A file that is not there is told by its path."""
+        """A missing file of a secret is a problem that names the path."""
         problem = self.problem(jwt={"secret": ..., "secret_file": "nowhere"})
         self.assertTrue(problem.startswith("jwt.secret_file: cannot read "), problem)
         self.assertIn("nowhere", problem)
 
     def test_twins_of_all_secrets_S_PLACEHOLDER(self) -> None:
-        """Every secret of every plugin may come from a file or a variable, as the schema says."""
+        """The schema has C{_file} and C{_env} twins for every secret of every plugin."""
         secrets = 0
         for name, section in shipped_sections():
             known = section.model_json_schema()["properties"]
@@ -120,7 +123,7 @@ class SecretsTests(ConfigCase):
         self.assertGreater(secrets, 12)
 
     def test_variable_S_PLACEHOLDER(self) -> None:
-        """Secrets of any section may come from variables, as they stand there."""
+        """Secrets of any section may come from variables, which are taken literally."""
         users = [{"username": "alice", "password_env": "ALICE_PASSWORD"}]
         remote = {
             "type": "http", "name": "r", "realm": "r", "url": "https://x", "token_env": "OF_IT",
@@ -149,7 +152,10 @@ class SecretsTests(ConfigCase):
         self.assertEqual(store.password.get_secret_value(), "r")
 
     def test_bad_variable_S_PLACEHOLDER(self) -> None:
-        """A variable that is not set or empty is a mistake with its path, without its name."""
+        """
+        An unset or empty variable is a problem with the path of the key, without the
+        variable's name.
+        """
         for variables, why in (
             ({}, "names an environment variable that is not set"),
             ({"CANARY_1": ""}, "names an environment variable that is empty"),
@@ -164,7 +170,7 @@ class SecretsTests(ConfigCase):
             self.assertEqual(problem, f"providers[0].users[0].password_env: {why}")
 
     def test_several_ways_S_PLACEHOLDER(self) -> None:
-        """A secret comes in one way; which of them is wanted is not guessed."""
+        """Several sources of one secret are a problem."""
         told = "jwt: give one of secret, secret_file and secret_env, not both"
         self.assertEqual(self.problem(jwt={"secret_env": "X"}), told)
         over = {"secret": ..., "secret_env": "X", "secret_file": "y"}
@@ -172,7 +178,7 @@ class SecretsTests(ConfigCase):
         self.assertIn("must be the name", self.problem(jwt={"secret": ..., "secret_env": 5}))
 
     def test_placeholder_S_PLACEHOLDER(self) -> None:
-        """A secret that is nothing but an unfilled C{${...}} is a mistake, wherever it stands."""
+        """A secret that is nothing but an unfilled C{${...}} is a problem in every section."""
         for text in ("${ALICE_PASSWORD}", "${ALICE_PASSWORD:-CANARY}", " ${A} "):
             user = {"username": "alice", "password": text}
             plain = {"type": "plain", "name": "p", "realm": "p", "users": [user, user]}
@@ -193,7 +199,10 @@ class SecretsTests(ConfigCase):
         self.assertIn("jwt.secret: is a placeholder", problem)
 
     def test_perhaps_placeholder_S_PLACEHOLDER(self) -> None:
-        """What may be a placeholder of another tool gets a warning, without the text."""
+        """
+        A possible placeholder of another tool causes a warning, which does not repeat the
+        text.
+        """
         for text in ("$ALICE_PASSWORD", "{{ alice.pass }}", "%(alice)s", "%ALICE%", "<password>",
                      "x${Y}z", "$(pass alice)", "change-me", "CHANGEME", "@alice@"):  # fmt: skip
             user = {"username": "alice", "password": text}
@@ -206,7 +215,7 @@ class SecretsTests(ConfigCase):
             )
 
     def test_no_placeholder_S_PLACEHOLDER(self) -> None:
-        """Hashes and passwords of odd characters are none."""
+        """Hashes and passwords with unusual characters are not placeholders."""
         for text in ("$ecret", "a$B", "{x}", "a<b>c", "100%", "%41lice", "$", "pa$$w0rd", "x@y@z"):
             user = {"username": "alice", "password": text}
             found = self.changed(providers=[{**BASE["providers"][0], "users": [user]}])
@@ -216,6 +225,6 @@ class SecretsTests(ConfigCase):
         self.assertEqual(found.warnings, [])
 
     def test_not_shown(self) -> None:
-        """A configuration does not show them."""
+        """The representation of a configuration contains no secret."""
         self.assertNotIn("long enough", repr(self.load(BASE)))
         self.assertNotIn("wonder", repr(self.load(BASE)))

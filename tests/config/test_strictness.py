@@ -1,4 +1,4 @@
-"""Stricter values are written out where we write, and missed where they are not written."""
+"""Shipped configurations set the stricter values; C{check} warns if they are unset."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ JWKS = "https://sso.example.org/realms/main/protocol/openid-connect/certs"
 
 
 class WrittenTests(ConfigCase):
-    """What comes with authotron."""
+    """Configurations that authotron ships."""
 
     def read(self, path: Path) -> dict[str, Any]:
         content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
         return content
 
     def test_metrics_T85b(self) -> None:
-        """The metrics port is for this machine, in each of them."""
+        """The metrics port of every shipped configuration is open to this machine only."""
         for path in OURS:
             self.assertEqual(self.read(path)["metrics"]["host"], "127.0.0.1", path)
 
     def test_chart_T85b(self) -> None:
-        """In a pod it is for the cluster, which is written out, too."""
+        """The chart opens the metrics port to the cluster explicitly."""
         values = self.read(ROOT / "etc" / "helm" / "values.yaml")
         self.assertEqual(values["config"]["metrics"]["host"], "0.0.0.0")
 
     def test_compat_T86d(self) -> None:
-        """A store that is switched on makes no token by C{GET}."""
+        """Shipped configurations with a store disable C{GET /token}."""
         for path in OURS[:3]:
             self.assertEqual(self.read(path)["store"], {"enabled": False, "compat": False}, path)
 
     def test_pages_T86d(self) -> None:
-        """The stores that the pages of the documentation show make no token by C{GET}."""
+        """The stores in the documentation disable C{GET /token}."""
         stores = [content.get("store") or {} for _, content in configurations()]
         written = [store.get("compat") for store in stores if store.get("type") == "sqlite"]
         self.assertEqual(set(written), {False})
@@ -54,7 +54,7 @@ class WrittenTests(ConfigCase):
                 yield place, each
 
     def test_issuer_T99(self) -> None:
-        """Providers of JSON Web Tokens that are shown name issuer and audience."""
+        """Shown C{jwt} providers set C{issuer} and C{audience}."""
         shown = [(place, each) for place, each in self.providers() if each["type"] == "jwt"]
         self.assertGreater(len(shown), 0)
         for place, each in shown:
@@ -65,13 +65,13 @@ class WrittenTests(ConfigCase):
 
 
 class WarningsTests(ConfigCase):
-    """What C{check} and the log say where they are missing, with the line to add."""
+    """Warnings about unset keys, with the line to add."""
 
     def warned(self, part: str, **over: Any) -> list[str]:
         return [each for each in self.changed(**over).warnings if part in each]
 
     def test_metrics_T85b(self) -> None:
-        """A metrics port that other machines reach is named, unless that is written."""
+        """There is a warning if the metrics port is open to other machines only by default."""
         everywhere = {"host": "0.0.0.0"}
         for server in (everywhere, {"host": "192.0.2.1"}, {"host": ...}):
             [warning] = self.warned("metrics.host", server=server)
@@ -84,19 +84,19 @@ class WarningsTests(ConfigCase):
             self.assertEqual(self.warned("metrics", server={"host": host}), [])
 
     def test_metrics_elsewhere_T85b(self) -> None:
-        """A metrics port that an endpoint string opens to all machines is named."""
+        """There is a warning if an endpoint string opens the metrics port to all machines."""
         [warning] = self.warned("metrics.listen", metrics={"listen": ["tcp:9090"]})
         self.assertIn("`:interface=127.0.0.1`", warning)
         for text in ("tcp:9090:interface=192.0.2.1", "unix:/x:mode=600"):
             self.assertEqual(self.warned("metrics.listen", metrics={"listen": [text]}), [])
 
     def test_default_T85b(self) -> None:
-        """The default is what it was: the address of the main port."""
+        """The default address of the metrics port is that of the main port."""
         found = self.changed(server={"host": "192.0.2.1"})
         self.assertEqual((found.file.metrics.enabled, found.file.metrics.host), (True, None))
 
     def test_compat_T86d(self) -> None:
-        """A store in whose section nothing is said of C{GET /token} is named."""
+        """There is a warning if C{compat} is unset in a store."""
         store = {"type": "memory"}
         [warning] = self.warned("store.compat", store=store)
         self.assertIn("`compat: false`", warning)
@@ -105,7 +105,7 @@ class WarningsTests(ConfigCase):
         self.assertEqual(self.warned("store.compat", store={"enabled": False}), [])
 
     def test_issuer_T99(self) -> None:
-        """A provider of JSON Web Tokens without issuer or audience is named."""
+        """There is a warning about a C{jwt} provider without issuer or audience."""
         provider = {"type": "jwt", "name": "sso", "realm": "cloud", "cert_uri": JWKS}
         found = self.warned("providers[0]", providers=[provider])
         self.assertEqual([each.split(": ")[1] for each in found], ["issuer", "audience"])
@@ -115,14 +115,14 @@ class WarningsTests(ConfigCase):
         self.assertEqual(self.warned("providers[0]", providers=[complete]), [])
 
     def test_vague_type_T81d(self) -> None:
-        """The type JWT is named: ID and refresh tokens have it, too."""
+        """There is a warning about the C{typ} JWT, which ID and refresh tokens have, too."""
         provider = {"type": "jwt", "name": "sso", "realm": "cloud", "issuer": "https://x"}
         for typ, count in (("JWT", 1), ("application/jwt", 1), ("at+jwt", 0), ("ID", 0)):
             found = self.warned("providers[0]", providers=[{**provider, "typ": typ}])
             self.assertEqual(sum("typ: JWT" in each for each in found), count, found)
 
     def test_short_secret_T96(self) -> None:
-        """A shared secret that is too short for algorithms that are not ruled out is named."""
+        """There is a warning about a shared secret that is too short for an allowed algorithm."""
         provider = {"type": "jwt", "name": "sso", "realm": "r", "issuer": "i", "audience": ["a"]}
         for size, algorithms, refused in (
             (40, [], "HS384 and HS512"),

@@ -18,19 +18,19 @@ class OlderTests(ConfigCase):
         return merged
 
     def test_loads(self) -> None:
-        """An address becomes host and port; metrics are on 9090."""
+        """C{bind_address} becomes host and port; metrics are on port 9090."""
         file = self.load(self.older(bind_address="[::1]:81")).file
         self.assertEqual((file.server.host, file.server.port), ("::1", 81))
         self.assertEqual((file.metrics.enabled, file.metrics.port), (True, 9090))
 
     def test_metrics_ignored(self) -> None:
-        """A metrics section is not read, and that is told."""
+        """A metrics section is ignored, with a warning."""
         found = self.load(self.older(metrics={"enabled": False}))
         self.assertTrue(found.file.metrics.enabled)
         self.assertIn("metrics", "\n".join(found.warnings))
 
     def test_bad_address(self) -> None:
-        """An address that is none is a mistake."""
+        """An invalid C{bind_address} is a problem."""
         for address in (":8080", "localhost", "127.0.0.1:http", 8080, "::1:8080"):
             with self.subTest(repr(address)):
                 [problem] = self.problems(self.older(bind_address=address))

@@ -9,14 +9,14 @@ from tests.config.cases import BASE, ConfigCase
 
 
 class WarningsTests(ConfigCase):
-    """What can be run, but somebody should hear of it."""
+    """Warnings of C{check}, the log and C{/ready}."""
 
     def test_none(self) -> None:
-        """A good configuration has none."""
+        """A good configuration causes no warning."""
         self.assertEqual(self.load(BASE).warnings, [])
 
     def test_each(self) -> None:
-        """Weak secrets, audiences kept back, deprecated parts."""
+        """Weak secrets, unused audiences and deprecated plugins cause warnings."""
         for over, part in (
             ({"jwt": {"secret": "sixteen bytes..."}}, "shorter than 32 bytes"),
             ({"jwt": {"aud": "x"}}, "emit_aud"),
@@ -34,7 +34,10 @@ class WarningsTests(ConfigCase):
                 self.assertIn(part, "\n".join(self.changed(**over).warnings))
 
     def test_ambiguous_subjects_T25(self) -> None:
-        """A realm that continues another one with a hyphen is a warning: subjects may collide."""
+        """
+        A realm that continues another realm with a hyphen causes a warning: subjects may
+        collide.
+        """
         staff = BASE["providers"][0]
         for realm, warned in (("internal-lab", True), ("internallab", False), ("lab", False)):
             with self.subTest(realm):
@@ -43,7 +46,7 @@ class WarningsTests(ConfigCase):
                 self.assertEqual(f"'internal' and {realm!r}" in text, warned)
 
     def test_bad_service_T82b(self) -> None:
-        """A provider whose name cannot name a service is a warning: its scopes are left out."""
+        """A provider whose name cannot be a key of scopes causes a warning."""
         for name, warned in (("sso ", True), ("ss\u200bo", True), ("my sso", False)):
             found = self.changed(providers=[{**BASE["providers"][0], "name": name}])
             text = "\n".join(found.warnings)
@@ -52,7 +55,7 @@ class WarningsTests(ConfigCase):
             )
 
     def test_readable_by_others_T78(self) -> None:
-        """A file everybody can read holds no secrets."""
+        """A file that is readable by all users causes a warning."""
         path = self.folder / "open.yaml"
         path.write_text(yaml.safe_dump(BASE))
         path.chmod(0o644)

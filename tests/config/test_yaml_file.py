@@ -8,10 +8,10 @@ from tests.config.cases import ConfigCase
 
 
 class FileTests(ConfigCase):
-    """What is no good as a file."""
+    """Files that are rejected."""
 
     def test_hostile_T78(self) -> None:
-        """Duplicates, bombs, objects, garbage: a line each, no traceback."""
+        """Duplicate keys, alias bombs, Python objects and garbage are problems of one line."""
         bomb = "a: &a [x]\n" + "".join(
             f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join([f'*{chr(97 + n)}'] * 9)}]\n"
             for n in range(20)
@@ -56,12 +56,12 @@ class FileTests(ConfigCase):
                 self.assertNotIn("CANARY", problem)
 
     def test_missing(self) -> None:
-        """A file that is not there is told by its path, with a hint."""
+        """A missing file is a problem with its path and a hint."""
         error = self.assertRaises(ConfigError, load, self.folder / "none.yaml", {})
         self.assertIn("AOT_CONFIG_PATH", str(error))
 
     def test_not_utf8(self) -> None:
-        """A file that is not UTF-8 is refused."""
+        """A file that is not UTF-8 is rejected."""
         path = self.folder / "latin.yaml"
         path.write_bytes(b"version: \xe9")
         self.assertRaises(ConfigError, load, path, {})
