@@ -33,10 +33,11 @@ _COLOURS = {True: "green", False: "red"}
 )
 def doctor(path: Any, username: str | None) -> None:
     """
-    Check what the configuration depends on: key sets, directories, services, the token store.
+    Check the services that a configuration needs.
 
-    Each server of a directory is checked separately: connection, TLS, bind, search, and with --user
-    the number of roles of a user.
+    These are key sets, directories, other remote services and the token store. Each server of a
+    directory is checked separately: connection, TLS, bind, search, and with --user the number of
+    roles of a user.
 
     Exit status 0 if every check succeeds, 1 if one fails, 78 if the configuration is invalid.
     """

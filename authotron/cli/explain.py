@@ -36,7 +36,9 @@ from authotron.web.replies import Reply
 @click.argument("source", type=click.File("r"), default="-")
 def explain(path: Path, realm: str | None, source: Any) -> None:
     """
-    Show how a credential is authenticated: providers, augmenters, claims of the JWT.
+    Show how a credential is authenticated.
+
+    The output lists the results of providers and augmenters, and the claims of the JWT.
 
     The value of an Authorization header, such as "Basic dXNlcjpwYXNz", is read from SOURCE, a file
     or standard input; never from the command line, which other users of the machine can see.

@@ -45,11 +45,12 @@ _dry_run_option: Callable[[Any], Any] = click.option(
 @click.group("import")
 def import_() -> None:
     """
-    Copy tokens of another service, whose store is only read.
+    Copy tokens of another service.
 
-    Imported tokens are accepted if the configuration has `store.imported: true`. Tokens that were
-    imported before are not changed, so a second run copies only new ones. A token that never
-    expires gets `tokens.max_ttl`. Exit status 1 if some tokens were skipped.
+    The store of the other service is only read. Imported tokens are accepted if the configuration
+    has `store.imported: true`. Tokens that were imported before are not changed, so a second run
+    copies only new ones. A token that never expires gets `tokens.max_ttl`. Exit status 1 if some
+    tokens were skipped.
     """
 
 
@@ -71,9 +72,10 @@ def of_acl_proxy(
     path: Path, realm: str, username: str, role: tuple[str, ...], *, dry_run: bool
 ) -> None:
     """
-    Copy from the Redis of an acl-proxy, which is found by its variables REDIS_HOST, REDIS_PORT ...
+    Copy from the Redis of an acl-proxy.
 
-    An acl-proxy stores only hashes. They are verified with its PEPPER, which must be the value of
+    The variables of the acl-proxy (REDIS_HOST, REDIS_PORT, ...) name the Redis. An acl-proxy stores
+    only hashes. They are verified with its PEPPER, which must be the value of
     `store.acl_proxy_pepper` in the configuration.
     """
     with exit_on_config_error():
@@ -106,7 +108,7 @@ def of_acl_proxy(
 )
 @_dry_run_option
 def of_auth_o_tron(path: Path, theirs: Path, realm: str | None, *, dry_run: bool) -> None:
-    """Copy tokens and their owners from the MongoDB of an auth-o-tron."""
+    """Copy from the MongoDB of an auth-o-tron, with the owners of the tokens."""
     section = load_config(theirs).store
     if not isinstance(section, mongo.Config):
         raise click.UsageError(f"{theirs} has no store of type mongo")

@@ -66,7 +66,7 @@ def run(path: Path) -> None:
 @config_option
 def check(file: Path | None, path: Path) -> None:
     """
-    Print what a configuration would run, or all its problems.
+    Check a configuration. Print what it would run, or all its problems.
 
     Exit status 0 if the configuration is valid, 78 if not.
     """
@@ -105,14 +105,14 @@ def _described(found: Config) -> list[str]:
 
 @main.command()
 def schema() -> None:
-    """Print the JSON Schema of a configuration file, for editors and other tools."""
+    """Print the JSON Schema of a configuration file. Editors and other tools read it."""
     say_lines(json.dumps(json_schema(), indent=2))
 
 
 @main.command("hash-password")
 @click.option("--stdin", "from_stdin", is_flag=True, help="Read the password from standard input.")
 def hash_password(*, from_stdin: bool) -> None:
-    """Print the argon2id hash of a password, for `password_hash` of a plain user."""
+    """Print the argon2id hash of a password. It fits `password_hash` of a plain user."""
     if from_stdin:
         password = sys.stdin.read().removesuffix("\n")
     else:
@@ -134,14 +134,14 @@ def hash_password(*, from_stdin: bool) -> None:
     help="Number of random bytes in the secret.",
 )
 def generate_secret(size: int) -> None:
-    """Print a new random secret, for example for `jwt.secret`."""
+    """Print a new random secret. It fits `jwt.secret`."""
     say(secrets.token_urlsafe(size))
 
 
 @main.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print a script that completes commands in SHELL; add it to the start-up file of SHELL."""
+    """Print a completion script for SHELL. Add it to the start-up file of SHELL."""
     from click.shell_completion import get_completion_class  # noqa: PLC0415 - only needed here
 
     kind = get_completion_class(shell)

@@ -35,10 +35,10 @@ SECRETS = ("jwt-secret", "alice-password", "bob-password")
 @click.option("--prepare", is_flag=True, help="Only create the files, and do not start.")
 def quickstart(folder: Path, *, prepare: bool) -> None:
     """
-    Start a gateway to try, with users, roles and secrets that are created in a folder.
+    Start a gateway to try.
 
-    Files that exist are kept, so that you can change them and start again. Ctrl-C stops the
-    gateway.
+    Users, roles and secrets are created in a folder. Files that exist are kept, so that you can
+    change them and start again. Ctrl-C stops the gateway.
     """
     try:
         path = _prepare(folder)

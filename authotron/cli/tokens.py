@@ -34,9 +34,10 @@ from authotron.web.replies import Reply
 @click.group()
 def tokens() -> None:
     """
-    List, create and revoke API tokens in the configured store.
+    List, create and revoke API tokens.
 
-    Running gateways see a change within `tokens.recheck` seconds. Exit status 1 if a command fails.
+    The commands work with the configured store, without the gateway. Running gateways see a change
+    within `tokens.recheck` seconds. Exit status 1 if a command fails.
     """
 
 
@@ -81,7 +82,7 @@ def create(
     ttl: str | None,
     name: str,
 ) -> None:
-    """Create an API token for a user and print it; it cannot be printed again."""
+    """Create an API token for a user and print it. It cannot be printed again."""
     wish = TokenRequest(
         name=name,
         ttl=_duration(ttl, "--ttl"),
@@ -110,7 +111,7 @@ def create(
 @click.option("--username", type=text, help="Only tokens of this user.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one token on each line.")
 def list_(path: Path, realm: str | None, username: str | None, *, as_json: bool) -> None:
-    """List API tokens, oldest first, without their secrets, which are not stored."""
+    """List API tokens, oldest first. Their secrets are not stored, so they are not listed."""
 
     async def work(_: Gateway[Reply], kept: TokenService, _world: World) -> None:
         wanted = TokenQuery(realm and normalized(realm), username and normalized(username))
@@ -142,7 +143,7 @@ def show(path: Path, id_: str) -> None:
 @click.argument("ids", type=text, metavar="ID...", nargs=-1, required=True)
 def revoke(path: Path, ids: tuple[str, ...]) -> None:
     """
-    Revoke API tokens, and those that were created with them.
+    Revoke API tokens and those created with them.
 
     The other tokens are revoked even if an ID is unknown; then the exit status is 1.
     """
@@ -167,7 +168,7 @@ def revoke(path: Path, ids: tuple[str, ...]) -> None:
 @tokens.command()
 @config_option
 def prune(path: Path) -> None:
-    """Delete expired API tokens from the store, as a running gateway does once a minute."""
+    """Delete expired API tokens. A running gateway does so once a minute."""
 
     async def work(_: Gateway[Reply], kept: TokenService, _world: World) -> None:
         await kept.flush()
