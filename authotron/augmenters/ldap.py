@@ -99,7 +99,7 @@ class LdapAugmenter:
         try:
             return await self._known.get(username, lambda: self._look_up(username), username)
         except Unavailable as unavailable:
-            known = self._known.kept(username)
+            known = self._known.stale_answer(username)
             if known is None:
                 raise
             self._log.warn(

@@ -1,4 +1,4 @@
-"""Answers of remotes by what was asked, each for as long as it is fresh."""
+"""A cache of what remotes answered, in which each answer says how long it may be used."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from authotron.model.authentication import Authentication
 from authotron.model.identity import Addition, Identity
 
 _PLAIN_IDENTITY, _ATTRIBUTE = 500, 220
-"""Bytes of an identity without its strings, and of an attribute without its letters."""
+"""Estimated bytes of an identity without its strings, and of an attribute without its text."""
 
 
 _TUPLE, _TEXT = 56, 57
-"""Bytes of an empty tuple, and of an empty ASCII string with its place in a tuple."""
+"""Bytes of an empty tuple, and of an empty ASCII string with its reference in a tuple."""
 
 
 _MAX_ENTRIES = 10_000
-"""Entries that a memory of answers may have."""
+"""Maximum number of answers in a cache."""
 
 
 _PLACE = 8
-"""Bytes of the place of a string in a tuple."""
+"""Bytes of the reference to a string in a tuple."""
 
 
 def authentication_bytes(found: Authentication) -> int:
-    """Bytes that an authentication takes in memory, about; what it shares counts in full."""
+    """Estimate the bytes of an authentication in memory; shared objects count in full."""
     identity, before, restriction = found.identity, found.unaugmented, found.restriction
     size = _identity_bytes(identity)
     if restriction is not None:
@@ -46,9 +46,9 @@ def authentication_bytes(found: Authentication) -> int:
 
 
 def _identity_bytes(identity: Identity) -> int:
-    """Bytes that an identity takes in memory, about, with the authentication around it."""
+    """Estimate the bytes of an identity in memory, with the authentication that holds it."""
     _, username, roles, attributes, scopes = identity
-    joined = username + "".join(roles)  # as one string, since all that is remembered is measured
+    joined = username + "".join(roles)  # one string, to be quick: every answer is measured
     size = _PLAIN_IDENTITY + len(joined) + _TEXT * len(roles)
     if not joined.isascii():
         size += texts_bytes((username,), roles)
@@ -64,7 +64,7 @@ def _identity_bytes(identity: Identity) -> int:
 
 
 def _unaugmented_bytes(before: Identity, identity: Identity) -> int:
-    """Bytes that an identity takes as it was before, without the strings that both share."""
+    """Estimate the bytes of the unaugmented identity, without strings that both share."""
     roles, attributes = before.roles, before.attributes
     if (
         roles == identity.roles[: len(roles)]
@@ -76,14 +76,14 @@ def _unaugmented_bytes(before: Identity, identity: Identity) -> int:
 
 
 def addition_bytes(addition: Addition) -> int:
-    """Bytes that an addition takes in memory, about."""
+    """Estimate the bytes of an addition in memory."""
     attributes = addition.attributes
     size = _PLAIN_IDENTITY + texts_bytes(addition.roles)
     return size + _ATTRIBUTE * len(attributes) + texts_bytes(attributes, attributes.values())
 
 
 def texts_bytes(*collections: Collection[str]) -> int:
-    """Bytes that strings take in memory, with their places in a tuple."""
+    """Return the bytes of strings in memory, with their references in a tuple."""
     size = 0
     for texts in collections:
         joined = "".join(texts)
@@ -95,7 +95,7 @@ def texts_bytes(*collections: Collection[str]) -> int:
 
 
 class _Fresh(Protocol):
-    """An answer that says until when it may be believed."""
+    """An answer with the time until which it may be used."""
 
     @property
     def fresh_until(self) -> float | None: ...
@@ -105,7 +105,7 @@ F = TypeVar("F", bound=_Fresh)
 
 
 class _Answer(Entry, Generic[F]):
-    """An answer that is kept."""
+    """An answer in the cache."""
 
     __slots__ = ("value",)
 
@@ -117,15 +117,15 @@ class _Answer(Entry, Generic[F]):
 @define(eq=False)
 class LookupCache(Generic[F]):
     """
-    What was looked up, each until it says itself; one question at a time for each key.
+    A cache of lookups, with one lookup at a time for each key; an answer has a C{fresh_until}.
 
-    Only answers are kept: refusals are remembered with the verdicts, outages never. Keys are keyed
-    hashes, so that no credential is kept. The memory has a budget of bytes and a share for each
-    subject, see L{LruCache}.
+    Failures are not cached: the decision cache remembers refusals, and after an outage the remote
+    is asked again. Keys are stored as keyed hashes, so that no credential stays in memory. The
+    cache has a budget of bytes, of which each subject has a share; see L{LruCache}.
 
-    @param size: bytes that an answer takes.
-    @param stale: seconds for which an answer is kept that is not fresh any more; see L{kept}.
-    @param subject: says of an answer in whose share of the memory it is kept.
+    @param size: returns the bytes of an answer.
+    @param stale: seconds after C{fresh_until} for which L{stale_answer} returns an answer.
+    @param subject: returns the subject of an answer, in whose share of the budget it is stored.
     """
 
     _clock: IReactorTime
@@ -142,9 +142,9 @@ class LookupCache(Generic[F]):
 
     async def get(self, question: str, look_up: AsyncCall[F], subject: Hashable = None) -> F:
         """
-        Return what is known, or what C{look_up} says.
+        Return the cached answer if it is fresh, else the result of C{look_up}.
 
-        @param subject: in whose share of the memory the answer is kept, if it does not say itself.
+        @param subject: the subject of the answer, for a cache that has no function C{subject}.
         """
         key = self._hashed(question)
         known = self._known.get(key)
@@ -152,20 +152,20 @@ class LookupCache(Generic[F]):
             return known.value
         return await self._flights.result(key, lambda: self._look_up(key, look_up, subject))
 
-    def kept(self, question: str) -> F | None:
-        """The last answer, if it has not been stale for too long."""
+    def stale_answer(self, question: str) -> F | None:
+        """Return the last answer if it is fresh, or stale for no longer than C{stale} seconds."""
         known = self._known.get(self._hashed(question))
         if known is not None and _is_fresh(known.value, self._clock.seconds() - self._stale):
             return known.value
         return None
 
     def forget(self, question: str) -> None:
-        """Drop an answer, because it is not believed any more."""
+        """Remove an answer from the cache."""
         self._known.drop(self._hashed(question))
 
     @property
     def size(self) -> int:
-        """Bytes that all answers take."""
+        """The bytes of all answers in the cache."""
         return self._known.size
 
     async def _look_up(self, key: bytes, look_up: AsyncCall[F], subject: Hashable) -> F:
@@ -185,7 +185,7 @@ def _is_fresh(answer: _Fresh, now: float) -> bool:
 
 
 class AuthenticationCache(LookupCache[Authentication]):
-    """Authentications by the credentials that proved them; each user has a share."""
+    """A cache of authentications by credential; each user has a share of its budget."""
 
     def __init__(self, clock: IReactorTime, max_bytes: int = DEFAULT_BYTES) -> None:
         super().__init__(

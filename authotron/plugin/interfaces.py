@@ -1,4 +1,4 @@
-"""Interfaces of providers, augmenters and token stores, and of what they may offer."""
+"""Interfaces of providers, augmenters and token stores, and interfaces that they may add."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from authotron.model.token import Revoked, Token
 
 
 class Affinity(Enum):
-    """What the shape of a credential tells about who may know it."""
+    """How likely a credential belongs to a provider, by the shape of the credential alone."""
 
-    OWN = "nobody else may judge it"
-    LIKELY = "it names this provider, which is asked instead of those that merely may know it"
+    OWN = "no other provider may be asked"
+    LIKELY = "it names this provider, which is asked instead of those that only may know it"
     POSSIBLE = "this provider may know it"
     FOREIGN = "this provider cannot know it"
 
 
 class IJudge(Interface):
-    """Judges credentials of one scheme, for one realm or for several."""
+    """Verifies credentials of one scheme, for one realm or for several."""
 
     name: str = Attribute("unique among the configured providers")
     type: str = Attribute("the documented type, as in the configuration")
-    realm: str = Attribute("the realm under which it is counted; C{unknown} if there are several")
-    scheme: str = Attribute("the only scheme worth offering, lower case")
-    local: bool = Attribute("whether it judges without a remote just now; such are asked first")
+    realm: str = Attribute("the realm for metrics; C{unknown} if there are several")
+    scheme: str = Attribute("the only scheme that it is asked about, lower case")
+    local: bool = Attribute("whether it needs no remote at the moment; if so it is asked first")
 
     def affinity(credential: Credential) -> Affinity:
-        """Say from its shape alone whether a credential of C{scheme} may be one of ours."""
+        """Return, from its shape alone, how likely a credential belongs to this provider."""
 
     def authenticate(credential: Credential) -> MaybeAwaited[Authentication]:
         """
-        Say who sent C{credential}; a coroutine where that must be waited for.
+        Verify C{credential}; return a coroutine if that has to wait.
 
         @raise Rejected: the credential is not good.
         @raise Unavailable: no verdict could be reached.
@@ -45,56 +45,58 @@ class IJudge(Interface):
 
 
 class IProvider(IJudge):
-    """Judges credentials of one scheme, for one realm. All that is configured are such."""
+    """Verifies credentials of one scheme, for one realm: what C{providers:} configures."""
 
     realm: str = Attribute("the realm of every identity returned")
 
 
 class IMayAskRemotes(Interface):
-    """What a provider provides that needs a remote for some credentials only."""
+    """A provider that needs a remote for some credentials only."""
 
     def is_local(credential: Credential) -> bool:
-        """Whether this credential can be judged without a remote; it counts instead of C{local}."""
+        """Whether the provider can verify C{credential} without a remote; replaces C{local}."""
 
 
 class IUserLookup(Interface):
-    """What a provider provides that can say of a user, without a password, what is true now."""
+    """A provider that can look up a user without a credential, for the owners of API tokens."""
 
     async def look_up(username: str) -> Authentication:
         """
-        The user as known now.
+        Return the current state of a user.
 
-        @raise Rejected: there is no such user any more.
-        @raise Unavailable: nobody can say.
+        @raise Rejected: the user does not exist any more.
+        @raise Unavailable: the user cannot be looked up now.
         """
 
 
 class IAugmenter(Interface):
-    """Knows more about the identities of one realm. It adds and never takes away."""
+    """Adds roles and attributes to the identities of one realm; never removes any."""
 
     name: str = Attribute("unique among the configured augmenters")
     type: str = Attribute("the documented type, as in the configuration")
-    realm: str = Attribute("the realm whose identities it is asked about, case-sensitive")
-    runs_last: bool = Attribute("whether it must see what the others added")
-    required: bool = Attribute("whether nobody may pass while it fails")
-    timeout: float = Attribute("seconds it may take; None for the common limit")
+    realm: str = Attribute("the realm whose identities it is called with, case-sensitive")
+    runs_last: bool = Attribute("whether it runs after the others, and sees what these added")
+    required: bool = Attribute("whether its failure is answered by a 503")
+    timeout: float = Attribute("seconds one call may take; None for auth.timeout_in_ms")
 
     def augment(identity: Identity) -> MaybeAwaited[Addition]:
         """
-        Say what is known about C{identity}; a coroutine where that must be waited for.
+        Return what is known about C{identity}, or a coroutine if that has to wait.
 
-        @raise Unavailable: it cannot be said now.
+        @raise Unavailable: the augmenter cannot answer now.
         """
 
 
 @frozen
 class TokenQuery:
     """
-    Which tokens to list.
+    Which API tokens to list.
 
-    @ivar realm: of their owners; C{None} is any. So with C{username}.
-    @ivar after: the id behind which to begin; ids sort by age.
-    @ivar below: if not C{None}, only the token of this id and those that descend from it.
+    @ivar realm: the realm of the owners; C{None} for all realms.
+    @ivar username: the user name of the owners; C{None} for all users.
+    @ivar after: list the tokens after this id; ids sort by age.
+    @ivar most: the maximum number of tokens.
+    @ivar below: list only the token with this id and its descendants; C{None} for all tokens.
     """
 
     realm: str | None = None
@@ -106,85 +108,84 @@ class TokenQuery:
 
 class ITokenStore(Interface):
     """
-    Keeps tokens.
+    Stores API tokens.
 
-    It knows nothing of what is good or bad; it only keeps. Everything but C{close} raises
-    L{Unavailable} while the store cannot be used.
+    A store decides nothing about tokens. All methods except C{close} raise L{Unavailable} while
+    the database cannot be used.
     """
 
     type: str = Attribute("the documented type, as in the configuration")
     pepper: bytes | None = Attribute(
-        "a key that lies beside what is kept; None: the configuration has to say. Set once open"
+        "a key stored beside the tokens, set by open(); None if the configuration has to give it"
     )
 
     async def open() -> None:
         """
-        Connect, or create what is missing. It may be tried again.
+        Connect to the database, and create missing tables. After a failure it may be called again.
 
-        @raise Unavailable: not now.
-        @raise ConfigError: never; somebody must change something.
+        @raise Unavailable: the database cannot be used now; a later attempt may succeed.
+        @raise ConfigError: the store cannot work before the operator changes something.
         """
 
     async def close() -> None:
-        """Let go of everything; what waits is given up."""
+        """Close all connections; calls that still wait fail."""
 
     async def check_reachable() -> None:
         """
-        Try whether it is there.
+        Check that the database can be reached.
 
-        @raise Unavailable: it is not.
+        @raise Unavailable: the database cannot be reached.
         """
 
     async def add(token: Token, most: int | None = None) -> None:
         """
-        Keep a new token.
+        Store a new token.
 
-        @param most: how many tokens its owner may have that count and have not expired when the
-            new one is created, with it; C{None} for any number.
+        @param most: the maximum number of unexpired tokens of the owner for which L{counts} is
+            true, the new one included; C{None} for any number.
 
-        @raise TokenExists: there is one of its id.
-        @raise TooMany: its owner has C{most} of them.
+        @raise TokenExists: a token with this id is stored already.
+        @raise TooMany: the owner has C{most} tokens.
         """
 
     async def get(id_: str) -> Token | None:
-        """The token of this id, expired or not."""
+        """Return the token with this id, even if it has expired; C{None} if there is none."""
 
     async def listed(wanted: TokenQuery) -> Sequence[Token]:
-        """Those that are wanted, in the order of their ids."""
+        """Return the tokens that fit a query, in the order of their ids."""
 
     async def change(id_: str, changes: Mapping[str, str | float | None]) -> bool:
-        """Change some of L{CHANGEABLE}; say whether there was such a token."""
+        """Change columns that L{CHANGEABLE} names; return whether the token exists."""
 
     async def remove(id_: str, now: float) -> Sequence[str]:
         """
-        Forget a token with all that descend from it, and remember that they were revoked.
+        Remove a token and all its descendants, and remember that they were revoked.
 
-        @return: the ids of those that were removed, its own first. If several callers remove a
-            token at once, each id is returned to one of them only.
+        @return: the ids of the removed tokens, that of the token itself first. If several callers
+            remove a token at once, each id is returned to one of them only.
         """
 
     async def revoked(id_: str) -> Revoked | None:
         """
-        Say whether a token of this id was removed.
+        Return what is remembered of a revoked token with this id; C{None} if nothing is.
 
-        The last L{MOST_REVOKED} are remembered, for L{REVOKED_FOR} seconds each, and of one owner
-        the last L{MOST_REVOKED_OF_OWNER}: no owner pushes out what others have revoked. Imported
-        ones, of which no client can make any, are remembered beside these for
-        L{IMPORTED_REVOKED_FOR} seconds. What ends later than L{REVOKED_FOR} seconds from now is
-        imported.
+        A store remembers the last L{MOST_REVOKED} revoked tokens for L{REVOKED_FOR} seconds each,
+        and of one owner the last L{MOST_REVOKED_OF_OWNER}, so that no owner displaces those of
+        others. Revoked imported tokens are remembered for L{IMPORTED_REVOKED_FOR} seconds, whatever
+        their number, because no client can create imported tokens.
         """
 
     async def delete_expired(now: float) -> int:
-        """Forget those that have expired; say how many there were."""
+        """Delete expired tokens; return their number."""
 
 
 @frozen
 class CheckResult:
     """
-    One thing that was tried, and what came of it.
+    One check of C{authotron doctor}, and its result.
 
-    A section whose part can be tried in detail has a method C{examine(world, username)}, which
-    gives such.
+    The C{Config} of a plugin with checks of its own has a method C{examine(world, username)}, which
+    returns these results.
     """
 
     what: str
@@ -193,18 +194,18 @@ class CheckResult:
 
 
 class IReachable(Interface):
-    """What a part provides that depends on something out there."""
+    """A plugin that depends on a remote; C{/ready} and C{authotron doctor} call it."""
 
     async def check_reachable() -> None:
         """
-        Try whether it is there.
+        Check that the remote can be reached.
 
-        @raise Unavailable: it is not.
+        @raise Unavailable: the remote cannot be reached.
         """
 
 
 class IConnected(Interface):
-    """What a part provides that keeps connections open between requests."""
+    """A plugin that keeps connections open between requests."""
 
     def close() -> None:
-        """Give them up, and keep none from now on. Requests may still be under way."""
+        """Close idle connections, and keep none from now on; requests may still be in flight."""

@@ -1,4 +1,4 @@
-"""Passwords in clear or hashed, verified off the reactor, few at a time, and remembered safely."""
+"""Compare passwords, and verify them against hashes in threads."""
 
 from __future__ import annotations
 
@@ -17,29 +17,44 @@ from cachetools import TTLCache
 from authotron.net.world import World
 
 MAXIMUM_MEMORY_KIB = 262_144
+"""Maximum KiB of memory that the verification of an argon2 hash may take."""
+
 MAXIMUM_ARGON2_PASSES = 20
+"""Maximum number of passes over this memory."""
+
 MAXIMUM_ARGON2_LANES = 64
+"""Maximum number of lanes of an argon2 hash; argon2 starts a thread for each lane."""
+
 MAXIMUM_BCRYPT_ROUNDS = 15
-_MINIMUM_SALT = 8
-_MINIMUM_TAG = 4
+"""Maximum cost of a bcrypt hash, as a power of two."""
+
+_MINIMUM_SALT, _MINIMUM_TAG = 8, 4
+"""Minimum bytes of the salt and of the tag of an argon2 hash (RFC 9106 section 3.1)."""
+
 _BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|[1-9]\d)\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
-"""The last character of a salt has two bits, and the least cost is 4; no others are verified."""
+"""A bcrypt hash: the last character of the salt has only two bits, and the minimum cost is 4."""
 
 _BCRYPT_BYTES = 72
-_REMEMBERED_SECONDS = 60
-_REMEMBERED = 10_000
+"""Maximum bytes of a password; bcrypt ignores further ones."""
+
+_CACHE_SECONDS = 60
+"""Seconds for which a successful verification is cached."""
+
+_CACHE_ENTRIES = 10_000
+"""Maximum number of cached verifications."""
 
 
 def hash_password(password: str) -> str:
-    """An argon2id hash with the parameters of RFC 9106 section 4 for limited memory."""
+    """Hash a password by argon2id, with the parameters of RFC 9106 section 4 for limited memory."""
     return argon2.PasswordHasher().hash(password)
 
 
 def check_hash(text: str) -> str:
     """
-    The same hash, if it is one that can be verified in reasonable time.
+    Return the hash unchanged if it can be verified in reasonable time.
 
-    @raise ValueError: it is not an argon2id or bcrypt hash that can be verified, or too costly.
+    @raise ValueError: the string is not an argon2id or bcrypt hash, or its verification costs too
+        much.
     """
     bcrypt_rounds = _BCRYPT.fullmatch(text)
     if bcrypt_rounds:
@@ -58,9 +73,9 @@ def check_hash(text: str) -> str:
 
 def _check_cost(parameters: argon2.Parameters) -> None:
     """
-    Check what a verification costs, and that there can be one (RFC 9106 section 3.1).
+    Check the cost of a verification, and that argon2 accepts the parameters (RFC 9106 section 3.1).
 
-    @raise ValueError: too much, or a combination that argon2 refuses.
+    @raise ValueError: the verification costs too much, or argon2 would refuse the parameters.
     """
     memory, passes, lanes = parameters.memory_cost, parameters.time_cost, parameters.parallelism
     if memory > MAXIMUM_MEMORY_KIB or passes > MAXIMUM_ARGON2_PASSES:
@@ -76,15 +91,15 @@ def _check_cost(parameters: argon2.Parameters) -> None:
 
 def digest(text: str) -> bytes:
     """
-    What a password in clear is compared by, with C{hmac.compare_digest}.
+    Hash a password in clear, for a comparison by C{hmac.compare_digest}.
 
-    So the time that it takes does not tell where two differ, or how long they are.
+    The time of the comparison then depends neither on the first difference nor on the lengths.
     """
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32).digest()
 
 
 def _verify(hashes: Sequence[str], password: str) -> int | None:
-    """The place of the last hash that fits; each is tried, so that time tells nothing."""
+    """Return the index of the last hash that fits; try every hash, so that the time is constant."""
     found = None
     for place, each in enumerate(hashes):
         if _fits(each, password):
@@ -107,10 +122,10 @@ def _fits(hashed: str, password: str) -> bool:
 @define(eq=False)
 class PasswordVerifier:
     """
-    Verifies passwords against hashes in threads, in the turns of L{HashQueue}.
+    Verifies passwords against hashes in threads, in the order of L{HashQueue}.
 
-    A success is remembered for a minute by a keyed hash over user, password and stored hashes:
-    a changed hash forgets by itself, and nothing that is kept can be turned back.
+    A success is cached for a minute, under a keyed hash over user, password and hashes: if a hash
+    of the user changes, the entry is not found any more, and no entry reveals the password.
     """
 
     _world: World
@@ -118,7 +133,7 @@ class PasswordVerifier:
     _known: TTLCache[bytes, int] = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self._known = TTLCache(_REMEMBERED, _REMEMBERED_SECONDS, self._world.clock.seconds)
+        self._known = TTLCache(_CACHE_ENTRIES, _CACHE_SECONDS, self._world.clock.seconds)
 
     async def find_match(
         self,
@@ -130,12 +145,13 @@ class PasswordVerifier:
         remember: bool = True,
     ) -> int | None:
         """
-        The place of the last of C{hashes} that fits, or C{None}.
+        Return the index of the last of C{hashes} that fits; C{None} if no hash fits.
 
         @param client: the address of the client, for its share of the threads.
-        @param remember: false for the hashes of another user: that they fit may show in no time.
+        @param remember: false for decoy hashes of another user: if one fits, a cached result would
+            show this by its time.
 
-        @raise Unavailable: too many passwords wait already.
+        @raise Unavailable: too many passwords wait for a thread.
         """
         key = self._fingerprint(username, password, hashes)
         known = self._known.get(key)
@@ -148,7 +164,7 @@ class PasswordVerifier:
         return found
 
     def _fingerprint(self, *texts: str | Sequence[str]) -> bytes:
-        """Lengths stand before their texts, so that no two lists of texts look alike."""
+        """Hash several strings, each after its length, so that different lists differ."""
         mac = hmac.new(self._key, digestmod=hashlib.sha256)
         for text in texts:
             for each in [text] if isinstance(text, str) else text:

@@ -29,11 +29,11 @@ Match = Callable[[Credential], Affinity]
 """Judges by the shape of a token whether the provider could know it."""
 
 
-class AskingConfig(PartConfig, RemoteConfig):
+class RemoteProviderConfig(PartConfig, RemoteConfig):
     """The keys of every provider that asks a remote."""
 
 
-class QueryConfig(AskingConfig):
+class QueryConfig(RemoteProviderConfig):
     """The keys of every provider that asks a URL with C{?token=}."""
 
     cache: Seconds = Field(
@@ -82,7 +82,7 @@ class ReachableProvider(RemoteProvider):
 
 
 def make(
-    config: AskingConfig,
+    config: RemoteProviderConfig,
     world: World,
     match: Match,
     ask: Ask,

@@ -23,13 +23,13 @@ from authotron.net.world import World
 from authotron.plugin import remote_provider
 from authotron.plugin.cache import AuthenticationCache
 from authotron.plugin.interfaces import IProvider, IReachable
-from authotron.plugin.remote_provider import Ask, AskingConfig, Match
+from authotron.plugin.remote_provider import Ask, Match, RemoteProviderConfig
 
 _EARLY = 10.0
 """Seconds before its expiry at which an access token is not used any more."""
 
 
-class ExchangeConfig(AskingConfig, ClaimsConfig):
+class ExchangeConfig(RemoteProviderConfig, ClaimsConfig):
     """The keys of every provider that exchanges tokens."""
 
     cert_uri: Url = Field(description="URL of the key set that verifies access tokens")
@@ -53,7 +53,9 @@ class AccessTokens:
     _life: float
     _exchanged: AuthenticationCache = field(repr=False)
 
-    async def exchanged(self, token: str, exchange: AsyncCall[Authentication]) -> Authentication:
+    async def cached_exchange(
+        self, token: str, exchange: AsyncCall[Authentication]
+    ) -> Authentication:
         """Exchange a long-lived token, or return the result of the last exchange."""
         return await self._exchanged.get(token, exchange)
 

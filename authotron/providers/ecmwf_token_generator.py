@@ -49,7 +49,7 @@ class TokenGenerator:
         @raise Unavailable: the generator does not answer.
         """
         await self._validate(token)
-        found = await self._access_tokens.exchanged(token, lambda: self._exchange(token))
+        found = await self._access_tokens.cached_exchange(token, lambda: self._exchange(token))
         return self._access_tokens.until_next_check(found)
 
     async def _validate(self, token: str) -> None:

@@ -20,10 +20,10 @@ from authotron.net.http import Url, WebClient
 from authotron.net.world import World
 from authotron.plugin import remote_provider, token_routing
 from authotron.plugin.interfaces import Affinity, IProvider
-from authotron.plugin.remote_provider import AskingConfig
+from authotron.plugin.remote_provider import RemoteProviderConfig
 
 
-class Config(AskingConfig, ClaimsConfig):
+class Config(RemoteProviderConfig, ClaimsConfig):
     """`type: introspection`: bearer tokens of an OAuth server with an introspection endpoint."""
 
     type: Literal["introspection"]

@@ -96,7 +96,7 @@ class OfflineTokens:
 
     async def _verify(self, token: str) -> Authentication:
         if self._check != "exchange" and await self._is_active(token):
-            return await self._access_tokens.exchanged(token, lambda: self._exchange(token))
+            return await self._access_tokens.cached_exchange(token, lambda: self._exchange(token))
         if self._check == "exchange" or (self._check == "auto" and self._is_ours(token)):
             found = await self._exchange(token)
             if _SCOPE in found.identity.scopes[self._name]:

@@ -1,5 +1,5 @@
 """
-A backend to try a gateway with: it verifies the JWT it is given and tells what it was told.
+A backend to try a gateway with: it verifies the JWT, and answers with the request that it received.
 
 C{python -m authotron.testing.echo --port 8000 --secret-file var/jwt-secret}
 """
@@ -25,10 +25,11 @@ from twisted.web.server import Site
 @define(eq=False)
 class Keys:
     """
-    The keys of those who may have signed.
+    The keys with which the gateway may have signed a JWT.
 
     @ivar secret: the shared secret, for HS256.
-    @ivar published: what the gateway shows at C{/.well-known/jwks.json}, for all others.
+    @ivar published: the key set that the gateway serves at C{/.well-known/jwks.json}, for all other
+        algorithms.
     """
 
     secret: str | None = field(default=None, repr=False)
@@ -36,9 +37,9 @@ class Keys:
 
     def verify(self, token: str) -> dict[str, Any]:
         """
-        The claims of a token.
+        Verify a JWT, and return its claims.
 
-        @raise jwt.InvalidTokenError: it is not good.
+        @raise jwt.InvalidTokenError: the JWT is not valid.
         """
         claims: dict[str, Any] = jwt.decode(
             token, *self._key_of(token), options={"verify_aud": False, "require": ["exp", "sub"]}
@@ -56,7 +57,7 @@ class Keys:
 
 
 class Echo(Resource):
-    """Answers with method, path, headers and verified claims; 401 where there are none."""
+    """Answers with method, path, headers and verified claims; with 401 without a valid JWT."""
 
     isLeaf = True
 
@@ -69,22 +70,22 @@ class Echo(Resource):
             name.decode("latin-1").lower(): [value.decode("latin-1") for value in values]
             for name, values in request.requestHeaders.getAllRawHeaders()
         }
-        told = {
+        content = {
             "method": request.method.decode("latin-1"),
             "path": request.uri.decode("latin-1"),
             "headers": headers,
         }
         try:
-            told["claims"] = self._keys.verify(_bearer(headers.get("authorization", [])))
+            content["claims"] = self._keys.verify(_bearer(headers.get("authorization", [])))
         except jwt.InvalidTokenError as error:
             request.setResponseCode(401)
-            told["error"] = str(error)
+            content["error"] = str(error)
         request.setHeader(b"Content-Type", b"application/json")
-        return json.dumps(told).encode() + b"\n"
+        return json.dumps(content).encode() + b"\n"
 
 
 def _bearer(authorization: Sequence[str]) -> str:
-    """What follows C{Bearer} in the only C{Authorization}."""
+    """Return the JWT in the only C{Authorization} field."""
     if len(authorization) != 1 or not authorization[0].startswith("Bearer "):
         raise jwt.InvalidTokenError("no bearer token")
     return authorization[0].removeprefix("Bearer ")
@@ -99,7 +100,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--secret-file", type=_FILE, help="File with the secret that the gateway signs with.")
 @click.option("--jwks-file", type=_FILE, help="Saved copy of the gateway's /.well-known/jwks.json.")
 def main(host: str, port: int, secret_file: Path | None, jwks_file: Path | None) -> None:
-    """Answer every request with what it said and with the verified claims of its JWT."""
+    """Answer every request with its method, path, headers, and verified claims."""
     if (secret_file is None) == (jwks_file is None):
         raise click.UsageError("give one of --secret-file and --jwks-file")
     secret = secret_file.read_text().rstrip("\r\n") if secret_file else None

@@ -189,9 +189,9 @@ class LookupCacheTests(SynchronousTestCase):
         self.work.started[0].callback(Addition(fresh_until=NOW + 60.0))
         self.clock.advance(60)
         self.assertNoResult(self.get())
-        self.assertIsNotNone(self.known.kept("a"))
+        self.assertIsNotNone(self.known.stale_answer("a"))
         self.clock.advance(30)
-        self.assertIsNone(self.known.kept("a"))
+        self.assertIsNone(self.known.stale_answer("a"))
 
     def test_not_kept(self) -> None:
         """What does not say until when it is fresh is not kept."""

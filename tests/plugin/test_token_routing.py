@@ -24,7 +24,7 @@ class Part(Section):
     accepts: Rule = "any"
 
 
-def likeness(accepts: Any, token: str) -> Affinity:
+def match(accepts: Any, token: str) -> Affinity:
     rule = section.read(Part, {"accepts": accepts}).accepts
     return token_routing.match(rule, Credential("bearer", token))
 
@@ -77,25 +77,25 @@ class RuleTests(SynchronousTestCase):
     def test_any(self) -> None:
         """Everything, as in the original."""
         for token in ("opaque", "aot_x", IDP.sign()):
-            self.assertIs(likeness("any", token), Affinity.POSSIBLE)
+            self.assertIs(match("any", token), Affinity.POSSIBLE)
 
     def test_shape(self) -> None:
         """Only tokens of a shape, and never those of the gateway itself."""
         for accepts in ("jwt", {"shape": "jwt"}):
-            self.assertIs(likeness(accepts, IDP.sign()), Affinity.POSSIBLE)
-            self.assertIs(likeness(accepts, "opaque"), Affinity.FOREIGN)
+            self.assertIs(match(accepts, IDP.sign()), Affinity.POSSIBLE)
+            self.assertIs(match(accepts, "opaque"), Affinity.FOREIGN)
         for accepts in ("opaque", {"shape": "opaque"}):
-            self.assertIs(likeness(accepts, IDP.sign()), Affinity.FOREIGN)
-            self.assertIs(likeness(accepts, "opaque"), Affinity.POSSIBLE)
-            self.assertIs(likeness(accepts, "aot_x"), Affinity.FOREIGN)
+            self.assertIs(match(accepts, IDP.sign()), Affinity.FOREIGN)
+            self.assertIs(match(accepts, "opaque"), Affinity.POSSIBLE)
+            self.assertIs(match(accepts, "aot_x"), Affinity.FOREIGN)
 
     def test_named(self) -> None:
         """An issuer or a prefix that fits comes before everything else."""
-        self.assertIs(likeness({"issuer": ISSUER}, IDP.sign()), Affinity.LIKELY)
-        self.assertIs(likeness({"issuer": "other"}, IDP.sign()), Affinity.FOREIGN)
-        self.assertIs(likeness({"issuer": ISSUER}, "opaque"), Affinity.FOREIGN)
+        self.assertIs(match({"issuer": ISSUER}, IDP.sign()), Affinity.LIKELY)
+        self.assertIs(match({"issuer": "other"}, IDP.sign()), Affinity.FOREIGN)
+        self.assertIs(match({"issuer": ISSUER}, "opaque"), Affinity.FOREIGN)
         encrypted = forged_jwt({"alg": "dir", "enc": "A256GCM", "iss": ISSUER}, b"\xff")
-        self.assertIs(likeness({"issuer": ISSUER}, encrypted), Affinity.LIKELY)
-        self.assertIs(likeness({"prefix": "ew_"}, "ew_5"), Affinity.LIKELY)
-        self.assertIs(likeness({"prefix": "ew_"}, "5"), Affinity.FOREIGN)
-        self.assertIs(likeness({"prefix": "ew_", "shape": "jwt"}, "ew_5"), Affinity.FOREIGN)
+        self.assertIs(match({"issuer": ISSUER}, encrypted), Affinity.LIKELY)
+        self.assertIs(match({"prefix": "ew_"}, "ew_5"), Affinity.LIKELY)
+        self.assertIs(match({"prefix": "ew_"}, "5"), Affinity.FOREIGN)
+        self.assertIs(match({"prefix": "ew_", "shape": "jwt"}, "ew_5"), Affinity.FOREIGN)
