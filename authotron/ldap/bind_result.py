@@ -25,7 +25,7 @@ _ABOUT_ACCOUNT = re.compile("account|inactive|inactivated|locked|expired", re.IG
 """
 Words in the message of C{unwillingToPerform} that mean that the user's account is refused.
 
-Without such a word the result counts as an outage of the server.
+A result C{unwillingToPerform} without one of these words counts as an outage of the server.
 """
 
 _POLICY_ERRORS: Mapping[int | None, str | None] = {
@@ -46,7 +46,7 @@ _ACTIVE_DIRECTORY_ERRORS = {
     "773": "the password must be changed",
     "775": "the account is locked",
 }
-"""Reasons by the code that Active Directory writes into its error message, as C{data 775}."""
+"""The meaning of the codes in error messages of Active Directory, such as C{data 775}."""
 
 
 async def bind_user(connection: Connection, dn: str, password: str) -> None:

@@ -31,7 +31,7 @@ class LdapSection(Protocol):
         """Return whether the connection to C{uri} uses TLS, StartTLS or no encryption."""
 
     def model_copy(self, *, update: dict[str, Any]) -> Any:
-        """Return a copy of the section with some values replaced."""
+        """Return a copy of the configuration section with some values replaced."""
 
 
 async def check_search_base(directory: Directory, base: str) -> None:
@@ -56,7 +56,7 @@ async def run_checks(
     """
     Check every configured server by itself; stop at the first failed check of a server.
 
-    @param username: a user to look up; C{None} skips that check.
+    @param username: the user to look up, or C{None} to look no user up.
     """
     for uri in section.uri:
         directory: Directory = section.model_copy(update={"uri": (uri,)}).directory(world)
@@ -87,7 +87,7 @@ async def _outcome(what: str, check: Any) -> CheckResult:
 
 async def _check_connection(section: LdapSection, uri: str, directory: Directory) -> str:
     async def ping(connection: Connection) -> None:
-        await connection.ping()  # an anonymous connection has not exchanged any message yet
+        await connection.ping()  # without a bind, the server has not sent any message yet
 
     await directory.use_connection(ping)
     security = section.security(uri)

@@ -37,7 +37,7 @@ class Connection(LdapProtocol):
 
     async def ping(self) -> None:
         """
-        Wait until the server answers a request; over TLS its certificate is then verified.
+        Send a request and wait for the answer: the server is then reachable and verified.
 
         @raise ServerFault: the server did not answer.
         """
@@ -64,7 +64,7 @@ class Connection(LdapProtocol):
         """
         Send a simple bind and return its result, which may be a refusal.
 
-        @raise Unavailable: the server did not return a result.
+        @raise Unavailable: the server did not return a result of the bind.
         """
         if not (dn and password):  # RFC 4513 section 5.1.2: this would be an anonymous bind
             raise ValueError("a bind needs a DN and a password")
@@ -85,7 +85,7 @@ class Connection(LdapProtocol):
 
     async def search(self, query: Search) -> list[Entry]:
         """
-        Return the entries that match, at most C{query.limit}; large searches are done page by page.
+        Return the entries that match a search, at most C{query.limit}; many are read page by page.
 
         @raise Unavailable: the search failed, or its result is incomplete.
         """
@@ -126,7 +126,7 @@ class Connection(LdapProtocol):
         """
         Read attributes of the entry with this DN; return C{None} if the entry does not exist.
 
-        @raise Unavailable: the read failed.
+        @raise Unavailable: the server failed to read the entry.
         """
         anything = encoding.present("objectClass")
         found = await self.search(Search(dn, anything, attributes, limit=1, scope=BASE))

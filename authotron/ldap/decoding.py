@@ -2,8 +2,8 @@
 Decode LDAP messages (RFC 4511) from bytes that an untrusted server sent.
 
 ldaptor's decoder is not used: it uses assertions and prints for unexpected input, and its time for
-an entry grows with the square of the number of values. This decoder has a fixed depth and limits
-for sizes and counts.
+an entry grows with the square of the number of values. The decoder of this module has a fixed
+depth, and limits for sizes and counts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PASSWORD_POLICY = "1.3.6.1.4.1.42.2.27.8.5.1"  # noqa: S105 - the OID of a contr
 """OID of the password policy control (draft-behera-ldap-password-policy)."""
 
 _MAX_BYTES, _MAX_VALUES, _MAX_ELEMENTS = 4 * 2**20, 20_000, 50
-"""Limits: bytes of a message, values of an entry, and elements of any other sequence."""
+"""Limits of LDAP messages: bytes, values of an entry, and elements of any other sequence."""
 
 _SEQUENCE, _CONTROLS = 0x30, 0xA0
 _INTEGERS, _OCTETS = (0x02, 0x0A), 0x04
@@ -146,7 +146,7 @@ def password_policy_error(controls: Mapping[str, bytes]) -> int | None:
     """
     Return the error number of the password policy control, or C{None} if there is no error.
 
-    @raise DecodingError: the control is not valid.
+    @raise DecodingError: the password policy control is not valid.
     """
     if not controls.get(PASSWORD_POLICY):
         return None
@@ -165,7 +165,7 @@ def elements(content: bytes, most: int = _MAX_ELEMENTS) -> list[tuple[int, bytes
     at = 0
     while at < len(content):
         if len(found) >= most:
-            raise TooLarge(f"the answer has more than {most} elements")
+            raise TooLarge(f"the answer of the LDAP server has more than {most} elements")
         begin, end = _extent(content, at)
         if begin is None or end > len(content):
             raise DecodingError("invalid LDAP message: truncated element")
@@ -178,7 +178,7 @@ def _extent(content: bytes | bytearray, at: int) -> tuple[int | None, int]:
     """
     Return where the content of the BER element at an offset begins and ends.
 
-    The beginning is C{None} if the header of the element is incomplete.
+    The returned beginning is C{None} if the header of the BER element is incomplete.
     """
     if len(content) < at + 2:
         return None, 0
@@ -199,7 +199,7 @@ def _message_size(buffer: bytearray) -> int | None:
         raise DecodingError("the server does not speak LDAP")
     begin, end = _extent(buffer, 0)
     if end > _MAX_BYTES:
-        raise TooLarge(f"the answer exceeds {_MAX_BYTES} bytes")
+        raise TooLarge(f"the answer of the LDAP server has more than {_MAX_BYTES} bytes")
     return end if begin is not None and end <= len(buffer) else None
 
 
@@ -254,6 +254,6 @@ def _text_or_none(raw: bytes) -> str | None:
 
 
 def _printable(raw: bytes) -> str:
-    """Return the first 200 printable characters, for the log."""
+    """Return the first 200 printable characters of a server's message, for the log."""
     text = raw[:1000].decode("utf-8", "replace")
     return "".join(c for c in text if c.isprintable())[:200]

@@ -88,7 +88,7 @@ class Directory:
         """
         Bind as a user on a separate connection, and call C{work} with that connection.
 
-        @param sent: its C{now} is set while the server has the password and has not answered.
+        @param sent: C{sent.now} is true from sending the password until the server has answered.
         @raise Rejected: the directory refuses the user or the password.
         @raise Unavailable: the directory failed, so the password may be right or wrong.
         """
@@ -136,7 +136,7 @@ class Directory:
             try:
                 return await self._run_on(idle.state, idle.connection, work)
             except Disconnected:
-                pass  # an idle connection was closed meanwhile; its server may be healthy
+                pass  # the server closed an idle connection, but may still be healthy
             except ServerFault as fault:
                 self._failed(idle.state, fault)
                 others = [state for state in self._states if state is not idle.state]

@@ -29,7 +29,7 @@ class Rdn:
     """
     A relative distinguished name: one step of a DN, such as C{cn=Admin} or C{cn=J+uid=7}.
 
-    @ivar pairs: attributes and their values; more than one pair if joined by C{+}.
+    @ivar pairs: the attributes of the RDN with their values; several if joined by C{+}.
     @ivar start: offset at which the RDN begins in the text of the DN.
     """
 
@@ -37,7 +37,7 @@ class Rdn:
     start: int = field(default=0, eq=False)
 
     def value_of(self, attribute: str) -> str | None:
-        """Return the value of an attribute, given in lower case; its case in the DN is ignored."""
+        """Return the value of the attribute with this name in lower case; C{None} if missing."""
         return next((value for name, value in self.pairs if name.lower() == attribute), None)
 
     def value(self) -> str:
@@ -57,7 +57,7 @@ Name = tuple[Rdn, ...]
 @lru_cache(8192)
 def parse_dn(text: str) -> Name:
     """
-    Parse a DN. The last 8192 results are cached, since users share most of their groups.
+    Parse a DN. The last 8192 parsed DNs are cached, since users share most of their groups.
 
     @raise InvalidDn: the text is not a DN, or it is too long.
     """
@@ -104,7 +104,7 @@ def escape_value(value: str) -> str:
 
 
 def _pair(text: str, at: int) -> tuple[tuple[str, str], int]:
-    """Parse an attribute with its value; return both, and the offset of the separator behind."""
+    """Parse an attribute with its value; return both, and the offset of the next separator."""
     attribute = _ATTRIBUTE.match(text, at)
     if attribute is None:
         raise InvalidDn("invalid DN: expected an attribute and an equals sign")
@@ -120,7 +120,7 @@ def _value(text: str, at: int) -> tuple[str, int]:
     if match := _QUOTED.match(text, at):
         return _unescape(match[1]), match.end()
     match = _PLAIN.match(text, at)
-    assert match is not None  # _PLAIN also matches the empty string
+    assert match is not None  # the pattern _PLAIN also matches the empty string
     return _unescape(_strip_end(match[1])), match.end()
 
 
@@ -148,7 +148,7 @@ def _decode_hex(digits: str) -> str:
     """
     Decode a value that is written as the hexadecimal digits of its BER encoding, as C{#0403616263}.
 
-    A value that is not a string is returned as it is written.
+    A BER value that is not a string is returned as its hexadecimal digits.
     """
     raw = bytes.fromhex(digits)
     if len(raw) > 1 and raw[0] in _STRING_TAGS and raw[1] == len(raw) - 2:

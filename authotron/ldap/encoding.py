@@ -42,7 +42,7 @@ class Search:
 
 
 def message(message_id: int, operation: Operation, controls: Mapping[str, bytes | None]) -> bytes:
-    """Encode a complete request. All controls are sent as not critical."""
+    """Encode a complete request. Servers may ignore the controls (not critical)."""
     given = [(oid, None, value) for oid, value in controls.items()] or None
     wire: bytes = pureldap.LDAPMessage(operation, given, message_id).toWire()
     return wire
@@ -64,7 +64,7 @@ def start_tls() -> Operation:
 
 
 def search(query: Search, seconds: float) -> Operation:
-    """Encode a search that does not follow aliases; C{seconds} is the server's time limit."""
+    """Encode a search that does not follow aliases; C{seconds} limits the time of the server."""
     request = pureldap.LDAPSearchRequest(
         baseObject=query.base,
         scope=query.scope,
@@ -124,7 +124,7 @@ def contains(attribute: str, substrings: Sequence[bytes]) -> Filter:
     """
     Encode a substring match, such as C{(cn=a*b*)}.
 
-    @param substrings: the text between the asterisks; the first and the last may be empty.
+    @param substrings: the texts between the asterisks; the first and the last text may be empty.
     """
     encoded = [pureldap.LDAPFilter_substrings_any(each) for each in substrings[1:-1] if each]
     if substrings[0]:

@@ -23,7 +23,7 @@ _VALUE = re.compile(r"(?:[^()\\\0]|\\[0-9A-Fa-f]{2})*")
 _ESCAPED = re.compile(rb"\\([0-9A-Fa-f]{2})")
 _RDN_IN_VALUE = re.compile(r"(?:^|[*,;+])\s*[A-Za-z0-9][A-Za-z0-9.-]*\s*=")
 _MAX_DEPTH = 20
-"""Filters that may be nested inside each other."""
+"""Maximum depth of nested filters, such as C{(!(!(cn=x)))}."""
 
 
 class InvalidFilter(ValueError):
@@ -49,7 +49,7 @@ def parse_filter(text: str) -> FilterTemplate:
     """
     Parse a filter with placeholders.
 
-    @raise InvalidFilter: the text is not a filter; the message names the character.
+    @raise InvalidFilter: the text is not a filter; the message says at which character.
     """
     stripped = text.strip()
     parsed = _filter(stripped, 0, 0)
@@ -115,7 +115,7 @@ def _comparison(text: str, at: int) -> _Parsed:
 def _substrings(text: str, at: int, *, may_split: bool) -> tuple[tuple[ValueTemplate, ...], int]:
     """Parse a value, and split it at its asterisks; only values after C{=} may have asterisks."""
     match = _VALUE.match(text, at)
-    assert match is not None  # _VALUE also matches the empty string
+    assert match is not None  # the pattern _VALUE also matches the empty string
     value, end = match[0], match.end()
     if text[end : end + 1] == "\\":
         _refuse(text, end, "a backslash without two hexadecimal digits")
@@ -140,5 +140,5 @@ def _value_template(text: str, *, in_dn: bool) -> ValueTemplate:
 
 
 def _constant(text: str) -> bytes:
-    r"""Return the bytes of a constant value, in which C{\2a} is one byte."""
+    r"""Return the bytes of a constant value, with escapes such as C{\2a} decoded."""
     return _ESCAPED.sub(lambda match: bytes.fromhex(match[1].decode()), text.encode())

@@ -40,7 +40,7 @@ class ValueTemplate:
     """
     A value of a comparison, or one of its substrings, with placeholders.
 
-    @ivar parts: constant bytes, and names of placeholders as strings.
+    @ivar parts: constant parts as bytes, and placeholders as the strings C{username} and C{dn}.
     @ivar in_dn: whether the value is a DN, so that the user name is escaped as in a DN.
     """
 
@@ -84,9 +84,9 @@ class Node:
 @frozen
 class Combination(Node):
     """
-    An C{&} or C{|} of filters; without filters it is always true or always false (RFC 4526).
+    A conjunction or disjunction of filters; an empty one is always true or false (RFC 4526).
 
-    @ivar sign: C{&} or C{|}.
+    @ivar sign: C{&} if all filters must match, C{|} if at least one must match.
     """
 
     sign: str
@@ -125,9 +125,10 @@ class Comparison(Node):
     """
     The comparison of an attribute with a value.
 
-    @ivar attribute: its description with options; empty if a matching rule compares any attribute.
+    @ivar attribute: attribute with options, such as C{cn;lang-de}; empty for a matching rule that
+        compares any attribute.
     @ivar operator: C{=}, C{~=}, C{>=}, C{<=}, or C{:=} for an extensible match.
-    @ivar substrings: the value, split at its asterisks; a single one if it has no asterisk.
+    @ivar substrings: the value, split at its asterisks.
     @ivar rule: the matching rule of an extensible match, if one is given.
     @ivar of_dn: whether the extensible match also compares the DN of the entry.
     """

@@ -55,8 +55,8 @@ def common_name(group: Group) -> Iterator[str]:
     """
     Yield the common name of a group as its role, unless it looks like a path.
 
-    A group without a common name takes that of the nearest entry above, as in auth-o-tron;
-    C{tests/conformance} has a recorded case.
+    A group without a common name gets the one of the nearest entry above, as in auth-o-tron. A
+    case in C{tests/conformance} records how auth-o-tron names such groups.
     """
     common = next(filter(None, (rdn.value_of("cn") for rdn in group.name)), None)
     if common is not None:
@@ -82,7 +82,7 @@ def _if_valid(group: Group, role: str, root: str) -> Iterator[str]:
     """
     Yield a role if it is printable and does not imitate a path.
 
-    @param root: C{/} if the role is a path, else empty.
+    @param root: C{/} for a role that is a path, empty for other roles.
     """
     if role.strip() and role.isprintable() and role.startswith("/") == bool(root):
         yield role
@@ -118,10 +118,9 @@ class DnContains:
     """
     Selects groups whose DN, as the directory writes it, contains a text.
 
-    The role is the common name of the group.
-
-    Only the case of attribute types is ignored. A text that begins with an attribute type matches
-    at the beginning of an RDN, and not inside a value.
+    The role is the common name of the group. The comparison ignores only the case of attribute
+    types. A text that begins with an attribute type matches at the beginning of an RDN, and not
+    inside a value.
     """
 
     _text: str
@@ -205,10 +204,10 @@ class GroupSearch:
 @frozen
 class GroupRules:
     """
-    All rules of one configuration section.
+    All rules about groups in one configuration section.
 
     @ivar by_dn: rules for the groups that the user's entry lists.
-    @ivar searches: searches for groups.
+    @ivar searches: LDAP searches for groups.
     @ivar error: why the configuration cannot be applied; every lookup then fails.
     """
 

@@ -25,7 +25,7 @@ _MAX_DEPTH, _MAX_GROUPS, _CONCURRENT_READS = 10, 10_000, 50
 """Limits of nested groups: levels, groups of one user, and groups that are read concurrently."""
 
 _MIN_THREADED = 50
-"""Number of DNs from which on they are parsed in a thread, so that the reactor is not blocked."""
+"""Minimum number of DNs that are parsed in a thread, so that the reactor is not blocked."""
 
 _NO_ATTRIBUTES = ("1.1",)
 """The attribute list that requests no attributes (RFC 4511 section 4.5.1.8)."""
@@ -47,7 +47,7 @@ class Lookup:
     @ivar extra: attributes to read besides the groups.
     @ivar attributes: names of identity attributes by the names of LDAP attributes.
     @ivar exact_spelling: whether an entry counts only if it holds the user name letter by letter.
-        If not, the caller takes the user name from the entry.
+        If false, the caller must take the user name from the entry.
     """
 
     user: FilterTemplate
@@ -196,7 +196,7 @@ class Lookup:
         """
         Return whether the directory is known to spell the user name like the request does.
 
-        If so, a search for groups need not read the members of the groups.
+        With a known spelling, a search for groups need not read the members of the groups.
         """
         if not template.username_attributes():
             return True

@@ -39,7 +39,7 @@ _MAX_OTHER_MESSAGES = 1_000
 """Messages that answer one request and are neither an entry nor the result."""
 
 _SKIPPED = (decoding.REFERENCE, decoding.INTERMEDIATE)
-"""Messages that are ignored. References to other servers are not followed."""
+"""LDAP messages that are ignored; references to other servers are not followed."""
 
 
 @define(eq=False)
@@ -60,7 +60,7 @@ class _PendingRequest:
         """
         Add a message to the size of the answer.
 
-        @raise TooLarge: the answer has too many bytes or messages.
+        @raise TooLarge: the answer to the request has too many bytes or messages.
         """
         self.size += len(message.body)
         self.messages += 1
@@ -76,7 +76,7 @@ class LdapProtocol(Protocol):
 
     A caller that cancels a request, or gets an exception from it, must L{abort} the connection.
 
-    @ivar closed_reason: why the connection cannot be used any more; C{None} while it is usable.
+    @ivar closed_reason: why the connection is closed, or C{None} for an open connection.
     """
 
     _clock: IReactorTime
@@ -195,11 +195,13 @@ class LdapProtocol(Protocol):
         for pending in requests.values():
             pending.result_arrived.errback(error or disconnected)
         if not self._tls_ready.called:
-            self._tls_ready.addErrback(lambda _: None)  # start_tls may not be waiting
+            self._tls_ready.addErrback(
+                lambda _: None
+            )  # no call of start_tls may be waiting for this error
             self._tls_ready.errback(disconnected)
 
     def _loss_reason(self, reason: Failure | None) -> str:
-        """Describe why the connection was lost; a refused certificate is named first."""
+        """Describe why the connection was lost; an untrusted certificate is the first reason."""
         if reason is None:
             return "closed by the server"
         if self._handshake is not None:

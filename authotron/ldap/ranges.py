@@ -16,7 +16,7 @@ from authotron.ldap.decoding import Entry
 from authotron.model.errors import Unavailable
 
 ReadEntry = Callable[[str, tuple[str, ...]], Awaitable[Entry | None]]
-"""A function that reads attributes of the entry with a DN; C{None} if there is no such entry."""
+"""A function that reads attributes of the entry with a DN, or returns C{None} without one."""
 
 _MAX_RANGES = 100
 """Ranges that are requested for one attribute before the server counts as faulty."""
@@ -57,9 +57,10 @@ def _find_range(
     """
     Return the values that an entry holds as a range, and the index of the last value.
 
-    The index is C{None} if no further range follows. The result is C{None} if there is no range.
+    The returned index is C{None} if no further range follows. Without a range of values the entry
+    yields C{None}.
 
-    @raise Unavailable: the range does not begin at C{first}, or it is empty.
+    @raise Unavailable: the range of values does not begin at C{first}, or is empty.
     """
     prefix = f"{attribute.lower()};range="
     for name, values in entry.attributes.items():

@@ -19,7 +19,7 @@ The pause doubles with each further refusal, since directories lock accounts aft
 """
 
 _MAX_TIMEOUTS = 3
-"""Timeouts in a row that count as a failure of the server; fewer may be caused by slow queries."""
+"""Timeouts in a row that count as a failure of a server; fewer may be caused by slow queries."""
 
 
 @define(eq=False)

@@ -32,7 +32,7 @@ class Server:
     """
     The address of an LDAP server, and how the connection is secured.
 
-    @ivar verifier: verifies the server's certificate; C{None} for connections in clear.
+    @ivar verifier: verifies the server's certificate, or C{None} for connections in clear.
     """
 
     host: str

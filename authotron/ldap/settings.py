@@ -54,7 +54,8 @@ def _check_address(text: str) -> str:
         parts = None
     good = parts is not None and parts.scheme in _PORTS and parts.hostname and port != 0
     if parts is None or not (good and text.isascii() and text.isprintable()):
-        is_address = "://" in text and "@" not in text  # other texts may contain a password
+        # The message must not repeat a text that may contain a password.
+        is_address = "://" in text and "@" not in text
         shown = f"{text!r} " if is_address else ""
         raise ValueError(
             f"{shown}is not the address of an LDAP server; write ldap://host or ldaps://host:636"

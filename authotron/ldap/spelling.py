@@ -1,8 +1,8 @@
 """
 Compare user names in DNs letter by letter.
 
-Directories ignore case, extra blanks, width and soft hyphens (RFC 4518). They find the entry of
-C{alice} for a user C{ALICE}, who may be another person in the realm of another provider.
+Directories ignore case, extra blanks, width and soft hyphens (RFC 4518). A directory finds the
+entry of C{alice} for a user C{ALICE}, who may be another person in the realm of another provider.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ def names_user_in_rdn(dn: str, username: str, attributes: Iterable[str]) -> bool
     """
     Return whether the first RDN of a DN holds the user name letter by letter.
 
-    Only C{attributes} and C{uid} count. C{cn} may be a display name, which another user may have
-    as a user name.
+    Only the values of C{attributes} and C{uid} are compared. Other attributes of the RDN, such as a
+    display name in C{cn}, may equal the user name of another user.
     """
     try:
         rdns = parse_dn(dn)
@@ -57,7 +57,7 @@ def is_same_dn(dn: str, other: str, username: str) -> bool:
 
 
 def _spell_alike(rdns: Name, others: Name, username: str) -> bool:
-    """Return whether each RDN holds the user name letter by letter if its counterpart does."""
+    """Return whether the user name, letter by letter, is in each RDN whose counterpart has it."""
     name = normalized(username)
     return all(
         {normalized(value) for _, value in other.pairs} & {name}

@@ -45,7 +45,7 @@ class Config(StoreConfig):
 @implementer(ITokenStore)
 @define(eq=False)
 class MemoryStore:
-    """Keeps API tokens in a dictionary, as the same rows that the databases store."""
+    """Keeps API tokens in a dictionary, as the same rows that databases store."""
 
     _clock: IReactorTime | None = None
     type: str = field(default="memory", init=False)
@@ -113,7 +113,7 @@ class MemoryStore:
     def _tree(self, id_: str) -> list[str]:
         """Return the ids of a token and of all tokens that were created with it."""
         found = [id_] if id_ in self._rows else []
-        for parent in found:  # the list grows during the iteration
+        for parent in found:  # the loop appends ids to the list that it iterates over
             found += [each for each, row in self._rows.items() if row.get("parent") == parent]
         return found
 
@@ -128,7 +128,7 @@ class MemoryStore:
         return len(expired)
 
     def _purge_revocations(self, now: float) -> None:
-        """Delete the oldest revocations; all but the imported ones are ordered by their end."""
+        """Delete expired revocations and the oldest excess ones; dictionaries keep their order."""
         some = [old.id for old in self._revoked.values() if old.until <= now + REVOKED_FOR]
         for place, id_ in enumerate(some):
             if len(some) - place <= MOST_REVOKED and self._revoked[id_].until > now:

@@ -81,7 +81,7 @@ class Config(StoreConfig):
     )
 
     def outward(self, narrow: Narrow) -> int:
-        """Return the maximum of connections: those of the pool, and 4 that monitor the servers."""
+        """Return the maximum of connections to MongoDB: the pool, and 4 that monitor servers."""
         return self.connections + 4
 
     @field_validator("uri")
@@ -98,8 +98,8 @@ class MongoStore:
     Keeps each API token in a document.
 
     C{token.token_string}, the unique key of the documents, holds the keyed hash of the token. Every
-    document has a C{form}. The store refuses a database with documents that have another C{form},
-    such as the tokens of auth-o-tron.
+    document has a version number, C{form}. The store refuses a database with documents that have
+    another C{form}, such as the tokens of auth-o-tron.
     """
 
     _config: Config
@@ -155,7 +155,7 @@ class MongoStore:
         """
         Return whether the owner of a new token has at least C{most} tokens that count.
 
-        Only tokens that were created over HTTP count. Imported tokens that an earlier version
+        Only API tokens that were created over HTTP count. Imported tokens that an earlier version
         stored have no C{origin} and are recognised by the name of their provider.
         """
         count, live = self._ready().count_documents, {"$gt": token.created}
@@ -232,7 +232,7 @@ class MongoStore:
         await self._purge_revocations(mine, MOST_REVOKED_OF_OWNER, now)
 
     async def _purge_revocations(self, owner: Mapping[str, str], most: int, now: float) -> None:
-        """Delete the oldest revocations beyond C{most}; those of imported tokens are kept."""
+        """Keep the newest C{most} revocations, and all revocations of imported tokens."""
         which = {**owner, "until": {"$lte": now + REVOKED_FOR}}
         excess = await call(self._revoked.count_documents(which)) - most
         if excess > 0:
@@ -274,7 +274,7 @@ class MongoStore:
 
     def _ready(self) -> Any:
         """
-        Return the collection of tokens.
+        Return the collection of API tokens.
 
         @raise Unavailable: C{open} has not verified the collection yet.
         """

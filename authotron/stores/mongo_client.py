@@ -24,7 +24,7 @@ from authotron.net.tls_gates import GatedConnections
 T = TypeVar("T")
 
 _BATCH = 500
-"""Documents that are requested from MongoDB at once."""
+"""Number of documents that are requested from MongoDB at once."""
 
 _DUPLICATE_CODES = frozenset({1, 11000})
 """Error codes with which servers may report a duplicate key."""
@@ -58,7 +58,7 @@ def check_uri(uri: str) -> None:
         raise ValueError("is not a valid MongoDB URI") from None
     options = {name.lower(): value for name, value in parsed["options"].items()}
     if parsed["username"] and not parsed["database"]:
-        raise ValueError("has a user but no /database; without it the user would be ignored")
+        raise ValueError("has a user but no /database; the driver would ignore the user")
     if options.keys() & {"tls", "ssl"}:
         raise ValueError("contains a TLS option, which has no effect; set store.tls instead")
     if options.get("authmechanism", "DEFAULT") not in _MECHANISMS:
@@ -80,7 +80,7 @@ def connection_pool(config: Target, peer: GatedConnections | None) -> Connection
 
 def tls_peer(config: Target) -> GatedConnections | None:
     """
-    Make the check of the server's certificate; C{None} if TLS is not configured.
+    Make the verifier of MongoDB's certificate, or return C{None} if TLS is not configured.
 
     The certificate of every host must be valid for the first host of the URI, because txmongo
     accepts only one TLS configuration for all hosts.
@@ -126,7 +126,7 @@ async def call(answer: Awaitable[T]) -> T:
 
 async def call_raw(answer: Awaitable[T]) -> T:
     """
-    Wait for an answer of the database; exceptions about the operation itself are not translated.
+    Wait for an answer of the database; errors that the database returns are not translated.
 
     @raise Unavailable: the database cannot be reached.
     @raise OperationFailure: the database refuses the operation.
@@ -140,5 +140,5 @@ async def call_raw(answer: Awaitable[T]) -> T:
 
 
 def unavailable(error: OperationFailure) -> Unavailable:
-    """Report only the code of an error, since its text may repeat secrets of the command."""
+    """Report only the code of a MongoDB error, since its text may contain secrets."""
     return Unavailable(f"MongoDB refused the operation (code {error.code})")

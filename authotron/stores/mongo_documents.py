@@ -17,17 +17,17 @@ FORM = 1
 """The version of the document format, which every document of authotron holds as C{form}."""
 
 _GRACE = 3600
-"""Seconds after its expiry until MongoDB deletes a document."""
+"""Seconds from the expiry of a document until MongoDB deletes the document."""
 
 REVOCATION_FIELDS = {"_id": 1, "realm": 1, "username": 1, "token": 1, "origin": 1, "fixed": 1}
-"""The fields of a token that its revocation is made of."""
+"""The fields of a token's document that are needed to store the token's revocation."""
 
 _UNSUPPORTED = frozenset({67, 115, 238})
 """Error codes of servers that do not support a kind of index."""
 
 
 def token_document(token: Token, owner_id: str) -> dict[str, Any]:
-    """Return the document that stores a token; C{owner_id} is the id in the collection of users."""
+    """Return the document that stores a token; C{owner_id} is from the collection of users."""
     row = token.row()
     return {
         "_id": row.pop("id"),
@@ -58,18 +58,18 @@ def revocation_document(document: Mapping[str, Any], now: float) -> dict[str, An
 
 
 def tree_terms(id_: str) -> list[dict[str, Any]]:
-    """Return the alternatives of a query for a token and all tokens that were created with it."""
+    """Return query terms that match a token and all tokens that were created with the token."""
     return [{"_id": id_}, {"lineage": id_}]
 
 
 def date(seconds: float | None) -> datetime | None:
-    """Convert seconds since the epoch to a date, after which MongoDB deletes the document."""
+    """Convert seconds since the epoch to a date, as MongoDB needs for automatic deletion."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
 async def create_indexes(tokens: Any, revoked: Any, users: Any) -> None:
     """
-    Create the indexes of the three collections; kinds that the server does not support are skipped.
+    Create the indexes of the three collections, except those that the server does not support.
 
     @raise Unavailable: the database cannot be reached, or refuses to create an index.
     """

@@ -32,13 +32,13 @@ class NoStore:
     pepper: bytes | None = field(default=None, init=False)
 
     async def open(self) -> None:
-        """Do nothing: there is no database."""
+        """Do nothing: the store of type none has no database to open."""
 
     async def close(self) -> None:
-        """Do nothing: there is no database."""
+        """Do nothing: the store of type none has no database to close."""
 
     async def check_reachable(self) -> None:
-        """Do nothing: there is no database to reach."""
+        """Do nothing: the store of type none has no database to reach."""
 
     async def add(self, token: Token, most: int | None = None) -> None:
         raise Unavailable("no token store is configured (store.type: none)")

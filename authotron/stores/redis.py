@@ -40,7 +40,7 @@ from authotron.plugin.token_rows import (
 from authotron.stores.redis_scripts import ADD, CHANGE, REMOVE
 
 _PAGE = 500
-"""Ids that are requested from Redis at once."""
+"""Number of token ids that are requested from Redis at once."""
 
 _ADDED = 1
 _NUMBERS = frozenset({"created", "expires", "used"})
@@ -72,7 +72,7 @@ class RedisStore:
     """
     Keeps each API token in a hash, and its id in sorted sets: all, by owner, by expiry, by parent.
 
-    Redis deletes a token one hour after it has expired. Until then C{expires} is checked.
+    Redis deletes a token one hour after its expiry. Until then the gateway checks C{expires}.
     """
 
     _config: Config
@@ -147,7 +147,7 @@ class RedisStore:
         return found[: wanted.most]
 
     async def _matching(self, ids: Sequence[bytes], wanted: TokenQuery) -> list[bytes]:
-        """Return the ids of tokens whose owner matches; only realm and user name are read."""
+        """Return the ids of the tokens whose owner has the requested realm and user name."""
         owner = (wanted.realm, wanted.username)
         if owner == (None, None):
             return [*ids]
@@ -169,8 +169,8 @@ class RedisStore:
         """
         Remove a token and all tokens that were created with it.
 
-        @param usual: time until which the revocations are kept; empty if the tokens have expired
-            and no revocation is stored.
+        @param usual: time until which revocations are kept; empty for expired tokens, of which no
+            revocation is stored.
         @param of_imported: time until which the revocations of imported tokens are kept.
         """
         keys, prefix = (self._all_ids, self._by_expiry, self._revocations), self._config.prefix
@@ -194,7 +194,7 @@ class RedisStore:
         return sum([len(await self._remove_tree(id_.decode())) for id_ in ids])
 
     async def _purge_revocations(self, now: float) -> None:
-        """Delete expired revocations that Redis kept because its clock differs."""
+        """Delete expired revocations that Redis still has because the clock of Redis differs."""
         expired = ("-inf", _text(now), "LIMIT", 0, _PAGE)
         ids = await self._connected().ask("ZRANGEBYSCORE", self._revocations, *expired)
         for id_ in ids:
@@ -202,7 +202,7 @@ class RedisStore:
             await self._connected().ask_all([("DEL", note), ("ZREM", self._revocations, id_)])
 
     async def _read(self, ids: Sequence[str]) -> list[Token]:
-        """Return the tokens of these ids; ids that do not exist are left out."""
+        """Return the tokens with these ids; ids without a token are left out."""
         asked = [("HMGET", self._key(id_), *COLUMNS) for id_ in ids]
         answers = await self._connected().ask_all(asked)
         rows = (_row(answer) for answer in answers if answer[0] is not None)

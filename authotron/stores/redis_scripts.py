@@ -31,7 +31,7 @@ if ARGV[2] ~= '' then
 end
 return 1
 """
-"""Add a token. Return 0 if its id exists, 2 if the owner has too many tokens, and 1 if added."""
+"""Add a token: the script returns 1, 0 if the id exists, or 2 if the owner has too many tokens."""
 
 CHANGE = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
@@ -42,7 +42,7 @@ if ARGV[2] ~= '' then
 end
 return 1
 """
-"""Change fields of a token. Return 0 if there is no such token, else 1."""
+"""Change fields of a token: the script returns 1, or 0 if the token does not exist."""
 
 REMOVE = """
 local prefix, most, share = ARGV[2], tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -104,6 +104,6 @@ return ended
 """
 Remove a token and all tokens created with it, and store their revocations.
 
-The script reads and writes keys that it finds on the way and that are not in C{KEYS}, which a Redis
-Cluster does not support.
+The script reads and writes keys that are not in C{KEYS}, such as those of child tokens; a Redis
+Cluster does not support this.
 """

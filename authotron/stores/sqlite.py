@@ -75,8 +75,8 @@ class SqliteStore:
     Keeps API tokens in a SQLite database.
 
     All statements run one after the other on one connection, in a thread that belongs to the store
-    from C{open} to C{close}. SQLite has only one writer, and the shared threads may be busy with
-    password hashes.
+    from C{open} to C{close}. SQLite has only one writer at a time, and the shared threads of the
+    process may be busy with password hashes.
     """
 
     _path: Path
@@ -222,7 +222,7 @@ class SqliteStore:
         Open the database in the thread of the store, and return the pepper.
 
         If authotron runs as root, the thread takes the rights of the owner of the folder. SQLite
-        opens all of its files in this thread.
+        opens all database files in the thread of the store.
         """
         files.act_as_owner(self._path)
         pepper = self._beside(".pepper")
@@ -265,7 +265,7 @@ class SqliteStore:
 
 @contextlib.contextmanager
 def _transaction(database: sqlite3.Connection) -> Iterator[None]:
-    """Run the block as one transaction: commit at its end, roll back after an exception."""
+    """Run a C{with} block as one transaction: commit at the end, roll back after an exception."""
     database.execute("BEGIN IMMEDIATE")
     try:
         yield

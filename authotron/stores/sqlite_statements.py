@@ -49,8 +49,8 @@ SELECT {", ".join(f":{column}" for column in COLUMNS)} WHERE :most IS NULL OR :m
 )
 """  # noqa: S608 - column names only, no values
 """
-Add a token, unless its owner has C{:most} tokens that count (API tokens created by HTTP or by an
-earlier version, and not expired).
+Add a token, unless its owner has C{:most} tokens that count: API tokens that were created over HTTP
+or by an earlier version, and have not expired.
 """
 
 WITH_TREE = """
@@ -59,12 +59,12 @@ WITH RECURSIVE tree (id) AS (
     UNION SELECT tokens.id FROM tokens JOIN tree ON tokens.parent = tree.id WHERE parent != ''
 )
 """
-"""A common table expression: the ids of a token and of all tokens created with it."""
+"""A common table expression with the ids of a token and of all tokens created with the token."""
 
 SELECT_TREE = f"""
 {WITH_TREE} SELECT id, realm, username, hashed, origin FROM tree JOIN tokens USING (id)
 """  # noqa: S608 - column names only, no values
-"""Select what is needed to revoke a token and all tokens created with it."""
+"""Select the columns needed to revoke a token and all tokens created with the token."""
 
 PURGE_REVOCATIONS_OF_OWNER = """
 DELETE FROM revoked WHERE id IN (
@@ -72,11 +72,11 @@ DELETE FROM revoked WHERE id IN (
     ORDER BY until DESC LIMIT -1 OFFSET ?
 )
 """
-"""Delete the oldest revocations of one owner, beyond the allowed number."""
+"""Delete the oldest revocations of one owner, if there are more than allowed."""
 
 PURGE_REVOCATIONS = """
 DELETE FROM revoked WHERE until <= :now OR id IN (
     SELECT id FROM revoked WHERE until <= :usual ORDER BY until DESC LIMIT -1 OFFSET :most
 )
 """
-"""Delete revocations that have expired, and the oldest ones beyond the allowed number."""
+"""Delete expired revocations, and the oldest ones if there are more than allowed."""
