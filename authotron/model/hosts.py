@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from authotron.model.http_grammar import IPV6, NAME
 
 MOST_TEXT = 4096
-"""Characters that all patterns of one list may have together."""
+"""Most characters of all patterns of one list together."""
 
 HOST_FIELD = re.compile(rb"(?:%b\.?|%b)(?::[0-9]{1,5})?" % (NAME, IPV6))
 """The value of a C{Host} field (RFC 9110 section 7.2); the name may end with a dot."""

@@ -61,18 +61,18 @@ class Credential:
             raw = a2b_base64(self.value, strict_mode=True)
             text = raw.decode("utf-8")
         except ValueError:  # binascii.Error and UnicodeDecodeError are ValueErrors
-            raise Rejected("not base64 of UTF-8") from None
+            raise Rejected("the Basic credential is not base64 of UTF-8") from None
         if b2a_base64(raw, newline=False).decode("ascii") != self.value:
-            raise Rejected("not canonical base64")
+            raise Rejected("the Basic credential is not canonical base64")
         username, colon, password = text.partition(":")
         if not (colon and username):
-            raise Rejected("no user name, or no password")
+            raise Rejected("the Basic credential has no user name, or no colon")
         return normalized(username), password
 
 
 class Identity(NamedTuple):
     """
-    Who a client is: a user of a realm, and what is known about the user.
+    A user of a realm, and what is known about the user.
 
     A tuple, because several are made for each request that is not remembered: a frozen class with
     as many fields takes three times as long. All fields count when two identities are compared.
@@ -122,7 +122,7 @@ _SIGNED = re.compile(r"[+-]?0*([0-9]+)")
 
 
 def whole_number(text: str) -> float | None:
-    """Read seconds since the epoch; C{None} for a moment too late to matter or another string."""
+    """Parse whole seconds since the epoch; C{None} for another string, or beyond 15 digits."""
     if len(text) <= _MOST_DIGITS and text.isascii() and text.isdigit():
         return float(text)
     found = _SIGNED.fullmatch(text)

@@ -35,10 +35,10 @@ def loads(content: bytes, longest: int = LONGEST, most: int = MOST) -> Any:
 
     @param most: arrays and objects, for which each bracket counts, even one in a string.
 
-    @raise ValueError: it is longer than C{longest} bytes, deeper than L{DEEPEST} or has more than
-        C{most} arrays and objects, is not UTF-8 or not JSON, begins with a byte order mark, has
-        data behind its end, or holds a duplicate name, half of a surrogate pair, C{NaN},
-        C{Infinity}, or a number that is too long or infinite.
+    @raise ValueError: the document is longer than C{longest} bytes, deeper than L{DEEPEST}, has
+        more than C{most} arrays and objects, is not UTF-8 or not JSON, begins with a byte order
+        mark, has data behind its end, or contains a duplicate name, half of a surrogate pair,
+        C{NaN}, C{Infinity}, or a number that is too long or infinite.
     """
     if len(content) > longest:
         raise ValueError("the document is too long")

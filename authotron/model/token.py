@@ -80,7 +80,7 @@ def parse(text: str) -> PlainToken:
     @raise Rejected: the form or the checksum is wrong, so that no store need be asked.
     """
     if not _FORM.fullmatch(text):
-        raise Rejected("not the form of an API token")
+        raise Rejected("the token does not have the form of an API token")
     if checksum(text[:-_CHECK_DIGITS]) != text[-_CHECK_DIGITS:]:
         raise Rejected("the checksum of the API token is wrong")
     return PlainToken(text[len(PREFIX) :].partition("_")[0], text)
@@ -156,7 +156,7 @@ class Grant:
 
     def used(self, lineage: tuple[str, ...]) -> Grant:
         """Return the grant of a token in use, with the ids of that token and its ancestors."""
-        return Grant(  # C{evolve} takes three times as long for each API token
+        return Grant(  # C{attrs.evolve} takes three times as long
             self.roles, self.scopes, self.hosts, self.networks, self.expires, lineage=lineage
         )
 

@@ -66,8 +66,8 @@ class Config(PartConfig, Membership, Connectivity, RetryConfig):
     )
     user_dn: NonEmptyStr | None = Field(
         default=None,
-        description="the DN of a user, with {username} in it, to bind without a search; the groups "
-        "are then read as the user",
+        description="the DN of a user, with {username} in it, to bind without a search; entry and "
+        "groups are then read as the user",
     )
     cache: Seconds = Field(
         default=60, description="seconds for which an accepted credential is not checked again"

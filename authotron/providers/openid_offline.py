@@ -91,7 +91,7 @@ class OfflineTokens:
         """
         seen = unverified.look_into(token)
         if seen is not None and seen.claims.get("typ", _TYPE) != _TYPE:
-            raise Rejected("not an offline token")
+            raise Rejected("the token is not an offline token")
         return self._access_tokens.until_next_check(await self._verify(token))
 
     async def _verify(self, token: str) -> Authentication:
@@ -101,7 +101,7 @@ class OfflineTokens:
             found = await self._exchange(token)
             if _SCOPE in found.identity.scopes[self._name]:
                 return found
-            raise Rejected("exchanged, but not an offline token")
+            raise Rejected("the token was exchanged, but is not an offline token")
         raise Rejected("the token is not active")
 
     def _is_ours(self, token: str) -> bool:
@@ -124,9 +124,9 @@ class OfflineTokens:
             return False
         scope = answer.get("scope")
         if not (isinstance(scope, str) and _SCOPE in scope.split()):
-            raise Rejected("active, but not an offline token")
+            raise Rejected("the token is active, but not an offline token")
         if answer.get("typ", _TYPE) != _TYPE:
-            raise Rejected("active, but a token of another type")
+            raise Rejected("the token is active, but of another type")
         return True
 
     async def _exchange(self, token: str) -> Authentication:

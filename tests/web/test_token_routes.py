@@ -529,7 +529,7 @@ class OwnTests(TokenCase):
         answer = self.gateway.ask(f"DELETE /tokens/{made['id']}", Authorization=far)
         self.assertEqual(answer.status, 404)
 
-    def test_narrowed_administrator_T52(self) -> None:
+    def test_restricted_administrator_T52(self) -> None:
         """An administrator's token without the role is nothing of the kind."""
         self.new()
         token = self.new(ROOT, roles=[])["token"]
@@ -794,10 +794,10 @@ class LineageTests(TokenCase):
 
 
 class NarrowedTests(TokenCase):
-    """What a narrowed token may do to tokens."""
+    """What a restricted token may do to tokens."""
 
-    def narrowed(self, authorization: str = ALICE) -> Iterator[dict[str, Any]]:
-        """Tokens that are narrowed in each respect."""
+    def restricted(self, authorization: str = ALICE) -> Iterator[dict[str, Any]]:
+        """Tokens that are restricted in each respect."""
         self.gateway = self.make(server=PROXIED)
         wishes: tuple[dict[str, Any], ...] = (
             {"roles": []},
@@ -810,10 +810,10 @@ class NarrowedTests(TokenCase):
         yield self.new(authorization, roles=["keeper" if authorization == ROOT else "reader"])
 
     def test_manage_itself_T86b(self) -> None:
-        """A narrowed token lists, shows, changes and revokes itself and its descendants only."""
+        """A restricted token lists, shows, changes and revokes itself and its descendants only."""
         said = {**SAID, "X_Forwarded_For": "::1"}
         for authorization, query in ((ALICE, ""), (ROOT, "?all=1"), (ROOT, "?username=alice")):
-            for token in self.narrowed(authorization):
+            for token in self.restricted(authorization):
                 bearer = f"Bearer {token['token']}"
                 broad, child = (
                     self.new(authorization),
@@ -834,7 +834,7 @@ class NarrowedTests(TokenCase):
                     self.assertLess(answer.status, 300, line)
 
     def test_not_its_parent_T86b(self) -> None:
-        """A narrowed token does not end the one that it was made with, nor a brother of its own."""
+        """A restricted token revokes neither its parent nor a sibling."""
         parent = self.new()
         bearer = f"Bearer {parent['token']}"
         one, other = self.new(bearer, roles=["reader"]), self.new(bearer)
@@ -844,7 +844,7 @@ class NarrowedTests(TokenCase):
             self.assertEqual(answer.status, 404)
 
     def test_broad_T86b(self) -> None:
-        """A token that is not narrowed manages all tokens of its owner, as a password does."""
+        """A token that is not restricted manages all tokens of its owner, as a password does."""
         broad, other = self.new(), self.new(roles=[])
         bearer = f"Bearer {broad['token']}"
         self.assertEqual(self.listed(bearer), sorted([broad["id"], other["id"]]))
