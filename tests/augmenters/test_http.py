@@ -1,4 +1,4 @@
-"""A service of the user's own, asked what somebody has."""
+"""The http augmenter, which asks an operator's own service."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ class HttpContractTests(AugmenterContract, SynchronousTestCase):
 
 
 class PatienceTests(SynchronousTestCase):
-    """How long it may take, which may be longer than what is common."""
+    """The time limit of one augmenter."""
 
     def test_longer_T69(self) -> None:
-        """Its own `timeout` counts where the common one would be over."""
+        """The `timeout` of an augmenter counts instead of a shorter common limit."""
         clock = clock_at(NOW)
         remote = FakeRemote(lambda _: Hang())
         given = check.check({**BASE, "augmenters": [{**PART, "timeout": 20}]})
@@ -66,7 +66,7 @@ class PatienceTests(SynchronousTestCase):
 
 
 class HttpTests(SynchronousTestCase):
-    """What is special about it."""
+    """Rules of the http augmenter."""
 
     def setUp(self) -> None:
         self.clock = clock_at(NOW)
@@ -78,7 +78,7 @@ class HttpTests(SynchronousTestCase):
         return start(self.augmenter.augment(TESS))
 
     def test_told(self) -> None:
-        """It is told of the identity, and adds what it knows."""
+        """The service receives the identity, and its roles and attributes are added."""
         addition: Addition = self.successResultOf(self.ask())
         self.assertEqual(addition, Addition(("writer",), {"floor": "3"}, NOW + 60))
         [asked] = self.remote.requests
@@ -94,7 +94,7 @@ class HttpTests(SynchronousTestCase):
         self.assertEqual(asked.headers["authorization"], "Bearer key")
 
     def test_remembered(self) -> None:
-        """For a minute it is not asked again."""
+        """The service is not asked again for a minute."""
         for wait in (59, 1):
             self.successResultOf(self.ask())
             self.clock.advance(wait)
@@ -103,7 +103,7 @@ class HttpTests(SynchronousTestCase):
         self.assertEqual(len(self.remote.requests), 2)
 
     def test_outage_T44(self) -> None:
-        """What it does not say as agreed is a failure, and not remembered."""
+        """A response that does not keep to the contract is a failure, and not remembered."""
         for play in (
             Respond({}, 500),
             Respond({}, 401),

@@ -1,4 +1,4 @@
-"""Roles from a directory."""
+"""The ldap augmenter."""
 
 from __future__ import annotations
 
@@ -42,29 +42,29 @@ class LdapCase(SynchronousTestCase):
 
 
 class LdapContractTests(AugmenterContract, LdapCase):
-    """It is an augmenter."""
+    """The ldap augmenter is an augmenter."""
 
     def augmenter(self) -> IAugmenter:
         return self.made()
 
 
 class LookUpTests(LdapCase):
-    """What is asked, and what comes of it."""
+    """Searches of the ldap augmenter, and the roles that they give."""
 
     def test_question(self) -> None:
-        """Persons of that name, below the base, and nothing but their groups."""
+        """The augmenter searches persons by name below the base, and reads only groups."""
         self.assertEqual(self.roles(), ("Admins", "Users"))
         wanted = Asked(BASE, "(&(objectClass=person)(cn=alice))", ("memberOf",))
         self.assertEqual(self.server.asked, [wanted])
 
     def test_name_T66(self) -> None:
-        """A name that is a pattern is a name."""
+        """A user name that looks like a pattern is escaped."""
         for username in ("*", "a*", "alice)(cn=*", "\\2a", "\0"):
             self.assertEqual(self.roles(username), ())
             self.assertIn(f"(cn={username})", self.server.asked[-1].filter)
 
     def test_several_T67(self) -> None:
-        """Two entries of one name: the roles of neither."""
+        """If two entries match a name, the user gets no roles."""
         self.server.entries["uid=other,dc=example,dc=org"] = {
             "objectClass": ["person"], "cn": ["alice"], "memberOf": [ADMINS],
         }  # fmt: skip
@@ -80,7 +80,7 @@ class LookUpTests(LdapCase):
         self.assertEqual(addition.attributes, {"email": "a@b.org"})
 
     def test_time_for_all(self) -> None:
-        """Where little time is allowed, there is enough of it to ask the second server, too."""
+        """A short time limit leaves enough time to ask the second server."""
         silent = Server(silent=True)
         section = config(uri=["ldap://silent", "ldap://localhost"])
         hosts = directories.world(self.clock, silent=silent, localhost=self.server)
@@ -89,7 +89,7 @@ class LookUpTests(LdapCase):
         self.assertEqual(self.successResultOf(as_deferred).roles, ("Admins", "Users"))
 
     def test_prefix(self) -> None:
-        """Every role may be told apart from those of others."""
+        """Roles of groups with a prefix or a path."""
         self.assertEqual(self.roles(role_prefix="ldap:"), ("ldap:Admins", "ldap:Users"))
 
     def test_prefix_of_a_path_T66(self) -> None:
@@ -101,7 +101,7 @@ class LookUpTests(LdapCase):
         self.assertEqual(paths, ("/corp/Groups/Admins", "/corp/Groups/Users"))
 
     def test_nested(self) -> None:
-        """Groups of groups count once each, even where they contain each other."""
+        """Nested groups count once each, even if they contain each other."""
         staff = f"cn=Staff,ou=Groups,{BASE}"
         group = {"objectClass": ["group"]}
         self.server.entries[ADMINS] = {**group, "memberOf": [staff]}
@@ -135,7 +135,7 @@ class LookUpTests(LdapCase):
 
 
 class SpellingTests(LdapCase):
-    """The directory overlooks differences that make another user elsewhere."""
+    """Spellings of a user name that a directory takes as equal."""
 
     SPELLINGS = ("ALICE", "Alice", " alice", "alice ", "\talice")
 
@@ -144,7 +144,7 @@ class SpellingTests(LdapCase):
         self.assertEqual((addition.roles, addition.attributes), ((), {}), repr(username))
 
     def test_other_spellings_T82e(self) -> None:
-        """A user whose name differs from the directory's in case or blanks gets nothing."""
+        """A user name that differs from the entry in case or blanks gets no roles."""
         for username in self.SPELLINGS:
             self.assert_nobody(username, attributes={"mail": "email"})
             self.assert_nobody(username, user_filter="(uid={username})")
@@ -259,10 +259,10 @@ class SpellingTests(LdapCase):
 
 
 class RememberTests(LdapCase):
-    """How long it is believed."""
+    """How long roles are remembered."""
 
     def test_two_minutes(self) -> None:
-        """It is asked again after two minutes, and says until when it may be believed."""
+        """The directory is asked again after two minutes, when the addition is stale."""
         augmenter = self.made()
         self.assertEqual(self.successResultOf(self.ask(augmenter)).fresh_until, NOW + 120)
         self.clock.advance(119)
@@ -273,12 +273,12 @@ class RememberTests(LdapCase):
         self.assertEqual(len(self.server.asked), 2)
 
     def test_nothing(self) -> None:
-        """That there is nothing is believed for a shorter time."""
+        """That a user has no roles is remembered for a shorter time."""
         augmenter = self.made()
         self.assertEqual(self.successResultOf(self.ask(augmenter, "bob")).fresh_until, NOW + 30)
 
     def test_one_flight(self) -> None:
-        """Many who ask at once share one question; one who leaves disturbs nobody."""
+        """Concurrent requests share one search; cancelling one does not affect the others."""
         self.server.silent = True
         augmenter = self.made()
         as_deferred = [self.ask(augmenter) for _ in range(5)]
@@ -301,7 +301,7 @@ class RememberTests(LdapCase):
         self.assertEqual(self.successResultOf(self.ask(augmenter)).roles, ("Admins", "Users"))
 
     def test_stale_in_a_hang_T69(self) -> None:
-        """The old answer comes before those who wait are cut off, however many there are."""
+        """The stale answer is returned before the time limit of the waiting requests."""
         users = [f"user-{number}" for number in range(20)]
         for user in users:
             self.server.entries.update(person(user, ADMINS))
@@ -317,7 +317,7 @@ class RememberTests(LdapCase):
             self.assertEqual(self.successResultOf(each).roles, ("Admins",))
 
     def test_stale(self) -> None:
-        """Where that is wanted an old answer serves in an outage, though not for ever."""
+        """With `stale_if_error` a stale answer is used in an outage, for that time."""
         augmenter, strict = self.made(stale_if_error=600), self.made()
         self.successResultOf(self.ask(augmenter))
         self.successResultOf(self.ask(strict))
@@ -332,13 +332,13 @@ class RememberTests(LdapCase):
 
 
 class ConfigTests(SynchronousTestCase):
-    """Its section."""
+    """The section of the ldap augmenter."""
 
     def problem(self, **over: Any) -> str:
         return str(self.assertRaises(ConfigError, config, **over))
 
     def test_mistakes(self) -> None:
-        """Every mistake is told with its place."""
+        """Every mistake is reported with its path."""
         for over, words in (
             ({"uri": "http://x"}, "uri[0]: 'http://x' is not the address of an LDAP server"),
             ({"uri": "ldap://user@x"}, "must have only a host and a port"),
@@ -368,12 +368,12 @@ class ConfigTests(SynchronousTestCase):
                 self.assertIn(words, self.problem(**over))
 
     def test_search_is_announced(self) -> None:
-        """A search grants roles that the same file did not grant before, and that is told."""
+        """A search grants roles that the file did not grant before, and a warning says so."""
         [warning] = config(filter="(member={username})").warnings()
         self.assertIn("(member={username}) is an LDAP search", warning)
 
     def test_search_widens_S_LDAPFILTER(self) -> None:
-        """Every search gets a warning of its own, which says that it gives roles."""
+        """Each search gets a warning which says that the search grants roles."""
         given = ["(member={dn})", "OU=TeamA", "(memberUid={username})"]
         warnings = config(filter="(member={username})", filters=given).warnings()
         places = [each.partition(":")[0] for each in warnings]
@@ -382,13 +382,13 @@ class ConfigTests(SynchronousTestCase):
             self.assertIn("each group that it finds becomes a role", each)
 
     def test_half_a_search(self) -> None:
-        """So is what looks like a search and is none."""
+        """A string that only looks like a search gets a warning, too."""
         for text in ("(cn={username}", "(objectClass=group)"):
             [warning] = config(filter=text).warnings()
             self.assertIn(f"{text} is not a search", warning)
 
     def test_in_clear(self) -> None:
-        """So are passwords that travel in clear, except within this machine."""
+        """Passwords that are sent without TLS get a warning, except to this machine."""
         for uri, tls, clear in (
             ("ldap://directory.example.org", None, True),
             ("ldap://directory.example.org", "none", True),

@@ -38,19 +38,19 @@ class PlainAdvancedTests(AugmenterContract, SynchronousTestCase):
         return addition
 
     def test_by_name(self) -> None:
-        """A name matches; each role is given once."""
+        """An identity with a listed name gets each role once."""
         addition = self.added(self.augmenter(), username="adam")
         self.assertEqual(addition, Addition(("observer", "admin"), {"team": "blue"}))
 
     def test_by_role(self) -> None:
-        """A role matches; what the user has is not given again."""
+        """An identity with a listed role gets the roles that it does not have."""
         self.assertEqual(self.added(self.augmenter(), "admin").roles, ("observer",))
 
     def test_nobody(self) -> None:
-        """An empty match matches nobody."""
+        """An empty match fits no identity."""
         augmenter = made({}, {"roles": ["never"]})
         self.assertEqual(self.added(augmenter, "any"), Addition())
 
     def test_last(self) -> None:
-        """It runs after the ordinary ones, so that it sees their roles."""
+        """The augmenter runs after the others, so that it sees their roles."""
         self.assertTrue(self.augmenter().runs_last)

@@ -10,10 +10,10 @@ from authotron.model import hosts
 
 
 class HostTests(SynchronousTestCase):
-    """Which host is meant by a pattern."""
+    """Patterns of hosts."""
 
     def test_fits_T13(self) -> None:
-        """Exact, one label more, a port that must be the same; a star is any host."""
+        """A pattern fits the same host, one label more (C{*.}), the same port, or any host."""
         for pattern, host in (
             ("a.org", "a.org"),
             ("a.org", "A.ORG"),
@@ -29,7 +29,7 @@ class HostTests(SynchronousTestCase):
                 self.assertTrue(hosts.host_fits(pattern, host))
 
     def test_does_not_fit_T17(self) -> None:
-        """Two labels more, none, another port, or the same letters elsewhere."""
+        """A pattern does not fit two labels more, no label, another port or longer names."""
         for pattern, host in (
             ("a.org", "b.org"),
             ("a.org", "a.org:81"),
@@ -47,7 +47,7 @@ class HostTests(SynchronousTestCase):
                 self.assertFalse(hosts.host_fits(pattern, host))
 
     def test_narrower_T17(self) -> None:
-        """A pattern lies within another as a host does."""
+        """A pattern contains another pattern as it contains hosts."""
         self.assertTrue(hosts.host_fits("*.a.org", "*.a.org"))
         self.assertTrue(hosts.host_fits("*", "*.a.org:81"))
         self.assertFalse(hosts.host_fits("*.a.org", "*"))
@@ -55,7 +55,7 @@ class HostTests(SynchronousTestCase):
         self.assertFalse(hosts.host_fits("*:81", "*"))
 
     def test_patterns(self) -> None:
-        """They are kept in lower case; what is none is refused."""
+        """A pattern is converted to lower case; a string that is not a pattern is an error."""
         self.assertEqual(hosts.check_host_pattern("*.A.org:0081"), "*.a.org:81")
         for text in ("[::1]", "[::1]:80", "*", "*:80", "192.0.2.1:80", "localhost"):
             self.assertEqual(hosts.check_host_pattern(text), text)
@@ -87,16 +87,16 @@ class HostTests(SynchronousTestCase):
 
     @given(st.text(), st.text())
     def test_anything(self, pattern: str, host: str) -> None:
-        """Whatever a client sends, there is an answer."""
+        """Whatever host or address a client sends, matching returns an answer."""
         self.assertIn(hosts.host_fits(pattern, host), (True, False))
         self.assertIn(hosts.network_fits(pattern, host), (True, False))
 
 
 class NetworkTests(SynchronousTestCase):
-    """Which addresses are meant by a network."""
+    """Networks and the addresses in them."""
 
     def test_fits(self) -> None:
-        """Addresses and smaller networks of the same version."""
+        """A network contains addresses and smaller networks of its IP version only."""
         self.assertTrue(hosts.network_fits("192.0.2.0/24", "192.0.2.7"))
         self.assertTrue(hosts.network_fits("192.0.2.0/24", "192.0.2.0/25"))
         self.assertFalse(hosts.network_fits("192.0.2.0/24", "192.0.2.0/23"))
@@ -104,24 +104,24 @@ class NetworkTests(SynchronousTestCase):
         self.assertFalse(hosts.network_fits("192.0.2.0/24", "192.0.2.7 "))
 
     def test_patterns(self) -> None:
-        """They are kept in their usual spelling; what is none is refused."""
+        """A network is converted to canonical form; a string that is not a network is an error."""
         self.assertEqual(hosts.check_network("2001:DB8:0::/32"), "2001:db8::/32")
         self.assertEqual(hosts.check_network("192.0.2.1"), "192.0.2.1/32")
         for text in ("", "192.0.2.1/24", "localhost", "192.0.2.0/33"):
             self.assertRaises(ValueError, hosts.check_network, text)
 
     def test_addresses(self) -> None:
-        """IPv4 in the guise of IPv6 is IPv4; a zone does not matter."""
+        """An IPv4-mapped IPv6 address is converted to IPv4, and a zone is removed."""
         self.assertEqual(hosts.address_of("::ffff:192.0.2.7"), "192.0.2.7")
         self.assertEqual(hosts.address_of("fe80::1%eth0"), "fe80::1")
         self.assertIsNone(hosts.address_of("unknown"))
 
 
 class LocalTests(SynchronousTestCase):
-    """What never leaves the machine."""
+    """Addresses of this machine."""
 
     def test_local(self) -> None:
-        """Loopback addresses and their usual name, and nothing that merely looks like one."""
+        """Loopback addresses and C{localhost} are local, and names that look like them are not."""
         for url in ("http://localhost:1/", "http://127.1.2.3", "ldap://[::1]", "LDAP://LOCALHOST"):
             self.assertTrue(hosts.is_local(url), url)
         for url in ("http://localhost.example.org", "http://10.0.0.1", "http://127.0.0.1.org", ""):

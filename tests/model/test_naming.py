@@ -65,7 +65,7 @@ BAD = {
 
 
 class FlawTests(SynchronousTestCase):
-    """Names that a proxy, a person or a backend may take for others."""
+    """Names that a proxy, a person or a backend might confuse."""
 
     def test_good_T82(self) -> None:
         """Printable, trimmed names of any script are good."""
@@ -80,7 +80,7 @@ class FlawTests(SynchronousTestCase):
                 self.assertIsNotNone(flaw(name))
 
     def test_roles_T82(self) -> None:
-        """A role may have a tab inside, and may be longer; all else is as with names."""
+        """A role may contain a tab and be longer; all other rules are those of names."""
         self.assertIsNone(flaw("a\tb", MAX_ROLE, tab=True))
         self.assertIsNone(flaw("x" * MAX_ROLE, MAX_ROLE, tab=True))
         for why, name in BAD.items():
@@ -99,7 +99,7 @@ class FlawTests(SynchronousTestCase):
 
 
 class NormalizedTests(SynchronousTestCase):
-    """One spelling."""
+    """Normalization of names."""
 
     def test_one_T82(self) -> None:
         """Composed and decomposed characters are one name; letters of both cases are two."""

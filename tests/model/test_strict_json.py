@@ -1,4 +1,4 @@
-"""JSON from outside, of which every reader understands the same."""
+"""Untrusted JSON that every parser must read in the same way."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ VALUES = st.recursive(
 
 
 class AcceptedTests(SynchronousTestCase):
-    """What is read."""
+    """JSON that is accepted."""
 
     @settings(deadline=None)
     @given(VALUES, st.booleans(), st.sampled_from((None, 2)))
     def test_any(self, value: Any, ascii_only: bool, indent: int | None) -> None:  # noqa: FBT001 - hypothesis gives it
-        """Whatever JSON can say is read as the standard library reads it."""
+        """Valid JSON is parsed as the standard library parses it."""
         content = json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode()
         self.assertEqual(strict_json.loads(b" \r\n\t" + content + b"\t\n\r "), value)
 
@@ -46,7 +46,7 @@ class AcceptedTests(SynchronousTestCase):
 
 
 class RefusedTests(SynchronousTestCase):
-    """What is refused, always as a C{ValueError}."""
+    """JSON that is an error, always a C{ValueError}."""
 
     def refused(self, *contents: bytes) -> None:
         for content in contents:
@@ -81,46 +81,46 @@ class RefusedTests(SynchronousTestCase):
             self.refused(b'{"a": "%b"}' % half, b'{"%b": 1}' % half, b'[[{"x": ["y%b"]}]]' % half)
 
     def test_duplicates_T94(self) -> None:
-        """A name stands once in an object, however it is spelt, at any depth."""
+        """A duplicate name in an object is an error, however it is escaped, at any depth."""
         self.refused(b'{"a": 1, "a": 1}', rb'{"a": 1, "\u0061": 2}', b'[{"x": {"": 1, "": 2}}]')
         strict_json.loads(b'{"a": {"a": 1}, "A": 2}')
 
     def test_numbers_T94(self) -> None:
-        """A number is finite, and not of thousands of digits."""
+        """An infinite number, or one of thousands of digits, is an error."""
         self.refused(b"NaN", b'{"a": Infinity}', b"[-Infinity]", b"[1e999]", b"-1e309", b"1" * 4000)
         self.refused(b"1." + b"0" * 4000, b"[+1]", b"[01]", b"[.5]", b"[5.]", b"[0x10]", b"[1_0]")
         self.refused("[\u0661]".encode())
 
     def test_depth_T94(self) -> None:
-        """What is nested too deep is refused without exhausting the stack."""
+        """A document that is nested too deeply is an error, without exhausting the stack."""
         for opening, closing in ((b"[", b"]"), (b'{"a":', b"}")):
             for depth in (DEEPEST + 1, 1000, 100_000):
                 self.refused(opening * depth + b"1" + closing * depth, opening * depth)
 
     def test_size_T94(self) -> None:
-        """A document above the limit is not read."""
+        """A document above the limit is an error before it is parsed."""
         self.refused(b'"' + b"a" * LONGEST + b'"')
         self.assertRaises(ValueError, strict_json.loads, b"[1]", 2)
 
     def test_many_T94(self) -> None:
-        """A document of very many arrays and objects is refused before it is read."""
+        """A document with too many arrays and objects is an error before it is parsed."""
         self.refused(b"[" + b"{}," * MOST + b"{}]", b"[" + b"[]," * MOST + b"[]]")
         strict_json.loads(b"[" + b"{}," * (MOST - 2) + b"{}]")
         self.assertRaises(ValueError, strict_json.loads, b"[[],[]]", most=2)
 
     def test_trailing_T94(self) -> None:
-        """Behind the document there are blanks at most, and only those of JSON."""
+        """Only JSON white space may follow a document."""
         self.refused(b"{} {}", b"{}x", b"1 2", b"[]\x00", b"{}\x0b", "{}\u00a0".encode(), b"\x0c{}")
 
     def test_no_json_T94(self) -> None:
-        """What is not JSON at all is refused, too."""
+        """A document that is not JSON is an error."""
         self.refused(b"", b" ", b"{", b"[1,]", b"{'a': 1}", b'{"a": 1,}', b'["\x00"]', b'["\n"]')
         self.refused(b"/**/{}", b"nul", b"True", b'"\\x"', b'"\\u12"', b"\xff")
 
     @settings(deadline=None)
     @given(st.binary())
     def test_anything(self, content: bytes) -> None:
-        """Whatever bytes come, they are read or refused; what is read can be written in UTF-8."""
+        """Any bytes are parsed or an error; what is parsed can be encoded in UTF-8."""
         try:
             found = strict_json.loads(content)
         except ValueError:
@@ -130,5 +130,5 @@ class RefusedTests(SynchronousTestCase):
     @settings(deadline=None)
     @given(st.text(st.sampled_from('{}[]",:\\ud8dcE0123456789.-+ \n')))
     def test_anything_like_json(self, content: str) -> None:
-        """Whatever text that looks like JSON comes, it is read or refused."""
+        """Any string that looks like JSON is parsed or an error."""
         self.test_anything.hypothesis.inner_test(self, content.encode())  # type: ignore[attr-defined] # what hypothesis wraps

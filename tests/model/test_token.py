@@ -1,4 +1,4 @@
-"""Tokens: their form, their hashes, what is left of an owner."""
+"""API tokens: their format, their hashes, and their grants."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ ALPHABET = st.characters(codec="ascii", categories=("L", "N", "P"))
 
 
 class FormTests(SynchronousTestCase):
-    """C{aot_<id>_<secret><checksum>}."""
+    """The format C{aot_<id>_<secret><checksum>}."""
 
     def test_pattern_A37(self) -> None:
-        """Every token fits the documented pattern, is read again, and begins with its age."""
+        """Every token fits the documented pattern, can be parsed, and begins with its time."""
         made = [generate(NOW + second) for second in range(50)]
         for each in made:
             self.assertRegex(each.text, rf"\A{PATTERN}\Z")
@@ -44,7 +44,7 @@ class FormTests(SynchronousTestCase):
         self.assertEqual(len({each.text for each in made}), 50)
 
     def test_secret(self) -> None:
-        """Neither the representation nor a refusal repeats it."""
+        """Neither the representation nor a rejection of a token contains the token."""
         made = generate(NOW)
         self.assertNotIn(made.text, repr(made))
         error = self.assertRaises(Rejected, parse, made.text + "x")
@@ -52,7 +52,7 @@ class FormTests(SynchronousTestCase):
 
     @given(st.integers(0, 65), ALPHABET)
     def test_typo_T43(self, place: int, char: str) -> None:
-        """One wrong character is noticed without asking a store."""
+        """A token with one wrong character is rejected without asking a store."""
         text = generate(NOW).text
         wrong = text[:place] + char + text[place + 1 :]
         if wrong != text:
@@ -60,12 +60,12 @@ class FormTests(SynchronousTestCase):
 
     @given(st.text())
     def test_anything_T54(self, text: str) -> None:
-        """Whatever else is presented is refused, and no more."""
+        """Any string that is not a token is rejected and causes no other error."""
         self.assertRaises(Rejected, parse, text)
         self.assertRaises(Rejected, parse, PREFIX + text)
 
     def test_id(self) -> None:
-        """An id is meant by itself, with its prefix, or by the whole token; nothing else is."""
+        """An id is found in an id, in an id with prefix and in a token, and in no other string."""
         made = generate(NOW)
         for text in (made.id, f"aot_{made.id}", made.text):
             self.assertEqual(id_of(text), made.id)
@@ -77,7 +77,7 @@ class PeppersTests(SynchronousTestCase):
     """Keyed hashes."""
 
     def test_useless_T50(self) -> None:
-        """What is stored neither shows the token nor fits without the pepper."""
+        """A stored hash does not contain the token, and fits only with the pepper."""
         text = generate(NOW).text
         stored = Peppers([b"one"]).hash(text)
         self.assertNotIn(text[17:], stored)
@@ -88,27 +88,27 @@ class PeppersTests(SynchronousTestCase):
         self.assertFalse(Peppers([b"one"]).fits("", text))
 
     def test_rotated(self) -> None:
-        """A new pepper stands first; what was hashed with older ones still fits."""
+        """New tokens use the first pepper; hashes with older peppers still fit."""
         text = generate(NOW).text
         both = Peppers([b"new", b"old"])
         self.assertTrue(both.fits(Peppers([b"old"]).hash(text), text))
         self.assertEqual(both.hash(text), Peppers([b"new"]).hash(text))
 
     def test_silent(self) -> None:
-        """They do not print."""
+        """Peppers are not printed."""
         self.assertNotIn("canary", repr(Peppers([b"canary"])))
 
 
 NAMES = st.text().map(normalized)
-"""In the one spelling that is kept."""
+"""Hashes are stored in one format only."""
 
 
 class RowTests(SynchronousTestCase):
-    """What stores are given."""
+    """Rows for stores."""
 
     @given(NAMES, NAMES, st.dictionaries(st.text(), st.text(), max_size=3))
     def test_back_and_forth(self, name: str, role: str, attributes: dict[str, str]) -> None:
-        """A row is texts and numbers, and becomes the same token again."""
+        """A row consists of strings and numbers, and converts back to the same token."""
         owner = Identity("here", "alice", (role,), attributes, {name: (role,)})
         before = Token("id", "hash", owner, 1.0, Grant((role,), {role: ()}), name, provider=name)
         row = before.row()
@@ -118,22 +118,22 @@ class RowTests(SynchronousTestCase):
         self.assertEqual((after, after.provider), (before, name))
 
     def test_no_hash_printed(self) -> None:
-        """A token does not print what is kept of its secret."""
+        """The representation of a token does not contain its hash."""
         self.assertFalse(re.search("hash of", repr(make_token())))
 
 
 class GrantTests(SynchronousTestCase):
-    """What is left of an owner."""
+    """Grants of API tokens."""
 
     alice = Identity("here", "alice", ("reader", "writer"), {}, {"data": ("get", "put")})
 
     def test_all(self) -> None:
-        """A token that says nothing leaves everything, everywhere."""
+        """A grant without limits leaves all roles and scopes, on all hosts."""
         self.assertEqual(Grant().restrict(self.alice), self.alice)
         self.assertTrue(Grant().holds(RequestFacts()))
 
     def test_restricted_T52(self) -> None:
-        """What is named is left, as far as the owner has it; nothing is added."""
+        """A grant leaves the listed roles and scopes that the owner has, and adds none."""
         left = Grant(("writer", "admin"), {"data": ("get", "rm"), "mail": ("send",)}).restrict(
             self.alice
         )
@@ -142,7 +142,7 @@ class GrantTests(SynchronousTestCase):
         self.assertEqual((left.roles, left.scopes), ((), {}))
 
     def test_host(self) -> None:
-        """With hosts the request must name one that fits."""
+        """A grant with hosts holds only for requests whose host fits."""
         grant = Grant(hosts=("a.org", "*.b.org"))
         self.assertTrue(grant.holds(RequestFacts("A.org")))
         self.assertTrue(grant.holds(RequestFacts("x.b.org")))
@@ -150,7 +150,7 @@ class GrantTests(SynchronousTestCase):
         self.assertRaises(MissingContext, grant.holds, RequestFacts())
 
     def test_network(self) -> None:
-        """With networks the client must be in one of them."""
+        """A grant with networks holds only for clients in one of them."""
         grant = Grant(networks=("192.0.2.0/24", "2001:db8::/32"))
         self.assertTrue(grant.holds(RequestFacts(address="192.0.2.9")))
         self.assertTrue(grant.holds(RequestFacts(address="2001:db8::1")))

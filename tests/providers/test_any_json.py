@@ -85,7 +85,7 @@ def objects(names: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
 
 
 few = settings(max_examples=20, deadline=None)
-"""Of examples that make many conversations each."""
+"""Settings for examples that cause many requests each."""
 
 ANSWERS = st.binary(max_size=20) | (VALUES | objects(CLAIMED)).map(
     lambda said: json.dumps(said).encode()
@@ -94,7 +94,7 @@ ANSWERS = st.binary(max_size=20) | (VALUES | objects(CLAIMED)).map(
 
 
 def every(remote: FakeRemote) -> list[IProvider]:
-    """One of each kind that reads tokens or answers."""
+    """One provider of each type that parses tokens or responses."""
     return [
         test_jwt.provider(remote),
         test_jwt.provider(remote, issuer=CLAIMS["iss"], secret="s" * 64),
@@ -111,7 +111,7 @@ def every(remote: FakeRemote) -> list[IProvider]:
 
 
 def in_turn(*plays: Action) -> Script:
-    """The answers to the first questions; the last is that to all further ones."""
+    """Respond in turn; the last response answers all further requests."""
     rest = iter(plays)
     return lambda _: next(rest, plays[-1])
 
@@ -122,13 +122,13 @@ def gathered(
     realm: str | None = None,
     clock: Clock | None = None,
 ) -> Deferred[Authentication]:
-    """The verdict of several providers put together."""
+    """Ask several providers together."""
     authenticator = Authenticator(providers, [], clock or clock_at(NOW), Metrics(), 5.0)
     return Deferred.fromCoroutine(authenticator.identify([credential], realm))
 
 
 class AnyJsonTests(SynchronousTestCase):
-    """Every kind of provider."""
+    """Providers of every type."""
 
     def judge(self, provider: IProvider, token: str) -> Any:
         credential = Credential("bearer", token)
@@ -162,7 +162,7 @@ class AnyJsonTests(SynchronousTestCase):
     @few
     @given(ANSWERS, ANSWERS, st.sampled_from((200, 201, 400, 401, 403, 404, 500)))
     def test_answers_T94(self, first: bytes, second: bytes, status: int) -> None:
-        """Whatever a remote answers, at its first or its second question, nothing breaks."""
+        """Any first or second response of a remote causes no defect."""
         for token in ("opaque", IDP.sign(), test_openid_offline.offline()):
             for place in range(len(every(FakeRemote({})))):
                 remote = FakeRemote(in_turn(Respond(first, status), Respond(second)))
@@ -171,7 +171,7 @@ class AnyJsonTests(SynchronousTestCase):
     @few
     @given(objects(CLAIMED), objects(CLAIMED))
     def test_granted_T94(self, told: dict[str, Any], claims: dict[str, Any]) -> None:
-        """Whatever a remote says in a conversation that goes well otherwise, nothing breaks."""
+        """Any member of a response that is good otherwise causes no defect."""
 
         def play(question: ReceivedRequest) -> Action:
             if "certs" in question.address:
@@ -186,7 +186,7 @@ class AnyJsonTests(SynchronousTestCase):
     @few
     @given(st.lists(st.dictionaries(st.sampled_from((*IDP.jwk(), "crv", "x", "y", "d")), VALUES)))
     def test_keys_T94(self, odd: list[dict[str, Any]]) -> None:
-        """Odd keys in a set are passed over; good keys beside them are used."""
+        """Odd keys in a set are ignored; good keys beside them are used."""
         keys = [*odd, *({**IDP.jwk(), "kid": "odd", **each} for each in odd), IDP.jwk()]
         provider = test_jwt.provider(
             FakeRemote(lambda _: Respond(json.dumps({"keys": keys}).encode()))
@@ -197,7 +197,7 @@ class AnyJsonTests(SynchronousTestCase):
     @few
     @given(VALUES, VALUES)
     def test_discovery_T94(self, issuer: Any, jwks_uri: Any) -> None:
-        """A description of an issuer may say anything."""
+        """Any discovery document causes no defect."""
         said = {"issuer": CLAIMS["iss"], "jwks_uri": "https://idp.example/certs"}
         for described in (issuer, {**said, "issuer": issuer}, {**said, "jwks_uri": jwks_uri}):
             remote = FakeRemote(in_turn(Respond(json.dumps(described).encode())))
@@ -205,7 +205,7 @@ class AnyJsonTests(SynchronousTestCase):
 
 
 class GatewayTests(SynchronousTestCase):
-    """All of them together."""
+    """Several providers together."""
 
     @few
     @given(objects(HEADER), objects(CLAIMED))

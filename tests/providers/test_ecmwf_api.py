@@ -1,4 +1,4 @@
-"""The ECMWF Web API, asked who a token belongs to."""
+"""The ecmwf-api provider."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class EcmwfApiContractTests(ProviderContract, SynchronousTestCase):
 
 
 class EcmwfApiTests(SynchronousTestCase):
-    """What is special about it."""
+    """Rules of the ecmwf-api provider."""
 
     def setUp(self) -> None:
         self.clock = clock_at(NOW)
@@ -56,7 +56,7 @@ class EcmwfApiTests(SynchronousTestCase):
         self.assertNotIn("SECRET", self.failureResultOf(deferred, error).getErrorMessage())
 
     def test_kept(self) -> None:
-        """Of what it tells only name and mail are kept, for a minute."""
+        """Only user name and email address of a response are kept, for a minute."""
         self.assertEqual(
             self.ask(),
             Authentication(
@@ -67,7 +67,7 @@ class EcmwfApiTests(SynchronousTestCase):
         self.assertEqual(self.remote.addresses(), ["api.example/v1/who-am-i"])
 
     def test_remembered_T41(self) -> None:
-        """Within that minute it is not asked again, after it it is."""
+        """The remote is not asked again within a minute, and asked again after that."""
         self.ask()
         self.clock.advance(59)
         self.ask()
@@ -77,33 +77,33 @@ class EcmwfApiTests(SynchronousTestCase):
         self.assertEqual(len(self.remote.requests), 2)
 
     def test_nobody_T68(self) -> None:
-        """An answer that names nobody is none."""
+        """A response without user name is an outage."""
         uids: list[Any] = [None, "", 7, ["a"], {}]
         for uid in uids:
             self.no_verdict(Respond({"uid": uid}))
         self.no_verdict(Respond({}))
 
     def test_nonsense_T68(self) -> None:
-        """Nor is one that is no JSON object, or none at all."""
+        """A response that is not a JSON object is an outage, and so is no response."""
         for content in (b"", b"<html>", b"[1]", b"null"):
             self.no_verdict(Respond(content))
         self.no_verdict(Respond(b"", 204))
 
     def test_outage_T70(self) -> None:
-        """Only a refusal refuses."""
+        """Only the statuses 400, 401, 403 and 404 reject a token."""
         for status in (302, 408, 429, 500, 502, 503):
             self.no_verdict(Respond(TESS, status))
         for status in (400, 401, 403, 404):
             self.no_verdict(Respond(TESS, status), Rejected)
 
     def test_not_remembered_T44(self) -> None:
-        """What did not work is tried again at once."""
+        """After an outage the remote is asked again at once."""
         self.no_verdict(Respond({}, 500))
         self.play = Respond({**TESS, "email": 5})
         self.assertEqual(self.ask("SECRET").identity.attributes, {})
 
     def test_routing(self) -> None:
-        """A JSON Web Token is not shown to it, unless it is to take everything."""
+        """A JSON Web Token is not sent to the remote, unless `accepts` is C{any}."""
         token = Credential("bearer", IDP.sign())
         self.assertIs(self.judge.affinity(token), Affinity.FOREIGN)
         generous = ecmwf_api.make(config(accepts="any"), world())

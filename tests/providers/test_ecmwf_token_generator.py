@@ -1,4 +1,4 @@
-"""The ECMWF token generator: tokens are validated there and exchanged there."""
+"""The ecmwf-token-generator provider."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class GeneratorContractTests(ProviderContract, SynchronousTestCase):
 
 
 class GeneratorTests(SynchronousTestCase):
-    """What is special about it."""
+    """Rules of the ecmwf-token-generator provider."""
 
     def setUp(self) -> None:
         self.clock = clock_at(NOW)
@@ -60,7 +60,7 @@ class GeneratorTests(SynchronousTestCase):
         return start(self.judge.authenticate(Credential("bearer", "good")))
 
     def test_questions(self) -> None:
-        """It is validated, exchanged with our secret, and the result is checked by the keys."""
+        """A token is validated, exchanged with the client secret, and the result verified."""
         found: Authentication = self.successResultOf(self.ask())
         self.assertEqual((found.identity.username, found.fresh_until), ("tess", NOW + 60))
         self.assertEqual(self.server.addresses(), [VALIDATE, REFRESH, CERTS])
@@ -70,7 +70,7 @@ class GeneratorTests(SynchronousTestCase):
         )
 
     def test_exchange_kept(self) -> None:
-        """Each minute it is validated again; the exchange is good until shortly before its end."""
+        """A token is validated each minute; the exchange is used nearly until it expires."""
         for _ in range(5):
             self.successResultOf(self.ask())
             self.clock.advance(60)
@@ -81,14 +81,14 @@ class GeneratorTests(SynchronousTestCase):
         self.assertEqual(self.server.count(REFRESH), 2)
 
     def test_revoked_T41(self) -> None:
-        """A token that is not active any more does not profit from an exchange that is kept."""
+        """A remembered exchange does not help a token that is not active any more."""
         self.successResultOf(self.ask())
         self.clock.advance(60)
         self.server.instead[VALIDATE] = Respond({"active": False})
         self.failureResultOf(self.ask(), Rejected)
 
     def test_refused(self) -> None:
-        """What the generator refuses, or gives for it that is not good, gets nobody in."""
+        """A token is rejected if the generator refuses it, or returns a bad access token."""
         for place, play in (
             (VALIDATE, Respond({"active": "true"})),
             (VALIDATE, Respond({})),
@@ -100,7 +100,7 @@ class GeneratorTests(SynchronousTestCase):
             self.failureResultOf(self.ask(), Rejected)
 
     def test_outage_T70(self) -> None:
-        """What says nothing about the token is no verdict: our own secret may be wrong."""
+        """A response that does not concern the token is an outage."""
         for place, play in (
             (VALIDATE, Respond({}, 500)),
             (VALIDATE, Respond(b"oops")),

@@ -1,4 +1,4 @@
-"""The EFAS service, asked who a token belongs to."""
+"""The efas-api provider."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class EfasApiContractTests(ProviderContract, SynchronousTestCase):
 
 
 class EfasApiTests(SynchronousTestCase):
-    """What is special about it."""
+    """Rules of the efas-api provider."""
 
     def ask(self, content: Any) -> Any:
         remote = FakeRemote(lambda _: Respond(content))
         return start(provider(remote).authenticate(Credential("bearer", "good")))
 
     def test_kept(self) -> None:
-        """Name, roles and mail are kept, for a minute."""
+        """User name, roles and email address are kept for a minute."""
         self.assertEqual(
             self.successResultOf(self.ask(TESS)),
             Authentication(
@@ -59,14 +59,14 @@ class EfasApiTests(SynchronousTestCase):
         )
 
     def test_lean(self) -> None:
-        """Roles and mail may be missing."""
+        """Roles and email address may be missing."""
         contents: list[Any] = [{"username": "t"}, {"username": "t", "email": None, "roles": []}]
         for content in contents:
             identity = self.successResultOf(self.ask(content)).identity
             self.assertEqual((identity.roles, identity.attributes), ((), {}))
 
     def test_odd_T68(self) -> None:
-        """An answer that names nobody, or roles that are none, is no verdict."""
+        """A response without user name, or with bad roles, is an outage."""
         for change in (
             {"username": None},
             {"username": ""},

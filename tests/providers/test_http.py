@@ -1,4 +1,4 @@
-"""A service of the user's own, asked whose a credential is."""
+"""The http provider, which asks an operator's own service."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ class HttpContractTests(ProviderContract, SynchronousTestCase):
 
 
 class HttpTests(SynchronousTestCase):
-    """What is special about it."""
+    """Rules of the http provider."""
 
     def ask(self, told: Any, status: int = 200, **given: Any) -> Any:
         self.remote = FakeRemote(lambda _: Respond(told, status))
         return start(provider(self.remote, **given).authenticate(Credential("bearer", "good")))
 
     def test_told(self) -> None:
-        """All that it tells is taken over."""
+        """All members of a response are used."""
         found = self.successResultOf(self.ask({**TESS, "more": 1}))
         self.assertEqual(
             found,
@@ -63,7 +63,7 @@ class HttpTests(SynchronousTestCase):
         )
 
     def test_password(self) -> None:
-        """Where it knows passwords it is shown name and password, and who is asking."""
+        """With `scheme: basic` the service gets name, password and the gateway's token."""
         self.remote = FakeRemote(lambda _: Respond({"username": "tess"}))
         judge = provider(self.remote, scheme="basic", token="key")
         value = b64encode(b"tess:pass:word").decode()
@@ -74,7 +74,7 @@ class HttpTests(SynchronousTestCase):
         self.assertEqual(asked.headers["authorization"], "Bearer key")
 
     def test_empty_password_T24(self) -> None:
-        """An empty password is refused without asking: a directory behind may take it for none."""
+        """An empty password is rejected without asking the service."""
         self.remote = FakeRemote(lambda _: Respond({"username": "tess"}))
         judge = provider(self.remote, scheme="basic")
         value = b64encode(b"tess:").decode()
@@ -82,7 +82,7 @@ class HttpTests(SynchronousTestCase):
         self.assertEqual(self.remote.requests, [])
 
     def test_same_wrong_password_S_LOCK(self) -> None:
-        """A user and a password that were refused are shown to the service once a minute."""
+        """A rejected user name and password are sent to the service once a minute."""
         clock, remote = clock_at(NOW), FakeRemote(lambda _: Respond({}, 401))
         part = {"type": "http", "name": "it", "realm": "here", "url": "https://accounts.example/"}
         config = section.read(http.Config, {**part, "scheme": "basic"})
@@ -97,7 +97,7 @@ class HttpTests(SynchronousTestCase):
         self.assertEqual(len(remote.requests), 4)
 
     def test_tokens_S_LOCK(self) -> None:
-        """A wrong token locks out no user, so it is shown to the remote again."""
+        """A rejected token is sent to the service again, as it locks out no user."""
         self.remote = FakeRemote(lambda _: Respond({}, 401))
         judge = provider(self.remote)
         for _ in range(2):
@@ -112,13 +112,13 @@ class HttpTests(SynchronousTestCase):
         self.failureResultOf(self.ask({**TESS, "expires": NOW}, leeway=0), Rejected)
 
     def test_refused(self) -> None:
-        """401 and 403 refuse, and so does an end that has come."""
+        """The statuses 401 and 403 reject a credential, and so does an expiry in the past."""
         for status in (401, 403):
             self.failureResultOf(self.ask({}, status), Rejected)
         self.failureResultOf(self.ask({**TESS, "expires": NOW - 60}), Rejected)
 
     def test_odd_T68(self) -> None:
-        """An answer that is not as agreed is no verdict."""
+        """A response that does not keep to the contract is an outage."""
         for change in (
             {"username": None},
             {"username": ""},

@@ -1,4 +1,4 @@
-"""Any OAuth server, asked about its tokens (RFC 7662)."""
+"""The introspection provider (RFC 7662)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class IntrospectionContractTests(ProviderContract, SynchronousTestCase):
 
 
 class IntrospectionTests(SynchronousTestCase):
-    """What is special about it."""
+    """Rules of the introspection provider."""
 
     def ask(self, told: Any, status: int = 200, token: str = "good", **given: Any) -> Any:
         self.server = OAuthServer()
@@ -53,13 +53,13 @@ class IntrospectionTests(SynchronousTestCase):
         return start(judge.authenticate(Credential("bearer", token)))
 
     def test_active(self) -> None:
-        """It is asked with our name and secret, and its user name is the user's."""
+        """The gateway authenticates to the server, and uses the user name of the response."""
         identity: Identity = self.successResultOf(self.ask(TESS)).identity
         self.assertEqual((identity.username, identity.scopes), ("tess", {"it": ("read",)}))
         self.assertEqual(self.server.requests[0].headers["authorization"], "Basic Z2F0ZTpzZWNyZXQ=")
 
     def test_until_T41(self) -> None:
-        """An answer is believed for a minute, and never beyond the token's end."""
+        """An accepted token is remembered for a minute, and never beyond its expiry."""
         for end, until in ((None, NOW + 60), (NOW + 300, NOW + 60), (NOW + 3, NOW + 3)):
             told = TESS if end is None else {**TESS, "exp": end}
             found = self.successResultOf(self.ask(told))
@@ -79,7 +79,7 @@ class IntrospectionTests(SynchronousTestCase):
             self.assertEqual(identity.username, "tess")
 
     def test_refused(self) -> None:
-        """Not active, over, of another issuer or audience, of another kind, or nobody's."""
+        """A token that is inactive, expired, of another issuer, audience or type is rejected."""
         rules: dict[str, Any] = {"issuer": "https://oauth.example", "audience": ["us"]}
         fitting = {**TESS, "iss": "https://oauth.example", "aud": "us"}
         self.successResultOf(self.ask(fitting, **rules))
@@ -97,7 +97,7 @@ class IntrospectionTests(SynchronousTestCase):
             self.failureResultOf(self.ask({**fitting, **change}, **rules), Rejected)
 
     def test_other_kinds_T88a(self) -> None:
-        """A refresh or an ID token is refused, even if the server calls it active."""
+        """A refresh or ID token is rejected, even if the server calls it active."""
         for more in (
             {"token_type": "refresh_token"},
             {"token_type": "Refresh"},
@@ -115,14 +115,14 @@ class IntrospectionTests(SynchronousTestCase):
         )
 
     def test_way_out_T88a(self) -> None:
-        """A configured type is what the answer, or the token itself, must say."""
+        """With `typ`, the response or the token must have that type."""
         self.successResultOf(self.ask({**TESS, "token_type": "refresh_token"}, typ="refresh"))
         self.failureResultOf(self.ask(TESS, typ="refresh"), Rejected)
         token = forged_jwt({"alg": "ES256"}, {"typ": "Refresh"})
         self.successResultOf(self.ask(TESS, token=token, typ="Refresh"))
 
     def test_token_tells_T88a(self) -> None:
-        """A JWT that says itself that it is not for access is not even sent to the server."""
+        """A JWT that says that it is not an access token is not sent to the server."""
         for header, claims in (
             ({"alg": "ES256"}, {"at_hash": "x"}),
             ({"alg": "ES256"}, {"typ": "Refresh"}),
@@ -136,7 +136,7 @@ class IntrospectionTests(SynchronousTestCase):
         )
 
     def test_outage_T70(self) -> None:
-        """Any other status, and what is no JSON object, is no verdict about the token."""
+        """Another status, or a response that is not a JSON object, is an outage."""
         for status in (302, 400, 401, 403, 404, 500):
             self.failureResultOf(self.ask(TESS, status), Unavailable)
         self.failureResultOf(self.ask(b"oops"), Unavailable)

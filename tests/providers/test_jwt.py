@@ -1,4 +1,4 @@
-"""Tokens that an identity provider signed."""
+"""The jwt provider."""
 
 from __future__ import annotations
 
@@ -55,29 +55,29 @@ class JwtContractTests(ProviderContract, SynchronousTestCase):
 
 
 class JwtTests(SynchronousTestCase):
-    """What is special about it."""
+    """Rules of the jwt provider."""
 
     def affinity(self, token: str, **given: Any) -> Affinity:
         return provider(**given).affinity(bearer(token))
 
     def test_issuer(self) -> None:
-        """A token goes to those who named its issuer, and not to those who named another."""
+        """A token is for providers with its issuer, and not for those with another issuer."""
         self.assertIs(self.affinity(IDP.sign(), issuer=ISSUER), Affinity.LIKELY)
         self.assertIs(self.affinity(IDP.sign(), issuer=ISSUER + "/"), Affinity.FOREIGN)
         self.assertIs(self.affinity(IDP.sign()), Affinity.POSSIBLE)
 
     def test_foreign_T36(self) -> None:
-        """Opaque tokens are not for it, nor are those for another purpose."""
+        """An opaque token, or a JWT for another purpose than access, is not for the provider."""
         self.assertIs(self.affinity("opaque"), Affinity.FOREIGN)
         self.assertIs(self.affinity(IDP.sign(typ="Offline"), issuer=ISSUER), Affinity.FOREIGN)
 
     def test_any(self) -> None:
-        """Unless it is told to take everything."""
+        """With `accepts: any` the provider is asked about every token."""
         for token in ("opaque", IDP.sign(iss="other"), IDP.sign(typ="ID")):
             self.assertIs(self.affinity(token, issuer=ISSUER, accepts="any"), Affinity.POSSIBLE)
 
     def test_discovery(self) -> None:
-        """An issuer alone is enough."""
+        """The key set is discovered from the issuer."""
         described = {"issuer": ISSUER, "jwks_uri": CERTS}
         remote = FakeRemote(
             {
@@ -89,12 +89,12 @@ class JwtTests(SynchronousTestCase):
         self.successResultOf(start(judge.authenticate(bearer(IDP.sign()))))
 
     def test_id_token_T36(self) -> None:
-        """An ID token gets nobody in."""
+        """An ID token is rejected."""
         deferred = start(provider().authenticate(bearer(IDP.sign(typ="ID"))))
         self.failureResultOf(deferred, Rejected)
 
     def test_id_token_without_type_T81d(self) -> None:
-        """An ID token without a type is refused; the configured type would accept it."""
+        """An ID token without type is rejected; the configured type would accept it."""
         for token in (
             IDP.sign(at_hash="x"),
             IDP.sign(token_use="id"),
@@ -105,7 +105,7 @@ class JwtTests(SynchronousTestCase):
             self.successResultOf(start(provider(typ="JWT").authenticate(bearer(token))))
 
     def test_other_kinds_T99(self) -> None:
-        """A signed token of another kind is refused."""
+        """A signed token of another type is rejected."""
         for typ in ("statuslist+jwt", "application/Secevent+JWT", "entity-statement+jwt"):
             token = IDP.sign(header={"typ": typ})
             self.assertIs(self.affinity(token), Affinity.FOREIGN)
@@ -113,7 +113,7 @@ class JwtTests(SynchronousTestCase):
             self.successResultOf(start(provider(typ=typ).authenticate(bearer(token))))
 
     def test_unsigned_T81a(self) -> None:
-        """Members of any type in a header or in claims that are not signed break nothing."""
+        """Members of any type in an unsigned header or claims cause no defect."""
         odd: tuple[Any, ...] = (None, True, 5, 0.5, "x", [], ["x"], {}, {"x": []})
         for value in odd:
             for name in ("typ", "iss", "alg", "kid"):
@@ -145,7 +145,7 @@ class JwtTests(SynchronousTestCase):
         self.successResultOf(start(provider().authenticate(bearer(token))))
 
     def test_long_header_T81a(self) -> None:
-        """A header above 16 KiB is not read."""
+        """A header above 16 KiB is not parsed."""
         token = IDP.sign(header={"x5c": ["x" * 12_300]})
         self.failureResultOf(start(provider().authenticate(bearer(token))), Rejected)
         token = IDP.sign(header={"x5c": ["x" * 12_000]})
@@ -168,19 +168,19 @@ class JwtTests(SynchronousTestCase):
             )
 
     def test_own_token_T36(self) -> None:
-        """What the gateway itself minted, with a secret that backends know, gets nobody in."""
+        """A JWT that the gateway minted, with a secret that backends know, is rejected."""
         minted = pyjwt.encode(dict(CLAIMS), "conformance-secret-of-32-bytes-or-more", "HS256")
         self.failureResultOf(start(provider().authenticate(bearer(minted))), Rejected)
 
     def test_outage_T70(self) -> None:
-        """Without its keys it gives no verdict, and cannot be reached."""
+        """Without keys the provider is unavailable and not reachable."""
         judge = provider(FakeRemote(lambda _: Respond({}, 503)))
         self.failureResultOf(start(judge.authenticate(bearer(IDP.sign()))), Unavailable)
         self.assertTrue(IReachable.providedBy(judge))
         self.failureResultOf(start(IReachable(judge).check_reachable()), Unavailable)
 
     def test_config(self) -> None:
-        """It needs something to check with, and only algorithms that it knows."""
+        """The configuration needs keys or a secret, and known algorithms."""
         for given in (
             {},
             {"cert_uri": CERTS, "algorithms": ["HS256"]},
@@ -193,7 +193,7 @@ class JwtTests(SynchronousTestCase):
         config(secret="s" * 64, algorithms=["HS512"])
 
     def test_secret_as_long_as_the_hash_T96(self) -> None:
-        """An algorithm that is written out needs a secret as long as its hash."""
+        """A listed HMAC algorithm needs a secret as long as its hash."""
         for algorithm, size in (("HS256", 32), ("HS384", 48), ("HS512", 64)):
             config(secret="s" * size, algorithms=[algorithm])
             for listed in ([algorithm], ["RS256", algorithm]):
@@ -203,7 +203,7 @@ class JwtTests(SynchronousTestCase):
         self.assertRaises(ConfigError, config, secret="s" * 31, algorithms=["RS256"])
 
     def test_short_secret_T96(self) -> None:
-        """Where none is written out, those whose hash is longer than the secret are left out."""
+        """Without a list, HMAC algorithms whose hash is longer than the secret are not accepted."""
         fitting = {32: 1, 47: 1, 48: 2, 63: 2, 64: 3}
         for size, accepted in fitting.items():
             judge = provider(secret="s" * size)
@@ -217,7 +217,7 @@ class JwtTests(SynchronousTestCase):
         self.flushWarnings()  # PyJWT warns when it signs with a short secret
 
     def test_local_by_credential_D5(self) -> None:
-        """The provider needs its issuer for a key that is not at hand, and for nothing else."""
+        """The provider asks its issuer only for a key that was not fetched yet."""
         clock = clock_at(NOW)
         remote = FakeRemote(lambda _: Respond(key_set(IDP)))
         judge = jwt.make(config(cert_uri=CERTS, secret="s" * 32), world(clock, remote))
@@ -236,7 +236,7 @@ class JwtTests(SynchronousTestCase):
         self.assertFalse(local(bearer(unknown)))
 
     def test_local_D5(self) -> None:
-        """The provider judges locally with a secret, or as soon as the keys are at hand."""
+        """The provider is local with a secret, or once the keys are fetched."""
         self.assertTrue(provider(cert_uri=None, secret="s" * 32).local)
         judge = provider()
         self.assertFalse(judge.local)
@@ -245,7 +245,7 @@ class JwtTests(SynchronousTestCase):
 
 
 class ReloadTests(SynchronousTestCase):
-    """Keys after a reload: the parts of a new configuration are made in the same world."""
+    """Keys after a reload, which builds new providers in the same world."""
 
     def setUp(self) -> None:
         self.clock = clock_at(NOW)
@@ -257,7 +257,7 @@ class ReloadTests(SynchronousTestCase):
         return jwt.make(config(**{"cert_uri": CERTS, **given}), self.world)
 
     def test_issuer_is_down_D1(self) -> None:
-        """The keys that are at hand serve on if the issuer cannot be reached after a reload."""
+        """Fetched keys are used further if the issuer is unreachable after a reload."""
         for given in ({}, {"cert_uri": None, "issuer": ISSUER}):
             described = Respond({"issuer": ISSUER, "jwks_uri": CERTS})
             self.remote.script = {
@@ -295,7 +295,7 @@ class ReloadTests(SynchronousTestCase):
         self.assertTrue(self.made(issuer=ISSUER, audience="x", leeway=5).local)
 
     def test_let_go_D1(self) -> None:
-        """Nothing is kept once no configuration uses it."""
+        """A key set is dropped once no configuration uses it."""
         before = self.made()
         self.successResultOf(start(before.authenticate(bearer(IDP.sign()))))
         del before

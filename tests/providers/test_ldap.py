@@ -1,4 +1,4 @@
-"""Users of a directory."""
+"""The ldap provider."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class LdapCase(SynchronousTestCase):
 
 
 class SlowServer(Server):
-    """A server that answers the binds of users when it is told to."""
+    """A server that answers the binds of users when the test says so."""
 
     def __init__(self, *entries: Any) -> None:
         super().__init__(*entries)
@@ -65,7 +65,7 @@ class SlowServer(Server):
 
 
 class TurnsTests(SynchronousTestCase):
-    """A directory that is slow to refuse."""
+    """A directory that rejects binds slowly."""
 
     def test_guessers_T84d(self) -> None:
         """Seventy guessers at one address do not keep a user at another from being bound."""
@@ -136,7 +136,7 @@ def _from(client: str, name: str) -> Credential:
 
 
 class LdapContractTests(ProviderContract, LdapCase):
-    """It is a provider."""
+    """The ldap provider is a provider."""
 
     def provider(self) -> IProvider:
         return self.made()
@@ -149,38 +149,38 @@ class LdapContractTests(ProviderContract, LdapCase):
 
 
 class ByDnContractTests(LdapContractTests):
-    """So it is where users are not searched for."""
+    """The ldap provider with `user_dn` is a provider."""
 
     def provider(self) -> IProvider:
         return self.made(user_dn=f"uid={{username}},ou=people,{BASE}")
 
 
 class StillKnownTests(LdapCase):
-    """What it can say of a user without the password."""
+    """Looking a user up without password."""
 
     def known(self, username: str) -> Deferred[Authentication]:
         return Deferred.fromCoroutine(IUserLookup(self.made()).look_up(username))
 
     def test_known(self) -> None:
-        """The roles of now, for as long as they may be believed."""
+        """A look-up returns the current roles, and until when they are fresh."""
         found = self.successResultOf(self.known("alice"))
         self.assertEqual((found.identity.roles, found.fresh_until), (("Admins",), NOW + 60))
 
     def test_gone(self) -> None:
-        """One who is not there any more is refused; another spelling is somebody else."""
+        """A removed user is rejected, and so is another spelling of the name."""
         for username in ("bob", "ALICE", "*"):
             self.failureResultOf(self.known(username), Rejected)
 
     def test_by_dn(self) -> None:
-        """Where only users themselves can read their entries, it cannot say."""
+        """A provider with `user_dn` cannot look users up."""
         self.assertFalse(IUserLookup.providedBy(self.made(user_dn=f"uid={{username}},{BASE}")))
 
 
 class LdapTests(LdapCase):
-    """What is special about it."""
+    """Rules of the ldap provider."""
 
     def test_identity(self) -> None:
-        """Roles and attributes come with the user, and for how long they may be believed."""
+        """The identity has roles and attributes of the entry, and is fresh for `cache`."""
         judge = self.made(attributes={"mail": "email"})
         found = self.successResultOf(self.ask(judge, "alice", "alice-secret"))
         identity = found.identity
@@ -188,13 +188,13 @@ class LdapTests(LdapCase):
         self.assertEqual(found.fresh_until, NOW + 60)
 
     def test_empty_password_T24(self) -> None:
-        """An empty password is refused before anybody is asked."""
+        """An empty password is rejected before the directory is asked."""
         for judge in (self.made(), self.made(user_dn=f"uid={{username}},ou=people,{BASE}")):
             self.refused(judge, "alice", "")
         self.assertEqual(self.server.transports, [])
 
     def test_one_subject_T25(self) -> None:
-        """The user name is that of the directory, however it was written."""
+        """The user name is that of the entry, however the user spelled it."""
         for username in ("ALICE", "Alice ", "alice"):
             identity = self.successResultOf(
                 self.ask(self.made(), username, "alice-secret")
@@ -202,7 +202,7 @@ class LdapTests(LdapCase):
             self.assertEqual(identity.username, "alice")
 
     def test_names_that_fold_alike_T82e(self) -> None:
-        """Of several names that differ in case alone the subject is the one that was written."""
+        """Of several names that differ in case alone the one that the user wrote counts."""
         self.server.entries[ALICE]["uid"] = ["alice", "ALICE"]
         for username in ("alice", "ALICE"):
             identity = self.successResultOf(
@@ -213,7 +213,7 @@ class LdapTests(LdapCase):
         self.server.entries[ALICE]["uid"] = ["alice"]
 
     def test_groups_of_the_entry_T82e(self) -> None:
-        """A search for groups asks for the name of the entry, not for the one that was written."""
+        """A search for groups uses the name of the entry, not the one that the user wrote."""
         self.server.entries[f"cn=A,{BASE}"] = {"memberUid": ["alice"]}
         self.server.entries[f"cn=B,{BASE}"] = {"memberUid": ["ALICE"]}
         judge = self.made(filter="(&(cn=A)(memberUid={username}))")
@@ -223,7 +223,7 @@ class LdapTests(LdapCase):
         self.assertIn("(memberUid=alice)", self.server.asked[-1].filter)
 
     def test_same_wrong_password_S_LOCK(self) -> None:
-        """The same wrong password is bound with once a minute, however the user is spelled."""
+        """The same wrong password is tried once a minute, however the user name is spelled."""
         by_dn = f"uid={{username}},ou=people,{BASE}"
         for given in (
             {},
@@ -265,7 +265,7 @@ class LdapTests(LdapCase):
             self.assertEqual(spelled("uid=zoe\u0308,o=x"), spelled(same))
 
     def test_other_passwords_S_LOCK(self) -> None:
-        """Other passwords are tried, and a success makes a fresh start."""
+        """Other passwords are tried, and a success resets the limit."""
         judge = self.made()
         self.refused(judge, "alice", "new")
         self.assertEqual(self.good(judge).username, "alice")
@@ -275,7 +275,7 @@ class LdapTests(LdapCase):
         )
 
     def test_outage_S_LOCK(self) -> None:
-        """An outage during a bind is no wrong password."""
+        """An outage during a bind is not a wrong password."""
         judge = self.made()
         self.server.refusals[ALICE] = (51, "busy")
         self.failureResultOf(self.ask(judge, "alice", "alice-secret"), Unavailable)
@@ -284,14 +284,14 @@ class LdapTests(LdapCase):
         self.assertEqual(self.good(judge).username, "alice")
 
     def test_limits_S_LOCK(self) -> None:
-        """The time is between ten seconds and ten minutes."""
+        """`retry_wrong_after` is between 10 s and 10 min."""
         for given, message in (("9s", "must be at least 10"), ("11m", "must be at most 600")):
             problem = str(self.assertRaises(ConfigError, config, retry_wrong_after=given))
             self.assertIn(f"retry_wrong_after: {message}", problem)
         self.assertEqual(config().retry_wrong_after, 60)
 
     def test_several_names_T25(self) -> None:
-        """An entry of several names is nobody whom none of them was given for."""
+        """An entry with several names is rejected if the user gave none of them."""
         self.server.entries[ALICE]["uid"] = ["admin", "alice"]
         by_mail = "(mail={username})"
         self.refused(self.made(user_filter=by_mail), "a@b.org", "alice-secret")
@@ -303,7 +303,7 @@ class LdapTests(LdapCase):
         self.assertEqual(identity.username, "alice")
 
     def test_several_T67(self) -> None:
-        """A name that two entries have is refused, and neither is tried."""
+        """A name that two entries have is rejected without a bind."""
         self.server.entries["uid=other,dc=example,dc=org"] = {
             "objectClass": ["person"], "uid": ["alice"],
         }  # fmt: skip
@@ -311,26 +311,26 @@ class LdapTests(LdapCase):
         self.assertEqual(self.server.binds, [GATE[0]])
 
     def test_name_in_dn_T66(self) -> None:
-        """A name cannot end its value and begin another."""
+        """A user name is escaped in a DN."""
         judge = self.made(user_dn=f"uid={{username}},{BASE}")
         self.refused(judge, "alice,ou=people", "alice-secret")
         self.assertEqual(self.server.binds, [f"uid=alice\\,ou\\=people,{BASE}"])
 
     def test_names_that_cannot_be_T66(self) -> None:
-        """Control characters, and endless names, are refused before anybody is asked."""
+        """Control characters and long names are rejected before the directory is asked."""
         for username in ("a\0b", "a\x0bb", "x" * 300):
             self.refused(self.made(), username, "alice-secret")
         self.assertEqual(self.server.transports, [])
 
     def test_outage(self) -> None:
-        """A directory that is away, or refuses us, has not refused the user."""
+        """A directory that is unreachable, or rejects the gateway, is an outage."""
         self.server.down = True
         self.failureResultOf(self.ask(self.made(), "alice", "guess"), Unavailable)
         self.server.down, self.server.passwords = False, {}
         self.failureResultOf(self.ask(self.made(), "alice", "guess"), Unavailable)
 
     def test_abandoned_T69(self) -> None:
-        """When the client leaves, no connection is left behind."""
+        """If the client disconnects, the connection to the directory is closed."""
         self.server.silent = True
         as_deferred = self.ask(self.made(), "alice", "alice-secret")
         as_deferred.cancel()
@@ -338,14 +338,14 @@ class LdapTests(LdapCase):
         self.assertEqual(self.server.open, [])
 
     def test_reach(self) -> None:
-        """It can be reached while the base of its searches can be read."""
+        """The provider is reachable while its search base can be read."""
         judge = IReachable(self.made())
         self.failureResultOf(Deferred.fromCoroutine(judge.check_reachable()), Unavailable)
         self.server.entries[BASE] = {"objectClass": ["top"]}
         self.successResultOf(Deferred.fromCoroutine(judge.check_reachable()))
 
     def test_mistakes(self) -> None:
-        """Every mistake in its section is told."""
+        """Every mistake in the section is reported."""
         for over, words in (
             ({"user_dn": "uid=alice"}, "does not contain {username}"),
             ({"user_dn": "{username}"}, "equals sign"),
@@ -355,6 +355,6 @@ class LdapTests(LdapCase):
             self.assertIn(words, str(self.assertRaises(ConfigError, config, **over)))
 
     def test_in_clear(self) -> None:
-        """Passwords of users that travel in clear are told, even where we search as nobody."""
+        """Passwords sent without TLS get a warning, even if the search is anonymous."""
         section = config(uri="ldap://directory.example.org", bind_dn=None, ldap_password=None)
         self.assertIn("clear", str(section.warnings()))

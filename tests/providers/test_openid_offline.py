@@ -1,4 +1,4 @@
-"""Offline tokens, as Keycloak gives them."""
+"""The openid-offline provider."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ACTIVE = {"active": True, "scope": "openid offline_access"}
 
 
 def offline(**claims: Any) -> str:
-    """An offline token as Keycloak makes them, with a signature that only it can check."""
+    """An offline token of Keycloak, with a signature that only Keycloak can verify."""
     said = {**CLAIMS, "typ": "Offline", "azp": "app", **claims}
     return forged_jwt({"alg": "HS512", "kid": "its-own"}, said)
 
@@ -60,7 +60,7 @@ class OfflineContractTests(ProviderContract, SynchronousTestCase):
 
 
 class OfflineTestCase(SynchronousTestCase):
-    """Questions to a Keycloak that can be changed."""
+    """A Keycloak whose responses can be changed."""
 
     def setUp(self) -> None:
         self.clock = clock_at(NOW)
@@ -72,10 +72,10 @@ class OfflineTestCase(SynchronousTestCase):
 
 
 class IntrospectionTests(OfflineTestCase):
-    """As documented: introspected, exchanged, verified."""
+    """Tokens that are introspected, exchanged and verified."""
 
     def test_questions(self) -> None:
-        """Three questions, each with what it needs and no more."""
+        """Three requests are sent, each with what it needs and no more."""
         found: Authentication = self.successResultOf(self.ask())
         self.assertEqual((found.identity.username, found.fresh_until), ("tess", NOW + 60))
         self.assertEqual(self.server.addresses(), [INTROSPECT, TOKEN, CERTS])
@@ -86,21 +86,21 @@ class IntrospectionTests(OfflineTestCase):
         )
 
     def test_exchange_kept(self) -> None:
-        """Each minute it is introspected; the exchange is good until shortly before its end."""
+        """A token is introspected each minute; the exchange is used nearly until it expires."""
         for _ in range(4):
             self.successResultOf(self.ask())
             self.clock.advance(60)
         self.assertEqual((self.server.count(INTROSPECT), self.server.count(TOKEN)), (4, 1))
 
     def test_revoked_T41(self) -> None:
-        """A token that is not active any more does not profit from an exchange that is kept."""
+        """A remembered exchange does not help a token that is not active any more."""
         self.successResultOf(self.ask())
         self.clock.advance(60)
         self.server.instead[INTROSPECT] = Respond({"active": False})
         self.failureResultOf(self.ask(), Rejected)
 
     def test_no_offline_token_T36(self) -> None:
-        """Active, but without the scope as a word, or of another type."""
+        """An active token without the scope, or of another type, is rejected."""
         for change in (
             {"scope": None},
             {"scope": "no_offline_access_at_all"},
@@ -113,14 +113,14 @@ class IntrospectionTests(OfflineTestCase):
         self.assertEqual(self.server.count(TOKEN), 0)
 
     def test_access_token_T36(self) -> None:
-        """An access token is not asked about, whatever its scope."""
+        """An access token is rejected without a request, whatever its scope."""
         token = IDP.sign(typ="Bearer", scope="offline_access")
         self.assertIs(self.judge.affinity(Credential("bearer", token)), Affinity.FOREIGN)
         self.failureResultOf(self.ask(token), Rejected)
         self.assertEqual(self.server.requests, [])
 
     def test_refused(self) -> None:
-        """A grant that is refused, or gives what is not good, gets nobody in."""
+        """A token is rejected if the exchange is refused, or returns a bad access token."""
         for play in (
             Respond({"error": "invalid_grant"}, 400),
             Respond({"access_token": NEXT.sign(header={"kid": "idp"})}),
@@ -131,7 +131,7 @@ class IntrospectionTests(OfflineTestCase):
             self.failureResultOf(self.ask(), Rejected)
 
     def test_outage_T70(self) -> None:
-        """What says nothing about the token is no verdict: our own secret may be wrong."""
+        """A response that does not concern the token is an outage."""
         for place, play in (
             (INTROSPECT, Respond({"error": "invalid_client"}, 401)),
             (INTROSPECT, Respond({"error": "busy"}, 503)),
@@ -145,13 +145,13 @@ class IntrospectionTests(OfflineTestCase):
             self.failureResultOf(self.ask(), Unavailable)
 
     def test_not_asked_twice(self) -> None:
-        """An exchange that failed is not repeated: the realm might take it for a theft."""
+        """A failed exchange is not retried, as the realm might take it for a theft."""
         self.server.instead = {TOKEN: Respond({}, 500)}
         self.failureResultOf(self.ask(), Unavailable)
         self.assertEqual(self.server.count(TOKEN), 1)
 
     def test_realm(self) -> None:
-        """The realm at the provider may be another than ours, and is encoded."""
+        """The realm at the identity provider may have another name, and is encoded."""
         self.judge = provider(self.server, iam_realm="a/b")
         self.ask().addErrback(lambda _: None)
         self.assertIn("/realms/a%2Fb/", self.server.addresses()[0])
@@ -170,44 +170,44 @@ class IntrospectionTests(OfflineTestCase):
 
 
 class ExchangeTests(OfflineTestCase):
-    """As it has to be since Keycloak 26.6.2."""
+    """Verification since Keycloak 26.6.2."""
 
     def setUp(self) -> None:
         super().setUp()
         self.server.tokens.clear()  # Keycloak since 26.6.2 hides tokens from other clients
 
     def test_auto(self) -> None:
-        """Where introspection says no to an offline token of our client the exchange decides."""
+        """If introspection calls an offline token of the client inactive, the exchange decides."""
         identity = self.successResultOf(self.ask(offline())).identity
         self.assertEqual(identity.username, "tess")
         self.assertEqual(self.server.addresses(), [INTROSPECT, TOKEN, CERTS])
 
     def test_others(self) -> None:
-        """A token of another client, of another type or of no shape is not exchanged."""
+        """A token of another client or type, or an opaque one, is not exchanged."""
         for token in (offline(azp="other"), offline(azp=["app"]), "opaque", offline(typ=None)):
             self.failureResultOf(self.ask(token), Rejected)
         self.assertEqual(self.server.count(TOKEN), 0)
 
     def test_only_introspection(self) -> None:
-        """Where only the introspection is to decide, it does."""
+        """With `check: introspection` only the introspection decides."""
         self.judge = provider(self.server, self.clock, check="introspection")
         self.failureResultOf(self.ask(offline()), Rejected)
         self.assertEqual(self.server.count(TOKEN), 0)
 
     def test_only_exchange(self) -> None:
-        """Where only the exchange is to decide, nobody is asked before."""
+        """With `check: exchange` the token is not introspected."""
         self.judge = provider(self.server, self.clock, check="exchange")
         self.successResultOf(self.ask(offline()))
         self.assertEqual(self.server.addresses(), [TOKEN, CERTS])
 
     def test_no_offline_token_T36(self) -> None:
-        """What comes out of it must have the scope, as a word."""
+        """The access token of an exchange that decides must have the scope."""
         for scope in ("openid", "", "no_offline_access_at_all"):
             self.server.instead[TOKEN] = Respond({"access_token": IDP.sign(scope=scope)})
             self.failureResultOf(self.ask(offline()), Rejected)
 
     def test_again_T41(self) -> None:
-        """An exchange that decided is good for a minute, not for the life of what it gave."""
+        """An exchange that decides is remembered for a minute only."""
         for _ in range(2):
             self.successResultOf(self.ask(offline()))
             self.clock.advance(60)
@@ -216,7 +216,7 @@ class ExchangeTests(OfflineTestCase):
         self.failureResultOf(self.ask(offline()), Rejected)
 
     def test_routing(self) -> None:
-        """An offline token goes to those who named its issuer."""
+        """An offline token is for providers with its issuer."""
         for issuer, expected in ((CLAIMS["iss"], Affinity.LIKELY), ("x", Affinity.FOREIGN)):
             judge = provider(self.server, issuer=issuer)
             self.assertIs(judge.affinity(Credential("bearer", offline())), expected)

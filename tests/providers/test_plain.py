@@ -1,4 +1,4 @@
-"""Users listed in the configuration."""
+"""The plain provider."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ class PlainContractTests(ProviderContract, SynchronousTestCase):
 
 
 class HashedContractTests(PlainContractTests):
-    """So it is where passwords are hashed."""
+    """The plain provider with hashed passwords is a provider."""
 
     def provider(self) -> IProvider:
         return provider({"username": "alice", "password_hash": cheap_hash("secret")})
 
 
 class ShareTests(SynchronousTestCase):
-    """Whose share of the threads a password takes."""
+    """Shares of the threads that hash passwords."""
 
     def test_client_T84d(self) -> None:
-        """Of all providers together each client has a share, by the address of its credential."""
+        """Each client has a share in all providers together, by the address of its credential."""
         working: list[Deferred[Any]] = []
 
         def thread(work: Any, /) -> Deferred[Any]:
@@ -89,7 +89,7 @@ class ShareTests(SynchronousTestCase):
 
 
 class PlainTests(SynchronousTestCase):
-    """What is special about it."""
+    """Rules of the plain provider."""
 
     def ask(self, judge: IProvider, credential: Credential) -> Identity:
         return self.successResultOf(as_deferred(judge.authenticate, credential)).identity
@@ -98,7 +98,7 @@ class PlainTests(SynchronousTestCase):
         self.failureResultOf(as_deferred(judge.authenticate, credential), Rejected)
 
     def test_last_of_two(self) -> None:
-        """A user who stands there twice gets in with either password, with the roles beside it."""
+        """A user who is listed twice may use either password, and gets the roles of that entry."""
         judge = provider(
             {"username": "alice", "password": "one", "roles": ["first"]},
             {"username": "alice", "password": "two", "roles": ["second"]},
@@ -113,7 +113,7 @@ class PlainTests(SynchronousTestCase):
         self.refused(judge, basic("alice", "wonder"))
 
     def test_clear_beside_hash(self) -> None:
-        """A user with a hash does not shut out one without."""
+        """A user with a plain password may be listed beside one with a hash."""
         judge = provider(
             {"username": "alice", "password_hash": cheap_hash("one")},
             {"username": "bob", "password": "two"},
@@ -123,7 +123,7 @@ class PlainTests(SynchronousTestCase):
         self.refused(judge, basic("carol", "nobody's password"))
 
     def test_unknown_user_T79(self) -> None:
-        """Who is unknown costs the same hash as who is known, of the same kind."""
+        """An unknown user costs the same kind of hash as a known one."""
         for hashed in (
             cheap_hash("x"),
             bcrypt.hashpw(b"x", bcrypt.gensalt(4)).decode(),
@@ -136,7 +136,7 @@ class PlainTests(SynchronousTestCase):
             self.assertEqual(verified, [(hashed, "guess")] * 2)
 
     def test_kinds_of_hashes_T79(self) -> None:
-        """Where hashes differ in cost an unknown user costs what some known one does, always."""
+        """If hashes differ in cost, an unknown user always costs as much as some known user."""
         cheap, dear = (bcrypt.hashpw(b"x", bcrypt.gensalt(n)).decode() for n in (4, 5))
         users = (
             {"username": "alice", "password_hash": cheap},
@@ -160,7 +160,7 @@ class PlainTests(SynchronousTestCase):
         self.assertIn(cost("dave"), costs)
 
     def test_password_of_another_T79(self) -> None:
-        """An unknown user with the password of a known one costs a hash each time."""
+        """An unknown user with the password of a known user costs a hash each time."""
         verified: list[str] = []
 
         def fits(hashed: str, _: str) -> bool:
@@ -174,24 +174,24 @@ class PlainTests(SynchronousTestCase):
             self.assertEqual(len(verified), count)
 
     def test_somebody_elses_hash(self) -> None:
-        """Who is unknown does not get in with the password of somebody else."""
+        """An unknown user with the password of another user is rejected."""
         judge = provider({"username": "alice", "password_hash": cheap_hash("x")})
         self.assertEqual(self.ask(judge, basic("alice", "x")).username, "alice")
         for _ in range(2):
             self.refused(judge, basic("nobody", "x"))
 
     def test_empty_password(self) -> None:
-        """An empty password is worth a warning."""
+        """An empty password gets a warning."""
         self.assertIn("'alice'", config({"username": "alice", "password": ""}).warnings()[0])
 
     def test_neither(self) -> None:
-        """A user without password and hash is a mistake with a path."""
+        """A user without password and hash is a mistake, reported with its path."""
         problem = self.assertRaises(ConfigError, config, {"username": "alice"}).problems[0]
         self.assertEqual(problem.path, "users[0]")
         self.assertIn("password", problem.message)
 
     def test_costly_hash_T74(self) -> None:
-        """A hash that would take an age to verify is refused at start."""
+        """A hash that takes too long to verify is a mistake."""
         costly = "$argon2id$v=19$m=65536,t=99,p=4$c29tZXNhbHQ$uyM0IH5sUZC/Vb0lVd9Nyw"
         given = {"username": "alice", "password_hash": costly}
         problem = self.assertRaises(ConfigError, config, given).problems[0]

@@ -1,4 +1,4 @@
-"""Tokens that stand in the configuration."""
+"""The static-token provider."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def provider(*tokens: dict[str, Any], folder: Path = Path()) -> IProvider:
 
 
 class StaticTokenContractTests(ProviderContract, SynchronousTestCase):
-    """It is a provider."""
+    """The static-token provider is a provider."""
 
     def provider(self) -> IProvider:
         return provider({"token": TOKEN, "username": "robot", "roles": ["reader"]})
@@ -43,7 +43,7 @@ class StaticTokenContractTests(ProviderContract, SynchronousTestCase):
 
 
 class StaticTokenTests(SynchronousTestCase):
-    """What is special about it."""
+    """Rules of the static-token provider."""
 
     def ask(self, judge: IProvider, token: str) -> Identity:
         credential = Credential("bearer", token)
@@ -55,7 +55,7 @@ class StaticTokenTests(SynchronousTestCase):
         return str(self.assertRaises(ConfigError, config, wanted).problems[0])
 
     def test_several(self) -> None:
-        """Each token stands for its own holder."""
+        """Each token stands for its own user."""
         entries = [{"token": c * 32, "username": c, "roles": [c.upper()]} for c in "ab"]
         judge = provider(*entries)
         self.assertEqual(self.ask(judge, "b" * 32), Identity("here", "b", ("B",)))
@@ -70,7 +70,7 @@ class StaticTokenTests(SynchronousTestCase):
         self.assertEqual(self.ask(judge, TOKEN).username, "robot")
 
     def test_environment(self) -> None:
-        """Or from a variable."""
+        """A token may come from an environment variable."""
         with_variable = {"token_env": "HOME_OF_A_TOKEN", "username": "robot"}
         self.assertIn("token_env", str(self.assertRaises(ConfigError, config, with_variable)))
         self.patch(os, "environ", {"HOME_OF_A_TOKEN": TOKEN})
@@ -78,7 +78,7 @@ class StaticTokenTests(SynchronousTestCase):
         self.assertIn("one of", self.problem(token_env="HOME_OF_A_TOKEN"))
 
     def test_bad_tokens(self) -> None:
-        """Short ones, and such as cannot come in a header, are mistakes that do not repeat them."""
+        """A short token, or one that a header cannot contain, is a mistake that is not repeated."""
         for token in (
             "canary",
             "canary " * 8,
@@ -92,7 +92,7 @@ class StaticTokenTests(SynchronousTestCase):
         self.assertIn("missing", self.problem(token=...))
 
     def test_odd_credentials(self) -> None:
-        """Whatever is presented is refused, and no more."""
+        """Any other string is rejected and causes no other error."""
         judge = provider({"token": TOKEN, "username": "robot"})
         for text in ("", "\u2603", "\ud800", TOKEN + " "):
             answer = as_deferred(judge.authenticate, Credential("bearer", text))
