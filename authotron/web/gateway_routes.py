@@ -1,4 +1,4 @@
-"""The main port: who is this, and what may a backend believe about them?"""
+"""The routes of the main port: C{/authenticate} for proxies, and the routes for clients."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ def _asset(name: str, content_type: str) -> Reply:
     return text_reply(content_type, content, _FOR_A_DAY)
 
 
-def _listed(parts: Iterable[Part]) -> list[dict[str, str]]:
-    return [{"name": part.name, "type": part.type, "realm": part.realm} for part in parts]
+def _plugins_as_json(plugins: Iterable[Part]) -> list[dict[str, str]]:
+    return [{"name": each.name, "type": each.type, "realm": each.realm} for each in plugins]
 
 
-def _asked(request: Request) -> tuple[bytes | None, bytes | None]:
-    """The two headers that matter; of a repeated one the first counts."""
-    ask = request.requestHeaders.getRawHeaders
-    authorization, realm = ask(b"Authorization"), ask(b"X-Auth-Realm")
+def _credential_headers(request: Request) -> tuple[bytes | None, bytes | None]:
+    """Return C{Authorization} and C{X-Auth-Realm}; of a repeated header the first value."""
+    values = request.requestHeaders.getRawHeaders
+    authorization, realm = values(b"Authorization"), values(b"X-Auth-Realm")
     return authorization[0] if authorization else None, realm[0] if realm else None
 
 
 @cache
 def _home() -> Any:
-    """The template of the one page. The service starts without it, and is ready sooner."""
+    """Load the template of the home page when it is first needed, so that the start is faster."""
     from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415 - see above
 
     loader = PackageLoader("authotron.web", "assets")
@@ -63,7 +63,7 @@ def _home() -> Any:
 
 @define(eq=False)
 class GatewayRoutes:
-    """The routes of the main port. Each asks, and replies."""
+    """The routes of the main port."""
 
     _serving: LiveGateway[Reply]
     _clock: IReactorTime
@@ -76,15 +76,15 @@ class GatewayRoutes:
         self._logo = _asset("logo.svg", "image/svg+xml")
         self._icon = _asset("favicon.ico", "image/x-icon")
 
-    async def _judge(self, request: Request) -> Decision[Reply]:
+    async def _authenticate(self, request: Request) -> Decision[Reply]:
         """
-        Judge the credentials of a request, and count what came of it.
+        Authenticate a request, and count the result.
 
-        @raise NoEntry: nobody was identified, or one whose conditions do not hold.
+        @raise EarlyReply: the credentials are not accepted, or not for this request.
         """
         began = self._clock.seconds()
         decided = self._serving.gateway.decisions.decide(
-            *_asked(request), partial(self._find_client, request)
+            *_credential_headers(request), partial(self._find_client, request)
         )
         decision = decided if isinstance(decided, Decision) else await decided
         request.outcome = outcome = decision.outcome
@@ -116,7 +116,7 @@ class GatewayRoutes:
         return forwarding.facts(peer, request.header_values)
 
     async def _authentication(self, request: Request) -> Authentication:
-        found = (await self._judge(request)).outcome.authentication
+        found = (await self._authenticate(request)).outcome.authentication
         assert found is not None
         return found
 
@@ -124,8 +124,8 @@ class GatewayRoutes:
     @route(app, "/auth", "GET")
     @route(app, "/_auth", "GET")
     async def authenticate(self, request: Request) -> Reply:
-        """What a proxy asks; the two aliases stand in the documented proxy configurations."""
-        return (await self._judge(request)).reply
+        """Answer the subrequest of a proxy; older proxy configurations use the other two paths."""
+        return (await self._authenticate(request)).reply
 
     @route(app, "/whoami", "GET")
     async def whoami(self, request: Request) -> Reply:
@@ -170,19 +170,19 @@ class GatewayRoutes:
         )
 
     def _client(self, request: Request) -> str:
-        """The address of the client, or of the proxy if that does not say for whom it asks."""
+        """Return the address of the client, or that of the proxy if it does not name the client."""
         address = self._facts(request).address
         return address or str(getattr(request.client, "host", "unix"))
 
     @route(app, "/providers", "GET")
     def providers(self, _request: Request) -> Reply:
-        listed = _listed(self._serving.gateway.authenticator.providers)
-        return replies.shown({"providers": listed})
+        providers = self._serving.gateway.authenticator.providers
+        return replies.shown({"providers": _plugins_as_json(providers)})
 
     @route(app, "/augmenters", "GET")
     def augmenters(self, _request: Request) -> Reply:
-        listed = _listed(self._serving.gateway.authenticator.augmenters)
-        return replies.shown({"augmenters": listed})
+        augmenters = self._serving.gateway.authenticator.augmenters
+        return replies.shown({"augmenters": _plugins_as_json(augmenters)})
 
     @route(app, "/.well-known/jwks.json", "GET")
     def jwks(self, _request: Request) -> Reply:
@@ -195,11 +195,11 @@ class GatewayRoutes:
 
     @route(app, "/", "GET")
     def home(self, _request: Request) -> Reply:
-        ways = dict.fromkeys(
+        logins = dict.fromkeys(
             (provider.realm, provider.scheme.capitalize())
             for provider in self._serving.gateway.authenticator.providers
         )
-        page = _home().render(version=__version__, ways=list(ways))
+        page = _home().render(version=__version__, logins=list(logins))
         return text_reply("text/html; charset=utf-8", page.encode(), *_PAGE_POLICY)
 
     @route(app, "/logo.svg", "GET")
