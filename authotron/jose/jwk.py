@@ -113,14 +113,14 @@ def _public(jwk: dict[str, Any]) -> tuple[PublicKey, Sequence[str]]:
     """
     members: dict[str, Any] = {name: value for name, value in jwk.items() if name in PUBLIC_MEMBERS}
     if not all(isinstance(value, str) for value in members.values()):
-        raise ValueError("a member that is not a string")
+        raise ValueError("a member of the key is not a string")
     key: Any  # The type follows from C{kty}; the key is public, as no private member is passed on.
     algorithms: Sequence[str]
     match jwk.get("kty"):
         case "RSA":
             key, algorithms = jwt.algorithms.RSAAlgorithm.from_jwk(members), _RSA
             if key.key_size > _LARGEST_RSA:
-                raise ValueError("a size that is not used")
+                raise ValueError("the RSA key is too large")
         case "EC":
             key = jwt.algorithms.ECAlgorithm.from_jwk(members)
             algorithms = [_CURVES[members["crv"]]]
@@ -128,7 +128,7 @@ def _public(jwk: dict[str, Any]) -> tuple[PublicKey, Sequence[str]]:
             key = jwt.algorithms.OKPAlgorithm.from_jwk(members)
             algorithms = ["EdDSA"]
         case _:
-            raise ValueError("a kind that is not used")
+            raise ValueError("the kind of key is not supported")
     if not _PRIVATE_MEMBERS.isdisjoint(jwk):
         raise UnsafeKey("is published together with its private part")
     try:

@@ -89,7 +89,7 @@ class Minter:
             "exp": expires,
             "iat": now,
             "jti": next(self._ids),
-            **described(identity),
+            **identity_as_json(identity),
         }
         return {"aud": self._audience, **claims} if self._audience is not None else claims
 
@@ -139,7 +139,7 @@ def _json(content: Mapping[str, Any]) -> bytes:
         return json.dumps(content, separators=(",", ":")).encode()
 
 
-def described(identity: Identity) -> dict[str, Any]:
+def identity_as_json(identity: Identity) -> dict[str, Any]:
     """Return an identity as JWTs and C{/whoami} show it."""
     return {
         "username": identity.username,

@@ -8,7 +8,7 @@ from typing import Any
 Claims = Mapping[str, Any]
 
 _HASHES = ("at_hash", "c_hash", "s_hash")
-"""Claims that OpenID Connect defines for ID tokens only. (C{nonce} is found elsewhere, too.)"""
+"""Claims that OpenID Connect defines for ID tokens only. C{nonce} is in other tokens, too."""
 
 _SAYING = ("typ", "token_use", "token_type", "use")
 """Claims, and members of an introspection response, that name the purpose of a token."""

@@ -52,7 +52,7 @@ class TokenProvider:
 
     async def authenticate(self, credential: Credential) -> Authentication:
         if self._tokens is None:
-            raise Rejected("there is no token store")
+            raise Rejected("the token store is disabled")
         token = await self._tokens.find(credential.value, lambda: credential.client)
         owner = await self._owners.now(token.owner, token.provider)
         self._tokens.note_use(token.id)

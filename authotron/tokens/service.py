@@ -185,7 +185,7 @@ class TokenService:
                 return await self._unexpired(token)
             if token is None:
                 await self._revoked_uses.log(presented, client)
-        raise Rejected("there is no such token")
+        raise Rejected("the API token does not exist")
 
     async def _unexpired(self, token: Token) -> Token:
         """
@@ -198,10 +198,10 @@ class TokenService:
         for id_ in reversed(token.lineage):
             ancestor = await self.store.get(id_)
             if ancestor is None:
-                raise Rejected("a token that it was made with was revoked or has expired")
+                raise Rejected("an ancestor of the API token was revoked or has expired")
             expires = earliest(expires, ancestor.grant.expires)
         if expires is not None and expires <= self._clock.seconds():
-            raise Rejected("the token has expired")
+            raise Rejected("the API token has expired")
         if expires != token.grant.expires:
             return evolve(token, grant=evolve(token.grant, expires=expires))
         return token

@@ -14,7 +14,7 @@ from klein import Response
 from authotron.gateway import decisions
 from authotron.gateway.authorization import Deny, Reason
 from authotron.gateway.decisions import Outcome
-from authotron.jose.minter import described
+from authotron.jose.minter import identity_as_json
 from authotron.model.errors import Problem
 from authotron.model.identity import Identity
 
@@ -203,7 +203,7 @@ class Replies:
 
 def whoami(identity: Identity) -> Reply:
     """Build the reply of C{/whoami}."""
-    return json_reply(200, {"version": 1, **described(identity)}, NO_STORE)
+    return json_reply(200, {"version": 1, **identity_as_json(identity)}, NO_STORE)
 
 
 def _legacy(identity: Identity) -> tuple[Header, ...]:

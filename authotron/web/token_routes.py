@@ -235,7 +235,11 @@ async def _finish(work: Awaited[_T]) -> _T:
 def _log_defect(failure: Failure) -> None:
     """Log a failure after the client disconnected, unless the client would have got a reply."""
     if not failure.check(EarlyReply):
-        _log.failure("a request could not be finished", failure, event="routes.request.broken")
+        _log.failure(
+            "finishing a request failed after the client disconnected",
+            failure,
+            event="routes.request.broken",
+        )
 
 
 async def _as_replies(work: Awaitable[_T]) -> _T:
