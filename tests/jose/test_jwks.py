@@ -1,4 +1,4 @@
-"""Published keys, and what is believed because of them."""
+"""Published keys: which are used, when they are fetched, and what they verify."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ SMALL_ORDER = [
 
 
 class SetTests(SynchronousTestCase):
-    """Which keys of a set are used."""
+    """The keys of a key set that are used."""
 
     def names(self, *keys: Any) -> list[str]:
         return list(jwk.read({"keys": list(keys)}, "here"))
 
-    def test_kinds(self) -> None:
-        """RSA, the three curves of NIST and Ed25519."""
+    def test_kinds_of_keys(self) -> None:
+        """RSA keys, keys on the three NIST curves, and Ed25519 keys are used."""
         big = [Signer("p384", "ES384", ec.generate_private_key(ec.SECP384R1()))]
         big += [Signer("p521", "ES512", ec.generate_private_key(ec.SECP521R1()))]
         everyone = [IDP, CURVE, EDWARDS, *big]
@@ -51,8 +51,8 @@ class SetTests(SynchronousTestCase):
             self.names(*(each.jwk() for each in everyone)), [each.kid for each in everyone]
         )
 
-    def test_odd_T33(self) -> None:
-        """What is of no use or of no safe size is passed over and spoils nothing."""
+    def test_unusable_keys_are_skipped_T33(self) -> None:
+        """Unusable keys are skipped, and the other keys of the set are used."""
         wide = "AQ" * 10
         odd: list[Any] = [
             5,
@@ -78,17 +78,17 @@ class SetTests(SynchronousTestCase):
         self.assertEqual(self.names(*odd, NEXT.jwk()), ["next"])
 
     def test_many_T33(self) -> None:
-        """Of a set of thousands only the first are looked at."""
+        """Only the first 200 keys of a set are read."""
         self.assertEqual(self.names(*([{}] * 200), IDP.jwk()), [])
 
-    def test_no_set(self) -> None:
-        """A document without a list of keys is no key set."""
+    def test_not_a_key_set(self) -> None:
+        """A document without a list of keys is not a key set."""
         documents: list[dict[str, Any]] = [{}, {"keys": {}}, {"keys": None}]
         for document in documents:
             self.assertRaises(Unavailable, jwk.read, document, "here")
 
     def test_small_order_T29d(self) -> None:
-        """An Ed25519 key of small order, in whatever encoding, is passed over with a warning."""
+        """An Ed25519 key of small order, in any encoding, is skipped with a warning."""
         for raw in SMALL_ORDER:
             x = urlsafe_b64encode(raw).rstrip(b"=").decode()
             with self.subTest(raw.hex()):
@@ -98,15 +98,15 @@ class SetTests(SynchronousTestCase):
                 self.assertIn("'edwards'", formatEvent(warning))
 
     def test_not_a_point_T29d(self) -> None:
-        """An Ed25519 key that is not canonical, or not a point of the curve, is passed over."""
+        """An Ed25519 key that is not canonical, or not a point of the curve, is skipped."""
         for y in (*range(P, 2**255), 2, 7):
             for sign in (0, 1 << 255):
                 raw = (y | sign).to_bytes(32, "little")
                 x = urlsafe_b64encode(raw).rstrip(b"=").decode()
                 self.assertEqual(self.names(EDWARDS.jwk(x=x)), [])
 
-    def test_rsa_T89a(self) -> None:
-        """An RSA key with an unsafe exponent, or a modulus that is too short, is passed over."""
+    def test_weak_rsa_key_T89a(self) -> None:
+        """An RSA key with an unsafe exponent, or with a modulus that is too short, is skipped."""
         small = Signer("idp", "RS256", issuers.rsa_key(1024))
         n = IDP.jwk()["n"]
         even = urlsafe_b64encode(b"\x00\x01" + b"\x00" * 255 + b"\x02").rstrip(b"=").decode()
@@ -119,15 +119,15 @@ class SetTests(SynchronousTestCase):
             self.assertEqual(self.names(odd), [], odd)
         self.assertEqual(self.names(IDP.jwk(e="Aw")), ["idp"])
 
-    def test_curve_T89a(self) -> None:
-        """A point that is not on its curve, or not of its curve's size, is passed over."""
+    def test_point_off_its_curve_T89a(self) -> None:
+        """A key whose point is not on its curve, or not of the size of its curve, is skipped."""
         x, y = CURVE.jwk()["x"], CURVE.jwk()["y"]
         zero = urlsafe_b64encode(bytes(32)).rstrip(b"=").decode()
         for change in ({"x": y, "y": x}, {"x": zero, "y": zero}, {"y": x}, {"crv": "P-384"}):
             self.assertEqual(self.names(CURVE.jwk(**change)), [])
 
     def test_private_T89a(self) -> None:
-        """A key that is published with its private part is passed over: others can sign with it."""
+        """A key that is published with its private part is skipped: others can sign with it."""
         whole = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(IDP.private))
         self.assertEqual(self.names({**whole, "kid": "it", "key_ops": ["verify"]}), [])
         for name in ("d", "p", "q", "k", "oth"):
@@ -135,7 +135,7 @@ class SetTests(SynchronousTestCase):
 
 
 class KeySetTests(SynchronousTestCase):
-    """When keys are fetched."""
+    """The times at which a key set is fetched."""
 
     def setUp(self) -> None:
         self.clock = clock_at(NOW)
@@ -149,8 +149,8 @@ class KeySetTests(SynchronousTestCase):
     def fetches(self) -> int:
         return len(self.remote.requests)
 
-    def test_once(self) -> None:
-        """They are fetched when first needed, once, and kept for ten minutes."""
+    def test_fetched_when_needed(self) -> None:
+        """Keys are fetched when they are first needed, once, and used for 10 minutes."""
         self.assertEqual(self.fetches(), 0)
         for _ in range(3):
             self.successResultOf(self.named("idp"))
@@ -162,7 +162,7 @@ class KeySetTests(SynchronousTestCase):
         self.assertEqual(self.fetches(), 2)
 
     def test_together_T45(self) -> None:
-        """However many wait, one fetch goes on, and goes on when they leave."""
+        """All requests wait for one fetch, which is not cancelled when they are."""
         self.play = Hang()
         waiting = [self.named("idp") for _ in range(5)]
         for each in waiting[:4]:
@@ -172,15 +172,15 @@ class KeySetTests(SynchronousTestCase):
         self.successResultOf(waiting[4])
         self.assertEqual((self.fetches(), self.remote.abandoned), (1, 0))
 
-    def test_new_name(self) -> None:
-        """A name that is not known is worth one new look."""
+    def test_unknown_name(self) -> None:
+        """A JWT that names an unknown key causes one more fetch."""
         self.successResultOf(self.named("idp"))
         self.play = Respond(key_set(IDP, NEXT))
         self.successResultOf(self.named("next"))
         self.assertEqual(self.fetches(), 2)
 
     def test_flood_T32(self) -> None:
-        """A thousand made-up names cost one look for each ten seconds."""
+        """A thousand made-up key names cause one fetch every 10 s."""
         self.successResultOf(self.named("idp"))
         for number in range(1000):
             self.failureResultOf(self.named(f"made-up-{number}"), Rejected)
@@ -190,12 +190,12 @@ class KeySetTests(SynchronousTestCase):
         self.assertEqual(self.fetches(), 3)
 
     def test_just_fetched(self) -> None:
-        """A set that was fetched for this very token is not fetched again for it."""
+        """A key set that was just fetched for a JWT is not fetched again for the same JWT."""
         self.failureResultOf(self.named("made-up"), Rejected)
         self.assertEqual(self.fetches(), 1)
 
     def test_refreshed_in_background_D1(self) -> None:
-        """No request waits while keys are refreshed: the old ones serve meanwhile."""
+        """No request waits while keys are refreshed: the cached keys are used meanwhile."""
         self.successResultOf(self.named("idp"))
         self.clock.advance(600)
         self.play = Hang()
@@ -208,7 +208,7 @@ class KeySetTests(SynchronousTestCase):
         self.failureResultOf(self.named("idp"), Rejected)
 
     def test_packets_dropped_H_KEYS(self) -> None:
-        """If the issuer does not answer, the refresh is given up and tried again after 10 s."""
+        """If the issuer does not answer, a refresh times out and is repeated after 10 s."""
         self.successResultOf(self.named("idp"))
         self.clock.advance(600)
         self.play = Hang()
@@ -221,7 +221,7 @@ class KeySetTests(SynchronousTestCase):
         self.assertEqual(self.fetches(), 3)
 
     def test_refresh_broken_D1(self) -> None:
-        """A defect in a background refresh is logged and costs no request."""
+        """A defect in a background refresh is logged, and no request fails."""
         self.successResultOf(self.named("idp"))
         self.clock.advance(600)
         self.patch(self.keys, "_source", self.breaks)
@@ -232,15 +232,15 @@ class KeySetTests(SynchronousTestCase):
         return 1 / 0
 
     def test_at_hand_D5(self) -> None:
-        """Keys are at hand once they were fetched, and as long as they may be used."""
+        """Keys are at hand after they were fetched, until they are too stale."""
         self.assertFalse(self.keys.is_at_hand)
         self.successResultOf(self.named("idp"))
         self.assertTrue(self.keys.is_at_hand)
         self.clock.advance(86_400)
         self.assertFalse(self.keys.is_at_hand)
 
-    def test_last_good_T32(self) -> None:
-        """Where a set cannot be fetched again the last one serves on; it is not asked for often."""
+    def test_stale_keys_T32(self) -> None:
+        """If a refresh fails, stale keys are used, and the issuer is not asked more often."""
         self.successResultOf(self.named("idp"))
         self.clock.advance(600)
         for self.play in (Respond({}, 500), Respond(b"<html>"), Respond({"keys": 5})):
@@ -249,29 +249,29 @@ class KeySetTests(SynchronousTestCase):
             self.clock.advance(10)
         self.assertEqual(self.fetches(), 4)
 
-    def test_not_for_ever(self) -> None:
-        """After a day without a word the last good set is not good enough."""
+    def test_too_stale(self) -> None:
+        """Keys are not used for more than a day without a successful refresh."""
         self.successResultOf(self.named("idp"))
         self.play = Respond({}, 500)
         self.clock.advance(86_400)
         self.failureResultOf(self.named("idp"), Unavailable)
 
-    def test_never_had_T44(self) -> None:
-        """Without a set there is no verdict, and the next one tries again at once."""
+    def test_no_keys_yet_T44(self) -> None:
+        """Without keys a JWT is not judged, and the next one tries to fetch them again at once."""
         self.play = Respond({}, 500)
         self.failureResultOf(self.named("idp"), Unavailable)
         self.play = Respond(key_set(IDP))
         self.successResultOf(self.named("idp"))
 
     def test_search_fails_T44(self) -> None:
-        """If nobody can say whether a new name exists there is no verdict about it."""
+        """If fetching fails, a JWT with an unknown key is not judged."""
         self.successResultOf(self.named("idp"))
         self.play = Respond({}, 500)
         self.failureResultOf(self.named("next"), Unavailable)
         self.successResultOf(self.named("idp"))
 
     def test_searched_together_D1(self) -> None:
-        """Tokens of a new key that come while it is searched for wait for the same search."""
+        """All JWTs that name a new key wait for the same fetch."""
         self.successResultOf(self.named("idp"))
         self.play = Hang()
         waiting = [self.named("next"), self.named("next"), self.named("made-up")]
@@ -283,7 +283,7 @@ class KeySetTests(SynchronousTestCase):
         self.assertEqual(self.fetches(), 2)
 
     def test_search_failed_D1(self) -> None:
-        """Until a failed search is repeated there is no verdict about a new name."""
+        """Until a failed fetch is repeated, JWTs with an unknown key are not judged."""
         self.successResultOf(self.named("idp"))
         self.play = Respond({}, 500)
         for _ in range(3):
@@ -295,13 +295,13 @@ class KeySetTests(SynchronousTestCase):
         self.failureResultOf(self.named("made-up"), Rejected)
 
     def test_too_large_T33(self) -> None:
-        """A set above a megabyte is none."""
+        """A key set of more than a megabyte is not used."""
         self.play = Respond(b" " * 1_048_577)
         self.failureResultOf(self.named("idp"), Unavailable)
 
 
 class DiscoveryTests(SynchronousTestCase):
-    """Keys that are found through the issuer's own description."""
+    """Key sets that are found by the issuer's discovery document."""
 
     ISSUER = "https://idp.example/realms/x"
     DESCRIPTION = "idp.example/realms/x/.well-known/openid-configuration"
@@ -318,20 +318,20 @@ class DiscoveryTests(SynchronousTestCase):
         self.keys = KeySet(self.clock, Discovery(web, self.clock, self.ISSUER))
         return start(self.keys.named("idp"))
 
-    def test_found(self) -> None:
-        """The description is fetched, then the keys where it says."""
+    def test_discovered(self) -> None:
+        """The discovery document is fetched, then the keys from the URL that it names."""
         self.successResultOf(self.start())
         self.assertEqual(self.remote.addresses(), [self.DESCRIPTION, "keys.example/x"])
 
-    def test_kept(self) -> None:
-        """When the keys are fetched again the description is not, within an hour."""
+    def test_discovery_is_cached(self) -> None:
+        """Refreshing the keys does not fetch the discovery document again within an hour."""
         self.successResultOf(self.start())
         self.clock.advance(600)
         self.successResultOf(start(self.keys.named("idp")))
         self.assertEqual(self.remote.addresses()[2:], ["keys.example/x"])
 
     def test_moved(self) -> None:
-        """Where the keys are gone the description is read again."""
+        """If the key set cannot be fetched, the discovery document is fetched again."""
         self.successResultOf(self.start())
         self.script["keys.example/x"] = Respond({}, 404)
         self.clock.advance(600)
@@ -343,19 +343,19 @@ class DiscoveryTests(SynchronousTestCase):
         self.successResultOf(start(self.keys.named("next")))
 
     def test_another_issuer_T34(self) -> None:
-        """A description of another issuer, be it by a slash, is of no use."""
+        """A discovery document of another issuer is not used, even if only a slash differs."""
         for other in (self.ISSUER + "/", "https://evil.example", [self.ISSUER], None):
             self.failureResultOf(self.start(issuer=other), Unavailable)
 
     def test_elsewhere_T33(self) -> None:
-        """Keys are not fetched without TLS where the issuer has it, nor from what is no address."""
+        """Keys are not fetched from a malformed URL, nor without TLS if the issuer has TLS."""
         for url in ("http://keys.example/x", "file:///etc/passwd", 5, None, "keys.example"):
             self.failureResultOf(self.start(jwks_uri=url), Unavailable)
             self.assertEqual(self.remote.addresses(), [self.DESCRIPTION])
 
 
 class VerifierTests(SynchronousTestCase):
-    """Which tokens are believed to be signed."""
+    """JWTs whose signatures are accepted."""
 
     def setUp(self) -> None:
         self.remote = FakeRemote(lambda _: Respond(key_set(IDP, NEXT, CURVE, EDWARDS)))
@@ -369,20 +369,20 @@ class VerifierTests(SynchronousTestCase):
         failure = self.failureResultOf(start(self.verifier.verified(token)), Rejected)
         self.assertNotIn(token or "?", failure.getErrorMessage())
 
-    def test_good(self) -> None:
-        """A token signed with a published key."""
+    def test_signed_with_a_published_key(self) -> None:
+        """A JWT that is signed with a published key is accepted."""
         for signer in (IDP, NEXT, CURVE, EDWARDS):
             self.assertEqual(self.verify(signer.sign())["sub"], "u-1")
 
     def test_none_T29(self) -> None:
-        """A token that wants no signature, however it says so, or does not say."""
+        """A JWT without a signature is refused, in every spelling of the algorithm C{none}."""
         for algorithm in ("none", "None", "NONE", "", None, 5, ["RS256"], "rs256"):
             for signature in (b"", b"x" * 64):
                 self.refused(forged_jwt({"alg": algorithm, "kid": "idp"}, signature=signature))
         self.refused(forged_jwt({"kid": "idp"}))
 
     def test_public_key_as_secret_T29(self) -> None:
-        """An HMAC over the public key in any of its written forms."""
+        """A JWT with an HMAC keyed by any encoding of the public key is refused."""
         public = IDP.private.public_key()
         pem = public.public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -396,33 +396,33 @@ class VerifierTests(SynchronousTestCase):
                 self.refused(head + "." + urlsafe_b64encode(signature).decode().rstrip("="))
 
     def test_other_algorithm_T30(self) -> None:
-        """An algorithm the key was not published for, though it could do it."""
+        """A key is not used with an algorithm for which it was not published."""
         self.refused(IDP.sign(header={"alg": "RS512"}))
         self.refused(IDP.sign(header={"alg": "PS256"}))
 
     def test_not_configured_T29(self) -> None:
-        """An algorithm that is not among the configured ones."""
+        """A JWT with an algorithm that is not configured is refused."""
         self.verifier = Verifier(["ES256"], self.verifier.keys)
         self.refused(IDP.sign())
 
     def test_other_key(self) -> None:
-        """A signature of one key under the name of another."""
+        """A JWT that is signed with another key than it names is refused."""
         self.refused(IDP.sign(header={"kid": "next"}))
         self.refused(IDP.sign(header={"kid": "curve"}))
 
-    def test_name_T30(self) -> None:
-        """A name that is missing or no text."""
+    def test_kid_T30(self) -> None:
+        """A JWT whose C{kid} is missing or not a string is refused."""
         for kid in (None, 5, "", ["idp"]):
             self.refused(forged_jwt({"alg": "RS256", "kid": kid}))
 
     def test_critical_T31(self) -> None:
-        """Extensions that are not understood."""
+        """A JWT that demands an unknown extension is refused."""
         extensions: list[dict[str, Any]] = [{"crit": ["bork"], "bork": 1}, {"crit": []}]
         for extension in [*extensions, {"b64": False}, {"zip": "DEF"}]:
             self.refused(forged_jwt({"alg": "RS256", "kid": "idp", **extension}))
 
     def test_no_fetch_T33(self) -> None:
-        """What a token says about where keys are is not even read."""
+        """No key is fetched from a URL in the header of a JWT."""
         where = "http://169.254.169.254/"
         for name in ("jku", "x5u", "jwk", "iss"):
             self.refused(forged_jwt({"alg": "RS256", "kid": "idp", name: where}))
@@ -430,7 +430,7 @@ class VerifierTests(SynchronousTestCase):
         self.assertEqual(set(self.remote.addresses()), {"idp.example/certs"})
 
     def test_shape_T37(self) -> None:
-        """What is no token of three parts of canonical base64."""
+        """A token that is not three parts of canonical base64url is refused."""
         good = IDP.sign()
         head, claims, signature = good.split(".")
         for bad in ("", ".", "..", "a.b.c", good + ".", head, f"{head}.{claims}", good + ".x.y",
@@ -440,7 +440,7 @@ class VerifierTests(SynchronousTestCase):
                 self.refused(bad)
 
     def test_content_T37(self) -> None:
-        """Claims that are no object, say something twice, are deep beyond reason or no JSON."""
+        """Claims must be a JSON object without duplicate keys and without excessive nesting."""
         deep = b'{"sub":' + b"[" * 10_000 + b"]" * 10_000 + b"}"
         for claims in (b"[]", b"5", b'"x"', b"null", b"{", b'{"sub":"a","sub":"b"}', deep,
                        b'{"exp":1e400}', b'{"exp":NaN}', b'{"exp":Infinity}', b"\xff{}",
@@ -449,11 +449,11 @@ class VerifierTests(SynchronousTestCase):
                 self.refused(IDP.sign(claims))
 
     def test_huge_T37(self) -> None:
-        """A token of megabytes is not looked at."""
+        """A token of megabytes is refused without parsing."""
         self.refused(IDP.sign(x="x" * 5_000_000))
 
     def test_unreachable(self) -> None:
-        """Without keys there is no verdict."""
+        """If the keys cannot be fetched, a JWT is not judged."""
         keys = KeySet(
             clock_at(NOW), FixedUrl(web_client(FakeRemote(lambda _: Respond({}, 500))), CERTS)
         )
@@ -461,7 +461,7 @@ class VerifierTests(SynchronousTestCase):
         self.failureResultOf(deferred, Unavailable)
 
     def test_secret(self) -> None:
-        """HS signatures are checked with the configured secret, and with nothing else."""
+        """HS signatures are verified with the configured secret only."""
         secret = b"s" * 32
         self.verifier = Verifier(["HS256", "RS256"], self.verifier.keys, secret)
         token = jwt.encode(dict(issuers.CLAIMS), secret, "HS256")

@@ -1,4 +1,4 @@
-"""Identity to JWT."""
+"""Minting and verifying JWTs, and the keys for both."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def pem(key: Any) -> bytes:
 
 
 class ClaimsTests(SynchronousTestCase):
-    """What a token says."""
+    """The claims of a minted JWT."""
 
     def claims(self, found: Authentication = ALICE, **given: Any) -> dict[str, Any]:
         token = made(**given).mint(found)
@@ -57,7 +57,7 @@ class ClaimsTests(SynchronousTestCase):
         return claims
 
     def test_all_T63(self) -> None:
-        """Subject, issuer, times, a name of its own, and the identity."""
+        """A JWT has subject, issuer, times, a unique id, and the identity."""
         claims = self.claims(exp=120)
         self.assertTrue(claims.pop("jti"))
         self.assertEqual(
@@ -75,12 +75,12 @@ class ClaimsTests(SynchronousTestCase):
             },
         )
 
-    def test_names_differ_T63(self) -> None:
-        """No two tokens have the same jti."""
+    def test_jti_is_unique_T63(self) -> None:
+        """No two JWTs have the same C{jti}."""
         self.assertNotEqual(self.claims()["jti"], self.claims()["jti"])
 
     def test_any_text_T38(self) -> None:
-        """Any text comes out as it went in, even half of a surrogate pair, which UTF-8 lacks."""
+        """Every string is minted unchanged, even half of a surrogate pair, which UTF-8 lacks."""
         for text in ("Ångström", "\u2028", "\U0001f600", "\x00", 'a"b\\', "\ud800"):
             claims = self.claims(
                 Authentication(Identity("internal", "alice", (text,), {"team": text}))
@@ -88,18 +88,18 @@ class ClaimsTests(SynchronousTestCase):
             self.assertEqual((claims["roles"], claims["attributes"]), ([text], {"team": text}))
 
     def test_audience_on_demand(self) -> None:
-        """An audience is minted only where that is asked for."""
+        """C{aud} is minted only with C{emit_aud}."""
         self.assertNotIn("aud", self.claims(aud="backends"))
         self.assertEqual(self.claims(aud="backends", emit_aud=True)["aud"], "backends")
         self.assertEqual(self.claims(aud=["a", "b"], emit_aud=True)["aud"], ["a", "b"])
 
     def test_not_longer_than_the_credential_T41(self) -> None:
-        """A token ends when its credential does."""
+        """A JWT expires no later than the credential of the client."""
         found = Authentication(Identity("internal", "alice"), expires=NOW + 10.9)
         self.assertEqual(self.claims(found)["exp"], NOW + 10)
 
     def test_attribute_exp_T38(self) -> None:
-        """The attribute C{exp} shortens a life; it never lengthens one."""
+        """The attribute C{exp} shortens the lifetime of a JWT, and never lengthens it."""
         for text, wanted in (
             (str(NOW + 5), NOW + 5),
             (f"+{NOW + 5}", NOW + 5),
@@ -110,7 +110,7 @@ class ClaimsTests(SynchronousTestCase):
                 self.assertEqual(self.claims(found, exp=60)["exp"], wanted)
 
     def test_expired_attribute_S_LEEWAY(self) -> None:
-        """No token is minted where the attribute C{exp} is over, or negative."""
+        """No JWT is minted if the attribute C{exp} is in the past or negative."""
         over = (
             "12345",
             str(NOW),
@@ -128,7 +128,7 @@ class ClaimsTests(SynchronousTestCase):
                 self.assertRaises(Rejected, self.claims, found)
 
     def test_expired_T81e(self) -> None:
-        """No token is minted for a credential that has expired, or ends within this second."""
+        """No JWT is minted for a credential that has expired, or expires within this second."""
         for expires in (NOW - 30, NOW - 0.5, NOW, NOW + 0.9, 0.0, -5.0):
             with self.subTest(expires):
                 found = Authentication(Identity("internal", "alice"), expires=expires)
@@ -141,7 +141,7 @@ class ClaimsTests(SynchronousTestCase):
     @examples(deadline=None)
     @given(some.text(some.sampled_from("+-0123456789. e")) | some.text())
     def test_attribute_exp_garbage_T38(self, text: str) -> None:
-        """Garbage in the attribute C{exp} lengthens no life and breaks nothing."""
+        """A malformed attribute C{exp} neither lengthens the lifetime nor raises an error."""
         found = Authentication(Identity("internal", "alice", attributes={"exp": text}))
         with contextlib.suppress(Rejected):
             expires = self.claims(found, exp=60)["exp"]
@@ -149,10 +149,10 @@ class ClaimsTests(SynchronousTestCase):
 
 
 class SecretTests(SynchronousTestCase):
-    """Which secrets are good enough."""
+    """The secrets that HS256 accepts."""
 
     def test_weak_T78(self) -> None:
-        """A placeholder or a short secret is refused, unless that is asked for."""
+        """A placeholder or a short secret is refused, unless C{allow_weak_secret} is set."""
         for secret in ("changeme", "your-secret-key-here", "fifteen bytes.."):
             with self.subTest(secret):
                 error = self.assertRaises(ConfigError, config, secret=secret)
@@ -160,17 +160,17 @@ class SecretTests(SynchronousTestCase):
                 self.assertNotIn(secret, str(error))
                 self.assertTrue(config(secret=secret, allow_weak_secret=True))
 
-    def test_short(self) -> None:
-        """One below 32 bytes is worth a warning."""
+    def test_short_secret_warns(self) -> None:
+        """A secret below 32 bytes causes a warning."""
         self.assertIn("32", config(secret="sixteen bytes...").warnings()[0])
         self.assertEqual(config().warnings(), ())
 
-    def test_missing(self) -> None:
-        """HS256 needs a secret."""
+    def test_secret_is_missing(self) -> None:
+        """HS256 requires a secret."""
         self.assertRaises(ConfigError, section.read, schema.JwtConfig, {"iss": "gate"}, "jwt")
 
     def test_not_shown(self) -> None:
-        """Neither the configuration nor the minter shows the secret."""
+        """The repr of configuration and minter does not contain the secret."""
         self.assertNotIn(SECRET, repr(config()) + repr(made()))
 
 
@@ -186,7 +186,7 @@ class KeyTests(SynchronousTestCase):
         path.write_bytes(pem(key))
         return str(path)
 
-    def test_each_T63(self) -> None:
+    def test_each_algorithm_T63(self) -> None:
         """Each algorithm signs; the published key verifies, and has no private part."""
         keys: dict[str, Any] = {
             "RS256": rsa.generate_private_key(65537, 2048),
@@ -206,11 +206,11 @@ class KeyTests(SynchronousTestCase):
                 self.assertEqual(signer.verify(token)[1], claims)
 
     def test_secret_is_not_published_T63(self) -> None:
-        """A shared secret is in no key set."""
+        """The shared secret of HS256 is not in the key set."""
         self.assertEqual(made().jwks, {"keys": []})
 
     def test_thumbprint(self) -> None:
-        """The name of a key is its thumbprint: the example of RFC 7638 section 3.1."""
+        """The default C{kid} is the thumbprint: the example of RFC 7638 section 3.1."""
         n = (
             "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMs"
             "tn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw"
@@ -219,7 +219,7 @@ class KeyTests(SynchronousTestCase):
         self.assertEqual(thumbprint(key), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs")
 
     def test_previous_T48(self) -> None:
-        """A previous key is still published and still verifies, but signs no more."""
+        """A previous key is still published and verifies, but does not sign."""
         old, new = (ed25519.Ed25519PrivateKey.generate() for _ in range(2))
         before = made(alg="EdDSA", key_file=self.write(old, "old.pem"))
         after = made(
@@ -232,7 +232,7 @@ class KeyTests(SynchronousTestCase):
         self.assertRaises(jwt.InvalidTokenError, before.verify, after.mint(ALICE))
 
     def test_confusion_T29(self) -> None:
-        """A key verifies by its own algorithm only, whatever the header says."""
+        """A key verifies with its own algorithm only, whatever the header says."""
         signer = made(alg="EdDSA", key_file=self.write(ed25519.Ed25519PrivateKey.generate()))
         [jwk] = signer.jwks["keys"]
         for alg, key in (
@@ -244,7 +244,7 @@ class KeyTests(SynchronousTestCase):
             self.assertRaises(jwt.InvalidTokenError, signer.verify, forged)
 
     def test_unsafe_previous_T29d(self) -> None:
-        """A previous key that proves nothing is a mistake: it would be published and believed."""
+        """A previous key with which others could sign is refused: backends would trust it."""
         unsafe: list[Any] = [
             ed25519.Ed25519PublicKey.from_public_bytes(bytes(32)),
             ed25519.Ed25519PublicKey.from_public_bytes(b"\xee" + b"\xff" * 30 + b"\x7f"),
@@ -261,8 +261,8 @@ class KeyTests(SynchronousTestCase):
             [problem] = error.problems
             self.assertEqual(problem.path, "jwt.previous_key_files[0]")
 
-    def test_unfit(self) -> None:
-        """A key that is missing, weak, or of another kind is a mistake with a path."""
+    def test_unfit_key(self) -> None:
+        """A key that is missing, weak, or of another kind is a configuration error with a path."""
         weak = self.write(rsa.generate_private_key(65537, 1024), "weak.pem")
         other = self.write(ec.generate_private_key(ec.SECP384R1()), "other.pem")
         garbage = self.folder / "garbage.pem"
@@ -279,7 +279,7 @@ class KeyTests(SynchronousTestCase):
                 self.assertEqual(error.problems[0].path, "jwt.key_file")
 
     def test_unfit_previous(self) -> None:
-        """So is a previous key that nobody could verify anything with."""
+        """A previous key that cannot verify signatures is a configuration error."""
         for key in (
             dsa.generate_private_key(2048),
             ed448.Ed448PrivateKey.generate(),
@@ -292,10 +292,10 @@ class KeyTests(SynchronousTestCase):
 
 
 class VerifyTests(SynchronousTestCase):
-    """Looking at a token."""
+    """Verifying a JWT that the gateway minted."""
 
     def test_confusion_T29(self) -> None:
-        """A token is verified by the configured algorithm, whatever its header says."""
+        """A JWT is verified with the configured algorithm, whatever its header says."""
         signer = made()
         none = jwt.encode({"iss": "gate"}, "", "none")
         self.assertRaises(jwt.InvalidTokenError, signer.verify, none)

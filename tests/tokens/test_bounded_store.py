@@ -1,4 +1,4 @@
-"""A store behind its client, and a pepper for a store that has none."""
+"""A store behind its client, and the pepper of a store that has none."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from authotron.tokens.bounded_store import StoreClient, derived_pepper
 
 
 class ClientTests(StoreContract):
-    """Behind its client a store is a store."""
+    """A store behind its client keeps the contract of stores."""
 
     async def make(self) -> ITokenStore:
         rules = section.read(memory.Config, {"type": "memory"})
@@ -26,7 +26,7 @@ class SpellingTests(AsynchronousTestCase):
     """Owners whose names are stored in several spellings."""
 
     async def test_listed_T82a(self) -> None:
-        """Tokens that an earlier version stored under other spellings of a name are listed."""
+        """API tokens that an earlier version stored under other spellings of a name are listed."""
         backend = memory.MemoryStore()
         rules = section.read(memory.Config, {"type": "memory"})
         store = StoreClient(backend, rules, world().clock)
@@ -49,10 +49,10 @@ class SpellingTests(AsynchronousTestCase):
 
 
 class PepperTests(SynchronousTestCase):
-    """A pepper that follows from a secret."""
+    """A pepper that is derived from a secret."""
 
-    def test_derived(self) -> None:
-        """It does not show the secret, and is the same everywhere."""
+    def test_derived_pepper_hides_the_secret(self) -> None:
+        """The pepper does not disclose the secret, and is the same for all gateways."""
         one = derived_pepper("canary")
         self.assertEqual(one, derived_pepper("canary"))
         self.assertNotEqual(one, derived_pepper("canarz"))

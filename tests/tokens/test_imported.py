@@ -36,7 +36,7 @@ BY_OWNER = Authentication(OWNER, ORIGIN)
 
 
 class ImportedCase(SynchronousTestCase):
-    """A store into which tokens are copied."""
+    """A store into which tokens are imported."""
 
     def setUp(self) -> None:
         self.clock = clock_at(NOW)
@@ -63,22 +63,22 @@ class ImportedCase(SynchronousTestCase):
 
 
 class FindTests(ImportedCase):
-    """They go on being good."""
+    """Imported tokens are found in the store."""
 
     def test_acl_proxy(self) -> None:
-        """By the old pepper, although only a hash was ever stored."""
+        """A token of an acl-proxy is verified with the old pepper, by its hash."""
         self.assertTrue(self.copy())
         self.assertEqual(self.done(self.tokens.find(OLD)).owner, OWNER)
         self.refused(self.tokens.find(OLD + "x"))
 
     def test_several_peppers(self) -> None:
-        """Of an acl-proxy that has changed it."""
+        """Tokens of an acl-proxy that changed its pepper are found with either pepper."""
         self.copy()
         self.tokens = self.made(acl_proxy_pepper=f"newer\n{PEPPER}")
         self.assertEqual(self.done(self.tokens.find(OLD)).owner, OWNER)
 
     def test_auth_o_tron(self) -> None:
-        """By the token itself, of which only a keyed hash is kept here."""
+        """A token of an auth-o-tron is found, although only a keyed hash is stored here."""
         self.done(
             self.tokens.imported.copy(
                 imported.of_auth_o_tron(UUID), ForeignToken(OWNER, provider=ORIGIN)
@@ -88,15 +88,15 @@ class FindTests(ImportedCase):
         self.assertEqual(token.owner, OWNER)
         self.assertNotIn(UUID, str(token.row()))
 
-    def test_what_was_stored_is_no_token_T50(self) -> None:
-        """Who has read the store of an acl-proxy, or ours, has no token."""
+    def test_stored_hash_is_not_a_token_T50(self) -> None:
+        """What an acl-proxy or this store contains cannot be used as a token."""
         self.copy()
         [token] = self.done(self.store.listed(TokenQuery()))
         for text in (HASH, f"acl-proxy:{HASH}", token.hashed, token.id):
             self.refused(self.tokens.find(text))
 
-    def test_revoked_by_what_is_held(self) -> None:
-        """As every token, by its id or by itself, and by its owner alone."""
+    def test_revoked_by_id_or_token(self) -> None:
+        """Only the owner revokes an imported token, by its id or by the token itself."""
         self.copy()
         self.done(
             self.tokens.imported.copy(
@@ -109,8 +109,8 @@ class FindTests(ImportedCase):
             self.done(self.tokens.revoke(BY_OWNER, text))
             self.refused(self.tokens.find(text))
 
-    def test_id_follows_from_no_guess_T50(self) -> None:
-        """Who has read our store cannot try guesses of a weak token without the pepper."""
+    def test_id_needs_the_pepper_T50(self) -> None:
+        """Without the pepper nothing in the store helps to guess a weak token."""
         ids = []
         for pepper in ("the-first-of-two-peppers", "the-other-of-two-peppers"):
             self.store, self.tokens = memory.MemoryStore(), self.made(pepper=pepper)
@@ -123,7 +123,7 @@ class FindTests(ImportedCase):
         self.assertNotEqual(*ids)
 
     def test_while_the_store_opens(self) -> None:
-        """Nothing is looked for before the pepper beside the store is known."""
+        """An imported token is looked up only after the pepper of the store was read."""
         key, opening = b"a pepper beside the store", Deferred[None]()
 
         class Slow(memory.MemoryStore):
@@ -144,7 +144,7 @@ class FindTests(ImportedCase):
         self.assertEqual(self.successResultOf(found).owner, OWNER)
 
     def test_newer_pepper(self) -> None:
-        """With a newer pepper of ours they are still found, and still here for a second import."""
+        """After a pepper was added, imported tokens are found and are not imported again."""
         older, newer = "the-older-of-two-peppers", "the-newer-of-two-peppers"
         self.tokens = self.made(pepper=older)
         self.assertTrue(self.copy())
@@ -152,21 +152,21 @@ class FindTests(ImportedCase):
         self.assertEqual(self.done(self.tokens.find(OLD)).owner, OWNER)
         self.assertFalse(self.copy())
 
-    def test_twice(self) -> None:
+    def test_second_import(self) -> None:
         """A second import changes nothing."""
         self.assertTrue(self.copy(comment="first"))
         self.assertFalse(self.copy(comment="second"))
         self.assertEqual(self.done(self.tokens.find(OLD)).comment, "first")
 
     def test_revoked_T86a(self) -> None:
-        """A second import does not bring back what was revoked here since the first one."""
+        """A second import does not restore tokens that were revoked here."""
         self.copy()
         self.done(self.tokens.revoke(BY_OWNER, OLD))
         self.assertFalse(self.copy())
         self.refused(self.tokens.find(OLD))
 
-    def test_end(self) -> None:
-        """The end is that of the source; one without an end gets one."""
+    def test_expiry(self) -> None:
+        """The expiry of the source is kept; a token without one gets C{max_ttl}."""
         self.copy(grant=Grant(expires=NOW + 60))
         self.clock.advance(60)
         self.refused(self.tokens.find(OLD))
@@ -179,7 +179,7 @@ class FindTests(ImportedCase):
         self.assertEqual(end, NOW + 60 + self.tokens.config.max_ttl)
 
     def test_switched_off(self) -> None:
-        """Where they are not wanted nobody looks for them."""
+        """Without C{imported: true} the store is not asked about other tokens."""
         self.copy()
         self.tokens = self.made(imported=False, acl_proxy_pepper=None)
         self.refused(self.tokens.find(OLD))
@@ -187,7 +187,7 @@ class FindTests(ImportedCase):
 
 
 class JudgeTests(ImportedCase):
-    """Beside other providers."""
+    """Imported tokens beside other providers."""
 
     def affinity(self, token: str) -> Affinity:
         return self.judge().affinity(Credential("bearer", token))
@@ -196,7 +196,7 @@ class JudgeTests(ImportedCase):
         return TokenProvider(self.tokens, Owners(providers, self.clock, 60), self.clock)
 
     def test_affinity(self) -> None:
-        """Any opaque token may be one; a JSON Web Token is none, and ours are ours alone."""
+        """Any opaque token may be an imported one, but not a JWT or an API token C{aot_...}."""
         self.assertIs(self.affinity(OLD), Affinity.POSSIBLE)
         self.assertIs(self.affinity(IDP.sign()), Affinity.FOREIGN)
         self.assertIs(self.affinity("x" * 5000), Affinity.FOREIGN)
@@ -204,29 +204,29 @@ class JudgeTests(ImportedCase):
         self.tokens = self.made(imported=False, acl_proxy_pepper=None)
         self.assertIs(self.affinity(OLD), Affinity.FOREIGN)
 
-    def test_nobody_knows_the_realm(self) -> None:
-        """An owner in a realm of no provider is whom the import named."""
+    def test_realm_without_providers(self) -> None:
+        """In a realm without providers the owner is the one of the import."""
         self.copy()
         identity = self.done(self.judge().authenticate(Credential("bearer", OLD))).identity
         self.assertEqual((identity.username, identity.roles), (OWNER.username, OWNER.roles))
 
     def test_provider_of_the_same_name(self) -> None:
-        """A provider that happens to be called as a service is missed when it is gone."""
+        """A provider that is named like a service is missed after it was removed."""
         for name in ("acl-proxy", "auth-o-tron"):
             maker = Authentication(Identity("gone", "mallory"), name)
             presented, _ = self.done(self.tokens.make(maker, TokenRequest(), can_look_up=False))
             self.refused(self.judge().authenticate(Credential("bearer", presented.text)))
 
     def test_token_of_a_token(self) -> None:
-        """What the owner of an imported token makes is good as long as the owner is."""
+        """An API token created with an imported token is valid as long as its owner is."""
         self.copy()
         owner = self.done(self.judge().authenticate(Credential("bearer", OLD)))
         presented, _ = self.done(self.tokens.make(owner, TokenRequest(), can_look_up=False))
         made = self.done(self.judge().authenticate(Credential("bearer", presented.text)))
         self.assertEqual(made.identity.username, OWNER.username)
 
-    def test_somebody_knows_the_realm(self) -> None:
-        """Where a provider knows the users of the realm, it has the last word."""
+    def test_realm_with_a_provider(self) -> None:
+        """If a provider can look up users of the realm, its answer counts."""
         self.copy()
         gone = Directory(realm="machines", says=Rejected("gone"))
         self.refused(self.judge(gone).authenticate(Credential("bearer", OLD)))

@@ -1,4 +1,4 @@
-"""The provider of tokens of our own, and what is true of their owners now."""
+"""The provider of API tokens, and the look-up of their owners."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from authotron.tokens.provider import TokenProvider
 @implementer(IProvider)
 @define(eq=False)
 class Remote:
-    """A provider that knows credentials, not users."""
+    """A provider that cannot look users up."""
 
     name: str = "remote"
     realm: str = "here"
@@ -55,7 +55,7 @@ class Remote:
 @implementer(IProvider, IUserLookup)
 @define(eq=False)
 class Directory(Remote):
-    """A provider that knows users."""
+    """A provider that can look users up."""
 
     name: str = "directory"
     says: Any = ("current",)
@@ -68,7 +68,7 @@ class Directory(Remote):
 
 
 class JudgeCase(SynchronousTestCase):
-    """A judge over a store in memory."""
+    """A token provider with a store in memory."""
 
     def setUp(self) -> None:
         self.clock = clock_at(NOW)
@@ -94,7 +94,7 @@ class JudgeCase(SynchronousTestCase):
 
 
 class TokenProviderContractTests(ProviderContract, JudgeCase):
-    """The judge does what providers do, but for several realms."""
+    """The token provider keeps the contract of providers, except that it has several realms."""
 
     interface = IJudge
 
@@ -110,7 +110,7 @@ class TokenProviderContractTests(ProviderContract, JudgeCase):
         return Credential("bearer", "aot_nonsense")
 
     def test_no_provider_D5(self) -> None:
-        """The judge does not claim to be a provider, as its identities are of several realms."""
+        """The token provider is not an L{IProvider}, as its identities belong to several realms."""
         judge = self.judge(self.directory)
         self.assertFalse(IProvider.providedBy(judge))
         identity = self.ask(judge, self.good()).identity
@@ -118,10 +118,10 @@ class TokenProviderContractTests(ProviderContract, JudgeCase):
 
 
 class OwnersTests(JudgeCase):
-    """Whose word counts for an owner."""
+    """The providers that are asked about an owner."""
 
-    def test_current(self) -> None:
-        """The provider that knew the owner says what is true now; it is asked once a minute."""
+    def test_owner_is_looked_up(self) -> None:
+        """The provider that identified the owner is asked for current roles, once a minute."""
         credential, judge = self.token_of("directory"), self.judge(Remote(), self.directory)
         for _ in range(3):
             self.assertEqual(self.ask(judge, credential).identity.roles, ("current",))
@@ -130,8 +130,8 @@ class OwnersTests(JudgeCase):
         self.directory.says = ("later",)
         self.assertEqual(self.ask(judge, credential).identity.roles, ("later",))
 
-    def test_gone(self) -> None:
-        """A user who is gone is gone; an outage is an outage, and neither is remembered."""
+    def test_owner_is_removed(self) -> None:
+        """API tokens of a removed user are refused; neither this nor an outage is cached."""
         credential, judge = self.token_of("directory"), self.judge(self.directory)
         for reason in (Rejected("gone"), Unavailable("down")):
             self.directory.says = reason
@@ -139,14 +139,14 @@ class OwnersTests(JudgeCase):
         self.directory.says = ("back",)
         self.assertEqual(self.ask(judge, credential).identity.roles, ("back",))
 
-    def test_as_said(self) -> None:
-        """Of a provider that cannot be asked, what it said at first is kept."""
+    def test_owner_cannot_be_looked_up(self) -> None:
+        """If the provider cannot look users up, the stored roles are used."""
         credential, judge = self.token_of("remote"), self.judge(Remote(), self.directory)
         self.assertEqual(self.ask(judge, credential).identity.roles, ("said",))
         self.assertEqual(self.directory.asked, [])
 
-    def test_renamed(self) -> None:
-        """If it is not there any more, others of the realm are asked; if there are none, nobody."""
+    def test_provider_is_removed(self) -> None:
+        """If the provider was removed, the others of the realm are asked, if there are any."""
         credential = self.token_of("formerly")
         self.assertEqual(
             self.ask(self.judge(self.directory), credential).identity.roles, ("current",)
@@ -156,7 +156,7 @@ class OwnersTests(JudgeCase):
         self.assertIsInstance(self.ask(self.judge(), credential), Rejected)
 
     def test_not_fresh_twice(self) -> None:
-        """What is believed of an owner counts towards how long the verdict is."""
+        """The time for which an owner is cached counts towards that of the decision."""
         credential, judge = self.token_of("directory"), self.judge(self.directory)
         self.ask(judge, credential)
         self.clock.advance(57)
@@ -164,7 +164,7 @@ class OwnersTests(JudgeCase):
 
 
 class AloneTests(JudgeCase):
-    """Nobody else is shown a token of ours."""
+    """API tokens are not shown to other providers."""
 
     def authenticator(self, remote: Remote, judge: TokenProvider) -> Authenticator:
         return Authenticator([remote], [], self.clock, Metrics(), 5, own=judge)
@@ -178,7 +178,7 @@ class AloneTests(JudgeCase):
         return self.successResultOf(deferred.addErrback(lambda failure: failure.value))
 
     def test_good_or_bad(self) -> None:
-        """Whatever begins like one is judged by the store alone, even with a typo."""
+        """A token that begins with C{aot_} is shown to the store only, even if it is malformed."""
         text = self.token_of("remote").value
         judge = self.judge(Remote())
         self.assertEqual(self.identify(judge, text).identity.username, "alice")
@@ -187,7 +187,7 @@ class AloneTests(JudgeCase):
             self.assertEqual(self.remote.asked, [])
 
     def test_outage(self) -> None:
-        """Nor is it when the store is down."""
+        """If the store is unavailable, API tokens are not shown to other providers."""
         self.tokens.store.backend = Down()
         judge = self.judge(Remote())
         outcome = self.identify(judge, self.generate())
@@ -195,13 +195,13 @@ class AloneTests(JudgeCase):
         self.assertEqual(self.remote.asked, [])
 
     def test_no_store(self) -> None:
-        """Nor when there is none."""
+        """Without a store, API tokens are not shown to other providers."""
         judge = TokenProvider(None, Owners([], self.clock, 60), self.clock)
         self.assertIsInstance(self.identify(judge, self.generate()), Rejected)
         self.assertEqual(self.remote.asked, [])
 
     def test_others_T40(self) -> None:
-        """What does not is judged by the others alone; the realm asked for is the owner's."""
+        """Other tokens are not shown to the store; a requested realm is that of the owner."""
         judge = self.judge(Remote())
         self.assertEqual(self.identify(judge, "AOT_x").identity.username, "somebody")
         text = self.token_of("remote").value
@@ -213,7 +213,7 @@ class AloneTests(JudgeCase):
 
 
 class Down(memory.MemoryStore):
-    """A store that is out."""
+    """A store that is unavailable."""
 
     async def get(self, id_: str) -> Any:
         raise Unavailable("down")

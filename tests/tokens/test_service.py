@@ -1,4 +1,4 @@
-"""How tokens are made, found and ended, and how long anybody waits for a store."""
+"""How API tokens are created, found and revoked, and how long the store is waited for."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ALICE = Authentication(
 
 @define(eq=False)
 class Slow(memory.MemoryStore):
-    """A store in memory that answers when it is told to."""
+    """A store in memory that answers when the test says so."""
 
     opening: Deferred[None] = field(factory=Deferred)
     reading: Deferred[None] | None = None
@@ -48,7 +48,7 @@ class Slow(memory.MemoryStore):
 
 
 class IssuingCase(SynchronousTestCase):
-    """Tokens over a store in memory."""
+    """A token service with a store in memory."""
 
     def setUp(self) -> None:
         self.clock = clock_at(NOW)
@@ -71,31 +71,31 @@ class IssuingCase(SynchronousTestCase):
 
 
 class MakeTests(IssuingCase):
-    """What is kept of a maker."""
+    """What is stored of the owner of a new API token."""
 
     def test_unaugmented(self) -> None:
-        """What the provider said, not what augmenters added; the end of its own credential not."""
+        """The owner is stored without augmented roles, and without the attribute C{exp}."""
         enriched = ALICE.enriched(Addition(("extra",)))
         _, token = self.new(enriched)
         self.assertEqual(token.owner.roles, ("reader",))
         self.assertEqual(token.owner.attributes, {"mail": "a@b.org"})
         self.assertEqual((token.provider, token.created), ("staff", NOW))
 
-    def test_unchecked(self) -> None:
-        """Where nobody can say later if a user is still known, lives are shorter."""
+    def test_owner_cannot_be_looked_up(self) -> None:
+        """If no provider can look the owner up, the lifetime is shorter."""
         self.tokens = self.make(max_ttl="10d", max_ttl_unchecked="1d")
         self.assertEqual(self.new(ttl=86_400 * 10)[1].grant.expires, NOW + 86_400 * 10)
         self.assertEqual(self.new(can_look_up=False)[1].grant.expires, NOW + 86_400)
         work = self.tokens.make(ALICE, TokenRequest(ttl=86_401), can_look_up=False)
         self.failureResultOf(self.start(work), ExceedsGrant)
 
-    def test_child_dies_with_its_parent_T52(self) -> None:
-        """What a token makes ends when the token does, at the latest."""
+    def test_child_expires_with_its_parent_T52(self) -> None:
+        """An API token expires no later than the one it was created with."""
         narrow = ALICE._replace(restriction=Grant(expires=NOW + 60))
         self.assertEqual(self.new(narrow)[1].grant.expires, NOW + 60)
 
     def test_only_a_hash_T50(self) -> None:
-        """Nothing that is kept is a credential."""
+        """Nothing that is stored can be used as a credential."""
         presented, _ = self.new()
         self.assertNotIn(presented.text[17:], str(self.store._rows))
         [row] = self.store._rows.values()
@@ -103,13 +103,13 @@ class MakeTests(IssuingCase):
             self.failureResultOf(self.start(self.tokens.find(text)), Rejected)
 
     def test_pepper_lost_T50(self) -> None:
-        """Without the pepper what is kept verifies nothing."""
+        """Without the pepper no API token is accepted."""
         presented, _ = self.new()
         self.store.pepper = b"another"
         self.failureResultOf(self.start(self.tokens.find(presented.text)), Rejected)
 
     def test_pepper_rotated(self) -> None:
-        """A configured pepper is used for new tokens; older ones go on being good."""
+        """New API tokens are hashed with the newest pepper, and older ones stay valid."""
         old, _ = self.new()
         self.tokens = self.make({"pepper": "a pepper that is new".replace(" ", "-")})
         new, token = self.new()
@@ -119,17 +119,17 @@ class MakeTests(IssuingCase):
         self.assertEqual(self.done(self.tokens.find(new.text)), token)
 
     def test_no_pepper(self) -> None:
-        """Before there is a pepper no token can be made."""
+        """No API token can be created before there is a pepper."""
         self.store.pepper = None
         work = self.tokens.make(ALICE, TokenRequest(), can_look_up=True)
         self.failureResultOf(self.start(work), Unavailable)
 
 
 class WaitTests(IssuingCase):
-    """How long a store is waited for."""
+    """How long a call waits for the store."""
 
-    def test_slow_store(self) -> None:
-        """Not for ever."""
+    def test_store_times_out(self) -> None:
+        """A call to the store fails after the timeout."""
         presented, _ = self.new()
         self.store.reading = Deferred()
         waiting = self.start(self.tokens.find(presented.text))
@@ -139,7 +139,7 @@ class WaitTests(IssuingCase):
         self.failureResultOf(waiting, TimedOut)
 
     def test_while_opening(self) -> None:
-        """Who comes while it is being opened waits for that, and then is answered."""
+        """A call waits while the store is being opened, and is then answered."""
         presented, _ = self.new()
         opening = self.start(self.tokens.store.open())
         waiting = self.start(self.tokens.find(presented.text))
@@ -151,7 +151,7 @@ class WaitTests(IssuingCase):
         self.successResultOf(opening)
 
     def test_opening_too_long(self) -> None:
-        """But not longer than for the store itself; and who leaves is forgotten."""
+        """A call waits for the opening until the timeout; a cancelled call is removed."""
         opening = self.start(self.tokens.store.open())
         left = self.start(self.tokens.find(self.new_text()))
         left.addErrback(lambda _: None)
@@ -165,11 +165,11 @@ class WaitTests(IssuingCase):
         return generate(NOW).text
 
 
-class TidyTests(IssuingCase):
-    """What is written now and then."""
+class FlushTests(IssuingCase):
+    """The regular writes to the store."""
 
-    def test_used(self) -> None:
-        """When a token was last used is written with many others, once each."""
+    def test_uses_are_written_together(self) -> None:
+        """The last uses of API tokens are written together, each once."""
         ids = [self.new()[0].id for _ in range(3)]
         for id_ in (*ids, *ids):
             self.tokens.note_use(id_)
@@ -179,7 +179,7 @@ class TidyTests(IssuingCase):
         self.assertEqual(last_uses, [NOW] * 3)
 
     def test_store_fails_D9(self) -> None:
-        """A use that could not be written is kept, and written when the store answers again."""
+        """A use that could not be written is kept until the store answers again."""
         ids = [self.new()[0].id for _ in range(3)]
         for id_ in ids:
             self.tokens.note_use(id_)
@@ -197,15 +197,15 @@ class TidyTests(IssuingCase):
         last_uses = [token.used for token in self.done(self.store.listed(TokenQuery()))]
         self.assertEqual(last_uses, [NOW] * 3)
 
-    def test_swept(self) -> None:
-        """Tokens that are over are forgotten."""
+    def test_expired_tokens_are_deleted(self) -> None:
+        """Expired API tokens are deleted from the store."""
         self.new(ttl=60)
         self.clock.advance(60)
         self.done(self.tokens.flush())
         self.assertEqual(self.store._rows, {})
 
     def test_revoked_meanwhile(self) -> None:
-        """A note of its use does not bring a revoked token back."""
+        """A noted use does not restore a revoked API token."""
         presented, _ = self.new()
         self.tokens.note_use(presented.id)
         self.done(self.tokens.revoke(ALICE, presented.id))

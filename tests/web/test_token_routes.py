@@ -1,4 +1,4 @@
-"""Tokens of our own over HTTP."""
+"""The HTTP interface of API tokens."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SAID = {"X_Forwarded_Host": "x.a.org", "X_Forwarded_For": "10.1.2.3"}
 
 
 class TokenCase(SynchronousTestCase):
-    """A gateway with a store."""
+    """A gateway with a token store."""
 
     def setUp(self) -> None:
         self.gateway = self.make()
@@ -53,7 +53,7 @@ class TokenCase(SynchronousTestCase):
         return InMemoryGateway({"providers": [STAFF], **usual, **over})
 
     def send(self, line: str, content: Any, authorization: str = ALICE, **headers: str) -> Answer:
-        """The answer to a request with a JSON body."""
+        """Return the answer to a request with a JSON body."""
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
         fields = {"Authorization": authorization, "Content_Type": "application/json", **headers}
         fields["Content_Length"] = str(len(body))
@@ -86,8 +86,8 @@ class TokenCase(SynchronousTestCase):
 class MakeTests(TokenCase):
     """C{POST /tokens}."""
 
-    def test_made(self) -> None:
-        """The token is shown once; nobody may keep the answer; it says where it is."""
+    def test_created(self) -> None:
+        """A new API token is shown once, with C{Location}, and the answer must not be cached."""
         answer = self.send("POST /tokens", {"name": "ci", "ttl": "1h", "email": "a@b.org"})
         made = answer.json()
         self.assertRegex(made["token"], rf"\A{PATTERN}\Z")
@@ -99,7 +99,7 @@ class MakeTests(TokenCase):
         self.assertEqual({key: shown.json()[key] for key in expected}, expected)
 
     def test_used(self) -> None:
-        """It stands for its owner, with the owner's roles, in the owner's realm."""
+        """An API token authenticates its owner, with the owner's roles, in the owner's realm."""
         token = self.new()["token"]
         identity = self.whoami(token).json()
         self.assertEqual((identity["username"], identity["realm"]), ("alice", "internal"))
@@ -107,8 +107,8 @@ class MakeTests(TokenCase):
         self.assertEqual(self.whoami(token, "Internal").status, 200)
         self.assertEqual(self.whoami(token, "elsewhere").status, 401)
 
-    def test_short_minted_life(self) -> None:
-        """A JWT minted for it lives a few minutes, and never longer than the token."""
+    def test_jwt_exp(self) -> None:
+        """A JWT for an API token expires after C{jwt_exp}, and no later than the API token."""
         for ttl, life in ((7200, 300), (60, 60)):
             token = self.new(ttl=ttl)["token"]
             answer = self.gateway.ask("GET /authenticate", Authorization=f"Bearer {token}")
@@ -117,7 +117,7 @@ class MakeTests(TokenCase):
             self.assertEqual(claims["exp"], NOW + life)
 
     def test_augmented_at_use(self) -> None:
-        """Augmenters run when it is used, and are not kept in it."""
+        """Augmenters run when an API token is used; their roles are not stored with it."""
         giver = {"type": "plain", "name": "g", "realm": "internal", "roles": {"given": ["alice"]}}
         self.gateway = self.make(augmenters=[giver])
         roles = self.whoami(self.new()["token"]).json()["roles"]
@@ -125,8 +125,8 @@ class MakeTests(TokenCase):
         roles = self.whoami(self.new(roles=["given"])["token"]).json()["roles"]
         self.assertEqual(roles, ["given"])
 
-    def test_broader_T52(self) -> None:
-        """A token makes no broader one, in any respect; what is not said stays as narrow."""
+    def test_broader_than_the_token_in_use_T52(self) -> None:
+        """An API token cannot create a broader one; what is left out is inherited."""
         self.gateway = self.make(server=PROXIED)
         parent = self.new(roles=["reader"], hosts=["*.a.org"], networks=["10.0.0.0/8"], ttl=600)
 
@@ -151,20 +151,20 @@ class MakeTests(TokenCase):
         narrower = ask(hosts=["x.a.org"], networks=["10.1.0.0/16"], ttl=60).json()
         self.assertEqual(narrower["hosts"], ["x.a.org"])
 
-    def test_no_role_of_mine_T52(self) -> None:
-        """Nobody gives what they do not have."""
+    def test_role_of_others_T52(self) -> None:
+        """A role that the requester does not have is refused."""
         answer = self.send("POST /tokens", {"roles": ["reader", "writer", "admin"]})
         self.assertEqual(answer.status, 403)
         self.assertEqual(answer.json()["problems"], ["roles[2]: is not a role of the owner"])
 
     def test_too_long(self) -> None:
-        """There is a longest life, and one for those who do not say."""
+        """The lifetime has a maximum, and a default."""
         self.gateway = self.make(tokens={"ttl": 60, "max_ttl": 120})
         self.assertEqual(self.send("POST /tokens", {"ttl": 121}).status, 403)
         self.assertEqual(self.new()["expires"], NOW + 60)
 
     def test_strict_body_T94(self) -> None:
-        """A body that two readers could understand differently is a 400."""
+        """A body that two parsers could read differently is a 400."""
         bodies = [
             b'{"name": "x"}'.decode().encode(each) for each in ("utf-8-sig", "utf-16", "utf-32")
         ]
@@ -177,7 +177,7 @@ class MakeTests(TokenCase):
                     self.assertEqual(self.send(line, body).status, 400)
 
     def test_malformed_T54(self) -> None:
-        """What is not as it should be is refused, with the place of the mistake."""
+        """A malformed body is a 400 that names the place of each mistake."""
         contents: tuple[Any, ...] = (
             b"", b"{", b"[]", b'"x"', b"null", b"\xff", b'{"name": "\\ud800"}', b"[" * 60000,
             b'{"name": "a", "name": "b"}', b'{"ttl": NaN}', b'{"ttl": 1e400}',
@@ -196,11 +196,11 @@ class MakeTests(TokenCase):
         self.assertEqual(self.listed(), [])
 
     def test_large_T54(self) -> None:
-        """A body beyond all reason is not read."""
+        """A body of more than 64 KiB is refused before it is read."""
         self.assertEqual(self.send("POST /tokens", {"name": "x" * 100_000}).status, 413)
 
     def test_endless_T54(self) -> None:
-        """Numbers beyond all measure are no durations, and no limits."""
+        """Huge numbers are refused as durations and limits."""
         self.assertEqual(self.send("POST /tokens", {"ttl": 10**400}).status, 400)
         made = self.new()
         answer = self.send(f"PATCH /tokens/{made['id']}", {"ttl": 10**400})
@@ -209,8 +209,8 @@ class MakeTests(TokenCase):
             answer = self.send(f"GET /tokens?limit={limit}", {})
             self.assertEqual(answer.status, 400)
 
-    def test_no_form_T53(self) -> None:
-        """What a page of somebody else's can send is no JSON to us."""
+    def test_not_a_form_T53(self) -> None:
+        """A body that a form on a page of another site can send is a 415."""
         for kind in ("text/plain", "application/x-www-form-urlencoded", ""):
             answer = self.send("POST /tokens", {}, Content_Type=kind)
             self.assertEqual(answer.status, 415)
@@ -218,15 +218,15 @@ class MakeTests(TokenCase):
         self.assertEqual(answer.status, 201)
 
     def test_shown_as_sent_T57(self) -> None:
-        """Names are text, in JSON, whatever they look like."""
+        """Names are returned as sent, as JSON strings, whatever they contain."""
         name = '<script>alert(1)</script>"; =cmd()'
         made = self.new(name=name)
         answer = self.gateway.ask(f"GET /tokens/{made['id']}", Authorization=ALICE)
         self.assertEqual(answer.json()["name"], name)
         self.assertEqual(answer.headers["content-type"], "application/json")
 
-    def test_nobody(self) -> None:
-        """Who is not known gets nothing."""
+    def test_not_authenticated(self) -> None:
+        """A client that is not authenticated gets a 401."""
         self.assertEqual(self.send("POST /tokens", {}, "").status, 401)
         self.assertEqual(self.send("POST /tokens", {}, basic("alice", "guess")).status, 401)
 
@@ -239,16 +239,16 @@ SIGNED_WITH = "a secret that an identity provider and the gateway share"
 
 
 class BoundsTests(TokenCase):
-    """What a request about tokens may cost, and what a token may take up in the store."""
+    """Limits of requests about API tokens, and of their size in the store."""
 
     def kept(self) -> list[int]:
-        """The bytes that are kept of each token."""
+        """Return the bytes that are stored of each API token."""
         stored = Deferred.fromCoroutine(self.tokens.store.listed(TokenQuery(most=1000)))
         self.gateway.clock.pump([0] * 1000)
         return [token.size for token in self.successResultOf(stored)]
 
     def test_refuse_many_scopes_T84a(self) -> None:
-        """A client cannot name more than 100 services, or 256 scopes together."""
+        """A request cannot name more than 100 services, or 256 scopes together."""
         for scopes in (EMPTY, {str(number): ["a", "b"] * 2 for number in range(100)}):
             answer = self.send("POST /tokens", {"scopes": scopes})
             self.assertEqual(answer.status, 400)
@@ -256,7 +256,7 @@ class BoundsTests(TokenCase):
         self.assertEqual(self.kept(), [])
 
     def test_refuse_large_token_T84a(self) -> None:
-        """A client cannot make a token of more than 4096 bytes, whatever it is made large with."""
+        """A client cannot create an API token of more than 4096 bytes, whichever key is large."""
         wishes: tuple[dict[str, Any], ...] = (
             {"roles": ["reader" + "x" * 250] * 100},
             {"hosts": ["a" * 60 + f".{number}.org" for number in range(100)]},
@@ -270,7 +270,7 @@ class BoundsTests(TokenCase):
         self.assertEqual(self.kept(), [])
 
     def test_keep_little_of_owner_T84a(self) -> None:
-        """Of an owner with thousands of roles a token keeps at most 4096 bytes, and is good."""
+        """Of an owner with thousands of roles at most 4096 bytes are stored with a token."""
         roles = [f"role-{number}" for number in range(3500)]
         alice = {"username": "alice", "password": "wonder", "roles": roles}
         self.gateway = self.make(providers=[{**STAFF, "users": [alice]}])
@@ -282,7 +282,7 @@ class BoundsTests(TokenCase):
             self.assertEqual(self.whoami(token).json()["roles"], roles)
 
     def test_many_groups_T84a(self) -> None:
-        """A user whose JWT has hundreds of roles and groups makes tokens with some of the roles."""
+        """A user with hundreds of roles and groups can create API tokens with some roles."""
         roles = [f"role-number-{number:04}-of-some" for number in range(150)]
         claims = {"sub": "dora", "exp": NOW + 60, "roles": roles, "groups": roles, "unit": "a"}
         dora = f"Bearer {jwt.encode(claims, SIGNED_WITH, 'HS256')}"
@@ -299,7 +299,7 @@ class BoundsTests(TokenCase):
         self.assertLessEqual(max(self.kept()), 4096)
 
     def test_rename_little_T84a(self) -> None:
-        """A name or a comment does not make a token larger than 4096 bytes."""
+        """A new name or comment cannot make an API token larger than 4096 bytes."""
         made = self.new(hosts=["a" * 30 + f".{number}.org" for number in range(70)])
         line = f"PATCH /tokens/{made['id']}"
         self.assertEqual(self.send(line, {"name": "\u2603" * 256}).status, 200)
@@ -309,7 +309,7 @@ class BoundsTests(TokenCase):
         self.assertEqual(self.send(line, {"name": "", "comment": "\u2603" * 256}).status, 200)
 
     def test_cut_pages_T84a(self) -> None:
-        """A page has at most 100 tokens, also if the client asks for up to 1000."""
+        """A page has at most 100 API tokens, even if the client asks for up to 1000."""
         made = [self.keep().id for _ in range(120)]
         for query in ("", "?limit=100", "?limit=1000"):
             answer = self.gateway.ask(f"GET /tokens{query}", Authorization=ALICE).json()
@@ -317,7 +317,7 @@ class BoundsTests(TokenCase):
             self.assertEqual(self.listed(query=f"?after={answer['next']}"), sorted(made)[100:])
 
     def keep(self, **scopes: tuple[str, ...]) -> Token:
-        """A token of alice as an earlier version has stored it, with as many scopes as given."""
+        """Store an API token of alice as an earlier version did, with so many scopes."""
         owner = Identity("internal", "alice")
         only, presented = Grant(scopes=scopes or None), generate(NOW)
         token = Token(presented.id, f"hash of {presented.id}", owner, NOW, only, provider="staff")
@@ -325,7 +325,7 @@ class BoundsTests(TokenCase):
         return token
 
     def test_list_in_pieces_T84b(self) -> None:
-        """Tokens of 50 kB that are stored already are listed, one or two in each reactor turn."""
+        """Stored API tokens of 50 kB are listed, one or two in each reactor turn."""
         made = sorted(self.keep(**dict.fromkeys(EMPTY, ())).id for _ in range(20))
         turns: list[float] = []
 
@@ -341,7 +341,7 @@ class BoundsTests(TokenCase):
         self.assertEqual(self.listed(query=f"?after={first.json()['next']}"), made[16:])
 
     def test_show_large_token_T84a(self) -> None:
-        """A large token that is stored already can be shown, used, changed and revoked."""
+        """A large stored API token can be shown, used, changed and revoked."""
         kept = self.keep(**dict.fromkeys(EMPTY, ()))
         answer = self.gateway.ask(f"GET /tokens/{kept.id}", Authorization=ALICE)
         self.assertEqual(len(answer.json()["scopes"]), len(EMPTY))
@@ -350,7 +350,7 @@ class BoundsTests(TokenCase):
         self.assertEqual(answer.status, 204)
 
     def test_search_no_suggestions_T84c(self) -> None:
-        """For an unknown key of a request no near key is searched; at most ten are named."""
+        """No similar key is searched for an unknown key of a body; ten at most are listed."""
         self.patch(difflib, "get_close_matches", self.fail)
         made = self.new()
         content = {f"name{number}": 0 for number in range(4000)}
@@ -365,7 +365,7 @@ class BoundsTests(TokenCase):
             self.assertEqual(len(answer.json()["problems"]), 10)
 
     def test_validate_no_excess_T84c(self) -> None:
-        """A list with too many entries is refused without a look at each of them."""
+        """A list with too many entries is refused without validating its entries."""
         looked_at: list[object] = []
         self.patch(token_bodies, "check_host_pattern", looked_at.append)
         for name in ("roles", "hosts", "networks", "scopes"):
@@ -375,7 +375,7 @@ class BoundsTests(TokenCase):
         self.assertEqual(looked_at, [])
 
     def test_name_ten_problems_T84c(self) -> None:
-        """An answer names at most ten problems, and cuts what it repeats of the request."""
+        """An answer lists at most ten problems, and shortens what it repeats of the request."""
         for content in (
             {"roles": [1] * 100},
             {"scopes": {"x" * 500 + str(number): [1] for number in range(100)}},
@@ -391,10 +391,10 @@ class BoundsTests(TokenCase):
 
 
 class SimpleTests(TokenCase):
-    """The routes of the original."""
+    """The routes of auth-o-tron: C{/token}."""
 
-    def test_works(self) -> None:
-        """C{GET /token} gives a token that is good, and C{DELETE} ends it, by itself or its id."""
+    def test_create_by_get_and_delete(self) -> None:
+        """C{GET /token} creates an API token, and C{DELETE} revokes it by itself or by its id."""
         for part in (slice(None), slice(4, 16), slice(16)):
             token = self.gateway.ask("GET /token", Authorization=ALICE).json()["token"]
             self.assertEqual(self.whoami(token).status, 200)
@@ -404,12 +404,12 @@ class SimpleTests(TokenCase):
             self.assertEqual(self.whoami(token).status, 401)
 
     def test_head_T53(self) -> None:
-        """HEAD makes nothing."""
+        """C{HEAD /token} creates no API token."""
         answer = self.gateway.ask("HEAD /token", Authorization=ALICE)
         self.assertEqual((answer.status, self.listed()), (405, []))
 
-    def test_unwitting_T86d(self) -> None:
-        """No token is made for a page of another site, or for a browser that fetches ahead."""
+    def test_cross_site_or_prefetch_T86d(self) -> None:
+        """C{GET /token} for a page of another site, or as a prefetch, is a 403."""
         for name, values in {
             "Sec_Fetch_Site": ("cross-site", "same-site", "Cross-Site", "cross-site, none", ""),
             "Purpose": ("prefetch", "preview", "Prefetch"),
@@ -427,30 +427,30 @@ class SimpleTests(TokenCase):
         self.assertEqual([each.status for each in self.gateway.say(text.encode())], [403])
         self.assertEqual(self.listed(), [])
 
-    def test_witting_T86d(self) -> None:
-        """A program, an address that is typed in, and a page of the gateway's own site get one."""
+    def test_same_site_or_program_T86d(self) -> None:
+        """C{GET /token} works for a program, the address bar and a page of the gateway."""
         for given in ({}, {"Sec_Fetch_Site": "none"}, {"Sec_Fetch_Site": "same-origin"}):
             answer = self.gateway.ask("GET /token", None, Authorization=ALICE, **given)
             self.assertEqual(answer.status, 200)
 
     def test_switched_off_T53(self) -> None:
-        """C{store.compat: false} takes it away; C{POST /tokens} is still there."""
+        """C{store.compat: false} disables C{GET /token}, but not C{POST /tokens}."""
         self.gateway = self.make(store={"type": "memory", "compat": False})
         self.assertEqual(self.gateway.ask("GET /token", Authorization=ALICE).status, 405)
         self.new()
 
     def test_unknown(self) -> None:
-        """What never was a token cannot be taken away."""
+        """Deleting an API token that never existed is a 404."""
         for text in ("never", "aot_", "0" * 12):
             answer = self.gateway.ask(f"DELETE /token/{text}", Authorization=ALICE)
             self.assertEqual(answer.status, 404)
 
 
 class OwnTests(TokenCase):
-    """One's own tokens, and those of others."""
+    """The API tokens of the requester, and those of other owners."""
 
     def test_others_T51(self) -> None:
-        """Somebody else's token is as unknown as one that never was."""
+        """An API token of another owner is a 404, like one that does not exist."""
         made = self.new()
         for path in (f"/tokens/{made['id']}", f"/token/{made['token']}", f"/token/{made['id']}"):
             with self.subTest(path):
@@ -464,7 +464,7 @@ class OwnTests(TokenCase):
         self.assertEqual(self.whoami(made["token"]).status, 200)
 
     def test_ids_only_T51(self) -> None:
-        """A list has ids, which are no credentials."""
+        """A list has ids, which cannot be used as credentials."""
         made = self.new()
         answer = self.gateway.ask("GET /tokens", Authorization=ALICE)
         self.assertNotIn(made["token"].encode(), answer.body)
@@ -473,7 +473,7 @@ class OwnTests(TokenCase):
             self.assertEqual(self.whoami(text).status, 401)
 
     def test_pages(self) -> None:
-        """A long list comes in pieces, oldest first."""
+        """A long list is returned in pages, oldest first."""
         made = []
         for _ in range(5):
             made.append(self.new()["id"])
@@ -486,7 +486,7 @@ class OwnTests(TokenCase):
             self.assertEqual(answer.status, 400)
 
     def test_changed(self) -> None:
-        """Name and comment change, the life is shortened, never made longer."""
+        """Name and comment can be changed, and the lifetime can be shortened only."""
         made = self.new(ttl=600)
         path = f"PATCH /tokens/{made['id']}"
         changed = self.send(path, {"name": "n", "comment": "c", "ttl": 60}).json()
@@ -498,7 +498,7 @@ class OwnTests(TokenCase):
         self.assertEqual(self.whoami(made["token"]).status, 401)
 
     def test_administrator(self) -> None:
-        """Who keeps the tokens of all sees, finds and ends them."""
+        """An administrator lists, shows and revokes API tokens of all owners."""
         mine, bobs = self.new()["id"], self.new(BOB)["id"]
         self.assertEqual(self.listed(ROOT), [])
         self.assertEqual(sorted(self.listed(ROOT, "?all=true")), sorted([mine, bobs]))
@@ -507,7 +507,7 @@ class OwnTests(TokenCase):
         self.assertEqual(answer.status, 204)
 
     def test_one_spelling_T82(self) -> None:
-        """An owner and a role are the same, however a request spells them."""
+        """Owners and roles are compared after normalization."""
         zoe = {"username": "zoe\u0308", "password": "p", "roles": ["le\u0301ger"]}
         users = [*USERS, zoe]
         self.gateway = self.make(providers=[{**STAFF, "users": users}])
@@ -518,8 +518,8 @@ class OwnTests(TokenCase):
         token = self.new(basic("zo\xeb", "p"), roles=["le\u0301ger"])["token"]
         self.assertEqual(self.whoami(token).json()["roles"], ["l\xe9ger"])
 
-    def test_role_of_elsewhere(self) -> None:
-        """A role of the same name in another realm makes no administrator."""
+    def test_admin_role_of_another_realm(self) -> None:
+        """A role of the same name in another realm does not make an administrator."""
         other = {"username": "far", "password": "away", "roles": ["keeper"]}
         elsewhere = {"type": "plain", "name": "e", "realm": "elsewhere", "users": [other]}
         self.gateway = self.make(providers=[STAFF, elsewhere])
@@ -530,17 +530,17 @@ class OwnTests(TokenCase):
         self.assertEqual(answer.status, 404)
 
     def test_restricted_administrator_T52(self) -> None:
-        """An administrator's token without the role is nothing of the kind."""
+        """An API token of an administrator without the role is not one of an administrator."""
         self.new()
         token = self.new(ROOT, roles=[])["token"]
         self.assertEqual(len(self.listed(f"Bearer {token}", "?all=true")), 1)
 
 
 class RevokeTests(TokenCase):
-    """The end of a token."""
+    """Revoking API tokens."""
 
     def test_at_once_T42(self) -> None:
-        """A revoked token is no credential any more, though it was remembered as one."""
+        """A revoked API token is refused at once, although its decision was cached."""
         made = self.new()
         self.assertEqual(self.whoami(made["token"]).status, 200)
         answer = self.gateway.ask(f"DELETE /tokens/{made['id']}", Authorization=ALICE)
@@ -548,7 +548,7 @@ class RevokeTests(TokenCase):
         self.assertEqual(self.whoami(made["token"]).status, 401)
 
     def test_elsewhere_T42(self) -> None:
-        """One that another process revoked lives on for five seconds at most."""
+        """An API token that another process revoked is accepted for five seconds at most."""
         made = self.new()
         self.assertEqual(self.whoami(made["token"]).status, 200)
         self.successResultOf(
@@ -558,7 +558,7 @@ class RevokeTests(TokenCase):
         self.assertEqual(self.whoami(made["token"]).status, 401)
 
     def test_other_workers_T42(self) -> None:
-        """It is acknowledged when the other processes of the gateway have forgotten, not before."""
+        """A revocation is acknowledged after all workers have invalidated their caches."""
         made = self.new()
         forgotten: Deferred[None] = Deferred()
 
@@ -573,8 +573,8 @@ class RevokeTests(TokenCase):
         forgotten.callback(None)
         self.assertTrue(wire.value().startswith(b"HTTP/1.1 204 "))
 
-    def test_other_workers_uncertain_T42(self) -> None:
-        """Where that is not certain it is no success."""
+    def test_other_workers_do_not_confirm_T42(self) -> None:
+        """If a worker does not confirm that it invalidated its cache, the answer is a 503."""
 
         async def invalidate_others(_tokens: object) -> None:
             raise Unavailable("a worker has not confirmed")
@@ -586,7 +586,7 @@ class RevokeTests(TokenCase):
         self.assertEqual(self.whoami(made["token"]).status, 401)
 
     def test_reload_meanwhile_T42(self) -> None:
-        """Nor is it remembered by a configuration that came to be used while it was revoked."""
+        """A configuration that is loaded during a revocation does not cache the API token."""
         made = self.new()
         gone: Deferred[None] = Deferred()
         remove = memory.MemoryStore.remove
@@ -606,7 +606,7 @@ class RevokeTests(TokenCase):
         self.assertEqual(self.whoami(made["token"]).status, 401)
 
     def test_leaked(self) -> None:
-        """Who finds a token can end it; nobody learns whether it was good."""
+        """Knowing an API token is enough to revoke it; the answer hides whether it was valid."""
         made = self.new()
         for _ in range(2):
             answer = self.send("POST /tokens/revoke", {"token": made["token"]}, "")
@@ -615,8 +615,8 @@ class RevokeTests(TokenCase):
         for text in ("never", f"aot_{made['id']}", ""):
             self.assertEqual(self.send("POST /tokens/revoke", {"token": text}, "").status, 204)
 
-    def test_no_token_voids_nothing_T43(self) -> None:
-        """Whoever surrenders what is no token clears nobody's verdict from memory."""
+    def test_invalid_token_invalidates_nothing_T43(self) -> None:
+        """Revoking a token that is not valid does not invalidate any decision."""
         self.gateway.ask("GET /whoami", Authorization=ALICE)
         remembered = self.gateway.serving.gateway.decisions.remembered
         self.assertEqual(remembered(), 1)
@@ -625,8 +625,8 @@ class RevokeTests(TokenCase):
         self.assertEqual(self.send("DELETE /tokens/000000000000", {}).status, 404)
         self.assertEqual(remembered(), 1)
 
-    def test_nothing_else_is_void_T83d(self) -> None:
-        """A name voids no verdict; a shorter life or an end voids those of the token alone."""
+    def test_only_this_token_is_invalidated_T83d(self) -> None:
+        """A shorter life or a revocation invalidates decisions of this API token; a name none."""
         made, other = self.new(), self.new(BOB)
         decisions = self.gateway.serving.gateway.decisions
         path = f"/tokens/{made['id']}"
@@ -644,7 +644,7 @@ class RevokeTests(TokenCase):
         self.assertEqual(self.whoami(other["token"]).status, 200)
 
     def test_elsewhere_by_id_T83d(self) -> None:
-        """The other workers are told which API token was changed."""
+        """The other workers receive the id of the changed API token."""
         told: list[object] = []
 
         async def invalidate_others(tokens: object) -> None:
@@ -659,14 +659,14 @@ class RevokeTests(TokenCase):
         self.assertEqual(told, [[made["id"]], [made["id"]], [surrendered["id"]]])
 
     def test_leak_of_an_id_T51(self) -> None:
-        """An id is not enough for that, nor a token with a wrong secret."""
+        """An id, or a token with a wrong secret, is not enough to revoke a leaked API token."""
         made, other = self.new(), self.new(BOB)
         for text in (made["id"], f"aot_{made['id']}", f"aot_{made['id']}{other['token'][16:]}"):
             self.send("POST /tokens/revoke", {"token": text}, "")
         self.assertEqual(self.whoami(made["token"]).status, 200)
 
     def test_expired_T55(self) -> None:
-        """A token that is over is refused, though nobody has swept it away."""
+        """An expired API token is refused, even before it is deleted from the store."""
         made = self.new(ttl=60)
         self.gateway.clock.advance(59)
         self.assertEqual(self.whoami(made["token"]).status, 200)
@@ -675,17 +675,17 @@ class RevokeTests(TokenCase):
         self.assertEqual(self.listed(), [made["id"]])
 
     def test_after_a_miss_T43(self) -> None:
-        """A token works at once, whatever was refused before it."""
+        """A new API token is accepted at once, whatever was refused before."""
         for text in ("aot_nonsense", "nonsense"):
             self.assertEqual(self.whoami(text).status, 401)
         self.assertEqual(self.whoami(self.new()["token"]).status, 200)
 
 
 class LineageTests(TokenCase):
-    """Tokens that were made with tokens."""
+    """API tokens that were created with API tokens."""
 
     def family(self, **wish: Any) -> list[dict[str, Any]]:
-        """A token, one that was made with it, and one that was made with that one."""
+        """Return an API token, one created with it, and one created with that one."""
         made = [self.new(**wish)]
         for _ in range(2):
             made.append(self.new(f"Bearer {made[-1]['token']}"))
@@ -695,7 +695,7 @@ class LineageTests(TokenCase):
         return [self.whoami(each["token"]).status for each in made]
 
     def test_revoke_tree_T86a(self) -> None:
-        """By whatever route a token is revoked, all that descend from it are, too, at once."""
+        """Every way to revoke an API token revokes all its descendants at once."""
         for line in ("DELETE /tokens/{id}", "DELETE /token/{token}", "DELETE /token/{id}", ""):
             with self.subTest(line):
                 made, other = self.family(), self.new()
@@ -711,7 +711,7 @@ class LineageTests(TokenCase):
         self.assertEqual(len(self.listed()), 4)
 
     def test_revoke_branch_T86a(self) -> None:
-        """A token outlives those that were made with it; a child may end its parent."""
+        """Revoking a child does not revoke its parent, but a child may revoke its parent."""
         made = self.family()
         bearer = f"Bearer {made[2]['token']}"
         self.gateway.ask(f"DELETE /tokens/{made[2]['id']}", Authorization=bearer)
@@ -721,7 +721,7 @@ class LineageTests(TokenCase):
         self.assertEqual(self.statuses(made), [401] * 3)
 
     def test_revoke_elsewhere_T86a(self) -> None:
-        """A token that outlived its parent in the store is refused within five seconds."""
+        """If the parent is gone from the store, a child is refused within five seconds."""
         made = self.family()
         self.assertEqual(self.statuses(made), [200] * 3)
         backend = self.tokens.store.backend
@@ -731,13 +731,13 @@ class LineageTests(TokenCase):
         self.assertEqual(self.statuses(made), [401] * 3)
 
     def test_show_parent_T86a(self) -> None:
-        """A token shows which one it was made with."""
+        """An API token shows the id of its parent."""
         made = self.family()
         parents = [None, made[0]["id"], made[1]["id"]]
         self.assertEqual([each["parent"] for each in made], parents)
 
     def test_shorten_parent_T86a(self) -> None:
-        """If a token is shortened, those that descend from it end with it, and show so."""
+        """Shortening the lifetime of an API token shortens that of its descendants."""
         made = self.family(ttl=600)
         self.assertEqual(self.statuses(made), [200] * 3)
         self.send(f"PATCH /tokens/{made[0]['id']}", {"ttl": 60})
@@ -748,7 +748,7 @@ class LineageTests(TokenCase):
         self.assertEqual(self.statuses(made), [401] * 3)
 
     def test_shortened_elsewhere_T86a(self) -> None:
-        """A token ends with its parent, though the store says otherwise; so does its JWT."""
+        """An API token and its JWT expire with the parent, even if the store has a later expiry."""
         made = self.family(ttl=600)
         backend = self.tokens.store.backend
         changing = backend.change(made[0]["id"], {"expires": NOW + 60})
@@ -762,7 +762,7 @@ class LineageTests(TokenCase):
         self.assertEqual(self.statuses(made), [401] * 3)
 
     def test_made_with_revoked_T86a(self) -> None:
-        """With a token that was revoked a moment ago elsewhere none can be made."""
+        """An API token that was just revoked elsewhere cannot create another one."""
         made = self.new()
         self.gateway.ask("GET /whoami", Authorization=f"Bearer {made['token']}")
         removing = self.tokens.store.backend.remove(made["id"], NOW)
@@ -772,7 +772,7 @@ class LineageTests(TokenCase):
         self.assertEqual(self.listed(), [])
 
     def test_limit_generations_T86a(self) -> None:
-        """There are at most 16 generations of tokens behind the first one."""
+        """There are at most 16 generations of descendants."""
         made = self.new()
         for _ in range(16):
             made = self.new(f"Bearer {made['token']}")
@@ -780,7 +780,7 @@ class LineageTests(TokenCase):
         self.assertEqual(self.send("POST /tokens", {}, f"Bearer {made['token']}").status, 403)
 
     def test_stored_before_T86a(self) -> None:
-        """A token that an earlier version stored has no parent, is good, and can be one."""
+        """An API token of an earlier version has no parent, is valid, and can be a parent."""
         made = self.new()
         backend = self.tokens.store.backend
         assert isinstance(backend, memory.MemoryStore)
@@ -793,11 +793,11 @@ class LineageTests(TokenCase):
         self.assertEqual(self.statuses([made, child]), [401, 401])
 
 
-class NarrowedTests(TokenCase):
-    """What a restricted token may do to tokens."""
+class RestrictedTests(TokenCase):
+    """API tokens that a restricted API token manages."""
 
     def restricted(self, authorization: str = ALICE) -> Iterator[dict[str, Any]]:
-        """Tokens that are restricted in each respect."""
+        """Return API tokens that are restricted in one respect each."""
         self.gateway = self.make(server=PROXIED)
         wishes: tuple[dict[str, Any], ...] = (
             {"roles": []},
@@ -810,7 +810,7 @@ class NarrowedTests(TokenCase):
         yield self.new(authorization, roles=["keeper" if authorization == ROOT else "reader"])
 
     def test_manage_itself_T86b(self) -> None:
-        """A restricted token lists, shows, changes and revokes itself and its descendants only."""
+        """A restricted API token manages itself and its descendants only."""
         said = {**SAID, "X_Forwarded_For": "::1"}
         for authorization, query in ((ALICE, ""), (ROOT, "?all=1"), (ROOT, "?username=alice")):
             for token in self.restricted(authorization):
@@ -834,7 +834,7 @@ class NarrowedTests(TokenCase):
                     self.assertLess(answer.status, 300, line)
 
     def test_not_its_parent_T86b(self) -> None:
-        """A restricted token revokes neither its parent nor a sibling."""
+        """A restricted API token cannot revoke its parent, nor a sibling."""
         parent = self.new()
         bearer = f"Bearer {parent['token']}"
         one, other = self.new(bearer, roles=["reader"]), self.new(bearer)
@@ -844,7 +844,7 @@ class NarrowedTests(TokenCase):
             self.assertEqual(answer.status, 404)
 
     def test_broad_T86b(self) -> None:
-        """A token that is not restricted manages all tokens of its owner, as a password does."""
+        """An unrestricted API token manages all API tokens of its owner, as a password does."""
         broad, other = self.new(), self.new(roles=[])
         bearer = f"Bearer {broad['token']}"
         self.assertEqual(self.listed(bearer), sorted([broad["id"], other["id"]]))
@@ -853,10 +853,10 @@ class NarrowedTests(TokenCase):
 
 
 class LimitTests(TokenCase):
-    """How many tokens an owner may have."""
+    """The limit of API tokens of one owner."""
 
     def test_limit_per_owner_T86c(self) -> None:
-        """An owner who has C{max_per_owner} live tokens gets no further ones, by either route."""
+        """An owner who has C{max_per_owner} valid API tokens gets a 403 on both routes."""
         self.gateway = self.make(tokens={"max_per_owner": 3})
         made = [self.new(), self.new(ttl=60)]
         made.append(self.new(f"Bearer {made[0]['token']}"))
@@ -876,11 +876,11 @@ class LimitTests(TokenCase):
         self.new()
 
     def test_default_limit_T86c(self) -> None:
-        """By default an owner may have 100."""
+        """By default an owner may have 100 API tokens."""
         self.assertEqual(self.tokens.config.max_per_owner, 100)
 
     def test_above_limit_T86c(self) -> None:
-        """Tokens that are stored already go on being good if their owner has too many."""
+        """Stored API tokens stay valid if their owner has too many."""
         made = [self.new() for _ in range(3)]
         backend = self.tokens.store.backend
         self.gateway = self.make(tokens={"max_per_owner": 2})
@@ -891,7 +891,7 @@ class LimitTests(TokenCase):
 
 
 class ConditionTests(TokenCase):
-    """Tokens that are good only for some hosts or networks."""
+    """API tokens that are restricted to hosts or networks."""
 
     def status(self, token: str, *headers: str) -> int:
         lines = ["GET /authenticate HTTP/1.1", "Host: gate", f"Authorization: Bearer {token}"]
@@ -899,7 +899,7 @@ class ConditionTests(TokenCase):
         return answer.status
 
     def test_host(self) -> None:
-        """The host decides on every request, also when the verdict is remembered."""
+        """The requested host is checked for each request, even if the decision is cached."""
         self.gateway = self.make(server=PROXIED)
         token = self.new(hosts=["*.example.org"])["token"]
         for _ in range(2):
@@ -908,12 +908,12 @@ class ConditionTests(TokenCase):
             self.assertEqual(self.status(token), 400)
 
     def test_host_T04(self) -> None:
-        """The C{Host} of the request to us is no substitute."""
+        """The C{Host} of the subrequest is not used as the requested host."""
         self.gateway = self.make(server=PROXIED)
         self.assertEqual(self.status(self.new(hosts=["gate"])["token"]), 400)
 
     def test_twice_T07(self) -> None:
-        """A doubled header is none, and its twin with underscores is another header."""
+        """A duplicate header is ignored, and a name with underscores is another header."""
         self.gateway = self.make(server=PROXIED)
         token = self.new(hosts=["a.org"])["token"]
         good = "X-Forwarded-Host: a.org"
@@ -922,12 +922,12 @@ class ConditionTests(TokenCase):
         self.assertEqual(self.status(token, good, "X_Forwarded_Host: b.org"), 200)
 
     def test_untrusted_T05(self) -> None:
-        """Who is no trusted proxy cannot say where a request was to go."""
+        """A peer that is not a trusted proxy cannot name the requested host."""
         token = self.new(hosts=["a.org"])["token"]
         self.assertEqual(self.status(token, "X-Forwarded-Host: a.org"), 400)
 
     def test_other_header_T03(self) -> None:
-        """The header is the configured one, and no other."""
+        """Only the configured header names the requested host."""
         header = {"forwarded": {"host": "X-Original-Host"}}
         self.gateway = self.make(server={**PROXIED, **header})
         token = self.new(hosts=["a.org"])["token"]
@@ -935,27 +935,27 @@ class ConditionTests(TokenCase):
         self.assertEqual(self.status(token, "X-Forwarded-Host: a.org"), 400)
 
     def test_network(self) -> None:
-        """The client's own address counts where nobody is trusted to forward for others."""
+        """Without trusted proxies the address of the peer is the address of the client."""
         near, far = self.new(networks=["192.0.2.7"]), self.new(networks=["10.0.0.0/8"])
         self.assertEqual(self.status(near["token"], "X-Forwarded-For: 10.0.0.1"), 200)
         self.assertEqual(self.status(far["token"], "X-Forwarded-For: 10.0.0.1"), 403)
 
     def test_network_behind_a_proxy(self) -> None:
-        """Behind a proxy it is the address that this one names."""
+        """Behind a trusted proxy the header names the address of the client."""
         self.gateway = self.make(server=PROXIED)
         token = self.new(networks=["10.0.0.0/8"])["token"]
         self.assertEqual(self.status(token, "X-Forwarded-For: 8.8.8.8, 10.0.0.1"), 200)
         self.assertEqual(self.status(token, "X-Forwarded-For: 10.0.0.1, 8.8.8.8"), 403)
 
-    def test_everybody_T09(self) -> None:
-        """To trust everybody must be meant."""
+    def test_trust_all_addresses_T09(self) -> None:
+        """Trusting all addresses needs C{server.insecure}."""
         for network in ("0.0.0.0/0", "::/0"):
             server = {"trusted_proxies": [network]}
             self.assertRaises(ConfigError, self.make, server=server)
             self.make(server={**server, "insecure": True})
 
     def test_nearly_all_T91g(self) -> None:
-        """Networks that together contain nearly all addresses are no proxies, however written."""
+        """Networks that together contain nearly all addresses are refused, in every notation."""
         for networks in (
             ["0.0.0.0/1", "128.0.0.0/1"],
             ["128.0.0.0/1", "10.0.0.0/8", "0.0.0.0/2", "64.0.0.0/2"],
@@ -976,7 +976,7 @@ class ConditionTests(TokenCase):
             self.make(server={**server, "insecure": True})
 
     def test_many_T91g(self) -> None:
-        """Usual networks are proxies; of very large ones there is a warning."""
+        """Usual networks are accepted as proxies; very large ones cause a warning."""
         usual = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "2001:db8::/32"]
         for networks, warns in ((usual, False), (["0.0.0.0/2"], True), (["2000::/4"], True)):
             gateway = self.make(server={"trusted_proxies": networks})
@@ -984,14 +984,14 @@ class ConditionTests(TokenCase):
             self.assertEqual(any("of all addresses" in each for each in warnings), warns, networks)
 
     def test_mapped_T91g(self) -> None:
-        """A network of IPv4 written as IPv6 means the IPv4 peers, which are known as such."""
+        """A network of IPv4 written as IPv6 matches IPv4 peers."""
         self.gateway = self.make(server={"trusted_proxies": ["::ffff:192.0.2.0/120"]})
         token = self.new(networks=["10.0.0.0/8"])["token"]
         self.assertEqual(self.status(token, "X-Forwarded-For: 10.0.0.1"), 200)
 
 
 class Broken(memory.MemoryStore):
-    """A store that is out."""
+    """A store that is unavailable."""
 
     async def get(self, id_: str) -> Token | None:
         raise Unavailable("canary")
@@ -1004,7 +1004,7 @@ class Broken(memory.MemoryStore):
 
 
 class OutageTests(TokenCase):
-    """A store that does not answer."""
+    """Requests while the store is unavailable."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -1012,13 +1012,13 @@ class OutageTests(TokenCase):
 
         self.tokens.store.backend = Broken()
 
-    def test_outage_is_no_refusal(self) -> None:
-        """Token users hear that it is an outage; others do not notice."""
+    def test_outage_is_503(self) -> None:
+        """If the store is unavailable, API tokens get a 503 and passwords work."""
         self.assertEqual(self.whoami(self.made["token"]).status, 503)
         self.assertEqual(self.gateway.ask("GET /whoami", Authorization=ALICE).status, 200)
 
     def test_routes(self) -> None:
-        """So do those who make, list or end tokens; nothing is told of the reason."""
+        """If the store is unavailable, requests about API tokens get a 503 without the reason."""
         for answer in (
             self.send("POST /tokens", {}),
             self.send("POST /tokens/revoke", {"token": self.made["token"]}, ""),
@@ -1029,44 +1029,44 @@ class OutageTests(TokenCase):
             self.assertNotIn(b"canary", answer.body)
 
     def test_half_made_T56(self) -> None:
-        """Of a token that could not be kept nobody is told the secret."""
+        """The secret of an API token that was not stored is not shown."""
         answer = self.send("POST /tokens", {})
         self.assertNotIn(b"aot_", answer.body)
 
 
 class OwnersTests(TokenCase):
-    """What becomes of a token when its owner changes."""
+    """API tokens whose owner changes."""
 
     def reconfigured(self, *users: dict[str, Any], **over: Any) -> None:
-        """The same store under another configuration, as after a reload."""
+        """Return a gateway with the same store and another configuration, as after a reload."""
         store = self.tokens.store.backend
         self.gateway = self.make(providers=[{**STAFF, "users": list(users)}], **over)
         self.tokens.store.backend = store
 
     def test_roles_now(self) -> None:
-        """Roles are those of now, not of when it was made."""
+        """The roles are the owner's current ones, not those from the time of creation."""
         token = self.new()["token"]
         self.reconfigured({"username": "alice", "password": "x", "roles": ["other"]})
         self.assertEqual(self.whoami(token).json()["roles"], ["other"])
 
     def test_gone(self) -> None:
-        """A user who was removed does not live on in a token."""
+        """The API tokens of a removed user are refused."""
         token = self.new()["token"]
         self.reconfigured(*USERS[1:])
         self.assertEqual(self.whoami(token).status, 401)
 
 
 class NoLeakTests(TokenCase):
-    """Where a token must not be found."""
+    """Places where an API token must not appear."""
 
     def test_alone_T58(self) -> None:
-        """The lists of parts do not name the store; it is no provider that challenges."""
+        """C{/providers} does not list the token store, and C{WWW-Authenticate} does not name it."""
         self.assertNotIn(b"token", self.gateway.ask("GET /providers").body)
         challenge = self.gateway.ask("GET /whoami").headers["www-authenticate"]
         self.assertEqual(challenge, 'Basic realm="internal"')
 
     def test_route_label_T76(self) -> None:
-        """Neither metrics nor the access log have the path of a token."""
+        """Neither metrics nor the access log contain the path of an API token."""
         token = self.new()["token"]
         self.gateway.ask(f"DELETE /token/{token}", Authorization=ALICE)
         self.gateway.ask("GET /tokens/0123456789ab", Authorization=ALICE)
