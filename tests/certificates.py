@@ -110,7 +110,7 @@ ODD: Mapping[str, tuple[Shape, str]] = MappingProxyType(
         ),
         "an address of no length": (
             Shape(raw=b"\x30\x05\x87\x03\x7f\x00\x01"),
-            "cannot be checked",
+            "cannot be verified",
         ),
         "an extension that breaks off": (Shape(raw=b"\x30\x10\x82\x09local"), ""),
         "no extension at all": (Shape(raw=b"localhost"), ""),

@@ -66,9 +66,9 @@ class Http:
         until = self._clock.seconds() + self._life
         if answer.status == _NOT_FOUND:
             return Addition(fresh_until=until)
-        if not answer.good:
-            raise answer.unexpected()
-        grants = http_contract.read(http_contract.Grants, answer.mapping(), answer.place)
+        if not answer.is_success:
+            raise answer.unexpected_status()
+        grants = http_contract.read(http_contract.Grants, answer.json_object(), answer.place)
         return Addition(tuple(grants.roles), grants.attributes, until)
 
 

@@ -55,7 +55,7 @@ async def _doctor(reactor: Any, config: Config, username: str | None) -> None:
     @raise SystemExit: 1 if a check fails.
     """
     async with composed(reactor, config) as (gateway, outside):
-        world = evolve(outside, patience=config.file.auth.timeout_in_ms / 1000)
+        world = evolve(outside, timeout=config.file.auth.timeout_in_ms / 1000)
         authenticator = gateway.authenticator
         plugins: list[Any] = [*authenticator.providers, *authenticator.augmenters]
         worlds = [

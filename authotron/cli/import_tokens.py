@@ -119,7 +119,7 @@ def of_auth_o_tron(path: Path, theirs: Path, realm: str | None, *, dry_run: bool
         pool = mongo_client.connection_pool(section, peer)
         try:
             if peer is not None:
-                await with_timeout(world.clock, _TIMEOUT, peer.settled())
+                await with_timeout(world.clock, _TIMEOUT, peer.wait_for_peer())
             database = pool[section.database]
             found = token_sources.of_auth_o_tron(
                 database[section.tokens_collection], database[section.users_collection], realm

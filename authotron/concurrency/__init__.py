@@ -1,1 +1,1 @@
-"""Timeouts, races, single flights: everything that cancels."""
+"""Timeouts, races, single flights: all code that cancels work."""

@@ -1,4 +1,4 @@
-"""Long work in pieces, between which the reactor serves other requests."""
+"""Divide long work into pieces, between which the reactor serves other requests."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from twisted.internet.interfaces import IReactorCore, IReactorTime
 from twisted.internet.task import deferLater
 
 PIECE = 64 * 1024
-"""Bytes read or written in one turn of the reactor: about 3 ms of processor time."""
+"""Bytes that are read or written in one reactor turn: about 3 ms of processor time."""
 
 
 def exempt_from_collection(reactor: IReactorCore) -> None:
     """
-    Exempt what is there when the reactor starts from garbage collection.
+    Exempt the objects that exist when the reactor starts from garbage collection.
 
-    None of it becomes garbage, and a full collection takes 50 ms for it: long lists, which create
-    many objects, cause one after another.
+    These objects never become garbage, but a full collection takes 50 ms to visit them, and the
+    many objects of a long list cause several full collections.
     """
 
     def exempt() -> None:
@@ -29,13 +29,13 @@ def exempt_from_collection(reactor: IReactorCore) -> None:
 
 @define(eq=False)
 class Pieces:
-    """Counts the bytes of one piece of work, and gives way to others after each L{PIECE}."""
+    """Counts the bytes of one piece of work, and gives the reactor a turn after each L{PIECE}."""
 
     _clock: IReactorTime
     _bytes: int = field(default=0, init=False)
 
     async def add(self, size: int) -> None:
-        """Count C{size} bytes; wait for the next turn of the reactor if a piece is complete."""
+        """Count C{size} bytes; wait for the next reactor turn if a piece is complete."""
         self._bytes += size
         if self._bytes >= PIECE:
             self._bytes = 0

@@ -1,4 +1,4 @@
-"""How long the work for one request holds the reactor up: all other clients wait meanwhile."""
+"""Measure how long the work for one request blocks the reactor, and so all other clients."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 LONGEST = 0.1
-"""Seconds that one callback may take; beyond them it is logged and counted."""
+"""Seconds that one callback may take; longer callbacks are logged and counted."""
 
 
 @define(eq=False)
 class Meter:
     """
-    Times the callbacks that requests for one route cause.
+    Measures the callbacks that requests for one route cause.
 
-    A callback within another one that is timed belongs to that one.
+    A callback inside a callback that is being measured counts as part of the outer one.
     """
 
     _route: str
@@ -30,24 +30,24 @@ class Meter:
     _log = Logger()
 
     def start(self) -> float | None:
-        """Begin to time a callback; C{None} within another one."""
+        """Start to measure a callback; return C{None} inside a callback that is being measured."""
         if Meter._is_timing:
             return None
         Meter._is_timing = True
         return self._clock.seconds()
 
     def stop(self, began: float | None) -> None:
-        """End what L{start} has begun."""
+        """Stop the measurement that L{start} began; C{began} is what L{start} returned."""
         if began is not None:
             Meter._is_timing = False
             self.note(self._clock.seconds() - began)
 
     def note(self, seconds: float) -> None:
-        """Log and count a callback if it took too long."""
+        """Log and count a callback that took longer than L{LONGEST}."""
         if seconds > LONGEST:
             self._count(self._route)
             self._log.warn(
-                "{route}: a request held the reactor up for {milliseconds} ms; all clients waited",
+                "{route}: a request blocked the reactor for {milliseconds} ms; all clients waited",
                 route=self._route,
                 milliseconds=round(seconds * 1000),
                 event="routes.callback.slow",
@@ -55,7 +55,7 @@ class Meter:
 
     @contextmanager
     def timing(self) -> Iterator[None]:
-        """Time a callback, and whatever is begun by it when it goes on later."""
+        """Measure a callback, and later the steps of the coroutines that it starts."""
         token = METER.set(self)
         began = self.start()
         try:
@@ -66,4 +66,4 @@ class Meter:
 
 
 METER: ContextVar[Meter | None] = ContextVar("METER", default=None)
-"""What times the work at hand. Deferreds that are made of coroutines go on in their context."""
+"""The meter of the current work; Deferreds made of coroutines continue in their context."""

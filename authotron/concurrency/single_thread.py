@@ -1,4 +1,4 @@
-"""A thread that does the work of one user, so that the work of others never delays it."""
+"""A thread that does the work of one user, so that the work of other users never delays it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from authotron.model.errors import Unavailable
 T = TypeVar("T")
 
 MOST_WAITING = 10_000
-"""Pieces of work that may wait for the thread: far more than it takes a second to do."""
+"""Pieces of work that may wait for the thread: many more than the thread does in a second."""
 
 
 @define(eq=False)
 class SingleThread:
     """
-    Does one piece of work at a time, in the order in which they come.
+    A thread that does one piece of work at a time, in the order of the calls.
 
-    The thread starts with the first piece of work. Work that nothing waits for any more is not
-    begun. The thread does not keep the process alive.
+    The thread starts with the first piece of work. Work that was cancelled is not started. The
+    thread does not keep the process alive.
 
     @ivar _call_from_thread: C{callFromThread} of the reactor.
     """
@@ -66,5 +66,5 @@ def _outcome(work: Callable[[], Any]) -> Any:
 
 
 def _give(answer: Deferred[Any], outcome: Any) -> None:
-    if not answer.called:  # its waiter has left meanwhile
+    if not answer.called:  # cancelled meanwhile
         answer.callback(outcome)

@@ -20,7 +20,7 @@ from authotron.gateway.forwarded import Forwarding
 from authotron.gateway.gate import Gate
 from authotron.gateway.gateway import Gateway
 from authotron.jose import minter
-from authotron.limits.descriptors import narrowing
+from authotron.limits.descriptors import connection_limiter
 from authotron.model.errors import ConfigError, Problem
 from authotron.model.hosts import UNIX
 from authotron.net.world import World
@@ -48,10 +48,10 @@ def compose(
         read.
     """
     file = config.file
-    narrow = narrowing([*config.providers, *config.augmenters])
+    limit_connections = connection_limiter([*config.providers, *config.augmenters])
     memory = file.auth.cache.max_bytes // 2 // (len(config.providers) + len(config.augmenters) + 1)
     patience = file.auth.timeout_in_ms / 1000
-    world = evolve(world, patience=patience, narrow=narrow, memory=memory)
+    world = evolve(world, timeout=patience, limit_connections=limit_connections, memory=memory)
     problems: list[Problem] = []
     providers: list[IProvider] = [
         *_built(IProvider, "providers", config.providers, repeat(world), problems)
@@ -95,7 +95,7 @@ def compose(
 
 def for_augmenter(config: Any, world: World) -> World:
     """Return the world that an augmenter gets; its `timeout` may differ from the common one."""
-    return evolve(world, patience=getattr(config, "timeout", None) or world.patience)
+    return evolve(world, timeout=getattr(config, "timeout", None) or world.timeout)
 
 
 def _built(

@@ -121,18 +121,18 @@ def main_connection_limit(config: Config, metrics_port: Operations | None) -> in
     @param metrics_port: the section of the metrics port, if this process serves it.
     """
     plugins = [*config.providers, *config.augmenters]
-    wanted = descriptors.outward(plugins)
-    outward = descriptors.outward(plugins, descriptors.narrowing(plugins))
+    wanted = descriptors.count_connections(plugins)
+    outward = descriptors.count_connections(plugins, descriptors.connection_limiter(plugins))
     if outward < wanted:
         _log.warn(
             "providers and augmenters may open {outward} connections instead of {wanted}, as the "
             "process may open only {files} files; raise LimitNOFILE=, or lower their `connections`",
             outward=outward,
             wanted=wanted,
-            files=descriptors.most_files(),
+            files=descriptors.file_limit(),
             event="startup.remotes.narrowed",
         )
-    others = outward + descriptors.outward([config.store])
+    others = outward + descriptors.count_connections([config.store])
     if metrics_port is not None:
         others += metrics_connection_limit(metrics_port.max_connections)
     return connection_limit(config.file.server.max_connections, others)

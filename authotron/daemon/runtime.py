@@ -12,8 +12,8 @@ from twisted.python.threadpool import ThreadPool
 
 from authotron.concurrency.single_thread import SingleThread
 from authotron.limits.hash_queue import THREADS
-from authotron.net import http
-from authotron.net.outward import way
+from authotron.net import http_agents
+from authotron.net.endpoints import connector
 from authotron.net.world import World
 
 
@@ -45,7 +45,7 @@ def outside(reactor: Any, pool: Pool) -> World:
     return World(
         reactor,
         pool,
-        http.Connections(reactor),
-        connect=way(reactor),
+        http_agents.Connections(reactor),
+        connect=connector(reactor),
         own_thread=pool.own_thread,
     )

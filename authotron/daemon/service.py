@@ -28,9 +28,9 @@ from authotron.daemon.listening import (
 )
 from authotron.daemon.runtime import Pool, outside
 from authotron.gateway.gateway import Gateway, LiveGateway, Peers
-from authotron.limits.fair_queue import Standings
+from authotron.limits.fair_queue import Reputations
 from authotron.limits.hash_queue import HashQueue, at_once
-from authotron.limits.wrong_pairs import WrongPairs
+from authotron.limits.rejected_passwords import RejectedPasswords
 from authotron.model.errors import ConfigError, TimedOut
 from authotron.net.world import World
 from authotron.plugin.interfaces import ITokenStore
@@ -81,8 +81,8 @@ class GatewayService(MultiService):
         self.has_served = peers.has_served
         self.pool = Pool(reactor)
         self.pool.setServiceParent(self)
-        self.wrong_pairs = WrongPairs(reactor, config.hash_key, peers.notify)
-        self.standings = Standings(reactor, config.hash_key, partial(peers.notify, "trusted"))
+        self.rejected_passwords = RejectedPasswords(reactor, config.hash_key, peers.notify)
+        self.reputations = Reputations(reactor, config.hash_key, partial(peers.notify, "trusted"))
         self._world = self._make_world(config)
         metrics = Metrics()
         self.serving = LiveGateway(compose(config, self._world, metrics), metrics, peers=peers)
@@ -99,8 +99,8 @@ class GatewayService(MultiService):
         workers = at_once(config.file.server.processes)
         return evolve(
             outside(self._reactor, self.pool),
-            wrong_pairs=self.wrong_pairs,
-            hash_queue=HashQueue(self._reactor, self.pool, workers, self.standings),
+            rejected_passwords=self.rejected_passwords,
+            hash_queue=HashQueue(self._reactor, self.pool, workers, self.reputations),
         )
 
     def _watch(self, metrics: Metrics) -> None:
@@ -108,7 +108,7 @@ class GatewayService(MultiService):
         metrics.watch(
             "authotron_remotes_left_alone",
             "Remotes with an open circuit breaker, which are not called for 10 s",
-            self._world.breakers.left_alone,
+            self._world.breakers.open_count,
         )
         metrics.watch(
             "authotron_verdicts_remembered",
@@ -235,7 +235,7 @@ class GatewayService(MultiService):
         old, self.serving.gateway = self.serving.gateway, gateway
         config, grace = gateway.config, old.config.file.server.grace
         self.serving.problems = ()
-        self.wrong_pairs.clear()
+        self.rejected_passwords.clear()
         self._main.set_access_log(config.file.logging.access)
         self._fast_path.limit_connections(self._connection_limit(config))
         self.has_served = True

@@ -154,13 +154,13 @@ def key_set(
     Otherwise all JWTs of an issuer would be refused if the issuer is unreachable after the reload.
     The kept key set is refreshed when it is next used, so removed keys are not used for long.
     """
-    connections = world.narrow(config.connections)
+    connections = world.limit_connections(config.connections)
     place = (url, None) if url is not None else (None, issuer)
-    name = (KeySet, place, config.trust(), config.timeout, world.patience, connections)
-    known = world.lasting.get(name)
+    name = (KeySet, place, config.trust(), config.timeout, world.timeout, connections)
+    known = world.kept_across_reloads.get(name)
     if isinstance(known, KeySet):
         known.renew()
         return known
     source = Discovery(web, world.clock, issuer) if url is None else FixedUrl(web, url)
-    world.lasting[name] = created = KeySet(world.clock, source)
+    world.kept_across_reloads[name] = created = KeySet(world.clock, source)
     return created

@@ -9,7 +9,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from authotron.jose.jwk import KeysByName, read
 from authotron.model.errors import Unavailable
-from authotron.net.http import WebClient, check_url
+from authotron.net.http import WebClient
+from authotron.net.urls import check_url
 
 _MAX_BYTES = 1_048_576
 """Bytes of the largest key set or discovery document that is accepted."""
@@ -66,9 +67,9 @@ class Discovery:
     async def _discover(self) -> str:
         place = self._issuer.rstrip("/") + "/.well-known/openid-configuration"
         answer = await self._web.get(place, limit=_MAX_BYTES, timeout=_TIMEOUT)
-        if not answer.good:
-            raise answer.unexpected()
-        document = answer.mapping()
+        if not answer.is_success:
+            raise answer.unexpected_status()
+        document = answer.json_object()
         if document.get("issuer") != self._issuer:
             raise Unavailable(f"{place} describes another issuer")
         url = document.get("jwks_uri")
@@ -88,6 +89,6 @@ async def fetch(web: WebClient, url: str) -> KeysByName:
     @raise Unavailable: the key set cannot be fetched.
     """
     answer = await web.get(url, limit=_MAX_BYTES, timeout=_TIMEOUT)
-    if not answer.good:
-        raise answer.unexpected()
-    return read(answer.mapping(), answer.place)
+    if not answer.is_success:
+        raise answer.unexpected_status()
+    return read(answer.json_object(), answer.place)

@@ -14,9 +14,9 @@ from authotron.ldap.connection import Connection
 from authotron.ldap.results import Disconnected, ServerFault
 from authotron.ldap.server_state import ServerState
 from authotron.ldap.servers import Connector, Limits, Server, ServiceAccount
-from authotron.limits.fair_queue import Standings
+from authotron.limits.fair_queue import Reputations
+from authotron.limits.rejected_passwords import PasswordStatus
 from authotron.limits.slots import Slots
-from authotron.limits.wrong_pairs import Sent
 from authotron.model.errors import Rejected, Unavailable
 from authotron.net.world import Connect
 
@@ -54,9 +54,9 @@ class Directory:
     def __attrs_post_init__(self) -> None:
         self._connector = Connector(self._clock, self._connect, self._limits)
         self._states = [ServerState(server) for server in self._servers]
-        standings = Standings(self._clock)
-        self._search_slots = Slots(self._limits.connections, standings)
-        self._user_slots = Slots(self._limits.connections, standings)
+        reputations = Reputations(self._clock)
+        self._search_slots = Slots(self._limits.connections, reputations)
+        self._user_slots = Slots(self._limits.connections, reputations)
 
     async def use_connection(self, work: Callable[[Connection], Awaited[T]]) -> T:
         """
@@ -69,7 +69,7 @@ class Directory:
         """
         return await self._with_slot(self._search_slots, lambda: self._run_on_any(work))
 
-    async def verify(self, dn: str, password: str, sent: Sent | None = None) -> None:
+    async def verify(self, dn: str, password: str, sent: PasswordStatus | None = None) -> None:
         """
         Verify the password of a user by a bind on a separate connection.
 
@@ -83,7 +83,7 @@ class Directory:
         dn: str,
         password: str,
         work: Callable[[Connection], Awaited[T]],
-        sent: Sent | None = None,
+        sent: PasswordStatus | None = None,
     ) -> T:
         """
         Bind as a user on a separate connection, and call C{work} with that connection.
@@ -95,14 +95,14 @@ class Directory:
         if not (dn and password):  # RFC 4513 section 5.1.2: this would be an anonymous bind
             raise Rejected("the DN or the password is empty")
 
-        sending = sent or Sent()
+        sending = sent or PasswordStatus()
 
         async def bind_first(connection: Connection) -> T:
-            sending.now = True
+            sending.is_sent = True
             try:
                 await bind_user(connection, dn, password)
             finally:
-                sending.now = False
+                sending.is_sent = False
             return await work(connection)
 
         async def bind_on_new() -> T:

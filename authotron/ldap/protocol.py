@@ -205,8 +205,8 @@ class LdapProtocol(Protocol):
         if reason is None:
             return "closed by the server"
         if self._handshake is not None:
-            return self._handshake.why(reason)
-        return tls.why(reason)
+            return self._handshake.describe_end(reason)
+        return tls.describe_end(reason)
 
     def _abort_transport(self) -> None:
         if self.transport is not None:

@@ -15,7 +15,7 @@ from authotron.ldap.results import ServerFault
 from authotron.model.errors import TimedOut
 from authotron.net.certificates import Untrusted
 from authotron.net.tls import Verifier
-from authotron.net.tls_gates import secured
+from authotron.net.tls_gates import wrap_tls
 from authotron.net.world import Connect
 
 
@@ -112,7 +112,7 @@ class Connector:
         endpoint = self._connect(server.host, server.port)
         if server.security is Security.TLS:
             assert server.verifier is not None
-            endpoint = secured(server.verifier, endpoint, server.host, self._clock)
+            endpoint = wrap_tls(server.verifier, endpoint, server.host, self._clock)
         try:
             await connectProtocol(endpoint, connection)
         except (ConnectError, ConnectionClosed, DNSLookupError) as error:

@@ -32,11 +32,11 @@ from authotron.ldap.servers import (
     Server,
     ServiceAccount,
 )
-from authotron.limits.descriptors import Narrow
-from authotron.limits.turns import RemoteTurns
+from authotron.limits.client_turns import ClientTurns
+from authotron.limits.descriptors import LimitConnections
 from authotron.model.hosts import is_local
 from authotron.net.tls import TrustConfig, Verifier
-from authotron.net.world import SHARE, World
+from authotron.net.world import TIMEOUT_SHARE, World
 
 _PORTS = {"ldap": 389, "ldaps": 636}
 
@@ -132,9 +132,9 @@ class Connectivity(TrustConfig):
             raise ValueError("ldap_password is empty; servers treat this as an anonymous bind")
         return self
 
-    def outward(self, narrow: Narrow) -> int:
+    def count_connections(self, limit_connections: LimitConnections) -> int:
         """Return the maximum of connections to the directory: for searches, and for binds."""
-        return 2 * narrow(self.connections)
+        return 2 * limit_connections(self.connections)
 
     def warnings(self) -> tuple[str, ...]:
         """Return warnings about the section that C{authotron check} and the log show."""
@@ -159,19 +159,23 @@ class Connectivity(TrustConfig):
         servers = [self._server(uri) for uri in self.uri]
         return Directory(world.clock, world.connect, servers, account, self._limits(world))
 
-    def turns(self, world: World) -> RemoteTurns:
+    def turns(self, world: World) -> ClientTurns:
         """Make the queue in which clients wait while the directory verifies other passwords."""
-        return RemoteTurns(world.clock, SHARE * world.patience, self.outward(world.narrow))
+        return ClientTurns(
+            world.clock,
+            TIMEOUT_SHARE * world.timeout,
+            self.count_connections(world.limit_connections),
+        )
 
     def _limits(self, world: World) -> Limits:
         """Return the timeouts, cut so that every server can be tried within the total timeout."""
-        timeout = SHARE * world.patience
+        timeout = TIMEOUT_SHARE * world.timeout
         return Limits(
             min(self.connect_timeout, timeout / (len(self.uri) + 1)),
             min(self.answer_timeout, timeout / len(self.uri)),
             timeout,
             self.idle_timeout,
-            world.narrow(self.connections),
+            world.limit_connections(self.connections),
         )
 
     def _server(self, uri: str) -> Server:

@@ -1,1 +1,1 @@
-"""What is scarce and shared among clients: queues, slots, memory, descriptors, failed passwords."""
+"""Limits that clients share: queues, slots, memory budgets, open files, rejected passwords."""

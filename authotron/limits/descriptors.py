@@ -1,4 +1,4 @@
-"""The files that the process may have open, and the share of them for connections to remotes."""
+"""The limit of open files, and the share of it for connections to remote services."""
 
 from __future__ import annotations
 
@@ -6,36 +6,38 @@ import resource
 from collections.abc import Callable, Iterable
 from typing import Any
 
-OWN = 40
-"""Files of the process itself: logs, listeners, pipes, the store, host name lookups."""
+OWN_FILES = 40
+"""Open files of the process itself: logs, listeners, pipes, the store, host name lookups."""
 
 _SHARE_OF_REMOTES = 8
-"""Connections to remotes may be an eighth of the files."""
+"""Divisor of the file limit: connections to remotes may take an eighth of it."""
 
-Narrow = Callable[[int], int]
-"""Returns how many connections a section gets that asks for so many."""
+LimitConnections = Callable[[int], int]
+"""Returns how many connections a section may open, of the number that it asks for."""
 
 
-def most_files() -> int | None:
-    """The files that the process may have open (C{LimitNOFILE}); C{None} without a limit."""
+def file_limit() -> int | None:
+    """Return how many files the process may have open (C{LimitNOFILE}); C{None} without a limit."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return files if files >= 0 else None
 
 
 def as_configured(connections: int) -> int:
-    """Give a section as many connections as it asks for."""
+    """Return the number that a section asks for: a limit that limits nothing."""
     return connections
 
 
-def outward(sections: Iterable[Any], narrow: Narrow = as_configured) -> int:
-    """Count the connections to remotes that the parts of some sections may have at once."""
-    asked = (getattr(section, "outward", None) for section in sections)
-    return sum(count(narrow) for count in asked if count is not None)
+def count_connections(
+    sections: Iterable[Any], limit_connections: LimitConnections = as_configured
+) -> int:
+    """Count the connections that the plugins of these sections may have open to remotes at once."""
+    asked = (getattr(section, "count_connections", None) for section in sections)
+    return sum(count(limit_connections) for count in asked if count is not None)
 
 
-def narrowing(sections: Iterable[Any]) -> Narrow:
-    """Scale all sections down alike if together they ask for more than an eighth of the files."""
-    files, wanted = most_files(), outward(sections)
+def connection_limiter(sections: Iterable[Any]) -> LimitConnections:
+    """Build the limit that scales all sections down alike if they ask for over 1/8 of the files."""
+    files, wanted = file_limit(), count_connections(sections)
     possible = wanted if files is None else files // _SHARE_OF_REMOTES
     if wanted <= possible:
         return as_configured

@@ -1,8 +1,8 @@
 """
-A queue for what is scarce, with a fair share for each client.
+A queue for a scarce resource, with a fair share for each client.
 
-Clients that guess passwords or tokens can ask for more than there is. They must not shut out the
-others.
+Clients that guess passwords or tokens can ask for more than the resource gives. They must not shut
+out the other clients.
 """
 
 from __future__ import annotations
@@ -26,18 +26,22 @@ HALF_LIFE = 30.0
 """Seconds after which a failure counts half."""
 
 _FAILED_LATELY = 0.5
+"""Failures, weighted by age, from which a client counts as failing."""
+
 _MOST_FAILURES = 32.0
-"""Failures of a client that count at most: the last one is forgotten after 3 min."""
+"""Failures of a client that count at most, so that a client counts as failing for at most 3 min."""
 
 _TRUSTED_SECONDS = 3600.0
 """Seconds for which a client and user name stay known after a success."""
 
 _REMEMBERED = 10_000
+"""Clients and user names that are remembered as failing, and as trusted."""
+
 _HASH = re.compile(r"[0-9a-f]{32}")
 
 
-class Standing(IntEnum):
-    """How much a client is trusted; the lower, the sooner it is served."""
+class Reputation(IntEnum):
+    """How much a client is trusted; a client with a lower value is served sooner."""
 
     GOOD = 0
     NEW = 1
@@ -49,8 +53,8 @@ class Asker:
     """
     Keyed hashes of a client, and of the client with a user name or token.
 
-    @ivar client: C{None} for requests without an address.
-    @ivar path: the shares that its jobs belong to, from the outermost to the innermost.
+    @ivar client: C{None} if the address of the client is not known.
+    @ivar path: the shares that the client's jobs belong to, from the outermost to the innermost.
     """
 
     client: bytes | None
@@ -58,21 +62,21 @@ class Asker:
     path: Sequence[bytes]
 
 
-def _tell_no_other(_pair: str) -> None:
-    """There are no other workers."""
+def _no_workers(_pair: str) -> None:
+    """Notify no other worker, in a service of one process."""
 
 
 @define(eq=False)
-class Standings:
+class Reputations:
     """
     Remembers which clients failed lately, and which of their user names were verified.
 
-    @ivar tell: tells the other workers, which have the same key, that a pair is trusted.
+    @ivar _notify: sends the other workers, which have the same key, a pair that is trusted.
     """
 
     _clock: IReactorTime
     _key: bytes = field(factory=partial(os.urandom, 32), repr=False)
-    tell: Callable[[str], object] = field(default=_tell_no_other, repr=False)
+    _notify: Callable[[str], object] = field(default=_no_workers, repr=False)
     failures: Failures = field(init=False, repr=False)
     trusted: TTLCache[bytes, bool] = field(init=False, repr=False)
 
@@ -82,30 +86,30 @@ class Standings:
 
     def asker(self, client: str | None, name: str) -> Asker:
         """
-        Identify a client that asks, and find the shares that its jobs belong to.
+        Identify a client, and find the shares that its jobs belong to.
 
-        @param name: the user name, or the token, that it presents.
+        @param name: the user name, or the token, that the client presents.
         """
         address = b"" if client is None else site(client).encode("utf-8", "surrogatepass")
         raw = name.encode("utf-8", "surrogatepass")
         outer = self._hashed(b"client", address)
         pair = self._hashed(b"pair", b"%d %b%b" % (len(address), address, raw))
-        path = (pair,) if self.of(pair) is Standing.GOOD else (outer, pair)
+        path = (pair,) if self.of(pair) is Reputation.GOOD else (outer, pair)
         return Asker(outer if address else None, pair, path)
 
-    def of(self, key: bytes) -> Standing:
-        """The standing of a client, or of a client and user name."""
+    def of(self, key: bytes) -> Reputation:
+        """Return the reputation of a client, or of a client with a user name."""
         if key in self.failures:
-            return Standing.FAILING
-        return Standing.GOOD if key in self.trusted else Standing.NEW
+            return Reputation.FAILING
+        return Reputation.GOOD if key in self.trusted else Reputation.NEW
 
     def succeeded(self, asker: Asker) -> None:
-        """Trust a client and user name for an hour, here and at all other workers."""
+        """Trust a client with a user name for an hour, in all workers."""
         self._trust(asker.pair)
-        self.tell(asker.pair.hex())
+        self._notify(asker.pair.hex())
 
-    def hear(self, pair: Any) -> None:
-        """Trust what was verified at another worker; what cannot be read is passed over."""
+    def on_trusted(self, pair: Any) -> None:
+        """Trust a pair that another worker verified; ignore a malformed message."""
         if isinstance(pair, str) and _HASH.fullmatch(pair):
             self._trust(bytes.fromhex(pair))
 
@@ -115,9 +119,9 @@ class Standings:
 
     def failed(self, asker: Asker) -> None:
         """
-        Note a failure of a client and of its user name.
+        Count a failure of a client, and of the client with its user name.
 
-        Requests without an address are of many clients, so only the names count.
+        Requests without an address may come from many clients, so only the user name counts.
         """
         self.failures.add(asker.pair)
         if asker.client is not None:
@@ -129,7 +133,7 @@ class Standings:
 
 @define(eq=False)
 class Failures:
-    """Counts the recent failures of each key; forgets the oldest of more than 10,000 keys."""
+    """The recent failures of each key; beyond 10,000 keys the oldest is dropped."""
 
     _clock: IReactorTime
     known: OrderedDict[bytes, tuple[float, float]] = field(factory=OrderedDict, init=False)
@@ -157,7 +161,7 @@ class Job:
     """
     A piece of work that waits for its turn.
 
-    @ivar number: jobs that came later have higher ones; set by the queue.
+    @ivar number: set by the queue; later jobs have higher numbers.
     """
 
     asker: Asker
@@ -170,42 +174,42 @@ J = TypeVar("J", bound=Job)
 @define(eq=False)
 class FairQueue(Generic[J]):
     """
-    Jobs in turns of the clients that ask.
+    A queue in which clients take turns.
 
-    A client is an address, for IPv6 the first 64 bits of one. Requests without an address are one
-    client together. The user names of one client take turns as well. A user name that was verified
-    for a client within the last hour is a client of its own, so that it does not suffer from what
-    others do at the same address.
+    A client is an IPv4 address, or the first 64 bits of an IPv6 address. All requests without an
+    address count as one client. The user names of one client take turns as well. A user name that
+    was verified for a client within the last hour counts as a client of its own, so that other
+    users of the same address do not delay it.
 
     Clients and user names are kept as keyed hashes.
     """
 
-    standings: Standings
+    reputations: Reputations
     _number: int = field(default=0, init=False)
     _jobs: _Share[J] = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self._jobs = _Share(self.standings)
+        self._jobs = _Share(self.reputations)
 
     def __len__(self) -> int:
         return self._jobs.size
 
     def add(self, job: J) -> None:
-        """Let a job wait."""
+        """Add a job to the queue."""
         self._number += 1
         job.number = self._number
         self._jobs.add(job, job.asker.path)
 
     def take(self) -> J:
-        """Take the job whose turn it is."""
+        """Remove the job whose turn it is, and return it."""
         return self._jobs.take()
 
     def shed(self) -> J:
-        """Take the job that is to be refused, where too many wait."""
+        """Remove the job that is to be refused because too many wait, and return it."""
         return self._jobs.shed()
 
     def remove(self, job: J) -> None:
-        """Take a job out that is no longer wanted."""
+        """Remove a job that was cancelled."""
         self._jobs.remove(job, job.asker.path)
 
 
@@ -214,12 +218,12 @@ class _Share(Generic[J]):
     """
     The waiting jobs of all clients, of one client, or of one user name.
 
-    @ivar standing: of its client, when it was last at the end of the queue.
-    @ivar newest: the number of the job that came last.
+    @ivar reputation: that of the client when the share was last put at the end of the queue.
+    @ivar newest: the number of the newest job.
     """
 
-    _standings: Standings
-    standing: Standing = field(default=Standing.NEW)
+    _reputations: Reputations
+    reputation: Reputation = field(default=Reputation.NEW)
     size: int = field(default=0, init=False)
     newest: int = field(default=0, init=False)
     _shares: dict[bytes, _Share[J]] = field(factory=dict, init=False)
@@ -227,7 +231,7 @@ class _Share(Generic[J]):
     _best_first: bool = field(default=False, init=False)
 
     def add(self, job: J, path: Sequence[bytes]) -> None:
-        """Put a job last in its share."""
+        """Add a job at the end of its share."""
         self.size += 1
         self.newest = job.number
         if not path:
@@ -235,12 +239,12 @@ class _Share(Generic[J]):
             return
         share = self._shares.get(path[0])
         if share is None:
-            share = self._shares[path[0]] = _Share(self._standings)
-        share.standing = self._standings.of(path[0])
+            share = self._shares[path[0]] = _Share(self._reputations)
+        share.reputation = self._reputations.of(path[0])
         share.add(job, path[1:])
 
     def take(self) -> J:
-        """Take the next job. Shares take turns; every other turn is for the best standing."""
+        """Remove the next job: shares take turns; every second turn is for the best reputation."""
         self.size -= 1
         if not self._shares:
             return self._jobs.popleft()
@@ -249,27 +253,27 @@ class _Share(Generic[J]):
         share = self._shares.pop(key)
         job = share.take()
         if share.size:
-            share.standing = self._standings.of(key)
-            self._shares[key] = share  # behind all others
+            share.reputation = self._reputations.of(key)
+            self._shares[key] = share  # at the end of the queue
         return job
 
     def shed(self) -> J:
         """
-        Take the job that is to be refused.
+        Remove the job that is to be refused, and return it.
 
-        It is the newest of the largest share; among shares of equal size the worst standing
-        decides. If clients that failed lately hold more than half, it is one of theirs.
+        The newest job of the largest share is refused; among shares of equal size that of the worst
+        reputation. If failing clients have more than half of the jobs, a job of theirs is refused.
         """
         self.size -= 1
         if not self._shares:
             return self._jobs.pop()
-        failing = [key for key in self._shares if self._rank(key) is Standing.FAILING]
+        failing = [key for key in self._shares if self._rank(key) is Reputation.FAILING]
         too_many = sum(self._shares[key].size for key in failing) > self.size // 2
         key = max(failing if too_many else self._shares, key=self._excess)
         return self._without(key, self._shares[key].shed())
 
     def remove(self, job: J, path: Sequence[bytes]) -> None:
-        """Take a job out that is no longer wanted."""
+        """Remove a job that was cancelled."""
         self.size -= 1
         if path:
             self._shares[path[0]].remove(job, path[1:])
@@ -282,9 +286,9 @@ class _Share(Generic[J]):
             del self._shares[key]
         return job
 
-    def _rank(self, key: bytes) -> Standing:
-        return self._shares[key].standing
+    def _rank(self, key: bytes) -> Reputation:
+        return self._shares[key].reputation
 
-    def _excess(self, key: bytes) -> tuple[int, Standing, int]:
+    def _excess(self, key: bytes) -> tuple[int, Reputation, int]:
         share = self._shares[key]
-        return share.size, share.standing, share.newest
+        return share.size, share.reputation, share.newest

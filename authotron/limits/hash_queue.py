@@ -1,8 +1,8 @@
 """
 The queue in front of the threads that verify password hashes, with a fair share for each client.
 
-A hash takes about 50 ms of a processor on purpose, so that clients that guess passwords can ask for
-more than there is. They must not shut out the others.
+A hash takes about 50 ms of processor time on purpose, so clients that guess passwords can ask for
+more hashes than the threads can verify. They must not shut out the other clients.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from authotron.limits.fair_queue import FairQueue, Job, Standings
+from authotron.limits.fair_queue import FairQueue, Job, Reputations
 from authotron.model.errors import Unavailable
 
 THREADS = os.cpu_count() or 2
-"""Hashes that all processes of a gateway verify at once."""
+"""Hashes that all processes of a gateway may verify at once: one for each processor."""
 
 WAITING = 128
 """Hashes that may wait for a thread: about as many as are verified before clients time out."""
 
 Verify = Callable[[], int | None]
-"""Verifies a password against hashes; returns C{None} if no hash fits."""
+"""Verifies a password against hashes; returns C{None} if no hash matches."""
 
 _SKIPPED = object()
 
@@ -42,7 +42,7 @@ class _Job(Job):
     """
     A password to verify.
 
-    @ivar waits: whether no thread has been asked yet.
+    @ivar waits: whether the job has not been given to a thread yet.
     """
 
     verify: Verify
@@ -53,39 +53,39 @@ class _Job(Job):
 @define(eq=False)
 class HashQueue:
     """
-    Verifies a few passwords at once, in the turns of L{FairQueue}.
+    Verifies passwords in threads, in the turns of L{FairQueue}.
 
-    If more than 128 wait, clients that failed lately keep half of the places at most, and the
-    client with most places gives one up.
+    If more than 128 jobs wait, one is refused: that of the client with most jobs, or of a failing
+    client if such clients have more than half of the jobs.
     """
 
     _clock: IReactorTime
     _threads: _Threads
     _at_once: int = THREADS
-    _standings: Standings = field(
-        default=Factory(lambda self: Standings(self._clock), takes_self=True), repr=False
+    _reputations: Reputations = field(
+        default=Factory(lambda self: Reputations(self._clock), takes_self=True), repr=False
     )
     _running: int = field(default=0, init=False)
     _waiting: FairQueue[_Job] = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self._waiting = FairQueue(self._standings)
+        self._waiting = FairQueue(self._reputations)
 
     @property
-    def standings(self) -> Standings:
-        """Which clients are served sooner."""
-        return self._standings
+    def reputations(self) -> Reputations:
+        """The reputations by which clients are served."""
+        return self._reputations
 
     def verify(self, client: str | None, username: str, verify: Verify) -> Deferred[int | None]:
         """
-        Call C{verify} in a thread when it is the client's turn; fire with its result.
+        Call C{verify} in a thread when it is the client's turn; the Deferred fires with the result.
 
-        The Deferred fails with L{Unavailable} if the client asks for more than its share. If it is
-        cancelled, a job that has not begun is given up; one that has begun keeps its thread.
+        The Deferred fails with L{Unavailable} if the client asks for more than its share. If the
+        Deferred is cancelled, a job that waits is removed; a job that has started keeps its thread.
 
         @param client: the address of the client, if it is known.
         """
-        job = _Job(self._standings.asker(client, username), verify)
+        job = _Job(self._reputations.asker(client, username), verify)
         job.answer = Deferred(lambda _: self._leave(job))
         self._waiting.add(job)
         self._start()
@@ -110,19 +110,19 @@ class HashQueue:
     def _done(self, outcome: int | Failure | object | None, job: _Job) -> None:
         self._running -= 1
         if outcome is None:
-            self._standings.failed(job.asker)
+            self._reputations.failed(job.asker)
         elif isinstance(outcome, int):
-            self._standings.succeeded(job.asker)
+            self._reputations.succeeded(job.asker)
         self._start()
         if not job.answer.called:
-            job.answer.callback(outcome)  # type: ignore[arg-type] # not skipped, as it is awaited
+            job.answer.callback(outcome)  # type: ignore[arg-type] # not C{_SKIPPED}, since the caller still waits
 
 
 def _verified(job: _Job) -> int | object | None:
-    """In a thread: the result, unless the client has left before the work began."""
+    """Verify a password in a thread, unless the client was cancelled before the thread started."""
     return _SKIPPED if job.answer.called else job.verify()
 
 
 def at_once(processes: int) -> int:
-    """Share the threads: how many hashes each of several processes may verify at once."""
+    """Return how many hashes each of several processes may verify at once."""
     return max(1, THREADS // processes)

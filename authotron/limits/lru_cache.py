@@ -1,4 +1,4 @@
-"""A memory within a budget of bytes, in which each subject has a share."""
+"""An LRU cache with a budget of bytes, of which one subject may take a tenth."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from typing import Generic, TypeVar
 from attrs import define, field
 
 DEFAULT_BYTES = 4 * 2**20
-"""Bytes that a memory may take if its maker does not say."""
+"""Bytes that a cache may take by default."""
 
 
 _SHARE = 10
-"""One subject may take this part of a memory: a tenth."""
+"""Divisor of the budgets of a cache: one subject may take a tenth of them."""
 
 _LEAST_SHARE = 16
-"""Entries that one subject may have in the smallest memory."""
+"""Entries that one subject may have even in the smallest cache."""
 
 ENTRY, NAME = 500, 200
-"""Bytes that an entry of a memory takes beside its value, and each further name of it."""
+"""Bytes that an entry takes beside its value, and bytes for each further name of the entry."""
 
 _MAX_NAMES = 4
-"""Names of an entry; a further one takes the place of the oldest."""
+"""Further names of an entry; one more takes the place of the oldest."""
 
 
 class Entry:
     """
-    What an L{LruCache} keeps under a key; what is kept is for subclasses to add.
+    An entry of an L{LruCache}; subclasses add the value.
 
-    A memory has very many entries, so each is a single object.
+    A cache has thousands of entries, so each is a single object.
 
-    @ivar size: bytes that the entry takes; it is made with those beside what every entry takes.
-    @ivar subject: to whose share it belongs; C{None} for no share.
-    @ivar tags: by which it can be dropped.
-    @ivar names: further names by which it is found.
+    @ivar size: bytes that the entry takes. The constructor is given those of the value.
+    @ivar subject: the subject to whose share the entry belongs; C{None} for no share.
+    @ivar tags: the tags by which the entry can be dropped.
+    @ivar names: further names under which the entry is found.
     """
 
     __slots__ = ("key", "names", "size", "subject", "tags")
@@ -53,7 +53,7 @@ E = TypeVar("E", bound=Entry)
 
 
 class _Share:
-    """What one subject takes that has several entries: their keys, oldest first, and bytes."""
+    """The entries of a subject that has several: their keys, oldest first, and their bytes."""
 
     __slots__ = ("keys", "size")
 
@@ -65,10 +65,10 @@ class _Share:
 @define(eq=False)
 class LruCache(Generic[E]):
     """
-    Entries within a budget of bytes and a limit of their number; the least recently used give way.
+    A cache with a budget of bytes and of entries; the least recently used entries are evicted.
 
-    A subject has a share, a tenth of both. What it puts in beyond that takes the place of what it
-    put in first, and never of what belongs to others. An entry larger than a share is not kept.
+    One subject may take a tenth of both budgets. Beyond that its oldest entries are evicted, never
+    those of other subjects. An entry larger than a tenth of the budget is not kept.
 
     @ivar size: bytes that all entries take.
     """
@@ -89,14 +89,14 @@ class LruCache(Generic[E]):
         return len(self._entries)
 
     def get(self, name: bytes) -> E | None:
-        """Return the entry of this key or further name; it was just used."""
+        """Return the entry with this key or further name, and mark it as the most recently used."""
         entry = self._entries.get(name) or self._named.get(name)
         if entry is not None:
             self._entries.move_to_end(entry.key)
         return entry
 
     def put(self, entry: E) -> None:
-        """Keep an entry in the place of an earlier one with the same key and names."""
+        """Add an entry; one that replaces an entry of the same key keeps its further names."""
         entries, subject = self._entries, entry.subject
         if entry.key in entries:
             self._replace(entry)
@@ -119,7 +119,7 @@ class LruCache(Generic[E]):
             self.alias(name, entry.key)
 
     def alias(self, name: bytes, key: bytes) -> None:
-        """Let the entry of a key be found by a further name; it has at most four."""
+        """Let the entry of a key be found under a further name; an entry has at most four."""
         entry = self._entries.get(key)
         if entry is None or name in self._named:
             return
@@ -134,7 +134,7 @@ class LruCache(Generic[E]):
         self._shrink()
 
     def drop(self, key: bytes) -> E | None:
-        """Forget the entry of a key, if there is one, and return it."""
+        """Remove the entry of a key, if there is one, and return it."""
         entry = self._entries.pop(key, None)
         if entry is not None:
             self._dropped(entry)
@@ -151,14 +151,14 @@ class LruCache(Generic[E]):
             self._take_from_share(entry)
 
     def drop_tagged(self, tags: Iterable[str]) -> None:
-        """Forget all entries that have one of these tags."""
+        """Remove all entries that have one of these tags."""
         for tag in tags:
             keys = self._tagged.get(tag, ())
             for key in (keys,) if isinstance(keys, bytes) else tuple(keys):
                 self.drop(key)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all entries."""
         self._entries.clear()
         self._named.clear()
         self._shares.clear()
@@ -166,7 +166,7 @@ class LruCache(Generic[E]):
         self.size = 0
 
     def _tag(self, entry: E) -> None:
-        """Most tags are those of one entry, and need no set."""
+        """Note the tags of an entry; a tag of a single entry is stored without a set."""
         for tag in entry.tags:
             keys = self._tagged.setdefault(tag, entry.key)
             if isinstance(keys, set):
@@ -190,7 +190,7 @@ class LruCache(Generic[E]):
             share.size += more
 
     def _add_to_share(self, entry: E) -> None:
-        """Count a further entry of a subject; the first one of it needs no account."""
+        """Count a further entry of a subject; a subject with one entry has no L{_Share}."""
         share = self._shares[entry.subject]
         if not isinstance(share, _Share):
             share = self._shares[entry.subject] = _Share(share)

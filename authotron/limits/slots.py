@@ -1,4 +1,4 @@
-"""Limit the questions that are under way at once; further ones wait in turns, within bounds."""
+"""Slots limit how many requests to a remote are under way; further ones wait in fair turns."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from authotron.limits.fair_queue import (
     Asker,
     FairQueue,
     Job,
-    Standings,
+    Reputations,
 )
 from authotron.model.errors import Unavailable
 from authotron.model.identity import Client
 
 CLIENT: ContextVar[Client] = ContextVar("CLIENT", default=None)
 """
-The client for which the work at hand is done. Deferreds that are made of coroutines go on in their
-context.
+The client for which the current work is done. Deferreds that are made of coroutines continue in
+their context.
 """
 
 _WAITING = 32
-"""Callers that may wait for each slot; above that one of them fails at once."""
+"""Callers that may wait for each slot; beyond that one of them fails at once."""
 
 
 @define(eq=False)
@@ -36,25 +36,25 @@ class _Waiter(Job):
 @define(eq=False)
 class Slots:
     """
-    A fixed number of slots, each for one question to a remote, given in turns of L{FairQueue}.
+    A fixed number of slots, each for one request to a remote, given in turns of L{FairQueue}.
 
-    A limit alone would let clients that guess shut out users while the remote is slow to refuse.
+    Without turns, clients that guess would shut out users while the remote is slow to refuse.
 
-    @ivar most: how many slots there are.
-    @ivar standings: know the clients that ask, and how much each is trusted.
+    @ivar most: the number of slots.
+    @ivar reputations: how much each client is trusted.
     """
 
     most: int
-    standings: Standings
+    reputations: Reputations
     _taken: int = field(default=0, init=False)
     _waiting: FairQueue[_Waiter] = field(init=False, repr=False)
     _granting: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._waiting = FairQueue(self.standings)
+        self._waiting = FairQueue(self.reputations)
 
     def take(self) -> bool:
-        """Take a slot if one is free and no caller waits for it. It has to be released."""
+        """Take a slot if one is free and no caller waits; the caller has to release it."""
         if self._taken >= self.most or len(self._waiting):
             return False
         self._taken += 1
@@ -62,11 +62,11 @@ class Slots:
 
     async def acquire(self, asker: Asker | None = None) -> None:
         """
-        Take a slot, and wait for it if need be. A caller that stops waiting leaves the queue.
+        Take a slot, and wait for it if need be. A caller that is cancelled leaves the queue.
 
-        @param asker: whose turn is waited for; by default that of L{CLIENT}.
+        @param asker: the client whose turn is waited for; by default that of L{CLIENT}.
 
-        @raise Unavailable: too many wait, and most of them for this client.
+        @raise Unavailable: too many callers wait, most of them for this client.
         """
         if self.take():
             return
@@ -79,9 +79,9 @@ class Slots:
         await granted
 
     def release(self) -> None:
-        """Give a slot back, to the caller whose turn it is."""
+        """Release a slot, and give it to the caller whose turn it is."""
         self._taken -= 1
-        if self._granting:  # the loop below goes on; a thousand that fail at once are no recursion
+        if self._granting:  # the loop below goes on, so that a thousand releases do not recurse
             return
         self._granting = True
         try:
@@ -94,4 +94,4 @@ class Slots:
 
     def _asker(self) -> Asker:
         client = CLIENT.get()
-        return self.standings.asker(client() if callable(client) else client, "")
+        return self.reputations.asker(client() if callable(client) else client, "")

@@ -1,4 +1,4 @@
-"""Remotes that cannot be reached are left alone for a while, and tried once in a while."""
+"""Circuit breakers: a remote that fails repeatedly is not called for 10 s, then tried once."""
 
 from __future__ import annotations
 
@@ -11,17 +11,23 @@ from twisted.logger import Logger
 from authotron.model.errors import Unavailable
 
 FAILURES = 10
-"""So many failures in a row, and a remote is left alone."""
+"""Consecutive failures after which the circuit of a remote opens."""
 
 PAUSE = 10.0
-"""Seconds it is left alone before it is tried once."""
+"""Seconds for which a remote is not called while its circuit is open."""
 
 
 @define(eq=False)
 class Breaker:
-    """One remote. Whoever enters says afterwards what came of it."""
+    """
+    The circuit breaker of one remote.
 
-    _place: str
+    After 10 consecutive failures the circuit is open: the remote is not called for 10 s, then one
+    call is let through. A caller that enters reports what came of its call by L{succeeded},
+    L{failed} or L{abandoned}.
+    """
+
+    _remote: str
     _failures: int = field(default=0, init=False)
     _until: float = field(default=0.0, init=False)
     _trying: bool = field(default=False, init=False)
@@ -29,61 +35,65 @@ class Breaker:
 
     def enter(self, clock: IReactorTime) -> None:
         """
-        Ask whether it may be asked.
+        Ask for permission to call the remote.
 
-        @raise Unavailable: it is left alone.
+        @raise Unavailable: the circuit is open.
         """
-        self.demand(clock)
+        self.check(clock)
         self._trying = self.is_open()
 
-    def demand(self, clock: IReactorTime) -> None:
+    def check(self, clock: IReactorTime) -> None:
         """
-        Check that the remote may be asked, without asking; for callers that wait for a slot first.
+        Check that the remote may be called, before waiting for a slot.
 
         @raise Unavailable: the circuit is open.
         """
         if self.is_open() and (self._trying or clock.seconds() < self._until):
-            raise Unavailable(f"{self._place} is left alone for a while")
+            raise Unavailable(f"{self._remote} is not asked: circuit open after repeated failures")
 
-    def spoke(self) -> None:
-        """It gave an answer, be it a bad one: that may be a client's doing."""
+    def succeeded(self) -> None:
+        """Close the circuit: the remote answered, be it with an error that a client may cause."""
         if self.is_open():
             self._log.info(
-                "{remote} can be reached again", remote=self._place, event="remote.breaker.closed"
+                "{remote} answers again: circuit closed",
+                remote=self._remote,
+                event="remote.breaker.closed",
             )
         self._failures, self._trying = 0, False
 
     def failed(self, clock: IReactorTime) -> None:
-        """There was no connection, or nothing came in time."""
+        """Count a failure: there was no connection, or no answer in time."""
         self._failures += 1
         self._trying = False
         self._until = clock.seconds() + PAUSE
         if self._failures == FAILURES:
             self._log.warn(
-                "{remote} cannot be reached and is left alone for a while",
-                remote=self._place,
+                "{remote} failed {failures} times in a row: circuit open, not asked for {pause} s",
+                remote=self._remote,
+                failures=FAILURES,
+                pause=round(PAUSE),
                 event="remote.breaker.opened",
             )
 
-    def left(self) -> None:
-        """Whoever asked did not wait for the answer."""
+    def abandoned(self) -> None:
+        """End a call whose caller was cancelled: the call says nothing about the remote."""
         self._trying = False
 
     def is_open(self) -> bool:
-        """Whether it is left alone."""
+        """Whether the remote has failed too often in a row."""
         return self._failures >= FAILURES
 
 
 @define(eq=False)
 class Breakers:
-    """Those of all remotes."""
+    """One circuit breaker per remote service and TLS trust."""
 
     _known: dict[Hashable, Breaker] = field(factory=dict, init=False)
 
-    def of(self, place: str, trust: Hashable) -> Breaker:
-        """That of a remote, as far as it is reached with this trust."""
-        return self._known.setdefault((place, trust), Breaker(place))
+    def of(self, remote: str, trust: Hashable) -> Breaker:
+        """Return the circuit breaker of a remote that is called with this TLS trust."""
+        return self._known.setdefault((remote, trust), Breaker(remote))
 
-    def left_alone(self) -> int:
-        """How many remotes are left alone."""
+    def open_count(self) -> int:
+        """Return how many circuits are open."""
         return sum(each.is_open() for each in self._known.values())

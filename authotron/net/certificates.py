@@ -1,4 +1,4 @@
-"""Whether a certificate is for a host: one function for every TLS client, which fails closed."""
+"""Verify that a certificate names a host: one function for all TLS clients, which fails closed."""
 
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ from service_identity.hazmat import (
 from authotron.model.errors import Unavailable
 
 _DNS_NAME = re.compile(r"[A-Za-z0-9*_.-]{1,253}")
-"""What a DNS name of a certificate consists of; anything else makes the certificate malformed."""
+"""Characters of a DNS name in a certificate; other characters make the certificate malformed."""
 
 _SHOWN = 3
-"""Names of a certificate that the reason of a refusal shows."""
+"""Number of names of a rejected certificate that the error message shows."""
 
 
 class Untrusted(Unavailable):
-    """The peer of a TLS connection did not prove to be the host that was asked for."""
+    """The peer of a TLS connection could not be verified as the host that was asked for."""
 
 
 def check(certificate: x509.Certificate, host: str) -> None:
     """
-    Check that a certificate is for C{host}: a name of DNS, or an IP address.
+    Check that a certificate names C{host}, which is a DNS name or an IP address.
 
-    Only names of the subjectAltName count, and only those of the kind of C{host} (RFC 9525 section
-    6, RFC 9110 section 4.3.5): the common name, and names of other kinds, are not looked at. One
-    malformed name makes the whole certificate unfit, since its authority did not look at what it
-    signed; the exception is an IP address among the DNS names, which is common and names nothing.
+    Only subjectAltName entries of the kind of C{host} count (RFC 9525 section 6, RFC 9110 section
+    4.3.5); the common name is ignored. One malformed name makes the whole certificate untrusted,
+    since its authority did not check what it signed. An IP address among the DNS names is ignored:
+    it is a common mistake, and matches no host.
 
-    @raise Untrusted: it is not for C{host}, or anything else goes wrong.
+    @raise Untrusted: the certificate does not name C{host}, or the check itself fails.
     """
     try:
         _check(certificate, host)
     except Untrusted:
         raise
     except VerificationError:
-        shown = ", ".join(_names(certificate)) or "no host of that kind"
+        shown = ", ".join(_names(certificate)) or "it has no name of that kind"
         raise Untrusted(f"the certificate is for another host: {shown}; not {host}") from None
     except CertificateError:
-        raise Untrusted("the certificate holds a malformed name") from None
-    except Exception as error:  # noqa: BLE001 - whatever it is, the peer is not believed
+        raise Untrusted("the certificate contains a malformed name") from None
+    except Exception as error:  # noqa: BLE001 - after any error the peer is not trusted
         reason = type(error).__name__
-        raise Untrusted(f"the certificate cannot be checked ({reason})") from None
+        raise Untrusted(f"the certificate cannot be verified ({reason})") from None
 
 
 def _check(certificate: x509.Certificate, host: str) -> None:
@@ -63,7 +63,7 @@ def _check(certificate: x509.Certificate, host: str) -> None:
         raise Untrusted("the certificate names no host: its subjectAltName has none")
     name = host.removesuffix(".")
     if not all(name.split(".")):
-        raise Untrusted(f"{host!a} is not the name of a host")
+        raise Untrusted(f"{host!a} is not a host name")
     wanted = DNS_ID(name) if literal is None else IPAddress_ID(str(literal))
     verify_service_identity(patterns, [wanted], [])
 
@@ -91,7 +91,7 @@ def _subject_names(certificate: x509.Certificate) -> Any:
 
 
 def _names(certificate: x509.Certificate) -> Sequence[str]:
-    """Return the first names, to be shown; their characters were checked before."""
+    """Return the first names for an error message; their characters were checked before."""
     names = _subject_names(certificate)
     found = [
         *names.get_values_for_type(x509.DNSName),
@@ -101,7 +101,7 @@ def _names(certificate: x509.Certificate) -> Sequence[str]:
 
 
 def literal_address(host: str) -> IPv4Address | IPv6Address | None:
-    """The IP address that a host is, if it is not a name."""
+    """Return the IP address that a host is written as; C{None} if the host is a name."""
     try:
         return ip_address(host)
     except ValueError:

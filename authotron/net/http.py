@@ -1,84 +1,47 @@
-"""One request to another service: a deadline over all of it, a limit, no redirects, no cookies."""
+"""HTTP requests to remote services: bounded in time and size, without redirects or cookies."""
 
 from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
-from urllib.parse import quote, urlsplit
+from typing import Any, Literal
 
 import OpenSSL.SSL
 import treq.client
 from attrs import Factory, define, field, frozen
-from pydantic import AfterValidator, Field
+from pydantic import Field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
-from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
-from twisted.web.client import URI, Agent, HTTPConnectionPool, ResponseFailed
-from twisted.web.iweb import IAgent, IAgentEndpointFactory
-from zope.interface import implementer
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.client import ResponseFailed
 
 from authotron import __version__
 from authotron.concurrency.racing import Awaited, with_timeout
 from authotron.config.section import Seconds
-from authotron.limits.descriptors import Narrow
-from authotron.limits.fair_queue import Standings
+from authotron.limits.client_turns import ClientTurns
+from authotron.limits.descriptors import LimitConnections
+from authotron.limits.fair_queue import Reputations
 from authotron.limits.slots import Slots
-from authotron.limits.turns import RemoteTurns
 from authotron.model import strict_json
 from authotron.model.errors import Rejected, TimedOut, Unavailable
 from authotron.model.hosts import is_local
 from authotron.net import http_body, tls
 from authotron.net.breaker import Breaker, Breakers
 from authotron.net.certificates import Untrusted
-from authotron.net.outward import way
-from authotron.net.response_heads import MalformedAnswer, StrictEndpoint
-from authotron.net.tls import Trust, TrustConfig, Verifier
-from authotron.net.tls_gates import secured
-from authotron.net.world import (
-    SHARE,
-    Agents,
-    Connect,
-    World,
-)
+from authotron.net.response_heads import MalformedAnswer
+from authotron.net.tls import Trust, TrustConfig
+from authotron.net.urls import without_query
+from authotron.net.world import TIMEOUT_SHARE, Agents, World
 
 LIMIT = 65_536
-"""As many bytes may an answer have, if nobody says otherwise."""
-
-_IDLE = 4.0
-"""Seconds an unused connection is kept: less than servers do, so that none turns out dead."""
+"""Bytes that a response body may have unless the caller allows more or less."""
 
 _TOO_SHORT = 0.05
-"""A question is not asked any more with less than this share of its time left."""
-
-_KEPT = 16
-"""Unused connections kept for each host."""
-
-
-def check_url(text: str) -> str:
-    """
-    The same address, if it can be asked and says nothing that would end up in a log.
-
-    @raise ValueError: it is something else.
-    """
-    try:
-        parts = urlsplit(text)
-        good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-    except ValueError:
-        good = False
-    if not (good and text.isascii() and text.isprintable() and " " not in text):
-        raise ValueError("is no address that begins with http:// or https://")
-    if parts.username is not None or parts.fragment:
-        raise ValueError("must not hold a user, a password or a fragment")
-    return text
-
-
-Url = Annotated[str, AfterValidator(check_url)]
-"""An address of HTTP."""
+"""Share of its timeout that a request must have left when it gets a slot, or it is not sent."""
 
 
 class RemoteConfig(TrustConfig):
-    """The keys of every part that asks others by HTTP."""
+    """The keys of every plugin that sends HTTP requests to a remote service."""
 
     timeout: Seconds | None = Field(
         default=None,
@@ -93,12 +56,12 @@ class RemoteConfig(TrustConfig):
         "turns of the clients",
     )
 
-    def outward(self, narrow: Narrow) -> int:
-        """How many connections to remotes the part may have."""
-        return narrow(self.connections)
+    def count_connections(self, limit: LimitConnections) -> int:
+        """Return how many connections to remotes the plugin may have, within C{limit}."""
+        return limit(self.connections)
 
     def warnings(self) -> tuple[str, ...]:
-        """What an operator should hear about."""
+        """Return one warning for each URL that sends credentials unencrypted to another machine."""
         values = [(key, getattr(self, key)) for key in type(self).model_fields]
         return tuple(
             f"{key}: credentials travel in clear; use https"
@@ -108,27 +71,31 @@ class RemoteConfig(TrustConfig):
 
 
 @frozen
-class Answer:
-    """What a remote said."""
+class RemoteResponse:
+    """
+    The response of a remote service.
+
+    @ivar place: the URL that was asked, without its query.
+    """
 
     place: str
     status: int
     _body: bytes = field(repr=False)
 
     @property
-    def good(self) -> bool:
-        """Whether the status is a success."""
+    def is_success(self) -> bool:
+        """Whether the status code is 2xx."""
         return 200 <= self.status < 300  # noqa: PLR2004 - RFC 9110 section 15.3
 
-    def unexpected(self) -> Unavailable:
-        """For a status that says nothing about the credential."""
+    def unexpected_status(self) -> Unavailable:
+        """Create the error for a status code that says nothing about the credential."""
         return Unavailable(f"{self.place} answered {self.status}")
 
-    def mapping(self) -> dict[str, Any]:
+    def json_object(self) -> dict[str, Any]:
         """
-        The content, a JSON object.
+        Parse the body, which must be a JSON object.
 
-        @raise Unavailable: it is something else.
+        @raise Unavailable: the body is not strict JSON, or not an object.
         """
         try:
             content = strict_json.loads(self._body)
@@ -139,34 +106,32 @@ class Answer:
         return content
 
 
-def judged(answer: Answer) -> dict[str, Any]:
+def accepted_content(response: RemoteResponse) -> dict[str, Any]:
     """
-    What a service says about a credential it was asked about.
+    Return the JSON object in which a remote service accepts a credential.
 
-    @raise Rejected: it does not know the credential.
-    @raise Unavailable: its answer says nothing about it.
+    @raise Rejected: the service rejects the credential: 400, 401, 403 or 404.
+    @raise Unavailable: the response says nothing about the credential.
     """
-    if answer.status in (400, 401, 403, 404):
-        raise Rejected(f"{answer.place} answered {answer.status}")
-    if not answer.good:
-        raise answer.unexpected()
-    return answer.mapping()
-
-
-def below(url: str, *steps: str) -> str:
-    """The address of something below C{url}, whether or not that ends with a slash."""
-    base, question, query = url.partition("?")
-    path = "/".join([base.rstrip("/"), *(quote(step, safe="") for step in steps)])
-    return path + question + query
+    if response.status in (400, 401, 403, 404):
+        raise Rejected(f"{response.place} answered {response.status}")
+    if not response.is_success:
+        raise response.unexpected_status()
+    return response.json_object()
 
 
 class _Unreachable(Unavailable):
-    """Nothing was said because there was no connection."""
+    """There was no connection, so the remote service did not answer."""
 
 
 @define(eq=False)
 class WebClient:
-    """Asks the remotes of one part."""
+    """
+    Sends HTTP requests to the remote services of one plugin.
+
+    At most as many requests as the plugin has connections are under way at once; further requests
+    wait for a slot, in turns of the clients. Circuit breakers keep requests from remotes that fail.
+    """
 
     _clock: IReactorTime
     _agents: Agents
@@ -174,7 +139,7 @@ class WebClient:
     _timeout: float
     _breakers: Breakers
     _slots: Slots = field(
-        default=Factory(lambda self: Slots(32, Standings(self._clock)), takes_self=True)
+        default=Factory(lambda self: Slots(32, Reputations(self._clock)), takes_self=True)
     )
 
     async def get(
@@ -183,11 +148,14 @@ class WebClient:
         query: Mapping[str, str] | None = None,
         limit: int = LIMIT,
         timeout: float | None = None,  # noqa: ASYNC109 - it bounds what is shared by many
-    ) -> Answer:
+    ) -> RemoteResponse:
         """
-        Read what is at C{url}; values of C{query} are encoded and never written down.
+        Send a GET request.
 
-        @raise Unavailable: there was no answer, or too much of it, or too late.
+        @param query: encoded, and never logged.
+        @param limit: bytes that the body of the response may have.
+
+        @raise Unavailable: there was no response in time, or its body is too large.
         """
         return await self._ask("GET", url, limit, timeout, params=dict(query or {}))
 
@@ -199,15 +167,15 @@ class WebClient:
         content: Any = None,
         basic: tuple[str, str] | None = None,
         bearer: str | None = None,
-    ) -> Answer:
+    ) -> RemoteResponse:
         """
-        Send a form, or C{content} as JSON.
+        Send a POST request with a form, or with C{content} as JSON.
 
-        @param basic: user and password to show.
-        @param bearer: a token to show.
+        @param basic: user and password for Basic authentication.
+        @param bearer: a token for Bearer authentication.
 
-        @raise Unavailable: there was no answer, or too much of it, or too late. The remote may have
-            got the question all the same: one that must not be asked twice is not to be repeated.
+        @raise Unavailable: there was no response in time, or its body is too large. The remote may
+            have received the request: do not repeat one that must not be sent twice.
         """
         sent = {"data": dict(form)} if form is not None else {"json": content}
         return await self._ask("POST", url, LIMIT, None, _authorization(basic, bearer), **sent)
@@ -220,52 +188,57 @@ class WebClient:
         timeout: float | None,  # noqa: ASYNC109 - see above
         authorization: str | None = None,
         **sent: Any,
-    ) -> Answer:
-        place = _place(url)
+    ) -> RemoteResponse:
+        place = without_query(url)
         origin = "/".join(place.split("/")[:3])
         breaker = self._breakers.of(origin, self._trust)
-        breaker.demand(self._clock)
-        patience = timeout or self._timeout
-        left = patience if self._slots.take() else await self._turn(place, patience)
+        breaker.check(self._clock)
+        seconds = timeout or self._timeout
+        left = seconds if self._slots.take() else await self._wait_for_slot(place, seconds)
         try:
             breaker.enter(self._clock)
             exchange = self._exchange(place, method, url, limit, authorization, sent)
-            return await self._judged(breaker, place, exchange, left, patience)
+            return await self._report(breaker, place, exchange, left, seconds)
         finally:
             self._slots.release()
 
-    async def _turn(self, place: str, patience: float) -> float:
-        """Wait for a slot, and say how many seconds are left for the question."""
+    async def _wait_for_slot(self, place: str, seconds: float) -> float:
+        """Wait for a slot; return the seconds of the timeout that are left for the request."""
         began = self._clock.seconds()
         try:
-            await with_timeout(self._clock, patience, self._slots.acquire())
+            await with_timeout(self._clock, seconds, self._slots.acquire())
         except TimedOut:
-            raise self._no_turn(place, patience) from None
+            raise self._no_slot(place, seconds) from None
         except Unavailable as full:
             raise Unavailable(f"{place}: {full}") from None
-        left = patience - (self._clock.seconds() - began)
-        if left < patience * _TOO_SHORT:
+        left = seconds - (self._clock.seconds() - began)
+        if left < seconds * _TOO_SHORT:
             self._slots.release()
-            raise self._no_turn(place, patience)
+            raise self._no_slot(place, seconds)
         return left
 
-    def _no_turn(self, place: str, patience: float) -> TimedOut:
-        busy = f"{self._slots.most} questions were under way for {patience:g} s"
+    def _no_slot(self, place: str, seconds: float) -> TimedOut:
+        busy = f"{self._slots.most} questions were under way for {seconds:g} s"
         return TimedOut(f"{place}: {busy}; raise connections if the remote can bear more")
 
-    async def _judged(
-        self, breaker: Breaker, place: str, exchange: Awaited[Answer], left: float, patience: float
-    ) -> Answer:
+    async def _report(
+        self,
+        breaker: Breaker,
+        place: str,
+        exchange: Awaited[RemoteResponse],
+        left: float,
+        seconds: float,
+    ) -> RemoteResponse:
         """
-        Wait for the end of an exchange, and say what it means for the circuit breaker.
+        Wait for the end of an exchange, and report its outcome to the circuit breaker.
 
-        A question that spent most of its time waiting for a slot says nothing if it is late.
+        A request that waited for a slot more than half of its timeout does not count if it is late.
         """
         try:
-            answer = await with_timeout(self._clock, left, exchange)
+            response = await with_timeout(self._clock, left, exchange)
         except TimedOut as late:
-            if left < patience / 2:
-                breaker.left()
+            if left < seconds / 2:
+                breaker.abandoned()
             else:
                 breaker.failed(self._clock)
             raise TimedOut(f"{place}: {late}") from None
@@ -273,13 +246,13 @@ class WebClient:
             breaker.failed(self._clock)
             raise
         except Unavailable:
-            breaker.spoke()
+            breaker.succeeded()
             raise
         except BaseException:
-            breaker.left()
+            breaker.abandoned()
             raise
-        breaker.spoke()
-        return answer
+        breaker.succeeded()
+        return response
 
     async def _exchange(
         self,
@@ -289,17 +262,17 @@ class WebClient:
         limit: int,
         authorization: str | None,
         sent: dict[str, Any],
-    ) -> Answer:
+    ) -> RemoteResponse:
         headers: dict[str | bytes, str | bytes] = {
             "Accept": "application/json",
             "User-Agent": f"authotron/{__version__}",
         }
         if authorization is not None:
             headers["Authorization"] = authorization
-        # A client for each question: one for all would carry cookies from one user to the next.
+        # One treq client for each request: a shared one would carry cookies from user to user.
         agent = http_body.IdentityEncodingAgent(self._agents(self._trust))
         client = treq.client.HTTPClient(agent, data_to_body_producer=http_body.BytesProducer)
-        asked: Deferred[Any] = client.request(
+        responding: Deferred[Any] = client.request(
             method,
             url,
             headers=headers,
@@ -309,16 +282,16 @@ class WebClient:
             **sent,
         )
         try:
-            response = await asked
-            return Answer(place, response.code, await http_body.read(response, limit))
-        except http_body.BadBody as unusable:
-            raise Unavailable(f"{place} {unusable}") from None
-        except Untrusted as refusal:
-            raise _Unreachable(f"{place} is not believed: {refusal}") from None
+            response = await responding
+            return RemoteResponse(place, response.code, await http_body.read(response, limit))
+        except http_body.BadBody as error:
+            raise Unavailable(f"{place} {error}") from None
+        except Untrusted as error:
+            raise _Unreachable(f"{place} is not trusted: {error}") from None
         except (ConnectError, ConnectionClosed, DNSLookupError) as error:
             raise _Unreachable(f"{place} cannot be reached: {type(error).__name__}") from None
         except ResponseFailed as failed:
-            raise _told(place, failed) from None
+            raise _error_for(place, failed) from None
 
 
 def _authorization(basic: tuple[str, str] | None, bearer: str | None) -> str | None:
@@ -327,13 +300,8 @@ def _authorization(basic: tuple[str, str] | None, bearer: str | None) -> str | N
     return None if bearer is None else f"Bearer {bearer}"
 
 
-def _place(url: str) -> str:
-    """An address without its query, which may be a secret."""
-    return url.partition("?")[0]
-
-
-def _told(place: str, failed: ResponseFailed) -> BaseException:
-    """What it means that a response did not come, or not whole."""
+def _error_for(place: str, failed: ResponseFailed) -> BaseException:
+    """Return the error for a response that did not arrive, or not in full."""
     reasons = [failure.value for failure in failed.reasons]
     if any(isinstance(reason, CancelledError) for reason in reasons):
         return CancelledError()
@@ -341,69 +309,20 @@ def _told(place: str, failed: ResponseFailed) -> BaseException:
         if isinstance(failure.value, MalformedAnswer):
             return Unavailable(f"{place} {failure.value}")
         if isinstance(failure.value, OpenSSL.SSL.Error):
-            return _Unreachable(f"{place} broke off: {tls.why(failure)}")
+            return _Unreachable(f"{place} broke off: {tls.describe_end(failure)}")
     names = ", ".join(type(reason).__name__ for reason in reasons)
     return Unavailable(f"{place} broke off: {names}")
 
 
-# --- making ---
-
-
-class Connections:
-    """
-    Agents of a reactor: one for each trust, with connections of its own.
-
-    Proxies that the environment names are not used. Connections begin where C{connect} says, or by
-    the reactor.
-    """
-
-    def __init__(self, reactor: Any, connect: Connect | None = None) -> None:
-        self._reactor = reactor
-        self._connect = connect or way(reactor)
-        self._agents: dict[Trust, IAgent] = {}
-
-    def __call__(self, trust: Trust, /) -> IAgent:
-        agent = self._agents.get(trust)
-        if agent is None:
-            agent = self._agents[trust] = self._agent(trust)
-        return agent
-
-    def _agent(self, trust: Trust) -> IAgent:
-        pool = HTTPConnectionPool(self._reactor)
-        pool.maxPersistentPerHost = _KEPT
-        pool.cachedConnectionTimeout = _IDLE  # type: ignore[assignment] # any number will do
-        pool.retryAutomatically = False  # what to repeat is not for a library to decide
-        endpoints = _Endpoints(self._reactor, self._connect, Verifier(trust))
-        agent: IAgent = Agent.usingEndpointFactory(self._reactor, endpoints, pool)
-        return agent
-
-
-@implementer(IAgentEndpointFactory)
-@define(eq=False)
-class _Endpoints:
-    """Where the connections of one trust begin."""
-
-    _clock: IReactorTime
-    _connect: Connect
-    _verifier: Verifier
-
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        """The interface of L{IAgentEndpointFactory}."""
-        host = uri.host.decode("ascii").strip("[]")
-        endpoint = self._connect(host, uri.port)
-        if uri.scheme != b"http":
-            endpoint = secured(self._verifier, endpoint, host, self._clock)
-        return StrictEndpoint(endpoint)
-
-
 def make(config: RemoteConfig, world: World) -> WebClient:
-    """Build the client of a part from its section."""
-    patience = world.patience * SHARE
-    timeout = min(config.timeout or patience, patience)
-    slots = Slots(world.narrow(config.connections), Standings(world.clock))
+    """Build the HTTP client of a plugin from its section."""
+    longest = world.timeout * TIMEOUT_SHARE
+    timeout = min(config.timeout or longest, longest)
+    slots = Slots(world.limit_connections(config.connections), Reputations(world.clock))
     return WebClient(world.clock, world.agents, config.trust(), timeout, world.breakers, slots)
 
 
-def turns_of(config: RemoteConfig, world: World) -> RemoteTurns:
-    """Build the turns of the clients whose credentials a provider shows to a remote."""
-    return RemoteTurns(world.clock, world.patience * SHARE, world.narrow(config.connections))
+def make_turns(config: RemoteConfig, world: World) -> ClientTurns:
+    """Build the turns of the clients whose credentials a provider sends to a remote."""
+    connections = world.limit_connections(config.connections)
+    return ClientTurns(world.clock, world.timeout * TIMEOUT_SHARE, connections)

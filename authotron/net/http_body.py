@@ -1,4 +1,4 @@
-"""Bodies of HTTP, within bounds: sent whole, read up to a limit, never compressed."""
+"""HTTP bodies: sent in one piece, read up to a limit, never compressed."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from zope.interface import implementer
 
 
 class BadBody(Exception):
-    """A body that must not be read, or not any further."""
+    """A response body that is too large, or compressed."""
 
 
 async def read(response: IResponse, limit: int) -> bytes:
     """
-    The whole body. Whoever stops waiting for it closes the connection.
+    Read the body of a response. If the caller is cancelled, the connection is closed.
 
-    @param limit: in bytes.
+    @param limit: bytes that the body may have.
 
-    @raise Unusable: it is longer.
-    @raise ResponseFailed: it broke off.
+    @raise BadBody: the body is longer than the limit.
+    @raise ResponseFailed: the connection was lost before the end of the body.
     """
     body = _Body(limit)
     response.deliverBody(body)
@@ -34,7 +34,7 @@ async def read(response: IResponse, limit: int) -> bytes:
 
 
 class _Body(Protocol):
-    """Collects a body up to a limit."""
+    """Collects the body of a response up to a limit."""
 
     def __init__(self, limit: int) -> None:
         self._left = limit
@@ -47,7 +47,7 @@ class _Body(Protocol):
             self._pieces.append(data)
         elif not self.whole.called:
             self._abort()
-            self.whole.errback(BadBody("said too much"))
+            self.whole.errback(BadBody("sent a response that is too large"))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self.whole.called:
@@ -59,10 +59,10 @@ class _Body(Protocol):
 
     def _abort(self) -> None:
         """
-        Close the connection at once.
+        Abort the connection.
 
-        What is given to a body as its transport is a proxy that knows only how to close politely,
-        which a remote that does not read can put off for ever.
+        The transport of a body is a proxy that can only close politely, which never ends if the
+        remote stops reading; so the transport behind the proxy is aborted.
         """
         transport: Any = getattr(self.transport, "_producer", None) or self.transport
         getattr(transport, "abortConnection", transport.loseConnection)()
@@ -70,14 +70,14 @@ class _Body(Protocol):
 
 @implementer(IBodyProducer)
 class BytesProducer:
-    """A body that is sent in one piece."""
+    """The body of a request, sent in one piece."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
         self.length = len(content)
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        """The interface of L{IBodyProducer}, as are the others."""
+        """Implement L{IBodyProducer.startProducing}: write the whole body."""
         consumer.write(self._content)
         return succeed(None)
 
@@ -93,7 +93,7 @@ class BytesProducer:
 
 @implementer(IAgent)
 class IdentityEncodingAgent:
-    """Wants no compression, and takes none: a small answer must not become a large one here."""
+    """Rejects compressed responses, which may expand to many times their size."""
 
     def __init__(self, agent: IAgent) -> None:
         self._agent = agent
@@ -105,7 +105,7 @@ class IdentityEncodingAgent:
         headers: Headers | None = None,
         bodyProducer: IBodyProducer | None = None,  # noqa: N803 - as in the interface
     ) -> Deferred[IResponse]:
-        """The interface of L{IAgent}."""
+        """Implement L{IAgent.request}."""
         plain = headers.copy() if headers is not None else Headers()
         plain.setRawHeaders(b"accept-encoding", [b"identity"])
         return self._agent.request(method, uri, plain, bodyProducer).addCallback(_not_encoded)
@@ -114,8 +114,8 @@ class IdentityEncodingAgent:
 def _not_encoded(response: IResponse) -> IResponse:
     encodings = response.headers.getRawHeaders(b"content-encoding", [])
     if any(each.strip().lower() not in (b"", b"identity") for each in encodings):
-        body = _Body(-1)  # hangs up at the first byte
-        body.whole.addErrback(lambda _: None)  # nobody waits for it
+        body = _Body(-1)  # aborts the connection at the first byte
+        body.whole.addErrback(lambda _: None)  # the error below is raised instead
         response.deliverBody(body)
-        raise BadBody("compressed its answer, though asked not to")
+        raise BadBody("compressed its response, though asked not to")
     return response

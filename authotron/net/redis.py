@@ -1,8 +1,8 @@
 """
-Just enough of the Redis protocol (RESP 2): ask, and be answered.
+A small Redis client: commands and answers of the Redis protocol (RESP 2).
 
-The usual library for Twisted gives up for ever after one refused password, waits for ever while
-the server is down, and cannot be given a clock. What is needed here is small.
+txredisapi, the usual library for Twisted, never reconnects after one refused password, waits
+without a timeout while the server is down, and does not accept a clock.
 """
 
 from __future__ import annotations
@@ -26,26 +26,32 @@ from authotron.model.errors import Unavailable
 
 Word = bytes | str | int | float
 
-_DEEPEST = 8
-_LARGEST = 16 * 1024 * 1024
-_SILENCE = 5.0
-"""Seconds without an answer after which a connection is given up."""
-_CONNECT = 3.0
+_MAX_DEPTH = 8
+"""Levels to which the arrays of an answer may be nested."""
+
+_MAX_BYTES = 16 * 1024 * 1024
+"""Bytes that answers may have together before a connection is closed."""
+
+_ANSWER_TIMEOUT = 5.0
+"""Seconds without an answer after which a connection is replaced."""
+
+_CONNECT_TIMEOUT = 3.0
+"""Seconds within which a connection must be established and logged in."""
 
 
 class Refused(Exception):
-    """Redis answered with an error, of which only the first word is kept."""
+    """Redis answered with an error; only its first word is kept, which is the error code."""
 
 
 _NO_CONNECTION = (ConnectError, ConnectionClosed, OSError, SSL.Error, Refused)
 
 
 class _Incomplete(Exception):
-    """More bytes are needed."""
+    """The answer of Redis has not arrived in full."""
 
 
-class Conversation(Protocol):
-    """One connection; answers come in the order of the questions."""
+class RedisConnection(Protocol):
+    """One connection to Redis; answers arrive in the order of the commands."""
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
@@ -55,14 +61,17 @@ class Conversation(Protocol):
         self._ended: Deferred[None] = Deferred()
 
     def is_alive(self, now: float) -> bool:
-        """Whether it is worth asking: not where somebody has waited for very long already."""
-        return not self._lost and not (self._waiting and now - self._waiting[0][0] > _SILENCE)
+        """Whether the connection is open, and no command has waited for its answer over 5 s."""
+        return not self._lost and not (
+            self._waiting and now - self._waiting[0][0] > _ANSWER_TIMEOUT
+        )
 
     def ask(self, *words: Word) -> Deferred[Any]:
         """
-        Give a command.
+        Send a command; the Deferred fires with the answer.
 
-        It fails with L{Refused}, or with L{Unavailable} when the connection is lost.
+        The Deferred fails with L{Refused} if Redis answers with an error, and with L{Unavailable}
+        if the connection is lost.
         """
         answer: Deferred[Any] = Deferred()
         if self._lost or self.transport is None:
@@ -74,7 +83,7 @@ class Conversation(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         self._received += data
-        if len(self._received) > _LARGEST:
+        if len(self._received) > _MAX_BYTES:
             self.abort()
             return
         place = 0
@@ -95,19 +104,19 @@ class Conversation(Protocol):
 
     def connectionLost(self, reason: Failure = Failure(Unavailable())) -> None:  # noqa: B008 - as in the class above
         self._lost = True
-        self.transport = None  # over TLS it cannot bear to be aborted any more
+        self.transport = None  # a TLS transport must not be aborted after the connection was lost
         while self._waiting:
             self._waiting.popleft()[1].errback(Unavailable("the connection to Redis was lost"))
         if not self._ended.called:
             self._ended.callback(None)
 
     def end(self) -> Deferred[None]:
-        """Disconnect; it fires when that is done."""
+        """Close the connection; the Deferred fires once it is closed."""
         self.abort()
         return self._ended
 
     def abort(self) -> None:
-        """Neither ask nor listen any more."""
+        """Abort the connection."""
         self._lost = True
         if self.transport is not None:
             self.transport.abortConnection()  # type: ignore[attr-defined] # of all stream transports
@@ -136,7 +145,7 @@ def _answer(data: bytearray, place: int, depth: int = 0) -> tuple[Any, int]:
         return _bulk(data, place, int(text))
     if kind == b"*":
         return _array(data, place, int(text), depth)
-    raise ValueError("not the protocol of Redis")
+    raise ValueError("not the Redis protocol")
 
 
 def _bulk(data: bytearray, place: int, length: int) -> tuple[bytes | None, int]:
@@ -148,8 +157,8 @@ def _bulk(data: bytearray, place: int, length: int) -> tuple[bytes | None, int]:
 
 
 def _array(data: bytearray, place: int, length: int, depth: int) -> tuple[list[Any] | None, int]:
-    if depth > _DEEPEST:
-        raise ValueError("not an answer of Redis")
+    if depth > _MAX_DEPTH:
+        raise ValueError("arrays are nested too deeply")
     if length < 0:
         return None, place
     found = []
@@ -161,106 +170,106 @@ def _array(data: bytearray, place: int, length: int, depth: int) -> tuple[list[A
 
 @frozen
 class Login:
-    """Who we are to Redis, and which of its databases we want."""
+    """The user and password for Redis, and the number of the database."""
 
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     database: int = 0
 
-    async def greet(self, conversation: Conversation) -> None:
-        """What must be said first on every connection."""
+    async def log_in(self, connection: RedisConnection) -> None:
+        """Log in and select the database, first of all on every connection."""
         if self.password is not None:
             who = [self.username] if self.username else []
-            await conversation.ask("AUTH", *who, self.password)
-        await conversation.ask("SELECT", self.database)
+            await connection.ask("AUTH", *who, self.password)
+        await connection.ask("SELECT", self.database)
 
 
 @define(eq=False)
 class Redis:
     """
-    A connection to Redis that is made when it is needed, and again when it was lost.
+    A Redis client that connects when a command needs it, and reconnects after a lost connection.
 
-    Twisted's C{ClientService} would do that, too, but it breaks where a login fails.
+    Twisted's C{ClientService} is not used, because a login that fails stops it for good.
     """
 
     _endpoint: IStreamClientEndpoint
     _login: Login
     _clock: IReactorTime
-    _conversation: Conversation | None = field(default=None, init=False)
-    _connecting: Deferred[Conversation] | None = field(default=None, init=False)
-    _waiting: Waiters[Conversation] = field(factory=Waiters, init=False)
+    _connection: RedisConnection | None = field(default=None, init=False)
+    _connecting: Deferred[RedisConnection] | None = field(default=None, init=False)
+    _waiting: Waiters[RedisConnection] = field(factory=Waiters, init=False)
 
     async def stop(self) -> None:
-        """Disconnect."""
+        """Close the connection, and stop connecting."""
         if self._connecting is not None:
             self._connecting.cancel()
-        conversation, self._conversation = self._conversation, None
-        if conversation is not None:
-            await conversation.end()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.end()
 
     async def ask(self, *words: Word) -> Any:
         """
-        Give a command.
+        Send a command and return the answer.
 
-        @raise Unavailable: there is no connection, or Redis refuses.
+        @raise Unavailable: Redis cannot be reached, or answers with an error.
         """
         [answer] = await self.ask_all([words])
         return answer
 
     async def ask_all(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
         """
-        Give several commands at once.
+        Send several commands at once and return their answers.
 
-        @raise Unavailable: there is no connection, or Redis refuses one of them.
+        @raise Unavailable: Redis cannot be reached, or answers a command with an error.
         """
-        conversation = await self._connected()
-        answers = [conversation.ask(*words) for words in commands]
+        connection = await self._connected()
+        answers = [connection.ask(*words) for words in commands]
         try:
             return [await answer for answer in answers]
         except Refused as error:
-            raise Unavailable(f"Redis refuses ({error})") from None
+            raise Unavailable(f"Redis answered with an error ({error})") from None
         finally:
-            for answer in answers:  # those behind one that failed
+            for answer in answers:  # an answer behind a failed one has no reader
                 answer.addErrback(lambda _: None)
 
-    async def _connected(self) -> Conversation:
-        """All who need a connection wait for one and the same."""
-        conversation = self._conversation
-        if conversation is not None and conversation.is_alive(self._clock.seconds()):
-            return conversation
+    async def _connected(self) -> RedisConnection:
+        """Return the open connection; all callers share one attempt to connect."""
+        connection = self._connection
+        if connection is not None and connection.is_alive(self._clock.seconds()):
+            return connection
         waiting = self._waiting.join()
         if self._connecting is None:
             self._connecting = Deferred.fromCoroutine(self._connect())
             self._connecting.addCallbacks(self._adopt, self._not_connected)
         return await waiting
 
-    async def _connect(self) -> Conversation:
+    async def _connect(self) -> RedisConnection:
         try:
-            return await with_timeout(self._clock, _CONNECT, self._introduced())
+            return await with_timeout(self._clock, _CONNECT_TIMEOUT, self._open())
         except _NO_CONNECTION as error:
-            raise Unavailable(f"Redis cannot be reached ({_told(error)})") from None
+            raise Unavailable(f"Redis cannot be reached ({_reason(error)})") from None
 
-    async def _introduced(self) -> Conversation:
-        factory = Factory.forProtocol(partial(Conversation, self._clock))
-        conversation: Any = await self._endpoint.connect(factory)
+    async def _open(self) -> RedisConnection:
+        factory = Factory.forProtocol(partial(RedisConnection, self._clock))
+        connection: Any = await self._endpoint.connect(factory)
         try:
-            await self._login.greet(conversation)
+            await self._login.log_in(connection)
         except BaseException:
-            conversation.abort()
+            connection.abort()
             raise
-        return cast(Conversation, conversation)
+        return cast(RedisConnection, connection)
 
-    def _adopt(self, conversation: Conversation) -> None:
-        if self._conversation is not None:
-            self._conversation.abort()
-        self._conversation = conversation
+    def _adopt(self, connection: RedisConnection) -> None:
+        if self._connection is not None:
+            self._connection.abort()
+        self._connection = connection
         self._connecting = None
-        self._waiting.succeed(conversation)
+        self._waiting.succeed(connection)
 
     def _not_connected(self, failure: Failure) -> None:
         self._connecting = None
         self._waiting.fail(failure)
 
 
-def _told(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, Refused) else type(error).__name__

@@ -1,9 +1,9 @@
 """
-Heads of HTTP answers by the letter of RFC 9112.
+Strict checks of HTTP response heads (RFC 9112).
 
-Twisted's client takes other versions than 1.0 and 1.1, status codes such as C{+200} or C{0200}, and
-answers that give their length in two ways. An ambiguous answer is refused: a proxy in between may
-have read it in the other way.
+Twisted's client accepts versions other than 1.0 and 1.1, status codes such as C{+200} or C{0200},
+and responses that give their length in two ways. An ambiguous response is rejected, because a proxy
+in between may have read it differently.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from zope.interface import implementer
 from authotron.model.http_grammar import LONGEST_FIELD_NAME, TOKEN
 
 _LONGEST = 65_536
-"""Bytes that a head may have."""
+"""Bytes that a response head may have."""
 
 _MOST_INTERIM = 8
-"""Interim answers (1xx) that may come before the final one."""
+"""Interim responses (1xx) that may precede the final response."""
 
 _BEGINNINGS = (b"HTTP/1.1 ", b"HTTP/1.0 ")
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?")
@@ -34,14 +34,14 @@ _SWITCHING = b"101"
 
 
 class MalformedAnswer(Exception):
-    """The answer breaks the rules of HTTP; the message says which."""
+    """The response violates HTTP; the message says how."""
 
 
 def check(head: bytes) -> bytes:
     """
-    Check a head, up to the empty line behind it, and give its status code.
+    Check a complete response head, with its final empty line; return its status code.
 
-    @raise MalformedAnswer: it is not as RFC 9112 wants it, or its length is ambiguous.
+    @raise MalformedAnswer: the head violates RFC 9112, or the length of the body is ambiguous.
     """
     line, *fields = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
     status = _STATUS.fullmatch(line)
@@ -64,28 +64,28 @@ def check(head: bytes) -> bytes:
 
 def _check_length(line: bytes, lengths: list[bytes], codings: list[bytes]) -> None:
     """
-    Check that an answer gives its length in one way at most (RFC 9112 section 6).
+    Check that a response gives its length in at most one way (RFC 9112 section 6).
 
-    @raise MalformedAnswer: it does so in an unknown way, or in several.
+    @raise MalformedAnswer: the length is given in an unknown way, or in several ways.
     """
     if codings:
         if lengths or codings != [b"chunked"] or not line.startswith(_BEGINNINGS[0]):
             raise MalformedAnswer("gave the length of its answer in an ambiguous way")
     elif lengths:
-        told = {each.strip(b" \t") for each in lengths}
-        if len(told) != 1 or _LENGTH.fullmatch(told.pop()) is None:
+        values = {each.strip(b" \t") for each in lengths}
+        if len(values) != 1 or _LENGTH.fullmatch(values.pop()) is None:
             raise MalformedAnswer("gave the length of its answer in an ambiguous way")
 
 
 @implementer(IStreamClientEndpoint)
 class StrictEndpoint:
-    """Connects clients of HTTP whose servers must send heads by the letter."""
+    """An endpoint whose HTTP clients receive only response heads that pass the strict checks."""
 
     def __init__(self, endpoint: IStreamClientEndpoint) -> None:
         self._endpoint = endpoint
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803 - as in the interface
-        """The interface of L{IStreamClientEndpoint}."""
+        """Implement L{IStreamClientEndpoint.connect}."""
         connecting: Deferred[IProtocol] = self._endpoint.connect(_Checks(protocolFactory))
         return connecting.addCallback(_client)
 
@@ -98,10 +98,10 @@ def _client(check: IProtocol) -> IProtocol:
 
 class _Check(ProtocolWrapper):
     """
-    Stands between a connection and its client of HTTP, which sends one request after the other.
+    Stands between a connection and its HTTP client, which sends one request at a time.
 
-    The first bytes after a request are the head of its answer. They are held back until the head is
-    whole and was checked.
+    The first bytes after a request are the head of its response. They are held back until the head
+    is complete and has passed the checks.
     """
 
     def __init__(self, factory: _Checks, protocol: IProtocol) -> None:
@@ -139,11 +139,11 @@ class _Check(ProtocolWrapper):
 
     def _read(self, known: int) -> None:
         """
-        Check heads as far as they have come.
+        Check the heads that have arrived, complete or not.
 
-        @param known: the number of bytes that were looked at before.
+        @param known: the number of bytes that were checked before.
 
-        @raise MalformedAnswer: one is not as it should be.
+        @raise MalformedAnswer: a head violates HTTP.
         """
         while self._expects:
             _check_beginning(self._head)
@@ -151,10 +151,10 @@ class _Check(ProtocolWrapper):
             if place < 0:
                 _check_unfinished(self._head, known)
                 return
-            self._whole(place + 4)
+            self._complete(place + 4)
             known = 0
 
-    def _whole(self, end: int) -> None:
+    def _complete(self, end: int) -> None:
         if end > _LONGEST:
             raise MalformedAnswer("sent a head that is too long")
         status = check(bytes(self._head[:end]))
@@ -172,9 +172,9 @@ class _Check(ProtocolWrapper):
 
 def _check_beginning(head: bytearray) -> None:
     """
-    Look at a head as soon as it begins.
+    Check the first bytes of a head, which may be incomplete.
 
-    @raise MalformedAnswer: it is not one of HTTP/1.0 or HTTP/1.1.
+    @raise MalformedAnswer: the head is not of HTTP/1.0 or HTTP/1.1.
     """
     begun = bytes(head[: len(_BEGINNINGS[0])])
     if not any(each.startswith(begun) for each in _BEGINNINGS):
@@ -183,9 +183,9 @@ def _check_beginning(head: bytearray) -> None:
 
 def _check_unfinished(head: bytearray, known: int) -> None:
     """
-    Look at what came since C{known} of a head that is not whole.
+    Check the bytes from C{known} on of a head that is incomplete.
 
-    @raise MalformedAnswer: it cannot become a good head any more.
+    @raise MalformedAnswer: no further bytes could make the head valid.
     """
     new = head[max(0, known - 1) :]
     seen = known > 0 and new.startswith(b"\n")
@@ -196,7 +196,7 @@ def _check_unfinished(head: bytearray, known: int) -> None:
 
 
 class _Checks(WrappingFactory[_Check]):
-    """Puts a L{_Check} before each protocol."""
+    """Puts a L{_Check} in front of each HTTP client."""
 
     noisy = False
     protocol = _Check

@@ -1,4 +1,4 @@
-"""TLS to other machines: which authorities are trusted, what is shown, and who the peer must be."""
+"""TLS to other machines: trusted authorities, client certificates, verification of the peer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from authotron.net.certificates import Untrusted, check, literal_address
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
-_SAYINGS = {
+_REASONS = {
     2: "the certificate is signed by an authority that is not trusted; set ca_file",
     7: "the certificate is signed by an authority that is not trusted; set ca_file",
     9: "the certificate is not valid yet",
@@ -44,7 +44,7 @@ _SAYINGS = {
     66: "the key of the certificate is too weak",
     67: "the key of an authority is too weak",
     68: "a certificate is signed with a digest that is too weak, such as SHA-1",
-    79: "the certificate is signed by one that is no authority",
+    79: "the certificate is signed by a certificate that is not an authority",
 }
 """What the verification errors of OpenSSL (openssl-verification-options) mean to an operator."""
 
@@ -55,10 +55,10 @@ _SAYINGS = {
 @frozen
 class Trust:
     """
-    What a connection is checked against.
+    What connections are verified against, and the client certificate that they present.
 
-    @ivar authorities: certificates in PEM; the platform's if C{None}.
-    @ivar identity: our own certificate and its key in PEM, for those who ask for one.
+    @ivar authorities: trusted certificates in PEM; the platform's if C{None}.
+    @ivar identity: the client certificate and its key in PEM, for servers that ask for one.
     """
 
     authorities: bytes | None = None
@@ -66,7 +66,7 @@ class Trust:
 
 
 class TrustConfig(Section):
-    """The keys of every part whose connections are checked by certificates."""
+    """The keys of every plugin whose TLS connections are verified."""
 
     ca_file: FilePath | None = Field(
         default=None, description="certificates (PEM) to trust instead of those of the system"
@@ -87,30 +87,30 @@ class TrustConfig(Section):
 
     def trust(self) -> Trust:
         """
-        What its connections are checked against.
+        Load the files that this section names.
 
-        @raise ValueError: a file cannot be read any more, or holds something else by now.
+        @raise ValueError: a file cannot be read, or does not hold what its key demands.
         """
         return load(self.ca_file, self.client_certificate_file, self.client_key_file)
 
 
 def load(ca: Path | None, certificate: Path | None, key: Path | None) -> Trust:
     """
-    The trust that files describe.
+    Load trusted certificates, and a client certificate with its key, from files.
 
-    @raise ValueError: a file cannot be read, or holds something else.
+    @raise ValueError: a file cannot be read, or does not hold certificates and keys in PEM.
     """
     trust = Trust(
         _bytes(ca) if ca else None,
         _bytes(certificate) + b"\n" + _bytes(key) if certificate and key else None,
     )
     if ca and not _CERTIFICATE.search(trust.authorities or b""):
-        raise ValueError(f"{ca} holds no certificate in PEM")
+        raise ValueError(f"{ca} does not hold a certificate in PEM")
     try:
         if trust != Trust():
             _context(trust)
     except (crypto.Error, SSL.Error, ValueError):
-        raise ValueError(f"{ca or certificate} holds no usable certificate in PEM") from None
+        raise ValueError(f"{ca or certificate} does not hold a usable certificate in PEM") from None
     return trust
 
 
@@ -123,8 +123,9 @@ def _bytes(path: Path) -> bytes:
 
 def _context(trust: Trust) -> SSL.Context:
     """
-    Settings for clients: TLS 1.2 or later, no renegotiation, and no resumption, because OpenSSL
-    verifies no certificate when a session is resumed.
+    Build the OpenSSL settings of clients: TLS 1.2 or later, no renegotiation, no resumption.
+
+    OpenSSL does not verify a certificate when a session is resumed.
     """
     if trust.authorities is None:
         root = platformTrust()
@@ -138,7 +139,7 @@ def _context(trust: Trust) -> SSL.Context:
         certificate=own.original if own else None,
     )
     context: SSL.Context = options.getContext()
-    if trust.authorities is not None:  # each is trusted by itself, its own authority need not be
+    if trust.authorities is not None:  # a listed certificate is trusted without its own authority
         store = context.get_cert_store()
         assert store is not None
         store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
@@ -147,12 +148,12 @@ def _context(trust: Trust) -> SSL.Context:
     return context
 
 
-# --- who the peer must be ---
+# --- verification of the peer ---
 
 
 @define(eq=False)
 class Verifier:
-    """Begins TLS connections of one trust, each to a host that must prove to be itself."""
+    """Prepares TLS handshakes with one trust; each verifies that the peer is the host asked for."""
 
     _trust: Trust = field(repr=False)
     _context: SSL.Context | None = field(default=None, init=False, repr=False)
@@ -161,21 +162,23 @@ class Verifier:
         """
         Prepare a connection to C{host}: a name of DNS, or an IP address without brackets.
 
-        @raise Untrusted: no certificate can be for it.
+        @raise Untrusted: no certificate can name such a host.
         """
-        if self._context is None:  # not before it is needed, since authorities load slowly
+        if (
+            self._context is None
+        ):  # loaded at first use, since loading the platform's authorities is slow
             self._context = _context(self._trust)
         try:
             return Handshake(self._context, host if host.isascii() else idna.encode(host).decode())
         except UnicodeError:
-            raise Untrusted(f"{host!a} is not the name of a host") from None
+            raise Untrusted(f"{host!a} is not a host name") from None
 
 
-def of_file(authorities: Path | None) -> Verifier:
+def verifier_from_file(authorities: Path | None) -> Verifier:
     """
-    Prepare connections that are checked against the certificates (PEM) of a file, or the system's.
+    Build the verifier that trusts the certificates (PEM) of a file, or those of the system.
 
-    @raise Unavailable: there are none in it.
+    @raise Unavailable: the file does not hold certificates.
     """
     try:
         return Verifier(load(authorities, None, None))
@@ -187,13 +190,13 @@ def of_file(authorities: Path | None) -> Verifier:
 @define(eq=False)
 class Handshake:
     """
-    The handshake of one connection, and why its peer was refused.
+    The TLS handshake of one connection, and the reason if its peer was rejected.
 
-    The peer is checked twice by the same function: during the handshake, before our own certificate
-    is shown, and after it, in case OpenSSL did not ask. Twisted's own check lets a peer pass for
-    which it raises anything but C{VerificationError}.
+    The peer is verified twice by the same function: during the handshake, before the client
+    certificate is sent, and after it, in case OpenSSL did not call the verification. Twisted's own
+    verification accepts a peer if it fails with anything but C{VerificationError}.
 
-    @ivar refusal: why the peer is not believed.
+    @ivar refusal: why the peer is not trusted.
     """
 
     _context: SSL.Context
@@ -202,7 +205,7 @@ class Handshake:
     _connection: SSL.Connection | None = field(default=None, init=False)
 
     def clientConnectionForTLS(self, _protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        """The interface of L{IOpenSSLClientConnectionCreator}."""
+        """Implement L{IOpenSSLClientConnectionCreator.clientConnectionForTLS}."""
         connection = self._connection = SSL.Connection(self._context, None)
         if literal_address(self._host) is None:  # RFC 6066 section 3: no address, no last dot
             connection.set_tlsext_host_name(self._host.removesuffix(".").encode("ascii"))
@@ -211,23 +214,23 @@ class Handshake:
 
     def finish(self) -> None:
         """
-        Check the peer after the handshake, before anything is sent to it.
+        Verify the peer after the handshake, before data is sent to it.
 
-        @raise Untrusted: it is not the host, or was not verified at all.
+        @raise Untrusted: the peer is another host, or OpenSSL did not verify it.
         """
         if self.refusal is None:
             try:
                 self._finish()
             except Untrusted as refusal:
                 self.refusal = refusal
-            except Exception as error:  # noqa: BLE001 - whatever it is, the peer is not believed
-                self.refusal = Untrusted(f"the peer cannot be checked ({type(error).__name__})")
+            except Exception as error:  # noqa: BLE001 - after any error the peer is not trusted
+                self.refusal = Untrusted(f"the peer cannot be verified ({type(error).__name__})")
         if self.refusal is not None:
             raise self.refusal
 
-    def why(self, reason: Failure) -> str:
-        """Why a connection ended, in words for the operator."""
-        return why(reason) if self.refusal is None else str(self.refusal)
+    def describe_end(self, reason: Failure) -> str:
+        """Describe why the connection ended, for the log of the operator."""
+        return describe_end(reason) if self.refusal is None else str(self.refusal)
 
     def _finish(self) -> None:
         if self._connection is None:
@@ -241,23 +244,27 @@ class Handshake:
     def _verified(
         self, _connection: SSL.Connection, shown: crypto.X509, error: int, depth: int, good: int
     ) -> bool:
-        """What OpenSSL asks for each certificate of the chain. An exception would get lost here."""
+        """
+        Verify one certificate of the chain, as a callback of OpenSSL.
+
+        OpenSSL discards exceptions of its callbacks, so the reason is kept in C{refusal}.
+        """
         try:
             if not good:
-                reason = _SAYINGS.get(error, f"the certificate is not good (error {error})")
+                reason = _REASONS.get(error, f"the certificate is invalid (OpenSSL error {error})")
                 self.refusal = self.refusal or Untrusted(reason)
             elif depth == 0:
                 check(shown.to_cryptography(), self._host)
         except Untrusted as refusal:
             self.refusal = self.refusal or refusal
-        except BaseException as broken:  # noqa: BLE001 - OpenSSL must hear no
-            self.refusal = Untrusted(f"the peer cannot be checked ({type(broken).__name__})")
+        except BaseException as broken:  # noqa: BLE001 - OpenSSL would discard it and accept the peer
+            self.refusal = Untrusted(f"the peer cannot be verified ({type(broken).__name__})")
         return self.refusal is None
 
 
-def why(reason: Failure) -> str:
-    """Why a connection ended, in words for the operator."""
+def describe_end(reason: Failure) -> str:
+    """Describe why a TLS connection ended, for the log of the operator."""
     if not isinstance(reason.value, SSL.Error):
         return "the server closed it"
-    told = {str(each[2]) for some in reason.value.args[:1] for each in some if len(each) > 2}  # noqa: PLR2004 - library, function, reason
-    return f"TLS failed: {', '.join(sorted(told)) or type(reason.value).__name__}"
+    details = {str(each[2]) for some in reason.value.args[:1] for each in some if len(each) > 2}  # noqa: PLR2004 - library, function, reason
+    return f"TLS failed: {', '.join(sorted(details)) or type(reason.value).__name__}"

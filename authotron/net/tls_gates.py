@@ -1,4 +1,4 @@
-"""Gates before the protocols of TLS clients: nothing is sent until the peer is verified."""
+"""Gates in front of TLS client protocols: nothing is sent until the peer is verified."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from authotron.net.certificates import Untrusted
 from authotron.net.tls import Handshake, Verifier
 
 
-def secured(
+def wrap_tls(
     verifier: Verifier, endpoint: IStreamClientEndpoint, host: str, clock: IReactorTime
 ) -> IStreamClientEndpoint:
-    """Wrap an endpoint in TLS, so that protocols are connected once the peer is verified."""
+    """Wrap an endpoint in TLS; a protocol is connected once its peer is verified."""
     return _Secured(verifier, endpoint, host, clock)
 
 
 @implementer(IStreamClientEndpoint)
 @frozen
 class _Secured:
-    """Connects protocols to a peer that was verified."""
+    """A TLS endpoint that connects protocols only to verified peers."""
 
     _verifier: Verifier
     _endpoint: IStreamClientEndpoint
@@ -45,7 +45,7 @@ class _Secured:
     _clock: IReactorTime
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803 - as in the interface
-        """The interface of L{IStreamClientEndpoint}; it fails with L{Untrusted}, too."""
+        """Implement L{IStreamClientEndpoint.connect}; the Deferred may fail with L{Untrusted}."""
         return Deferred.fromCoroutine(self._connect(protocolFactory))
 
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
@@ -58,7 +58,7 @@ class _Secured:
 
 @define(eq=False)
 class _TlsGates(Factory):
-    """Puts a L{TlsGate} before each protocol of a factory."""
+    """Puts a L{TlsGate} in front of each protocol of a factory."""
 
     noisy = False
     _factory: IProtocolFactory
@@ -71,19 +71,19 @@ class _TlsGates(Factory):
         self._factory.doStop()
 
     def buildProtocol(self, addr: IAddress | None) -> TlsGate | None:
-        protocol = self._factory.buildProtocol(addr)  # type: ignore[arg-type] # as Twisted gives it
+        protocol = self._factory.buildProtocol(addr)  # type: ignore[arg-type] # Twisted passes C{None}
         return None if protocol is None else TlsGate(protocol, self._handshake)
 
 
 @implementer(IHandshakeListener)
 class TlsGate(Protocol):
     """
-    Stands in the place of a protocol until the peer is verified.
+    Takes the place of a protocol until the peer is verified.
 
-    Until then the protocol has no transport, so that it cannot send anything.
+    Until then the protocol does not have a transport, so it cannot send anything.
 
     @ivar opened: fires with the protocol once it is connected; fails with L{Untrusted}, or with
-        what ended the connection.
+        the reason why the connection was lost.
     """
 
     transport: Any
@@ -94,7 +94,7 @@ class TlsGate(Protocol):
         self.opened: Deferred[IProtocol] = Deferred(lambda _: self.transport.abortConnection())
 
     def handshakeCompleted(self) -> None:
-        """Let the protocol in, or hang up."""
+        """Connect the protocol if the peer is verified; else abort the connection."""
         try:
             self._handshake.finish()
         except Untrusted:
@@ -110,9 +110,9 @@ class TlsGate(Protocol):
             self.opened.errback(self.failure(reason))
 
     def failure(self, reason: Failure) -> Failure:
-        """Say what the end of the connection means: a peer that is not believed, or a lost one."""
+        """Return the failure of a lost connection: L{Untrusted} if the peer was not verified."""
         if self._handshake.refusal is not None or isinstance(reason.value, SSL.Error):
-            return Failure(Untrusted(self._handshake.why(reason)))
+            return Failure(Untrusted(self._handshake.describe_end(reason)))
         return reason
 
 
@@ -120,11 +120,11 @@ class TlsGate(Protocol):
 @define(eq=False)
 class GatedConnections:
     """
-    Puts a L{TlsGate} before each protocol of a library that begins TLS itself.
+    Puts a L{TlsGate} in front of each protocol of a library that starts TLS itself.
 
-    A protocol whose peer is refused is never connected; its factory sees the connection end.
+    A protocol whose peer is not verified is never connected; its factory sees the connection end.
 
-    @ivar refusal: why the last peer was not believed; C{None} once one was.
+    @ivar refusal: why the last peer was not trusted; C{None} once a peer was trusted.
     """
 
     _verifier: Verifier
@@ -133,7 +133,7 @@ class GatedConnections:
     _waiting: Waiters[None] = field(factory=Waiters, init=False)
 
     def clientConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        """The interface of L{IOpenSSLClientConnectionCreator}."""
+        """Implement L{IOpenSSLClientConnectionCreator.clientConnectionForTLS}."""
         handshake = self._verifier.handshake(self._host)
         connection = handshake.clientConnectionForTLS(protocol)
         gate = TlsGate(protocol.wrappedProtocol, handshake)
@@ -141,19 +141,19 @@ class GatedConnections:
         protocol.wrappedProtocol = gate
         return connection
 
-    async def settled(self) -> None:
+    async def wait_for_peer(self) -> None:
         """
-        Wait until a peer is believed or refused.
+        Wait until a peer is trusted or rejected.
 
-        @raise Untrusted: it is refused.
+        @raise Untrusted: the peer is rejected.
         """
         await self._waiting.join()
 
-    def demand(self) -> None:
+    def check_peer(self) -> None:
         """
-        Check that the peer is believed, before a question is sent to it.
+        Check that the last peer was trusted, before a request is sent to it.
 
-        @raise Untrusted: it is not; the message says why.
+        @raise Untrusted: the peer was not trusted; the message gives the reason.
         """
         if self.refusal is not None:
             raise Untrusted(str(self.refusal))

@@ -1,4 +1,4 @@
-"""All that a part may touch of the outside."""
+"""The World: everything outside the process that a plugin may use."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.web.iweb import IAgent
 
-from authotron.limits.descriptors import Narrow, as_configured
+from authotron.limits.descriptors import LimitConnections, as_configured
 from authotron.limits.hash_queue import HashQueue
 from authotron.limits.lru_cache import DEFAULT_BYTES
-from authotron.limits.wrong_pairs import WrongPairs
+from authotron.limits.rejected_passwords import RejectedPasswords
 from authotron.net.breaker import Breakers
 from authotron.net.tls import Trust
 
 T = TypeVar("T")
 
-SHARE = 0.95
-"""Of the patience with a part, so that its own word comes before it is cut off."""
+TIMEOUT_SHARE = 0.95
+"""Share of a plugin's timeout after which its remote calls time out, so that they say why."""
 
 
 class Threads(Protocol):
-    """Runs what would hold up the reactor somewhere else."""
+    """Runs blocking work in a thread, so that the reactor is not held up."""
 
     def __call__(self, work: Callable[[], T], /) -> Deferred[T]:
-        """Start C{work} and say later what came of it."""
+        """Start C{work} in a thread; the Deferred fires with its result."""
 
 
 class OwnThread(Threads, Protocol):
@@ -39,32 +39,32 @@ class OwnThread(Threads, Protocol):
 
 
 class Connect(Protocol):
-    """Knows the way to other machines."""
+    """Creates endpoints for connections to other machines."""
 
     def __call__(self, host: str, port: int, /) -> IStreamClientEndpoint:
-        """Where a connection to C{port} of C{host} would begin. Nothing is connected yet."""
+        """Return an endpoint for C{port} of C{host}. Nothing is connected yet."""
 
 
-def no_way(host: str, port: int, /) -> IStreamClientEndpoint:
-    """For a world without other machines."""
-    raise AssertionError(f"there is no way to {host}:{port} in this world")
+def forbid_connections(host: str, port: int, /) -> IStreamClientEndpoint:
+    """Refuse to connect, in a World that was given no network."""
+    raise AssertionError(f"this World connects to no other machine: {host}:{port}")
 
 
 class Agents(Protocol):
-    """Speaks HTTP; connections of one trust are never used for another."""
+    """HTTP agents, one for each TLS trust; connections are never shared between trusts."""
 
     def __call__(self, trust: Trust, /) -> IAgent:
-        """The agent whose connections are checked like this."""
+        """Return the agent whose connections are verified by this trust."""
 
 
-def no_network(_trust: Trust) -> IAgent:
-    """For a world in which nobody is to be asked."""
-    raise AssertionError("there is no network in this world")
+def forbid_http(_trust: Trust) -> IAgent:
+    """Refuse to send HTTP requests, in a World that was given no network."""
+    raise AssertionError("this World sends no HTTP requests")
 
 
 @frozen
 class _Borrowed:
-    """The shared threads, for a world that cannot start further ones."""
+    """The shared threads, for a World that cannot start further threads."""
 
     _threads: Threads
 
@@ -72,38 +72,42 @@ class _Borrowed:
         return self._threads(work)
 
     def stop(self) -> None:
-        """Shared threads go on."""
+        """Do nothing: shared threads are stopped by the service that owns them."""
 
 
 @frozen
 class World:
     """
-    The outside, as far as it may be touched.
+    Everything outside the process that a plugin may use.
 
-    @ivar clock: timers, and with C{clock.seconds()} the seconds since the epoch.
+    @ivar clock: timers; C{clock.seconds()} returns the seconds since the epoch.
     @ivar threads: a bounded pool for work that takes longer than a few milliseconds.
-    @ivar agents: asks others by HTTP; parts do so through C{web_client}.
-    @ivar patience: seconds after which nobody waits for a part any more.
-    @ivar connect: the way to other machines, for protocols other than HTTP.
-    @ivar breakers: know which remotes are left alone for a while.
-    @ivar narrow: how many of the connections that it asks for a part may have.
-    @ivar memory: bytes that a part may take for what it remembers.
-    @ivar wrong_pairs: knows which passwords are not sent to a remote again for a while.
-    @ivar lasting: what a part finds again after a reload, by names that say all it was made of.
-    @ivar own_thread: makes a thread that is not shared; without one, C{threads} do its work.
+    @ivar agents: HTTP agents; plugins send requests through L{authotron.net.http.WebClient}.
+    @ivar timeout: seconds after which a question to the plugin is cancelled.
+    @ivar connect: creates endpoints for protocols other than HTTP.
+    @ivar breakers: the circuit breakers of all remotes.
+    @ivar limit_connections: returns how many connections the plugin may open, of the number that
+        its section asks for.
+    @ivar memory: bytes that the plugin's caches may take.
+    @ivar rejected_passwords: the passwords that are not sent to a remote again yet.
+    @ivar kept_across_reloads: objects that a plugin finds again after a reload, such as key sets
+        that were fetched, by all settings that they were built from.
+    @ivar own_thread: starts a thread that is not shared; by default C{threads} do its work.
     @ivar hash_queue: shares the threads among clients whose passwords are to be verified.
     """
 
     clock: IReactorTime
     threads: Threads
-    agents: Agents = no_network
-    patience: float = 5.0
-    connect: Connect = no_way
+    agents: Agents = forbid_http
+    timeout: float = 5.0
+    connect: Connect = forbid_connections
     breakers: Breakers = field(factory=Breakers)
-    narrow: Narrow = as_configured
+    limit_connections: LimitConnections = as_configured
     memory: int = DEFAULT_BYTES
-    wrong_pairs: WrongPairs = Factory(lambda world: WrongPairs(world.clock), takes_self=True)
-    lasting: WeakValueDictionary[Hashable, object] = field(factory=WeakValueDictionary)
+    rejected_passwords: RejectedPasswords = Factory(
+        lambda world: RejectedPasswords(world.clock), takes_self=True
+    )
+    kept_across_reloads: WeakValueDictionary[Hashable, object] = field(factory=WeakValueDictionary)
     own_thread: Callable[[], OwnThread] = field(
         default=Factory(lambda self: lambda: _Borrowed(self.threads), takes_self=True)
     )

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from authotron.config.section import Secret
 from authotron.model.errors import Unavailable
 from authotron.net import http
-from authotron.net.http import Answer, RemoteConfig, Url, WebClient
+from authotron.net.http import RemoteConfig, RemoteResponse, WebClient
+from authotron.net.urls import Url
 from authotron.net.world import World
 
 A = TypeVar("A", bound="Grants")
@@ -66,7 +67,7 @@ class Service:
     _url: str
     _token: str | None = field(repr=False)
 
-    async def post(self, content: Mapping[str, Any]) -> Answer:
+    async def post(self, content: Mapping[str, Any]) -> RemoteResponse:
         return await self._web.post(self._url, content=content, bearer=self._token)
 
 

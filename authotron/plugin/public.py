@@ -28,14 +28,8 @@ from authotron.config.section import (
     Section,
     WholeSeconds,
 )
-from authotron.limits.turns import (
-    RemoteTurns,
-)
-from authotron.limits.wrong_pairs import (
-    PairGuard,
-    RetryConfig,
-    Sent,
-)
+from authotron.limits.client_turns import ClientTurns
+from authotron.limits.rejected_passwords import PasswordGuard, PasswordStatus, RetryConfig
 from authotron.model.authentication import (
     Authentication,
     Restriction,
@@ -73,19 +67,11 @@ from authotron.model.token import (
     from_row,
     mark_of,
 )
-from authotron.net.http import (
-    Answer,
-    RemoteConfig,
-    Url,
-    WebClient,
-    below,
-    judged,
-)
+from authotron.net.http import RemoteConfig, RemoteResponse, WebClient, accepted_content
 from authotron.net.http import make as make_web_client
-from authotron.net.http import turns_of as make_remote_turns
-from authotron.net.world import (
-    World,
-)
+from authotron.net.http import make_turns as make_client_turns
+from authotron.net.urls import Url, join_url
+from authotron.net.world import World
 from authotron.plugin.cache import (
     AuthenticationCache,
     LookupCache,
@@ -128,13 +114,13 @@ __all__ = [
     "REVOKED_FOR",
     "Addition",
     "Affinity",
-    "Answer",
     "AsyncCall",
     "AugmenterConfig",
     "Authentication",
     "AuthenticationCache",
     "Awaited",
     "CheckResult",
+    "ClientTurns",
     "Condition",
     "ConfigError",
     "Credential",
@@ -154,15 +140,16 @@ __all__ = [
     "Names",
     "NonEmptyStr",
     "NonEmptyStrs",
-    "PairGuard",
     "PartConfig",
+    "PasswordGuard",
+    "PasswordStatus",
     "PasswordVerifier",
     "Port",
     "Problem",
     "Realm",
     "Rejected",
     "RemoteConfig",
-    "RemoteTurns",
+    "RemoteResponse",
     "RequestContext",
     "Restriction",
     "RetryConfig",
@@ -171,7 +158,6 @@ __all__ = [
     "Seconds",
     "Secret",
     "Section",
-    "Sent",
     "StoreConfig",
     "TimedOut",
     "Token",
@@ -183,17 +169,17 @@ __all__ = [
     "WebClient",
     "WholeSeconds",
     "World",
+    "accepted_content",
     "addition_bytes",
     "authentication_bytes",
-    "below",
     "check_hash",
     "counts",
     "digest",
     "earliest",
     "flaw",
     "from_row",
-    "judged",
-    "make_remote_turns",
+    "join_url",
+    "make_client_turns",
     "make_web_client",
     "mark_of",
     "normalized",

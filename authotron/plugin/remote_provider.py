@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from authotron.config.plugins import PartConfig
 from authotron.config.section import Seconds
-from authotron.limits.turns import RemoteTurns
+from authotron.limits.client_turns import ClientTurns
 from authotron.model.authentication import Authentication
 from authotron.model.identity import Credential, Identity
 from authotron.net import http
@@ -55,7 +55,7 @@ class RemoteProvider:
     _match: Match = field(repr=False)
     _ask: Ask = field(repr=False)
     _known: AuthenticationCache = field(repr=False)
-    _turns: RemoteTurns = field(repr=False)
+    _turns: ClientTurns = field(repr=False)
     scheme: str = field(default="bearer", init=False)
     local: bool = field(default=False, init=False)
 
@@ -96,7 +96,7 @@ def make(
     @param remote: what C{/ready} checks; C{None} for nothing.
     """
     known = AuthenticationCache(world.clock, world.memory if memory is None else memory)
-    turns = http.turns_of(config, world)
+    turns = http.make_turns(config, world)
     given = (config.type, config.name, config.realm, match, ask, known, turns)
     return RemoteProvider(*given) if remote is None else ReachableProvider(*given, remote)
 
@@ -113,7 +113,7 @@ def by_query(
 
     async def ask(token: str) -> Authentication:
         answer = await web.get(url, {"token": token})
-        identity = read(config.realm, http.judged(answer))
+        identity = read(config.realm, http.accepted_content(answer))
         return Authentication(identity, fresh_until=world.clock.seconds() + config.cache)
 
     return make(config, world, partial(token_routing.match, config.accepts), ask)

@@ -18,7 +18,8 @@ from authotron.jose.verifier import Verifier
 from authotron.model.authentication import Authentication
 from authotron.model.errors import Unavailable
 from authotron.model.identity import earliest
-from authotron.net.http import Url, WebClient
+from authotron.net.http import WebClient
+from authotron.net.urls import Url
 from authotron.net.world import World
 from authotron.plugin import remote_provider
 from authotron.plugin.cache import AuthenticationCache

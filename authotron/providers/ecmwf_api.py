@@ -8,8 +8,8 @@ from pydantic import Field
 
 from authotron.model.errors import Unavailable
 from authotron.model.identity import Identity
-from authotron.net import http
-from authotron.net.http import Url
+from authotron.net import urls
+from authotron.net.urls import Url
 from authotron.net.world import World
 from authotron.plugin import remote_provider
 from authotron.plugin.interfaces import IProvider
@@ -33,4 +33,4 @@ def _identity(realm: str, answer: dict[str, object]) -> Identity:
 
 def make(config: Config, world: World) -> IProvider:
     """Build the provider from its section of the configuration."""
-    return remote_provider.by_query(config, http.below(config.uri, "who-am-i"), world, _identity)
+    return remote_provider.by_query(config, urls.join_url(config.uri, "who-am-i"), world, _identity)

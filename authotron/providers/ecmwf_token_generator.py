@@ -11,8 +11,9 @@ from pydantic import Field
 from authotron.config.section import NonEmptyStr, Secret
 from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected
-from authotron.net import http
-from authotron.net.http import Url, WebClient
+from authotron.net import http, urls
+from authotron.net.http import WebClient
+from authotron.net.urls import Url
 from authotron.net.world import World
 from authotron.plugin import token_exchange, token_routing
 from authotron.plugin.interfaces import IProvider
@@ -53,14 +54,14 @@ class TokenGenerator:
         return self._access_tokens.until_next_check(found)
 
     async def _validate(self, token: str) -> None:
-        url = http.below(self._url, "validate-token")
+        url = urls.join_url(self._url, "validate-token")
         content = {"token": token, "client_id": self._client_id}
         answer = await self._web.post(url, content=content)
-        if http.judged(answer).get("active") is not True:
+        if http.accepted_content(answer).get("active") is not True:
             raise Rejected("the generator says that the token is not active")
 
     async def _exchange(self, token: str) -> Authentication:
-        url = http.below(self._url, "admin", "refresh-access-token")
+        url = urls.join_url(self._url, "admin", "refresh-access-token")
         content = {
             "client_id": self._client_id,
             "client_secret": self._client_secret,
@@ -69,9 +70,9 @@ class TokenGenerator:
         answer = await self._web.post(url, content=content)
         if answer.status == 400:  # noqa: PLR2004 - other statuses may mean a wrong client secret
             raise Rejected("the generator does not exchange the token")
-        if not answer.good:
-            raise answer.unexpected()
-        return await self._access_tokens.authentication(answer.mapping(), answer.place)
+        if not answer.is_success:
+            raise answer.unexpected_status()
+        return await self._access_tokens.authentication(answer.json_object(), answer.place)
 
 
 def make(config: Config, world: World) -> IProvider:

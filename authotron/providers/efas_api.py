@@ -8,7 +8,7 @@ from pydantic import Field
 
 from authotron.model.errors import Unavailable
 from authotron.model.identity import Identity
-from authotron.net.http import Url
+from authotron.net.urls import Url
 from authotron.net.world import World
 from authotron.plugin import remote_provider
 from authotron.plugin.interfaces import IProvider

@@ -12,8 +12,8 @@ from zope.interface import implementer
 from authotron.config.plugins import PartConfig
 from authotron.config.section import Seconds
 from authotron.jose import claims
-from authotron.limits.turns import RemoteTurns
-from authotron.limits.wrong_pairs import PairGuard, RetryConfig
+from authotron.limits.client_turns import ClientTurns
+from authotron.limits.rejected_passwords import PasswordGuard, RetryConfig
 from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected
 from authotron.model.identity import Credential, Identity, earliest
@@ -57,8 +57,8 @@ class Http:
     _leeway: float
     _known: AuthenticationCache = field(repr=False)
     _accepts: token_routing.Rule
-    _guard: PairGuard = field(repr=False)
-    _turns: RemoteTurns = field(repr=False)
+    _guard: PasswordGuard = field(repr=False)
+    _turns: ClientTurns = field(repr=False)
     type: str = field(default="http", init=False)
     local: bool = field(default=False, init=False)
 
@@ -89,9 +89,9 @@ class Http:
         answer = await self._service.post(content)
         if answer.status in _REFUSALS:
             raise Rejected(f"{answer.place} answered {answer.status}")
-        if not answer.good:
-            raise answer.unexpected()
-        account = http_contract.read(http_contract.Account, answer.mapping(), answer.place)
+        if not answer.is_success:
+            raise answer.unexpected_status()
+        account = http_contract.read(http_contract.Account, answer.json_object(), answer.place)
         now = self._clock.seconds()
         expires = claims.effective_expiry(account.expires, now, self._leeway)
         identity = Identity(
@@ -124,6 +124,6 @@ def make(config: Config, world: World) -> IProvider:
         config.leeway,
         AuthenticationCache(world.clock, world.memory),
         config.accepts,
-        world.wrong_pairs.guard(config.name, config.retry_wrong_after),
-        http.turns_of(config, world),
+        world.rejected_passwords.guard(config.name, config.retry_wrong_after),
+        http.make_turns(config, world),
     )

@@ -16,7 +16,8 @@ from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected
 from authotron.model.identity import Credential, earliest
 from authotron.net import http
-from authotron.net.http import Url, WebClient
+from authotron.net.http import WebClient
+from authotron.net.urls import Url
 from authotron.net.world import World
 from authotron.plugin import remote_provider, token_routing
 from authotron.plugin.interfaces import Affinity, IProvider
@@ -61,9 +62,11 @@ class Introspection:
         if self._rules.config.typ is None:
             self._rules.check_type(header, claims)
         answer = await self._web.post(self._url, form={"token": token}, basic=self._client)
-        if not answer.good:  # a 401 is about the credentials of the gateway, not about the token
-            raise answer.unexpected()
-        response = answer.mapping()
+        if (
+            not answer.is_success
+        ):  # a 401 is about the credentials of the gateway, not about the token
+            raise answer.unexpected_status()
+        response = answer.json_object()
         if response.get("active") is not True:
             raise Rejected("the token is not active")
         now = self._clock.seconds()

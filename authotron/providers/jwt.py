@@ -22,8 +22,9 @@ from authotron.jose import (
 from authotron.jose.claims import ClaimsConfig, Rules, missing_checks
 from authotron.model.authentication import Authentication
 from authotron.model.identity import Credential
-from authotron.net import http
-from authotron.net.http import RemoteConfig, Url
+from authotron.net import http, urls
+from authotron.net.http import RemoteConfig
+from authotron.net.urls import Url
 from authotron.net.world import World
 from authotron.plugin import token_routing
 from authotron.plugin.interfaces import (
@@ -102,7 +103,7 @@ class Config(PartConfig, RemoteConfig, ClaimsConfig):
                         f"secret is shorter than the {_SHARED[each]} bytes of {each} (RFC 7518)"
                     )
         if self.cert_uri is None and self.issuer is not None and self.secret is None:
-            http.check_url(self.issuer)
+            urls.check_url(self.issuer)
         return self
 
 

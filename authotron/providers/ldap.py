@@ -26,8 +26,8 @@ from authotron.ldap.settings import (
     Membership,
     check_user_filter,
 )
-from authotron.limits.turns import RemoteTurns
-from authotron.limits.wrong_pairs import PairGuard, RetryConfig, Sent
+from authotron.limits.client_turns import ClientTurns
+from authotron.limits.rejected_passwords import PasswordGuard, PasswordStatus, RetryConfig
 from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
@@ -123,8 +123,8 @@ class LdapProvider:
     _user_attribute: str
     _user_dn: str | None
     _ttl: float
-    _guard: PairGuard = field(repr=False)
-    _turns: RemoteTurns = field(repr=False)
+    _guard: PasswordGuard = field(repr=False)
+    _turns: ClientTurns = field(repr=False)
     type: str = field(default="ldap", init=False)
     scheme: str = field(default="basic", init=False)
     local: bool = field(default=False, init=False)
@@ -156,7 +156,7 @@ class LdapProvider:
         entry = await self._directory.use_connection(find)
         if entry is None:
             raise Rejected("unknown user")
-        sent = Sent()
+        sent = PasswordStatus()
         await self._guard.judge(
             _spelled_one_way(entry.dn),
             password,
@@ -181,7 +181,7 @@ class LdapProvider:
                 )
             return await self._authentication(connection, entry, username)
 
-        sent = Sent()
+        sent = PasswordStatus()
         return await self._guard.judge(
             _spelled_one_way(dn),
             password,
@@ -263,6 +263,6 @@ def make(config: Config, world: World) -> IProvider:
         config.user_attribute,
         config.user_dn,
         config.cache,
-        world.wrong_pairs.guard(config.name, config.retry_wrong_after),
+        world.rejected_passwords.guard(config.name, config.retry_wrong_after),
         config.turns(world),
     )

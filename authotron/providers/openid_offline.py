@@ -12,8 +12,9 @@ from authotron.jose import unverified
 from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected
 from authotron.model.identity import Credential
-from authotron.net import http
-from authotron.net.http import Url, WebClient
+from authotron.net import http, urls
+from authotron.net.http import WebClient
+from authotron.net.urls import Url
 from authotron.net.world import World
 from authotron.plugin import token_exchange, token_routing
 from authotron.plugin.interfaces import Affinity, IProvider
@@ -147,11 +148,11 @@ class OfflineTokens:
     async def _post(self, path: str, form: dict[str, str]) -> dict[str, Any]:
         url = f"{self._url}/{path}"
         answer = await self._web.post(url, form=form, basic=self._private_client)
-        if answer.status == 400 and answer.mapping().get("error") == "invalid_grant":  # noqa: PLR2004 - RFC 6749 section 5.2
+        if answer.status == 400 and answer.json_object().get("error") == "invalid_grant":  # noqa: PLR2004 - RFC 6749 section 5.2
             raise Rejected("the identity provider refused the exchange: invalid_grant")
-        if not answer.good:
-            raise answer.unexpected()
-        return answer.mapping()
+        if not answer.is_success:
+            raise answer.unexpected_status()
+        return answer.json_object()
 
 
 def make(config: Config, world: World) -> IProvider:
@@ -163,7 +164,7 @@ def make(config: Config, world: World) -> IProvider:
         config.name,
         web,
         access_tokens,
-        http.below(config.iam_url, "realms", realm, "protocol", "openid-connect"),
+        urls.join_url(config.iam_url, "realms", realm, "protocol", "openid-connect"),
         config.public_client_id,
         (config.private_client_id, config.private_client_secret.get_secret_value()),
         config.check,

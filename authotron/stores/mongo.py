@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from authotron.config.plugins import StoreConfig
 from authotron.config.section import FilePath, NonEmptyStr, Secret
-from authotron.limits.descriptors import Narrow
+from authotron.limits.descriptors import LimitConnections
 from authotron.model.errors import (
     ConfigError,
     Problem,
@@ -80,7 +80,7 @@ class Config(StoreConfig):
         default=None, description="CA certificates (PEM) to trust instead of those of the system"
     )
 
-    def outward(self, narrow: Narrow) -> int:
+    def count_connections(self, limit_connections: LimitConnections) -> int:
         """Return the maximum of connections to MongoDB: the pool, and 4 that monitor servers."""
         return self.connections + 4
 
@@ -115,7 +115,7 @@ class MongoStore:
             self._peer = tls_peer(self._config)
             self._pool = connection_pool(self._config, self._peer)
             if self._peer is not None:
-                await self._peer.settled()
+                await self._peer.wait_for_peer()
         foreign = await call(self._tokens.find_one({"form": {"$ne": FORM}}))
         if foreign is not None:
             problem = (
@@ -269,7 +269,7 @@ class MongoStore:
         """
         assert self._pool is not None
         if self._peer is not None and not any(each.instance for each in self._pool.getprotocols()):
-            self._peer.demand()
+            self._peer.check_peer()
         return self._pool[self._config.database][name]
 
     def _ready(self) -> Any:

@@ -90,7 +90,7 @@ def tls_peer(config: Target) -> GatedConnections | None:
     if not config.tls:
         return None
     [(host, _), *_] = parse_uri(config.uri.get_secret_value())["nodelist"]
-    return GatedConnections(tls.of_file(config.tls_ca_file), host)
+    return GatedConnections(tls.verifier_from_file(config.tls_ca_file), host)
 
 
 async def all_documents(collection: Any) -> AsyncIterator[Mapping[str, Any]]:

@@ -27,7 +27,7 @@ from authotron.model.token import (
 )
 from authotron.net import tls
 from authotron.net.redis import Login, Redis
-from authotron.net.tls_gates import secured
+from authotron.net.tls_gates import wrap_tls
 from authotron.net.world import World
 from authotron.plugin.interfaces import ITokenStore, TokenQuery
 from authotron.plugin.token_rows import (
@@ -249,8 +249,8 @@ def client(config: Config, world: World) -> Redis:
     login = Login(config.username, password, config.database)
     endpoint = world.connect(config.host, config.port)
     if config.tls:
-        verifier = tls.of_file(config.tls_ca_file)
-        endpoint = secured(verifier, endpoint, config.host, world.clock)
+        verifier = tls.verifier_from_file(config.tls_ca_file)
+        endpoint = wrap_tls(verifier, endpoint, config.host, world.clock)
     return Redis(endpoint, login, world.clock)
 
 

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from authotron.concurrency.racing import MaybeAwaited
 from authotron.config.plugins import PartConfig, documented_type
 from authotron.config.section import read
-from authotron.net.world import Agents, World, no_network
+from authotron.net.world import Agents, World, forbid_http
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -21,7 +21,7 @@ NOW = 1_800_000_000
 """The time at which the clock of a test starts, in seconds since the epoch."""
 
 
-def world(clock: Clock | None = None, agents: Agents = no_network) -> World:
+def world(clock: Clock | None = None, agents: Agents = forbid_http) -> World:
     """
     Build a world whose threads run work immediately, in the thread of the test.
 

@@ -12,7 +12,7 @@ from twisted.internet.protocol import Protocol as Connection
 from twisted.logger import Logger
 
 from authotron.concurrency.waiters import Waiters
-from authotron.limits.descriptors import OWN, most_files
+from authotron.limits.descriptors import OWN_FILES, file_limit
 from authotron.telemetry.metrics import Metrics
 
 _OVERLOADED = (
@@ -80,16 +80,16 @@ def connection_limit(configured: int | None, others: int = 0) -> int:
     @param configured: C{server.max_connections}.
     @param others: connections of the metrics port, if this process serves it, and to remotes.
     """
-    files = most_files()
+    files = file_limit()
     if files is None:
         return 1 << 30 if configured is None else configured
-    possible = max(files - min(OWN, files // 4) - others, files // 4)
+    possible = max(files - min(OWN_FILES, files // 4) - others, files // 4)
     return possible if configured is None else min(configured, possible)
 
 
 def metrics_connection_limit(configured: int) -> int:
     """Return the limit of connections of the metrics port: an eighth of all files at most."""
-    files = most_files()
+    files = file_limit()
     return configured if files is None else min(configured, max(1, files // 8))
 
 

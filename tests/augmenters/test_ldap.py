@@ -84,7 +84,7 @@ class LookUpTests(LdapCase):
         silent = Server(silent=True)
         section = config(uri=["ldap://silent", "ldap://localhost"])
         hosts = directories.world(self.clock, silent=silent, localhost=self.server)
-        as_deferred = self.ask(ldap.make(section, evolve(hosts, patience=0.5)))
+        as_deferred = self.ask(ldap.make(section, evolve(hosts, timeout=0.5)))
         self.clock.advance(0.3)
         self.assertEqual(self.successResultOf(as_deferred).roles, ("Admins", "Users"))
 

@@ -40,7 +40,7 @@ class Slapd:
     A directory with the entries of C{tests/servers}.
 
     @ivar certificate: server, expired or elsewhere.
-    @ivar clients: C{demand} if it lets nobody in who shows none.
+    @ivar clients: C{check_peer} if it lets nobody in who shows none.
     """
 
     folder: Path = field(converter=absolute)

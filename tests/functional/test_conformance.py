@@ -113,12 +113,12 @@ class ConformanceTests(SynchronousTestCase):
     def test_cases(self) -> None:
         """Every exchange agrees, except for those that are listed as pending."""
         outcome = played()
-        unexpected = {
+        unexpected_status = {
             case: names
             for case, failed in outcome.differing.items()
             if (names := failed - (PENDING[case].exchanges if case in PENDING else set()))
         }
-        self.assertEqual(unexpected, {}, outcome.output)
+        self.assertEqual(unexpected_status, {}, outcome.output)
         self.assertIn(outcome.status, {0, 1}, outcome.output)
         self.assertRegex(outcome.output, r"(?m)^\d{2,} cases, \d{3,} exchanges, \d+ differ$")
 

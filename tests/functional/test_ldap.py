@@ -74,9 +74,9 @@ class DoctorTests(LdapCase):
         self.addCleanup(slapd.stop)
         ldaps = {"uri": slapd.tls_uri}
         starttls = {"uri": slapd.uri, "tls": "starttls"}
-        for way in (ldaps, starttls):
+        for connector in (ldaps, starttls):
             nobody = {"bind_dn": None, "ldap_password": None, "ca_file": slapd.authority}
-            done = self.doctor(**way, **nobody)
+            done = self.doctor(**connector, **nobody)
             self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
             self.assertIn("certificate is for another host", done.stdout)
             self.assertNotIn("verified", done.stdout)

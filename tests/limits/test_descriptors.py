@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import plugins
 from authotron.config.section import read
-from authotron.limits.descriptors import narrowing, outward
+from authotron.limits.descriptors import connection_limiter, count_connections
 
 LDAP = {"uri": "ldap://a.example", "search_base": "dc=a", "user_dn": "uid={username},dc=a"}
 ASKS = {"uri": "https://a.example"}
@@ -43,8 +43,8 @@ class SharesTests(SynchronousTestCase):
             ("stores", "redis", {}, 0),
         ):
             with self.subTest(type_, **given):
-                self.assertEqual(outward([section(kind, type_, **given)]), count)
-        self.assertEqual(outward([None, object()]), 0)
+                self.assertEqual(count_connections([section(kind, type_, **given)]), count)
+        self.assertEqual(count_connections([None, object()]), 0)
 
     def test_narrowed_T85a(self) -> None:
         """Where they ask for more than an eighth of the files, each part gets a share of that."""
@@ -52,4 +52,4 @@ class SharesTests(SynchronousTestCase):
         for files, count in ((-1, 96), (1024, 96), (300, 36), (64, 6), (8, 3)):
             self.files(files)
             with self.subTest(files=files):
-                self.assertEqual(outward(asks, narrowing(asks)), count)
+                self.assertEqual(count_connections(asks, connection_limiter(asks)), count)

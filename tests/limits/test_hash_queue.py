@@ -198,8 +198,8 @@ class ShareTests(QueueCase):
         self.fail_lately(("192.0.2.1", "alice"), *[("192.0.2.2", "alice")] * 99)
         for seconds, expected in ((29, [True, True]), (2, [False, True]), (160, [False, False])):
             self.clock.advance(seconds)
-            outer = [self.queue._standings.asker(f"192.0.2.{n}", "x").path[0] for n in (1, 2)]
-            found = [key in self.queue._standings.failures for key in outer]
+            outer = [self.queue._reputations.asker(f"192.0.2.{n}", "x").path[0] for n in (1, 2)]
+            found = [key in self.queue._reputations.failures for key in outer]
             self.assertEqual(found, expected, seconds)
 
     def test_bounded_memory_T84d(self) -> None:
@@ -207,14 +207,14 @@ class ShareTests(QueueCase):
         for number in range(10_001):
             self.ask(f"{number}", "x")
             self.work()
-        self.assertEqual(len(self.queue._standings.failures.known), 10_000)
+        self.assertEqual(len(self.queue._reputations.failures.known), 10_000)
 
     def test_nothing_readable_T84d(self) -> None:
         """Neither clients nor user names can be read from what is remembered."""
         self.fail_lately(("192.0.2.77", "canary"))
         self.ask("192.0.2.77", "canary2", 0)
         self.work_off()
-        remembered = [*self.queue._standings.failures.known, *self.queue._standings.trusted]
+        remembered = [*self.queue._reputations.failures.known, *self.queue._reputations.trusted]
         self.assertEqual({len(key) for key in remembered}, {16})
         self.assertNotIn("canary", repr(self.queue))
 
@@ -262,8 +262,8 @@ class OrderTests(QueueCase):
         done.callback(result)
         self.assertEqual(len(self.working), 1)
         self.assertNoResult(other)
-        key = self.queue._standings.asker("192.0.2.1", "x").path[0]
-        self.assertIn(key, self.queue._standings.failures)
+        key = self.queue._reputations.asker("192.0.2.1", "x").path[0]
+        self.assertIn(key, self.queue._reputations.failures)
 
     def test_leaving_early_T84d(self) -> None:
         """A client that leaves before its thread begins costs no hash, and has not failed."""
@@ -272,7 +272,7 @@ class OrderTests(QueueCase):
         self.failureResultOf(leaver, CancelledError)
         self.work()
         self.assertEqual(self.begun, [])
-        self.assertEqual(len(self.queue._standings.failures.known), 0)
+        self.assertEqual(len(self.queue._reputations.failures.known), 0)
 
     def test_defect_T84d(self) -> None:
         """A defect of a job reaches its client, and the next job is begun."""

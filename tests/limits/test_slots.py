@@ -6,7 +6,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.limits.fair_queue import Standings
+from authotron.limits.fair_queue import Reputations
 from authotron.limits.slots import CLIENT, Slots
 from authotron.model.errors import Unavailable
 from authotron.model.identity import Client
@@ -16,7 +16,7 @@ class SlotsTests(SynchronousTestCase):
     """A fixed number at once, the others in order."""
 
     def setUp(self) -> None:
-        self.slots = Slots(2, Standings(Clock()))
+        self.slots = Slots(2, Reputations(Clock()))
 
     def acquire(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self.slots.acquire())
@@ -61,7 +61,7 @@ class SlotsTests(SynchronousTestCase):
 
     def test_no_recursion_T85a(self) -> None:
         """Very many that give their slot back at once do not call each other."""
-        slots = Slots(100, Standings(Clock()))
+        slots = Slots(100, Reputations(Clock()))
         for _ in range(100):
             slots.take()
 
@@ -79,7 +79,7 @@ class SharesTests(SynchronousTestCase):
     """Waiters of many clients."""
 
     def setUp(self) -> None:
-        self.slots = Slots(2, Standings(Clock()))
+        self.slots = Slots(2, Reputations(Clock()))
         self.slots.take()
         self.slots.take()
         self.served: list[str] = []

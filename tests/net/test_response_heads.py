@@ -15,7 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.model.errors import Unavailable
 from authotron.net.breaker import Breakers
-from authotron.net.http import Answer, Connections, WebClient
+from authotron.net.http import RemoteResponse, WebClient
+from authotron.net.http_agents import Connections
 from authotron.net.response_heads import MalformedAnswer, check
 from authotron.net.tls import Trust
 from authotron.testing.remotes import start
@@ -168,8 +169,8 @@ class AnswerTests(SynchronousTestCase):
         self.server.say(*pieces)
         return asking
 
-    def answer(self, *pieces: bytes) -> Answer:
-        answer: Answer = self.successResultOf(self.ask(*pieces))
+    def answer(self, *pieces: bytes) -> RemoteResponse:
+        answer: RemoteResponse = self.successResultOf(self.ask(*pieces))
         return answer
 
     def test_good_T69f(self) -> None:
@@ -180,7 +181,7 @@ class AnswerTests(SynchronousTestCase):
                     self.setUp()
                     pieces = [answer[at : at + size] for at in range(0, len(answer), size)]
                     read = self.answer(*pieces)
-                    self.assertEqual((read.status, read.mapping()), (200, {}))
+                    self.assertEqual((read.status, read.json_object()), (200, {}))
 
     def test_bad_T69f(self) -> None:
         """
@@ -211,8 +212,8 @@ class AnswerTests(SynchronousTestCase):
         forged = status(b"HTTP/1.1 200 OK", b"Content-Length: 7\r\n", b'{"a":1}')
         for pieces in ([GOOD["usual"] + forged], [GOOD["usual"], forged]):
             self.setUp()
-            self.assertEqual(self.answer(*pieces).mapping(), {})
-            self.assertEqual(self.answer(GOOD["usual"]).mapping(), {})
+            self.assertEqual(self.answer(*pieces).json_object(), {})
+            self.assertEqual(self.answer(GOOD["usual"]).json_object(), {})
 
     def test_hangs_up(self) -> None:
         """A server that hangs up within a head is an outage, and so is one that is left."""

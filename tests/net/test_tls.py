@@ -20,7 +20,7 @@ from zope.interface import implementer
 
 from authotron.net.certificates import Untrusted, check
 from authotron.net.tls import Handshake, Trust, Verifier
-from authotron.net.tls_gates import GatedConnections, secured
+from authotron.net.tls_gates import GatedConnections, wrap_tls
 from tests.certificates import EXPIRED, GOOD, ODD, Authority, Issued, Shape, named, numbered
 
 AUTHORITY = Authority()
@@ -193,7 +193,7 @@ class CheckTests(SynchronousTestCase):
             if not any(each in told for each in by_openssl) and not shape.signs_only:
                 with self.subTest(name):
                     said = shown(shape, "localhost")
-                    self.assertIn(told or "cannot be checked", said)
+                    self.assertIn(told or "cannot be verified", said)
 
     def test_told_S_TLS(self) -> None:
         """A refusal names a few of the names, and not all of a hundred."""
@@ -210,7 +210,7 @@ class HandshakeCase(SynchronousTestCase):
         self.talker = Talker()
 
     def connect(self, server: Server, host: str = "localhost") -> Deferred[Any]:
-        endpoint = secured(self.verifier, server, host, self.clock)  # type: ignore[arg-type] # as much as is needed
+        endpoint = wrap_tls(self.verifier, server, host, self.clock)  # type: ignore[arg-type] # as much as is needed
         connecting: Deferred[Any] = connectProtocol(endpoint, self.talker)
         server.pump(self.clock)
         return connecting
@@ -321,7 +321,7 @@ class SecuredTests(HandshakeCase):
 
     def connect_only(self, host: str) -> Deferred[Any]:
         server = Server(AUTHORITY.issued(named("localhost")))
-        endpoint = secured(self.verifier, server, host, self.clock)  # type: ignore[arg-type] # as much as is needed
+        endpoint = wrap_tls(self.verifier, server, host, self.clock)  # type: ignore[arg-type] # as much as is needed
         connecting: Deferred[Any] = connectProtocol(endpoint, self.talker)
         return connecting
 
@@ -343,7 +343,7 @@ class SecuredTests(HandshakeCase):
         for said in (b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b""):
             self.setUp()
             server = Server(AUTHORITY.issued(named("localhost")))
-            endpoint = secured(self.verifier, server, "localhost", self.clock)  # type: ignore[arg-type] # as much as is needed
+            endpoint = wrap_tls(self.verifier, server, "localhost", self.clock)  # type: ignore[arg-type] # as much as is needed
             connecting = connectProtocol(endpoint, self.talker)
             if said:
                 server.client.dataReceived(said)
@@ -368,7 +368,7 @@ class SecuredTests(HandshakeCase):
     def test_left(self) -> None:
         """A caller that stops waiting closes the connection."""
         server = Server(AUTHORITY.issued(named("localhost")))
-        endpoint = secured(self.verifier, server, "localhost", self.clock)  # type: ignore[arg-type] # as much as is needed
+        endpoint = wrap_tls(self.verifier, server, "localhost", self.clock)  # type: ignore[arg-type] # as much as is needed
         connecting = connectProtocol(endpoint, self.talker)
         connecting.cancel()
         self.failureResultOf(connecting, CancelledError)
@@ -453,17 +453,17 @@ class GatedTests(HandshakeCase):
     def start(self, shape: Shape) -> tuple[Server, GatedConnections, Deferred[None]]:
         server = Server(AUTHORITY.issued(shape))
         peer = GatedConnections(self.verifier, "localhost")
-        settled = Deferred.fromCoroutine(peer.settled())
+        wait_for_peer = Deferred.fromCoroutine(peer.wait_for_peer())
         factory = TLSMemoryBIOFactory(peer, True, Talkers(self.talker), self.clock)  # type: ignore[arg-type] # as much as is needed
         server.connect(factory)
         server.pump(self.clock)
-        return server, peer, settled
+        return server, peer, wait_for_peer
 
     def test_believed(self) -> None:
         """Its protocol is connected once the peer is verified."""
-        server, peer, settled = self.start(named("localhost"))
-        self.successResultOf(settled)
-        peer.demand()
+        server, peer, wait_for_peer = self.start(named("localhost"))
+        self.successResultOf(wait_for_peer)
+        peer.check_peer()
         self.assertEqual(server.heard, SECRET)
 
     def test_odd_certificates_S_TLS(self) -> None:
@@ -471,8 +471,10 @@ class GatedTests(HandshakeCase):
         for name, (shape, told) in ODD.items():
             with self.subTest(name):
                 self.setUp()
-                server, peer, settled = self.start(shape)
-                self.assertIn(told, self.failureResultOf(settled, Untrusted).getErrorMessage())
-                self.assertRaises(Untrusted, peer.demand)
+                server, peer, wait_for_peer = self.start(shape)
+                self.assertIn(
+                    told, self.failureResultOf(wait_for_peer, Untrusted).getErrorMessage()
+                )
+                self.assertRaises(Untrusted, peer.check_peer)
                 self.assertEqual(server.heard, b"")
                 self.assertIsNone(self.talker.transport)

@@ -108,7 +108,7 @@ class TurnsTests(SynchronousTestCase):
         """A directory that never answers keeps the connection of a client that left for 10 s."""
         for given in ({}, {"user_dn": f"uid={{username}},ou=people,{BASE}"}):
             clock, server = clock_at(NOW), SlowServer(person("alice"))
-            world = evolve(directories.world(clock, localhost=server), patience=60)
+            world = evolve(directories.world(clock, localhost=server), timeout=60)
             judge = ldap.make(config(answer_timeout=60, **given), world)
             leaver = as_deferred(judge.authenticate, basic("alice", "wrong"))
             leaver.cancel()

@@ -99,9 +99,9 @@ class Worker(Service):
             "ready": lambda _: Deferred.fromCoroutine(self._readiness()),
             "invalidate": self._invalidate,
             "drain": lambda _: Deferred.fromCoroutine(self._drain()),
-            "wrong_pair": lambda content: self.gateway.wrong_pairs.hear_wrong(content),  # noqa: PLW0108 - built below
-            "right_pair": lambda content: self.gateway.wrong_pairs.hear_right(content),  # noqa: PLW0108 - built below
-            "trusted": lambda content: self.gateway.standings.hear(content),  # noqa: PLW0108 - built below
+            "wrong_pair": lambda content: self.gateway.rejected_passwords.on_rejected(content),  # noqa: PLW0108 - built below
+            "right_pair": lambda content: self.gateway.rejected_passwords.on_accepted(content),  # noqa: PLW0108 - built below
+            "trusted": lambda content: self.gateway.reputations.on_trusted(content),  # noqa: PLW0108 - built below
         }
         self.channel = MessageChannel(write, actions, self.supervisor_lost)
         peers = OtherWorkers(self.channel, reactor, has_served)

@@ -16,7 +16,7 @@ from authotron.daemon.service import GatewayService
 from authotron.daemon.workers import spawning
 from authotron.daemon.workers.heartbeats import HEARTBEAT
 from authotron.daemon.workers.worker import INVALIDATION_TIMEOUT, Worker
-from authotron.limits.fair_queue import Standing
+from authotron.limits.fair_queue import Reputation
 from authotron.model.errors import ConfigError, Problem, Unavailable
 from tests.config.cases import BASE
 from tests.daemon.test_service import Reactor
@@ -41,7 +41,7 @@ class WorkerTests(SynchronousTestCase):
     def say(self, data: bytes) -> None:
         self.said += map(json.loads, data.splitlines())
 
-    def hear(self, **message: Any) -> Any:
+    def on_trusted(self, **message: Any) -> Any:
         """Send the worker a message, and return its last message."""
         self.worker.channel.received(json.dumps(message).encode() + b"\n")
         return self.said[-1]
@@ -57,9 +57,9 @@ class WorkerTests(SynchronousTestCase):
     def test_supervisor_gets_metrics_and_readiness(self) -> None:
         """A worker answers questions for its metrics and its readiness."""
         self.gateway.serving.metrics.judged("success", "internal", 1)
-        counted = self.hear(say="metrics", number=1)
+        counted = self.on_trusted(say="metrics", number=1)
         self.assertIn([["success", "internal"], 1], counted["with"]["counts"]["auth_requests"])
-        self.assertTrue(self.hear(say="ready", number=2)["with"]["ready"])
+        self.assertTrue(self.on_trusted(say="ready", number=2)["with"]["ready"])
 
     def test_unusable_store_is_reported_T49(self) -> None:
         """A worker reports an unusable store to the supervisor, and does not count it itself."""
@@ -75,57 +75,57 @@ class WorkerTests(SynchronousTestCase):
         """A worker clears its decision cache before it confirms."""
         decisions = self.gateway.serving.gateway.decisions
         epoch = decisions._epoch
-        self.assertEqual(self.hear(say="invalidate", number=3), {"to": 3, "with": None})
+        self.assertEqual(self.on_trusted(say="invalidate", number=3), {"to": 3, "with": None})
         self.assertEqual(decisions._epoch, epoch + 1)
 
     def test_only_decisions_of_named_tokens_are_discarded_T83d(self) -> None:
         """A worker discards decisions of the named API tokens, or all without a list."""
         decisions = self.gateway.serving.gateway.decisions
         epoch, changes = decisions._epoch, decisions._changes
-        self.hear(say="invalidate", number=3, **{"with": ["one", "two"]})
+        self.on_trusted(say="invalidate", number=3, **{"with": ["one", "two"]})
         self.assertEqual((decisions._epoch, decisions._changes), (epoch, changes + 1))
         self.assertLess({"one", "two"}, decisions._changed.keys())
         for odd in ("one", [1], {"one": 1}):
             epoch = decisions._epoch
-            self.hear(say="invalidate", number=4, **{"with": odd})
+            self.on_trusted(say="invalidate", number=4, **{"with": odd})
             self.assertEqual(decisions._epoch, epoch + 1)
 
     def test_workers_exchange_wrong_passwords_S_LOCK(self) -> None:
         """Workers exchange hashes of wrong passwords, made with the key of the service."""
-        pairs = self.gateway.wrong_pairs
+        pairs = self.gateway.rejected_passwords
         user, pair = pairs.hashed("ldap", "alice", "wrong")
         pairs.add(user, pair, 60)
         told = {"user": user.hex(), "pair": pair.hex(), "seconds": 60}
         self.assertEqual(self.said[-1], {"say": "wrong_pair", "with": told})
         pairs.drop(user)
         self.assertEqual(self.said[-1], {"say": "right_pair", "with": {"user": user.hex()}})
-        self.hear(say="wrong_pair", **{"with": told})
+        self.on_trusted(say="wrong_pair", **{"with": told})
         self.assertTrue(pairs.holds(user, pair))
-        self.hear(say="right_pair", **{"with": {"user": user.hex()}})
+        self.on_trusted(say="right_pair", **{"with": {"user": user.hex()}})
         self.assertFalse(pairs.holds(user, pair))
         other = GatewayService(lambda: self.found, self.found, self.reactor)
-        self.assertEqual(other.wrong_pairs.hashed("ldap", "alice", "wrong"), (user, pair))
+        self.assertEqual(other.rejected_passwords.hashed("ldap", "alice", "wrong"), (user, pair))
 
     def test_workers_exchange_verified_names_T84d(self) -> None:
         """A user name that one worker verified for a client is trusted by all workers."""
-        standings = self.gateway.standings
-        alice = standings.asker("192.0.2.7", "alice")
-        standings.succeeded(alice)
+        reputations = self.gateway.reputations
+        alice = reputations.asker("192.0.2.7", "alice")
+        reputations.succeeded(alice)
         self.assertEqual(self.said[-1], {"say": "trusted", "with": alice.pair.hex()})
-        other = GatewayService(lambda: self.found, self.found, self.reactor).standings
+        other = GatewayService(lambda: self.found, self.found, self.reactor).reputations
         self.assertEqual(other.asker("192.0.2.7", "alice"), alice)
-        other.hear(self.said[-1]["with"])
-        self.assertEqual(other.of(alice.pair), Standing.GOOD)
-        bob = standings.asker("192.0.2.7", "bob")
-        self.hear(say="trusted", **{"with": bob.pair.hex()})
-        self.assertEqual(standings.of(bob.pair), Standing.GOOD)
+        other.on_trusted(self.said[-1]["with"])
+        self.assertEqual(other.of(alice.pair), Reputation.GOOD)
+        bob = reputations.asker("192.0.2.7", "bob")
+        self.on_trusted(say="trusted", **{"with": bob.pair.hex()})
+        self.assertEqual(reputations.of(bob.pair), Reputation.GOOD)
         odd_ones: list[Any] = [None, 7, {}, [bob.pair.hex()], "", "ab", bob.pair.hex() + "g"]
         for odd in odd_ones:
-            self.hear(say="trusted", **{"with": odd})
+            self.on_trusted(say="trusted", **{"with": odd})
 
     def test_drain_stops_listening_then_stops(self) -> None:
         """A worker that drains stops listening, answers, then sends metrics and stops."""
-        self.assertEqual(self.hear(say="drain", number=4), {"to": 4, "with": None})
+        self.assertEqual(self.on_trusted(say="drain", number=4), {"to": 4, "with": None})
         self.assertTrue(self.gateway.serving.stopping)
         self.reactor.advance(0)
         self.assertTrue(self.reactor.stopped)

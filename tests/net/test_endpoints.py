@@ -19,8 +19,9 @@ from authotron.ldap.servers import Limits, Security, Server
 from authotron.model.errors import TimedOut, Unavailable
 from authotron.net import http
 from authotron.net.certificates import literal_address
-from authotron.net.http import Connections, RemoteConfig
-from authotron.net.outward import way
+from authotron.net.endpoints import connector
+from authotron.net.http import RemoteConfig
+from authotron.net.http_agents import Connections
 from authotron.net.world import World
 from authotron.testing.worlds import run_at_once
 
@@ -52,7 +53,7 @@ class WayTests(OutwardCase):
     """Connecting, and leaving."""
 
     def connect(self, host: str) -> Deferred[Any]:
-        return way(self.reactor)(host, 389).connect(Factory.forProtocol(Protocol))
+        return connector(self.reactor)(host, 389).connect(Factory.forProtocol(Protocol))
 
     def test_left_while_looked_up_T85a(self) -> None:
         """Who leaves while a name is looked up is told so, and not that there is no such name."""
@@ -83,7 +84,7 @@ class RemoteTests(OutwardCase):
     def setUp(self) -> None:
         super().setUp()
         connections = Connections(self.reactor)
-        self.world = World(self.reactor, run_at_once, connections, connect=way(self.reactor))
+        self.world = World(self.reactor, run_at_once, connections, connect=connector(self.reactor))
         self.web = http.make(section.read(RemoteConfig, {"timeout": 2}), self.world)
 
     def ask(self, host: str) -> Deferred[Any]:
@@ -96,7 +97,7 @@ class RemoteTests(OutwardCase):
                 leaver = self.ask(host)
                 leaver.cancel()
                 self.failureResultOf(leaver, CancelledError)
-        self.assertEqual(self.world.breakers.left_alone(), 0)
+        self.assertEqual(self.world.breakers.open_count(), 0)
 
     def test_no_connection_in_time_T69(self) -> None:
         """A remote that drops packets is an outage, and soon left alone."""
@@ -104,7 +105,7 @@ class RemoteTests(OutwardCase):
             asked = self.ask("192.0.2.1")
             self.reactor.advance(2)
             self.failureResultOf(asked, TimedOut)
-        self.assertEqual(self.world.breakers.left_alone(), 1)
+        self.assertEqual(self.world.breakers.open_count(), 1)
 
 
 class DirectoryTests(OutwardCase):
@@ -112,7 +113,9 @@ class DirectoryTests(OutwardCase):
 
     def directory(self, *hosts: str) -> Directory:
         servers = [Server(host, 389, Security.CLEAR) for host in hosts]
-        return Directory(self.reactor, way(self.reactor), servers, None, Limits(connections=20))
+        return Directory(
+            self.reactor, connector(self.reactor), servers, None, Limits(connections=20)
+        )
 
     def ask(self, directory: Directory) -> Deferred[Any]:
         async def look(connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""Pairs of a user and a password that a remote has refused, and is not asked about again yet."""
+"""Passwords that a remote has rejected for a user, and that are not sent to it again yet."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from authotron.model.errors import Rejected
 T = TypeVar("T")
 
 LONGEST = 600.0
-"""Seconds for which a pair may be remembered."""
+"""Seconds for which a rejected password may be remembered."""
 
 _BYTES = 4 * 2**20
-"""Bytes that all pairs may take; those of the users who failed longest ago give way."""
+"""Bytes that all pairs may take; beyond that the user whose last rejection is oldest is dropped."""
 
 _PAIR, _USER = 250, 700
-"""Bytes that a pair takes, and a user beside the pairs."""
+"""Bytes that a pair takes, and bytes that a user takes beside the pairs."""
 
 _SHARE = 32
-"""Pairs remembered for one user, so that guesses at one push out no others."""
+"""Pairs that are remembered for one user, so that guesses at one user do not drop other users."""
 
 _SIZE = 16
 """Bytes of a hash."""
 
 
 GRACE = 10.0
-"""Seconds for which the answer to a password that was sent is waited for without a client."""
+"""Seconds to wait for the answer to a password that was sent and whose client has disconnected."""
 
 
 class RetryConfig(Section):
-    """The key of every provider that sends passwords to a remote, which may count failures."""
+    """The key of every provider that sends passwords to a remote that may lock accounts."""
 
     retry_wrong_after: Seconds = Field(
         default=60,
@@ -52,82 +52,85 @@ class RetryConfig(Section):
     )
 
 
-def _tell_no_other(_word: str, _given: object) -> None:
-    """There are no other workers."""
+def _no_workers(_word: str, _content: object) -> None:
+    """Notify no other worker, in a service of one process."""
 
 
 @define(eq=False)
-class WrongPairs:
+class RejectedPasswords:
     """
-    The pairs that remotes have refused, under keyed hashes.
+    Pairs of a user and a password that remotes have rejected, as keyed hashes.
 
-    Directories lock an account after a few wrong passwords, and a client that repeats an old one
-    would lock its user out. All workers of a service know the pairs that one of them was refused.
+    Directories lock an account after a few wrong passwords, so a client that repeats an old
+    password would lock its user out. All workers of a service share the pairs.
 
-    @ivar tell: sends the other workers a message: a word, and what belongs to it.
+    The pairs are not kept in an L{authotron.limits.lru_cache.LruCache}: a user is dropped with all
+    pairs, in the order of the last rejections, and reading a pair must not keep it longer.
+
+    @ivar _notify: sends the other workers a message: its name and its content.
     """
 
     clock: IReactorTime
     _key: bytes = field(factory=lambda: urandom(32), repr=False)
-    tell: Callable[[str, Any], object] = field(default=_tell_no_other, repr=False)
+    _notify: Callable[[str, Any], object] = field(default=_no_workers, repr=False)
     _users: OrderedDict[bytes, dict[bytes, float]] = field(
         factory=OrderedDict, init=False, repr=False
     )
     _size: int = field(default=0, init=False)
 
-    def guard(self, provider: str, seconds: float) -> PairGuard:
+    def guard(self, provider: str, seconds: float) -> PasswordGuard:
         """
         Build the guard of one provider.
 
-        @param seconds: how long a refused pair is not sent again.
+        @param seconds: how long a rejected pair is not sent again.
         """
-        return PairGuard(self, provider, seconds)
+        return PasswordGuard(self, provider, seconds)
 
     def clear(self) -> None:
-        """Forget all pairs: a reload may have changed what is right."""
+        """Drop all pairs, since a reload may have changed which passwords are valid."""
         self._users.clear()
         self._size = 0
 
     def size(self) -> int:
-        """Bytes that the pairs take, about."""
+        """Return about how many bytes the pairs take."""
         return self._size
 
     # --- one pair ---
 
     def hashed(self, provider: str, user: str, password: str) -> tuple[bytes, bytes]:
-        """The hash of a user at a provider, and that of the user with a password."""
+        """Return the hash of a user at a provider, and the hash of the user with a password."""
         name = f"{len(provider)}:{provider}{user}".encode("utf-8", "surrogatepass")
         user_key = blake2b(name, key=self._key, digest_size=_SIZE).digest()
         secret = user_key + password.encode("utf-8", "surrogatepass")
         return user_key, blake2b(secret, key=self._key, digest_size=_SIZE).digest()
 
     def holds(self, user: bytes, pair: bytes) -> bool:
-        """Whether a pair was refused a short while ago."""
+        """Whether a pair was rejected, and is not to be sent again yet."""
         pairs = self._users.get(user)
         return pairs is not None and pairs.get(pair, 0.0) > self.clock.seconds()
 
     def add(self, user: bytes, pair: bytes, seconds: float) -> None:
-        """Note a refusal here and at all other workers."""
+        """Remember a rejected pair in all workers."""
         self._note(user, pair, seconds)
-        self.tell("wrong_pair", {"user": user.hex(), "pair": pair.hex(), "seconds": seconds})
+        self._notify("wrong_pair", {"user": user.hex(), "pair": pair.hex(), "seconds": seconds})
 
     def drop(self, user: bytes) -> None:
-        """Forget the pairs of a user who got in, here and at all other workers."""
+        """Drop the pairs of a user who was accepted, in all workers."""
         if self._remove(user):
-            self.tell("right_pair", {"user": user.hex()})
+            self._notify("right_pair", {"user": user.hex()})
 
-    # --- what other workers tell ---
+    # --- messages of other workers ---
 
-    def hear_wrong(self, given: Any) -> None:
-        """Note that another worker was refused; ignore a message that cannot be read."""
-        if isinstance(given, Mapping):
-            user, pair, seconds = given.get("user"), given.get("pair"), given.get("seconds")
+    def on_rejected(self, content: Any) -> None:
+        """Remember a pair that another worker saw rejected; ignore a malformed message."""
+        if isinstance(content, Mapping):
+            user, pair, seconds = content.get("user"), content.get("pair"), content.get("seconds")
             if _is_hash(user) and _is_hash(pair) and isinstance(seconds, int | float):
                 self._note(bytes.fromhex(user), bytes.fromhex(pair), min(seconds, LONGEST))
 
-    def hear_right(self, given: Any) -> None:
-        """Note that a user got in at another worker; ignore a message that cannot be read."""
-        user = given.get("user") if isinstance(given, Mapping) else None
+    def on_accepted(self, content: Any) -> None:
+        """Drop the pairs of a user whom another worker saw accepted; ignore a malformed message."""
+        user = content.get("user") if isinstance(content, Mapping) else None
         if _is_hash(user):
             self._remove(bytes.fromhex(user))
 
@@ -163,50 +166,53 @@ def _is_hash(given: object) -> TypeGuard[str]:
 
 
 @define
-class Sent:
-    """Whether a password is with a remote just now, which may count a failure whoever waits."""
+class PasswordStatus:
+    """
+    Whether a password was sent to a remote that has not answered yet.
 
-    now: bool = False
+    The remote may count a failure even if the client has disconnected.
+    """
+
+    is_sent: bool = False
 
 
 @frozen(eq=False)
-class PairGuard:
+class PasswordGuard:
     """
-    Stands before one provider that sends passwords to a remote.
+    Keeps one provider from sending a rejected password to its remote again.
 
-    It does not stop guesses: each wrong password is sent once.
+    The guard does not stop guesses: each wrong password is sent once.
     """
 
-    _pairs: WrongPairs = field(repr=False)
+    _pairs: RejectedPasswords = field(repr=False)
     _provider: str
     _seconds: float
     _flights: SingleFlight[Any] = field(factory=SingleFlight, init=False, repr=False)
 
     async def judge(
-        self, user: str, password: str, ask: AsyncCall[T], sent: Sent | None = None
+        self, user: str, password: str, ask: AsyncCall[T], status: PasswordStatus | None = None
     ) -> T:
         """
-        Ask about a pair by C{ask}, unless the remote has refused it a short while ago.
+        Verify a pair by C{ask}, unless the remote has rejected it before.
 
-        Equal pairs at the same time, however they were sent, are one question. An outage is not
-        remembered.
+        Equal pairs at the same time are sent once. An outage is not remembered.
 
-        @param sent: while it says so the answer is waited for L{GRACE} seconds even if the client
-            has left, so that an impatient client does not send the same pair again and again.
+        @param status: if the password was sent, its answer is waited for up to L{GRACE} seconds
+            without a client, so that a client that reconnects does not send the password again.
 
-        @raise Rejected: the remote refuses, or has refused before.
+        @raise Rejected: the remote rejects the pair, or has rejected it before.
         """
         user_key, pair = self._pairs.hashed(self._provider, user, password)
         if self._pairs.holds(user_key, pair):
-            raise Rejected("refused before with the same password, which is not sent again yet")
-        stays = None if sent is None else partial(self._stays, sent)
-        found: T = await self._flights.result(pair, lambda: self._ask(user_key, pair, ask), stays)
+            raise Rejected("rejected before with the same password, which is not sent again yet")
+        linger = None if status is None else partial(self._lingers, status)
+        found: T = await self._flights.result(pair, lambda: self._ask(user_key, pair, ask), linger)
         return found
 
-    def _stays(self, sent: Sent, cancel: Callable[[], None]) -> bool:
-        if sent.now:
+    def _lingers(self, status: PasswordStatus, cancel: Callable[[], None]) -> bool:
+        if status.is_sent:
             self._pairs.clock.callLater(GRACE, cancel)
-        return sent.now
+        return status.is_sent
 
     async def _ask(self, user: bytes, pair: bytes, ask: AsyncCall[T]) -> T:
         try:

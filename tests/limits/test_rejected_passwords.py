@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.limits.wrong_pairs import PairGuard, WrongPairs
+from authotron.limits.rejected_passwords import PasswordGuard, RejectedPasswords
 from authotron.model.errors import Rejected, Unavailable
 from authotron.testing.worlds import NOW, clock_at
 
@@ -42,13 +41,13 @@ class WrongPairsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock: Clock = clock_at(NOW)
         self.told: list[tuple[str, Any]] = []
-        self.pairs = WrongPairs(
+        self.pairs = RejectedPasswords(
             self.clock, KEY, lambda word, given: self.told.append((word, given))
         )
         self.guard = self.pairs.guard("ldap", 60)
         self.remote = Remote()
 
-    def start(self, password: str, user: str = "alice", guard: PairGuard | None = None) -> Any:
+    def start(self, password: str, user: str = "alice", guard: PasswordGuard | None = None) -> Any:
         judged = (guard or self.guard).judge(
             user, password, lambda: self.remote.ask(user, password)
         )
@@ -149,17 +148,18 @@ class SharedTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = clock_at(NOW)
-        self.one, self.other = (WrongPairs(self.clock, KEY) for _ in range(2))
-        self.one.tell, self.other.tell = self.to(self.other), self.to(self.one)
+        self.one = RejectedPasswords(
+            self.clock, KEY, lambda *message: self.deliver(self.other, *message)
+        )
+        self.other = RejectedPasswords(
+            self.clock, KEY, lambda *message: self.deliver(self.one, *message)
+        )
         self.remote = Remote()
 
-    def to(self, pairs: WrongPairs) -> Callable[[str, Any], None]:
-        def tell(word: str, given: Any) -> None:
-            {"wrong_pair": pairs.hear_wrong, "right_pair": pairs.hear_right}[word](given)
+    def deliver(self, to: RejectedPasswords, word: str, content: Any) -> None:
+        {"wrong_pair": to.on_rejected, "right_pair": to.on_accepted}[word](content)
 
-        return tell
-
-    def start(self, pairs: WrongPairs, password: str) -> Any:
+    def start(self, pairs: RejectedPasswords, password: str) -> Any:
         judged = pairs.guard("ldap", 60).judge(
             "alice", password, lambda: self.remote.ask("alice", password)
         )
@@ -180,10 +180,10 @@ class SharedTests(SynchronousTestCase):
         odd: list[Any] = [None, 1, [], "x", {}, {**good, "user": "x" * 32}, {**good, "pair": 1}]
         odd += [{**good, "seconds": None}, {**good, "seconds": "1"}, {**good, "seconds": []}]
         for each in odd:
-            self.one.hear_wrong(each)
-            self.one.hear_right(each)
+            self.one.on_rejected(each)
+            self.one.on_accepted(each)
         self.assertEqual(self.one.size(), 0)
-        self.one.hear_wrong(good)
+        self.one.on_rejected(good)
         self.assertTrue(self.one.holds(bytes(16), b"\x11" * 16))
         self.clock.advance(600)
         self.assertFalse(self.one.holds(bytes(16), b"\x11" * 16))

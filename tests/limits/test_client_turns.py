@@ -1,4 +1,4 @@
-"""RemoteTurns of clients in front of a remote."""
+"""Turns of clients in front of a remote."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config.section import read
-from authotron.limits.turns import RemoteTurns
+from authotron.limits.client_turns import ClientTurns
 from authotron.model.errors import Rejected, TimedOut, Unavailable
 from authotron.model.identity import Credential
 from authotron.providers import (
@@ -28,7 +28,7 @@ class TurnsTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = clock_at(NOW)
-        self.turns = RemoteTurns(self.clock, 4.75, 4)
+        self.turns = ClientTurns(self.clock, 4.75, 4)
         self.guesses = 0
         self.guessing: list[Deferred[None]] = []
 

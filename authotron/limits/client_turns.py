@@ -1,0 +1,66 @@
+"""Turns of clients at the remote service that judges their credentials."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+
+from authotron.concurrency.racing import Awaited, T, with_timeout
+from authotron.limits.fair_queue import Reputations
+from authotron.limits.slots import Slots
+from authotron.model.errors import Rejected, TimedOut
+
+
+@define(eq=False)
+class ClientTurns:
+    """
+    Calls the remote of one provider with the credentials of clients, in the turns of L{Slots}.
+
+    The answers of the remote count for the next turns: clients that guess wait longer than clients
+    whose users were accepted.
+
+    The slots of L{authotron.net.http.WebClient} do not replace these: one turn may send several
+    HTTP requests, and if both took slots of one pool, turns would wait for each other without end.
+    Key sets and discovery documents are fetched without a turn.
+
+    @ivar _timeout: seconds that a client may wait for its turn.
+    @ivar _most: turns that may be under way at once.
+    """
+
+    _clock: IReactorTime
+    _timeout: float
+    _most: int
+    _slots: Slots = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._slots = Slots(self._most, Reputations(self._clock))
+
+    async def ask(self, client: str | None, name: str, work: Callable[[], Awaited[T]]) -> T:
+        """
+        Do C{work} when it is the client's turn.
+
+        @param client: the address of the client, if it is known.
+        @param name: the user name, or the token, that the client presents.
+
+        @raise Rejected: the remote rejects the credential.
+        @raise Unavailable: the client did not get its turn in time, or the remote is unavailable.
+        """
+        reputations = self._slots.reputations
+        asker = reputations.asker(client, name)
+        try:
+            await with_timeout(self._clock, self._timeout, self._slots.acquire(asker))
+        except TimedOut:
+            busy = f"{self._most} questions were under way for {self._timeout:g} s"
+            raise TimedOut(f"{busy}; raise connections if the remote can bear more") from None
+        try:
+            found = await work()
+        except Rejected:
+            reputations.failed(asker)
+            raise
+        else:
+            reputations.succeeded(asker)
+            return found
+        finally:
+            self._slots.release()

@@ -1,0 +1,71 @@
+"""Endpoints for connections to other machines, whose connecting can be cancelled cleanly."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from authotron.concurrency.reactor import IGatewayReactor
+from authotron.net.world import Connect
+
+
+def connector(reactor: IGatewayReactor) -> Connect:
+    """Return the function that creates endpoints of a reactor, by host name or address."""
+    return partial(_endpoint_for, reactor)
+
+
+def _endpoint_for(reactor: IGatewayReactor, host: str, port: int, /) -> IStreamClientEndpoint:
+    return CancellableEndpoint(HostnameEndpoint(reactor, host, port))
+
+
+@implementer(IStreamClientEndpoint)
+@frozen
+class CancellableEndpoint:
+    """
+    An endpoint that fails with C{CancelledError} if connecting is cancelled.
+
+    L{HostnameEndpoint} fails with C{DNSLookupError} or C{ConnectingCancelledError} instead. The
+    former would be taken for a failure of the server, and clients that disconnect would open its
+    circuit; the latter for a defect, and a timeout would not lead to the next server.
+    """
+
+    _endpoint: IStreamClientEndpoint
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803 - as in the interface
+        """Implement L{IStreamClientEndpoint.connect}."""
+        attempt = _Attempt(self._endpoint.connect(protocolFactory))
+        return attempt.start()
+
+
+@define(eq=False)
+class _Attempt:
+    """One attempt to connect."""
+
+    _connecting: Deferred[IProtocol]
+    _is_cancelled: bool = field(default=False, init=False)
+    _outcome: Deferred[IProtocol] = field(init=False)
+
+    def start(self) -> Deferred[IProtocol]:
+        self._outcome = Deferred(self._cancel)
+        self._connecting.addCallbacks(self._connected, self._failed)
+        return self._outcome
+
+    def _cancel(self, _: Deferred[IProtocol]) -> None:
+        self._is_cancelled = True
+        self._connecting.cancel()
+
+    def _connected(self, protocol: IProtocol) -> None:
+        if not self._is_cancelled:
+            self._outcome.callback(protocol)
+        elif (transport := getattr(protocol, "transport", None)) is not None:
+            transport.abortConnection()
+
+    def _failed(self, failure: Failure) -> None:
+        if not self._is_cancelled:
+            self._outcome.errback(failure)
