@@ -94,7 +94,7 @@ async def _check(plugin: Any, section: Any, world: World, username: str | None) 
 
 def _print(result: CheckResult) -> bool:
     say("  good  " if result.good else "  bad   ", nl=False, fg=_COLOURS[result.good])
-    say(": ".join(filter(None, (result.what, result.told))))
+    say(": ".join(filter(None, (result.what, result.detail))))
     return result.good
 
 

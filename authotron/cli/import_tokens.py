@@ -18,7 +18,7 @@ from authotron.cli.options import (
     text,
 )
 from authotron.cli.output import say
-from authotron.cli.token_sources import Found, LeftOut, OwnerRule
+from authotron.cli.token_sources import ImportableToken, OwnerRule, SkippedToken, SourceToken
 from authotron.cli.token_store import run
 from authotron.concurrency.racing import with_timeout
 from authotron.config.check import Config
@@ -83,10 +83,10 @@ def of_acl_proxy(
     rule = OwnerRule(realm, username, role)
 
     async def work(gateway: Gateway[Reply], tokens: TokenService, world: World) -> None:
-        _expect(gateway.config, "imported", "acl_proxy_pepper")
+        _require_keys(gateway.config, "imported", "acl_proxy_pepper")
         source = redis.client(section, world)
         try:
-            found = token_sources.of_acl_proxy(source, rule, world.clock.seconds())
+            found = token_sources.acl_proxy_tokens(source, rule, world.clock.seconds())
             await _Import(tokens, gateway.authenticator.gate, world, dry_run).copy(found)
         finally:
             await source.stop()
@@ -114,14 +114,14 @@ def of_auth_o_tron(path: Path, theirs: Path, realm: str | None, *, dry_run: bool
         raise click.UsageError(f"{theirs} has no store of type mongo")
 
     async def work(gateway: Gateway[Reply], tokens: TokenService, world: World) -> None:
-        _expect(gateway.config, "imported")
+        _require_keys(gateway.config, "imported")
         peer = mongo_client.tls_peer(section)
         pool = mongo_client.connection_pool(section, peer)
         try:
             if peer is not None:
                 await with_timeout(world.clock, _TIMEOUT, peer.wait_for_peer())
             database = pool[section.database]
-            found = token_sources.of_auth_o_tron(
+            found = token_sources.auth_o_tron_tokens(
                 database[section.tokens_collection], database[section.users_collection], realm
             )
             await _Import(tokens, gateway.authenticator.gate, world, dry_run).copy(found)
@@ -131,7 +131,7 @@ def of_auth_o_tron(path: Path, theirs: Path, realm: str | None, *, dry_run: bool
     run(path, work)
 
 
-def _expect(config: Config, *keys: str) -> None:
+def _require_keys(config: Config, *keys: str) -> None:
     """
     Require the keys of the store without which imported tokens are not accepted.
 
@@ -156,9 +156,9 @@ class _Import:
     _dry_run: bool
     _copied: int = 0
     _present: int = 0
-    _left_out: int = 0
+    _skipped: int = 0
 
-    async def copy(self, found: AsyncIterator[Found | LeftOut]) -> None:
+    async def copy(self, found: AsyncIterator[SourceToken]) -> None:
         """
         Copy all tokens of a source, and print how many were copied.
 
@@ -169,39 +169,39 @@ class _Import:
             item = await with_timeout(self._world.clock, _TIMEOUT, _next(found))
             if item is None:
                 break
-            await self._take(self._admitted(item))
+            await self._process(self._with_checked_owner(item))
         would = "would be copied" if self._dry_run else "copied"
-        say(f"{self._copied} {would}, {self._present} present already, {self._left_out} skipped")
-        if self._left_out:
+        say(f"{self._copied} {would}, {self._present} present already, {self._skipped} skipped")
+        if self._skipped:
             raise SystemExit(1)
 
-    def _admitted(self, item: Found | LeftOut) -> Found | LeftOut:
+    def _with_checked_owner(self, item: SourceToken) -> SourceToken:
         """Skip a token whose owner a gateway would reject."""
-        if isinstance(item, LeftOut):
+        if isinstance(item, SkippedToken):
             return item
         try:
             owner = self._gate.admit(item.token.owner, item.token.provider)
         except BadIdentity as bad:
-            return LeftOut("a token", f"has an owner that is rejected: {bad}")
+            return SkippedToken("a token", f"has an owner that is rejected: {bad}")
         return evolve(item, token=evolve(item.token, owner=owner))
 
-    async def _take(self, item: Found | LeftOut) -> None:
-        if isinstance(item, LeftOut):
-            self._left_out += 1
+    async def _process(self, item: SourceToken) -> None:
+        if isinstance(item, SkippedToken):
+            self._skipped += 1
             say(f"skipped: {item.which} {item.why}", fg="yellow", err=True)
         elif await self._copy(item):
             self._copied += 1
         else:
             self._present += 1
-        seen = self._copied + self._present + self._left_out
+        seen = self._copied + self._present + self._skipped
         if seen % _PROGRESS == 0:
-            say(f"{seen} so far", err=True)
+            say(f"{seen} tokens processed", err=True)
 
-    async def _copy(self, item: Found) -> bool:
+    async def _copy(self, item: ImportableToken) -> bool:
         if self._dry_run:
             return not await self._tokens.imported.has(item.known_as)
         return await self._tokens.imported.copy(item.known_as, item.token)
 
 
-async def _next(found: AsyncIterator[Found | LeftOut]) -> Found | LeftOut | None:
+async def _next(found: AsyncIterator[SourceToken]) -> SourceToken | None:
     return await anext(found, None)

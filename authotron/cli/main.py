@@ -74,14 +74,14 @@ def check(file: Path | None, path: Path) -> None:
 
     found = load_config(file or path)
     compose_or_exit(found, World(clock(), execute))
-    for line in _described(found):
+    for line in _description(found):
         say(line)
     for warning in found.warnings:
         say(f"warning: {warning}", fg="yellow", err=True)
     say("The configuration is good.", fg="green")
 
 
-def _described(found: Config) -> list[str]:
+def _description(found: Config) -> list[str]:
     """Return lines that describe what a configuration runs, without secrets."""
     file = found.file
     server = (

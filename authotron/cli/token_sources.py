@@ -42,7 +42,7 @@ _PLACES = re.compile(r"\{(email|comment|hash)\}")
 
 
 @frozen
-class Found:
+class ImportableToken:
     """
     A token that can be copied.
 
@@ -55,7 +55,7 @@ class Found:
 
 
 @frozen
-class LeftOut:
+class SkippedToken:
     """
     A token that cannot be copied.
 
@@ -65,6 +65,10 @@ class LeftOut:
 
     which: str
     why: str
+
+
+SourceToken = ImportableToken | SkippedToken
+"""A token that was read from the database of another service."""
 
 
 @frozen
@@ -98,7 +102,7 @@ class OwnerRule:
 # --- acl-proxy ---
 
 
-async def of_acl_proxy(redis: Redis, rule: OwnerRule, now: float) -> AsyncIterator[Found | LeftOut]:
+async def acl_proxy_tokens(redis: Redis, rule: OwnerRule, now: float) -> AsyncIterator[SourceToken]:
     """
     Yield the tokens of an acl-proxy, each once.
 
@@ -120,33 +124,33 @@ async def of_acl_proxy(redis: Redis, rule: OwnerRule, now: float) -> AsyncIterat
 
 async def _acl_proxy_token(
     redis: Redis, key: bytes, hashed: str, rule: OwnerRule, now: float
-) -> Found | LeftOut | None:
+) -> SourceToken | None:
     """Read one token; return C{None} if it expired after SCAN returned its key."""
     which = f"tokens:{ascii(hashed[:8])[1:-1]}"
     kind, left = await redis.ask_all([("TYPE", key), ("PTTL", key)])
     if kind == b"none":
         return None
     if kind != b"hash" or not _HASH.fullmatch(hashed):
-        return LeftOut(which, "is not a token of an acl-proxy")
+        return SkippedToken(which, "is not a token of an acl-proxy")
     flat = await redis.ask("HGETALL", key)
     if not flat:
         return None
     try:
         texts = [each.decode("utf-8") for each in flat]
     except UnicodeDecodeError:
-        return LeftOut(which, "is not UTF-8")
+        return SkippedToken(which, "is not UTF-8")
     fields = dict(zip(texts[::2], texts[1::2], strict=True))
     try:
         owner = rule.of({**fields, "hash": hashed[:8]})
         patterns = _hosts(fields.get("hosts", ""))
     except ValueError as error:
-        return LeftOut(which, str(error))
+        return SkippedToken(which, str(error))
     grant = Grant(hosts=patterns, expires=now + left / 1000 if left >= 0 else None)
     email, comment = fields.get("email", ""), fields.get("comment", "")
     created = _moment(fields.get("created_at"))
     service = imported.ACL_PROXY
     token = ForeignToken(owner, grant, created, service, comment, email, IMPORTED + service)
-    return Found(imported.of_acl_proxy(hashed), token)
+    return ImportableToken(imported.of_acl_proxy(hashed), token)
 
 
 def _hosts(text: str) -> tuple[str, ...]:
@@ -202,9 +206,9 @@ class _User(_Lenient):
     scopes: dict[str, list[str]] | None = None
 
 
-async def of_auth_o_tron(
+async def auth_o_tron_tokens(
     tokens: Any, users: Any, realm: str | None = None
-) -> AsyncIterator[Found | LeftOut]:
+) -> AsyncIterator[SourceToken]:
     """
     Yield the tokens of an auth-o-tron.
 
@@ -220,24 +224,24 @@ async def of_auth_o_tron(
 
 async def _auth_o_tron_token(
     document: Mapping[str, Any], users: Any, realm: str | None
-) -> Found | LeftOut:
+) -> SourceToken:
     which = f"document {str(document['_id'])[:_SHOWN]!a}"
     try:
         stored = _Stored.model_validate(document)
     except ValidationError:
-        return LeftOut(which, "is not a token of an auth-o-tron")
-    if (objection := _objection(document, stored.token.token_string)) is not None:
-        return LeftOut(which, objection)
+        return SkippedToken(which, "is not a token of an auth-o-tron")
+    if (objection := _reason_to_skip(document, stored.token.token_string)) is not None:
+        return SkippedToken(which, objection)
     found = await mongo_client.call(users.find({"user_id": stored.user_id}, limit=2))
     owners = [level for each in found for level in _levels(each)]
     named = [*owners, *_levels(document), *_levels(document["token"])]
-    contradiction = _contradiction(owners, _OF_USERS) or _contradiction(named, _NAMES)
+    contradiction = _conflict(owners, _OF_USERS) or _conflict(named, _NAMES)
     if contradiction:
-        return LeftOut(which, f"has an owner with {contradiction}")
+        return SkippedToken(which, f"has an owner with {contradiction}")
     try:
-        user = _User.model_validate(_flat(found[0] if found else {}))
+        user = _User.model_validate(_merged(found[0] if found else {}))
     except ValidationError:
-        return LeftOut(which, "has an owner that is not in the database")
+        return SkippedToken(which, "has an owner that is not in the database")
     attributes = {name: text for name, text in user.attributes.items() if name != "exp"}
     owner = Identity(
         realm or user.realm,
@@ -249,16 +253,16 @@ async def _auth_o_tron_token(
     only = tuples(stored.token.scopes) if stored.token.scopes else None
     service = imported.AUTH_O_TRON
     token = ForeignToken(owner, Grant(scopes=only), name=service, provider=IMPORTED + service)
-    return Found(imported.of_auth_o_tron(stored.token.token_string), token)
+    return ImportableToken(imported.of_auth_o_tron(stored.token.token_string), token)
 
 
-def _objection(document: Mapping[str, Any], token: str) -> str | None:
+def _reason_to_skip(document: Mapping[str, Any], token: str) -> str | None:
     """Return why a token must not be copied, apart from its owner; C{None} if it may be."""
     if token.startswith("hs256:"):
         return "is an API token of authotron"
     if not imported.may_be(token):
         return "cannot be sent in a header, or would be verified by another provider"
-    contradiction = _contradiction([document, document["token"]], _OF_TOKENS)
+    contradiction = _conflict([document, document["token"]], _OF_TOKENS)
     return contradiction and f"has {contradiction}"
 
 
@@ -277,7 +281,7 @@ def _levels(found: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield {"username": found}
 
 
-def _contradiction(levels: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> str | None:
+def _conflict(levels: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> str | None:
     """
     Return a description of a key that has different values in several places, if there is one.
 
@@ -290,7 +294,7 @@ def _contradiction(levels: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> 
     return None
 
 
-def _flat(found: Mapping[str, Any]) -> dict[str, Any]:
+def _merged(found: Mapping[str, Any]) -> dict[str, Any]:
     """Merge the fields of an owner: those of the document, and those of its C{user}."""
     below = found.get("user")
     return {**found, **(below if isinstance(below, Mapping) else {})}

@@ -50,17 +50,17 @@ def check(
     sources = sources or Sources()
     problems: list[Problem] = []
     file, store, of_pepper = None, None, list[str]()
-    with _collected(problems):
+    with _collect(problems):
         file = section.read(File, given, "", sources)
     providers, augmenters = (
         _plugins(given.get(kind), kind, sources, problems) for kind in ("providers", "augmenters")
     )
-    with _collected(problems):
+    with _collect(problems):
         store = _store(given.get("store"), sources)
     if file is not None:
-        with _collected(problems):
+        with _collect(problems):
             of_pepper = _pepper_warnings(store, file)
-        with _collected(problems):
+        with _collect(problems):
             _check_sharing(store, file)
     secrets = [*_secrets(file, providers, augmenters, store)]
     problems += [Problem(at, _UNFILLED) for at, text in secrets if placeholders.is_unfilled(text)]
@@ -78,7 +78,7 @@ def check(
 
 
 @contextmanager
-def _collected(problems: list[Problem]) -> Iterator[None]:
+def _collect(problems: list[Problem]) -> Iterator[None]:
     """Add the problems of a C{ConfigError} to a list, so that the checks that follow run, too."""
     try:
         yield
@@ -112,7 +112,7 @@ def _plugins(given: object, kind: str, sources: Sources, problems: list[Problem]
     """Read the sections of all providers or augmenters, each by the C{Config} of its plugin."""
     found = []
     for at, value in _mappings(given, kind):
-        with _collected(problems):
+        with _collect(problems):
             module = plugins.load(kind, value.get("type"), at)
             found.append(section.read(module.Config, value, at, sources))
     problems += [*_not_mappings(given, kind), *_bad_names(given, kind)]

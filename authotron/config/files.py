@@ -41,7 +41,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @define
-class _Way:
+class _PathWalk:
     """
     Follows a path as the kernel does, and collects the accounts that can change where it leads.
 
@@ -108,7 +108,7 @@ def act_as_owner(path: Path) -> None:
     if os.geteuid() != 0:
         return
     _become(0, os.getegid())
-    way = _Way()
+    way = _PathWalk()
     way.follow(path)
     if len(way.accounts) > 1:
         named = " and ".join(map(_name, sorted(way.accounts)))
@@ -192,7 +192,7 @@ def check_regular(*paths: Path) -> None:
     if os.geteuid() != 0 or _libc.setfsuid(ctypes.c_uint(_CURRENT)) != 0:
         return
     for path in paths:
-        way = _Way()
+        way = _PathWalk()
         way.follow(path.parent)
         with suppress(FileNotFoundError):
             found = os.lstat(path)
@@ -248,7 +248,7 @@ def _write_whole(name: str, folder: int, content: bytes) -> None:
     """
     try:
         descriptor = os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=folder)
-        with _written(descriptor, content):
+        with _writing(descriptor, content):
             os.link(f"/proc/self/fd/{descriptor}", name, dst_dir_fd=folder, follow_symlinks=True)
     except FileExistsError:
         raise
@@ -258,24 +258,24 @@ def _write_whole(name: str, folder: int, content: bytes) -> None:
 
 def _write_named(name: str, folder: int, content: bytes) -> None:
     fresh = f"{name}.{token_hex(8)}"
-    with _written(os.open(fresh, _NEW, 0o600, dir_fd=folder), content):
+    with _writing(os.open(fresh, _NEW, 0o600, dir_fd=folder), content):
         try:
             os.link(fresh, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
         except FileExistsError:
             raise
         except OSError:
-            _written_at_once(os.open(name, _NEW, 0o600, dir_fd=folder), content)
+            _write_directly(os.open(name, _NEW, 0o600, dir_fd=folder), content)
         finally:
             os.unlink(fresh, dir_fd=folder)
 
 
-def _written_at_once(descriptor: int, content: bytes) -> None:
-    with _written(descriptor, content):
+def _write_directly(descriptor: int, content: bytes) -> None:
+    with _writing(descriptor, content):
         pass
 
 
 @contextmanager
-def _written(descriptor: int, content: bytes) -> Iterator[None]:
+def _writing(descriptor: int, content: bytes) -> Iterator[None]:
     """Write content to an open file, flush it to the disk, and close it after the block."""
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)

@@ -59,7 +59,7 @@ def _sources(info: ValidationInfo) -> Sources:
     return found
 
 
-def _resolved(path: object, info: ValidationInfo) -> object:
+def _resolve(path: object, info: ValidationInfo) -> object:
     is_path = isinstance(path, str) and path.strip()
     return _sources(info).resolve_path(str(path)) if is_path else path
 
@@ -70,7 +70,7 @@ def _beside_the_configuration(path: object, info: ValidationInfo) -> object:
 
 _PATH = WithJsonSchema({"type": "string", "pattern": r"\S"})
 
-FilePath = Annotated[Path, BeforeValidator(_resolved), _PATH]
+FilePath = Annotated[Path, BeforeValidator(_resolve), _PATH]
 """The path of a file that authotron reads; L{Sources.resolve_path} resolves a relative path."""
 
 FilePaths = Annotated[tuple[FilePath, ...], Field(strict=False)]

@@ -80,9 +80,9 @@ async def _check_server(
 
 async def _outcome(what: str, check: Any) -> CheckResult:
     try:
-        return CheckResult(what, good=True, told=await check)
+        return CheckResult(what, good=True, detail=await check)
     except (Rejected, Unavailable) as reason:
-        return CheckResult(what, good=False, told=str(reason))
+        return CheckResult(what, good=False, detail=str(reason))
 
 
 async def _check_connection(section: LdapSection, uri: str, directory: Directory) -> str:

@@ -190,7 +190,7 @@ class CheckResult:
 
     what: str
     good: bool
-    told: str = ""
+    detail: str = ""
 
 
 class IReachable(Interface):

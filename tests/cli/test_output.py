@@ -25,7 +25,7 @@ from authotron.cli import (
     tokens,
 )
 from authotron.cli.main import main
-from authotron.cli.token_sources import LeftOut
+from authotron.cli.token_sources import SkippedToken
 from authotron.config import check
 from authotron.daemon.compose import compose
 from authotron.daemon.tap import Options
@@ -116,7 +116,7 @@ class CommandTests(OutputCase):
 
     def test_doctor_T91h(self) -> None:
         """C{doctor} escapes answers of remote services and directories."""
-        shown = self.printed(lambda: doctor._print(CheckResult(EVIL, good=False, told=EVIL)))
+        shown = self.printed(lambda: doctor._print(CheckResult(EVIL, good=False, detail=EVIL)))
         self.assert_harmless(shown, "\\u001b[2J")
 
     def test_check_T91h(self) -> None:
@@ -165,10 +165,10 @@ class CommandTests(OutputCase):
         """C{tokens import} escapes the name of a skipped token and the reason."""
         unused: Any = None
         run = import_tokens._Import(unused, unused, unused, dry_run=False)
-        item = LeftOut(EVIL, EVIL)
+        item = SkippedToken(EVIL, EVIL)
 
         def take() -> None:
-            Deferred.fromCoroutine(run._take(item))
+            Deferred.fromCoroutine(run._process(item))
 
         self.assert_harmless(self.printed(take), "skipped: a\\u001b[2J")
 

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.cli import token_sources
-from authotron.cli.token_sources import Found, LeftOut, OwnerRule
+from authotron.cli.token_sources import ImportableToken, OwnerRule, SkippedToken
 
 TOKEN = "0b0e8ab1-5b1c-4f0e-9d5e-0e6f0c3f7a11"
 USER = {"user_id": "1", "realm": "here", "username": "alice"}
@@ -48,12 +48,12 @@ class AclProxyTests(SynchronousTestCase):
         """A token that expires after SCAN returned its key is not counted as skipped."""
         redis: Any = Moving()
 
-        async def all_() -> list[Found | LeftOut]:
+        async def all_() -> list[ImportableToken | SkippedToken]:
             rule = OwnerRule("r", "{email}")
-            return [each async for each in token_sources.of_acl_proxy(redis, rule, 0)]
+            return [each async for each in token_sources.acl_proxy_tokens(redis, rule, 0)]
 
         [found] = self.successResultOf(Deferred.fromCoroutine(all_()))
-        assert isinstance(found, Found)
+        assert isinstance(found, ImportableToken)
         self.assertEqual(found.token.grant.hosts, ("*",))
 
     def test_not_utf_8_T102(self) -> None:
@@ -65,23 +65,25 @@ class AclProxyTests(SynchronousTestCase):
             else [b"email", b"\xff@x", b"hosts", b"*"]
         )
 
-        async def first() -> Found | LeftOut:
-            found = token_sources.of_acl_proxy(redis, OwnerRule("r", "{email}"), 0)
+        async def first() -> ImportableToken | SkippedToken:
+            found = token_sources.acl_proxy_tokens(redis, OwnerRule("r", "{email}"), 0)
             return await anext(found)
 
         left = self.successResultOf(Deferred.fromCoroutine(first()))
-        assert isinstance(left, LeftOut)
+        assert isinstance(left, SkippedToken)
         self.assertEqual(left.why, "is not UTF-8")
 
 
 class AuthOTronTests(SynchronousTestCase):
     """Tokens of an auth-o-tron are read from documents that another account may have written."""
 
-    def read(self, token: Any = TOKEN, user: Any = None, id_: Any = 1) -> Found | LeftOut:
+    def read(
+        self, token: Any = TOKEN, user: Any = None, id_: Any = 1
+    ) -> ImportableToken | SkippedToken:
         document = {"_id": id_, "user_id": "1", "token": {"token_string": token}}
-        found = token_sources.of_auth_o_tron(Collection(document), Collection(user or USER))
+        found = token_sources.auth_o_tron_tokens(Collection(document), Collection(user or USER))
 
-        async def first() -> Found | LeftOut:
+        async def first() -> ImportableToken | SkippedToken:
             return await anext(found)
 
         return self.successResultOf(Deferred.fromCoroutine(first()))
@@ -90,7 +92,7 @@ class AuthOTronTests(SynchronousTestCase):
         """The owner is read from the document or from its C{user}."""
         for user in (USER, {"user_id": "1", "user": USER}):
             found = self.read(user=user)
-            assert isinstance(found, Found)
+            assert isinstance(found, ImportableToken)
             self.assertEqual(found.token.owner.username, "alice")
 
     def test_two_owners_T102(self) -> None:
@@ -127,16 +129,18 @@ class AuthOTronTests(SynchronousTestCase):
                 if user is not None:
                     del over["user"]
                 left = self.read_document(over, user or USER, other)
-                assert isinstance(left, LeftOut)
+                assert isinstance(left, SkippedToken)
                 self.assertIn("different values", left.why)
 
-    def read_document(self, over: dict[str, Any], user: Any, other: Any) -> Found | LeftOut:
+    def read_document(
+        self, over: dict[str, Any], user: Any, other: Any
+    ) -> ImportableToken | SkippedToken:
         """Read a token whose document has further or other keys."""
         document = {"_id": 1, "user_id": "1", "token": {"token_string": TOKEN}, **over}
         users = Collection(*(each for each in (user, other) if each))
 
-        async def first() -> Found | LeftOut:
-            return await anext(token_sources.of_auth_o_tron(Collection(document), users))
+        async def first() -> ImportableToken | SkippedToken:
+            return await anext(token_sources.auth_o_tron_tokens(Collection(document), users))
 
         return self.successResultOf(Deferred.fromCoroutine(first()))
 
@@ -152,7 +156,7 @@ class AuthOTronTests(SynchronousTestCase):
             ({"username": "alice", "realm": "here"}, USER, None),
         ):
             found = self.read_document(over, user, other)
-            assert isinstance(found, Found)
+            assert isinstance(found, ImportableToken)
             self.assertEqual(found.token.owner.username, "alice")
 
     def test_odd_owners_T54(self) -> None:
@@ -165,7 +169,7 @@ class AuthOTronTests(SynchronousTestCase):
             {**USER, "realm": "he\nre"},
             {**USER, "roles": "admin"},
         ):
-            self.assertIsInstance(self.read(user=user), LeftOut, str(user))
+            self.assertIsInstance(self.read(user=user), SkippedToken, str(user))
 
     def test_odd_tokens_T54(self) -> None:
         """
@@ -175,13 +179,13 @@ class AuthOTronTests(SynchronousTestCase):
         jwt = "eyJhbGciOiJub25lIn0.e30."
         texts = ("short", "long-token word", "one,two-three", "t\xf6ken-token", f"aot_{TOKEN}", jwt)
         for token in (7, None, *texts):
-            self.assertIsInstance(self.read(token), LeftOut, token)
-        self.assertIsInstance(self.read("hs256:0123:4567"), LeftOut)
+            self.assertIsInstance(self.read(token), SkippedToken, token)
+        self.assertIsInstance(self.read("hs256:0123:4567"), SkippedToken)
 
     def test_names_on_a_terminal(self) -> None:
         """The name of a skipped document is printable."""
         left = self.read(7, id_="\x1b]0;owned\x07\n")
-        assert isinstance(left, LeftOut)
+        assert isinstance(left, SkippedToken)
         self.assertTrue(left.which.isprintable(), left)
 
 

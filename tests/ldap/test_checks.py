@@ -38,8 +38,8 @@ class DoctorTests(SynchronousTestCase):
         """
         found = self.findings(config(), "alice")
         self.assertEqual([each.good for each in found], [True, True, True])
-        self.assertIn(f"in clear, bound as {GATE[0]}", found[0].told)
-        self.assertIn("2 roles", found[2].told)
+        self.assertIn(f"in clear, bound as {GATE[0]}", found[0].detail)
+        self.assertIn("2 roles", found[2].detail)
         self.assertEqual(self.good.open, [])
 
     def test_failed_server_is_left_for_the_next(self) -> None:
@@ -49,7 +49,7 @@ class DoctorTests(SynchronousTestCase):
         """
         found = self.findings(config(uri=["ldap://other", "ldap://localhost"]))
         self.assertEqual([each.good for each in found], [False, True, True])
-        self.assertIn("invalid credentials", found[0].told)
+        self.assertIn("invalid credentials", found[0].detail)
 
     def test_server_that_closes_without_an_answer_fails(self) -> None:
         """
@@ -58,7 +58,7 @@ class DoctorTests(SynchronousTestCase):
         """
         self.good.hangs_up = True
         [found] = self.findings(config(bind_dn=None, ldap_password=None))
-        self.assertFalse(found.good, found.told)
+        self.assertFalse(found.good, found.detail)
 
     def test_unreadable_search_base_fails(self) -> None:
         """A search base that cannot be read is a failed check."""
