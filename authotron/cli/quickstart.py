@@ -67,11 +67,11 @@ def _print_instructions(path: Path, folder: Path) -> None:
     config = load_config(path)
     server, second = config.file.server, config.file.metrics
     gateway = f"http://{server.host}:{server.port}"
-    say("Get in:", bold=True)
+    say("Authenticate:", bold=True)
     say(f'  curl -i -u "alice:$(cat {folder}/alice-password)" {gateway}/authenticate')
-    say("A backend will see:", bold=True)
+    say("A backend receives these claims:", bold=True)
     say_lines(_claims(config, (folder / "alice-password").read_text(encoding="utf-8")))
-    say("Look at:", bold=True)
+    say("Open in a browser:", bold=True)
     say_lines(f"  {gateway}/\n  http://{second.host or server.host}:{second.port}/ready")
     say_lines(f"The configuration is {path}; change it and `kill -HUP {os.getpid()}`.\n")
 
