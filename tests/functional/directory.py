@@ -1,4 +1,4 @@
-"""The real slapd, and ways for a directory to fail that slapd itself does not offer."""
+"""The real slapd, and failures of an LDAP server that slapd does not offer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MANY = 5000
 
 
 def two_ports() -> int:
-    """The first of two neighbours that are free."""
+    """Return the first of two consecutive free ports."""
     first = free_port()
     while (second := free_port()) != first + 1:
         first = second
@@ -70,12 +70,12 @@ class Slapd:
 
     @property
     def authority(self) -> str:
-        """The file with the certificate of who signed its own."""
+        """Return the file with the CA certificate of the server."""
         return str(self.folder / "tls/ca.pem")
 
     @property
     def for_clients(self) -> dict[str, str]:
-        """The keys of the configuration with a certificate to show."""
+        """Return the configuration keys of a client certificate."""
         tls = self.folder / "tls"
         return {
             "client_certificate_file": str(tls / "client.pem"),
@@ -86,7 +86,7 @@ class Slapd:
         return (self.folder / "slapd.log").read_text(errors="backslashreplace")
 
     def open_connections(self) -> int:
-        """How many are there now, as far as the log tells."""
+        """Return the number of open connections according to the log of slapd."""
         lines = self.log().splitlines()
         return sum(" ACCEPT from " in each for each in lines) - sum(
             re.search(r" fd=\d+ closed", each) is not None for each in lines
@@ -99,7 +99,7 @@ class Slapd:
 
 @cache
 def installed() -> Path:
-    """A directory that is loaded and not running, to be copied."""
+    """Return a loaded directory that is not running, to be copied."""
     folder = Path(mkdtemp())
     atexit.register(shutil.rmtree, folder)
     return Slapd(folder / "slapd").install().folder
@@ -131,21 +131,21 @@ def another(
 
 @cache
 def directory() -> Slapd:
-    """A running directory for all tests that do not harm it."""
+    """Return a running directory, for all tests that do not change it."""
     slapd = Slapd(installed()).start()
     atexit.register(slapd.stop)
     return slapd
 
 
 def provider(slapd: Slapd, realm: str, **over: Any) -> dict[str, Any]:
-    """A section of the configuration."""
+    """Return a configuration section of an LDAP provider."""
     usual = {"type": "ldap", "name": f"judge of {realm}", "realm": realm, "uri": slapd.uri}
     return {**usual, **ACCOUNT, **over}
 
 
 @define(eq=False)
 class Scissors(Relay):
-    """Passes on what comes to its port, and cuts the connection once so many bytes came back."""
+    """A relay that closes the connection after a number of bytes of the answer."""
 
     length: int
     cuts: int = 0

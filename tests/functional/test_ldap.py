@@ -1,4 +1,4 @@
-"""The daemon with a real directory: slapd, well and ill."""
+"""The daemon with a real LDAP server, slapd: healthy and failing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def login(daemon: Daemon, username: str, password: str, realm: str = "corp") -> 
 
 
 class LdapCase(SynchronousTestCase):
-    """Beside a directory that is well."""
+    """A daemon beside a healthy LDAP server."""
 
     def setUp(self) -> None:
         self.slapd = directory.directory()
@@ -47,7 +47,7 @@ class LdapCase(SynchronousTestCase):
 
 
 class DoctorTests(LdapCase):
-    """An operator asks before users do."""
+    """C{authotron doctor} with an LDAP server."""
 
     def doctor(self, **over: Any) -> subprocess.CompletedProcess[str]:
         daemon = Daemon(Path(self.mktemp()))
@@ -62,14 +62,14 @@ class DoctorTests(LdapCase):
         )
 
     def test_well(self) -> None:
-        """Connection, TLS, bind, search, and how many roles a user gets."""
+        """Doctor checks connection, TLS, bind and search, and counts the roles of a user."""
         done = self.doctor(uri=self.slapd.tls_uri, ca_file=self.slapd.authority)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         for told in ("certificate verified", "bound as", "is readable", "uid=alice", "4 roles"):
             self.assertIn(told, done.stdout)
 
     def test_another_host_T67(self) -> None:
-        """A certificate of another host is never called verified, even where nobody binds first."""
+        """Without a bind, a certificate of another host is still not reported as verified."""
         slapd = directory.another(Path(self.mktemp()), "elsewhere")
         self.addCleanup(slapd.stop)
         ldaps = {"uri": slapd.tls_uri}
@@ -82,7 +82,7 @@ class DoctorTests(LdapCase):
             self.assertNotIn("verified", done.stdout)
 
     def test_ill(self) -> None:
-        """A wrong password of the service is told, and is a status."""
+        """A wrong password of the service account is reported, and doctor exits with 1."""
         done = self.doctor(ldap_password="CANARY")
         self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
         self.assertIn("invalid credentials", done.stdout)
@@ -93,7 +93,7 @@ class ProviderTests(LdapCase):
     """Users of the directory log in."""
 
     def test_good(self) -> None:
-        """A user gets in, with roles and attributes."""
+        """A user with the right password gets an identity with roles and attributes."""
         daemon = self.daemon(provider(self.slapd, "corp", attributes={"mail": "email"}))
         identity = self.accepted(login(daemon, "alice", "alicepw"))
         self.assertEqual(identity["username"], "alice")
@@ -101,21 +101,21 @@ class ProviderTests(LdapCase):
         self.assertEqual(identity["attributes"], {"email": "alice@example.org"})
 
     def test_bad(self) -> None:
-        """A wrong password and an unknown user look the same to the client."""
+        """A wrong password and an unknown user get the same answer."""
         daemon = self.daemon(provider(self.slapd, "corp"))
         wrong, unknown = login(daemon, "alice", "guess"), login(daemon, "nobody", "guess")
         self.assertEqual((wrong.status, unknown.status), (401, 401))
         self.assertEqual(wrong.body, unknown.body)
 
     def test_empty_password_T24(self) -> None:
-        """An empty password never gets to the directory, which might take it for nobody."""
+        """An empty password is not sent to the directory, which may treat the bind as anonymous."""
         daemon = self.daemon(provider(self.slapd, "corp"))
         before = len(self.slapd.log())
         self.assertEqual(login(daemon, "bob", "").status, 401)
         self.assertNotIn("uid=bob", self.slapd.log()[before:])
 
     def test_why_not(self) -> None:
-        """Locked, expired, must be changed: the log tells them apart, the client hears 401."""
+        """The log says whether an account is locked or expired; the client always gets 401."""
         daemon = self.daemon(provider(self.slapd, "corp"))
         for username in ("locked", "expired", "reset"):
             self.assertEqual(login(daemon, username, f"{username}pw").status, 401, username)
@@ -123,33 +123,33 @@ class ProviderTests(LdapCase):
             self.assertIn(reason, daemon.log())
 
     def test_one_subject_T25(self) -> None:
-        """However a user writes the name, it is one user."""
+        """All spellings of a user name result in the same subject."""
         daemon = self.daemon(provider(self.slapd, "corp"))
         for username in ("alice", "ALICE", "Alice", "alice ", " alice"):
             identity = self.accepted(login(daemon, username, "alicepw"))
             self.assertEqual(identity["username"], "alice", repr(username))
 
     def test_two_entries_T67(self) -> None:
-        """A name that two entries have is nobody's."""
+        """A user name that two entries have is rejected."""
         judge = provider(self.slapd, "corp", user_attribute="cn")
         daemon = self.daemon(judge)
         self.assertEqual(login(daemon, "dave", "dave1pw").status, 401)
         self.assertIn("several entries", daemon.log())
 
     def test_patterns_T66(self) -> None:
-        """A name that is a pattern, or ends a condition, finds nobody."""
+        """A user name that is a wildcard, or ends a filter, matches no user."""
         daemon = self.daemon(provider(self.slapd, "corp"))
         for username in (*PATTERNS, "\U0001f600", "x\0", "x\x0b"):
             self.assertEqual(login(daemon, username, "alicepw").status, 401, repr(username))
 
     def test_strange_name_T66(self) -> None:
-        """Somebody whose name is full of such characters gets in, under exactly that name."""
+        """A user whose name contains special characters logs in under exactly that name."""
         daemon = self.daemon(provider(self.slapd, "corp"))
         identity = self.accepted(login(daemon, "mallory*)(", "mallorypw"))
         self.assertEqual(identity["username"], "mallory*)(")
 
     def test_by_dn(self) -> None:
-        """Without a search the name is put into a DN, and stays one value there."""
+        """With C{user_dn} the user name is inserted in the DN as one value."""
         judge = provider(self.slapd, "corp", user_dn=f"uid={{username}},{PEOPLE}")
         daemon = self.daemon(judge)
         identity = self.accepted(login(daemon, "ALICE", "alicepw"))
@@ -159,7 +159,7 @@ class ProviderTests(LdapCase):
         self.assertEqual(login(daemon, forged, "alicepw").status, 401)
 
     def test_no_secrets(self) -> None:
-        """Neither password is in the log."""
+        """Neither the user's nor the service account's password is in the log."""
         daemon = self.daemon(provider(self.slapd, "corp"))
         login(daemon, "alice", "alicepw")
         login(daemon, "alice", "wrong-guess")
@@ -168,14 +168,14 @@ class ProviderTests(LdapCase):
 
 
 class LockOutTests(LdapCase):
-    """A client that repeats an old password does not lock its user out of the directory."""
+    """A client that repeats an old password does not lock its user's account."""
 
     def binds(self, slapd: Slapd) -> int:
         lines = slapd.log().splitlines()
         return sum('BIND dn="uid=bob,' in line and "method=" in line for line in lines)
 
     def test_same_wrong_password_S_LOCK(self) -> None:
-        """Two workers send the same wrong password of a user once, however it is sent."""
+        """Two workers send the same wrong password of a user once, however it is spelled."""
         slapd = directory.another(Path(self.mktemp()))
         self.addCleanup(slapd.stop)
         daemon = self.daemon(
@@ -205,7 +205,7 @@ class LockOutTests(LdapCase):
 
 
 class TlsTests(LdapCase):
-    """Whom a connection trusts."""
+    """Which certificates of LDAP servers are trusted."""
 
     def shown(self, certificate: str) -> Slapd:
         slapd = directory.another(Path(self.mktemp()), certificate)
@@ -220,7 +220,7 @@ class TlsTests(LdapCase):
         )
 
     def test_good(self) -> None:
-        """A certificate of a known authority and for this host is believed."""
+        """A certificate of a trusted CA for the host name is accepted."""
         daemon = self.both_ways(self.slapd)
         for realm in ("starttls", "ldaps", "required"):
             self.accepted(login(daemon, "alice", "alicepw", realm))
@@ -232,17 +232,17 @@ class TlsTests(LdapCase):
         self.assertNotIn("cn=authotron", slapd.log())
 
     def test_expired(self) -> None:
-        """An expired certificate: nothing is said to the server, and the log says why."""
+        """With an expired certificate nothing is sent to the server, and the log has the reason."""
         slapd = self.shown("expired")
         self.refused(slapd, self.both_ways(slapd), "the certificate has expired")
 
     def test_elsewhere_T67(self) -> None:
-        """The certificate of another host: likewise."""
+        """With a certificate of another host nothing is sent to the server."""
         slapd = self.shown("elsewhere")
         self.refused(slapd, self.both_ways(slapd), "certificate is for another host")
 
     def test_client_certificate(self) -> None:
-        """A server that wants to know us sees our certificate, and lets nobody in without one."""
+        """A server that requires a client certificate gets it, and refuses clients without one."""
         slapd = directory.another(Path(self.mktemp()), clients="demand")
         self.addCleanup(slapd.stop)
         known, starttls = slapd.for_clients, {"tls": "starttls", "ca_file": slapd.authority}
@@ -258,7 +258,7 @@ class TlsTests(LdapCase):
             self.assertEqual(login(daemon, "bob", "bobpw", f"{realm}-unknown").status, 503, realm)
 
     def test_anonymous_T67(self) -> None:
-        """Where nobody binds first, a wrong certificate still sends us to the next server."""
+        """Without a bind, an untrusted certificate still leads to the next server."""
         slapd = self.shown("elsewhere")
         uris = [slapd.tls_uri, self.slapd.tls_uri]
         nobody = {"bind_dn": None, "ldap_password": None, "user_dn": f"uid={{username}},{PEOPLE}"}
@@ -271,7 +271,7 @@ class TlsTests(LdapCase):
         self.assertIn("certificate is for another host", daemon.log())
 
     def test_unknown_authority(self) -> None:
-        """A certificate of an authority that the system does not know: likewise."""
+        """With a certificate of an unknown CA nothing is sent to the server."""
         slapd = self.shown("server")
         daemon = self.daemon(
             provider(slapd, "starttls", tls="starttls"),
@@ -282,7 +282,7 @@ class TlsTests(LdapCase):
 
 
 class AugmenterTests(LdapCase):
-    """Users of a list, whose roles are in the directory."""
+    """Users of another provider get roles from the directory."""
 
     def roles(self, username: str, **over: Any) -> list[str]:
         users = [{"username": username, "password": "p"}]
@@ -293,16 +293,16 @@ class AugmenterTests(LdapCase):
         return roles
 
     def test_paths(self) -> None:
-        """Units from the outer to the inner, although slapd writes ou where the file says OU."""
+        """C{filters} yield paths of units, although slapd writes ou where the file has OU."""
         roles = self.roles("alice", filters=["OU=Projects"])
         self.assertEqual(set(roles), {"/Projects/TeamA/Reader", "/Projects/TeamA/TeamB/Writer"})
 
     def test_piece(self) -> None:
-        """A piece of a DN as text; the names of attributes do not mind case."""
+        """C{filter} matches a part of the DN, and ignores the case of attribute names."""
         self.assertEqual(set(self.roles("alice", filter="OU=TeamA")), {"Reader", "Writer"})
 
     def test_forged_path_T66(self) -> None:
-        """Neither a slash nor a comma in the name of a group makes a role of another group."""
+        """A slash or a comma in the name of a group does not yield the role of another group."""
         self.assertEqual(self.roles("bob", filters=["OU=TeamA"]), ["/TeamA/Reader"])
         self.assertEqual(self.roles("bob", filter="OU=TeamB"), [])
         self.assertEqual(
@@ -311,7 +311,7 @@ class AugmenterTests(LdapCase):
         )
 
     def test_nested(self) -> None:
-        """Groups of groups count, and two that contain each other are no trouble."""
+        """Nested groups count, and two groups that contain each other cause no endless loop."""
         self.assertEqual(
             set(self.roles("bob", nested=True, filter="ou=groups,")),
             {
@@ -325,18 +325,18 @@ class AugmenterTests(LdapCase):
         )
 
     def test_search(self) -> None:
-        """A search for groups, with a user name inside a DN inside a filter."""
+        """A search finds groups by a user name in a DN in a filter."""
         found = self.roles("alice", filter=f"(member=uid={{username}},{PEOPLE})")
         self.assertEqual(set(found), {"admins", "users", "Reader", "Writer"})
 
     def test_search_paths(self) -> None:
-        """Searches in the list give paths below the base."""
+        """Searches in C{filters} yield paths below the search base."""
         base = f"ou=Projects,{BASE}"
         found = self.roles("alice", search_base=base, filters=["(member={dn})"], user_base=BASE)
         self.assertEqual(set(found), {"/TeamA/Reader", "/TeamA/TeamB/Writer"})
 
     def test_patterns_T66(self) -> None:
-        """A name that is a pattern has no roles, whichever way they are looked for."""
+        """A user name that is a wildcard gets no roles, by memberOf and by searches."""
         users = [{"username": username, "password": "p"} for username in PATTERNS]
         plain = {"type": "plain", "name": "list", "realm": "corp", "users": users}
         by_entry = provider(self.slapd, "corp", name="by entry")
@@ -348,7 +348,7 @@ class AugmenterTests(LdapCase):
             self.assertEqual(identity["roles"], [], username)
 
     def test_other_spellings_T82e(self) -> None:
-        """Users whose names the directory takes for alice's have none of her groups."""
+        """Users whose names the directory equates with alice get none of her roles."""
         spellings = ("alice", "ALICE", "Alice", "alice ", " alice", "ali\u00adce", "\uff41lice")
         users = [{"username": each, "password": "p"} for each in (*spellings, "alice  example")]
         plain = {"type": "plain", "name": "list", "realm": "corp", "users": users}
@@ -376,24 +376,24 @@ class AugmenterTests(LdapCase):
             self.assertEqual(identity["attributes"], {"email": "alice@example.org"})
 
     def test_two_entries_T67(self) -> None:
-        """A name that two entries have gets the roles of neither."""
+        """A user name that two entries have gets the roles of neither."""
         self.assertEqual(self.roles("dave"), [])
 
     def test_very_many(self) -> None:
-        """Five thousand groups of one entry."""
+        """An entry with 5,000 groups yields 5,000 roles."""
         self.assertEqual(len(set(self.roles("zelda"))), MANY)
 
     def test_very_many_by_search(self) -> None:
-        """Five thousand groups found by a search, page by page."""
+        """A search that finds 5,000 groups is read page by page."""
         found = self.roles("zelda", filter=f"(member=uid={{username}},{PEOPLE})")
         self.assertEqual(len(set(found)), MANY)
 
 
 class ReloadTests(LdapCase):
-    """A new configuration while connections are kept."""
+    """A reload of the configuration closes the old connections."""
 
     def test_closed(self) -> None:
-        """Those of the old one are closed once its grace is over, and not some day."""
+        """The connections of the old configuration are closed when its grace period ends."""
         slapd = directory.another(Path(self.mktemp()))
         self.addCleanup(slapd.stop)
         daemon = self.daemon(provider(slapd, "corp", idle_timeout="1h"), server={"grace": "100ms"})
@@ -405,10 +405,10 @@ class ReloadTests(LdapCase):
 
 
 class OutageTests(LdapCase):
-    """A directory that is ill."""
+    """A directory that fails."""
 
     def test_stopped_and_started(self) -> None:
-        """Those who need it hear 503 while it is away, others get in, and it is found again."""
+        """While the directory is down, its users get 503 and others 200; later it is used again."""
         slapd = directory.another(Path(self.mktemp()))
         self.addCleanup(slapd.stop)
         users = [{"username": "local", "password": "p"}]
@@ -422,7 +422,7 @@ class OutageTests(LdapCase):
         until(lambda: login(daemon, "bob", "bobpw").status == 200, "found again")
 
     def test_under_traffic(self) -> None:
-        """An outage is never a refusal, and those who do not need the directory notice nothing."""
+        """During an outage no user is rejected, and users of other providers are not affected."""
         slapd = directory.another(Path(self.mktemp()))
         self.addCleanup(slapd.stop)
         users = [{"username": "local", "password": "p"}]
@@ -451,7 +451,7 @@ class OutageTests(LdapCase):
         self.assertEqual(set().union(*(each.result() for each in others)), {200, 503})
 
     def test_alone(self) -> None:
-        """Where nobody else could know a user, it is 503 and not 401."""
+        """If only the directory could know a user, its outage is 503 and not 401."""
         slapd = directory.another(Path(self.mktemp()))
         self.addCleanup(slapd.stop)
         daemon = self.daemon(provider(slapd, "corp"))
@@ -459,7 +459,7 @@ class OutageTests(LdapCase):
         self.assertEqual(login(daemon, "alice", "alicepw").status, 503)
 
     def test_silent_T69(self) -> None:
-        """A server that accepts and never answers is 503, and the next one is asked instead."""
+        """A server that never answers is 503 alone, and is replaced by the next one of the list."""
         silence = Silence()
         self.addCleanup(silence.stop)
         uri = f"ldap://127.0.0.1:{silence.port}"
@@ -471,7 +471,7 @@ class OutageTests(LdapCase):
         self.accepted(login(daemon, "alice", "alicepw", "two"))
 
     def test_cut_off(self) -> None:
-        """A server that hangs up in the middle of an answer is 503, never half of the roles."""
+        """A server that disconnects within an answer is 503, never a part of the roles."""
         scissors = Scissors(self.slapd.port, 14 + 3_000).start()
         self.addCleanup(scissors.stop)
         daemon = self.daemon(provider(self.slapd, "corp", uri=f"ldap://127.0.0.1:{scissors.port}"))

@@ -1,4 +1,4 @@
-"""The stores against real databases."""
+"""The token stores with real databases."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ PATIENCE = 5.0
 
 
 def store_of(section: dict[str, Any], **over: Any) -> ITokenStore:
-    """The store of a configuration, not open yet."""
+    """Return the store of a configuration, not opened yet."""
     given = {**section, **over}
     module = plugins.load("stores", given["type"], "store")
     made: ITokenStore = module.make(
@@ -55,7 +55,7 @@ def store_of(section: dict[str, Any], **over: Any) -> ITokenStore:
 
 
 async def outcome(work: Coroutine[Any, Any, Any]) -> Any:
-    """What comes of it in time, or the error."""
+    """Wait for a result or an error, within a time limit."""
     timed = Deferred.fromCoroutine(with_timeout(CLOCK, PATIENCE, work))
     return await timed.addErrback(lambda failure: failure.value)
 
@@ -65,7 +65,7 @@ def closed(store: ITokenStore) -> Deferred[None]:
 
 
 class RedisContractTests(StoreContract):
-    """The store in Redis is a store."""
+    """The Redis store fulfils the contract of stores."""
 
     async def make(self) -> ITokenStore:
         store = store_of(shared("redis").section)
@@ -73,7 +73,7 @@ class RedisContractTests(StoreContract):
         return store
 
     async def test_earlier_T86a(self) -> None:
-        """Tokens that an earlier version stored have no parent; imported ones do not count."""
+        """Tokens that an earlier version stored have no parent, and imported ones do not count."""
         section = shared("redis").section
         store = store_of(section)
         self.addCleanup(closed, store)
@@ -93,12 +93,12 @@ WORLD = World(CLOCK, deferToThread, connect=connect)
 
 
 def earlier() -> tuple[Token, Token]:
-    """Two tokens of one owner, of which the second was imported."""
+    """Return two tokens of one owner, of which the second was imported."""
     return make_token(age=9), evolve(make_token(age=8), provider="imported:acl-proxy")
 
 
 async def counted_as_earlier(test: TestCase, store: ITokenStore, kept: Token) -> None:
-    """One of the two counts, and can be a parent."""
+    """Check that one of the two tokens counts, and can be a parent."""
     test.assertEqual(await store.get(kept.id), kept)
     test.assertIsInstance(await outcome(store.add(make_token(), 1)), TooMany)
     await store.add(make_token(lineage=(kept.id,)), 2)
@@ -107,7 +107,7 @@ async def counted_as_earlier(test: TestCase, store: ITokenStore, kept: Token) ->
 
 
 class MongoContractTests(StoreContract):
-    """The store in a MongoDB is a store."""
+    """The MongoDB store fulfils the contract of stores."""
 
     async def make(self) -> ITokenStore:
         section = shared("mongo").section
@@ -117,7 +117,7 @@ class MongoContractTests(StoreContract):
         return store
 
     async def test_earlier_T86a(self) -> None:
-        """Tokens that an earlier version stored have no parent; imported ones do not count."""
+        """Tokens that an earlier version stored have no parent, and imported ones do not count."""
         section = shared("mongo").section
         store = store_of(section)
         self.addCleanup(closed, store)
@@ -133,7 +133,7 @@ class MongoContractTests(StoreContract):
 
 
 class MongoJavaContractTests(StoreContract):
-    """So it is in another server of the same protocol, whose updates are atomic."""
+    """The contract with another server of the MongoDB protocol, whose updates are atomic."""
 
     async def make(self) -> ITokenStore:
         store = store_of(shared("mongo-java").section)
@@ -142,7 +142,7 @@ class MongoJavaContractTests(StoreContract):
 
 
 class Faults:
-    """What happens to a store whose server has its troubles."""
+    """Failures of a database server, and what the store makes of them."""
 
     kind: str
 
@@ -158,14 +158,14 @@ class Faults:
         return store
 
     async def eventually(self: Any, store: ITokenStore) -> None:
-        """It comes back by itself."""
+        """Wait until the store works again."""
         for _ in range(20):
             if await outcome(store.check_reachable()) is None:
                 return
         self.fail("it did not come back")
 
     async def test_stopped(self: Any) -> None:
-        """While the server is gone there is no verdict; then what was kept is there again."""
+        """While the server is stopped the store is unavailable; later it has the same tokens."""
         database = self.database().start()
         store, kept = await self.opened(database.section), make_token()
         await store.add(kept)
@@ -177,7 +177,7 @@ class Faults:
         self.assertEqual(await store.get(kept.id), kept)
 
     async def test_absent_at_first(self: Any) -> None:
-        """A server that is not there yet can be waited for by trying again."""
+        """A store whose server starts later can be opened by another attempt."""
         database = self.database()
         store = store_of(database.section)
         self.addCleanup(closed, store)
@@ -191,7 +191,7 @@ class Faults:
         self.assertEqual(await store.get(kept.id), kept)
 
     async def test_frozen(self: Any) -> None:
-        """A server that is silent is given up in time, and used again when it speaks."""
+        """A server that does not answer is given up in time, and used again when it answers."""
         database = self.database().start()
         store, kept = await self.opened(database.section), make_token()
         await store.add(kept)
@@ -203,10 +203,10 @@ class Faults:
 
 
 class MoreFaults(Faults):
-    """The same of one that writes down what it acknowledges, and offers TLS."""
+    """Failures of a server that persists what it acknowledges, and offers TLS."""
 
     async def test_killed(self: Any) -> None:
-        """What was acknowledged survives the server's sudden death."""
+        """Acknowledged tokens survive a SIGKILL of the server."""
         database = self.database().start()
         store = await self.opened(database.section)
         kept = [make_token(age=age) for age in range(20)]
@@ -219,7 +219,7 @@ class MoreFaults(Faults):
         self.assertEqual([await store.get(each.id) for each in kept], kept)
 
     async def test_tls(self: Any) -> None:
-        """With TLS the server must prove who it is."""
+        """With TLS the server must have a trusted certificate."""
         database = self.database().start()
         section = self.encrypted(database, "localhost")
         trusting = await self.opened(section, tls=True, tls_ca_file=database.authorities)
@@ -230,7 +230,7 @@ class MoreFaults(Faults):
 
 
 class RedisFaultTests(MoreFaults, TestCase):
-    """Redis and its troubles."""
+    """Failures of Redis."""
 
     kind = "redis"
 
@@ -238,7 +238,7 @@ class RedisFaultTests(MoreFaults, TestCase):
         return {**database.section, "host": host, "port": database.port + 1}
 
     async def test_password(self) -> None:
-        """The password opens it; a wrong one is an outage, and never shown."""
+        """The right password is accepted; a wrong one is an outage, and is never printed."""
         database = self.database(REDIS_PASSWORD="canary-one").start()
         await self.opened(database.section, password="canary-one")
         wrong = store_of(database.section, password="canary-two")
@@ -249,7 +249,7 @@ class RedisFaultTests(MoreFaults, TestCase):
         self.assertNotIn("canary", f"{error} {wrong!r}")
 
     async def test_read_only(self) -> None:
-        """Where nothing can be written nothing is acknowledged, and what is there can be read."""
+        """A read-only server acknowledges no change, and its tokens can be read."""
         database = self.database().start()
         store, kept, lost = await self.opened(database.section), make_token(), make_token()
         await store.add(kept)
@@ -266,13 +266,13 @@ class RedisFaultTests(MoreFaults, TestCase):
 
 
 class MongoJavaFaultTests(Faults, TestCase):
-    """The other server and its troubles."""
+    """Failures of the other server of the MongoDB protocol."""
 
     kind = "mongo-java"
 
 
 class SqliteDiskTests(TestCase):
-    """SQLite on a disk that is full, or cannot be written."""
+    """SQLite on a disk that is full, or read-only."""
 
     def setUp(self) -> None:
         self.disk = Path(self.mktemp()).absolute()
@@ -294,7 +294,10 @@ class SqliteDiskTests(TestCase):
         return store
 
     async def test_full(self) -> None:
-        """What was acknowledged is there, what was not is not; with more room it goes on."""
+        """
+        On a full disk only acknowledged tokens are stored; with more space adding works
+        again.
+        """
         store, acknowledged = await self.opened(), []
         for place in range(10_000):
             last = make_token(name="x" * 200, age=place)
@@ -313,7 +316,7 @@ class SqliteDiskTests(TestCase):
         self.assertEqual(await again.get(last.id), last)
 
     async def test_read_only(self) -> None:
-        """Where nothing can be written nothing is acknowledged; that it can be read is enough."""
+        """A read-only disk acknowledges no change, and its tokens can be read."""
         store, kept, lost = await self.opened(), make_token(), make_token()
         await store.add(kept)
         await store.close()
@@ -329,7 +332,7 @@ class SqliteDiskTests(TestCase):
 
 
 class MongoFaultTests(MoreFaults, TestCase):
-    """A MongoDB and its troubles."""
+    """Failures of MongoDB."""
 
     kind = "mongo"
 
@@ -337,7 +340,7 @@ class MongoFaultTests(MoreFaults, TestCase):
         return {**database.section, "uri": f"mongodb://{host}:{database.port + 1}"}
 
     async def test_password(self) -> None:
-        """The password opens it; a wrong one is an outage, and never shown."""
+        """The right password is accepted; a wrong one is an outage, and is never printed."""
         login = {"MONGO_USER": "me", "MONGO_PASSWORD": "canary-one", "MONGO_DATABASE": "mine"}
         database = self.database(**login).start()
         for password, expected in (("canary-one", None), ("canary-two", Unavailable)):
@@ -349,7 +352,7 @@ class MongoFaultTests(MoreFaults, TestCase):
             self.assertNotIn("canary", f"{error} {store!r}")
 
     async def test_others_tokens(self) -> None:
-        """A database with tokens in clear, as the original keeps them, is left alone."""
+        """A database with the tokens of auth-o-tron is refused, and not changed."""
         section = shared("mongo").section
         pool = ConnectionPool(section["uri"])
         self.addCleanup(pool.disconnect)
