@@ -1,4 +1,4 @@
-"""Talks to the sites of a gateway in memory, byte by byte if need be."""
+"""A gateway in memory, to which tests speak by requests or by single bytes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PEER = IPv4Address("TCP", "192.0.2.7", 4711)
 
 @define
 class Answer:
-    """A reply as it came over the wire."""
+    """A reply as it was sent over the connection."""
 
     status: int
     headers: dict[str, str]
@@ -44,7 +44,7 @@ class Answer:
 
 
 def answered(wire: bytes) -> list[Answer]:
-    """The replies in what was written; all of them name their length."""
+    """Return the replies in the bytes written; each names its length."""
     answers = []
     while wire:
         head, _, wire = wire.partition(b"\r\n\r\n")
@@ -58,18 +58,18 @@ def answered(wire: bytes) -> list[Answer]:
 
 @implementer(ITCPTransport)
 class Wire(StringTransport):
-    """A connection that remembers how it ended."""
+    """A transport in memory that remembers how it was closed."""
 
     half_closed = False
 
     def setTcpNoDelay(self, enabled: bool) -> None:  # noqa: FBT001 - as in the interface
-        """Nothing is delayed here."""
+        """Do nothing: a transport in memory delays nothing."""
 
     def getTcpNoDelay(self) -> bool:
         return True
 
     def setTcpKeepAlive(self, enabled: bool) -> None:  # noqa: FBT001 - as in the interface
-        """Nothing is kept alive here."""
+        """Do nothing: a transport in memory has no keep-alive probes."""
 
     def getTcpKeepAlive(self) -> bool:
         return False
@@ -79,7 +79,7 @@ class Wire(StringTransport):
 
 
 class Replaced:
-    """A generation whose verdicts are noted."""
+    """A gateway whose decisions a test supplies."""
 
     def __init__(self, gateway: Any, decide: Any) -> None:
         self.gateway = gateway
@@ -92,7 +92,7 @@ class Replaced:
 
 @define(eq=False)
 class InMemoryGateway:
-    """Both sites of one configuration, laid over a small base."""
+    """Both sites of one configuration, which a test lays over a small base."""
 
     over: dict[str, Any] = field(factory=dict)
     clock: Clock = field(factory=lambda: clock_at(NOW))
@@ -127,19 +127,19 @@ class InMemoryGateway:
         )
 
     def reload(self) -> None:
-        """The same configuration anew, with the store that is open."""
+        """Load the same configuration again, and keep the open store."""
         old, world = self.serving.gateway, World(self.clock, run_at_once)
         kept = old.tokens.store.backend if old.tokens else None
         self.serving.gateway = compose(old.config, world, self.metrics, kept)
 
     def hold(self) -> Deferred[Any]:
-        """From now on whoever asks for a verdict waits for this one."""
+        """Let all further requests wait for the returned Deferred of a decision."""
         asked: Deferred[Any] = Deferred()
         self.serving.gateway = Replaced(self.serving.gateway, lambda *_: asked)  # type: ignore[assignment] # stands in for it
         return asked
 
     def good(self, found: Authentication) -> Decision[Any]:
-        """What may be said of somebody who got in."""
+        """Return the decision for an authenticated identity."""
         outcome = Outcome("success", found)
         return Decision(outcome, Replies("Basic").authenticate(outcome, "token"))
 
@@ -152,7 +152,7 @@ class InMemoryGateway:
     def say(
         self, data: bytes, site: Site | FastPathFactory | None = None, pieces: int = 0
     ) -> list[Answer]:
-        """What comes back on a new connection."""
+        """Send bytes on a new connection, and return the replies."""
         channel, wire = self.connect(site)
         size = pieces or len(data)
         for start in range(0, len(data), size):
@@ -161,7 +161,7 @@ class InMemoryGateway:
         return answered(wire.value())
 
     def ask(self, line: str, site: Site | FastPathFactory | None = None, **headers: str) -> Answer:
-        """The reply to one request; underscores in the names of headers stand for dashes."""
+        """Send a request, and return the reply; C{_} in the name of a header stands for C{-}."""
         fields = "".join(
             f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items()
         )

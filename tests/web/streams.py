@@ -1,4 +1,4 @@
-"""Streams of bytes that are mostly requests, mostly odd."""
+"""Random streams of bytes: mostly requests, mostly odd ones."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ TRAILERS = some.sampled_from(
 
 @some.composite
 def chunked_bodies(draw: some.DrawFn) -> bytes:
-    """Chunks, mostly good, whose last one may be missing."""
+    """Generate chunked bodies, mostly valid; the last chunk may be missing."""
     chunks = [
         draw(SIZES)
         + draw(ENDS)
@@ -219,7 +219,7 @@ def requests(draw: some.DrawFn) -> bytes:
 
 @some.composite
 def streams(draw: some.DrawFn) -> list[bytes]:
-    """Chunks: requests, now and then with bytes changed, cut anywhere, often where one ends."""
+    """Generate requests, some with bytes changed, cut into pieces at random."""
     chunks: list[bytes] = []
     for whole in draw(some.lists(requests(), min_size=1, max_size=4)):
         request, at = whole, draw(some.integers(0, len(whole)))

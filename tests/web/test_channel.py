@@ -1,4 +1,4 @@
-"""How heads are read: in whatever pieces they come, and however many come at once."""
+"""How request heads are read, in pieces and several at once."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def statuses(wire: Wire) -> list[int]:
 
 
 class Connected(SynchronousTestCase):
-    """A gateway, and what comes back of what is sent on one new connection to its site."""
+    """A gateway, and the replies to bytes sent on one new connection to its site."""
 
     def setUp(self) -> None:
         self.gateway = InMemoryGateway()
@@ -83,20 +83,20 @@ class Connected(SynchronousTestCase):
 
 
 class PiecesTests(Connected):
-    """In whatever pieces a head comes, the answers are those to the whole."""
+    """A head in pieces gets the same answer as the whole head."""
 
     def seen(self, wire: Wire) -> tuple[bytes, bool]:
         return _DATE.sub(b"", wire.value()), wire.disconnecting or wire.half_closed
 
     def test_byte_by_byte_T75(self) -> None:
-        """So it is with single bytes, also with what follows the head."""
+        """A head in single bytes gets the same answer, and so does what follows it."""
         for odd in ODD:
             for data in (odd + GET, GET + odd + GET + GET):
                 with self.subTest(repr(data)):
                     self.assertEqual(self.seen(self.bytewise(data)), self.seen(self.send(data)))
 
     def test_every_cut_T75(self) -> None:
-        """So it is with two pieces, cut anywhere."""
+        """A head in two pieces, cut anywhere, gets the same answer."""
         for odd in ODD:
             data = odd + GET
             whole = self.seen(self.send(data))
@@ -107,14 +107,14 @@ class PiecesTests(Connected):
     @settings(max_examples=STREAMS, deadline=None)
     @given(some.lists(requests(), min_size=1, max_size=3), some.lists(some.integers(0, 2000)))
     def test_any_T75(self, sent: list[bytes], places: list[int]) -> None:
-        """So it is whatever comes, cut anywhere."""
+        """Any bytes, cut anywhere, get the same answer as in one piece."""
         data = b"".join(sent)
         cuts = sorted({place % (len(data) + 1) for place in places})
         pieces = [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
         self.assertEqual(self.seen(self.send(*pieces)), self.seen(self.send(data)))
 
     def test_limits_T75(self) -> None:
-        """So it is at the very edge of each limit, also where a head may be shorter than a line."""
+        """Each limit holds exactly, in whatever pieces a head is received."""
         for limit in (16_384, 1024):
             self.gateway = InMemoryGateway({"server": {"max_header_bytes": limit}})
             longest = min(8192, limit)
@@ -135,7 +135,7 @@ class PiecesTests(Connected):
 
 
 class LimitsTests(Connected):
-    """What is wrong for certain is told at once, before the head has ended."""
+    """A head that exceeds a limit is refused before it has ended."""
 
     def told_after(self, data: bytes) -> tuple[int, list[int]]:
         channel, wire = self.gateway.connect()
@@ -146,7 +146,7 @@ class LimitsTests(Connected):
         return len(data), []
 
     def test_at_once_T75(self) -> None:
-        """A limit is told with the first byte beyond it, a bad line when it ends."""
+        """The first byte beyond a limit is refused at once, and a malformed line when it ends."""
         for data, told in (
             (b"GET /" + b"a" * 9000, (8193, [414])),
             (b"\r\nGET /" + b"a" * 9000, (8195, [414])),
@@ -162,13 +162,13 @@ class LimitsTests(Connected):
                 self.assertEqual(self.told_after(data), told)
 
     def test_small_at_once_T75(self) -> None:
-        """Where a head may be shorter than a request line may be, so may that line."""
+        """If heads are limited to less than a request line, so is the request line."""
         self.gateway = InMemoryGateway({"server": {"max_header_bytes": 1024}})
         self.assertEqual(self.told_after(b"GET /" + b"a" * 2000), (1025, [414]))
         self.assertEqual(self.told_after(HEALTH + b"X: " + b"y" * 2000), (1025, [431]))
 
     def test_edges_T75(self) -> None:
-        """What just keeps to a limit is no offence, and the longest head may come in pieces."""
+        """A head that just keeps to each limit is accepted, also in pieces."""
         line = b"GET /%b HTTP/1.1\r\nHost: gate\r\n\r\n" % (b"a" * (8192 - 14))
         head = HEALTH + b"X: %b\r\n\r\n" % (b"y" * (16_384 - len(HEALTH) - 7))
         self.assertEqual(statuses(self.bytewise(line)), [404])
@@ -192,26 +192,26 @@ class LimitsTests(Connected):
         self.assertEqual(max(map(len, encoder._canonicalHeaderCache)), 256)
 
     def test_many_fields_T84a(self) -> None:
-        """However large a head may be, it has 4096 fields at most: each takes processor time."""
+        """A head has 4096 fields at most, because each costs processor time."""
         self.gateway = InMemoryGateway({"server": {"max_header_bytes": 2**20}})
         for number, told in ((4095, [200]), (4096, [431])):  # beside the host
             self.assertEqual(statuses(self.send(HEALTH + b"X:\r\n" * number + b"\r\n")), told)
 
     def test_large_body_T75(self) -> None:
-        """A chunked body that is too large is refused, even if its end is there already."""
+        """A chunked body that is too large is refused, even if its end was received already."""
         chunk = b"8000\r\n" + b"x" * 0x8000 + b"\r\n"
         head = b"GET /health HTTP/1.1\r\nHost: gate\r\nTransfer-Encoding: chunked\r\n\r\n"
         self.assertEqual(statuses(self.send(head + chunk * 3 + b"0\r\n\r\n" + GET)), [413])
 
     def test_length_of_many_digits_T75(self) -> None:
-        """A length that Python would not read is too large, and no more."""
+        """A length with more digits than C{int()} accepts is a 413."""
         for length in (b"9" * 4300, b"9" * 4301, b"0" * 9000 + b"5"):
             for send in (self.send, self.bytewise):
                 wire = send(HEALTH + b"Content-Length: " + length + b"\r\n\r\n" + GET)
                 self.assertEqual(statuses(wire), [413])
 
     def test_not_invited_T75(self) -> None:
-        """Who asks whether to send too much is not told both yes and no."""
+        """A client that sends C{Expect} for too large a body gets no C{100 Continue}."""
         asks = HEALTH + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n"
         self.assertEqual(statuses(self.send(asks % 70_000)), [413])
         self.assertEqual(statuses(self.send(asks % 2)), [100])
@@ -220,13 +220,13 @@ class LimitsTests(Connected):
 class EmptyLineTests(Connected):
     """Empty lines before a request."""
 
-    def test_one(self) -> None:
-        """One is passed over, before each request."""
+    def test_one_empty_line(self) -> None:
+        """One empty line before each request is skipped."""
         for send in (self.send, self.bytewise):
             self.assertEqual(statuses(send((b"\r\n" + GET) * 3)), [200] * 3)
 
-    def test_two_T75(self) -> None:
-        """A second is a bad request."""
+    def test_two_empty_lines_T75(self) -> None:
+        """A second empty line before a request is a 400."""
         for send in (self.send, self.bytewise):
             wire = send(GET + b"\r\n\r\n" + GET)
             self.assertEqual(statuses(wire), [200, 400])
@@ -234,18 +234,18 @@ class EmptyLineTests(Connected):
 
 
 class PipeliningTests(Connected):
-    """Several requests at once."""
+    """Several requests on one connection at once."""
 
     def answer(self, asked: Deferred[Any]) -> None:
         asked.callback(self.gateway.good(Authentication(Identity("internal", "alice"))))
 
     def test_many_T75(self) -> None:
-        """Hundreds in one piece are answered in a loop: no stack grows, with bodies or without."""
+        """Hundreds of requests in one piece are answered without recursion."""
         for request, status in ((GET, 200), (POST, 405), (CHUNKED, 404)):
             self.assertEqual(statuses(self.send(request * 200)), [status] * 200)
 
     def test_bodies_T75(self) -> None:
-        """What follows a body is the next request, whole or byte by byte."""
+        """The bytes behind a body are the next request, at once or byte by byte."""
         for data, wanted in (
             (POST + POST + GET, [405, 405, 200]),
             (POST + CHUNKED + GET, [405, 404, 200]),
@@ -254,8 +254,8 @@ class PipeliningTests(Connected):
             for send in (self.send, self.bytewise):
                 self.assertEqual(statuses(send(data)), wanted)
 
-    def test_behind_who_waits_T75(self) -> None:
-        """Nothing overtakes a request that waits; what is behind it is answered after it."""
+    def test_behind_a_waiting_request_T75(self) -> None:
+        """Requests are answered in order, even if the first one waits."""
         for send in (self.send, self.bytewise):
             asked = self.gateway.hold()
             wire = send(POST + ASK + POST + GET)
@@ -263,8 +263,8 @@ class PipeliningTests(Connected):
             self.answer(asked)
             self.assertEqual(statuses(wire), [405, 200, 405, 200])
 
-    def test_half_behind_who_waits(self) -> None:
-        """A head that has come in part while another waited goes on where it was cut."""
+    def test_partial_behind_a_waiting_request(self) -> None:
+        """A partial head behind a waiting request is completed by the next bytes."""
         asked = self.gateway.hold()
         channel, wire = self.gateway.connect()
         channel.dataReceived(ASK + GET[:30])
@@ -273,19 +273,19 @@ class PipeliningTests(Connected):
         self.assertEqual(statuses(wire), [200, 200])
 
     def test_after_the_last_T75(self) -> None:
-        """What follows a request that closes the connection is not read."""
+        """Bytes behind a request that closes the connection are not read."""
         for last in (HEALTH + b"Connection: close\r\n\r\n", b"GET /health HTTP/1.0\r\n\r\n"):
             for send in (self.send, self.bytewise):
                 self.assertEqual(statuses(send(GET + last + GET + b"nonsense\r\n\r\n")), [200] * 2)
 
     def test_after_a_bad_one_T28(self) -> None:
-        """Nor what follows one that was refused."""
+        """Bytes behind a refused request are not read."""
         for bad in (b"nonsense\r\n\r\n", HEALTH + b" folded\r\n\r\n", HEALTH + b"nocolon\r\n\r\n"):
             for send in (self.send, self.bytewise):
                 self.assertEqual(statuses(send(GET + bad + GET)), [200, 400])
 
     def test_nothing_kept_T75(self) -> None:
-        """Nor is it kept, however much a refused client goes on to send."""
+        """Bytes behind a refused request are not kept in memory."""
         for bad in (b"nonsense\r\n\r\n", b"x" * 9000, HEALTH + b"Content-Length: 70000\r\n\r\n"):
             channel, _ = self.gateway.connect()
             channel.dataReceived(bad)
@@ -297,8 +297,8 @@ class PipeliningTests(Connected):
             self.assertLess(sum(sizes), 10_000)
 
 
-class LeavingTests(SynchronousTestCase):
-    """A site that stops."""
+class StoppingTests(SynchronousTestCase):
+    """Connections while the site stops."""
 
     def leave_after(self, data: bytes) -> tuple[Any, Wire]:
         gateway = InMemoryGateway()
@@ -308,13 +308,13 @@ class LeavingTests(SynchronousTestCase):
         return channel, wire
 
     def test_nothing_begun(self) -> None:
-        """Where nothing was begun the connection is closed."""
+        """A connection without a request is closed at once when the site stops."""
         for data in (b"", b"\r", b"\r\n", GET, POST, GET + b"\r"):
             with self.subTest(repr(data)):
                 self.assertTrue(self.leave_after(data)[1].disconnecting)
 
     def test_never_ended_T75(self) -> None:
-        """One that does not come in whole has a second, and does not hold the stop."""
+        """A partial request has one second to complete when the site stops."""
         gateway = InMemoryGateway()
         channel, wire = gateway.connect()
         channel.dataReceived(GET[:30])
@@ -324,7 +324,7 @@ class LeavingTests(SynchronousTestCase):
         self.assertTrue(wire.disconnecting)
 
     def test_begun(self) -> None:
-        """A request that has come in part is answered, and is the last."""
+        """A partial request that completes is answered when the site stops, and is the last."""
         for request in (GET, POST, CHUNKED):
             for cut in range(1, len(request)):
                 with self.subTest(f"{request!r}, cut at {cut}"):

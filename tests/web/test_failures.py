@@ -1,4 +1,4 @@
-"""Parts that fail in every way at once: a 200 means an identity and a JWT all the same."""
+"""A 200 means an identity and a JWT, whichever plugins fail at once."""
 
 from __future__ import annotations
 
@@ -49,11 +49,7 @@ NONSENSE: list[Any] = [None, "tess", 5, True, {}, [], (), ("internal", "tess"), 
 
 @define
 class Behaviour:
-    """
-    How a part answers.
-
-    @ivar manner: by a plain function, a coroutine, or one that waits at first.
-    """
+    """How a plugin answers."""
 
     manner: str
     outcome: Any
@@ -160,10 +156,10 @@ ODD: list[Any] = [
 
 
 class FailureTests(SynchronousTestCase):
-    """Any failures, in any parts, together."""
+    """Any failures of any plugins together."""
 
     def answers(self, gateway: InMemoryGateway) -> list[Answer]:
-        """Twice each way: a second answer may come from memory."""
+        """Return the answers on both paths, twice each: the second may come from the cache."""
         sites = (gateway.entrance, gateway.public) * 2
         return [gateway.ask("GET /authenticate", site, Authorization=ALICE) for site in sites]
 
@@ -172,7 +168,7 @@ class FailureTests(SynchronousTestCase):
     def test_any_failure_T60(
         self, *, providers: list[Scripted], augmenters: list[Adding], signs: bool
     ) -> None:
-        """A 200 has a JWT for an identity that a provider gave and no required augmenter lacked."""
+        """A 200 has a JWT for an identity from a provider, and no required augmenter failed."""
         gateway = InMemoryGateway({"include_legacy_headers": True})
         composed = gateway.serving.gateway
         composed.authenticator.providers = providers
@@ -205,7 +201,7 @@ class FailureTests(SynchronousTestCase):
             self.assertLessEqual(set(claims["roles"]), {"reader", "writer"})
 
     def test_odd_identities_T60(self) -> None:
-        """Whatever the fields of an authentication hold, a 200 has claims of the promised types."""
+        """Whatever an authentication contains, the claims of a 200 have the documented types."""
         gateway = InMemoryGateway({"auth": {"cache": {"ttl": 0}}})
         tess = Authentication(Identity("internal", "tess"))
         fields = (*Identity._fields, *Authentication._fields)

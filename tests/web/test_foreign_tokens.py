@@ -1,4 +1,4 @@
-"""Tokens that others gave out, as a whole gateway judges them."""
+"""JWTs of other issuers, as a whole gateway treats them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def signed(**claims: Any) -> str:
 
 
 class GatewayCase(SynchronousTestCase):
-    """A gateway that knows a secret of an issuer."""
+    """A gateway that shares a secret with an issuer."""
 
     def authenticate(self, token: str, **over: Any) -> Answer:
         gateway = InMemoryGateway({"providers": [{**SHARED, **over}]})
@@ -45,10 +45,10 @@ class GatewayCase(SynchronousTestCase):
 
 
 class ExpiryTests(GatewayCase):
-    """When what is minted ends."""
+    """The expiry of minted JWTs."""
 
     def test_within_leeway_S_LEEWAY(self) -> None:
-        """Within the leeway the minted JWT ends where the leeway ends; it never ends before now."""
+        """Within the leeway the minted JWT expires at its end, and not in the past."""
         for over, end in ((0, 60), (1, 59), (30, 30), (59, 1)):
             claims = self.minted(self.authenticate(signed(exp=NOW - over)))
             self.assertEqual(
@@ -58,14 +58,14 @@ class ExpiryTests(GatewayCase):
             self.assertEqual(self.authenticate(signed(exp=exp)).status, 401)
 
     def test_other_leeway_D2(self) -> None:
-        """The leeway is that of the configuration; a token that has not expired gains nothing."""
+        """The leeway is the configured one; a token that has not expired gains nothing."""
         claims = self.minted(self.authenticate(signed(exp=NOW - 200), leeway="5m"))
         self.assertEqual(claims["exp"], NOW + 100)
         self.assertEqual(self.authenticate(signed(exp=NOW), leeway=0).status, 401)
         self.assertEqual(self.minted(self.authenticate(signed(exp=NOW + 9)))["exp"], NOW + 9)
 
     def test_over_the_end_S_LEEWAY(self) -> None:
-        """What is remembered of a token that expires is not repeated; the leeway is looked up."""
+        """The decision for a token that expires is not reused in the leeway."""
         gateway, bearer = InMemoryGateway({"providers": [SHARED]}), f"Bearer {signed(exp=NOW + 15)}"
         ends = []
         for _ in range(8):
@@ -80,7 +80,7 @@ class ExpiryTests(GatewayCase):
         self.assertEqual(answer.status, 401)
 
     def test_without_a_gap_S_LEEWAY(self) -> None:
-        """A token is good without a gap until its leeway ends, in the second of its end, too."""
+        """A token is accepted in every second until the end of its leeway."""
         gateway, bearer = (
             InMemoryGateway({"providers": [SHARED]}),
             f"Bearer {signed(exp=NOW + 2.5)}",
@@ -93,7 +93,7 @@ class ExpiryTests(GatewayCase):
         self.assertEqual(gateway.ask("GET /authenticate", Authorization=bearer).status, 401)
 
     def test_attribute_T81e(self) -> None:
-        """An attribute C{exp} in the past is a refusal; a text that is not a number is ignored."""
+        """An attribute C{exp} in the past is a 401; one that is not a number is ignored."""
         for text, status in (("12345", 401), ("-1", 401), (str(NOW), 401), ("x", 200), ("", 200)):
             augmenter = {
                 "type": "plain_advanced",
@@ -111,10 +111,10 @@ class ExpiryTests(GatewayCase):
 
 
 class UnsignedTests(GatewayCase):
-    """Tokens with odd members, before any signature is checked."""
+    """JWTs with malformed members, before their signature is verified."""
 
     def test_odd_members_T81a(self) -> None:
-        """Whatever the members are, the answer is 401, never 500."""
+        """A JWT with malformed members is a 401, never a 500."""
         odd: tuple[Any, ...] = ([], {}, ["JWT"], 5, True, 1e308, "\x00", [[[]]])
         for value in odd:
             for name in ("typ", "alg", "kid", "iss", "aud", "exp", "azp", "at_hash", "events"):
@@ -125,13 +125,13 @@ class UnsignedTests(GatewayCase):
                     self.assertEqual(self.authenticate(token).status, 401, f"{name} {value}")
 
     def test_half_pair_T94(self) -> None:
-        """A well-signed token with half of a surrogate pair is a 401."""
+        """A signed JWT with half of a surrogate pair is a 401."""
         self.assertEqual(self.authenticate(signed(sub="\ud800")).status, 401)
         self.assertEqual(self.authenticate(signed(x={"\udc00": 1})).status, 401)
 
 
 class StrangersTests(SynchronousTestCase):
-    """Who gets to see a token."""
+    """The providers to which a bearer token is shown."""
 
     def ask(self, token: str, providers: Sequence[IProvider], realm: str | None = None) -> Any:
         deferred = gathered(providers, Credential("bearer", token), realm)
@@ -147,7 +147,7 @@ class StrangersTests(SynchronousTestCase):
         ]
 
     def test_unknown_issuer_T81c(self) -> None:
-        """A JWT of an issuer that no provider is configured for is shown to none of them."""
+        """A JWT of an issuer without a provider is not shown to any provider."""
         remote = FakeRemote(everything_is_good)
         for token in (
             IDP.sign(iss="https://other.example"),
@@ -165,7 +165,7 @@ class StrangersTests(SynchronousTestCase):
             self.assertEqual(remote.requests, [])
 
     def test_malformed_T81c(self) -> None:
-        """A JWT whose header only a lenient reader understands is shown to no provider."""
+        """A JWT whose header only a lenient parser accepts is not shown to any provider."""
         remote = FakeRemote(everything_is_good)
         header, claims, signature = IDP.sign(iss="https://other.example").split(".")
         twice, long = b'{"alg": "RS256", "alg": "ES256"}', {"alg": "RS256", "kid": "k" * 20_000}
@@ -184,23 +184,23 @@ class StrangersTests(SynchronousTestCase):
             self.assertEqual(remote.requests, [], token)
 
     def test_other_realm_T81c(self) -> None:
-        """A JWT is not shown to the realm asked for if the provider of its issuer is of another."""
+        """A JWT is not shown to a requested realm other than that of its issuer's provider."""
         remote = FakeRemote(everything_is_good)
         [_, *others] = self.strangers(remote)
         elsewhere = test_jwt.provider(remote, issuer=CLAIMS["iss"], realm="elsewhere")
         self.assertIsInstance(self.ask(IDP.sign(), [elsewhere, *others], "here"), Rejected)
         self.assertEqual(remote.requests, [])
 
-    def test_way_out_T81c(self) -> None:
-        """C{accepts: any} is how a provider is asked about such tokens all the same."""
+    def test_accepts_any_T81c(self) -> None:
+        """C{accepts: any} shows all tokens to a provider."""
         remote = FakeRemote(everything_is_good)
         providers = self.strangers(remote, accepts="any")
         found = self.ask(IDP.sign(iss="https://other.example"), providers)
         self.assertIsInstance(found, Authentication)
         self.assertEqual(remote.addresses(), ["api.example/v1/who-am-i"])
 
-    def test_introspection_way_out_T81c(self) -> None:
-        """Introspection is asked if C{accepts: any} is written out beside an issuer."""
+    def test_introspection_accepts_any_T81c(self) -> None:
+        """C{accepts: any} beside an issuer shows all tokens to introspection."""
         for given, asked in (({}, 0), ({"accepts": "any"}, 1)):
             remote = FakeRemote(everything_is_good)
             judge = test_introspection.provider(remote, issuer="https://oauth.example", **given)
@@ -208,7 +208,7 @@ class StrangersTests(SynchronousTestCase):
             self.assertEqual(len(remote.requests), asked)
 
     def test_no_issuer_T81c(self) -> None:
-        """A JWT that names no issuer, or a token that is not a JWT, is never without a judge."""
+        """A JWT without an issuer, or an opaque token, is shown to all that may know it."""
         for token in (IDP.sign(iss=None), forged_jwt({"alg": "dir", "enc": "A256GCM"}, b"\xff")):
             remote = FakeRemote(everything_is_good)
             judge = test_efas_api.provider(remote)
@@ -216,7 +216,7 @@ class StrangersTests(SynchronousTestCase):
             self.assertIsInstance(self.ask(token, [jwt_judge, judge]), Authentication)
 
     def test_provider_without_issuer_T81c(self) -> None:
-        """A C{jwt} provider without an issuer is configured for each that its keys are good for."""
+        """A C{jwt} provider without an issuer is asked about every issuer."""
         remote = FakeRemote(everything_is_good)
         providers = [test_jwt.provider(remote), *self.strangers(remote)[1:]]
         found = self.ask(IDP.sign(iss="https://other.example"), providers)
@@ -225,10 +225,10 @@ class StrangersTests(SynchronousTestCase):
 
 
 class WaitingTests(SynchronousTestCase):
-    """Who waits for keys."""
+    """Requests while a key set is being fetched."""
 
     def test_keys_do_not_come_D5(self) -> None:
-        """A remote that knows a token need not wait for a key set that does not come."""
+        """If a key set cannot be fetched, a remote provider is asked meanwhile."""
         hanging, remote = FakeRemote(lambda _: Hang()), FakeRemote(everything_is_good)
         clock, token = clock_at(NOW), Credential("bearer", IDP.sign())
         providers = [test_jwt.provider(hanging), test_introspection.provider(remote)]
@@ -239,7 +239,7 @@ class WaitingTests(SynchronousTestCase):
         hanging.finish_all(b"{}")
 
     def test_keys_at_hand_D5(self) -> None:
-        """A remote does not see a token that is verified with keys that are at hand."""
+        """A JWT that cached keys verify is not shown to a remote provider."""
         remote = FakeRemote(everything_is_good)
         judge = test_jwt.provider(remote)
         self.successResultOf(Deferred.fromCoroutine(IReachable(judge).check_reachable()))
@@ -249,7 +249,7 @@ class WaitingTests(SynchronousTestCase):
 
 
 def everything_is_good(asked: ReceivedRequest) -> Action:
-    """Keys where keys are asked for, and a name for every token."""
+    """Answer every request with keys, or with an identity for every token."""
     if "certs" in asked.address:
         return Respond(key_set(IDP))
     return Respond({"active": True, "username": "tess", "uid": "tess", "sub": "tess"})

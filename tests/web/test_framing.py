@@ -1,4 +1,4 @@
-"""Where a request ends, by the letter of RFC 9112, on the fast path and on the site alone."""
+"""The end of a request by RFC 9112, on the fast path and on the site."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ CHUNKED = b"Transfer-Encoding: chunked"
 def request(
     *fields: bytes, line: bytes = b"GET /authenticate HTTP/1.1", body: bytes = b""
 ) -> bytes:
-    """A request with a host; one that asks for nothing else is good."""
+    """Return a request with a host; without arguments it is valid."""
     return b"\r\n".join([line, b"Host: gate", GOOD, *fields, b"", body])
 
 
 class Letter(SynchronousTestCase):
-    """A gateway, and both ways into it."""
+    """A gateway with two ways to ask it: fast path and site."""
 
     def setUp(self) -> None:
         self.gateway = InMemoryGateway({"logging": {"access": "none"}})
 
     def answers(self, data: bytes) -> list[tuple[list[Answer], bool]]:
-        """What comes back, and whether the connection ends: each way, at once and bytewise."""
+        """Return the replies, and whether the connection is closed, of both paths."""
         found = []
         for site in (self.gateway.entrance, self.gateway.public):
             for size in (len(data), 1):
@@ -41,14 +41,14 @@ class Letter(SynchronousTestCase):
         return found
 
     def refused(self, data: bytes, status: int = 400) -> None:
-        """The request is refused, and nothing that follows it on the connection is read."""
+        """Check that a request is refused, and that the request behind it is not read."""
         for answers, ended in self.answers(data + NEXT * 2):
             self.assertEqual([each.status for each in answers], [status], data)
             self.assertEqual(answers[0].headers["connection"], "close", data)
             self.assertTrue(ended, data)
 
     def served(self, data: bytes, status: int = 200) -> None:
-        """The request is answered, and so is the one behind it."""
+        """Check that a request and the one behind it are answered."""
         for answers, _ in self.answers(data + NEXT):
             self.assertEqual([each.status for each in answers], [status, 200], data)
 
@@ -57,7 +57,7 @@ class MethodTests(Letter):
     """Methods are case-sensitive."""
 
     def test_lower_case_T92e(self) -> None:
-        """A method in another case is not that method: 405, with the methods that there are."""
+        """A method in another case is a 405 with the methods of the path."""
         for method in (b"get", b"Get", b"gET", b"head", b"Head", b"post"):
             data = request(line=method + b" /authenticate HTTP/1.1")
             self.served(data, 405)
@@ -66,7 +66,7 @@ class MethodTests(Letter):
                 self.assertNotIn("authorization", first.headers)
 
     def test_other_routes_T92e(self) -> None:
-        """A method in another case is a 405 on the routes of tokens and the metrics port."""
+        """A method in another case is a 405 for API tokens and on the metrics port."""
         for line, status in (
             (b"delete /token/x HTTP/1.1", 405),
             (b"post /tokens/revoke HTTP/1.1", 405),
@@ -78,7 +78,7 @@ class MethodTests(Letter):
         self.assertEqual((answer.status, answer.headers["allow"]), (405, "GET, HEAD"))
 
     def test_not_a_token_T92e(self) -> None:
-        """A method that is not a token is 400, as is a request target with odd bytes."""
+        """A malformed method or request target is a 400."""
         for line in (
             b"G@T /authenticate HTTP/1.1",
             b"GET, /authenticate HTTP/1.1",
@@ -96,25 +96,25 @@ class HostTests(Letter):
     """The field C{Host}."""
 
     def test_missing_T92a(self) -> None:
-        """HTTP/1.1 without C{Host} is 400 and the connection is closed, on every path."""
+        """HTTP/1.1 without C{Host} is a 400 on every path, and the connection is closed."""
         for line in (b"GET /authenticate", b"HEAD /auth", b"GET /whoami", b"GET /health"):
             self.refused(line + b" HTTP/1.1\r\n" + GOOD + b"\r\n\r\n")
             self.refused(line + b" HTTP/1.1\r\n\r\n")
 
     def test_missing_at_metrics_T92a(self) -> None:
-        """HTTP/1.1 without C{Host} is 400 on the metrics port."""
+        """HTTP/1.1 without C{Host} is a 400 on the metrics port."""
         [answer] = self.gateway.say(b"GET /metrics HTTP/1.1\r\n\r\n", self.gateway.operations)
         self.assertEqual((answer.status, answer.headers["connection"]), (400, "close"))
 
     def test_older_T92a(self) -> None:
-        """HTTP/1.0 knows no C{Host}."""
+        """HTTP/1.0 needs no C{Host}."""
         for answers, ended in self.answers(
             b"GET /authenticate HTTP/1.0\r\n" + GOOD + b"\r\n\r\n" + NEXT
         ):
             self.assertEqual(([each.status for each in answers], ended), ([200], True))
 
     def test_invalid_T92a(self) -> None:
-        """Two hosts, equal ones as well, and what is not a host are 400."""
+        """Two C{Host} fields, even equal ones, or a malformed one, are a 400."""
         for fields in (
             b"Host: gate\r\nHost: gate",
             b"Host: gate\r\nHost: other",
@@ -136,7 +136,7 @@ class HostTests(Letter):
             self.refused(b"GET /authenticate HTTP/1.1\r\n" + fields + b"\r\n" + GOOD + b"\r\n\r\n")
 
     def test_valid_T92a(self) -> None:
-        """Names and addresses are hosts, with a port or without."""
+        """Names and addresses are valid hosts, with or without a port."""
         for host in (b"gate", b"gate:8080", b"127.0.0.1", b"[::1]:8080", b"[::ffff:1.2.3.4]"):
             self.served(
                 b"GET /authenticate HTTP/1.1\r\nHost: " + host + b"\r\n" + GOOD + b"\r\n\r\n"
@@ -144,10 +144,10 @@ class HostTests(Letter):
 
 
 class LengthTests(Letter):
-    """How long a body is."""
+    """The length of a body."""
 
     def test_identity_T75a(self) -> None:
-        """C{identity} is not a transfer coding any more, beside a length or alone."""
+        """The obsolete transfer coding C{identity} is a 400, beside a length or alone."""
         for coding in (b"identity", b"Identity", b"identity, identity"):
             field = b"Transfer-Encoding: " + coding
             self.refused(request(field))
@@ -155,7 +155,7 @@ class LengthTests(Letter):
             self.refused(request(b"Content-Length: 3", field, body=b"abc"))
 
     def test_codings_T98(self) -> None:
-        """The one coding that is read is C{chunked}: once, alone, in one line."""
+        """Only the transfer coding C{chunked} is accepted: once, alone, in one field."""
         body = b"3\r\nabc\r\n0\r\n\r\n"
         for codings in (
             (b"chunked", b"identity"),
@@ -179,11 +179,11 @@ class LengthTests(Letter):
             self.refused(request(*fields, body=body))
 
     def test_older_T98(self) -> None:
-        """HTTP/1.0 has no transfer codings."""
+        """A transfer coding with HTTP/1.0 is a 400."""
         self.refused(request(CHUNKED, line=b"GET /authenticate HTTP/1.0", body=b"0\r\n\r\n"))
 
     def test_both_T75a(self) -> None:
-        """A length and chunks together are 400, in either order."""
+        """A length and a transfer coding together are a 400, in either order."""
         for fields in (
             (b"Content-Length: 5", CHUNKED),
             (CHUNKED, b"Content-Length: 5"),
@@ -193,7 +193,7 @@ class LengthTests(Letter):
             self.refused(request(*fields, body=b"0\r\n\r\n"))
 
     def test_lengths_T75a(self) -> None:
-        """A length is digits, once."""
+        """A length that is duplicate or not digits is a 400."""
         for value in (
             b"+5",
             b"-5",
@@ -215,13 +215,13 @@ class LengthTests(Letter):
             self.refused(request(*fields, body=b"abcde"))
 
     def test_blanks_T75a(self) -> None:
-        """Blanks around a length are no part of it (RFC 9110 section 5.5)."""
+        """Blanks around a length are ignored (RFC 9110 section 5.5)."""
         for value in (b"5", b"5 ", b"\t5", b"005"):
             self.served(request(b"Content-Length: " + value, body=b"abcde"))
         self.served(request(b"Transfer-Encoding: \tChunked ", body=b"0\r\n\r\n"))
 
     def test_lines_T98(self) -> None:
-        """Line ends of other kinds, blanks before a colon, folded lines and NUL are 400."""
+        """Other line ends, blanks before a colon, folded lines and NUL are a 400."""
         for field in (
             b"Content-Length : 5",
             b"Transfer-Encoding\t: chunked",
@@ -245,7 +245,7 @@ class ChunkTests(Letter):
         return request(CHUNKED, body=body)
 
     def test_good(self) -> None:
-        """What the grammar allows is read."""
+        """Every chunked body that the grammar allows is read."""
         for body in (
             b"0\r\n\r\n",
             b"000\r\n\r\n",
@@ -257,7 +257,7 @@ class ChunkTests(Letter):
             self.served(self.chunked(body))
 
     def test_sizes_T98(self) -> None:
-        """A size is at most 16 hexadecimal digits, and nothing else."""
+        """The size of a chunk is 1 to 16 hexadecimal digits."""
         for size in (
             b"+3",
             b"-3",
@@ -284,17 +284,17 @@ class ChunkTests(Letter):
             self.refused(self.chunked(size + b"\r\nabc\r\n0\r\n\r\n"))
 
     def test_huge_T98(self) -> None:
-        """A size above the largest body is 413 before any of it has come."""
+        """A chunk above the largest body is a 413 before its content was received."""
         for body in (b"10001\r\n", b"ffffffffffffffff\r\n", b"1\r\na\r\n10000\r\n"):
             self.refused(self.chunked(body), 413)
 
     def test_ends_T98(self) -> None:
-        """Behind a chunk stands an empty line, by CR and LF alone."""
+        """A chunk ends with CR LF, and nothing else."""
         for end in (b"\n", b"\r", b"\n\n", b"", b"d\r\n", b"\r\r\n", b" \r\n"):
             self.refused(self.chunked(b"3\r\nabc" + end + b"0\r\n\r\n"))
 
     def test_no_empty_line_T98(self) -> None:
-        """Where the empty line behind the last chunk is missing, no request is taken for it."""
+        """If the empty line behind the last chunk is missing, the next request is refused."""
         self.refused(self.chunked(b"0\r\n"))
         self.refused(self.chunked(b"3\r\nabc\r\n0\r\n"))
         self.refused(self.chunked(b"0\r\nTrailer: x\r\n"))
@@ -302,12 +302,12 @@ class ChunkTests(Letter):
         self.refused(self.chunked(b"0\r\n" + absolute))
 
     def test_trailers_T98(self) -> None:
-        """Trailers are fields, as those of a head are."""
+        """Trailers have the grammar of header fields."""
         for line in (b" x: y", b"x : y", b"x", b"x: a\nb", b"x: a\rb", b"x: \x00", b": y"):
             self.refused(self.chunked(b"0\r\n" + line + b"\r\n\r\n"))
 
     def test_bounds_T98(self) -> None:
-        """Extensions and trailers have a bound, in one line and together."""
+        """Chunk extensions and trailers are limited, in one line and together."""
         self.refused(self.chunked(b"3;x=" + b"y" * 1024 + b"\r\nabc\r\n0\r\n\r\n"))
         self.refused(self.chunked(b"3;x=" + b"y" * 2000))
         self.refused(self.chunked((b"1;x=" + b"y" * 1000 + b"\r\na\r\n") * 9 + b"0\r\n\r\n"))
@@ -328,7 +328,7 @@ class ChunkTests(Letter):
     @settings(max_examples=STREAMS, deadline=None)
     @given(CHUNKED_BODIES, some.lists(some.integers(0, 300)))
     def test_pieces_T98(self, body: bytes, places: list[int]) -> None:
-        """In whatever pieces a body comes, its end and its mistakes are where they are at once."""
+        """A body in pieces ends, and is refused, exactly as in one piece."""
 
         def outcome(pieces: list[bytes]) -> tuple[object, int]:
             chunks, kept, taken = Chunks(1000), b"", 0
@@ -350,7 +350,7 @@ class ConnectionTests(Letter):
     """The field C{Connection}."""
 
     def test_options_T92a(self) -> None:
-        """C{close} counts wherever it stands in the list."""
+        """C{close} is recognized anywhere in the list of C{Connection}."""
         for value in (b"close", b"x, close", b"close, x", b"Close,x", b"x\r\nConnection: close"):
             for answers, ended in self.answers(request(b"Connection: " + value) + NEXT):
                 self.assertEqual(([each.status for each in answers], ended), ([200], True), value)

@@ -1,4 +1,4 @@
-"""The main port."""
+"""The routes of the main port."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ class Defective:
 
 
 class AuthenticateTests(SynchronousTestCase):
-    """C{/authenticate} and its two other names."""
+    """C{/authenticate} and its two aliases."""
 
     def setUp(self) -> None:
         self.gateway = InMemoryGateway()
 
-    def test_good(self) -> None:
-        """A 200 has a token and no body, and nobody may keep it."""
+    def test_authenticated(self) -> None:
+        """A 200 has a JWT and no body, and must not be cached."""
         for path in ("/authenticate", "/auth", "/_auth"):
             with self.subTest(path):
                 answer = self.gateway.ask(f"GET {path}", Authorization=ALICE)
@@ -65,8 +65,8 @@ class AuthenticateTests(SynchronousTestCase):
                 claims = jwt.decode(token, options={"verify_signature": False})
                 self.assertEqual((scheme, claims["sub"]), ("Bearer", "internal-alice"))
 
-    def test_bad_T64(self) -> None:
-        """A 401 has a challenge, JSON, and no token; it does not tell why."""
+    def test_refused_T64(self) -> None:
+        """A 401 has a challenge, JSON, and no JWT; it does not tell the reason."""
         answers = [
             self.gateway.ask("GET /authenticate"),
             self.gateway.ask("GET /authenticate", Authorization=basic("alice", "x")),
@@ -87,7 +87,7 @@ class AuthenticateTests(SynchronousTestCase):
         self.assertIn("authorization", answer.headers)
 
     def test_first_header_counts_T23(self) -> None:
-        """Of two Authorization lines the first counts."""
+        """Of two C{Authorization} fields the first is used."""
         line = "GET /authenticate HTTP/1.1\r\nHost: x\r\n"
         head = line + "Authorization: {}\r\nAuthorization: {}\r\n\r\n"
         for first, second, status in ((ALICE, "Basic x", 200), ("Basic x", ALICE, 401)):
@@ -95,14 +95,14 @@ class AuthenticateTests(SynchronousTestCase):
             self.assertEqual(answer.status, status)
 
     def test_odd_bytes_T22(self) -> None:
-        """Bytes that break lines elsewhere are refused."""
+        """Bytes that end lines elsewhere are refused."""
         for odd in (b"\x0b", b"\x0c", b"\x1c", b"\x1e", b"\x85", b"\x7f"):
             head = b"GET /whoami HTTP/1.1\r\nHost: x\r\nAuthorization: Basic a" + odd + b"b\r\n\r\n"
             [answer] = self.gateway.say(head)
             self.assertEqual(answer.status, 401)
 
     def test_broken_T60(self) -> None:
-        """A defect anywhere gives a 500 without a token, and no word of what it was."""
+        """A defect is a 500 without a JWT and without the reason."""
         self.gateway.serving.gateway.authenticator.providers = [Defective()]
         answer = self.gateway.ask("GET /authenticate", Authorization=ALICE)
         self.assertEqual(answer.status, 503)
@@ -111,7 +111,7 @@ class AuthenticateTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
     def test_conditions(self) -> None:
-        """A condition is held against every request, also where the verdict is remembered."""
+        """Conditions are checked for each request, even if the decision is cached."""
         for address, status in (("192.0.2.7", 200), ("192.0.2.8", 403)):
             with self.subTest(address):
                 alice = Identity("internal", "alice")
@@ -128,7 +128,7 @@ class AuthenticateTests(SynchronousTestCase):
                     )
 
     def test_client_left(self) -> None:
-        """A client that leaves cancels the question, and is not counted as refused."""
+        """A client that disconnects cancels the authentication, and is not counted as refused."""
         gateway = InMemoryGateway()
         asked = gateway.hold()
         channel, _ = gateway.connect()
@@ -141,7 +141,7 @@ class AuthenticateTests(SynchronousTestCase):
 
 
 class LegacyTests(SynchronousTestCase):
-    """The older identity headers."""
+    """The legacy identity headers."""
 
     def headers(self, user: dict[str, Any]) -> dict[str, str]:
         users = [{"password": "p", **user}]
@@ -152,48 +152,48 @@ class LegacyTests(SynchronousTestCase):
         return {k: v for k, v in answer.headers.items() if k.startswith("x-auth")}
 
     def test_always_all_T59(self) -> None:
-        """All three are there even when there is nothing to say."""
+        """All three legacy headers are sent, even if one is empty."""
         self.assertEqual(
             self.headers({"username": "bare"}),
             {"x-auth-username": "bare", "x-auth-realm": "internal", "x-auth-roles": ""},
         )
 
     def test_never_split_T61(self) -> None:
-        """A role with a line end is left out, and a comma makes no second role."""
+        """A role with a line end is left out, and a comma does not split a role."""
         found = self.headers({"username": "a", "roles": ["x,y", "z\r\nX-Evil: 1", "z\n"]})
         self.assertEqual(found["x-auth-roles"], "x%2Cy")
         self.assertEqual(len(found), 3)
 
     def test_percent_encoded_T82d(self) -> None:
-        """The percent sign is encoded with the comma, so that different roles stay different."""
+        """Percent signs are encoded like commas, so that different roles stay different."""
         found = self.headers({"username": "a", "roles": ["a,b", "a%2Cb", "100%"]})
         self.assertEqual(found["x-auth-roles"], "a%2Cb,a%252Cb,100%25")
 
     def test_unaltered_T82(self) -> None:
-        """A name that a header cannot say is an error, and never another name."""
+        """A name that a header cannot hold is an error, not changed."""
         outcome = Outcome("success", Authentication(Identity("internal", "root\x01")))
         with self.assertRaises(ValueError):
             Replies("Basic", legacy=True).authenticate(outcome, "token")
 
     def test_beyond_ascii(self) -> None:
-        """Names beyond ASCII go out as UTF-8."""
+        """Names beyond ASCII are sent as UTF-8."""
         self.assertEqual(field_value("zoë"), b"zo\xc3\xab")
 
 
 class OthersTests(SynchronousTestCase):
-    """What else is served."""
+    """The other routes of the main port."""
 
     def setUp(self) -> None:
         self.gateway = InMemoryGateway()
 
     def test_whoami(self) -> None:
-        """The identity, to its owner."""
+        """C{/whoami} returns the identity of the client."""
         answer = self.gateway.ask("GET /whoami", Authorization=ALICE)
         self.assertEqual(answer.json()["username"], "alice")
         self.assertEqual(answer.headers["cache-control"], "no-store")
 
     def test_lists_T58(self) -> None:
-        """Providers and augmenters by name, type and realm, and nothing else."""
+        """Providers and augmenters are listed with name, type and realm only."""
         self.assertEqual(
             self.gateway.ask("GET /providers").json(),
             {"providers": [{"name": "staff", "type": "plain", "realm": "internal"}]},
@@ -201,7 +201,7 @@ class OthersTests(SynchronousTestCase):
         self.assertEqual(self.gateway.ask("GET /augmenters").json(), {"augmenters": []})
 
     def test_home_T57(self) -> None:
-        """A page without scripts, that may load nothing from elsewhere, and escapes."""
+        """The home page has no scripts, loads nothing from other sites, and escapes names."""
         provider = {"type": "plain", "name": "x", "realm": "<script>", "users": []}
         answer = InMemoryGateway({"providers": [provider]}).ask("GET /")
         self.assertIn(b"&lt;script&gt;", answer.body)
@@ -209,27 +209,27 @@ class OthersTests(SynchronousTestCase):
         self.assertIn("default-src 'none'", answer.headers["content-security-policy"])
 
     def test_assets(self) -> None:
-        """The logo and the icon."""
+        """The logo and the icon are served."""
         self.assertIn(b"<svg", self.gateway.ask("GET /logo.svg").body)
         icon = self.gateway.ask("GET /favicon.ico")
         self.assertEqual(icon.headers["content-type"], "image/x-icon")
         self.assertEqual(icon.body[:4], b"\0\0\1\0")
 
     def test_jwks(self) -> None:
-        """The public keys; with a shared secret there are none."""
+        """The key set has the public keys, and is empty with a shared secret."""
         answer = self.gateway.ask("GET /.well-known/jwks.json")
         self.assertEqual(answer.json(), {"keys": []})
         self.assertIn("max-age", answer.headers["cache-control"])
 
     def test_unknown(self) -> None:
-        """404 and 405 are JSON; 405 says what is allowed."""
+        """404 and 405 are JSON; a 405 lists the allowed methods."""
         self.assertEqual(self.gateway.ask("GET /nowhere").json(), {"error": "Not found"})
         answer = self.gateway.ask("POST /authenticate", Content_Length="0")
         self.assertEqual((answer.status, answer.headers["allow"]), (405, "GET, HEAD"))
         self.assertEqual(answer.json(), {"error": "Method not allowed"})
 
     def test_no_second_reading_T12(self) -> None:
-        """Encoded, doubled and relative paths are not read twice: they are unknown."""
+        """Encoded, doubled and relative paths are unknown, not normalized."""
         for path in (
             "/%61uthenticate",
             "//authenticate",
@@ -240,8 +240,8 @@ class OthersTests(SynchronousTestCase):
             with self.subTest(path):
                 self.assertEqual(self.gateway.ask(f"GET {path}", Authorization=ALICE).status, 404)
 
-    def test_state(self) -> None:
-        """Without a store the token routes say so, to those who are known."""
+    def test_store_disabled(self) -> None:
+        """Without a store the token routes answer 503 to authenticated clients."""
         for line in ("GET /token", "GET /tokens", "POST /tokens", "DELETE /token/x"):
             with self.subTest(line):
                 answer = self.gateway.ask(line, Authorization=ALICE, Content_Length="0")

@@ -1,4 +1,4 @@
-"""The second port."""
+"""The routes of the metrics port."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.web.conversations import ALICE, InMemoryGateway, Wire, answered
 @implementer(IReachable)
 @define
 class Remote:
-    """A part that is out."""
+    """A plugin whose remote is unreachable."""
 
     name: str = "directory"
     type: str = "remote"
@@ -29,13 +29,13 @@ class Remote:
 
 
 class OperationsTests(SynchronousTestCase):
-    """Metrics, liveness, readiness."""
+    """Metrics, liveness and readiness."""
 
     def setUp(self) -> None:
         self.gateway = InMemoryGateway({"jwt": {"secret": "sixteen bytes..."}})
 
     def test_ready(self) -> None:
-        """Who can be reached, what to hear about, and that all is well."""
+        """C{/ready} lists the plugins, the warnings, and the result of the last reload."""
         content = self.gateway.ask("GET /ready", self.gateway.operations).json()
         self.assertTrue(content["ready"])
         self.assertEqual(content["parts"][0]["reachable"], True)
@@ -43,7 +43,7 @@ class OperationsTests(SynchronousTestCase):
         self.assertEqual(content["last_reload"], "good")
 
     def test_unreachable(self) -> None:
-        """A remote that is out is told, but makes nobody unready."""
+        """An unreachable remote is listed, but the gateway stays ready."""
         self.gateway.serving.gateway.authenticator.augmenters = [Remote()]  # type: ignore[list-item] # as much of one as is asked
         answer = self.gateway.ask("GET /ready", self.gateway.operations)
         [_, part] = answer.json()["parts"]
@@ -51,12 +51,12 @@ class OperationsTests(SynchronousTestCase):
         self.assertEqual(part["reason"], "connection refused")
 
     def test_stopping(self) -> None:
-        """Who is about to stop is not ready."""
+        """A gateway that is stopping is not ready."""
         self.gateway.serving.stopping = True
         self.assertEqual(self.gateway.ask("GET /ready", self.gateway.operations).status, 503)
 
     def test_metrics(self) -> None:
-        """Everything that may be counted is there from the start."""
+        """Every metric is there from the start."""
         lists = {"type": "plain", "name": "lists", "realm": "internal", "roles": {}}
         gateway = InMemoryGateway({"augmenters": [lists]})
         answer = gateway.ask("GET /metrics", gateway.operations)
@@ -75,21 +75,21 @@ class OperationsTests(SynchronousTestCase):
                 self.assertIn(sample, text)
 
     def test_odd_accept_T75(self) -> None:
-        """Whatever a scraper says it accepts, it gets something."""
+        """Every C{Accept} of a scraper gets an answer."""
         for accept in ("\xff", "application/openmetrics-text; version=abc", "*/*", ";;;"):
             data = f"GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n\r\n"
             [answer] = self.gateway.say(data.encode("latin-1"), self.gateway.operations)
             self.assertEqual(answer.status, 200)
 
     def test_separate_T58(self) -> None:
-        """Neither port serves what belongs to the other."""
+        """Neither port serves the routes of the other."""
         self.assertEqual(self.gateway.ask("GET /metrics").status, 404)
         answer = self.gateway.ask("GET /whoami", self.gateway.operations, Authorization=ALICE)
         self.assertEqual(answer.status, 404)
 
 
 class LimitTests(SynchronousTestCase):
-    """How many clients the metrics port serves at once."""
+    """The limit of connections to the metrics port."""
 
     def setUp(self) -> None:
         self.gateway = InMemoryGateway()
@@ -102,7 +102,7 @@ class LimitTests(SynchronousTestCase):
         return [answer.status for answer in answered(wire.value())]
 
     def test_full_T85b(self) -> None:
-        """A connection above the limit gets a 503 and is closed; it is logged and counted."""
+        """A connection above the limit gets a 503 and is closed, logged and counted."""
         with capturedLogs() as events:
             self.opened(3)
             for _, wire in self.opened(5):
@@ -114,7 +114,7 @@ class LimitTests(SynchronousTestCase):
         self.assertIn("authotron_connections_refused_total 5.0", text)
 
     def test_unused_T85b(self) -> None:
-        """Idle clients shut out no probe: the one without a request for longest is closed."""
+        """Above the limit the connection without a request for longest is closed."""
         (first, first_wire), (_, second), (_, third) = self.opened(3)
         self.gateway.clock.advance(2)
         first.dataReceived(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -127,7 +127,7 @@ class LimitTests(SynchronousTestCase):
         self.assertFalse(first_wire.disconnected)
 
     def test_never_whole_T85b(self) -> None:
-        """A request that does not come in whole keeps no place, whatever it has promised."""
+        """A partial request does not keep its connection open above the limit."""
         head = b"POST /metrics HTTP/1.1\r\nHost: x\r\n"
         for begun in (
             b"GET /met",
@@ -163,7 +163,7 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual([self.statuses(wire) for _, wire in busy], [[200]] * 3)
 
     def test_idle_T85b(self) -> None:
-        """A client that says nothing is disconnected, and its place is free."""
+        """A silent client is disconnected after the timeout."""
         opened = self.opened(3)
         self.gateway.clock.advance(60)
         self.assertTrue(all(wire.disconnecting for _, wire in opened))

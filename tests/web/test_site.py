@@ -1,4 +1,4 @@
-"""What every request goes through: limits, odd requests, counting, logging."""
+"""The checks, limits, metrics and logs that apply to every request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEAD = b"GET /health HTTP/1.1\r\nHost: gate\r\n"
 
 
 class LimitsTests(SynchronousTestCase):
-    """Each limit answers by its right name."""
+    """Each limit has its own status."""
 
     def setUp(self) -> None:
         self.gateway = InMemoryGateway()
@@ -26,33 +26,33 @@ class LimitsTests(SynchronousTestCase):
         self.assertEqual((answer.status, answer.headers["connection"]), (status, "close"))
 
     def test_request_line_T75(self) -> None:
-        """A request line over 8 KiB is a 414, whether it ends or not, at once or in pieces."""
+        """A request line over 8 KiB is a 414, complete or not, at once or in pieces."""
         line = b"GET /" + b"a" * 8200 + b" HTTP/1.1\r\n"
         self.refused(line, 414)
         self.refused(line, 414, pieces=100)
         self.refused(b"x" * 9000, 414, pieces=1000)
 
     def test_header_block_T75(self) -> None:
-        """A header block over the cap is a 431: many fields, one field, one that never ends."""
+        """A header block over the limit is a 431: many fields, one field, or one without an end."""
         self.refused(HEAD + b"X: " + b"y" * 17_000 + b"\r\n\r\n", 431)
         self.refused(HEAD + b"X: yyyyyyyyyy\r\n" * 1500, 431, pieces=700)
         self.refused(HEAD + b"X: " + b"y" * 40_000, 431, pieces=1000)
 
     def test_just_below(self) -> None:
-        """Below them all is well, again and again on one connection."""
+        """Heads just below the limits are answered, repeatedly on one connection."""
         channel, wire = self.gateway.connect()
         for _ in range(3):
             channel.dataReceived(HEAD + b"X: " + b"y" * 16_000 + b"\r\n\r\n")
         self.assertEqual([answer.status for answer in answered(wire.value())], [200] * 3)
 
     def test_configured(self) -> None:
-        """The cap of the header block is configured."""
+        """The limit of the header block is configurable."""
         self.gateway = InMemoryGateway({"server": {"max_header_bytes": 65536}})
         [answer] = self.gateway.say(HEAD + b"X: " + b"y" * 60_000 + b"\r\n\r\n")
         self.assertEqual(answer.status, 200)
 
     def test_refused_once(self) -> None:
-        """After a refusal nothing more is read, and the client has time to read why."""
+        """After a refusal nothing more is read, and the client has time to read the reply."""
         channel, wire = self.gateway.connect()
         channel.dataReceived(b"x" * 9000)
         channel.dataReceived(b"\r\n" + HEAD + b"\r\n")
@@ -70,13 +70,13 @@ class LimitsTests(SynchronousTestCase):
         self.refused(head + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 3, 413)
 
     def test_small_body(self) -> None:
-        """A small body that nobody asked for does no harm."""
+        """A small body is ignored."""
         head = f"GET /whoami HTTP/1.1\r\nHost: x\r\nAuthorization: {ALICE}\r\n"
         [answer] = self.gateway.say(head.encode() + b"Content-Length: 3\r\n\r\nabc")
         self.assertEqual(answer.status, 200)
 
     def test_slow_client_T69(self) -> None:
-        """A request that trickles in has no more time than silence has."""
+        """A request that arrives slowly has the same deadline as a silent client."""
         channel, wire = self.gateway.connect()
         for _ in range(59):
             self.gateway.clock.advance(1)
@@ -86,7 +86,7 @@ class LimitsTests(SynchronousTestCase):
         self.assertTrue(wire.disconnecting)
 
     def test_idle(self) -> None:
-        """Each answer gives a new deadline."""
+        """Each reply starts a new deadline."""
         channel, wire = self.gateway.connect()
         for _ in range(3):
             self.gateway.clock.advance(50)
@@ -97,13 +97,13 @@ class LimitsTests(SynchronousTestCase):
 
 
 class OddTests(SynchronousTestCase):
-    """Odd requests."""
+    """Malformed requests."""
 
     def setUp(self) -> None:
         self.gateway = InMemoryGateway()
 
     def test_hosts_T75(self) -> None:
-        """A host that is none is a 400, never a 500; so are two."""
+        """A malformed C{Host}, or two of them, is a 400, never a 500."""
         for host, status in (
             ("gate:8080", 200),
             ("[::1]:80", 200),
@@ -122,7 +122,7 @@ class OddTests(SynchronousTestCase):
                 self.assertEqual(answer.status, status)
 
     def test_malformed_T28(self) -> None:
-        """What is no HTTP is a 400."""
+        """Bytes that are not HTTP get a 400."""
         for data in (
             b"nonsense\r\n\r\n",
             b"GET  /health HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -139,7 +139,7 @@ class OddTests(SynchronousTestCase):
     @settings(max_examples=200, deadline=None)
     @given(some.binary(max_size=300))
     def test_anything_T21(self, value: bytes) -> None:
-        """Whatever stands in Authorization, the answer is a 400 or a 401."""
+        """Whatever C{Authorization} contains, the answer is a 400 or a 401."""
         head = b"GET /authenticate HTTP/1.1\r\nHost: x\r\nAuthorization: " + value + b"\r\n\r\n"
         for answer in self.gateway.say(head)[:1]:
             self.assertIn(answer.status, (400, 401))
@@ -149,7 +149,7 @@ class CountedTests(SynchronousTestCase):
     """Metrics of requests."""
 
     def test_labels_T76(self) -> None:
-        """Nothing a client makes up becomes a label."""
+        """Nothing that a client sends becomes a metric label unchecked."""
         gateway = InMemoryGateway()
         gateway.ask("GET /nowhere-canary")
         gateway.ask("CANARY /authenticate")
@@ -169,7 +169,7 @@ class CountedTests(SynchronousTestCase):
 
 
 class LoggedTests(SynchronousTestCase):
-    """Access events."""
+    """The access log."""
 
     def events(self, access: str) -> list[Any]:
         observer = EventLoggingObserver()
@@ -181,13 +181,13 @@ class LoggedTests(SynchronousTestCase):
         return [event for event in observer if event.get("event") == "routes.request.answered"]
 
     def test_which(self) -> None:
-        """All, only failures, or none, as configured."""
+        """All requests, only failures, or none are logged, as configured."""
         for access, statuses in (("all", [200, 401]), ("failures", [401]), ("none", [])):
             with self.subTest(access):
                 self.assertEqual([event["status"] for event in self.events(access)], statuses)
 
     def test_fields(self) -> None:
-        """Who, what, how long, and by which request; nothing secret."""
+        """The access log has client, user, route, status and duration, and no secret."""
         good, bad = self.events("all")
         self.assertEqual((good["username"], good["realm"]), ("alice", "internal"))
         self.assertEqual((good["client"], good["request_id"]), ("192.0.2.7", "abc-1"))

@@ -1,4 +1,4 @@
-"""What a client writes into its request beside the credential changes nothing."""
+"""Nothing in a request but its credential changes the result of authentication."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ SURRENDER = ("POST", "/tokens/revoke")
 
 
 class UntrustedCase(SynchronousTestCase):
-    """Ask both ways: through the front, and the site alone."""
+    """Asks both ways: through the fast path, and the site alone."""
 
     def setUp(self) -> None:
         self.gateway = InMemoryGateway()
@@ -147,7 +147,7 @@ class UntrustedCase(SynchronousTestCase):
             yield answer
 
     def ignored(self, fields: Sequence[str]) -> None:
-        """Each field alone, and all together, neither lets in nor keeps out."""
+        """Check that fields, alone and together, change neither a 200 nor a 401."""
         good = f"Authorization: {ALICE}"
         [expected, _] = self.answers(good)
         for group in (*([field] for field in fields), fields):
@@ -164,11 +164,11 @@ class FieldTests(UntrustedCase):
     """Header fields."""
 
     def test_original_request_T01(self) -> None:
-        """No field that names the original path or method chooses what is answered."""
+        """No field with an original path or method changes the route."""
         self.ignored(ORIGINAL)
 
     def test_underscores_T02(self) -> None:
-        """A name with underscores is another name: it neither replaces the real field nor adds."""
+        """A name with underscores is another name: it neither replaces nor adds a field."""
         good = f"Authorization: {ALICE}"
         for fields, status in (
             (["X_Auth_Realm: nowhere", good], 200),
@@ -184,14 +184,14 @@ class FieldTests(UntrustedCase):
         self.ignored(BESIDE)
 
     def test_connection_names_T04(self) -> None:
-        """A field that C{Connection} names is still read: naming it does not remove it."""
+        """A field that C{Connection} names is still read."""
         named = "Connection: X-Auth-Realm, Authorization, X-Forwarded-Host"
         good = f"Authorization: {ALICE}"
         for fields, status in (([named, good], 200), ([named, "X-Auth-Realm: nowhere", good], 401)):
             self.assertEqual([each.status for each in self.answers(*fields)], [status] * 2)
 
     def test_identities_T11(self) -> None:
-        """An identity that a client claims for itself is not an identity."""
+        """Identity headers from a client are ignored."""
         self.gateway = InMemoryGateway({"include_legacy_headers": True})
         self.ignored(IDENTITIES)
         for answer in self.answers(*IDENTITIES, f"Authorization: {ALICE}"):
@@ -203,7 +203,7 @@ class FieldTests(UntrustedCase):
         self.ignored(CONFIGURATION)
 
     def test_odd_bytes_T22(self) -> None:
-        """Bytes that end lines elsewhere are refused or ignored, and reach no line of the log."""
+        """Bytes that end lines are refused or ignored, and do not reach the log."""
         self.gateway = InMemoryGateway({"logging": {"access": "all"}, "server": PROXIED})
         log = EventLoggingObserver()
         globalLogPublisher.addObserver(log)
@@ -225,12 +225,12 @@ class FieldTests(UntrustedCase):
         self.assertNotIn("canary", repr(list(log)))
 
     def test_user_agents_T11(self) -> None:
-        """No user agent gets in without a credential."""
+        """No user agent is authenticated without a credential."""
         self.ignored([f"User-Agent: {name}" for name in PROBES])
 
 
 class ElsewhereTests(UntrustedCase):
-    """Credentials in other places than the Authorization header."""
+    """Credentials in other places than C{Authorization}."""
 
     def test_other_fields_T27(self) -> None:
         """A credential in another field is not read."""
@@ -239,7 +239,7 @@ class ElsewhereTests(UntrustedCase):
         self.ignored([f"Cookie: Authorization={ALICE}; session={ALICE}; access_token=x"])
 
     def test_query_T27(self) -> None:
-        """A credential in the query is not read, and the query reaches no log line."""
+        """A credential in the query is not read, and the query is not logged."""
         self.gateway = InMemoryGateway({"logging": {"access": "all"}})
         log = EventLoggingObserver()
         globalLogPublisher.addObserver(log)
@@ -267,20 +267,20 @@ class TargetTests(UntrustedCase):
     """Paths, queries and methods."""
 
     def test_query_T14(self) -> None:
-        """What is behind the question mark chooses no route."""
+        """The query does not change the route."""
         for query in ("?/health", "?x=/health", "?path=/health&rd=/", "?%2fhealth", "?/../health"):
             for answer in self.answers(line=f"GET /authenticate{query}"):
                 self.assertEqual(answer.status, 401)
 
     def test_fragment_T15(self) -> None:
-        """A fragment makes the path unknown: it is neither cut off nor read."""
+        """A path with a fragment is unknown."""
         for path in ("/authenticate#/health", "/authenticate#", "/health#/authenticate"):
             for answer in self.answers(f"Authorization: {ALICE}", line=f"GET {path}"):
                 self.assertIn(answer.status, {400, 404})
                 self.assertNotIn("authorization", answer.headers)
 
     def test_methods_T18(self) -> None:
-        """No other method is yes, and no field or query makes one of another."""
+        """Only GET and HEAD authenticate, and no field or query changes the method."""
         good = f"Authorization: {ALICE}"
         override = ("X-HTTP-Method-Override: GET", "X-HTTP-Method: GET", "X-Method-Override: GET")
         for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "FOO"):
@@ -300,7 +300,7 @@ class TargetTests(UntrustedCase):
             self.assertEqual((answer.status, answer.json()["tokens"]), (200, []))
 
     def test_no_redirect_T65(self) -> None:
-        """No answer sends a client elsewhere, however a path is written."""
+        """No answer redirects, however a path is written."""
         self.gateway = InMemoryGateway({"store": {"type": "memory"}})
         good = f"Authorization: {ALICE}"
         for path in (
@@ -329,10 +329,10 @@ class TargetTests(UntrustedCase):
 
 
 class ForwardedTests(TokenCase):
-    """C{Forwarded} of RFC 7239, which no contract of ours reads."""
+    """C{Forwarded} of RFC 7239, which is not read."""
 
     def test_forwarded_T06(self) -> None:
-        """C{Forwarded} names neither host nor client, even if a trusted proxy passes it on."""
+        """C{Forwarded} names neither host nor client, even from a trusted proxy."""
         self.gateway = self.make(server=PROXIED)
         forwarded = "for=10.1.2.3;host=a.org;proto=https"
         for made in (self.new(hosts=["a.org"]), self.new(networks=["10.0.0.0/8"])):
@@ -344,10 +344,10 @@ class ForwardedTests(TokenCase):
 
 
 class EveryRouteTests(TokenCase):
-    """All routes, as the app has them, so that none is forgotten."""
+    """All routes, as Klein lists them."""
 
     def routes(self) -> Iterator[tuple[str, str]]:
-        """Method and path of each route that wants a credential."""
+        """Yield method and path of each route that requires a credential."""
         for rule in GatewayRoutes.app.url_map.iter_rules():
             path = rule.rule.replace("<token>", "0123456789ab").replace("<id_>", "0123456789ab")
             for method in sorted(rule.methods or ()):
@@ -355,7 +355,7 @@ class EveryRouteTests(TokenCase):
                     yield method, path
 
     def test_documented_T58(self) -> None:
-        """Each route of either port is documented, so that none is left from debugging."""
+        """Each route of either port is documented."""
         page = (ROOT / "docs" / "http-endpoints.md").read_text(encoding="utf-8")
         main, metrics = page.split("## Metrics port")
         for app, table in ((GatewayRoutes.app, main), (OperationsRoutes.app, metrics)):
@@ -367,7 +367,7 @@ class EveryRouteTests(TokenCase):
         self.assertEqual(set(re.findall(r"`([^`]+)`", " ".join(public))), PUBLIC)
 
     def test_no_other_origin_T53(self) -> None:
-        """No answer of either port lets a page of another origin read it, or send credentials."""
+        """No answer of either port allows another origin to read it."""
         asked = "Origin: https://evil.example\r\nAccess-Control-Request-Method: GET\r\n"
         ports = (
             (self.gateway.public, GatewayRoutes.app),
@@ -382,7 +382,7 @@ class EveryRouteTests(TokenCase):
                     self.assertEqual(allowed, [], f"{method} {path}")
 
     def test_not_stored_T53(self) -> None:
-        """No cache on the way may keep an answer about a client or its tokens."""
+        """Answers about a client or its API tokens are C{no-store}."""
         token = self.new()
         for method, path in (
             ("GET", "/authenticate"),
@@ -408,7 +408,7 @@ class EveryRouteTests(TokenCase):
                 self.assertEqual(answer.status, 405, f"{method} {rule.rule}")
 
     def test_one_gate_T71(self) -> None:
-        """Each is refused without a credential and with a wrong one, and by the same decision."""
+        """Each route refuses missing and wrong credentials, by the same decision."""
         decisions = self.gateway.serving.gateway.decisions
         asked: list[bytes | None] = []
         decide = decisions.decide
@@ -434,7 +434,7 @@ class EveryRouteTests(TokenCase):
 @implementer(IProvider)
 @define
 class Unreachable:
-    """A provider whose reason for an outage must not be told to clients."""
+    """A provider whose reason for an outage must not be sent to clients."""
 
     name: str = "secret-name"
     type: str = "secret-type"
@@ -450,7 +450,7 @@ class Unreachable:
 
 
 class OutageTests(UntrustedCase):
-    """What a client learns of an outage."""
+    """The reply during an outage."""
 
     def test_told_nothing_T64(self) -> None:
         """A 503 is JSON and names neither the provider nor the reason."""
