@@ -27,7 +27,7 @@ from authotron.net.world import World
 from authotron.plugin.interfaces import IAugmenter, IProvider, ITokenStore
 from authotron.telemetry.metrics import Metrics
 from authotron.tokens import service
-from authotron.tokens.bounded_store import derived_pepper
+from authotron.tokens.bounded_store import derive_pepper
 from authotron.tokens.owners import Owners
 from authotron.tokens.provider import TokenProvider
 from authotron.tokens.service import TokenService
@@ -82,7 +82,7 @@ def compose(
         world.clock,
         authenticator,
         signer.mint,
-        signer.life,
+        signer.max_lifetime,
         replies.authenticate,
         Meter("/authenticate", world.clock, metrics.held_up),
     )
@@ -151,6 +151,6 @@ def _tokens(config: Config, world: World, store: ITokenStore | None) -> TokenSer
     if config.store is None:
         return None
     secret = config.file.jwt.secret
-    spare = derived_pepper(secret.get_secret_value()) if secret else None
+    spare = derive_pepper(secret.get_secret_value()) if secret else None
     backend = store or _build_plugin(ITokenStore, "stores", "store", config.store, world)
     return service.make(backend, config.file.tokens, config.store, world.clock, spare)

@@ -115,7 +115,7 @@ def missing_checks(config: ClaimsConfig, cert_uri: str | None) -> Iterator[str]:
 
 
 @frozen
-class Rules:
+class ClaimRules:
     """The checks that a provider makes of the claims of a JWT, and how it reads an identity."""
 
     name: str

@@ -52,7 +52,7 @@ class KeySet:
     _refreshing: Deferred[None] | None = field(default=None, init=False, repr=False)
     _log = Logger()
 
-    async def named(self, kid: str) -> Sequence[Key]:
+    async def keys_named(self, kid: str) -> Sequence[Key]:
         """
         Return the keys of a name.
 
@@ -101,7 +101,7 @@ class KeySet:
         return self._keys is not None and self._clock.seconds() < self._fetched + _MAX_STALE
 
     def knows(self, kid: str) -> bool:
-        """Whether L{named} returns a key, or rejects the name, without fetching the key set."""
+        """Whether L{keys_named} returns or rejects at once, without fetching the key set."""
         if not self.is_at_hand or self._keys is None:
             return False
         may_search = self._is_fetching or self._clock.seconds() >= self._searched + _COOLDOWN

@@ -44,7 +44,7 @@ class Minter:
     _clock: IReactorTime
     _issuer: str
     _audience: str | list[str] | None
-    life: int
+    max_lifetime: int
     algorithm: Algorithm
     _key: str | PrivateKey = field(repr=False)
     _kid: str | None
@@ -80,7 +80,8 @@ class Minter:
         @raise Rejected: the identity has expired.
         """
         identity, ends = authentication.identity, authentication.expires_at()
-        expires = now + self.life if ends is None else min(now + self.life, int(ends))
+        longest = now + self.max_lifetime
+        expires = longest if ends is None else min(longest, int(ends))
         if expires <= now:
             raise Rejected("the identity has expired")
         claims = {

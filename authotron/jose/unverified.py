@@ -51,20 +51,20 @@ class Unverified:
         """
         if not (self.readable or "enc" in self.header):
             return UNREADABLE
-        named = self.claims.get("iss")
-        return self.header.get("iss") if named is None else named
+        keys_named = self.claims.get("iss")
+        return self.header.get("iss") if keys_named is None else keys_named
 
 
-def seen(credential: Credential) -> Unverified | None:
+def parse_once(credential: Credential) -> Unverified | None:
     """Parse a credential as a JWT once, however many providers call this function."""
     known = credential.seen
     if known is False:
-        known = look_into(credential.value)
+        known = parse(credential.value)
         credential.seen = known  # cached; the field is not part of the value
     return known  # type: ignore[return-value] # no other value is assigned
 
 
-def look_into(token: str) -> Unverified | None:
+def parse(token: str) -> Unverified | None:
     """
     Parse a bearer token as a JWT, or return C{None} if it is not one.
 
@@ -76,13 +76,13 @@ def look_into(token: str) -> Unverified | None:
     if len(parts) < 2 or len(token) > LONGEST:  # noqa: PLR2004 - a header and at least one more part
         return None
     try:
-        header = decoded_header(parts[0])
+        header = parse_header(parts[0])
     except Rejected:
         return _MALFORMED if _is_like_header(parts[0]) else None
     if "alg" not in header:
         return None
     try:
-        return Unverified(header, decoded(parts[1]))
+        return Unverified(header, parse_part(parts[1]))
     except Rejected:
         return Unverified(header, {}, readable=False)
 
@@ -102,7 +102,7 @@ def _is_like_header(part: str) -> bool:
     return b'"alg"' in raw.replace(b"\0", b"")
 
 
-def decoded_header(part: str) -> dict[str, Any]:
+def parse_header(part: str) -> dict[str, Any]:
     """
     Parse the header of a JWT. Its length is limited, because the signature is not verified yet.
 
@@ -110,17 +110,17 @@ def decoded_header(part: str) -> dict[str, Any]:
     """
     if len(part) > _LONGEST_HEADER:
         raise Rejected("the header of the JWT is too long")
-    return decoded(part)
+    return parse_part(part)
 
 
-def decoded(part: str) -> dict[str, Any]:
+def parse_part(part: str) -> dict[str, Any]:
     """
     Parse the JSON object in one part of a JWT.
 
     @raise Rejected: the part is not canonical base64url, not strict JSON, or not an object.
     """
     try:
-        found = strict_json.loads(b64decoded(part), most=_MOST)
+        found = strict_json.loads(decode_base64url(part), most=_MOST)
     except ValueError:
         raise Rejected("a part of the JWT is not base64url of strict JSON in UTF-8") from None
     if not isinstance(found, dict):
@@ -128,7 +128,7 @@ def decoded(part: str) -> dict[str, Any]:
     return found
 
 
-def b64decoded(part: str) -> bytes:
+def decode_base64url(part: str) -> bytes:
     """
     Decode one part of a JWT (RFC 7515 section 2).
 

@@ -28,13 +28,13 @@ class Verifier:
     keys: KeySet | None = field(repr=False)
     secret: bytes | None = field(default=None, repr=False)
 
-    async def verified(
+    async def verify(
         self, token: str, seen: unverified.Unverified | None = None
     ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         """
         Verify the signature of a JWT, and return its header and its claims.
 
-        @param seen: the parsed JWT, if L{unverified.look_into} was called before.
+        @param seen: the parsed JWT, if L{unverified.parse} was called before.
 
         @raise Rejected: the JWT is malformed, or not signed with a known key.
         @raise Unavailable: the keys of the issuer cannot be fetched.
@@ -45,7 +45,7 @@ class Verifier:
         if seen is not None and seen.readable:
             header, claims = seen.header, seen.claims
         else:
-            header, claims = unverified.decoded_header(parts[0]), unverified.decoded(parts[1])
+            header, claims = unverified.parse_header(parts[0]), unverified.parse_part(parts[1])
         _check_members(header)
         algorithm = str(header.get("alg"))
         if algorithm not in self.algorithms:
@@ -59,7 +59,7 @@ class Verifier:
         """
         Whether a JWT can be verified or rejected without fetching keys.
 
-        @param seen: the parsed JWT, as L{unverified.look_into} returns it.
+        @param seen: the parsed JWT, as L{unverified.parse} returns it.
         """
         if self.keys is None or seen is None:
             return True
@@ -73,7 +73,7 @@ class Verifier:
             return [Key(self.secret, [algorithm])] if self.secret else []
         if self.keys is None or not isinstance(kid, str) or not kid:
             raise Rejected("the header names no key (kid)")
-        return await self.keys.named(kid)
+        return await self.keys.keys_named(kid)
 
 
 _MEMBERS: Mapping[str, type] = {
@@ -111,7 +111,7 @@ def _signed(token: str, key: Key, algorithm: str) -> bool:
     signed, _, signature = token.rpartition(".")
     kind = jwt.get_algorithm_by_name(algorithm)
     try:
-        raw = unverified.b64decoded(signature)
+        raw = unverified.decode_base64url(signature)
         return bool(kind.verify(signed.encode(), kind.prepare_key(key.public), raw))
     except (jwt.PyJWTError, ValueError):
         return False

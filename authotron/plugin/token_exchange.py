@@ -12,7 +12,7 @@ from zope.interface import implementer
 from authotron.concurrency.racing import AsyncCall
 from authotron.config.section import Seconds
 from authotron.jose import jwks
-from authotron.jose.claims import ClaimsConfig, Rules
+from authotron.jose.claims import ClaimRules, ClaimsConfig
 from authotron.jose.jwk import ALGORITHMS
 from authotron.jose.verifier import Verifier
 from authotron.model.authentication import Authentication
@@ -50,7 +50,7 @@ class AccessTokens:
 
     _clock: IReactorTime
     _verifier: Verifier
-    _rules: Rules
+    _rules: ClaimRules
     _life: float
     _exchanged: AuthenticationCache = field(repr=False)
 
@@ -75,7 +75,7 @@ class AccessTokens:
         token = answer.get("access_token")
         if not (isinstance(token, str) and token.isascii()):
             raise Unavailable(f"the response of {place} contains no access token")
-        header, claims = await self._verifier.verified(token)
+        header, claims = await self._verifier.verify(token)
         self._rules.check_type(header, claims)
         found = self._rules.authentication(claims, self._clock.seconds())
         return found._replace(fresh_until=(found.expires or 0) - _EARLY)
@@ -96,7 +96,7 @@ def make(config: ExchangeConfig, world: World, web: WebClient) -> AccessTokens:
     return AccessTokens(
         clock,
         Verifier(ALGORITHMS, jwks.key_set(config, world, web, url=config.cert_uri, issuer="")),
-        Rules(config.name, config.realm, config),
+        ClaimRules(config.name, config.realm, config),
         config.cache,
         AuthenticationCache(clock, world.memory // 2),
     )

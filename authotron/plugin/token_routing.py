@@ -38,7 +38,7 @@ def match(rule: Rule, credential: Credential) -> Affinity:
     """
     if rule == "any":
         return Affinity.POSSIBLE
-    token, seen = credential.value, unverified.seen(credential)
+    token, seen = credential.value, unverified.parse_once(credential)
     if looks_like_ours(token):
         return Affinity.FOREIGN
     shape: Shape = "opaque" if seen is None else "jwt"
@@ -56,5 +56,5 @@ def match(rule: Rule, credential: Credential) -> Affinity:
 
 def names_issuer(credential: Credential) -> bool:
     """Whether a token is a JWT that names its issuer, or whose claims cannot be parsed."""
-    seen = unverified.seen(credential)
+    seen = unverified.parse_once(credential)
     return seen is not None and seen.issuer is not None

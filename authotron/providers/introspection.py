@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from authotron.config.section import NonEmptyStr, Seconds, Secret
 from authotron.jose import unverified
-from authotron.jose.claims import ClaimsConfig, Rules
+from authotron.jose.claims import ClaimRules, ClaimsConfig
 from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected
 from authotron.model.identity import Credential, earliest
@@ -47,7 +47,7 @@ class Introspection:
     _web: WebClient
     _url: str
     _client: tuple[str, str] = field(repr=False)
-    _rules: Rules
+    _rules: ClaimRules
     _life: float
 
     async def ask(self, token: str) -> Authentication:
@@ -57,7 +57,7 @@ class Introspection:
         @raise Rejected: the token is not active, or not an access token.
         @raise Unavailable: the response is not a good introspection response.
         """
-        seen = unverified.look_into(token)
+        seen = unverified.parse(token)
         header, claims = ({}, {}) if seen is None else (seen.header, seen.claims)
         if self._rules.config.typ is None:
             self._rules.check_type(header, claims)
@@ -87,7 +87,7 @@ def _claims(response: dict[str, Any]) -> dict[str, Any]:
 def _match(rule: token_routing.Rule, issuer: str | None, credential: Credential) -> Affinity:
     """Return FOREIGN also for a JWT that names another issuer than the configured one."""
     if issuer is not None:
-        seen = unverified.seen(credential)
+        seen = unverified.parse_once(credential)
         if seen is not None and seen.issuer not in (None, issuer):
             return Affinity.FOREIGN
     return token_routing.match(rule, credential)
@@ -100,7 +100,7 @@ def make(config: Config, world: World) -> IProvider:
         http.make(config, world),
         config.url,
         (config.client_id, config.client_secret.get_secret_value()),
-        Rules(config.name, config.realm, config),
+        ClaimRules(config.name, config.realm, config),
         config.cache,
     )
     takes_any = config.accepts == "any" and "accepts" in config.model_fields_set

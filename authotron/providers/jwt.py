@@ -19,7 +19,7 @@ from authotron.jose import (
     unverified,
     verifier,
 )
-from authotron.jose.claims import ClaimsConfig, Rules, missing_checks
+from authotron.jose.claims import ClaimRules, ClaimsConfig, missing_checks
 from authotron.model.authentication import Authentication
 from authotron.model.identity import Credential
 from authotron.net import http, urls
@@ -116,7 +116,7 @@ class Jwt:
     realm: str
     _clock: IReactorTime
     _verifier: verifier.Verifier = field(repr=False)
-    _rules: Rules = field(repr=False)
+    _rules: ClaimRules = field(repr=False)
     _accepts: token_routing.Rule
     type: str = field(default="jwt", init=False)
     scheme: str = field(default="bearer", init=False)
@@ -129,7 +129,7 @@ class Jwt:
     def affinity(self, credential: Credential) -> Affinity:
         if self._accepts == "any":
             return Affinity.POSSIBLE
-        seen = unverified.seen(credential)
+        seen = unverified.parse_once(credential)
         affinity = token_routing.match(self._accepts, credential)
         if affinity is Affinity.FOREIGN or seen is None:
             return affinity
@@ -142,11 +142,11 @@ class Jwt:
         return Affinity.LIKELY if seen.claims.get("iss") == issuer else Affinity.FOREIGN
 
     def is_local(self, credential: Credential) -> bool:
-        return self._verifier.is_local(unverified.seen(credential))
+        return self._verifier.is_local(unverified.parse_once(credential))
 
     async def authenticate(self, credential: Credential) -> Authentication:
-        header, claims = await self._verifier.verified(
-            credential.value, unverified.seen(credential)
+        header, claims = await self._verifier.verify(
+            credential.value, unverified.parse_once(credential)
         )
         self._rules.check_type(header, claims)
         return self._rules.authentication(claims, self._clock.seconds())
@@ -170,6 +170,6 @@ def make(config: Config, world: World) -> IProvider:
         config.realm,
         world.clock,
         verifier.Verifier(algorithms, keys, secret),
-        Rules(config.name, config.realm, config),
+        ClaimRules(config.name, config.realm, config),
         config.accepts,
     )

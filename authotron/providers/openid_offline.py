@@ -73,7 +73,7 @@ class OfflineTokens:
 
     def match(self, credential: Credential) -> Affinity:
         """Return FOREIGN also for a JWT whose C{typ} claim is not that of an offline token."""
-        seen = unverified.seen(credential)
+        seen = unverified.parse_once(credential)
         affinity = token_routing.match(self._accepts, credential)
         if affinity is not Affinity.POSSIBLE or seen is None:
             return affinity
@@ -90,7 +90,7 @@ class OfflineTokens:
         @raise Rejected: the token is not a good offline token.
         @raise Unavailable: the identity provider does not answer.
         """
-        seen = unverified.look_into(token)
+        seen = unverified.parse(token)
         if seen is not None and seen.claims.get("typ", _TYPE) != _TYPE:
             raise Rejected("the token is not an offline token")
         return self._access_tokens.until_next_check(await self._verify(token))
@@ -107,7 +107,7 @@ class OfflineTokens:
 
     def _is_ours(self, token: str) -> bool:
         """Whether a JWT claims to be an offline token of the configured public client."""
-        seen = unverified.look_into(token)
+        seen = unverified.parse(token)
         return (
             seen is not None
             and seen.claims.get("typ") == _TYPE

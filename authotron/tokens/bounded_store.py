@@ -95,7 +95,7 @@ class StoreClient:
     async def delete_expired(self, now: float) -> int:
         return await self._call(self.backend.delete_expired, now)
 
-    async def opened(self) -> None:
+    async def wait_until_open(self) -> None:
         """
         Wait until an attempt to open the store has ended, if one is under way.
 
@@ -133,6 +133,6 @@ def _spellings(name: str | None) -> Sequence[str | None]:
     return [None] if name is None else spellings(name)
 
 
-def derived_pepper(secret: str) -> bytes:
+def derive_pepper(secret: str) -> bytes:
     """Derive a pepper from a secret, in a way that does not disclose the secret."""
     return hmac.digest(secret.encode(), b"authotron: pepper of the token store", "sha256")

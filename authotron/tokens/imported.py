@@ -44,7 +44,7 @@ _IN_A_HEADER = re.compile(r"[!-+\--~]+")
 def may_be(text: str) -> bool:
     """Whether a bearer token may be an imported one: neither C{aot_...} nor a JWT."""
     fits = len(text) <= _LONGEST and _IN_A_HEADER.fullmatch(text) is not None
-    return fits and not looks_like_ours(text) and unverified.look_into(text) is None
+    return fits and not looks_like_ours(text) and unverified.parse(text) is None
 
 
 def candidate_names(text: str, acl_proxy_peppers: Sequence[bytes]) -> Iterator[str]:
@@ -100,10 +100,12 @@ class ImportedTokens:
 
         @raise Unavailable: the store does not open.
         """
-        await self._store.opened()  # The pepper that the store generated is read when it opens.
+        await (
+            self._store.wait_until_open()
+        )  # The pepper that the store generated is read when it opens.
         peppers = self._store.peppers()
         names = candidate_names(text, self._rules.acl_proxy_peppers())
-        return [candidate for name in names for candidate in peppers.named(name)]
+        return [candidate for name in names for candidate in peppers.plain_tokens(name)]
 
     async def has(self, known_as: str) -> bool:
         """
@@ -113,8 +115,8 @@ class ImportedTokens:
 
         @raise Unavailable: the store does not answer.
         """
-        await self._store.opened()
-        for presented in self._store.peppers().named(known_as):
+        await self._store.wait_until_open()
+        for presented in self._store.peppers().plain_tokens(known_as):
             if await self._store.get(presented.id) is not None:
                 return True
             if await self._store.revoked(presented.id) is not None:
@@ -131,7 +133,7 @@ class ImportedTokens:
             return False
         now, grant, peppers = self._clock.seconds(), source.grant, self._store.peppers()
         token = Token(
-            next(peppers.named(known_as)).id,
+            next(peppers.plain_tokens(known_as)).id,
             peppers.hash(known_as),
             source.owner,
             source.created or now,

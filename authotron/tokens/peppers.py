@@ -32,7 +32,7 @@ class Peppers:
         """Return the hash that is stored of an API token, made with the newest key."""
         return _hash(self._keys[0], text)
 
-    def named(self, text: str) -> Iterator[PlainToken]:
+    def plain_tokens(self, text: str) -> Iterator[PlainToken]:
         """
         Yield an imported token with the id that is derived from it under each key.
 

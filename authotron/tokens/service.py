@@ -28,7 +28,7 @@ from authotron.telemetry.audit import Actor
 from authotron.tokens.bounded_store import StoreClient
 from authotron.tokens.grants import TokenRequest, grant_in_use, new_grant, restricted_token_id
 from authotron.tokens.imported import ImportedTokens
-from authotron.tokens.size import check_growth, shortened
+from authotron.tokens.size import check_growth, shorten
 from authotron.tokens.usage import LastUses, RevokedUses
 
 T = TypeVar("T")
@@ -111,7 +111,7 @@ class TokenService:
             {name: value for name, value in owner.attributes.items() if name != "exp"},
             owner.scopes,
         )
-        await self.store.opened()
+        await self.store.wait_until_open()
         lineage = await self._lineage(requester)
         limit = self.config.max_per_owner if origin == HTTP else None
         for _ in range(_TRIES):
@@ -130,7 +130,7 @@ class TokenService:
                 provider=requester.provider,
             )
             if origin == HTTP:
-                token = shortened(token, can_look_up=can_look_up)
+                token = shorten(token, can_look_up=can_look_up)
                 left_out = owner.attributes.keys() - token.owner.attributes.keys() - {"exp"}
             by = by or audit.identified(requester)
             try:
@@ -221,7 +221,7 @@ class TokenService:
         """Note that an API token is used now; L{flush} writes all notes to the store."""
         self._last_uses.note(id_)
 
-    async def listed(self, requester: Authentication, query: TokenQuery) -> Sequence[Token]:
+    async def list_tokens(self, requester: Authentication, query: TokenQuery) -> Sequence[Token]:
         """
         List API tokens: the requester's own, or for an administrator those of the query.
 

@@ -14,7 +14,7 @@ MAX_BYTES = 4096
 """Bytes that an API token created over HTTP may take up in the store."""
 
 
-def shortened(token: Token, *, can_look_up: bool) -> Token:
+def shorten(token: Token, *, can_look_up: bool) -> Token:
     """
     Drop parts of the stored owner until an API token fits into L{MAX_BYTES}.
 

@@ -141,7 +141,7 @@ class GatewayRoutes:
 
     @route(app, "/tokens", "GET")
     async def list_tokens(self, request: Request) -> Reply:
-        return await self._tokens(request).listed(await self._authentication(request), request)
+        return await self._tokens(request).list_tokens(await self._authentication(request), request)
 
     @route(app, "/tokens", "POST")
     async def make_token(self, request: Request) -> Reply:
@@ -177,17 +177,17 @@ class GatewayRoutes:
     @route(app, "/providers", "GET")
     def providers(self, _request: Request) -> Reply:
         providers = self._serving.gateway.authenticator.providers
-        return replies.shown({"providers": _plugins_as_json(providers)})
+        return replies.public_json({"providers": _plugins_as_json(providers)})
 
     @route(app, "/augmenters", "GET")
     def augmenters(self, _request: Request) -> Reply:
         augmenters = self._serving.gateway.authenticator.augmenters
-        return replies.shown({"augmenters": _plugins_as_json(augmenters)})
+        return replies.public_json({"augmenters": _plugins_as_json(augmenters)})
 
     @route(app, "/.well-known/jwks.json", "GET")
     def jwks(self, _request: Request) -> Reply:
         keys = self._serving.gateway.minter.jwks
-        return replies.shown(keys, _FOR_FIVE_MINUTES)
+        return replies.public_json(keys, _FOR_FIVE_MINUTES)
 
     @route(app, "/health", "GET")
     def health(self, _request: Request) -> Reply:

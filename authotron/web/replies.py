@@ -136,7 +136,7 @@ def malformed(problems: Iterable[Problem]) -> Reply:
     return json_reply(400, content, NO_STORE)
 
 
-def too_broad(problems: Iterable[Problem]) -> Reply:
+def exceeds_grant(problems: Iterable[Problem]) -> Reply:
     """Build the reply to a request for more than the requester may grant."""
     content = {"error": "Forbidden", "problems": _first(problems)}
     return json_reply(403, content, NO_STORE)
@@ -147,12 +147,12 @@ def _first(problems: Iterable[Problem]) -> list[str]:
     return [str(problem)[:_LONGEST_PROBLEM] for problem in islice(problems, _MAX_PROBLEMS)]
 
 
-def created(content: Any, location: str) -> Reply:
+def created_json(content: Any, location: str) -> Reply:
     """Build the reply to a request that created a resource at C{location}."""
     return json_reply(201, content, (b"Location", location.encode()), NO_STORE)
 
 
-def shown(content: Any, *headers: Header) -> Reply:
+def public_json(content: Any, *headers: Header) -> Reply:
     """Build a reply with content that every client may see."""
     return json_reply(200, content, *headers)
 
@@ -162,12 +162,12 @@ def readiness(content: Any, *, ready: bool) -> Reply:
     return json_reply(200 if ready else 503, content)
 
 
-def private(content: Any) -> Reply:
+def private_json(content: Any) -> Reply:
     """Build a reply with content for one client only, which must not be cached."""
     return json_reply(200, content, NO_STORE)
 
 
-def private_json(body: bytes) -> Reply:
+def encoded_json(body: bytes) -> Reply:
     """Build a reply with content for one client only, from JSON that is encoded already."""
     return _reply(200, ((b"Content-Type", b"application/json"), NO_STORE), body)
 
@@ -193,9 +193,9 @@ class Replies:
             return UNAVAILABLE
         if outcome.result == decisions.FORBIDDEN:
             return FORBIDDEN
-        return self.refused() if outcome.result in decisions.REFUSALS else BROKEN
+        return self.unauthorized() if outcome.result in decisions.REFUSALS else BROKEN
 
-    def refused(self) -> Reply:
+    def unauthorized(self) -> Reply:
         """Build the 401, which is the same whatever the reason."""
         challenge = (b"WWW-Authenticate", field_value(self.challenge))
         return json_reply(401, {"error": "Unauthorized access"}, challenge, NO_STORE)

@@ -68,7 +68,7 @@ class TokenRoutes:
         body = self._body(request, NewToken)
         requested = TokenRequest(**{name: getattr(body, name) for name in NewToken.model_fields})
         text, token = await self._make(requester, requested)
-        return replies.created({"token": text, **token_as_json(token)}, f"/tokens/{token.id}")
+        return replies.created_json({"token": text, **token_as_json(token)}, f"/tokens/{token.id}")
 
     async def make_by_get(self, requester: Authentication, request: Request) -> Reply:
         """
@@ -79,11 +79,11 @@ class TokenRoutes:
         if request.method == b"HEAD" or not self._tokens.compat:
             return replies.method_not_allowed(["GET"] if self._tokens.compat else [])
         if _is_cross_site_or_prefetch(request):
-            raise EarlyReply(replies.too_broad([_CROSS_SITE]))
+            raise EarlyReply(replies.exceeds_grant([_CROSS_SITE]))
         text, _ = await self._make(requester, TokenRequest())
-        return replies.private({"token": text})
+        return replies.private_json({"token": text})
 
-    async def listed(self, requester: Authentication, request: Request) -> Reply:
+    async def list_tokens(self, requester: Authentication, request: Request) -> Reply:
         """
         Return one page of a list of API tokens.
 
@@ -95,7 +95,7 @@ class TokenRoutes:
         left, size, last, ended = query.most, 0, query.after, False
         while left and size < _LARGEST_PAGE and not ended:
             part = evolve(query, after=last, most=min(left, AT_ONCE))
-            found = await _as_replies(self._tokens.listed(requester, part))
+            found = await _as_replies(self._tokens.list_tokens(requester, part))
             ended = len(found) < part.most
             for token in found:
                 encoded.append(json.dumps(token_as_json(token)).encode())
@@ -103,11 +103,11 @@ class TokenRoutes:
                 await pieces.add(len(encoded[-1]))
         following = b"" if ended else b', "next": ' + json.dumps(last).encode()
         body = b'{"tokens": [' + b", ".join(encoded) + b"]" + following + b"}"
-        return replies.private_json(body)
+        return replies.encoded_json(body)
 
     async def show(self, requester: Authentication, id_: str) -> Reply:
         token = await _as_replies(self._tokens.show(requester, id_))
-        return replies.private(token_as_json(token))
+        return replies.private_json(token_as_json(token))
 
     async def change(self, requester: Authentication, request: Request, id_: str) -> Reply:
         body = self._body(request, TokenChange)
@@ -124,7 +124,7 @@ class TokenRoutes:
             token = await _finish(_as_replies(changing))
         else:
             token = await _finish(self._then_invalidate(changing, before.id))
-        return replies.private(token_as_json(token))
+        return replies.private_json(token_as_json(token))
 
     async def revoke(self, requester: Authentication, id_: str) -> Reply:
         token = await _as_replies(self._tokens.show(requester, id_))
@@ -253,9 +253,9 @@ async def _as_replies(work: Awaitable[_T]) -> _T:
     except NoSuchToken:
         raise EarlyReply(replies.NO_SUCH_TOKEN) from None
     except TooMany:
-        raise EarlyReply(replies.too_broad([_TOO_MANY])) from None
+        raise EarlyReply(replies.exceeds_grant([_TOO_MANY])) from None
     except ExceedsGrant as error:
-        raise EarlyReply(replies.too_broad(error.problems)) from None
+        raise EarlyReply(replies.exceeds_grant(error.problems)) from None
     except Unavailable as error:
         _log.warn(
             "token store unavailable, request answered with 503: {reason}",

@@ -9,7 +9,7 @@ from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import section
-from authotron.jose.claims import ClaimsConfig, Rules, effective_expiry
+from authotron.jose.claims import ClaimRules, ClaimsConfig, effective_expiry
 from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected
 from authotron.model.identity import Identity
@@ -26,7 +26,7 @@ def identity(given: dict[str, Any] | None = None, **claims: Any) -> Identity:
 
 def authentication(given: dict[str, Any] | None = None, **claims: Any) -> Authentication:
     """What is made of the usual claims with these over them."""
-    rules = Rules("sso", "here", section.read(ClaimsConfig, given or {}))
+    rules = ClaimRules("sso", "here", section.read(ClaimsConfig, given or {}))
     said = {name: value for name, value in {**CLAIMS, **claims}.items() if value != "absent"}
     return rules.authentication(said, NOW)
 
@@ -275,8 +275,8 @@ class PurposeTests(ClaimsTestCase):
         with self.subTest(f"{header} {claims}"):
             self.assertRaises(Rejected, self.rules().check_type, header or {}, claims or {})
 
-    def rules(self, typ: str | None = None) -> Rules:
-        return Rules("sso", "here", section.read(ClaimsConfig, {"typ": typ} if typ else {}))
+    def rules(self, typ: str | None = None) -> ClaimRules:
+        return ClaimRules("sso", "here", section.read(ClaimsConfig, {"typ": typ} if typ else {}))
 
 
 class PersonTests(ClaimsTestCase):

@@ -28,8 +28,8 @@ class KeySetTests(SynchronousTestCase):
         self.remote = FakeRemote(lambda _: self.play)
         self.keys = KeySet(self.clock, FixedUrl(web_client(self.remote, self.clock), CERTS))
 
-    def named(self, kid: str) -> Deferred[Any]:
-        return start(self.keys.named(kid))
+    def keys_named(self, kid: str) -> Deferred[Any]:
+        return start(self.keys.keys_named(kid))
 
     def fetches(self) -> int:
         return len(self.remote.requests)
@@ -38,18 +38,18 @@ class KeySetTests(SynchronousTestCase):
         """Keys are fetched when they are first needed, once, and used for 10 minutes."""
         self.assertEqual(self.fetches(), 0)
         for _ in range(3):
-            self.successResultOf(self.named("idp"))
+            self.successResultOf(self.keys_named("idp"))
         self.clock.advance(599)
-        self.successResultOf(self.named("idp"))
+        self.successResultOf(self.keys_named("idp"))
         self.assertEqual(self.fetches(), 1)
         self.clock.advance(1)
-        self.successResultOf(self.named("idp"))
+        self.successResultOf(self.keys_named("idp"))
         self.assertEqual(self.fetches(), 2)
 
     def test_together_T45(self) -> None:
         """All requests wait for one fetch, which is not cancelled when they are."""
         self.play = Hang()
-        waiting = [self.named("idp") for _ in range(5)]
+        waiting = [self.keys_named("idp") for _ in range(5)]
         for each in waiting[:4]:
             each.cancel()
             self.failureResultOf(each, CancelledError)
@@ -59,58 +59,58 @@ class KeySetTests(SynchronousTestCase):
 
     def test_unknown_name(self) -> None:
         """A JWT that names an unknown key causes one more fetch."""
-        self.successResultOf(self.named("idp"))
+        self.successResultOf(self.keys_named("idp"))
         self.play = Respond(key_set(IDP, NEXT))
-        self.successResultOf(self.named("next"))
+        self.successResultOf(self.keys_named("next"))
         self.assertEqual(self.fetches(), 2)
 
     def test_flood_T32(self) -> None:
         """A thousand made-up key names cause one fetch every 10 s."""
-        self.successResultOf(self.named("idp"))
+        self.successResultOf(self.keys_named("idp"))
         for number in range(1000):
-            self.failureResultOf(self.named(f"made-up-{number}"), Rejected)
+            self.failureResultOf(self.keys_named(f"made-up-{number}"), Rejected)
         self.assertEqual(self.fetches(), 2)
         self.clock.advance(10)
-        self.failureResultOf(self.named("made-up"), Rejected)
+        self.failureResultOf(self.keys_named("made-up"), Rejected)
         self.assertEqual(self.fetches(), 3)
 
     def test_just_fetched(self) -> None:
         """A key set that was just fetched for a JWT is not fetched again for the same JWT."""
-        self.failureResultOf(self.named("made-up"), Rejected)
+        self.failureResultOf(self.keys_named("made-up"), Rejected)
         self.assertEqual(self.fetches(), 1)
 
     def test_refreshed_in_background_D1(self) -> None:
         """No request waits while keys are refreshed: the cached keys are used meanwhile."""
-        self.successResultOf(self.named("idp"))
+        self.successResultOf(self.keys_named("idp"))
         self.clock.advance(600)
         self.play = Hang()
         for _ in range(3):
-            self.successResultOf(self.named("idp"))
+            self.successResultOf(self.keys_named("idp"))
         self.assertEqual(self.fetches(), 2)
         self.remote.finish_all(json.dumps(key_set(NEXT)).encode())
         self.play = Respond(key_set(NEXT))
-        self.successResultOf(self.named("next"))
-        self.failureResultOf(self.named("idp"), Rejected)
+        self.successResultOf(self.keys_named("next"))
+        self.failureResultOf(self.keys_named("idp"), Rejected)
 
     def test_packets_dropped_H_KEYS(self) -> None:
         """If the issuer does not answer, a refresh times out and is repeated after 10 s."""
-        self.successResultOf(self.named("idp"))
+        self.successResultOf(self.keys_named("idp"))
         self.clock.advance(600)
         self.play = Hang()
-        self.successResultOf(self.named("idp"))
+        self.successResultOf(self.keys_named("idp"))
         with capturedLogs() as logged:
             self.clock.advance(10)
         [warning] = [each for each in logged if each.get("event") == "jwks.refresh.failed"]
         self.assertIn("its keys of 610 s ago remain in use", formatEvent(warning))
-        self.successResultOf(self.named("idp"))
+        self.successResultOf(self.keys_named("idp"))
         self.assertEqual(self.fetches(), 3)
 
     def test_refresh_broken_D1(self) -> None:
         """A defect in a background refresh is logged, and no request fails."""
-        self.successResultOf(self.named("idp"))
+        self.successResultOf(self.keys_named("idp"))
         self.clock.advance(600)
         self.patch(self.keys, "_source", self.breaks)
-        self.successResultOf(self.named("idp"))
+        self.successResultOf(self.keys_named("idp"))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     async def breaks(self) -> Any:
@@ -119,48 +119,48 @@ class KeySetTests(SynchronousTestCase):
     def test_at_hand_D5(self) -> None:
         """Keys are at hand after they were fetched, until they are too stale."""
         self.assertFalse(self.keys.is_at_hand)
-        self.successResultOf(self.named("idp"))
+        self.successResultOf(self.keys_named("idp"))
         self.assertTrue(self.keys.is_at_hand)
         self.clock.advance(86_400)
         self.assertFalse(self.keys.is_at_hand)
 
     def test_stale_keys_T32(self) -> None:
         """If a refresh fails, stale keys are used, and the issuer is not asked more often."""
-        self.successResultOf(self.named("idp"))
+        self.successResultOf(self.keys_named("idp"))
         self.clock.advance(600)
         for self.play in (Respond({}, 500), Respond(b"<html>"), Respond({"keys": 5})):
             for _ in range(3):
-                self.successResultOf(self.named("idp"))
+                self.successResultOf(self.keys_named("idp"))
             self.clock.advance(10)
         self.assertEqual(self.fetches(), 4)
 
     def test_too_stale(self) -> None:
         """Keys are not used for more than a day without a successful refresh."""
-        self.successResultOf(self.named("idp"))
+        self.successResultOf(self.keys_named("idp"))
         self.play = Respond({}, 500)
         self.clock.advance(86_400)
-        self.failureResultOf(self.named("idp"), Unavailable)
+        self.failureResultOf(self.keys_named("idp"), Unavailable)
 
     def test_no_keys_yet_T44(self) -> None:
         """Without keys a JWT is not judged, and the next one tries to fetch them again at once."""
         self.play = Respond({}, 500)
-        self.failureResultOf(self.named("idp"), Unavailable)
+        self.failureResultOf(self.keys_named("idp"), Unavailable)
         self.play = Respond(key_set(IDP))
-        self.successResultOf(self.named("idp"))
+        self.successResultOf(self.keys_named("idp"))
 
     def test_search_fails_T44(self) -> None:
         """If fetching fails, a JWT with an unknown key is not judged."""
-        self.successResultOf(self.named("idp"))
+        self.successResultOf(self.keys_named("idp"))
         self.play = Respond({}, 500)
-        self.failureResultOf(self.named("next"), Unavailable)
-        self.successResultOf(self.named("idp"))
+        self.failureResultOf(self.keys_named("next"), Unavailable)
+        self.successResultOf(self.keys_named("idp"))
 
     def test_searched_together_D1(self) -> None:
         """All JWTs that name a new key wait for the same fetch."""
-        self.successResultOf(self.named("idp"))
+        self.successResultOf(self.keys_named("idp"))
         self.play = Hang()
-        waiting = [self.named("next"), self.named("next"), self.named("made-up")]
-        self.successResultOf(self.named("idp"))
+        waiting = [self.keys_named("next"), self.keys_named("next"), self.keys_named("made-up")]
+        self.successResultOf(self.keys_named("idp"))
         self.remote.finish_all(json.dumps(key_set(IDP, NEXT)).encode())
         for each in waiting[:2]:
             self.successResultOf(each)
@@ -169,17 +169,17 @@ class KeySetTests(SynchronousTestCase):
 
     def test_search_failed_D1(self) -> None:
         """Until a failed fetch is repeated, JWTs with an unknown key are not judged."""
-        self.successResultOf(self.named("idp"))
+        self.successResultOf(self.keys_named("idp"))
         self.play = Respond({}, 500)
         for _ in range(3):
-            self.failureResultOf(self.named("next"), Unavailable)
+            self.failureResultOf(self.keys_named("next"), Unavailable)
         self.assertEqual(self.fetches(), 2)
         self.clock.advance(10)
         self.play = Respond(key_set(IDP, NEXT))
-        self.successResultOf(self.named("next"))
-        self.failureResultOf(self.named("made-up"), Rejected)
+        self.successResultOf(self.keys_named("next"))
+        self.failureResultOf(self.keys_named("made-up"), Rejected)
 
     def test_too_large_T33(self) -> None:
         """A key set of more than a megabyte is not used."""
         self.play = Respond(b" " * 1_048_577)
-        self.failureResultOf(self.named("idp"), Unavailable)
+        self.failureResultOf(self.keys_named("idp"), Unavailable)

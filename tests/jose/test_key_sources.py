@@ -31,7 +31,7 @@ class DiscoveryTests(SynchronousTestCase):
         self.remote = FakeRemote(self.script)
         web = web_client(self.remote, self.clock)
         self.keys = KeySet(self.clock, Discovery(web, self.clock, self.ISSUER))
-        return start(self.keys.named("idp"))
+        return start(self.keys.keys_named("idp"))
 
     def test_discovered(self) -> None:
         """The discovery document is fetched, then the keys from the URL that it names."""
@@ -42,7 +42,7 @@ class DiscoveryTests(SynchronousTestCase):
         """Refreshing the keys does not fetch the discovery document again within an hour."""
         self.successResultOf(self.start())
         self.clock.advance(600)
-        self.successResultOf(start(self.keys.named("idp")))
+        self.successResultOf(start(self.keys.keys_named("idp")))
         self.assertEqual(self.remote.addresses()[2:], ["keys.example/x"])
 
     def test_moved(self) -> None:
@@ -50,12 +50,12 @@ class DiscoveryTests(SynchronousTestCase):
         self.successResultOf(self.start())
         self.script["keys.example/x"] = Respond({}, 404)
         self.clock.advance(600)
-        self.successResultOf(start(self.keys.named("idp")))
+        self.successResultOf(start(self.keys.keys_named("idp")))
         moved = {"issuer": self.ISSUER, "jwks_uri": "https://keys.example/y"}
         self.script[self.DESCRIPTION] = Respond(moved)
         self.script["keys.example/y"] = Respond(key_set(NEXT))
         self.clock.advance(10)
-        self.successResultOf(start(self.keys.named("next")))
+        self.successResultOf(start(self.keys.keys_named("next")))
 
     def test_another_issuer_T34(self) -> None:
         """A discovery document of another issuer is not used, even if only a slash differs."""

@@ -32,10 +32,10 @@ class VerifierTests(SynchronousTestCase):
         self.verifier = Verifier(jwk.ALGORITHMS, keys)
 
     def verify(self, token: str) -> Any:
-        return self.successResultOf(start(self.verifier.verified(token)))[1]
+        return self.successResultOf(start(self.verifier.verify(token)))[1]
 
     def refused(self, token: str) -> None:
-        failure = self.failureResultOf(start(self.verifier.verified(token)), Rejected)
+        failure = self.failureResultOf(start(self.verifier.verify(token)), Rejected)
         self.assertNotIn(token or "?", failure.getErrorMessage())
 
     def test_signed_with_a_published_key(self) -> None:
@@ -126,7 +126,7 @@ class VerifierTests(SynchronousTestCase):
         keys = KeySet(
             clock_at(NOW), FixedUrl(web_client(FakeRemote(lambda _: Respond({}, 500))), CERTS)
         )
-        deferred = start(Verifier(jwk.ALGORITHMS, keys).verified(IDP.sign()))
+        deferred = start(Verifier(jwk.ALGORITHMS, keys).verify(IDP.sign()))
         self.failureResultOf(deferred, Unavailable)
 
     def test_secret(self) -> None:
