@@ -62,7 +62,7 @@ class Config(AugmenterConfig, Membership, Connectivity):
 
     _checked_filter = field_validator("user_filter")(check_user_filter)
 
-    def examine(self, world: World, username: str | None) -> AsyncIterator[CheckResult]:
+    def run_checks(self, world: World, username: str | None) -> AsyncIterator[CheckResult]:
         """Check each server, and what C{username} would get."""
         return checks.run_checks(self, world, username)
 

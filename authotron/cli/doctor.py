@@ -102,8 +102,8 @@ async def _results(
     plugin: Any, section: Any, world: World, username: str | None
 ) -> AsyncIterator[CheckResult]:
     """Run the detailed checks of a plugin, or else check whether its remote is reachable."""
-    if hasattr(section, "examine"):
-        async for result in section.examine(world, username):
+    if hasattr(section, "run_checks"):
+        async for result in section.run_checks(world, username):
             yield result
     elif not IReachable.providedBy(plugin):
         yield CheckResult("needs no remote service", good=True)

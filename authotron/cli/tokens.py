@@ -115,7 +115,7 @@ def list_(path: Path, realm: str | None, username: str | None, *, as_json: bool)
 
     async def work(_: Gateway[Reply], kept: TokenService, _world: World) -> None:
         wanted = TokenQuery(realm and normalized(realm), username and normalized(username))
-        while found := await kept.store.listed(wanted):
+        while found := await kept.store.list_tokens(wanted):
             for token in found:
                 say(json.dumps(_row(token)) if as_json else _line(token))
             wanted = evolve(wanted, after=found[-1].id)

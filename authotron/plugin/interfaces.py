@@ -77,7 +77,7 @@ class IAugmenter(Interface):
     realm: str = Attribute("the realm whose identities it is called with, case-sensitive")
     runs_last: bool = Attribute("whether it runs after the others, and sees what these added")
     required: bool = Attribute("whether its failure is answered by a 503")
-    timeout: float = Attribute("seconds one call may take; None for auth.timeout_in_ms")
+    timeout: float | None = Attribute("seconds one call may take; None for auth.timeout_in_ms")
 
     def augment(identity: Identity) -> MaybeAwaited[Addition]:
         """
@@ -151,7 +151,7 @@ class ITokenStore(Interface):
     async def get(id_: str) -> Token | None:
         """Return the token with this id, even if it has expired; C{None} if there is none."""
 
-    async def listed(wanted: TokenQuery) -> Sequence[Token]:
+    async def list_tokens(wanted: TokenQuery) -> Sequence[Token]:
         """Return the tokens that fit a query, in the order of their ids."""
 
     async def change(id_: str, changes: Mapping[str, str | float | None]) -> bool:
@@ -165,7 +165,7 @@ class ITokenStore(Interface):
             remove a token at once, each id is returned to one of them only.
         """
 
-    async def revoked(id_: str) -> Revoked | None:
+    async def find_revoked(id_: str) -> Revoked | None:
         """
         Return what is remembered of a revoked token with this id; C{None} if nothing is.
 
@@ -184,8 +184,8 @@ class CheckResult:
     """
     One check of C{authotron doctor}, and its result.
 
-    The C{Config} of a plugin with checks of its own has a method C{examine(world, username)}, which
-    returns these results.
+    The C{Config} of a plugin with checks of its own has a method C{run_checks(world, username)},
+    which returns these results.
     """
 
     what: str

@@ -93,7 +93,7 @@ class Config(PartConfig, Membership, Connectivity, RetryConfig):
             raise ValueError("give user_dn or user_filter, not both")
         return self
 
-    def examine(self, world: World, username: str | None) -> AsyncIterator[CheckResult]:
+    def run_checks(self, world: World, username: str | None) -> AsyncIterator[CheckResult]:
         """Check each server, and what C{username} would get."""
         return checks.run_checks(self, world, username)
 

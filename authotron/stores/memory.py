@@ -77,7 +77,7 @@ class MemoryStore:
         row = self._rows.get(id_)
         return None if row is None else from_row(row)
 
-    async def listed(self, wanted: TokenQuery) -> Sequence[Token]:
+    async def list_tokens(self, wanted: TokenQuery) -> Sequence[Token]:
         ids = self._rows if wanted.below is None else self._tree(wanted.below)
         matching = (
             self._rows[id_]
@@ -117,7 +117,7 @@ class MemoryStore:
             found += [each for each, row in self._rows.items() if row.get("parent") == parent]
         return found
 
-    async def revoked(self, id_: str) -> Revoked | None:
+    async def find_revoked(self, id_: str) -> Revoked | None:
         return self._revoked.get(id_)
 
     async def delete_expired(self, now: float) -> int:

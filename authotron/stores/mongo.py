@@ -183,7 +183,7 @@ class MongoStore:
         document = await call(self._ready().find_one({"_id": id_}))
         return None if document is None else from_row(row_of(document))
 
-    async def listed(self, wanted: TokenQuery) -> Sequence[Token]:
+    async def list_tokens(self, wanted: TokenQuery) -> Sequence[Token]:
         where: dict[str, Any] = {"_id": {"$gt": wanted.after}}
         owner = {"realm": wanted.realm, "username": wanted.username}
         where |= {name: value for name, value in owner.items() if value is not None}
@@ -240,7 +240,7 @@ class MongoStore:
             for each in await call(self._revoked.find(which, {"_id": 1}, limit=excess, sort=order)):
                 await call(self._revoked.delete_one({"_id": each["_id"]}))
 
-    async def revoked(self, id_: str) -> Revoked | None:
+    async def find_revoked(self, id_: str) -> Revoked | None:
         self._ready()
         found = await call(self._revoked.find_one({"_id": id_}))
         if found is None:

@@ -46,7 +46,7 @@ class NoStore:
     async def get(self, id_: str) -> Token | None:
         return None
 
-    async def listed(self, wanted: TokenQuery) -> Sequence[Token]:
+    async def list_tokens(self, wanted: TokenQuery) -> Sequence[Token]:
         return ()
 
     async def change(self, id_: str, changes: Mapping[str, str | float | None]) -> bool:
@@ -55,7 +55,7 @@ class NoStore:
     async def remove(self, id_: str, now: float) -> Sequence[str]:
         return ()
 
-    async def revoked(self, id_: str) -> Revoked | None:
+    async def find_revoked(self, id_: str) -> Revoked | None:
         return None
 
     async def delete_expired(self, now: float) -> int:

@@ -110,7 +110,7 @@ class RedisStore:
         found = await self._read([id_])
         return found[0] if found else None
 
-    async def listed(self, wanted: TokenQuery) -> Sequence[Token]:
+    async def list_tokens(self, wanted: TokenQuery) -> Sequence[Token]:
         if wanted.below is not None:
             return await self._list_tree(wanted, wanted.below)
         found: list[Token] = []
@@ -178,7 +178,7 @@ class RedisStore:
         removed = await self._run(REMOVE, keys, id_, prefix, usual, of_imported, *bounds)
         return [each.decode() for each in removed]
 
-    async def revoked(self, id_: str) -> Revoked | None:
+    async def find_revoked(self, id_: str) -> Revoked | None:
         key = f"{self._config.prefix}revoked:{id_}"
         answer = await self._connected().ask("HMGET", key, "realm", "username", "mark", "until")
         if answer[0] is None:

@@ -124,7 +124,7 @@ class SqliteStore:
         found = await self._select("WHERE id = :id", {"id": id_})
         return found[0] if found else None
 
-    async def listed(self, wanted: TokenQuery) -> Sequence[Token]:
+    async def list_tokens(self, wanted: TokenQuery) -> Sequence[Token]:
         values = {"after": wanted.after, "most": wanted.most}
         terms, begin = ["id > :after"], ""
         for column, value in (("realm", wanted.realm), ("username", wanted.username)):
@@ -175,7 +175,7 @@ class SqliteStore:
 
         return await self._query(remove)
 
-    async def revoked(self, id_: str) -> Revoked | None:
+    async def find_revoked(self, id_: str) -> Revoked | None:
         text = "SELECT id, realm, username, mark, until FROM revoked WHERE id = ?"
         row = await self._query(lambda database: database.execute(text, [id_]).fetchone())
         return None if row is None else Revoked(*row)

@@ -189,8 +189,8 @@ class EmptyStoreContract(AsynchronousTestCase):
         self.assertIsNone(await store.get(stranger.id))
         self.assertFalse(await store.change(stranger.id, {"name": "x"}))
         self.assertFalse(await store.remove(stranger.id, NOW))
-        self.assertIsNone(await store.revoked(stranger.id))
-        self.assertEqual(list(await store.listed(TokenQuery())), [])
+        self.assertIsNone(await store.find_revoked(stranger.id))
+        self.assertEqual(list(await store.list_tokens(TokenQuery())), [])
         self.assertEqual(await store.delete_expired(NOW), 0)
 
 
@@ -221,7 +221,7 @@ class StoreContract(EmptyStoreContract):
         for each in kept:
             await store.add(each)
         self.assertEqual(await store.get(kept[0].id), kept[0])
-        self.assertEqual(list(await store.listed(TokenQuery("here", "alice"))), kept)
+        self.assertEqual(list(await store.list_tokens(TokenQuery("here", "alice"))), kept)
 
     async def test_text_T54(self) -> None:
         """A string that looks like a query is stored and compared like any other string."""
@@ -229,11 +229,11 @@ class StoreContract(EmptyStoreContract):
         await store.add(make_token())
         for text in ("$ne", '{"$ne": null}', "' OR 1=1 --", "*", "\x00", "a\r\nDEL b"):
             await store.add(make_token(text, name=text, comment=text))
-            [found] = await store.listed(TokenQuery("here", text))
+            [found] = await store.list_tokens(TokenQuery("here", text))
             self.assertEqual((found.owner.username, found.name, found.comment), (text,) * 3)
             self.assertIsNone(await store.get(text))
             self.assertFalse(await store.remove(text, NOW))
-            self.assertIsNone(await store.revoked(text))
+            self.assertIsNone(await store.find_revoked(text))
 
     async def test_duplicate_id(self) -> None:
         """A second token with the same id is rejected; the first one stays unchanged."""
@@ -250,12 +250,12 @@ class StoreContract(EmptyStoreContract):
         mine, other = [make_token(age=9), make_token(age=5)], make_token(realm="there", age=7)
         for each in (*reversed(mine), other, make_token("al", realm="ice", age=2)):
             await store.add(each)
-        self.assertEqual(list(await store.listed(TokenQuery("here", "alice"))), mine)
-        self.assertEqual(list(await store.listed(TokenQuery("there"))), [other])
+        self.assertEqual(list(await store.list_tokens(TokenQuery("here", "alice"))), mine)
+        self.assertEqual(list(await store.list_tokens(TokenQuery("there"))), [other])
         self.assertEqual(
-            list(await store.listed(TokenQuery(None, "alice"))), [mine[0], other, mine[1]]
+            list(await store.list_tokens(TokenQuery(None, "alice"))), [mine[0], other, mine[1]]
         )
-        self.assertEqual(len(await store.listed(TokenQuery())), 4)
+        self.assertEqual(len(await store.list_tokens(TokenQuery())), 4)
 
     async def test_pages(self) -> None:
         """A page of a list begins after the last token of the previous page."""
@@ -263,9 +263,11 @@ class StoreContract(EmptyStoreContract):
         made = [make_token(age=9 - place) for place in range(5)]
         for each in made:
             await store.add(each)
-        self.assertEqual(list(await store.listed(TokenQuery("here", "alice", most=2))), made[:2])
+        self.assertEqual(
+            list(await store.list_tokens(TokenQuery("here", "alice", most=2))), made[:2]
+        )
         behind = TokenQuery("here", "alice", made[1].id, 2)
-        self.assertEqual(list(await store.listed(behind)), made[2:4])
+        self.assertEqual(list(await store.list_tokens(behind)), made[2:4])
 
     async def test_changed(self) -> None:
         """Name, comment, expiry and last use of a token can be changed; the rest stays."""
@@ -286,7 +288,7 @@ class StoreContract(EmptyStoreContract):
         removals = [Deferred.fromCoroutine(store.remove(victim.id, NOW)) for _ in range(10)]
         self.assertEqual(sorted(await gatherResults(removals)), [[]] * 9 + [[victim.id]])
         self.assertIsNone(await store.get(victim.id))
-        self.assertEqual(list(await store.listed(TokenQuery("here", "alice"))), [])
+        self.assertEqual(list(await store.list_tokens(TokenQuery("here", "alice"))), [])
 
     async def test_change_after_removal(self) -> None:
         """Changing a token that was removed does not restore the token."""
@@ -304,7 +306,7 @@ class StoreContract(EmptyStoreContract):
         for each in made:
             await store.add(each)
         self.assertEqual(await store.delete_expired(NOW), 2)
-        self.assertEqual(list(await store.listed(TokenQuery())), made[2:])
+        self.assertEqual(list(await store.list_tokens(TokenQuery())), made[2:])
 
     async def family(self, store: ITokenStore) -> list[Token]:
         """Add a token, its child, its grandchild, another child, and an unrelated token."""
@@ -325,8 +327,8 @@ class StoreContract(EmptyStoreContract):
         self.assertEqual(ended[0], family[0].id)
         self.assertEqual(sorted(ended), [each.id for each in family])
         self.assertEqual([await store.get(each.id) for each in family], [None] * 4)
-        self.assertEqual(len(await store.listed(TokenQuery())), 1)
-        self.assertEqual(len(await store.listed(TokenQuery("here", "alice"))), 1)
+        self.assertEqual(len(await store.list_tokens(TokenQuery())), 1)
+        self.assertEqual(len(await store.list_tokens(TokenQuery("here", "alice"))), 1)
         self.assertEqual(list(await store.remove(family[0].id, NOW)), [])
 
     async def test_remove_branch_T86a(self) -> None:
@@ -341,11 +343,11 @@ class StoreContract(EmptyStoreContract):
         """A list can be limited to a token and its descendants, in pages."""
         store = await self.opened()
         family = await self.family(store)
-        self.assertEqual(list(await store.listed(TokenQuery(below=family[0].id))), family)
+        self.assertEqual(list(await store.list_tokens(TokenQuery(below=family[0].id))), family)
         behind = TokenQuery(below=family[0].id, after=family[0].id, most=2)
-        self.assertEqual(list(await store.listed(behind)), family[1:3])
-        self.assertEqual(list(await store.listed(TokenQuery(below=family[1].id))), family[1:3])
-        self.assertEqual(list(await store.listed(TokenQuery(below=make_token().id))), [])
+        self.assertEqual(list(await store.list_tokens(behind)), family[1:3])
+        self.assertEqual(list(await store.list_tokens(TokenQuery(below=family[1].id))), family[1:3])
+        self.assertEqual(list(await store.list_tokens(TokenQuery(below=make_token().id))), [])
 
     async def test_limit_per_owner_T86c(self) -> None:
         """The limit per owner counts unexpired tokens that were made over HTTP, and no others."""
@@ -369,7 +371,7 @@ class StoreContract(EmptyStoreContract):
         last = make_token(origin=HTTP)
         self.assertIsInstance(await self.failed(store.add(last, 3)), TooMany)
         self.assertIsNone(await store.get(last.id))
-        self.assertEqual(len(await store.listed(TokenQuery("here", "alice", most=20))), 6)
+        self.assertEqual(len(await store.list_tokens(TokenQuery("here", "alice", most=20))), 6)
         await store.remove(each.id, NOW)
         await store.add(last, 3)
         await store.add(make_token(origin=TERMINAL))
@@ -381,7 +383,7 @@ class StoreContract(EmptyStoreContract):
         outcomes = await gatherResults([Deferred.fromCoroutine(each) for each in adding])
         kept = [each for each in outcomes if each is None]
         self.assertLessEqual(len(kept), 3)
-        self.assertEqual(len(await store.listed(TokenQuery())), len(kept))
+        self.assertEqual(len(await store.list_tokens(TokenQuery())), len(kept))
         self.assertTrue(all(isinstance(each, TooMany) for each in outcomes if each is not None))
 
     async def failed(self, work: Coroutine[Any, Any, None]) -> object:
@@ -393,16 +395,16 @@ class StoreContract(EmptyStoreContract):
         family = await self.family(store)
         await store.remove(family[0].id, NOW)
         for each in family:
-            found = await store.revoked(each.id)
+            found = await store.find_revoked(each.id)
             assert found is not None
             self.assertEqual((found.id, found.realm), (each.id, "here"))
             self.assertEqual(found.username, each.owner.username)
             self.assertEqual(found.mark, mark_of(each.hashed))
             self.assertNotIn(each.hashed, repr(found))
         await store.delete_expired(NOW + REVOKED_FOR - 1)
-        self.assertIsNotNone(await store.revoked(family[0].id))
+        self.assertIsNotNone(await store.find_revoked(family[0].id))
         await store.delete_expired(NOW + REVOKED_FOR)
-        self.assertIsNone(await store.revoked(family[0].id))
+        self.assertIsNone(await store.find_revoked(family[0].id))
 
     async def test_remember_few_S_AUDIT(self) -> None:
         """The number of revoked tokens that are remembered is limited; the latest stay."""
@@ -414,7 +416,7 @@ class StoreContract(EmptyStoreContract):
             await store.add(each)
             await store.remove(each.id, NOW + place)
         await store.delete_expired(NOW + 4)
-        known = [await store.revoked(each.id) is not None for each in made]
+        known = [await store.find_revoked(each.id) is not None for each in made]
         self.assertEqual(known, [False, False, True, True])
 
     async def test_share_memory_S_AUDIT(self) -> None:
@@ -426,7 +428,7 @@ class StoreContract(EmptyStoreContract):
         for place, each in enumerate(made):
             await store.add(each)
             await store.remove(each.id, NOW + place)
-        known = [await store.revoked(each.id) is not None for each in made]
+        known = [await store.find_revoked(each.id) is not None for each in made]
         self.assertEqual(known, [True, False, True, True])
 
     async def test_remember_imported_T86a(self) -> None:
@@ -441,17 +443,17 @@ class StoreContract(EmptyStoreContract):
             await store.remove(each.id, NOW + place)
         for later in (5, REVOKED_FOR + 9, 9 * 366 * 86_400):
             await store.delete_expired(NOW + later)
-            known = [await store.revoked(each.id) is not None for each in copied]
+            known = [await store.find_revoked(each.id) is not None for each in copied]
             self.assertEqual(known, [True] * 3)
         await store.delete_expired(NOW + 9 + 10 * 366 * 86_400)
-        self.assertIsNone(await store.revoked(copied[0].id))
+        self.assertIsNone(await store.find_revoked(copied[0].id))
 
     async def test_forget_expired_quietly_S_AUDIT(self) -> None:
         """A token that has expired is not reported as revoked."""
         store, expired = await self.opened(), make_token(grant=Grant(expires=NOW))
         await store.add(expired)
         await store.delete_expired(NOW)
-        self.assertIsNone(await store.revoked(expired.id))
+        self.assertIsNone(await store.find_revoked(expired.id))
 
     async def test_opened_twice(self) -> None:
         """Opening an open store again changes nothing."""

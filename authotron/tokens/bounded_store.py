@@ -66,7 +66,7 @@ class StoreClient:
     async def get(self, id_: str) -> Token | None:
         return await self._call(self.backend.get, id_)
 
-    async def listed(self, query: TokenQuery) -> Sequence[Token]:
+    async def list_tokens(self, query: TokenQuery) -> Sequence[Token]:
         """
         Return the API tokens that a query selects, in the order of their ids.
 
@@ -79,8 +79,10 @@ class StoreClient:
             for username in _spellings(query.username)
         ]
         if len(queries) == 1:
-            return await self._call(self.backend.listed, query)
-        found = [token for each in queries for token in await self._call(self.backend.listed, each)]
+            return await self._call(self.backend.list_tokens, query)
+        found = [
+            token for each in queries for token in await self._call(self.backend.list_tokens, each)
+        ]
         return sorted(found, key=lambda token: token.id)[: query.most]
 
     async def change(self, id_: str, changes: Mapping[str, str | float | None]) -> bool:
@@ -89,8 +91,8 @@ class StoreClient:
     async def remove(self, id_: str, now: float) -> Sequence[str]:
         return await self._call(self.backend.remove, id_, now)
 
-    async def revoked(self, id_: str) -> Revoked | None:
-        return await self._call(self.backend.revoked, id_)
+    async def find_revoked(self, id_: str) -> Revoked | None:
+        return await self._call(self.backend.find_revoked, id_)
 
     async def delete_expired(self, now: float) -> int:
         return await self._call(self.backend.delete_expired, now)

@@ -119,7 +119,7 @@ class ImportedTokens:
         for presented in self._store.peppers().plain_tokens(known_as):
             if await self._store.get(presented.id) is not None:
                 return True
-            if await self._store.revoked(presented.id) is not None:
+            if await self._store.find_revoked(presented.id) is not None:
                 return True
         return False
 

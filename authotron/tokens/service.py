@@ -233,7 +233,7 @@ class TokenService:
         elif not self.is_admin(requester):
             owner = requester.identity
             query = evolve(query, realm=owner.realm, username=owner.username)
-        return await self.store.listed(query)
+        return await self.store.list_tokens(query)
 
     async def show(self, requester: Authentication, id_: str) -> Token:
         """
@@ -331,7 +331,7 @@ class TokenService:
         """Return an API token and all its descendants."""
         found: list[Token] = []
         query = TokenQuery(below=id_, most=AT_ONCE)
-        while page := await self.store.listed(query):
+        while page := await self.store.list_tokens(query):
             found += page
             query = evolve(query, after=page[-1].id)
         return found

@@ -69,7 +69,7 @@ class RevokedUses:
         """
         if presented.id in self._logged:
             return
-        revoked = await self._store.revoked(presented.id)
+        revoked = await self._store.find_revoked(presented.id)
         if revoked is not None and self._store.peppers().has_mark(revoked.mark, presented.text):
             self._logged[presented.id] = None
             audit.used_after_revocation(revoked, client() or "")

@@ -103,7 +103,7 @@ async def counted_as_earlier(test: TestCase, store: ITokenStore, kept: Token) ->
     test.assertIsInstance(await outcome(store.add(make_token(), 1)), TooMany)
     await store.add(make_token(lineage=(kept.id,)), 2)
     test.assertEqual(len(await store.remove(kept.id, NOW)), 2)
-    test.assertEqual(len(await store.listed(TokenQuery())), 1)
+    test.assertEqual(len(await store.list_tokens(TokenQuery())), 1)
 
 
 class MongoContractTests(StoreContract):

@@ -126,7 +126,7 @@ class SqliteTests(TestCase):
         database.commit()
         database.close()
         store = await self.opened()
-        old, copied = await store.listed(TokenQuery())
+        old, copied = await store.list_tokens(TokenQuery())
         self.assertEqual((old, copied.id), (kept[0], kept[1].id))
         self.assertEqual((counts(old.row()), counts(copied.row())), (True, False))
         self.assertIsInstance(await self.failed(store.add(make_token(), 1)), TooMany)

@@ -40,12 +40,12 @@ class SpellingTests(AsynchronousTestCase):
             await store.add(each)
         for username in ("Jos\u00e9", "Jose\u0301"):
             wanted = TokenQuery("Zo\u00eb", username)
-            ids = [each.id for each in await store.listed(wanted)]
+            ids = [each.id for each in await store.list_tokens(wanted)]
             self.assertEqual(ids, [each.id for each in kept[:2]])
-            [first] = await store.listed(evolve(wanted, most=1))
-            [second] = await store.listed(evolve(wanted, most=1, after=first.id))
+            [first] = await store.list_tokens(evolve(wanted, most=1))
+            [second] = await store.list_tokens(evolve(wanted, most=1, after=first.id))
             self.assertEqual([first.id, second.id], ids)
-        self.assertEqual(len(await store.listed(TokenQuery(username="Jos\u00e9"))), 2)
+        self.assertEqual(len(await store.list_tokens(TokenQuery(username="Jos\u00e9"))), 2)
 
 
 class PepperTests(SynchronousTestCase):

@@ -91,7 +91,7 @@ class FindTests(ImportedCase):
     def test_stored_hash_is_not_a_token_T50(self) -> None:
         """What an acl-proxy or this store contains cannot be used as a token."""
         self.copy()
-        [token] = self.done(self.store.listed(TokenQuery()))
+        [token] = self.done(self.store.list_tokens(TokenQuery()))
         for text in (HASH, f"acl-proxy:{HASH}", token.hashed, token.id):
             self.refused(self.tokens.find(text))
 

@@ -175,7 +175,7 @@ class FlushTests(IssuingCase):
             self.tokens.note_use(id_)
         self.clock.advance(1)
         self.done(self.tokens.flush())
-        last_uses = [token.used for token in self.done(self.store.listed(TokenQuery()))]
+        last_uses = [token.used for token in self.done(self.store.list_tokens(TokenQuery()))]
         self.assertEqual(last_uses, [NOW] * 3)
 
     def test_store_fails_D9(self) -> None:
@@ -194,7 +194,7 @@ class FlushTests(IssuingCase):
         self.failureResultOf(self.start(self.tokens.flush()), Unavailable)
         failing.clear()
         self.done(self.tokens.flush())
-        last_uses = [token.used for token in self.done(self.store.listed(TokenQuery()))]
+        last_uses = [token.used for token in self.done(self.store.list_tokens(TokenQuery()))]
         self.assertEqual(last_uses, [NOW] * 3)
 
     def test_expired_tokens_are_deleted(self) -> None:

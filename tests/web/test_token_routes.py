@@ -243,7 +243,7 @@ class BoundsTests(TokenCase):
 
     def kept(self) -> list[int]:
         """Return the bytes that are stored of each API token."""
-        stored = Deferred.fromCoroutine(self.tokens.store.listed(TokenQuery(most=1000)))
+        stored = Deferred.fromCoroutine(self.tokens.store.list_tokens(TokenQuery(most=1000)))
         self.gateway.clock.pump([0] * 1000)
         return [token.size for token in self.successResultOf(stored)]
 
@@ -999,7 +999,7 @@ class Broken(memory.MemoryStore):
     async def add(self, token: Token, most: int | None = None) -> None:
         raise Unavailable("canary")
 
-    async def listed(self, wanted: TokenQuery) -> Sequence[Token]:
+    async def list_tokens(self, wanted: TokenQuery) -> Sequence[Token]:
         raise Unavailable("canary")
 
 
