@@ -1,4 +1,4 @@
-"""Long work in pieces."""
+"""Long work is divided into pieces, between which other requests are served."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from authotron.concurrency.pieces import PIECE, Pieces, exempt_from_collection
 
 
 class PiecesTests(SynchronousTestCase):
-    """When work gives way to other requests."""
+    """When work lets other requests be served."""
 
-    def test_give_way_T84b(self) -> None:
-        """Small pieces are done at once; each complete one is followed by a reactor turn."""
+    def test_turn_after_each_piece_T84b(self) -> None:
+        """Small pieces are done at once; each complete piece is followed by a reactor turn."""
         clock = Clock()
         pieces = Pieces(clock)
         for turn in range(3):
@@ -28,7 +28,7 @@ class PiecesTests(SynchronousTestCase):
             self.assertIsNone(self.successResultOf(waiting), turn)
 
     def test_exempt_from_collection_T84a(self) -> None:
-        """What is there when the reactor starts is exempt from garbage collection."""
+        """Objects that exist when the reactor starts are exempt from garbage collection."""
         done: list[str] = []
         self.patch(gc, "collect", lambda: done.append("collect"))
         self.patch(gc, "freeze", lambda: done.append("freeze"))
@@ -38,8 +38,8 @@ class PiecesTests(SynchronousTestCase):
         reactor.run()
         self.assertEqual(done, ["collect", "freeze"])
 
-    def test_cancel_T84a(self) -> None:
-        """Work whose client has left leaves nothing behind in the reactor."""
+    def test_cancelled_work_leaves_no_timer_T84a(self) -> None:
+        """Work that is cancelled leaves no timer in the reactor."""
         clock = Clock()
         waiting = Deferred.fromCoroutine(Pieces(clock).add(PIECE))
         waiting.cancel()

@@ -1,4 +1,4 @@
-"""Races, cancelling and time limits."""
+"""Races, timeouts and cancellation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from authotron.model.errors import Rejected, TimedOut
 
 
 class Slow:
-    """An attempt that ends when it is told to."""
+    """An attempt that ends when the test says so."""
 
     def __init__(self) -> None:
         self.cancelled = self.begun = False
@@ -44,7 +44,7 @@ async def refused() -> str:
 
 
 class FirstSuccessTests(SynchronousTestCase):
-    """The first success wins."""
+    """The first success wins the race."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -54,8 +54,8 @@ class FirstSuccessTests(SynchronousTestCase):
             first_success(self.clock, attempts, lambda each: start(each()), in_order=in_order)
         )
 
-    def test_first(self) -> None:
-        """The first to succeed wins, and the others are cancelled."""
+    def test_first_success_cancels_the_others(self) -> None:
+        """The first entrant that succeeds wins, and the others are cancelled."""
         slow, slower = Slow(), Slow()
         d = self.race(slow, slower)
         slower.answer.callback("won")
@@ -63,20 +63,23 @@ class FirstSuccessTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(d), "won")
         self.assertTrue(slow.cancelled)
 
-    def test_at_once(self) -> None:
-        """One that need not wait wins before later ones begin."""
+    def test_success_without_waiting_ends_the_race(self) -> None:
+        """An entrant that succeeds without waiting wins before later entrants are asked."""
         slow = Slow()
         self.assertEqual(self.successResultOf(self.race(quick, slow)), "quick")
         self.assertFalse(slow.begun)
 
-    def test_at_once_cancels_earlier(self) -> None:
-        """One that need not wait wins over earlier ones that must, which are cancelled."""
+    def test_success_without_waiting_cancels_earlier_entrants(self) -> None:
+        """
+        An entrant that succeeds without waiting wins over earlier entrants, which are
+        cancelled.
+        """
         slow = Slow()
         self.assertEqual(self.successResultOf(self.race(slow, quick)), "quick")
         self.assertTrue(slow.cancelled)
 
-    def test_same_turn_T46(self) -> None:
-        """Of two successes in one turn of the reactor the one configured first counts."""
+    def test_order_decides_in_one_turn_T46(self) -> None:
+        """If two entrants succeed in the same reactor turn, the one configured first wins."""
         slow, slower = Slow(), Slow()
         d = self.race(slow, slower)
         slower.answer.callback("second")
@@ -93,8 +96,8 @@ class FirstSuccessTests(SynchronousTestCase):
         self.clock.advance(0)
         self.assertEqual(self.successResultOf(d), "won")
 
-    def test_all_failed(self) -> None:
-        """When nobody succeeds, the reasons are told in the order of the attempts."""
+    def test_reasons_in_order_if_all_fail(self) -> None:
+        """If every entrant fails, the reasons are given in the order of the entrants."""
         slow = Slow()
         d = self.race(slow, refused)
         self.assertNoResult(d)
@@ -102,20 +105,20 @@ class FirstSuccessTests(SynchronousTestCase):
         reasons = self.failureResultOf(d, AllFailed).value.reasons
         self.assertEqual(list(map(str, reasons)), ["broken", "no"])
 
-    def test_nobody(self) -> None:
-        """A race of nobody ends at once."""
+    def test_race_without_entrants_fails(self) -> None:
+        """A race without entrants fails at once."""
         self.failureResultOf(self.race(), AllFailed)
 
-    def test_abandoned(self) -> None:
-        """When the client goes away every attempt is cancelled and nobody is refused."""
+    def test_cancelled_race_cancels_every_entrant(self) -> None:
+        """If the race is cancelled, every entrant is cancelled, and none has failed."""
         slow, slower = Slow(), Slow()
         d = self.race(slow, slower)
         d.cancel()
         self.failureResultOf(d, CancelledError)
         self.assertTrue(slow.cancelled and slower.cancelled)
 
-    def test_in_order_waits_T46(self) -> None:
-        """In order, a later yes waits until every earlier attempt has said no."""
+    def test_in_order_waits_for_earlier_entrants_T46(self) -> None:
+        """In order, a later success waits until every earlier entrant has failed."""
         slow, slower = Slow(), Slow()
         d = self.race(slow, slower, in_order=True)
         slower.answer.callback("later")
@@ -125,8 +128,8 @@ class FirstSuccessTests(SynchronousTestCase):
         self.clock.advance(0)
         self.assertEqual(self.successResultOf(d), "later")
 
-    def test_in_order_prefers_T46(self) -> None:
-        """In order, an earlier yes that comes late counts more than a later one."""
+    def test_in_order_prefers_the_earlier_success_T46(self) -> None:
+        """In order, an earlier entrant that succeeds late wins over a later one."""
         slow = Slow()
         d = self.race(slow, quick, in_order=True)
         self.assertNoResult(d)
@@ -135,35 +138,35 @@ class FirstSuccessTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(d), "earlier")
 
 
-class WithinTests(SynchronousTestCase):
-    """Time limits."""
+class TimeoutTests(SynchronousTestCase):
+    """Work with a timeout."""
 
-    def test_in_time(self) -> None:
-        """What answers in time leaves no timer behind."""
+    def test_in_time_leaves_no_timer(self) -> None:
+        """Work that ends in time leaves no timer in the reactor."""
         clock, slow = Clock(), Slow()
         d = Deferred.fromCoroutine(with_timeout(clock, 5, slow()))
         slow.answer.callback("done")
         self.assertEqual(self.successResultOf(d), "done")
         self.assertEqual(clock.getDelayedCalls(), [])
 
-    def test_no_timer(self) -> None:
-        """What need not wait starts no timer."""
+    def test_no_timer_without_waiting(self) -> None:
+        """Work that need not wait starts no timer."""
         clock = Clock()
         clock.callLater = None  # type: ignore[assignment] # nobody may call it
         self.assertEqual(
             self.successResultOf(Deferred.fromCoroutine(with_timeout(clock, 5, quick()))), "quick"
         )
 
-    def test_too_late(self) -> None:
-        """What takes too long is cancelled."""
+    def test_timeout_cancels(self) -> None:
+        """Work that exceeds its timeout is cancelled."""
         clock, slow = Clock(), Slow()
         d = Deferred.fromCoroutine(with_timeout(clock, 5, slow()))
         clock.advance(5)
         self.failureResultOf(d, TimedOut)
         self.assertTrue(slow.cancelled)
 
-    def test_long_way(self) -> None:
-        """Work that waits again and again, and bears failures, comes to its end."""
+    def test_work_that_waits_repeatedly(self) -> None:
+        """Work that waits repeatedly, and catches failures, runs to its end."""
         waits: list[Deferred[str]] = [Deferred() for _ in range(3)]
 
         async def work() -> list[str]:
@@ -181,20 +184,20 @@ class WithinTests(SynchronousTestCase):
         waits[2].callback("three")
         self.assertEqual(self.successResultOf(d), ["one", "two", "three"])
 
-    def test_fails_late(self) -> None:
-        """A failure after a wait is the failure of the whole."""
+    def test_failure_after_waiting(self) -> None:
+        """A failure after a wait is raised to the caller."""
         slow = Slow()
         d = Deferred.fromCoroutine(with_timeout(Clock(), 5, slow()))
         slow.answer.errback(Rejected("late"))
         self.failureResultOf(d, Rejected)
 
-    def test_fails_at_once(self) -> None:
-        """So is one before any."""
+    def test_failure_without_waiting(self) -> None:
+        """A failure without waiting is raised to the caller."""
         self.failureResultOf(Deferred.fromCoroutine(with_timeout(Clock(), 5, refused())), Rejected)
 
 
-class ToTheEndTests(SynchronousTestCase):
-    """Work that is not cancelled."""
+class ShieldTests(SynchronousTestCase):
+    """Work that is not cancelled with its caller."""
 
     def start(self, asked: Deferred[str]) -> Deferred[str]:
         async def work() -> str:
@@ -203,7 +206,7 @@ class ToTheEndTests(SynchronousTestCase):
         self.unheard: list[Failure] = []
         return Deferred.fromCoroutine(shield(work(), self.unheard.append))
 
-    def test_awaited(self) -> None:
+    def test_caller_gets_the_outcome(self) -> None:
         """The caller gets the result, or the failure."""
         asked = Deferred[str]()
         waiting = self.start(asked)
@@ -213,8 +216,11 @@ class ToTheEndTests(SynchronousTestCase):
         self.failureResultOf(self.start(fail(ValueError())), ValueError)
         self.assertEqual(self.unheard, [])
 
-    def test_abandoned_S_AUDIT(self) -> None:
-        """Where the caller leaves the work goes on, and a failure of it is told to C{unheard}."""
+    def test_cancelled_caller_S_AUDIT(self) -> None:
+        """
+        If the caller is cancelled, the work goes on, and its failure is passed to the
+        callback.
+        """
         for outcome in ("done", Failure(ValueError())):
             cancelled: list[Any] = []
             asked: Deferred[str] = Deferred(cancelled.append)
@@ -228,11 +234,14 @@ class ToTheEndTests(SynchronousTestCase):
             )
 
 
-class EveryoneTests(SynchronousTestCase):
-    """All of many."""
+class WaitAllTests(SynchronousTestCase):
+    """Waiting for several pieces of work."""
 
-    def test_outcomes(self) -> None:
-        """Each gives its result or its failure; one failure does not spoil the others."""
+    def test_result_or_failure_of_each(self) -> None:
+        """
+        Each piece of work gives its result or its failure; one failure does not affect the
+        others.
+        """
         slow = Slow()
         d = Deferred.fromCoroutine(wait_all([start(refused()), start(slow())]))
         slow.answer.callback("done")
@@ -241,8 +250,8 @@ class EveryoneTests(SynchronousTestCase):
         self.assertTrue(failure.check(Rejected))
         self.assertEqual(done, "done")
 
-    def test_at_once(self) -> None:
-        """Where nobody must wait, the outcomes are there at once."""
+    def test_outcomes_without_waiting(self) -> None:
+        """If no work has to wait, the outcomes are there at once."""
         failure, quickly = self.successResultOf(
             Deferred.fromCoroutine(wait_all([start(refused()), start(quick())]))
         )
@@ -250,8 +259,8 @@ class EveryoneTests(SynchronousTestCase):
         self.assertTrue(failure.check(Rejected))
         self.assertEqual(quickly, "quick")
 
-    def test_abandoned(self) -> None:
-        """Nobody goes on when nobody waits."""
+    def test_cancelled_caller_cancels_all_work(self) -> None:
+        """If the caller is cancelled, all work is cancelled."""
         slow = Slow()
         d = Deferred.fromCoroutine(wait_all([start(slow())]))
         d.cancel()

@@ -1,4 +1,4 @@
-"""Requests that hold the reactor up, by whatever way and at whatever moment."""
+"""Requests that block the reactor are counted, on every path and at every moment."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Provider:
 
 
 class Case(SynchronousTestCase):
-    """A gateway whose time passes only where work is done."""
+    """A gateway whose clock advances only while work is done."""
 
     def setUp(self) -> None:
         self.gateway = InMemoryGateway({"logging": {"access": "none"}})
@@ -72,7 +72,7 @@ class Case(SynchronousTestCase):
 class RequestTests(Case):
     """Work for a request."""
 
-    def test_quick_T84a(self) -> None:
+    def test_waiting_is_not_counted_T84a(self) -> None:
         """A request that waits long, but works little, is not counted."""
         self.provider.before = self.provider.after = LONGEST / 2
         for fronted in (True, False):
@@ -83,8 +83,8 @@ class RequestTests(Case):
             self.gateway.serving.gateway.decisions.invalidate()
         self.assertEqual(self.counted(), {})
 
-    def test_before_T84a(self) -> None:
-        """Work before the first wait is logged and counted with the route, on both ways."""
+    def test_work_before_the_first_wait_T84a(self) -> None:
+        """Work before the first wait is logged and counted with the route, on both paths."""
         self.provider.before = SLOW
         for number, (path, fronted) in enumerate(
             ((b"/auth", True), (b"/authenticate", False), (b"/whoami", False)), 1
@@ -97,8 +97,8 @@ class RequestTests(Case):
             self.assertEqual(len(self.counted()), number)
             self.gateway.serving.gateway.decisions.invalidate()
 
-    def test_after_T84a(self) -> None:
-        """Work that goes on after a wait is logged and counted."""
+    def test_work_after_a_wait_T84a(self) -> None:
+        """Work after a wait is logged and counted."""
         self.provider.after = SLOW
         for path, fronted in ((b"/authenticate", True), (b"/whoami", False)):
             self.asked(path, fronted=fronted)
@@ -107,8 +107,8 @@ class RequestTests(Case):
             self.assertEqual(self.counted()[path.decode()], 1)
             self.gateway.serving.gateway.decisions.invalidate()
 
-    def test_at_once_T84a(self) -> None:
-        """Work of the front that waits for nothing is logged and counted."""
+    def test_work_without_waiting_T84a(self) -> None:
+        """Work of the fast path without a wait is logged and counted."""
         decision = self.gateway.good(Authentication(Identity("internal", "alice")))
 
         def decide(*_: Any) -> Any:
@@ -121,7 +121,7 @@ class RequestTests(Case):
         self.assertEqual(answered(wire.value())[0].status, 200)
         self.assertEqual(self.counted(), {"/_auth": 1})
 
-    def test_once_T84a(self) -> None:
+    def test_callback_counts_once_T84a(self) -> None:
         """One callback counts once, however many requests it answers."""
         self.provider.after = SLOW
         wires = [self.asked(b"/authenticate", fronted=True) for _ in range(3)]
@@ -130,7 +130,7 @@ class RequestTests(Case):
         self.assertEqual(self.counted(), {"/authenticate": 1})
 
     def test_metrics_port_T84a(self) -> None:
-        """Requests of the metrics port are timed as well."""
+        """Requests of the metrics port are measured as well."""
         self.gateway.operations.limit_connections(8, self.gateway.metrics)
         text = self.gateway.metrics.text
 
@@ -143,8 +143,8 @@ class RequestTests(Case):
         self.patch(self.gateway.metrics, "text", text)
         self.assertEqual(self.counted(), {"/metrics": 1})
 
-    def test_background_T84a(self) -> None:
-        """Work that no request has caused is not held against one."""
+    def test_background_work_is_not_counted_T84a(self) -> None:
+        """Work that no request has caused is not counted for a route."""
         self.asked(b"/authenticate", fronted=True)
         self.answer()
         self.gateway.clock.callLater(0, self.gateway.clock.advance, SLOW)

@@ -1,4 +1,4 @@
-"""A thread of one user: in order, off the reactor, and gone when it is not needed."""
+"""A thread of one user does work in order, outside the reactor, and ends when it is stopped."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PATIENCE = 30.0
 
 @define(eq=False)
 class Reactor:
-    """Takes what threads hand over, and runs it when it is told to."""
+    """Receives calls from threads, and runs them when the test says so."""
 
     _calls: Queue[Callable[[], object]] = field(factory=Queue)
 
@@ -37,12 +37,12 @@ class Reactor:
         self._calls.put(partial(work, *args))
 
     def turn(self) -> None:
-        """Wait for a thread to hand over, and run that."""
+        """Wait for a call from a thread, and run it."""
         self._calls.get(timeout=_PATIENCE)()
 
 
 class SingleThreadTests(SynchronousTestCase):
-    """What is promised to the user of the thread."""
+    """What the user of the thread can rely on."""
 
     def setUp(self) -> None:
         self.reactor: Any = Reactor()
@@ -55,7 +55,7 @@ class SingleThreadTests(SynchronousTestCase):
         return self.successResultOf(deferred)
 
     def blocked(self) -> Event:
-        """Give the thread work, not awaited, that lasts until this is set."""
+        """Give the thread work, not awaited, that lasts until the event is set."""
         begun, go_on = Event(), Event()
 
         def work() -> None:
@@ -68,7 +68,7 @@ class SingleThreadTests(SynchronousTestCase):
         self.failureResultOf(working, CancelledError)
         return go_on
 
-    def test_one_thread_T84d(self) -> None:
+    def test_one_thread_in_order_T84d(self) -> None:
         """All work is done in one thread, which is not the caller's, in the order of the calls."""
         order: list[int] = []
 
@@ -81,15 +81,15 @@ class SingleThreadTests(SynchronousTestCase):
         self.assertEqual((order, len(threads)), ([*range(9)], 1))
         self.assertNotIn(current_thread(), threads)
 
-    def test_defect_T84d(self) -> None:
-        """A failure of the work reaches its caller, and the thread lives on."""
+    def test_failure_reaches_the_caller_T84d(self) -> None:
+        """A failure of the work reaches its caller, and the thread goes on."""
         broken = self.thread(lambda: 1 / 0)
         self.reactor.turn()
         self.failureResultOf(broken, ZeroDivisionError)
         self.assertEqual(self.finished(self.thread(lambda: 7)), 7)
 
-    def test_left_T84d(self) -> None:
-        """Work that nothing waits for is not begun; if it has begun, its result is dropped."""
+    def test_cancelled_work_T84d(self) -> None:
+        """Work that was cancelled is not started; if it has started, its result is dropped."""
         go_on = self.blocked()
         did: list[str] = []
         first, second, third = (self.thread(partial(did.append, str(n))) for n in (1, 2, 3))
@@ -109,7 +109,7 @@ class SingleThreadTests(SynchronousTestCase):
         self.finished(waiting[-1])
 
     def test_stop_T84d(self) -> None:
-        """After the work that it has, a stopped thread ends."""
+        """A stopped thread ends after the work that it was given."""
         thread: Thread = self.finished(self.thread(current_thread))
         last = self.thread(lambda: 7)
         self.thread.stop()
@@ -119,7 +119,7 @@ class SingleThreadTests(SynchronousTestCase):
 
 
 class SqliteThreadTests(SynchronousTestCase):
-    """The token store does not wait for passwords."""
+    """The token store does not wait for passwords that are being verified."""
 
     def setUp(self) -> None:
         self.reactor: Any = Reactor()
@@ -128,7 +128,7 @@ class SqliteThreadTests(SynchronousTestCase):
         self.world = World(clock_at(NOW), self.busy, own_thread=own_thread)
 
     def busy(self, _work: Any, /) -> Deferred[Any]:
-        """All shared threads verify passwords, and never come to anything else."""
+        """All shared threads verify passwords without end."""
         return Deferred()
 
     def do(self, work: Any) -> Any:
@@ -145,7 +145,7 @@ class SqliteThreadTests(SynchronousTestCase):
     def threads(self) -> int:
         return sum(each.name == "authotron-own" for each in all_threads())
 
-    def test_not_delayed_T84d(self) -> None:
+    def test_store_answers_while_threads_are_busy_T84d(self) -> None:
         """A store answers while all shared threads are busy."""
         store, kept = self.store(), make_token()
         self.do(store.open())
@@ -154,7 +154,7 @@ class SqliteThreadTests(SynchronousTestCase):
         self.do(store.close())
 
     def test_two_stores_T84d(self) -> None:
-        """During a reload two stores are open, each with a thread; closing ends one of them."""
+        """During a reload two stores are open, each with a thread; closing one ends its thread."""
         before = self.threads()
         old, new, kept = self.store(), self.store(), make_token()
         self.do(old.open())
@@ -168,7 +168,7 @@ class SqliteThreadTests(SynchronousTestCase):
         self.do(new.close())
 
     def test_close_while_busy_T84d(self) -> None:
-        """A store that is closed finishes its work first; then it can be opened anew."""
+        """A store that is closed finishes its work first; then it can be opened again."""
         store, kept = self.store(), make_token()
         self.do(store.open())
         adding = Deferred.fromCoroutine(store.add(kept))

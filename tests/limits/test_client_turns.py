@@ -1,4 +1,4 @@
-"""Turns of clients in front of a remote."""
+"""Turns of clients at a remote service."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from authotron.testing.worlds import NOW, as_deferred, clock_at, world
 
 
 class TurnsTests(SynchronousTestCase):
-    """Each client has a share of the questions to a remote."""
+    """Each client has a share of the requests to a remote."""
 
     def setUp(self) -> None:
         self.clock = clock_at(NOW)
@@ -33,7 +33,7 @@ class TurnsTests(SynchronousTestCase):
         self.guessing: list[Deferred[None]] = []
 
     def stop(self) -> None:
-        """End all guessers."""
+        """Stop all clients that guess."""
         guessing, self.guessing = self.guessing, []
         for each in guessing:
             each.cancel()
@@ -54,7 +54,7 @@ class TurnsTests(SynchronousTestCase):
         self.successResultOf(first)
 
     def guess(self, client: str | None, number: int) -> None:
-        """A guesser that begins anew as soon as it was told anything."""
+        """Guess again as soon as the last guess was answered."""
         self.guesses += 1
         work = self.asks(client, f"user {self.guesses}", Rejected)
 
@@ -67,7 +67,7 @@ class TurnsTests(SynchronousTestCase):
         self.guessing.append(guess)
 
     def served(self, client: str | None, crowd: list[str | None]) -> None:
-        """A user asks each second for a while, and gets an answer each time."""
+        """Let a user ask each second; the user gets an answer each time."""
         for number, guesser in enumerate(crowd):
             self.guess(guesser, number)
         for _ in range(5):
@@ -77,27 +77,27 @@ class TurnsTests(SynchronousTestCase):
         self.stop()
 
     def test_guessers_at_one_address_T84d(self) -> None:
-        """Seventy guessers at one address do not shut out a new user at another."""
+        """Seventy guessers at one address do not shut out a new user at another address."""
         self.served("192.0.2.1", ["198.51.100.1"] * 70)
 
-    def test_guessers_everywhere_T84d(self) -> None:
-        """Seventy guessers at as many addresses do not shut out a user who is known."""
+    def test_guessers_at_many_addresses_T84d(self) -> None:
+        """Seventy guessers at seventy addresses do not shut out a user who was accepted before."""
         self.known("192.0.2.1")
         self.served("192.0.2.1", [f"198.51.100.{number}" for number in range(70)])
 
-    def test_guessers_beside_T84d(self) -> None:
-        """Guessers at the address of a user who is known, or at none, do not shut it out."""
+    def test_guessers_at_the_address_of_a_user_T84d(self) -> None:
+        """Guessers at the address of a user, or without an address, do not shut out the user."""
         for client in ("192.0.2.1", None):
             self.known(client)
             self.served(client, [client] * 70)
 
-    def test_more_than_may_wait_T84d(self) -> None:
-        """More guessers than may wait do not shut out a user who is known."""
+    def test_more_guessers_than_may_wait_T84d(self) -> None:
+        """More guessers than may wait do not shut out a user who was accepted before."""
         self.known("192.0.2.1")
         self.served("192.0.2.1", [f"198.51.{number % 9}.{number}" for number in range(200)])
 
-    def test_no_turn_T84d(self) -> None:
-        """If a client has no turn in time it is an outage, with its reason."""
+    def test_no_turn_in_time_T84d(self) -> None:
+        """A client that gets no turn in time gets an outage, with the reason."""
         waiting = [
             Deferred.fromCoroutine(self.asks("192.0.2.1", f"{number}", Rejected))
             for number in range(64)
@@ -110,8 +110,8 @@ class TurnsTests(SynchronousTestCase):
             each.addErrback(lambda _: None)
             each.cancel()
 
-    def test_defect_T84d(self) -> None:
-        """A defect and a client that leaves give their slots back."""
+    def test_slot_is_released_T84d(self) -> None:
+        """After a defect, or if the client is cancelled, the slot is released."""
         for _ in range(8):
             broken = Deferred.fromCoroutine(self.asks("192.0.2.1", "alice", ValueError))
             self.clock.advance(0.5)
@@ -123,7 +123,7 @@ class TurnsTests(SynchronousTestCase):
 
 
 class RemoteTests(SynchronousTestCase):
-    """Every provider that asks a remote by HTTP asks in turns of the clients."""
+    """Every provider that asks a remote by HTTP does so in turns of the clients."""
 
     def first_asked(self, provider: Any, credential: Any) -> None:
         crowd = [
@@ -152,8 +152,8 @@ class RemoteTests(SynchronousTestCase):
     def basic(self, name: str, client: str) -> Credential:
         return Credential("basic", b64encode(f"{name}:pw".encode()).decode(), client)
 
-    def test_remotes_T84d(self) -> None:
-        """A client is asked about soon, however many questions another one has."""
+    def test_every_provider_takes_turns_T84d(self) -> None:
+        """A client gets its turn soon, however many requests another client has."""
         url = "https://accounts.example/who"
         iam = {
             "iam_url": url,

@@ -1,4 +1,4 @@
-"""Who has which share of the files that the process may have open."""
+"""Connections to remotes have a share of the files that the process may open."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SharesTests(SynchronousTestCase):
         self.patch(resource, "getrlimit", lambda _: (number, number))
 
     def test_counted_T85a(self) -> None:
-        """Each part that has connections to a remote says how many; others have none."""
+        """Each plugin with connections to a remote counts them; other plugins have none."""
         for kind, type_, given, count in (
             ("providers", "ecmwf-api", ASKS, 32),
             ("providers", "ecmwf-api", {**ASKS, "connections": 5}, 5),
@@ -46,8 +46,11 @@ class SharesTests(SynchronousTestCase):
                 self.assertEqual(count_connections([section(kind, type_, **given)]), count)
         self.assertEqual(count_connections([None, object()]), 0)
 
-    def test_narrowed_T85a(self) -> None:
-        """Where they ask for more than an eighth of the files, each part gets a share of that."""
+    def test_scaled_down_T85a(self) -> None:
+        """
+        If plugins ask for more than an eighth of the files, their connections are scaled
+        down.
+        """
         asks = [section("providers", "ecmwf-api", **ASKS) for _ in range(3)]
         for files, count in ((-1, 96), (1024, 96), (300, 36), (64, 6), (8, 3)):
             self.files(files)

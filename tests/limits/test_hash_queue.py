@@ -1,4 +1,4 @@
-"""The queue of passwords to verify: each client has a share, and no crowd can take it."""
+"""In the queue of passwords to verify each client has a share."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CROWD = WAITING + 6
 
 
 class QueueCase(SynchronousTestCase):
-    """A queue with one thread, which works when it is told to."""
+    """A queue with one thread, which works when the test says so."""
 
     def setUp(self) -> None:
         self.clock = clock_at(NOW)
@@ -62,7 +62,7 @@ class QueueCase(SynchronousTestCase):
             self.work()
 
     def refused(self, *asked: Deferred[Any]) -> int:
-        """How many of these were refused as an outage."""
+        """Return how many of these were refused as an outage."""
         return sum(each.called and self.successResultOf(each) is REFUSED for each in asked)
 
     def fail_lately(self, *clients: tuple[str | None, str]) -> None:
@@ -72,11 +72,11 @@ class QueueCase(SynchronousTestCase):
         self.begun.clear()
 
     def fill(self, clients: Callable[[int], tuple[str | None, str]]) -> list[Deferred[Any]]:
-        """More questions at once than can wait; one of them runs."""
+        """Add more jobs than may wait; one of them runs."""
         return [self.ask(*clients(number)) for number in range(CROWD)]
 
     def position(self, job: str) -> int:
-        """How many jobs are begun before this one."""
+        """Return how many jobs are started before this one."""
         self.work_off()
         return self.begun.index(job)
 
@@ -94,14 +94,14 @@ def no_address(number: int) -> tuple[None, str]:
 
 
 class ShareTests(QueueCase):
-    """Who gets a place, and who gives one up."""
+    """Which clients get a place in the queue, and which lose one."""
 
     def test_bounded_T84d(self) -> None:
-        """A client alone may use the whole queue; more than that is an outage."""
+        """A single client may use the whole queue; more jobs are an outage."""
         self.assertEqual(self.refused(*self.fill(one_address)), CROWD - 1 - WAITING)
 
     def test_one_address_T84d(self) -> None:
-        """A crowd of guessers at one address cost another client neither its place nor its turn."""
+        """Many guessers at one address do not cost another client its place or its turn."""
         guessers = self.fill(one_address)
         good = self.ask("203.0.113.9", "bob", 0)
         self.assertEqual(self.refused(good), 0)
@@ -110,7 +110,7 @@ class ShareTests(QueueCase):
         self.assertEqual(self.successResultOf(good), 0)
 
     def test_few_addresses_T84d(self) -> None:
-        """Guessers at five addresses cost another client neither its place nor its turn."""
+        """Guessers at five addresses do not cost another client its place or its turn."""
         self.fill(lambda number: (f"192.0.2.{number % 5}", f"user{number}"))
         good = self.ask("203.0.113.9", "bob", 0)
         self.assertLessEqual(self.position("203.0.113.9 bob"), 6)
@@ -127,20 +127,20 @@ class ShareTests(QueueCase):
         self.assertEqual(sum(job.endswith("bob") for job in first), len(good))
 
     def test_new_addresses_T84d(self) -> None:
-        """Of 70 guessers at 70 addresses that have not failed yet all can wait."""
+        """Seventy clients at 70 addresses that have not failed yet can all wait."""
         guessers = [self.ask(*many_addresses(number)) for number in range(70)]
         good = self.ask("203.0.113.9", "bob", 0)
         self.assertEqual(self.refused(*guessers, good), 0)
 
     def test_half_T84d(self) -> None:
-        """Clients that failed lately keep half of the places if others want them."""
+        """Failing clients keep at most half of the places if other clients want them."""
         self.fail_lately(*map(many_addresses, range(CROWD)))
         self.fill(many_addresses)
         good = [self.ask("203.0.113.9", f"bob{number}", 0) for number in range(WAITING)]
         self.assertEqual(self.refused(*good), WAITING // 2)
 
     def test_known_user_T84d(self) -> None:
-        """New addresses do not push out a user name that was verified for its client."""
+        """New addresses do not displace a user name that was verified for its client."""
         self.ask("203.0.113.9", "bob", 0)
         self.work_off()
         self.fill(many_addresses)
@@ -150,7 +150,7 @@ class ShareTests(QueueCase):
         self.assertLessEqual(self.position("203.0.113.9 bob"), 1)
 
     def test_known_user_of_failing_client_T84d(self) -> None:
-        """A user name that was verified does not suffer from guessers at the same address."""
+        """A user name that was verified is not delayed by guessers at the same address."""
         self.ask("192.0.2.1", "bob", 0)
         self.work_off()
         self.fail_lately(*map(one_address, range(9)))
@@ -159,7 +159,7 @@ class ShareTests(QueueCase):
         self.assertLessEqual(self.position("192.0.2.1 bob"), 2)
 
     def test_no_address_T84d(self) -> None:
-        """Without an address the user names tried have shares: many names do not shut out one."""
+        """Without an address each user name has a share: many names do not shut out one name."""
         self.fail_lately(*map(no_address, range(CROWD)))
         self.fill(no_address)
         good = self.ask(None, "bob", 0)
@@ -167,7 +167,7 @@ class ShareTests(QueueCase):
         self.assertLessEqual(self.position("None bob"), 2)
 
     def test_one_name_T84d(self) -> None:
-        """Without an address many guesses at one user name do not shut out another."""
+        """Without an address many guesses at one user name do not shut out another name."""
         self.fill(lambda _: (None, "alice"))
         good = self.ask(None, "bob", 0)
         self.assertLessEqual(self.position("None bob"), 2)
@@ -194,7 +194,7 @@ class ShareTests(QueueCase):
         self.assertLessEqual(self.position("2001:db8:0:1::1 bob"), 2)
 
     def test_forgotten_T84d(self) -> None:
-        """A failure is forgotten after 30 s, many failures after 3 min."""
+        """One failure is forgotten after 30 s, many failures after 3 min."""
         self.fail_lately(("192.0.2.1", "alice"), *[("192.0.2.2", "alice")] * 99)
         for seconds, expected in ((29, [True, True]), (2, [False, True]), (160, [False, False])):
             self.clock.advance(seconds)
@@ -203,13 +203,13 @@ class ShareTests(QueueCase):
             self.assertEqual(found, expected, seconds)
 
     def test_bounded_memory_T84d(self) -> None:
-        """The failures of at most 10,000 clients are remembered; the oldest are forgotten."""
+        """The failures of at most 10,000 clients are remembered; the oldest are dropped."""
         for number in range(10_001):
             self.ask(f"{number}", "x")
             self.work()
         self.assertEqual(len(self.queue._reputations.failures.known), 10_000)
 
-    def test_nothing_readable_T84d(self) -> None:
+    def test_only_hashes_are_kept_T84d(self) -> None:
         """Neither clients nor user names can be read from what is remembered."""
         self.fail_lately(("192.0.2.77", "canary"))
         self.ask("192.0.2.77", "canary2", 0)
@@ -220,10 +220,10 @@ class ShareTests(QueueCase):
 
 
 class OrderTests(QueueCase):
-    """In which order jobs are begun, and what becomes of those that nothing waits for."""
+    """The order of jobs, and what happens to cancelled jobs."""
 
     def test_turns_T84d(self) -> None:
-        """Clients take turns, and so do the user names of each."""
+        """Clients take turns, and so do the user names of each client."""
         self.fail_lately(("1", "a"), ("1", "b"), ("2", "a"))
         for job in ("1 a", "1 a", "1 a", "1 b", "2 a", "2 a"):
             client, username = job.split()
@@ -237,11 +237,11 @@ class OrderTests(QueueCase):
         self.assertEqual(len(self.working), 1)
 
     def test_processes_T84d(self) -> None:
-        """Several processes share the processors; each verifies one hash at least."""
+        """Several processes share the processors; each verifies at least one hash at once."""
         self.assertEqual([at_once(number) for number in (1, 1000)], [THREADS, 1])
 
-    def test_leaving_T84d(self) -> None:
-        """A waiting client that leaves gives up its place, and costs no hash."""
+    def test_cancelled_while_waiting_T84d(self) -> None:
+        """A client that is cancelled while it waits frees its place, and costs no hash."""
         waiting = self.fill(one_address)[1:WAITING]
         for each in waiting:
             each.cancel()
@@ -250,8 +250,11 @@ class OrderTests(QueueCase):
         self.assertEqual(self.position("192.0.2.1 user0"), 0)
         self.assertNotIn("192.0.2.1 user1", self.begun)
 
-    def test_leaving_late_T84d(self) -> None:
-        """A client that leaves while its hash is verified still fails, and keeps its thread."""
+    def test_cancelled_while_verified_T84d(self) -> None:
+        """
+        A client that is cancelled while its hash is verified still fails, and keeps its
+        thread.
+        """
         leaver = self.ask("192.0.2.1", "alice")
         other = self.ask("192.0.2.2", "alice")
         verify, done = self.working.pop()
@@ -265,8 +268,8 @@ class OrderTests(QueueCase):
         key = self.queue._reputations.asker("192.0.2.1", "x").path[0]
         self.assertIn(key, self.queue._reputations.failures)
 
-    def test_leaving_early_T84d(self) -> None:
-        """A client that leaves before its thread begins costs no hash, and has not failed."""
+    def test_cancelled_before_the_thread_starts_T84d(self) -> None:
+        """A client that is cancelled before its thread starts costs no hash, and has not failed."""
         leaver = self.ask("192.0.2.1", "alice")
         leaver.cancel()
         self.failureResultOf(leaver, CancelledError)
@@ -275,7 +278,7 @@ class OrderTests(QueueCase):
         self.assertEqual(len(self.queue._reputations.failures.known), 0)
 
     def test_defect_T84d(self) -> None:
-        """A defect of a job reaches its client, and the next job is begun."""
+        """A defect of a job reaches its client, and the next job is started."""
         broken = self.queue.verify(None, "alice", partial(int, "x"))
         self.ask(None, "bob", 0)
         work, done = self.working.pop()

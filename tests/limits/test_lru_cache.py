@@ -1,4 +1,4 @@
-"""A memory with a budget and shares."""
+"""A cache with a budget of bytes, and a share for each subject."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from authotron.limits.lru_cache import Entry, LruCache
 
 
 class LruCacheTests(SynchronousTestCase):
-    """Values within budgets."""
+    """Entries within budgets."""
 
     def setUp(self) -> None:
         self.cache: LruCache[Entry] = LruCache(100_000, 1_000)
 
     def keys(self, *names: str) -> list[bytes]:
-        """Which of these names are still kept."""
+        """Return which of these names are still kept."""
         return [name.encode() for name in names if self.cache.get(name.encode()) is not None]
 
-    def test_bytes_T83a(self) -> None:
-        """All entries together are never larger than the budget; the least recently used go."""
+    def test_budget_of_bytes_T83a(self) -> None:
+        """All entries together never exceed the budget; the least recently used are evicted."""
         for number in range(200):
             self.cache.put(Entry(b"%d" % number, 5_000, subject=number))
             self.cache.get(b"0")
@@ -26,8 +26,8 @@ class LruCacheTests(SynchronousTestCase):
         self.assertEqual(self.keys("0", "1", "198", "199"), [b"0", b"198", b"199"])
         self.assertEqual(self.cache.size, len(self.cache) * 5_500)
 
-    def test_entries_T83a(self) -> None:
-        """The number of entries is limited, too: each takes something beside its value."""
+    def test_budget_of_entries_T83a(self) -> None:
+        """The number of entries is limited, since each takes memory beside its value."""
         for number in range(2_000):
             self.cache.put(Entry(b"%d" % number, 0, subject=number))
         self.assertLessEqual(len(self.cache), 100_000 // 500)
@@ -36,8 +36,8 @@ class LruCacheTests(SynchronousTestCase):
             small.put(Entry(b"%d" % number, 0))
         self.assertEqual(len(small), 3)
 
-    def test_share_T83c(self) -> None:
-        """A subject keeps a tenth at most; what it puts in beyond that replaces its own."""
+    def test_share_of_a_subject_T83c(self) -> None:
+        """A subject keeps at most a tenth; further entries replace its own."""
         for number in range(5):
             self.cache.put(Entry(b"good%d" % number, 1_000, subject=f"user{number}"))
         for number in range(1_000):
@@ -47,21 +47,21 @@ class LruCacheTests(SynchronousTestCase):
         self.assertEqual(self.keys("bad0", "bad994"), [b"bad994"])
 
     def test_share_of_entries_T83c(self) -> None:
-        """Of small entries a subject keeps a tenth of the number, and sixteen in a small cache."""
+        """A subject keeps a tenth of the number of entries, but sixteen in a small cache."""
         for most, kept in ((1_000, 100), (20, 16)):
             cache: LruCache[Entry] = LruCache(10**9, most)
             for number in range(500):
                 cache.put(Entry(b"%d" % number, 0, subject="mallory"))
             self.assertEqual(len(cache), kept)
 
-    def test_largest_T83a(self) -> None:
-        """A value larger than a share is not kept, and neither is the one that it replaces."""
+    def test_too_large_for_a_share_T83a(self) -> None:
+        """An entry larger than a share is not kept, and the entry that it replaces is dropped."""
         self.cache.put(Entry(b"a", 100))
         self.cache.put(Entry(b"a", 10_000))
         self.assertEqual((self.keys("a"), len(self.cache), self.cache.size), ([], 0, 0))
 
-    def test_names_T83b(self) -> None:
-        """A value has few further names, which end with it, and count."""
+    def test_further_names_T83b(self) -> None:
+        """An entry has few further names, which are dropped with it, and count as bytes."""
         self.cache.put(Entry(b"a", 100, subject="alice"))
         for number in range(950):
             self.cache.alias(b"name%d" % number, b"a")
@@ -74,13 +74,13 @@ class LruCacheTests(SynchronousTestCase):
         self.assertEqual((self.keys("a", "name949"), self.cache.size), ([], 0))
         self.assertEqual(len(self.cache._named) + len(self.cache._shares), 0)
 
-    def test_alias_of_nothing(self) -> None:
-        """What is not there gets no further name."""
+    def test_alias_of_unknown_key(self) -> None:
+        """A key without an entry gets no further name."""
         self.cache.alias(b"name", b"a")
         self.assertEqual(self.keys("name"), [])
 
     def test_tags_T83d(self) -> None:
-        """Values are dropped by their tags, and no others."""
+        """Entries are dropped by their tags; entries without the tag stay."""
         self.cache.put(Entry(b"a", 1, "alice", ("one", "two")))
         self.cache.put(Entry(b"b", 1, "bob", ("two", "three")))
         self.cache.put(Entry(b"c", 1, "carol"))
@@ -90,8 +90,8 @@ class LruCacheTests(SynchronousTestCase):
         self.assertEqual(self.keys("a", "b", "c"), [b"c"])
         self.assertEqual(self.cache._tagged, {})
 
-    def test_clear(self) -> None:
-        """Nothing is left, not even in the accounts."""
+    def test_clear_empties_the_shares(self) -> None:
+        """A cleared cache is empty, and so are its shares."""
         self.cache.put(Entry(b"a", 1, "alice", ("one",)))
         self.cache.alias(b"name", b"a")
         self.cache.clear()

@@ -1,4 +1,4 @@
-"""Wrong pairs of a user and a password."""
+"""Passwords that a remote has rejected are not sent to it again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEY = b"k" * 32
 
 
 class Remote:
-    """Knows one password, and counts how often it is asked."""
+    """A remote that knows one password, and counts how often it is asked."""
 
     def __init__(self, right: str = "right") -> None:
         self.right = right
@@ -35,7 +35,7 @@ class Remote:
         return user
 
 
-class WrongPairsTests(SynchronousTestCase):
+class RejectedPasswordsTests(SynchronousTestCase):
     """One worker and its remote."""
 
     def setUp(self) -> None:
@@ -56,7 +56,7 @@ class WrongPairsTests(SynchronousTestCase):
     def refused(self, password: str, **which: Any) -> None:
         self.failureResultOf(self.start(password, **which), Rejected)
 
-    def test_not_again_S_LOCK(self) -> None:
+    def test_not_sent_again_S_LOCK(self) -> None:
         """The same wrong pair reaches the remote once a minute, however often it is tried."""
         for _ in range(120):
             self.refused("wrong")
@@ -66,8 +66,8 @@ class WrongPairsTests(SynchronousTestCase):
         self.refused("wrong")
         self.assertEqual(len(self.remote.asked), 2)
 
-    def test_others_S_LOCK(self) -> None:
-        """Another password, user or provider is asked about."""
+    def test_other_pairs_are_sent_S_LOCK(self) -> None:
+        """Another password, user or provider is sent to the remote."""
         self.refused("wrong")
         self.refused("other")
         self.refused("wrong", user="bob")
@@ -75,7 +75,7 @@ class WrongPairsTests(SynchronousTestCase):
         self.refused("x:wrong", user="l", guard=self.pairs.guard("dap", 60))
         self.assertEqual(len(self.remote.asked), 5)
 
-    def test_outage_S_LOCK(self) -> None:
+    def test_outage_is_not_remembered_S_LOCK(self) -> None:
         """An outage is not remembered: the next try is sent."""
         self.remote.is_down = True
         for _ in range(3):
@@ -84,8 +84,8 @@ class WrongPairsTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(self.start("right")), "alice")
         self.assertEqual((len(self.remote.asked), self.pairs.size(), self.told), (4, 0, []))
 
-    def test_success_S_LOCK(self) -> None:
-        """A user who gets in has no wrong passwords any more; those of others stay."""
+    def test_success_clears_the_user_S_LOCK(self) -> None:
+        """The wrong passwords of a user who is accepted are dropped; those of other users stay."""
         self.refused("new")
         self.refused("new", user="bob")
         self.successResultOf(self.start("right"))
@@ -93,8 +93,11 @@ class WrongPairsTests(SynchronousTestCase):
         self.successResultOf(self.start("new"))
         self.refused("new", user="bob")
 
-    def test_one_question_S_LOCK(self) -> None:
-        """Equal pairs at the same time are one question; a client that leaves harms no other."""
+    def test_equal_pairs_are_sent_once_S_LOCK(self) -> None:
+        """
+        Equal pairs at the same time are sent once; a client that is cancelled affects no
+        other.
+        """
         self.remote.waiting = Deferred()
         asked = [self.start("wrong") for _ in range(5)]
         asked[0].cancel()
@@ -104,8 +107,8 @@ class WrongPairsTests(SynchronousTestCase):
             self.failureResultOf(each, Rejected)
         self.assertEqual(len(self.remote.asked), 1)
 
-    def test_abandoned_S_LOCK(self) -> None:
-        """A question whose client has left is cancelled, and proves nothing."""
+    def test_cancelled_question_S_LOCK(self) -> None:
+        """A question whose client was cancelled is cancelled, and nothing is remembered."""
         self.remote.waiting = Deferred()
         asked = self.start("wrong")
         asked.cancel()
@@ -113,7 +116,7 @@ class WrongPairsTests(SynchronousTestCase):
         self.assertEqual((self.pairs.size(), self.told), (0, []))
 
     def test_reload_S_LOCK(self) -> None:
-        """A reload forgets all pairs."""
+        """A reload drops all pairs."""
         self.refused("wrong")
         self.pairs.clear()
         self.assertEqual(self.pairs.size(), 0)
@@ -121,7 +124,7 @@ class WrongPairsTests(SynchronousTestCase):
         self.assertEqual(len(self.remote.asked), 2)
 
     def test_bounded_S_LOCK(self) -> None:
-        """Guesses at one user push out no other, and all together take at most 4 MiB."""
+        """Guesses at one user displace no other user, and all pairs take at most 4 MiB."""
         self.refused("wrong")
         for number in range(1000):
             self.refused(f"guess-{number}", user="bob")
@@ -166,7 +169,10 @@ class SharedTests(SynchronousTestCase):
         return Deferred.fromCoroutine(judged)
 
     def test_shared_S_LOCK(self) -> None:
-        """What one worker was refused no other sends; a success reaches the others, too."""
+        """
+        A pair that one worker saw rejected is sent by no worker; an acceptance is shared,
+        too.
+        """
         self.failureResultOf(self.start(self.one, "wrong"), Rejected)
         self.failureResultOf(self.start(self.other, "wrong"), Rejected)
         self.assertEqual(len(self.remote.asked), 1)
@@ -174,8 +180,8 @@ class SharedTests(SynchronousTestCase):
         self.failureResultOf(self.start(self.one, "wrong"), Rejected)
         self.assertEqual(len(self.remote.asked), 3)
 
-    def test_nonsense_S_LOCK(self) -> None:
-        """What cannot be read is passed over, and never believed for more than ten minutes."""
+    def test_malformed_messages_S_LOCK(self) -> None:
+        """A malformed message is ignored, and no pair is kept for more than ten minutes."""
         good = {"user": "0" * 32, "pair": "1" * 32, "seconds": 1e9}
         odd: list[Any] = [None, 1, [], "x", {}, {**good, "user": "x" * 32}, {**good, "pair": 1}]
         odd += [{**good, "seconds": None}, {**good, "seconds": "1"}, {**good, "seconds": []}]

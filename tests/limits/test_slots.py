@@ -1,4 +1,4 @@
-"""A limit of what is under way at once."""
+"""Slots limit how many requests are under way at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from authotron.model.identity import Client
 
 
 class SlotsTests(SynchronousTestCase):
-    """A fixed number at once, the others in order."""
+    """A fixed number of slots, given in order."""
 
     def setUp(self) -> None:
         self.slots = Slots(2, Reputations(Clock()))
@@ -22,7 +22,7 @@ class SlotsTests(SynchronousTestCase):
         return Deferred.fromCoroutine(self.slots.acquire())
 
     def test_limited_T85a(self) -> None:
-        """A third one waits until a slot is released, and waiters get theirs in order."""
+        """A third caller waits until a slot is released, and callers get slots in order."""
         for each in (self.acquire(), self.acquire()):
             self.successResultOf(each)
         third, fourth = self.acquire(), self.acquire()
@@ -37,8 +37,8 @@ class SlotsTests(SynchronousTestCase):
         self.slots.release()
         self.assertTrue(self.slots.take())
 
-    def test_left_T85a(self) -> None:
-        """A waiter that leaves takes no slot, nor one away from another."""
+    def test_cancelled_waiter_T85a(self) -> None:
+        """A caller that is cancelled takes no slot, and costs no other caller a slot."""
         for each in (self.acquire(), self.acquire()):
             self.successResultOf(each)
         leaver, waiting = self.acquire(), self.acquire()
@@ -52,7 +52,7 @@ class SlotsTests(SynchronousTestCase):
         self.assertFalse(self.slots.take())
 
     def test_too_many_wait_T85a(self) -> None:
-        """The queue is bounded; above the bound it is an outage at once."""
+        """Beyond the bound of the queue a caller gets an outage at once."""
         waiting = [self.acquire() for _ in range(2 + 64)]
         self.failureResultOf(self.acquire(), Unavailable)
         waiting[-1].addErrback(lambda _: None)
@@ -60,7 +60,7 @@ class SlotsTests(SynchronousTestCase):
         self.assertNoResult(self.acquire())
 
     def test_no_recursion_T85a(self) -> None:
-        """Very many that give their slot back at once do not call each other."""
+        """A thousand callers that release their slots at once do not recurse."""
         slots = Slots(100, Reputations(Clock()))
         for _ in range(100):
             slots.take()
@@ -76,7 +76,7 @@ class SlotsTests(SynchronousTestCase):
 
 
 class SharesTests(SynchronousTestCase):
-    """Waiters of many clients."""
+    """Callers of many clients."""
 
     def setUp(self) -> None:
         self.slots = Slots(2, Reputations(Clock()))
@@ -85,7 +85,7 @@ class SharesTests(SynchronousTestCase):
         self.served: list[str] = []
 
     def ask(self, name: str, client: Client = None) -> Deferred[None]:
-        """Ask for a slot, keep it, and note who had it."""
+        """Acquire a slot, keep it, and note which client has it."""
         token = CLIENT.set(client)
         try:
             asked = Deferred.fromCoroutine(self.slots.acquire())
@@ -94,7 +94,7 @@ class SharesTests(SynchronousTestCase):
         return asked.addCallback(lambda _: self.served.append(name))
 
     def test_turns_T84d(self) -> None:
-        """A client with very many questions lets each of the others in after one of its own."""
+        """A client with many requests lets each other client in after one of its own."""
         for number in range(20):
             self.ask(f"a{number}", "192.0.2.1")
         self.ask("b0", lambda: "192.0.2.2")
@@ -104,8 +104,8 @@ class SharesTests(SynchronousTestCase):
             self.slots.release()
         self.assertEqual(self.served, ["a0", "b0", "c0", "a1", "b1", "a2"])
 
-    def test_site_T84d(self) -> None:
-        """The IPv6 addresses of one site are one client, and those without an address as well."""
+    def test_ipv6_site_is_one_client_T84d(self) -> None:
+        """The IPv6 addresses of one site are one client, and so are requests without an address."""
         for number in range(3):
             self.ask(f"six{number}", f"2001:db8::{number}")
             self.ask(f"none{number}")
@@ -114,8 +114,8 @@ class SharesTests(SynchronousTestCase):
             self.slots.release()
         self.assertEqual(self.served, ["six0", "none0", "other", "six1"])
 
-    def test_full_T84d(self) -> None:
-        """Where too many wait the client with most of them gives one up."""
+    def test_queue_is_full_T84d(self) -> None:
+        """If too many callers wait, the client with most of them loses one."""
         many = [self.ask("a", "192.0.2.1") for _ in range(63)]
         once = self.ask("b", "192.0.2.2")
         self.failureResultOf(self.ask("a", "192.0.2.1"), Unavailable)
@@ -126,8 +126,11 @@ class SharesTests(SynchronousTestCase):
         for each in (many[0], once, *others):
             self.assertNoResult(each)
 
-    def test_left_T84d(self) -> None:
-        """A waiter that leaves takes nothing from the others of its client, nor a turn."""
+    def test_cancelled_waiter_of_a_client_T84d(self) -> None:
+        """
+        A caller that is cancelled costs the other callers of its client neither slot nor
+        turn.
+        """
         leaver = self.ask("a0", "192.0.2.1")
         for name, client in (("b0", "192.0.2.2"), ("a1", "192.0.2.1")):
             self.ask(name, client)

@@ -1,4 +1,4 @@
-"""The way to other machines: what comes of leaving it."""
+"""Connecting to other machines can be cancelled."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from authotron.testing.worlds import run_at_once
 
 
 class Resolver:
-    """Looks names up when it is told to, and addresses at once."""
+    """Resolves names when the test says so, and addresses at once."""
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
@@ -39,8 +39,8 @@ class Resolver:
             receiver.resolutionComplete()
 
 
-class OutwardCase(SynchronousTestCase):
-    """A reactor that looks up names and connects to nothing by itself."""
+class EndpointCase(SynchronousTestCase):
+    """A reactor that resolves names, but connects only when the test says so."""
 
     def setUp(self) -> None:
         self.reactor: Any = MemoryReactorClock()
@@ -49,28 +49,28 @@ class OutwardCase(SynchronousTestCase):
         alsoProvides(self.reactor, IReactorPluggableNameResolver)
 
 
-class WayTests(OutwardCase):
-    """Connecting, and leaving."""
+class ConnectingTests(EndpointCase):
+    """Connecting, and cancelling it."""
 
     def connect(self, host: str) -> Deferred[Any]:
         return connector(self.reactor)(host, 389).connect(Factory.forProtocol(Protocol))
 
-    def test_left_while_looked_up_T85a(self) -> None:
-        """Who leaves while a name is looked up is told so, and not that there is no such name."""
+    def test_cancelled_during_lookup_T85a(self) -> None:
+        """Connecting that is cancelled during the host name lookup fails with C{CancelledError}."""
         connecting = self.connect("directory.example")
         connecting.cancel()
         self.failureResultOf(connecting, CancelledError)
         self.resolver.asked[0].resolutionComplete()
         self.assertEqual(self.flushLoggedErrors(), [])
 
-    def test_left_while_connecting_T85a(self) -> None:
-        """Likewise who leaves before the server accepts."""
+    def test_cancelled_while_connecting_T85a(self) -> None:
+        """Connecting that is cancelled before the server accepts fails with C{CancelledError}."""
         connecting = self.connect("192.0.2.1")
         connecting.cancel()
         self.failureResultOf(connecting, CancelledError)
 
     def test_connected(self) -> None:
-        """The protocol comes once the server accepts."""
+        """The Deferred fires with the protocol once the server accepts."""
         connecting = self.connect("192.0.2.1")
         factory = self.reactor.tcpClients[0][2]
         protocol = factory.buildProtocol(None)
@@ -78,8 +78,8 @@ class WayTests(OutwardCase):
         self.assertIsInstance(self.successResultOf(connecting), Protocol)
 
 
-class RemoteTests(OutwardCase):
-    """A remote by HTTP."""
+class RemoteTests(EndpointCase):
+    """A remote service that is asked by HTTP."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -90,8 +90,8 @@ class RemoteTests(OutwardCase):
     def ask(self, host: str) -> Deferred[Any]:
         return Deferred.fromCoroutine(self.web.get(f"http://{host}/"))
 
-    def test_leavers_T85a(self) -> None:
-        """Clients that leave before there is a connection do not open the circuit."""
+    def test_cancelled_clients_do_not_open_the_circuit_T85a(self) -> None:
+        """Clients that are cancelled before there is a connection do not open the circuit."""
         for host in ("accounts.example", "192.0.2.1"):
             for _ in range(20):
                 leaver = self.ask(host)
@@ -100,7 +100,7 @@ class RemoteTests(OutwardCase):
         self.assertEqual(self.world.breakers.open_count(), 0)
 
     def test_no_connection_in_time_T69(self) -> None:
-        """A remote that drops packets is an outage, and soon left alone."""
+        """A remote that drops packets is an outage, and its circuit opens."""
         for _ in range(10):
             asked = self.ask("192.0.2.1")
             self.reactor.advance(2)
@@ -108,8 +108,8 @@ class RemoteTests(OutwardCase):
         self.assertEqual(self.world.breakers.open_count(), 1)
 
 
-class DirectoryTests(OutwardCase):
-    """Servers of a directory."""
+class DirectoryTests(EndpointCase):
+    """The servers of a directory."""
 
     def directory(self, *hosts: str) -> Directory:
         servers = [Server(host, 389, Security.CLEAR) for host in hosts]
@@ -123,8 +123,11 @@ class DirectoryTests(OutwardCase):
 
         return Deferred.fromCoroutine(directory.use_connection(look))
 
-    def test_leavers_T85a(self) -> None:
-        """A client that leaves before there is a connection makes no server be left alone."""
+    def test_cancelled_clients_do_not_disable_a_server_T85a(self) -> None:
+        """
+        A client that is cancelled before there is a connection does not count against the
+        server.
+        """
         for host in ("directory.example", "192.0.2.1"):
             directory = self.directory(host)
             leaver = self.ask(directory)
@@ -136,7 +139,7 @@ class DirectoryTests(OutwardCase):
             other.cancel()
 
     def test_next_server_T69(self) -> None:
-        """Where a server drops packets the next one is asked."""
+        """If a server drops packets, the next server is asked."""
         asked = self.ask(self.directory("192.0.2.1", "192.0.2.2"))
         self.reactor.advance(2)
         self.assertEqual([each[0] for each in self.reactor.tcpClients], ["192.0.2.1", "192.0.2.2"])

@@ -1,4 +1,4 @@
-"""Questions to other services: what is sent, what is believed, and when it is given up."""
+"""Requests to remote services: what is sent, accepted, and timed out."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Section(RemoteConfig):
 
 
 class QuestionTests(SynchronousTestCase):
-    """One question and its answer."""
+    """One request and its response."""
 
     def ask(self, play: Action, **given: Any) -> tuple[FakeRemote, RemoteResponse]:
         remote = FakeRemote(lambda _: play)
@@ -50,20 +50,20 @@ class QuestionTests(SynchronousTestCase):
         self.assertNotIn("SECRET", reason)
         return reason
 
-    def test_get_T68(self) -> None:
-        """The values of a query arrive as they were, whatever is in them."""
+    def test_query_arrives_unchanged_T68(self) -> None:
+        """The values of a query arrive unchanged, whatever characters they contain."""
         remote, answer = self.ask(Respond({"a": 1}), query={"token": SECRET})
         self.assertEqual(remote.requests[0].query, {"token": SECRET})
         self.assertEqual((answer.status, answer.json_object()), (200, {"a": 1}))
 
     def test_query_beside_query_T68(self) -> None:
-        """A query that the configured address has is kept, and cannot be changed by a token."""
+        """A query in the configured URL is kept, and a token cannot change it."""
         remote = FakeRemote(lambda _: Respond({}))
         start(web_client(remote).get(f"{ASKED}?v=1", {"token": "x&v=2"}))
         self.assertEqual(remote.requests[0].query, {"v": "1", "token": "x&v=2"})
 
     def test_form(self) -> None:
-        """A form is encoded, with the user and password beside it in UTF-8."""
+        """A form is encoded, with user and password beside it in UTF-8."""
         remote = FakeRemote(lambda _: Respond({}))
         start(web_client(remote).post(ASKED, form={"token": SECRET}, basic=("gate", "s3cr:t é")))
         self.assertEqual(remote.requests[0].form, {"token": SECRET})
@@ -76,34 +76,37 @@ class QuestionTests(SynchronousTestCase):
         self.assertEqual(remote.requests[0].json, {"token": SECRET})
         self.assertEqual(remote.requests[0].headers["authorization"], "Bearer key")
 
-    def test_status(self) -> None:
-        """Any status is an answer; what it means is not for the client to say."""
+    def test_any_status_is_a_response(self) -> None:
+        """Any status code is a response, which the caller interprets."""
         for status, good in ((200, True), (201, True), (302, False), (404, False), (500, False)):
             answer = self.ask(Respond({}, status))[1]
             self.assertEqual((answer.status, answer.is_success), (status, good))
 
-    def test_redirect_T33(self) -> None:
-        """Nobody is followed anywhere: a redirect is an answer like others."""
+    def test_redirect_is_not_followed_T33(self) -> None:
+        """A redirect is not followed: it is a response like any other."""
         play = Respond({}, 302, {"Location": "http://169.254.169.254/"})
         remote, answer = self.ask(play, query={"token": "x"})
         self.assertEqual((answer.is_success, len(remote.requests)), (False, 1))
 
-    def test_cookies(self) -> None:
-        """A cookie of one question is not sent with the next, which may be another user's."""
+    def test_cookies_are_not_sent_back(self) -> None:
+        """
+        A cookie of one response is not sent with the next request, which may be another
+        user's.
+        """
         remote = FakeRemote(lambda _: Respond({}, headers={"Set-Cookie": "user=alice; Path=/"}))
         web = web_client(remote)
         start(web.get(ASKED))
         start(web.get(ASKED))
         self.assertNotIn("cookie", remote.requests[1].headers)
 
-    def test_no_mapping(self) -> None:
-        """What is no JSON object is no answer."""
+    def test_not_a_json_object(self) -> None:
+        """A body that is not a JSON object is an outage."""
         for content in (b"<html>", b"", b"[1]", b'"text"', b"NaN", b"[" * 60_000, b"\xff"):
             with self.subTest(content[:9]):
                 self.assertRaises(Unavailable, self.ask(Respond(content))[1].json_object)
 
-    def test_strict_T94(self) -> None:
-        """An answer that two readers could understand differently is no answer."""
+    def test_ambiguous_json_T94(self) -> None:
+        """A JSON body that two parsers could read differently is an outage."""
         text = '{"uid": "tess"}'
         contents = [text.encode(each) for each in ("utf-8-sig", "utf-16", "utf-32-le")]
         contents += [b'{"uid": "tess", "uid": "root"}', rb'{"uid": "\ud800"}', rb'{"\udfff": 1}']
@@ -113,12 +116,12 @@ class QuestionTests(SynchronousTestCase):
             with self.subTest(content[:20]):
                 self.assertRaises(Unavailable, self.ask(Respond(content))[1].json_object)
 
-    def test_secret_body(self) -> None:
-        """What was said is not shown by the answer's representation."""
+    def test_body_is_not_in_the_repr(self) -> None:
+        """The body of a response is not part of its representation."""
         self.assertNotIn("SECRET", repr(self.ask(Respond({"a": "SECRET"}))[1]))
 
-    def test_too_much_T69(self) -> None:
-        """An answer above the limit is given up, and the connection closed."""
+    def test_too_large_T69(self) -> None:
+        """A response above the limit is an outage, and its connection is closed."""
         remote = FakeRemote(lambda _: BeginResponse(b"x" * 70_000))
         deferred = start(web_client(remote).get(ASKED))
         remote.flush()
@@ -127,21 +130,21 @@ class QuestionTests(SynchronousTestCase):
         self.assertEqual(remote.abandoned, 1)
 
     def test_compressed_T33(self) -> None:
-        """A compressed answer is not unpacked: it might not fit anywhere."""
+        """A compressed response is not unpacked, since it could exceed the memory."""
         says = Respond(b"not unpacked", headers={"Content-Encoding": "gzip"})
         self.assertIn("compressed", self.refused(says))
         gc.collect()
         self.assertEqual(self.flushLoggedErrors(), [])
 
-    def test_none_wanted(self) -> None:
-        """No compression is asked for."""
+    def test_asks_for_no_compression(self) -> None:
+        """A request asks the remote not to compress the response."""
         self.assertEqual(
             self.ask(Respond({}))[0].requests[0].headers["accept-encoding"], "identity"
         )
 
 
-class PatienceTests(SynchronousTestCase):
-    """Nothing is waited for without end."""
+class DeadlineTests(SynchronousTestCase):
+    """Every request has a deadline."""
 
     def setUp(self) -> None:
         self.clock = clock_at(NOW)
@@ -160,7 +163,7 @@ class PatienceTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_no_head_T69(self) -> None:
-        """A remote that says nothing is given up at the deadline, and the connection closed."""
+        """If a remote does not answer until the deadline, the connection is closed."""
         self.start(Hang())
         self.clock.advance(3)
         failure = self.failureResultOf(self.deferred, TimedOut)
@@ -168,7 +171,7 @@ class PatienceTests(SynchronousTestCase):
         self.given_up()
 
     def test_no_end_T69(self) -> None:
-        """So is one that begins and does not end, however often it says a little more."""
+        """If a remote does not end its response until the deadline, the connection is closed."""
         self.start(BeginResponse())
         for _ in range(3):
             self.assertNoResult(self.deferred)
@@ -178,22 +181,22 @@ class PatienceTests(SynchronousTestCase):
         self.failureResultOf(self.deferred, TimedOut)
         self.given_up()
 
-    def test_left_before_the_head(self) -> None:
-        """Whoever stops waiting closes the connection, and nothing was unavailable."""
+    def test_cancelled_before_the_head(self) -> None:
+        """A cancelled request closes the connection, and does not count as an outage."""
         self.start(Hang())
         self.deferred.cancel()
         self.failureResultOf(self.deferred, CancelledError)
         self.given_up()
 
-    def test_left_amid_the_body(self) -> None:
-        """So does one who stops while the body comes."""
+    def test_cancelled_amid_the_body(self) -> None:
+        """A request that is cancelled amid the body closes the connection."""
         self.start(BeginResponse())
         self.deferred.cancel()
         self.failureResultOf(self.deferred, CancelledError)
         self.given_up()
 
     def test_broken_off(self) -> None:
-        """An answer that breaks off is none."""
+        """A response that breaks off is an outage."""
         self.start(BeginResponse())
         self.remote.unanswered[0].loseConnection()
         self.remote.flush()
@@ -203,7 +206,7 @@ class PatienceTests(SynchronousTestCase):
 
 
 class BreakerTests(SynchronousTestCase):
-    """A remote that cannot be reached is left alone for a while."""
+    """The circuit breaker of a remote that fails."""
 
     def setUp(self) -> None:
         self.clock = clock_at(NOW)
@@ -227,21 +230,24 @@ class BreakerTests(SynchronousTestCase):
         for _ in range(10):
             self.fail()
 
-    def test_nine(self) -> None:
-        """Nine failures in a row are not enough."""
+    def test_nine_failures(self) -> None:
+        """Nine failures in a row do not open the circuit."""
         for _ in range(9):
             self.fail()
         self.assertFalse(self.left_alone())
 
-    def test_ten_T69(self) -> None:
-        """After ten nobody asks it, and the answer is there at once; others are still asked."""
+    def test_ten_failures_T69(self) -> None:
+        """
+        After ten failures in a row the remote is not asked, and requests fail at once;
+        others are asked.
+        """
         self.open()
         self.assertTrue(self.left_alone())
         self.assertFalse(self.left_alone("http://other.example/"))
         self.assertEqual(self.web._breakers.open_count(), 1)
 
-    def test_error_between(self) -> None:
-        """An answer, even a bad one that a client may have provoked, begins the count anew."""
+    def test_any_response_resets_the_count(self) -> None:
+        """A response, even an error that a client may have caused, resets the count of failures."""
         for _ in range(9):
             self.fail()
         self.play = Respond({}, 500)
@@ -250,8 +256,8 @@ class BreakerTests(SynchronousTestCase):
         self.fail()
         self.assertFalse(self.left_alone())
 
-    def test_one_tries(self) -> None:
-        """After the pause one may try, and only one."""
+    def test_one_request_after_the_pause(self) -> None:
+        """After the pause one request is let through, and only one."""
         self.open()
         self.clock.advance(10)
         trying = start(self.web.get(ASKED))
@@ -260,23 +266,23 @@ class BreakerTests(SynchronousTestCase):
         self.failureResultOf(trying, TimedOut)
         self.assertTrue(self.left_alone())
 
-    def test_well_again(self) -> None:
-        """When that one gets an answer everybody asks again."""
+    def test_circuit_closes(self) -> None:
+        """If the request after the pause is answered, all requests are let through."""
         self.open()
         self.clock.advance(10)
         self.play = Respond({})
         for _ in range(2):
             self.successResultOf(start(self.web.get(ASKED)))
 
-    def test_in_time_T69(self) -> None:
-        """However long it may take, it ends and counts before the request is given up."""
+    def test_timeout_within_the_request_T69(self) -> None:
+        """Whatever timeout is configured, a request ends and counts before the plugin times out."""
         self.web = web_client(self.remote, self.clock, timeout=60)
         asked = start(self.web.get(ASKED))
         self.clock.advance(4.9)  # of the 5 s that a world has
         self.failureResultOf(asked, TimedOut)
 
-    def test_trier_leaves(self) -> None:
-        """When the one that tries leaves, the next may try."""
+    def test_cancelled_request_after_the_pause(self) -> None:
+        """If the request after the pause is cancelled, the next request is let through."""
         self.open()
         self.clock.advance(10)
         self.assertFalse(self.left_alone())
@@ -284,7 +290,7 @@ class BreakerTests(SynchronousTestCase):
 
 
 class SlotsTests(SynchronousTestCase):
-    """A limit of questions at once."""
+    """A limit of requests at once."""
 
     def setUp(self) -> None:
         self.clock = clock_at(NOW)
@@ -295,7 +301,7 @@ class SlotsTests(SynchronousTestCase):
         return [start(self.web.get(ASKED, {"a": SECRET})) for _ in range(count)]
 
     def test_limited_T85a(self) -> None:
-        """A question above the limit is asked when another one was answered."""
+        """A request above the limit is sent when another one was answered."""
         asked = self.ask(3)
         self.assertEqual(len(self.remote.requests), 2)
         self.remote.unanswered.pop(0).finish()
@@ -303,8 +309,8 @@ class SlotsTests(SynchronousTestCase):
         self.successResultOf(asked[0])
         self.assertEqual(len(self.remote.requests), 3)
 
-    def test_left_T85a(self) -> None:
-        """A client that leaves gives its slot to the next, and the connection is closed."""
+    def test_cancelled_request_releases_its_slot_T85a(self) -> None:
+        """A request that is cancelled releases its slot, and its connection is closed."""
         first, second, third = self.ask(3)
         first.cancel()
         self.failureResultOf(first, CancelledError)
@@ -315,8 +321,8 @@ class SlotsTests(SynchronousTestCase):
             each.addErrback(lambda _: None)
             each.cancel()
 
-    def test_left_the_queue_T85a(self) -> None:
-        """A client that leaves the queue is never asked for."""
+    def test_cancelled_in_the_queue_T85a(self) -> None:
+        """A request that is cancelled in the queue is never sent."""
         asked = self.ask(4)
         asked[2].cancel()
         self.failureResultOf(asked[2], CancelledError)
@@ -326,8 +332,8 @@ class SlotsTests(SynchronousTestCase):
             self.failureResultOf(each, Unavailable)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_no_turn_T85a(self) -> None:
-        """A question that waits for a slot until its deadline is an outage, with the reason."""
+    def test_no_slot_in_time_T85a(self) -> None:
+        """A request that waits for a slot until its deadline is an outage, with the reason."""
         asked = self.ask(2)
         self.clock.advance(1)
         third = start(self.web.get(ASKED, timeout=2))
@@ -340,8 +346,8 @@ class SlotsTests(SynchronousTestCase):
             self.failureResultOf(each, TimedOut)
         self.assertEqual(len(self.remote.requests), 2)
 
-    def test_short_of_time_T85a(self) -> None:
-        """A question that was asked in the last moment does not open the circuit."""
+    def test_little_time_left_T85a(self) -> None:
+        """A request that was sent shortly before its deadline does not open the circuit."""
         for _ in range(12):
             first, second = self.ask(2)
             self.clock.advance(2)
@@ -357,7 +363,7 @@ class SlotsTests(SynchronousTestCase):
         self.assertEqual(self.web._breakers.open_count(), 0)
 
     def test_open_circuit_T85a(self) -> None:
-        """Where the circuit is open no question waits for a slot."""
+        """If the circuit is open, no request waits for a slot."""
         for _ in range(5):
             for each in self.ask(2):
                 each.addErrback(lambda _: None)
@@ -390,8 +396,8 @@ class PeerTests(SynchronousTestCase):
         self.server = server
         return asking
 
-    def test_believed(self) -> None:
-        """A remote with a good certificate is asked."""
+    def test_trusted(self) -> None:
+        """A remote with a valid certificate is asked."""
         for url, place, shape in (
             ("https://localhost/", ("localhost", 443), named("localhost")),
             ("https://127.0.0.1:8/", ("127.0.0.1", 8), numbered("127.0.0.1")),
@@ -402,10 +408,10 @@ class PeerTests(SynchronousTestCase):
             asking.addErrback(lambda _: None)
             asking.cancel()
 
-    def test_refused_S_TLS(self) -> None:
+    def test_untrusted_S_TLS(self) -> None:
         """
-        A remote that did not prove who it is hears nothing, is told with the reason, and counts as
-        unreachable.
+        A remote that was not verified receives no request, is an outage with the reason,
+        and counts as unreachable.
         """
         for name, (shape, told) in ODD.items():
             with self.subTest(name):
@@ -414,8 +420,8 @@ class PeerTests(SynchronousTestCase):
                 self.assertNotIn("SECRET", str(failure.value))
                 self.assertEqual(self.server.heard, b"")
 
-    def test_left_alone_S_TLS(self) -> None:
-        """Ten refusals in a row, and the remote is not asked for a while."""
+    def test_untrusted_remote_opens_the_circuit_S_TLS(self) -> None:
+        """After ten failed verifications in a row the circuit is open."""
         authority = Authority()
         server = Server(authority.issued(named("elsewhere.example")))
         agents = Connections(self.clock, lambda host, port, /: server)  # type: ignore[arg-type] # as much as is needed
@@ -428,13 +434,13 @@ class PeerTests(SynchronousTestCase):
 
 
 class ConfigTests(SynchronousTestCase):
-    """What may stand in a section."""
+    """The keys of a section."""
 
     def problem(self, **given: Any) -> str:
         return str(self.assertRaises(ConfigError, section.read, Section, given))
 
     def test_url(self) -> None:
-        """An address is one of HTTP, without a password, a fragment or blanks."""
+        """A URL is http or https, without a password, a fragment or blanks."""
         for bad in (
             "ftp://a",
             "a",
@@ -448,18 +454,21 @@ class ConfigTests(SynchronousTestCase):
                 self.assertIn("uri", self.problem(uri=bad))
 
     def test_warning(self) -> None:
-        """An address without TLS is worth a word, unless it is this machine."""
+        """A URL without TLS gives a warning, unless it is on this machine."""
         for url, count in (("http://a.example", 1), ("http://127.0.0.1:1", 0), ("https://a", 0)):
             with self.subTest(url):
                 self.assertEqual(len(section.read(Section, {"uri": url}).warnings()), count)
 
     def test_files(self) -> None:
-        """A file that is not there, or holds no certificate, is a mistake of the configuration."""
+        """
+        A file that does not exist, or does not hold a certificate, is a problem of the
+        configuration.
+        """
         self.assertIn("cannot read", self.problem(ca_file="missing.pem"))
         self.assertIn("not hold a certificate", self.problem(ca_file=__file__))
         self.assertIn("together", self.problem(client_key_file="key.pem"))
 
-    def test_below(self) -> None:
-        """An address below another does not care for a last slash, and encodes its steps."""
+    def test_join_url(self) -> None:
+        """Joining path segments to a URL ignores a last slash, and encodes the segments."""
         self.assertEqual(join_url("http://a/b/", "c d", "e/f"), "http://a/b/c%20d/e%2Ff")
         self.assertEqual(join_url("http://a?x=1", "c"), "http://a/c?x=1")

@@ -1,4 +1,4 @@
-"""The conversation with Redis."""
+"""The Redis client."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from authotron.testing.worlds import NOW, clock_at
 
 
 class Endpoint:
-    """Connects when it is told to."""
+    """Connects when the test says so."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[Any, Deferred[Any]]] = []
@@ -42,21 +42,24 @@ class Endpoint:
 
 
 class RedisConnectionTests(SynchronousTestCase):
-    """Questions and answers on one connection."""
+    """Commands and answers on one connection."""
 
     def setUp(self) -> None:
         self.transport = StringTransport()
         self.connection = RedisConnection(clock_at(NOW))
         self.connection.makeConnection(self.transport)
 
-    def test_question(self) -> None:
-        """Each word with its length in bytes, so that no word can be two."""
+    def test_command(self) -> None:
+        """
+        Each word of a command is sent with its length in bytes, so that no word can become
+        two.
+        """
         self.connection.ask("SET", "a\r\n", "\u2603", 7, b"\0")
         written = b"*5\r\n$3\r\nSET\r\n$3\r\na\r\n\r\n$3\r\n\xe2\x98\x83\r\n$1\r\n7\r\n$1\r\n\0\r\n"
         self.assertEqual(self.transport.value(), written)
 
     def test_answers(self) -> None:
-        """All kinds, in the order of the questions, in pieces of any size."""
+        """Answers of all kinds are read in the order of the commands, in pieces of any size."""
         wire = b"+OK\r\n:-7\r\n$3\r\na\r\n\r\n$-1\r\n*-1\r\n"
         wire += b"*3\r\n$0\r\n\r\n*1\r\n:1\r\n$-1\r\n-NO x\r\n"
         for size in (1, 2, 3, 7, len(wire)):
@@ -67,14 +70,14 @@ class RedisConnectionTests(SynchronousTestCase):
             self.assertEqual(found, [b"OK", -7, b"a\r\n", None, None, [b"", [1], None]])
             self.assertEqual(str(self.failureResultOf(answers[6], Refused).value), "NO")
 
-    def test_refusal_without_its_text(self) -> None:
-        """Of an error only the first word is kept: the rest may repeat what was sent."""
+    def test_error_without_its_text(self) -> None:
+        """Only the first word of an error is kept, since the rest may repeat what was sent."""
         answer = self.connection.ask("AUTH", "canary")
         self.connection.dataReceived(b"-WRONGPASS invalid canary\r\n")
         self.assertEqual(str(self.failureResultOf(answer, Refused).value), "WRONGPASS")
 
     def test_late_answer(self) -> None:
-        """An answer that nobody waits for any more is not taken for another's."""
+        """The answer to a cancelled command is not given to another command."""
         late, next_ = self.connection.ask("X"), self.connection.ask("Y")
         late.addErrback(lambda _: None)
         late.cancel()
@@ -82,7 +85,7 @@ class RedisConnectionTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(next_), 2)
 
     def test_nested(self) -> None:
-        """Lists within lists without end are no answer of Redis."""
+        """Arrays that are nested without end are not an answer of Redis."""
         answer = self.connection.ask("X")
         self.connection.dataReceived(b"*1\r\n" * 100_000)
         self.assertFalse(self.connection.is_alive(NOW))
@@ -90,14 +93,17 @@ class RedisConnectionTests(SynchronousTestCase):
         self.failureResultOf(answer, Unavailable)
 
     def test_lost(self) -> None:
-        """All who wait hear that the connection is lost, and so does who asks later."""
+        """If the connection is lost, commands that wait fail, and so do later ones."""
         waiting = self.connection.ask("X")
         self.connection.connectionLost(Failure(ConnectionDone()))
         self.failureResultOf(waiting, Unavailable)
         self.failureResultOf(self.connection.ask("Y"), Unavailable)
 
     def test_lost_over_TLS_S_TLS(self) -> None:
-        """A lost connection is not aborted, which a transport of TLS cannot bear, but replaced."""
+        """
+        A lost TLS connection is replaced without being aborted, which its transport does
+        not support.
+        """
 
         def abort() -> None:
             raise AttributeError("a transport of TLS that was lost cannot be aborted")
@@ -108,8 +114,8 @@ class RedisConnectionTests(SynchronousTestCase):
         self.connection.abort()
 
     @given(st.binary(min_size=1))
-    def test_anything(self, wire: bytes) -> None:
-        """Whoever answers nonsense is not listened to."""
+    def test_malformed_answer(self, wire: bytes) -> None:
+        """A malformed answer closes the connection."""
         connection = RedisConnection(clock_at(NOW))
         connection.makeConnection(StringTransport())
         connection.ask("X").addErrback(lambda _: None)
@@ -118,7 +124,7 @@ class RedisConnectionTests(SynchronousTestCase):
 
 
 class RedisTests(SynchronousTestCase):
-    """A connection that comes back."""
+    """A client that reconnects."""
 
     def setUp(self) -> None:
         self.clock, self.endpoint = clock_at(NOW), Endpoint()
@@ -131,8 +137,8 @@ class RedisTests(SynchronousTestCase):
         for line in lines:
             connection.dataReceived(line + b"\r\n")
 
-    def test_on_demand(self) -> None:
-        """It is made once for all who wait for it, and used again."""
+    def test_connects_once(self) -> None:
+        """One connection is made for all callers that wait for it, and used again."""
         waiting = [self.ask(), self.ask()]
         self.assertEqual(len(self.endpoint.asked), 1)
         connection, _ = self.endpoint.accept()
@@ -143,7 +149,7 @@ class RedisTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(third), b"THREE")
 
     def test_refused(self) -> None:
-        """Where nobody listens it is an outage, and the next question tries again."""
+        """If Redis is not listening, the command is an outage, and the next command tries again."""
         waiting = self.ask()
         self.endpoint.asked.pop()[1].errback(ConnectError())
         self.failureResultOf(waiting, Unavailable)
@@ -152,7 +158,7 @@ class RedisTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(again), b"PONG")
 
     def test_wrong_password(self) -> None:
-        """A refused login is an outage of ours; the connection is not kept."""
+        """A refused login is an outage, and the connection is closed."""
         login = Login("me", "canary", 3)
         self.redis = Redis(self.endpoint, login, self.clock)  # type: ignore[arg-type] # as much as is needed
         waiting = self.ask()
@@ -163,15 +169,15 @@ class RedisTests(SynchronousTestCase):
         self.assertNotIn("canary", f"{error} {login!r}")
         self.assertTrue(transport.disconnecting)
 
-    def test_silent(self) -> None:
-        """One that does not even answer the login is given up after a while."""
+    def test_no_answer_to_the_login(self) -> None:
+        """If Redis does not answer the login in time, the connection is closed."""
         waiting = self.ask()
         self.endpoint.accept()
         self.clock.advance(3)
         self.failureResultOf(waiting, TimedOut)
 
-    def test_frozen(self) -> None:
-        """A connection that has long been silent is replaced by a new one."""
+    def test_silent_connection(self) -> None:
+        """A connection that has not answered for long is replaced."""
         first = self.ask()
         self.answer(self.endpoint.accept()[0], b"+OK")
         first.addErrback(lambda _: None)
@@ -180,8 +186,8 @@ class RedisTests(SynchronousTestCase):
         self.answer(self.endpoint.accept()[0], b"+OK", b"+PONG")
         self.assertEqual(self.successResultOf(second), b"PONG")
 
-    def test_one_leaves(self) -> None:
-        """Who waits for a connection and leaves takes it away from nobody."""
+    def test_cancelled_caller(self) -> None:
+        """A caller that is cancelled does not cancel connecting for the other callers."""
         leaver, waiting = self.ask(), self.ask()
         leaver.addErrback(lambda _: None)
         leaver.cancel()

@@ -1,4 +1,4 @@
-"""Answers of HTTP that are ambiguous, or none at all, and what the client makes of them."""
+"""HTTP responses that are ambiguous or malformed are rejected."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ BAD = {
 
 
 class Server:
-    """A server in memory, and the way to it."""
+    """A server in memory, and the endpoint that connects to it."""
 
     def __init__(self) -> None:
         self.connections = 0
@@ -135,7 +135,7 @@ class Server:
         return succeed(self.client)
 
     def say(self, *pieces: bytes) -> None:
-        """Send something, and then hang up if the client did."""
+        """Send bytes, and close the connection if the client did."""
         for piece in pieces:
             self.client.dataReceived(piece)
         if self.wire.disconnecting:
@@ -143,10 +143,10 @@ class Server:
 
 
 class HeadTests(SynchronousTestCase):
-    """One head."""
+    """A single response head."""
 
-    def test_any_head(self) -> None:
-        """What is no head is refused, whatever it is, and never a defect."""
+    def test_any_bytes(self) -> None:
+        """Bytes that are not a response head are rejected, and never cause another error."""
 
         @given(st.binary())
         def whatever(head: bytes) -> None:
@@ -157,7 +157,7 @@ class HeadTests(SynchronousTestCase):
 
 
 class AnswerTests(SynchronousTestCase):
-    """A question whose answer comes over a connection."""
+    """A request whose response arrives over a connection."""
 
     def setUp(self) -> None:
         self.clock, self.server = Clock(), Server()
@@ -173,8 +173,8 @@ class AnswerTests(SynchronousTestCase):
         answer: RemoteResponse = self.successResultOf(self.ask(*pieces))
         return answer
 
-    def test_good_T69f(self) -> None:
-        """Answers by the letter are read, in pieces of any size, with interim ones before them."""
+    def test_valid_responses_T69f(self) -> None:
+        """Valid responses are read, in pieces of any size, after interim responses."""
         for name, answer in GOOD.items():
             for size in (1, 2, 7, len(answer)):
                 with self.subTest(name, size=size):
@@ -183,10 +183,10 @@ class AnswerTests(SynchronousTestCase):
                     read = self.answer(*pieces)
                     self.assertEqual((read.status, read.json_object()), (200, {}))
 
-    def test_bad_T69f(self) -> None:
+    def test_malformed_responses_T69f(self) -> None:
         """
-        Another version than 1.0 or 1.1, a malformed line, or two ways to tell the length are no
-        answer: an outage, known at once, and the connection is closed.
+        A version other than 1.0 or 1.1, a malformed line, or two lengths are an outage at
+        once, and the connection is closed.
         """
         for name, answer in BAD.items():
             for size in (3, len(answer)):
@@ -198,8 +198,8 @@ class AnswerTests(SynchronousTestCase):
                     self.assertNotIn("broke off", str(failure.value))
                     self.assertTrue(self.server.wire.disconnecting)
 
-    def test_next_question_T69f(self) -> None:
-        """Each answer on a kept connection is checked."""
+    def test_every_response_is_checked_T69f(self) -> None:
+        """Each response on a kept connection is checked."""
         for _ in range(3):
             self.assertEqual(self.answer(GOOD["usual"]).status, 200)
         self.assertEqual(self.server.connections, 1)
@@ -207,16 +207,16 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(self.answer(GOOD["usual"]).status, 200)
         self.assertEqual(self.server.connections, 2)
 
-    def test_more_than_asked_T69f(self) -> None:
-        """A second answer behind the first is never that to the next question."""
+    def test_surplus_response_T69f(self) -> None:
+        """A second response to one request is never given to the next request."""
         forged = status(b"HTTP/1.1 200 OK", b"Content-Length: 7\r\n", b'{"a":1}')
         for pieces in ([GOOD["usual"] + forged], [GOOD["usual"], forged]):
             self.setUp()
             self.assertEqual(self.answer(*pieces).json_object(), {})
             self.assertEqual(self.answer(GOOD["usual"]).json_object(), {})
 
-    def test_hangs_up(self) -> None:
-        """A server that hangs up within a head is an outage, and so is one that is left."""
+    def test_connection_ends_in_the_head(self) -> None:
+        """A connection that ends within the head is an outage; so is a cancelled one."""
         asking = self.ask(b"HTTP/1.1 200 OK\r\nContent-")
         self.assertNoResult(asking)
         self.server.client.connectionLost(Failure(ConnectionDone()))

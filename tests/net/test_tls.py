@@ -1,4 +1,4 @@
-"""Whom a TLS client believes: odd certificates of every kind, and nothing sent before the check."""
+"""TLS clients verify peers, with odd certificates of every kind, before they send anything."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Talker(Protocol):
 
 
 class Wire(StringTransport):
-    """A transport of TCP in memory."""
+    """A TCP transport in memory."""
 
     def setTcpNoDelay(self, enabled: bool) -> None:  # noqa: FBT001 - as in the interface
         pass
@@ -56,7 +56,7 @@ class Wire(StringTransport):
 
 class Server:
     """
-    A TLS server in memory, and the way to it.
+    A TLS server in memory, and the endpoint that connects to it.
 
     @ivar heard: what was sent to it.
     """
@@ -71,7 +71,7 @@ class Server:
         self.named: bytes | None = None
 
     def show(self, issued: Issued) -> None:
-        """Present another certificate on the connection that is there."""
+        """Present another certificate on the open connection."""
         self.connection.use_certificate(issued.certificate)
         self.connection.use_privatekey(issued.key)
 
@@ -85,7 +85,7 @@ class Server:
         return succeed(self.client)
 
     def pump(self, clock: Clock) -> None:
-        """Carry everything to and fro until nothing moves."""
+        """Transfer all bytes in both directions until no more are sent."""
         while self._to_server(clock) | self._to_client():
             pass
         if self.transport.disconnecting:
@@ -120,7 +120,7 @@ class Server:
 
 
 def shown(shape: Shape, host: str) -> str:
-    """What is said of a certificate that is presented as a host's; nothing if it is good."""
+    """Return the error for a certificate that is presented for a host; nothing if it is valid."""
     try:
         check(AUTHORITY.issued(shape).certificate, host)
     except Untrusted as refusal:
@@ -129,10 +129,10 @@ def shown(shape: Shape, host: str) -> str:
 
 
 class CheckTests(SynchronousTestCase):
-    """One function says whether a certificate is for a host."""
+    """The function that checks whether a certificate names a host."""
 
     def test_wildcards_S_TLS(self) -> None:
-        """A star stands for exactly one whole first label, above at least two more."""
+        """A wildcard matches exactly one whole first label, with at least two labels behind it."""
         for pattern, host, good in (
             ("*.example.org", "a.example.org", True),
             ("*.Example.ORG", "A.example.org", True),
@@ -153,7 +153,7 @@ class CheckTests(SynchronousTestCase):
                 self.assertEqual(shown(named(pattern), host) == "", good)
 
     def test_addresses_S_TLS(self) -> None:
-        """An IP address is believed only where it stands as an IP address."""
+        """An IP address matches only an IP address entry of the certificate."""
         for shape, host, good in (
             (numbered("127.0.0.1"), "127.0.0.1", True),
             (numbered("::1"), "::1", True),
@@ -171,7 +171,7 @@ class CheckTests(SynchronousTestCase):
                 self.assertEqual(shown(shape, host) == "", good)
 
     def test_names_S_TLS(self) -> None:
-        """Names are compared whole, without regard to case; the last dot of a host says nothing."""
+        """Names are compared in full, ignoring case and the last dot of the host."""
         for name, host, good in (
             ("my_host.example", "my_host.example", True),
             ("XN--BCHER-KVA.example", "xn--bcher-kva.example", True),
@@ -186,8 +186,8 @@ class CheckTests(SynchronousTestCase):
             with self.subTest(f"{name} for {host!r}"):
                 self.assertEqual(shown(named(name), host) == "", good)
 
-    def test_odd_certificates_S_TLS(self) -> None:
-        """Whatever OpenSSL thinks of it, an odd certificate fails the check, with a reason."""
+    def test_odd_certificates_fail_the_check_S_TLS(self) -> None:
+        """An odd certificate fails the check, with a reason, even if OpenSSL accepts it."""
         by_openssl = ("expired", "not valid", "purpose")
         for name, (shape, told) in ODD.items():
             if not any(each in told for each in by_openssl) and not shape.signs_only:
@@ -195,8 +195,8 @@ class CheckTests(SynchronousTestCase):
                     said = shown(shape, "localhost")
                     self.assertIn(told or "cannot be verified", said)
 
-    def test_told_S_TLS(self) -> None:
-        """A refusal names a few of the names, and not all of a hundred."""
+    def test_error_names_few_hosts_S_TLS(self) -> None:
+        """The error names a few of the certificate's names, not all of a hundred."""
         told = shown(named(*(f"a{number}.example" for number in range(100))), "localhost")
         self.assertIn("a0.example, a1.example, a2.example, ...; not localhost", told)
 
@@ -225,8 +225,8 @@ class HandshakeCase(SynchronousTestCase):
 class SecuredTests(HandshakeCase):
     """An endpoint with TLS."""
 
-    def test_believed(self) -> None:
-        """A peer with a good certificate hears and is heard."""
+    def test_trusted(self) -> None:
+        """A peer with a valid certificate receives and sends data."""
         for version in VERSIONS:
             for name, shape in GOOD.items():
                 with self.subTest(name, version=version):
@@ -239,7 +239,7 @@ class SecuredTests(HandshakeCase):
                     self.assertEqual(self.talker.heard, b"welcome")
 
     def test_odd_certificates_S_TLS(self) -> None:
-        """A peer with an odd certificate is refused, with the reason, before a byte is sent."""
+        """A peer with an odd certificate is rejected, with the reason, before a byte is sent."""
         for version in VERSIONS:
             for name, (shape, told) in ODD.items():
                 with self.subTest(name, version=version):
@@ -248,7 +248,10 @@ class SecuredTests(HandshakeCase):
                     self.assertIn(told, self.refused(server))
 
     def test_authorities_S_TLS(self) -> None:
-        """Without the signature of a trusted authority a peer is refused, self-signed or not."""
+        """
+        A certificate without the signature of a trusted authority is rejected, self-signed
+        or not.
+        """
         for stranger in (Authority(), Authority(name="stranger")):
             self.setUp()
             server = Server(stranger.issued(named("localhost")))
@@ -256,14 +259,14 @@ class SecuredTests(HandshakeCase):
         self.setUp()
         self.assertIn("self-signed", self.refused(Server(self.itself())))
 
-    def test_own_authority(self) -> None:
-        """A certificate that signed itself is believed where it is the configured authority."""
+    def test_self_signed_authority(self) -> None:
+        """A self-signed certificate is trusted if it is the configured authority."""
         issued = self.itself()
         self.verifier = Verifier(Trust(issued.pem()))
         self.successResultOf(self.connect(Server(issued)))
 
     def test_only_an_intermediate_S_TLS(self) -> None:
-        """An authority in C{ca_file} is trusted without the one that signed it, and no other is."""
+        """An authority in C{ca_file} is trusted without its own authority, which is not trusted."""
         below = Authority(name="below")
         signed = AUTHORITY.issued(Shape(common_name="below", authority=True), below.key)
         self.verifier = Verifier(Trust(signed.certificate_pem()))
@@ -274,7 +277,10 @@ class SecuredTests(HandshakeCase):
             self.assertIn("not trusted", self.refused(Server(authority.issued(named("localhost")))))
 
     def test_only_the_server_S_TLS(self) -> None:
-        """The certificate of a server in C{ca_file} is trusted, but none that it signed."""
+        """
+        The certificate of a server in C{ca_file} is trusted, but certificates that it
+        signed are not.
+        """
         issued = AUTHORITY.issued(named("localhost", common_name="server"))
         self.verifier = Verifier(Trust(issued.certificate_pem()))
         self.successResultOf(self.connect(Server(issued)))
@@ -292,12 +298,12 @@ class SecuredTests(HandshakeCase):
         self.assertIn("another host", self.refused(Server(issued)))
 
     def itself(self) -> Issued:
-        """A certificate that signed itself."""
+        """Create a self-signed certificate."""
         authority = Authority(name="localhost")
         return authority.issued(named("localhost", authority=True), authority.key)
 
     def test_address_S_TLS(self) -> None:
-        """No name of a server is sent where the host is an address, and the address is checked."""
+        """For an IP address no server name is sent, and the address is checked."""
         for host in ("127.0.0.1", "::1"):
             self.setUp()
             server = Server(AUTHORITY.issued(numbered("127.0.0.1", "::1")))
@@ -313,7 +319,7 @@ class SecuredTests(HandshakeCase):
         self.assertEqual(server.named, b"localhost")
 
     def test_other_alphabet_S_TLS(self) -> None:
-        """A host that is not ASCII is compared in its form for DNS; without one it is refused."""
+        """A host that is not ASCII is compared in its DNS form; a host without one is rejected."""
         server = Server(AUTHORITY.issued(named("xn--bcher-kva.example")))
         self.successResultOf(self.connect(server, "bücher.example"))
         self.setUp()
@@ -326,7 +332,7 @@ class SecuredTests(HandshakeCase):
         return connecting
 
     def test_next_connection_S_TLS(self) -> None:
-        """A peer that was believed once is checked again each time, whatever session it offers."""
+        """A peer is verified on each connection, even if it offers to resume a session."""
         for version in VERSIONS:
             with self.subTest(version):
                 self.setUp()
@@ -339,7 +345,7 @@ class SecuredTests(HandshakeCase):
                     self.assertTrue(self.refused(server))
 
     def test_no_tls(self) -> None:
-        """A peer that speaks something else, or nothing, is an outage and hears nothing."""
+        """A peer that does not answer in TLS is an outage and receives no data."""
         for said in (b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b""):
             self.setUp()
             server = Server(AUTHORITY.issued(named("localhost")))
@@ -352,7 +358,7 @@ class SecuredTests(HandshakeCase):
             self.assertIsNone(self.talker.transport)
 
     def test_own_certificate_S_TLS(self) -> None:
-        """A peer that is refused does not see our certificate either."""
+        """A peer that is rejected does not receive the client certificate."""
         ours = AUTHORITY.issued(named("gateway.example"))
         for version in VERSIONS:
             for shape, seen in ((named("localhost"), True), (named("a.example"), False)):
@@ -365,8 +371,8 @@ class SecuredTests(HandshakeCase):
                     shown = server.connection.get_peer_certificate(as_cryptography=True)
                     self.assertEqual(shown is not None, seen)
 
-    def test_left(self) -> None:
-        """A caller that stops waiting closes the connection."""
+    def test_cancelled(self) -> None:
+        """A caller that is cancelled closes the connection."""
         server = Server(AUTHORITY.issued(named("localhost")))
         endpoint = wrap_tls(self.verifier, server, "localhost", self.clock)  # type: ignore[arg-type] # as much as is needed
         connecting = connectProtocol(endpoint, self.talker)
@@ -377,7 +383,7 @@ class SecuredTests(HandshakeCase):
         self.assertIsNone(self.talker.transport)
 
     def test_renegotiation_S_TLS(self) -> None:
-        """A peer that wants to negotiate anew, as another perhaps, does not get its way."""
+        """A peer cannot renegotiate, which could change its certificate."""
         server = Server(AUTHORITY.issued(named("localhost")), SSL.TLS1_2_VERSION)
         self.successResultOf(self.connect(server))
         server.show(AUTHORITY.issued(named("elsewhere.example")))
@@ -390,7 +396,7 @@ class SecuredTests(HandshakeCase):
 
 
 class FinishTests(HandshakeCase):
-    """The check after the handshake does not rely on what OpenSSL asked during it."""
+    """The verification after the handshake does not rely on the callbacks of OpenSSL."""
 
     def handshake(self, server: Server, *, session: SSL.Session | None = None) -> Handshake:
         handshake = self.verifier.handshake("localhost")
@@ -407,12 +413,12 @@ class FinishTests(HandshakeCase):
         server.pump(self.clock)
         return handshake
 
-    def test_before(self) -> None:
-        """Without a handshake no peer is believed."""
+    def test_no_handshake(self) -> None:
+        """Without a handshake the peer is not trusted."""
         self.assertRaises(Untrusted, self.verifier.handshake("localhost").finish)
 
     def test_resumed_S_TLS(self) -> None:
-        """A resumed session, in which OpenSSL verifies nothing, is refused."""
+        """A resumed session, in which OpenSSL verifies nothing, is rejected."""
         server = Server(AUTHORITY.issued(named("localhost")), SSL.TLS1_2_VERSION)
         self.handshake(server).finish()
         first, theirs = self.connection, server.connection  # forgotten ones cannot be resumed
@@ -434,7 +440,7 @@ class Creator:
 
 
 class Talkers:
-    """A factory of one protocol."""
+    """A factory that creates one protocol."""
 
     def __init__(self, talker: Talker) -> None:
         self.talker = talker
@@ -448,7 +454,7 @@ class Talkers:
 
 
 class GatedTests(HandshakeCase):
-    """A library that begins TLS itself."""
+    """A library that starts TLS itself."""
 
     def start(self, shape: Shape) -> tuple[Server, GatedConnections, Deferred[None]]:
         server = Server(AUTHORITY.issued(shape))
@@ -459,15 +465,15 @@ class GatedTests(HandshakeCase):
         server.pump(self.clock)
         return server, peer, wait_for_peer
 
-    def test_believed(self) -> None:
-        """Its protocol is connected once the peer is verified."""
+    def test_protocol_of_a_trusted_peer(self) -> None:
+        """The protocol is connected once the peer is verified."""
         server, peer, wait_for_peer = self.start(named("localhost"))
         self.successResultOf(wait_for_peer)
         peer.check_peer()
         self.assertEqual(server.heard, SECRET)
 
     def test_odd_certificates_S_TLS(self) -> None:
-        """A peer with an odd certificate hears nothing, and the protocol is never connected."""
+        """A peer with an odd certificate receives no data, and the protocol is never connected."""
         for name, (shape, told) in ODD.items():
             with self.subTest(name):
                 self.setUp()
