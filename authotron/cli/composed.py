@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
 
 from authotron.cli.options import exit_on_config_error
+from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config.check import Config
 from authotron.daemon.compose import compose
 from authotron.daemon.runtime import Pool, outside
@@ -18,7 +18,9 @@ from authotron.web.replies import Reply
 
 
 @asynccontextmanager
-async def composed(reactor: Any, config: Config) -> AsyncIterator[tuple[Gateway[Reply], World]]:
+async def composed(
+    reactor: IGatewayReactor, config: Config
+) -> AsyncIterator[tuple[Gateway[Reply], World]]:
     """
     Compose the gateway of a configuration, and yield it with the world that its plugins use.
 

@@ -13,6 +13,7 @@ from authotron.cli.composed import composed
 from authotron.cli.options import config_option, exit_on_config_error, load_config
 from authotron.cli.output import say
 from authotron.concurrency.racing import with_timeout
+from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config.check import Config
 from authotron.daemon.compose import for_augmenter
 from authotron.model.errors import Unavailable
@@ -48,7 +49,7 @@ def doctor(path: Any, username: str | None) -> None:
     react(_doctor, (load_config(path), username))
 
 
-async def _doctor(reactor: Any, config: Config, username: str | None) -> None:
+async def _doctor(reactor: IGatewayReactor, config: Config, username: str | None) -> None:
     """
     Check one plugin after the other, and the token store last.
 

@@ -15,6 +15,7 @@ from zope.interface import provider
 from authotron.cli.composed import composed
 from authotron.cli.options import config_option, exit_on_config_error, load_config
 from authotron.cli.output import say, say_lines
+from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config import schema
 from authotron.config.check import Config
 from authotron.gateway import credentials
@@ -49,7 +50,9 @@ def explain(path: Path, realm: str | None, source: Any) -> None:
     react(_explain, (load_config(path), header, realm))
 
 
-async def _explain(reactor: Any, config: Config, header: str, realm: str | None) -> None:
+async def _explain(
+    reactor: IGatewayReactor, config: Config, header: str, realm: str | None
+) -> None:
     """
     Authenticate a credential as the gateway does, and print the log events of the authenticator.
 

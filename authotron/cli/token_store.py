@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import click
 from attrs import frozen
@@ -16,6 +15,7 @@ from zope.interface import implementer
 from authotron.cli.composed import composed
 from authotron.cli.options import exit_on_config_error, load_config
 from authotron.cli.output import say
+from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config.check import Config
 from authotron.gateway.gateway import Gateway
 from authotron.model.errors import (
@@ -65,7 +65,7 @@ class _AuditLog:
             self._log(event)
 
 
-async def _run(reactor: Any, config: Config, work: Work) -> None:
+async def _run(reactor: IGatewayReactor, config: Config, work: Work) -> None:
     """
     Run some work with the open token store.
 

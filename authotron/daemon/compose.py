@@ -50,8 +50,8 @@ def compose(
     file = config.file
     limit_connections = connection_limiter([*config.providers, *config.augmenters])
     memory = file.auth.cache.max_bytes // 2 // (len(config.providers) + len(config.augmenters) + 1)
-    patience = file.auth.timeout_in_ms / 1000
-    world = evolve(world, timeout=patience, limit_connections=limit_connections, memory=memory)
+    timeout = file.auth.timeout_in_ms / 1000
+    world = evolve(world, timeout=timeout, limit_connections=limit_connections, memory=memory)
     problems: list[Problem] = []
     providers: list[IProvider] = [
         *_built(IProvider, "providers", config.providers, repeat(world), problems)
@@ -71,7 +71,7 @@ def compose(
         augmenters,
         world.clock,
         metrics,
-        timeout=file.auth.timeout_in_ms / 1000,
+        timeout=timeout,
         in_order=file.auth.prefer == "order",
         own=own,
         gate=Gate(file.auth.identity),

@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config import server
 from authotron.config.check import Config
 from authotron.config.endpoint import narrow_sockets, server_endpoint, with_mode
@@ -42,7 +43,7 @@ class Listener(Service):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IGatewayReactor,
         endpoint: str | OpenSocket,
         site: Site | FastPathFactory,
         on_failure: Callable[[Failure], None],
@@ -82,7 +83,9 @@ class Listener(Service):
                 await maybeDeferred(port.stopListening)
 
 
-def site(app: Any, config: Config, reactor: Any, metrics: Metrics | None = None) -> Site:
+def site(
+    app: Any, config: Config, reactor: IGatewayReactor, metrics: Metrics | None = None
+) -> Site:
     """Build the site of an app. Requests are counted and logged if C{metrics} is given."""
     return Site(
         app.app,
@@ -97,7 +100,7 @@ def site(app: Any, config: Config, reactor: Any, metrics: Metrics | None = None)
 def metrics_listeners(
     status: operations_routes.IStatus,
     config: Config,
-    reactor: Any,
+    reactor: IGatewayReactor,
     on_failure: Callable[[Failure], None],
     metrics: Metrics,
 ) -> list[Listener]:
@@ -138,7 +141,7 @@ def main_connection_limit(config: Config, metrics_port: Operations | None) -> in
     return connection_limit(config.file.server.max_connections, others)
 
 
-def endpoints(server: Server, reactor: Any) -> Sequence[str | systemd.Endpoint]:
+def endpoints(server: Server, reactor: IGatewayReactor) -> Sequence[str | systemd.Endpoint]:
     """
     Return the endpoints of the main port.
 
@@ -148,7 +151,7 @@ def endpoints(server: Server, reactor: Any) -> Sequence[str | systemd.Endpoint]:
 
 
 def _endpoints(
-    listen: Sequence[str], host: str, port: int | None, reactor: Any, which: str
+    listen: Sequence[str], host: str, port: int | None, reactor: IGatewayReactor, which: str
 ) -> Sequence[str | systemd.Endpoint]:
     """Return Twisted endpoint strings, or systemd's sockets. A host with colons is IPv6."""
     if not listen:

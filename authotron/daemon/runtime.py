@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
+from authotron.concurrency.reactor import IGatewayReactor
 from authotron.concurrency.single_thread import SingleThread
 from authotron.limits.hash_queue import THREADS
 from authotron.net import http_agents
@@ -20,7 +21,7 @@ from authotron.net.world import World
 class Pool(Service):
     """A small pool of threads for work that would block the reactor, such as password hashes."""
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: IGatewayReactor) -> None:
         self._reactor = reactor
         self._pool = ThreadPool(minthreads=0, maxthreads=THREADS, name="authotron")
 
@@ -40,7 +41,7 @@ class Pool(Service):
         return SingleThread(self._reactor.callFromThread)
 
 
-def outside(reactor: Any, pool: Pool) -> World:
+def outside(reactor: IGatewayReactor, pool: Pool) -> World:
     """Build the World of a running process: real time, threads and network."""
     return World(
         reactor,

@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 
 from authotron import __version__
 from authotron.concurrency.racing import start, wait_all, with_timeout
+from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config.check import Config
 from authotron.daemon import reload
 from authotron.daemon.compose import compose
@@ -62,7 +63,7 @@ class GatewayService(MultiService):
         self,
         load: Callable[[], Config],
         config: Config,
-        reactor: Any,
+        reactor: IGatewayReactor,
         sockets: Sequence[OpenSocket] = (),
         peers: Peers | None = None,
     ) -> None:

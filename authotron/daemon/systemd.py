@@ -26,6 +26,7 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from authotron.concurrency.reactor import IGatewayReactor
 from authotron.model.errors import ConfigError, Problem
 
 MAIN, METRICS = "server", "metrics"
@@ -68,7 +69,7 @@ def watchdog(environ: Mapping[str, str]) -> float | None:
     return int(microseconds) / 1e6 if microseconds.isdigit() else None
 
 
-def sockets(reactor: Any) -> Iterator[int]:
+def sockets(reactor: IGatewayReactor) -> Iterator[int]:
     """
     Yield the descriptors of the listening sockets that systemd has passed to this process.
 
@@ -92,7 +93,9 @@ class _Port(unix.Port):
 
     _shouldShutdown = False  # shutdown(2) would close the socket of systemd, too
 
-    def __init__(self, listening: socket.socket, factory: IProtocolFactory, reactor: Any) -> None:
+    def __init__(
+        self, listening: socket.socket, factory: IProtocolFactory, reactor: IGatewayReactor
+    ) -> None:
         super().__init__(os.fsencode(listening.getsockname()), factory, reactor=reactor)
         self._listening = listening
 
@@ -114,7 +117,7 @@ class _Port(unix.Port):
 class Endpoint:
     """A listening socket that this process has inherited."""
 
-    _reactor: Any
+    _reactor: IGatewayReactor
     descriptor: int
 
     @property
@@ -136,12 +139,14 @@ class Endpoint:
             return port
         with listening:
             adopted: IListeningPort = self._reactor.adoptStreamPort(
-                listening.fileno(), listening.family, factory
+                listening.fileno(),
+                listening.family,
+                factory,  # type: ignore[arg-type] # any factory of protocols will do
             )
         return adopted
 
 
-def endpoints(reactor: Any, which: str = MAIN) -> Sequence[Endpoint]:
+def endpoints(reactor: IGatewayReactor, which: str = MAIN) -> Sequence[Endpoint]:
     """
     Return the sockets that systemd has passed: those named C{metrics}, or all others.
 
@@ -155,7 +160,7 @@ def endpoints(reactor: Any, which: str = MAIN) -> Sequence[Endpoint]:
     return [Endpoint(reactor, descriptor) for descriptor in ours]
 
 
-def _named_metrics(reactor: Any) -> int | None:
+def _named_metrics(reactor: IGatewayReactor) -> int | None:
     """Return the descriptor of the socket named C{metrics} (FileDescriptorName=)."""
     try:
         named: Any = serverFromString(reactor, f"systemd:domain=INET:name={METRICS}")

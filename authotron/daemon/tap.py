@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import cast
 
 from twisted.application.service import IService
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -16,6 +17,7 @@ from twisted.python import usage
 from twisted.python.failure import Failure
 
 from authotron.concurrency.pieces import exempt_from_collection
+from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config import file
 from authotron.config.check import Config
 from authotron.daemon import systemd
@@ -65,7 +67,7 @@ class Options(usage.Options):
             self.parent["logger"] = "authotron.telemetry.logs.observer"
 
 
-def makeService(options: Options, reactor: IReactorCore | None = None) -> IService:
+def makeService(options: Options, reactor: IGatewayReactor | None = None) -> IService:
     """
     Build the gateway, with one process or with a supervisor of several.
 
@@ -74,7 +76,7 @@ def makeService(options: Options, reactor: IReactorCore | None = None) -> IServi
     if reactor is None:
         from twisted.internet import reactor as running  # noqa: PLC0415, TID251 - the only place
 
-        reactor = running
+        reactor = cast(IGatewayReactor, running)
     try:
         several = options.config.file.server.processes > 1
         service = (Supervisor if several else GatewayService)(options.load, options.config, reactor)

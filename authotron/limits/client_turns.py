@@ -52,8 +52,8 @@ class ClientTurns:
         try:
             await with_timeout(self._clock, self._timeout, self._slots.acquire(asker))
         except TimedOut:
-            busy = f"{self._most} questions were under way for {self._timeout:g} s"
-            raise TimedOut(f"{busy}; raise connections if the remote can bear more") from None
+            busy = f"{self._most} requests were under way for {self._timeout:g} s"
+            raise TimedOut(f"{busy}; raise `connections` if the remote can serve more") from None
         try:
             found = await work()
         except Rejected:

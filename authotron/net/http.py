@@ -46,14 +46,14 @@ class RemoteConfig(TrustConfig):
     timeout: Seconds | None = Field(
         default=None,
         gt=0,
-        description="seconds one question may take, within `auth.timeout_in_ms`",
+        description="seconds that one request to the remote may take, within `auth.timeout_in_ms`",
     )
     connections: int = Field(
         default=32,
         ge=1,
         le=1000,
-        description="connections to the remote, and so questions at once; further ones wait, in "
-        "turns of the clients",
+        description="connections to the remote, and so requests under way at once; further "
+        "requests wait, in turns of the clients",
     )
 
     def count_connections(self, limit: LimitConnections) -> int:
@@ -64,7 +64,7 @@ class RemoteConfig(TrustConfig):
         """Return one warning for each URL that sends credentials unencrypted to another machine."""
         values = [(key, getattr(self, key)) for key in type(self).model_fields]
         return tuple(
-            f"{key}: credentials travel in clear; use https"
+            f"{key}: credentials are sent unencrypted; use https"
             for key, value in values
             if isinstance(value, str) and value.startswith("http://") and not is_local(value)
         )
@@ -218,8 +218,8 @@ class WebClient:
         return left
 
     def _no_slot(self, place: str, seconds: float) -> TimedOut:
-        busy = f"{self._slots.most} questions were under way for {seconds:g} s"
-        return TimedOut(f"{place}: {busy}; raise connections if the remote can bear more")
+        busy = f"{self._slots.most} requests were under way for {seconds:g} s"
+        return TimedOut(f"{place}: {busy}; raise `connections` if the remote can serve more")
 
     async def _report(
         self,

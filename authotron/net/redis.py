@@ -39,11 +39,11 @@ _CONNECT_TIMEOUT = 3.0
 """Seconds within which a connection must be established and logged in."""
 
 
-class Refused(Exception):
+class ErrorAnswer(Exception):
     """Redis answered with an error; only its first word is kept, which is the error code."""
 
 
-_NO_CONNECTION = (ConnectError, ConnectionClosed, OSError, SSL.Error, Refused)
+_NO_CONNECTION = (ConnectError, ConnectionClosed, OSError, SSL.Error, ErrorAnswer)
 
 
 class _Incomplete(Exception):
@@ -70,8 +70,8 @@ class RedisConnection(Protocol):
         """
         Send a command; the Deferred fires with the answer.
 
-        The Deferred fails with L{Refused} if Redis answers with an error, and with L{Unavailable}
-        if the connection is lost.
+        The Deferred fails with L{ErrorAnswer} if Redis answers with an error, and with
+        L{Unavailable} if the connection is lost.
         """
         answer: Deferred[Any] = Deferred()
         if self._lost or self.transport is None:
@@ -96,7 +96,7 @@ class RedisConnection(Protocol):
                 self.abort()
                 return
             _, waiting = self._waiting.popleft()
-            if isinstance(answer, Refused):
+            if isinstance(answer, ErrorAnswer):
                 waiting.errback(answer)
             else:
                 waiting.callback(answer)
@@ -138,7 +138,7 @@ def _answer(data: bytearray, place: int, depth: int = 0) -> tuple[Any, int]:
     if kind == b"+":
         return text, place
     if kind == b"-":
-        return Refused(text.split(b" ")[0].decode("ascii", "replace")), place
+        return ErrorAnswer(text.split(b" ")[0].decode("ascii", "replace")), place
     if kind == b":":
         return int(text), place
     if kind == b"$":
@@ -179,8 +179,8 @@ class Login:
     async def log_in(self, connection: RedisConnection) -> None:
         """Log in and select the database, first of all on every connection."""
         if self.password is not None:
-            who = [self.username] if self.username else []
-            await connection.ask("AUTH", *who, self.password)
+            user = [self.username] if self.username else []
+            await connection.ask("AUTH", *user, self.password)
         await connection.ask("SELECT", self.database)
 
 
@@ -226,7 +226,7 @@ class Redis:
         answers = [connection.ask(*words) for words in commands]
         try:
             return [await answer for answer in answers]
-        except Refused as error:
+        except ErrorAnswer as error:
             raise Unavailable(f"Redis answered with an error ({error})") from None
         finally:
             for answer in answers:  # an answer behind a failed one has no reader
@@ -272,4 +272,4 @@ class Redis:
 
 
 def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, Refused) else type(error).__name__
+    return str(error) if isinstance(error, ErrorAnswer) else type(error).__name__

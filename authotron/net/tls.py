@@ -164,9 +164,7 @@ class Verifier:
 
         @raise Untrusted: no certificate can name such a host.
         """
-        if (
-            self._context is None
-        ):  # loaded at first use, since loading the platform's authorities is slow
+        if self._context is None:  # loaded late, since loading authorities is slow
             self._context = _context(self._trust)
         try:
             return Handshake(self._context, host if host.isascii() else idna.encode(host).decode())

@@ -32,7 +32,7 @@ class ComposedTests(SynchronousTestCase):
     def compose(self, during: Any = None) -> Deferred[Any]:
         async def run() -> object:
             config = check.check({**BASE, "store": {"type": "memory"}})
-            async with composed.composed(MemoryReactorClock(), config) as (gateway, _):
+            async with composed.composed(MemoryReactorClock(), config) as (gateway, _):  # type: ignore[arg-type] # as much as is needed
                 self.assertEqual([pool.running for pool in self.pools], [1])
                 if during is not None:
                     await during(gateway)

@@ -69,7 +69,7 @@ class ModeTests(SynchronousTestCase):
         """The log names the mode."""
         listener = Listener(MemoryReactorClock(), "unix:/x", None, lambda _: None)  # type: ignore[arg-type] # never asked
         self.assertEqual(listener.description, "unix:/x:mode=660")
-        self.assertEqual(ListeningSocket(None, "unix:/x").description, "unix:/x:mode=660")
+        self.assertEqual(ListeningSocket(None, "unix:/x").description, "unix:/x:mode=660")  # type: ignore[arg-type] # as much as is needed
 
 
 class WarningsTests(ConfigCase):

@@ -65,7 +65,7 @@ class ServiceCase(SynchronousTestCase):
 
     def make(self, **over: Any) -> GatewayService:
         self.over = over
-        return GatewayService(self.load, self.load(), self.reactor)
+        return GatewayService(self.load, self.load(), self.reactor)  # type: ignore[arg-type] # as much as is needed
 
     def start(self, **over: Any) -> GatewayService:
         gateway = self.make(**over)
@@ -326,4 +326,4 @@ class ComposeTests(SynchronousTestCase):
             ({"listen": ["unix:/x"]}, "unix:/x"),
         ):
             server = section.read(Server, given)
-            self.assertEqual(endpoints(server, Reactor()), [found])
+            self.assertEqual(endpoints(server, Reactor()), [found])  # type: ignore[arg-type] # as much as is needed

@@ -339,7 +339,7 @@ class SlotsTests(SynchronousTestCase):
         third = start(self.web.get(ASKED, timeout=2))
         self.clock.advance(2)
         reason = str(self.failureResultOf(third, TimedOut).value)
-        self.assertIn("2 questions were under way for 2 s", reason)
+        self.assertIn("2 requests were under way for 2 s", reason)
         self.assertNotIn("SECRET", reason)
         self.clock.advance(1)
         for each in asked:

@@ -14,10 +14,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.model.errors import TimedOut, Unavailable
 from authotron.net.redis import (
+    ErrorAnswer,
     Login,
     Redis,
     RedisConnection,
-    Refused,
 )
 from authotron.testing.worlds import NOW, clock_at
 
@@ -68,13 +68,13 @@ class RedisConnectionTests(SynchronousTestCase):
                 self.connection.dataReceived(wire[start : start + size])
             found = [self.successResultOf(answer) for answer in answers[:6]]
             self.assertEqual(found, [b"OK", -7, b"a\r\n", None, None, [b"", [1], None]])
-            self.assertEqual(str(self.failureResultOf(answers[6], Refused).value), "NO")
+            self.assertEqual(str(self.failureResultOf(answers[6], ErrorAnswer).value), "NO")
 
     def test_error_without_its_text(self) -> None:
         """Only the first word of an error is kept, since the rest may repeat what was sent."""
         answer = self.connection.ask("AUTH", "canary")
         self.connection.dataReceived(b"-WRONGPASS invalid canary\r\n")
-        self.assertEqual(str(self.failureResultOf(answer, Refused).value), "WRONGPASS")
+        self.assertEqual(str(self.failureResultOf(answer, ErrorAnswer).value), "WRONGPASS")
 
     def test_late_answer(self) -> None:
         """The answer to a cancelled command is not given to another command."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from authotron.concurrency.reactor import IGatewayReactor
 from authotron.daemon.workers.process import WorkerProcess
 
 HEARTBEAT = 1.0
@@ -34,7 +34,7 @@ class Heartbeats:
     """
 
     _workers: Sequence[WorkerProcess]
-    _reactor: Any
+    _reactor: IGatewayReactor
     _loop: LoopingCall = field(init=False)
     _log = Logger()
 

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from authotron.concurrency.racing import start, wait_all, with_timeout
+from authotron.concurrency.reactor import IGatewayReactor
 from authotron.concurrency.waiters import Waiters
 from authotron.config.check import Config
 from authotron.daemon.service import EX_CONFIG
@@ -42,7 +43,9 @@ class WorkerPool:
 
     _log = Logger()
 
-    def __init__(self, config: Config, reactor: Any, give_up: Callable[[int], None]) -> None:
+    def __init__(
+        self, config: Config, reactor: IGatewayReactor, give_up: Callable[[int], None]
+    ) -> None:
         """
         @param give_up: ends the service with this exit status, as another worker would fail in the
             same way.

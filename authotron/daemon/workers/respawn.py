@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
+
+from authotron.concurrency.reactor import IGatewayReactor
 
 _FIRST_DELAY, _LAST_DELAY = 0.1, 10.0
 """Seconds until a lost worker is replaced: the first time, and at most."""
@@ -24,7 +25,7 @@ class Respawn:
     @ivar _spawn: starts a worker.
     """
 
-    _reactor: Any
+    _reactor: IGatewayReactor
     _missing: Callable[[], int]
     _spawn: Callable[[], object]
     _losses: int = field(default=0, init=False)

@@ -11,6 +11,7 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config.endpoint import narrow_sockets, server_endpoint, with_mode
 from authotron.daemon import systemd
 
@@ -24,7 +25,7 @@ _MOST = 64
 class ListeningSocket:
     """A listening socket that the supervisor keeps open for its workers. It accepts nothing."""
 
-    def __init__(self, reactor: Any, endpoint: str | systemd.Endpoint) -> None:
+    def __init__(self, reactor: IGatewayReactor, endpoint: str | systemd.Endpoint) -> None:
         self._reactor = reactor
         self._endpoint = endpoint
         self._port: Any = None
@@ -73,7 +74,7 @@ class FairAccept:
     """
 
     _port: Any  # a tcp.Port or unix.Port of Twisted, whose attributes no interface declares
-    _reactor: Any
+    _reactor: IGatewayReactor
     _accept: Any = field(init=False)
     _most: int = field(default=1, init=False)
 
@@ -101,7 +102,7 @@ class FairAccept:
 class SharedEndpoint:
     """A listening socket that this worker has inherited and shares with the other workers."""
 
-    _reactor: Any
+    _reactor: IGatewayReactor
     _endpoint: systemd.Endpoint
 
     @property

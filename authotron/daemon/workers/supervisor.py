@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from authotron import __version__
 from authotron.concurrency.racing import start, wait_all
+from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config.check import Config
 from authotron.daemon import reload
 from authotron.daemon.compose import compose
@@ -39,7 +40,9 @@ class Supervisor(Service):
 
     _log = Logger()
 
-    def __init__(self, load: Callable[[], Config], config: Config, reactor: Any) -> None:
+    def __init__(
+        self, load: Callable[[], Config], config: Config, reactor: IGatewayReactor
+    ) -> None:
         """@raise ConfigError: the configuration cannot be used."""
         self._reactor = reactor
         self._try(config)

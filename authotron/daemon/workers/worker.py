@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from attrs import define
 from twisted.application.service import Service
@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 
 from authotron.concurrency.pieces import exempt_from_collection
 from authotron.concurrency.racing import with_timeout
+from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config.check import Config
 from authotron.daemon import reload, systemd
 from authotron.daemon.service import EX_CONFIG, GatewayService
@@ -80,7 +81,7 @@ class Worker(Service):
     def __init__(
         self,
         config: Config,
-        reactor: Any,
+        reactor: IGatewayReactor,
         write: Callable[[bytes], object],
         sockets: Sequence[SharedEndpoint] = (),
         *,
@@ -200,7 +201,7 @@ def main() -> None:
     """
     from twisted.internet import reactor as running  # noqa: PLC0415, TID251 - a process has one
 
-    reactor: Any = running
+    reactor = cast(IGatewayReactor, running)
     globalLogBeginner.beginLoggingTo([logs.log], redirectStandardIO=False)
     descriptors = Descriptors(int(os.environ.pop(SOCKETS_VARIABLE)))
     config = read_config(descriptors.config)
@@ -220,7 +221,7 @@ def main() -> None:
     os._exit(pipes.worker.gateway.status)
 
 
-def _run(pipes: _SupervisorPipes, descriptors: Descriptors, reactor: Any) -> None:
+def _run(pipes: _SupervisorPipes, descriptors: Descriptors, reactor: IGatewayReactor) -> None:
     worker = pipes.worker
     connect: Any = stdio.StandardIO  # its types are those of another operating system
     connect(pipes, stdin=descriptors.input, stdout=descriptors.output, reactor=reactor)

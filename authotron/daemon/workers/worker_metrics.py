@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from attrs import define, field
 from twisted.logger import Logger
 
 from authotron.concurrency.racing import start, wait_all, with_timeout
+from authotron.concurrency.reactor import IGatewayReactor
 from authotron.daemon.workers.process import WorkerProcess
 from authotron.telemetry.metrics import Metrics
 
@@ -25,7 +25,7 @@ class WorkerMetrics:
     @ivar own: the metrics of the supervisor, such as how many workers it has lost.
     """
 
-    _reactor: Any
+    _reactor: IGatewayReactor
     _workers: Sequence[WorkerProcess]
     own: Metrics = field(factory=Metrics, init=False)
     _ended: Metrics = field(factory=Metrics, init=False)

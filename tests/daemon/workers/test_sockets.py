@@ -38,7 +38,7 @@ class TurnsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.port = Port()
-        FairAccept(self.port, self.clock)
+        FairAccept(self.port, self.clock)  # type: ignore[arg-type] # as much as is needed
 
     def test_batch_doubles_while_connections_wait(self) -> None:
         """A process accepts one connection, pauses, then twice as many each time."""

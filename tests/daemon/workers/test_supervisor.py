@@ -142,7 +142,7 @@ class SupervisorCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = Reactor()
         self.over: dict[str, Any] = {"server": {"workers": 2}}
-        self.supervisor = Supervisor(self.load, self.load(), self.reactor)
+        self.supervisor = Supervisor(self.load, self.load(), self.reactor)  # type: ignore[arg-type] # as much as is needed
         self.supervisor.startService()
         for process in self.reactor.processes:
             process.say("serving")
@@ -188,14 +188,14 @@ class StartTests(SupervisorCase):
     def test_service_is_up_when_all_workers_serve(self) -> None:
         """The service is up as soon as all workers accept connections."""
         self.successResultOf(self.supervisor.served)
-        another = Supervisor(self.load, self.load(), Reactor())
+        another = Supervisor(self.load, self.load(), Reactor())  # type: ignore[arg-type] # as much as is needed
         another.startService()
         self.assertNoResult(another.served)
 
     def test_worker_that_fails_at_the_first_start_ends_the_service(self) -> None:
         """If a worker exits before all have served, the service exits with its status."""
         reactor = Reactor()
-        another = Supervisor(self.load, self.load(), reactor)
+        another = Supervisor(self.load, self.load(), reactor)  # type: ignore[arg-type] # as much as is needed
         another.startService()
         reactor.processes[0].end(status=78)
         self.assertEqual((another.status, reactor.stopped), (78, True))
