@@ -109,7 +109,7 @@ class Reputations:
         self._notify(asker.pair.hex())
 
     def on_trusted(self, pair: Any) -> None:
-        """Trust a pair that another worker verified; ignore a malformed message."""
+        """Trust a client and user name that another worker verified; ignore malformed messages."""
         if isinstance(pair, str) and _HASH.fullmatch(pair):
             self._trust(bytes.fromhex(pair))
 

@@ -34,7 +34,7 @@ _SKIPPED = object()
 
 class _Threads(Protocol):
     def __call__(self, work: Callable[[], Any], /) -> Deferred[Any]:
-        """Start C{work} in a thread; fire with its result."""
+        """Start C{work} in a thread; the Deferred fires with its result."""
 
 
 @define(eq=False)

@@ -24,13 +24,13 @@ LONGEST = 600.0
 """Seconds for which a rejected password may be remembered."""
 
 _BYTES = 4 * 2**20
-"""Bytes that all pairs may take; beyond that the user whose last rejection is oldest is dropped."""
+"""Bytes that rejected passwords may take; the user who failed longest ago is dropped first."""
 
 _PAIR, _USER = 250, 700
-"""Bytes that a pair takes, and bytes that a user takes beside the pairs."""
+"""Bytes that a rejected password takes, and bytes that its user takes beside it."""
 
 _SHARE = 32
-"""Pairs that are remembered for one user, so that guesses at one user do not drop other users."""
+"""Rejected passwords that are remembered for one user, so that guesses do not drop other users."""
 
 _SIZE = 16
 """Bytes of a hash."""
@@ -87,12 +87,12 @@ class RejectedPasswords:
         return PasswordGuard(self, provider, seconds)
 
     def clear(self) -> None:
-        """Drop all pairs, since a reload may have changed which passwords are valid."""
+        """Drop all rejected passwords, since a reload may have changed which ones are valid."""
         self._users.clear()
         self._size = 0
 
     def size(self) -> int:
-        """Return about how many bytes the pairs take."""
+        """Return about how many bytes the rejected passwords take."""
         return self._size
 
     # --- one pair ---
@@ -105,31 +105,31 @@ class RejectedPasswords:
         return user_key, blake2b(secret, key=self._key, digest_size=_SIZE).digest()
 
     def holds(self, user: bytes, pair: bytes) -> bool:
-        """Whether a pair was rejected, and is not to be sent again yet."""
+        """Whether a user with this password was rejected, and is not to be sent again yet."""
         pairs = self._users.get(user)
         return pairs is not None and pairs.get(pair, 0.0) > self.clock.seconds()
 
     def add(self, user: bytes, pair: bytes, seconds: float) -> None:
-        """Remember a rejected pair in all workers."""
+        """Remember a rejected password in all workers."""
         self._note(user, pair, seconds)
         self._notify("wrong_pair", {"user": user.hex(), "pair": pair.hex(), "seconds": seconds})
 
     def drop(self, user: bytes) -> None:
-        """Drop the pairs of a user who was accepted, in all workers."""
+        """Drop the rejected passwords of a user who was accepted, in all workers."""
         if self._remove(user):
             self._notify("right_pair", {"user": user.hex()})
 
     # --- messages of other workers ---
 
     def on_rejected(self, content: Any) -> None:
-        """Remember a pair that another worker saw rejected; ignore a malformed message."""
+        """Remember a password that another worker saw rejected; ignore a malformed message."""
         if isinstance(content, Mapping):
             user, pair, seconds = content.get("user"), content.get("pair"), content.get("seconds")
             if _is_hash(user) and _is_hash(pair) and isinstance(seconds, int | float):
                 self._note(bytes.fromhex(user), bytes.fromhex(pair), min(seconds, LONGEST))
 
     def on_accepted(self, content: Any) -> None:
-        """Drop the pairs of a user whom another worker saw accepted; ignore a malformed message."""
+        """Drop the passwords of a user accepted by another worker; ignore malformed messages."""
         user = content.get("user") if isinstance(content, Mapping) else None
         if _is_hash(user):
             self._remove(bytes.fromhex(user))
@@ -193,9 +193,9 @@ class PasswordGuard:
         self, user: str, password: str, ask: AsyncCall[T], status: PasswordStatus | None = None
     ) -> T:
         """
-        Verify a pair by C{ask}, unless the remote has rejected it before.
+        Verify a user and password by C{ask}, unless the remote has rejected them before.
 
-        Equal pairs at the same time are sent once. An outage is not remembered.
+        Equal pairs of user and password at the same time are sent once. Outages are not kept.
 
         @param status: if the password was sent, its answer is waited for up to L{GRACE} seconds
             without a client, so that a client that reconnects does not send the password again.
