@@ -27,6 +27,7 @@ from authotron.model.errors import (
     Rejected,
     Unavailable,
 )
+from authotron.model.request import Presented
 from authotron.telemetry import logs
 from authotron.web.replies import Reply
 
@@ -78,7 +79,7 @@ async def _open_store(gateway: Gateway[Reply]) -> None:
 
 
 async def _authenticate(gateway: Gateway[Reply], header: str, realm: str | None) -> Authentication:
-    parsed = credentials.parse(header)
+    parsed = credentials.parse(Presented(header.encode()))
     say("credentials", bold=True)
     for credential in parsed:
         say(f"  {credential.scheme}, {len(credential.value)} characters")

@@ -14,7 +14,7 @@ from authotron.concurrency.reactor_time import Meter
 from authotron.config import plugins
 from authotron.config.check import Config
 from authotron.daemon import plugin_contract
-from authotron.gateway import credentials, decisions
+from authotron.gateway import credentials, decisions, outcomes
 from authotron.gateway.authentication import Authenticator
 from authotron.gateway.forwarded import Forwarding
 from authotron.gateway.gate import Gate
@@ -81,12 +81,11 @@ def compose(
         file.auth.cache,
         world.clock,
         authenticator,
-        signer.mint,
-        signer.max_lifetime,
-        replies.authenticate,
+        signer,
+        replies,
         Meter("/authenticate", world.clock, metrics.held_up),
     )
-    metrics.expect([*providers, *([own] if tokens else [])], augmenters, decisions.RESULTS)
+    metrics.expect([*providers, *([own] if tokens else [])], augmenters, outcomes.RESULTS)
     proxies = [each for each in file.server.trusted_proxies if each != UNIX]
     trusts_unix = UNIX in file.server.trusted_proxies
     forwarding = Forwarding(proxies, file.server.forwarded, trusts_unix)

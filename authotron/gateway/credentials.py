@@ -1,4 +1,4 @@
-"""An C{Authorization} header becomes credentials, and providers become a challenge."""
+"""Reads credentials from what a client presents, and writes the challenge for a 401."""
 
 from __future__ import annotations
 
@@ -7,26 +7,41 @@ from collections.abc import Sequence
 
 from authotron.model.errors import BadCredentials
 from authotron.model.identity import Client, Credential
+from authotron.model.naming import folded
+from authotron.model.request import Presented
 from authotron.plugin.interfaces import IProvider
 
 MOST = 3
-"""As many different credentials may stand in one header."""
+"""Different credentials that one header may contain."""
 
 _ALIASES = {"plain": "basic"}
 _PRINTABLE = re.compile(r"[\t -~]*")
 
+_COMMON = {len(each): each for each in (b"Basic ", b"Bearer ")}
+"""Common beginnings of a header, by the number of bytes before the credential."""
 
-def parse(text: str, client: Client = None) -> tuple[Credential, ...]:
+_UNCOMMON = b"\n"
+"""A beginning that no header has."""
+
+
+def are_presented(presented: Presented) -> bool:
+    """Return whether there is a header with credentials; one that is not ASCII does not count."""
+    header = presented.authorization
+    return header is not None and header.isascii() and bool(header.strip(b" \t"))
+
+
+def parse(presented: Presented, client: Client = None) -> tuple[Credential, ...]:
     """
-    The credentials of a header, one for each scheme, in the order in which the schemes appear.
+    Return the credentials that a client presents: one for each scheme, in their order.
 
-    Parts are separated by commas; a part that was there already is dropped; of several parts of one
-    scheme the last counts (docs/how-it-works.md, "Reading the header"). C{Plain} means C{Basic}.
+    Parts are separated by commas. A duplicate part is dropped; of several parts of one scheme the
+    last counts (docs/how-it-works.md, "Reading the header"). C{Plain} means C{Basic}.
 
-    @param client: the address of the client that sent the header, or what finds it out.
+    @param client: the address of the client that sent the header, or a function that finds it.
 
-    @raise BadCredentials: a part is not a scheme and a value, or there are too many of them.
+    @raise BadCredentials: a part is not a scheme and a value, or there are too many parts.
     """
+    text = (presented.authorization or b"").decode("latin-1").strip(" \t")
     if not ((text.isascii() and text.isprintable()) or _PRINTABLE.fullmatch(text)):
         raise BadCredentials("a character that is not printable ASCII")
     if "," not in text:  # as nearly always
@@ -46,11 +61,34 @@ def _credential(part: str, client: Client) -> Credential:
     return Credential(_ALIASES.get(scheme, scheme), words[1], client)
 
 
+def realm_filter(presented: Presented) -> str | None:
+    """Return the only realm whose providers may be asked; one that is not UTF-8 fits none."""
+    realm = presented.realm
+    return None if realm is None else realm.decode("utf-8", "surrogateescape").strip(" \t")
+
+
+def canonical(presented: Presented, found: Sequence[Credential]) -> Presented:
+    """
+    Return the one spelling of all that clients can present to mean the same.
+
+    What is spelled so already, as by nearly all clients, is returned itself.
+
+    @param found: the credentials that L{parse} has found.
+    """
+    header, realm = presented.authorization or b"", presented.realm
+    length = len(header) - len(found[0].value)
+    if realm is None and header.startswith(_COMMON.get(length, _UNCOMMON)):
+        return presented
+    text = ", ".join([f"{each.scheme.capitalize()} {each.value}" for each in found])
+    wanted = realm_filter(presented)
+    return Presented(text.encode(), None if wanted is None else folded(wanted))
+
+
 def challenge(providers: Sequence[IProvider]) -> str:
     """
-    The value of C{WWW-Authenticate}: each scheme and realm once, in the configured order.
+    Return the value of C{WWW-Authenticate}: each scheme and realm once, in the configured order.
 
-    One joined header (RFC 9110 section 11.6.1), since proxies pass on only one.
+    Proxies pass on only one header, so all challenges are joined (RFC 9110 section 11.6.1).
     """
     return ", ".join(dict.fromkeys(map(_challenge, providers))) or "Bearer"
 
@@ -60,6 +98,6 @@ def _challenge(provider: IProvider) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A quoted-string (RFC 9110 section 5.6.4), without what would break a header."""
+    """Quote a string (RFC 9110 section 5.6.4), without characters that a header cannot hold."""
     printable = "".join(char for char in text if char.isprintable())
     return '"' + re.sub(r'(["\\])', r"\\\1", printable) + '"'

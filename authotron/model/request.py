@@ -1,10 +1,28 @@
-"""The facts of a request on which a condition may depend."""
+"""What a request presents to prove who sends it, and the facts on which a condition may depend."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from attrs import frozen
+
+
+class Presented(NamedTuple):
+    """
+    What a client presents to prove who it is: raw values of header fields, C{None} if missing.
+
+    A further way to present a credential, such as a cookie, is a further field. Never log it: it
+    contains the credential in clear.
+
+    @ivar authorization: the first C{Authorization}.
+    @ivar realm: the first C{X-Auth-Realm}: only providers of this realm are asked.
+    """
+
+    authorization: bytes | None = None
+    realm: bytes | None = None
+
+    def __repr__(self) -> str:
+        return "Presented(...)"
 
 
 class RequestContext(Protocol):

@@ -13,11 +13,11 @@ from twisted.internet.interfaces import IReactorTime
 
 from authotron import __version__
 from authotron.gateway.authorization import Deny, authorize
-from authotron.gateway.decisions import Decision
 from authotron.gateway.gateway import LiveGateway
+from authotron.gateway.outcomes import Decision
 from authotron.model.authentication import Authentication
 from authotron.model.identity import Client
-from authotron.model.request import RequestFacts
+from authotron.model.request import Presented, RequestFacts
 from authotron.telemetry.metrics import Part
 from authotron.web import replies
 from authotron.web.replies import Reply, text_reply
@@ -44,11 +44,11 @@ def _plugins_as_json(plugins: Iterable[Part]) -> list[dict[str, str]]:
     return [{"name": each.name, "type": each.type, "realm": each.realm} for each in plugins]
 
 
-def _credential_headers(request: Request) -> tuple[bytes | None, bytes | None]:
-    """Return C{Authorization} and C{X-Auth-Realm}; of a repeated header the first value."""
-    values = request.requestHeaders.getRawHeaders
-    authorization, realm = values(b"Authorization"), values(b"X-Auth-Realm")
-    return authorization[0] if authorization else None, realm[0] if realm else None
+def _presented(request: Request) -> Presented:
+    """Return the headers that prove who a client is; of a duplicate header the first counts."""
+    fields = request.requestHeaders.getRawHeaders
+    authorization, realm = fields(b"Authorization"), fields(b"X-Auth-Realm")
+    return Presented(authorization[0] if authorization else None, realm[0] if realm else None)
 
 
 @cache
@@ -78,13 +78,13 @@ class GatewayRoutes:
 
     async def _authenticate(self, request: Request) -> Decision[Reply]:
         """
-        Authenticate a request, and count the result.
+        Authenticate and authorize a request, and count the outcome.
 
-        @raise EarlyReply: the credentials are not accepted, or not for this request.
+        @raise EarlyReply: the client is not authenticated, or its request is denied.
         """
         began = self._clock.seconds()
         decided = self._serving.gateway.decisions.decide(
-            *_credential_headers(request), partial(self._find_client, request)
+            _presented(request), partial(self._find_client, request)
         )
         decision = decided if isinstance(decided, Decision) else await decided
         request.outcome = outcome = decision.outcome

@@ -11,9 +11,9 @@ from typing import Any
 from attrs import define, field, frozen
 from klein import Response
 
-from authotron.gateway import decisions
+from authotron.gateway import outcomes
 from authotron.gateway.authorization import Deny, Reason
-from authotron.gateway.decisions import Outcome
+from authotron.gateway.outcomes import Outcome
 from authotron.jose.minter import identity_as_json
 from authotron.model.errors import Problem
 from authotron.model.identity import Identity
@@ -189,11 +189,11 @@ class Replies:
         if outcome.authentication is not None and token is not None:
             legacy = _lines(_legacy(outcome.authentication.identity)) if self.legacy else b""
             return Reply(200, _ADMITTED % (token.encode(), legacy), 0)
-        if outcome.result == decisions.UNAVAILABLE:
+        if outcome.result == outcomes.UNAVAILABLE:
             return UNAVAILABLE
-        if outcome.result == decisions.FORBIDDEN:
+        if outcome.result == outcomes.FORBIDDEN:
             return FORBIDDEN
-        return self.unauthorized() if outcome.result in decisions.REFUSALS else BROKEN
+        return self.unauthorized() if outcome.result in outcomes.REFUSALS else BROKEN
 
     def unauthorized(self) -> Reply:
         """Build the 401, which is the same whatever the reason."""

@@ -12,7 +12,7 @@ from twisted.web import server
 from twisted.web.resource import IResource
 
 from authotron.concurrency.reactor_time import Meter
-from authotron.gateway.decisions import Outcome
+from authotron.gateway.outcomes import Outcome
 from authotron.model.hosts import HOST_FIELD
 from authotron.telemetry.metrics import METHODS
 from authotron.web import replies

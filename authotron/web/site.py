@@ -14,7 +14,7 @@ from twisted.web import server
 
 from authotron.concurrency.reactor_time import Meter
 from authotron.config.schema import Access
-from authotron.gateway.decisions import Outcome
+from authotron.gateway.outcomes import Outcome
 from authotron.telemetry.metrics import Metrics
 from authotron.web import replies
 from authotron.web.channel import Channel

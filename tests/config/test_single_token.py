@@ -13,6 +13,7 @@ from authotron.config.check import Config
 from authotron.config.file import load
 from authotron.daemon.compose import compose
 from authotron.model.errors import ConfigError
+from authotron.model.request import Presented
 from authotron.telemetry.metrics import Metrics
 from authotron.testing.worlds import world
 
@@ -27,7 +28,7 @@ class BareTests(SynchronousTestCase):
 
     def status(self, authorization: str, **environ: str) -> int:
         gateway = compose(self.made(**environ), world(Clock()), Metrics())
-        decision: Any = gateway.decisions.decide(authorization.encode(), None)
+        decision: Any = gateway.decisions.decide(Presented(authorization.encode()))
         return int(decision.reply.status)
 
     def test_token(self) -> None:

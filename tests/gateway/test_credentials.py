@@ -6,13 +6,21 @@ from hypothesis import given
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.gateway.credentials import MOST, challenge, parse
+from authotron.gateway import credentials
+from authotron.gateway.credentials import MOST, challenge
 from authotron.model.errors import BadCredentials, Rejected
 from authotron.model.identity import Credential
+from authotron.model.request import Presented
 from authotron.plugin.interfaces import IProvider
 from authotron.providers import plain
 from authotron.testing.worlds import world
 from tests.providers.test_plain import basic
+
+
+def parse(text: str) -> tuple[Credential, ...]:
+    """Return the credentials of an C{Authorization} header."""
+    return credentials.parse(Presented(text.encode("utf-8", "surrogatepass")))
+
 
 tokens = some.text(
     some.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters=","), min_size=1

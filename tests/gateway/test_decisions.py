@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -12,16 +13,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron.concurrency.reactor_time import Meter
 from authotron.gateway.credentials import parse
 from authotron.gateway.decisions import (
-    REFUSED,
-    SUCCESS,
-    Decision,
     DecisionCache,
-    Outcome,
 )
+from authotron.gateway.outcomes import REFUSED, SUCCESS, Decision, Outcome
 from authotron.limits.slots import CLIENT
 from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Client, Identity
+from authotron.model.request import Presented
 from authotron.model.token import Grant
 from authotron.testing.worlds import NOW, clock_at
 
@@ -58,7 +57,9 @@ class Oracle:
 
 
 class VerdictsCase(SynchronousTestCase):
-    """How to ask."""
+    """How to ask. The case itself mints tokens and makes replies."""
+
+    max_lifetime = 3600.0
 
     def setUp(self) -> None:
         self.clock = clock_at(NOW)
@@ -71,10 +72,14 @@ class VerdictsCase(SynchronousTestCase):
         return DecisionCache(
             self.clock,
             self.oracle,  # type: ignore[arg-type] # plays the authority
-            self.mint,
-            lambda outcome, token: f"{outcome.result} {token}",
+            self,
+            self,
             **{"ttl": 60, "size": 100, "reuse": 30, "refusals": 5, **given},
         )
+
+    def authenticate(self, outcome: Outcome, token: str | None) -> str:
+        """Make the reply, as the edge does."""
+        return f"{outcome.result} {token}"
 
     def mint(self, found: Authentication) -> str:
         if self.mint_fails:
@@ -83,7 +88,7 @@ class VerdictsCase(SynchronousTestCase):
         return f"{found.identity.username}{self.minted}"
 
     def ask(self, header: bytes | None = b"Bearer a", realm: bytes | None = None) -> Decision[str]:
-        decision = self.decisions.decide(header, realm)
+        decision = self.decisions.decide(Presented(header, realm))
         return self.successResultOf(decision) if isinstance(decision, Deferred) else decision
 
     def decide(self, header: bytes | None = b"Bearer a", realm: bytes | None = None) -> Outcome:
@@ -113,9 +118,9 @@ class ClientTests(VerdictsCase):
             raise Rejected
 
         self.patch(self.oracle, "identify", identify)
-        self.decisions.decide(b"Basic a, Bearer b", None, self.client)
+        self.decisions.decide(Presented(b"Basic a, Bearer b"), self.client)
         self.assertEqual([each.client for each in seen], ["192.0.2.7"] * 2)
-        self.assertEqual(seen, list(parse("Basic a, Bearer b")))
+        self.assertEqual(seen, list(parse(Presented(b"Basic a, Bearer b"))))
 
     def test_known_while_judged_T84d(self) -> None:
         """All work for a verdict knows the client, before and after a wait, and no other work."""
@@ -138,7 +143,7 @@ class ClientTests(VerdictsCase):
         self.decisions = self.make(meter=Meter("front", self.clock, lambda _: None))
         clients = ["192.0.2.7", "192.0.2.8", "192.0.2.7"]
         for place, client in enumerate(clients):
-            self.decisions.decide(b"Bearer %d" % place, None, partial(str, client))
+            self.decisions.decide(Presented(b"Bearer %d" % place), partial(str, client))
         self.assertEqual(seen, clients)
 
     def assert_known_while_judged(self) -> None:
@@ -153,7 +158,7 @@ class ClientTests(VerdictsCase):
             raise Rejected
 
         self.patch(self.oracle, "identify", identify)
-        self.decisions.decide(b"Bearer a", None, lambda: "192.0.2.7")
+        self.decisions.decide(Presented(b"Bearer a"), lambda: "192.0.2.7")
         self.assertIsNone(CLIENT.get())
         for turn in turns:
             turn.callback(None)
@@ -163,7 +168,7 @@ class ClientTests(VerdictsCase):
     def test_remembered_T84d(self) -> None:
         """If a verdict is remembered the client is not looked for, nor if there is no header."""
         for header in (b"Bearer a", b"Bearer a", None, b""):
-            self.decisions.decide(header, None, self.client)
+            self.decisions.decide(Presented(header), self.client)
         self.assertEqual(self.asked, 1)
 
 
@@ -264,7 +269,7 @@ class RememberedTests(VerdictsCase):
     def test_nothing_secret_inside_T43(self) -> None:
         """Neither what the client sent nor what was minted is in the representation."""
         self.decide(b"Bearer secretly")
-        decision: Any = self.decisions.decide(b"Bearer secretly", None)
+        decision: Any = self.decisions.decide(Presented(b"Bearer secretly"))
         self.assertIsInstance(decision, Decision)
         self.assertNotIn("secretly", repr(decision) + repr(self.decisions))
         self.assertNotIn("alice1", repr(decision))
@@ -352,7 +357,7 @@ class FlightTests(VerdictsCase):
         self.oracle.answer = None
 
     def waiting(self, header: bytes = b"Bearer a") -> Deferred[Decision[str]]:
-        decision = self.decisions.decide(header, None)
+        decision = self.decisions.decide(Presented(header))
         assert isinstance(decision, Deferred)
         return decision
 
@@ -422,7 +427,7 @@ class FlightTests(VerdictsCase):
         """Where nobody need be waited for there is no Deferred, and nothing is left behind."""
         for answer in (ALICE, Rejected(), Unavailable()):
             self.oracle.answer = answer
-            self.assertIsInstance(self.decisions.decide(b"Bearer a", None), Decision)
+            self.assertIsInstance(self.decisions.decide(Presented(b"Bearer a")), Decision)
             self.decisions.invalidate()
 
     def test_no_mix_T45(self) -> None:
@@ -443,7 +448,7 @@ class LeavingTests(VerdictsCase):
     def test_leaves(self) -> None:
         """It is no longer told, and nobody else suffers."""
         self.oracle.answer = None
-        first, second, third = (self.decisions.decide(b"Bearer a", None) for _ in range(3))
+        first, second, third = (self.decisions.decide(Presented(b"Bearer a")) for _ in range(3))
         assert isinstance(first, Deferred)
         assert isinstance(second, Deferred)
         assert isinstance(third, Deferred)
@@ -494,7 +499,7 @@ class ForgetTests(VerdictsCase):
         ):
             with self.subTest(found):
                 self.decisions, self.oracle.answer = self.make(), None
-                waiting = self.decisions.decide(b"Bearer a", None)
+                waiting = self.decisions.decide(Presented(b"Bearer a"))
                 assert isinstance(waiting, Deferred)
                 self.decisions.invalidate(["one"])
                 self.oracle.pending[-1].callback(found)
@@ -504,15 +509,15 @@ class ForgetTests(VerdictsCase):
     def test_asked_after_token_T83d(self) -> None:
         """A client that asks after a revocation gets no answer from before it."""
         self.oracle.answer = None
-        self.decisions.decide(b"Bearer a", None)
+        self.decisions.decide(Presented(b"Bearer a"))
         self.decisions.invalidate(["one"])
-        self.decisions.decide(b"Bearer a", None)
+        self.decisions.decide(Presented(b"Bearer a"))
         self.assertEqual(len(self.oracle.asked), 2)
 
     def test_many_tokens_T83d(self) -> None:
         """After very many revocations no lookup that was in flight before them is remembered."""
         self.oracle.answer = None
-        waiting = self.decisions.decide(b"Bearer a", None)
+        waiting = self.decisions.decide(Presented(b"Bearer a"))
         assert isinstance(waiting, Deferred)
         for number in range(5_000):
             self.decisions.invalidate([f"id{number}"])
@@ -564,7 +569,9 @@ class MemoryTests(VerdictsCase):
     def test_spellings_in_flight_T83b(self) -> None:
         """All spellings of credentials that are being judged are one question."""
         self.oracle.answer = None
-        first, second = (self.decisions.decide(each, None) for each in (b"Bearer a", b"bearer  a"))
+        first, second = (
+            self.decisions.decide(Presented(each)) for each in (b"Bearer a", b"bearer  a")
+        )
         self.oracle.pending[0].callback(ALICE)
         for each in (first, second):
             assert isinstance(each, Deferred)
@@ -584,6 +591,13 @@ class MemoryTests(VerdictsCase):
         ):
             self.decide(header, realm)
         self.assertEqual(self.decisions.remembered(), 8)
+
+    def test_key_covers_all_fields(self) -> None:
+        """The key differs whatever field differs; no value runs into the next one."""
+        values = (None, b"", b"-", b"0:", b"1:a", b"a", b"a-", b"aa", b"-1:a")
+        width = len(Presented._fields)
+        pairs = [Presented(*each) for each in product(values, repeat=width)]
+        self.assertEqual(len({self.decisions._key(each) for each in pairs}), len(values) ** width)
 
     def test_again_T83b(self) -> None:
         """Another spelling lengthens nothing."""

@@ -16,8 +16,8 @@ from zope.interface import implementer
 
 from authotron.config import check
 from authotron.daemon.compose import compose
-from authotron.gateway.decisions import Decision, Outcome
 from authotron.gateway.gateway import LiveGateway
+from authotron.gateway.outcomes import Decision, Outcome
 from authotron.model.authentication import Authentication
 from authotron.net.world import World
 from authotron.telemetry.metrics import Metrics

@@ -47,6 +47,15 @@ EXCEPTIONS: list[Callable[[], BaseException]] = [
 NONSENSE: list[Any] = [None, "tess", 5, True, {}, [], (), ("internal", "tess"), object(), b"tess"]
 
 
+class BrokenMinter:
+    """A minter with a defect."""
+
+    max_lifetime = 3600.0
+
+    def mint(self, _: Authentication) -> str:
+        return str(1 / 0)
+
+
 @define
 class Behaviour:
     """How a plugin answers."""
@@ -174,7 +183,7 @@ class FailureTests(SynchronousTestCase):
         composed.authenticator.providers = providers
         composed.authenticator._rounds = {"internal": [augmenters]}
         if not signs:
-            composed.decisions._mint = lambda _: 1 / 0  # type: ignore[assignment,return-value] # a defect
+            composed.decisions._minter = BrokenMinter()
         answers = self.answers(gateway)
         self.flushLoggedErrors()
         good = (

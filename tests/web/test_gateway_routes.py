@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from authotron.gateway.decisions import Decision, Outcome
+from authotron.gateway.outcomes import Decision, Outcome
 from authotron.model.authentication import Authentication
 from authotron.model.identity import Credential, Identity
 from authotron.model.request import RequestContext

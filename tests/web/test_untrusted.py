@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from attrs import define
 from twisted.internet.testing import EventLoggingObserver
@@ -14,6 +15,7 @@ from zope.interface import implementer
 from authotron.model.authentication import Authentication
 from authotron.model.errors import Unavailable
 from authotron.model.identity import Credential
+from authotron.model.request import Presented
 from authotron.plugin.interfaces import Affinity, IProvider
 from authotron.web.gateway_routes import GatewayRoutes
 from authotron.web.operations_routes import OperationsRoutes
@@ -413,9 +415,9 @@ class EveryRouteTests(TokenCase):
         asked: list[bytes | None] = []
         decide = decisions.decide
 
-        def noted(authorization: bytes | None, *others: object) -> object:
-            asked.append(authorization)
-            return decide(authorization, *others)  # type: ignore[arg-type] # as they came
+        def noted(presented: Presented, *others: Any) -> object:
+            asked.append(presented.authorization)
+            return decide(presented, *others)
 
         self.patch(type(decisions), "decide", lambda _, *given: noted(*given))
         routes = list(self.routes())

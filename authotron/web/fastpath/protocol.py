@@ -29,8 +29,8 @@ from zope.interface import implementer
 
 from authotron.concurrency.reactor_time import LONGEST
 from authotron.gateway.authorization import Deny, authorize
-from authotron.gateway.decisions import Decision
 from authotron.gateway.gateway import LiveGateway
+from authotron.gateway.outcomes import Decision
 from authotron.model.identity import Client
 from authotron.web.channel import LAST_CALL
 from authotron.web.connections import ConnectionLimit, OpenConnections, Overloaded
@@ -129,9 +129,7 @@ class FastPath(Protocol, TimeoutMixin):
     def _decide(self, head: Head) -> None:
         entrance = self._entrance
         began = entrance.clock.seconds()
-        decision = entrance.serving.gateway.decisions.decide(
-            head.authorization, head.realm, self._client
-        )
+        decision = entrance.serving.gateway.decisions.decide(head.presented, self._client)
         if isinstance(decision, Decision):
             self._decided(decision, head, began)
         else:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from authotron.model.hosts import HOST_FIELD
 from authotron.model.http_grammar import TOKEN
+from authotron.model.request import Presented
 
 LONGEST = 16_000
 """Bytes of a simple head; what is longer is the channel's to judge."""
@@ -27,8 +28,7 @@ class Head(NamedTuple):
     route: str
     version: bytes
     persistent: bool
-    authorization: bytes | None
-    realm: bytes | None
+    presented: Presented
     request_id: bytes | None
 
 
@@ -86,8 +86,7 @@ def simple(head: bytes, longest: int = LONGEST, *, whole: bool = True) -> Head |
         route,
         version,
         persistent,
-        get(b"authorization"),
-        get(b"x-auth-realm"),
+        Presented(get(b"authorization"), get(b"x-auth-realm")),
         get(b"x-request-id"),
     )
 

@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from authotron.model.authentication import Authentication
 from authotron.model.identity import Identity
-from authotron.model.request import RequestContext
+from authotron.model.request import Presented, RequestContext
 from authotron.tokens import service
 from authotron.web.channel import LAST_CALL, Channel
 from authotron.web.connections import connection_limit, metrics_connection_limit
@@ -35,6 +35,15 @@ PROXIES = ["192.0.2.0/24", "10.0.0.0/8"]
 """Trusted proxies; the peer of all connections is one of them."""
 
 
+class Minter:
+    """Mints JWTs that do not differ between gateways."""
+
+    max_lifetime = 3600
+
+    def mint(self, found: Authentication) -> str:
+        return f"token-of-{found.identity.username}"
+
+
 @implementer(ILogObserver)
 class Way:
     """One way into a gateway, with or without the front, and all that it leaves behind."""
@@ -48,7 +57,7 @@ class Way:
         }
         self.gateway = InMemoryGateway(over)
         decisions = self.gateway.serving.gateway.decisions
-        decisions._mint = lambda found: f"token-of-{found.identity.username}"
+        decisions._minter = Minter()
         for token, limits in LIMITED:
             with patch.object(service, "generate", lambda _, token=token: token):
                 answer = self.gateway.post("/tokens", limits, Authorization=ALICE)
@@ -57,9 +66,9 @@ class Way:
         self.events: list[Any] = []
         decide = decisions.decide
 
-        def noted(authorization: bytes | None, realm: bytes | None, client: Any) -> Any:
-            self.asked.append((authorization, realm, client()()))
-            return decide(authorization, realm, client)
+        def noted(presented: Presented, client: Any) -> Any:
+            self.asked.append((presented, client()()))
+            return decide(presented, client)
 
         self.gateway.serving.gateway = Replaced(self.gateway.serving.gateway, noted)  # type: ignore[assignment] # stands in for it
         self.site = self.gateway.entrance if fronted else self.gateway.public
@@ -183,7 +192,7 @@ class DifferentialTests(SynchronousTestCase):
                     way.send(head(*fields))
                 self.assertEqual(ways[0].asked, ways[1].asked)
                 self.assertEqual(
-                    [asked[2] for asked in ways[0].asked], [client][: len(ways[0].asked)]
+                    [asked[1] for asked in ways[0].asked], [client][: len(ways[0].asked)]
                 )
 
     def test_keep_alive(self) -> None:
@@ -245,7 +254,7 @@ class FastTests(SynchronousTestCase):
 
     def test_not_shown(self) -> None:
         """The representation of a verdict shows nothing; that of a head is never logged."""
-        decision: Any = self.gateway.serving.gateway.decisions.decide(GOOD, None)
+        decision: Any = self.gateway.serving.gateway.decisions.decide(Presented(GOOD))
         token = dict(decision.reply.headers)[b"Authorization"].decode()
         self.assertTrue(token)
         self.assertNotIn(token, repr(decision))
