@@ -13,7 +13,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # for type checkers; at run time a command may do without these libraries
+if TYPE_CHECKING:  # a type checker needs the names; most commands do not need their libraries
     from authotron.plugin.public import *  # noqa: F403 - public.py has the list
 else:
 
@@ -21,8 +21,8 @@ else:
         """
         Import the public names when the first of them is asked for (PEP 562).
 
-        Modules of this package are no such names: C{from authotron.plugin import cache} imports
-        the module once this function has raised C{AttributeError}.
+        The modules of this package are not public names: C{from authotron.plugin import cache}
+        imports the module after this function has raised C{AttributeError}.
         """
         is_module = find_spec(f"{__name__}.{name}") is not None
         if is_module or (name.startswith("_") and name != "__all__"):

@@ -90,7 +90,7 @@ class IAugmenter(Interface):
 @frozen
 class TokenQuery:
     """
-    Which API tokens to list.
+    A query for API tokens.
 
     @ivar realm: the realm of the owners; C{None} for all realms.
     @ivar username: the user name of the owners; C{None} for all users.

@@ -20,7 +20,7 @@ MAXIMUM_MEMORY_KIB = 262_144
 """Maximum KiB of memory that the verification of an argon2 hash may take."""
 
 MAXIMUM_ARGON2_PASSES = 20
-"""Maximum number of passes over this memory."""
+"""Maximum number of passes of argon2 over its memory."""
 
 MAXIMUM_ARGON2_LANES = 64
 """Maximum number of lanes of an argon2 hash; argon2 starts a thread for each lane."""

@@ -26,7 +26,7 @@ Ask = Callable[[str], Coroutine[Any, Any, Authentication]]
 """Asks a remote about a token; C{fresh_until} of the result says how long it is remembered."""
 
 Match = Callable[[Credential], Affinity]
-"""Judges by the shape of a token whether the provider could know it."""
+"""Returns, from the shape of a token alone, whether the provider could know the token."""
 
 
 class RemoteProviderConfig(PartConfig, RemoteConfig):

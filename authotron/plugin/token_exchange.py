@@ -27,7 +27,7 @@ from authotron.plugin.interfaces import IProvider, IReachable
 from authotron.plugin.remote_provider import Ask, Match, RemoteProviderConfig
 
 _EARLY = 10.0
-"""Seconds before its expiry at which an access token is not used any more."""
+"""Seconds before the expiry of an access token from which the token is not used any more."""
 
 
 class ExchangeConfig(RemoteProviderConfig, ClaimsConfig):
@@ -105,7 +105,7 @@ def make(config: ExchangeConfig, world: World, web: WebClient) -> AccessTokens:
 def provider(
     config: ExchangeConfig, world: World, match: Match, ask: Ask, access_tokens: AccessTokens
 ) -> IProvider:
-    """Build a provider whose C{ask} exchanges tokens; both memories have half of its bytes."""
+    """Build a provider whose C{ask} exchanges tokens; its two caches share its memory equally."""
     return remote_provider.make(
         config, world, match, ask, memory=world.memory // 2, remote=access_tokens
     )

@@ -1,1 +1,1 @@
-"""For tests of this project and of plugins: contracts, a world without a network, a backend."""
+"""Contract tests, a World without a network, fake remotes and a backend, to test plugins with."""

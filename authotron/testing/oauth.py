@@ -13,8 +13,8 @@ class OAuthServer(FakeRemote):
     """
     An authorization server: token introspection (RFC 7662), exchange of tokens, and a key set.
 
-    It reads a form or a JSON object, since servers differ, and requires no client authentication: a
-    test looks for this in C{requests}.
+    Each endpoint reads a form or a JSON object, since servers differ. The server does not check the
+    authentication of the client; a test can check it in C{requests}.
 
     @ivar tokens: the introspection response for each token that is active.
     @ivar access_token: the token in every response to an exchange.

@@ -58,4 +58,4 @@ def run_at_once(work: Callable[[], Any], /) -> Deferred[Any]:
 
 def as_deferred(method: Callable[[A], MaybeAwaited[T]], argument: A) -> Deferred[T]:
     """Call a method of a plugin, whether it returns a value or a coroutine."""
-    return maybeDeferred(method, argument)  # type: ignore[call-overload,no-any-return] # it may be either
+    return maybeDeferred(method, argument)  # type: ignore[call-overload,no-any-return] # a value or a coroutine

@@ -1,8 +1,8 @@
 """
-A provider that behaves as badly as it is told, brought by another package than the gateway's.
+A provider of another package that fails on demand.
 
-The user name says what it does: C{unavailable}, C{broken}, or C{slow}, who gets in once there is a
-file C{go}. It refuses all others. It can be made a limited number of times.
+The user name selects the behaviour: C{unavailable}, C{broken}, or C{slow}, which succeeds once the
+file C{go} exists. Other users are rejected. It can be built a limited number of times.
 """
 
 from __future__ import annotations
@@ -14,12 +14,17 @@ from attrs import define, field
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
-from authotron.config.plugins import PartConfig
-from authotron.model.authentication import Authentication
-from authotron.model.errors import Rejected, Unavailable
-from authotron.model.identity import Credential, Identity
-from authotron.net.world import World
-from authotron.plugin.interfaces import Affinity, IProvider
+from authotron.plugin import (
+    Affinity,
+    Authentication,
+    Credential,
+    Identity,
+    IProvider,
+    PartConfig,
+    Rejected,
+    Unavailable,
+    World,
+)
 
 
 class Config(PartConfig):
@@ -33,7 +38,7 @@ class Config(PartConfig):
 @implementer(IProvider)
 @define(eq=False)
 class Awkward:
-    """Judges by whim."""
+    """Succeeds or fails as the user name says."""
 
     name: str
     realm: str
