@@ -28,7 +28,7 @@ from authotron.model.hosts import is_local
 from authotron.net import http_body, tls
 from authotron.net.breaker import Breaker, Breakers
 from authotron.net.certificates import Untrusted
-from authotron.net.response_heads import MalformedAnswer
+from authotron.net.response_heads import MalformedResponse
 from authotron.net.tls import Trust, TrustConfig
 from authotron.net.urls import without_query
 from authotron.net.world import TIMEOUT_SHARE, Agents, World
@@ -306,12 +306,12 @@ def _error_for(place: str, failed: ResponseFailed) -> BaseException:
     if any(isinstance(reason, CancelledError) for reason in reasons):
         return CancelledError()
     for failure in failed.reasons:
-        if isinstance(failure.value, MalformedAnswer):
+        if isinstance(failure.value, MalformedResponse):
             return Unavailable(f"{place} {failure.value}")
         if isinstance(failure.value, OpenSSL.SSL.Error):
-            return _Unreachable(f"{place} broke off: {tls.describe_end(failure)}")
+            return _Unreachable(f"{place}: connection lost: {tls.describe_end(failure)}")
     names = ", ".join(type(reason).__name__ for reason in reasons)
-    return Unavailable(f"{place} broke off: {names}")
+    return Unavailable(f"{place}: connection lost: {names}")
 
 
 def make(config: RemoteConfig, world: World) -> WebClient:

@@ -33,7 +33,7 @@ _LENGTH = re.compile(rb"[0-9]{1,15}")
 _SWITCHING = b"101"
 
 
-class MalformedAnswer(Exception):
+class MalformedResponse(Exception):
     """The response violates HTTP; the message says how."""
 
 
@@ -46,13 +46,13 @@ def check(head: bytes) -> bytes:
     line, *fields = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
     status = _STATUS.fullmatch(line)
     if status is None:
-        raise MalformedAnswer("began its answer with a malformed status line")
+        raise MalformedResponse("began its response with a malformed status line")
     lengths: list[bytes] = []
     codings: list[bytes] = []
     for each in fields:
         field = _FIELD.fullmatch(each)
         if field is None or field.end(1) > LONGEST_FIELD_NAME:
-            raise MalformedAnswer("sent a malformed header field")
+            raise MalformedResponse("sent a malformed header field")
         name, value = field[1].lower(), field[2].strip(b" \t")
         if name == b"content-length":
             lengths += value.split(b",")
@@ -70,11 +70,11 @@ def _check_length(line: bytes, lengths: list[bytes], codings: list[bytes]) -> No
     """
     if codings:
         if lengths or codings != [b"chunked"] or not line.startswith(_BEGINNINGS[0]):
-            raise MalformedAnswer("gave the length of its answer in an ambiguous way")
+            raise MalformedResponse("gave the length of its response in an ambiguous way")
     elif lengths:
         values = {each.strip(b" \t") for each in lengths}
         if len(values) != 1 or _LENGTH.fullmatch(values.pop()) is None:
-            raise MalformedAnswer("gave the length of its answer in an ambiguous way")
+            raise MalformedResponse("gave the length of its response in an ambiguous way")
 
 
 @implementer(IStreamClientEndpoint)
@@ -129,7 +129,7 @@ class _Check(ProtocolWrapper):
         self._head += data
         try:
             self._read(known)
-        except MalformedAnswer:
+        except MalformedResponse:
             self._fault = Failure()
             self._head.clear()
             self.abortConnection()
@@ -156,12 +156,12 @@ class _Check(ProtocolWrapper):
 
     def _complete(self, end: int) -> None:
         if end > _LONGEST:
-            raise MalformedAnswer("sent a head that is too long")
+            raise MalformedResponse("sent a head that is too long")
         status = check(bytes(self._head[:end]))
         if status.startswith(b"1"):
             self._interim += 1
             if status == _SWITCHING or self._interim > _MOST_INTERIM:
-                raise MalformedAnswer("sent interim answers that were not asked for")
+                raise MalformedResponse("sent interim responses that were not requested")
             del self._head[:end]
             return
         data = bytes(self._head)
@@ -178,7 +178,7 @@ def _check_beginning(head: bytearray) -> None:
     """
     begun = bytes(head[: len(_BEGINNINGS[0])])
     if not any(each.startswith(begun) for each in _BEGINNINGS):
-        raise MalformedAnswer("does not answer by HTTP/1.0 or HTTP/1.1")
+        raise MalformedResponse("does not answer by HTTP/1.0 or HTTP/1.1")
 
 
 def _check_unfinished(head: bytearray, known: int) -> None:
@@ -190,9 +190,9 @@ def _check_unfinished(head: bytearray, known: int) -> None:
     new = head[max(0, known - 1) :]
     seen = known > 0 and new.startswith(b"\n")
     if new.count(b"\n") > new.count(b"\r\n") + seen:
-        raise MalformedAnswer("ended a line of its answer with a line feed alone")
+        raise MalformedResponse("ended a line of its response with a line feed alone")
     if len(head) > _LONGEST:
-        raise MalformedAnswer("sent a head that is too long")
+        raise MalformedResponse("sent a head that is too long")
 
 
 class _Checks(WrappingFactory[_Check]):

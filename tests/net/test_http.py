@@ -36,7 +36,7 @@ class Section(RemoteConfig):
     uri: Url | None = None
 
 
-class QuestionTests(SynchronousTestCase):
+class RequestTests(SynchronousTestCase):
     """One request and its response."""
 
     def ask(self, play: Action, **given: Any) -> tuple[FakeRemote, RemoteResponse]:
@@ -201,7 +201,7 @@ class DeadlineTests(SynchronousTestCase):
         self.remote.unanswered[0].loseConnection()
         self.remote.flush()
         reason = self.failureResultOf(self.deferred, Unavailable).getErrorMessage()
-        self.assertIn("http://remote.example/here broke off", reason)
+        self.assertIn("http://remote.example/here: connection lost", reason)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 

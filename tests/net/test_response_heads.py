@@ -17,7 +17,7 @@ from authotron.model.errors import Unavailable
 from authotron.net.breaker import Breakers
 from authotron.net.http import RemoteResponse, WebClient
 from authotron.net.http_agents import Connections
-from authotron.net.response_heads import MalformedAnswer, check
+from authotron.net.response_heads import MalformedResponse, check
 from authotron.net.tls import Trust
 from authotron.testing.remotes import start
 from tests.net.test_tls import Wire
@@ -150,13 +150,13 @@ class HeadTests(SynchronousTestCase):
 
         @given(st.binary())
         def whatever(head: bytes) -> None:
-            with contextlib.suppress(MalformedAnswer):
+            with contextlib.suppress(MalformedResponse):
                 self.assertEqual(len(check(head)), 3)
 
         whatever()
 
 
-class AnswerTests(SynchronousTestCase):
+class ResponseTests(SynchronousTestCase):
     """A request whose response arrives over a connection."""
 
     def setUp(self) -> None:
@@ -195,7 +195,7 @@ class AnswerTests(SynchronousTestCase):
                     pieces = [answer[at : at + size] for at in range(0, len(answer), size)]
                     failure = self.failureResultOf(self.ask(*pieces), Unavailable)
                     self.assertRegex(str(failure.value), "^http://a.example/ [a-z]")
-                    self.assertNotIn("broke off", str(failure.value))
+                    self.assertNotIn("connection lost", str(failure.value))
                     self.assertTrue(self.server.wire.disconnecting)
 
     def test_every_response_is_checked_T69f(self) -> None:
