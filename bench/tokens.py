@@ -1,5 +1,5 @@
 """
-How tokens of our own fare: remembered ones beside passwords, and look-ups in each store.
+Measure API tokens: cached ones beside passwords, and look-ups in each store.
 
 Prints for each store how many remembered tokens are answered for every remembered password, on the
 same gateway in turns; how many are looked up a second where nothing is remembered; and how much
