@@ -75,10 +75,10 @@ class KeySet:
         """
         now = self._clock.seconds()
         if self._is_fetching:
-            return await self._refreshed()
+            return await self._fetch_once()
         if now >= self._searched + _COOLDOWN:
             self._searched = now
-            return await self._refreshed()
+            return await self._fetch_once()
         if self._has_failed or self._keys is None:
             raise Unavailable("fetching the key set again for an unknown key failed")
         return self._keys
@@ -110,7 +110,7 @@ class KeySet:
     async def _current(self) -> KeysByName:
         now = self._clock.seconds()
         if self._keys is None or now >= self._fetched + _MAX_STALE:
-            return await self._refreshed()
+            return await self._fetch_once()
         due = self._is_due or now >= self._fetched + _REFRESH_INTERVAL
         if due and now >= self._tried + _COOLDOWN:
             self._refreshing = Deferred.fromCoroutine(self._refresh_in_background())
@@ -119,7 +119,7 @@ class KeySet:
     async def _refresh_in_background(self) -> None:
         """Refresh the key set; no request waits, because the cached keys are used meanwhile."""
         try:
-            await self._refreshed()
+            await self._fetch_once()
         except Unavailable as unavailable:
             self._log.warn(
                 "refreshing a key set failed, its keys of {age} s ago remain in use: {reason}",
@@ -130,7 +130,7 @@ class KeySet:
         except Exception:  # noqa: BLE001 - a defect; no request waits for the refresh and fails
             self._log.failure("refreshing a key set failed", event="jwks.refresh.broken")
 
-    async def _refreshed(self) -> KeysByName:
+    async def _fetch_once(self) -> KeysByName:
         return await self._flights.result("keys", self._refresh)
 
     async def _refresh(self) -> KeysByName:

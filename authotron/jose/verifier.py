@@ -51,7 +51,7 @@ class Verifier:
         if algorithm not in self.algorithms:
             raise Rejected("signed with an algorithm that is not accepted")
         for key in await self._keys_for(algorithm, header.get("kid")):
-            if algorithm in key.algorithms and _signed(token, key, algorithm):
+            if algorithm in key.algorithms and _is_signature_valid(token, key, algorithm):
                 return header, claims
         raise Rejected("the signature is wrong")
 
@@ -102,9 +102,9 @@ def _check_members(header: Mapping[str, Any]) -> None:
             raise Rejected(f"the header member {name} has the wrong type")
 
 
-def _signed(token: str, key: Key, algorithm: str) -> bool:
+def _is_signature_valid(token: str, key: Key, algorithm: str) -> bool:
     """
-    Whether the last part of a JWT is the signature of the parts before it.
+    Whether the last part of a JWT is the signature of the other two parts by a key.
 
     Header and claims were parsed before, so PyJWT is not asked to parse them again.
     """

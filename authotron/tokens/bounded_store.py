@@ -103,18 +103,18 @@ class StoreClient:
 
         @raise Unavailable: the attempt takes longer than the timeout of the store.
         """
-        await with_timeout(self._clock, self._rules.timeout, self._opened())
+        await with_timeout(self._clock, self._rules.timeout, self._wait_until_open())
 
     async def _call(
         self, call: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **keywords: P.kwargs
     ) -> T:
         async def call_once_open() -> T:
-            await self._opened()
+            await self._wait_until_open()
             return await call(*args, **keywords)
 
         return await with_timeout(self._clock, self._rules.timeout, call_once_open())
 
-    async def _opened(self) -> None:
+    async def _wait_until_open(self) -> None:
         if self._opening is not None:
             await self._opening.join()
 

@@ -134,7 +134,7 @@ class TokenService:
                 left_out = owner.attributes.keys() - token.owner.attributes.keys() - {"exp"}
             by = by or audit.identified(requester)
             try:
-                await self._confirmed(self.store.add(token, limit), token, "created", by)
+                await self._await_confirmation(self.store.add(token, limit), token, "created", by)
             except TokenExists:
                 continue
             audit.created(token, by)
@@ -143,7 +143,9 @@ class TokenService:
             return plain, token
         raise TokenExists
 
-    async def _confirmed(self, work: Awaitable[T], token: Token, what: str, by: Actor) -> T:
+    async def _await_confirmation(
+        self, work: Awaitable[T], token: Token, what: str, by: Actor
+    ) -> T:
         """
         Await a change to the store; if the store does not confirm the change, log that.
 
@@ -182,12 +184,12 @@ class TokenService:
             token = await self.store.get(presented.id)
             fits = self.store.peppers().fits(token.hashed if token else "", presented.text)
             if token is not None and fits:
-                return await self._unexpired(token)
+                return await self._with_earliest_expiry(token)
             if token is None:
                 await self._revoked_uses.log(presented, client)
         raise Rejected("the API token does not exist")
 
-    async def _unexpired(self, token: Token) -> Token:
+    async def _with_earliest_expiry(self, token: Token) -> Token:
         """
         Return an API token with the earliest expiry of itself and all its ancestors.
 
@@ -285,7 +287,9 @@ class TokenService:
         by = by or audit.identified(requester)
         if not changes:
             return token
-        changing = self._confirmed(self.store.change(token.id, changes), token, "changed", by)
+        changing = self._await_confirmation(
+            self.store.change(token.id, changes), token, "changed", by
+        )
         if not await changing:
             raise NoSuchToken
         changed = await self.show(requester, token.id)
@@ -323,7 +327,7 @@ class TokenService:
             before = each.grant.expires
             if each.id != token.id and (before is None or before > expires):
                 changing = self.store.change(each.id, {"expires": expires})
-                await self._confirmed(changing, each, "changed", by)
+                await self._await_confirmation(changing, each, "changed", by)
                 shortened_grant = evolve(each.grant, expires=expires)
                 audit.changed(evolve(each, grant=shortened_grant), ["expires"], by)
 
@@ -355,7 +359,7 @@ class TokenService:
         tree = {token.id: token for token in await self._tree(id_)}
         root = tree.get(id_) or Token(id_, "", _UNKNOWN, 0)
         removing = self.store.remove(id_, self._clock.seconds())
-        ended = await self._confirmed(removing, root, "revoked", by)
+        ended = await self._await_confirmation(removing, root, "revoked", by)
         for each in ended:
             audit.revoked(tree.get(each) or Token(each, "", _UNKNOWN, 0), id_, by)
         if not ended:
