@@ -20,7 +20,7 @@ from attrs import define, field, frozen
 from cachetools import TTLCache
 from twisted.internet.interfaces import IReactorTime
 
-from authotron.model.hosts import site
+from authotron.model.hosts import client_network
 
 HALF_LIFE = 30.0
 """Seconds after which a failure counts half."""
@@ -90,7 +90,7 @@ class Reputations:
 
         @param name: the user name, or the token, that the client presents.
         """
-        address = b"" if client is None else site(client).encode("utf-8", "surrogatepass")
+        address = b"" if client is None else client_network(client).encode("utf-8", "surrogatepass")
         raw = name.encode("utf-8", "surrogatepass")
         outer = self._hashed(b"client", address)
         pair = self._hashed(b"pair", b"%d %b%b" % (len(address), address, raw))

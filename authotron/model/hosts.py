@@ -167,7 +167,7 @@ def address_of(text: str) -> str | None:
     return str(mapped or address)
 
 
-def site(address: str) -> str:
+def client_network(address: str) -> str:
     """Return the network of the addresses that one client may use: an IPv6 /64, or the address."""
     if ":" not in address:
         return address
