@@ -83,7 +83,7 @@ def compose(
         authenticator,
         signer,
         replies,
-        Meter("/authenticate", world.clock, metrics.held_up),
+        Meter("/authenticate", world.clock, metrics.reactor_blocked),
     )
     metrics.expect([*providers, *([own] if tokens else [])], augmenters, outcomes.RESULTS)
     proxies = [each for each in file.server.trusted_proxies if each != UNIX]

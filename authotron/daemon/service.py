@@ -242,7 +242,7 @@ class GatewayService(MultiService):
         self.has_served = True
         self._store.replace(gateway.tokens, grace)
         self._retired.close_later(grace, partial(_close, old))
-        self.serving.metrics.reloaded("success")
+        self.serving.metrics.reload_ended("success")
 
     def _refuse(self, problems: Sequence[str]) -> None:
         """Note and log why a configuration is not used."""
@@ -250,7 +250,7 @@ class GatewayService(MultiService):
         if self._is_worker:
             self.serving.peers.on_reload_refused(problems)
         else:
-            self.serving.metrics.reloaded("failure")
+            self.serving.metrics.reload_ended("failure")
         reload.log_refused(self._log, problems)
 
     def _serve_store(self, tokens: TokenService) -> TokenStoreService:

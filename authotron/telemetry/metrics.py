@@ -120,8 +120,8 @@ class Metrics(Collector):
         self._augmentations = self._counts["augmenter_attempts"].values
         self._http = self._counts["authotron_http_requests"].values
         self._in_flight = self._counts["authotron_http_requests_in_flight"].values
-        self._handed_over = self._counts["authotron_front_handed_over"].values
-        self._turned_away = self._counts["authotron_connections_refused"].values
+        self._left_fast_path = self._counts["authotron_front_handed_over"].values
+        self._rejected = self._counts["authotron_connections_refused"].values
         self._blocking = self._counts["authotron_blocking_callbacks"].values
         self._reloads = self._counts["authotron_reloads"].values
         self._workers_lost = self._counts["authotron_workers_lost"].values
@@ -162,7 +162,7 @@ class Metrics(Collector):
         """Show C{value} as a gauge, which is called whenever the metrics are read."""
         self._gauges[name] = (about, value)
 
-    def judged(self, result: str, realm: str, seconds: float) -> None:
+    def request_authenticated(self, result: str, realm: str, seconds: float) -> None:
         """
         Count a request whose credentials were verified.
 
@@ -186,7 +186,7 @@ class Metrics(Collector):
         """Count an answer of an augmenter: C{success} or C{error}."""
         self._augmentations[augmenter.name, augmenter.type, augmenter.realm, result].add(seconds)
 
-    def request_began(self, method: str) -> None:
+    def request_started(self, method: str) -> None:
         """Note that an HTTP request has arrived."""
         self._in_flight[(method,)].number += 1
 
@@ -198,19 +198,19 @@ class Metrics(Collector):
         """Count an HTTP request that was answered."""
         self._http[route, method, str(status)].add(seconds)
 
-    def handed_over(self) -> None:
+    def fast_path_left(self) -> None:
         """Count a connection that left the fast path, which does not serve its request."""
-        self._handed_over[()].number += 1
+        self._left_fast_path[()].number += 1
 
-    def turned_away(self) -> None:
+    def connection_rejected(self) -> None:
         """Count a connection that was rejected above the limit."""
-        self._turned_away[()].number += 1
+        self._rejected[()].number += 1
 
-    def held_up(self, route: str) -> None:
+    def reactor_blocked(self, route: str) -> None:
         """Count a callback for this route that blocked the reactor for more than 100 ms."""
         self._blocking[(route,)].number += 1
 
-    def reloaded(self, result: str) -> None:
+    def reload_ended(self, result: str) -> None:
         """Count a reload of the configuration: C{success} or C{failure}."""
         self._reloads[(result,)].number += 1
 

@@ -120,7 +120,7 @@ class ConnectionLimit:
         """Whether to reject a further connection; a warning is logged once a minute at most."""
         if sum(map(len, self.connections)) < self.most or self.close_unused():
             return False
-        self._metrics.turned_away()
+        self._metrics.connection_rejected()
         now = self._clock.seconds()
         if self._last_warning is None or now - self._last_warning >= _WARNING_INTERVAL:
             self._last_warning = now

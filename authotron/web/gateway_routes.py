@@ -88,7 +88,9 @@ class GatewayRoutes:
         )
         decision = decided if isinstance(decided, Decision) else await decided
         request.outcome = outcome = decision.outcome
-        self._serving.metrics.judged(outcome.result, outcome.realm, self._clock.seconds() - began)
+        self._serving.metrics.request_authenticated(
+            outcome.result, outcome.realm, self._clock.seconds() - began
+        )
         if outcome.authentication is None:
             raise EarlyReply(decision.reply)
         if outcome.authentication.conditions:

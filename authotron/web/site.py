@@ -71,7 +71,7 @@ class Site(server.Site):
         self._labels = RouteLabels(app)
         self.limit = limit
         self._metrics = metrics
-        self._held_up = metrics.held_up if metrics else _count_nothing
+        self._held_up = metrics.reactor_blocked if metrics else _count_nothing
         self._meters: dict[str, Meter] = {}
         self._access = access
         self.open = OpenConnections()
@@ -83,7 +83,7 @@ class Site(server.Site):
 
         @param metrics: counts rejected connections, and callbacks that block the reactor.
         """
-        self._held_up = metrics.held_up
+        self._held_up = metrics.reactor_blocked
         self._connection_limit = ConnectionLimit(
             self._clock, metrics, most, (self.open,), "metrics", self._close_unused
         )
@@ -134,7 +134,7 @@ class Site(server.Site):
         """Count a request that was received whole."""
         request.began = self._clock.seconds()
         if self._metrics:
-            self._metrics.request_began(request.method_label)
+            self._metrics.request_started(request.method_label)
 
     def log(self, request: Request) -> None:  # type: ignore[override] # made by requestFactory
         """Count and log a request that was answered. Twisted calls this method."""

@@ -182,7 +182,7 @@ class ReloadTests(WorkersCase):
         daemon.tell(signal.SIGHUP)  # the supervisor makes it, the first worker, and not the second
         until(lambda: self.reloads(daemon, "failure") == 1, "refused", otherwise=daemon.log)
         until(lambda: workers(daemon) == before, "as it was", otherwise=daemon.log)
-        self.assertEqual(daemon.log().count("is broken: ValueError"), 1)
+        self.assertEqual(daemon.log().count("failed: ValueError"), 1)
         traffic.more(50)
         traffic.stop()
         self.assertEqual(traffic.bad, [])

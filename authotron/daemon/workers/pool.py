@@ -174,7 +174,7 @@ class WorkerPool:
         supervisor counts the failure itself.
         """
         if not (self.problems or self._is_replacing):
-            self.metrics.own.reloaded("failure")
+            self.metrics.own.reload_ended("failure")
         worker.problems = tuple(map(str, problems))
 
     def _note_ended(self, worker: WorkerProcess, reason: str) -> None:

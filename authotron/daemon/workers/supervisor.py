@@ -165,12 +165,12 @@ class Supervisor(Service):
     def _adopt(self, config: Config) -> None:
         self._config = config
         self._refused = ()
-        self.pool.metrics.own.reloaded("failure" if self.problems else "success")
+        self.pool.metrics.own.reload_ended("failure" if self.problems else "success")
 
     def _refuse(self, problems: Sequence[str]) -> None:
         """Note and log why a configuration is not used."""
         self._refused = tuple(problems)
-        self.pool.metrics.own.reloaded("failure")
+        self.pool.metrics.own.reload_ended("failure")
         reload.log_refused(self._log, problems)
 
     # --- the metrics port ---

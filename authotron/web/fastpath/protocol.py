@@ -155,7 +155,7 @@ class FastPath(Protocol, TimeoutMixin):
                 self.dataReceived(later)
 
         metrics = self._entrance.serving.metrics
-        metrics.request_began(head.method)
+        metrics.request_started(head.method)
         decision.addBoth(_passed(metrics.request_ended, head.method))
         self._pending = decision.addCallback(decided)
         self._pending.addErrback(lambda failure: failure.trap(CancelledError) and None)
@@ -180,7 +180,7 @@ class FastPath(Protocol, TimeoutMixin):
             head = head._replace(persistent=False)
         self._send(entrance.wording.of(head, reply))
         seconds = entrance.clock.seconds() - began
-        entrance.serving.metrics.judged(outcome.result, outcome.realm, seconds)
+        entrance.serving.metrics.request_authenticated(outcome.result, outcome.realm, seconds)
         entrance.site.answered(
             head.method, head.route, reply.status, seconds, outcome, self._address, head.request_id
         )
@@ -305,7 +305,7 @@ class FastPathFactory(Factory):
 
     def handed_over(self, front: FastPath) -> None:
         """The site has it now."""
-        self.serving.metrics.handed_over()
+        self.serving.metrics.fast_path_left()
         self.lost(front)
 
     def lost(self, front: FastPath) -> None:

@@ -629,8 +629,8 @@ class MetricsTests(SupervisorCase):
         for number, process in enumerate((self.one, self.other), start=1):
             metrics = Metrics()
             for _ in range(number):
-                metrics.judged("success", "here", 0.001 * number)
-            metrics.request_began("GET")
+                metrics.request_authenticated("success", "here", 0.001 * number)
+            metrics.request_started("GET")
             metrics.watch("some_gauge", "about it", partial(int, 10 * number))
             process.answers["metrics"] = metrics.counted()
         text = self.text()
@@ -649,8 +649,8 @@ class MetricsTests(SupervisorCase):
     def test_counters_of_ended_workers_stay(self) -> None:
         """Counters of ended workers stay in the sum; their gauges do not."""
         metrics = Metrics()
-        metrics.judged("success", "here", 1)
-        metrics.request_began("GET")
+        metrics.request_authenticated("success", "here", 1)
+        metrics.request_started("GET")
         metrics.watch("some_gauge", "about it", lambda: 5)
         self.one.say("alive", metrics.counted())
         self.one.end(status=None)
@@ -664,13 +664,13 @@ class MetricsTests(SupervisorCase):
         """No sum of durations decreases when a worker ends, whatever the order of addition."""
         for process, seconds in ((self.one, 0.1), (self.other, 0.2)):
             metrics = Metrics()
-            metrics.judged("success", "here", seconds)
-            metrics.judged("success", "there", 0.3 - seconds)
+            metrics.request_authenticated("success", "here", seconds)
+            metrics.request_authenticated("success", "there", 0.3 - seconds)
             process.answers["metrics"] = metrics.counted()
             process.say("alive", metrics.counted())
         metrics = Metrics()
         for realm in ("here", "there"):
-            metrics.judged("success", realm, 0.3)
+            metrics.request_authenticated("success", realm, 0.3)
         self.supervisor.pool.metrics.own.add(metrics.counted())
         before = self.sums()
         self.other.end(status=None)
@@ -682,7 +682,7 @@ class MetricsTests(SupervisorCase):
     def test_blocked_worker_counts_with_its_last_report(self) -> None:
         """A worker that does not answer is counted with its last report, after a timeout."""
         metrics = Metrics()
-        metrics.judged("success", "here", 1)
+        metrics.request_authenticated("success", "here", 1)
         self.one.say("alive", metrics.counted())
         self.other.answers["metrics"] = Metrics().counted()
         asked = Deferred.fromCoroutine(self.supervisor.metrics(""))

@@ -41,7 +41,7 @@ class WorkerTests(SynchronousTestCase):
     def say(self, data: bytes) -> None:
         self.said += map(json.loads, data.splitlines())
 
-    def on_trusted(self, **message: Any) -> Any:
+    def receive(self, **message: Any) -> Any:
         """Send the worker a message, and return its last message."""
         self.worker.channel.received(json.dumps(message).encode() + b"\n")
         return self.said[-1]
@@ -56,10 +56,10 @@ class WorkerTests(SynchronousTestCase):
 
     def test_supervisor_gets_metrics_and_readiness(self) -> None:
         """A worker answers questions for its metrics and its readiness."""
-        self.gateway.serving.metrics.judged("success", "internal", 1)
-        counted = self.on_trusted(say="metrics", number=1)
+        self.gateway.serving.metrics.request_authenticated("success", "internal", 1)
+        counted = self.receive(say="metrics", number=1)
         self.assertIn([["success", "internal"], 1], counted["with"]["counts"]["auth_requests"])
-        self.assertTrue(self.on_trusted(say="ready", number=2)["with"]["ready"])
+        self.assertTrue(self.receive(say="ready", number=2)["with"]["ready"])
 
     def test_unusable_store_is_reported_T49(self) -> None:
         """A worker reports an unusable store to the supervisor, and does not count it itself."""
@@ -75,19 +75,19 @@ class WorkerTests(SynchronousTestCase):
         """A worker clears its decision cache before it confirms."""
         decisions = self.gateway.serving.gateway.decisions
         epoch = decisions._epoch
-        self.assertEqual(self.on_trusted(say="invalidate", number=3), {"to": 3, "with": None})
+        self.assertEqual(self.receive(say="invalidate", number=3), {"to": 3, "with": None})
         self.assertEqual(decisions._epoch, epoch + 1)
 
     def test_only_decisions_of_named_tokens_are_discarded_T83d(self) -> None:
         """A worker discards decisions of the named API tokens, or all without a list."""
         decisions = self.gateway.serving.gateway.decisions
         epoch, changes = decisions._epoch, decisions._changes
-        self.on_trusted(say="invalidate", number=3, **{"with": ["one", "two"]})
+        self.receive(say="invalidate", number=3, **{"with": ["one", "two"]})
         self.assertEqual((decisions._epoch, decisions._changes), (epoch, changes + 1))
         self.assertLess({"one", "two"}, decisions._changed.keys())
         for odd in ("one", [1], {"one": 1}):
             epoch = decisions._epoch
-            self.on_trusted(say="invalidate", number=4, **{"with": odd})
+            self.receive(say="invalidate", number=4, **{"with": odd})
             self.assertEqual(decisions._epoch, epoch + 1)
 
     def test_workers_exchange_wrong_passwords_S_LOCK(self) -> None:
@@ -99,9 +99,9 @@ class WorkerTests(SynchronousTestCase):
         self.assertEqual(self.said[-1], {"say": "wrong_pair", "with": told})
         pairs.drop(user)
         self.assertEqual(self.said[-1], {"say": "right_pair", "with": {"user": user.hex()}})
-        self.on_trusted(say="wrong_pair", **{"with": told})
+        self.receive(say="wrong_pair", **{"with": told})
         self.assertTrue(pairs.holds(user, pair))
-        self.on_trusted(say="right_pair", **{"with": {"user": user.hex()}})
+        self.receive(say="right_pair", **{"with": {"user": user.hex()}})
         self.assertFalse(pairs.holds(user, pair))
         other = GatewayService(lambda: self.found, self.found, self.reactor)  # type: ignore[arg-type] # as much as is needed
         self.assertEqual(other.rejected_passwords.hashed("ldap", "alice", "wrong"), (user, pair))
@@ -117,15 +117,15 @@ class WorkerTests(SynchronousTestCase):
         other.on_trusted(self.said[-1]["with"])
         self.assertEqual(other.of(alice.pair), Reputation.GOOD)
         bob = reputations.asker("192.0.2.7", "bob")
-        self.on_trusted(say="trusted", **{"with": bob.pair.hex()})
+        self.receive(say="trusted", **{"with": bob.pair.hex()})
         self.assertEqual(reputations.of(bob.pair), Reputation.GOOD)
         odd_ones: list[Any] = [None, 7, {}, [bob.pair.hex()], "", "ab", bob.pair.hex() + "g"]
         for odd in odd_ones:
-            self.on_trusted(say="trusted", **{"with": odd})
+            self.receive(say="trusted", **{"with": odd})
 
     def test_drain_stops_listening_then_stops(self) -> None:
         """A worker that drains stops listening, answers, then sends metrics and stops."""
-        self.assertEqual(self.on_trusted(say="drain", number=4), {"to": 4, "with": None})
+        self.assertEqual(self.receive(say="drain", number=4), {"to": 4, "with": None})
         self.assertTrue(self.gateway.serving.stopping)
         self.reactor.advance(0)
         self.assertTrue(self.reactor.stopped)
