@@ -126,17 +126,17 @@ def _build_plugin(interface: InterfaceClass, kind: str, at: str, config: Any, wo
     """
     try:
         plugin = plugins.load(kind, config.type, at).make(config, world)
+        plugin_contract.verify(interface, plugin, at, config.type)
     except ConfigError:
         raise
     except Exception as defect:  # noqa: BLE001 - a defect of a plugin does not end the service
         _log.failure(
-            "make() of plugin {type} failed, refusing the configuration",
+            "building plugin {type} failed, refusing the configuration",
             type=config.type,
             event="startup.part.broken",
         )
-        reason = f"make() of plugin {config.type!r} failed: {type(defect).__name__}"
+        reason = f"building plugin {config.type!r} failed: {type(defect).__name__}"
         raise ConfigError([Problem(at, reason)]) from None
-    plugin_contract.verify(interface, plugin, at, config.type)
     return plugin
 
 

@@ -133,6 +133,18 @@ class ProviderTests(PluginCase):
 
         self.assertNotIn("CANARY", self.only_problem(Careless()))
 
+    def test_attribute_that_raises_is_a_problem_of_the_configuration(self) -> None:
+        """A property that raises an exception is reported, and does not end the service."""
+
+        class Raising(Provider):
+            @property
+            def local(self) -> bool:  # type: ignore[override] # the defect
+                raise ValueError("canary")
+
+        problem = self.only_problem(Raising())
+        self.assertEqual(problem, "providers[0]: building plugin 'plain' failed: ValueError")
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
     def test_all_broken_plugins_are_reported(self) -> None:
         """Broken plugins are reported together, each with the place of its section."""
         first, *_ = BASE["providers"]
