@@ -1,4 +1,4 @@
-"""Answers of remotes are kept while they are fresh, and looked up once for all callers."""
+"""Tests of the cache of answers of remote services."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from authotron.testing.worlds import NOW, clock_at
 
 
 class AuthenticationCacheTests(SynchronousTestCase):
-    """Authentications that are kept."""
+    """The cache of authentications by credential."""
 
     def setUp(self) -> None:
         self.clock = clock_at(NOW)
@@ -40,33 +40,33 @@ class AuthenticationCacheTests(SynchronousTestCase):
         found = self.successResultOf(start(self.known.get(token, self.find_out)))
         return str(found.identity.username)
 
-    def test_kept_T41(self) -> None:
-        """An identity is kept until it says itself."""
+    def test_answer_is_used_until_fresh_until_T41(self) -> None:
+        """An authentication is returned from the cache until its C{fresh_until}."""
         self.assertEqual(self.get(), "user-1")
         self.clock.advance(59)
         self.assertEqual(self.get(), "user-1")
         self.clock.advance(1)
         self.assertEqual(self.get(), "user-2")
 
-    def test_absolute(self) -> None:
-        """What is kept says until when it was fresh, so nothing is fresh twice."""
+    def test_cached_answer_keeps_fresh_until(self) -> None:
+        """An authentication from the cache has the C{fresh_until} that it was stored with."""
         self.get()
         self.clock.advance(59)
         found = self.successResultOf(start(self.known.get("token", self.find_out)))
         self.assertEqual(found.fresh_until, NOW + 60)
 
-    def test_credentials_T40(self) -> None:
-        """Each credential has its own."""
+    def test_other_credential_is_not_found_T40(self) -> None:
+        """An authentication is returned for its own credential only."""
         self.assertNotEqual(self.get("one"), self.get("two"))
 
-    def test_secret(self) -> None:
-        """The credential itself is not kept."""
+    def test_credential_is_not_stored(self) -> None:
+        """The cache contains no credential."""
         self.get("SECRET")
         self.assertNotIn(b"SECRET", b"".join(self.known._known._entries))
         self.assertNotIn("SECRET", repr(self.known))
 
-    def test_failures_T44(self) -> None:
-        """Neither refusals nor outages are kept."""
+    def test_failures_are_not_cached_T44(self) -> None:
+        """Neither a refusal nor an outage is cached."""
 
         async def fail(error: Exception) -> Authentication:
             raise error
@@ -76,14 +76,14 @@ class AuthenticationCacheTests(SynchronousTestCase):
             self.failureResultOf(deferred, type(error))
         self.assertEqual(self.get(), "user-1")
 
-    def test_bounded_T43(self) -> None:
-        """However many credentials come, only so many are kept."""
+    def test_bytes_are_limited_T43(self) -> None:
+        """The cache stays within its budget of bytes, whatever the number of credentials."""
         for number in range(10_050):
             self.get(str(number))
         self.assertLessEqual(len(self.known._known), 10_000)
 
-    def test_share_T83c(self) -> None:
-        """One user with many credentials pushes out no other user's."""
+    def test_user_has_a_share_T83c(self) -> None:
+        """A user with many credentials does not displace those of other users."""
         known = AuthenticationCache(self.clock, 200_000)
 
         async def look_up(username: str) -> Authentication:
@@ -104,7 +104,7 @@ class AuthenticationCacheTests(SynchronousTestCase):
 
 
 class _Kept(Entry):
-    """An authentication as a memory keeps it."""
+    """An authentication as an entry of an LRU cache."""
 
     __slots__ = ("found",)
 
@@ -114,10 +114,10 @@ class _Kept(Entry):
 
 
 class SizeTests(SynchronousTestCase):
-    """What a memory takes."""
+    """Estimated bytes of an authentication."""
 
-    def test_all_counts_T83a(self) -> None:
-        """Each string counts, wherever it is."""
+    def test_every_string_counts_T83a(self) -> None:
+        """Every string of an authentication counts, in every field."""
         alice = Identity("here", "alice")
         plain = Authentication(alice)
         text = "\xeb" * 1_000
@@ -143,8 +143,8 @@ class SizeTests(SynchronousTestCase):
         for more in (Addition(roles=(text,)), Addition(attributes={"x": text})):
             self.assertGreaterEqual(addition_bytes(more), addition_bytes(Addition()) + 1_000)
 
-    def test_honest_T83a(self) -> None:
-        """The process takes no more for remembered identities than is accounted for."""
+    def test_estimate_is_not_too_small_T83a(self) -> None:
+        """The process needs no more memory for cached identities than the estimate."""
 
         def found(number: int, roles: int) -> Authentication:
             names = tuple(f"{number}-{n}" for n in range(roles))
@@ -164,7 +164,7 @@ class SizeTests(SynchronousTestCase):
 
 
 class LookupCacheTests(SynchronousTestCase):
-    """Answers that are kept."""
+    """The cache of any lookup."""
 
     def setUp(self) -> None:
         self.clock = clock_at(NOW)
@@ -174,8 +174,8 @@ class LookupCacheTests(SynchronousTestCase):
     def get(self, question: str = "a") -> Deferred[Addition]:
         return start(self.known.get(question, self.work))
 
-    def test_once_T45(self) -> None:
-        """A burst of the same question is one question."""
+    def test_equal_lookups_are_one_T45(self) -> None:
+        """Lookups with the same key at the same time are one lookup."""
         waiting = [self.get() for _ in range(100)]
         answer = Addition(fresh_until=NOW + 60.0)
         self.work.started[0].callback(answer)
@@ -183,8 +183,8 @@ class LookupCacheTests(SynchronousTestCase):
             self.assertIs(self.successResultOf(each), answer)
         self.assertEqual(len(self.work.started), 1)
 
-    def test_stale(self) -> None:
-        """What is not fresh any more is asked for again, and kept for a while beside that."""
+    def test_stale_answer_is_kept(self) -> None:
+        """A stale answer is looked up again, and can still be had for C{stale} seconds."""
         self.get()
         self.work.started[0].callback(Addition(fresh_until=NOW + 60.0))
         self.clock.advance(60)
@@ -193,22 +193,22 @@ class LookupCacheTests(SynchronousTestCase):
         self.clock.advance(30)
         self.assertIsNone(self.known.stale_answer("a"))
 
-    def test_not_kept(self) -> None:
-        """What does not say until when it is fresh is not kept."""
+    def test_answer_without_fresh_until_is_not_cached(self) -> None:
+        """An answer without C{fresh_until} is not cached."""
         self.get()
         self.work.started[0].callback(Addition())
         self.assertNoResult(self.get())
         self.assertEqual(self.known.size, 0)
 
-    def test_forgotten(self) -> None:
-        """What is forgotten is asked for again."""
+    def test_removed_answer_is_looked_up_again(self) -> None:
+        """An answer that was removed is looked up again."""
         self.get()
         self.work.started[0].callback(Addition(fresh_until=NOW + 60.0))
         self.known.forget("a")
         self.assertNoResult(self.get())
 
-    def test_bounded_T83a(self) -> None:
-        """However many questions there are, and however large, the budget holds."""
+    def test_budget_holds_T83a(self) -> None:
+        """The cache stays within its budget, whatever the number and the size of the answers."""
 
         async def look_up() -> Addition:
             return Addition(("x" * 3_000,), fresh_until=NOW + 60.0)

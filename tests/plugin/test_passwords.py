@@ -1,4 +1,4 @@
-"""Hashes: verified elsewhere, few at a time, remembered safely."""
+"""Tests of the verification of passwords in threads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WONDER = cheap_hash("wonder")
 
 
 class PasswordVerifierTests(SynchronousTestCase):
-    """Which of several hashes fits."""
+    """The hash that fits a password."""
 
     def setUp(self) -> None:
         self.clock = clock_at(NOW)
@@ -29,7 +29,7 @@ class PasswordVerifierTests(SynchronousTestCase):
         self.verifier = PasswordVerifier(World(self.clock, self.thread, hash_queue=queue))
 
     def thread(self, work: Any) -> Deferred[Any]:
-        """Keeps the work until somebody does it."""
+        """Keep the work until the test does it."""
         self.work.append(Deferred().addCallback(lambda _: work()))
         return self.work[-1]
 
@@ -44,17 +44,17 @@ class PasswordVerifierTests(SynchronousTestCase):
         self.work.pop().callback(None)
         return self.successResultOf(deferred)
 
-    def test_fits(self) -> None:
-        """The place of the hash that fits."""
+    def test_index_of_the_hash(self) -> None:
+        """The index of the hash that fits is returned, and C{None} if no hash fits."""
         self.assertEqual(self.done(self.find_match("wonder")), 0)
         self.assertIsNone(self.done(self.find_match("wonderland")))
 
-    def test_off_the_reactor(self) -> None:
-        """Nothing is hashed on the reactor."""
+    def test_hashes_in_a_thread(self) -> None:
+        """No password is hashed in the thread of the reactor."""
         self.assertNoResult(self.find_match("wonder"))
 
-    def test_remembered_T47(self) -> None:
-        """A success is remembered for a minute; a changed hash or another user is not it."""
+    def test_success_is_cached_T47(self) -> None:
+        """A success is cached for a minute, for the same user and hash only."""
         self.done(self.find_match("wonder"))
         self.assertEqual(self.successResultOf(self.find_match("wonder")), 0)
         self.assertNoResult(self.find_match("wonder", cheap_hash("other")))
@@ -62,26 +62,26 @@ class PasswordVerifierTests(SynchronousTestCase):
         self.clock.advance(61)
         self.assertNoResult(self.find_match("wonder"))
 
-    def test_failure_is_not_remembered_T47(self) -> None:
+    def test_failure_is_not_cached_T47(self) -> None:
         """A wrong password is verified each time."""
         self.done(self.find_match("x"))
         self.assertNoResult(self.find_match("x"))
 
-    def test_lengths_T47(self) -> None:
-        """("ab", "c") is not ("a", "bc")."""
+    def test_key_contains_lengths_T47(self) -> None:
+        """A success of user C{ab} with password C{c} is not one of user C{a} with C{bc}."""
         hashed = cheap_hash("c")
         self.assertEqual(self.done(self.find_match("c", hashed, username="ab")), 0)
         self.assertNoResult(self.find_match("bc", hashed, username="a"))
 
-    def test_bounded_T74(self) -> None:
-        """Of too many passwords at once the last are an outage; then it goes on."""
+    def test_queue_is_limited_T74(self) -> None:
+        """If too many passwords wait, further ones are an outage, until others are verified."""
         waiting = [self.find_match(str(number)) for number in range(WAITING + 1)]
         self.failureResultOf(self.find_match("wonder"), Unavailable)
         self.assertIsNone(self.done(waiting[0]))
         self.assertNoResult(self.find_match("wonder"))
 
-    def test_leaving_T74(self) -> None:
-        """A client that leaves costs no hash."""
+    def test_client_that_left_costs_no_hash_T74(self) -> None:
+        """The password of a client that has disconnected is not hashed."""
         leavers = [self.find_match(str(number)) for number in range(WAITING)]
         for leaver in leavers:
             leaver.cancel()
@@ -91,29 +91,29 @@ class PasswordVerifierTests(SynchronousTestCase):
         self.assertEqual(self.work, [])
 
     def test_bcrypt_limits_T74(self) -> None:
-        """Over 72 bytes, or with a NUL, no bcrypt hash fits."""
+        """No bcrypt hash fits a password of more than 72 bytes, or with a NUL."""
         long = "x" * 72
         hashed = bcrypt.hashpw(long.encode(), bcrypt.gensalt(4)).decode()
         self.assertEqual(self.done(self.find_match(long, hashed)), 0)
         self.assertIsNone(self.done(self.find_match(long + "y", hashed)))
         self.assertIsNone(self.done(self.find_match("x\0", hashed)))
 
-    def test_not_shown(self) -> None:
-        """Nothing that is remembered is shown."""
+    def test_repr_shows_no_secret(self) -> None:
+        """The representation contains no cached verification."""
         self.done(self.find_match("wonder"))
         self.assertNotIn("wonder", repr(self.verifier))
 
 
 class CheckTests(SynchronousTestCase):
-    """Which hashes may stand in a configuration."""
+    """The hashes that a configuration may contain."""
 
-    def test_good(self) -> None:
-        """argon2id and bcrypt."""
+    def test_argon2id_and_bcrypt_are_accepted(self) -> None:
+        """Hashes by argon2id and by bcrypt are accepted."""
         for hashed in (WONDER, bcrypt.hashpw(b"x", bcrypt.gensalt(4)).decode()):
             self.assertEqual(check_hash(hashed), hashed)
 
-    def test_bad_T74(self) -> None:
-        """Other kinds, and those that cost too much."""
+    def test_other_and_costly_hashes_are_refused_T74(self) -> None:
+        """Hashes of other kinds, or whose verification costs too much, are refused."""
         salt = "$c29tZXNhbHQ$uyM0IH5sUZC/Vb0lVd9Nyw"
         for hashed in (
             "wonder",
@@ -128,8 +128,8 @@ class CheckTests(SynchronousTestCase):
             with self.subTest(hashed):
                 self.assertRaises(ValueError, check_hash, hashed)
 
-    def test_cannot_be_verified_T74(self) -> None:
-        """A hash that the library refuses is a mistake, and not a defect when its user comes."""
+    def test_hash_that_the_library_refuses_T74(self) -> None:
+        """A hash that argon2 or bcrypt cannot verify is refused in the configuration."""
         salt = "$c29tZXNhbHQ$uyM0IH5sUZC/Vb0lVd9Nyw"
         for hashed in (
             "$2b$00$" + "." * 53,
@@ -146,8 +146,8 @@ class CheckTests(SynchronousTestCase):
             with self.subTest(hashed):
                 self.assertRaises(ValueError, check_hash, hashed)
 
-    def test_any_good_T74(self) -> None:
-        """What is accepted can be verified."""
+    def test_accepted_hash_can_be_verified_T74(self) -> None:
+        """Every hash that is accepted can be verified."""
         for hashed in ("$2b$04$" + "." * 53, "$2y$04$" + "a" * 21 + "u" + "z" * 31):
             self.assertEqual(check_hash(hashed), hashed)
             self.assertIs(passwords._fits(hashed, "x"), False)

@@ -1,4 +1,4 @@
-"""Which providers a bearer token is for."""
+"""Tests of the routing of bearer tokens to providers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def match(accepts: Any, token: str) -> Affinity:
 
 
 class ShapeTests(SynchronousTestCase):
-    """What a token shows of itself."""
+    """The shape of a bearer token."""
 
     def test_jwt(self) -> None:
         """A token whose first part decodes to an object with C{alg} is a JWT, signed or not."""
@@ -38,7 +38,7 @@ class ShapeTests(SynchronousTestCase):
             self.assertIsNotNone(unverified.parse(token))
 
     def test_opaque(self) -> None:
-        """Others are not, though they have dots."""
+        """Other tokens are opaque, even if they contain dots."""
         for token in (
             "a.b.c",
             "",
@@ -50,14 +50,14 @@ class ShapeTests(SynchronousTestCase):
         ):
             self.assertIsNone(unverified.parse(token))
 
-    def test_many_T81a(self) -> None:
-        """Claims of thousands of objects are not read before their signature is checked."""
+    def test_large_claims_are_not_parsed_T81a(self) -> None:
+        """Claims with thousands of objects are not parsed before the signature is verified."""
         seen = unverified.parse(forged_jwt({"alg": "ES256"}, {"a": [{}] * 5000}))
         assert seen is not None
         self.assertEqual((seen.readable, dict(seen.claims)), (False, {}))
 
-    def test_once_T81a(self) -> None:
-        """A credential is looked into once, however many providers ask; it stays the same value."""
+    def test_credential_is_parsed_once_T81a(self) -> None:
+        """A credential is parsed once for all providers, and stays an equal value."""
         credential = Credential("bearer", IDP.sign())
         first = unverified.parse_once(credential)
         self.assertIs(unverified.parse_once(credential), first)
@@ -68,21 +68,21 @@ class ShapeTests(SynchronousTestCase):
         )
 
     @given(st.text())
-    def test_anything(self, token: str) -> None:
-        """Whatever comes, there is an answer."""
+    def test_any_string_has_a_shape(self, token: str) -> None:
+        """Every string has a shape."""
         unverified.parse(token)
 
 
 class RuleTests(SynchronousTestCase):
-    """What C{accepts} says."""
+    """The key C{accepts} of a provider."""
 
-    def test_any(self) -> None:
-        """Everything, as in the original."""
+    def test_any_accepts_every_token(self) -> None:
+        """C{any} accepts every token."""
         for token in ("opaque", "aot_x", IDP.sign()):
             self.assertIs(match("any", token), Affinity.POSSIBLE)
 
-    def test_shape(self) -> None:
-        """Only tokens of a shape, and never those of the gateway itself."""
+    def test_shape_excludes_api_tokens(self) -> None:
+        """A shape accepts the tokens of this shape, but no API tokens."""
         for accepts in ("jwt", {"shape": "jwt"}):
             self.assertIs(match(accepts, IDP.sign()), Affinity.POSSIBLE)
             self.assertIs(match(accepts, "opaque"), Affinity.FOREIGN)
@@ -91,8 +91,8 @@ class RuleTests(SynchronousTestCase):
             self.assertIs(match(accepts, "opaque"), Affinity.POSSIBLE)
             self.assertIs(match(accepts, "aot_x"), Affinity.FOREIGN)
 
-    def test_named(self) -> None:
-        """An issuer or a prefix that fits comes before everything else."""
+    def test_issuer_and_prefix_are_likely(self) -> None:
+        """A provider with the issuer or the prefix of a token is a likely one."""
         self.assertIs(match({"issuer": ISSUER}, IDP.sign()), Affinity.LIKELY)
         self.assertIs(match({"issuer": "other"}, IDP.sign()), Affinity.FOREIGN)
         self.assertIs(match({"issuer": ISSUER}, "opaque"), Affinity.FOREIGN)
