@@ -47,7 +47,7 @@ class Http:
     _clock: IReactorTime
     _service: Service = field(repr=False)
     _life: float
-    _known: LookupCache[Addition] = field(repr=False)
+    _cache: LookupCache[Addition] = field(repr=False)
     type: str = field(default="http", init=False)
     runs_last: bool = field(default=False, init=False)
 
@@ -59,7 +59,7 @@ class Http:
             "attributes": dict(identity.attributes),
         }
         key = json.dumps(content, sort_keys=True)
-        return await self._known.get(key, lambda: self._ask(content), identity.username)
+        return await self._cache.get(key, lambda: self._ask(content), identity.username)
 
     async def _ask(self, content: dict[str, Any]) -> Addition:
         answer = await self._service.post(content)

@@ -89,7 +89,7 @@ class LdapAugmenter:
     _lookup: Lookup = field(repr=False)
     _ttl: float
     _ttl_empty: float
-    _known: LookupCache[Addition] = field(repr=False)
+    _cache: LookupCache[Addition] = field(repr=False)
     type: str = field(default="ldap", init=False)
     runs_last: bool = field(default=False, init=False)
     _log = Logger()
@@ -97,9 +97,9 @@ class LdapAugmenter:
     async def augment(self, identity: Identity) -> Addition:
         username = identity.username
         try:
-            return await self._known.get(username, lambda: self._look_up(username), username)
+            return await self._cache.get(username, lambda: self._look_up(username), username)
         except Unavailable as unavailable:
-            known = self._known.stale_answer(username)
+            known = self._cache.stale_answer(username)
             if known is None:
                 raise
             self._log.warn(
@@ -120,14 +120,14 @@ class LdapAugmenter:
 
     async def _look_up(self, username: str) -> Addition:
         async def look(connection: Connection) -> Addition:
-            return await self._found(connection, username)
+            return await self._search(connection, username)
 
         addition = await self._directory.use_connection(look)
         something = addition.roles or addition.attributes
         seconds = self._ttl if something else min(self._ttl, self._ttl_empty)
         return evolve(addition, fresh_until=self._clock.seconds() + seconds)
 
-    async def _found(self, connection: Connection, username: str) -> Addition:
+    async def _search(self, connection: Connection, username: str) -> Addition:
         entry = None
         if self._lookup.needs_entry():
             try:

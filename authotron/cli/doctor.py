@@ -17,7 +17,7 @@ from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config.check import Config
 from authotron.daemon.compose import for_augmenter
 from authotron.model.errors import Unavailable
-from authotron.model.naming import flaw, normalized
+from authotron.model.naming import flaw, normalize
 from authotron.net.world import World
 from authotron.plugin.interfaces import CheckResult, IReachable, ITokenStore
 
@@ -45,7 +45,7 @@ def doctor(path: Any, username: str | None) -> None:
     if username is not None:
         if why := flaw(username):
             raise click.BadParameter(f"a user name that {why}", param_hint="--user")
-        username = normalized(username)
+        username = normalize(username)
     react(_doctor, (load_config(path), username))
 
 

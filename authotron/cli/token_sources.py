@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from authotron.model import hosts
 from authotron.model.identity import Identity
-from authotron.model.token import IMPORTED, Grant, tuples
+from authotron.model.token import IMPORTED, Grant, scope_tuples
 from authotron.net.redis import Redis
 from authotron.stores import mongo_client
 from authotron.tokens import imported
@@ -248,9 +248,9 @@ async def _auth_o_tron_token(
         user.username,
         tuple(user.roles),
         attributes,
-        tuples(user.scopes or {}),
+        scope_tuples(user.scopes or {}),
     )
-    only = tuples(stored.token.scopes) if stored.token.scopes else None
+    only = scope_tuples(stored.token.scopes) if stored.token.scopes else None
     service = imported.AUTH_O_TRON
     token = ForeignToken(owner, Grant(scopes=only), name=service, provider=IMPORTED + service)
     return ImportableToken(imported.of_auth_o_tron(stored.token.token_string), token)

@@ -20,7 +20,7 @@ from authotron.gateway.gateway import Gateway
 from authotron.model import hosts
 from authotron.model.errors import ConfigError, NoSuchToken
 from authotron.model.identity import Identity
-from authotron.model.naming import normalized
+from authotron.model.naming import normalize
 from authotron.model.token import TERMINAL, Token
 from authotron.net.world import World
 from authotron.plugin.interfaces import TokenQuery
@@ -114,7 +114,7 @@ def list_(path: Path, realm: str | None, username: str | None, *, as_json: bool)
     """List API tokens, oldest first. Their secrets are not stored, so they are not listed."""
 
     async def work(_: Gateway[Reply], kept: TokenService, _world: World) -> None:
-        wanted = TokenQuery(realm and normalized(realm), username and normalized(username))
+        wanted = TokenQuery(realm and normalize(realm), username and normalize(username))
         while found := await kept.store.list_tokens(wanted):
             for token in found:
                 say(json.dumps(_row(token)) if as_json else _line(token))

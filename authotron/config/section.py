@@ -35,7 +35,7 @@ NonEmptyStr = Annotated[str, StringConstraints(pattern=r"\S")]
 NonEmptyStrs = Annotated[tuple[NonEmptyStr, ...], Field(strict=False)]
 """A list of strings, none of them empty."""
 
-Name = Annotated[NonEmptyStr, AfterValidator(naming.normalized)]
+Name = Annotated[NonEmptyStr, AfterValidator(naming.normalize)]
 """The name of a user, a role or a scope, in normal form (trimmed, NFC)."""
 
 Names = Annotated[tuple[Name, ...], Field(strict=False)]
@@ -44,7 +44,7 @@ Names = Annotated[tuple[Name, ...], Field(strict=False)]
 def _realm(text: str) -> str:
     if why := naming.flaw(text):
         raise ValueError(f"{why}, so no identity of this realm could be passed on")
-    return naming.normalized(text)
+    return naming.normalize(text)
 
 
 Realm = Annotated[NonEmptyStr, AfterValidator(_realm)]

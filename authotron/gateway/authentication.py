@@ -30,7 +30,7 @@ from authotron.model.errors import (
     Unavailable,
 )
 from authotron.model.identity import Addition, Credential, Identity
-from authotron.model.naming import folded
+from authotron.model.naming import fold_ascii_case
 from authotron.plugin import token_routing
 from authotron.plugin.interfaces import (
     Affinity,
@@ -375,7 +375,7 @@ def _result(failure: Failure) -> tuple[str, str]:
 
 def _is_of(part: IProvider | Identity, realm: str) -> bool:
     """Whether it fits the realm that is asked for, in upper or lower case of ASCII letters."""
-    return folded(part.realm) == folded(realm)
+    return fold_ascii_case(part.realm) == fold_ascii_case(realm)
 
 
 def _summary(reasons: Sequence[BaseException | None]) -> Exception:

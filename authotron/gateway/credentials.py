@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from authotron.model.errors import BadCredentials
 from authotron.model.identity import Client, Credential
-from authotron.model.naming import folded
+from authotron.model.naming import fold_ascii_case
 from authotron.model.request import Presented
 from authotron.plugin.interfaces import IProvider
 
@@ -81,7 +81,7 @@ def canonical(presented: Presented, found: Sequence[Credential]) -> Presented:
         return presented
     text = ", ".join([f"{each.scheme.capitalize()} {each.value}" for each in found])
     wanted = realm_filter(presented)
-    return Presented(text.encode(), None if wanted is None else folded(wanted))
+    return Presented(text.encode(), None if wanted is None else fold_ascii_case(wanted))
 
 
 def challenge(providers: Sequence[IProvider]) -> str:

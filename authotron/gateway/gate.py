@@ -19,7 +19,7 @@ from authotron.model.naming import (
     MAX_NAME,
     MAX_ROLE,
     flaw,
-    normalized,
+    normalize,
 )
 
 _MAX_SHOWN = 64
@@ -181,7 +181,7 @@ def _name(of: str, text: object) -> str:
     why = flaw(text) if isinstance(text, str) else "is not a string"
     if why is not None:
         raise BadIdentity(f"the name of the {of} {why}: {_shown(text)}")
-    return normalized(str(text))
+    return normalize(str(text))
 
 
 def _check_types(identity: Identity) -> None:
@@ -230,7 +230,7 @@ def _good(kind: str, texts: Iterable[str], left_out: list[str]) -> tuple[str, ..
     for text in given:
         why = flaw(text, MAX_ROLE, tab=True) if isinstance(text, str) else "is not a string"
         if why is None:
-            good.append(normalized(text))
+            good.append(normalize(text))
         else:
             left_out.append(f"{kind} {_shown(text)}, which {why}")
     return tuple(good)
@@ -257,7 +257,7 @@ def _cleaned(attributes: Mapping[str, str], left_out: list[str]) -> dict[str, st
         if not (isinstance(name, str) and isinstance(value, str)):
             left_out.append(f"attribute {_shown(name)}, which is not a string")
             continue
-        cleaned = normalized(name.translate(_TAKEN_OUT))
+        cleaned = normalize(name.translate(_TAKEN_OUT))
         why = flaw(cleaned, MAX_ROLE)
         if why is not None:
             left_out.append(f"attribute {_shown(name)}, which {why}")

@@ -17,7 +17,7 @@ from authotron.ldap.decoding import Entry
 from authotron.ldap.dn import escape_value
 from authotron.ldap.encoding import Filter
 from authotron.ldap.spelling import is_same_dn
-from authotron.model.naming import normalized
+from authotron.model.naming import normalize
 
 PLACEHOLDER = re.compile(r"\{(username|dn)\}")
 _SPECIAL = re.compile(rb"[\x00()*\\]|[\x80-\xff]+")
@@ -173,8 +173,8 @@ class Comparison(Node):
         if dn is not None:
             return any(is_same_dn(value, dn, user.username) for value in values)
         raw = [each.fill(user).decode("utf-8", "replace") for each in self.substrings]
-        pattern = re.compile(".*".join(re.escape(normalized(each)) for each in raw), re.DOTALL)
-        return any(pattern.fullmatch(normalized(value)) for value in values)
+        pattern = re.compile(".*".join(re.escape(normalize(each)) for each in raw), re.DOTALL)
+        return any(pattern.fullmatch(normalize(value)) for value in values)
 
 
 @frozen

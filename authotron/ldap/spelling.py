@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from authotron.ldap.dn import InvalidDn, Name, fold_dn, parse_dn
-from authotron.model.naming import normalized
+from authotron.model.naming import normalize
 
 _USER_ID = "uid"
 
@@ -28,7 +28,7 @@ def names_user_in_rdn(dn: str, username: str, attributes: Iterable[str]) -> bool
         return False
     types = {_USER_ID, *(each.lower() for each in attributes)}
     return bool(rdns) and any(
-        kind.lower() in types and normalized(value) == normalized(username)
+        kind.lower() in types and normalize(value) == normalize(username)
         for kind, value in rdns[0].pairs
     )
 
@@ -58,9 +58,9 @@ def is_same_dn(dn: str, other: str, username: str) -> bool:
 
 def _spell_alike(rdns: Name, others: Name, username: str) -> bool:
     """Return whether the user name, letter by letter, is in each RDN whose counterpart has it."""
-    name = normalized(username)
+    name = normalize(username)
     return all(
-        {normalized(value) for _, value in other.pairs} & {name}
-        <= {normalized(value) for _, value in rdn.pairs}
+        {normalize(value) for _, value in other.pairs} & {name}
+        <= {normalize(value) for _, value in rdn.pairs}
         for rdn, other in zip(rdns, others, strict=True)
     )

@@ -11,7 +11,7 @@ from typing import NamedTuple, NoReturn
 from attrs import define, field, frozen
 
 from authotron.model.errors import Rejected
-from authotron.model.naming import normalized
+from authotron.model.naming import normalize
 
 _NONE: Mapping[str, NoReturn] = MappingProxyType({})
 """An empty mapping that cannot be changed, so that all values may share it."""
@@ -67,7 +67,7 @@ class Credential:
         username, colon, password = text.partition(":")
         if not (colon and username):
             raise Rejected("the Basic credential has no user name, or no colon")
-        return normalized(username), password
+        return normalize(username), password
 
 
 class Identity(NamedTuple):

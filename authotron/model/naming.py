@@ -27,7 +27,7 @@ the property Default_Ignorable_Code_Point that L{str.isprintable} calls printabl
 """
 
 
-def normalized(text: str) -> str:
+def normalize(text: str) -> str:
     """
     Convert a name to Normalization Form C, so that all its spellings are equal.
 
@@ -40,19 +40,19 @@ def normalized(text: str) -> str:
 
 def spellings(text: str) -> list[str]:
     """List a name as given, in Normalization Form C and in Form D, each spelling once."""
-    composed = normalized(text)
+    composed = normalize(text)
     if text.isascii() or flaw(composed, MAX_ROLE) is not None:
         return [text]
     return [*dict.fromkeys((text, composed, unicodedata.normalize("NFD", composed)))]
 
 
-def folded(text: str) -> bytes:
+def fold_ascii_case(text: str) -> bytes:
     """
     Convert a string to UTF-8 in which upper and lower case of ASCII letters are equal.
 
     No other letters are changed: the lower case of the Kelvin sign, for example, is an ASCII "k".
     """
-    return normalized(text).encode("utf-8", "surrogatepass").lower()
+    return normalize(text).encode("utf-8", "surrogatepass").lower()
 
 
 def flaw(text: str, longest: int = MAX_NAME, *, tab: bool = False) -> str | None:

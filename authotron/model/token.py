@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 from authotron.model.errors import MissingContext, Rejected
 from authotron.model.hosts import any_host_fits, any_network_fits
 from authotron.model.identity import Identity
-from authotron.model.naming import normalized
+from authotron.model.naming import normalize
 from authotron.model.request import RequestContext
 
 PREFIX = "aot_"
@@ -274,7 +274,7 @@ CHANGEABLE = frozenset({"name", "comment", "expires", "used"})
 """The columns of a row that may change."""
 
 
-def counts(row: Row) -> bool:
+def counts_towards_limit(row: Row) -> bool:
     """
     Whether an API token counts towards C{tokens.max_per_owner}.
 
@@ -301,16 +301,16 @@ def from_row(row: Row) -> Token:
         row["id"],
         row["hashed"],
         Identity(
-            normalized(row["realm"]),
-            normalized(row["username"]),
+            normalize(row["realm"]),
+            normalize(row["username"]),
             tuple(fixed["roles"]),
             fixed["attributes"],
-            tuples(fixed["scopes"]),
+            scope_tuples(fixed["scopes"]),
         ),
         row["created"],
         Grant(
-            None if only_roles is None else tuple(map(normalized, only_roles)),
-            None if only_scopes is None else tuples(only_scopes),
+            None if only_roles is None else tuple(map(normalize, only_roles)),
+            None if only_scopes is None else scope_tuples(only_scopes),
             tuple(fixed["hosts"]),
             tuple(fixed["networks"]),
             row["expires"],
@@ -346,9 +346,9 @@ def mark_of(hashed: str) -> str:
     return hashed[-_MARK_DIGITS:]
 
 
-def tuples(lists: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+def scope_tuples(lists: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
     """Convert lists of scopes, by service, to normalized tuples as identities have them."""
-    return {normalized(name): tuple(map(normalized, each)) for name, each in lists.items()}
+    return {normalize(name): tuple(map(normalize, each)) for name, each in lists.items()}
 
 
 AT_ONCE = 16

@@ -141,8 +141,8 @@ class ITokenStore(Interface):
         """
         Store a new token.
 
-        @param most: the maximum number of unexpired tokens of the owner for which L{counts} is
-            true, the new one included; C{None} for any number.
+        @param most: the maximum number of unexpired tokens of the owner for which
+            L{counts_towards_limit} is true, the new one included; C{None} for any number.
 
         @raise TokenExists: a token with this id is stored already.
         @raise TooMany: the owner has C{most} tokens.

@@ -51,7 +51,7 @@ from authotron.model.identity import (
 )
 from authotron.model.naming import (
     flaw,
-    normalized,
+    normalize,
 )
 from authotron.model.request import (
     Condition,
@@ -63,7 +63,7 @@ from authotron.model.token import (
     Revoked,
     Row,
     Token,
-    counts,
+    counts_towards_limit,
     from_row,
     mark_of,
 )
@@ -173,7 +173,7 @@ __all__ = [
     "addition_bytes",
     "authentication_bytes",
     "check_hash",
-    "counts",
+    "counts_towards_limit",
     "digest",
     "earliest",
     "flaw",
@@ -182,7 +182,7 @@ __all__ = [
     "make_client_turns",
     "make_web_client",
     "mark_of",
-    "normalized",
+    "normalize",
     "remembered_until",
     "tokens_of",
     "with_timeout",

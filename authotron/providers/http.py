@@ -55,7 +55,7 @@ class Http:
     _service: Service = field(repr=False)
     _life: float
     _leeway: float
-    _known: AuthenticationCache = field(repr=False)
+    _cache: AuthenticationCache = field(repr=False)
     _accepts: token_routing.Rule
     _guard: PasswordGuard = field(repr=False)
     _turns: ClientTurns = field(repr=False)
@@ -68,13 +68,13 @@ class Http:
         return token_routing.match(self._accepts, credential)
 
     async def authenticate(self, credential: Credential) -> Authentication:
-        content = {"realm": self.realm, "scheme": self.scheme, **_shown(credential)}
+        content = {"realm": self.realm, "scheme": self.scheme, **_as_json(credential)}
         name = content.get("username", credential.value)
 
         async def in_turn() -> Authentication:
             return await self._turns.ask(credential.client, name, lambda: self._judge(content))
 
-        return await self._known.get(credential.value, in_turn)
+        return await self._cache.get(credential.value, in_turn)
 
     async def _judge(self, content: dict[str, Any]) -> Authentication:
         """Ask the service, but not about a password that it refused within `retry_wrong_after`."""
@@ -105,7 +105,7 @@ class Http:
         return Authentication(identity, expires=expires, fresh_until=fresh_until)
 
 
-def _shown(credential: Credential) -> dict[str, str]:
+def _as_json(credential: Credential) -> dict[str, str]:
     if credential.scheme == "basic":
         username, password = credential.username_and_password()
         return {"username": username, "password": password}

@@ -73,10 +73,10 @@ class Config(PartConfig, RemoteConfig, ClaimsConfig):
         return (
             *super().warnings(),
             *missing_checks(self, self.cert_uri),
-            *self._too_short(),
+            *self._warn_of_short_secret(),
         )
 
-    def _too_short(self) -> Iterator[str]:
+    def _warn_of_short_secret(self) -> Iterator[str]:
         """Warn of HMAC algorithms that are refused because the secret is too short for them."""
         if self.secret is not None and not self.algorithms:
             size = len(self.secret.get_secret_value().encode())
@@ -88,7 +88,7 @@ class Config(PartConfig, RemoteConfig, ClaimsConfig):
                 )
 
     @model_validator(mode="after")
-    def _checkable(self) -> Self:
+    def _check_keys(self) -> Self:
         if self.cert_uri is None and self.issuer is None and self.secret is None:
             raise ValueError("cert_uri is missing (or issuer, or secret)")
         known = (*jwk.ALGORITHMS, *(_SHARED if self.secret else ()))

@@ -31,7 +31,7 @@ from authotron.limits.rejected_passwords import PasswordGuard, PasswordStatus, R
 from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
-from authotron.model.naming import normalized
+from authotron.model.naming import normalize
 from authotron.net.world import Threads, World
 from authotron.plugin.interfaces import (
     Affinity,
@@ -75,12 +75,12 @@ class Config(PartConfig, Membership, Connectivity, RetryConfig):
 
     @field_validator("user_filter")
     @classmethod
-    def _checked_filter(cls, text: str | None) -> str | None:
+    def _check_filter(cls, text: str | None) -> str | None:
         return text if text is None else check_user_filter(text)
 
     @field_validator("user_dn")
     @classmethod
-    def _checked_dn(cls, text: str | None) -> str | None:
+    def _check_dn(cls, text: str | None) -> str | None:
         if text is not None:
             parse_dn(text.replace("{username}", "x"))
             if "{username}" not in text:
@@ -88,7 +88,7 @@ class Config(PartConfig, Membership, Connectivity, RetryConfig):
         return text
 
     @model_validator(mode="after")
-    def _one_way(self) -> Config:
+    def _check_ways(self) -> Config:
         if self.user_dn is not None and self.user_filter is not None:
             raise ValueError("give user_dn or user_filter, not both")
         return self
@@ -158,14 +158,14 @@ class LdapProvider:
             raise Rejected("unknown user")
         sent = PasswordStatus()
         await self._guard.judge(
-            _spelled_one_way(entry.dn),
+            _normalize_dn(entry.dn),
             password,
             lambda: self._directory.verify(entry.dn, password, sent),
             sent,
         )
 
         async def identify(connection: Connection) -> Authentication:
-            return await self._authentication(connection, entry, username)
+            return await self._build_authentication(connection, entry, username)
 
         return await self._directory.use_connection(identify)
 
@@ -179,25 +179,25 @@ class LdapProvider:
                 raise Unavailable(
                     "the user cannot read the own entry; use user_filter instead of user_dn"
                 )
-            return await self._authentication(connection, entry, username)
+            return await self._build_authentication(connection, entry, username)
 
         sent = PasswordStatus()
         return await self._guard.judge(
-            _spelled_one_way(dn),
+            _normalize_dn(dn),
             password,
             lambda: self._directory.run_as_user(dn, password, identify, sent),
             sent,
         )
 
-    async def _authentication(
+    async def _build_authentication(
         self, connection: Connection, entry: Entry, written: str
     ) -> Authentication:
-        username = self._canonical(entry, written)
+        username = self._canonical_name(entry, written)
         roles = await self._lookup.roles(connection, self._threads, username, entry)
         identity = Identity(self.realm, username, roles, self._lookup.attributes_of(entry))
         return Authentication(identity, fresh_until=self._clock.seconds() + self._ttl)
 
-    def _canonical(self, entry: Entry, written: str) -> str:
+    def _canonical_name(self, entry: Entry, written: str) -> str:
         """
         Return the user name as the directory spells it, so that a user has one name only.
 
@@ -214,11 +214,11 @@ class LdapProvider:
             )
         for each in same or known:
             if each.strip() and each.isprintable():
-                return normalized(each)
+                return normalize(each)
         raise Rejected(f"the entry has no {self._user_attribute}")
 
 
-def _spelled_one_way(dn: str) -> str:
+def _normalize_dn(dn: str) -> str:
     """
     Convert all spellings of a DN to one form, as they are one account to the directory.
 
@@ -242,7 +242,7 @@ class SearchingLdapProvider(LdapProvider):
             entry = await self._lookup.find(connection, username)
             if entry is None:
                 return None
-            return await self._authentication(connection, entry, username)
+            return await self._build_authentication(connection, entry, username)
 
         found = await self._directory.use_connection(look)
         if found is None or found.identity.username != username:

@@ -23,13 +23,13 @@ from authotron.config.sources import without_line_end
 from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected
 from authotron.model.identity import Credential, Identity
-from authotron.model.naming import MAX_ROLE, flaw, normalized
+from authotron.model.naming import MAX_ROLE, flaw, normalize
 from authotron.net.world import World
 from authotron.plugin import passwords
 from authotron.plugin.interfaces import Affinity, IProvider, IUserLookup
 
 
-def _checked(secret: SecretStr) -> SecretStr:
+def _check_hash(secret: SecretStr) -> SecretStr:
     """Check that a hash can be verified, and remove the line end of a block scalar."""
     return SecretStr(passwords.check_hash(without_line_end(secret.get_secret_value())))
 
@@ -37,18 +37,18 @@ def _checked(secret: SecretStr) -> SecretStr:
 class User(Section):
     """A user and the password, or its hash."""
 
-    username: Annotated[str, AfterValidator(normalized)] = Field(
+    username: Annotated[str, AfterValidator(normalize)] = Field(
         description="the user name, case-sensitive; without a colon"
     )
     password: Secret | None = Field(default=None, description="the password in plain text")
-    password_hash: Annotated[Secret, AfterValidator(_checked)] | None = Field(
+    password_hash: Annotated[Secret, AfterValidator(_check_hash)] | None = Field(
         default=None,
         description="the argon2id or bcrypt hash of the password; see `authotron hash-password`",
     )
     roles: Names = Field(default=(), strict=False, description="roles of this user")
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> User:
+    def _check_secrets(self) -> User:
         if (self.password is None) == (self.password_hash is None):
             raise ValueError("a user needs either password or password_hash")
         return self
@@ -62,13 +62,13 @@ class Config(PartConfig):
 
     def warnings(self) -> tuple[str, ...]:
         """Warn of empty passwords, and of names that the gateway will refuse."""
-        empty = [user.username for user in self.users if _revealed(user.password) == ""]
+        empty = [user.username for user in self.users if _reveal(user.password) == ""]
         return (
             *(f"user {name!r} has an empty password" for name in empty),
-            *self._bad_names(),
+            *self._warn_of_names(),
         )
 
-    def _bad_names(self) -> Iterator[str]:
+    def _warn_of_names(self) -> Iterator[str]:
         for user in self.users:
             if why := flaw(user.username):
                 yield f"user {user.username!a} is refused (403): the name {why}"
@@ -81,7 +81,7 @@ _POSSIBLE = Affinity.POSSIBLE  # looking a member up in an C{Enum} takes 0.07 us
 
 
 @frozen
-class _Known:
+class _Entry:
     """One entry of the list: the user, and the digest or hash of the password."""
 
     authentication: Authentication
@@ -96,17 +96,17 @@ class Plain:
 
     name: str
     realm: str
-    _users: Mapping[str, tuple[_Known, ...]] = field(repr=False)
+    _users: Mapping[str, tuple[_Entry, ...]] = field(repr=False)
     _verifier: passwords.PasswordVerifier = field(repr=False)
     type: str = field(default="plain", init=False)
     scheme: str = field(default="basic", init=False)
     local: bool = field(default=True, init=False)
-    _stand_ins: Sequence[Sequence[str]] = field(init=False, repr=False)
+    _decoys: Sequence[Sequence[str]] = field(init=False, repr=False)
     _secret: bytes = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self._stand_ins = [hashes for user in self._users.values() if (hashes := _hashes_of(user))]
-        self._secret = passwords.digest("".join(chain.from_iterable(self._stand_ins)))
+        self._decoys = [hashes for user in self._users.values() if (hashes := _hashes_of(user))]
+        self._secret = passwords.digest("".join(chain.from_iterable(self._decoys)))
 
     def affinity(self, credential: Credential) -> Affinity:
         return _POSSIBLE
@@ -117,9 +117,9 @@ class Plain:
         known = _by_clear_text(entries, password)
         if known is not None:
             return known.authentication
-        if self._stand_ins:
+        if self._decoys:
             return self._by_hash(username, password, entries, credential.client)
-        raise _rejected()
+        raise _rejection()
 
     async def look_up(self, username: str) -> Authentication:
         """Return the user; if listed more than once, with the roles that all entries have."""
@@ -133,7 +133,7 @@ class Plain:
         return Authentication(first._replace(roles=common), self.name)
 
     async def _by_hash(
-        self, username: str, password: str, entries: tuple[_Known, ...], client: str | None
+        self, username: str, password: str, entries: tuple[_Entry, ...], client: str | None
     ) -> Authentication:
         """
         Return the user of the entry whose hash fits.
@@ -142,15 +142,15 @@ class Plain:
         another user and then rejected, so that the time does not tell whether the user exists.
         """
         hashed = [known for known in entries if known.hashed]
-        hashes = _hashes_of(hashed) or self._stand_in(username)
+        hashes = _hashes_of(hashed) or self._decoy_hashes(username)
         place = await self._verifier.find_match(
             username, password, hashes, client, remember=bool(hashed)
         )
         if place is None or not hashed:
-            raise _rejected()
+            raise _rejection()
         return hashed[place].authentication
 
-    def _stand_in(self, username: str) -> Sequence[str]:
+    def _decoy_hashes(self, username: str) -> Sequence[str]:
         """
         Choose the hashes of another user, always the same ones for the same name.
 
@@ -159,18 +159,18 @@ class Plain:
         """
         raw = username.encode("utf-8", "surrogatepass")
         number = int.from_bytes(blake2b(raw, key=self._secret, digest_size=8).digest(), "big")
-        return self._stand_ins[number % len(self._stand_ins)]
+        return self._decoys[number % len(self._decoys)]
 
 
-def _hashes_of(entries: Iterable[_Known]) -> list[str]:
+def _hashes_of(entries: Iterable[_Entry]) -> list[str]:
     return [known.hashed for known in entries if known.hashed]
 
 
-def _rejected() -> Rejected:
+def _rejection() -> Rejected:
     return Rejected("unknown user or wrong password")
 
 
-def _by_clear_text(entries: tuple[_Known, ...], password: str) -> _Known | None:
+def _by_clear_text(entries: tuple[_Entry, ...], password: str) -> _Entry | None:
     """Return the first entry with this password; always hash the password, for equal times."""
     found, given = None, passwords.digest(password)
     for known in reversed(entries):
@@ -179,20 +179,20 @@ def _by_clear_text(entries: tuple[_Known, ...], password: str) -> _Known | None:
     return found
 
 
-def _known(user: User, config: Config) -> _Known:
-    password = _revealed(user.password)
+def _build_entry(user: User, config: Config) -> _Entry:
+    password = _reveal(user.password)
     digest = passwords.digest(password) if password is not None else None
     identity = Identity(config.realm, user.username, user.roles)
-    return _Known(Authentication(identity, config.name), digest, _revealed(user.password_hash))
+    return _Entry(Authentication(identity, config.name), digest, _reveal(user.password_hash))
 
 
-def _revealed(secret: SecretStr | None) -> str | None:
+def _reveal(secret: SecretStr | None) -> str | None:
     return secret.get_secret_value() if secret is not None else None
 
 
 def make(config: Config, world: World) -> IProvider:
     """Build the provider from its section of the configuration."""
-    users: dict[str, tuple[_Known, ...]] = {}
+    users: dict[str, tuple[_Entry, ...]] = {}
     for user in config.users:
-        users[user.username] = (*users.get(user.username, ()), _known(user, config))
+        users[user.username] = (*users.get(user.username, ()), _build_entry(user, config))
     return Plain(config.name, config.realm, users, passwords.PasswordVerifier(world))

@@ -57,7 +57,7 @@ class Entry(Section):
 
     @field_validator("token")
     @classmethod
-    def _long_enough(cls, token: Secret) -> Secret:
+    def _check_token(cls, token: Secret) -> Secret:
         text = without_line_end(token.get_secret_value())
         if problem := flaw(text):
             raise ValueError(problem)
@@ -74,7 +74,7 @@ class Config(PartConfig):
 
 
 @frozen
-class _Known:
+class _StoredToken:
     """The digest of a token, and the user that the token stands for."""
 
     digest: bytes = field(repr=False)
@@ -93,7 +93,7 @@ class StaticToken:
     name: str
     realm: str
     _key: bytes = field(repr=False)
-    _known: Sequence[_Known] = field(repr=False)
+    _stored: Sequence[_StoredToken] = field(repr=False)
     type: str = field(default="static-token", init=False)
     scheme: str = field(default="bearer", init=False)
     local: bool = field(default=True, init=False)
@@ -102,10 +102,10 @@ class StaticToken:
         return Affinity.POSSIBLE
 
     def authenticate(self, credential: Credential) -> Authentication:
-        if not self._known:
+        if not self._stored:
             raise NotConfigured("no usable token is configured")
         digest = _digest(self._key, credential.value)
-        found = [known for known in self._known if hmac.compare_digest(known.digest, digest)]
+        found = [known for known in self._stored if hmac.compare_digest(known.digest, digest)]
         if not found:
             raise Rejected("the token is not listed")
         return found[0].authentication
@@ -119,7 +119,7 @@ def make(config: Config, world: World) -> IProvider:
     """Build the provider from its section of the configuration."""
     key = os.urandom(32)
     known = [
-        _Known(
+        _StoredToken(
             _digest(key, entry.token.get_secret_value()),
             Authentication(
                 Identity(config.realm, entry.username, entry.roles, entry.attributes), config.name

@@ -19,7 +19,7 @@ from authotron.model.token import (
     Revoked,
     Row,
     Token,
-    counts,
+    counts_towards_limit,
     from_row,
     mark_of,
 )
@@ -71,7 +71,7 @@ class MemoryStore:
 
     def _count_of_owner(self, owner: Identity, now: float) -> int:
         mine = (row for row in self._rows.values() if _is_of(row, owner.realm, owner.username))
-        return sum(counts(row) for row in mine if not _has_expired(row, now))
+        return sum(counts_towards_limit(row) for row in mine if not _has_expired(row, now))
 
     async def get(self, id_: str) -> Token | None:
         row = self._rows.get(id_)

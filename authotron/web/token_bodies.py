@@ -15,7 +15,7 @@ from authotron.config.server import Network
 from authotron.model import strict_json
 from authotron.model.errors import ConfigError, Problem
 from authotron.model.hosts import check_host_pattern
-from authotron.model.naming import normalized
+from authotron.model.naming import normalize
 from authotron.model.token import PREFIX, Token
 from authotron.tokens.size import MAX_BYTES
 from authotron.web import replies
@@ -47,7 +47,7 @@ _LONGEST_HOST = 262
 Word = Annotated[
     str,
     StringConstraints(min_length=1, max_length=256, pattern=_PRINTABLE),
-    AfterValidator(normalized),
+    AfterValidator(normalize),
 ]
 Line = Annotated[str, StringConstraints(max_length=256, pattern=_PRINTABLE)]
 Words = Annotated[tuple[Word, ...], Field(strict=False, max_length=_MAX_ENTRIES)]
@@ -156,7 +156,7 @@ def read_query(request: Request, known: set[str]) -> Mapping[str, str]:
     problems += [Problem(name, "is duplicate") for name, all_ in found.items() if len(all_) > 1]
     if problems:
         raise EarlyReply(replies.malformed(problems))
-    return {name: normalized(values[0]) for name, values in found.items()}
+    return {name: normalize(values[0]) for name, values in found.items()}
 
 
 def page_limit(query: Mapping[str, str]) -> int:

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.model.errors import MissingContext, Rejected
 from authotron.model.identity import Identity
-from authotron.model.naming import normalized
+from authotron.model.naming import normalize
 from authotron.model.request import RequestFacts
 from authotron.model.token import (
     COLUMNS,
@@ -99,7 +99,7 @@ class PeppersTests(SynchronousTestCase):
         self.assertNotIn("canary", repr(Peppers([b"canary"])))
 
 
-NAMES = st.text().map(normalized)
+NAMES = st.text().map(normalize)
 """Hashes are stored in one format only."""
 
 
