@@ -29,7 +29,7 @@ class ConfigurationTests(SynchronousTestCase):
     def made(self, environ: dict[str, str]) -> check.Config:
         return check.check(acl_proxy.configuration(environ, "s" * 32, "p" * 32))
 
-    def test_all(self) -> None:
+    def test_variables_become_a_valid_configuration(self) -> None:
         """
         Every variable that authotron has a key for is translated, and the configuration is
         valid.
@@ -43,18 +43,18 @@ class ConfigurationTests(SynchronousTestCase):
         self.assertEqual(found.file.tokens.ttl, 3600)
         self.assertEqual(store.admins, {"administrators": ("token-admin",)})
 
-    def test_little(self) -> None:
+    def test_required_variables_suffice(self) -> None:
         """A configuration made from the required variables alone is valid."""
         self.assertEqual(self.made(ENVIRON).file.server.port, 8000)
 
-    def test_remarks(self) -> None:
+    def test_unsupported_variables_are_remarks_without_secrets(self) -> None:
         """Variables that authotron has no key for are named in remarks, which contain no secret."""
         told = "\n".join(acl_proxy.remarks(FULL))
         for name in ("REDIS_TLS_SKIP_VERIFY", "RATE_LIMIT_MAX", "ADMIN_USER"):
             self.assertIn(name, told)
         self.assertNotIn("canary", told)
 
-    def test_mistakes(self) -> None:
+    def test_problem_names_the_variable(self) -> None:
         """A variable that is missing or not a number is a problem that names the variable."""
         for environ, name in (
             ({}, "PEPPER"),

@@ -20,12 +20,12 @@ class EventsTests(SynchronousTestCase):
             explain._print_event(told)
         return output.getvalue()
 
-    def test_judging_D7(self) -> None:
+    def test_prints_authentication_events_of_any_module_D7(self) -> None:
         """Events of the authentication are printed, whichever module logs them."""
         for name in ("auth.provider.refused", "auth.provider.broken", "augmenters.augmenter.added"):
             self.assertIn("it happened", self.shown(event=name, log_namespace="elsewhere"))
 
-    def test_others_D7(self) -> None:
+    def test_hides_other_events_D7(self) -> None:
         """Other events are not printed, even if the authenticator's module logs them."""
         self.assertEqual(self.shown(event="startup.server.started"), "")
         self.assertEqual(self.shown(log_namespace="authotron.gateway.authentication"), "")

@@ -43,7 +43,7 @@ class CommandCase(SynchronousTestCase):
 class TokenArgumentsTests(CommandCase):
     """The arguments of C{authotron tokens}."""
 
-    def test_text_T94(self) -> None:
+    def test_argument_must_be_printable_utf8_T94(self) -> None:
         """
         An argument that is not UTF-8, or has a control character, is an error that names
         the argument.
@@ -75,7 +75,7 @@ class TokenArgumentsTests(CommandCase):
 class HelpTests(CommandCase):
     """Help texts and invalid command lines."""
 
-    def test_every_command(self) -> None:
+    def test_every_command_has_a_help_text(self) -> None:
         """Every command has a help text."""
         context = click.Context(main)
         names = main.list_commands(context)
@@ -87,7 +87,7 @@ class HelpTests(CommandCase):
                 assert command is not None
                 self.assertTrue(command.get_short_help_str())
 
-    def test_unreadable(self) -> None:
+    def test_unreadable_configuration_exits_with_78(self) -> None:
         """
         A configuration file that cannot be read is an invalid configuration (78), not an
         invalid command line (2).
@@ -98,11 +98,11 @@ class HelpTests(CommandCase):
                 self.assertEqual(result.exit_code, 78, result.output)
                 self.assertIn("cannot be read", result.output)
 
-    def test_wrong(self) -> None:
+    def test_unknown_command_exits_with_2(self) -> None:
         """An unknown command is an invalid command line (2)."""
         self.assertEqual(self.run_command("chekc").exit_code, 2)
 
-    def test_completion(self) -> None:
+    def test_completion_script_for_each_shell(self) -> None:
         """C{authotron completion} prints a script for bash, zsh and fish."""
         for shell in ("bash", "zsh", "fish"):
             self.assertIn("_AUTHOTRON_COMPLETE", self.run_command("completion", shell).output)
@@ -111,7 +111,7 @@ class HelpTests(CommandCase):
 class CheckTests(CommandCase):
     """C{authotron check}."""
 
-    def test_good(self) -> None:
+    def test_check_prints_what_would_run(self) -> None:
         """C{check} prints what a configuration runs, without secrets."""
         result = self.run_command("check", self.file())
         self.assertEqual(result.exit_code, 0)
@@ -120,14 +120,14 @@ class CheckTests(CommandCase):
         self.assertNotIn("wonder", result.output)
         self.assertNotIn("long enough", result.output)
 
-    def test_store(self) -> None:
+    def test_check_prints_the_store(self) -> None:
         """C{check} prints the type of the token store, if there is one."""
         path = self.file()
         self.assertNotIn("store:", self.run_command("check", path).output)
         path = self.file(store={"type": "memory"})
         self.assertIn("store:     memory", self.run_command("check", path).output)
 
-    def test_bad(self) -> None:
+    def test_check_lists_all_problems(self) -> None:
         """C{check} prints all problems and exits with 78."""
         result = self.run_command("check", self.file(jwt={"exp": 0}, logging={"level": "x"}))
         self.assertEqual(result.exit_code, 78)
@@ -135,13 +135,13 @@ class CheckTests(CommandCase):
         self.assertIn("logging.level: ", result.output)
         self.assertNotIn("Traceback", result.output)
 
-    def test_warnings(self) -> None:
+    def test_check_prints_warnings_and_succeeds(self) -> None:
         """C{check} prints warnings and exits with 0."""
         result = self.run_command("check", self.file(jwt={"aud": "x"}))
         self.assertEqual(result.exit_code, 0)
         self.assertIn("emit_aud", result.output)
 
-    def test_mode_T91c(self) -> None:
+    def test_check_prints_the_mode_of_a_socket_T91c(self) -> None:
         """C{check} shows the mode that a UNIX socket gets, and warns if none is written."""
         server = {"host": ..., "port": ..., "listen": ["unix:/x"]}
         result = self.run_command("check", self.file(server=server))
@@ -149,7 +149,7 @@ class CheckTests(CommandCase):
         self.assertIn("gateway:   unix:/x:mode=660\n", result.output)
         self.assertIn("server.listen[0]: no mode", result.output)
 
-    def test_key(self) -> None:
+    def test_check_reports_a_missing_key_file(self) -> None:
         """C{check} reports a signing key file that does not exist."""
         result = self.run_command("check", self.file(jwt={"alg": "ES256", "key_file": "none.pem"}))
         self.assertEqual(result.exit_code, 78)
@@ -158,17 +158,17 @@ class CheckTests(CommandCase):
 class SecretTests(CommandCase):
     """C{authotron hash-password} and C{authotron generate-secret}."""
 
-    def test_hash(self) -> None:
+    def test_hash_password_prints_a_valid_hash(self) -> None:
         """C{hash-password} prints a valid C{password_hash}, and not the password."""
         result = self.run_command("hash-password", "--stdin", text="wonder\n")
         self.assertTrue(check_hash(result.output.strip()))
         self.assertNotIn("wonder", result.output)
 
-    def test_empty(self) -> None:
+    def test_hash_password_rejects_an_empty_password(self) -> None:
         """C{hash-password} rejects an empty password."""
         self.assertEqual(self.run_command("hash-password", "--stdin", text="\n").exit_code, 2)
 
-    def test_generate(self) -> None:
+    def test_generate_secret_differs_each_time(self) -> None:
         """C{generate-secret} prints a long secret, different each time."""
         one, other = (self.run_command("generate-secret").output for _ in range(2))
         self.assertNotEqual(one, other)
@@ -211,7 +211,7 @@ class JwtTests(CommandCase):
 class TokensTests(CommandCase):
     """C{authotron tokens}."""
 
-    def test_wrong_options(self) -> None:
+    def test_invalid_option_is_named(self) -> None:
         """
         An invalid value of an option is an invalid command line, and the error names the
         option.
@@ -223,7 +223,7 @@ class TokensTests(CommandCase):
                 self.assertEqual(result.exit_code, 2, result.output)
                 self.assertIn(option, result.output)
 
-    def test_no_store(self) -> None:
+    def test_fails_without_a_reachable_store(self) -> None:
         """Without a store, or with a store in the gateway's memory, the command fails."""
         for over in ({}, {"store": {"type": "memory"}}):
             result = self.run_command("tokens", "list", "-c", self.file(**over))
@@ -237,7 +237,7 @@ class QuickstartTests(CommandCase):
     def prepare(self) -> Result:
         return self.run_command("quickstart", "--prepare", "--folder", str(self.folder / "var"))
 
-    def test_prepares(self) -> None:
+    def test_prepare_creates_private_files(self) -> None:
         """
         C{quickstart --prepare} creates files that only their owner can read, and prints the
         claims.
@@ -251,7 +251,7 @@ class QuickstartTests(CommandCase):
             if path.suffix != ".yaml":
                 self.assertNotIn(path.read_text(), result.output)
 
-    def test_keeps(self) -> None:
+    def test_keeps_existing_files(self) -> None:
         """C{quickstart} keeps files that exist."""
         self.prepare()
         secret = (self.folder / "var" / "jwt-secret").read_text()
@@ -262,7 +262,7 @@ class QuickstartTests(CommandCase):
 class TapTests(CommandCase):
     """C{twistd authotron}."""
 
-    def test_check(self) -> None:
+    def test_check_option_exits_with_0_or_78(self) -> None:
         """C{--check} exits with 0 or 78 after the configuration is loaded."""
         options = ["--check", "--config"]
         good = self.assertRaises(SystemExit, Options().parseOptions, [*options, self.file()])

@@ -82,7 +82,7 @@ class OutputCase(SynchronousTestCase):
 class VisibleTests(SynchronousTestCase):
     """Characters that are not printable are escaped."""
 
-    def test_escaped_T91h(self) -> None:
+    def test_escapes_what_is_not_printable_T91h(self) -> None:
         """Characters that are not printable are escaped as in JSON; all others are unchanged."""
         shown = visible(EVIL)
         self.assertTrue(shown.isascii() and shown.isprintable())
@@ -93,7 +93,7 @@ class VisibleTests(SynchronousTestCase):
 class CommandTests(OutputCase):
     """Each command that prints text of other origin escapes it."""
 
-    def test_decode_T91h(self) -> None:
+    def test_jwt_decode_escapes_T91h(self) -> None:
         """C{jwt decode} escapes names and values of claims and headers."""
         path = self.file()
         secret = BASE["jwt"]["secret"]
@@ -104,7 +104,7 @@ class CommandTests(OutputCase):
         bad = self.run_command("jwt", "decode", "-c", path, text=text[:-4] + TAME)
         self.assert_harmless(bad.output)
 
-    def test_explain_T91h(self) -> None:
+    def test_explain_escapes_T91h(self) -> None:
         """C{explain} escapes claims and log events."""
         found = check.check(laid_over(BASE, {}))
         composed = compose(found, world(), Metrics())
@@ -114,12 +114,12 @@ class CommandTests(OutputCase):
         event = {"event": "auth.x", "log_format": "{x}", "x": EVIL}
         self.assert_harmless(self.printed(lambda: explain._print_event(event)), "\\u001b[2J")
 
-    def test_doctor_T91h(self) -> None:
+    def test_doctor_escapes_T91h(self) -> None:
         """C{doctor} escapes answers of remote services and directories."""
         shown = self.printed(lambda: doctor._print(CheckResult(EVIL, good=False, detail=EVIL)))
         self.assert_harmless(shown, "\\u001b[2J")
 
-    def test_check_T91h(self) -> None:
+    def test_check_escapes_T91h(self) -> None:
         """C{check} escapes keys and values of the configuration."""
         for over in (
             {TAME: 1},
@@ -140,7 +140,7 @@ class CommandTests(OutputCase):
                     )
                 self.assert_harmless(told.getvalue())
 
-    def test_malformed_T91h(self) -> None:
+    def test_check_escapes_errors_T91h(self) -> None:
         """C{check} escapes errors of YAML and of environment variables."""
         path = Path(self.file())
         path.write_text(f'version: \'2.0.0\'\n"{visible(TAME)}": 1\n"{visible(TAME)}": 2\n')
@@ -150,7 +150,7 @@ class CommandTests(OutputCase):
         environ = {"AOT_SERVER__PORT": TAME, f"AOT_{TAME}": "x"}
         self.assert_harmless(self.run_command("check", self.file(), **environ).output)
 
-    def test_migrate_T91h(self) -> None:
+    def test_migrate_escapes_T91h(self) -> None:
         """C{migrate} escapes values of variables, and the YAML keeps its meaning."""
         for name in ("é", TAME):
             environ = {"REDIS_HOST": "redis", "PEPPER": f"pepper of 16 bytes {name}"}
@@ -161,7 +161,7 @@ class CommandTests(OutputCase):
                 found = yaml.safe_load(result.output)
                 self.assertEqual(found["store"]["acl_proxy_pepper"], environ["PEPPER"])
 
-    def test_import_T91h(self) -> None:
+    def test_import_escapes_T91h(self) -> None:
         """C{tokens import} escapes the name of a skipped token and the reason."""
         unused: Any = None
         run = import_tokens._Import(unused, unused, unused, dry_run=False)
@@ -172,14 +172,14 @@ class CommandTests(OutputCase):
 
         self.assert_harmless(self.printed(take), "skipped: a\\u001b[2J")
 
-    def test_tokens_T91h(self) -> None:
+    def test_tokens_escapes_T91h(self) -> None:
         """C{tokens list} and C{show} escape names, owners and comments of API tokens."""
         each = make_token(EVIL, realm=EVIL, name=EVIL, comment=EVIL)
         self.assert_harmless(self.printed(lambda: output.say(tokens._line(each))), "\\u001b[2J")
         row = json.dumps(tokens._row(each))
         self.assert_harmless(self.printed(lambda: output.say(row)))
 
-    def test_one_way_out_T91h(self) -> None:
+    def test_only_output_prints_T91h(self) -> None:
         """Commands print by C{cli.output} alone."""
         for path in (Path(tokens.__file__).parent).glob("*.py"):
             if path.name == "output.py":

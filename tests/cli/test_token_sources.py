@@ -44,7 +44,7 @@ class Moving:
 class AclProxyTests(SynchronousTestCase):
     """Tokens of an acl-proxy are read from a Redis that is in use."""
 
-    def test_over_meanwhile_T55(self) -> None:
+    def test_token_that_expires_while_scanning_is_ignored_T55(self) -> None:
         """A token that expires after SCAN returned its key is not counted as skipped."""
         redis: Any = Moving()
 
@@ -56,7 +56,7 @@ class AclProxyTests(SynchronousTestCase):
         assert isinstance(found, ImportableToken)
         self.assertEqual(found.token.grant.hosts, ("*",))
 
-    def test_not_utf_8_T102(self) -> None:
+    def test_field_that_is_not_utf8_skips_the_token_T102(self) -> None:
         """A token with a field that is not UTF-8 is skipped."""
         redis: Any = Moving()
         redis.ask = lambda *words: succeed(
@@ -88,14 +88,14 @@ class AuthOTronTests(SynchronousTestCase):
 
         return self.successResultOf(Deferred.fromCoroutine(first()))
 
-    def test_good(self) -> None:
+    def test_owner_in_the_document_or_its_user(self) -> None:
         """The owner is read from the document or from its C{user}."""
         for user in (USER, {"user_id": "1", "user": USER}):
             found = self.read(user=user)
             assert isinstance(found, ImportableToken)
             self.assertEqual(found.token.owner.username, "alice")
 
-    def test_two_owners_T102(self) -> None:
+    def test_contradicting_owners_skip_the_token_T102(self) -> None:
         """A token whose documents name two different owners is skipped."""
         root = {"realm": "here", "username": "root"}
         mine = {"token_string": TOKEN, "scopes": {}}
@@ -144,7 +144,7 @@ class AuthOTronTests(SynchronousTestCase):
 
         return self.successResultOf(Deferred.fromCoroutine(first()))
 
-    def test_one_owner_T102(self) -> None:
+    def test_equal_values_do_not_contradict_T102(self) -> None:
         """Equal values in several places, and keys of the token alone, are not a contradiction."""
         only = {"token_string": TOKEN, "scopes": {"data": ["get"]}}
         for over, user, other in (
@@ -159,7 +159,7 @@ class AuthOTronTests(SynchronousTestCase):
             assert isinstance(found, ImportableToken)
             self.assertEqual(found.token.owner.username, "alice")
 
-    def test_odd_owners_T54(self) -> None:
+    def test_invalid_owner_skips_the_token_T54(self) -> None:
         """A token with an invalid owner is skipped with a reason, and the next token is read."""
         for user in (
             {"user_id": "1", "user": "alice"},
@@ -171,7 +171,7 @@ class AuthOTronTests(SynchronousTestCase):
         ):
             self.assertIsInstance(self.read(user=user), SkippedToken, str(user))
 
-    def test_odd_tokens_T54(self) -> None:
+    def test_unusable_token_is_skipped_T54(self) -> None:
         """
         A token that cannot be sent in a header, or that another provider would verify, is
         skipped.
@@ -182,7 +182,7 @@ class AuthOTronTests(SynchronousTestCase):
             self.assertIsInstance(self.read(token), SkippedToken, token)
         self.assertIsInstance(self.read("hs256:0123:4567"), SkippedToken)
 
-    def test_names_on_a_terminal(self) -> None:
+    def test_name_of_a_skipped_document_is_printable(self) -> None:
         """The name of a skipped document is printable."""
         left = self.read(7, id_="\x1b]0;owned\x07\n")
         assert isinstance(left, SkippedToken)
@@ -192,7 +192,7 @@ class AuthOTronTests(SynchronousTestCase):
 class OwnerRuleTests(SynchronousTestCase):
     """An owner is derived for tokens without one."""
 
-    def test_rule(self) -> None:
+    def test_rule_replaces_placeholders_literally(self) -> None:
         """Placeholders of the owner rule are replaced by fields of the token, literally."""
         fields = {"email": "a@b.org", "comment": "{hash}", "hash": "01234567"}
         for rule, name in {
@@ -202,7 +202,7 @@ class OwnerRuleTests(SynchronousTestCase):
         }.items():
             self.assertEqual(OwnerRule("r", rule).of(fields).username, name)
 
-    def test_missing(self) -> None:
+    def test_missing_or_unprintable_field_is_an_error(self) -> None:
         """A missing or unprintable field is an error."""
         self.assertRaises(ValueError, OwnerRule("r", "{email}").of, {"comment": "x"})
         self.assertRaises(ValueError, OwnerRule("r", "{comment}").of, {"comment": "a\nb"})

@@ -12,10 +12,10 @@ JWT = {"type": "jwt", "name": "j", "realm": "j", "cert_uri": "https://x"}
 LDAP = {"type": "ldap", "name": "l", "realm": "l", "uri": "ldap://localhost", "search_base": "o=x"}
 
 
-class MistakesTests(ConfigCase):
+class ProblemsTests(ConfigCase):
     """Each problem is one line with its path."""
 
-    def test_unknown_key_T78(self) -> None:
+    def test_unknown_key_has_a_suggestion_T78(self) -> None:
         """The problem of an unknown key has a suggestion, at any depth."""
         self.assertIn("did you mean 'exp'", self.problem(jwt={"expp": 5}))
         self.assertEqual(
@@ -26,7 +26,7 @@ class MistakesTests(ConfigCase):
             "auth.cache.tll: unknown key; did you mean 'ttl'?",
         )
 
-    def test_unknown_key_in_a_part_T78(self) -> None:
+    def test_unknown_key_of_a_provider_has_a_suggestion_T78(self) -> None:
         """The problem of an unknown key in a list of providers has a suggestion."""
         provider = {**BASE["providers"][0], "user": []}
         self.assertEqual(
@@ -34,7 +34,7 @@ class MistakesTests(ConfigCase):
             "providers[0].user: unknown key; did you mean 'users'?",
         )
 
-    def test_secret_for_a_key_T91e(self) -> None:
+    def test_unknown_key_is_not_repeated_T91e(self) -> None:
         """An unknown key is not repeated in a problem, as it may be a secret."""
         user = {"username": "alice", "password": "x"}
         plain = BASE["providers"][0]
@@ -80,7 +80,7 @@ class MistakesTests(ConfigCase):
                 self.assertNotIn("CANARY", told)
                 self.assertIn(path, told)
 
-    def test_odd_keys_T91e(self) -> None:
+    def test_key_that_is_not_a_string_is_not_repeated_T91e(self) -> None:
         """Keys that are not strings are problems, and are not repeated."""
         for text in ("1234567: x", "? [1234567]\n: x", "1234567.5: x", "2024-01-01: x", "null: x"):
             told = "\n".join(self.problems(f"{yaml.safe_dump(BASE)}\n{text}\n"))
@@ -89,7 +89,7 @@ class MistakesTests(ConfigCase):
             if not text.startswith("?"):
                 self.assertNotIn("1234567", "\n".join(self.problems(nested)))
 
-    def test_secret_for_a_chosen_key_T91e(self) -> None:
+    def test_chosen_key_appears_as_a_number_T91e(self) -> None:
         """Keys that the operator chooses appear as numbers in problems."""
         entry = {"token": "t" * 40, "username": "u", "attributes": {"mail": "m", "CANARY": None}}
         tokens = {"type": "static-token", "name": "s", "realm": "s", "tokens": [entry]}
@@ -114,7 +114,7 @@ class MistakesTests(ConfigCase):
             self.assertEqual(f"jwt.{key}: unknown key" in told, shown, told)
             self.assertEqual(key in told, shown, told)
 
-    def test_variables_T91e(self) -> None:
+    def test_variables_are_not_repeated_T91e(self) -> None:
         """The names and values of environment variables are not shown."""
         for name, value in (
             ("AOT_JWT__SECRET_CANARY", "x"),
@@ -130,13 +130,13 @@ class MistakesTests(ConfigCase):
         found = self.load(BASE, AOT_CANARY__X="CANARY")
         self.assertEqual(found.warnings, ["a variable that begins with AOT_ is ignored"])
 
-    def test_unknown_type(self) -> None:
+    def test_unknown_type_lists_known_types(self) -> None:
         """The problem of an unknown type lists the known types."""
         problem = self.problem(providers=[{"type": "plane", "name": "a", "realm": "b"}])
         self.assertIn("providers[0].type", problem)
         self.assertIn("did you mean 'plain'", problem)
 
-    def test_pepper_at_once(self) -> None:
+    def test_missing_pepper_is_reported_with_other_problems(self) -> None:
         """A missing pepper is reported together with other problems."""
         key = {"alg": "ES256", "key_file": "key.pem", "secret": ...}
         store = {"type": "redis"}
@@ -145,7 +145,7 @@ class MistakesTests(ConfigCase):
         self.assertEqual(problems[-1].partition(":")[0], "store.pepper")
         self.assertGreater(len(problems), 1)
 
-    def test_all_at_once(self) -> None:
+    def test_all_problems_are_reported_at_once(self) -> None:
         """All problems are reported at once."""
         content = laid_over(
             BASE,
@@ -169,7 +169,7 @@ class MistakesTests(ConfigCase):
             with self.subTest(path):
                 self.assertTrue(any(line.startswith(f"{path}: ") for line in found), found)
 
-    def test_one_line_each(self) -> None:
+    def test_problem_names_key_and_reason(self) -> None:
         """Each problem names the key and the reason."""
         for over, part in (
             ({"metrics": {"port": 8080}}, "same port"),
@@ -198,7 +198,7 @@ class MistakesTests(ConfigCase):
             with self.subTest(part):
                 self.assertIn(part, self.problem(**over))
 
-    def test_scalar_is_no_list(self) -> None:
+    def test_string_is_not_a_list(self) -> None:
         """A string is not accepted as a list of characters."""
         provider = laid_over(BASE["providers"][0], {})
         provider["users"] = [{"username": "a", "password": "b", "roles": "admin"}]
@@ -206,27 +206,27 @@ class MistakesTests(ConfigCase):
             self.problem(providers=[provider]), "providers[0].users[0].roles: must be a list"
         )
 
-    def test_empty_items(self) -> None:
+    def test_empty_item_is_a_problem(self) -> None:
         """An empty item of a list is a problem."""
         provider = laid_over(BASE["providers"][0], {})
         provider["users"] = [{"username": "a", "password": "b", "roles": ["x", " "]}]
         self.assertIn("roles[1]: must not be empty", self.problem(providers=[provider]))
 
-    def test_name_of_an_origin(self) -> None:
+    def test_reserved_provider_name_is_a_problem(self) -> None:
         """A provider's name must not begin as those of imported owners do."""
         name = "imported:acl-proxy"
         provider = laid_over(BASE["providers"][0], {"name": name})
         told = "providers[0].name: must not begin with imported:"
         self.assertEqual(self.problem(providers=[provider]), told)
 
-    def test_doubles(self) -> None:
+    def test_duplicate_provider_name_is_a_problem(self) -> None:
         """Two providers with the same name are a problem."""
         self.assertEqual(
             self.problem(providers=BASE["providers"] * 2),
             "providers[1].name: duplicate name 'staff' (also of providers[0])",
         )
 
-    def test_secrets_stay_secret_T77(self) -> None:
+    def test_no_problem_repeats_a_secret_T77(self) -> None:
         """No problem repeats a secret."""
         provider = laid_over(
             BASE["providers"][0], {"users": [{"password": "CANARY", "x": "CANARY"}]}

@@ -17,7 +17,7 @@ from tests.config.cases import ConfigCase
 class ModeTests(SynchronousTestCase):
     """The default mode of a UNIX socket."""
 
-    def test_strings_T91c(self) -> None:
+    def test_default_mode_for_every_spelling_T91c(self) -> None:
         """A UNIX socket without a mode gets the default mode, however its endpoint is written."""
         for text, lacks in (
             ("unix:/run/a.sock", True),
@@ -57,7 +57,7 @@ class ModeTests(SynchronousTestCase):
         Listener(Reactor(), text, None, lambda _: None).startService()  # type: ignore[arg-type] # never asked
         return umasks[1], umasks[:1]
 
-    def test_listens_T91c(self) -> None:
+    def test_mode_holds_from_the_first_moment_T91c(self) -> None:
         """Only user and group may connect to a new socket, unless a mode is configured."""
         before = os.umask(0o022)
         self.addCleanup(os.umask, before)
@@ -65,7 +65,7 @@ class ModeTests(SynchronousTestCase):
         self.assertEqual(self.made("unix:/run/a.sock:mode=666"), (0o666, [0o117]))
         self.assertEqual(os.umask(0o022), 0o022)
 
-    def test_told_T91c(self) -> None:
+    def test_log_names_the_mode_T91c(self) -> None:
         """The log names the mode."""
         listener = Listener(MemoryReactorClock(), "unix:/x", None, lambda _: None)  # type: ignore[arg-type] # never asked
         self.assertEqual(listener.description, "unix:/x:mode=660")
@@ -79,7 +79,7 @@ class WarningsTests(ConfigCase):
         over = {"host": ..., "port": ..., **server}
         return [each for each in self.changed(server=over).warnings if "unix" in each]
 
-    def test_mode_T91c(self) -> None:
+    def test_warning_about_a_missing_mode_T91c(self) -> None:
         """The warning about a socket without a mode names the socket and what to write."""
         [warning] = self.warned(listen=["tcp:80", "unix:/x"])
         self.assertIn("server.listen[1]", warning)
@@ -88,7 +88,7 @@ class WarningsTests(ConfigCase):
         found = self.changed(metrics={"listen": ["unix:/y"]}).warnings
         self.assertTrue(any("metrics.listen[0]" in each for each in found), found)
 
-    def test_abstract_T91c(self) -> None:
+    def test_abstract_socket_is_a_problem_T91c(self) -> None:
         """An abstract UNIX socket is a problem: it has no mode, so all users may connect."""
         listen = ["unix:\0authotron:mode=660"]
         server = {"host": ..., "port": ..., "listen": listen}
@@ -96,7 +96,7 @@ class WarningsTests(ConfigCase):
             problem = self.problem(**{section: over})
             self.assertEqual(problem, f"{section}.listen[0]: has a character that is not printable")
 
-    def test_proxies_T91c(self) -> None:
+    def test_warning_about_untrusted_unix_peers_T91c(self) -> None:
         """
         There is a warning if C{trusted_proxies} lacks C{unix} although a UNIX socket is
         served.

@@ -17,7 +17,7 @@ HASH = "$2b$04$abcdefghijklmnopqrstuuIVN9LQBQsaEDuPvlFbP4Fxs5X1E0jgu"
 class EnvironmentTests(ConfigCase):
     """C{AOT_SECTION__KEY}."""
 
-    def test_values(self) -> None:
+    def test_variable_holds_number_switch_list_or_string(self) -> None:
         """Variables hold numbers, switches, lists, and quoted or unquoted strings."""
         found = self.load(
             BASE,
@@ -32,7 +32,7 @@ class EnvironmentTests(ConfigCase):
         self.assertEqual((file.jwt.iss, file.logging.level), ("12345", "debug"))
         self.assertEqual(file.services[0].scopes, ("read",))
 
-    def test_text_that_looks_like_a_number(self) -> None:
+    def test_string_that_looks_like_a_number(self) -> None:
         """A variable for a string is a string, even if it looks like a number."""
         found = self.load(
             BASE, AOT_JWT__SECRET="12345678901234567890123456789012", AOT_JWT__ISS="true"
@@ -43,7 +43,7 @@ class EnvironmentTests(ConfigCase):
         )
         self.assertEqual(found.file.jwt.iss, "true")
 
-    def test_secret_as_it_stands_S_ENVSECRET(self) -> None:
+    def test_secret_is_taken_literally_S_ENVSECRET(self) -> None:
         """A secret is taken literally, without one pair of double quotes around it."""
         for text, meant in (
             ('"abc"#tail and more', '"abc"#tail and more'),
@@ -63,7 +63,7 @@ class EnvironmentTests(ConfigCase):
             assert found.file.jwt.secret is not None
             self.assertEqual(found.file.jwt.secret.get_secret_value(), meant)
 
-    def test_texts_S_ENVSECRET(self) -> None:
+    def test_string_is_taken_literally_S_ENVSECRET(self) -> None:
         """A string that is not a secret is taken literally, without blanks around it."""
         for text, meant in (
             (' "a"#b ', '"a"#b'),
@@ -80,7 +80,7 @@ class EnvironmentTests(ConfigCase):
         self.assertEqual(self.load(BASE, AOT_JWT__AUD='["a", "b"]').file.jwt.aud, ("a", "b"))
         self.assertIsNone(self.load(BASE, AOT_JWT__AUD="").file.jwt.aud)
 
-    def test_secrets_of_a_store_S_ENVSECRET(self) -> None:
+    def test_store_type_decides_which_keys_are_secrets_S_ENVSECRET(self) -> None:
         """
         The type of the store, in the file or a variable, decides which of its keys are
         secrets.
@@ -94,14 +94,14 @@ class EnvironmentTests(ConfigCase):
             self.assertEqual(stored.password.get_secret_value(), '"a"#b')
             self.assertEqual(stored.pepper.get_secret_value(), "1" * 40)
 
-    def test_secret_file_S_ENVSECRET(self) -> None:
+    def test_variable_sets_a_twin_S_ENVSECRET(self) -> None:
         """Variables may set the C{_file} and C{_env} twins of a secret."""
         base = laid_over(BASE, {"jwt": {"secret": ...}})
         found = self.load(base, AOT_JWT__SECRET_ENV="OUR", OUR="a secret that is long enough")
         assert found.file.jwt.secret is not None
         self.assertEqual(found.file.jwt.secret.get_secret_value(), "a secret that is long enough")
 
-    def test_lists_without_quotes_S_ENVSECRET(self) -> None:
+    def test_lists_need_no_quotes_S_ENVSECRET(self) -> None:
         """
         Strings in lists and mappings need no quotes, and a hash sign does not begin a
         comment.
@@ -123,19 +123,19 @@ class EnvironmentTests(ConfigCase):
             provider: Any = self.load(BASE, AOT_PROVIDERS=text).providers[0]
             self.assertEqual(provider.users[0].password.get_secret_value(), password)
 
-    def test_switches_with_blanks_S_ENVSECRET(self) -> None:
+    def test_blanks_around_switches_are_ignored_S_ENVSECRET(self) -> None:
         """Blanks around numbers and switches are ignored."""
         found = self.load(BASE, AOT_METRICS__ENABLED=" false\n", AOT_SERVER__PORT=" 8081 ")
         self.assertEqual((found.file.metrics.enabled, found.file.server.port), (False, 8081))
 
     @given(some.text(some.characters(exclude_characters="\0", exclude_categories=["Cs"])))
-    def test_any_secret_S_ENVSECRET(self, text: str) -> None:
+    def test_any_text_is_a_secret_S_ENVSECRET(self, text: str) -> None:
         """Every text in a variable is a secret, character by character."""
         self.assertEqual(read_value(f'"{text}"', KeyKind.SECRET), text)
         if not (len(text) > 1 and text[0] == '"') and not text.endswith(("\r", "\n")):
             self.assertEqual(read_value(text, KeyKind.SECRET), text)
 
-    def test_quotes_that_stay_S_ENVSECRET(self) -> None:
+    def test_warning_about_kept_quotes_S_ENVSECRET(self) -> None:
         """A variable that keeps quotes or backslashes of a shell or of TOML gets a warning."""
         secret = "a secret that is long enough for it"
         for name, text, warned in (
@@ -160,7 +160,7 @@ class EnvironmentTests(ConfigCase):
             self.assertNotIn(secret, str(found))
             self.assertTrue(all(each.startswith(f"{name}: ") for each in found))
 
-    def test_secret_that_ends_a_line_S_ENVSECRET(self) -> None:
+    def test_warning_about_a_kept_line_end_S_ENVSECRET(self) -> None:
         """A secret that keeps the line end of a block scalar gets a warning; a file has none."""
         base = yaml.safe_dump(laid_over(BASE, {"jwt": ...}))
         for written, warned in (("|\n    {}\n", True), ("|-\n    {}\n", False)):
@@ -172,7 +172,7 @@ class EnvironmentTests(ConfigCase):
         found = self.changed(jwt={"secret": ..., "secret_file": "key"})
         self.assertEqual(found.warnings, [])
 
-    def test_line_end_of_hashes_S_ENVSECRET(self) -> None:
+    def test_line_end_is_not_part_of_a_hash_S_ENVSECRET(self) -> None:
         """The line end of a block scalar is not part of a hash or of a static token."""
         plain = {"username": "alice", "password_hash": f"{HASH}\n"}
         static = {"type": "static-token", "name": "s", "realm": "s"}
@@ -186,7 +186,7 @@ class EnvironmentTests(ConfigCase):
         self.assertEqual(entries.tokens[0].token.get_secret_value(), "t" * 40)
         self.assertEqual(found.warnings, [])
 
-    def test_line_end_of_the_file_S_ENVSECRET(self) -> None:
+    def test_line_end_of_a_block_scalar_is_kept_S_ENVSECRET(self) -> None:
         """
         The line end of a block scalar is part of a secret; the line end of a secret's file
         is not.
@@ -200,7 +200,7 @@ class EnvironmentTests(ConfigCase):
                 found.file.jwt.secret.get_secret_value(), f"a secret that is long enough{end}"
             )
 
-    def test_unknown(self) -> None:
+    def test_unknown_section_is_ignored(self) -> None:
         """
         Variables of unknown sections are ignored; unknown keys of known sections are
         problems.
@@ -211,12 +211,12 @@ class EnvironmentTests(ConfigCase):
             ["jwt.issuer: unknown key" + "; did you mean 'iss'?"],
         )
 
-    def test_misspelt_section(self) -> None:
+    def test_warning_about_an_unknown_section(self) -> None:
         """A variable of an unknown section is ignored, with a warning."""
         found = self.load(BASE, AOT_LOGING__LEVEL="debug")
         self.assertEqual(found.warnings, ["AOT_LOGING__LEVEL is ignored; did you mean 'logging'?"])
 
-    def test_json(self) -> None:
+    def test_json_list(self) -> None:
         """Lists may be written as JSON, too."""
         found = self.load(BASE, AOT_SERVICES='[{"name": "archive"}]')
         self.assertEqual(found.file.services[0].name, "archive")

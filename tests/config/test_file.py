@@ -12,7 +12,7 @@ EXAMPLES = sorted((ROOT / "tests" / "examples").glob("*.yaml"))
 class ExamplesTests(ConfigCase):
     """The examples in tests/examples."""
 
-    def test_all(self) -> None:
+    def test_every_example_loads(self) -> None:
         """
         Every example can be loaded, fragments over a small base; the one that must fail
         fails.
@@ -26,7 +26,7 @@ class ExamplesTests(ConfigCase):
                 else:
                     self.load(content, **STRONG)
 
-    def test_placeholder_T78(self) -> None:
+    def test_well_known_secret_is_rejected_T78(self) -> None:
         """The well-known secret of an example is rejected."""
         path = next(path for path in EXAMPLES if "complete" in path.name)
         problems = self.problems(laid_over(BASE, yaml.safe_load(path.read_text())))

@@ -92,13 +92,13 @@ class OwnerTests(FilesCase):
 
         return self.in_thread(work)
 
-    def test_owner_of_folder_T91a(self) -> None:
+    def test_root_takes_rights_of_the_folder_owner_T91a(self) -> None:
         """Root takes the rights of the account that owns the folder, in this thread alone."""
         self.assertEqual(self.acting(self.file), SERVICE)
         self.assertEqual(filesystem_user(), os.geteuid())
         self.assertEqual(self.acting(self.folder / "not" / "there"), SERVICE)
 
-    def test_no_groups_T91a(self) -> None:
+    def test_root_gives_up_its_groups_T91a(self) -> None:
         """Root gives up its groups, too, in this thread alone."""
 
         def work() -> list[str]:
@@ -112,14 +112,14 @@ class OwnerTests(FilesCase):
         self.assertEqual(self.in_thread(work), expected)
         self.assertEqual(os.getgroups(), before)
 
-    def test_owner_above_T91a(self) -> None:
+    def test_owner_of_a_folder_above_controls_the_path_T91a(self) -> None:
         """An account that owns a folder above the file controls the path."""
         below = self.folder / "below"
         below.mkdir()
         self.give(below, 0)
         self.assertEqual(self.acting(below / "tokens.db"), SERVICE)
 
-    def test_linked_folder_T91a(self) -> None:
+    def test_links_to_folders_are_followed_T91a(self) -> None:
         """Links on the way are followed to the account that they lead to, and back."""
         (self.system / "there").symlink_to(self.folder)
         (self.system / "relative").symlink_to("../service")
@@ -127,17 +127,17 @@ class OwnerTests(FilesCase):
         for path in ("system/there/x", "system/relative/x", "service/back/x", "system/there/../x"):
             self.assertEqual(self.acting(self.top / path), SERVICE, path)
 
-    def test_linked_file_T91a(self) -> None:
+    def test_links_to_files_are_followed_T91a(self) -> None:
         """A link of root to a file below the folder of an account leads to that account."""
         link = self.system / "tokens.db"
         link.symlink_to(self.file)
         self.assertEqual(self.acting(link), SERVICE)
 
-    def test_root_alone_T91a(self) -> None:
+    def test_root_remains_root_on_its_own_path_T91a(self) -> None:
         """Where root owns everything on the way, it remains root."""
         self.assertEqual(self.acting(self.system / "x"), os.geteuid())
 
-    def test_sticky_T91a(self) -> None:
+    def test_file_in_a_sticky_folder_belongs_to_its_owner_T91a(self) -> None:
         """In a sticky folder an account controls the paths of what it put there."""
         shared = self.made("shared", 0 if ROOT else SERVICE, 0o1777)
         self.assertEqual(self.acting(shared / "x"), os.geteuid())
@@ -145,7 +145,7 @@ class OwnerTests(FilesCase):
         self.give(shared / "x", SERVICE)
         self.assertEqual(self.acting(shared / "x"), SERVICE)
 
-    def test_two_accounts_T91a(self) -> None:
+    def test_two_accounts_are_an_error_T91a(self) -> None:
         """If two accounts control a path, root fails with an error that names both."""
         below = self.folder / "below"
         below.mkdir()
@@ -157,14 +157,14 @@ class OwnerTests(FilesCase):
         else:
             self.assertEqual(found, os.geteuid())
 
-    def test_circle_T91a(self) -> None:
+    def test_circular_links_are_an_error_T91a(self) -> None:
         """A circle of symbolic links is an error, as in the kernel."""
         (self.system / "a").symlink_to("b")
         (self.system / "b").symlink_to("a")
         if ROOT:
             self.assertEqual(self.acting(self.system / "a" / "x").errno, errno.ELOOP)
 
-    def test_for_a_block_T91a(self) -> None:
+    def test_rights_return_after_the_block_T91a(self) -> None:
         """After a block the thread has the rights that it had before."""
 
         def work() -> list[int]:
@@ -207,21 +207,21 @@ class OnceTests(FilesCase):
         self.assertEqual(self.small.stat().st_mode & 0o777, 0o600)
         self.assertEqual([*self.folder.iterdir()], [self.small])
 
-    def test_made_T91b(self) -> None:
+    def test_file_is_created_whole_and_once_T91b(self) -> None:
         """A file is created once, with its whole content, for its account alone."""
         self.assert_made_once()
 
-    def test_no_nameless_files_T91b(self) -> None:
+    def test_file_is_created_without_tmpfile_T91b(self) -> None:
         """A file is made whole and once on a file system without O_TMPFILE, such as NFS."""
         self.lacking()
         self.assert_made_once()
 
-    def test_no_links_T91b(self) -> None:
+    def test_file_is_created_without_hard_links_T91b(self) -> None:
         """A file is made whole and once on a file system without hard links, such as FAT."""
         self.lacking("link")
         self.assert_made_once()
 
-    def test_link_T91b(self) -> None:
+    def test_nothing_is_written_through_a_link_T91b(self) -> None:
         """Nothing is written if the name is a symbolic link, even to nowhere."""
         for target in (self.secret, self.system / "nowhere"):
             self.small.symlink_to(target)
@@ -231,7 +231,7 @@ class OnceTests(FilesCase):
         self.assertEqual(self.secret.read_text(), "of root")
         self.assertEqual([*self.system.iterdir()], [self.secret])
 
-    def test_raced_T91b(self) -> None:
+    def test_file_of_another_process_is_kept_T91b(self) -> None:
         """A file that appears while another process writes it is not changed."""
         synced = os.fsync
 
@@ -244,7 +244,7 @@ class OnceTests(FilesCase):
         files.write_once(self.small, b"x")
         self.assertEqual(self.small.read_bytes(), b"other")
 
-    def test_odd_files_T91b(self) -> None:
+    def test_special_file_is_not_read_T91b(self) -> None:
         """Reading something else than a small regular file fails without blocking."""
         os.mkfifo(self.small)
         self.assertRaises(OSError, files.read_small, self.small)
@@ -287,14 +287,14 @@ class StoreTests(FilesCase):
             (self.secret.read_text(), self.owner(self.secret)), ("of root", self.owner(self.system))
         )
 
-    def test_owner_T91a(self) -> None:
+    def test_files_of_the_database_belong_to_the_account_T91a(self) -> None:
         """All files of the database belong to the account, including those that SQLite creates."""
         names = ("tokens.db", "tokens.db-wal", "tokens.db-shm", "tokens.db.pepper")
         self.assertEqual(self.opened(), dict.fromkeys(names, SERVICE))
         for path in self.folder.iterdir():
             self.assertEqual(path.stat().st_mode & 0o777, 0o600)
 
-    def test_links_T91a(self) -> None:
+    def test_links_do_not_lead_out_of_the_folder_T91a(self) -> None:
         """No link at the name of a file of SQLite leads root out of the folder."""
         for name in ("", "-wal", "-shm", "-journal", ".pepper"):
             for target in (self.system / "preload", self.secret):
@@ -310,21 +310,21 @@ class StoreTests(FilesCase):
                         (self.system / "preload").unlink(missing_ok=True)
                         self.secret.write_text("of root")
 
-    def test_pepper_guessed_T91b(self) -> None:
+    def test_links_at_guessed_pepper_names_are_not_followed_T91b(self) -> None:
         """Links at the names of former temporary pepper files are not followed."""
         for process in (os.getpid(), os.getpid() + 1):
             (self.folder / f"tokens.db.pepper.{process}").symlink_to(self.secret)
         self.opened()
         self.assert_untouched()
 
-    def test_no_file_T91a(self) -> None:
+    def test_circular_link_makes_the_store_unavailable_T91a(self) -> None:
         """Circular links, and links to a device, make the store unavailable."""
         for target in ("tokens.db", "/dev/null"):
             self.file.symlink_to(target)
             self.assertIsInstance(self.opened(), Unavailable)
             self.file.unlink()
 
-    def test_fifo_T91a(self) -> None:
+    def test_fifo_makes_the_store_unavailable_T91a(self) -> None:
         """A FIFO instead of a file makes the store unavailable without blocking."""
         for name in ("", ".pepper"):
             with self.subTest(name):
@@ -333,7 +333,7 @@ class StoreTests(FilesCase):
                 os.mkfifo(self.folder / f"tokens.db{name}")
                 self.assertIsInstance(self.opened(), Unavailable)
 
-    def test_hard_link_T91a(self) -> None:
+    def test_hard_link_is_not_written_through_T91a(self) -> None:
         """A hard link to a file of root is not written through."""
         if not ROOT:
             self.secret.chmod(0o400)
@@ -341,7 +341,7 @@ class StoreTests(FilesCase):
         self.assertIsInstance(self.opened(), Unavailable)
         self.assert_untouched()
 
-    def test_shared_folder_T91a(self) -> None:
+    def test_root_uses_no_foreign_files_in_a_shared_folder_T91a(self) -> None:
         """In a shared folder root does not use files that other accounts created."""
         self.folder = self.made("shared", 0 if ROOT else SERVICE, 0o777)
         self.file = self.folder / "tokens.db"
@@ -355,7 +355,7 @@ class StoreTests(FilesCase):
             self.assertIsInstance(outcome, Unavailable)
             self.assertIn("created by another account", str(outcome))
 
-    def test_linked_database_T91a(self) -> None:
+    def test_database_may_be_a_link_of_the_operator_T91a(self) -> None:
         """An operator's link to a database elsewhere works, and the files belong to its account."""
         link = self.system / "tokens.db"
         link.symlink_to(self.file)

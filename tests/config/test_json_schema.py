@@ -15,19 +15,19 @@ from tests.config.cases import BASE, ROOT, ConfigCase, laid_over
 class ShippedTests(ConfigCase):
     """The files under etc/."""
 
-    def test_sample(self) -> None:
+    def test_sample_loads_without_warnings(self) -> None:
         """The commented sample can be loaded without a warning."""
         text = (ROOT / "etc" / "authotron.yaml").read_text()
         (self.folder / "jwt-secret").write_text("a secret that is long enough for HS256\n")
         (self.folder / "alice-password").write_text("wonder\n")
         self.assertEqual(self.load(text).warnings, [])
 
-    def test_schema_is_current(self) -> None:
+    def test_shipped_schema_is_current(self) -> None:
         """The schema under etc/ is what C{authotron schema} prints; C{make schema} writes it."""
         shipped = json.loads((ROOT / "etc" / "authotron.schema.json").read_text())
         self.assertEqual(shipped, json.loads(json.dumps(json_schema.json_schema())))
 
-    def test_schema_fits(self) -> None:
+    def test_schema_accepts_shipped_files(self) -> None:
         """The schema accepts the base, the sample and the quick start, and rejects a typo."""
         schema = json_schema.json_schema()
         jsonschema.Draft202012Validator.check_schema(schema)

@@ -18,25 +18,25 @@ class WorkersTests(ConfigCase):
     def laid(self, **over: Any) -> Config:
         return self.load(laid_over(BASE, over))
 
-    def test_number(self) -> None:
+    def test_number_of_workers(self) -> None:
         """There is one worker by default, a number of workers, or one for each processor."""
         self.assertEqual(self.processes(), 1)
         self.assertEqual(self.processes(workers=3), 3)
         self.assertEqual(self.processes(workers="auto"), len(os.sched_getaffinity(0)))
 
-    def test_odd(self) -> None:
+    def test_invalid_number_of_workers_is_a_problem(self) -> None:
         """Zero, more than 256, or a fraction of workers is a problem."""
         for number in (0, -1, 257, 1.5, "two", True):
             with self.subTest(repr(number)):
                 self.assertTrue(self.problems(laid_over(BASE, {"server": {"workers": number}})))
 
-    def test_memory(self) -> None:
+    def test_workers_cannot_share_a_store_in_memory(self) -> None:
         """Several workers cannot share a store in memory."""
         problem = self.problem(server={"workers": 2}, store={"type": "memory"})
         self.assertEqual(problem, "store.type: several workers cannot share memory")
         self.laid(server={"workers": 1}, store={"type": "memory"})
 
-    def test_endpoints(self) -> None:
+    def test_workers_share_sockets_only(self) -> None:
         """Several workers can share sockets, but not other endpoints, such as TLS."""
         server = {"host": ..., "port": ..., "workers": 2}
         listen = ["tcp:80", "tcp6:80", "unix:/x", "systemd"]

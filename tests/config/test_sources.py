@@ -40,7 +40,7 @@ class SecretsTests(ConfigCase):
         assert found.file.jwt.secret is not None
         return found.file.jwt.secret.get_secret_value()
 
-    def test_file(self) -> None:
+    def test_secret_file_beside_the_configuration(self) -> None:
         """
         A relative path is found beside the configuration; the line end is not part of the
         secret.
@@ -49,7 +49,7 @@ class SecretsTests(ConfigCase):
         found = self.changed(jwt={"secret": ..., "secret_file": "key"})
         self.assertEqual(self.secret(found), "a secret that is long enough in a file")
 
-    def test_systemd_credential(self) -> None:
+    def test_systemd_credential_comes_first(self) -> None:
         """The credentials directory of systemd comes first."""
         credentials = self.folder / "credentials"
         credentials.mkdir()
@@ -59,7 +59,7 @@ class SecretsTests(ConfigCase):
         found = self.changed(jwt={"secret": ..., "secret_file": "key"})
         self.assertEqual(self.secret(found), "a secret that systemd has handed over")
 
-    def test_folder_of_credentials(self) -> None:
+    def test_file_in_a_folder_of_credentials(self) -> None:
         """C{folder/file} finds the credential C{folder_file} of systemd."""
         credentials = self.folder / "handed-over"
         credentials.mkdir()
@@ -68,7 +68,7 @@ class SecretsTests(ConfigCase):
         found = self.changed(jwt={"secret": ..., "secret_file": "credentials/key"})
         self.assertEqual(self.secret(found), "a secret that systemd has handed over")
 
-    def test_all_files_from_credentials_D3(self) -> None:
+    def test_keys_and_certificates_from_credentials_D3(self) -> None:
         """Files of certificates and keys are found among the credentials of systemd, too."""
         credentials = self.folder / "credentials"
         credentials.mkdir()
@@ -89,7 +89,7 @@ class SecretsTests(ConfigCase):
             ).store
             self.assertEqual(found.tls_ca_file, credentials / "ca.pem")
 
-    def test_data_beside_the_configuration_D3(self) -> None:
+    def test_written_file_is_not_a_credential_D3(self) -> None:
         """A file that authotron writes is never looked for among the credentials of systemd."""
         credentials = self.folder / "credentials"
         credentials.mkdir()
@@ -102,11 +102,11 @@ class SecretsTests(ConfigCase):
         self.addCleanup(os.environ.pop, name)
         os.environ[name] = value
 
-    def test_both(self) -> None:
+    def test_secret_and_twin_are_a_problem(self) -> None:
         """A secret and its C{_file} twin together are a problem."""
         self.assertIn("not both", self.problem(jwt={"secret_file": "key"}))
 
-    def test_missing(self) -> None:
+    def test_missing_secret_file_is_a_problem(self) -> None:
         """A missing file of a secret is a problem that names the path."""
         problem = self.problem(jwt={"secret": ..., "secret_file": "nowhere"})
         self.assertTrue(problem.startswith("jwt.secret_file: cannot read "), problem)
@@ -122,7 +122,7 @@ class SecretsTests(ConfigCase):
                 self.assertLessEqual({f"{key}_file", f"{key}_env"}, set(known), (name, key))
         self.assertGreater(secrets, 12)
 
-    def test_variable_S_PLACEHOLDER(self) -> None:
+    def test_secret_from_a_variable_S_PLACEHOLDER(self) -> None:
         """Secrets of any section may come from variables, which are taken literally."""
         users = [{"username": "alice", "password_env": "ALICE_PASSWORD"}]
         remote = {
@@ -151,7 +151,7 @@ class SecretsTests(ConfigCase):
         self.assertEqual(augmenter.token.get_secret_value(), "t")
         self.assertEqual(store.password.get_secret_value(), "r")
 
-    def test_bad_variable_S_PLACEHOLDER(self) -> None:
+    def test_unset_variable_is_a_problem_S_PLACEHOLDER(self) -> None:
         """
         An unset or empty variable is a problem with the path of the key, without the
         variable's name.
@@ -169,7 +169,7 @@ class SecretsTests(ConfigCase):
             [problem] = self.problems(laid_over(BASE, {"providers": [plain]}), **variables)
             self.assertEqual(problem, f"providers[0].users[0].password_env: {why}")
 
-    def test_several_ways_S_PLACEHOLDER(self) -> None:
+    def test_several_sources_are_a_problem_S_PLACEHOLDER(self) -> None:
         """Several sources of one secret are a problem."""
         told = "jwt: give one of secret, secret_file and secret_env, not both"
         self.assertEqual(self.problem(jwt={"secret_env": "X"}), told)
@@ -177,7 +177,7 @@ class SecretsTests(ConfigCase):
         self.assertEqual(self.problem(jwt=over), told)
         self.assertIn("must be the name", self.problem(jwt={"secret": ..., "secret_env": 5}))
 
-    def test_placeholder_S_PLACEHOLDER(self) -> None:
+    def test_unfilled_placeholder_is_a_problem_S_PLACEHOLDER(self) -> None:
         """A secret that is nothing but an unfilled C{${...}} is a problem in every section."""
         for text in ("${ALICE_PASSWORD}", "${ALICE_PASSWORD:-CANARY}", " ${A} "):
             user = {"username": "alice", "password": text}
@@ -198,7 +198,7 @@ class SecretsTests(ConfigCase):
         problem = self.problem(jwt={"secret": ..., "secret_file": "key"})
         self.assertIn("jwt.secret: is a placeholder", problem)
 
-    def test_perhaps_placeholder_S_PLACEHOLDER(self) -> None:
+    def test_warning_about_a_possible_placeholder_S_PLACEHOLDER(self) -> None:
         """
         A possible placeholder of another tool causes a warning, which does not repeat the
         text.
@@ -214,7 +214,7 @@ class SecretsTests(ConfigCase):
                 "have filled in",
             )
 
-    def test_no_placeholder_S_PLACEHOLDER(self) -> None:
+    def test_unusual_secret_is_not_a_placeholder_S_PLACEHOLDER(self) -> None:
         """Hashes and passwords with unusual characters are not placeholders."""
         for text in ("$ecret", "a$B", "{x}", "a<b>c", "100%", "%41lice", "$", "pa$$w0rd", "x@y@z"):
             user = {"username": "alice", "password": text}
@@ -224,7 +224,7 @@ class SecretsTests(ConfigCase):
         found = self.changed(providers=[{**BASE["providers"][0], "users": [user]}])
         self.assertEqual(found.warnings, [])
 
-    def test_not_shown(self) -> None:
+    def test_secrets_are_not_printed(self) -> None:
         """The representation of a configuration contains no secret."""
         self.assertNotIn("long enough", repr(self.load(BASE)))
         self.assertNotIn("wonder", repr(self.load(BASE)))

@@ -20,7 +20,7 @@ OURS = (
 JWKS = "https://sso.example.org/realms/main/protocol/openid-connect/certs"
 
 
-class WrittenTests(ConfigCase):
+class ShippedTests(ConfigCase):
     """Configurations that authotron ships."""
 
     def read(self, path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from tests.config.cases import BASE, ConfigCase, laid_over
 
 
-class OlderTests(ConfigCase):
+class Version1Tests(ConfigCase):
     """Version 1.0.0."""
 
     def older(self, **over: Any) -> dict[str, Any]:
@@ -17,19 +17,19 @@ class OlderTests(ConfigCase):
         merged: dict[str, Any] = laid_over(base, over)
         return merged
 
-    def test_loads(self) -> None:
+    def test_bind_address_becomes_host_and_port(self) -> None:
         """C{bind_address} becomes host and port; metrics are on port 9090."""
         file = self.load(self.older(bind_address="[::1]:81")).file
         self.assertEqual((file.server.host, file.server.port), ("::1", 81))
         self.assertEqual((file.metrics.enabled, file.metrics.port), (True, 9090))
 
-    def test_metrics_ignored(self) -> None:
+    def test_metrics_section_is_ignored(self) -> None:
         """A metrics section is ignored, with a warning."""
         found = self.load(self.older(metrics={"enabled": False}))
         self.assertTrue(found.file.metrics.enabled)
         self.assertIn("metrics", "\n".join(found.warnings))
 
-    def test_bad_address(self) -> None:
+    def test_invalid_bind_address_is_a_problem(self) -> None:
         """An invalid C{bind_address} is a problem."""
         for address in (":8080", "localhost", "127.0.0.1:http", 8080, "::1:8080"):
             with self.subTest(repr(address)):

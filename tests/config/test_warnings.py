@@ -11,11 +11,11 @@ from tests.config.cases import BASE, ConfigCase
 class WarningsTests(ConfigCase):
     """Warnings of C{check}, the log and C{/ready}."""
 
-    def test_none(self) -> None:
+    def test_no_warning_without_a_reason(self) -> None:
         """A good configuration causes no warning."""
         self.assertEqual(self.load(BASE).warnings, [])
 
-    def test_each(self) -> None:
+    def test_each_warning(self) -> None:
         """Weak secrets, unused audiences and deprecated plugins cause warnings."""
         for over, part in (
             ({"jwt": {"secret": "sixteen bytes..."}}, "shorter than 32 bytes"),
@@ -45,7 +45,7 @@ class WarningsTests(ConfigCase):
                 text = "\n".join(found.warnings)
                 self.assertEqual(f"'internal' and {realm!r}" in text, warned)
 
-    def test_bad_service_T82b(self) -> None:
+    def test_provider_name_that_cannot_name_a_service_T82b(self) -> None:
         """A provider whose name cannot be a key of scopes causes a warning."""
         for name, warned in (("sso ", True), ("ss\u200bo", True), ("my sso", False)):
             found = self.changed(providers=[{**BASE["providers"][0], "name": name}])

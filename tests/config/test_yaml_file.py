@@ -10,7 +10,7 @@ from tests.config.cases import ConfigCase
 class FileTests(ConfigCase):
     """Files that are rejected."""
 
-    def test_hostile_T78(self) -> None:
+    def test_hostile_yaml_is_one_problem_T78(self) -> None:
         """Duplicate keys, alias bombs, Python objects and garbage are problems of one line."""
         bomb = "a: &a [x]\n" + "".join(
             f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join([f'*{chr(97 + n)}'] * 9)}]\n"
@@ -55,12 +55,12 @@ class FileTests(ConfigCase):
                 self.assertIn(part, problem)
                 self.assertNotIn("CANARY", problem)
 
-    def test_missing(self) -> None:
+    def test_missing_file_is_a_problem(self) -> None:
         """A missing file is a problem with its path and a hint."""
         error = self.assertRaises(ConfigError, load, self.folder / "none.yaml", {})
         self.assertIn("AOT_CONFIG_PATH", str(error))
 
-    def test_not_utf8(self) -> None:
+    def test_file_must_be_utf8(self) -> None:
         """A file that is not UTF-8 is rejected."""
         path = self.folder / "latin.yaml"
         path.write_bytes(b"version: \xe9")
