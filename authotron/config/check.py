@@ -10,7 +10,7 @@ from typing import Any
 from attrs import field, frozen
 
 from authotron.config import placeholders, plugins, section, warnings
-from authotron.config.plugins import AugmenterConfig, PartConfig, StoreConfig
+from authotron.config.plugins import AugmenterConfig, PluginConfig, StoreConfig
 from authotron.config.schema import File
 from authotron.config.section import secrets_in
 from authotron.config.sources import Sources
@@ -29,7 +29,7 @@ class Config:
     """
 
     file: File
-    providers: Sequence[PartConfig]
+    providers: Sequence[PluginConfig]
     augmenters: Sequence[AugmenterConfig]
     store: StoreConfig | None
     warnings: Sequence[str]
@@ -94,8 +94,8 @@ _UNFILLED = (
 
 def _secrets(
     file: File | None,
-    providers: Sequence[PartConfig],
-    augmenters: Sequence[PartConfig],
+    providers: Sequence[PluginConfig],
+    augmenters: Sequence[PluginConfig],
     store: StoreConfig | None,
 ) -> Iterator[tuple[str, str]]:
     """Yield the path and the text of every secret in the configuration."""

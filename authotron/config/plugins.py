@@ -36,7 +36,7 @@ A plugin of another package may say in an C{API_VERSION} of its own which versio
 """
 
 
-class PartConfig(Section):
+class PluginConfig(Section):
     """The keys that every provider and augmenter has."""
 
     type: str = Field(description="the type; names the module that implements it")
@@ -46,7 +46,7 @@ class PartConfig(Section):
     realm: Realm = Field(description="the authentication boundary it belongs to")
 
 
-class AugmenterConfig(PartConfig):
+class AugmenterConfig(PluginConfig):
     """The keys that every augmenter has."""
 
     required: bool = Field(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 from authotron.config import endpoint, placeholders
-from authotron.config.plugins import PartConfig, StoreConfig
+from authotron.config.plugins import PluginConfig, StoreConfig
 from authotron.config.schema import File
 from authotron.config.server import SYSTEMD, VERY_MANY, Operations, Server
 from authotron.model import hosts
@@ -20,7 +20,9 @@ def of_file(file: File) -> Iterator[str]:
     yield from _of_metrics(file.server, file.metrics)
 
 
-def of_plugins(providers: Sequence[PartConfig], augmenters: Sequence[PartConfig]) -> Iterator[str]:
+def of_plugins(
+    providers: Sequence[PluginConfig], augmenters: Sequence[PluginConfig]
+) -> Iterator[str]:
     """Yield the warnings about providers and augmenters."""
     if not providers:
         yield "providers: none configured, so every request gets a 401"
@@ -41,7 +43,7 @@ def of_plugins(providers: Sequence[PartConfig], augmenters: Sequence[PartConfig]
             )
 
 
-def _of_names(providers: Sequence[PartConfig]) -> Iterator[str]:
+def _of_names(providers: Sequence[PluginConfig]) -> Iterator[str]:
     """Warn of providers whose names cannot be keys of scopes in an identity."""
     for place, provider in enumerate(providers):
         if why := flaw(provider.name, MAX_ROLE, tab=True):

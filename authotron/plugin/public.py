@@ -11,7 +11,7 @@ from authotron.concurrency.racing import (
 from authotron.config.plugins import (
     API_VERSION,
     AugmenterConfig,
-    PartConfig,
+    PluginConfig,
     StoreConfig,
 )
 from authotron.config.section import (
@@ -140,10 +140,10 @@ __all__ = [
     "Names",
     "NonEmptyStr",
     "NonEmptyStrs",
-    "PartConfig",
     "PasswordGuard",
     "PasswordStatus",
     "PasswordVerifier",
+    "PluginConfig",
     "Port",
     "Problem",
     "Realm",

@@ -10,7 +10,7 @@ from attrs import define, field
 from pydantic import Field
 from zope.interface import implementer
 
-from authotron.config.plugins import PartConfig
+from authotron.config.plugins import PluginConfig
 from authotron.config.section import Seconds
 from authotron.limits.client_turns import ClientTurns
 from authotron.model.authentication import Authentication
@@ -29,7 +29,7 @@ Match = Callable[[Credential], Affinity]
 """Returns, from the shape of a token alone, whether the provider could know the token."""
 
 
-class RemoteProviderConfig(PartConfig, RemoteConfig):
+class RemoteProviderConfig(PluginConfig, RemoteConfig):
     """The keys of every provider that asks a remote."""
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron.config.plugins import PartConfig
+from authotron.config.plugins import PluginConfig
 from authotron.config.section import Seconds
 from authotron.jose import claims
 from authotron.limits.client_turns import ClientTurns
@@ -27,7 +27,7 @@ from authotron.plugin.interfaces import Affinity, IProvider
 _REFUSALS = (401, 403)
 
 
-class Config(PartConfig, ServiceConfig, RetryConfig):
+class Config(PluginConfig, ServiceConfig, RetryConfig):
     """`type: http`: your own service verifies credentials; see docs/providers.md."""
 
     type: Literal["http"]

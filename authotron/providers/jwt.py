@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron.config.plugins import PartConfig
+from authotron.config.plugins import PluginConfig
 from authotron.config.section import NonEmptyStr, NonEmptyStrs, Secret
 from authotron.jose import (
     jwk,
@@ -38,7 +38,7 @@ _SHARED = {"HS256": 32, "HS384": 48, "HS512": 64}
 """Least length of a shared secret in bytes: that of the hash (RFC 7518 section 3.2)."""
 
 
-class Config(PartConfig, RemoteConfig, ClaimsConfig):
+class Config(PluginConfig, RemoteConfig, ClaimsConfig):
     """`type: jwt`: JSON Web Tokens, verified with a published key set."""
 
     type: Literal["jwt"]

@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron.config.plugins import PartConfig
+from authotron.config.plugins import PluginConfig
 from authotron.config.section import NonEmptyStr, Seconds
 from authotron.ldap import checks
 from authotron.ldap.connection import Connection
@@ -51,7 +51,7 @@ _UNSEEN = re.compile(
 """Characters that directories ignore in names (RFC 4518 section 2.2)."""
 
 
-class Config(PartConfig, Membership, Connectivity, RetryConfig):
+class Config(PluginConfig, Membership, Connectivity, RetryConfig):
     """`type: ldap`: HTTP Basic, verified by binding to a directory as the user."""
 
     type: Literal["ldap"]

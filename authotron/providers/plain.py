@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from zope.interface import implementer
 
 from authotron.concurrency.racing import MaybeAwaited
-from authotron.config.plugins import PartConfig
+from authotron.config.plugins import PluginConfig
 from authotron.config.section import (
     Names,
     Secret,
@@ -54,7 +54,7 @@ class User(Section):
         return self
 
 
-class Config(PartConfig):
+class Config(PluginConfig):
     """`type: plain`: HTTP Basic against the users listed here."""
 
     type: Literal["plain"]

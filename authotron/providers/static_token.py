@@ -12,7 +12,7 @@ from pydantic import Field, SecretStr, field_validator
 from zope.interface import implementer
 
 from authotron.config.placeholders import is_unfilled
-from authotron.config.plugins import PartConfig
+from authotron.config.plugins import PluginConfig
 from authotron.config.section import (
     Name,
     Names,
@@ -64,7 +64,7 @@ class Entry(Section):
         return SecretStr(text)
 
 
-class Config(PartConfig):
+class Config(PluginConfig):
     """`type: static-token`: Bearer tokens that are listed here."""
 
     type: Literal["static-token"]

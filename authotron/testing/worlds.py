@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, execute, maybeDeferred
 from twisted.internet.task import Clock
 
 from authotron.concurrency.racing import MaybeAwaited
-from authotron.config.plugins import PartConfig, documented_type
+from authotron.config.plugins import PluginConfig, documented_type
 from authotron.config.section import read
 from authotron.net.world import Agents, World, forbid_http
 
@@ -39,7 +39,7 @@ def make_plugin(module: ModuleType, given_world: World | None = None, **keys: An
 
     @raise ConfigError: the keys are not what the C{Config} of the module describes.
     """
-    named = {"name": "it", "realm": "here"} if issubclass(module.Config, PartConfig) else {}
+    named = {"name": "it", "realm": "here"} if issubclass(module.Config, PluginConfig) else {}
     section = read(module.Config, {"type": documented_type(module), **named, **keys})
     return module.make(section, given_world or world())
 

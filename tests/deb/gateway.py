@@ -22,13 +22,11 @@ from typing import Literal
 from attrs import define, field
 from twisted.internet.task import deferLater
 from zope.interface import implementer
-from authotron.config.plugins import PartConfig
-from authotron.model.authentication import Authentication
-from authotron.model.errors import Rejected
-from authotron.model.identity import Identity
-from authotron.plugin.interfaces import Affinity, IProvider
+from authotron.plugin import (
+    Affinity, Authentication, Identity, IProvider, PluginConfig, Rejected
+)
 
-class Config(PartConfig):
+class Config(PluginConfig):
     type: Literal["awkward"]
 
 @implementer(IProvider)

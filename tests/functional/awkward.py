@@ -20,14 +20,14 @@ from authotron.plugin import (
     Credential,
     Identity,
     IProvider,
-    PartConfig,
+    PluginConfig,
     Rejected,
     Unavailable,
     World,
 )
 
 
-class Config(PartConfig):
+class Config(PluginConfig):
     """`type: awkward`: trouble on demand."""
 
     type: Literal["awkward"]

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron import plugin
 from authotron.config import plugins
-from authotron.config.plugins import PartConfig
+from authotron.config.plugins import PluginConfig
 from authotron.model.errors import ConfigError
 from authotron.plugin import public
 
@@ -30,7 +30,7 @@ class PublicNamesTests(SynchronousTestCase):
             self.assertFalse(hasattr(plugin, name))
 
 
-class Config(PartConfig):
+class Config(PluginConfig):
     """`type: sample`: a plugin of another package."""
 
     type: Literal["sample"]
