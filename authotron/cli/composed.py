@@ -9,7 +9,7 @@ from authotron.cli.options import exit_on_config_error
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config.check import Config
 from authotron.daemon.compose import compose
-from authotron.daemon.runtime import Pool, outside
+from authotron.daemon.runtime import Pool, make_world
 from authotron.gateway.gateway import Gateway
 from authotron.model.errors import Unavailable
 from authotron.net.world import World
@@ -30,7 +30,7 @@ async def composed(
     pool = Pool(reactor)
     pool.startService()
     try:
-        world = outside(reactor, pool)
+        world = make_world(reactor, pool)
         gateway = compose_or_exit(config, world)
         try:
             yield gateway, world

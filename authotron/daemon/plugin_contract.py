@@ -38,10 +38,10 @@ _TYPES: Mapping[InterfaceClass, Mapping[str, tuple[type, ...]]] = {
     },
     ITokenStore: {"type": (str,)},
 }
-"""The types that the attributes of each interface must have."""
+"""The types that the attributes of a plugin must have, by its interface."""
 
 _OPTIONAL = (IConnected, IMayAskRemotes, IReachable, IUserLookup)
-"""Interfaces that a plugin may provide besides its own."""
+"""Interfaces that a provider, augmenter or store may implement in addition."""
 
 
 def verify(interface: InterfaceClass, plugin: object, at: str, type_: str) -> None:

@@ -32,12 +32,12 @@ _INTERNAL = "reload failed because of an internal error, see the log; the old co
 
 def log_warnings(to: Logger, config: Config) -> None:
     """Log the warnings about a configuration that is in use."""
-    for warning in config.warnings:  # as "warning" it would be an event of Python's warnings
+    for warning in config.warnings:  # a field `warning` would mark a warning of Python
         to.warn("{notice}", notice=warning, event="startup.config.warning")
 
 
 def log_refused(to: Logger, problems: Sequence[str]) -> None:
-    """Log why a configuration is not used."""
+    """Log the problems for which a configuration is not used."""
     for problem in problems:
         to.error(
             "configuration not usable: {problem}", problem=problem, event="startup.config.refused"
@@ -105,7 +105,7 @@ class Reloader(Generic[P]):
         self._refuse([_INTERNAL])
 
     def _fixed(self, config: Config) -> object:
-        """Return the keys that a reload does not change."""
+        """Return the settings of a configuration that only a restart changes."""
         server = config.file.server
         if self._has_workers:
             return server.model_dump(include=_SOCKET_KEYS), config.file.metrics
@@ -122,7 +122,7 @@ class Retired:
 
     def close_later(self, seconds: float, close: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """
-        Close a replaced object.
+        Close a replaced configuration or token store after a delay.
 
         @param seconds: the grace, in which requests may go on to use it.
         """
@@ -137,7 +137,7 @@ class Retired:
         pending.addErrback(self._not_closed)
 
     def close_now(self) -> None:
-        """Close everything without waiting for the grace."""
+        """Close all replaced configurations and stores without waiting for the grace."""
         for pending in [*self._pending]:
             pending.cancel()
 
@@ -161,7 +161,7 @@ class LiveTokenStore:
         serve: Callable[[TokenService], TokenStoreService],
         retired: Retired,
     ) -> None:
-        """@param serve: makes the service that opens a store."""
+        """@param serve: makes the service that opens a token store and keeps it open."""
         self._serve = serve
         self._retired = retired
         self._service = None if tokens is None else serve(tokens)
@@ -172,18 +172,18 @@ class LiveTokenStore:
         return None if self._service is None else self._service.tokens
 
     def start(self) -> None:
-        """Begin to open the store."""
+        """Start to open the token store, and return before it is open."""
         if self._service is not None:
             self._service.startService()
 
     async def stop(self) -> None:
-        """Close the store."""
+        """Close the token store."""
         if self._service is not None:
             await self._service.stopService()
 
     def replace(self, tokens: TokenService | None, grace: float) -> None:
         """
-        Use the store of another configuration.
+        Use the token store of another configuration.
 
         @param grace: seconds for which the old store stays open.
         """

@@ -37,11 +37,11 @@ class Pool(Service):
         return deferToThreadPool(self._reactor, self._pool, work)
 
     def own_thread(self) -> SingleThread:
-        """Return another thread, for one caller alone, such as SQLite."""
+        """Return a new thread that works for one caller only, such as SQLite."""
         return SingleThread(self._reactor.callFromThread)
 
 
-def outside(reactor: IGatewayReactor, pool: Pool) -> World:
+def make_world(reactor: IGatewayReactor, pool: Pool) -> World:
     """Build the World of a running process: real time, threads and network."""
     return World(
         reactor,

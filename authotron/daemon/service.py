@@ -27,7 +27,7 @@ from authotron.daemon.listening import (
     metrics_listeners,
     site,
 )
-from authotron.daemon.runtime import Pool, outside
+from authotron.daemon.runtime import Pool, make_world
 from authotron.gateway.gateway import Gateway, LiveGateway, Peers
 from authotron.limits.fair_queue import Reputations
 from authotron.limits.hash_queue import HashQueue, at_once
@@ -99,7 +99,7 @@ class GatewayService(MultiService):
     def _make_world(self, config: Config) -> World:
         workers = at_once(config.file.server.processes)
         return evolve(
-            outside(self._reactor, self.pool),
+            make_world(self._reactor, self.pool),
             rejected_passwords=self.rejected_passwords,
             hash_queue=HashQueue(self._reactor, self.pool, workers, self.reputations),
         )
@@ -213,7 +213,7 @@ class GatewayService(MultiService):
 
     @property
     def problems(self) -> Sequence[str]:
-        """Why the configuration that was read last is not in use."""
+        """The problems for which the configuration that was read last is not in use."""
         return self.serving.problems
 
     def reload(self) -> Deferred[None]:

@@ -104,7 +104,7 @@ class _Port(unix.Port):
         self.factory.doStart()
         self.connected = True
         self.socket = self._listening
-        self.fileno = self.socket.fileno  # type: ignore[method-assign] # Twisted does so, too
+        self.fileno = self.socket.fileno  # type: ignore[method-assign] # as in tcp.Port of Twisted
         self.numberAccepts = 100
         self.startReading()
 

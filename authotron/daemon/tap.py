@@ -105,7 +105,9 @@ def _reload_on_hangup(service: Gateway, reactor: IReactorCore) -> None:
         reloading.addCallback(reloaded).addErrback(service.fail)
 
     def reloaded(_: None) -> None:
-        status = "configuration refused, still serving" if service.problems else "serving"
+        status = (
+            "configuration refused, serving with the old one" if service.problems else "serving"
+        )
         systemd.notify(os.environ, "READY=1", f"STATUS={status}")
 
     signal.signal(signal.SIGHUP, lambda *_: reactor.callFromThread(reload))  # type: ignore[attr-defined] # IReactorFromThreads

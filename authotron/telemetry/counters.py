@@ -102,4 +102,4 @@ class Counts:
 
     def show(self, *labels: str) -> None:
         """Show a zero for these labels, so that an alert sees the first event."""
-        self.values[labels]  # reading creates the tally
+        self.values[labels]  # reading a missing tally creates it

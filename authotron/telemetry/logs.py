@@ -170,7 +170,7 @@ class Log:
         journal = os.environ.get("JOURNAL_STREAM")
         if not journal or stream is None:
             return False
-        with suppress(OSError, ValueError):  # the stream is not a file
+        with suppress(OSError, ValueError):  # the stream has no descriptor
             found = os.fstat(stream.fileno())
             return journal == f"{found.st_dev}:{found.st_ino}"
         return False

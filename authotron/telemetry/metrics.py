@@ -296,7 +296,7 @@ class Metrics(Collector):
         """Return the metrics for a scraper that accepts these types, and the chosen type."""
         try:
             encode, content_type = exposition.choose_encoder(accept)
-        except (TypeError, ValueError):  # Accept names a version that is not a number
+        except (TypeError, ValueError):  # the field Accept has an invalid version
             encode, content_type = exposition.choose_encoder("")
         return encode(self._registry), content_type
 

@@ -140,7 +140,7 @@ class WorkersTests(SystemdCase):
         self.assertEqual([self.ask(port), self.ask(self.path)], [200, 200])
         daemon.file.write_text("{")
         daemon.tell(signal.SIGHUP)
-        self.word("READY=1", "STATUS=the new configuration was refused")
+        self.word("READY=1", "STATUS=configuration refused, serving with the old one")
         daemon.tell(signal.SIGTERM)
         self.word("STOPPING=1")
         daemon.exit_status()
@@ -159,7 +159,7 @@ class WordsTests(SystemdCase):
         self.word("READY=1", "STATUS=serving")
         daemon.file.write_text("{")
         daemon.tell(signal.SIGHUP)
-        self.word("READY=1", "STATUS=the new configuration was refused")
+        self.word("READY=1", "STATUS=configuration refused, serving with the old one")
         self.assertEqual(self.ask(self.path), 200)
 
     def test_watchdog(self) -> None:

@@ -186,7 +186,7 @@ class WorkerPool:
             self._until_empty.succeed(None)
 
     def _note_lost(self, worker: WorkerProcess, reason: str) -> None:
-        """Replace a worker that ended unasked, or give up if another would fail as well."""
+        """Replace a worker that ended unexpectedly, or end the service if another would fail."""
         self._log.error(
             "worker {pid} ended unexpectedly: {how}",
             pid=worker.pid,
@@ -195,7 +195,7 @@ class WorkerPool:
         )
         self.metrics.own.worker_lost("blocked" if worker.was_killed else "died")
         if worker.exit_status is not None and not (worker.has_served or self.served.called):
-            self._give_up(worker.exit_status or 1)  # as a service without workers would exit
+            self._give_up(worker.exit_status or 1)  # as a single process would exit
         elif worker.exit_status == EX_CONFIG and not self.has_served:
             self._give_up(EX_CONFIG)
         else:
@@ -209,12 +209,12 @@ class WorkerPool:
     # --- replacement ---
 
     def begin_replacement(self) -> None:
-        """Start no worker but by C{spawn}, until C{end_replacement} is called."""
+        """Stop replacing lost workers, until C{end_replacement} is called."""
         self._is_replacing = self._was_replaced = True
         self._respawn.pause()
 
     def end_replacement(self) -> None:
-        """Replace lost workers again, those included that were lost meanwhile."""
+        """Replace lost workers again, including those that were lost during the replacement."""
         self._is_replacing = False
         if not self.is_stopping:
             self._respawn.resume()
@@ -225,7 +225,7 @@ class WorkerPool:
         """
         Discard cached decisions in all workers but the sender, as API tokens were changed.
 
-        A worker that has ended meanwhile needs not confirm: it answers no request any more.
+        A worker that has ended meanwhile need not confirm: it answers no request any more.
 
         @param tokens: the ids of the API tokens; C{None} for all decisions.
 
@@ -244,7 +244,7 @@ class WorkerPool:
                 worker.notify(word, content)
 
     async def readiness(self) -> dict[str, Any] | None:
-        """Ask workers until one reports whether it is ready; C{None} if none answers."""
+        """Return the readiness that the first worker to answer reports; C{None} if none answers."""
         for worker in self.serving:
             with suppress(Unavailable, PeerError):
                 report: dict[str, Any]

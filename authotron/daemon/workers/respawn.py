@@ -1,4 +1,4 @@
-"""New workers in the place of lost ones."""
+"""Replacement of lost workers, with a growing delay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a worker process is started, and what it inherits."""
+"""Start of a worker process: its command, environment, descriptors and configuration."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from authotron.config.check import Config
 from authotron.daemon import reload
 from authotron.daemon.compose import compose
 from authotron.daemon.listening import Listener, endpoints, metrics_listeners
-from authotron.daemon.runtime import Pool, outside
+from authotron.daemon.runtime import Pool, make_world
 from authotron.daemon.workers.heartbeats import Heartbeats
 from authotron.daemon.workers.messages import PeerError
 from authotron.daemon.workers.pool import WorkerPool
@@ -70,7 +70,7 @@ class Supervisor(Service):
 
         @raise ConfigError: the configuration cannot be used.
         """
-        compose(config, outside(self._reactor, Pool(self._reactor)), Metrics())
+        compose(config, make_world(self._reactor, Pool(self._reactor)), Metrics())
 
     @property
     def served(self) -> Deferred[None]:

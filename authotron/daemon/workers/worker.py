@@ -1,4 +1,4 @@
-"""One of several worker processes: it serves, and obeys the supervisor that started it."""
+"""A worker process: it runs the gateway, and acts on messages of its supervisor."""
 
 from __future__ import annotations
 

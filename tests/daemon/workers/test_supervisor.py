@@ -581,8 +581,8 @@ class InvalidationTests(SupervisorCase):
         self.one.send({"say": "invalidate", "number": 9, "with": ["one"]})
         self.assertEqual(self.other.given[-1], ["one"])
 
-    def test_ended_worker_needs_not_confirm_T42(self) -> None:
-        """A worker that ends meanwhile needs not confirm."""
+    def test_ended_worker_need_not_confirm_T42(self) -> None:
+        """A worker that ends meanwhile need not confirm."""
         del self.other.answers["invalidate"]
         self.ask()
         self.other.end(status=None)
