@@ -69,7 +69,7 @@ class ConfigurationTests(ConfigCase):
         self.credential("credentials/jwt-secret")
         found = self.load(read("debian", "authotron.yaml"))
         self.assertEqual(
-            found.warnings, ["providers: none configured, so every request gets a 401"]
+            found.warnings, ["providers: none configured, so only API tokens can be accepted"]
         )
         self.assertEqual(list(found.providers), [])
 

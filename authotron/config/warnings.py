@@ -25,7 +25,7 @@ def of_plugins(
 ) -> Iterator[str]:
     """Yield the warnings about providers and augmenters."""
     if not providers:
-        yield "providers: none configured, so every request gets a 401"
+        yield "providers: none configured, so only API tokens can be accepted"
     for kind, configs in (("providers", providers), ("augmenters", augmenters)):
         for place, config in enumerate(configs):
             for warning in getattr(config, "warnings", tuple)():
