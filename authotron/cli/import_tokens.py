@@ -23,8 +23,8 @@ from authotron.cli.token_store import run
 from authotron.concurrency.racing import with_timeout
 from authotron.config.check import Config
 from authotron.config.section import read
-from authotron.gateway.gate import Gate
 from authotron.gateway.gateway import Gateway
+from authotron.gateway.identity_check import IdentityCheck
 from authotron.model.errors import BadIdentity, ConfigError, Problem
 from authotron.net.world import World
 from authotron.stores import mongo, mongo_client, redis
@@ -87,7 +87,7 @@ def of_acl_proxy(
         source = redis.client(section, world)
         try:
             found = token_sources.acl_proxy_tokens(source, rule, world.clock.seconds())
-            await _Import(tokens, gateway.authenticator.gate, world, dry_run).copy(found)
+            await _Import(tokens, gateway.authenticator.identity_check, world, dry_run).copy(found)
         finally:
             await source.stop()
 
@@ -124,7 +124,7 @@ def of_auth_o_tron(path: Path, theirs: Path, realm: str | None, *, dry_run: bool
             found = token_sources.auth_o_tron_tokens(
                 database[section.tokens_collection], database[section.users_collection], realm
             )
-            await _Import(tokens, gateway.authenticator.gate, world, dry_run).copy(found)
+            await _Import(tokens, gateway.authenticator.identity_check, world, dry_run).copy(found)
         finally:
             await pool.disconnect()
 
@@ -151,7 +151,7 @@ class _Import:
     """One import, which counts the tokens that are copied, present already, and skipped."""
 
     _tokens: TokenService
-    _gate: Gate
+    _gate: IdentityCheck
     _world: World
     _dry_run: bool
     _copied: int = 0

@@ -92,7 +92,7 @@ def create(
     )
 
     async def work(gateway: Gateway[Reply], kept: TokenService, _world: World) -> None:
-        admit = gateway.authenticator.gate.admit
+        admit = gateway.authenticator.identity_check.admit
         said = admit(Identity(realm, username, owner_role))
         can_look_up = gateway.owners.can_look_up(said, "")
         owner = await gateway.owners.now(said, "")

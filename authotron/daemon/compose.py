@@ -17,8 +17,8 @@ from authotron.daemon import plugin_contract
 from authotron.gateway import credentials, decisions, outcomes
 from authotron.gateway.authentication import Authenticator
 from authotron.gateway.forwarded import Forwarding
-from authotron.gateway.gate import Gate
 from authotron.gateway.gateway import Gateway
+from authotron.gateway.identity_check import IdentityCheck
 from authotron.jose import minter
 from authotron.limits.descriptors import connection_limiter
 from authotron.model.errors import ConfigError, Problem
@@ -74,7 +74,7 @@ def compose(
         timeout=timeout,
         in_order=file.auth.prefer == "order",
         own=own,
-        gate=Gate(file.auth.identity),
+        identity_check=IdentityCheck(file.auth.identity),
     )
     replies = Replies(credentials.challenge(providers), file.include_legacy_headers)
     remembered = decisions.make(

@@ -1,4 +1,4 @@
-"""Credentials in, identity out: a race of providers, then the augmenters of the realm."""
+"""Authenticates credentials: races the providers, then asks the augmenters of the realm."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from authotron.concurrency.racing import (
     wait_all,
     was_cancelled,
 )
-from authotron.gateway.gate import Gate
+from authotron.gateway.identity_check import IdentityCheck
 from authotron.model.authentication import Authentication
 from authotron.model.errors import (
     NotConfigured,
@@ -43,18 +43,19 @@ from authotron.telemetry import logs
 from authotron.telemetry.metrics import Metrics
 
 _OWN, _LIKELY, _POSSIBLE, _FOREIGN = Affinity
-"""Names of our own: to look one up in an C{Enum} takes 0.07 us, and each request needs ten."""
+"""Members of C{Affinity}: to look one up takes 0.07 us, and each request needs ten."""
 
 
 @define(eq=False)
 class Authenticator:
     """
-    Providers and augmenters put together.
+    Authenticates clients with the configured providers, and augments their identities.
 
     Each authentication names its provider, and keeps the identity as it was before augmenters.
 
-    @ivar own: judges tokens of our own, in the realms of their owners; it is in no list. Of others
-        it judges, beside the rest, those that it may know.
+    @ivar own: authenticates API tokens, in the realms of their owners. It is not one of
+        C{providers}. It is asked about other bearer tokens, too, if it may know them.
+    @ivar identity_check: checks each identity that a provider or augmenter returns.
     """
 
     providers: Sequence[IProvider]
@@ -64,7 +65,7 @@ class Authenticator:
     _timeout: float
     _in_order: bool = False
     own: IJudge | None = None
-    gate: Gate = field(factory=Gate)
+    identity_check: IdentityCheck = field(factory=IdentityCheck)
     _rounds: Mapping[str, Sequence[Sequence[IAugmenter]]] = field(init=False, repr=False)
     _sometimes_local: AbstractSet[type] = field(init=False, repr=False)
     _log = Logger()
@@ -78,51 +79,51 @@ class Authenticator:
         self, credentials: Sequence[Credential], realm: str | None
     ) -> Authentication:
         """
-        Say who sent these credentials; the first of them that is good decides.
+        Authenticate the client that sent these credentials; the first accepted credential counts.
 
-        @param realm: ask only the providers of this realm, whatever its case.
+        @param realm: ask only the providers of this realm; its case is ignored.
 
-        @raise Rejected: every provider that could know one of them has answered, and refused.
-        @raise Unavailable: a provider that could know one of them did not answer and no other
+        @raise Rejected: every provider that could know a credential has refused it.
+        @raise Unavailable: a provider that could know a credential did not answer and no other
             accepted it, or a required augmenter did not answer.
-        @raise BadIdentity: one of them is good, and its identity must not be passed on.
-        @raise NotConfigured: nobody is able to before something is configured.
+        @raise BadIdentity: a credential was accepted, but its identity must not be passed on.
+        @raise NotConfigured: a provider lacks configuration without which it cannot judge.
         """
         reasons: list[BaseException | None] = []
         for credential in credentials:
-            for judges in self._judges(credential, realm, reasons):
+            for group in self._groups(credential, realm, reasons):
                 ask = partial(self._authenticate, credential)
                 try:
-                    found = await first_success(self._clock, judges, ask, in_order=self._in_order)
+                    found = await first_success(self._clock, group, ask, in_order=self._in_order)
                 except AllFailed as failed:
                     reasons += failed.reasons
                     continue
-                if realm is not None and not _is_of(found.identity, realm):
-                    reasons.append(Rejected("an identity of another realm"))
+                if realm is not None and not _is_in_realm(found.identity, realm):
+                    reasons.append(Rejected("the identity is of another realm"))
                     continue
-                return await self._enriched(found)
-        raise _summary(reasons)
+                return await self._augment_all(found)
+        raise _combine(reasons)
 
-    def _judges(
+    def _groups(
         self, credential: Credential, realm: str | None, reasons: list[BaseException | None]
     ) -> tuple[Sequence[IJudge], ...]:
         """
-        Group the judges to ask together: first those that need no remote, then the others.
+        Group the providers to ask together: first those that call no remote service.
 
-        @param reasons: gets why providers are not asked.
+        @param reasons: receives the reasons for which providers are not asked.
         """
         own = self.own
-        likeness = _FOREIGN if own is None else own.affinity(credential)
-        if likeness is _OWN and own is not None:
+        affinity = _FOREIGN if own is None else own.affinity(credential)
+        if affinity is _OWN and own is not None:
             return ([own],)
-        fitting = self._fitting(credential, realm, reasons)
-        if len(fitting) == 1 and likeness is not _POSSIBLE:
+        fitting = self._candidates(credential, realm, reasons)
+        if len(fitting) == 1 and affinity is not _POSSIBLE:
             return (fitting,)
         local: list[IJudge] = []
         remote: list[IJudge] = []
         for provider in fitting:
             (local if self._is_local(provider, credential) else remote).append(provider)
-        if likeness is _POSSIBLE and own is not None:
+        if affinity is _POSSIBLE and own is not None:
             remote.append(own)
         return local, remote
 
@@ -131,36 +132,36 @@ class Authenticator:
             if type(provider) not in self._sometimes_local:
                 return provider.local
             return IMayAskRemotes(provider).is_local(credential)
-        except Exception:  # noqa: BLE001 - the defect of one provider is not that of the others
-            self._note_failure(provider, Failure(), 0.0)
+        except Exception:  # noqa: BLE001 - a defect of one provider must not affect the others
+            self._log_failure(provider, Failure(), 0.0)
             return False
 
-    def _fitting(
+    def _candidates(
         self, credential: Credential, realm: str | None, reasons: list[BaseException | None]
     ) -> list[IProvider]:
         """
         Select the providers of the scheme and realm that could know the credential by its shape.
 
-        A credential that one provider owns is judged by no other, even if the owner is of another
-        realm. A credential that names some providers goes to these. If no provider could know it,
-        all judge it, unless it is a JWT that names its issuer: that is not shown to strangers.
+        A credential that one provider owns is shown to no other provider, even if the owner is of
+        another realm. A credential that names some providers goes to these. If no provider could
+        know the credential, all are asked, unless the credential is a JWT that names its issuer.
 
-        @param reasons: gets why providers are not asked.
+        @param reasons: receives the reasons for which providers are not asked.
         """
         is_owned = False
-        owners, named, possible, strangers = [], [], [], []
+        owners, named, possible, foreign = [], [], [], []
         for provider in self.providers:
             if provider.scheme != credential.scheme:
                 continue
-            may_judge = realm is None or _is_of(provider, realm)
+            may_judge = realm is None or _is_in_realm(provider, realm)
             affinity: Affinity | Failure
             try:
                 affinity = provider.affinity(credential)
-            except Exception:  # noqa: BLE001 - the defect of one provider is not that of the others
+            except Exception:  # noqa: BLE001 - a defect of one provider must not affect the others
                 affinity = Failure()
             if not isinstance(affinity, Affinity):
-                failure = _failure(affinity)
-                self._note_failure(provider, failure, 0.0)
+                failure = _as_failure(affinity)
+                self._log_failure(provider, failure, 0.0)
                 reasons += [failure.value] * may_judge
                 continue
             is_owned = is_owned or affinity is _OWN
@@ -173,25 +174,25 @@ class Authenticator:
             elif affinity is _OWN:
                 owners.append(provider)
             else:
-                strangers.append(provider)
+                foreign.append(provider)
         if is_owned:
             return owners
-        return named or possible or self._strangers(credential, strangers, reasons)
+        return named or possible or self._candidates_by_scheme(credential, foreign, reasons)
 
-    def _strangers(
+    def _candidates_by_scheme(
         self,
         credential: Credential,
         eligible: list[IProvider],
         reasons: list[BaseException | None],
     ) -> list[IProvider]:
-        """Select the providers to ask about a credential that by its shape none could know."""
+        """Select the providers to ask about a credential whose shape no provider knows."""
         if not (eligible and token_routing.names_issuer(credential)):
             return eligible
         reason = "no provider is configured for the issuer, or the purpose, of the JWT"
         if logs.log.writes_debug:
             self._log.debug(
-                "JWT shown to no provider: {reason}; `accepts: any` shows it to a provider all the "
-                "same, `typ` accepts other purposes than access",
+                "JWT not shown to any provider: {reason}; to show it to a provider, set its "
+                "`accepts: any`, or its `typ` for purposes other than access",
                 reason=reason,
                 event="auth.issuer.unknown",
             )
@@ -204,36 +205,36 @@ class Authenticator:
             self._timeout,
             provider.authenticate,
             credential,
-            self._authenticated,
+            self._provider_done,
             provider,
         )
 
-    def _authenticated(
+    def _provider_done(
         self, outcome: Authentication | Failure, took: float, provider: IJudge
     ) -> Authentication | Failure:
         if not isinstance(outcome, Authentication):
-            failure = _failure(outcome)
-            self._note_failure(provider, failure, took)
+            failure = _as_failure(outcome)
+            self._log_failure(provider, failure, took)
             return failure
         self._metrics.provider_answered(provider, "success", took)
         if logs.log.writes_debug:
-            self._note_answer(provider, "success", "", took)
+            self._log_answer(provider, "success", "", took)
         return outcome if outcome.provider else outcome._replace(provider=provider.name)
 
-    def _note_failure(self, provider: IJudge, failure: Failure, took: float) -> None:
-        result, label = _result(failure)
+    def _log_failure(self, provider: IJudge, failure: Failure, took: float) -> None:
+        result, label = _classify(failure)
         self._metrics.provider_answered(provider, label, took)
         if result == "broken":
             self._log.failure(
-                "{provider} is broken",
+                "provider {provider} is broken",
                 failure,
                 provider=provider.name,
                 event="auth.provider.broken",
             )
         elif result in _OUTAGES or logs.log.writes_debug:
-            self._note_answer(provider, result, str(failure.value), took)
+            self._log_answer(provider, result, str(failure.value), took)
 
-    def _note_answer(self, provider: IJudge, result: str, reason: str, took: float) -> None:
+    def _log_answer(self, provider: IJudge, result: str, reason: str, took: float) -> None:
         tell = self._log.warn if result in _OUTAGES else self._log.debug
         tell(
             "provider {provider}: {result}{because} ({milliseconds} ms)",
@@ -244,35 +245,39 @@ class Authenticator:
             event=f"auth.provider.{result}",
         )
 
-    async def _enriched(self, found: Authentication) -> Authentication:
+    async def _augment_all(self, found: Authentication) -> Authentication:
         """
-        Admit an identity, and add what the augmenters of its realm know.
+        Check an identity, and add the roles and attributes of the augmenters of its realm.
 
         @raise Unavailable: a required augmenter failed.
-        @raise BadIdentity: it must not be passed on, or with what they know it is too large.
+        @raise BadIdentity: the identity must not be passed on, or becomes too large.
         """
-        gate = self.gate
-        identity = gate.admit(found.identity, found.provider)
+        identity_check = self.identity_check
+        identity = identity_check.admit(found.identity, found.provider)
         is_plain = identity is found.identity
         if not is_plain:
             found = found._replace(identity=identity)
         additions: list[Addition] = []  # C{list[Addition]()} takes 0.4 us
         for augmenters in self._rounds.get(identity.realm, ()):
             identity = found.identity
-            asked = [self._augment(augmenter, identity) for augmenter in augmenters]
-            if not none_pending(asked):
-                answers = await wait_all(asked)
+            started = [self._augment(augmenter, identity) for augmenter in augmenters]
+            if not none_pending(started):
+                answers = await wait_all(started)
             else:
-                answers = asked
+                answers = started
             for augmenter, answer in zip(augmenters, answers, strict=True):
                 if isinstance(answer, Failure):
-                    addition = self._left_out(augmenter, answer)
+                    addition = self._replace_failed(augmenter, answer)
                 else:
                     addition = answer
                 additions.append(addition)
                 found = found.enriched(addition)
-            if found.identity is not identity and not (is_plain and gate.are_plain(additions)):
-                found = found._replace(identity=gate.admit(found.identity, found.provider))
+            if found.identity is not identity and not (
+                is_plain and identity_check.are_plain(additions)
+            ):
+                found = found._replace(
+                    identity=identity_check.admit(found.identity, found.provider)
+                )
                 is_plain = False
         return found if found.restriction is None else found.restricted()
 
@@ -282,28 +287,28 @@ class Authenticator:
             augmenter.timeout or self._timeout,
             augmenter.augment,
             identity,
-            self._augmented,
+            self._augmenter_done,
             augmenter,
         )
 
-    def _augmented(
+    def _augmenter_done(
         self, outcome: Addition | Failure, took: float, augmenter: IAugmenter
     ) -> Addition | Failure:
         if not isinstance(outcome, Addition):
-            failure = _failure(outcome)
+            failure = _as_failure(outcome)
             if not was_cancelled(failure):
                 self._metrics.augmenter_answered(augmenter, "error", took)
             return failure
         self._metrics.augmenter_answered(augmenter, "success", took)
         if logs.log.writes_debug:
-            self._note_addition(augmenter, outcome, took)
+            self._log_addition(augmenter, outcome, took)
         return outcome
 
-    def _left_out(self, augmenter: IAugmenter, failure: Failure) -> Addition:
+    def _replace_failed(self, augmenter: IAugmenter, failure: Failure) -> Addition:
         """
-        Nothing, and not to be remembered.
+        Return an empty addition, which is not cached, for an augmenter that failed.
 
-        @raise Unavailable: nobody may go on without this augmenter.
+        @raise Unavailable: the augmenter is required.
         """
         if failure.check(Unavailable):
             self._log.warn(
@@ -323,7 +328,7 @@ class Authenticator:
             raise Unavailable(f"the required augmenter {augmenter.name} failed")
         return Addition(fresh_until=0)
 
-    def _note_addition(self, augmenter: IAugmenter, addition: Addition, took: float) -> None:
+    def _log_addition(self, augmenter: IAugmenter, addition: Addition, took: float) -> None:
         self._log.debug(
             "augmenter {augmenter}: roles {roles}, attributes {attributes} ({milliseconds} ms)",
             augmenter=augmenter.name,
@@ -335,7 +340,7 @@ class Authenticator:
 
 
 def _rounds(augmenters: Sequence[IAugmenter]) -> dict[str, list[list[IAugmenter]]]:
-    """For each realm who is asked together: first all that need not see what others add."""
+    """Group the augmenters of each realm: first all that do not depend on other augmenters."""
     rounds: dict[str, list[list[IAugmenter]]] = {}
     for augmenter in augmenters:
         mine = rounds.setdefault(augmenter.realm, [[]])
@@ -348,46 +353,46 @@ def _rounds(augmenters: Sequence[IAugmenter]) -> dict[str, list[list[IAugmenter]
 
 _RESULTS: tuple[tuple[type[BaseException], str, str], ...] = (
     (CancelledError, "abandoned", "abandoned"),
-    (TimedOut, "timeout", "timeout"),  # before Unavailable, which it is, too
+    (TimedOut, "timeout", "timeout"),  # a subclass of Unavailable, so before it
     (Rejected, "refused", "error"),
     (Unavailable, "unavailable", "error"),
     (NotConfigured, "unavailable", "error"),
 )
-"""What may come of a question, its name in the log, and its label C{result} in the metrics."""
+"""Failures of providers: the error, its name in the log, and its label C{result} in metrics."""
 
 _OUTAGES = frozenset({"unavailable", "timeout"})
 
 
-def _failure(outcome: object) -> Failure:
-    """Why a part gave no answer; one of another kind is a defect."""
+def _as_failure(outcome: object) -> Failure:
+    """Return the failure of a plugin; a result of the wrong type becomes a C{TypeError}."""
     if isinstance(outcome, Failure):
         return outcome
-    return Failure(TypeError(f"answered by {type(outcome).__name__}"))
+    return Failure(TypeError(f"returned a result of the wrong type: {type(outcome).__name__}"))
 
 
-def _result(failure: Failure) -> tuple[str, str]:
-    """What came of a question that no identity was the answer to, in the log and the metrics."""
+def _classify(failure: Failure) -> tuple[str, str]:
+    """Return the name of a failure in the log, and its label in the metrics."""
     for kind, name, label in _RESULTS:
         if failure.check(kind):
             return name, label
     return "broken", "error"
 
 
-def _is_of(part: IProvider | Identity, realm: str) -> bool:
-    """Whether it fits the realm that is asked for, in upper or lower case of ASCII letters."""
+def _is_in_realm(part: IProvider | Identity, realm: str) -> bool:
+    """Return whether a provider or identity is of C{realm}; the case of ASCII is ignored."""
     return fold_ascii_case(part.realm) == fold_ascii_case(realm)
 
 
-def _summary(reasons: Sequence[BaseException | None]) -> Exception:
+def _combine(reasons: Sequence[BaseException | None]) -> Exception:
     """
-    A refusal if every provider that could know has answered, else an outage.
+    Combine the reasons of all providers: a refusal only if every one of them has refused.
 
-    The provider that did not answer might have accepted the credential.
+    Otherwise the result is an outage: a provider that did not answer might have accepted.
     """
     for reason in reasons:
         if isinstance(reason, NotConfigured):
             return reason
     if all(isinstance(reason, Rejected) for reason in reasons):
-        told = "; ".join(dict.fromkeys(map(str, reasons)))
-        return Rejected(told or "no provider judges such credentials")
+        refusals = "; ".join(dict.fromkeys(map(str, reasons)))
+        return Rejected(refusals or "no provider accepts credentials of this kind")
     return Unavailable("a provider that could know the credentials did not answer")

@@ -1,4 +1,4 @@
-"""One configuration at work, and which one that is."""
+"""All that one configuration was made into, and the one that is in use."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from authotron.tokens.owners import Owners
 from authotron.tokens.service import TokenService
 
 R = TypeVar("R")
-"""What the edge answers with."""
+"""The reply to a client, as the edge makes it."""
 
 
 @frozen
 class Gateway(Generic[R]):
-    """All that one configuration was made into. A reload makes another; no request sees both."""
+    """One configuration, composed. A reload composes another one; a request uses only one."""
 
     config: Config
     authenticator: Authenticator
@@ -34,10 +34,10 @@ class Gateway(Generic[R]):
     tokens: TokenService | None = None
 
     def close(self) -> None:
-        """Let go of what its parts keep open; nobody will ask them any more."""
-        for part in (*self.authenticator.providers, *self.authenticator.augmenters):
-            if IConnected.providedBy(part):
-                IConnected(part).close()
+        """Close what the plugins keep open; they are not used any more."""
+        for plugin in (*self.authenticator.providers, *self.authenticator.augmenters):
+            if IConnected.providedBy(plugin):
+                IConnected(plugin).close()
 
 
 Invalidate = Callable[[Sequence[str] | None], Awaitable[None]]
@@ -72,10 +72,10 @@ class Peers:
 @define(eq=False)
 class LiveGateway(Generic[R]):
     """
-    What the two sites serve.
+    The gateway that the two sites serve; a reload replaces it.
 
     @ivar gateway: the configuration in use.
-    @ivar stopping: whether the service is about to end, so that nobody should send more.
+    @ivar stopping: whether the service is about to stop, so that C{/ready} answers 503.
     @ivar problems: why the configuration that was read last is not in use.
     @ivar peers: the other processes of the service.
     """

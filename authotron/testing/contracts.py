@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.trial.unittest import TestCase as AsynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from authotron.gateway.gate import Gate
+from authotron.gateway.identity_check import IdentityCheck
 from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected, TokenExists, TooMany
 from authotron.model.identity import Addition, Credential, Identity
@@ -89,7 +89,7 @@ class ProviderContract:
     def test_admitted_T82(self: Any) -> None:
         """The gate for identities admits, without a change, the identity of a good credential."""
         identity = self.settle(as_deferred(self.provider().authenticate, self.good())).identity
-        self.assertEqual(Gate().admit(identity), identity)
+        self.assertEqual(IdentityCheck().admit(identity), identity)
 
     def test_refuses(self: Any) -> None:
         """A bad credential is L{Rejected}; the reason does not contain the credential."""

@@ -1,8 +1,8 @@
 """
-The entrance of the main port: verdicts straight from the bytes, all else to the site.
+The fast path of the main port: answers a proxy's requests from their bytes, without Klein.
 
-A connection stays here as long as it sends nothing but simple requests for a verdict, one at a
-time. The first byte that is anything else, and all that follow it, belong to the site's channel.
+A connection stays on the fast path while it sends only simple requests for a decision, one at a
+time. At the first byte of anything else the connection is handed to the channel of the site.
 """
 
 from __future__ import annotations
@@ -44,29 +44,29 @@ from authotron.web.site import Site
 T = TypeVar("T")
 
 _TURNS = 8
-"""Requests that a connection may ask of the site before it is closed, so that a proxy's pool comes
-back to the front."""
+"""Requests that the site answers on a connection that was handed over, before it is closed: a proxy
+opens a new one, which is on the fast path."""
 
 
 @implementer(IPushProducer)
 class FastPath(Protocol, TimeoutMixin):
-    """One connection, until it asks for something else."""
+    """One connection, until it is handed over to the site."""
 
     transport: Any  # a TCP or UNIX connection, with all that these can do
     callLater: Any
     _log = Logger()
 
-    def __init__(self, address: IAddress, entrance: FastPathFactory) -> None:
+    def __init__(self, address: IAddress, factory: FastPathFactory) -> None:
         self._address = address
         self._peer: str | None = getattr(address, "host", None)  # a UNIX socket has no host
-        self._context = HeadContext(entrance.serving, self._peer)
-        self._entrance = entrance
+        self._context = HeadContext(factory.serving, self._peer)
+        self._factory = factory
         self._bytes = b""
         self._pending: Deferred[None] | None = None
         self._closing = False
-        self._leaving = False
+        self._is_draining = False
         self._socket: socket | None = None
-        self.callLater = entrance.site.reactor.callLater
+        self.callLater = factory.site.reactor.callLater
 
     # --- the connection ---
 
@@ -74,20 +74,20 @@ class FastPath(Protocol, TimeoutMixin):
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
         if ISystemHandle.providedBy(self.transport):
-            handle = self.transport.getHandle()  # under TLS it is no socket
+            handle = self.transport.getHandle()  # under TLS it is not a socket
             self._socket = handle if isinstance(handle, socket) else None
         self.transport.registerProducer(self, True)
-        self.setTimeout(self._entrance.site.timeOut)
+        self.setTimeout(self._factory.site.timeOut)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.setTimeout(None)
         self._socket = None
-        self._entrance.lost(self)
+        self._factory.lost(self)
         if self._pending is not None:
             self._pending.cancel()
 
     def timeoutConnection(self) -> None:
-        """Nothing came for long: say goodbye; to whom does not even take that, hang up."""
+        """Close an idle connection; abort it if the client does not take part in closing it."""
         if self._closing:
             self.transport.abortConnection()
         else:
@@ -99,19 +99,19 @@ class FastPath(Protocol, TimeoutMixin):
             self._bytes = b""
         elif self._pending is None:
             self._advance()
-        elif len(self._bytes) > self._entrance.longest:
-            # While an answer is awaited reading goes on, for only so the end of the connection is
-            # noticed; but not without bound.
+        elif len(self._bytes) > self._factory.longest:
+            # While a decision is pending keep reading, so that a disconnect is noticed; pause once
+            # more than C{longest} bytes have come.
             self.transport.pauseProducing()
 
     def close_when_idle(self) -> None:
         """
-        Close the connection as soon as what was begun on it is answered.
+        Close the connection as soon as its current request is answered.
 
-        Where nothing was begun a request may be on its way, so it is waited for, but only just.
+        Without a current request, wait C{LAST_CALL} seconds: a request may be on its way.
         """
         if self._pending is None:
-            self._leaving = True
+            self._is_draining = True
             self.setTimeout(LAST_CALL)
         else:
             self._closing = True
@@ -119,44 +119,44 @@ class FastPath(Protocol, TimeoutMixin):
     # --- one request after the other ---
 
     def _advance(self) -> None:
-        head = request.simple(self._bytes, self._entrance.longest)
+        head = request.simple(self._bytes, self._factory.longest)
         if head is not None:
             self._decide(head)
-        elif not request.may_become_simple(self._bytes, self._entrance.longest):
+        elif not request.may_become_simple(self._bytes, self._factory.longest):
             self._hand_over()
-        # else wait; the deadline stays: what trickles in has no more time than silence has
+        # else wait for more bytes; the timeout of an idle connection goes on, against slow senders
 
     def _decide(self, head: Head) -> None:
-        entrance = self._entrance
-        began = entrance.clock.seconds()
-        decision = entrance.serving.gateway.decisions.decide(head.presented, self._client)
+        factory = self._factory
+        began = factory.clock.seconds()
+        decision = factory.serving.gateway.decisions.decide(head.presented, self._client)
         if isinstance(decision, Decision):
             self._decided(decision, head, began)
         else:
-            entrance.site.meter(head.route).note(entrance.clock.seconds() - began)
+            factory.site.meter(head.route).note(factory.clock.seconds() - began)
             self._wait(head, began, decision)
 
     def _client(self) -> Client:
-        """What finds out the address of the client whose head was just read."""
-        forwarding = self._entrance.serving.gateway.forwarding
+        """Return a function that finds the address of the client whose head was just read."""
+        forwarding = self._factory.serving.gateway.forwarding
         return partial(forwarding.client, self._peer, partial(request.values, self._bytes))
 
     def _wait(self, head: Head, began: float, decision: Deferred[Decision[Reply]]) -> None:
-        patience = self.setTimeout(None)
-        asked, self._bytes = self._bytes, b""
+        timeout = self.setTimeout(None)
+        head_bytes, self._bytes = self._bytes, b""
 
         def decided(decision: Decision[Reply]) -> None:
             self._pending = None
-            self.setTimeout(patience)
-            later, self._bytes = self._bytes, asked
+            self.setTimeout(timeout)
+            later, self._bytes = self._bytes, head_bytes
             self._decided(decision, head, began, waited=True)
             if not self._closing:
                 self.transport.resumeProducing()
                 self.dataReceived(later)
 
-        metrics = self._entrance.serving.metrics
+        metrics = self._factory.serving.metrics
         metrics.request_started(head.method)
-        decision.addBoth(_passed(metrics.request_ended, head.method))
+        decision.addBoth(_then_call(metrics.request_ended, head.method))
         self._pending = decision.addCallback(decided)
         self._pending.addErrback(lambda failure: failure.trap(CancelledError) and None)
         self._pending.addErrback(self._broken)
@@ -164,7 +164,7 @@ class FastPath(Protocol, TimeoutMixin):
     def _decided(
         self, decision: Decision[Reply], head: Head, began: float, *, waited: bool = False
     ) -> None:
-        entrance, outcome, reply = self._entrance, decision.outcome, decision.reply
+        factory, outcome, reply = self._factory, decision.outcome, decision.reply
         found = outcome.authentication
         if found is not None and found.conditions:
             self._context.head = self._bytes
@@ -176,16 +176,16 @@ class FastPath(Protocol, TimeoutMixin):
             if isinstance(ruling, Deny):
                 reply = denied(ruling)
         self._bytes = b""
-        if self._closing or self._leaving:
+        if self._closing or self._is_draining:
             head = head._replace(persistent=False)
-        self._send(entrance.wording.of(head, reply))
-        seconds = entrance.clock.seconds() - began
-        entrance.serving.metrics.request_authenticated(outcome.result, outcome.realm, seconds)
-        entrance.site.answered(
+        self._send(factory.encoder.encode(head, reply))
+        seconds = factory.clock.seconds() - began
+        factory.serving.metrics.request_authenticated(outcome.result, outcome.realm, seconds)
+        factory.site.answered(
             head.method, head.route, reply.status, seconds, outcome, self._address, head.request_id
         )
-        if seconds > LONGEST and not waited:  # a request that waited was timed step by step
-            entrance.site.meter(head.route).note(seconds)
+        if seconds > LONGEST and not waited:  # each step of a request that waited was timed
+            factory.site.meter(head.route).note(seconds)
         if not head.persistent:
             self._close()
         else:
@@ -193,37 +193,37 @@ class FastPath(Protocol, TimeoutMixin):
 
     def _send(self, reply: bytes) -> None:
         """
-        Give the reply to the kernel at once: that spares a turn of the reactor.
+        Write the reply to the socket at once, which saves a turn of the reactor.
 
-        What the kernel does not take goes to the transport, and so does everything after it:
-        nothing ever overtakes.
+        If the kernel does not take all bytes, the rest and all later replies go through the
+        transport, so that the order is kept.
         """
         sent = 0
         if self._socket is not None:
             try:
                 sent = self._socket.send(reply)
             except OSError:
-                sent = 0  # the transport will meet the same error, and say so in the usual way
+                sent = 0  # the transport gets the same error, and reports it
             if sent == len(reply):
                 return
             self._socket = None
         self.transport.write(reply[sent:])
 
     def _broken(self, failure: Failure) -> None:
-        self._log.failure("a request could not be answered", failure, event="routes.request.broken")
+        self._log.failure("answering a request failed", failure, event="routes.request.broken")
         self.transport.abortConnection()
 
     def _close(self) -> None:
         self._closing = True
-        self.setTimeout(self._entrance.grace)
+        self.setTimeout(self._factory.grace)
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
     def _hand_over(self) -> None:
-        """For good: from here on this object only passes on."""
+        """Hand the connection over to the site, for good: from now on this object only forwards."""
         self.setTimeout(None)
         self.transport.unregisterProducer()
-        channel = self._entrance.site.build_channel(self._address)
+        channel = self._factory.site.build_channel(self._address)
         channel.turns = _TURNS
         self.dataReceived = channel.dataReceived  # type: ignore[method-assign] # for good
         self.connectionLost = channel.connectionLost  # type: ignore[method-assign] # for good
@@ -231,10 +231,10 @@ class FastPath(Protocol, TimeoutMixin):
         received, self._bytes = self._bytes, b""
         try:
             channel.dataReceived(received)
-        finally:  # not before: the site must know what was asked when it is told to close
-            self._entrance.handed_over(self)
+        finally:  # only now: while draining, the site must know of the request before it may close
+            self._factory.handed_over(self)
 
-    # --- a client that asks but does not read its answers is not read either ---
+    # --- IPushProducer: while a client does not read its replies, nothing is read from it ---
 
     def pauseProducing(self) -> None:
         self.transport.pauseProducing()
@@ -243,14 +243,14 @@ class FastPath(Protocol, TimeoutMixin):
         self.transport.resumeProducing()
 
     def stopProducing(self) -> None:
-        """The transport is gone; L{connectionLost} follows."""
+        """Do nothing: the transport is closed, and L{connectionLost} follows."""
 
 
-def _passed(told: Callable[[str], None], method: str) -> Callable[[T], T]:
-    """What tells somebody on its way through, and changes nothing."""
+def _then_call(call: Callable[[str], None], method: str) -> Callable[[T], T]:
+    """Return a callback that calls C{call(method)} and passes its result on."""
 
     def through(result: T) -> T:
-        told(method)
+        call(method)
         return result
 
     return through
@@ -259,9 +259,9 @@ def _passed(told: Callable[[str], None], method: str) -> Callable[[T], T]:
 @implementer(IProtocolNegotiationFactory)
 class FastPathFactory(Factory):
     """
-    Puts a L{FastPath} before every connection of a site, of which there may be so many.
+    Serves connections on the fast path, and limits their number.
 
-    @ivar longest: bytes that a simple head may have; never more than the site allows.
+    @ivar longest: bytes that a simple head may have; not more than the site allows.
     """
 
     noisy = False
@@ -274,7 +274,7 @@ class FastPathFactory(Factory):
         self.serving = serving
         self.clock = clock
         self.longest = min(request.LONGEST, site.limit)
-        self.wording = ReplyEncoder(clock)
+        self.encoder = ReplyEncoder(clock)
         self._open = OpenConnections()
         self._connection_limit = ConnectionLimit(
             clock, serving.metrics, most, (self._open, site.open)
@@ -291,26 +291,26 @@ class FastPathFactory(Factory):
     def buildProtocol(self, addr: Any) -> FastPath | Overloaded:
         if self._connection_limit.is_full():
             return Overloaded()
-        front = FastPath(addr, self)
-        self._open.add(front)
-        return front
+        connection = FastPath(addr, self)
+        self._open.add(connection)
+        return connection
 
     def acceptableProtocols(self) -> list[bytes]:
-        """Without an answer Twisted breaks off every TLS handshake that offers protocols."""
+        """Return HTTP/1.1: else Twisted aborts TLS handshakes that offer protocols (ALPN)."""
         return [b"http/1.1"]
 
     def limit_connections(self, most: int) -> None:
         """Reject connections above C{most} from now on."""
         self._connection_limit.most = most
 
-    def handed_over(self, front: FastPath) -> None:
-        """The site has it now."""
+    def handed_over(self, connection: FastPath) -> None:
+        """Count a connection that was handed over to the site, and forget it."""
         self.serving.metrics.fast_path_left()
-        self.lost(front)
+        self.lost(connection)
 
-    def lost(self, front: FastPath) -> None:
-        """A connection is closed, or somebody else's."""
-        self._open.discard(front)
+    def lost(self, connection: FastPath) -> None:
+        """Forget a connection that is closed or was handed over."""
+        self._open.discard(connection)
 
     def drain(self) -> Deferred[None]:
         """Close connections as soon as nothing is in flight on them; fires when none is left."""

@@ -1,7 +1,8 @@
 """
-Recognises a simple request for a verdict in the bytes of a connection.
+Recognises a simple request for a decision in the bytes of a connection.
 
-It may refuse whatever it likes. What it accepts, the site's own channel must understand just so.
+Not to recognise a request is always safe: the site answers it. The channel of the site must read
+every request that is recognised in exactly the same way.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from authotron.model.http_grammar import TOKEN
 from authotron.model.request import Presented
 
 LONGEST = 16_000
-"""Bytes of a simple head; what is longer is the channel's to judge."""
+"""Bytes of the longest head that is recognised; the site reads longer ones."""
 
 _MOST_FIELDS = 100
 _PATHS = (b"/authenticate", b"/auth", b"/_auth")
 
 
 class Head(NamedTuple):
-    """What the reply depends on. Never to be logged: it holds the credential in clear."""
+    """The parts of a head that the reply depends on. Never log a head: it contains credentials."""
 
     method: str
     route: str
@@ -40,9 +41,9 @@ _REQUESTS = {
 }
 _OPENINGS = tuple(line + b"\r\n" for line in _REQUESTS)
 
-# Each field is a token, a colon, and no control character but the tab: no folding, no bare line
-# end, no blank before the colon. Only the inner repeats are possessive: of groups they are broken
-# before Python 3.11.5, see https://github.com/python/cpython/issues/106052.
+# A field is a token, a colon, and a value without control characters except the tab: no folding,
+# no bare line end, no blank before the colon. Only the inner quantifiers are possessive: those of
+# groups have a bug before Python 3.11.5, see https://github.com/python/cpython/issues/106052.
 _FIELDS = re.compile(rb"(?:%b+:[\t -~\x80-\xff]*+\r\n)*\r\n" % TOKEN).fullmatch
 
 _ANYTHING = re.compile(rb"[^\x00]*").fullmatch
@@ -58,14 +59,14 @@ _MEANING = {
     b"expect": _NOTHING,
     b"upgrade": _NOTHING,
 }
-"""The fields that change what a request means: each at most once, and only with such values."""
+"""Fields that change the meaning of a request: allowed once, with a value that matches."""
 
 
 def simple(head: bytes, longest: int = LONGEST, *, whole: bool = True) -> Head | None:
     """
-    Read one simple request, no byte less or more; C{None} if it is anything else.
+    Return the head of one simple request; C{None} if C{head} is anything else, or has more bytes.
 
-    @param whole: whether all fields are there, so that C{Host} can be missing.
+    @param whole: whether C{head} has all fields, so that a C{Host} that is not there is missing.
     """
     line, _, rest = head.partition(b"\r\n")
     request = _REQUESTS.get(line)
@@ -78,7 +79,7 @@ def simple(head: bytes, longest: int = LONGEST, *, whole: bool = True) -> Head |
     method, route, version = request
     persistent = version == b"HTTP/1.1"
     if whole and persistent and b"host" not in found:
-        return None  # a 400, by RFC 9112 section 3.2
+        return None  # the site answers 400 (RFC 9112 section 3.2)
     if b"connection" in found:
         persistent = persistent and found[b"connection"].lower() != b"close"
     return Head(
@@ -114,9 +115,9 @@ def _opening(name: str) -> bytes:
 
 def _meaning(lines: bytes) -> dict[bytes, bytes] | None:
     """
-    The fields that matter by their names in lower case; C{None} where one of them is odd.
+    Return the values of the fields in C{_MEANING}; C{None} if one is duplicated or not allowed.
 
-    @param lines: they end with the empty line.
+    @param lines: the lines of all fields, and the empty line at the end.
     """
     found: dict[bytes, bytes] = {}
     for line in lines[:-4].split(b"\r\n"):
@@ -132,7 +133,7 @@ def _meaning(lines: bytes) -> dict[bytes, bytes] | None:
 
 
 def may_become_simple(start: bytes, longest: int = LONGEST) -> bool:
-    """Whether more bytes could make a simple head of these: their complete lines already do."""
+    """Return whether more bytes could complete a simple head."""
     if len(start) > longest:
         return False
     lines, end, _ = start.rpartition(b"\r\n")

@@ -1,4 +1,4 @@
-"""Replies as the bytes of the fast way; what all of one second share is made once."""
+"""Encodes the replies of the fast path; the lines that replies of one second share are cached."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from authotron.web.replies import Reply
 
 @define(eq=False)
 class ReplyEncoder:
-    """How to say a reply now."""
+    """Encodes replies, with the current date, as the bytes of HTTP responses."""
 
     _clock: IReactorTime
     _second: int = -1
     _openings: dict[tuple[bytes, int, bool], bytes] = field(factory=dict)
 
-    def of(self, head: Head, reply: Reply) -> bytes:
+    def encode(self, head: Head, reply: Reply) -> bytes:
+        """Return the bytes of the response to the request with C{head}."""
         second = int(self._clock.seconds())
         if second != self._second:
             self._second, self._openings = second, {}

@@ -10,7 +10,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config.schema import IdentityConfig
-from authotron.gateway.gate import Gate
+from authotron.gateway.identity_check import IdentityCheck
 from authotron.model.authentication import Authentication
 from authotron.model.errors import BadIdentity, ConfigError
 from authotron.model.identity import Identity
@@ -29,7 +29,7 @@ class AdmitTests(SynchronousTestCase):
     """What passes, and as what."""
 
     def admit(self, identity: Identity, provider: str = "", **limits: int) -> Identity:
-        return Gate(IdentityConfig(**limits)).admit(identity, provider)
+        return IdentityCheck(IdentityConfig(**limits)).admit(identity, provider)
 
     def refused(self, identity: Identity, provider: str = "", **limits: int) -> str:
         with self.assertRaises(BadIdentity) as caught:

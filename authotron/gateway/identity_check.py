@@ -1,8 +1,8 @@
 """
-The one gate that every identity passes, whatever provider, augmenter, import or API token it is of.
+Checks every identity, whether it comes from a provider, an augmenter, an import or an API token.
 
-Behind the gate a user, a realm, a role and a scope each have one spelling, which neither a proxy
-nor a person can mistake for another, and no identity is larger than the configuration allows.
+After the check each user, realm, role and scope has one spelling that cannot be mistaken for
+another, and no identity is larger than the configuration allows.
 """
 
 from __future__ import annotations
@@ -23,44 +23,48 @@ from authotron.model.naming import (
 )
 
 _MAX_SHOWN = 64
-"""Characters of a bad name that the log shows."""
+"""Characters of a bad name that are logged."""
 
-_TAKEN_OUT = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), *range(0xD800, 0xE000)])
-"""Control characters, and halves of surrogate pairs, which UTF-8 cannot encode."""
+_REMOVED = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), *range(0xD800, 0xE000)])
+"""Characters that are removed: control characters, and surrogates, which UTF-8 cannot encode."""
 
 
 @define(eq=False)
-class Gate:
-    """Admits identities whose names are good (see L{flaw}) and which are not too large."""
+class IdentityCheck:
+    """Normalizes identities; rejects those with bad names (see L{flaw}) and those too large."""
 
     _limits: IdentityConfig = field(factory=IdentityConfig)
-    _most_names: int = field(init=False)
-    _most_values: int = field(init=False)
+    _max_names: int = field(init=False)
+    _max_values: int = field(init=False)
     _last_plain: Addition | None = field(default=None, init=False, repr=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
-        # What is below these is not too large, even with a plain addition. In a string of so many
-        # characters there are half as many names, with the commas between them.
+        # An identity below these limits is not too large, even with a plain addition. A string of
+        # n characters contains at most n/2 names, with the commas between them.
         limits = self._limits
         counts = (limits.max_roles, limits.max_attributes, limits.max_scopes)
-        self._most_names = min(MAX_NAME, limits.max_bytes // 4, *counts)
-        self._most_values = limits.max_bytes // 8  # characters of up to four bytes
+        self._max_names = min(MAX_NAME, limits.max_bytes // 4, *counts)
+        self._max_values = limits.max_bytes // 8  # a character has up to four bytes
 
     def admit(self, identity: Identity, provider: str = "") -> Identity:
         """
-        Check an identity, and give each of its names the one spelling it has.
+        Check an identity, and return it with its names normalized.
 
-        One that is plain, as nearly all are, comes back as it is, and no other does. A role, scope
-        or attribute whose name is not good is left out, with a warning. Control characters are
-        taken out of the values of attributes.
+        A plain identity, as nearly all are, is returned itself; any other one is copied. Roles,
+        scopes and attributes with bad names are left out, with a warning. Control characters are
+        removed from the values of attributes.
 
-        @param provider: the name of the provider that returned it, for messages.
+        @param provider: the name of the provider that returned the identity, for messages.
 
-        @raise BadIdentity: the name of the user or the realm is not good, or there is too much.
+        @raise BadIdentity: the name of the user or the realm is bad, or the identity is too large.
         """
         try:
-            return identity if self._is_plain(identity) else self._examined(identity, provider)
+            return (
+                identity
+                if self._is_plain(identity)
+                else self._normalize_identity(identity, provider)
+            )
         except BadIdentity as bad:
             if not provider:
                 raise
@@ -68,18 +72,18 @@ class Gate:
 
     def _is_plain(self, identity: Identity) -> bool:
         """
-        Whether an identity need not be examined: little of it, all names ASCII, none with blanks.
+        Return whether an identity needs no normalization: small, names in ASCII without blanks.
 
-        All names are looked at as one string: every identity that is not remembered passes here.
+        All names are checked as one string, since every identity that is not cached is checked.
         """
         realm, username, roles, attributes, scopes = identity
-        if type(roles) is not tuple:  # from a plugin that does not keep to the interface
+        if type(roles) is not tuple:  # a plugin violates the interface
             return False
         names = ["", realm, username, *roles]
         try:
             if attributes:
                 values = "".join(attributes.values())
-                if len(values) > self._most_values or not values.isprintable():
+                if len(values) > self._max_values or not values.isprintable():
                     return False
                 names += attributes
             if scopes:
@@ -90,16 +94,16 @@ class Gate:
                     names += each
             names.append("")
             joined = ",".join(names)
-        except (TypeError, AttributeError):  # something is not a string, or not a mapping
+        except (TypeError, AttributeError):  # a value is not a string, or not a mapping
             return False
-        return len(joined) < self._most_names and _are_plain(joined)
+        return len(joined) < self._max_names and _are_plain(joined)
 
     def are_plain(self, additions: Sequence[Addition]) -> bool:
         """
-        Whether all these may be added to a plain identity, which is then plain and not too large.
+        Return whether a plain identity stays plain, and small enough, with these additions.
 
-        So what was admitted before need not be looked at again, nor an addition that is the same
-        value for one user after the other, as of an augmenter with fixed lists.
+        If so, the identity need not be checked again. The last plain addition is kept, since an
+        augmenter with fixed lists returns the same value for many users.
         """
         if len(additions) != 1:
             return self._are_plain(additions)
@@ -124,10 +128,10 @@ class Gate:
             joined, text = ",".join(names), "".join(values)
         except (TypeError, AttributeError):
             return False
-        is_little = len(joined) + 4 * len(text) < self._most_names
+        is_little = len(joined) + 4 * len(text) < self._max_names
         return is_little and text.isprintable() and _are_plain(joined)
 
-    def _examined(self, identity: Identity, provider: str) -> Identity:
+    def _normalize_identity(self, identity: Identity, provider: str) -> Identity:
         realm, username = owner(identity.realm, identity.username)
         _check_types(identity)
         self._check_size(identity)
@@ -135,13 +139,13 @@ class Gate:
         examined = identity._replace(
             realm=realm,
             username=username,
-            roles=_good("role", identity.roles, left_out),
-            attributes=_cleaned(identity.attributes, left_out),
-            scopes=_good_scopes(identity.scopes, left_out),
+            roles=_normalize_names("role", identity.roles, left_out),
+            attributes=_clean_attributes(identity.attributes, left_out),
+            scopes=_normalize_scopes(identity.scopes, left_out),
         )
         if left_out:
             self._log.warn(
-                "{count} names of {username} in realm {realm} are left out, such as {example}",
+                "{count} bad names of {username} in realm {realm} are left out, such as {example}",
                 count=len(left_out),
                 username=username,
                 realm=realm,
@@ -170,9 +174,9 @@ class Gate:
 
 def owner(realm: str, username: str) -> tuple[str, str]:
     """
-    The names of a realm and of one of its users, each in its one spelling.
+    Return the normalized names of a realm and of one of its users.
 
-    @raise BadIdentity: one of them is not good.
+    @raise BadIdentity: one of the names is bad.
     """
     return _name("realm", realm), _name("user", username)
 
@@ -180,27 +184,28 @@ def owner(realm: str, username: str) -> tuple[str, str]:
 def _name(of: str, text: object) -> str:
     why = flaw(text) if isinstance(text, str) else "is not a string"
     if why is not None:
-        raise BadIdentity(f"the name of the {of} {why}: {_shown(text)}")
+        raise BadIdentity(f"the name of the {of} {why}: {_excerpt(text)}")
     return normalize(str(text))
 
 
 def _check_types(identity: Identity) -> None:
     """
-    Look at what a plugin has put into an identity, which may be anything.
+    Check the types of what a plugin has put into an identity.
 
-    @raise BadIdentity: a string would pass for a list of letters, or something is not a list.
+    @raise BadIdentity: roles or scopes are not lists (a string would pass for a list of letters),
+        or attributes or scopes are not mappings.
     """
     attributes, scopes = identity.attributes, identity.scopes
     if not (isinstance(attributes, Mapping) and isinstance(scopes, Mapping)):
-        raise BadIdentity("its attributes or scopes are not a mapping")
+        raise BadIdentity("attributes or scopes are not a mapping")
     for each in (identity.roles, *scopes.values()):
         if not isinstance(each, (tuple, list, set, frozenset)):
-            raise BadIdentity("its roles or scopes are not a list")
+            raise BadIdentity("roles or scopes are not a list")
 
 
 def _are_plain(joined: str) -> bool:
     """
-    Whether names are printable ASCII and trimmed, and none empty.
+    Return whether names are printable ASCII, without blanks at an end, and not empty.
 
     @param joined: the names, with a comma before each and after the last one.
     """
@@ -213,17 +218,17 @@ def _are_plain(joined: str) -> bool:
 
 
 def _are_all_plain(texts: tuple[str, ...]) -> bool:
-    """Whether no string needs to be examined; quick even for thousands of them."""
+    """Return whether no name needs normalization; takes microseconds for thousands of names."""
     try:
         return (
             _are_plain(",".join(("", *texts, ""))) and max(map(len, texts), default=0) <= MAX_ROLE
         )
-    except TypeError:  # one is not a string
+    except TypeError:  # a name is not a string
         return False
 
 
-def _good(kind: str, texts: Iterable[str], left_out: list[str]) -> tuple[str, ...]:
-    """Roles or scopes in their one spelling, without those that are not good."""
+def _normalize_names(kind: str, texts: Iterable[str], left_out: list[str]) -> tuple[str, ...]:
+    """Return roles or scopes with normalized names, without those whose names are bad."""
     given, good = tuple(texts), list[str]()
     if _are_all_plain(given):
         return given
@@ -232,39 +237,39 @@ def _good(kind: str, texts: Iterable[str], left_out: list[str]) -> tuple[str, ..
         if why is None:
             good.append(normalize(text))
         else:
-            left_out.append(f"{kind} {_shown(text)}, which {why}")
+            left_out.append(f"{kind} {_excerpt(text)}, which {why}")
     return tuple(good)
 
 
-def _good_scopes(
+def _normalize_scopes(
     scopes: Mapping[str, tuple[str, ...]], left_out: list[str]
 ) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for service, texts in scopes.items():
-        for name in _good("service", (service,), left_out):
-            found[name] = (*found.get(name, ()), *_good("scope", texts, left_out))
+        for name in _normalize_names("service", (service,), left_out):
+            found[name] = (*found.get(name, ()), *_normalize_names("scope", texts, left_out))
     return found
 
 
-def _cleaned(attributes: Mapping[str, str], left_out: list[str]) -> dict[str, str]:
+def _clean_attributes(attributes: Mapping[str, str], left_out: list[str]) -> dict[str, str]:
     """
-    Attributes without control characters, in names and in values.
+    Return attributes without control characters, in names and in values.
 
-    A name that had to be changed does not take the place of another.
+    An attribute whose name had to be changed does not replace another one.
     """
     good, changed = {}, {}
     for name, value in attributes.items():
         if not (isinstance(name, str) and isinstance(value, str)):
-            left_out.append(f"attribute {_shown(name)}, which is not a string")
+            left_out.append(f"attribute {_excerpt(name)}, which is not a string")
             continue
-        cleaned = normalize(name.translate(_TAKEN_OUT))
+        cleaned = normalize(name.translate(_REMOVED))
         why = flaw(cleaned, MAX_ROLE)
         if why is not None:
-            left_out.append(f"attribute {_shown(name)}, which {why}")
+            left_out.append(f"attribute {_excerpt(name)}, which {why}")
         elif cleaned == name:
-            good[name] = value if value.isprintable() else value.translate(_TAKEN_OUT)
+            good[name] = value if value.isprintable() else value.translate(_REMOVED)
         else:
-            changed[cleaned] = value.translate(_TAKEN_OUT)
+            changed[cleaned] = value.translate(_REMOVED)
     return {**changed, **good}
 
 
@@ -272,6 +277,6 @@ def _size(text: object) -> int:
     return len(text.encode("utf-8", "surrogatepass")) if isinstance(text, str) else 0
 
 
-def _shown(text: object) -> str:
-    """Cut a name to what a log line may show, on one line and in ASCII."""
+def _excerpt(text: object) -> str:
+    """Return the beginning of a name for a log line, in ASCII."""
     return ascii(text if not isinstance(text, str) else text[:_MAX_SHOWN])
