@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from authotron.concurrency.reactor import IGatewayReactor
 from authotron.daemon.workers.process import WorkerProcess
 
 HEARTBEAT = 1.0
@@ -34,13 +34,13 @@ class Heartbeats:
     """
 
     _workers: Sequence[WorkerProcess]
-    _reactor: IGatewayReactor
+    _clock: IReactorTime
     _loop: LoopingCall = field(init=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
         self._loop = LoopingCall(self.check)
-        self._loop.clock = self._reactor
+        self._loop.clock = self._clock
 
     def start(self) -> Deferred[LoopingCall]:
         """Check heartbeats once per second. The Deferred fails if a check fails."""

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from attrs import define, field
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
-
-from authotron.concurrency.reactor import IGatewayReactor
 
 _FIRST_DELAY, _LAST_DELAY = 0.1, 10.0
 """Seconds until a lost worker is replaced: the first time, and at most."""
@@ -25,7 +23,7 @@ class Respawn:
     @ivar _spawn: starts a worker.
     """
 
-    _reactor: IGatewayReactor
+    _clock: IReactorTime
     _missing: Callable[[], int]
     _spawn: Callable[[], object]
     _losses: int = field(default=0, init=False)
@@ -40,7 +38,7 @@ class Respawn:
         for _ in range(self._missing() - len(self._pending)):
             delay = min(_FIRST_DELAY * 2.0 ** min(self._losses, _MAX_DOUBLINGS), _LAST_DELAY)
             self._losses += 1
-            self._pending.append(self._reactor.callLater(delay, self._start))
+            self._pending.append(self._clock.callLater(delay, self._start))
 
     def reset_delay(self) -> None:
         """Replace the next lost worker after the shortest delay."""

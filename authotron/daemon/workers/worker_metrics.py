@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from functools import partial
 
 from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from authotron.concurrency.racing import start, wait_all, with_timeout
-from authotron.concurrency.reactor import IGatewayReactor
 from authotron.daemon.workers.process import WorkerProcess
 from authotron.telemetry.metrics import Metrics
 
@@ -25,7 +25,7 @@ class WorkerMetrics:
     @ivar own: the metrics of the supervisor, such as how many workers it has lost.
     """
 
-    _reactor: IGatewayReactor
+    _clock: IReactorTime
     _workers: Sequence[WorkerProcess]
     own: Metrics = field(factory=Metrics, init=False)
     _ended: Metrics = field(factory=Metrics, init=False)
@@ -38,7 +38,7 @@ class WorkerMetrics:
     async def total(self) -> Metrics:
         """Ask all workers; for a worker that does not answer use what it reported last."""
         asked = [worker for worker in self._workers if worker.has_served]
-        in_time = partial(with_timeout, self._reactor, TIMEOUT)
+        in_time = partial(with_timeout, self._clock, TIMEOUT)
         await wait_all([start(in_time(worker.fetch_counted())) for worker in asked])
         pids = [worker.pid for worker in self._workers if worker.pid is not None]
         total = Metrics(lambda: pids)

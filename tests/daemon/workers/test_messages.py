@@ -8,7 +8,17 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.daemon.workers import messages
-from authotron.daemon.workers.messages import Action, MessageChannel, PeerError
+from authotron.daemon.workers.messages import (
+    Action,
+    Answer,
+    Failed,
+    MessageChannel,
+    Notification,
+    PeerError,
+    Question,
+    decode,
+    encode,
+)
 
 
 class PipeCase(SynchronousTestCase):
@@ -59,6 +69,26 @@ class SayingTests(PipeCase):
         for byte in b'{"say":"note","with":1}\n{"say":"note","with":2}\n':
             self.other.received(bytes([byte]))
         self.assertEqual(self.heard, [1, 2])
+
+
+class EncodingTests(SynchronousTestCase):
+    """Messages as lines of JSON."""
+
+    def test_decoding_reverses_encoding(self) -> None:
+        """Each kind of message is one line, and decodes to an equal message."""
+        content = {"a": [1, 2.5, None, "ü\n"]}
+        for message in (
+            Notification("alive", content),
+            Question(0, "metrics"),
+            Question(7, "invalidate", ["id"]),
+            Answer(7, content),
+            Answer(0),
+            Failed(7),
+        ):
+            with self.subTest(message):
+                line = encode(message)
+                self.assertEqual((line.count(b"\n"), line[-1:]), (1, b"\n"))
+                self.assertEqual(decode(line), message)
 
 
 class TroubleTests(PipeCase):
