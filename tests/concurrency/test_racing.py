@@ -152,7 +152,7 @@ class TimeoutTests(SynchronousTestCase):
     def test_no_timer_without_waiting(self) -> None:
         """Work that need not wait starts no timer."""
         clock = Clock()
-        clock.callLater = None  # type: ignore[assignment] # nobody may call it
+        clock.callLater = None  # type: ignore[assignment] # must not be called
         self.assertEqual(
             self.successResultOf(Deferred.fromCoroutine(with_timeout(clock, 5, quick()))), "quick"
         )

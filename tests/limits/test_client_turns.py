@@ -58,11 +58,11 @@ class TurnsTests(SynchronousTestCase):
         self.guesses += 1
         work = self.asks(client, f"user {self.guesses}", Rejected)
 
-        def told(failure: Any) -> None:
+        def guess_again(failure: Any) -> None:
             failure.trap(Rejected, Unavailable)
             self.clock.callLater(0.01, self.guess, client, number)
 
-        guess = Deferred.fromCoroutine(work).addErrback(told)
+        guess = Deferred.fromCoroutine(work).addErrback(guess_again)
         guess.addErrback(lambda failure: failure.trap(CancelledError) and None)
         self.guessing.append(guess)
 

@@ -40,9 +40,9 @@ class RejectedPasswordsTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock: Clock = clock_at(NOW)
-        self.told: list[tuple[str, Any]] = []
+        self.sent: list[tuple[str, Any]] = []
         self.pairs = RejectedPasswords(
-            self.clock, KEY, lambda word, given: self.told.append((word, given))
+            self.clock, KEY, lambda word, given: self.sent.append((word, given))
         )
         self.guard = self.pairs.guard("ldap", 60)
         self.remote = Remote()
@@ -82,7 +82,7 @@ class RejectedPasswordsTests(SynchronousTestCase):
             self.failureResultOf(self.start("right"), Unavailable)
         self.remote.is_down = False
         self.assertEqual(self.successResultOf(self.start("right")), "alice")
-        self.assertEqual((len(self.remote.asked), self.pairs.size(), self.told), (4, 0, []))
+        self.assertEqual((len(self.remote.asked), self.pairs.size(), self.sent), (4, 0, []))
 
     def test_success_clears_the_user_S_LOCK(self) -> None:
         """The wrong passwords of a user who is accepted are dropped; those of other users stay."""
@@ -113,7 +113,7 @@ class RejectedPasswordsTests(SynchronousTestCase):
         asked = self.start("wrong")
         asked.cancel()
         self.failureResultOf(asked)
-        self.assertEqual((self.pairs.size(), self.told), (0, []))
+        self.assertEqual((self.pairs.size(), self.sent), (0, []))
 
     def test_reload_S_LOCK(self) -> None:
         """A reload drops all pairs."""
@@ -140,7 +140,7 @@ class RejectedPasswordsTests(SynchronousTestCase):
     def test_no_secrets_S_LOCK(self) -> None:
         """Neither user nor password is kept, sent to other workers or printed."""
         self.refused("CANARY", user="SOMEBODY")
-        shown = repr((self.pairs, self.guard, self.told, self.pairs._users))
+        shown = repr((self.pairs, self.guard, self.sent, self.pairs._users))
         self.assertNotIn("CANARY", shown)
         self.assertNotIn("SOMEBODY", shown)
         self.assertNotIn(repr(KEY), shown)

@@ -413,10 +413,10 @@ class PeerTests(SynchronousTestCase):
         A remote that was not verified receives no request, is an outage with the reason,
         and counts as unreachable.
         """
-        for name, (shape, told) in ODD.items():
+        for name, (shape, reason) in ODD.items():
             with self.subTest(name):
                 failure = self.failureResultOf(self.asks(shape), Unavailable)
-                self.assertIn(told, str(failure.value))
+                self.assertIn(reason, str(failure.value))
                 self.assertNotIn("SECRET", str(failure.value))
                 self.assertEqual(self.server.heard, b"")
 

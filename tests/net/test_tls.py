@@ -189,16 +189,16 @@ class CheckTests(SynchronousTestCase):
     def test_odd_certificates_fail_the_check_S_TLS(self) -> None:
         """An odd certificate fails the check, with a reason, even if OpenSSL accepts it."""
         by_openssl = ("expired", "not valid", "purpose")
-        for name, (shape, told) in ODD.items():
-            if not any(each in told for each in by_openssl) and not shape.signs_only:
+        for name, (shape, reason) in ODD.items():
+            if not any(each in reason for each in by_openssl) and not shape.signs_only:
                 with self.subTest(name):
                     said = shown(shape, "localhost")
-                    self.assertIn(told or "cannot be verified", said)
+                    self.assertIn(reason or "cannot be verified", said)
 
     def test_error_names_few_hosts_S_TLS(self) -> None:
         """The error names a few of the certificate's names, not all of a hundred."""
-        told = shown(named(*(f"a{number}.example" for number in range(100))), "localhost")
-        self.assertIn("a0.example, a1.example, a2.example, ...; not localhost", told)
+        reason = shown(named(*(f"a{number}.example" for number in range(100))), "localhost")
+        self.assertIn("a0.example, a1.example, a2.example, ...; not localhost", reason)
 
 
 class HandshakeCase(SynchronousTestCase):
@@ -241,11 +241,11 @@ class SecuredTests(HandshakeCase):
     def test_odd_certificates_S_TLS(self) -> None:
         """A peer with an odd certificate is rejected, with the reason, before a byte is sent."""
         for version in VERSIONS:
-            for name, (shape, told) in ODD.items():
+            for name, (shape, reason) in ODD.items():
                 with self.subTest(name, version=version):
                     self.setUp()
                     server = Server(AUTHORITY.issued(shape), version)
-                    self.assertIn(told, self.refused(server))
+                    self.assertIn(reason, self.refused(server))
 
     def test_authorities_S_TLS(self) -> None:
         """
@@ -459,28 +459,26 @@ class GatedTests(HandshakeCase):
     def start(self, shape: Shape) -> tuple[Server, GatedConnections, Deferred[None]]:
         server = Server(AUTHORITY.issued(shape))
         peer = GatedConnections(self.verifier, "localhost")
-        wait_for_peer = Deferred.fromCoroutine(peer.wait_for_peer())
+        waiting = Deferred.fromCoroutine(peer.wait_for_peer())
         factory = TLSMemoryBIOFactory(peer, True, Talkers(self.talker), self.clock)  # type: ignore[arg-type] # as much as is needed
         server.connect(factory)
         server.pump(self.clock)
-        return server, peer, wait_for_peer
+        return server, peer, waiting
 
     def test_protocol_of_a_trusted_peer(self) -> None:
         """The protocol is connected once the peer is verified."""
-        server, peer, wait_for_peer = self.start(named("localhost"))
-        self.successResultOf(wait_for_peer)
+        server, peer, waiting = self.start(named("localhost"))
+        self.successResultOf(waiting)
         peer.check_peer()
         self.assertEqual(server.heard, SECRET)
 
     def test_odd_certificates_S_TLS(self) -> None:
         """A peer with an odd certificate receives no data, and the protocol is never connected."""
-        for name, (shape, told) in ODD.items():
+        for name, (shape, reason) in ODD.items():
             with self.subTest(name):
                 self.setUp()
-                server, peer, wait_for_peer = self.start(shape)
-                self.assertIn(
-                    told, self.failureResultOf(wait_for_peer, Untrusted).getErrorMessage()
-                )
+                server, peer, waiting = self.start(shape)
+                self.assertIn(reason, self.failureResultOf(waiting, Untrusted).getErrorMessage())
                 self.assertRaises(Untrusted, peer.check_peer)
                 self.assertEqual(server.heard, b"")
                 self.assertIsNone(self.talker.transport)
