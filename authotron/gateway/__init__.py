@@ -1,1 +1,1 @@
-"""Credentials in, decision out: parse, authenticate, remember."""
+"""Decides about credentials: parses, authenticates and authorizes, and caches decisions."""

@@ -87,7 +87,7 @@ class Authenticator:
         @raise Unavailable: a provider that could know a credential did not answer and no other
             accepted it, or a required augmenter did not answer.
         @raise BadIdentity: a credential was accepted, but its identity must not be passed on.
-        @raise NotConfigured: a provider lacks configuration without which it cannot judge.
+        @raise NotConfigured: a provider lacks configuration that it needs.
         """
         reasons: list[BaseException | None] = []
         for credential in credentials:

@@ -12,16 +12,16 @@ from authotron.model.request import Presented
 from authotron.plugin.interfaces import IProvider
 
 MOST = 3
-"""Different credentials that one header may contain."""
+"""The most credentials that one C{Authorization} header may contain."""
 
 _ALIASES = {"plain": "basic"}
 _PRINTABLE = re.compile(r"[\t -~]*")
 
 _COMMON = {len(each): each for each in (b"Basic ", b"Bearer ")}
-"""Common beginnings of a header, by the number of bytes before the credential."""
+"""How most clients begin C{Authorization}, by the number of bytes before the credential."""
 
 _UNCOMMON = b"\n"
-"""A beginning that no header has."""
+"""A beginning that no C{Authorization} header has."""
 
 
 def are_presented(presented: Presented) -> bool:
@@ -69,9 +69,9 @@ def realm_filter(presented: Presented) -> str | None:
 
 def canonical(presented: Presented, found: Sequence[Credential]) -> Presented:
     """
-    Return the one spelling of all that clients can present to mean the same.
+    Return the canonical spelling of what a client presents: all spellings share one cache key.
 
-    What is spelled so already, as by nearly all clients, is returned itself.
+    If C{presented} has the canonical spelling already, as nearly always, it is returned itself.
 
     @param found: the credentials that L{parse} has found.
     """

@@ -11,13 +11,13 @@ from authotron.model.hosts import FORWARDED_HOST, address_of, any_network_fits
 from authotron.model.request import RequestFacts
 
 _MOST_HOPS = 64
-"""Addresses that are read of one header; each takes about 10 us of processor time."""
+"""The most addresses that are read of one header; each takes about 10 us."""
 
 _MOST_PEERS = 1_000
-"""Peers of which it is remembered whether they are trusted proxies."""
+"""The most peers of which the cache knows whether they are trusted proxies."""
 
 Fields = Callable[[str], Sequence[str]]
-"""Returns all values of the header with a name."""
+"""A function that returns all values of the header with a given name."""
 
 
 @frozen

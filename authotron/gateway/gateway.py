@@ -1,4 +1,4 @@
-"""All that one configuration was made into, and the one that is in use."""
+"""A gateway composed from one configuration, and the gateway that is in use."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from authotron.tokens.owners import Owners
 from authotron.tokens.service import TokenService
 
 R = TypeVar("R")
-"""The reply to a client, as the edge makes it."""
+"""Type of the reply to a proxy; the package C{web} makes it."""
 
 
 @frozen
 class Gateway(Generic[R]):
-    """One configuration, composed. A reload composes another one; a request uses only one."""
+    """All parts composed from one configuration. A reload composes a new gateway."""
 
     config: Config
     authenticator: Authenticator

@@ -1,4 +1,4 @@
-"""What can come of the credentials of a request, and the decision that is made of it."""
+"""The results of authenticating a request, and the decision that is made of a result."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from attrs import define, field
 from authotron.model.authentication import Authentication
 
 R = TypeVar("R")
-"""The reply to a client, as the edge makes it."""
+"""Type of the reply to a proxy; the package C{web} makes it."""
 
 SUCCESS = "success"
 NO_HEADER = "no_auth_header"
@@ -48,7 +48,7 @@ class Outcome:
 
 @define
 class Decision(Generic[R]):
-    """An outcome, and the reply that was made of it once; treat a decision as immutable."""
+    """An outcome, and the reply made of it. Treat a decision as immutable."""
 
     outcome: Outcome
     reply: R = field(repr=False)

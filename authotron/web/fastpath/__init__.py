@@ -1,1 +1,1 @@
-"""Decisions straight from the bytes of a connection."""
+"""The fast path: answers simple requests from the bytes of a connection, without Klein."""

@@ -1,4 +1,4 @@
-"""The facts of the request whose head a connection has just read."""
+"""Reads the facts of a request from its raw head, when a condition asks for them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class HeadContext:
     """
     A L{RequestContext} that reads the raw bytes of a simple head once a condition asks for a fact.
 
-    A connection has one for all its requests: to make one for each takes as long as to find a host.
+    A connection uses one context for all its requests, which saves making an object for each.
 
     @ivar head: the raw bytes of the head of the current request.
     """
@@ -21,7 +21,11 @@ class HeadContext:
     __slots__ = ("_live", "_peer", "head")
 
     def __init__(self, live: LiveGateway[Reply], peer: str | None) -> None:
-        """@param peer: the address of the peer of the connection; C{None} for a UNIX socket."""
+        """
+        Create the context of a connection.
+
+        @param peer: the address of the peer of the connection; C{None} for a UNIX socket.
+        """
         self._live = live
         self._peer = peer
         self.head = b""
