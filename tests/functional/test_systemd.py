@@ -100,7 +100,7 @@ class SocketsTests(SystemdCase):
         )
         daemon.launch()
         self.assertEqual(daemon.exit_status(), 78)
-        self.assertIn("systemd has handed over no socket", daemon.log())
+        self.assertIn("systemd passed no socket", daemon.log())
 
 
 class NamesTests(SystemdCase):
@@ -119,7 +119,7 @@ class NamesTests(SystemdCase):
         """If none has the name, it is told."""
         daemon = self.start(metrics={"listen": ["systemd"]})
         self.assertEqual(daemon.exit_status(), 78)
-        self.assertIn("of the name metrics", daemon.log())
+        self.assertIn("no socket named metrics", daemon.log())
 
 
 class WorkersTests(SystemdCase):
