@@ -188,7 +188,7 @@ class Authenticator:
         """Select the providers to ask about a credential whose shape no provider knows."""
         if not (eligible and token_routing.names_issuer(credential)):
             return eligible
-        reason = "no provider is configured for the issuer, or the purpose, of the JWT"
+        reason = token_routing.why_strange(credential, eligible)
         if logs.log.writes_debug:
             self._log.debug(
                 "JWT not shown to any provider: {reason}; to show it to a provider, set its "

@@ -15,11 +15,14 @@ from authotron.model.errors import Unavailable
 
 ALGORITHMS = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+    "Ed25519",
 )  # fmt: skip
 """Signature algorithms that a published key can verify. A shared secret is never published."""
 
 _CURVES = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
 _RSA = ALGORITHMS[:6]
+_EDWARDS = ("EdDSA", "Ed25519")
+"""Two names of the same signatures: RFC 8037, and RFC 9864 for the curve that is supported."""
 
 _LARGEST_RSA = 8192
 """Bits of the largest RSA key that is used; verifying with a larger one takes too long."""
@@ -52,31 +55,47 @@ def read(document: Mapping[str, Any], place: str) -> KeysByName:
     """
     Return the usable keys of a key set (RFC 7517).
 
-    Keys that cannot verify signatures are skipped; unsafe keys are skipped with a warning.
+    Keys that cannot verify signatures are skipped; unsafe keys are skipped with a warning. The name
+    of a key without C{kid} is empty.
 
-    @param place: the URL of the key set, for messages.
+    @param place: the URL or path of the key set, for messages.
 
-    @raise Unavailable: the document is not a key set.
+    @raise Unavailable: the document is not a key set, or contains no usable key.
     """
     listed = document.get("keys")
     if not isinstance(listed, list):
         raise Unavailable(f"{place} is not a key set: it has no list `keys`")
     found: dict[str, list[Key]] = {}
     for each in listed[:_MAX_KEYS]:
+        name = each.get("kid") if isinstance(each, dict) else None
         try:
             key = _key(each) if isinstance(each, dict) else None
         except UnsafeKey as unsafe:
             _log.warn(
                 "key {kid} published at {place} is ignored: it {reason}",
-                kid=repr(each["kid"][:100]),
+                kid=repr(name and name[:100]),
                 place=place,
                 reason=str(unsafe),
                 event="jwks.key.unsafe",
             )
             continue
         if key is not None:
-            found.setdefault(each["kid"], []).append(key)
+            found.setdefault(name or "", []).append(key)
+    if not found:
+        raise Unavailable(f"{place} has no usable key for signatures ({len(listed)} keys listed)")
     return found
+
+
+def with_other_names(algorithms: Sequence[str]) -> Sequence[str]:
+    """Add the other name of each algorithm that has two."""
+    if set(_EDWARDS).isdisjoint(algorithms):
+        return algorithms
+    return tuple(dict.fromkeys((*algorithms, *_EDWARDS)))
+
+
+def fitting(keys: KeysByName, algorithm: str) -> list[Key]:
+    """List the keys of a key set, with and without a name, that can verify an algorithm."""
+    return [key for same in keys.values() for key in same if algorithm in key.algorithms]
 
 
 def _key(jwk: dict[str, Any]) -> Key | None:
@@ -85,12 +104,12 @@ def _key(jwk: dict[str, Any]) -> Key | None:
 
     @raise UnsafeKey: others than the owner of the key can make signatures with it.
     """
-    is_named = isinstance(jwk.get("kid"), str) and jwk["kid"]
+    is_name = isinstance(jwk.get("kid"), str | None)
     operations = jwk.get("key_ops")
     is_for_signatures = jwk.get("use") in (None, "sig") and (
         operations is None or (isinstance(operations, list) and "verify" in operations)
     )
-    if not (is_named and is_for_signatures):
+    if not (is_name and is_for_signatures):
         return None
     try:
         public, algorithms = _public(jwk)
@@ -99,7 +118,8 @@ def _key(jwk: dict[str, Any]) -> Key | None:
     except (jwt.InvalidKeyError, ValueError, TypeError, KeyError, UnsupportedAlgorithm):
         return None
     if jwk.get("alg") is not None:
-        algorithms = [each for each in algorithms if each == jwk["alg"]]
+        names = _EDWARDS if jwk["alg"] in _EDWARDS else (jwk["alg"],)
+        algorithms = [each for each in algorithms if each in names]
     return Key(public, algorithms) if algorithms else None
 
 
@@ -126,7 +146,7 @@ def _public(jwk: dict[str, Any]) -> tuple[PublicKey, Sequence[str]]:
             algorithms = [_CURVES[members["crv"]]]
         case "OKP" if members.get("crv") == "Ed25519":
             key = jwt.algorithms.OKPAlgorithm.from_jwk(members)
-            algorithms = ["EdDSA"]
+            algorithms = _EDWARDS
         case _:
             raise ValueError("the kind of key is not supported")
     if not _PRIVATE_MEMBERS.isdisjoint(jwk):

@@ -10,7 +10,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from authotron.concurrency.single_flight import SingleFlight
-from authotron.jose.jwk import Key, KeysByName
+from authotron.jose.claim_values import shown
+from authotron.jose.jwk import Key, KeysByName, fitting
 from authotron.jose.key_sources import Discovery, FixedUrl, Source
 from authotron.model.errors import Rejected, Unavailable
 from authotron.net.http import RemoteConfig, WebClient
@@ -46,30 +47,50 @@ class KeySet:
     _is_fetching: bool = field(default=False, init=False)
     _has_failed: bool = field(default=False, init=False)
     _is_due: bool = field(default=False, init=False)
+    _last_failure: str = field(default="", init=False)
     _flights: SingleFlight[KeysByName] = field(
         factory=lambda: SingleFlight(outlives_callers=True), init=False
     )
     _refreshing: Deferred[None] | None = field(default=None, init=False, repr=False)
     _log = Logger()
 
-    async def keys_named(self, kid: str) -> Sequence[Key]:
+    async def keys_named(self, kid: str, algorithm: str) -> Sequence[Key]:
         """
-        Return the keys of a name.
+        Return the keys of a name, or the only key without a name that can verify the algorithm.
 
-        @raise Rejected: the issuer publishes no key of this name.
+        @raise Rejected: the issuer publishes no such key.
         @raise Unavailable: the key set cannot be fetched.
         """
         before = self._keys
         keys = await self._current()
-        if kid not in keys and keys is before:
-            keys = await self._search()
-        if kid not in keys:
-            raise Rejected("signed with a key that the issuer does not publish")
-        return keys[kid]
+        if not (found := _named_or_unnamed(keys, kid, algorithm)) and keys is before:
+            found = _named_or_unnamed(await self.search(), kid, algorithm)
+        if not found:
+            raise Rejected(f"signed with a key that the issuer does not publish: {shown(kid)}")
+        return found
 
-    async def _search(self) -> KeysByName:
+    async def only_key(self, algorithm: str) -> Sequence[Key]:
         """
-        Fetch the key set once more, because it may have a new key by now.
+        Return the only key of the set that can verify an algorithm, for a JWT that names no key.
+
+        @raise Rejected: no key fits, or several keys fit.
+        @raise Unavailable: the key set cannot be fetched.
+        """
+        before = self._keys
+        keys = await self._current()
+        if not fitting(keys, algorithm) and keys is before:
+            keys = await self.search()
+        found = fitting(keys, algorithm)
+        if len(found) != 1:
+            raise Rejected(
+                f"the header names no key (kid), and {len(found)} keys of the issuer fit "
+                f"{algorithm}"
+            )
+        return found
+
+    async def search(self) -> KeysByName:
+        """
+        Fetch the key set once more, at most every 10 s, because it may have a new key by now.
 
         @raise Unavailable: fetching failed, now or in the last 10 s.
         """
@@ -105,7 +126,11 @@ class KeySet:
         if not self.is_at_hand or self._keys is None:
             return False
         may_search = self._is_fetching or self._clock.seconds() >= self._searched + _COOLDOWN
-        return kid in self._keys or not may_search
+        return self.names(kid) or not may_search
+
+    def names(self, kid: object) -> bool:
+        """Whether a key of this name is cached."""
+        return isinstance(kid, str) and kid != "" and kid in (self._keys or ())
 
     async def _current(self) -> KeysByName:
         now = self._clock.seconds()
@@ -121,14 +146,22 @@ class KeySet:
         try:
             await self._fetch_once()
         except Unavailable as unavailable:
-            self._log.warn(
-                "refreshing a key set failed, its keys of {age} s ago remain in use: {reason}",
-                age=round(self._clock.seconds() - self._fetched),
-                reason=str(unavailable),
-                event="jwks.refresh.failed",
-            )
+            self._note_failure(str(unavailable))
         except Exception:  # noqa: BLE001 - a defect; no request waits for the refresh and fails
             self._log.failure("refreshing a key set failed", event="jwks.refresh.broken")
+
+    def _note_failure(self, reason: str) -> None:
+        """Log why refreshing failed, once until the reason changes or refreshing succeeds."""
+        if reason != self._last_failure:
+            self._last_failure = reason
+            self._log.warn(
+                "refreshing a key set failed, its keys of {age} s ago remain in use for up to "
+                "{longest} s: {reason}",
+                age=round(self._clock.seconds() - self._fetched),
+                longest=round(_MAX_STALE),
+                reason=reason,
+                event="jwks.refresh.failed",
+            )
 
     async def _fetch_once(self) -> KeysByName:
         return await self._flights.result("keys", self._refresh)
@@ -140,8 +173,15 @@ class KeySet:
         finally:
             self._is_fetching = False
         self._keys, self._fetched, self._has_failed = keys, self._clock.seconds(), False
-        self._is_due = False
+        self._is_due, self._last_failure = False, ""
         return keys
+
+
+def _named_or_unnamed(keys: KeysByName, kid: str, algorithm: str) -> Sequence[Key]:
+    if kid in keys:
+        return keys[kid]
+    unnamed = [key for key in keys.get("", ()) if algorithm in key.algorithms]
+    return unnamed if len(unnamed) == 1 else ()
 
 
 def key_set(

@@ -7,6 +7,7 @@ from typing import Protocol
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
+from authotron.jose.claim_values import other_issuer
 from authotron.jose.jwk import KeysByName, read
 from authotron.model.errors import Unavailable
 from authotron.net.http import WebClient
@@ -70,8 +71,10 @@ class Discovery:
         if not answer.is_success:
             raise answer.unexpected_status()
         document = answer.json_object()
-        if document.get("issuer") != self._issuer:
-            raise Unavailable(f"{place} describes another issuer")
+        if (said := document.get("issuer")) != self._issuer:
+            raise Unavailable(
+                f"{place} describes another issuer: {other_issuer(said, self._issuer)}"
+            )
         url = document.get("jwks_uri")
         schemes = ("https://",) if self._issuer.startswith("https://") else ("https://", "http://")
         try:

@@ -50,10 +50,25 @@ class Verifier:
         algorithm = str(header.get("alg"))
         if algorithm not in self.algorithms:
             raise Rejected("signed with an algorithm that is not accepted")
-        for key in await self._keys_for(algorithm, header.get("kid")):
-            if algorithm in key.algorithms and _is_signature_valid(token, key, algorithm):
-                return header, claims
-        raise Rejected("the signature is wrong")
+        kid = header.get("kid")
+        keys = await self._keys_for(algorithm, kid)
+        if not _is_signed_with_one_of(keys, token, algorithm):
+            newer = await self._newer_keys(algorithm, kid)
+            if newer == keys or not _is_signed_with_one_of(newer, token, algorithm):
+                raise Rejected("the signature is wrong")
+        return header, claims
+
+    async def _newer_keys(self, algorithm: str, kid: object) -> Sequence[Key]:
+        """
+        Look for keys that the issuer published since, for a JWT whose key was not found by name.
+
+        @raise Rejected: no key fits, or several fit.
+        @raise Unavailable: the keys of the issuer cannot be fetched.
+        """
+        if self.keys is None or algorithm.startswith("HS") or self.keys.names(kid):
+            return ()
+        await self.keys.search()
+        return await self._keys_for(algorithm, kid)
 
     def is_local(self, seen: unverified.Unverified | None) -> bool:
         """
@@ -66,14 +81,26 @@ class Verifier:
         algorithm, kid = seen.header.get("alg"), seen.header.get("kid")
         if not isinstance(algorithm, str) or algorithm.startswith("HS"):
             return True
+        if kid is None or kid == "":
+            return self.keys.is_at_hand
         return not isinstance(kid, str) or self.keys.knows(kid)
 
     async def _keys_for(self, algorithm: str, kid: object) -> Sequence[Key]:
+        """
+        Return the keys that may have signed a JWT: those that it names, or the only one that fits.
+
+        C{kid} is optional (RFC 7515 section 4.1.4), in a JWT and in a key.
+
+        @raise Rejected: no key fits, or the JWT names no key and several fit.
+        @raise Unavailable: the keys of the issuer cannot be fetched.
+        """
         if algorithm.startswith("HS"):
             return [Key(self.secret, [algorithm])] if self.secret else []
-        if self.keys is None or not isinstance(kid, str) or not kid:
-            raise Rejected("the header names no key (kid)")
-        return await self.keys.keys_named(kid)
+        if self.keys is None:
+            raise Rejected("there is no key set to verify the algorithm with")
+        if isinstance(kid, str) and kid:
+            return await self.keys.keys_named(kid, algorithm)
+        return await self.keys.only_key(algorithm)
 
 
 _MEMBERS: Mapping[str, type] = {
@@ -102,6 +129,12 @@ def _check_members(header: Mapping[str, Any]) -> None:
             raise Rejected(f"the header member {name} has the wrong type")
 
 
+def _is_signed_with_one_of(keys: Sequence[Key], token: str, algorithm: str) -> bool:
+    return any(
+        algorithm in key.algorithms and _is_signature_valid(token, key, algorithm) for key in keys
+    )
+
+
 def _is_signature_valid(token: str, key: Key, algorithm: str) -> bool:
     """
     Whether the last part of a JWT is the signature of the other two parts by a key.
@@ -109,7 +142,7 @@ def _is_signature_valid(token: str, key: Key, algorithm: str) -> bool:
     Header and claims were parsed before, so PyJWT is not asked to parse them again.
     """
     signed, _, signature = token.rpartition(".")
-    kind = jwt.get_algorithm_by_name(algorithm)
+    kind = jwt.get_algorithm_by_name("EdDSA" if algorithm == "Ed25519" else algorithm)
     try:
         raw = unverified.decode_base64url(signature)
         return bool(kind.verify(signed.encode(), kind.prepare_key(key.public), raw))

@@ -57,6 +57,12 @@ class IMayAskRemotes(Interface):
         """Whether the provider can verify C{credential} without a remote; replaces C{local}."""
 
 
+class IOfIssuer(Interface):
+    """A provider that may be configured for the tokens of one issuer; named in messages."""
+
+    issuer: str | None = Attribute("the C{iss} that its tokens must have; None for any")
+
+
 class IUserLookup(Interface):
     """A provider that can look up a user without a credential, for the owners of API tokens."""
 

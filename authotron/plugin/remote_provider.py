@@ -12,6 +12,7 @@ from zope.interface import implementer
 
 from authotron.config.plugins import PluginConfig
 from authotron.config.section import Seconds
+from authotron.jose.claims_config import ClaimsConfig
 from authotron.limits.client_turns import ClientTurns
 from authotron.model.authentication import Authentication
 from authotron.model.identity import Credential, Identity
@@ -20,7 +21,7 @@ from authotron.net.http import RemoteConfig
 from authotron.net.world import World
 from authotron.plugin import token_routing
 from authotron.plugin.cache import AuthenticationCache
-from authotron.plugin.interfaces import Affinity, IProvider, IReachable
+from authotron.plugin.interfaces import Affinity, IOfIssuer, IProvider, IReachable
 
 Ask = Callable[[str], Coroutine[Any, Any, Authentication]]
 """Asks a remote about a token; C{fresh_until} of the result says how long it is remembered."""
@@ -44,7 +45,7 @@ class QueryConfig(RemoteProviderConfig):
     )
 
 
-@implementer(IProvider)
+@implementer(IProvider, IOfIssuer)
 @define(eq=False)
 class RemoteProvider:
     """Verifies bearer tokens by asking a remote, one question at a time for each token."""
@@ -56,6 +57,7 @@ class RemoteProvider:
     _ask: Ask = field(repr=False)
     _known: AuthenticationCache = field(repr=False)
     _turns: ClientTurns = field(repr=False)
+    issuer: str | None
     scheme: str = field(default="bearer", init=False)
     local: bool = field(default=False, init=False)
 
@@ -97,7 +99,8 @@ def make(
     """
     known = AuthenticationCache(world.clock, world.memory if memory is None else memory)
     turns = http.make_turns(config, world)
-    given = (config.type, config.name, config.realm, match, ask, known, turns)
+    issuer = config.issuer if isinstance(config, ClaimsConfig) else None
+    given = (config.type, config.name, config.realm, match, ask, known, turns, issuer)
     return RemoteProvider(*given) if remote is None else ReachableProvider(*given, remote)
 
 

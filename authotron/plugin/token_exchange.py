@@ -12,7 +12,8 @@ from zope.interface import implementer
 from authotron.concurrency.racing import AsyncCall
 from authotron.config.section import Seconds
 from authotron.jose import jwks
-from authotron.jose.claims import ClaimRules, ClaimsConfig
+from authotron.jose.claims import ClaimRules
+from authotron.jose.claims_config import ClaimsConfig
 from authotron.jose.jwk import ALGORITHMS
 from authotron.jose.verifier import Verifier
 from authotron.model.authentication import Authentication

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
 
 from authotron.config.section import NonEmptyStr, Section
 from authotron.jose import unverified
+from authotron.jose.claim_values import other_issuer, shown
 from authotron.model.identity import Credential
 from authotron.model.token import looks_like_ours
-from authotron.plugin.interfaces import Affinity
+from authotron.plugin.interfaces import Affinity, IOfIssuer
 
 Shape = Literal["jwt", "opaque"]
+
+
+_MAX_ISSUERS = 5
+"""Configured issuers that a message lists."""
 
 
 class Accepts(Section):
@@ -58,3 +64,25 @@ def names_issuer(credential: Credential) -> bool:
     """Whether a token is a JWT that names its issuer, or whose claims cannot be parsed."""
     seen = unverified.parse_once(credential)
     return seen is not None and seen.issuer is not None
+
+
+def why_strange(credential: Credential, providers: Sequence[object]) -> str:
+    """
+    Say why a JWT that names its issuer is shown to none of these providers.
+
+    The message names the issuer of the JWT, which is not verified, and the configured issuers.
+    """
+    seen = unverified.parse_once(credential)
+    issuer = None if seen is None else seen.issuer
+    known = sorted(
+        {each.issuer for each in providers if IOfIssuer.providedBy(each) and each.issuer}
+    )
+    if issuer in known:
+        return f"no provider is configured for the purpose of the JWT (issuer {shown(issuer)})"
+    if issuer is unverified.UNREADABLE:
+        return "the claims of the JWT cannot be parsed, so its issuer is unknown"
+    configured = "; ".join(other_issuer(issuer, each) for each in known[:_MAX_ISSUERS])
+    return (
+        "no provider is configured for the issuer, or the purpose, of the JWT: "
+        f"{configured or f'has {shown(issuer)}'}"
+    )

@@ -11,7 +11,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from authotron.config.section import NonEmptyStr, Seconds, Secret
 from authotron.jose import unverified
-from authotron.jose.claims import ClaimRules, ClaimsConfig
+from authotron.jose.claims import ClaimRules
+from authotron.jose.claims_config import ClaimsConfig
 from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected
 from authotron.model.identity import Credential, earliest

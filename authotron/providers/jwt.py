@@ -19,7 +19,8 @@ from authotron.jose import (
     unverified,
     verifier,
 )
-from authotron.jose.claims import ClaimRules, ClaimsConfig, missing_checks
+from authotron.jose.claims import ClaimRules
+from authotron.jose.claims_config import ClaimsConfig, missing_checks
 from authotron.model.authentication import Authentication
 from authotron.model.identity import Credential
 from authotron.net import http, urls
@@ -30,6 +31,7 @@ from authotron.plugin import token_routing
 from authotron.plugin.interfaces import (
     Affinity,
     IMayAskRemotes,
+    IOfIssuer,
     IProvider,
     IReachable,
 )
@@ -46,7 +48,14 @@ class Config(PluginConfig, RemoteConfig, ClaimsConfig):
         default=None, description="URL of the key set; if not set, it is discovered from `issuer`"
     )
     iam_realm: NonEmptyStr | None = Field(
-        default=None, description="accepted for compatibility, not used; `issuer` is checked"
+        default=None,
+        description="marks a configuration of auth-o-tron, see `strict_claims`; `issuer` is "
+        "checked, not this",
+    )
+    strict_claims: bool | None = Field(
+        default=None,
+        description="reject a JWT whose roles or scopes have an unexpected shape, or without "
+        "`sub`, as auth-o-tron does; by default only if `iam_realm` is set",
     )
     algorithms: NonEmptyStrs = Field(
         default=(),
@@ -68,6 +77,10 @@ class Config(PluginConfig, RemoteConfig, ClaimsConfig):
     accepts: token_routing.Rule = Field(
         default="jwt", description="which tokens the provider is asked about; `any` for all"
     )
+
+    @property
+    def is_strict(self) -> bool:
+        return self.iam_realm is not None if self.strict_claims is None else self.strict_claims
 
     def warnings(self) -> tuple[str, ...]:
         return (
@@ -107,7 +120,7 @@ class Config(PluginConfig, RemoteConfig, ClaimsConfig):
         return self
 
 
-@implementer(IProvider, IReachable, IMayAskRemotes)
+@implementer(IProvider, IReachable, IMayAskRemotes, IOfIssuer)
 @define(eq=False)
 class Jwt:
     """Verifies signature and claims of tokens; asks a remote only if keys must be fetched."""
@@ -125,6 +138,10 @@ class Jwt:
     def local(self) -> bool:
         """Whether tokens can be verified without a remote, with the secret or the fetched keys."""
         return self._verifier.keys is None or self._verifier.keys.is_at_hand
+
+    @property
+    def issuer(self) -> str | None:
+        return self._rules.config.issuer
 
     def affinity(self, credential: Credential) -> Affinity:
         if self._accepts == "any":
@@ -164,7 +181,7 @@ def make(config: Config, world: World) -> IProvider:
         keys = jwks.key_set(config, world, web, url=config.cert_uri, issuer=config.issuer or "")
     secret = config.secret.get_secret_value().encode() if config.secret else None
     long_enough = (each for each, size in _SHARED.items() if secret and len(secret) >= size)
-    algorithms = config.algorithms or (*jwk.ALGORITHMS, *long_enough)
+    algorithms = jwk.with_other_names(config.algorithms) or (*jwk.ALGORITHMS, *long_enough)
     return Jwt(
         config.name,
         config.realm,

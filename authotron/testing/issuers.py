@@ -44,13 +44,16 @@ class Signer:
         Sign a JWT.
 
         @param claims: all claims, or the C{bytes} of the payload; L{CLAIMS} if not given.
+        @param header: members of the header; a C{kid} that is C{None} is left out.
         @param more: claims that are added to L{CLAIMS}. A claim that is C{None} is left out.
         """
         payload = {**CLAIMS, **more} if claims is None else claims
         if isinstance(payload, dict):
             payload = {name: value for name, value in payload.items() if value is not None}
         raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-        headers = {"kid": self.kid, **(header or {})}
+        headers: dict[str, Any] = {"kid": self.kid, **(header or {})}
+        if headers["kid"] is None:
+            del headers["kid"]
         return jwt.PyJWS().encode(raw, self.private, headers.pop("alg", self.algorithm), headers)
 
 

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron.jose.jwks import KeySet
 from authotron.jose.key_sources import FixedUrl
 from authotron.model.errors import Rejected, Unavailable
-from authotron.testing.issuers import IDP, NEXT, key_set
+from authotron.testing.issuers import CURVE, IDP, NEXT, key_set
 from authotron.testing.remotes import Action, FakeRemote, Hang, Respond, start, web_client
 from authotron.testing.worlds import NOW, clock_at
 
@@ -29,7 +29,7 @@ class KeySetTests(SynchronousTestCase):
         self.keys = KeySet(self.clock, FixedUrl(web_client(self.remote, self.clock), CERTS))
 
     def keys_named(self, kid: str) -> Deferred[Any]:
-        return start(self.keys.keys_named(kid))
+        return start(self.keys.keys_named(kid, "RS256"))
 
     def fetches(self) -> int:
         return len(self.remote.requests)
@@ -178,6 +178,66 @@ class KeySetTests(SynchronousTestCase):
         self.play = Respond(key_set(IDP, NEXT))
         self.successResultOf(self.keys_named("next"))
         self.failureResultOf(self.keys_named("made-up"), Rejected)
+
+    def test_empty_H_EMPTY(self) -> None:
+        """A key set that lost its keys is a failed refresh: the last keys remain in use a day."""
+        self.successResultOf(self.keys_named("idp"))
+        answers: list[Any] = [{"keys": []}, {"keys": [IDP.jwk(use="enc")]}, {"keys": [{}]}]
+        for answer in answers:
+            self.play = Respond(answer)
+            self.clock.advance(600)
+            for _ in range(3):
+                self.successResultOf(self.keys_named("idp"))
+            self.failureResultOf(self.keys_named("next"), Unavailable)
+        self.clock.advance(86_400 - 3 * 600)
+        self.failureResultOf(self.keys_named("idp"), Unavailable)
+
+    def test_empty_at_first_H_EMPTY(self) -> None:
+        """Without a usable key from the start, no JWT is judged."""
+        self.play = Respond({"keys": []})
+        self.failureResultOf(self.keys_named("idp"), Unavailable)
+
+    def test_logged_once_H_EMPTY(self) -> None:
+        """A refresh that fails again and again is logged once for each reason."""
+        self.successResultOf(self.keys_named("idp"))
+        with capturedLogs() as logged:
+            for answer in (Respond({"keys": []}), Respond({}, 500), Respond(key_set(IDP))):
+                self.play = answer
+                for _ in range(3):
+                    self.clock.advance(600)
+                    self.successResultOf(self.keys_named("idp"))
+            self.play = Respond({"keys": []})
+            self.clock.advance(600)
+            self.successResultOf(self.keys_named("idp"))
+        told = [formatEvent(each) for each in logged if each.get("event") == "jwks.refresh.failed"]
+        self.assertEqual(len(told), 3)
+        self.assertIn("no usable key", told[0] or "")
+        self.assertIn("answered 500", told[1] or "")
+
+    def test_only_key_H_KID(self) -> None:
+        """A JWT without C{kid} is verified by the only key that fits its algorithm."""
+        self.play = Respond(key_set(IDP, CURVE))
+        for algorithm in ("RS256", "ES256"):
+            [key] = self.successResultOf(start(self.keys.only_key(algorithm)))
+            self.assertEqual([*key.algorithms], [algorithm])
+        failure = self.failureResultOf(start(self.keys.only_key("EdDSA")), Rejected)
+        self.assertIn("0 keys of the issuer fit EdDSA", failure.getErrorMessage())
+        self.play = Respond(key_set(IDP, NEXT))
+        self.clock.advance(600)
+        self.successResultOf(self.keys_named("idp"))
+        failure = self.failureResultOf(start(self.keys.only_key("RS256")), Rejected)
+        self.assertIn("2 keys of the issuer fit RS256", failure.getErrorMessage())
+
+    def test_unnamed_H_KID(self) -> None:
+        """A JWT that names a key is verified by the only key without a name, without a search."""
+        self.play = Respond({"keys": [IDP.jwk(kid=None), CURVE.jwk()]})
+        self.successResultOf(self.keys_named("anything"))
+        self.successResultOf(self.keys_named("else"))
+        self.assertEqual(self.fetches(), 1)
+        self.play = Respond({"keys": [IDP.jwk(kid=None), NEXT.jwk(kid=None), CURVE.jwk()]})
+        self.clock.advance(600)
+        self.successResultOf(self.keys_named("curve"))
+        self.failureResultOf(self.keys_named("anything"), Rejected)
 
     def test_too_large_T33(self) -> None:
         """A key set of more than a megabyte is not used."""

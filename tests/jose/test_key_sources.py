@@ -31,7 +31,7 @@ class DiscoveryTests(SynchronousTestCase):
         self.remote = FakeRemote(self.script)
         web = web_client(self.remote, self.clock)
         self.keys = KeySet(self.clock, Discovery(web, self.clock, self.ISSUER))
-        return start(self.keys.keys_named("idp"))
+        return start(self.keys.keys_named("idp", "RS256"))
 
     def test_discovered(self) -> None:
         """The discovery document is fetched, then the keys from the URL that it names."""
@@ -42,7 +42,7 @@ class DiscoveryTests(SynchronousTestCase):
         """Refreshing the keys does not fetch the discovery document again within an hour."""
         self.successResultOf(self.start())
         self.clock.advance(600)
-        self.successResultOf(start(self.keys.keys_named("idp")))
+        self.successResultOf(start(self.keys.keys_named("idp", "RS256")))
         self.assertEqual(self.remote.addresses()[2:], ["keys.example/x"])
 
     def test_moved(self) -> None:
@@ -50,17 +50,27 @@ class DiscoveryTests(SynchronousTestCase):
         self.successResultOf(self.start())
         self.script["keys.example/x"] = Respond({}, 404)
         self.clock.advance(600)
-        self.successResultOf(start(self.keys.keys_named("idp")))
+        self.successResultOf(start(self.keys.keys_named("idp", "RS256")))
         moved = {"issuer": self.ISSUER, "jwks_uri": "https://keys.example/y"}
         self.script[self.DESCRIPTION] = Respond(moved)
         self.script["keys.example/y"] = Respond(key_set(NEXT))
         self.clock.advance(10)
-        self.successResultOf(start(self.keys.keys_named("next")))
+        self.successResultOf(start(self.keys.keys_named("next", "RS256")))
 
     def test_another_issuer_T34(self) -> None:
         """A discovery document of another issuer is not used, even if only a slash differs."""
         for other in (self.ISSUER + "/", "https://evil.example", [self.ISSUER], None):
             self.failureResultOf(self.start(issuer=other), Unavailable)
+
+    def test_both_issuers_W_ISS(self) -> None:
+        """The message names the issuer of the discovery document, and the configured one."""
+        for other, message in (
+            (f"{self.ISSUER}/", f'has "{self.ISSUER}/", wanted "{self.ISSUER}"; only the slash'),
+            ("https://evil.example", f'has "https://evil.example", wanted "{self.ISSUER}"'),
+            (None, f'iss is missing, wanted "{self.ISSUER}"'),
+        ):
+            failure = self.failureResultOf(self.start(issuer=other), Unavailable)
+            self.assertIn(message, failure.getErrorMessage())
 
     def test_elsewhere_T33(self) -> None:
         """Keys are not fetched from a malformed URL, nor without TLS if the issuer has TLS."""

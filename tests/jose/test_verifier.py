@@ -23,6 +23,13 @@ from authotron.testing.worlds import NOW, clock_at
 CERTS = "http://idp.example/certs"
 
 
+def ed25519(kid: str | None) -> str:
+    """Sign a JWT whose header has the algorithm C{Ed25519}, which PyJWT does not know."""
+    head = forged_jwt({"alg": "Ed25519", "kid": kid}).rpartition(".")[0]
+    signature = EDWARDS.private.sign(head.encode())
+    return head + "." + urlsafe_b64encode(signature).decode().rstrip("=")
+
+
 class VerifierTests(SynchronousTestCase):
     """JWTs whose signatures are accepted."""
 
@@ -83,6 +90,52 @@ class VerifierTests(SynchronousTestCase):
         """A JWT whose C{kid} is missing or not a string is refused."""
         for kid in (None, 5, "", ["idp"]):
             self.refused(forged_jwt({"alg": "RS256", "kid": kid}))
+
+    def serve(self, *keys: Any) -> None:
+        """Verify with a key set of these keys, which is fetched anew."""
+        self.remote = FakeRemote(lambda _: Respond({"keys": [*keys]}))
+        self.clock = clock_at(NOW)
+        keys_of_issuer = KeySet(self.clock, FixedUrl(web_client(self.remote, self.clock), CERTS))
+        self.verifier = Verifier(jwk.ALGORITHMS, keys_of_issuer)
+
+    def test_without_kid_H_KID(self) -> None:
+        """C{kid} is optional in a JWT and in a key: the only key that fits is used."""
+        for key in (IDP.jwk(kid=None), IDP.jwk(), IDP.jwk(alg=None, kid=None)):
+            self.serve(key, CURVE.jwk())
+            for kid in (None, ""):
+                self.assertEqual(self.verify(IDP.sign(header={"kid": kid}))["sub"], "u-1")
+        self.serve(IDP.jwk(kid=None), CURVE.jwk())
+        self.verify(IDP.sign(header={"kid": "a name that is not published"}))
+        self.refused(NEXT.sign(header={"kid": None}))
+        self.refused(EDWARDS.sign(header={"kid": None}))
+
+    def test_several_fit_H_KID(self) -> None:
+        """A JWT without C{kid} is refused if several keys fit its algorithm."""
+        self.serve(IDP.jwk(kid=None), NEXT.jwk())
+        self.refused(IDP.sign(header={"kid": None}))
+        self.serve(IDP.jwk(), NEXT.jwk(alg="RS512"))
+        self.verify(IDP.sign(header={"kid": None}))
+
+    def test_new_key_H_KID(self) -> None:
+        """If the only key without a name was replaced, the new one is fetched, every 10 s."""
+        published = [IDP.jwk(kid=None)]
+        self.serve()
+        self.remote.script = lambda _: Respond({"keys": published})
+        self.verify(IDP.sign(header={"kid": None}))
+        published[:] = [NEXT.jwk(kid=None)]
+        self.verify(NEXT.sign(header={"kid": None}))
+        for _ in range(100):
+            self.refused(IDP.sign(header={"kid": None}))
+        self.assertEqual(len(self.remote.requests), 2)
+
+    def test_fully_specified_H_ED(self) -> None:
+        """C{Ed25519} and C{EdDSA} name the same signatures (RFC 9864)."""
+        token = ed25519("edwards")
+        for alg in ("EdDSA", "Ed25519", None):
+            self.serve(EDWARDS.jwk(alg=alg))
+            for each in (token, ed25519(None), EDWARDS.sign()):
+                self.assertEqual(self.verify(each)["sub"], "u-1")
+        self.refused(token[:-4] + "AAAA")
 
     def test_critical_T31(self) -> None:
         """A JWT that demands an unknown extension is refused."""

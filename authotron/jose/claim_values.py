@@ -1,0 +1,158 @@
+"""Read claims that identity providers write in several shapes: paths, scopes and strings."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from authotron.jose.purposes import Claims
+from authotron.model.errors import Rejected
+
+Route = tuple[str, ...]
+"""The names of the members that lead from the claims to one value."""
+
+SCOPE_CLAIMS = ("scope", "scp", "scopes")
+"""Claims with scopes: RFC 8693 names the first; Okta, Microsoft Entra and others use the second."""
+
+_CONTROL = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)])
+
+_MAX_SHOWN = 100
+"""Characters of a value that a message repeats."""
+
+_MAX_NAMES = 20
+"""Names of claims that a message lists."""
+
+
+def route(claims: Claims, path: str) -> Route | None:
+    """
+    Return the members that a dotted path leads through, or C{None} if the path leads nowhere.
+
+    Names of members may contain dots themselves. At each step the longest name that leads to a
+    value is used, so C{resource_access.my.app.roles} finds the roles of the client C{my.app}.
+    """
+    if path in claims:
+        return (path,)
+    return _route(claims, path.split(".")) if "." in path else None
+
+
+def _route(found: object, steps: Sequence[str]) -> Route | None:
+    if not steps:
+        return ()
+    if isinstance(found, Mapping):
+        for count in range(len(steps), 0, -1):
+            name = ".".join(steps[:count])
+            if name in found and (rest := _route(found[name], steps[count:])) is not None:
+                return (name, *rest)
+    return None
+
+
+def at_route(claims: Claims, steps: Route) -> Any:
+    """Return the value that a L{route} leads to."""
+    found: Any = claims
+    for step in steps:
+        found = found[step]
+    return found
+
+
+def value_at(claims: Claims, path: str) -> Any:
+    """Return the value at the end of a dotted path (see L{route}), or C{None}."""
+    steps = route(claims, path)
+    return None if steps is None else at_route(claims, steps)
+
+
+def without(value: object, routes: Sequence[Route]) -> object:
+    """Return a value without the members that routes lead to; C{None} if nothing is left."""
+    if () in routes:
+        return None
+    if not isinstance(value, dict) or not routes:
+        return value
+    left = {}
+    for name, inner in value.items():
+        inner_routes = [each[1:] for each in routes if each[0] == name]
+        kept = without(inner, inner_routes) if inner_routes else inner
+        if not inner_routes or kept is not None:
+            left[name] = kept
+    return left or None
+
+
+def words(value: object) -> tuple[str, ...]:
+    """Return the words of a string, or of the strings in a list; nothing for another value."""
+    if isinstance(value, str):
+        return tuple(value.split())
+    if isinstance(value, list):
+        return tuple(word for each in value if isinstance(each, str) for word in each.split())
+    return ()
+
+
+def scopes(claims: Claims) -> tuple[str, ...]:
+    """
+    Return the scopes of all scope claims.
+
+    Each claim is a string of words or a list of strings. A claim of another shape has no scopes.
+    Words of later claims are added unless an earlier claim has them.
+    """
+    found = words(claims.get(SCOPE_CLAIMS[0]))
+    for name in SCOPE_CLAIMS[1:]:
+        if name in claims:
+            found += tuple(each for each in words(claims[name]) if each not in found)
+    return found
+
+
+def strings(value: object) -> tuple[str, ...] | None:
+    """Return a string, or the strings of a list, as a tuple; C{None} for another value."""
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return tuple(value)
+    return None
+
+
+def timestamp(claims: Claims, name: str) -> float | None:
+    """
+    Return a claim in seconds since the epoch; C{None} if there is no such claim.
+
+    @raise Rejected: the claim is not a finite number, or negative.
+    """
+    value = claims.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Rejected(f"{name} is not a number but {shown(value)}")
+    try:
+        seconds = float(value)
+    except OverflowError:
+        raise Rejected(f"{name} is not a timestamp") from None
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise Rejected(f"{name} is not a timestamp but {shown(value)}")
+    return seconds
+
+
+def as_text(value: object) -> str:
+    """Return a string as it is, and any other claim as JSON, without control characters."""
+    if not isinstance(value, str):
+        value = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return value.translate(_CONTROL)
+
+
+def shown(value: object) -> str:
+    """Return a value as a message shows it: the beginning of its JSON, in ASCII on one line."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
+
+
+def other_issuer(said: object, wanted: str) -> str:
+    """Describe an issuer that is not the configured one, and say if only a slash differs."""
+    if said is None:
+        return f"iss is missing, wanted {shown(wanted)}"
+    differs = isinstance(said, str) and said.rstrip("/") == wanted.rstrip("/")
+    hint = "; only the slash at the end differs" if differs else ""
+    return f"has {shown(said)}, wanted {shown(wanted)}{hint}"
+
+
+def names(claims: Claims) -> str:
+    """List the names of the claims of a JWT for a message."""
+    listed = sorted(claims)
+    more = f" and {len(listed) - _MAX_NAMES} more" if len(listed) > _MAX_NAMES else ""
+    return ", ".join(ascii(each[:_MAX_SHOWN])[1:-1] for each in listed[:_MAX_NAMES]) + more
