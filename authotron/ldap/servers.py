@@ -14,6 +14,7 @@ from authotron.ldap.connection import Connection
 from authotron.ldap.results import ServerFault
 from authotron.model.errors import TimedOut
 from authotron.net.certificates import Untrusted
+from authotron.net.reasons import describe
 from authotron.net.tls import Verifier
 from authotron.net.tls_gates import wrap_tls
 from authotron.net.world import Connect
@@ -116,7 +117,7 @@ class Connector:
         try:
             await connectProtocol(endpoint, connection)
         except (ConnectError, ConnectionClosed, DNSLookupError) as error:
-            raise ServerFault(f"connection failed: {error}") from None
+            raise ServerFault(f"{describe(error)}") from None
         except Untrusted as untrusted:
             raise ServerFault(str(untrusted)) from None
         if server.security is Security.STARTTLS:

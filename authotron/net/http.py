@@ -28,6 +28,7 @@ from authotron.model.hosts import is_local
 from authotron.net import http_body, tls
 from authotron.net.breaker import Breaker, Breakers
 from authotron.net.certificates import Untrusted
+from authotron.net.reasons import describe, reason_of
 from authotron.net.response_heads import MalformedResponse
 from authotron.net.tls import Trust, TrustConfig
 from authotron.net.urls import without_query
@@ -289,7 +290,7 @@ class WebClient:
         except Untrusted as error:
             raise _Unreachable(f"{place} is not trusted: {error}") from None
         except (ConnectError, ConnectionClosed, DNSLookupError) as error:
-            raise _Unreachable(f"{place} cannot be reached: {type(error).__name__}") from None
+            raise _Unreachable(f"{place} cannot be reached: {describe(error)}") from None
         except ResponseFailed as failed:
             raise _error_for(place, failed) from None
 
@@ -310,8 +311,9 @@ def _error_for(place: str, failed: ResponseFailed) -> BaseException:
             return Unavailable(f"{place} {failure.value}")
         if isinstance(failure.value, OpenSSL.SSL.Error):
             return _Unreachable(f"{place}: connection lost: {tls.describe_end(failure)}")
-    names = ", ".join(type(reason).__name__ for reason in reasons)
-    return Unavailable(f"{place}: connection lost: {names}")
+    words = {str(known) for reason in reasons if (known := reason_of(reason))}
+    detail = ", ".join(sorted(words)) or "the response is incomplete"
+    return Unavailable(f"{place}: connection lost: {detail}")
 
 
 def make(config: RemoteConfig, world: World) -> WebClient:

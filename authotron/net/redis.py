@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 from authotron.concurrency.racing import with_timeout
 from authotron.concurrency.waiters import Waiters
 from authotron.model.errors import Unavailable
+from authotron.net.reasons import describe
 
 Word = bytes | str | int | float
 
@@ -272,4 +273,4 @@ class Redis:
 
 
 def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, ErrorAnswer) else type(error).__name__
+    return str(error) if isinstance(error, ErrorAnswer) else describe(error)

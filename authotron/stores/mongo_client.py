@@ -19,6 +19,7 @@ from txmongo.errors import TimeExceeded
 
 from authotron.model.errors import Unavailable
 from authotron.net import tls
+from authotron.net.reasons import reason_of
 from authotron.net.tls_gates import GatedConnections
 
 T = TypeVar("T")
@@ -136,7 +137,8 @@ async def call_raw(answer: Awaitable[T]) -> T:
     except OperationFailure:
         raise
     except _FAILURES as error:
-        raise Unavailable(f"MongoDB cannot be reached ({type(error).__name__})") from None
+        reason = reason_of(error) or type(error).__name__
+        raise Unavailable(f"MongoDB cannot be reached ({reason})") from None
 
 
 def unavailable(error: OperationFailure) -> Unavailable:
