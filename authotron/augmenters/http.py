@@ -16,7 +16,7 @@ from authotron.model.identity import Addition, Identity
 from authotron.net.world import World
 from authotron.plugin import http_contract
 from authotron.plugin.cache import LookupCache, addition_bytes
-from authotron.plugin.http_contract import Service, ServiceConfig
+from authotron.plugin.http_contract import ResponseReader, Service, ServiceConfig
 from authotron.plugin.interfaces import IAugmenter
 
 _NOT_FOUND = 404
@@ -48,6 +48,7 @@ class Http:
     _service: Service = field(repr=False)
     _life: float
     _cache: LookupCache[Addition] = field(repr=False)
+    _reader: ResponseReader = field(repr=False)
     type: str = field(default="http", init=False)
     runs_last: bool = field(default=False, init=False)
 
@@ -68,8 +69,8 @@ class Http:
             return Addition(fresh_until=until)
         if not answer.is_success:
             raise answer.unexpected_status()
-        grants = http_contract.read(http_contract.Grants, answer.json_object(), answer.place)
-        return Addition(tuple(grants.roles), grants.attributes, until)
+        grants = self._reader.read_grants(answer.json_object())
+        return Addition(grants.roles, grants.attributes, until)
 
 
 def make(config: Config, world: World) -> IAugmenter:
@@ -83,4 +84,5 @@ def make(config: Config, world: World) -> IAugmenter:
         http_contract.make(config, world),
         config.cache,
         LookupCache(world.clock, world.memory, addition_bytes),
+        ResponseReader(config.name),
     )

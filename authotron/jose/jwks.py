@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from pathlib import Path
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -12,6 +13,7 @@ from twisted.logger import Logger
 from authotron.concurrency.single_flight import SingleFlight
 from authotron.jose.claim_values import shown
 from authotron.jose.jwk import Key, KeysByName, fitting
+from authotron.jose.key_set_files import KeySetFile, RequestHeaders
 from authotron.jose.key_sources import Discovery, FixedUrl, Source
 from authotron.model.errors import Rejected, Unavailable
 from authotron.net.http import RemoteConfig, WebClient
@@ -185,7 +187,13 @@ def _named_or_unnamed(keys: KeysByName, kid: str, algorithm: str) -> Sequence[Ke
 
 
 def key_set(
-    config: RemoteConfig, world: World, web: WebClient, *, url: str | None, issuer: str
+    config: RemoteConfig,
+    world: World,
+    web: WebClient,
+    *,
+    url: str | None,
+    issuer: str,
+    headers: RequestHeaders | None = None,
 ) -> KeySet:
     """
     Return the key set at a URL, or that of an issuer if there is no URL.
@@ -194,13 +202,25 @@ def key_set(
     Otherwise all JWTs of an issuer would be refused if the issuer is unreachable after the reload.
     The kept key set is refreshed when it is next used, so removed keys are not used for long.
     """
+    sent = headers or RequestHeaders()
     connections = world.limit_connections(config.connections)
     place = (url, None) if url is not None else (None, issuer)
-    name = (KeySet, place, config.trust(), config.timeout, world.timeout, connections)
+    name = (KeySet, place, sent, config.trust(), config.timeout, world.timeout, connections)
+    source: Source = (
+        Discovery(web, world.clock, issuer, sent) if url is None else FixedUrl(web, url, sent)
+    )
+    return _kept(world, name, source)
+
+
+def key_set_in_file(world: World, path: Path) -> KeySet:
+    """Return the key set in a file; a reload keeps its keys and reads the file anew."""
+    return _kept(world, (KeySet, path), KeySetFile(path))
+
+
+def _kept(world: World, name: Hashable, source: Source) -> KeySet:
     known = world.kept_across_reloads.get(name)
     if isinstance(known, KeySet):
         known.renew()
         return known
-    source = Discovery(web, world.clock, issuer) if url is None else FixedUrl(web, url)
     world.kept_across_reloads[name] = created = KeySet(world.clock, source)
     return created

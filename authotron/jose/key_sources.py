@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from attrs import define, field
@@ -9,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from authotron.jose.claim_values import other_issuer
 from authotron.jose.jwk import KeysByName, read
+from authotron.jose.key_set_files import RequestHeaders
 from authotron.model.errors import Unavailable
 from authotron.net.http import WebClient
 from authotron.net.urls import check_url
@@ -40,18 +42,24 @@ class FixedUrl:
 
     _web: WebClient
     _url: str
+    _headers: RequestHeaders = field(factory=RequestHeaders)
 
     async def __call__(self) -> KeysByName:
-        return await fetch(self._web, self._url)
+        return await fetch(self._web, self._url, self._headers.load())
 
 
 @define(eq=False)
 class Discovery:
-    """A key set whose URL the issuer's discovery document names (OpenID Connect Discovery 1.0)."""
+    """
+    A key set whose URL the issuer's discovery document names (OpenID Connect Discovery 1.0).
+
+    The configured headers, which may be secret, are sent to the host of the issuer alone.
+    """
 
     _web: WebClient
     _clock: IReactorTime
     _issuer: str
+    _headers: RequestHeaders = field(factory=RequestHeaders)
     _url: str | None = field(default=None, init=False)
     _url_expires: float = field(default=0.0, init=False)
 
@@ -60,14 +68,16 @@ class Discovery:
             self._url = await self._discover()
             self._url_expires = self._clock.seconds() + _DISCOVERY_TTL
         try:
-            return await fetch(self._web, self._url)
+            is_same = _origin(self._url) == _origin(self._issuer)
+            return await fetch(self._web, self._url, self._headers.load() if is_same else {})
         except Unavailable:
             self._url = None
             raise
 
     async def _discover(self) -> str:
         place = self._issuer.rstrip("/") + "/.well-known/openid-configuration"
-        answer = await self._web.get(place, limit=_MAX_BYTES, timeout=_TIMEOUT)
+        headers = self._headers.load()
+        answer = await self._web.get(place, limit=_MAX_BYTES, timeout=_TIMEOUT, headers=headers)
         if not answer.is_success:
             raise answer.unexpected_status()
         document = answer.json_object()
@@ -85,13 +95,18 @@ class Discovery:
         raise Unavailable(f"{place} names no usable jwks_uri")
 
 
-async def fetch(web: WebClient, url: str) -> KeysByName:
+def _origin(url: str) -> str:
+    """Return the scheme, host and port of a URL."""
+    return "/".join(url.split("/")[:3]).lower()
+
+
+async def fetch(web: WebClient, url: str, headers: Mapping[str, str]) -> KeysByName:
     """
     Fetch the key set at a URL.
 
     @raise Unavailable: the key set cannot be fetched.
     """
-    answer = await web.get(url, limit=_MAX_BYTES, timeout=_TIMEOUT)
+    answer = await web.get(url, limit=_MAX_BYTES, timeout=_TIMEOUT, headers=headers)
     if not answer.is_success:
         raise answer.unexpected_status()
     return read(answer.json_object(), answer.place)

@@ -149,16 +149,18 @@ class WebClient:
         query: Mapping[str, str] | None = None,
         limit: int = LIMIT,
         timeout: float | None = None,  # noqa: ASYNC109 - it bounds what is shared by many
+        headers: Mapping[str, str] | None = None,
     ) -> RemoteResponse:
         """
         Send a GET request.
 
         @param query: encoded, and never logged.
         @param limit: bytes that the body of the response may have.
+        @param headers: further headers, or others than the usual ones.
 
         @raise Unavailable: there was no response in time, or its body is too large.
         """
-        return await self._ask("GET", url, limit, timeout, params=dict(query or {}))
+        return await self._ask("GET", url, limit, timeout, headers or {}, params=dict(query or {}))
 
     async def post(
         self,
@@ -179,7 +181,9 @@ class WebClient:
             have received the request: do not repeat one that must not be sent twice.
         """
         sent = {"data": dict(form)} if form is not None else {"json": content}
-        return await self._ask("POST", url, LIMIT, None, _authorization(basic, bearer), **sent)
+        authorization = _authorization(basic, bearer)
+        headers = {} if authorization is None else {"Authorization": authorization}
+        return await self._ask("POST", url, LIMIT, None, headers, **sent)
 
     async def _ask(
         self,
@@ -187,7 +191,7 @@ class WebClient:
         url: str,
         limit: int,
         timeout: float | None,  # noqa: ASYNC109 - see above
-        authorization: str | None = None,
+        further: Mapping[str, str],
         **sent: Any,
     ) -> RemoteResponse:
         place = without_query(url)
@@ -198,7 +202,7 @@ class WebClient:
         left = seconds if self._slots.take() else await self._wait_for_slot(place, seconds)
         try:
             breaker.enter(self._clock)
-            exchange = self._exchange(place, method, url, limit, authorization, sent)
+            exchange = self._exchange(place, method, url, limit, further, sent)
             return await self._report(breaker, place, exchange, left, seconds)
         finally:
             self._slots.release()
@@ -261,15 +265,14 @@ class WebClient:
         method: str,
         url: str,
         limit: int,
-        authorization: str | None,
+        further: Mapping[str, str],
         sent: dict[str, Any],
     ) -> RemoteResponse:
         headers: dict[str | bytes, str | bytes] = {
             "Accept": "application/json",
             "User-Agent": f"authotron/{__version__}",
         }
-        if authorization is not None:
-            headers["Authorization"] = authorization
+        headers.update(further)
         # One treq client for each request: a shared one would carry cookies from user to user.
         agent = http_body.IdentityEncodingAgent(self._agents(self._trust))
         client = treq.client.HTTPClient(agent, data_to_body_producer=http_body.BytesProducer)

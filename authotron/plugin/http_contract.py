@@ -3,50 +3,112 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from attrs import field, frozen
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
+from twisted.logger import Logger
 
 from authotron.config.section import Secret
-from authotron.model.errors import Unavailable
+from authotron.jose import claim_values
+from authotron.jose.claim_roles import Roles
+from authotron.jose.claim_values import as_text, shown, timestamp
+from authotron.model.errors import Rejected, Unavailable
+from authotron.model.identity import earliest
 from authotron.net import http
 from authotron.net.http import RemoteConfig, RemoteResponse, WebClient
 from authotron.net.urls import Url
 from authotron.net.world import World
 
-A = TypeVar("A", bound="Grants")
+
+@frozen
+class Grants:
+    """Roles and attributes of a user in a response."""
+
+    roles: tuple[str, ...]
+    attributes: Mapping[str, str]
 
 
-class Grants(BaseModel):
-    """Roles and attributes of a user in a response; all other members are ignored."""
+@frozen
+class Account:
+    """A user in a response, with the expiry of the credential in seconds since the epoch."""
 
-    model_config = ConfigDict(strict=True, frozen=True, hide_input_in_errors=True)
-
-    roles: list[str] = Field(default_factory=list)
-    attributes: dict[str, str] = Field(default_factory=dict)
-
-
-class Account(Grants):
-    """A user in a response, with the expiry of the credential."""
-
-    username: str = Field(min_length=1)
-    scopes: dict[str, list[str]] = Field(default_factory=dict)
-    expires: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    username: str
+    grants: Grants
+    scopes: Mapping[str, tuple[str, ...]]
+    expires: float | None
 
 
-def read(kind: type[A], content: Mapping[str, Any], place: str) -> A:
+@frozen
+class ResponseReader:
     """
-    Validate the JSON of a response.
+    Reads the responses of one service; members that are not in the contract are ignored.
 
-    @raise Unavailable: the response does not keep to the contract.
+    Roles, attributes and scopes of an unexpected shape are left out, with one warning for each
+    member. User name and expiry must be well-formed.
+
+    @ivar name: the name of the plugin, and of the service whose scopes a plain list has.
     """
-    try:
-        return kind.model_validate(content)
-    except ValidationError as error:
-        where = ".".join(map(str, error.errors(include_input=False)[0]["loc"]))
-        reason = f"{where} in the response is missing or has the wrong type"
-        raise Unavailable(f"{place}: {reason}") from None
+
+    name: str
+    _warned: set[str] = field(factory=set, init=False, eq=False, repr=False)
+    _log = Logger()
+
+    def read_grants(self, content: Mapping[str, Any]) -> Grants:
+        """Return the roles and attributes in a response."""
+        roles = Roles()
+        roles.read(content.get("roles"))
+        if not roles.is_readable:
+            self._warn("roles", content["roles"], "a list of strings, a string or a map of roles")
+        return Grants(tuple(roles.names), self._attributes(content.get("attributes")))
+
+    def read_account(self, content: Mapping[str, Any], place: str) -> Account:
+        """
+        Return the user in a response, and what the user may do.
+
+        @raise Unavailable: the user name is missing, or it or the expiry is malformed.
+        """
+        username = content.get("username")
+        if not (isinstance(username, str) and username):
+            reason = "is missing" if username is None else f"is {shown(username)}"
+            raise Unavailable(f"{place}: username in the response {reason}, wanted a string")
+        try:
+            expires = earliest(timestamp(content, "expires"), timestamp(content, "exp"))
+        except Rejected as malformed:
+            raise Unavailable(f"{place}: in the response {malformed}") from None
+        return Account(username, self.read_grants(content), self._scopes(content), expires)
+
+    def _attributes(self, value: object) -> Mapping[str, str]:
+        if value is not None and not isinstance(value, dict):
+            self._warn("attributes", value, "an object")
+            return {}
+        known = value or {}
+        return {name: as_text(each) for name, each in known.items() if each is not None}
+
+    def _scopes(self, content: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
+        """Return the scopes by service; a response may also have those of one service alone."""
+        value = content.get("scopes")
+        if not isinstance(value, dict):
+            found = claim_values.scopes(content)
+            if not found and value not in (None, "", []):
+                self._warn("scopes", value, "lists of strings by service")
+            return {self.name: found} if found else {}
+        if any(not isinstance(each, str | list | None) for each in value.values()):
+            self._warn("scopes", value, "lists of strings by service")
+        return {service: claim_values.words(each) for service, each in value.items()}
+
+    def _warn(self, member: str, value: object, wanted: str) -> None:
+        if member not in self._warned:
+            self._warned.add(member)
+            self._log.warn(
+                "{plugin}: {member} in a response has values that are left out: {found}; wanted "
+                "{wanted}",
+                plugin=self.name,
+                member=member,
+                found=shown(value),
+                wanted=wanted,
+                event="remote.response.unreadable",
+            )
 
 
 class ServiceConfig(RemoteConfig):

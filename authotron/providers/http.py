@@ -21,7 +21,7 @@ from authotron.net import http
 from authotron.net.world import World
 from authotron.plugin import http_contract, token_routing
 from authotron.plugin.cache import AuthenticationCache
-from authotron.plugin.http_contract import Service, ServiceConfig
+from authotron.plugin.http_contract import ResponseReader, Service, ServiceConfig
 from authotron.plugin.interfaces import Affinity, IProvider
 
 _REFUSALS = (401, 403)
@@ -59,6 +59,7 @@ class Http:
     _accepts: token_routing.Rule
     _guard: PasswordGuard = field(repr=False)
     _turns: ClientTurns = field(repr=False)
+    _reader: ResponseReader = field(repr=False)
     type: str = field(default="http", init=False)
     local: bool = field(default=False, init=False)
 
@@ -91,15 +92,12 @@ class Http:
             raise Rejected(f"{answer.place} answered {answer.status}")
         if not answer.is_success:
             raise answer.unexpected_status()
-        account = http_contract.read(http_contract.Account, answer.json_object(), answer.place)
+        account = self._reader.read_account(answer.json_object(), answer.place)
         now = self._clock.seconds()
         expires = claims.effective_expiry(account.expires, now, self._leeway)
+        grants = account.grants
         identity = Identity(
-            self.realm,
-            account.username,
-            tuple(account.roles),
-            account.attributes,
-            {service: tuple(scopes) for service, scopes in account.scopes.items()},
+            self.realm, account.username, grants.roles, grants.attributes, account.scopes
         )
         fresh_until = earliest(expires, now + self._life)
         return Authentication(identity, expires=expires, fresh_until=fresh_until)
@@ -126,4 +124,5 @@ def make(config: Config, world: World) -> IProvider:
         config.accepts,
         world.rejected_passwords.guard(config.name, config.retry_wrong_after),
         http.make_turns(config, world),
+        ResponseReader(config.name),
     )

@@ -14,14 +14,14 @@ from authotron.jose import unverified
 from authotron.jose.claims import ClaimRules
 from authotron.jose.claims_config import ClaimsConfig
 from authotron.model.authentication import Authentication
-from authotron.model.errors import Rejected
+from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, earliest
 from authotron.net import http
-from authotron.net.http import WebClient
 from authotron.net.urls import Url
 from authotron.net.world import World
 from authotron.plugin import remote_provider, token_routing
 from authotron.plugin.interfaces import Affinity, IProvider
+from authotron.plugin.oauth_client import Method, OAuthClient
 from authotron.plugin.remote_provider import RemoteProviderConfig
 
 
@@ -32,6 +32,11 @@ class Config(RemoteProviderConfig, ClaimsConfig):
     url: Url = Field(description="URL of the introspection endpoint")
     client_id: NonEmptyStr = Field(description="client id of the gateway at the server")
     client_secret: Secret = Field(description="the secret of `client_id`")
+    client_auth: Method = Field(
+        default="basic",
+        description="how `client_id` and `client_secret` are sent: `basic` encodes them as a form "
+        "does (RFC 6749), `basic-raw` sends them unchanged, `post` puts them into the form",
+    )
     cache: Seconds = Field(
         default=60, description="seconds for which an accepted credential is not checked again"
     )
@@ -45,9 +50,8 @@ class Introspection:
     """Asks the introspection endpoint about one token."""
 
     _clock: IReactorTime
-    _web: WebClient
+    _client: OAuthClient = field(repr=False)
     _url: str
-    _client: tuple[str, str] = field(repr=False)
     _rules: ClaimRules
     _life: float
 
@@ -62,13 +66,15 @@ class Introspection:
         header, claims = ({}, {}) if seen is None else (seen.header, seen.claims)
         if self._rules.config.typ is None:
             self._rules.check_type(header, claims)
-        answer = await self._web.post(self._url, form={"token": token}, basic=self._client)
+        answer = await self._client.post(self._url, {"token": token})
         if (
             not answer.is_success
         ):  # a 401 is about the credentials of the gateway, not about the token
             raise answer.unexpected_status()
         response = answer.json_object()
-        if response.get("active") is not True:
+        if "active" not in response:
+            raise Unavailable(f"{answer.place} did not answer with `active` (RFC 7662)")
+        if response["active"] is not True:
             raise Rejected("the token is not active")
         now = self._clock.seconds()
         self._rules.check_type(header, {**claims, **response})
@@ -98,9 +104,13 @@ def make(config: Config, world: World) -> IProvider:
     """Build the provider from its section of the configuration."""
     server = Introspection(
         world.clock,
-        http.make(config, world),
+        OAuthClient(
+            http.make(config, world),
+            config.client_id,
+            config.client_secret.get_secret_value(),
+            (config.client_auth,),
+        ),
         config.url,
-        (config.client_id, config.client_secret.get_secret_value()),
         ClaimRules(config.name, config.realm, config),
         config.cache,
     )

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from authotron.config.plugins import PluginConfig
-from authotron.config.section import NonEmptyStr, NonEmptyStrs, Secret
+from authotron.config.section import FilePath, NonEmptyStr, NonEmptyStrs, Secret
 from authotron.jose import (
     jwk,
     jwks,
@@ -21,7 +21,10 @@ from authotron.jose import (
 )
 from authotron.jose.claims import ClaimRules
 from authotron.jose.claims_config import ClaimsConfig, missing_checks
+from authotron.jose.jwks import KeySet
+from authotron.jose.key_set_files import KeySetFile, RequestHeaders
 from authotron.model.authentication import Authentication
+from authotron.model.errors import Unavailable
 from authotron.model.identity import Credential
 from authotron.net import http, urls
 from authotron.net.http import RemoteConfig
@@ -46,6 +49,21 @@ class Config(PluginConfig, RemoteConfig, ClaimsConfig):
     type: Literal["jwt"]
     cert_uri: Url | None = Field(
         default=None, description="URL of the key set; if not set, it is discovered from `issuer`"
+    )
+    jwks_file: FilePath | None = Field(
+        default=None,
+        description="a file with the key set, instead of `cert_uri`; read anew every 600 s, and "
+        "for an unknown key",
+    )
+    token_file: FilePath | None = Field(
+        default=None,
+        description="a file with a bearer token for requests to the issuer, such as the token of a "
+        "Kubernetes service account; read anew for each request",
+    )
+    headers_file: FilePath | None = Field(
+        default=None,
+        description="a file with headers for requests to the issuer, one `Name: value` a line; "
+        "read anew for each request",
     )
     iam_realm: NonEmptyStr | None = Field(
         default=None,
@@ -102,8 +120,10 @@ class Config(PluginConfig, RemoteConfig, ClaimsConfig):
 
     @model_validator(mode="after")
     def _check_keys(self) -> Self:
-        if self.cert_uri is None and self.issuer is None and self.secret is None:
-            raise ValueError("cert_uri is missing (or issuer, or secret)")
+        self._check_key_files()
+        places = (self.cert_uri, self.jwks_file, self.issuer, self.secret)
+        if all(each is None for each in places):
+            raise ValueError("cert_uri is missing (or issuer, jwks_file or secret)")
         known = (*jwk.ALGORITHMS, *(_SHARED if self.secret else ()))
         for place, each in enumerate(self.algorithms):
             if each not in known:
@@ -115,9 +135,46 @@ class Config(PluginConfig, RemoteConfig, ClaimsConfig):
                     raise ValueError(
                         f"secret is shorter than the {_SHARED[each]} bytes of {each} (RFC 7518)"
                     )
-        if self.cert_uri is None and self.issuer is not None and self.secret is None:
-            urls.check_url(self.issuer)
+        if self._discovers_keys:
+            urls.check_url(str(self.issuer))
         return self
+
+    def _check_key_files(self) -> None:
+        """
+        Read the files that are also read later, so that mistakes are reported at once.
+
+        @raise ValueError: a file cannot be read, is malformed, or has no effect.
+        """
+        try:
+            if self.jwks_file is not None:
+                if self.cert_uri is not None:
+                    raise ValueError("give one of cert_uri and jwks_file, not both")
+                KeySetFile(self.jwks_file).load()
+            self.request_headers().load()
+        except Unavailable as problem:
+            raise ValueError(str(problem)) from None
+        fetches = self.cert_uri is not None or self._discovers_keys
+        if not fetches and (self.token_file or self.headers_file):
+            raise ValueError("token_file and headers_file have no effect without a key set URL")
+
+    @property
+    def _discovers_keys(self) -> bool:
+        named = (self.cert_uri, self.jwks_file, self.secret)
+        return self.issuer is not None and all(each is None for each in named)
+
+    def request_headers(self) -> RequestHeaders:
+        """Return the source of the headers that requests to the issuer have."""
+        return RequestHeaders(self.token_file, self.headers_file)
+
+    def key_set(self, world: World) -> KeySet | None:
+        """Return the key set of the issuer, or C{None} if there is only a secret."""
+        if self.jwks_file is not None:
+            return jwks.key_set_in_file(world, self.jwks_file)
+        if self.cert_uri is None and not self._discovers_keys:
+            return None
+        web, headers = http.make(self, world), self.request_headers()
+        issuer = self.issuer or ""
+        return jwks.key_set(self, world, web, url=self.cert_uri, issuer=issuer, headers=headers)
 
 
 @implementer(IProvider, IReachable, IMayAskRemotes, IOfIssuer)
@@ -175,10 +232,6 @@ class Jwt:
 
 def make(config: Config, world: World) -> IProvider:
     """Build the provider from its section of the configuration."""
-    web = http.make(config, world)
-    keys = None
-    if config.cert_uri is not None or (config.issuer is not None and config.secret is None):
-        keys = jwks.key_set(config, world, web, url=config.cert_uri, issuer=config.issuer or "")
     secret = config.secret.get_secret_value().encode() if config.secret else None
     long_enough = (each for each, size in _SHARED.items() if secret and len(secret) >= size)
     algorithms = jwk.with_other_names(config.algorithms) or (*jwk.ALGORITHMS, *long_enough)
@@ -186,7 +239,7 @@ def make(config: Config, world: World) -> IProvider:
         config.name,
         config.realm,
         world.clock,
-        verifier.Verifier(algorithms, keys, secret),
+        verifier.Verifier(algorithms, config.key_set(world), secret),
         ClaimRules(config.name, config.realm, config),
         config.accepts,
     )

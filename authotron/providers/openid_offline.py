@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from attrs import field, frozen
 from pydantic import Field
 
 from authotron.config.section import NonEmptyStr, Secret
-from authotron.jose import unverified
+from authotron.jose import claim_values, unverified
 from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected
 from authotron.model.identity import Credential
 from authotron.net import http, urls
-from authotron.net.http import WebClient
 from authotron.net.urls import Url
 from authotron.net.world import World
 from authotron.plugin import token_exchange, token_routing
 from authotron.plugin.interfaces import Affinity, IProvider
+from authotron.plugin.oauth_client import Method, OAuthClient
 from authotron.plugin.token_exchange import AccessTokens, ExchangeConfig
 
 _SCOPE = "offline_access"
 _TYPE = "Offline"
+
+_AUTO: Sequence[Method] = ("basic-raw", "basic")
 
 Check = Literal["auto", "introspection", "exchange"]
 
@@ -40,6 +43,12 @@ class Config(ExchangeConfig):
     iam_url: Url = Field(description="base URL of the identity provider, above `/realms`")
     iam_realm: NonEmptyStr | None = Field(
         default=None, description="the realm at the identity provider; `realm` if not set"
+    )
+    client_auth: Literal["auto", "basic", "basic-raw", "post"] = Field(
+        default="auto",
+        description="how id and secret of the private client are sent: `basic` encodes them as a "
+        "form does (RFC 6749), `basic-raw` sends them unchanged, `post` puts them into the form of "
+        "the introspection; `auto` sends them unchanged, and encoded if that is refused",
     )
     check: Check = Field(
         default="auto",
@@ -62,11 +71,10 @@ class OfflineTokens:
     """
 
     _name: str
-    _web: WebClient
+    _client: OAuthClient = field(repr=False)
     _access_tokens: AccessTokens
     _url: str
     _public_client: str
-    _private_client: tuple[str, str] = field(repr=False)
     _check: Check
     _issuer: str | None
     _accepts: token_routing.Rule
@@ -123,8 +131,7 @@ class OfflineTokens:
         answer = await self._post("token/introspect", {"token": token})
         if answer.get("active") is not True:
             return False
-        scope = answer.get("scope")
-        if not (isinstance(scope, str) and _SCOPE in scope.split()):
+        if _SCOPE not in claim_values.scopes(answer):
             raise Rejected("the token is active, but not an offline token")
         if answer.get("typ", _TYPE) != _TYPE:
             raise Rejected("the token is active, but of another type")
@@ -147,7 +154,7 @@ class OfflineTokens:
 
     async def _post(self, path: str, form: dict[str, str]) -> dict[str, Any]:
         url = f"{self._url}/{path}"
-        answer = await self._web.post(url, form=form, basic=self._private_client)
+        answer = await self._client.post(url, form)
         if answer.status == 400 and answer.json_object().get("error") == "invalid_grant":  # noqa: PLR2004 - RFC 6749 section 5.2
             raise Rejected("the identity provider refused the exchange: invalid_grant")
         if not answer.is_success:
@@ -162,11 +169,15 @@ def make(config: Config, world: World) -> IProvider:
     realm = config.iam_realm or config.realm
     tokens = OfflineTokens(
         config.name,
-        web,
+        OAuthClient(
+            web,
+            config.private_client_id,
+            config.private_client_secret.get_secret_value(),
+            _AUTO if config.client_auth == "auto" else (config.client_auth,),
+        ),
         access_tokens,
         urls.join_url(config.iam_url, "realms", realm, "protocol", "openid-connect"),
         config.public_client_id,
-        (config.private_client_id, config.private_client_secret.get_secret_value()),
         config.check,
         config.issuer,
         config.accepts,

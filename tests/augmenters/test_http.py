@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.augmenters import http
@@ -108,10 +109,34 @@ class HttpTests(SynchronousTestCase):
             Respond({}, 500),
             Respond({}, 401),
             Respond(b"oops"),
-            Respond({"roles": "admin"}),
-            Respond({"attributes": {"a": 5}}),
+            Respond(["admin"]),
         ):
             self.play = play
             self.failureResultOf(self.ask(), Unavailable)
         self.play = None
         self.successResultOf(self.ask())
+
+    def test_shapes_H_CLAIM(self) -> None:
+        """Roles and attributes of another shape are read or left out, with one warning each."""
+        answers: list[tuple[Any, tuple[str, ...], dict[str, str]]] = [
+            (
+                {"roles": "admin", "attributes": {"floor": 3, "none": None}},
+                ("admin",),
+                {"floor": "3"},
+            ),
+            ({"roles": {"admin": {"org": "x"}}, "attributes": None}, ("admin",), {}),
+            ({"roles": ["a", 5], "attributes": ["x"]}, ("a",), {}),
+            ({"roles": 5, "attributes": 5}, (), {}),
+        ]
+        with capturedLogs() as logged:
+            for answer, roles, attributes in answers:
+                self.play = Respond(answer)
+                addition = self.successResultOf(self.ask())
+                self.assertEqual((addition.roles, addition.attributes), (roles, attributes))
+                self.clock.advance(60)
+        told = [each for each in logged if each.get("event") == "remote.response.unreadable"]
+        self.assertEqual([each["member"] for each in told], ["roles", "attributes"])
+        self.assertIn(
+            'it: roles in a response has values that are left out: ["a", 5]',
+            formatEvent(told[0]) or "",
+        )

@@ -123,15 +123,46 @@ class HttpTests(SynchronousTestCase):
             {"username": None},
             {"username": ""},
             {"username": 5},
-            {"roles": "admin"},
-            {"roles": [5]},
-            {"roles": None},
-            {"attributes": {"a": 5}},
-            {"scopes": {"a": "b"}},
             {"expires": "soon"},
             {"expires": -1},
+            {"expires": True},
+            {"exp": "soon"},
         ):
             self.failureResultOf(self.ask({**TESS, **change}), Unavailable)
+
+    def test_shapes_H_CLAIM(self) -> None:
+        """Roles, attributes and scopes of another shape are read or left out, never an outage."""
+        shapes: list[tuple[dict[str, Any], dict[str, Any]]] = [
+            ({"roles": "admin"}, {"roles": ("admin",)}),
+            ({"roles": ["a", 5]}, {"roles": ("a",)}),
+            ({"roles": {"admin": {}}}, {"roles": ("admin",)}),
+            ({"roles": None}, {"roles": ()}),
+            ({"attributes": {"a": 5, "b": [1], "c": None}}, {"attributes": {"a": "5", "b": "[1]"}}),
+            ({"attributes": "x"}, {"attributes": {}}),
+            (
+                {"scopes": {"a": "b c", "d": ["e"], "f": 5}},
+                {"scopes": {"a": ("b", "c"), "d": ("e",), "f": ()}},
+            ),
+            ({"scopes": ["a", "b"]}, {"scopes": {"it": ("a", "b")}}),
+            ({"scopes": None, "scope": "a b"}, {"scopes": {"it": ("a", "b")}}),
+            ({"scopes": 5}, {"scopes": {}}),
+        ]
+        for change, expected in shapes:
+            with self.subTest(str(change)):
+                identity = self.successResultOf(self.ask({**TESS, **change})).identity
+                found = {name: getattr(identity, name) for name in expected}
+                self.assertEqual(found, expected)
+
+    def test_exp_H_CLAIM(self) -> None:
+        """C{exp} limits the credential as C{expires} does; the earlier one counts."""
+        for told, expires in (
+            ({"exp": NOW + 60}, NOW + 60),
+            ({"exp": NOW + 60, "expires": NOW + 30}, NOW + 30),
+            ({"exp": None, "expires": None}, None),
+        ):
+            found = self.successResultOf(self.ask({"username": "tess", **told}))
+            self.assertEqual(found.expires, expires)
+        self.failureResultOf(self.ask({**TESS, "exp": NOW - 60}), Rejected)
 
     def test_outage_T70(self) -> None:
         """Any other status is an outage."""

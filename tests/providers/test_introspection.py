@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -134,6 +135,69 @@ class IntrospectionTests(SynchronousTestCase):
         self.successResultOf(
             self.ask(TESS, token=forged_jwt({"alg": "ES256", "typ": "at+jwt"}, {}))
         )
+
+    def test_client_secret_H_CLIENT(self) -> None:
+        """Id and secret are form-encoded (RFC 6749 section 2.3.1) unless configured otherwise."""
+        for client, secret, encoded, raw in (
+            ("gate", "a+b", "gate:a%2Bb", "gate:a+b"),
+            ("gate", "50% é:/ ", "gate:50%25+%C3%A9%3A%2F+", "gate:50% é:/ "),
+            ("https://gate", "s", "https%3A%2F%2Fgate:s", "https://gate:s"),
+        ):
+            given: dict[str, Any] = {"client_id": client, "client_secret": secret}
+            for method, header in (("basic", encoded), ("basic-raw", raw)):
+                self.successResultOf(self.ask(TESS, **given, client_auth=method))
+                sent = self.server.requests[0].headers["authorization"]
+                self.assertEqual(sent, f"Basic {b64encode(header.encode()).decode()}")
+            self.successResultOf(self.ask(TESS, **given))
+            sent = self.server.requests[0].headers["authorization"]
+            self.assertEqual(sent, f"Basic {b64encode(encoded.encode()).decode()}")
+            self.successResultOf(self.ask(TESS, **given, client_auth="post"))
+            [asked] = self.server.requests
+            self.assertEqual(asked.form, {"token": "good", **given})
+            self.assertNotIn("authorization", asked.headers)
+
+    def test_no_answer_H_EMPTY(self) -> None:
+        """A response without C{active} is no introspection response, so it is an outage."""
+        for told in ({}, {"sub": "u-1"}, {"error": "invalid_request"}):
+            self.failureResultOf(self.ask(told), Unavailable)
+
+    def test_shapes_H_CLAIM(self) -> None:
+        """Scopes and roles of another shape are read or left out, as those of a JWT."""
+        for more, roles, scopes in (
+            ({"scope": ["a", "b"]}, (), ("a", "b")),
+            ({"scope": None, "scp": "a b"}, (), ("a", "b")),
+            ({"scope": 5, "realm_access": {"roles": "r"}}, ("r",), ()),
+            ({"scope": {}, "entitlements": 5, "resource_access": []}, (), ()),
+        ):
+            identity = self.successResultOf(self.ask({**TESS, **more})).identity
+            self.assertEqual((identity.roles, identity.scopes), (roles, {"it": scopes}))
+        self.failureResultOf(self.ask({**TESS, "scope": ["a"]}, required_scopes=["b"]), Rejected)
+
+    def test_required_claims_H_AUDCLAIM(self) -> None:
+        """The audience in another claim, and required claims, are checked as in a JWT."""
+        rules: dict[str, Any] = {
+            "audience": "app",
+            "audience_claim": "client_id",
+            "required_claims": {"tenant": "t"},
+        }
+        fitting = {**TESS, "client_id": "app", "tenant": "t"}
+        self.successResultOf(self.ask(fitting, **rules))
+        for change in ({"client_id": "other"}, {"client_id": None}, {"tenant": "x"}):
+            self.failureResultOf(self.ask({**fitting, **change}, **rules), Rejected)
+
+    def test_malformed_H_CLAIM(self) -> None:
+        """Malformed conditions in a response reject a token, whether they are configured or not."""
+        changes: list[dict[str, Any]] = [
+            {"iat": "now"},
+            {"nbf": []},
+            {"aud": 5},
+            {"iss": []},
+            {"cnf": "x"},
+            {"typ": 5},
+            {"preferred_username": ""},
+        ]
+        for change in changes:
+            self.failureResultOf(self.ask({**TESS, **change}), Rejected)
 
     def test_outage_T70(self) -> None:
         """Another status, or a response that is not a JSON object, is an outage."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+from pathlib import Path
 from typing import Any
 
 import jwt as pyjwt
@@ -242,6 +243,121 @@ class JwtTests(SynchronousTestCase):
         self.assertFalse(judge.local)
         self.successResultOf(start(IReachable(judge).check_reachable()))
         self.assertTrue(judge.local)
+
+
+class KeyFileTests(SynchronousTestCase):
+    """Key sets in files, and key sets that want a token or other headers."""
+
+    def setUp(self) -> None:
+        self.clock = clock_at(NOW)
+        self.remote = FakeRemote(lambda _: Respond(key_set(IDP)))
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+
+    def write(self, name: str, content: Any) -> str:
+        path = self.folder.absolute() / name
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        return str(path)
+
+    def made(self, **given: Any) -> IProvider:
+        return jwt.make(config(**given), world(self.clock, self.remote))
+
+    def test_key_set_in_file_W_JWKS(self) -> None:
+        """Keys in a file are used without any request, with and without an issuer."""
+        path = self.write("keys.json", key_set(IDP))
+        for given in ({}, {"issuer": ISSUER}, {"secret": "s" * 32}):
+            judge = self.made(jwks_file=path, **given)
+            self.successResultOf(start(judge.authenticate(bearer(IDP.sign()))))
+            self.failureResultOf(start(judge.authenticate(bearer(NEXT.sign()))), Rejected)
+        self.assertEqual(self.remote.requests, [])
+
+    def test_replaced_file_W_JWKS(self) -> None:
+        """A file is read anew for an unknown key, and after 600 s; if it is bad, the keys stay."""
+        judge = self.made(jwks_file=self.write("keys.json", key_set(IDP)))
+        self.successResultOf(start(judge.authenticate(bearer(IDP.sign()))))
+        self.write("keys.json", key_set(IDP, NEXT))
+        self.successResultOf(start(judge.authenticate(bearer(NEXT.sign()))))
+        for bad in ("", "{", "[]", '{"keys": []}'):
+            self.write("keys.json", bad)
+            self.clock.advance(600)
+            token = bearer(NEXT.sign(exp=int(self.clock.seconds()) + 300))
+            self.successResultOf(start(judge.authenticate(token)))
+        self.write("keys.json", key_set(IDP))
+        self.clock.advance(600)
+        token = bearer(IDP.sign(exp=int(self.clock.seconds()) + 300))
+        self.successResultOf(start(judge.authenticate(token)))
+        token = bearer(NEXT.sign(exp=int(self.clock.seconds()) + 300))
+        self.failureResultOf(start(judge.authenticate(token)), Rejected)
+
+    def test_bad_file_W_JWKS(self) -> None:
+        """A file without a usable key, or one without effect, is a mistake that says so."""
+        good = self.write("good.json", key_set(IDP))
+        token = self.write("token", "abc")
+        for given, reason in (
+            ({"jwks_file": self.write("empty.json", {"keys": []})}, "has no usable key"),
+            ({"jwks_file": self.write("list.json", "[]")}, "is not a key set"),
+            ({"jwks_file": self.write("bad.json", "{")}, "is not strict JSON"),
+            ({"jwks_file": str(self.folder / "none")}, "No such file"),
+            ({"jwks_file": good, "cert_uri": CERTS}, "not both"),
+            ({"jwks_file": good, "token_file": token}, "have no effect"),
+            ({"secret": "s" * 32, "token_file": token}, "have no effect"),
+            ({"cert_uri": CERTS, "token_file": self.write("blank", " ")}, "does not hold a bearer"),
+            ({"cert_uri": CERTS, "token_file": self.write("two", "a b")}, "does not hold a bearer"),
+            ({"cert_uri": CERTS, "headers_file": self.write("h", "a: b\nx")}, "line 2 is not"),
+            ({"cert_uri": CERTS, "headers_file": self.write("c", "a: b\x01")}, "line 1 is not"),
+        ):
+            with self.subTest(reason):
+                error = self.assertRaises(ConfigError, config, **given)
+                self.assertIn(reason, str(error))
+
+    def test_token_W_JWKS(self) -> None:
+        """The token in a file is sent to the key set, and read anew for each request."""
+        path = self.write("token", "first\n")
+        judge = self.made(cert_uri=CERTS, token_file=path)
+        self.successResultOf(start(judge.authenticate(bearer(IDP.sign()))))
+        self.write("token", "second")
+        self.clock.advance(10)
+        self.failureResultOf(start(judge.authenticate(bearer(NEXT.sign()))), Rejected)
+        sent = [each.headers.get("authorization") for each in self.remote.requests]
+        self.assertEqual(sent, ["Bearer first", "Bearer second"])
+
+    def test_headers_W_JWKS(self) -> None:
+        """The headers in a file are sent to the key set, beside the usual ones."""
+        path = self.write("headers", "# of the proxy\nX-Api-Key: k e y\n\nAccept:text/plain\n")
+        judge = self.made(cert_uri=CERTS, headers_file=path)
+        self.successResultOf(start(judge.authenticate(bearer(IDP.sign()))))
+        [asked] = self.remote.requests
+        self.assertEqual(
+            (asked.headers["x-api-key"], asked.headers["accept"]), ("k e y", "text/plain")
+        )
+
+    def test_unreadable_token_W_JWKS(self) -> None:
+        """If the file of the token is gone, keys cannot be fetched, and the log names the file."""
+        path = self.write("token", "first")
+        judge = self.made(cert_uri=CERTS, token_file=path)
+        Path(path).unlink()
+        failure = self.failureResultOf(start(judge.authenticate(bearer(IDP.sign()))), Unavailable)
+        self.assertIn(f"cannot read {path}", failure.getErrorMessage())
+        self.assertEqual(self.remote.requests, [])
+
+    def test_token_of_discovery_W_JWKS(self) -> None:
+        """By discovery, the token goes to the host of the issuer, and to no other host."""
+        path = self.write("token", "first")
+        for url, sent in (
+            ("https://idp.example/openid/v1/jwks", "Bearer first"),
+            ("https://other.example/openid/v1/jwks", None),
+            ("https://idp.example:6443/openid/v1/jwks", None),
+        ):
+            described = Respond({"issuer": ISSUER, "jwks_uri": url})
+            self.remote = FakeRemote(
+                lambda asked, told=described: (  # type: ignore[misc] # bound to this round
+                    told if "well-known" in asked.address else Respond(key_set(IDP))
+                )
+            )
+            judge = self.made(issuer=ISSUER, token_file=path)
+            self.successResultOf(start(judge.authenticate(bearer(IDP.sign()))))
+            found = [each.headers.get("authorization") for each in self.remote.requests]
+            self.assertEqual(found, ["Bearer first", sent])
 
 
 class ReloadTests(SynchronousTestCase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -13,9 +14,9 @@ from authotron.model.identity import Credential
 from authotron.plugin.interfaces import Affinity, IProvider
 from authotron.providers import openid_offline
 from authotron.testing.contracts import ProviderContract
-from authotron.testing.issuers import CLAIMS, IDP, NEXT, forged_jwt
+from authotron.testing.issuers import CLAIMS, IDP, NEXT, forged_jwt, key_set
 from authotron.testing.oauth import OAuthServer
-from authotron.testing.remotes import FakeRemote, Respond, start
+from authotron.testing.remotes import Action, FakeRemote, ReceivedRequest, Respond, start
 from authotron.testing.worlds import NOW, clock_at, world
 
 BELOW = "iam.example/auth/realms/here/protocol/openid-connect"
@@ -35,6 +36,10 @@ def keycloak() -> OAuthServer:
     server.tokens["good"] = ACTIVE
     server.access_token = IDP.sign(scope="openid offline_access", typ="Bearer")
     return server
+
+
+def basic(pair: str) -> str:
+    return f"Basic {b64encode(pair.encode()).decode()}"
 
 
 def provider(server: FakeRemote, clock: Any = None, **given: Any) -> IProvider:
@@ -104,13 +109,63 @@ class IntrospectionTests(OfflineTestCase):
         for change in (
             {"scope": None},
             {"scope": "no_offline_access_at_all"},
-            {"scope": ["offline_access"]},
+            {"scope": ["offline"]},
             {"typ": "Bearer"},
             {"active": "true"},
         ):
             self.server.instead[INTROSPECT] = Respond({**ACTIVE, **change})
             self.failureResultOf(self.ask(), Rejected)
         self.assertEqual(self.server.count(TOKEN), 0)
+
+    def test_scopes_H_CLAIM(self) -> None:
+        """The scopes of an active token may be a list."""
+        self.server.instead[INTROSPECT] = Respond({**ACTIVE, "scope": ["offline_access"]})
+        self.successResultOf(self.ask())
+
+    def test_odd_claims_H_CLAIM(self) -> None:
+        """Scopes and roles of an access token that have another shape refuse no user."""
+        self.server.access_token = IDP.sign(
+            typ="Bearer", scope=["openid"], realm_access={"roles": "a"}, entitlements=5
+        )
+        identity = self.successResultOf(self.ask()).identity
+        self.assertEqual((identity.roles, identity.scopes), (("a",), {"it": ("openid",)}))
+
+    def test_client_secret_H_CLIENT(self) -> None:
+        """The secret is sent unchanged first, and form-encoded from then on if that helps."""
+        raw, encoded = basic("gate:a+b:%"), basic("gate:a%2Bb%3A%25")
+
+        def strict(asked: ReceivedRequest) -> Action:
+            if asked.address == CERTS:
+                return Respond(key_set(IDP))
+            if asked.headers["authorization"] != encoded:
+                return Respond({"error": "invalid_client"}, 401)
+            if asked.address == INTROSPECT:
+                return Respond(ACTIVE)
+            return Respond({"access_token": IDP.sign(typ="Bearer")})
+
+        remote = FakeRemote(strict)
+        judge = provider(remote, self.clock, private_client_secret="a+b:%")
+        for _ in range(2):
+            self.successResultOf(start(judge.authenticate(Credential("bearer", "good"))))
+            self.clock.advance(60)
+        sent = [each.headers.get("authorization") for each in remote.requests]
+        self.assertEqual(sent, [raw, encoded, encoded, None, encoded])
+
+    def test_client_auth_H_CLIENT(self) -> None:
+        """C{client_auth} decides how the private client is named to the server."""
+        for method, header, form in (
+            ("basic", basic("gate:a%2Bb"), {}),
+            ("basic-raw", basic("gate:a+b"), {}),
+            ("post", None, {"client_id": "gate", "client_secret": "a+b"}),
+        ):
+            server = keycloak()
+            given = {"private_client_secret": "a+b", "client_auth": method}
+            judge = provider(server, self.clock, **given)
+            self.successResultOf(start(judge.authenticate(Credential("bearer", "good"))))
+            asked, exchanged, _ = server.requests
+            self.assertEqual(asked.headers.get("authorization"), header)
+            self.assertEqual(asked.form, {"token": "good", **form})
+            self.assertEqual(exchanged.form["client_id"], "app")
 
     def test_access_token_T36(self) -> None:
         """An access token is rejected without a request, whatever its scope."""
