@@ -68,6 +68,7 @@ class Server:
     @ivar early: data that is sent in clear after a positive answer to StartTLS.
     @ivar down: whether the server refuses connections.
     @ivar base_result: result code of reading an entry that does not exist.
+    @ivar results: result codes of searches, by connection.
     @ivar aliases: DNs by other spellings.
     """
 
@@ -87,6 +88,7 @@ class Server:
     down: bool = False
     result: int = 0
     base_result: int = 32
+    results: dict[Transport, int] = field(factory=dict)
     aliases: dict[str, str] = field(factory=dict)
     asked: list[Asked] = field(factory=list)
     binds: list[str] = field(factory=list)
@@ -167,7 +169,8 @@ class Server:
         for dn, entry in found:
             attributes = self._shown(entry, wanted)
             transport.reply(message.id, pureldap.LDAPSearchResultEntry(dn, attributes))
-        code = self.result or (self.base_result if request.scope == 0 and not found else 0)
+        code = self.results.get(transport, self.result)
+        code = code or (self.base_result if request.scope == 0 and not found else 0)
         transport.reply(message.id, pureldap.LDAPSearchResultDone(code), controls)
 
     def _paged(self, message: Any) -> tuple[int, list[Any] | None]:

@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from authotron.ldap import decoding
 from authotron.ldap.connection import Connection
 from authotron.ldap.decoding import DecodingError, Result
-from authotron.ldap.results import INVALID_CREDENTIALS, SUCCESS, UNWILLING, describe
+from authotron.ldap.results import (
+    BUSY,
+    INVALID_CREDENTIALS,
+    SUCCESS,
+    UNWILLING,
+    NoVerdict,
+    ServerBusy,
+    describe,
+)
 from authotron.model.errors import Rejected, Unavailable
 
 _REJECTIONS = {
@@ -83,7 +91,8 @@ def check_bind_result(result: Result) -> None:
         raise Rejected(_active_directory_reason(result.message) or _REJECTIONS[result.code])
     if result.code == UNWILLING and _ABOUT_ACCOUNT.search(result.message):
         raise Rejected(result.message)
-    raise Unavailable(f"the bind failed: {describe(result)}")
+    kind = ServerBusy if result.code in BUSY else NoVerdict
+    raise kind(f"the bind failed: {describe(result)}")
 
 
 def _active_directory_reason(message: str) -> str | None:

@@ -16,8 +16,11 @@ from authotron.ldap.results import (
     INVALID_CREDENTIALS,
     NO_SUCH_OBJECT,
     SIZE_LIMIT,
+    STALE,
     SUCCESS,
     BindRefused,
+    ConnectionStale,
+    ServerBusy,
     ServerFault,
     describe,
 )
@@ -68,20 +71,28 @@ class Connection(LdapProtocol):
         """
         if not (dn and password):  # RFC 4513 section 5.1.2: this would be an anonymous bind
             raise ValueError("a bind needs a DN and a password")
-        result, _ = await self.request(encoding.bind(dn, password), controls)
-        return result
+        return await self._bind(dn, password, controls)
 
     async def bind_account(self, dn: str, password: str) -> None:
         """
-        Bind as the service account.
+        Bind as the service account, or as anonymous if C{dn} and C{password} are empty.
 
         @raise BindRefused: the server refuses the password.
         @raise ServerFault: the server refuses the bind for another reason.
         """
-        result = await self.bind(dn, password)
+        if dn and not password:
+            raise ValueError("a bind with a DN needs a password")
+        result = await self._bind(dn, password)
         if result.code != SUCCESS:
             kind = BindRefused if result.code == INVALID_CREDENTIALS else ServerFault
-            raise kind(f"the server refused the bind as {dn}: {describe(result)}")
+            account = dn or "anonymous"
+            raise kind(f"the server refused the bind as {account}: {describe(result)}")
+
+    async def _bind(
+        self, dn: str, password: str, controls: Mapping[str, bytes | None] | None = None
+    ) -> Result:
+        result, _ = await self.request(encoding.bind(dn, password), controls)
+        return result
 
     async def search(self, query: Search) -> list[Entry]:
         """
@@ -103,8 +114,8 @@ class Connection(LdapProtocol):
             if len(found) >= query.limit and result.code in (SUCCESS, SIZE_LIMIT):
                 return found[: query.limit]
             if result.code != SUCCESS:
-                kind = ServerFault if result.code in BUSY else Unavailable
-                raise kind(f"the search below {query.base!r} failed: {describe(result)}")
+                why = f"the search below {query.base!r} failed: {describe(result)}"
+                raise _search_error(result.code)(why)
             previous, cookie = cookie, _page_cookie(result)
             if not (paged and cookie):
                 return found
@@ -131,6 +142,12 @@ class Connection(LdapProtocol):
         anything = encoding.present("objectClass")
         found = await self.search(Search(dn, anything, attributes, limit=1, scope=BASE))
         return found[0] if found else None
+
+
+def _search_error(code: int) -> type[Unavailable]:
+    if code in BUSY:
+        return ServerBusy
+    return ConnectionStale if code in STALE else Unavailable
 
 
 def _page_cookie(result: Result) -> bytes:

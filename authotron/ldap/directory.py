@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from authotron.concurrency.racing import Awaited, T, with_timeout
 from authotron.ldap.bind_result import bind_user
 from authotron.ldap.connection import Connection
-from authotron.ldap.results import Disconnected, ServerFault
+from authotron.ldap.results import ConnectionStale, Disconnected, ServerBusy, ServerFault
 from authotron.ldap.server_state import ServerState
 from authotron.ldap.servers import Connector, Limits, Server, ServiceAccount
 from authotron.limits.fair_queue import Reputations
@@ -62,8 +62,8 @@ class Directory:
         """
         Call C{work} with a connection that no other caller uses meanwhile.
 
-        C{work} is called again with another connection if the first one turns out to be closed, or
-        if its server fails.
+        C{work} is called again with another connection if the first one turns out to be closed, if
+        its server fails, or if the server refuses a search on a connection that was idle.
 
         @raise Unavailable: all servers failed, or the total timeout expired.
         """
@@ -135,8 +135,8 @@ class Directory:
         if idle is not None:
             try:
                 return await self._run_on(idle.state, idle.connection, work)
-            except Disconnected:
-                pass  # the server closed an idle connection, but may still be healthy
+            except (Disconnected, ServerBusy, ConnectionStale):
+                pass  # the server may still answer on a new connection
             except ServerFault as fault:
                 self._failed(idle.state, fault)
                 others = [state for state in self._states if state is not idle.state]

@@ -127,10 +127,12 @@ class DnContains:
 
     def roles(self, group: Group) -> Iterator[str]:
         text, dn = _uppercase_types(self._text), _uppercase_types(group.dn)
-        if _ATTRIBUTE_TYPE.match(text):
-            matches = any(dn.startswith(text, rdn.start) for rdn in group.name)
-        else:
+        begin = _ATTRIBUTE_TYPE.match(text)
+        if begin is None:
             matches = text in dn
+        else:  # behind a separator, only an RDN that is not the first one can match
+            rest, first = text.removeprefix(begin[1]), int(bool(begin[1]))
+            matches = any(dn.startswith(rest, rdn.start) for rdn in group.name[first:])
         return common_name(group) if matches else iter(())
 
 
@@ -156,10 +158,7 @@ class DnBelow:
 
         @raise InvalidDn: one of the texts is not a partial DN.
         """
-        partial_dns = [parse_dn(text) for text in texts]
-        if not all(partial_dns):
-            raise InvalidDn("the DN is empty")
-        return cls(partial_dns)
+        return cls([parse_partial_dn(text) for text in texts])
 
     def roles(self, group: Group) -> Iterator[str]:
         """Yield one role for each partial DN that matches."""
@@ -196,8 +195,9 @@ class GroupSearch:
     def roles(self, group: Group, base: Name) -> Iterator[str]:
         """Yield the role of a group that the search below C{base} has found."""
         if self.as_path:
-            is_below = fold_dn(group.name[-len(base) :]) == fold_dn(base)
-            return path_from(group, len(group.name) - len(base) - 1) if is_below else iter(())
+            steps = max(0, len(group.name) - len(base))
+            is_below = fold_dn(group.name[steps:]) == fold_dn(base)
+            return path_from(group, steps - 1) if is_below else iter(())
         return common_name(group)
 
 
@@ -227,23 +227,70 @@ class GroupRules:
         return [role for group in parse_groups(dns) for role in search.roles(group, top)]
 
 
-def is_partial_dn(text: str) -> bool:
-    """Return whether a text is a DN, or a part of one."""
+def is_partial_dn(text: str, *, strict: bool = True) -> bool:
+    """
+    Return whether a text is a DN, or a part of one.
+
+    @param strict: whether pieces without an attribute and a value make the text invalid.
+    """
     try:
-        return bool(parse_dn(text))
+        return bool(parse_dn(text) if strict else parse_partial_dn(text))
     except InvalidDn:
         return False
 
 
+def parse_partial_dn(text: str) -> Name:
+    """
+    Parse a part of a DN as auth-o-tron does: a piece that is not an attribute and a value is left
+    out, such as the end of C{OU=TeamA,}.
+
+    @raise InvalidDn: nothing is left, or the rest is not a part of a DN.
+    """
+    return parse_dn(complete_rdns(text))
+
+
+def complete_rdns(text: str) -> str:
+    """
+    Return the RDNs of a part of a DN that have an attribute and a value.
+
+    @raise InvalidDn: no RDN has both.
+    """
+    if _is_complete(text):
+        return text
+    steps = [step for step in text.split(",") if all(map(str.strip, _both_sides(step)))]
+    if not steps:
+        raise InvalidDn("the DN is empty")
+    return ",".join(steps)
+
+
+def _is_complete(text: str) -> bool:
+    try:
+        rdns = parse_dn(text)
+    except InvalidDn:
+        return False
+    return bool(rdns) and all(value.strip() for rdn in rdns for _, value in rdn.pairs)
+
+
+def _both_sides(step: str) -> tuple[str, str]:
+    attribute, _, value = step.partition("=")
+    return attribute, value
+
+
 def group_rules(filter_: str | None, filters: Sequence[str] | None) -> GroupRules:
-    """Make the rules that the configuration keys C{filter} and C{filters} describe."""
+    """
+    Make the rules that the configuration keys C{filter} and C{filters} describe.
+
+    A list of C{filters} counts alone, as in auth-o-tron.
+    """
+    if filters is not None:
+        filter_ = None
     searches = [
         GroupSearch(parse_filter(text), as_path)
         for text, as_path in [(filter_, False), *((text, True) for text in filters or ())]
         if text is not None and is_template(text)
     ]
     partial_dns = [text for text in filters or () if not is_template(text)]
-    invalid = [text for text in partial_dns if not is_partial_dn(text)]
+    invalid = [text for text in partial_dns if not is_partial_dn(text, strict=False)]
     if invalid:
         return GroupRules(error=f"filters: {invalid[0]!r} is not a part of a DN")
     by_dn: list[GroupRule] = []

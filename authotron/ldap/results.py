@@ -11,6 +11,13 @@ SUCCESS, SIZE_LIMIT, NO_SUCH_OBJECT, INVALID_CREDENTIALS, UNWILLING = 0, 4, 32, 
 BUSY = (51, 52)
 """The result codes C{busy} and C{unavailable}: another server may still answer."""
 
+STALE = (1, 8, 50, UNWILLING, 80)
+"""
+Result codes of a search that may concern the connection only, if it was bound some time ago.
+
+Active Directory answers C{operationsError} on a connection whose bind is no longer valid.
+"""
+
 _DESCRIPTIONS = {
     1: "operations error", 2: "protocol error", 3: "time limit exceeded", 4: "size limit exceeded",
     7: "method not supported", 8: "stronger authentication required", 10: "referral",
@@ -35,6 +42,18 @@ class AnswerTimeout(ServerFault, TimedOut):
 
 class AnswerTooLarge(ServerFault):
     """An answer exceeds a limit of size; the server stays in use, since other answers may fit."""
+
+
+class ServerBusy(ServerFault):
+    """The server says that it is busy or unavailable; another server or connection may work."""
+
+
+class ConnectionStale(Unavailable):
+    """The server refuses a search, perhaps because the connection was bound too long ago."""
+
+
+class NoVerdict(ServerFault):
+    """The server could not judge one bind; the server stays in use, since others may be fine."""
 
 
 class BindRefused(ServerFault):

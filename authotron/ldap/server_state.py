@@ -5,7 +5,13 @@ from __future__ import annotations
 from attrs import define
 from twisted.logger import Logger
 
-from authotron.ldap.results import AnswerTimeout, AnswerTooLarge, BindRefused, ServerFault
+from authotron.ldap.results import (
+    AnswerTimeout,
+    AnswerTooLarge,
+    BindRefused,
+    NoVerdict,
+    ServerFault,
+)
 from authotron.ldap.servers import Server
 
 _PAUSE = 1.0
@@ -51,6 +57,9 @@ class ServerState:
 
         @return: whether the server is paused, so that its idle connections must be closed.
         """
+        if isinstance(fault, NoVerdict):
+            self.succeeded(now)
+            return False
         if isinstance(fault, AnswerTooLarge):
             return False
         if isinstance(fault, AnswerTimeout):

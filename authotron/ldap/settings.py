@@ -24,7 +24,7 @@ from authotron.config.section import (
 from authotron.ldap.directory import Directory
 from authotron.ldap.filter_parser import is_template, parse_filter
 from authotron.ldap.filters import FilterTemplate
-from authotron.ldap.groups import group_rules, is_partial_dn
+from authotron.ldap.groups import complete_rdns, group_rules, is_partial_dn
 from authotron.ldap.lookup import Lookup
 from authotron.ldap.servers import (
     Limits,
@@ -46,7 +46,7 @@ def _as_list(value: object) -> object:
 
 
 def _check_address(text: str) -> str:
-    """Return the URI if it is the address of an LDAP server, without base, filter or user."""
+    """Return the URI if it is the address of an LDAP server, without a user name."""
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -60,9 +60,14 @@ def _check_address(text: str) -> str:
         raise ValueError(
             f"{shown}is not the address of an LDAP server; write ldap://host or ldaps://host:636"
         )
-    if parts.path.strip("/") or parts.query or parts.fragment or parts.username is not None:
+    if parts.username is not None:
         raise ValueError("must have only a host and a port; write ldap://host or ldaps://host:636")
     return parts.geturl()  # the scheme in lower case, so that LDAPS:// is recognised as encrypted
+
+
+def _has_more_than_host(uri: str) -> bool:
+    parts = urlsplit(uri)
+    return bool(parts.path.strip("/") or parts.query or parts.fragment)
 
 
 Addresses = Annotated[
@@ -87,6 +92,14 @@ Dn = Annotated[str, AfterValidator(_check_dn)]
 """The DN of an entry."""
 
 
+def _check_base(text: str) -> str:
+    return _check_dn(text) if text else text
+
+
+SearchBase = Annotated[str, AfterValidator(_check_base)]
+"""The DN of the entry where a search begins; empty for the root of all names."""
+
+
 class Connectivity(TrustConfig):
     """How to connect to a directory, and the service account that searches."""
 
@@ -94,10 +107,11 @@ class Connectivity(TrustConfig):
         description="address of the LDAP server: ldap://host:389 or ldaps://host:636; or a list "
         "of servers that are tried in order"
     )
-    search_base: Dn = Field(description="DN below which users and groups are searched")
-    bind_dn: NonEmptyStr | None = Field(
+    search_base: SearchBase = Field(description="DN below which users and groups are searched")
+    bind_dn: str | None = Field(
         default=None,
-        description="DN of the service account that searches; anonymous if not set",
+        description="DN of the service account that searches; anonymous if not set; if empty, an "
+        "anonymous bind is sent",
     )
     ldap_password: Secret | None = Field(default=None, description="password of `bind_dn`")
     tls: Literal["none", "starttls", "ldaps", "required"] | None = Field(
@@ -126,11 +140,17 @@ class Connectivity(TrustConfig):
     def _check_combinations(self) -> Connectivity:
         if self.tls in ("none", "starttls") and any(u.startswith("ldaps:") for u in self.uri):
             raise ValueError(f"tls: {self.tls} contradicts ldaps://")
-        if self.bind_dn is not None and self.ldap_password is None:
+        if self.bind_dn and self.ldap_password is None:
             raise ValueError("bind_dn needs ldap_password")
-        if self.ldap_password is not None and not self.ldap_password.get_secret_value():
-            raise ValueError("ldap_password is empty; servers treat this as an anonymous bind")
+        if self.bind_dn and not self._password():
+            raise ValueError(
+                "ldap_password is empty; servers treat this as an anonymous bind: for anonymous "
+                'searches, write bind_dn: ""'
+            )
         return self
+
+    def _password(self) -> str:
+        return "" if self.ldap_password is None else self.ldap_password.get_secret_value()
 
     def count_connections(self, limit_connections: LimitConnections) -> int:
         """Return the maximum of connections to the directory: for searches, and for binds."""
@@ -143,19 +163,29 @@ class Connectivity(TrustConfig):
     def _connection_warnings(self) -> Iterator[str]:
         if self.ldap_password is not None and self.bind_dn is None:
             yield "ldap_password has no effect without bind_dn; searches are anonymous"
+        if self.bind_dn == "" and self._password():
+            yield "ldap_password is sent without a name (bind_dn is empty); most servers reject it"
+        if not self.search_base:
+            yield (
+                "search_base is empty, so searches begin at the root of all names, where most "
+                "servers find nothing"
+            )
+        for uri in self.uri:
+            if _has_more_than_host(uri):
+                yield f"{uri}: only host and port count; set search_base for the base of searches"
         if self._sends_passwords():
             for uri in self.uri:
                 if self.security(uri) is Security.CLEAR and not is_local(uri):
                     yield f"passwords are sent in clear to {uri}; set tls: starttls, or use ldaps://"
 
     def _sends_passwords(self) -> bool:
-        return self.bind_dn is not None
+        return bool(self.bind_dn or self._password()) and self.bind_dn is not None
 
     def directory(self, world: World) -> Directory:
         """Make the directory of the section; no connection is opened yet."""
         account = None
-        if self.bind_dn is not None and self.ldap_password is not None:
-            account = ServiceAccount(self.bind_dn, self.ldap_password.get_secret_value())
+        if self.bind_dn is not None:
+            account = ServiceAccount(self.bind_dn, self._password())
         servers = [self._server(uri) for uri in self.uri]
         return Directory(world.clock, world.connect, servers, account, self._limits(world))
 
@@ -217,7 +247,7 @@ def _check_group_filter(text: str) -> str:
     return text
 
 
-GroupFilter = Annotated[NonEmptyStr, AfterValidator(_check_group_filter)]
+GroupFilter = Annotated[str, AfterValidator(_check_group_filter)]
 """Selects the groups that become roles: a part of a DN, or a search for groups."""
 
 
@@ -257,6 +287,10 @@ class Membership(Section):
         return (*super().warnings(), *self._filter_warnings())  # type: ignore[misc] # Connectivity's
 
     def _filter_warnings(self) -> Iterator[str]:
+        if self.filter is not None and self.filters is not None:
+            yield "filter has no effect beside filters, as in auth-o-tron"
+        elif self.filter == "":
+            yield "filter is empty, so every group becomes a role"
         for path, text in self._filters_with_path():
             if is_template(text):
                 yield (
@@ -268,11 +302,13 @@ class Membership(Section):
                     f"{path}: {text} is not a search, because it has no {{username}} or {{dn}}, or "
                     "no closing parenthesis at its end"
                 )
-            elif path != "filter" and not is_partial_dn(text):
+            elif path != "filter" and not is_partial_dn(text, strict=False):
                 yield f"{path}: {text!r} is not a part of a DN, so every lookup will fail"
+            elif path != "filter" and complete_rdns(text) != text:
+                yield f"{path}: {text!r} counts as {complete_rdns(text)!r}, as in auth-o-tron"
 
     def _filters_with_path(self) -> Iterator[tuple[str, str]]:
-        if self.filter is not None:
+        if self.filter is not None and self.filters is None:
             yield "filter", self.filter
         for place, text in enumerate(self.filters or ()):
             yield f"filters[{place}]", text

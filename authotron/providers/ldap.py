@@ -87,6 +87,13 @@ class Config(PluginConfig, Membership, Connectivity, RetryConfig):
                 raise ValueError("does not contain {username}, so all users would bind as one")
         return text
 
+    @field_validator("bind_dn")
+    @classmethod
+    def _check_account(cls, text: str | None) -> str | None:
+        if text == "":
+            raise ValueError("is empty; leave bind_dn out for anonymous searches")
+        return text
+
     @model_validator(mode="after")
     def _check_ways(self) -> Config:
         if self.user_dn is not None and self.user_filter is not None:

@@ -126,6 +126,31 @@ class LookUpTests(LdapCase):
         found = self.roles(filters=["(member={dn})"], nested=True)
         self.assertEqual(found, ("/Team/Readers",))
 
+    def test_anonymous_bind_L_MOVE(self) -> None:
+        """An empty C{bind_dn} sends a bind without name and password, as auth-o-tron does."""
+        self.server.passwords[""] = ""
+        self.assertEqual(self.roles(bind_dn="", ldap_password=""), ("Admins", "Users"))
+        self.assertEqual(self.server.binds, [""])
+        self.server.passwords[""] = "another"
+        refused = self.ask(self.made(bind_dn="", ldap_password=""))
+        why = str(self.failureResultOf(refused, Unavailable).value)
+        self.assertIn("refused the bind as anonymous", why)
+
+    def test_filters_alone_L_MOVE(self) -> None:
+        """A list of C{filters} counts alone, whatever C{filter} is."""
+        self.assertEqual(self.roles(filter="Users", filters=["CN=Admins"]), ("/Admins",))
+        self.assertEqual(self.roles(filter="Users", filters=[]), ())
+        self.assertEqual(self.roles(filter="(member={dn})", filters=["CN=Users"]), ("/Users",))
+
+    def test_root_of_all_names_L_MOVE(self) -> None:
+        """With an empty C{search_base} a path begins at the root of all names."""
+        self.server.entries[f"cn=Readers,ou=Team,{BASE}"] = {
+            "member": [f"uid=alice,ou=people,{BASE}"]
+        }
+        self.assertEqual(self.roles(search_base=""), ("Admins", "Users"))
+        found = self.roles(search_base="", filters=["(member={dn})"])
+        self.assertEqual(found, ("/org/example/Team/Readers",))
+
     def test_broken_piece(self) -> None:
         """A filter that is no piece of a DN fails the lookup, and is told when the file is read."""
         given = {"filters": ["OU=TeamA", "nonsense"]}
@@ -342,7 +367,6 @@ class ConfigTests(SynchronousTestCase):
         for over, words in (
             ({"uri": "http://x"}, "uri[0]: 'http://x' is not the address of an LDAP server"),
             ({"uri": "ldap://user@x"}, "must have only a host and a port"),
-            ({"uri": "ldap://x/dc=org"}, "must have only a host and a port"),
             ({"uri": []}, "uri"),
             ({"uri": "ldaps://x", "tls": "none"}, "contradicts ldaps://"),
             ({"uri": "ldaps://x", "tls": "starttls"}, "contradicts ldaps://"),
@@ -375,11 +399,31 @@ class ConfigTests(SynchronousTestCase):
     def test_search_widens_S_LDAPFILTER(self) -> None:
         """Each search gets a warning which says that the search grants roles."""
         given = ["(member={dn})", "OU=TeamA", "(memberUid={username})"]
-        warnings = config(filter="(member={username})", filters=given).warnings()
+        warnings = [
+            *config(filter="(member={username})").warnings(),
+            *config(filters=given).warnings(),
+        ]
         places = [each.partition(":")[0] for each in warnings]
         self.assertEqual(places, ["filter", "filters[0]", "filters[2]"])
         for each in warnings:
             self.assertIn("each group that it finds becomes a role", each)
+
+    def test_odd_values_L_MOVE(self) -> None:
+        """A value that auth-o-tron accepts is accepted, and a warning says what is odd about it."""
+        for over, words in (
+            ({"filter": ""}, "filter is empty, so every group"),
+            ({"filter": "OU=A", "filters": ["OU=B"]}, "filter has no effect beside filters"),
+            ({"filters": [""]}, "filters[0]: '' is not a part of a DN"),
+            ({"filters": ["OU=A,"]}, "filters[0]: 'OU=A,' counts as 'OU=A'"),
+            ({"search_base": ""}, "search_base is empty"),
+            ({"bind_dn": "", "ldap_password": "x"}, "ldap_password is sent without a name"),
+            ({"uri": "ldap://localhost/dc=org"}, "only host and port count"),
+        ):
+            with self.subTest(over=over):
+                [warning] = config(**over).warnings()
+                self.assertIn(words, warning)
+        self.assertEqual(config(bind_dn="", ldap_password="").warnings(), ())
+        self.assertEqual(config(bind_dn="", ldap_password=None).warnings(), ())
 
     def test_half_a_search(self) -> None:
         """A string that only looks like a search gets a warning, too."""

@@ -40,9 +40,6 @@ PENDING: Mapping[str, Pending] = {
     "second/logging-level-capitals": Pending(
         "log levels and formats are read letter for letter", {NOT_STARTED}
     ),
-    "second/ldap-anonymous": Pending(
-        "augmenters do not bind to a directory anonymously", {NOT_STARTED}
-    ),
     "second/jwt-large-token": Pending(
         "request heads are limited to 16 KiB instead of 64 KiB", {"is believed"}
     ),

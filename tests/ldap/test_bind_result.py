@@ -10,6 +10,10 @@ from tests.ldap.cases import ALICE, DirectoryCase
 class BindResultTests(DirectoryCase):
     """Rejections, and outages of the server."""
 
+    def setUp(self) -> None:
+        super().setUp()
+        self.directory = self.made(hosts=("one",))
+
     def test_reasons_of_a_rejection(self) -> None:
         """
         The codes of the password policy and of Active Directory are translated to plain
@@ -30,6 +34,7 @@ class BindResultTests(DirectoryCase):
     def test_server_errors_are_outages(self) -> None:
         """A result code that is not about the user is an outage."""
         for code in (1, 2, 8, 51, 52, 53, 80):
+            self.directory = self.made(hosts=("one",))
             self.one.refusals[ALICE[0]] = (code, "")
             self.failureResultOf(self.verify(*ALICE), Unavailable)
 

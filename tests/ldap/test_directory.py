@@ -167,6 +167,32 @@ class FailOverTests(DirectoryCase):
         self.found()
         self.assertEqual((len(self.one.transports), len(self.two.transports)), (1, 2))
 
+    def test_refusal_on_an_idle_connection_R_FAIL(self) -> None:
+        """
+        If a server refuses a search on an idle connection, the search is repeated once on a new
+        one: a server that was replaced behind its address, or a bind that is no longer valid.
+        """
+        for code in (1, 8, 50, 51, 52, 53, 80):
+            self.directory = self.made(hosts=("one",))
+            self.found()
+            before = len(self.one.transports)
+            idle = self.one.transports[-1]
+            self.one.results[idle] = code
+            self.found()
+            self.assertEqual(len(self.one.transports), before + 1, code)
+            self.assertTrue(idle.gone)
+            self.found()
+            self.assertEqual(len(self.one.transports), before + 1, code)
+
+    def test_lasting_refusal_R_FAIL(self) -> None:
+        """A search that is refused on a new connection, too, is an outage."""
+        self.directory = self.made(hosts=("one",))
+        self.found()
+        self.one.result = 50
+        why = str(self.failureResultOf(self.using(), Unavailable).value)
+        self.assertIn("insufficient rights", why)
+        self.assertEqual(len(self.one.transports), 2)
+
     def test_server_that_disconnects_is_paused_T69(self) -> None:
         """
         A server that closes the connection during a request is paused, since it may be the
@@ -326,6 +352,24 @@ class VerifyTests(DirectoryCase):
         self.assertEqual(len(self.one.open), 1)
         self.clock.advance(LIMITS.answer)
         self.assertEqual(self.one.open, [])
+
+    def test_next_server_if_a_bind_is_not_judged_R_FAIL(self) -> None:
+        """If a server cannot judge the bind of a user, the next server judges the password."""
+        for code in (1, 3, 10, 11, 51, 52, 53, 80):
+            self.directory = self.made()
+            self.one.refusals[ALICE[0]] = (code, "the server is read-only")
+            self.successResultOf(self.verify(*ALICE))
+            self.failureResultOf(self.verify(ALICE[0], "guess"), Rejected)
+
+    def test_one_account_pauses_no_server_R_FAIL(self) -> None:
+        """A server that does not judge one account stays in use for others, unless it is busy."""
+        for code, used in ((53, 1), (80, 1), (51, 0), (52, 0)):
+            self.directory = self.made()
+            self.one.refusals[ALICE[0]] = (code, "")
+            self.successResultOf(self.verify(*ALICE))
+            before = len(self.one.transports)
+            self.found()
+            self.assertEqual(len(self.one.transports) - before, used, code)
 
     def test_wrong_password_is_rejected(self) -> None:
         """A wrong password is a rejection."""

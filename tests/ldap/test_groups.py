@@ -61,6 +61,12 @@ class NameTests(SynchronousTestCase):
         ):
             self.assertEqual(roles(dn, "OU=TeamA"), [], dn)
 
+    def test_separator_first_L_MOVE(self) -> None:
+        """A C{filter} that begins with a separator is compared as it stands, as in auth-o-tron."""
+        self.assertEqual(roles(ADMIN, ",OU=TeamA,"), ["Admin"])
+        self.assertEqual(roles(ADMIN, ",CN=Admin"), [])
+        self.assertEqual(roles("CN=x\\,OU=TeamA,DC=org", ",OU=TeamA,"), [])
+
 
 class PathTests(SynchronousTestCase):
     """Roles by path: with C{filters}."""
@@ -79,6 +85,11 @@ class PathTests(SynchronousTestCase):
             "DC=example": "/example/TeamA/TeamB/Admin",
         }.items():
             self.assertEqual(roles(ADMIN, None, [piece]), [path], piece)
+
+    def test_incomplete_pieces_L_MOVE(self) -> None:
+        """A piece of C{filters} without an attribute or a value is left out, as in auth-o-tron."""
+        for piece in ("OU=TeamB,", "OU=TeamB,nonsense", "OU=TeamB,OU=", ",OU=TeamB", "=x,OU=TeamB"):
+            self.assertEqual(roles(ADMIN, None, [piece]), ["/TeamB/Admin"], piece)
 
     def test_rdns_must_be_consecutive(self) -> None:
         """RDNs with another RDN between them do not match."""
