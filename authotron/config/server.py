@@ -98,7 +98,17 @@ class Server(Section):
         default=10, description="seconds for which requests in flight may continue on shutdown"
     )
     max_header_bytes: int = Field(
-        default=16_384, ge=1_024, le=1_048_576, description="a larger header block gets a 431"
+        default=65_536,
+        ge=1_024,
+        le=1_048_576,
+        description="a longer request line gets a 414, and a larger head a 431",
+    )
+    max_unfinished_bytes: int = Field(
+        default=16_777_216,
+        ge=1_048_576,
+        le=1_073_741_824,
+        description="bytes that request heads received in part may take in a process; a quarter "
+        "for each peer that is no trusted proxy; beyond that a client gets a 503",
     )
     max_connections: int | None = Field(
         default=None,

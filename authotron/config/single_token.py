@@ -21,6 +21,9 @@ _LEVELS = {"DEBUG": "debug", "INFO": "info", "WARNING": "warn", "ERROR": "error"
 _HIGHEST = 65_535
 """The highest port, and the most characters that C{MIN_AUTH_SERVICE_TOKEN_LEN} may demand."""
 
+_LONGEST_HEAD = 8_192
+"""Bytes that the request line, and the whole head, of a request may have."""
+
 
 def is_meant(environ: Mapping[str, str]) -> bool:
     """Return whether the environment asks for a gateway without a configuration file."""
@@ -47,6 +50,7 @@ def configuration(environ: Mapping[str, str], folder: Path) -> Config:
         "server": {
             "host": environ.get("HOST") or "0.0.0.0",  # noqa: S104 - as documented
             "port": int_variable(environ, "PORT", 8081, 1, _HIGHEST),
+            "max_header_bytes": _LONGEST_HEAD,
         },
         "metrics": {"enabled": False},
         "jwt": {"iss": "authotron", "secret": secrets.token_urlsafe(48)},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from twisted.application.service import Service
@@ -19,6 +19,7 @@ from authotron.config.server import Operations, Server
 from authotron.daemon import systemd
 from authotron.daemon.workers.sockets import SharedEndpoint
 from authotron.limits import descriptors
+from authotron.limits.unfinished_heads import UnfinishedHeads
 from authotron.telemetry.metrics import Metrics
 from authotron.web import operations_routes
 from authotron.web.connections import connection_limit, metrics_connection_limit
@@ -84,9 +85,19 @@ class Listener(Service):
 
 
 def site(
-    app: Any, config: Config, reactor: IGatewayReactor, metrics: Metrics | None = None
+    app: Any,
+    config: Config,
+    reactor: IGatewayReactor,
+    metrics: Metrics | None = None,
+    with_body: Collection[tuple[str, str]] = (),
+    unfinished: UnfinishedHeads | None = None,
 ) -> Site:
-    """Build the site of an app. Requests are counted and logged if C{metrics} is given."""
+    """
+    Build the site of an app. Requests are counted and logged if C{metrics} is given.
+
+    @param with_body: methods and labels of the routes that read the body of a request.
+    @param unfinished: the budget for heads that were received in part, if other sites share it.
+    """
     return Site(
         app.app,
         reactor,
@@ -94,6 +105,8 @@ def site(
         limit=config.file.server.max_header_bytes,
         access=config.file.logging.access if metrics else "none",
         metrics=metrics,
+        with_body=with_body,
+        unfinished=unfinished,
     )
 
 
@@ -103,15 +116,18 @@ def metrics_listeners(
     reactor: IGatewayReactor,
     on_failure: Callable[[Failure], None],
     metrics: Metrics,
+    unfinished: UnfinishedHeads | None = None,
 ) -> list[Listener]:
     """
     Build the listeners of the metrics port, which share one connection limit.
 
     @param metrics: counts the connections that are rejected above the limit.
+    @param unfinished: the budget for heads that were received in part, if other sites share it.
     """
     second = config.file.metrics
     host = second.host or config.file.server.host
-    second_site = site(operations_routes.OperationsRoutes(status), config, reactor)
+    routes = operations_routes.OperationsRoutes(status)
+    second_site = site(routes, config, reactor, unfinished=unfinished)
     second_site.limit_connections(metrics_connection_limit(second.max_connections), metrics)
     where = _endpoints(second.listen, host, second.port, reactor, systemd.METRICS)
     return [Listener(reactor, each, second_site, on_failure) for each in where]

@@ -32,6 +32,7 @@ from authotron.gateway.gateway import Gateway, LiveGateway, Peers
 from authotron.limits.fair_queue import Reputations
 from authotron.limits.hash_queue import HashQueue, at_once
 from authotron.limits.rejected_passwords import RejectedPasswords
+from authotron.limits.unfinished_heads import UnfinishedHeads
 from authotron.model.errors import ConfigError, TimedOut
 from authotron.net.world import World
 from authotron.plugin.interfaces import ITokenStore
@@ -128,7 +129,11 @@ class GatewayService(MultiService):
         """Build the listeners of the main port and, unless this is a worker, the metrics port."""
         metrics = self.serving.metrics
         app = gateway_routes.GatewayRoutes(self.serving, self._reactor)
-        self._main = site(app, config, self._reactor, metrics)
+        unfinished = UnfinishedHeads(
+            config.file.server.max_unfinished_bytes,
+            lambda peer: self.serving.gateway.forwarding.is_proxy(peer),  # noqa: PLW0108 - a reload replaces it
+        )
+        self._main = site(app, config, self._reactor, metrics, gateway_routes.WITH_BODY, unfinished)
         self._has_metrics_port = config.file.metrics.enabled and not sockets
         self._fast_path = FastPathFactory(
             self._main, self.serving, self._reactor, self._connection_limit(config)
@@ -139,7 +144,9 @@ class GatewayService(MultiService):
         ]
         if self._has_metrics_port:
             status = operations_routes.ProcessStatus(self.serving, self._reactor)
-            listeners += metrics_listeners(status, config, self._reactor, self.fail, metrics)
+            listeners += metrics_listeners(
+                status, config, self._reactor, self.fail, metrics, unfinished
+            )
         return listeners
 
     def _connection_limit(self, config: Config) -> int:

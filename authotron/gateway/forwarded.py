@@ -36,6 +36,10 @@ class Forwarding:
         factory=dict, init=False, eq=False, repr=False
     )
 
+    def is_proxy(self, peer: str | None) -> bool:
+        """Whether a peer is a trusted proxy; C{None} stands for a UNIX socket."""
+        return (self._peers.get(peer) or self._judge_peer(peer))[1]
+
     def facts(self, peer: str | None, header: Fields) -> RequestFacts:
         """
         Return the facts of a request.

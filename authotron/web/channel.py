@@ -7,11 +7,12 @@ from http import HTTPStatus
 from math import inf
 from typing import Any
 
-from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.interfaces import IAddress, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
 
+from authotron.limits.unfinished_heads import UnfinishedHeads
 from authotron.model.http_grammar import LONGEST_FIELD_NAME
 from authotron.web import framing
 from authotron.web.framing import Chunks, MalformedRequest
@@ -19,18 +20,21 @@ from authotron.web.framing import Chunks, MalformedRequest
 LARGEST_BODY = 64 * 1024
 """Bytes of the largest request body that is accepted."""
 
-LONGEST_REQUEST_LINE = 8 * 1024
-"""Bytes of the longest request line that is accepted."""
+MOST_IGNORED = 64 * 1024
+"""Bytes that are read, and discarded, of a body that no route reads."""
 
 LAST_CALL = 1.0
 """Seconds in which a client must finish sending a request after the gateway began to stop."""
 
 _MAX_FIELDS = 4096
-"""Header fields of a request; more do not fit into the default of C{max_header_bytes}."""
+"""Header fields of a request."""
 
 _END = b"\r\n\r\n"
-_LINGER = 2
-"""Seconds for which a connection stays open after a refusal, so that the client can read it."""
+LINGER = 2
+"""
+Seconds for which a connection stays open after its last reply while the client still sends. If it
+were closed at once, TCP would reset it, and the client would not get the reply.
+"""
 
 
 class Channel(HTTPChannel):
@@ -43,21 +47,35 @@ class Channel(HTTPChannel):
     Twisted splits off one line after the other. Bodies, and requests that arrive while another is
     being answered, are left to Twisted.
 
+    A request whose route reads no body is answered at once, even if its head announces one: proxies
+    pass on the fields of a request without its body. What follows such a head is discarded, and the
+    connection is closed.
+
     @ivar limit: bytes of the request line, all header fields and the empty line together.
+    @ivar reads_body: whether the route of a method and path reads the body of the request.
+    @ivar unfinished: the budget for heads that were received in part.
+    @ivar refused: called when a request is refused that cannot be parsed, with the status.
     @ivar turns: requests that the connection may still carry.
     @ivar unused_since: the time at which the connection was made, or its last reply was sent.
     @ivar lost: called when the connection is closed, after everything written to it was sent.
     """
 
     transport: Any  # TCP, UNIX or TLS; no interface has all methods that are used here
-    maxHeaders = 1 << 30  # C{_MAX_FIELDS} is checked first
-    limit = 16 * 1024
+    maxHeaders = totalHeadersSize = 1 << 30  # C{_MAX_FIELDS} and C{limit} are checked first
+    limit = 64 * 1024
     turns: float = inf
     unused_since = 0.0
     lost: Callable[[Channel], None]
+    reads_body: Callable[[bytes, bytes], bool]
+    refused: Callable[[HTTPStatus, IAddress | None], None]
+    unfinished: UnfinishedHeads
     _refused = False
     _leaving = False
     _chunks: Chunks | None = None
+    _has_line = False
+    _counted = 0
+    _ignored: int | None = None
+    _is_lingering = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,6 +83,7 @@ class Channel(HTTPChannel):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
+        self._count(0)
         self.lost(self)
 
     def close_when_idle(self) -> None:
@@ -82,10 +101,13 @@ class Channel(HTTPChannel):
         self.turns -= 1
         lines = request.requestHeaders.getRawHeaders(b"Connection", [])
         options = [option.strip(b" \t").lower() for line in lines for option in line.split(b",")]
-        if self._leaving or self.turns <= 0 or (version == b"HTTP/1.1" and b"close" in options):
+        if version != b"HTTP/1.1":
+            return False
+        is_last = self._leaving or self.turns <= 0 or self._ignored is not None
+        if is_last or b"close" in options:
             request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
             return False
-        return version == b"HTTP/1.1"
+        return True
 
     def resetTimeout(self) -> None:
         """Do nothing: received bytes do not extend the deadline of a request."""
@@ -98,20 +120,39 @@ class Channel(HTTPChannel):
         still processing the body. The buffer is empty then, and Twisted keeps the bytes that this
         method passes on until the body is processed.
         """
+        if self._ignored is not None:
+            self._ignore(len(data))
+            return
         if self._is_closing():
             return
         self._unread += data
         while self._unread and not self._is_closing():
             if self._chunks is not None:
                 if not self._read_chunks(self._chunks):
-                    return
+                    break
             elif not self.line_mode:
                 super().dataReceived(self._cut(len(self._unread)))
             elif not self._read_head(len(data)):
-                return
+                break
+        if (self._unread or self._counted) and not self._count(len(self._unread)):
+            self.refuse(HTTPStatus.SERVICE_UNAVAILABLE)
 
     def _is_closing(self) -> bool:
         return self._refused or self.transport.disconnecting
+
+    def _count(self, size: int) -> bool:
+        """Count the bytes of an unfinished head; return whether the budget has room for them."""
+        peer: str | None = getattr(self.transport.getPeer(), "host", None)
+        has_room = self.unfinished.resize(peer, self._counted, size)
+        self._counted = size if has_room else self._counted
+        return has_room
+
+    def _ignore(self, size: int) -> None:
+        """Discard bytes of a body that no route reads; stop reading once it is large."""
+        assert self._ignored is not None
+        self._ignored += size
+        if self._ignored > MOST_IGNORED:
+            self.transport.pauseProducing()
 
     def _read_head(self, new: int) -> bool:
         """
@@ -124,10 +165,11 @@ class Channel(HTTPChannel):
             self.lineReceived(b"")  # Twisted skips one empty line, and rejects a second.
             return True
         end = self._unread.find(_END, -new - len(_END))
-        problem = self._problem(len(self._unread) if end < 0 else end + len(_END))
+        problem = self._problem(len(self._unread) if end < 0 else end + len(_END), new)
         if problem is not None:
             self.refuse(problem)
         elif end >= 0:
+            self._has_line = False
             self._read_lines(self._cut(end, _END))
         return end >= 0
 
@@ -136,38 +178,59 @@ class Channel(HTTPChannel):
         del self._unread[: end + len(mark)]
         return cut
 
-    def _problem(self, size: int) -> HTTPStatus | None:
-        """Return the status to refuse a partial or whole head with, or C{None} if it is good."""
-        end = self._unread.find(self.delimiter)
-        line = self._unread.removesuffix(b"\r") if end < 0 else self._unread[:end]
-        longest = min(LONGEST_REQUEST_LINE, self.limit)
-        if b"\n" in line[: longest + 1]:
-            return HTTPStatus.BAD_REQUEST  # The end of the line, CR LF, would never come.
-        if len(line) > longest:
-            return HTTPStatus.REQUEST_URI_TOO_LONG
-        if end >= 0 and not framing.is_request_line(line):
-            return HTTPStatus.BAD_REQUEST
-        too_large = end >= 0 and size > self.limit
+    def _problem(self, size: int, new: int) -> HTTPStatus | None:
+        """
+        Return the status to refuse a partial or whole head with, or C{None} if it is good.
+
+        @param new: the number of bytes just received; the others were searched before.
+        """
+        if not self._has_line:
+            problem = self._line_problem(max(0, len(self._unread) - new - 1))
+            if problem is not None:
+                return problem
+        too_large = self._has_line and size > self.limit
         return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE if too_large else None
+
+    def _line_problem(self, start: int) -> HTTPStatus | None:
+        """Return the status to refuse a partial or whole request line with, or C{None}."""
+        end = self._unread.find(self.delimiter, start)
+        size = len(self._unread) - self._unread.endswith(b"\r") if end < 0 else end
+        if self._unread.find(b"\n", start, min(size, self.limit + 1)) >= 0:
+            return HTTPStatus.BAD_REQUEST  # The end of the line, CR LF, would never come.
+        if size > self.limit:
+            return HTTPStatus.REQUEST_URI_TOO_LONG
+        if end >= 0 and not framing.is_request_line(self._unread[:end]):
+            return HTTPStatus.BAD_REQUEST
+        self._has_line = end >= 0
+        return None
 
     def _read_lines(self, head: bytes) -> None:
         if b"\r\n " in head or b"\r\n\t" in head:
             self.refuse(HTTPStatus.BAD_REQUEST)  # RFC 9112 section 5.2
             return
         line, *fields = head.split(self.delimiter)
-        try:
-            if framing.is_chunked(line, fields):
-                self._chunks = Chunks(LARGEST_BODY)
-        except MalformedRequest as malformed:
-            self.refuse(malformed.status)
-            return
         if len(fields) > _MAX_FIELDS:
             self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
             return
+        try:
+            line, fields = framing.in_origin_form(line, fields)
+            body = framing.announced_body(line, fields)
+        except MalformedRequest as malformed:
+            self.refuse(malformed.status)
+            return
+        method, target, _ = line.split(b" ")
+        reads_body = self.reads_body(method, target.partition(b"?")[0])
+        if not reads_body:
+            fields = framing.without_body(fields)
+        elif body.is_chunked:
+            self._chunks = Chunks(LARGEST_BODY)
         self.lineReceived(line)
         if not self._is_closing() and all(
             map(self.headerReceived, filter(_has_short_name, fields))
         ):
+            if body.is_announced() and not reads_body:
+                self._ignored = len(self._unread)
+                self._unread.clear()
             self.lineReceived(b"")  # the empty line ends the head
 
     def _read_chunks(self, chunks: Chunks) -> bool:
@@ -183,13 +246,6 @@ class Channel(HTTPChannel):
             super().dataReceived(self._cut(size))
         return size > 0
 
-    def headerReceived(self, line: bytes) -> bool:
-        try:
-            return bool(super().headerReceived(line))
-        except ValueError:  # The length has more digits than int() accepts.
-            self.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-            return False
-
     def allContentReceived(self) -> None:
         if not self._refused:  # The body may have been refused in the same piece as its last chunk.
             super().allContentReceived()
@@ -200,20 +256,32 @@ class Channel(HTTPChannel):
             return
         self._refused = True
         self._unread.clear()
+        self._count(0)
         self.transport.write(
             f"HTTP/1.1 {status.value} {status.phrase}\r\n"
             "Connection: close\r\nContent-Length: 0\r\n\r\n".encode()
         )
-        # If the connection were closed while the client still sends, TCP would reset it, and the
-        # client would not get the reply.
+        self._half_close()
+        self.refused(status, self.transport.getPeer())
+
+    def _half_close(self) -> None:
         if ITCPTransport.providedBy(self.transport):
             self.transport.loseWriteConnection()
-            self.setTimeout(_LINGER)
+            self.setTimeout(LINGER)
         else:
             self.transport.loseConnection()
 
+    def loseConnection(self) -> None:
+        """Close the connection; half of it at first if the client may still send a body."""
+        if self._ignored is None:
+            super().loseConnection()
+        elif not self._is_lingering:
+            self._is_lingering = True
+            self.transport.unregisterProducer()
+            self._half_close()
+
     def timeoutConnection(self) -> None:
-        if self._refused:
+        if self._refused or self._ignored is not None:
             self.forceAbortClient()
         else:
             super().timeoutConnection()

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
+from typing import NamedTuple
 
+from authotron.model.hosts import HOST_FIELD
 from authotron.model.http_grammar import TOKEN
 
-_REQUEST_LINE = re.compile(rb"%b [!-~]+ HTTP/1\.[01]" % TOKEN)
+_REQUEST_LINE = re.compile(rb"%b [!-~\x80-\xff]+ HTTP/1\.[01]" % TOKEN)
+_ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?]*)([^\x00]*)")
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 _FIELD = re.compile(rb"(%b):([^\x00\r\n]*)" % TOKEN)
 _LENGTHS = (b"content-length", b"transfer-encoding")
+_ABOUT_BODY = (*_LENGTHS, b"expect")
+
+_MOST_DIGITS = 19
+"""Digits of the longest C{Content-Length} that is understood."""
 
 _LONGEST_LINE = 1024
 """Bytes of the longest line with the size of a chunk."""
@@ -51,14 +59,66 @@ def is_request_line(line: bytes | bytearray) -> bool:
     return _REQUEST_LINE.fullmatch(line) is not None
 
 
-def is_chunked(line: bytes, fields: Iterable[bytes]) -> bool:
+def in_origin_form(line: bytes, fields: list[bytes]) -> tuple[bytes, list[bytes]]:
     """
-    Check the fields that tell the length of a request body (RFC 9112 section 6).
+    Return a request line and its fields with the target in origin form, in ASCII.
+
+    A target in absolute form is the address of a resource, as clients send it to proxies. The host
+    in the target replaces the C{Host} field, if there is one (RFC 9112 section 3.2.2). Bytes beyond
+    ASCII are percent-encoded: browsers send them in queries, which no proxy checks.
+
+    @raise MalformedRequest: the path is not UTF-8, or the address has no host, or a user name.
+    """
+    method, target, version = line.split(b" ")
+    if not target.isascii():
+        target = _in_ascii(target)
+    absolute = None if target.startswith(b"/") else _ABSOLUTE.fullmatch(target)
+    if absolute is not None:
+        host, rest = absolute.groups()
+        if not HOST_FIELD.fullmatch(host):
+            raise MalformedRequest
+        target = rest if rest.startswith(b"/") else b"/" + rest
+        fields = [b"Host: " + host if _name(each) == b"host" else each for each in fields]
+    return b" ".join([method, target, version]), fields
+
+
+def _in_ascii(target: bytes) -> bytes:
+    try:
+        target.partition(b"?")[0].decode("utf-8")
+    except UnicodeDecodeError:
+        raise MalformedRequest from None
+    return _BEYOND_ASCII.sub(lambda found: b"%%%02X" % found[0][0], target)
+
+
+class Body(NamedTuple):
+    """
+    The body that a head announces.
+
+    @ivar length: bytes of the body; 0 if it is chunked.
+    """
+
+    length: int
+    is_chunked: bool
+
+    def is_announced(self) -> bool:
+        return self.is_chunked or self.length > 0
+
+
+def without_body(fields: Sequence[bytes]) -> list[bytes]:
+    """Return the fields that do not announce a body, or ask whether to send it."""
+    return [field for field in fields if _name(field) not in _ABOUT_BODY]
+
+
+def _name(field: bytes) -> bytes:
+    return field.partition(b":")[0].lower()
+
+
+def announced_body(line: bytes, fields: Iterable[bytes]) -> Body:
+    """
+    Return the body that a head announces (RFC 9112 section 6).
 
     @param line: the request line.
     @param fields: the lines of the header fields.
-
-    @return: whether the body has the chunked transfer coding.
 
     @raise MalformedRequest: a line is not a field, or the length is empty, duplicate or ambiguous.
     """
@@ -78,7 +138,9 @@ def is_chunked(line: bytes, fields: Iterable[bytes]) -> bool:
         raise MalformedRequest
     if coding and (coding.lower() != b"chunked" or line.endswith(b"1.0")):
         raise MalformedRequest
-    return bool(coding)
+    if len(length) > _MOST_DIGITS:
+        raise MalformedRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    return Body(int(length or 0), bool(coding))
 
 
 class Chunks:

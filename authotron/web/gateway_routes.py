@@ -35,6 +35,13 @@ _PAGE_POLICY = (
 )
 
 
+WITH_BODY = (("POST", "/tokens"), ("POST", "/tokens/revoke"), ("PATCH", "/tokens/{id}"))
+"""
+The methods and metric labels of the routes that read the body of a request. Requests for others are
+answered as soon as their head is received.
+"""
+
+
 def _asset(name: str, content_type: str) -> Reply:
     content = (resources.files("authotron.web") / "assets" / name).read_bytes()
     return text_reply(content_type, content, _FOR_A_DAY)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
+from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
 
@@ -15,13 +17,14 @@ from twisted.web import server
 from authotron.concurrency.reactor_time import Meter
 from authotron.config.schema import Access
 from authotron.gateway.outcomes import Outcome
+from authotron.limits.unfinished_heads import UnfinishedHeads
 from authotron.telemetry.metrics import Metrics
 from authotron.web import replies
 from authotron.web.channel import Channel
 from authotron.web.connections import ConnectionLimit, OpenConnections, Overloaded
 from authotron.web.replies import Reply
 from authotron.web.request import Request
-from authotron.web.routing import RouteLabels
+from authotron.web.routing import UNMATCHED, RouteLabels
 
 _FAILURES = 400
 """The lowest status that the access log counts as a failure."""
@@ -46,6 +49,7 @@ class Site(server.Site):
 
     @ivar limit: bytes that the head of a request may have.
     @ivar open: the connections that are open.
+    @ivar unfinished: the budget for heads that were received in part.
     """
 
     protocol = Channel  # type: ignore[assignment] # the one for HTTP/1 only
@@ -62,7 +66,13 @@ class Site(server.Site):
         limit: int,
         access: Access,
         metrics: Metrics | None = None,
+        with_body: Collection[tuple[str, str]] = (),
+        unfinished: UnfinishedHeads | None = None,
     ) -> None:
+        """
+        @param with_body: methods and labels of the routes that read the body of a request.
+        @param unfinished: the budget for heads that were received in part, if other sites share it.
+        """
         super().__init__(
             app.resource(), reactor=clock, timeout=timeout, parsePOSTFormSubmission=False
         )
@@ -75,6 +85,8 @@ class Site(server.Site):
         self._meters: dict[str, Meter] = {}
         self._access = access
         self.open = OpenConnections()
+        self.unfinished = unfinished or UnfinishedHeads()
+        self._with_body = frozenset(with_body)
         self._connection_limit: ConnectionLimit | None = None
 
     def limit_connections(self, most: int, metrics: Metrics) -> None:
@@ -114,9 +126,23 @@ class Site(server.Site):
         channel: Channel = super().buildProtocol(addr)
         channel.unused_since = self._clock.seconds()
         channel.limit = self.limit
+        channel.unfinished = self.unfinished
+        channel.reads_body = self._reads_body
+        channel.refused = self._refused
         channel.lost = self.open.discard
         self.open.add(channel)
         return channel
+
+    def _reads_body(self, method: bytes, path: bytes) -> bool:
+        """Whether the route of a method and path reads the body of a request."""
+        if not self._with_body:
+            return False
+        label = self._labels.of(path.decode("ascii", "replace"))
+        return (method.decode("ascii", "replace"), label) in self._with_body
+
+    def _refused(self, status: HTTPStatus, client: IAddress | None) -> None:
+        """Count and log a request that was refused because it cannot be parsed."""
+        self.answered("other", UNMATCHED, status.value, 0.0, None, client, None)
 
     def wrong_method(self, path: str) -> Reply:
         """Return the reply to a method that is not in upper case: methods are case-sensitive."""

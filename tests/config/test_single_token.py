@@ -52,6 +52,11 @@ class SingleTokenTests(SynchronousTestCase):
         self.assertEqual(self.status(f"Bearer {token}", AUTH_SERVICE_TOKEN=token), 500)
         self.assertIn("placeholder", str(self.made(AUTH_SERVICE_TOKEN=token).warnings))
 
+    def test_small_heads_H_HEADS(self) -> None:
+        """Request lines and heads may have 8 KiB: the configuration has no way to change that."""
+        server = self.made(AUTH_SERVICE_TOKEN=TOKEN).file.server
+        self.assertEqual(server.max_header_bytes, 8192)
+
     def test_minimum_length(self) -> None:
         """C{MIN_AUTH_SERVICE_TOKEN_LEN} is the minimum length of the token."""
         little = {"AUTH_SERVICE_TOKEN": "x" * 16, "MIN_AUTH_SERVICE_TOKEN_LEN": "16"}

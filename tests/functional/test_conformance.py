@@ -40,9 +40,6 @@ PENDING: Mapping[str, Pending] = {
     "second/logging-level-capitals": Pending(
         "log levels and formats are read letter for letter", {NOT_STARTED}
     ),
-    "second/jwt-large-token": Pending(
-        "request heads are limited to 16 KiB instead of 64 KiB", {"is believed"}
-    ),
     "second/log-of-domains": Pending("log events do not name a domain", {"afterwards"}),
     "second/log-of-a-login": Pending(
         "an accepted credential is logged at debug, not at info", {"afterwards"}
@@ -50,16 +47,6 @@ PENDING: Mapping[str, Pending] = {
     "second/remotes-through-a-proxy": Pending(
         "http_proxy and no_proxy are not honoured",
         {"the who-am-i service is asked by way of the proxy", "the key set, too"},
-    ),
-    "second/requests-that-promise-a-body": Pending(
-        "the answer waits for an announced body",
-        {
-            "a length, and nothing comes",
-            "a length, and nothing comes after a wrong password",
-            "a length on a path that is not there",
-            "a body that waits to be asked for, and is not",
-            "chunks that do not come",
-        },
     ),
 }
 

@@ -206,7 +206,7 @@ class RequestTests(HostileTestCase):
             + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n" + end + b"0\r\n\r\n",
             "unknown encoding": b"GET /authenticate HTTP/1.1\r\n" + host
             + b"Transfer-Encoding: gzip\r\n" + end,
-            "bad chunk": b"GET /authenticate HTTP/1.1\r\n" + host
+            "bad chunk": b"POST /tokens HTTP/1.1\r\n" + host
             + b"Transfer-Encoding: chunked\r\n" + end + b"zz\r\n",
             "path with dots": b"GET /../authenticate HTTP/1.1\r\n" + host + end,
             "path encoded": b"GET /%61uthenticate HTTP/1.1\r\n" + host + end,
@@ -234,9 +234,9 @@ class RequestTests(HostileTestCase):
             self.assertEqual(self.status(request), 200, name)
 
     def test_absolute_T75(self) -> None:
-        """A target with a host in it is answered or refused, not taken for another path."""
+        """A target with a host in it is answered like its path."""
         head = wire.head("http://x/authenticate", {"Authorization": GOOD, "Connection": "close"})
-        self.assertIn(self.status(head), (200, 400, 404))
+        self.assertEqual(self.status(head), 200)
 
     def test_expect_T75(self) -> None:
         """A client that waits for 100 before its body is not left waiting."""
@@ -244,12 +244,13 @@ class RequestTests(HostileTestCase):
         with wire.connect(self.port) as connection:
             connection.sendall(wire.head("/authenticate", fields))
             first = connection.recv(65536)
-            self.assertRegex(first, rb"^HTTP/1.1 (100|200|417) ")
+            self.assertRegex(first, rb"^HTTP/1.1 200 ")
 
     def test_large_body_T75(self) -> None:
-        """A body is never kept: what is large is refused before it is here."""
+        """A large body is refused before it was received, or is not read at all."""
         fields = [("Authorization", GOOD), ("Content-Length", "1000000000000")]
-        self.assertEqual(self.status(wire.head("/authenticate", fields)), 413)
+        self.assertEqual(self.status(wire.head("/tokens", fields, method="POST")), 413)
+        self.assertEqual(self.status(wire.head("/authenticate", fields)), 200)
 
     def test_pipelining_T75(self) -> None:
         """Requests on the heels of each other are answered in their order, each for itself."""
@@ -283,20 +284,21 @@ class LimitTests(HostileTestCase):
     patience = PATIENT
 
     def test_request_line_T75(self) -> None:
-        """A request line above 8 KiB is 414, one just below is read."""
-        self.assertEqual(self.status(wire.head("/" + "a" * 8192)), 414)
+        """A request line above 64 KiB is 414, one just below is read."""
+        self.assertEqual(self.status(wire.head("/" + "a" * 65_536)), 414)
         fields = [("Connection", "close")]
-        self.assertEqual(self.status(wire.head("/" + "a" * 8000, fields)), 404)
+        self.assertEqual(self.status(wire.head("/" + "a" * 65_000, fields)), 404)
 
     def test_header_block_T75(self) -> None:
         """Header fields above the limit are 431: one large, or many small ones."""
-        self.assertEqual(self.status(wire.head("/", {"X": "a" * 20_000})), 431)
-        many = [(f"X-{n}", "a") for n in range(2_000)]
+        self.assertEqual(self.status(wire.head("/", {"X": "a" * 66_000})), 431)
+        many = [(f"X-{n}", "a") for n in range(4_000)]
+        many += [("X", "a" * 40_000)]
         self.assertEqual(self.status(wire.head("/", many)), 431)
 
     def test_single_bytes_T75(self) -> None:
         """So it is when they come byte by byte."""
-        many = [(f"X-{n}", "a" * 80) for n in range(220)]
+        many = [(f"X-{n}", "a" * 80) for n in range(800)]
         head = wire.head("/", many)
         self.assertEqual(self.status(*(head[n : n + 1] for n in range(len(head)))), 431)
 

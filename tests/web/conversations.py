@@ -18,6 +18,7 @@ from authotron.config import check
 from authotron.daemon.compose import compose
 from authotron.gateway.gateway import LiveGateway
 from authotron.gateway.outcomes import Decision, Outcome
+from authotron.limits.unfinished_heads import UnfinishedHeads
 from authotron.model.authentication import Authentication
 from authotron.net.world import World
 from authotron.telemetry.metrics import Metrics
@@ -124,6 +125,10 @@ class InMemoryGateway:
             limit=server.max_header_bytes,
             access=self.serving.gateway.config.file.logging.access,
             metrics=self.metrics,
+            with_body=gateway_routes.WITH_BODY,
+            unfinished=UnfinishedHeads(
+                server.max_unfinished_bytes, self.serving.gateway.forwarding.is_proxy
+            ),
         )
 
     def reload(self) -> None:

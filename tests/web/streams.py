@@ -52,6 +52,10 @@ LINES = some.sampled_from(
         b"GET /authenticate#x HTTP/1.1",
         b"GET /%61uthenticate HTTP/1.1",
         b"GET http://gateway/authenticate HTTP/1.1",
+        b"GET http://gateway?x HTTP/1.1",
+        b"GET http://u@gateway/authenticate HTTP/1.1",
+        b"GET /authenticate?\xe9\xff HTTP/1.1",
+        b"GET /caf\xc3\xa9 HTTP/1.1",
         b"GET /health HTTP/1.1",
         b"GET /whoami HTTP/1.1",
         b"OPTIONS * HTTP/1.1",
@@ -139,6 +143,7 @@ FIELDS = some.sampled_from(
         b"Content-Length: 0, 0",
         b"Content-Length: x",
         b"Content-Length: 70000",
+        b"Content-Length: 99999999999999999999",
         b"Content-Length: 3 ",
         b"Content-Length: 0x3",
         b"Content-Length: 3, 3",
@@ -149,6 +154,7 @@ FIELDS = some.sampled_from(
         b"Transfer-Encoding: gzip, chunked",
         b"Transfer-Encoding: chunked;q=1",
         b"Transfer-Encoding: CHUNKED\t",
+        b"expect:100-CONTINUE",
         b"Transfer-Encoding: identity",
         b"Transfer-Encoding:",
         b"Transfer-Encoding : chunked",
@@ -157,6 +163,7 @@ FIELDS = some.sampled_from(
         b"TE: trailers",
         b"X-Long: " + b"x" * 9000,
         b"X-Longer: " + b"x" * 16500,
+        b"X-Longest: " + b"x" * 65_500,
     ]
 )
 ENDS = some.sampled_from([*[b"\r\n"] * 40, b"\n", b"\r", b"\r\r\n", b"\n\r", b"\r\n "])

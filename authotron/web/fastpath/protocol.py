@@ -32,7 +32,7 @@ from authotron.gateway.authorization import Deny, authorize
 from authotron.gateway.gateway import LiveGateway
 from authotron.gateway.outcomes import Decision
 from authotron.model.identity import Client
-from authotron.web.channel import LAST_CALL
+from authotron.web.channel import LAST_CALL, LINGER, MOST_IGNORED
 from authotron.web.connections import ConnectionLimit, OpenConnections, Overloaded
 from authotron.web.fastpath import request
 from authotron.web.fastpath.context import HeadContext
@@ -63,6 +63,8 @@ class FastPath(Protocol, TimeoutMixin):
         self._factory = factory
         self._bytes = b""
         self._pending: Deferred[None] | None = None
+        self._counted = 0
+        self._ignored = 0
         self._closing = False
         self._is_draining = False
         self._socket: socket | None = None
@@ -82,6 +84,7 @@ class FastPath(Protocol, TimeoutMixin):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.setTimeout(None)
         self._socket = None
+        self._count(0)
         self._factory.lost(self)
         if self._pending is not None:
             self._pending.cancel()
@@ -95,14 +98,29 @@ class FastPath(Protocol, TimeoutMixin):
 
     def dataReceived(self, data: bytes) -> None:
         self._bytes += data
-        if self._closing:
-            self._bytes = b""
+        if self._closing and self._pending is None:
+            self._ignore()
         elif self._pending is None:
             self._advance()
         elif len(self._bytes) > self._factory.longest:
             # While a decision is pending keep reading, so that a disconnect is noticed; pause once
             # more than C{longest} bytes have come.
             self.transport.pauseProducing()
+
+    def _ignore(self) -> None:
+        """Discard what comes behind the last request; stop reading once it is large."""
+        self._ignored += len(self._bytes)
+        self._bytes = b""
+        if self._ignored > MOST_IGNORED:
+            self.transport.pauseProducing()
+
+    def _count(self, size: int) -> bool:
+        """Count the bytes of an unfinished head; return whether the budget has room for them."""
+        if size == self._counted:
+            return True
+        has_room = self._factory.site.unfinished.resize(self._peer, self._counted, size)
+        self._counted = size if has_room else self._counted
+        return has_room
 
     def close_when_idle(self) -> None:
         """
@@ -121,9 +139,13 @@ class FastPath(Protocol, TimeoutMixin):
     def _advance(self) -> None:
         head = request.simple(self._bytes, self._factory.longest)
         if head is not None:
+            if self._counted:
+                self._count(0)
             self._decide(head)
         elif not request.may_become_simple(self._bytes, self._factory.longest):
             self._hand_over()
+        elif not self._count(len(self._bytes)):
+            self._hand_over()  # the site counts the head as well, and answers 503
         # else wait for more bytes; the timeout of an idle connection goes on, against slow senders
 
     def _decide(self, head: Head) -> None:
@@ -150,8 +172,9 @@ class FastPath(Protocol, TimeoutMixin):
             self.setTimeout(timeout)
             later, self._bytes = self._bytes, head_bytes
             self._decided(decision, head, began, waited=True)
-            if not self._closing:
+            if head.has_body or not self._closing:
                 self.transport.resumeProducing()
+            if not self._closing:
                 self.dataReceived(later)
 
         metrics = self._factory.serving.metrics
@@ -186,7 +209,9 @@ class FastPath(Protocol, TimeoutMixin):
         )
         if seconds > LONGEST and not waited:  # each step of a request that waited was timed
             factory.site.meter(head.route).note(seconds)
-        if not head.persistent:
+        if head.has_body:
+            self._close_with_body()
+        elif not head.persistent:
             self._close()
         else:
             self.resetTimeout()
@@ -219,9 +244,19 @@ class FastPath(Protocol, TimeoutMixin):
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
+    def _close_with_body(self) -> None:
+        """Close the connection so that a client that still sends a body can read the reply."""
+        if ITCPTransport.providedBy(self.transport):
+            self._closing = True
+            self.setTimeout(LINGER)
+            self.transport.loseWriteConnection()
+        else:
+            self._close()
+
     def _hand_over(self) -> None:
         """Hand the connection over to the site, for good: from now on this object only forwards."""
         self.setTimeout(None)
+        self._count(0)
         self.transport.unregisterProducer()
         channel = self._factory.site.build_channel(self._address)
         channel.turns = _TURNS

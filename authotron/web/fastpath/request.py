@@ -8,6 +8,7 @@ every request that is recognised in exactly the same way.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from typing import NamedTuple
 
@@ -15,15 +16,22 @@ from authotron.model.hosts import HOST_FIELD
 from authotron.model.http_grammar import TOKEN
 from authotron.model.request import Presented
 
-LONGEST = 16_000
+LONGEST = 64 * 1024
 """Bytes of the longest head that is recognised; the site reads longer ones."""
+
+LONGEST_START = 16_000
+"""Bytes of the longest unfinished head that is kept: for each piece it is read from the start."""
 
 _MOST_FIELDS = 100
 _PATHS = (b"/authenticate", b"/auth", b"/_auth")
 
 
 class Head(NamedTuple):
-    """The parts of a head that the reply depends on. Never log a head: it contains credentials."""
+    """
+    The parts of a head that the reply depends on. Never log a head: it contains credentials.
+
+    @ivar has_body: whether the head announces a body, which no reply depends on.
+    """
 
     method: str
     route: str
@@ -31,6 +39,7 @@ class Head(NamedTuple):
     persistent: bool
     presented: Presented
     request_id: bytes | None
+    has_body: bool = False
 
 
 _new = tuple.__new__
@@ -56,10 +65,10 @@ _MEANING = {
     b"x-auth-realm": _ANYTHING,
     b"x-request-id": _ANYTHING,
     b"connection": re.compile(rb"close|keep-alive", re.IGNORECASE).fullmatch,
-    b"content-length": re.compile(rb"0").fullmatch,
+    b"content-length": re.compile(rb"[0-9]{1,18}").fullmatch,
     b"host": HOST_FIELD.fullmatch,
-    b"transfer-encoding": _NOTHING,
-    b"expect": _NOTHING,
+    b"transfer-encoding": re.compile(rb"chunked", re.IGNORECASE).fullmatch,
+    b"expect": re.compile(rb"100-continue", re.IGNORECASE).fullmatch,
     b"upgrade": _NOTHING,
 }
 """Fields that change the meaning of a request: allowed once, with a value that matches."""
@@ -85,8 +94,22 @@ def simple(head: bytes, longest: int = LONGEST, *, whole: bool = True) -> Head |
         return None  # the site answers 400 (RFC 9112 section 3.2)
     if b"connection" in found:
         persistent = persistent and found[b"connection"].lower() != b"close"
+    has_body: bool | None = False
+    if b"content-length" in found or b"transfer-encoding" in found:
+        has_body = _announces_body(found, version)
+    if has_body is None:
+        return None
     presented = _new(Presented, (get(b"authorization"), get(b"x-auth-realm")))
-    return _new(Head, (method, route, version, persistent, presented, get(b"x-request-id")))
+    request_id, lasts = get(b"x-request-id"), persistent and not has_body
+    return _new(Head, (method, route, version, lasts, presented, request_id, has_body))
+
+
+def _announces_body(found: Mapping[bytes, bytes], version: bytes) -> bool | None:
+    """Whether the fields announce a body; C{None} if its length is ambiguous."""
+    length = found.get(b"content-length")
+    if b"transfer-encoding" in found:
+        return True if length is None and version == b"HTTP/1.1" else None
+    return length is not None and length.strip(b"0") != b""
 
 
 def values(head: bytes, name: str) -> list[str]:
@@ -131,7 +154,7 @@ def _meaning(lines: bytes) -> dict[bytes, bytes] | None:
 
 def may_become_simple(start: bytes, longest: int = LONGEST) -> bool:
     """Return whether more bytes could complete a simple head."""
-    if len(start) > longest:
+    if len(start) > min(longest, LONGEST_START):
         return False
     lines, end, _ = start.rpartition(b"\r\n")
     if end:

@@ -328,7 +328,7 @@ class ConnectionTests(SynchronousTestCase):
     def test_too_much_meanwhile(self) -> None:
         """A client that sends without end while it waits is not read without bound."""
         channel, wire = self.wait()
-        channel.dataReceived(b"x" * 20_000)
+        channel.dataReceived(b"x" * 66_000)
         self.assertEqual(wire.producerState, "paused")
 
     def test_denied_after_wait(self) -> None:
@@ -423,7 +423,7 @@ class LimitTests(SynchronousTestCase):
         """A request line that does not end is 414, also where it begins like a simple one."""
         channel, wire = InMemoryGateway().connect(InMemoryGateway().entrance)
         channel.dataReceived(b"GET /authenticate")
-        channel.dataReceived(b"x" * 9000)
+        channel.dataReceived(b"x" * 66_000)
         self.assertEqual([a.status for a in answered(wire.value())], [414])
 
     def test_pipelining_T75(self) -> None:

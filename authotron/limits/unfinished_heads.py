@@ -1,0 +1,61 @@
+"""A budget of memory for request heads of which only a part was received."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import define, field
+
+DEFAULT_BYTES = 16 * 2**20
+"""Bytes that all unfinished heads of a process may take by default."""
+
+_SHARE = 4
+"""Divisor of the budget: the connections of one peer may take a quarter of it."""
+
+
+def _no_proxy(_peer: str | None) -> bool:
+    """Trust no peer."""
+    return False
+
+
+@define(eq=False)
+class UnfinishedHeads:
+    """
+    Counts the bytes of unfinished request heads, of all connections and of each peer.
+
+    A head may be large, and a client can open thousands of connections and finish no head. The
+    connections of one peer may take a quarter of the budget. Trusted proxies, which send the
+    requests of many clients, may take all of it.
+
+    @ivar most: bytes that all unfinished heads may take.
+    @ivar size: bytes that they take now.
+    """
+
+    most: int = DEFAULT_BYTES
+    _is_proxy: Callable[[str | None], bool] = _no_proxy
+    size: int = field(default=0, init=False)
+    _sizes: dict[str | None, int] = field(factory=dict, init=False)
+
+    def resize(self, peer: str | None, before: int, after: int) -> bool:
+        """
+        Change the bytes that one unfinished head takes.
+
+        @param peer: the address of the peer; C{None} for a UNIX socket.
+        @param before: bytes that are counted for the head; 0 for a new one.
+        @param after: bytes of the head now; 0 if it has ended, or its connection is closed.
+
+        @return: whether the budget has room for them; if not, nothing has changed.
+        """
+        size = self._sizes.get(peer, 0) + after - before
+        if after > before and not self._has_room(peer, size, after - before):
+            return False
+        self.size += after - before
+        if size > 0:
+            self._sizes[peer] = size
+        else:
+            self._sizes.pop(peer, None)
+        return True
+
+    def _has_room(self, peer: str | None, size: int, added: int) -> bool:
+        share = self.most if self._is_proxy(peer) else self.most // _SHARE
+        return size <= share and self.size + added <= self.most
