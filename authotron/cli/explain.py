@@ -101,3 +101,5 @@ def _print_claims(gateway: Gateway[Reply], found: Authentication, now: float) ->
     say("claims", bold=True)
     claims = gateway.minter.claims(found, int(now))
     say_lines(json.dumps(claims, indent=2, ensure_ascii=False))
+    size, limit = len(gateway.minter.mint(found)), gateway.minter.warn_bytes
+    say(f"  JWT of {size} bytes" + (f", more than jwt.warn_bytes ({limit})" * (size > limit)))

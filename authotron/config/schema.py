@@ -60,6 +60,12 @@ class JwtConfig(Section):
     exp: WholeSeconds = Field(
         default=3600, description="maximum lifetime of a minted JWT, in seconds"
     )
+    warn_bytes: int = Field(
+        default=8_192,
+        ge=1_024,
+        description="length of a minted JWT above which the log warns, once an hour for each user; "
+        "many backends and proxies refuse larger headers",
+    )
     alg: Algorithm = Field(default="HS256", description="the signature algorithm")
     secret: Secret | None = Field(default=None, description="the shared secret of HS256")
     allow_weak_secret: bool = Field(

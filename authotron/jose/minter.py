@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 from pydantic_core import PydanticSerializationError, to_json
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from authotron.config.schema import Algorithm, JwtConfig
 from authotron.jose.keys import (
@@ -31,6 +32,12 @@ from authotron.model.identity import Identity
 _ID_BYTES, _ID_LETTERS = 12, 16
 """Random bytes of a C{jti}, and their length in base64url."""
 
+_WARNING_INTERVAL = 3600
+"""Seconds between two warnings of a large JWT of one user."""
+
+_MAX_WARNED = 1000
+"""Users whose last warning is remembered."""
+
 
 @define(eq=False)
 class Minter:
@@ -39,6 +46,7 @@ class Minter:
 
     @ivar life: seconds for which a JWT is valid at most.
     @ivar jwks: the published key set.
+    @ivar warn_bytes: length of a JWT above which the log warns.
     """
 
     _clock: IReactorTime
@@ -50,6 +58,9 @@ class Minter:
     _kid: str | None
     _public: Mapping[str, PublicKey]
     jwks: Mapping[str, Any]
+    warn_bytes: int
+    _next_warnings: dict[tuple[str, str], int] = field(factory=dict, init=False, repr=False)
+    _log = Logger()
     _sign: Callable[[bytes], bytes] = field(init=False, repr=False)
     _head: bytes = field(init=False)
     _ids: Iterator[str] = field(init=False, repr=False)
@@ -71,7 +82,31 @@ class Minter:
         """
         now = int(self._clock.seconds())
         signed = self._head + base64url(_json(self.claims(authentication, now)))
-        return (signed + b"." + base64url(self._sign(signed))).decode()
+        token = (signed + b"." + base64url(self._sign(signed))).decode()
+        if len(token) > self.warn_bytes:
+            self._note_size(authentication.identity, len(token), now)
+        return token
+
+    def _note_size(self, identity: Identity, size: int, now: int) -> None:
+        """Warn of a large JWT, once an hour for each of up to 1000 users."""
+        user = (identity.realm, identity.username)
+        if now < self._next_warnings.get(user, 0):
+            return
+        if len(self._next_warnings) >= _MAX_WARNED:
+            self._next_warnings.clear()
+        self._next_warnings[user] = now + _WARNING_INTERVAL
+        self._log.warn(
+            "the JWT of {username} in realm {realm} has {bytes} bytes, more than jwt.warn_bytes "
+            "({limit}): {roles} roles, {attributes} attributes; backends or the proxy may refuse "
+            "it",
+            username=identity.username,
+            realm=identity.realm,
+            bytes=size,
+            limit=self.warn_bytes,
+            roles=len(identity.roles),
+            attributes=len(identity.attributes),
+            event="auth.jwt.large",
+        )
 
     def claims(self, authentication: Authentication, now: int) -> dict[str, Any]:
         """
@@ -177,6 +212,7 @@ def make(config: JwtConfig, clock: IReactorTime) -> Minter:
         next(iter(public)) if private else None,
         public,
         {"keys": [{**as_jwk(key), "kid": kid} for kid, key in public.items()]},
+        config.warn_bytes,
     )
 
 

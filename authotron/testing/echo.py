@@ -17,7 +17,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.task import react
-from twisted.web.http import Request
+from twisted.web.http import HTTPChannel, Request
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
@@ -84,6 +84,12 @@ class Echo(Resource):
         return json.dumps(content).encode() + b"\n"
 
 
+class _Channel(HTTPChannel):
+    """Accepts large JWTs: Twisted refuses heads of more than 16 KiB."""
+
+    MAX_LENGTH = totalHeadersSize = 131_072
+
+
 def _bearer(authorization: Sequence[str]) -> str:
     """Return the JWT in the only C{Authorization} field."""
     if len(authorization) != 1 or not authorization[0].startswith("Bearer "):
@@ -106,6 +112,7 @@ def main(host: str, port: int, secret_file: Path | None, jwks_file: Path | None)
     secret = secret_file.read_text().rstrip("\r\n") if secret_file else None
     published = jwt.PyJWKSet.from_json(jwks_file.read_text()) if jwks_file else None
     site = Site(Echo(Keys(secret, published)))
+    site.protocol = _Channel  # type: ignore[assignment] # the one for HTTP/1 only
 
     async def serve(reactor: Any) -> None:
         await TCP4ServerEndpoint(reactor, port, interface=host).listen(site)

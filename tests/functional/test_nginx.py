@@ -206,7 +206,15 @@ class LargeTokenTests(SynchronousTestCase):
 
     def test_large_T62(self) -> None:
         """A JWT of some 16 KiB passes through the buffers of the example."""
-        roles = [f"a-role-with-a-rather-long-name-{n:04}" for n in range(300)]
+        self.pass_through(300)
+
+    def test_many_groups_H_GROUPS(self) -> None:
+        """An answer with a JWT of some 40 KiB passes through the buffers of the example."""
+        self.pass_through(800)
+
+    def pass_through(self, count: int) -> None:
+        """Log in a user with so many roles, and expect them at the backend."""
+        roles = [f"a-role-with-a-rather-long-name-{n:04}" for n in range(count)]
         alice = {"username": "alice", "password": "wonder", "roles": roles}
         provider = {"name": "local", "type": "plain", "realm": "here", "users": [alice]}
         folder = Path(self.mktemp())

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, r
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as some
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import schema, section
@@ -126,6 +127,31 @@ class ClaimsTests(SynchronousTestCase):
             with self.subTest(text):
                 found = Authentication(Identity("internal", "alice", attributes={"exp": text}))
                 self.assertRaises(Rejected, self.claims, found)
+
+    def test_large_H_GROUPS(self) -> None:
+        """A JWT above C{jwt.warn_bytes} is minted, with one warning an hour for each user."""
+        clock = clock_at(NOW)
+        mint = minter.make(config(warn_bytes=2048), clock).mint
+        tess, bob = (
+            Authentication(Identity("internal", name, ("r" * 20,) * 100))
+            for name in ("tess", "bob")
+        )
+        with capturedLogs() as logged:
+            for found in (tess, bob, tess, ALICE):
+                self.assertEqual(len(mint(found)) > 2048, found is not ALICE)
+            clock.advance(3600)
+            size = len(mint(tess))
+        told = [formatEvent(each) or "" for each in logged if each.get("event") == "auth.jwt.large"]
+        self.assertEqual(len(told), 3)
+        self.assertIn("the JWT of tess in realm internal has", told[2])
+        self.assertIn(f"{size} bytes, more than jwt.warn_bytes (2048): 100 roles", told[2])
+
+    def test_warnings_are_bounded_H_GROUPS(self) -> None:
+        """Warnings of at most 1000 users are remembered."""
+        mint = made(warn_bytes=1024)
+        for number in range(1500):
+            mint.mint(Authentication(Identity("internal", f"user-{number}", ("r" * 1000,))))
+        self.assertLessEqual(len(mint._next_warnings), 1000)
 
     def test_expired_T81e(self) -> None:
         """No JWT is minted for a credential that has expired, or expires within this second."""
