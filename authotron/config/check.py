@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from authotron.config import placeholders, plugins, section, warnings
 from authotron.config.plugins import AugmenterConfig, PluginConfig, StoreConfig
-from authotron.config.schema import File
+from authotron.config.schema import EXTENSION, File
 from authotron.config.section import secrets_in
 from authotron.config.sources import Sources
 from authotron.model.errors import ConfigError, Problem
@@ -48,6 +48,7 @@ def check(
     @raise ConfigError: all problems of the configuration.
     """
     sources = sources or Sources()
+    given = {key: value for key, value in given.items() if not key.startswith(EXTENSION)}
     problems: list[Problem] = []
     file, store, of_pepper = None, None, list[str]()
     with _collect(problems):
@@ -69,6 +70,7 @@ def check(
     found = [
         *earlier_warnings,
         *warnings.of_file(file),
+        *warnings.of_given(given),
         *warnings.of_plugins(providers, augmenters),
         *warnings.of_secrets(secrets),
         *warnings.of_store(store),
@@ -115,7 +117,7 @@ def _plugins(given: object, kind: str, sources: Sources, problems: list[Problem]
         with _collect(problems):
             module = plugins.load(kind, value.get("type"), at)
             found.append(section.read(module.Config, value, at, sources))
-    problems += [*_not_mappings(given, kind), *_bad_names(given, kind)]
+    problems += [*_not_mappings(given, kind), *_reserved_names(given, kind)]
     return found
 
 
@@ -131,17 +133,12 @@ def _not_mappings(given: object, kind: str) -> Iterator[Problem]:
             yield Problem(f"{kind}[{place}]", "must be a mapping")
 
 
-def _bad_names(given: object, kind: str) -> Iterator[Problem]:
-    """Yield a problem for each name that is a duplicate or has a reserved beginning."""
-    seen: dict[str, str] = {}
+def _reserved_names(given: object, kind: str) -> Iterator[Problem]:
+    """Yield a problem for each name that has a reserved beginning."""
     for at, value in _mappings(given, kind):
         name = value.get("name")
-        if isinstance(name, str) and name in seen:
-            yield Problem(f"{at}.name", f"duplicate name {name!r} (also of {seen[name]})")
-        elif isinstance(name, str) and name.startswith(IMPORTED):
+        if isinstance(name, str) and name.startswith(IMPORTED):
             yield Problem(f"{at}.name", f"must not begin with {IMPORTED}")
-        elif isinstance(name, str):
-            seen[name] = at
 
 
 def _store(given: object, sources: Sources) -> StoreConfig | None:

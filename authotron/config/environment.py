@@ -9,7 +9,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from attrs import define
+from attrs import define, field
 from pydantic import BaseModel
 
 from authotron.config import environment_value, json_schema
@@ -25,13 +25,25 @@ PREFIX = "AOT_"
 _V1_STRINGS = frozenset({"bind_address"})
 """The keys of version 1.0.0 alone whose values are strings."""
 
+_SECRETS_OF_AUTH_O_TRON = frozenset({"secret", "uri"})
+"""The keys of auth-o-tron that hold secrets; blanks around them are cut as they are there."""
+
+_MAY_BE_EMPTY = frozenset({("jwt", "aud")})
+"""The keys that an empty variable sets; other empty variables are ignored."""
+
 _MOST_DIGITS = 20
 """Maximum digits of a whole number in an environment variable."""
 
+_STORE_TYPE = ("store", "type")
 _SOME_VARIABLE = f"a variable that begins with {PREFIX}"
 _STRAY_QUOTES = (
     "the quotes or backslashes in the value are part of it, as the value is taken literally; "
     "remove them if a shell should have done so"
+)
+
+_KEPT_BLANKS = (
+    "the blanks or line ends at its ends are part of the value, as in auth-o-tron, because it has "
+    "commas, brackets or quotes"
 )
 
 
@@ -55,8 +67,9 @@ class KeyKind(Enum):
     """How the string in an environment variable becomes the value of a key."""
 
     VALUE = "a number, a switch, a list, a mapping or a string, as it looks"
-    STRING = "the string without blanks around it"
-    STRINGS = "a list in brackets, else the string without blanks around it"
+    STRING = "the string as auth-o-tron reads it, in most cases without blanks around it"
+    STRINGS = "a list in brackets, else as STRING"
+    SWITCH = "true or false, in any case"
     SECRET = "the string as it stands"  # noqa: S105 - not a password
 
 
@@ -64,13 +77,15 @@ def kind_of(section: type[BaseModel], key: str) -> KeyKind:
     """Return how a key of a section reads the string in an environment variable."""
     secrets = [*secret_keys(section)]
     if key in secrets:
-        return KeyKind.SECRET
+        return KeyKind.STRING if key in _SECRETS_OF_AUTH_O_TRON else KeyKind.SECRET
     if key.removesuffix("_file") in secrets or key.removesuffix("_env") in secrets:
         return KeyKind.STRING
-    field = section.model_fields.get(key)
-    kinds = set(_types(field.annotation)) if field else set()
+    found = section.model_fields.get(key)
+    kinds = set(_types(found.annotation)) if found else set()
     if kinds and kinds <= {str, Path}:
         return KeyKind.STRING
+    if kinds == {bool}:
+        return KeyKind.SWITCH
     lists = {kind for kind in kinds if get_origin(kind) is tuple}
     return KeyKind.STRINGS if str in kinds and kinds - lists == {str} else KeyKind.VALUE
 
@@ -93,57 +108,117 @@ class Overlay:
     """
     Sets keys of a configuration from environment variables.
 
-    A key whose value is a string takes the text of its variable literally, without one pair of
-    quotes around it. The text for other keys is read by L{environment_value}.
+    Names are read in any case. A key whose value is a string takes the text of its variable
+    literally, without blanks and one pair of quotes around it. The text for other keys is read by
+    L{environment_value}. A mapping is laid over that of the file.
 
     @ivar given: the mapping in the file, which is changed in place.
+    @ivar variables: for each key that was set, the variable that set it, as messages may show it.
     """
 
     given: dict[str, Any]
+    variables: dict[tuple[str, ...], str] = field(factory=dict, init=False)
 
     def apply(self, environ: Mapping[str, str]) -> list[str]:
         """Set the keys that variables name; return a warning for each suspicious variable."""
         known = sorted({*File.model_fields, *_V1_STRINGS})
-        warnings = []
-        for name in sorted(environ):
-            if not name.startswith(PREFIX):
-                continue
-            steps = tuple(name[len(PREFIX) :].lower().split("__"))
+        warnings: list[str] = []
+        for steps, name in sorted_by_key(environ):
             if steps[0] in known:
-                kind = self._kind(steps, environ)
-                value = read_value(environ[name], kind)
-                self._set(steps, value)
-                if _has_stray_quotes(environ[name], value):
-                    is_known = kind is not KeyKind.VALUE or len(steps) == 1
-                    warnings.append(f"{name if is_known else _SOME_VARIABLE}: {_STRAY_QUOTES}")
+                warnings += self._apply(steps, name, environ)
             elif len(steps) > 1:
                 shown = name if is_slip(steps[0], known) else _SOME_VARIABLE
                 warnings.append(f"{shown} is ignored{did_you_mean(steps[0], known)}")
         return warnings
 
+    def _apply(
+        self, steps: tuple[str, ...], name: str, environ: Mapping[str, str]
+    ) -> Iterator[str]:
+        text, kind = environ[name], self._kind(steps, environ)
+        is_known = kind is not KeyKind.VALUE or len(steps) == 1 or self._is_known(steps, environ)
+        shown = name if is_known else _SOME_VARIABLE
+        if not text.strip() and steps not in _MAY_BE_EMPTY:
+            yield f"{shown}: empty, so ignored"
+            return
+        if steps == ("bind_address",) and self.given.get("version") != "1.0.0":
+            yield f"{name}: ignored, as it belongs to version 1.0.0"
+            return
+        if steps[0] == "server" and self.given.get("version") == "1.0.0":
+            yield f"{shown}: ignored, as the file has version 1.0.0; set AOT_BIND_ADDRESS instead"
+            return
+        if steps in self.variables:
+            yield f"{shown}: used instead of {self.variables[steps]}, which sets the same key"
+        value = read_value(text, kind)
+        self._set(steps, value, shown)
+        if _has_stray_quotes(text, value):
+            yield f"{shown}: {_STRAY_QUOTES}"
+        elif isinstance(value, str) and value and value != value.strip() and '"' not in text:
+            yield f"{shown}: {_KEPT_BLANKS}"
+
+    def _is_known(self, steps: tuple[str, ...], environ: Mapping[str, str]) -> bool:
+        section = self._section(steps, environ)
+        return section is not None and steps[-1] in section.model_fields
+
     def _kind(self, steps: tuple[str, ...], environ: Mapping[str, str]) -> KeyKind:
-        *others, last = steps
-        if not others:
-            return KeyKind.STRING if last in _V1_STRINGS else kind_of(File, last)
-        section = json_schema.section_of(others[0], self._store_type(environ))
-        for step in others[1:]:
+        if len(steps) == 1:
+            is_string = steps[0] in _V1_STRINGS
+            return KeyKind.STRING if is_string else kind_of(File, steps[0])
+        section = self._section(steps, environ)
+        return kind_of(section, steps[-1]) if section else KeyKind.VALUE
+
+    def _section(
+        self, steps: tuple[str, ...], environ: Mapping[str, str]
+    ) -> type[BaseModel] | None:
+        section = json_schema.section_of(steps[0], self._store_type(environ))
+        for step in steps[1:-1]:
             section = nested_section(section, step) if section else None
-        return kind_of(section, last) if section else KeyKind.VALUE
+        return section
 
     def _store_type(self, environ: Mapping[str, str]) -> str | None:
         """Return the C{type} of the store, which decides the other keys of the store."""
         store = self.given.get("store")
         written = store.get("type") if isinstance(store, dict) else None
-        found = environ.get(f"{PREFIX}STORE__TYPE", written)
+        named = (environ[name] for steps, name in sorted_by_key(environ) if steps == _STORE_TYPE)
+        found = next(named, written)
         return environment_value.unquoted(found.strip()) if isinstance(found, str) else None
 
-    def _set(self, steps: tuple[str, ...], value: object) -> None:
+    def _set(self, steps: tuple[str, ...], value: object, name: str) -> None:
         mapping = self.given
         for step in steps[:-1]:
             if not isinstance(mapping.get(step), dict):
                 mapping[step] = {}
-            mapping = mapping[step]
-        mapping[steps[-1]] = value
+            # Aliases of YAML share mappings; only this one must change.
+            mapping[step] = mapping = dict(mapping[step])
+        self._lay_over(mapping, steps, value, name)
+
+    def _lay_over(
+        self, mapping: dict[str, Any], steps: tuple[str, ...], value: object, name: str
+    ) -> None:
+        """Set a key; a mapping is laid over the mapping that is there."""
+        key = steps[-1]
+        if isinstance(value, dict) and isinstance(mapping.get(key), dict):
+            mapping[key] = dict(mapping[key])
+            for below, each in value.items():
+                self._lay_over(mapping[key], (*steps, below), each, name)
+        else:
+            mapping[key] = value
+            self.variables[steps] = name
+
+
+def sorted_by_key(environ: Mapping[str, str]) -> list[tuple[tuple[str, ...], str]]:
+    """
+    Return the keys that variables name, and their names: whole sections before single keys.
+
+    If names differ only in case, the one in capitals comes last.
+    """
+    found = []
+    for name in environ:
+        stripped = name.strip()
+        if stripped[: len(PREFIX)].upper() == PREFIX:
+            steps = tuple(stripped[len(PREFIX) :].lower().replace("__", ".").split("."))
+            if all(steps):
+                found.append((steps, name))
+    return sorted(found, key=lambda each: (each[0], each[1] == each[1].upper(), each[1]))
 
 
 def read_value(text: str, kind: KeyKind) -> object:
@@ -152,8 +227,9 @@ def read_value(text: str, kind: KeyKind) -> object:
         return environment_value.unquoted(without_line_end(text))
     is_list = kind is KeyKind.STRINGS and text.lstrip().startswith("[")
     if kind is KeyKind.STRING or (kind is KeyKind.STRINGS and not is_list):
-        return environment_value.unquoted(text.strip())
-    return environment_value.parse(text.strip())
+        return environment_value.as_string(text)
+    is_switch = kind is KeyKind.SWITCH and text.strip().lower() in ("true", "false")
+    return environment_value.parse(text.strip().lower() if is_switch else text.strip())
 
 
 def _has_stray_quotes(text: str, value: object) -> bool:

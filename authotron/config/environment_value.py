@@ -11,6 +11,9 @@ from authotron.model import strict_json
 _SWITCHES = {"true": True, "false": False}
 _WHOLE = re.compile(r"[+-]?[0-9]+(?:_[0-9]+)*")
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_HALF = re.compile(r"'|(?:true|false)\S")
+"""How a text begins that auth-o-tron takes for a character or a switch, until the next sign."""
+
 _MOST_DIGITS = 20
 """Maximum characters of a whole number; a longer number is read as a float."""
 
@@ -23,6 +26,24 @@ def parse(text: str) -> object:
     a string in quotes are recognized; any other text is a string.
     """
     return _collection(text) if text.startswith(("[", "{")) else _scalar(text)
+
+
+def as_string(text: str) -> str:
+    """
+    Return the string that a text stands for, with the blanks around it that auth-o-tron keeps.
+
+    auth-o-tron cuts blanks around a plain text and around a text in quotes. It keeps them if the
+    text has a comma, a bracket, a brace, or signs before or behind its quotes.
+    """
+    bare = text.strip()
+    quoted = re.fullmatch(r'"(?:[^"\\]|\\.)*"', bare, re.DOTALL)
+    if bare[:1] in ("[", "{"):
+        is_plain = not isinstance(_collection(bare), str)
+    elif bare.startswith('"'):
+        is_plain = quoted is not None
+    else:
+        is_plain = not re.search(r"[,\[\]{}]", bare) and not _HALF.match(bare)
+    return unquoted(bare) if is_plain else unquoted(text)
 
 
 def unquoted(text: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from authotron.config import check, single_token, yaml_file
 from authotron.config.check import Config
-from authotron.config.environment import Overlay
+from authotron.config.environment import Overlay, sorted_by_key
 from authotron.config.sources import Sources
 from authotron.config.version_1 import as_version_2
 
@@ -31,13 +31,28 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     """
     if str(path) == _DEFAULT and single_token.is_meant(environ) and not path.exists():
         return single_token.configuration(environ, path.parent)
-    given = yaml_file.parse(path)
+    parsed = _parse(path, environ)
+    given = parsed.given
     from_environ = Overlay(given).apply(environ)
     given, from_version = as_version_2(given)
-    warnings = [*from_version, *from_environ, *_readable_by_others(path)]
+    warnings = [*parsed.warnings, *from_version, *from_environ, *_readable_by_others(path)]
     return check.check(given, Sources(path.parent, {**os.environ, **environ}), warnings)
 
 
+def _parse(path: Path, environ: Mapping[str, str]) -> yaml_file.Parsed:
+    """
+    Read the file. It may be missing or empty if variables hold the configuration.
+
+    @raise ConfigError: the file cannot be read, and variables hold no C{version}.
+    """
+    is_enough = any(steps == ("version",) for steps, _ in sorted_by_key(environ))
+    if is_enough and not path.exists():
+        return yaml_file.Parsed({}, None, (f"{path}: missing; only variables are used",))
+    return yaml_file.parse(path, may_be_empty=is_enough)
+
+
 def _readable_by_others(path: Path) -> list[str]:
+    if not path.exists():
+        return []
     others_may_read = path.stat().st_mode & 0o004
     return [f"{path}: readable by all users of this machine"] if others_may_read else []

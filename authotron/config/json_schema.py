@@ -8,8 +8,10 @@ from pydantic import BaseModel, create_model
 
 from authotron.config import plugins, section
 from authotron.config.fields import nested_section
-from authotron.config.schema import File, NoStore
+from authotron.config.schema import EXTENSION, File, NoStore
 from authotron.model.errors import ConfigError
+
+_EXTENSION = "ignored; a place for anchors that other keys use"
 
 
 def json_schema() -> dict[str, Any]:
@@ -24,6 +26,7 @@ def json_schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **section.schema_of(whole),
+        "patternProperties": {f"^{EXTENSION}": {"description": _EXTENSION}},
     }
 
 
@@ -53,6 +56,6 @@ def section_of(key: str, store_type: str | None) -> type[BaseModel] | None:
     try:
         module = plugins.load("stores", store_type, "store")
     except ConfigError:
-        return None
+        return plugins.StoreConfig
     config: type[BaseModel] = module.Config
     return config

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from authotron import __version__
 from authotron.config.section import (
@@ -18,6 +18,9 @@ from authotron.config.section import (
     WholeSeconds,
 )
 from authotron.config.server import Operations, Server
+
+EXTENSION = "x-"
+"""How a top-level key begins that is ignored; its value may hold anchors for other keys."""
 
 SHORTEST = 16
 """Minimum bytes of C{jwt.secret}, unless C{allow_weak_secret} is set."""
@@ -120,8 +123,23 @@ def _check_secret(secret: str | None, config: JwtConfig) -> None:
         )
 
 
-Level = Literal["trace", "debug", "info", "warn", "error"]
+def _as_level(level: object) -> object:
+    """Read a level as auth-o-tron does: in any case, with blanks around it."""
+    return level.strip().lower() if isinstance(level, str) else level
+
+
+def _as_format(form: object) -> object:
+    """Read a format as auth-o-tron does: in any case, and anything unknown is C{console}."""
+    if not isinstance(form, str):
+        return form
+    return "json" if form.lower() == "json" else "console"
+
+
+Level = Annotated[Literal["trace", "debug", "info", "warn", "error"], BeforeValidator(_as_level)]
 """The severity of a log event, ascending."""
+
+Format = Annotated[Literal["console", "json"], BeforeValidator(_as_format)]
+"""The format of a log line."""
 
 Access = Literal["none", "failures", "all"]
 """Which requests are logged."""
@@ -131,7 +149,7 @@ class LoggingConfig(Section):
     """What is logged, and in which format."""
 
     level: Level = Field(default="info", description="the lowest severity that is logged")
-    format: Literal["console", "json"] = Field(
+    format: Format = Field(
         default="console",
         description="`console`: lines for people; `json`: OpenTelemetry-shaped JSON",
     )
@@ -220,7 +238,17 @@ class CacheConfig(Section):
     )
 
 
-Milliseconds = Annotated[int, Field(ge=1, le=3_600_000)]
+MOST_MILLISECONDS = 3_600_000
+"""The longest timeout: one hour. Proxies and clients do not wait for longer."""
+
+
+def _at_most_an_hour(milliseconds: object) -> object:
+    """Shorten a longer timeout to an hour."""
+    is_long = type(milliseconds) is int and MOST_MILLISECONDS < milliseconds < 2**64
+    return MOST_MILLISECONDS if is_long else milliseconds
+
+
+Milliseconds = Annotated[int, Field(ge=0, le=MOST_MILLISECONDS), BeforeValidator(_at_most_an_hour)]
 
 
 class Auth(Section):

@@ -9,6 +9,9 @@ from authotron.model.errors import ConfigError, Problem
 
 _METRICS_PORT = 9090
 
+_MOST_DIGITS = 20
+"""Maximum characters of a port in C{bind_address}, leading zeros included."""
+
 
 def as_version_2(given: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """
@@ -43,14 +46,11 @@ def _version_problem(version: object) -> str:
 
 
 def _server(bind_address: object) -> dict[str, Any]:
-    """Return the section C{server} for C{HOST:PORT}; an IPv6 address is in brackets."""
+    """Return the section C{server} for C{HOST:PORT}; an IPv6 address may be in brackets."""
     if bind_address is None:
         raise ConfigError([Problem("bind_address", "is missing")])
-    found = (
-        re.fullmatch(r"(?:\[([^]]+)\]|([^:]+)):(\d{1,5})", bind_address)
-        if isinstance(bind_address, str)
-        else None
-    )
-    if found is None:
+    host, _, port = str(bind_address).rpartition(":")
+    is_port = re.fullmatch(r"\+?[0-9]+", port, re.ASCII) and len(port) <= _MOST_DIGITS
+    if not (isinstance(bind_address, str) and host and is_port):
         raise ConfigError([Problem("bind_address", "must be host:port, such as 0.0.0.0:8080")])
-    return {"host": found[1] or found[2], "port": int(found[3])}
+    return {"host": host.lstrip("[").rstrip("]"), "port": int(port)}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
+from typing import Any
 
 from authotron.config import endpoint, placeholders
 from authotron.config.plugins import PluginConfig, StoreConfig
-from authotron.config.schema import File
+from authotron.config.schema import MOST_MILLISECONDS, File
 from authotron.config.server import SYSTEMD, VERY_MANY, Operations, Server
 from authotron.model import hosts
 from authotron.model.naming import MAX_ROLE, flaw
@@ -20,6 +21,21 @@ def of_file(file: File) -> Iterator[str]:
     yield from _of_metrics(file.server, file.metrics)
 
 
+def of_given(given: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the warnings about values that are read otherwise than they are written."""
+    logging, auth = (given.get(key) or {} for key in ("logging", "auth"))
+    form, timeout = logging.get("format"), auth.get("timeout_in_ms")
+    if isinstance(form, str) and form.lower() not in ("json", "console"):
+        yield "logging.format: neither json nor console, so read as console, as in auth-o-tron"
+    if timeout == 0:
+        yield (
+            "auth.timeout_in_ms: 0, so no call of a remote can succeed; 5000 is the default, in "
+            "milliseconds"
+        )
+    elif isinstance(timeout, int) and timeout > MOST_MILLISECONDS:
+        yield f"auth.timeout_in_ms: shortened to {MOST_MILLISECONDS}, one hour"
+
+
 def of_plugins(
     providers: Sequence[PluginConfig], augmenters: Sequence[PluginConfig]
 ) -> Iterator[str]:
@@ -30,6 +46,7 @@ def of_plugins(
         for place, config in enumerate(configs):
             for warning in getattr(config, "warnings", tuple)():
                 yield f"{kind}[{place}]: {warning}"
+        yield from _of_duplicates(kind, configs)
     yield from _of_names(providers)
     realms = {provider.realm for provider in providers}
     for augmenter in augmenters:
@@ -40,6 +57,18 @@ def of_plugins(
             yield (
                 f"realms {one!r} and {other!r}: the subject {other}-x may stand for user "
                 f"{other[len(one) + 1 :] + '-x'!r} of the first or user 'x' of the second"
+            )
+
+
+def _of_duplicates(kind: str, configs: Sequence[PluginConfig]) -> Iterator[str]:
+    """Warn of plugins that logs and metrics cannot tell apart."""
+    seen: dict[str, int] = {}
+    for place, config in enumerate(configs):
+        first = seen.setdefault(config.name, place)
+        if first != place:
+            yield (
+                f"{kind}[{place}].name: duplicate name {config.name!r} (also of {kind}[{first}]), "
+                "so logs and metrics do not tell them apart; rename one"
             )
 
 

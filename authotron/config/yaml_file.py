@@ -1,26 +1,41 @@
-"""Read a YAML file strictly: no duplicate keys, a limit on aliases, no secrets in messages."""
+"""Read a YAML file strictly: no duplicate keys, bounded aliases, no secrets in messages."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+from attrs import frozen
 
-from authotron.config import json_schema
+from authotron.config import json_schema, yaml_core
 from authotron.model.errors import ConfigError, Problem
 
 _LARGEST = 4 * 1024 * 1024
 """Maximum bytes of a configuration file."""
 
-_MOST_ALIASES = 100
-"""Maximum aliases in a configuration file; aliases of aliases grow exponentially."""
 
-
-def parse(path: Path) -> dict[str, Any]:
+@frozen
+class Parsed:
     """
-    Return the mapping in a YAML file.
+    What a YAML file holds.
+
+    @ivar root: the node of the mapping, from which lines of the file are found.
+    @ivar warnings: what an operator should look at.
+    """
+
+    given: dict[str, Any]
+    root: yaml_core.Node | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def parse(path: Path, *, may_be_empty: bool = False) -> Parsed:
+    """
+    Read the mapping in a YAML file.
+
+    @param may_be_empty: whether an empty file is an empty mapping instead of a problem.
 
     @raise ConfigError: the file cannot be read, is not YAML, or does not hold a mapping.
     """
@@ -29,7 +44,9 @@ def parse(path: Path) -> dict[str, Any]:
             content = file.read(_LARGEST + 1)
         if len(content) > _LARGEST:
             raise ConfigError([Problem(str(path), f"is larger than {_LARGEST} bytes")])
-        given = yaml.load(content.decode("utf-8"), _Loader)  # noqa: S506 - a SafeLoader
+        root = yaml_core.compose(content.decode("utf-8"))
+        values = yaml_core.Values(_named)
+        given = None if root is None else values.value_of(root)
     except OSError as error:
         message = (
             f"cannot be read: {error.strerror} (AOT_CONFIG_PATH or --config names another file)"
@@ -42,41 +59,21 @@ def parse(path: Path) -> dict[str, Any]:
         raise ConfigError([problem]) from None
     except (yaml.YAMLError, RecursionError, ValueError, TypeError, LookupError, AttributeError):
         raise ConfigError([Problem(str(path), "is not YAML")]) from None
+    if given is None and may_be_empty:
+        return Parsed({})
     if given is None:
         raise ConfigError([Problem(str(path), "is empty; it needs at least version, server, jwt")])
     if not isinstance(given, dict):
         raise ConfigError([Problem(str(path), "must be a mapping, not a list or a string")])
-    return given
+    return Parsed(given, root, tuple(_merge_warnings(path, values.merges)))
 
 
-class _OwnError(yaml.MarkedYAMLError):
-    """An error of this module, whose message repeats no text of the file but known keys."""
-
-
-class _Loader(yaml.SafeLoader):
-    """A YAML loader that rejects duplicate keys and too many aliases."""
-
-    aliases = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            self.aliases += 1
-            if self.aliases > _MOST_ALIASES:
-                mark = self.peek_event().start_mark
-                raise _OwnError(problem=f"more than {_MOST_ALIASES} aliases", problem_mark=mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - as in the class above
-        lines: dict[object, int] = {}
-        for key_node, _ in node.value:
-            key = key_node.value
-            if key in lines and key_node.tag != "tag:yaml.org,2002:merge":
-                raise _OwnError(
-                    problem=f"duplicate key{_named(key)} (first defined on line {lines[key]})",
-                    problem_mark=key_node.start_mark,
-                )
-            lines[key] = key_node.start_mark.line + 1
-        return super().construct_mapping(node, deep)
+def _merge_warnings(path: Path, merges: Sequence[yaml_core.Node]) -> Iterator[str]:
+    for key in merges[:1]:
+        yield (
+            f"{_location(path, key.start_mark)}: `<<` merges mappings; auth-o-tron ignored it, so "
+            "check that the merged keys grant nothing that is not meant"
+        )
 
 
 def _named(key: object) -> str:
@@ -90,7 +87,7 @@ def _location(path: Path, mark: yaml.Mark | None) -> str:
 
 def _message(error: yaml.MarkedYAMLError) -> str:
     """Return the message of an error without quoted text of the file, which may be a secret."""
-    if isinstance(error, _OwnError):
+    if isinstance(error, yaml_core.YamlError):
         return str(error.problem)
     problem = (error.problem or "is not YAML").replace("\n", " ")
     named = r"\b(alias|anchor|tag|handle) '.*"

@@ -52,11 +52,16 @@ class Owners:
         providers = self._providers_of(owner, known_to)
         if not providers and not known_to.startswith(IMPORTED):
             raise Rejected("no provider of the owner's realm is configured any more")
-        for provider in providers:
-            if IUserLookup.providedBy(provider):
-                key = f"{len(provider.name)}:{provider.name}{owner.username}"
-                look_up = partial(self._look_up, provider, owner.username)
+        rejected = None
+        for provider in _same_name([p for p in providers if IUserLookup.providedBy(p)]):
+            key = f"{self._providers.index(provider)}:{owner.username}"
+            look_up = partial(self._look_up, provider, owner.username)
+            try:
                 return await self._known.get(key, look_up)
+            except Rejected as error:
+                rejected = error
+        if rejected is not None:
+            raise rejected
         return Authentication(owner, known_to)
 
     async def _look_up(self, provider: IProvider, username: str) -> Authentication:
@@ -70,3 +75,8 @@ class Owners:
         """Return the provider that identified the owner, or else all providers of the realm."""
         candidates = [provider for provider in self._providers if provider.realm == owner.realm]
         return [provider for provider in candidates if provider.name == known_to] or candidates
+
+
+def _same_name(providers: list[IProvider]) -> list[IProvider]:
+    """Return the first provider, and the others with its name, which an operator may repeat."""
+    return [provider for provider in providers if provider.name == providers[0].name]

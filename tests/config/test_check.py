@@ -219,12 +219,38 @@ class ProblemsTests(ConfigCase):
         told = "providers[0].name: must not begin with imported:"
         self.assertEqual(self.problem(providers=[provider]), told)
 
-    def test_duplicate_provider_name_is_a_problem(self) -> None:
-        """Two providers with the same name are a problem."""
-        self.assertEqual(
-            self.problem(providers=BASE["providers"] * 2),
-            "providers[1].name: duplicate name 'staff' (also of providers[0])",
-        )
+    def test_duplicate_provider_name_is_a_warning_O_VALUE(self) -> None:
+        """Two providers may have the same name, as in auth-o-tron; C{check} warns."""
+        found = self.changed(providers=BASE["providers"] * 2)
+        self.assertEqual([each.name for each in found.providers], ["staff", "staff"])
+        self.assertIn("providers[1].name: duplicate name 'staff' (also of providers[0])",
+                      "\n".join(found.warnings))  # fmt: skip
+
+    def test_values_that_auth_o_tron_accepts_O_VALUE(self) -> None:
+        """Levels and formats are read in any case, and an unknown format is C{console}."""
+        for level, form, meant in (
+            (" Info", "JSON", ("info", "json")),
+            ("WARN\n", "Console", ("warn", "console")),
+            ("debug", "pretty", ("debug", "console")),
+            ("error", "", ("error", "console")),
+        ):
+            found = self.changed(logging={"level": level, "format": form})
+            self.assertEqual((found.file.logging.level, found.file.logging.format), meant)
+            is_odd = form.lower() not in ("json", "console")
+            self.assertEqual("logging.format" in str(found.warnings), is_odd)
+
+    def test_odd_timeouts_are_warnings_O_VALUE(self) -> None:
+        """A timeout of 0 and one of more than an hour are accepted, as in auth-o-tron."""
+        for timeout, meant in ((0, 0), (86_400_000, 3_600_000), (2**64 - 1, 3_600_000)):
+            found = self.changed(auth={"timeout_in_ms": timeout})
+            self.assertEqual(found.file.auth.timeout_in_ms, meant)
+            self.assertIn("auth.timeout_in_ms", str(found.warnings))
+
+    def test_extension_keys_hold_anchors_O_YAML(self) -> None:
+        """A top-level key that begins with C{x-} is ignored, so that it may hold anchors."""
+        text = yaml.safe_dump(laid_over(BASE, {"jwt": {"iss": ...}}))
+        found = self.load(f"x-issuer: &issuer us\n{text}".replace("jwt:", "jwt:\n  iss: *issuer"))
+        self.assertEqual(found.file.jwt.iss, "us")
 
     def test_no_problem_repeats_a_secret_T77(self) -> None:
         """No problem repeats a secret."""

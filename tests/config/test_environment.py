@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from authotron.config.environment import KeyKind, read_value
+from authotron.config.file import load
+from authotron.model.errors import ConfigError
 from tests.config.cases import BASE, ConfigCase, laid_over
 
 HASH = "$2b$04$abcdefghijklmnopqrstuuIVN9LQBQsaEDuPvlFbP4Fxs5X1E0jgu"
@@ -54,7 +56,9 @@ class EnvironmentTests(ConfigCase):
             ("0x10203040506070809000000", "0x10203040506070809000000"),
             ('["a", "tail and more"]', '["a", "tail and more"]'),
             ('{a = "tail and more"}', '{a = "tail and more"}'),
-            ("  blanks around it  ", "  blanks around it  "),
+            ("  blanks around it  ", "blanks around it"),
+            ('"  blanks inside quotes  "', "  blanks inside quotes  "),
+            ("a comma, so a line end is kept\n", "a comma, so a line end is kept\n"),
             ("a line end behind\n", "a line end behind"),
             ("1_000_000_000_000_000", "1_000_000_000_000_000"),
             ('"half of a pair of them', '"half of a pair of them'),
@@ -66,7 +70,14 @@ class EnvironmentTests(ConfigCase):
     def test_string_is_taken_literally_S_ENVSECRET(self) -> None:
         """A string that is not a secret is taken literally, without blanks around it."""
         for text, meant in (
-            (' "a"#b ', '"a"#b'),
+            ('"a"#b', '"a"#b'),
+            (" a ", "a"),
+            (' "a" ', "a"),
+            (" a,b ", " a,b "),
+            ("[a\n", "[a\n"),
+            ("'ab'\n", "'ab'\n"),
+            ("truex\n", "truex\n"),
+            ("a\n", "a"),
             ("a # b", "a # b"),
             ("'a'", "'a'"),
             ("true", "true"),
@@ -141,7 +152,7 @@ class EnvironmentTests(ConfigCase):
         for name, text, warned in (
             ("AOT_JWT__SECRET", f"'{secret}'", True),
             ("AOT_JWT__SECRET", f'"{secret}"#tail', True),
-            ("AOT_JWT__SECRET", f'"{secret}" ', True),
+            ("AOT_JWT__SECRET", f'"{secret}" ', False),
             ("AOT_JWT__SECRET", f'"""{secret}"""', True),
             ("AOT_JWT__SECRET", f'"{secret}\\n"', True),
             ("AOT_JWT__SECRET", f'"{secret}"', False),
@@ -215,6 +226,66 @@ class EnvironmentTests(ConfigCase):
         """A variable of an unknown section is ignored, with a warning."""
         found = self.load(BASE, AOT_LOGING__LEVEL="debug")
         self.assertEqual(found.warnings, ["AOT_LOGING__LEVEL is ignored; did you mean 'logging'?"])
+
+    def test_names_are_read_in_any_case_O_ENV(self) -> None:
+        """Names of variables are read in any case, with a dot or two low lines between keys."""
+        for name in ("aot_jwt__iss", "Aot_Jwt__Iss", " AOT_JWT__ISS ", "AOT_JWT.ISS"):
+            self.assertEqual(self.load(BASE, **{name: "x"}).file.jwt.iss, "x", name)
+        for name in ("AOT_JWT____ISS", "AOT_JWT__ISS__", "AOT___JWT__ISS", "AOT_"):
+            self.assertEqual(self.load(BASE, **{name: "x"}).file.jwt.iss, "gate", name)
+        found = self.load(BASE, AOT_JWT__ISS="capital", aot_jwt__iss="small")
+        self.assertEqual(found.file.jwt.iss, "capital")
+        self.assertIn("AOT_JWT__ISS: used instead of aot_jwt__iss", str(found.warnings))
+
+    def test_section_is_laid_over_the_file_O_ENV(self) -> None:
+        """A variable for a whole section replaces only the keys that it names."""
+        for text in ("{iss=env}", " { iss = env } ", '{"iss"="env",}', '{"iss": "env"}'):
+            jwt = self.load(BASE, AOT_JWT=text).file.jwt
+            self.assertEqual((jwt.iss, jwt.secret is None), ("env", False))
+        found = self.load(BASE, AOT_AUTH="{cache={ttl=7}}", AOT_AUTH__CACHE__SIZE="8")
+        self.assertEqual((found.file.auth.cache.ttl, found.file.auth.cache.size), (7, 8))
+        found = self.load(BASE, AOT_JWT__ISS="key", AOT_JWT="{iss=section}")
+        self.assertEqual(found.file.jwt.iss, "key")
+        self.assertIn("AOT_JWT__ISS: used instead of AOT_JWT", str(found.warnings))
+
+    def test_shared_mapping_is_not_changed_O_ENV(self) -> None:
+        """A variable changes one section, not another that shares its mapping by an alias."""
+        text = yaml.safe_dump(BASE) + "metrics: &m {port: 9000, enabled: true}\nx-other: *m\n"
+        self.assertEqual(self.load(text, AOT_METRICS__PORT="9001").file.metrics.port, 9001)
+
+    def test_switches_in_any_case_W_ENV(self) -> None:
+        """A variable for a switch is C{true} or C{false}, in any case, with blanks around it."""
+        for text in ("False", "FALSE", " false\n", "false"):
+            self.assertFalse(self.load(BASE, AOT_METRICS__ENABLED=text).file.metrics.enabled)
+        self.load(BASE, AOT_STORE__ENABLED="False")
+        for text in ("yes", "1", "on", '"true"'):
+            [problem] = self.problems(BASE, AOT_METRICS__ENABLED=text)
+            self.assertIn("must be true or false", problem)
+
+    def test_empty_variable_is_as_if_not_set_W_ENV(self) -> None:
+        """An empty variable does not change a key, with a warning; an empty audience is none."""
+        for text in ("", " ", "\n"):
+            found = self.load(BASE, AOT_JWT__ISS=text, AOT_SERVER__PORT=text, AOT_JWT=text)
+            self.assertEqual((found.file.jwt.iss, found.file.server.port), ("gate", 8080))
+            self.assertIn("AOT_SERVER__PORT: empty, so ignored", found.warnings)
+        base = laid_over(BASE, {"jwt": {"aud": "x"}})
+        self.assertIsNone(self.load(base, AOT_JWT__AUD="").file.jwt.aud)
+
+    def test_environment_alone_O_ENV(self) -> None:
+        """The file may be missing or empty if variables hold a whole configuration."""
+        environ = {
+            "AOT_VERSION": "2.0.0",
+            "AOT_SERVER": "{port=8080}",
+            "AOT_JWT": "{iss=env, secret=a secret that is long enough}",
+            "AOT_PROVIDERS": "[{type=plain, name=n, realm=r, users=[{username=u, password=p}]}]",
+        }
+        self.assertEqual(self.load("", **environ).file.jwt.iss, "env")
+        missing = self.folder / "missing.yaml"
+        found = load(missing, environ)
+        self.assertEqual(found.file.jwt.iss, "env")
+        self.assertIn("missing; only variables are used", str(found.warnings))
+        del environ["AOT_VERSION"]
+        self.assertRaises(ConfigError, load, missing, environ)
 
     def test_json_list(self) -> None:
         """Lists may be written as JSON, too."""

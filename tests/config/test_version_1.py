@@ -23,6 +23,29 @@ class Version1Tests(ConfigCase):
         self.assertEqual((file.server.host, file.server.port), ("::1", 81))
         self.assertEqual((file.metrics.enabled, file.metrics.port), (True, 9090))
 
+    def test_bind_address_of_ipv6_needs_no_brackets_O_VALUE(self) -> None:
+        """An IPv6 address needs no brackets; the port stands behind the last colon."""
+        for address, meant in (
+            ("::1:8080", ("::1", 8080)),
+            (":::8080", ("::", 8080)),
+            ("[::]:8080", ("::", 8080)),
+            ("localhost:08080", ("localhost", 8080)),
+            ("127.0.0.1:+8080", ("127.0.0.1", 8080)),
+        ):
+            server = self.load(self.older(bind_address=address)).file.server
+            self.assertEqual((server.host, server.port), meant)
+
+    def test_variables_of_version_2_are_ignored_O_ENV(self) -> None:
+        """Variables of C{server} are ignored with a warning in version 1.0.0."""
+        found = self.load(self.older(), AOT_SERVER__PORT="8081")
+        self.assertEqual(found.file.server.port, 8080)
+        self.assertIn("AOT_SERVER__PORT: ignored", str(found.warnings))
+        found = self.load(self.older(), AOT_BIND_ADDRESS=" 127.0.0.1:8082\n")
+        self.assertEqual(found.file.server.port, 8082)
+        found = self.load(BASE, AOT_BIND_ADDRESS="127.0.0.1:8082")
+        self.assertEqual(found.file.server.port, 8080)
+        self.assertIn("AOT_BIND_ADDRESS: ignored", str(found.warnings))
+
     def test_metrics_section_is_ignored(self) -> None:
         """A metrics section is ignored, with a warning."""
         found = self.load(self.older(metrics={"enabled": False}))
@@ -31,7 +54,15 @@ class Version1Tests(ConfigCase):
 
     def test_invalid_bind_address_is_a_problem(self) -> None:
         """An invalid C{bind_address} is a problem."""
-        for address in (":8080", "localhost", "127.0.0.1:http", 8080, "::1:8080"):
+        for address in (
+            ":8080",
+            "localhost",
+            "127.0.0.1:http",
+            8080,
+            "localhost:",
+            "x:-1",
+            "x: 80",
+        ):
             with self.subTest(repr(address)):
                 [problem] = self.problems(self.older(bind_address=address))
                 self.assertIn("bind_address", problem)

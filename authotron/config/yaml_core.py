@@ -1,0 +1,327 @@
+"""
+YAML as auth-o-tron reads it: the core schema of YAML 1.2, and tabs as blanks.
+
+PyYAML reads YAML 1.1, in which C{no} is a switch, C{0755} is octal, C{12:30} is a number of minutes
+and C{2026-01-01} is a date. In YAML 1.2 all of them are strings. auth-o-tron reads keys as strings,
+too, whatever they look like.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
+
+import yaml
+from attrs import define, field
+
+Node: TypeAlias = yaml.Node
+
+_BLANKS, _ENDS = " \t", "\0\r\n\x85\u2028\u2029"
+_CORE = "tag:yaml.org,2002:"
+_MERGE = "<<"
+
+_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+_SWITCHES = {"true": True, "True": True, "TRUE": True,
+             "false": False, "False": False, "FALSE": False}  # fmt: skip
+_WHOLE = re.compile(r"[-+]?(?:0x[0-9a-fA-F]+|0o[0-7]+|0b[01]+|0|[1-9][0-9]*)")
+_NUMBER = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_ZEROS = re.compile(r"[-+]?0[0-9]+")
+_ODD = {
+    f"{sign}.{name}": float(f"{sign}{name}")
+    for names in (("inf", "Inf", "INF"),)
+    for name in names
+    for sign in ("", "+", "-")
+} | dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan"))
+
+_MOST_DIGITS = 4_000
+"""Maximum digits of a whole number; Python refuses to convert more than 4,300."""
+
+_MOST_EXPANDED = 250_000
+"""Maximum of values that aliases repeat, counted again each time an alias repeats them."""
+
+
+class YamlError(yaml.MarkedYAMLError):
+    """An error of this module, whose message repeats no text of the file but known keys."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Scans YAML with tabs as blanks, and resolves plain scalars as YAML 1.2 does."""
+
+    def resolve(self, kind: type[Node], value: Any, implicit: Any) -> Any:
+        if kind is not yaml.ScalarNode or not implicit[0]:
+            return super().resolve(kind, None, (False, False))
+        return f"{_CORE}{_core_type(value)}"
+
+    def scan_to_next_token(self) -> None:
+        """Skip blanks, comments and line ends; a tab cannot stand where a block key can begin."""
+        if self.index == 0 and self.peek() == "\ufeff":
+            self.forward()
+        while True:
+            while self.peek() == " " or (
+                self.peek() == "\t" and (self.flow_level or not self.allow_simple_key)
+            ):
+                self.forward()
+            self._skip_comment()
+            if not self.scan_line_break():
+                return
+            if not self.flow_level:
+                self.allow_simple_key = True
+
+    def scan_plain_spaces(self, indent: int, start_mark: Any) -> list[str] | None:
+        """Return the blanks and line ends within a plain scalar, as they count in its text."""
+        length = 0
+        while self.peek(length) in _BLANKS:
+            length += 1
+        blanks = self.prefix(length)
+        self.forward(length)
+        if self.peek() not in "\r\n\x85\u2028\u2029":
+            return [blanks] if blanks else []
+        line_break = self.scan_line_break()
+        self.allow_simple_key = True
+        breaks: list[str] = []
+        while not self._is_at_document_mark():
+            self._skip_indentation(indent, start_mark)
+            if self.peek() not in "\r\n\x85\u2028\u2029":
+                folded = [line_break] if line_break != "\n" else [] if breaks else [" "]
+                return folded + breaks
+            breaks.append(self.scan_line_break())
+        return None
+
+    def scan_plain(self) -> yaml.ScalarToken:
+        """Scan a plain scalar; unlike in PyYAML, a question mark is part of it in flow style."""
+        chunks: list[str] = []
+        start = end = self.get_mark()
+        indent = self.indent + 1
+        spaces: list[str] | None = []
+        while self.peek() != "#" and (length := self._plain_length()):
+            self.allow_simple_key = False
+            chunks += [*(spaces or ()), self.prefix(length)]
+            self.forward(length)
+            end = self.get_mark()
+            spaces = self.scan_plain_spaces(indent, start)
+            if not spaces or (not self.flow_level and self.column < indent):
+                break
+        return yaml.ScalarToken("".join(chunks), True, start, end)
+
+    def scan_block_scalar_ignored_line(self, start_mark: Any) -> None:
+        self._skip_blanks()
+        super().scan_block_scalar_ignored_line(start_mark)
+
+    def scan_block_scalar_indicators(self, start_mark: Any) -> Any:
+        """Scan the signs behind C{|} or C{>}; a tab ends them, as a blank does."""
+        length = 0
+        while self.peek(length) in "+-0123456789":
+            length += 1
+        self._tab_to_blank(length)
+        return super().scan_block_scalar_indicators(start_mark)
+
+    def scan_tag(self) -> Any:
+        """Scan a tag; a tab ends it, as a blank does."""
+        length = 1
+        while self.peek(length) not in _BLANKS + _ENDS:
+            length += 1
+        self._tab_to_blank(length)
+        return super().scan_tag()
+
+    def _tab_to_blank(self, at: int) -> None:
+        if self.peek(at) == "\t":
+            place = self.pointer + at
+            self.buffer = f"{self.buffer[:place]} {self.buffer[place + 1 :]}"
+
+    def _plain_length(self) -> int:
+        length = 0
+        while not self._ends_plain(length):
+            length += 1
+        return length
+
+    def _ends_plain(self, at: int) -> bool:
+        sign, signs = self.peek(at), ",[]{}" if self.flow_level else ""
+        if sign == ":":
+            return self.peek(at + 1) in _BLANKS + _ENDS + signs
+        return sign in _BLANKS + _ENDS + signs
+
+    def _is_at_document_mark(self) -> bool:
+        return self.prefix(3) in ("---", "...") and self.peek(3) in _BLANKS + _ENDS
+
+    def _skip_indentation(self, indent: int, start_mark: Any) -> None:
+        while self.peek() in _BLANKS:
+            if self.peek() == "\t" and self.column < indent:
+                message = "found a tab where the indentation must be blanks"
+                raise YamlError("while scanning a plain scalar", start_mark, message,
+                                self.get_mark())  # fmt: skip
+            self.forward()
+
+    def _skip_blanks(self) -> None:
+        while self.peek() in _BLANKS:
+            self.forward()
+
+    def _skip_comment(self) -> None:
+        if self.peek() == "#":
+            while self.peek() not in _ENDS:
+                self.forward()
+
+
+def compose(text: str) -> Node | None:
+    """
+    Return the node of a document, from which L{value_of} makes the value; None if it is empty.
+
+    @raise MarkedYAMLError: the text is not one document of YAML.
+    """
+    loader = _Loader(text)
+    try:
+        node: Node | None = loader.get_single_node()
+        return node
+    finally:
+        loader.dispose()
+
+
+def _core_type(text: str) -> str:
+    if text in _NULLS:
+        return "null"
+    if text in _SWITCHES:
+        return "bool"
+    if _WHOLE.fullmatch(text) and not _ZEROS.fullmatch(text):
+        return "int"
+    is_number = text in _ODD or (_NUMBER.fullmatch(text) and not _ZEROS.fullmatch(text))
+    return "float" if is_number else "str"
+
+
+def _scalar(node: Node) -> object:
+    """
+    Return the value of a scalar.
+
+    @raise YamlError: the text is not of the type that its tag names, or the tag is unknown.
+    """
+    text: str = node.value
+    kind = node.tag.removeprefix(_CORE)
+    if not node.tag.startswith(_CORE) or "/" in kind:
+        raise YamlError(problem=_UNKNOWN_TAG, problem_mark=node.start_mark)
+    if kind not in _READ:
+        return text
+    fits = _core_type(text) == kind or (kind == "float" and _core_type(text) == "int")
+    if not fits or len(text) > _MOST_DIGITS:
+        raise YamlError(problem=f"is not of type {kind}", problem_mark=node.start_mark)
+    return _READ[kind](text)
+
+
+_UNKNOWN_TAG = "unknown tag; quote what begins with !"
+
+
+def _whole(text: str) -> int:
+    sign = -1 if text.startswith("-") else 1
+    digits = text.lstrip("+-")
+    base = {"0x": 16, "0o": 8, "0b": 2}.get(digits[:2], 10)
+    return sign * int(digits[2:] if base != 10 else digits, base)  # noqa: PLR2004 - decimal
+
+
+_READ: dict[str, Callable[[str], object]] = {
+    "null": lambda _: None,
+    "bool": _SWITCHES.__getitem__,
+    "int": _whole,
+    "float": lambda text: _ODD[text] if text in _ODD else float(text),
+}
+
+
+def is_merge(key: Node, value: Node) -> bool:
+    """Return whether a pair of nodes is a merge key with one or more mappings."""
+    mappings = value.value if isinstance(value, yaml.SequenceNode) else [value]
+    is_key = isinstance(key, yaml.ScalarNode) and key.value == _MERGE and key.style is None
+    return is_key and all(isinstance(each, yaml.MappingNode) for each in mappings)
+
+
+def merged_nodes(node: Node) -> Iterator[Node]:
+    """Yield the mappings that the merge keys of a mapping name, the first with precedence."""
+    for key, value in node.value:
+        if is_merge(key, value):
+            yield from value.value if isinstance(value, yaml.SequenceNode) else [value]
+
+
+@define
+class Values:
+    """
+    Makes values from nodes.
+
+    @ivar named: returns the part of a message that names a key, empty if it must stay secret.
+    @ivar merges: the merge keys that were found.
+    """
+
+    named: Callable[[str], str]
+    merges: list[Node] = field(factory=list, init=False)
+    _sizes: dict[int, int] = field(factory=dict, init=False)
+    _made: dict[int, object] = field(factory=dict, init=False)
+    _repeated: int = field(default=0, init=False)
+
+    def value_of(self, node: Node) -> object:
+        """
+        Return the value of a node: a mapping, a list or a scalar.
+
+        @raise YamlError: duplicate keys, keys that are not scalars, unknown tags, or aliases that
+            repeat too much or refer to themselves.
+        """
+        return self._value(node)[0]
+
+    def _value(self, node: Node) -> tuple[object, int]:
+        """Return the value of a node, and of how many values it consists."""
+        if id(node) in self._sizes:
+            size = self._sizes[id(node)]
+            self._repeated += size
+            if size == 0 or self._repeated > _MOST_EXPANDED:
+                raise YamlError(
+                    problem=_TOO_MUCH if size else _CIRCLE, problem_mark=node.start_mark
+                )
+            return self._made[id(node)], size
+        self._sizes[id(node)] = 0  # An alias inside refers to the node itself.
+        value, size = self._new_value(node)
+        self._made[id(node)], self._sizes[id(node)] = value, size
+        return value, size
+
+    def _new_value(self, node: Node) -> tuple[object, int]:
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node)
+        if isinstance(node, yaml.SequenceNode):
+            return self._sequence(node)
+        return _scalar(node), 1
+
+    def _sequence(self, node: Node) -> tuple[object, int]:
+        _check_collection(node, "seq")
+        found = [self._value(each) for each in node.value]
+        return [value for value, _ in found], 1 + sum(size for _, size in found)
+
+    def _mapping(self, node: Node) -> tuple[dict[str, object], int]:
+        _check_collection(node, "map")
+        lines: dict[str, int] = {}
+        own: dict[str, object] = {}
+        size = 1
+        for key, value in node.value:
+            if is_merge(key, value):
+                self.merges.append(key)
+                continue
+            name = _key(key)
+            if name in lines:
+                problem = f"duplicate key{self.named(name)} (first defined on line {lines[name]})"
+                raise YamlError(problem=problem, problem_mark=key.start_mark)
+            lines[name] = key.start_mark.line + 1
+            own[name], of_value = self._value(value)
+            size += of_value
+        inherited: dict[str, object] = {}
+        for each in merged_nodes(node):
+            value, of_value = self._value(each)
+            inherited = {**value, **inherited} if isinstance(value, dict) else inherited
+            size += of_value
+        return {**inherited, **own}, size
+
+
+_TOO_MUCH = f"aliases repeat more than {_MOST_EXPANDED} values"
+_CIRCLE = "an alias refers to itself"
+
+
+def _check_collection(node: Node, kind: str) -> None:
+    if node.tag != f"{_CORE}{kind}":
+        raise YamlError(problem=_UNKNOWN_TAG, problem_mark=node.start_mark)
+
+
+def _key(node: Node) -> str:
+    if not isinstance(node, yaml.ScalarNode):
+        raise YamlError(problem="a key must be a string", problem_mark=node.start_mark)
+    return str(node.value)
