@@ -47,7 +47,7 @@ Providers, augmenters and stores are imported by C{config.plugins.load} alone, b
 PLUGGED_IN = {"providers", "augmenters", "stores"}
 
 ALONE = {
-    "yaml": {"config.yaml_file", "cli.migrate"},
+    "yaml": {"config.yaml_file", "config.yaml_core", "cli.migrate"},
     "prometheus_client": {"telemetry.metrics"},
     "treq": {"net.http", "testing.remotes"},
     "ldaptor": {"ldap.encoding"},

@@ -18,8 +18,6 @@ from tests.functional.databases import shared
 
 RUNNER = Path(__file__).resolve().parents[1] / "conformance/run.py"
 MINUTES = 10
-NOT_STARTED = "RuntimeError: the gateway did not come up"
-"""How the runner reports a configuration that the gateway refuses."""
 
 
 @frozen
@@ -31,15 +29,6 @@ class Pending:
 
 
 PENDING: Mapping[str, Pending] = {
-    "second/yaml-words": Pending(
-        "configurations are read as YAML 1.1, with its words for switches", {NOT_STARTED}
-    ),
-    "second/yaml-tabs": Pending(
-        "the YAML parser refuses tabs between keys and values", {NOT_STARTED}
-    ),
-    "second/logging-level-capitals": Pending(
-        "log levels and formats are read letter for letter", {NOT_STARTED}
-    ),
     "second/log-of-domains": Pending("log events do not name a domain", {"afterwards"}),
     "second/log-of-a-login": Pending(
         "an accepted credential is logged at debug, not at info", {"afterwards"}
