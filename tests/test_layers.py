@@ -56,7 +56,7 @@ ALONE = {
     "jwt": {"jose", "cli.jwt", "testing.echo", "testing.issuers"},
     "argon2": {"plugin.passwords"},
     "bcrypt": {"plugin.passwords"},
-    "OpenSSL": {"net.http", "net.reasons", "net.redis", "net.tls", "net.tls_gates"},
+    "OpenSSL": {"net.http", "net.reasons", "net.tls", "net.tls_gates"},
     "cryptography": {"jose", "net.certificates", "testing.issuers"},
     "klein": {"web"},
     "werkzeug": {"web.routing"},

@@ -6,7 +6,7 @@ from functools import partial
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -16,11 +16,17 @@ from authotron.net.world import Connect
 
 
 def connector(reactor: IGatewayReactor) -> Connect:
-    """Return the function that creates endpoints of a reactor, by host name or address."""
+    """
+    Return the function that creates endpoints of a reactor.
+
+    They lead to a host name, an address, or the UNIX socket at an absolute path.
+    """
     return partial(_endpoint_for, reactor)
 
 
 def _endpoint_for(reactor: IGatewayReactor, host: str, port: int, /) -> IStreamClientEndpoint:
+    if host.startswith("/"):
+        return CancellableEndpoint(UNIXClientEndpoint(reactor, host))
     return CancellableEndpoint(HostnameEndpoint(reactor, host, port))
 
 

@@ -48,6 +48,14 @@ class Reason(StrEnum):
     DEFECT = "internal error"
 
 
+NOT_CONNECTED = (
+    twisted_error.ConnectError,
+    twisted_error.ConnectionClosed,
+    OSError,
+    SSL.Error,
+)
+"""Types of exceptions with which connections fail and end."""
+
 _BY_TYPE: tuple[tuple[type[BaseException], Reason], ...] = (
     (twisted_error.ConnectionRefusedError, Reason.CONNECTION_REFUSED),
     (ConnectionRefusedError, Reason.CONNECTION_REFUSED),

@@ -13,9 +13,7 @@ from functools import partial
 from typing import Any, cast
 
 from attrs import define, field, frozen
-from OpenSSL import SSL
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectError, ConnectionClosed
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
@@ -23,7 +21,8 @@ from twisted.python.failure import Failure
 from authotron.concurrency.racing import with_timeout
 from authotron.concurrency.waiters import Waiters
 from authotron.model.errors import Unavailable
-from authotron.net.reasons import describe
+from authotron.net import reasons
+from authotron.net.redis_errors import ErrorAnswer, describe, parse
 
 Word = bytes | str | int | float
 
@@ -40,11 +39,8 @@ _CONNECT_TIMEOUT = 3.0
 """Seconds within which a connection must be established and logged in."""
 
 
-class ErrorAnswer(Exception):
-    """Redis answered with an error; only its first word is kept, which is the error code."""
-
-
-_NO_CONNECTION = (ConnectError, ConnectionClosed, OSError, SSL.Error, ErrorAnswer)
+_MOVED = frozenset({"READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH", "NOREPLICAS"})
+"""Error codes of a server that executed nothing, and that may be the wrong one after a failover."""
 
 
 class _Incomplete(Exception):
@@ -57,13 +53,14 @@ class RedisConnection(Protocol):
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._received = bytearray()
-        self._waiting: deque[tuple[float, Deferred[Any]]] = deque()
+        self._waiting: deque[tuple[float, Sequence[Word], Deferred[Any]]] = deque()
         self._lost = False
+        self._retired = False
         self._ended: Deferred[None] = Deferred()
 
     def is_alive(self, now: float) -> bool:
         """Whether the connection is open, and no command has waited for its answer over 5 s."""
-        return not self._lost and not (
+        return not (self._lost or self._retired) and not (
             self._waiting and now - self._waiting[0][0] > _ANSWER_TIMEOUT
         )
 
@@ -78,7 +75,7 @@ class RedisConnection(Protocol):
         if self._lost or self.transport is None:
             answer.errback(Unavailable("the connection to Redis was lost"))
             return answer
-        self._waiting.append((self._clock.seconds(), answer))
+        self._waiting.append((self._clock.seconds(), words, answer))
         self.transport.write(_command(words))
         return answer
 
@@ -96,25 +93,38 @@ class RedisConnection(Protocol):
             except ValueError:
                 self.abort()
                 return
-            _, waiting = self._waiting.popleft()
+            _, words, waiting = self._waiting.popleft()
             if isinstance(answer, ErrorAnswer):
+                answer.blame(words)
                 waiting.errback(answer)
             else:
                 waiting.callback(answer)
         del self._received[:place]
+        if self._retired and not self._waiting:
+            self.abort()
 
     def connectionLost(self, reason: Failure = Failure(Unavailable())) -> None:  # noqa: B008 - as in the class above
         self._lost = True
         self.transport = None  # a TLS transport must not be aborted after the connection was lost
         while self._waiting:
-            self._waiting.popleft()[1].errback(Unavailable("the connection to Redis was lost"))
+            self._waiting.popleft()[-1].errback(Unavailable("the connection to Redis was lost"))
         if not self._ended.called:
             self._ended.callback(None)
+
+    def is_closed(self) -> bool:
+        """Whether the connection was closed by either side."""
+        return self._ended.called
 
     def end(self) -> Deferred[None]:
         """Close the connection; the Deferred fires once it is closed."""
         self.abort()
         return self._ended
+
+    def retire(self) -> None:
+        """Accept no further command, and close the connection after the last answer."""
+        self._retired = True
+        if not self._waiting:
+            self.abort()
 
     def abort(self) -> None:
         """Abort the connection."""
@@ -139,7 +149,7 @@ def _answer(data: bytearray, place: int, depth: int = 0) -> tuple[Any, int]:
     if kind == b"+":
         return text, place
     if kind == b"-":
-        return ErrorAnswer(text.split(b" ")[0].decode("ascii", "replace")), place
+        return parse(text), place
     if kind == b":":
         return int(text), place
     if kind == b"$":
@@ -171,18 +181,47 @@ def _array(data: bytearray, place: int, length: int, depth: int) -> tuple[list[A
 
 @frozen
 class Login:
-    """The user and password for Redis, and the number of the database."""
+    """
+    The user and password for Redis, and the number of the database.
+
+    @ivar wants_primary: whether a server that is not a primary is refused.
+    """
 
     username: str | None = None
     password: str | None = field(default=None, repr=False)
-    database: int = 0
+    database: int | None = 0
+    wants_primary: bool = False
 
     async def log_in(self, connection: RedisConnection) -> None:
-        """Log in and select the database, first of all on every connection."""
+        """
+        Log in and select the database, first of all on every connection.
+
+        @raise ErrorAnswer: Redis rejects the login or the database.
+        @raise Unavailable: the server is not a primary.
+        """
         if self.password is not None:
             user = [self.username] if self.username else []
             await connection.ask("AUTH", *user, self.password)
-        await connection.ask("SELECT", self.database)
+        if self.database is not None:
+            await connection.ask("SELECT", self.database)
+        if self.wants_primary:
+            role = await connection.ask("ROLE")
+            if role[0] != b"master":
+                raise Unavailable("the Redis server that Sentinel named is not a primary")
+
+
+async def open_connection(
+    endpoint: IStreamClientEndpoint, login: Login, clock: IReactorTime
+) -> RedisConnection:
+    """Connect to Redis and log in; a connection whose login fails is closed."""
+    factory = Factory.forProtocol(partial(RedisConnection, clock))
+    connection: Any = await endpoint.connect(factory)
+    try:
+        await login.log_in(connection)
+    except BaseException:
+        connection.abort()
+        raise
+    return cast(RedisConnection, connection)
 
 
 @define(eq=False)
@@ -191,22 +230,27 @@ class Redis:
     A Redis client that connects when a command needs it, and reconnects after a lost connection.
 
     Twisted's C{ClientService} is not used, because a login that fails stops it for good.
+
+    @ivar _name: the server with its address, for messages.
     """
 
     _endpoint: IStreamClientEndpoint
     _login: Login
     _clock: IReactorTime
+    _name: str = "Redis"
     _connection: RedisConnection | None = field(default=None, init=False)
     _connecting: Deferred[RedisConnection] | None = field(default=None, init=False)
     _waiting: Waiters[RedisConnection] = field(factory=Waiters, init=False)
+    _retired: set[RedisConnection] = field(factory=set, init=False)
 
     async def stop(self) -> None:
         """Close the connection, and stop connecting."""
         if self._connecting is not None:
             self._connecting.cancel()
         connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.end()
+        retired, self._retired = self._retired, set()
+        for each in filter(None, [connection, *retired]):
+            await each.end()
 
     async def ask(self, *words: Word) -> Any:
         """
@@ -221,17 +265,29 @@ class Redis:
         """
         Send several commands at once and return their answers.
 
+        If the server says that it cannot serve the commands since it is a replica, is loading its
+        data or wants a login, the client connects anew and sends them once more.
+
         @raise Unavailable: Redis cannot be reached, or answers a command with an error.
         """
-        connection = await self._connected()
-        answers = [connection.ask(*words) for words in commands]
-        try:
-            return [await answer for answer in answers]
-        except ErrorAnswer as error:
-            raise Unavailable(f"Redis answered with an error ({error})") from None
-        finally:
-            for answer in answers:  # an answer behind a failed one has no reader
-                answer.addErrback(lambda _: None)
+        for is_last in (False, True):
+            connection = await self._connected()
+            try:
+                return await _answers(connection, commands)
+            except ErrorAnswer as error:
+                if error.code in _MOVED:
+                    self._replace(connection)
+                if is_last or error.code not in _MOVED:
+                    raise Unavailable(describe(error)) from None
+        raise AssertionError("the last attempt returns or raises")
+
+    def _replace(self, connection: RedisConnection) -> None:
+        """Connect anew for the next command; commands that wait on C{connection} are answered."""
+        if self._connection is connection:
+            self._connection = None
+        self._retired = {each for each in self._retired if not each.is_closed()}
+        self._retired.add(connection)
+        connection.retire()
 
     async def _connected(self) -> RedisConnection:
         """Return the open connection; all callers share one attempt to connect."""
@@ -247,18 +303,15 @@ class Redis:
     async def _connect(self) -> RedisConnection:
         try:
             return await with_timeout(self._clock, _CONNECT_TIMEOUT, self._open())
-        except _NO_CONNECTION as error:
-            raise Unavailable(f"Redis cannot be reached ({_reason(error)})") from None
+        except ErrorAnswer as error:
+            raise Unavailable(describe(error)) from None
+        except reasons.NOT_CONNECTED as error:
+            raise Unavailable(
+                f"{self._name} cannot be reached: {reasons.describe(error)}"
+            ) from None
 
     async def _open(self) -> RedisConnection:
-        factory = Factory.forProtocol(partial(RedisConnection, self._clock))
-        connection: Any = await self._endpoint.connect(factory)
-        try:
-            await self._login.log_in(connection)
-        except BaseException:
-            connection.abort()
-            raise
-        return cast(RedisConnection, connection)
+        return await open_connection(self._endpoint, self._login, self._clock)
 
     def _adopt(self, connection: RedisConnection) -> None:
         if self._connection is not None:
@@ -272,5 +325,10 @@ class Redis:
         self._waiting.fail(failure)
 
 
-def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, ErrorAnswer) else describe(error)
+async def _answers(connection: RedisConnection, commands: Sequence[Sequence[Word]]) -> list[Any]:
+    answers = [connection.ask(*words) for words in commands]
+    try:
+        return [await answer for answer in answers]
+    finally:
+        for answer in answers:  # an answer behind a failed one has no reader
+            answer.addErrback(lambda _: None)

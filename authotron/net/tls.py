@@ -23,7 +23,6 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from authotron.config.section import FilePath, Section
-from authotron.model.errors import Unavailable
 from authotron.net.certificates import Untrusted, check, literal_address
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
@@ -92,6 +91,44 @@ class TrustConfig(Section):
         @raise ValueError: a file cannot be read, or does not hold what its key demands.
         """
         return load(self.ca_file, self.client_certificate_file, self.client_key_file)
+
+
+class DatabaseTlsConfig(Section):
+    """The keys of a store whose TLS connections are verified."""
+
+    tls: bool = Field(
+        default=False, description="whether to use TLS and verify the server's certificate"
+    )
+    tls_ca_file: FilePath | None = Field(
+        default=None, description="CA certificates (PEM) to trust instead of those of the system"
+    )
+    tls_certificate_file: FilePath | None = Field(
+        default=None, description="certificate (PEM) to show to a server that asks for one"
+    )
+    tls_key_file: FilePath | None = Field(
+        default=None, description="the key (PEM) of `tls_certificate_file`"
+    )
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Self:
+        if (self.tls_certificate_file is None) != (self.tls_key_file is None):
+            raise ValueError("tls_certificate_file and tls_key_file go together")
+        if not self.tls:
+            for key in ("tls_ca_file", "tls_certificate_file"):
+                if getattr(self, key) is not None:
+                    raise ValueError(f"{key} has no effect without tls: true")
+        self.verifier()
+        return self
+
+    def verifier(self) -> Verifier | None:
+        """
+        Build the verifier of the server's certificate, or return C{None} if TLS is not configured.
+
+        @raise ValueError: a file cannot be read, or does not hold what its key demands.
+        """
+        if not self.tls:
+            return None
+        return Verifier(load(self.tls_ca_file, self.tls_certificate_file, self.tls_key_file))
 
 
 def load(ca: Path | None, certificate: Path | None, key: Path | None) -> Trust:
@@ -170,18 +207,6 @@ class Verifier:
             return Handshake(self._context, host if host.isascii() else idna.encode(host).decode())
         except UnicodeError:
             raise Untrusted(f"{host!a} is not a host name") from None
-
-
-def verifier_from_file(authorities: Path | None) -> Verifier:
-    """
-    Build the verifier that trusts the certificates (PEM) of a file, or those of the system.
-
-    @raise Unavailable: the file does not hold certificates.
-    """
-    try:
-        return Verifier(load(authorities, None, None))
-    except ValueError as error:
-        raise Unavailable(str(error)) from None
 
 
 @implementer(IOpenSSLClientConnectionCreator)

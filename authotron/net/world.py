@@ -42,7 +42,11 @@ class Connect(Protocol):
     """Creates endpoints for connections to other machines."""
 
     def __call__(self, host: str, port: int, /) -> IStreamClientEndpoint:
-        """Return an endpoint for C{port} of C{host}. Nothing is connected yet."""
+        """
+        Return an endpoint for C{port} of C{host}. Nothing is connected yet.
+
+        @param host: a name, an address, or the absolute path of a UNIX socket, which has no port.
+        """
 
 
 def forbid_connections(host: str, port: int, /) -> IStreamClientEndpoint:

@@ -16,7 +16,7 @@ from txmongo.connection import ConnectionPool
 from zope.interface import implementer
 
 from authotron.config.plugins import StoreConfig
-from authotron.config.section import FilePath, NonEmptyStr, Secret
+from authotron.config.section import NonEmptyStr, Secret
 from authotron.limits.descriptors import LimitConnections
 from authotron.model.errors import (
     ConfigError,
@@ -34,6 +34,7 @@ from authotron.model.token import (
     Token,
     from_row,
 )
+from authotron.net.tls import DatabaseTlsConfig
 from authotron.net.tls_gates import GatedConnections
 from authotron.net.world import World
 from authotron.plugin.interfaces import ITokenStore, TokenQuery
@@ -56,7 +57,7 @@ from authotron.stores.mongo_documents import (
 )
 
 
-class Config(StoreConfig):
+class Config(StoreConfig, DatabaseTlsConfig):
     """`type: mongo`: API tokens in a MongoDB database that only authotron uses."""
 
     type: Literal["mongo"]
@@ -73,12 +74,6 @@ class Config(StoreConfig):
         default="users", description="collection of the owners of API tokens"
     )
     connections: int = Field(default=4, ge=1, le=100, description="connections that are kept open")
-    tls: bool = Field(
-        default=False, description="whether to use TLS and verify the server's certificate"
-    )
-    tls_ca_file: FilePath | None = Field(
-        default=None, description="CA certificates (PEM) to trust instead of those of the system"
-    )
 
     def count_connections(self, limit_connections: LimitConnections) -> int:
         """Return the maximum of connections to MongoDB: the pool, and 4 that monitor servers."""

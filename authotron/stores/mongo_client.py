@@ -7,7 +7,6 @@ No module outside of the MongoDB store imports txmongo or pymongo.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Mapping
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from pydantic import SecretStr
@@ -41,8 +40,9 @@ class Target(Protocol):
 
     uri: SecretStr
     connections: int
-    tls: bool
-    tls_ca_file: Path | None
+
+    def verifier(self) -> tls.Verifier | None:
+        """Build the verifier of the server's certificate; C{None} without TLS."""
 
 
 def check_uri(uri: str) -> None:
@@ -85,13 +85,12 @@ def tls_peer(config: Target) -> GatedConnections | None:
 
     The certificate of every host must be valid for the first host of the URI, because txmongo
     accepts only one TLS configuration for all hosts.
-
-    @raise Unavailable: the file of CA certificates cannot be read.
     """
-    if not config.tls:
+    verifier = config.verifier()
+    if verifier is None:
         return None
     [(host, _), *_] = parse_uri(config.uri.get_secret_value())["nodelist"]
-    return GatedConnections(tls.verifier_from_file(config.tls_ca_file), host)
+    return GatedConnections(verifier, host)
 
 
 async def all_documents(collection: Any) -> AsyncIterator[Mapping[str, Any]]:

@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from attrs import define, field
-from pydantic import Field
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
+from twisted.internet.interfaces import IStreamClientEndpoint
 from zope.interface import implementer
 
 from authotron.config.plugins import StoreConfig
 from authotron.config.section import (
-    FilePath,
     NonEmptyStr,
+    NonEmptyStrs,
     Port,
     Secret,
 )
+from authotron.limits.descriptors import LimitConnections
 from authotron.model.errors import TokenExists, TooMany, Unavailable
 from authotron.model.token import (
     AT_ONCE,
@@ -25,8 +27,10 @@ from authotron.model.token import (
     Row,
     Token,
 )
-from authotron.net import tls
-from authotron.net.redis import Login, Redis
+from authotron.net import redis_addresses
+from authotron.net.redis import Login, Redis, Word
+from authotron.net.sentinel import SentinelEndpoint
+from authotron.net.tls import DatabaseTlsConfig
 from authotron.net.tls_gates import wrap_tls
 from authotron.net.world import World
 from authotron.plugin.interfaces import ITokenStore, TokenQuery
@@ -42,28 +46,90 @@ from authotron.stores.redis_scripts import ADD, CHANGE, REMOVE
 _PAGE = 500
 """Number of token ids that are requested from Redis at once."""
 
+_WAIT_SHARE = 0.5
+"""Share of the timeout of the store in which replicas must confirm a change."""
+
 _ADDED = 1
 _NUMBERS = frozenset({"created", "expires", "used"})
 
 
-class Config(StoreConfig):
+class Config(StoreConfig, DatabaseTlsConfig):
     """`type: redis`: API tokens in Redis, which must be persistent (`appendonly yes`)."""
 
     type: Literal["redis"]
-    host: NonEmptyStr = Field(default="127.0.0.1", description="host of the Redis server")
+    host: NonEmptyStr = Field(
+        default="127.0.0.1",
+        description="host of the Redis server, or the absolute path of its UNIX socket",
+    )
     port: Port = Field(default=6379, description="port of the Redis server")
+    sentinels: NonEmptyStrs = Field(
+        default=(),
+        description="addresses of Redis Sentinels as `host:port`, which name the primary; they "
+        "replace `host` and `port`",
+    )
+    sentinel_service: NonEmptyStr | None = Field(
+        default=None, description="name under which the Sentinels monitor the primary"
+    )
+    sentinel_username: NonEmptyStr | None = Field(
+        default=None, description="user name for the Sentinels"
+    )
+    sentinel_password: Secret | None = Field(
+        default=None, validate_default=True, description="password for the Sentinels"
+    )
     database: int = Field(default=0, ge=0, description="number of the Redis database")
     username: NonEmptyStr | None = Field(
         default=None, description="user name for Redis ACLs; default: the user `default`"
     )
-    password: Secret | None = Field(default=None, description="password for Redis")
-    tls: bool = Field(
-        default=False, description="whether to use TLS and verify the server's certificate"
-    )
-    tls_ca_file: FilePath | None = Field(
-        default=None, description="CA certificates (PEM) to trust instead of those of the system"
+    password: Secret | None = Field(
+        default=None, validate_default=True, description="password for Redis"
     )
     prefix: NonEmptyStr = Field(default="authotron:", description="prefix of all keys in Redis")
+    replicas: int = Field(
+        default=0,
+        ge=0,
+        le=10,
+        description="number of replicas that must confirm a change before it is acknowledged",
+    )
+
+    def count_connections(self, _limit_connections: LimitConnections) -> int:
+        """Return the connections beyond the one that every store may have."""
+        return 1 if self.replicas else 0
+
+    @field_validator("host")
+    @classmethod
+    def _check_host(cls, host: str) -> str:
+        return redis_addresses.check_host(host)
+
+    @field_validator("sentinels")
+    @classmethod
+    def _check_sentinels(cls, sentinels: Sequence[str]) -> Sequence[str]:
+        for each in sentinels:
+            redis_addresses.split(each)
+        return sentinels
+
+    @field_validator("password", "sentinel_password")
+    @classmethod
+    def _check_password(cls, password: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        user = str(info.field_name).replace("password", "username")
+        if password is None and info.data.get(user) is not None:
+            raise ValueError(f"is missing; {user} has no effect without a password")
+        return password
+
+    @model_validator(mode="after")
+    def _check_address(self) -> Config:
+        given = self.model_fields_set
+        if self.sentinels and self.sentinel_service is None:
+            raise ValueError("sentinels need sentinel_service, the name of the monitored primary")
+        if self.sentinels and given & {"host", "port"}:
+            raise ValueError("host and port have no effect with sentinels, which name the primary")
+        for key in ("sentinel_service", "sentinel_username", "sentinel_password"):
+            if getattr(self, key) is not None and not self.sentinels:
+                raise ValueError(f"{key} has no effect without sentinels")
+        if self.host.startswith("/") and "port" in given:
+            raise ValueError("port has no effect with a UNIX socket (host)")
+        if self.host.startswith("/") and self.tls:
+            raise ValueError("tls has no effect with a UNIX socket (host)")
+        return self
 
 
 @implementer(ITokenStore)
@@ -80,19 +146,29 @@ class RedisStore:
     type: str = field(default="redis", init=False)
     pepper: bytes | None = field(default=None, init=False)
     _redis: Redis | None = field(default=None, init=False)
+    _writer: Redis | None = field(default=None, init=False)
 
     async def open(self) -> None:
         if self._redis is None:
             self._redis = client(self._config, self._world)
-        await self.check_reachable()
+            self._writer = self._redis
+            if self._config.replicas:  # a command behind WAIT would wait for the replicas, too
+                self._writer = client(self._config, self._world)
+        await self._connected().ask("PING")
 
     async def close(self) -> None:
-        redis, self._redis = self._redis, None
-        if redis is not None:
-            await redis.stop()
+        clients, self._redis, self._writer = {self._redis, self._writer}, None, None
+        for each in clients:
+            if each is not None:
+                await each.stop()
 
     async def check_reachable(self) -> None:
-        await self._connected().ask("PING")
+        """
+        Write something, since a server that can be reached may accept no changes.
+
+        A replica does not, nor does a server whose disk or memory is full.
+        """
+        await self._connected().ask("HSET", f"{self._config.prefix}about", "checked", "1")
 
     async def add(self, token: Token, most: int | None = None) -> None:
         row, owner = token.row(), token.owner
@@ -209,8 +285,25 @@ class RedisStore:
         return await tokens_of(rows, self._world.clock)
 
     async def _run(self, script: str, keys: Sequence[str], *arguments: str) -> Any:
-        """Run a Lua script, which Redis executes as one atomic operation."""
-        return await self._connected().ask("EVAL", script, len(keys), *keys, *arguments)
+        """
+        Run a Lua script, which Redis executes as one atomic operation.
+
+        @raise Unavailable: the script failed, or too few replicas confirmed in time what it wrote.
+        """
+        if self._writer is None:
+            raise Unavailable("the Redis store is not open")
+        command: Sequence[Word] = ("EVAL", script, len(keys), *keys, *arguments)
+        wanted = self._config.replicas
+        if not wanted:
+            return await self._writer.ask(*command)
+        milliseconds = int(self._config.timeout * _WAIT_SHARE * 1000)
+        answer, confirmed = await self._writer.ask_all([command, ("WAIT", wanted, milliseconds)])
+        if confirmed < wanted:
+            raise Unavailable(
+                f"{confirmed} replicas of Redis confirmed a change in time, of {wanted} that "
+                "store.replicas demands"
+            )
+        return answer
 
     def _connected(self) -> Redis:
         if self._redis is None:
@@ -240,18 +333,28 @@ class RedisStore:
 
 
 def client(config: Config, world: World) -> Redis:
-    """
-    Make the Redis client of a configuration section; it connects at the first command.
+    """Make the Redis client of a configuration section; it connects at the first command."""
+    verifier = config.verifier()
 
-    @raise Unavailable: the file of CA certificates cannot be read.
-    """
-    password = config.password.get_secret_value() if config.password else None
-    login = Login(config.username, password, config.database)
-    endpoint = world.connect(config.host, config.port)
-    if config.tls:
-        verifier = tls.verifier_from_file(config.tls_ca_file)
-        endpoint = wrap_tls(verifier, endpoint, config.host, world.clock)
-    return Redis(endpoint, login, world.clock)
+    def connect(host: str, port: int, /) -> IStreamClientEndpoint:
+        endpoint = world.connect(host, port)
+        return wrap_tls(verifier, endpoint, host, world.clock) if verifier else endpoint
+
+    password = _secret(config.password)
+    login = Login(config.username, password, config.database, bool(config.sentinels))
+    if not config.sentinels:
+        at = config.host if config.host.startswith("/") else f"{config.host}:{config.port}"
+        endpoint = connect(config.host, config.port)
+        return Redis(endpoint, login, world.clock, f"Redis at {at}")
+    sentinels = [redis_addresses.split(each) for each in config.sentinels]
+    to_sentinels = Login(config.sentinel_username, _secret(config.sentinel_password), None)
+    service = config.sentinel_service or ""
+    endpoint = SentinelEndpoint(connect, sentinels, service, to_sentinels, world.clock)
+    return Redis(endpoint, login, world.clock, f"the Redis primary of {service}")
+
+
+def _secret(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None
 
 
 def _matches(found: Sequence[bytes | None], wanted: Sequence[str | None]) -> bool:

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -78,7 +79,8 @@ class Database:
     def tell(self, number: signal.Signals) -> None:
         pid = self.folder / f"{self.kind}.pid"
         if pid.exists():
-            os.killpg(int(pid.read_text()), number)
+            with suppress(ProcessLookupError):  # it was killed
+                os.killpg(int(pid.read_text()), number)
 
     @property
     def section(self) -> dict[str, Any]:

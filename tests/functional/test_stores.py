@@ -12,7 +12,6 @@ from typing import Any
 from attrs import evolve
 from twisted.internet import reactor  # noqa: TID251 - real sockets
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 from txmongo.connection import ConnectionPool
@@ -27,6 +26,7 @@ from authotron.model.errors import (
     Unavailable,
 )
 from authotron.model.token import Token
+from authotron.net.endpoints import connector
 from authotron.net.world import World
 from authotron.plugin.interfaces import ITokenStore, TokenQuery
 from authotron.stores import redis
@@ -35,12 +35,7 @@ from authotron.testing.worlds import NOW
 from tests.functional.databases import Database, shared
 
 CLOCK: Any = reactor
-
-
-def connect(host: str, port: int, /) -> HostnameEndpoint:
-    return HostnameEndpoint(CLOCK, host, port)
-
-
+connect = connector(CLOCK)
 PATIENCE = 5.0
 
 

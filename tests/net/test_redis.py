@@ -13,12 +13,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.model.errors import TimedOut, Unavailable
-from authotron.net.redis import (
-    ErrorAnswer,
-    Login,
-    Redis,
-    RedisConnection,
-)
+from authotron.net.redis import Login, Redis, RedisConnection
+from authotron.net.redis_errors import ErrorAnswer, describe
 from authotron.testing.worlds import NOW, clock_at
 
 
@@ -123,8 +119,8 @@ class RedisConnectionTests(SynchronousTestCase):
         connection.connectionLost(Failure(ConnectionDone()))
 
 
-class RedisTests(SynchronousTestCase):
-    """A client that reconnects."""
+class RedisCase(SynchronousTestCase):
+    """A client whose server is the test."""
 
     def setUp(self) -> None:
         self.clock, self.endpoint = clock_at(NOW), Endpoint()
@@ -136,6 +132,10 @@ class RedisTests(SynchronousTestCase):
     def answer(self, connection: RedisConnection, *lines: bytes) -> None:
         for line in lines:
             connection.dataReceived(line + b"\r\n")
+
+
+class RedisTests(RedisCase):
+    """A client that reconnects."""
 
     def test_connects_once(self) -> None:
         """One connection is made for all callers that wait for it, and used again."""
@@ -152,7 +152,8 @@ class RedisTests(SynchronousTestCase):
         """If Redis is not listening, the command is an outage, and the next command tries again."""
         waiting = self.ask()
         self.endpoint.asked.pop()[1].errback(ConnectError())
-        self.failureResultOf(waiting, Unavailable)
+        error = self.failureResultOf(waiting, Unavailable).value
+        self.assertIn("cannot be reached", str(error))
         again = self.ask()
         self.answer(self.endpoint.accept()[0], b"+OK", b"+PONG")
         self.assertEqual(self.successResultOf(again), b"PONG")
@@ -193,3 +194,144 @@ class RedisTests(SynchronousTestCase):
         leaver.cancel()
         self.answer(self.endpoint.accept()[0], b"+OK", b"+PONG")
         self.assertEqual(self.successResultOf(waiting), b"PONG")
+
+
+class FailoverTests(RedisCase):
+    """A server that was the right one when the client connected to it."""
+
+    def connected(self) -> tuple[RedisConnection, StringTransport]:
+        """Connect, and let the first command succeed."""
+        first = self.ask()
+        connection, transport = self.endpoint.accept()
+        self.answer(connection, b"+OK", b"+PONG")
+        self.successResultOf(first)
+        return connection, transport
+
+    def test_dials_again_R_FAIL(self) -> None:
+        """
+        If a server says that it cannot serve a command any more, the client connects anew and
+        sends the command once more, within the same request.
+        """
+        for code in (b"READONLY", b"LOADING", b"MASTERDOWN", b"CLUSTERDOWN", b"NOAUTH"):
+            connection, transport = self.connected()
+            waiting = self.ask()
+            self.answer(connection, b"-" + code + b" whatever the reason is")
+            self.assertTrue(transport.disconnecting)
+            connection, transport = self.endpoint.accept()
+            self.answer(connection, b"+OK", b"+AGAIN")
+            self.assertEqual(self.successResultOf(waiting), b"AGAIN")
+            connection.connectionLost(Failure(ConnectionDone()))
+
+    def test_dials_once_R_FAIL(self) -> None:
+        """If the server says so again on the new connection, the request is an outage."""
+        self.answer(self.connected()[0])
+        waiting = self.ask()
+        self.answer(self.redis._connection, b"-READONLY x")  # type: ignore[arg-type] # is connected
+        self.answer(self.endpoint.accept()[0], b"+OK", b"-READONLY x")
+        error = self.failureResultOf(waiting, Unavailable).value
+        self.assertEqual(str(error), "Redis: read-only: the server is a replica (READONLY)")
+        self.assertEqual(self.endpoint.asked, [])
+        later = self.ask()
+        self.answer(self.endpoint.accept()[0], b"+OK", b"+PONG")
+        self.assertEqual(self.successResultOf(later), b"PONG")
+
+    def test_other_errors_stay_R_FAIL(self) -> None:
+        """An error that another server would give as well is not answered by connecting anew."""
+        connection, transport = self.connected()
+        waiting = self.ask()
+        self.answer(connection, b"-OOM command not allowed")
+        self.failureResultOf(waiting, Unavailable)
+        self.assertEqual((self.endpoint.asked, transport.disconnecting), ([], False))
+
+    def test_answers_on_the_old_connection_R_FAIL(self) -> None:
+        """Commands that were sent before the client connects anew still get their answers."""
+        connection, transport = self.connected()
+        refused, read = self.ask(), self.ask()
+        self.answer(connection, b"-READONLY x")
+        self.assertFalse(transport.disconnecting)
+        self.answer(connection, b"+READ")
+        self.assertEqual(self.successResultOf(read), b"READ")
+        self.assertTrue(transport.disconnecting)
+        self.answer(self.endpoint.accept()[0], b"+OK", b"+AGAIN")
+        self.assertEqual(self.successResultOf(refused), b"AGAIN")
+
+    def test_one_attempt_for_all_R_FAIL(self) -> None:
+        """All requests that the server refused share one new connection."""
+        connection, _ = self.connected()
+        refused = [self.ask() for _ in range(3)]
+        self.answer(connection, *[b"-READONLY x"] * 3)
+        [_] = self.endpoint.asked
+        self.answer(self.endpoint.accept()[0], b"+OK", *[b"+AGAIN"] * 3)
+        self.assertEqual([self.successResultOf(each) for each in refused], [b"AGAIN"] * 3)
+
+    def test_inside_a_script_R_FAIL(self) -> None:
+        """Redis before version 7 hides the code of an error inside a script; it counts as well."""
+        connection, _ = self.connected()
+        waiting = self.ask()
+        text = b"-ERR Error running script (call to f_1): @user_script:3: @user_script: 3: "
+        self.answer(connection, text + b"-READONLY You can't write against a read only replica.")
+        self.answer(self.endpoint.accept()[0], b"+OK", b"+AGAIN")
+        self.assertEqual(self.successResultOf(waiting), b"AGAIN")
+
+    def test_stopped_with_old_connections_R_FAIL(self) -> None:
+        """Stopping closes connections that still wait for answers, too."""
+        connection, transport = self.connected()
+        refused, read = self.ask(), self.ask()
+        self.answer(connection, b"-READONLY x")
+        stopped = Deferred.fromCoroutine(self.redis.stop())
+        self.assertTrue(transport.disconnecting)
+        connection.connectionLost(Failure(ConnectionDone()))
+        for each in (refused, read):
+            each.addErrback(lambda _: None)
+        self.successResultOf(stopped)
+
+    def test_needs_a_primary_R_FAIL(self) -> None:
+        """If Sentinel named a server that is no primary any more, the client does not use it."""
+        self.redis = Redis(self.endpoint, Login(wants_primary=True), self.clock)  # type: ignore[arg-type] # as much as is needed
+        waiting = self.ask()
+        self.answer(self.endpoint.accept()[0], b"+OK", b"*1", b"$5", b"slave")
+        error = self.failureResultOf(waiting, Unavailable).value
+        self.assertIn("not a primary", str(error))
+
+
+class CauseTests(SynchronousTestCase):
+    """What error answers mean."""
+
+    def said(self, answer: bytes, *words: Any) -> str:
+        connection = RedisConnection(clock_at(NOW))
+        connection.makeConnection(StringTransport())
+        waiting = connection.ask(*words)
+        connection.dataReceived(answer + b"\r\n")
+        error = self.failureResultOf(waiting, ErrorAnswer).value
+        return describe(error)
+
+    def test_no_permission_R_LOGIN(self) -> None:
+        """If the user may not run a command, the message names the command, not what was sent."""
+        hset = b"-NOPERM this user has no permissions to run the 'hset' command"
+        keys = b"-NOPERM this user has no permissions to access one of the keys used as arguments"
+        line = b"-ERR The user executing the script can't run this command or subcommand script: "
+        script = "\nlocal a = redis.call('HMGET', KEYS[1])\nreturn 1"
+        for answer, words, named in (
+            (hset, ("EVAL", "canary"), "HSET"),
+            (keys, ("HGET", "canary"), "HGET"),
+            (line + b"f00, on @user_script:2.", ("EVAL", script, 0, "canary"), "HMGET"),
+            (line + b"f00, on @user_script:9.", ("EVAL", script, 0, "canary"), "EVAL"),
+        ):
+            said = self.said(answer, *words)
+            self.assertIn(f"not allowed: the user may not run {named} ", said)
+            self.assertNotIn("canary", said)
+
+    def test_causes_R_FAIL(self) -> None:
+        """Each usual error is described in words, with its code."""
+        for answer, words in (
+            (b"-LOADING Redis is loading the dataset in memory", "is loading its data"),
+            (b"-NOREPLICAS Not enough good replicas to write.", "min-replicas-to-write"),
+            (b"-MISCONF Redis is configured to save RDB snapshots", "cannot write to its disk"),
+            (b"-OOM command not allowed", "maxmemory"),
+            (b"-NOAUTH Authentication required.", "store.password"),
+            (b"-MOVED 1 127.0.0.1:1", "is a Redis Cluster, which is not supported"),
+            (b"-ODD canary", "bad answer: an error for PING (ODD)"),
+        ):
+            said = self.said(answer, "PING")
+            self.assertIn(words, said)
+            self.assertNotIn("canary", said)
