@@ -27,18 +27,20 @@ class Config(AugmenterConfig, ServiceConfig):
 
     type: Literal["http"]
     cache: Seconds = Field(
-        default=60, gt=0, description="seconds for which a response is used without asking again"
+        default=60,
+        gt=0,
+        description="seconds for which a response is used without asking the service again",
     )
 
     def warnings(self) -> tuple[str, ...]:
-        """List the warnings about the connection to the service."""
+        """List the warnings about the connection to the operator's HTTP service."""
         return ServiceConfig.warnings(self)
 
 
 @implementer(IAugmenter)
 @define(eq=False)
 class Http:
-    """Asks the service for roles and attributes; sends the identity, never the credential."""
+    """Asks an HTTP service for the roles of a user; sends the identity, never the credential."""
 
     name: str
     realm: str

@@ -48,11 +48,12 @@ class Config(AugmenterConfig, Membership, Connectivity):
     cache: Seconds = Field(
         default=120,
         description="seconds for which the roles and attributes of a user are used without asking "
-        "again",
+        "the directory again",
     )
     cache_empty: Seconds = Field(
         default=30,
-        description="as `cache`, for users without roles and attributes; never longer than `cache`",
+        description="seconds for which it is remembered that a user has no roles and attributes; "
+        "never longer than `cache`",
     )
     stale_if_error: Seconds = Field(
         default=0,
@@ -63,13 +64,14 @@ class Config(AugmenterConfig, Membership, Connectivity):
     _checked_filter = field_validator("user_filter")(check_user_filter)
 
     def run_checks(self, world: World, username: str | None) -> AsyncIterator[CheckResult]:
-        """Check each server, and what C{username} would get."""
+        """Check each LDAP server, and look up the roles and attributes of C{username}."""
         return checks.run_checks(self, world, username)
 
     def lookup(self) -> Lookup:
         """Build the search for a user and the user's roles."""
         user = parse_filter(self.user_filter)
-        # The default search checks no more than auth-o-tron does: most DNs hold the name.
+        # Without C{user_filter} no further attributes are compared with the user name, as in
+        # auth-o-tron: most DNs contain the name.
         naming = user.username_attributes() if "user_filter" in self.model_fields_set else ()
         return self._lookup(user, self.search_base, naming, exact_spelling=True)
 
@@ -111,7 +113,7 @@ class LdapAugmenter:
             return evolve(known, fresh_until=self._clock.seconds() + _STALE)
 
     def close(self) -> None:
-        """Close the idle connections, and keep none from now on."""
+        """Close the idle connections to the directory, and keep no connection open from now on."""
         self._directory.close()
 
     async def check_reachable(self) -> None:

@@ -23,7 +23,7 @@ class Config(AugmenterConfig):
     roles: dict[Name, Names] = Field(description="for each role the names of the users that get it")
 
     def warnings(self) -> tuple[str, ...]:
-        """Warn that the type is deprecated."""
+        """Warn that C{type: plain} is deprecated."""
         return ("type plain is deprecated and will be removed; use plain_advanced",)
 
 

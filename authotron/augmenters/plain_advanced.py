@@ -40,7 +40,9 @@ class Config(AugmenterConfig):
     """`type: plain_advanced`: roles and attributes for identities that match."""
 
     type: Literal["plain_advanced"]
-    match: Match = Field(description="the identities that match; if nothing is listed, none")
+    match: Match = Field(
+        description="the identities that match; if no user name and no role is listed, none matches"
+    )
     augment: Augment = Field(description="the roles and attributes that matching identities get")
 
 

@@ -11,10 +11,12 @@ from authotron.model.errors import ConfigError, Problem
 from authotron.plugin import passwords
 
 PREFIX = "authotron:"
-"""The beginning of authotron's keys in the Redis of the acl-proxy, whose keys begin C{tokens:}."""
+"""
+The prefix of authotron's keys in the Redis of an acl-proxy, whose own keys begin with C{tokens:}.
+"""
 
 _LARGEST = 999_999_999
-"""The largest port or database number that is passed on; Redis decides whether it exists."""
+"""Maximum number of a port or database of Redis; Redis itself rejects a database that it lacks."""
 
 
 def store(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -22,10 +22,10 @@ async def composed(
     reactor: IGatewayReactor, config: Config
 ) -> AsyncIterator[tuple[Gateway[Reply], World]]:
     """
-    Compose the gateway of a configuration, and yield it with the world that its plugins use.
+    Build the gateway of a configuration, and yield it with the clock and network of its plugins.
 
     At the end of the block, and if composing fails, the token store is closed and the threads end.
-    If the plugins do not fit, their problems are printed and the command exits with 78.
+    If a plugin cannot be built, its problems are printed and the command exits with 78.
     """
     pool = Pool(reactor)
     pool.startService()
@@ -43,6 +43,6 @@ async def composed(
 
 
 def compose_or_exit(config: Config, world: World) -> Gateway[Reply]:
-    """Compose the gateway of a configuration; if it has problems, print them and exit with 78."""
+    """Build the gateway of a configuration; if that fails, print the reasons, exit with 78."""
     with exit_on_config_error():
         return compose(config, world, Metrics())

@@ -36,9 +36,9 @@ def doctor(path: Any, username: str | None) -> None:
     """
     Check the services that a configuration needs.
 
-    These are key sets, directories, other remote services and the token store. Each server of a
-    directory is checked separately: connection, TLS, bind, search, and with --user the number of
-    roles of a user.
+    Checked are key sets, LDAP directories, other remote services and the token store. Each server
+    of a directory is checked separately: connection, TLS, bind, search, and with --user the number
+    of roles of a user.
 
     Exit status 0 if every check succeeds, 1 if one fails, 78 if the configuration is invalid.
     """
@@ -74,7 +74,7 @@ async def _doctor(reactor: IGatewayReactor, config: Config, username: str | None
 
 
 async def _check_store(store: ITokenStore) -> bool:
-    """Print whether the token store can be opened, and return it."""
+    """Print whether the token store can be opened, and return the store."""
     say(f"store ({store.type})", bold=True)
     try:
         with exit_on_config_error():
@@ -85,7 +85,7 @@ async def _check_store(store: ITokenStore) -> bool:
 
 
 async def _check(plugin: Any, section: Any, world: World, username: str | None) -> bool:
-    """Print the results of the checks of a plugin, and return whether all are good."""
+    """Print the results of the checks of a plugin, and return whether all checks succeeded."""
     say(f"{plugin.name} ({plugin.type})", bold=True)
     good = True
     async for result in _results(plugin, section, world, username):

@@ -72,7 +72,7 @@ async def _explain(
 
 
 async def _open_store(gateway: Gateway[Reply]) -> None:
-    """Open the token store; without it all credentials but API tokens can be authenticated."""
+    """Open the token store; if that fails, all credentials but API tokens can be authenticated."""
     if gateway.tokens is not None:
         with exit_on_config_error(), suppress(Unavailable):
             await gateway.tokens.store.open()
@@ -88,7 +88,7 @@ async def _authenticate(gateway: Gateway[Reply], header: str, realm: str | None)
 
 
 _SHOWN = ("auth.", "augmenters.")
-"""Beginnings of the names of the log events that C{authotron explain} prints."""
+"""Prefixes of the names of the log events that C{authotron explain} prints."""
 
 
 @provider(ILogObserver)

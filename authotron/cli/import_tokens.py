@@ -35,7 +35,7 @@ _PROGRESS = 1_000
 """Number of tokens after which the progress is printed."""
 
 _TIMEOUT = 10.0
-"""Seconds that the other service may take for one step."""
+"""Seconds that one operation on the database of the other service may take."""
 
 _dry_run_option: Callable[[Any], Any] = click.option(
     "--dry-run", is_flag=True, help="Print what would be copied, and write nothing."
@@ -49,22 +49,26 @@ def import_() -> None:
 
     The store of the other service is only read. Imported tokens are accepted if the configuration
     has `store.imported: true`. Tokens that were imported before are not changed, so a second run
-    copies only new ones. A token that never expires gets `tokens.max_ttl`. Exit status 1 if some
-    tokens were skipped.
+    copies only new ones. A token that never expires gets the lifetime `tokens.max_ttl`. Exit status
+    1 if some tokens were skipped.
     """
 
 
 @import_.command("acl-proxy")
 @config_option
 @click.option(
-    "--realm", type=text, required=True, help="Realm of the owners; an acl-proxy has no realms."
+    "--realm",
+    type=text,
+    required=True,
+    help="Realm of the owners of the tokens; an acl-proxy has no realms.",
 )
 @click.option(
     "--username",
     type=text,
     required=True,
     metavar="RULE",
-    help="Name of the owners, with {email}, {comment} or {hash} in it, or one name for all.",
+    help="User name of the owners of the tokens, with {email}, {comment} or {hash} in it, "
+    "or one name for all.",
 )
 @click.option("--role", type=text, multiple=True, help="A role of every owner (may be repeated).")
 @_dry_run_option
@@ -75,8 +79,8 @@ def of_acl_proxy(
     Copy from the Redis of an acl-proxy.
 
     The variables of the acl-proxy (REDIS_HOST, REDIS_PORT, ...) name the Redis. An acl-proxy stores
-    only hashes. They are verified with its PEPPER, which must be the value of
-    `store.acl_proxy_pepper` in the configuration.
+    only hashes. The copied hashes are verified with the PEPPER of the acl-proxy, which must be the
+    value of `store.acl_proxy_pepper` in the configuration.
     """
     with exit_on_config_error():
         section = read(redis.Config, acl_proxy.store(os.environ), "REDIS_*")
@@ -104,7 +108,9 @@ def of_acl_proxy(
     help="Configuration file of the auth-o-tron, whose `store` is read.",
 )
 @click.option(
-    "--realm", type=text, help="Realm of all imported tokens, if it has another name here."
+    "--realm",
+    type=text,
+    help="Realm of all imported tokens, if authotron's configuration names it differently.",
 )
 @_dry_run_option
 def of_auth_o_tron(path: Path, theirs: Path, realm: str | None, *, dry_run: bool) -> None:
@@ -133,9 +139,9 @@ def of_auth_o_tron(path: Path, theirs: Path, realm: str | None, *, dry_run: bool
 
 def _require_keys(config: Config, *keys: str) -> None:
     """
-    Require the keys of the store without which imported tokens are not accepted.
+    Require the keys in the section C{store} without which imported tokens are not accepted.
 
-    @raise ConfigError: a key is not set.
+    @raise ConfigError: a key of the section C{store} is not set.
     """
     problems = [
         Problem(f"store.{key}", "must be set, or the imported tokens are not accepted")

@@ -57,7 +57,11 @@ def main() -> None:
 @main.command()
 @config_option
 def run(path: Path) -> None:
-    """Start the gateway in the foreground. Ctrl-C stops it, SIGHUP reloads it."""
+    """
+    Start the gateway in the foreground.
+
+    Ctrl-C stops the gateway, SIGHUP reloads its configuration.
+    """
     serve(path)
 
 
@@ -66,7 +70,9 @@ def run(path: Path) -> None:
 @config_option
 def check(file: Path | None, path: Path) -> None:
     """
-    Check a configuration. Print what it would run, or all its problems.
+    Check a configuration.
+
+    Print what the configuration would run, or all problems of the configuration.
 
     Exit status 0 if the configuration is valid, 78 if not.
     """
@@ -105,14 +111,18 @@ def _description(found: Config) -> list[str]:
 
 @main.command()
 def schema() -> None:
-    """Print the JSON Schema of a configuration file. Editors and other tools read it."""
+    """Print the JSON Schema of a configuration file. Editors and other tools read the schema."""
     say_lines(json.dumps(json_schema(), indent=2))
 
 
 @main.command("hash-password")
 @click.option("--stdin", "from_stdin", is_flag=True, help="Read the password from standard input.")
 def hash_password(*, from_stdin: bool) -> None:
-    """Print the argon2id hash of a password. It fits `password_hash` of a plain user."""
+    """
+    Print the argon2id hash of a password.
+
+    The hash is a value for `password_hash` of a user of a provider of type plain.
+    """
     if from_stdin:
         password = sys.stdin.read().removesuffix("\n")
     else:
@@ -134,14 +144,14 @@ def hash_password(*, from_stdin: bool) -> None:
     help="Number of random bytes in the secret.",
 )
 def generate_secret(size: int) -> None:
-    """Print a new random secret. It fits `jwt.secret`."""
+    """Print a new random secret. The secret is a value for `jwt.secret`."""
     say(secrets.token_urlsafe(size))
 
 
 @main.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print a completion script for SHELL. Add it to the start-up file of SHELL."""
+    """Print a completion script for SHELL. Add the script to the start-up file of SHELL."""
     from click.shell_completion import get_completion_class  # noqa: PLC0415 - only needed here
 
     kind = get_completion_class(shell)

@@ -1,4 +1,4 @@
-"""What several commands share: the option C{--config}, loading, and errors of a configuration."""
+"""Code that several commands share: the option C{--config}, and loading a configuration."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ config_option: Callable[[Any], Any] = click.option(
     "--config",
     "-c",
     "path",
-    type=click.Path(path_type=Path, readable=False),  # file.load explains better why reading fails
+    # file.load explains better than click why a file cannot be read
+    type=click.Path(path_type=Path, readable=False),
     default=lambda: file.path_of(os.environ),
     show_default="AOT_CONFIG_PATH, or ./config.yaml",
     help="The configuration file.",
@@ -33,12 +34,12 @@ config_option: Callable[[Any], Any] = click.option(
 
 
 _UNSUITABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
-"""Control characters, and halves of surrogate pairs, by which Python shows what is not UTF-8."""
+"""Control characters, and the surrogates by which Python represents bytes that are not UTF-8."""
 
 
 def text(given: str) -> str:
     """
-    Return an argument of a command if it is one line of UTF-8; the error does not repeat it.
+    Return a command's argument if it is one line of UTF-8; the error does not repeat the argument.
 
     @raise BadParameter: the argument has a control character or is not UTF-8.
     """

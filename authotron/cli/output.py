@@ -1,4 +1,4 @@
-"""Print text of other origin so that it cannot control the terminal."""
+"""Print untrusted text so that it cannot control the terminal."""
 
 from __future__ import annotations
 

@@ -32,7 +32,9 @@ SECRETS = ("jwt-secret", "alice-password", "bob-password")
     show_default=True,
     help="The folder of the configuration and its secrets.",
 )
-@click.option("--prepare", is_flag=True, help="Only create the files, and do not start.")
+@click.option(
+    "--prepare", is_flag=True, help="Only create the files, and do not start the gateway."
+)
 def quickstart(folder: Path, *, prepare: bool) -> None:
     """
     Start a gateway to try.
@@ -78,7 +80,7 @@ def _print_instructions(path: Path, folder: Path) -> None:
 
 def _claims(config: Config, password: str) -> str:
     """
-    Return the claims that are minted for alice.
+    Return the claims of the JWT that is minted for the example user C{alice}.
 
     The reactor does not run yet, so the gateway works without threads and network.
     """

@@ -24,7 +24,7 @@ from authotron.tokens import imported
 from authotron.tokens.imported import ForeignToken
 
 _PAGE = 500
-"""Keys that one C{SCAN} of Redis looks at."""
+"""Number of keys that one C{SCAN} command of Redis examines."""
 
 _SHOWN = 64
 """Maximum characters of a document's id that are printed."""
@@ -33,10 +33,10 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 _OF_TOKENS = ("token_string", "user_id", "scopes")
 _NAMES = ("realm", "username", "user_id")
 _OF_USERS = (*_NAMES, "id", "roles", "attributes", "scopes")
-"""Keys of auth-o-tron's documents that must not have different values in several places."""
+"""Keys of auth-o-tron's documents; a token for which one of them has two values is skipped."""
 
 _DEEPEST = 4
-"""Maximum levels of C{user} within C{user} that are read."""
+"""Maximum depth of nested C{user} mappings that are read from a document."""
 
 _PLACES = re.compile(r"\{(email|comment|hash)\}")
 
@@ -74,7 +74,7 @@ SourceToken = ImportableToken | SkippedToken
 @frozen
 class OwnerRule:
     """
-    The owner of imported tokens that have none, as those of an acl-proxy.
+    The owner of imported tokens that have no owner, as those of an acl-proxy.
 
     @ivar username: a name in which C{{email}}, C{{comment}} and C{{hash}} are replaced by the
         fields of a token; of the hash the first characters are used.
@@ -86,7 +86,7 @@ class OwnerRule:
 
     def of(self, fields: Mapping[str, str]) -> Identity:
         """
-        Return the owner of a token with these fields.
+        Return the owner of a token of an acl-proxy that has these fields.
 
         @raise ValueError: a field that the name needs is empty, or the name is not printable.
         """
@@ -213,7 +213,7 @@ async def auth_o_tron_tokens(
     Yield the tokens of an auth-o-tron.
 
     @param tokens: the collection of tokens.
-    @param users: the collection of their owners.
+    @param users: the collection of the owners of the tokens.
     @param realm: the realm of all owners, if it has another name in authotron.
 
     @raise Unavailable: the database of the auth-o-tron is unreachable.
@@ -257,7 +257,7 @@ async def _auth_o_tron_token(
 
 
 def _reason_to_skip(document: Mapping[str, Any], token: str) -> str | None:
-    """Return why a token must not be copied, apart from its owner; C{None} if it may be."""
+    """Return why a token itself must not be copied, whoever owns it, or C{None} if it may be."""
     if token.startswith("hs256:"):
         return "is an API token of authotron"
     if not imported.may_be(token):
@@ -268,9 +268,9 @@ def _reason_to_skip(document: Mapping[str, Any], token: str) -> str | None:
 
 def _levels(found: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """
-    Yield a document, its C{user}, the C{user} of that mapping, and so on.
+    Yield a document, the mapping in its key C{user}, the mapping in that one's C{user}, and so on.
 
-    A C{user} that is not a mapping, or too deep, is read as a name.
+    A C{user} that is not a mapping, or is nested too deeply, is read as a user name.
     """
     for _ in range(_DEEPEST):
         yield found
@@ -283,9 +283,9 @@ def _levels(found: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _conflict(levels: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> str | None:
     """
-    Return a description of a key that has different values in several places, if there is one.
+    Describe a key that has different values in several places of a document, if there is one.
 
-    It is unknown which value the other service reads, so such a token is not copied.
+    A token with such a key is not copied, as it is unknown which value auth-o-tron reads.
     """
     for key in keys:
         values = [level[key] for level in levels if level.get(key) is not None]

@@ -31,7 +31,7 @@ from authotron.tokens.service import TokenService
 from authotron.web.replies import Reply
 
 Work = Callable[[Gateway[Reply], TokenService, World], Awaitable[None]]
-"""What a command does with the open token store."""
+"""The work of a command: a function that is called with the open token store."""
 
 
 def run(path: Path, work: Work) -> None:
@@ -54,7 +54,7 @@ class _AuditLog:
     """
     Writes the audit events of API tokens to standard error, as a gateway writes them to its log.
 
-    Events about roles that are left out of an owner are written, too.
+    Events about roles that are removed from the owner of a token are written, too.
     """
 
     _log: logs.Log

@@ -49,7 +49,7 @@ def tokens() -> None:
     "--owner-role",
     type=text,
     multiple=True,
-    help="A role, if no provider can look the owner up.",
+    help="A role of the owner, if no provider can look the owner up.",
 )
 @click.option(
     "--role",
@@ -82,7 +82,7 @@ def create(
     ttl: str | None,
     name: str,
 ) -> None:
-    """Create an API token for a user and print it. It cannot be printed again."""
+    """Create an API token for a user and print it. The token cannot be printed again."""
     wish = TokenRequest(
         name=name,
         ttl=_duration(ttl, "--ttl"),
@@ -111,7 +111,11 @@ def create(
 @click.option("--username", type=text, help="Only tokens of this user.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one token on each line.")
 def list_(path: Path, realm: str | None, username: str | None, *, as_json: bool) -> None:
-    """List API tokens, oldest first. Their secrets are not stored, so they are not listed."""
+    """
+    List API tokens, oldest first.
+
+    The secrets of tokens are not stored, so they are not listed.
+    """
 
     async def work(_: Gateway[Reply], kept: TokenService, _world: World) -> None:
         wanted = TokenQuery(realm and normalize(realm), username and normalize(username))
@@ -143,7 +147,7 @@ def show(path: Path, id_: str) -> None:
 @click.argument("ids", type=text, metavar="ID...", nargs=-1, required=True)
 def revoke(path: Path, ids: tuple[str, ...]) -> None:
     """
-    Revoke API tokens and those created with them.
+    Revoke API tokens and the tokens created with them.
 
     The other tokens are revoked even if an ID is unknown; then the exit status is 1.
     """
@@ -152,7 +156,8 @@ def revoke(path: Path, ids: tuple[str, ...]) -> None:
         ended, missing = set[str](), False
         for id_ in dict.fromkeys(ids):
             try:
-                if id_ not in ended:  # already revoked with the token that created it
+                # else already revoked together with the token that created this one
+                if id_ not in ended:
                     ended.update(await kept.end(id_, audit.at_terminal()))
             except NoSuchToken:
                 say(f"{id_}: there is no such API token", fg="red", err=True)
@@ -168,7 +173,7 @@ def revoke(path: Path, ids: tuple[str, ...]) -> None:
 @tokens.command()
 @config_option
 def prune(path: Path) -> None:
-    """Delete expired API tokens. A running gateway does so once a minute."""
+    """Delete expired API tokens. A running gateway deletes expired tokens once a minute."""
 
     async def work(_: Gateway[Reply], kept: TokenService, _world: World) -> None:
         await kept.flush()
@@ -188,7 +193,7 @@ def _checked(check: Callable[[str], str], text: str, option: str) -> str:
 
 
 class _Lifetime(section.Section):
-    """A section with one duration, to read durations as a configuration file has them."""
+    """A configuration section with one key, to read a duration as in a configuration file."""
 
     ttl: section.WholeSeconds | None = None
 
@@ -201,7 +206,7 @@ def _duration(text: str | None, option: str) -> int | None:
 
 
 def _row(token: Token) -> dict[str, Any]:
-    """Return the columns of an API token but its hash."""
+    """Return the columns to print of an API token: all but its hash."""
     row = token.row()
     fixed = json.loads(row.pop("fixed"))
     del row["hashed"]

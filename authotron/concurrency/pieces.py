@@ -16,8 +16,8 @@ def exempt_from_collection(reactor: IReactorCore) -> None:
     """
     Exempt the objects that exist when the reactor starts from garbage collection.
 
-    These objects never become garbage, but a full collection takes 50 ms to visit them, and the
-    many objects of a long list cause several full collections.
+    The objects of a started process never become garbage, but a full collection takes 50 ms to
+    visit them, and the many objects of a long list cause several full collections.
     """
 
     def exempt() -> None:
@@ -29,7 +29,7 @@ def exempt_from_collection(reactor: IReactorCore) -> None:
 
 @define(eq=False)
 class Pieces:
-    """Counts the bytes of one piece of work, and gives the reactor a turn after each L{PIECE}."""
+    """Counts bytes that long work handles; gives the reactor a turn after each L{PIECE} bytes."""
 
     _clock: IReactorTime
     _bytes: int = field(default=0, init=False)

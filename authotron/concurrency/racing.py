@@ -17,7 +17,7 @@ from authotron.concurrency.reactor_time import METER
 from authotron.model.errors import TimedOut
 
 if TYPE_CHECKING:
-    from typing_extensions import TypeIs  # of Python 3.13
+    from typing_extensions import TypeIs  # Python 3.13 has it in typing
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -30,10 +30,10 @@ AsyncCall = Callable[[], Awaited[T]]
 """Creates the coroutine that does a piece of work."""
 
 MaybeAwaited = Union[T, Awaited[T]]  # noqa: UP007 - of a type variable
-"""The result of a provider or augmenter that need not wait, or the coroutine that finds it out."""
+"""The result of a plugin that answers at once, or the coroutine that produces the result."""
 
 Started = Union[T, Failure, Deferred[T]]  # noqa: UP007 - of a type variable
-"""The result or the failure of work that need not wait, or the Deferred of work under way."""
+"""The result or the failure of work that has ended, or the Deferred of work under way."""
 
 
 class AllFailed(Exception):
@@ -52,7 +52,7 @@ def start(work: Awaited[T]) -> Started[T]:
     """
     Start a coroutine; return its outcome if it need not wait, else a Deferred.
 
-    Work without waiting is done at once, and costs no Deferred.
+    A coroutine that does not wait ends at once, and costs no Deferred.
     """
     try:
         waits_for = work.send(None)
@@ -75,14 +75,14 @@ def is_pending(outcome: Started[T]) -> TypeIs[Deferred[T]]:
 
 
 def _rest(work: Awaited[T], waits_for: Any) -> Generator[Any, Any, T]:
-    """Run a coroutine from its first wait to its end, and meter each step."""
+    """Run a coroutine from its first wait to its end; measure the time of each step."""
     meter = METER.get()
     began: float | None = None
     while True:
         try:
             try:
                 answer = yield waits_for
-            except GeneratorExit:  # collected as garbage, perhaps after the coroutine
+            except GeneratorExit:  # this generator is collected as garbage, perhaps after C{work}
                 work.close()
                 raise
             except BaseException as error:  # noqa: BLE001 - passed to the coroutine, cancellation too
@@ -112,7 +112,7 @@ def run(
     Start C{call(argument)}, and cancel the work after C{timeout} seconds.
 
     @param on_done: called with the outcome, the seconds that the work took, and C{context}; what
-        C{on_done} returns becomes the outcome. It must not raise.
+        C{on_done} returns becomes the outcome. C{on_done} must not raise.
     """
     began = clock.seconds()
     outcome: Started[T]
@@ -150,7 +150,7 @@ async def with_timeout(clock: IReactorTime, seconds: float, work: Awaited[T]) ->
     """
     Wait for C{work}, at most for C{seconds}.
 
-    @raise TimedOut: the work took longer; it was cancelled.
+    @raise TimedOut: the work took longer than C{seconds}, and was cancelled.
     """
     outcome = start(work)
     if is_pending(outcome):
@@ -324,5 +324,5 @@ class _Race(Generic[T]):
 
 
 def was_cancelled(failure: Failure) -> bool:
-    """Whether work ended because it was cancelled, which says nothing about its question."""
+    """Return whether a failure means that the work was cancelled, not that it failed by itself."""
     return failure.check(CancelledError) is not None

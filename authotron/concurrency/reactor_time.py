@@ -37,7 +37,7 @@ class Meter:
         return self._clock.seconds()
 
     def stop(self, began: float | None) -> None:
-        """Stop the measurement that L{start} began; C{began} is what L{start} returned."""
+        """Stop the measurement that L{start} began and identified by the result C{began}."""
         if began is not None:
             Meter._is_timing = False
             self.note(self._clock.seconds() - began)
@@ -66,4 +66,4 @@ class Meter:
 
 
 METER: ContextVar[Meter | None] = ContextVar("METER", default=None)
-"""The meter of the current work; Deferreds made of coroutines continue in their context."""
+"""The meter of the request that is being handled; a coroutine keeps the meter in its context."""

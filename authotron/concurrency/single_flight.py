@@ -21,7 +21,7 @@ Linger = Callable[[Callable[[], None]], bool]
 """
 Decides whether work goes on after its last caller has left.
 
-The argument cancels the work, and does nothing if the work has ended or has a caller again.
+The argument is a function that cancels the work, unless the work has ended or has a caller again.
 """
 
 
@@ -45,12 +45,12 @@ class SingleFlight(Generic[T]):
     """
     Do work once for all callers that ask for the same key while the work is under way.
 
-    Each caller gets the result, or the failure. If one caller is cancelled, the others go on
-    waiting. If the last caller is cancelled, the work is cancelled as well, unless
+    Each caller gets the result, or the failure, of the shared work. If one caller is cancelled, the
+    others go on waiting. If the last caller is cancelled, the work is cancelled as well, unless
     C{outlives_callers} is set: then the work goes on for later callers.
 
-    @ivar running: the work under way, by key. Work that is removed from here goes on for the
-        callers that wait; a later caller of its key starts anew.
+    @ivar running: the work under way, by key. Work that is removed from C{running} goes on for the
+        callers that wait; a later caller of its key starts new work.
     """
 
     _outlives_callers: bool = False
@@ -64,7 +64,8 @@ class SingleFlight(Generic[T]):
         Work that need not wait is done at once: its result or failure is returned, and costs no
         Deferred.
 
-        @param linger: asked when the last caller has left; by default the work is cancelled.
+        @param linger: decides, when the last caller has left, whether the work goes on; by default
+            the work is cancelled.
         """
         flight = self.running.get(key)
         if flight is not None:
@@ -86,7 +87,7 @@ class SingleFlight(Generic[T]):
         """
         Share work that has started with later callers of C{key}.
 
-        Returned is the Deferred of the first caller.
+        Return the Deferred of the first caller.
 
         @param recover: turns a failure of the work into the result that callers get. A failure of
             work that was cancelled because its last caller had left is ignored.

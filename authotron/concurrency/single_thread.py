@@ -1,4 +1,4 @@
-"""A thread that does the work of one user, so that the work of other users never delays it."""
+"""A thread that serves one component, such as SQLite, which other components never delay."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Waiters(Generic[T]):
                 waiter.callback(result)
 
     def fail(self, reason: Failure | BaseException) -> None:
-        """Fail every caller that waits for this reason, each with a C{Failure} of its own."""
+        """Fail every waiting caller with this error, each with a C{Failure} of its own."""
         error = reason.value if isinstance(reason, Failure) else reason
         waiting, self._waiting = self._waiting, {}
         for waiter in waiting:
@@ -54,4 +54,4 @@ class Waiters(Generic[T]):
                 self._abandoned()
 
     def _abandoned(self) -> None:
-        """Do what a subclass does when the last caller has stopped waiting."""
+        """Handle that the last caller has stopped waiting; subclasses override this method."""

@@ -42,7 +42,7 @@ def check(
     """
     Check a mapping of version 2.0.0 and return the configuration that it describes.
 
-    @param sources: where files and variables are found that the mapping names.
+    @param sources: finds the files and environment variables that the mapping names.
     @param earlier_warnings: warnings from reading the file, which are listed first.
 
     @raise ConfigError: all problems of the configuration.
@@ -177,7 +177,7 @@ def _check_sharing(store: StoreConfig | None, file: File) -> None:
     """
     Require a store that several worker processes can share, if there are several.
 
-    @raise ConfigError: each worker would have a store of its own.
+    @raise ConfigError: each worker process would have a token store of its own, in memory.
     """
     if store is not None and store.type == "memory" and file.server.processes > 1:
         raise ConfigError([Problem("store.type", "several workers cannot share memory")])

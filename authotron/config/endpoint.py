@@ -1,4 +1,4 @@
-"""Endpoint strings of Twisted; UNIX sockets are closed to other users by default."""
+"""Endpoint strings of Twisted, whose UNIX sockets are closed to other users by default."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def is_unix(text: str) -> bool:
 
 
 def with_mode(text: str) -> str:
-    """Append the default mode to the endpoint string of a UNIX socket that has none."""
+    """Append the default file mode to the endpoint string of a UNIX socket without a mode."""
     return f"{text}:mode={MODE}" if lacks_mode(text) else text
 
 
 def server_endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
-    """Return the server endpoint that a string describes, with a mode if it is a UNIX socket."""
+    """Return the server endpoint that a string describes; a UNIX socket gets a file mode."""
     endpoint: IStreamServerEndpoint = serverFromString(reactor, with_mode(text))
     return endpoint
 
@@ -54,9 +54,10 @@ def server_endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
 @contextmanager
 def narrow_sockets() -> Iterator[None]:
     """
-    Limit UNIX sockets that are bound within the block to L{MODE} from the first moment.
+    Limit the file mode of UNIX sockets that are bound within the block to L{MODE}.
 
-    Twisted sets the mode of a socket only after binding it, so the umask limits it until then.
+    Twisted sets the mode of a socket only after binding it, so the umask limits the mode until
+    then.
     """
     before = os.umask(_UMASK)
     try:

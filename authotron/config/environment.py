@@ -20,10 +20,10 @@ from authotron.config.spelling import did_you_mean, is_slip
 from authotron.model.errors import ConfigError, Problem
 
 PREFIX = "AOT_"
-"""The beginning of the names of variables that set keys of the configuration."""
+"""The prefix of the names of environment variables that set keys of the configuration."""
 
 _V1_STRINGS = frozenset({"bind_address"})
-"""The keys of version 1.0.0 alone whose values are strings."""
+"""Keys of configuration format 1.0.0, unknown to 2.0.0, whose values are strings."""
 
 _SECRETS_OF_AUTH_O_TRON = frozenset({"secret", "uri"})
 """The keys of auth-o-tron that hold secrets; blanks around them are cut as they are there."""
@@ -91,7 +91,7 @@ def kind_of(section: type[BaseModel], key: str) -> KeyKind:
 
 
 def _types(annotation: Any) -> Iterator[Any]:
-    """Yield the members of a union; for a literal the types of its values."""
+    """Yield the members of a union type; for a C{Literal} yield the types of its values."""
     if get_origin(annotation) is Literal:
         yield from map(type, get_args(annotation))
     elif get_origin(annotation) in (Union, UnionType):
@@ -120,7 +120,7 @@ class Overlay:
     variables: dict[tuple[str, ...], str] = field(factory=dict, init=False)
 
     def apply(self, environ: Mapping[str, str]) -> list[str]:
-        """Set the keys that variables name; return a warning for each suspicious variable."""
+        """Set keys from environment variables; return a warning for each suspicious variable."""
         known = sorted({*File.model_fields, *_V1_STRINGS})
         warnings: list[str] = []
         for steps, name in sorted_by_key(environ):
@@ -175,7 +175,7 @@ class Overlay:
         return section
 
     def _store_type(self, environ: Mapping[str, str]) -> str | None:
-        """Return the C{type} of the store, which decides the other keys of the store."""
+        """Return the C{type} of the token store, which decides what other keys the store has."""
         store = self.given.get("store")
         written = store.get("type") if isinstance(store, dict) else None
         named = (environ[name] for steps, name in sorted_by_key(environ) if steps == _STORE_TYPE)
@@ -222,7 +222,7 @@ def sorted_by_key(environ: Mapping[str, str]) -> list[tuple[tuple[str, ...], str
 
 
 def read_value(text: str, kind: KeyKind) -> object:
-    """Return the value for a key of the configuration that a text stands for."""
+    """Convert the text of an environment variable to the value of a configuration key."""
     if kind is KeyKind.SECRET:
         return environment_value.unquoted(without_line_end(text))
     is_list = kind is KeyKind.STRINGS and text.lstrip().startswith("[")
@@ -236,7 +236,7 @@ def _has_stray_quotes(text: str, value: object) -> bool:
     """
     Return whether a value keeps quotes or backslashes that a shell or a TOML reader would remove.
 
-    Files for C{docker --env-file} often have such quotes, as Docker takes their lines literally.
+    Files for C{docker --env-file} often have quoted values, as Docker takes lines literally.
     """
     if isinstance(value, dict | list):
         return any(map(_is_in_apostrophes, value.values() if isinstance(value, dict) else value))

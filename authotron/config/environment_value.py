@@ -20,7 +20,7 @@ _MOST_DIGITS = 20
 
 def parse(text: str) -> object:
     """
-    Return the value that a text stands for.
+    Return the value that the text of an environment variable stands for.
 
     A number, a switch (C{true}, C{false}), a list (C{["a", b]}), a mapping (C{{key = "value"}}) and
     a string in quotes are recognized; any other text is a string.
@@ -81,7 +81,7 @@ class _Parser:
 
     def parse(self) -> object:
         """
-        Parse the whole text.
+        Parse the whole text of a list or a mapping.
 
         @raise ValueError: the text is not a list or a mapping.
         """

@@ -1,4 +1,4 @@
-"""Inspect the fields of a section: which hold secrets, which hold other sections."""
+"""Inspect the keys of a configuration section: which hold secrets, which hold other sections."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def nested_section(section: type[BaseModel], key: str) -> type[BaseModel] | None
 
 
 def section_at(section: type[BaseModel], location: Location) -> type[BaseModel]:
-    """Return the innermost section on the way from C{section} to a location."""
+    """Return the innermost section on the way from C{section} to the location of a key."""
     for step in location:
         section = nested_section(section, str(step)) or section
     return section
 
 
 def keys_at(section: type[BaseModel], location: Location) -> list[str]:
-    """Return the keys that are known at a location, with the twins of secrets."""
+    """Return the valid keys at a location in the file, with the twins of keys that hold secrets."""
     section = section_at(section, location)
     twins = [f"{key}_{way}" for key in secret_keys(section) for way in ("file", "env")]
     return [*section.model_fields, *twins]

@@ -1,4 +1,4 @@
-"""Load the configuration: one YAML file, with environment variables over it."""
+"""Load the configuration: one YAML file, whose keys environment variables override."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def path_of(environ: Mapping[str, str]) -> str:
 
 def load(path: Path, environ: Mapping[str, str]) -> Config:
     """
-    Load the configuration in a file, with C{AOT_} variables over it.
+    Load the configuration in a file; C{AOT_} environment variables override its keys.
 
     If the default file is missing, C{AUTH_SERVICE_TOKEN} may configure the gateway instead (see
     L{single_token}).

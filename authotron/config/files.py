@@ -1,9 +1,10 @@
 """
 Access files safely in folders that other accounts may write to.
 
-An operator runs commands as root in the folder of the service account. That account may have put
-symbolic links to files of root there. So a command of root takes the rights of the account that
-controls a path before it accesses the path, and creates files only if nothing has that name.
+An operator runs commands as root in the folder of the service account. The service account may have
+put symbolic links to files of root into its folder. So a command of root takes the rights of the
+account that controls a path before it accesses the path, and creates files only if nothing has that
+name.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class _PathWalk:
             elif stat.S_ISDIR(found.st_mode):
                 at = here
                 self._enter(at)
-            # Otherwise a file: the kernel does not find steps below a file either.
+            # Otherwise the step is a file: the kernel does not find anything below a file either.
 
     def _enter(self, folder: Path) -> None:
         found = folder.stat()
@@ -100,8 +101,8 @@ def act_as_owner(path: Path) -> None:
     Give this thread of root only the file rights of the account that controls a path.
 
     The account owns the folder of the file, a folder above it, or a folder that a symbolic link on
-    the way leads to. If root owns all of them, the thread keeps the rights of root. Other threads
-    and other accounts than root are not changed.
+    the way leads to. If root owns every folder on the path, the thread keeps the rights of root.
+    The rights of other threads are not changed, nor those of an account other than root.
 
     @raise OSError: several accounts control the path, or their rights cannot be taken.
     """
@@ -173,7 +174,8 @@ def _set_groups(groups: Sequence[int]) -> None:
     """
     number = _SETGROUPS.get(platform.machine()) if sys.maxsize > 2**32 else None
     if number is None:
-        os.setgroups(groups)  # Changes all threads, which is harmless: root needs no groups.
+        # setgroups(2) of glibc changes all threads, which is harmless: root needs no groups.
+        os.setgroups(groups)
         return
     given = (ctypes.c_uint * len(groups))(*groups)
     if _libc.syscall(ctypes.c_long(number), ctypes.c_long(len(groups)), given) != 0:
@@ -217,7 +219,8 @@ def write_once(path: Path, content: bytes) -> None:
     """
     Create a file that only this account can access, unless its name exists.
 
-    The file appears with its whole content or not at all. If several processes try, one succeeds.
+    The file appears with its whole content or not at all. If several processes try to create the
+    file, one succeeds.
 
     @raise OSError: the file cannot be created.
     """

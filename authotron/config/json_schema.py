@@ -49,7 +49,7 @@ def section_of(key: str, store_type: str | None) -> type[BaseModel] | None:
     """
     Return the section that a top-level key of the file holds, if the key holds one.
 
-    @param store_type: the C{type} of the store, which decides the section of C{store}.
+    @param store_type: the C{type} of the store, which decides which keys the section C{store} has.
     """
     if key != "store":
         return nested_section(File, key)

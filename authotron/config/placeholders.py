@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 
 _UNFILLED = re.compile(r"\s*\$\{[A-Za-z_][^{}]*\}\s*")
-"""A variable of a shell or of Docker Compose, and nothing else."""
+"""Matches a text that is nothing but a variable of a shell or of Docker Compose."""
 
 _PERHAPS_UNFILLED = re.compile(
-    r".*\$\{[A-Za-z_][^{}]*\}.*"  # a variable of a shell, within other text
+    r".*\$\{[A-Za-z_][^{}]*\}.*"  # matches a shell variable within other text
     r"|\$[A-Z_][A-Z0-9_]*|\$\([^()]*\)"
-    r"|.*\{\{.*\}\}.*|.*\{%.*%\}.*"  # Jinja, Helm, Ansible
+    r"|.*\{\{.*\}\}.*|.*\{%.*%\}.*"  # matches placeholders of Jinja, Helm and Ansible
     r"|%\([^()]+\)s|%[A-Z_][A-Z0-9_]*%"
     r"|<[^<>]+>|@[A-Za-z_]+@|__[A-Za-z_]+__"
     r"|(?i:(change|replace|fill)[-_ ]?(me|this)([-_ ]?in)?)"

@@ -32,18 +32,19 @@ API_VERSION = 1
 """
 Version of the interface of plugins (L{authotron.plugin}).
 
-A plugin of another package may say in an C{API_VERSION} of its own which version it is written for.
+A plugin of another package may declare in C{API_VERSION} which version of the interface it is
+written for.
 """
 
 
 class PluginConfig(Section):
     """The keys that every provider and augmenter has."""
 
-    type: str = Field(description="the type; names the module that implements it")
+    type: str = Field(description="the type of the plugin; names the module that implements it")
     name: NonEmptyStr = Field(
-        description="unique among providers or augmenters; used in logs and metrics"
+        description="the name, unique among providers or augmenters; used in logs and metrics"
     )
-    realm: Realm = Field(description="the authentication boundary it belongs to")
+    realm: Realm = Field(description="the realm of the users, an authentication boundary")
 
 
 class AugmenterConfig(PluginConfig):
@@ -65,7 +66,7 @@ class StoreConfig(Section):
     makes_pepper: ClassVar[bool] = False
     """Whether the store generates a pepper and stores it."""
 
-    type: str = Field(description="the type; names the module that implements it")
+    type: str = Field(description="the type of the plugin; names the module that implements it")
     enabled: bool = Field(default=True, description="whether API tokens can be used")
     compat: bool = Field(default=True, description="whether `GET /token` creates an API token")
     admins: dict[Name, Names] = Field(

@@ -35,7 +35,7 @@ def describe(section: type[BaseModel], given: object, at: str, error: ErrorDetai
     Describe an error of pydantic, without repeating values and unknown keys of the file.
 
     @param section: the section that was validated.
-    @param given: the mapping in the file.
+    @param given: the mapping in the file that was validated.
     @param at: the path of the section in the file.
     """
     location = error["loc"]
@@ -53,9 +53,10 @@ def join(at: str, step: int | str) -> str:
 
 def _unknown_key(section: type[BaseModel], given: object, at: str, location: Location) -> Problem:
     """
-    Describe a key that is unknown. Its name is repeated only if it is a slip of a known key.
+    Describe a key that is unknown.
 
-    A secret becomes a key if an operator forgets a colon or a blank.
+    The name of an unknown key is repeated only if it is a misspelt known key, because a secret
+    becomes a key if an operator forgets a colon or a blank.
     """
     above = _path(section, given, at, location[:-1])
     key, known = str(location[-1]), keys_at(section, location[:-1])
@@ -68,7 +69,7 @@ def _unknown_key(section: type[BaseModel], given: object, at: str, location: Loc
 
 
 def _path(section: type[BaseModel], given: object, at: str, location: Location) -> str:
-    """Return the path of a location; keys that operators choose appear as C{#} and a number."""
+    """Return the path of a key; keys that operators choose appear as C{#} and a number."""
     for place, step in enumerate(location):
         there = _value_at(given, location[:place])
         if isinstance(step, str) and isinstance(there, dict) and step in there:

@@ -55,7 +55,8 @@ class JwtConfig(Section):
 
     iss: NonEmptyStr = Field(description="the issuer claim")
     aud: NonEmptyStr | NonEmptyStrs | None = Field(
-        default=None, description="the audience; minted only with `emit_aud`"
+        default=None,
+        description="the audience of minted JWTs (`aud`); in the JWTs only with `emit_aud`",
     )
     emit_aud: bool = Field(
         default=False, description="put `aud` into the JWTs; backends must then expect it"
@@ -78,18 +79,19 @@ class JwtConfig(Section):
         default=None, description="the private key of RS256, ES256 or EdDSA, in PEM"
     )
     kid: NonEmptyStr | None = Field(
-        default=None, description="the ID of the key; its RFC 7638 thumbprint if not set"
+        default=None,
+        description="the ID of the signing key (`kid`); its RFC 7638 thumbprint if not set",
     )
     previous_key_files: FilePaths = Field(
         default=(),
         strict=False,
-        description="earlier keys (PEM, public or private) still published",
+        description="earlier signing keys (PEM, public or private) that are still published",
     )
 
     @field_validator("aud", mode="before")
     @classmethod
     def _no_audience(cls, aud: object) -> object:
-        """Read an empty audience, which templates produce, as none."""
+        """Treat an empty audience, which templates produce, as no audience."""
         return None if aud == "" else aud
 
     @model_validator(mode="after")
@@ -198,7 +200,7 @@ class TokensConfig(Section):
 
 
 class IdentityConfig(Section):
-    """The largest identity that is accepted. A request with a larger one gets a 403."""
+    """The largest identity that is accepted. A request whose identity is larger gets a 403."""
 
     max_roles: int = Field(default=5_000, ge=1, description="maximum roles of one identity")
     max_attributes: int = Field(
@@ -233,8 +235,8 @@ class CacheConfig(Section):
     )
     reuse: Seconds | None = Field(
         default=None,
-        description="seconds for which one minted JWT is returned again; 30 or a tenth of "
-        "`jwt.exp` if not set",
+        description="seconds for which a minted JWT is returned again instead of a new one; "
+        "30 or a tenth of `jwt.exp` if not set",
     )
 
 
@@ -286,7 +288,7 @@ class NoStore(Section):
 class File(Section):
     """A configuration file of version 2.0.0."""
 
-    version: Literal["2.0.0"] = Field(description="the format of this file")
+    version: Literal["2.0.0"] = Field(description="the version of the format of this file")
     server: Server = Field(description="the main port, which answers the proxy")
     metrics: Operations = Field(
         default_factory=Operations, description="the second port, for metrics and readiness"
@@ -300,10 +302,12 @@ class File(Section):
         default_factory=list, repr=False, description="what verifies credentials"
     )
     augmenters: list[Any] = Field(
-        default_factory=list, repr=False, description="what adds roles and attributes"
+        default_factory=list,
+        repr=False,
+        description="the augmenters, which add roles and attributes",
     )
     store: dict[str, Any] = Field(
-        default_factory=dict, repr=False, description="where API tokens are stored"
+        default_factory=dict, repr=False, description="the store of API tokens"
     )
     tokens: TokensConfig = Field(
         default_factory=TokensConfig, description="lifetimes and limits of API tokens"

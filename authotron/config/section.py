@@ -71,7 +71,9 @@ def _beside_the_configuration(path: object, info: ValidationInfo) -> object:
 _PATH = WithJsonSchema({"type": "string", "pattern": r"\S"})
 
 FilePath = Annotated[Path, BeforeValidator(_resolve), _PATH]
-"""The path of a file that authotron reads; L{Sources.resolve_path} resolves a relative path."""
+"""
+The path of a file that authotron reads; a relative path is resolved by C{Sources.resolve_path}.
+"""
 
 FilePaths = Annotated[tuple[FilePath, ...], Field(strict=False)]
 
@@ -97,7 +99,7 @@ def _seconds(value: object) -> object:
 
 
 LONGEST = 10 * 366 * 86_400
-"""The longest duration that a key accepts, in seconds: ten years."""
+"""The longest duration that a configuration key accepts, in seconds: ten years."""
 
 _DURATION = {
     "anyOf": [
@@ -111,9 +113,10 @@ def _in_range(seconds: float) -> float:
     """
     Check the bounds that every duration has.
 
-    Constraints of the type would win over the narrower constraints of a key.
+    The bounds are checked by a function, since constraints of the type would override the narrower
+    constraints of a configuration key.
     """
-    if not seconds >= 0:  # also rejects NaN
+    if not seconds >= 0:  # this comparison also rejects NaN
         raise PydanticCustomError("greater_than_equal", "too small", {"ge": 0})
     if seconds > LONGEST:
         raise PydanticCustomError("less_than_equal", "too large", {"le": LONGEST})
@@ -132,7 +135,7 @@ WholeSeconds = Annotated[
 
 Secret = SecretStr
 """
-A string that is never printed.
+A secret: a string that is never printed.
 
 Each key C{x} of this type has two twins: C{x_file} names a file that holds the secret, and C{x_env}
 an environment variable that holds the secret.
@@ -166,7 +169,7 @@ class Section(BaseModel):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
-        """Return the JSON Schema, with the C{_file} and C{_env} twins of every secret."""
+        """Return the section's JSON Schema, with the C{_file} and C{_env} twins of every secret."""
         schema: dict[str, Any] = handler.resolve_ref_schema(handler(core))
         properties = schema.setdefault("properties", {})
         for key in secret_keys(cls):

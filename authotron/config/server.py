@@ -56,7 +56,7 @@ def _endpoint(text: str) -> str:
             "is not an endpoint that Twisted knows, such as unix:/run/a.sock"
         ) from None
     except (LookupError, OSError):
-        return text  # The endpoint names a file or a socket that is not here now.
+        return text  # The string is valid, but names a file or a socket that does not exist now.
     return text
 
 

@@ -15,7 +15,9 @@ Environ = Mapping[str, str]
 @frozen
 class Sources:
     """
-    Where keys such as C{secret_file} and C{secret_env} find what they name.
+    Finds the files and environment variables that keys of the configuration name.
+
+    Such keys are C{secret_file} and C{secret_env}.
 
     @ivar folder: the folder of the configuration file, where relative paths begin.
     @ivar environ: the environment variables.
@@ -50,7 +52,7 @@ class Sources:
         try:
             return without_line_end(found.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not UTF-8"
+            reason = getattr(error, "strerror", None) or "the file is not UTF-8"
             raise _unreadable(key, f"cannot read {found}: {reason}") from None
 
     def secret_in_variable(self, key: str, name: object) -> str:

@@ -8,16 +8,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 _LONGER = 3
-"""Maximum letters that a misspelt key has more than the key that was meant."""
+"""Maximum letters by which a misspelt key may be longer than the known key."""
 
 _SHORT = 3
-"""Minimum letters of a key that a longer word may begin with."""
+"""Minimum letters of a known key; a longer word that begins with it counts as a misspelling."""
 
 _TAIL = 5
 """
-Maximum letters that follow a key in a section with secrets.
+Maximum letters behind a known key in a misspelling, in a section with secrets.
 
-C{audience} is a slip of C{aud}; C{expelliarmus}, which begins with C{exp}, may be a secret.
+In such a section C{audience} counts as a misspelt C{aud}, but C{expelliarmus} may be a secret.
 """
 
 

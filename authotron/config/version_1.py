@@ -17,7 +17,7 @@ def as_version_2(given: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """
     Return a configuration in version 2.0.0, and warnings about what version 1.0.0 cannot say.
 
-    @raise ConfigError: the version is unknown, or a key does not belong to it.
+    @raise ConfigError: the version is unknown, or a key does not belong to this version.
     """
     version = given.get("version")
     if version == "2.0.0":

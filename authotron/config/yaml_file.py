@@ -77,7 +77,7 @@ def _merge_warnings(path: Path, merges: Sequence[yaml_core.Node]) -> Iterator[st
 
 
 def _named(key: object) -> str:
-    """Return a key for a message, if it is known; else it may be a secret without a colon."""
+    """Return how a message names a key: only a known key is quoted, as another may be a secret."""
     return f" {key!r}" if key in json_schema.known_keys() else ""
 
 
@@ -86,7 +86,7 @@ def _location(path: Path, mark: yaml.Mark | None) -> str:
 
 
 def _message(error: yaml.MarkedYAMLError) -> str:
-    """Return the message of an error without quoted text of the file, which may be a secret."""
+    """Return the message of a YAML error without text of the file, which may be a secret."""
     if isinstance(error, yaml_core.YamlError):
         return str(error.problem)
     problem = (error.problem or "is not YAML").replace("\n", " ")

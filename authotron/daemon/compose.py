@@ -93,7 +93,7 @@ def compose(
 
 
 def for_augmenter(config: Any, world: World) -> World:
-    """Return the world that an augmenter gets; its `timeout` may differ from the common one."""
+    """Return the World of an augmenter, whose key `timeout` may override the common timeout."""
     return evolve(world, timeout=getattr(config, "timeout", None) or world.timeout)
 
 
@@ -107,7 +107,7 @@ def _built(
     """
     Build the plugins of one kind.
 
-    @param problems: gets what is wrong with the plugins that are left out.
+    @param problems: the list to which the problems of plugins that cannot be built are added.
     """
     for place, (config, world) in enumerate(zip(configs, worlds, strict=False)):
         try:
@@ -122,7 +122,7 @@ def _build_plugin(interface: InterfaceClass, kind: str, at: str, config: Any, wo
 
     @param at: the path of the section.
 
-    @raise ConfigError: C{make} fails, or what it returns does not keep the contract.
+    @raise ConfigError: C{make} of the plugin fails, or returns an object that breaks the contract.
     """
     try:
         plugin = plugins.load(kind, config.type, at).make(config, world)
@@ -144,8 +144,8 @@ def _tokens(config: Config, world: World, store: ITokenStore | None) -> TokenSer
     """
     Build the service of API tokens, if a store is configured.
 
-    Stores with the options of the original have no pepper. All processes that share such a store
-    have `jwt.secret` in common, so a pepper is derived from it.
+    Stores that are configured as in auth-o-tron have no pepper. For such a store a pepper is
+    derived from `jwt.secret`, which all processes that share the store have in common.
     """
     if config.store is None:
         return None

@@ -93,7 +93,8 @@ def site(
     unfinished: UnfinishedHeads | None = None,
 ) -> Site:
     """
-    Build the site of an app. Requests are counted and logged if C{metrics} is given.
+    Build the HTTP site that serves a Klein application. Requests are counted and logged if
+    C{metrics} is given.
 
     @param with_body: methods and labels of the routes that read the body of a request.
     @param unfinished: the budget for heads that were received in part, if other sites share it.
@@ -135,7 +136,7 @@ def metrics_listeners(
 
 def main_connection_limit(config: Config, metrics_port: Operations | None) -> int:
     """
-    Return how many connections the main port may have, beside the others of the process.
+    Return how many connections the main port may have, beside other connections of the process.
 
     @param metrics_port: the section of the metrics port, if this process serves it.
     """
@@ -161,7 +162,7 @@ def endpoints(server: Server, reactor: IGatewayReactor) -> Sequence[str | system
     """
     Return the endpoints of the main port.
 
-    @raise ConfigError: the configuration wants the sockets of systemd, and there are none.
+    @raise ConfigError: the configuration wants the sockets of systemd, but systemd passed none.
     """
     return _endpoints(server.listen, server.host, server.port, reactor, systemd.MAIN)
 
@@ -169,7 +170,11 @@ def endpoints(server: Server, reactor: IGatewayReactor) -> Sequence[str | system
 def _endpoints(
     listen: Sequence[str], host: str, port: int | None, reactor: IGatewayReactor, which: str
 ) -> Sequence[str | systemd.Endpoint]:
-    """Return Twisted endpoint strings, or systemd's sockets. A host with colons is IPv6."""
+    """
+    Return the endpoints to listen at: Twisted endpoint strings, or systemd's sockets.
+
+    A host with colons is IPv6.
+    """
     if not listen:
         kind = "tcp6" if ":" in host else "tcp"
         escaped = host.replace(":", "\\:")

@@ -41,17 +41,17 @@ _TYPES: Mapping[InterfaceClass, Mapping[str, tuple[type, ...]]] = {
 """The types that the attributes of a plugin must have, by its interface."""
 
 _OPTIONAL = (IConnected, IMayAskRemotes, IReachable, IUserLookup)
-"""Interfaces that a provider, augmenter or store may implement in addition."""
+"""Interfaces that a provider, augmenter or store may implement in addition to its own."""
 
 
 def verify(interface: InterfaceClass, plugin: object, at: str, type_: str) -> None:
     """
-    Verify what a plugin has built from its section of the configuration.
+    Verify the object that a plugin has built from its section of the configuration.
 
     The messages do not contain the object itself, whose C{repr} may show a secret.
 
     @param at: the path of the section.
-    @param type_: its C{type}.
+    @param type_: the C{type} of the plugin.
 
     @raise ConfigError: the object lacks a method or an attribute, a method takes other arguments
         than the interface says, or an attribute is of another type.
@@ -107,7 +107,7 @@ def _attribute_flaws(interface: InterfaceClass, plugin: object) -> Iterator[str]
     for name, types in _TYPES.get(interface, {}).items():
         value: Any = getattr(plugin, name, None)
         if not hasattr(plugin, name):
-            continue  # a missing attribute is reported already
+            continue  # L{verifyObject} has reported a missing attribute already
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             wanted = " or ".join(_readable(each) for each in types)
             yield f"{name} is {_readable(type(value))}, must be {wanted}"

@@ -19,7 +19,7 @@ from authotron.tokens.service import TokenService
 from authotron.tokens.store_service import TokenStoreService
 
 P = TypeVar("P")
-"""Type of what a service builds from a configuration before that is in use."""
+"""The type of the object that a service builds from a configuration before it is in use."""
 
 _SOCKET_KEYS = {"host", "port", "listen"}
 """Keys of C{server} that new workers cannot take over, as the supervisor holds the sockets."""
@@ -49,15 +49,15 @@ class Reloader(Generic[P]):
     """
     Reads the configuration again for a service.
 
-    If the configuration is invalid, or anything fails, the service goes on as it was.
+    If the configuration is invalid, or anything fails, the service keeps its old configuration.
 
     @ivar _load: reads the configuration.
     @ivar _first: the configuration that the process has started with.
     @ivar _prepare: builds what the service needs to use a configuration, and changes nothing that
-        is in use. It raises L{ConfigError} if the configuration cannot be used, and returns
-        C{None} if the service is stopping.
-    @ivar _adopt: uses what was prepared.
-    @ivar _refuse: notes why the configuration is not used, as strings.
+        is in use. C{_prepare} raises L{ConfigError} if the configuration cannot be used, and
+        returns C{None} if the service is stopping.
+    @ivar _adopt: puts into use the object that C{_prepare} has built.
+    @ivar _refuse: records the reasons, as strings, why the new configuration is not used.
     @ivar _has_workers: whether a reload starts new workers, which take over more keys.
     """
 
@@ -72,9 +72,10 @@ class Reloader(Generic[P]):
 
     def reload(self) -> Deferred[None]:
         """
-        Reload once all earlier reloads are done.
+        Reload the configuration once all earlier reloads have ended.
 
-        @return: fires when the new configuration is in use, or was refused; it does not fail.
+        @return: a Deferred that fires when the new configuration is in use, or was refused; the
+            Deferred does not fail.
         """
         return self._lock.run(
             lambda: Deferred.fromCoroutine(self._reload()).addErrback(self._failed)
@@ -114,7 +115,7 @@ class Reloader(Generic[P]):
 
 @define(eq=False)
 class Retired:
-    """Replaced configurations and stores, which stay open for requests that began earlier."""
+    """Replaced configurations and token stores, which stay open for requests that began earlier."""
 
     _clock: IReactorTime
     _pending: list[Deferred[None]] = field(factory=list, init=False)
@@ -124,7 +125,8 @@ class Retired:
         """
         Close a replaced configuration or token store after a delay.
 
-        @param seconds: the grace, in which requests may go on to use it.
+        @param seconds: the grace, in which requests may go on to use the old configuration or
+            store.
         """
         pending: Deferred[None] = deferLater(self._clock, seconds, lambda: None)
 
@@ -151,8 +153,9 @@ class LiveTokenStore:
     """
     The open token store of the configuration in use, if it has one.
 
-    A reload that leaves the section C{store} as it was keeps the open store. Another store is
-    opened at once, and the old one is closed after the grace.
+    A reload that leaves the section C{store} as it was keeps the open store. If a reload changes
+    the section C{store}, the new store is opened at once, and the old one is closed after the
+    grace.
     """
 
     def __init__(
@@ -168,7 +171,7 @@ class LiveTokenStore:
 
     @property
     def tokens(self) -> TokenService | None:
-        """The API tokens of the store in use."""
+        """The service of API tokens, which uses the open token store."""
         return None if self._service is None else self._service.tokens
 
     def start(self) -> None:

@@ -54,8 +54,8 @@ class GatewayService(MultiService):
 
     @ivar status: the exit status of the process.
     @ivar served: fires when the gateway accepts connections, which is as soon as the reactor runs.
-    @ivar has_served: whether the service was up before the configuration in use: then a token store
-        that must not be used does not end the service.
+    @ivar has_served: whether the service was up before it got its present configuration; if so, a
+        token store that must not be used does not end the service.
     """
 
     _log = Logger()
@@ -69,10 +69,10 @@ class GatewayService(MultiService):
         peers: Peers | None = None,
     ) -> None:
         """
-        @param sockets: accept connections from these only; the supervisor, which holds them, also
-            serves the metrics port.
-        @param peers: the other processes, if this one is a worker. The supervisor then counts
-            reloads.
+        @param sockets: in a worker, the listening sockets that the supervisor holds; the supervisor
+            also serves the metrics port.
+        @param peers: the other processes, if this one is a worker, in which case the supervisor
+            counts reloads.
         """
         super().__init__()
         self._config = config
@@ -180,7 +180,7 @@ class GatewayService(MultiService):
         self._store.start()
 
     async def close(self) -> None:
-        """Stop listening. A second call does nothing."""
+        """Stop listening; do nothing if that was done before."""
         self.serving.stopping = True
         await self._all_stopped([listener.stopService for listener in self.listeners])
 
@@ -203,7 +203,11 @@ class GatewayService(MultiService):
         await _all([super().stopService()])
 
     async def _all_stopped(self, stops: Sequence[Callable[[], Any]]) -> None:
-        """Stop several services, and wait for them. A failure is logged and stops no other."""
+        """
+        Stop several services, and wait for them.
+
+        If one service fails to stop, the failure is logged and the others are stopped nevertheless.
+        """
         for outcome in await wait_all([start(stop()) for stop in stops]):
             if isinstance(outcome, Failure):
                 self._log.failure(
@@ -229,7 +233,9 @@ class GatewayService(MultiService):
 
     async def _prepare(self, config: Config) -> Gateway[Reply]:
         """
-        Compose another configuration, around the open token store if its section is the same.
+        Build a gateway from another configuration.
+
+        The open token store is kept if the section C{store} has not changed.
 
         @raise ConfigError: the configuration cannot be used.
         """

@@ -56,7 +56,7 @@ def notify(environ: Mapping[str, str], *assignments: str) -> None:
 
 
 def reloading(environ: Mapping[str, str]) -> None:
-    """Notify systemd that a reload begins; C{READY=1} ends the reload."""
+    """Notify systemd that a reload begins; a later C{READY=1} ends the reload."""
     now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
     notify(environ, "RELOADING=1", f"MONOTONIC_USEC={now}")
 
@@ -73,7 +73,8 @@ def sockets(reactor: IGatewayReactor) -> Iterator[int]:
     """
     Yield the descriptors of the listening sockets that systemd has passed to this process.
 
-    Twisted removes their environment variables when it is imported, so Twisted is asked.
+    Twisted removes the environment variables of systemd when it is imported, so the descriptors are
+    read from Twisted.
     """
     for index in count():
         try:
@@ -85,10 +86,10 @@ def sockets(reactor: IGatewayReactor) -> Iterator[int]:
 
 class _Port(unix.Port):
     """
-    A port at a UNIX socket that systemd holds.
+    A listening port of Twisted at a UNIX socket that systemd holds.
 
-    The port of Twisted changes mode and backlog of the socket, and removes the file at its end.
-    These are set in the unit of systemd (SocketMode=, Backlog=, RemoveOnStop=).
+    Twisted's own port changes mode and backlog of the socket, and removes the file when the port
+    closes. For a socket of systemd the unit decides these (SocketMode=, Backlog=, RemoveOnStop=).
     """
 
     _shouldShutdown = False  # shutdown(2) would close the socket of systemd, too
@@ -150,7 +151,7 @@ def endpoints(reactor: IGatewayReactor, which: str = MAIN) -> Sequence[Endpoint]
     """
     Return the sockets that systemd has passed: those named C{metrics}, or all others.
 
-    @raise ConfigError: there is no such socket.
+    @raise ConfigError: systemd has passed no such socket.
     """
     ours = [
         each for each in sockets(reactor) if (each == _named_metrics(reactor)) == (which == METRICS)

@@ -43,7 +43,7 @@ class Options(usage.Options):
         """
         Read the configuration file.
 
-        @raise ConfigError: the configuration is invalid; it lists all problems.
+        @raise ConfigError: the configuration is invalid; the error lists all its problems.
         """
         return file.load(self.path(), os.environ)
 
@@ -90,7 +90,7 @@ def makeService(options: Options, reactor: IGatewayReactor | None = None) -> ISe
 
 
 def _refused(error: ConfigError) -> SystemExit:
-    """Print all problems to standard error, and return what exits with status 78."""
+    """Print all problems to standard error, and return the exception that exits with status 78."""
     for problem in error.problems:
         print(visible(str(problem)), file=sys.stderr)  # noqa: T201 - logging has not started
     return SystemExit(EX_CONFIG)

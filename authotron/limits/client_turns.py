@@ -16,17 +16,17 @@ from authotron.model.errors import Rejected, TimedOut
 @define(eq=False)
 class ClientTurns:
     """
-    Calls the remote of one provider with the credentials of clients, in the turns of L{Slots}.
+    Calls the remote of one provider with credentials of clients, which take turns (see L{Slots}).
 
     The answers of the remote count for the next turns: clients that guess wait longer than clients
     whose users were accepted.
 
     The slots of L{authotron.net.http.WebClient} do not replace these: one turn may send several
     HTTP requests, and if both took slots of one pool, turns would wait for each other without end.
-    Key sets and discovery documents are fetched without a turn.
+    Key sets and discovery documents are fetched without waiting for a turn.
 
     @ivar _timeout: seconds that a client may wait for its turn.
-    @ivar _most: turns that may be under way at once.
+    @ivar _most: maximum calls to the remote that are under way at once.
     """
 
     _clock: IReactorTime

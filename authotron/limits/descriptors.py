@@ -13,17 +13,17 @@ _SHARE_OF_REMOTES = 8
 """Divisor of the file limit: connections to remotes may take an eighth of it."""
 
 LimitConnections = Callable[[int], int]
-"""Returns how many connections a section may open, of the number that it asks for."""
+"""Returns how many connections a configuration section may open, given how many it asks for."""
 
 
 def file_limit() -> int | None:
-    """Return how many files the process may have open (C{LimitNOFILE}); C{None} without a limit."""
+    """Return how many files the process may open (C{LimitNOFILE}), or C{None} if unlimited."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return files if files >= 0 else None
 
 
 def as_configured(connections: int) -> int:
-    """Return the number that a section asks for: a limit that limits nothing."""
+    """Let a configuration section open as many connections as it asks for: there is no limit."""
     return connections
 
 

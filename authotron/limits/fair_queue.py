@@ -1,8 +1,8 @@
 """
 A queue for a scarce resource, with a fair share for each client.
 
-Clients that guess passwords or tokens can ask for more than the resource gives. They must not shut
-out the other clients.
+Clients that guess passwords or tokens can ask for more than the resource gives. Clients that guess
+must not shut out the other clients.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _FAILED_LATELY = 0.5
 """Failures, weighted by age, from which a client counts as failing."""
 
 _MOST_FAILURES = 32.0
-"""Failures of a client that count at most, so that a client counts as failing for at most 3 min."""
+"""Maximum failures that count for one client, so that it counts as failing for at most 3 min."""
 
 _TRUSTED_SECONDS = 3600.0
 """Seconds for which a client and user name stay known after a success."""
 
 _REMEMBERED = 10_000
-"""Clients and user names that are remembered as failing, and as trusted."""
+"""Maximum clients and user names that are remembered as failing, and the maximum as trusted."""
 
 _HASH = re.compile(r"[0-9a-f]{32}")
 
@@ -54,7 +54,8 @@ class Asker:
     Keyed hashes of a client, and of the client with a user name or token.
 
     @ivar client: C{None} if the address of the client is not known.
-    @ivar path: the shares that the client's jobs belong to, from the outermost to the innermost.
+    @ivar path: the shares of the queue that hold the client's jobs, from the outermost to the
+        innermost.
     """
 
     client: bytes | None
@@ -63,7 +64,7 @@ class Asker:
 
 
 def _no_workers(_pair: str) -> None:
-    """Notify no other worker, in a service of one process."""
+    """Do nothing: a service of one process has no other worker to notify."""
 
 
 @define(eq=False)
@@ -71,7 +72,8 @@ class Reputations:
     """
     Remembers which clients failed lately, and which of their user names were verified.
 
-    @ivar _notify: sends the other workers, which have the same key, a pair that is trusted.
+    @ivar _notify: sends a trusted pair of client and user name, as a keyed hash, to the other
+        workers, which have the same hash key.
     """
 
     _clock: IReactorTime
@@ -86,7 +88,7 @@ class Reputations:
 
     def asker(self, client: str | None, name: str) -> Asker:
         """
-        Identify a client, and find the shares that its jobs belong to.
+        Identify a client, and find the shares of the queue that its jobs belong to.
 
         @param name: the user name, or the token, that the client presents.
         """
@@ -133,7 +135,7 @@ class Reputations:
 
 @define(eq=False)
 class Failures:
-    """The recent failures of each key; beyond 10,000 keys the oldest is dropped."""
+    """The recent failures of each client hash; beyond 10,000 hashes the oldest one is dropped."""
 
     _clock: IReactorTime
     known: OrderedDict[bytes, tuple[float, float]] = field(factory=OrderedDict, init=False)
@@ -218,7 +220,8 @@ class _Share(Generic[J]):
     """
     The waiting jobs of all clients, of one client, or of one user name.
 
-    @ivar reputation: that of the client when the share was last put at the end of the queue.
+    @ivar reputation: the reputation of the client when its share was last put at the end of the
+        queue.
     @ivar newest: the number of the newest job.
     """
 

@@ -2,7 +2,7 @@
 The queue in front of the threads that verify password hashes, with a fair share for each client.
 
 A hash takes about 50 ms of processor time on purpose, so clients that guess passwords can ask for
-more hashes than the threads can verify. They must not shut out the other clients.
+more hashes than the threads can verify. Clients that guess must not shut out the other clients.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ THREADS = os.cpu_count() or 2
 """Hashes that all processes of a gateway may verify at once: one for each processor."""
 
 WAITING = 128
-"""Hashes that may wait for a thread: about as many as are verified before clients time out."""
+"""Password checks that may wait for a thread: about as many as end before clients time out."""
 
 Verify = Callable[[], int | None]
 """Verifies a password against hashes; returns C{None} if no hash matches."""
@@ -53,7 +53,7 @@ class _Job(Job):
 @define(eq=False)
 class HashQueue:
     """
-    Verifies passwords in threads, in the turns of L{FairQueue}.
+    Verifies passwords in threads; clients take turns (see L{FairQueue}).
 
     If more than 128 jobs wait, one is refused: that of the client with most jobs, or of a failing
     client if such clients have more than half of the jobs.
@@ -73,7 +73,7 @@ class HashQueue:
 
     @property
     def reputations(self) -> Reputations:
-        """The reputations by which clients are served."""
+        """The reputations of clients, which decide in which order clients are served."""
         return self._reputations
 
     def verify(self, client: str | None, username: str, verify: Verify) -> Deferred[int | None]:

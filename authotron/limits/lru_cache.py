@@ -19,10 +19,10 @@ _LEAST_SHARE = 16
 """Entries that one subject may have even in the smallest cache."""
 
 ENTRY, NAME = 500, 200
-"""Bytes that an entry takes beside its value, and bytes for each further name of the entry."""
+"""Bytes that a cache entry takes beside its value, and bytes for each further name of an entry."""
 
 _MAX_NAMES = 4
-"""Further names of an entry; one more takes the place of the oldest."""
+"""Maximum further names of a cache entry; one more name replaces the oldest."""
 
 
 class Entry:
@@ -31,10 +31,11 @@ class Entry:
 
     A cache has thousands of entries, so each is a single object.
 
-    @ivar size: bytes that the entry takes. The constructor is given those of the value.
-    @ivar subject: the subject to whose share the entry belongs; C{None} for no share.
-    @ivar tags: the tags by which the entry can be dropped.
-    @ivar names: further names under which the entry is found.
+    @ivar size: bytes that the entry takes; the constructor gets the bytes of the value alone.
+    @ivar subject: the subject to whose share the entry belongs, or C{None} if the entry counts for
+        no share.
+    @ivar tags: tags of the cache entry; all entries with a tag can be dropped at once.
+    @ivar names: further names, beside its key, under which the cache entry is found.
     """
 
     __slots__ = ("key", "names", "size", "subject", "tags")
@@ -53,7 +54,7 @@ E = TypeVar("E", bound=Entry)
 
 
 class _Share:
-    """The entries of a subject that has several: their keys, oldest first, and their bytes."""
+    """The keys (oldest first) and total bytes of the entries of a subject with several entries."""
 
     __slots__ = ("keys", "size")
 
@@ -67,8 +68,9 @@ class LruCache(Generic[E]):
     """
     A cache with a budget of bytes and of entries; the least recently used entries are evicted.
 
-    One subject may take a tenth of both budgets. Beyond that its oldest entries are evicted, never
-    those of other subjects. An entry larger than a tenth of the budget is not kept.
+    One subject may take a tenth of both budgets. If a subject exceeds its tenth, its own oldest
+    entries are evicted, never those of others. An entry larger than a tenth of the budget is not
+    kept.
 
     @ivar size: bytes that all entries take.
     """
@@ -119,7 +121,7 @@ class LruCache(Generic[E]):
             self.alias(name, entry.key)
 
     def alias(self, name: bytes, key: bytes) -> None:
-        """Let the entry of a key be found under a further name; an entry has at most four."""
+        """Let the entry of a key be found under a further name; keep at most four further names."""
         entry = self._entries.get(key)
         if entry is None or name in self._named:
             return

@@ -30,10 +30,10 @@ _PAIR, _USER = 250, 700
 """Bytes that a rejected password takes, and bytes that its user takes beside it."""
 
 _SHARE = 32
-"""Rejected passwords that are remembered for one user, so that guesses do not drop other users."""
+"""Maximum rejected passwords remembered for one user, so that guesses do not evict other users."""
 
 _SIZE = 16
-"""Bytes of a hash."""
+"""Bytes of the keyed hash of a user or a password."""
 
 
 GRACE = 10.0
@@ -41,19 +41,19 @@ GRACE = 10.0
 
 
 class RetryConfig(Section):
-    """The key of every provider that sends passwords to a remote that may lock accounts."""
+    """The configuration key of all providers whose remote service may lock accounts."""
 
     retry_wrong_after: Seconds = Field(
         default=60,
         ge=10,
         le=LONGEST,
         description="seconds for which a user name and a password that the remote has refused "
-        "together are refused here, without asking it again",
+        "together are refused here, without asking the remote again",
     )
 
 
 def _no_workers(_word: str, _content: object) -> None:
-    """Notify no other worker, in a service of one process."""
+    """Do nothing: a service of one process has no other worker to notify."""
 
 
 @define(eq=False)
@@ -67,7 +67,7 @@ class RejectedPasswords:
     The pairs are not kept in an L{authotron.limits.lru_cache.LruCache}: a user is dropped with all
     pairs, in the order of the last rejections, and reading a pair must not keep it longer.
 
-    @ivar _notify: sends the other workers a message: its name and its content.
+    @ivar _notify: sends a message, given its name and its content, to the other workers.
     """
 
     clock: IReactorTime
@@ -80,9 +80,10 @@ class RejectedPasswords:
 
     def guard(self, provider: str, seconds: float) -> PasswordGuard:
         """
-        Build the guard of one provider.
+        Build the guard that keeps one provider from sending rejected passwords again.
 
-        @param seconds: how long a rejected pair is not sent again.
+        @param seconds: how long a rejected pair of user and password is not sent to the remote
+            again.
         """
         return PasswordGuard(self, provider, seconds)
 
@@ -105,7 +106,7 @@ class RejectedPasswords:
         return user_key, blake2b(secret, key=self._key, digest_size=_SIZE).digest()
 
     def holds(self, user: bytes, pair: bytes) -> bool:
-        """Whether a user with this password was rejected, and is not to be sent again yet."""
+        """Return whether a user's password was rejected, so that it must not be sent again yet."""
         pairs = self._users.get(user)
         return pairs is not None and pairs.get(pair, 0.0) > self.clock.seconds()
 
@@ -195,10 +196,12 @@ class PasswordGuard:
         """
         Verify a user and password by C{ask}, unless the remote has rejected them before.
 
-        Equal pairs of user and password at the same time are sent once. Outages are not kept.
+        If clients send equal user names and passwords at the same time, the remote gets them once.
+        An outage of the remote is not remembered.
 
-        @param status: if the password was sent, its answer is waited for up to L{GRACE} seconds
-            without a client, so that a client that reconnects does not send the password again.
+        @param status: whether the password was sent; if so, its answer is awaited for up to
+            L{GRACE} seconds after the client has disconnected, so that a client that reconnects
+            does not cause the password to be sent again.
 
         @raise Rejected: the remote rejects the pair, or has rejected it before.
         """

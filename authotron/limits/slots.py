@@ -1,4 +1,4 @@
-"""Slots limit how many requests to a remote are under way; further ones wait in fair turns."""
+"""Slots limit how many requests to a remote are under way; further requests wait in fair turns."""
 
 from __future__ import annotations
 
@@ -17,13 +17,10 @@ from authotron.model.errors import Unavailable
 from authotron.model.identity import Client
 
 CLIENT: ContextVar[Client] = ContextVar("CLIENT", default=None)
-"""
-The client for which the current work is done. Deferreds that are made of coroutines continue in
-their context.
-"""
+"""The client whose request is being handled; a coroutine keeps the client in its context."""
 
 _WAITING = 32
-"""Callers that may wait for each slot; beyond that one of them fails at once."""
+"""Maximum callers that wait for each slot; if one more comes, one of them fails at once."""
 
 
 @define(eq=False)
@@ -36,7 +33,7 @@ class _Waiter(Job):
 @define(eq=False)
 class Slots:
     """
-    A fixed number of slots, each for one request to a remote, given in turns of L{FairQueue}.
+    A fixed number of slots, each for one request to a remote; clients take turns.
 
     Without turns, clients that guess would shut out users while the remote is slow to refuse.
 
@@ -64,7 +61,7 @@ class Slots:
         """
         Take a slot, and wait for it if need be. A caller that is cancelled leaves the queue.
 
-        @param asker: the client whose turn is waited for; by default that of L{CLIENT}.
+        @param asker: the client for which a slot is taken; by default the client in L{CLIENT}.
 
         @raise Unavailable: too many callers wait, most of them for this client.
         """
@@ -81,7 +78,9 @@ class Slots:
     def release(self) -> None:
         """Release a slot, and give it to the caller whose turn it is."""
         self._taken -= 1
-        if self._granting:  # the loop below goes on, so that a thousand releases do not recurse
+        # a caller of this method grants slots in the loop below, so that a thousand releases do not
+        # recurse
+        if self._granting:
             return
         self._granting = True
         try:

@@ -19,7 +19,7 @@ MAX_MISSED = 5
 """Heartbeats in a row that a worker may miss before it is killed."""
 
 MAX_MISSED_AT_START = 30
-"""Heartbeats that a worker may miss before its first one; then it is killed."""
+"""Heartbeats that a starting worker may miss, before its first one, until it is killed."""
 
 
 @define(eq=False)
@@ -27,8 +27,8 @@ class Heartbeats:
     """
     Watches the heartbeats of workers, and kills a worker that misses too many.
 
-    Heartbeats are counted, not seconds. A clock that jumps, or a suspended machine, kills no
-    worker.
+    Heartbeats are counted, not seconds, so that a clock that jumps, or a suspended machine, does
+    not kill a worker.
 
     @ivar _workers: the workers of the pool, which the pool keeps up to date.
     """
@@ -43,7 +43,11 @@ class Heartbeats:
         self._loop.clock = self._clock
 
     def start(self) -> Deferred[LoopingCall]:
-        """Check heartbeats once per second. The Deferred fails if a check fails."""
+        """
+        Check heartbeats once per second.
+
+        The returned Deferred fails if a check raises an exception.
+        """
         return self._loop.start(HEARTBEAT, now=False)
 
     def stop(self) -> None:

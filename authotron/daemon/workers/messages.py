@@ -16,7 +16,7 @@ MAX_LINE = 4 * 1024 * 1024
 """Bytes that a message may have; the metrics of a worker take some 10,000."""
 
 Action = Callable[[Any], Any]
-"""What a process does at a message: takes its content, and returns a result or a Deferred."""
+"""Acts on a message: takes the message's content, and returns a result or a Deferred."""
 
 
 class PeerError(Exception):
@@ -42,7 +42,7 @@ class Question:
 
 @frozen
 class Answer:
-    """The answer to the question of this number."""
+    """The answer to the question that has this number."""
 
     number: int
     content: Any = None
@@ -50,7 +50,7 @@ class Answer:
 
 @frozen
 class Failed:
-    """The other process failed to do what the question of this number asked for."""
+    """The other process failed to do what the question with this number asked for."""
 
     number: int
 
@@ -99,11 +99,12 @@ class MessageChannel:
     """
     One end of the connection between two processes.
 
-    The owner of the pipes calls C{received} with the bytes that arrive, and C{lost} at their end.
+    The owner of the pipes calls C{received} with the bytes that arrive, and C{lost} when the pipes
+    close.
 
-    @ivar _actions: what to do at a message, by its word.
-    @ivar _on_broken: called if the other process sends what is not a message. Messages that arrive
-        later cannot be trusted.
+    @ivar _actions: the action for each message, by the word that names the message.
+    @ivar _on_broken: called if the other process sends bytes that are not a message; later messages
+        cannot be trusted.
     """
 
     _write: Callable[[bytes], object]
@@ -121,10 +122,10 @@ class MessageChannel:
 
     def ask(self, word: str, content: Any = None) -> Deferred[Any]:
         """
-        Send a question.
+        Send the other process a question.
 
-        @return: fires with the answer, or fails with L{PeerError}. A caller that does not want to
-            wait for the answer any more cancels it.
+        @return: a Deferred that fires with the answer, or fails with L{PeerError}; a caller that
+            stops waiting cancels the Deferred.
         """
         number = next(self._numbers)
         answer: Deferred[Any] = Deferred(lambda _: self._drop(number))
@@ -136,7 +137,7 @@ class MessageChannel:
         return answer
 
     def received(self, data: bytes) -> None:
-        """Act on the messages that are complete with these bytes."""
+        """Take received bytes, and act on every message that they complete."""
         self._buffer += data
         while not self._is_lost and (end := self._buffer.find(b"\n")) >= 0:
             line = bytes(self._buffer[:end])
@@ -170,7 +171,7 @@ class MessageChannel:
             return
         answer = self._unanswered.pop(message.number, None)
         if answer is None:
-            return  # the question was cancelled
+            return  # the question was cancelled by its caller
         if isinstance(message, Failed):
             answer.errback(PeerError())
         else:

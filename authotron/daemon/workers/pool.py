@@ -25,7 +25,7 @@ from authotron.daemon.workers.worker_metrics import TIMEOUT, WorkerMetrics
 from authotron.model.errors import Unavailable
 
 _STEADY = 10
-"""Heartbeats after which the loss of a worker is not caused by its start."""
+"""Heartbeats after which the loss of a worker no longer counts as a failed start."""
 
 _KILL_AFTER_GRACE = 2.0
 """Seconds after C{server.grace} at which a worker that drains is killed."""
@@ -47,8 +47,8 @@ class WorkerPool:
         self, config: Config, reactor: IGatewayReactor, give_up: Callable[[int], None]
     ) -> None:
         """
-        @param give_up: ends the service with this exit status, as another worker would fail in the
-            same way.
+        @param give_up: called with an exit status to end the service, if another worker would fail
+            in the same way.
         """
         self._reactor = reactor
         self._give_up = give_up
@@ -85,16 +85,21 @@ class WorkerPool:
     @property
     def has_served(self) -> bool:
         """
-        Whether one worker that fails is not a reason to end the service.
+        Whether the service goes on if one worker fails.
 
-        Either other workers run, or an operator has just reloaded and sees the failure.
+        The service goes on if other workers run, or if an operator has just reloaded and sees the
+        failure.
         """
         return self._was_replaced or any(each.heartbeats >= _STEADY for each in self.workers)
 
     # --- start and stop ---
 
     def start(self, sockets: Sequence[int]) -> None:
-        """Start all workers, which accept connections from these descriptors."""
+        """
+        Start all workers, which accept connections from listening sockets.
+
+        @param sockets: the descriptors of the listening sockets.
+        """
         self._sockets = sockets
         for _ in range(self.size):
             self.spawn()
@@ -125,7 +130,7 @@ class WorkerPool:
         return worker
 
     def _actions(self, sender: Callable[[], WorkerProcess]) -> dict[str, Action]:
-        """Return what the pool does at the messages of a worker, by their words."""
+        """Return the actions for messages of a worker, by the words that name the messages."""
 
         def forward(word: str) -> Action:
             return lambda content: self._forward(sender(), word, content)
@@ -170,8 +175,8 @@ class WorkerPool:
         """
         Note why a worker cannot use all of its configuration.
 
-        Several workers that report a problem are one failed reload. During a replacement the
-        supervisor counts the failure itself.
+        Several workers that report a problem count as one failed reload. While all workers are
+        being replaced, the supervisor itself counts the failed reload.
         """
         if not (self.problems or self._is_replacing):
             self.metrics.own.reload_ended("failure")
@@ -186,7 +191,7 @@ class WorkerPool:
             self._until_empty.succeed(None)
 
     def _note_lost(self, worker: WorkerProcess, reason: str) -> None:
-        """Replace a worker that ended unexpectedly, or end the service if another would fail."""
+        """Replace a worker that ended unexpectedly, or end the service if a new one would fail."""
         self._log.error(
             "worker {pid} ended unexpectedly: {how}",
             pid=worker.pid,
@@ -195,7 +200,7 @@ class WorkerPool:
         )
         self.metrics.own.worker_lost("blocked" if worker.was_killed else "died")
         if worker.exit_status is not None and not (worker.has_served or self.served.called):
-            self._give_up(worker.exit_status or 1)  # as a single process would exit
+            self._give_up(worker.exit_status or 1)  # the supervisor exits as a single process would
         elif worker.exit_status == EX_CONFIG and not self.has_served:
             self._give_up(EX_CONFIG)
         else:
@@ -225,11 +230,11 @@ class WorkerPool:
         """
         Discard cached decisions in all workers but the sender, as API tokens were changed.
 
-        A worker that has ended meanwhile need not confirm: it answers no request any more.
+        A worker that has ended meanwhile need not confirm, as it answers no request any more.
 
-        @param tokens: the ids of the API tokens; C{None} for all decisions.
+        @param tokens: the ids of the changed API tokens, or C{None} to discard all decisions.
 
-        @raise Unavailable: a worker that runs has not confirmed.
+        @raise Unavailable: a running worker has not confirmed that it discarded decisions.
         """
         others = [worker for worker in self.workers if worker is not sender]
         outcomes = await wait_all([start(worker.ask("invalidate", tokens)) for worker in others])
@@ -238,13 +243,13 @@ class WorkerPool:
                 raise Unavailable("a worker has not confirmed that it cleared its cache")
 
     def _forward(self, sender: WorkerProcess, word: str, content: Any) -> None:
-        """Send all workers but the sender what it found out about a user."""
+        """Pass on what one worker found out about a user to all other workers."""
         for worker in self.workers:
             if worker is not sender:
                 worker.notify(word, content)
 
     async def readiness(self) -> dict[str, Any] | None:
-        """Return the readiness that the first worker to answer reports; C{None} if none answers."""
+        """Return the readiness that the first worker to answer reports, or C{None} without one."""
         for worker in self.serving:
             with suppress(Unavailable, PeerError):
                 report: dict[str, Any]

@@ -25,9 +25,9 @@ class WorkerProcess(ProcessProtocol):
     @ivar was_killed: whether the worker was killed, as it did not answer.
     @ivar problems: why the worker cannot use all of its configuration.
     @ivar counted: the metrics that the worker reported last.
-    @ivar missed: heartbeats that are missing since the last one.
+    @ivar missed: heartbeats in a row that the worker has missed.
     @ivar heartbeats: heartbeats that the worker has sent.
-    @ivar exit_status: the exit status of the process; C{None} if a signal has ended it.
+    @ivar exit_status: the exit status of the process, or C{None} if a signal has ended it.
     """
 
     transport: Any
@@ -47,7 +47,7 @@ class WorkerProcess(ProcessProtocol):
     ) -> None:
         """
         @param input_: the descriptor from which the worker reads messages.
-        @param actions: what to do at the messages of the worker, beside C{serving} and C{alive}.
+        @param actions: the actions for messages of the worker other than C{serving} and C{alive}.
         @param on_end: called when the process has ended, with the reason.
         @param on_serving: called when the worker accepts connections.
         """

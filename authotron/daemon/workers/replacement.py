@@ -18,7 +18,7 @@ class Replacement:
 
     The new workers start one after the other, so that those that serve keep the processors. When
     all new workers accept connections the old ones drain. If anything fails, the new workers drain,
-    and the old ones go on with their configuration: there is nothing to start for that.
+    and the old workers go on with their configuration.
     """
 
     _pool: WorkerPool

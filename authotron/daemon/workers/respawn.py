@@ -52,7 +52,7 @@ class Respawn:
         self._pending.clear()
 
     def resume(self) -> None:
-        """Start workers again, those that are missing now included."""
+        """Start workers again, including those that are missing now."""
         self._is_paused = False
         self.fill()
 

@@ -23,7 +23,11 @@ _MOST = 64
 
 
 class ListeningSocket:
-    """A listening socket that the supervisor keeps open for its workers. It accepts nothing."""
+    """
+    A listening socket that the supervisor keeps open for its workers.
+
+    The supervisor accepts no connection from the socket.
+    """
 
     def __init__(self, reactor: IGatewayReactor, endpoint: str | systemd.Endpoint) -> None:
         self._reactor = reactor
@@ -54,11 +58,12 @@ class ListeningSocket:
         return descriptor
 
     def _take(self, port: Any) -> None:
-        port.stopReading()  # in the same turn of the reactor, before a connection can be accepted
+        # in the reactor turn that opened the port, so that no connection is accepted
+        port.stopReading()
         self._port = port
 
     async def close(self) -> None:
-        """Close the socket. A socket of systemd stays open, as systemd holds it."""
+        """Close the socket; a socket that systemd holds stays open."""
         if self._port is not None:
             await self._port.stopListening()
 
@@ -68,9 +73,10 @@ class FairAccept:
     """
     Accepts few connections at a time, so that they spread evenly over all processes.
 
-    Twisted accepts all connections that wait. If many clients connect at once, the first process
-    that wakes up would get nearly all of them. A fair process accepts one connection and pauses for
-    L{PAUSE} seconds. While more connections wait, it accepts twice as many each time.
+    By itself, Twisted accepts all connections that wait. If many clients connect at once, the first
+    process that wakes up would get nearly all of them. A fair process accepts one connection and
+    pauses for L{PAUSE} seconds. While more connections wait, the process accepts twice as many each
+    time.
     """
 
     _port: Any  # a tcp.Port or unix.Port of Twisted, whose attributes no interface declares
@@ -82,7 +88,11 @@ class FairAccept:
         self._accept, self._port.doRead = self._port.doRead, self.take
 
     def take(self) -> None:
-        """Accept waiting connections. Twisted raises C{numberAccepts} if it accepted that many."""
+        """
+        Accept waiting connections;
+
+        Twisted raises the number C{numberAccepts} if it accepted that many.
+        """
         self._port.numberAccepts = self._most
         self._accept()
         if self._port.numberAccepts <= self._most:

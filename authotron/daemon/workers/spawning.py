@@ -35,7 +35,7 @@ class Descriptors:
     """
     The numbers of the descriptors that a worker inherits.
 
-    They are the listening sockets, the two pipes to the supervisor, and the configuration. The
+    A worker inherits the listening sockets, two pipes to the supervisor, and the configuration. The
     worker gets its configuration from the supervisor and not from the file: a worker that replaces
     a lost one serves the same as the others, even if the file has changed.
 
@@ -95,8 +95,8 @@ def environment(
     """
     Return the environment of a worker: that of the supervisor without systemd's variables.
 
-    @param has_served: the service is up. The worker then serves without a token store that must
-        not be used, as a single process does after a reload.
+    @param has_served: whether the service has been up already. If so, the worker serves without a
+        token store that must not be used, as a single process does after a reload.
     """
     inherited = {
         name: value for name, value in environ.items() if name not in _SUPERVISOR_VARIABLES
@@ -111,7 +111,8 @@ class SealedConfig:
     A configuration, and a sealed file in memory that holds it for workers, secrets included.
 
     The warnings are left out, as the supervisor has logged them. A process that has the descriptor
-    could write to the file. The seals prevent this: a worker cannot change what the next one reads.
+    could write to the file. The seals prevent writing, so that a worker cannot change what the next
+    worker reads.
     """
 
     config: Config
@@ -135,7 +136,7 @@ class SealedConfig:
         return cls(config, descriptor)
 
     def close(self) -> None:
-        """Close the descriptor of this process."""
+        """Close the descriptor by which this process holds the sealed file."""
         os.close(self.descriptor)
 
 
@@ -143,7 +144,7 @@ def read_config(descriptor: int) -> Config:
     """Read the configuration that the supervisor has sealed, and close the descriptor."""
     content = os.pread(
         descriptor, os.fstat(descriptor).st_size, 0
-    )  # pread: all workers share the position
+    )  # pread, because all workers share the read position of the file
     os.close(descriptor)
     config: Config = pickle.loads(content)  # noqa: S301 - written by the supervisor
     return config

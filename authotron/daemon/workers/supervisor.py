@@ -1,4 +1,7 @@
-"""The supervisor of several workers: it holds the sockets and the metrics port, and serves none."""
+"""
+The supervisor of several workers: it holds the listening sockets, serves only the metrics port, and
+runs the workers.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +77,7 @@ class Supervisor(Service):
 
     @property
     def served(self) -> Deferred[None]:
-        """Fires when all workers accept connections for the first time."""
+        """A Deferred that fires when all workers accept connections for the first time."""
         return self.pool.served
 
     # --- start and stop ---
@@ -136,7 +139,8 @@ class Supervisor(Service):
         """
         Replace all workers, if the configuration is valid and each new worker serves with it.
 
-        @return: fires when only new workers accept connections, or nothing has changed.
+        @return: a Deferred that fires when only new workers accept connections, or when the
+            configuration was refused.
         """
         return self._reloader.reload()
 
@@ -144,7 +148,7 @@ class Supervisor(Service):
         """
         Replace all workers by workers with another configuration.
 
-        @return: that configuration; C{None} if the service is stopping.
+        @return: the configuration that is now in use, or C{None} if the service is stopping.
 
         @raise ConfigError: the configuration cannot be used, or a new worker does not serve.
         """

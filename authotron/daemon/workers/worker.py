@@ -38,8 +38,10 @@ from authotron.telemetry import logs
 from authotron.web.operations_routes import ProcessStatus
 
 INVALIDATION_TIMEOUT = 40.0
-"""Seconds to wait until all other workers have cleared their caches. A worker that does not answer
-has been killed by then."""
+"""
+Seconds to wait until all other workers have cleared their caches. by then, a worker that does not
+answer has been killed.
+"""
 
 
 @define(eq=False)
@@ -126,7 +128,7 @@ class Worker(Service):
         self._send_heartbeat()
 
     def supervisor_lost(self) -> None:
-        """Stop: without a supervisor no process would watch, stop or replace this worker."""
+        """Stop this worker, as without a supervisor no process would watch, stop or replace it."""
         self.channel.lost()
         if self.running and not self._is_ending:
             self._log.error(
@@ -137,9 +139,10 @@ class Worker(Service):
 
     def _stop(self) -> None:
         """
-        Stop the process at the next turn of the reactor.
+        Stop the worker process at the next turn of the reactor.
 
-        A second call does nothing. It happens if the service stops while a reload drains workers.
+        A second call, which happens if the service stops while a reload drains workers, does
+        nothing.
         """
         if not self._is_ending:
             self._is_ending = True
@@ -158,13 +161,14 @@ class Worker(Service):
         """
         Discard cached decisions of this worker.
 
-        @param tokens: a list of ids of API tokens that were changed; anything else means all.
+        @param tokens: a list of ids of API tokens that were changed; anything else means all API
+            tokens.
         """
         is_list = isinstance(tokens, list) and all(isinstance(each, str) for each in tokens)
         self.gateway.serving.gateway.decisions.invalidate(tokens if is_list else None)
 
     async def _drain(self) -> None:
-        """Stop listening, which answers the supervisor; then stop once requests are finished."""
+        """Stop listening, and confirm that to the supervisor; exit once requests are finished."""
         await self.gateway.close()
         self._stop()
 
@@ -173,11 +177,11 @@ class _SupervisorPipes(Protocol):
     """
     The two pipes to the supervisor.
 
-    @ivar closed: fires when the supervisor has closed them.
+    @ivar closed: fires when the supervisor has closed the pipes.
     """
 
     def __init__(self, make_worker: Callable[[Callable[[bytes], object]], Worker]) -> None:
-        """@param make_worker: makes the worker, given what sends bytes to the supervisor."""
+        """@param make_worker: makes the worker; its argument sends bytes to the supervisor."""
         self.closed: Deferred[None] = Deferred()
         self.worker = make_worker(self._send)
 
@@ -223,7 +227,7 @@ def main() -> None:
 
 def _run(pipes: _SupervisorPipes, descriptors: Descriptors, reactor: IGatewayReactor) -> None:
     worker = pipes.worker
-    connect: Any = stdio.StandardIO  # its types are those of another operating system
+    connect: Any = stdio.StandardIO  # the type hints of StandardIO are those for Windows
     connect(pipes, stdin=descriptors.input, stdout=descriptors.output, reactor=reactor)
     worker.startService()
 
@@ -234,7 +238,8 @@ def _run(pipes: _SupervisorPipes, descriptors: Descriptors, reactor: IGatewayRea
         await pipes.closed
 
     def ignore_signals() -> None:
-        for number in (signal.SIGINT, signal.SIGHUP):  # the supervisor acts on these
+        # the supervisor, not each worker, acts on these signals
+        for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
 
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -36,7 +36,11 @@ class WorkerMetrics:
         self._add(self._ended, worker, ended=True)
 
     async def total(self) -> Metrics:
-        """Ask all workers; for a worker that does not answer use what it reported last."""
+        """
+        Return the metrics of all workers, added up.
+
+        If a worker does not answer in time, the metrics that it reported last are used.
+        """
         asked = [worker for worker in self._workers if worker.has_served]
         in_time = partial(with_timeout, self._clock, TIMEOUT)
         await wait_all([start(in_time(worker.fetch_counted())) for worker in asked])
@@ -49,7 +53,11 @@ class WorkerMetrics:
         return total
 
     def _add(self, total: Metrics, worker: WorkerProcess, *, ended: bool = False) -> None:
-        """Add the metrics of a worker. Metrics that make no sense do not stop the supervisor."""
+        """
+        Add the metrics of a worker.
+
+        Metrics that cannot be read are left out, and do not stop the supervisor.
+        """
         if worker.counted is None:
             return
         try:
