@@ -12,25 +12,29 @@ class Restriction(Protocol):
     """Limits the roles and scopes of an identity to those that its credential grants."""
 
     def restrict(self, identity: Identity, /) -> Identity:
-        """Return the identity with the roles and scopes that are left; nothing is ever added."""
+        """
+        Return the identity with only the roles and scopes that the credential grants, and no
+        others.
+        """
 
 
 class Authentication(NamedTuple):
     """
-    An identity, and how it is known: by which provider, until when, and under which limits.
+    A verified identity, with the provider that verified it, its expiry, and its limits.
 
-    A tuple, because a frozen class takes three times as long to create.
+    The class is a named tuple, because a frozen class takes three times as long to create.
 
-    @ivar provider: the name of the provider that verified the credential; the gateway sets it if
-        the provider does not.
+    @ivar provider: the name of the provider that verified the credential; if the provider leaves
+        the name empty, the gateway fills it in.
     @ivar expires: seconds since the epoch at which the credential itself expires, if it does.
     @ivar fresh_until: seconds since the epoch until which the gateway may use the authentication
-        without asking the provider again; C{None} without a limit.
+        without asking the provider again, or C{None} if there is no such limit.
     @ivar unaugmented: the identity as the provider returned it, if augmenters or the restriction
         changed it; an API token stores this one.
-    @ivar conditions: limits that depend on the request; each request is checked, even if its
-        decision is remembered.
-    @ivar restriction: limits the roles and scopes after all augmenters have answered.
+    @ivar conditions: limits that depend on the request; they are checked for each request, even if
+        the decision about its credential is cached.
+    @ivar restriction: removes roles and scopes that the credential does not grant, after all
+        augmenters have answered.
     """
 
     identity: Identity
@@ -47,9 +51,9 @@ class Authentication(NamedTuple):
         if not more and not added and until is None:
             return self
         identity, provider, expires, fresh_until, unaugmented, conditions, restriction = self
-        if added and "exp" in added:  # the attribute that is replaced still limits the life
+        if added and "exp" in added:  # a replaced C{exp} attribute still limits the lifetime
             expires = self.expires_at()
-        return Authentication(  # C{_replace} takes 1.5 times as long, for every augmenter
+        return Authentication(  # C{_replace} would take 1.5 times as long
             identity.enriched(more, added),
             provider,
             expires,
@@ -60,7 +64,7 @@ class Authentication(NamedTuple):
         )
 
     def restricted(self) -> Authentication:
-        """Return the authentication with the roles and scopes that its restriction leaves."""
+        """Return the authentication without the roles and scopes that its restriction removes."""
         if self.restriction is None:
             return self
         left = self.restriction.restrict(self.identity)
@@ -70,11 +74,11 @@ class Authentication(NamedTuple):
 
     def expires_at(self) -> float | None:
         """
-        Return when a JWT minted for the identity must expire at the latest.
+        Return the latest time at which a JWT minted for the identity may expire.
 
-        The earlier of the expiry of the credential and the C{exp} attribute of the identity. The
-        attribute can only shorten a life; a value that is not a whole number is ignored, and a
-        negative one lies in the past.
+        The result is the earlier of the expiry of the credential and the C{exp} attribute of the
+        identity. The C{exp} attribute can only shorten the lifetime of a JWT; a value of C{exp}
+        that is not a whole number is ignored, and a negative value lies in the past.
         """
         said = self.identity.attributes.get("exp")
         return self.expires if said is None else earliest(self.expires, whole_number(said))

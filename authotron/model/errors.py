@@ -28,7 +28,10 @@ class BadIdentity(Exception):
 
 
 class Unavailable(Exception):
-    """A credential could not be judged, because something is unavailable; a retry may help."""
+    """
+    A credential could not be verified, because a remote service or a database is unavailable; a
+    retry may help.
+    """
 
 
 class NotConfigured(Exception):
@@ -53,9 +56,9 @@ class NoSuchToken(Exception):
 
 class ExceedsGrant(Exception):
     """
-    A requested API token would grant more than its maker has, or live too long.
+    A requested API token would grant more than the credential that requests it, or live too long.
 
-    @ivar problems: the fields that ask for too much; they are sent to the client.
+    @ivar problems: the fields of the request that ask for too much; they are sent to the client.
     """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
@@ -64,15 +67,16 @@ class ExceedsGrant(Exception):
 
 
 class MissingContext(Exception):
-    """A condition depends on a fact that the request does not state, such as its host."""
+    """A condition depends on a fact that the request does not state, such as the requested host."""
 
 
 @frozen
 class Problem:
     """
-    One mistake in a configuration or a request body, and its path.
+    One mistake in a configuration or a request body, with the path of the wrong value.
 
-    @ivar kind: pydantic's name of the broken rule; empty for rules that pydantic does not have.
+    @ivar kind: pydantic's name of the validation rule that was broken; empty for rules that
+        pydantic does not have.
     """
 
     path: str
@@ -84,7 +88,7 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """A configuration that cannot be used, with all its problems."""
+    """The configuration cannot be used; the exception lists all problems found in it."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)

@@ -1,10 +1,11 @@
 """
-Hosts and networks: the grammars of both, and the patterns that an API token may be limited to.
+The grammars of hosts and networks, and the host patterns to which API tokens may be limited.
 
-Four grammars of a host differ on purpose. L{HOST_FIELD} is what a client may send as C{Host}.
-L{FORWARDED_HOST} is wider: a proxy has checked the value, and only patterns are compared with it.
-L{check_host_pattern} is stricter: operators and owners of tokens write patterns, so a typo must be
-noticed. L{check_bind_host} also knows IPv6 addresses without brackets and with a zone.
+The four grammars for host names in this module differ on purpose. L{HOST_FIELD} matches what a
+client may send in the header C{Host}. L{FORWARDED_HOST} accepts more than L{HOST_FIELD}, because a
+proxy has checked the value, and the value is only compared with patterns. L{check_host_pattern} is
+stricter, because operators and owners of API tokens write patterns, and a typo must be noticed.
+L{check_bind_host} also accepts IPv6 addresses without brackets and with a zone.
 """
 
 from __future__ import annotations
@@ -18,13 +19,17 @@ from urllib.parse import urlsplit
 from authotron.model.http_grammar import IPV6, NAME
 
 MOST_TEXT = 4096
-"""Most characters of all patterns of one list together."""
+"""Maximum number of characters that all patterns of one list may have together."""
 
 HOST_FIELD = re.compile(rb"(?:%b\.?|%b)(?::[0-9]{1,5})?" % (NAME, IPV6))
-"""The value of a C{Host} field (RFC 9110 section 7.2); the name may end with a dot."""
+"""
+A regular expression of the header C{Host} (RFC 9110 section 7.2); the host name may end with a dot.
+"""
 
 FORWARDED_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
-"""The host that a trusted proxy forwards: a name of any labels, or an address in brackets."""
+"""
+A regular expression of the host that a trusted proxy forwards: a name, or an address in brackets.
+"""
 
 _LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
 _PATTERN = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
@@ -38,12 +43,13 @@ _SITE_BITS = 64
 
 def check_host_pattern(text: str) -> str:
     """
-    Check a pattern of hosts, and return it in lower case.
+    Check a host pattern, and return the pattern in lower case.
 
-    C{*} fits every host, and C{*.example.org} every host with exactly one label more. A pattern
-    with a port fits only requests for this port; only C{*} alone fits every port.
+    C{*} matches every host, and C{*.example.org} every host with exactly one label before
+    C{example.org}. A pattern with a port matches only requests for this port; a pattern that is
+    just C{*} matches every port.
 
-    @raise ValueError: the string is not a pattern.
+    @raise ValueError: the string is not a host pattern.
     """
     name, port = _split(text.lower())
     if not (name == "*" or _is_address(name) or _PATTERN.fullmatch(name)):
@@ -55,9 +61,9 @@ def check_host_pattern(text: str) -> str:
 
 def check_bind_host(text: str) -> str:
     """
-    Check that a string is an IP address, with or without a zone, or could be the name of a host.
+    Check that a string is an IP address, with or without a zone, or could be a host name.
 
-    @raise ValueError: the string is neither.
+    @raise ValueError: the string is neither an IP address nor a host name.
     """
     try:
         ipaddress.ip_address(text.partition("%")[0])
@@ -69,9 +75,10 @@ def check_bind_host(text: str) -> str:
 
 def check_network(text: str) -> str:
     """
-    Check a network, and return it in canonical form; an address becomes a network of one host.
+    Check an IP network, and return it in canonical form; an address becomes a network of one host.
 
-    @raise ValueError: the string is not a network, or has bits set behind its mask.
+    @raise ValueError: the string is not a network, or its address has bits set beyond the prefix
+        length.
     """
     try:
         return str(ipaddress.ip_network(text))
@@ -80,16 +87,19 @@ def check_network(text: str) -> str:
 
 
 UNIX = "unix"
-"""In a list of trusted proxies: every peer that connects by a UNIX socket."""
+"""
+The entry in a list of trusted proxies that stands for every peer that connects by a UNIX socket.
+"""
 
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 _GLOBAL_IPV6 = ipaddress.IPv6Network("2000::/3")
-"""The addresses that are routed on the Internet (RFC 4291 section 2.4, IANA's registry)."""
+"""The IPv6 addresses that are routed on the Internet (RFC 4291 section 2.4, IANA's registry)."""
 
 
 def check_proxy(text: str) -> str:
     """
-    Check a network of trusted proxies, and return it in canonical form; C{unix} stays as it is.
+    Check a network of trusted proxies, and return it in canonical form; the word C{unix} is
+    returned unchanged.
 
     @raise ValueError: the string is neither a network nor C{unix}.
     """
@@ -97,14 +107,17 @@ def check_proxy(text: str) -> str:
         return text
     network = ipaddress.ip_network(check_network(text))
     if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
-        # The address of a peer is compared as IPv4, so its network must be IPv4, too.
+        # An IPv4-mapped address of a peer is compared as IPv4, so the network must be IPv4, too.
         first = int(network.network_address) & 0xFFFF_FFFF
         return str(ipaddress.IPv4Network((first, network.prefixlen - 96)))
     return str(network)
 
 
 def share_of_addresses(networks: Iterable[str]) -> float:
-    """Compute which share of all IPv4, or of all global IPv6, addresses lies in C{networks}."""
+    """
+    Compute the share of all IPv4 addresses, or of all global IPv6 addresses, that lies in
+    C{networks}.
+    """
     parsed = [ipaddress.ip_network(text) for text in networks if text != UNIX]
     four = [each for each in parsed if isinstance(each, ipaddress.IPv4Network)]
     six = [each for each in parsed if isinstance(each, ipaddress.IPv6Network)]
@@ -119,7 +132,9 @@ def share_of_addresses(networks: Iterable[str]) -> float:
 
 
 def host_fits(pattern: str, host: str) -> bool:
-    """Whether a pattern fits a requested host, or contains all that another pattern fits."""
+    """
+    Whether a host pattern matches a requested host, or every host that another pattern matches.
+    """
     if pattern == "*":
         return True
     wanted, wanted_port = _split(pattern)
@@ -134,7 +149,10 @@ def host_fits(pattern: str, host: str) -> bool:
 
 
 def any_host_fits(patterns: tuple[str, ...], host: str) -> bool:
-    """Return whether one of several patterns matches a host; results for usual names are cached."""
+    """
+    Return whether one of several patterns matches a host; results for hosts of usual length are
+    cached.
+    """
     fits = _any_host_fits if len(host) <= _LONGEST_NAME else _any_host_fits.__wrapped__
     return fits(patterns, host)
 
@@ -145,7 +163,7 @@ def _any_host_fits(patterns: tuple[str, ...], host: str) -> bool:
 
 
 def network_fits(pattern: str, address: str) -> bool:
-    """Whether an address, or another network, lies within a network."""
+    """Whether an IP address, or a network, lies within the network C{pattern}."""
     within, meant = _network(pattern), _network(address)
     if within is None or meant is None:
         return False
@@ -153,12 +171,15 @@ def network_fits(pattern: str, address: str) -> bool:
 
 
 def any_network_fits(patterns: Iterable[str], address: str) -> bool:
-    """Whether an address lies within one of several networks."""
+    """Whether an IP address lies within one of several networks."""
     return any(network_fits(pattern, address) for pattern in patterns)
 
 
 def address_of(text: str) -> str | None:
-    """Return an IP address in canonical form, an IPv4-mapped one as IPv4; C{None} if invalid."""
+    """
+    Return an IP address in canonical form (an IPv4-mapped one as IPv4), or C{None} if it is
+    invalid.
+    """
     try:
         address = ipaddress.ip_address(text.strip("[]").partition("%")[0])
     except ValueError:
@@ -168,7 +189,10 @@ def address_of(text: str) -> str | None:
 
 
 def client_network(address: str) -> str:
-    """Return the network of the addresses that one client may use: an IPv6 /64, or the address."""
+    """
+    Return the network that counts as one client: the /64 of an IPv6 address, or an IPv4 address
+    itself.
+    """
     if ":" not in address:
         return address
     try:
@@ -178,12 +202,12 @@ def client_network(address: str) -> str:
 
 
 def is_local(url: str) -> bool:
-    """Whether requests to a URL stay on this machine."""
+    """Whether the host of a URL is this machine."""
     return is_loopback(urlsplit(url).hostname or "")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address or a name is that of the loopback interface."""
+    """Whether an IP address or a host name is that of the loopback interface."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -212,7 +236,7 @@ def _split(text: str) -> tuple[str, str | None]:
 def _is_address(name: str) -> bool:
     bracketed = name.startswith("[") and name.endswith("]")
     if not (bracketed or name[-1:].isdigit()):
-        return False  # as nearly always; parsing takes 2.5 us
+        return False  # true of nearly all host names; parsing an address would take 2.5 us
     try:
         version = ipaddress.ip_address(name[1:-1] if bracketed else name).version
     except ValueError:

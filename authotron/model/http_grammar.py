@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-"""A token, such as the name of a header field or a method (RFC 9110 section 5.6.2)."""
+"""
+A regular expression of C{token}, such as a header name or an HTTP method (RFC 9110 section 5.6.2).
+"""
 
 LONGEST_FIELD_NAME = 256
-"""Bytes of the name of a header field; bounded, as Twisted never frees the first 10,000 names."""
+"""
+Maximum number of bytes in a header name; Twisted keeps the first 10,000 header names in memory for
+good.
+"""
 
 _LABEL = rb"[A-Za-z0-9_-]{1,63}"
 NAME = rb"%b(?:\.%b)*" % (_LABEL, _LABEL)
-"""The name of a host, or an IPv4 address, which has the same syntax."""
+"""A regular expression of host names and of IPv4 addresses, which have the same syntax."""
 
 
 def _ipv6() -> bytes:
@@ -30,4 +35,4 @@ def _ipv6() -> bytes:
 
 
 IPV6 = _ipv6()
-"""An IPv6 address in brackets."""
+"""A regular expression of IPv6 addresses in brackets."""

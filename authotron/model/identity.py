@@ -14,11 +14,11 @@ from authotron.model.errors import Rejected
 from authotron.model.naming import normalize
 
 _NONE: Mapping[str, NoReturn] = MappingProxyType({})
-"""An empty mapping that cannot be changed, so that all values may share it."""
+"""An empty mapping that cannot be changed, so that all identities may share it."""
 
 
 Client = Callable[[], str | None] | str | None
-"""The address of a client, or a function that returns the address: few providers need it."""
+"""The address of a client, or a function that finds the address only when a provider needs it."""
 
 
 @define(unsafe_hash=True)
@@ -26,10 +26,12 @@ class Credential:
     """
     One C{scheme value} pair of an C{Authorization} header.
 
-    A value: nothing but C{seen} changes. The class is not frozen, because a credential is made for
-    each request that is not remembered, and a frozen class takes three times as long.
+    No attribute but C{seen} changes. The class is not frozen, because a credential is made for each
+    request whose decision is not cached, and creating an object of a frozen class takes three times
+    as long.
 
-    @ivar seen: the result of C{jose.unverified.seen} for this credential; False until it is called.
+    @ivar seen: the result of C{jose.unverified.seen} for this credential, or False until that
+        function is called.
     @param client: the address of the client, or a function that returns the address.
     """
 
@@ -41,9 +43,11 @@ class Credential:
     @property
     def client(self) -> str | None:
         """
-        The address of the client, if known; behind trusted proxies the address that they forward.
+        The address of the client, if known; behind trusted proxies the address that the proxies
+        forward.
 
-        Queues and limits count by this address. No decision about access depends on it.
+        Queues and limits tell clients apart by their addresses. No decision about access depends on
+        this address.
         """
         return self._client() if callable(self._client) else self._client
 
@@ -51,8 +55,8 @@ class Credential:
         """
         Return user name and password of a Basic credential (RFC 7617 section 2).
 
-        The name is in Normalization Form C, so that its spellings are one user to every provider.
-        The password is as the client sent it.
+        The user name is in Unicode Normalization Form C, so that all its spellings are one user to
+        every provider. The password is returned as the client sent it.
 
         @raise Rejected: the value is not canonical base64 of UTF-8 with a colon, or the user name
             is empty.
@@ -72,12 +76,13 @@ class Credential:
 
 class Identity(NamedTuple):
     """
-    A user of a realm, and what is known about the user.
+    A user of a realm, with the roles, attributes and scopes of the user.
 
-    A tuple, because several are made for each request that is not remembered: a frozen class with
-    as many fields takes three times as long. All fields count when two identities are compared.
+    The class is a named tuple, because several identities are made for each request whose decision
+    is not cached, and a frozen class with as many fields takes three times as long to create. Two
+    identities are equal only if all their fields are equal.
 
-    @ivar scopes: what the user may do, by the service it concerns.
+    @ivar scopes: what the user may do, by the name of the service.
     """
 
     realm: str
@@ -87,7 +92,9 @@ class Identity(NamedTuple):
     scopes: Mapping[str, tuple[str, ...]] = _NONE
 
     def enriched(self, roles: tuple[str, ...], attributes: Mapping[str, str]) -> Identity:
-        """Return the identity with further roles and attributes; none are removed."""
+        """
+        Return the identity with additional roles and attributes; no role or attribute is removed.
+        """
         if not roles and not attributes:
             return self
         realm, username, known, before, scopes = self
@@ -98,7 +105,10 @@ class Identity(NamedTuple):
 
 @frozen
 class Addition:
-    """Roles and attributes that an augmenter adds to an identity, and until when they are fresh."""
+    """
+    Roles and attributes that an augmenter adds to an identity, and the time until which they may be
+    cached.
+    """
 
     roles: tuple[str, ...] = ()
     attributes: Mapping[str, str] = _NONE
@@ -110,7 +120,7 @@ NOTHING_NEW = Addition()
 
 
 def earliest(first: float | None, *others: float | None) -> float | None:
-    """Return the earliest of several moments; C{None} stands for a moment that is not set."""
+    """Return the earliest of several times, where C{None} means that a time is not set."""
     for moment in others:
         if first is None or (moment is not None and moment < first):
             first = moment
@@ -122,7 +132,9 @@ _SIGNED = re.compile(r"[+-]?0*([0-9]+)")
 
 
 def whole_number(text: str) -> float | None:
-    """Parse whole seconds since the epoch; C{None} for another string, or beyond 15 digits."""
+    """
+    Parse whole seconds since the epoch, or return C{None} for another string, or beyond 15 digits.
+    """
     if len(text) <= _MOST_DIGITS and text.isascii() and text.isdigit():
         return float(text)
     found = _SIGNED.fullmatch(text)

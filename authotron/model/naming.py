@@ -6,13 +6,16 @@ import re
 import unicodedata
 
 MAX_NAME = 1_024
-"""Longest name of a user or a realm, in characters."""
+"""Maximum length of the name of a user or a realm, in characters."""
 
 MAX_ROLE = 8_192
-"""Longest role, scope or name of an attribute, in characters."""
+"""Maximum length of a role, a scope or the name of an attribute, in characters."""
 
 _MAX_MARKS = 30
-"""Most combining characters in a row (Unicode Standard Annex 15, "Stream-Safe Text Format")."""
+"""
+Maximum number of combining characters in a row (Unicode Standard Annex 15, "Stream-Safe Text
+Format").
+"""
 
 _STAND_FOR_ASCII = re.compile("[\u212a\u037e\u1fef]")
 """Characters whose canonical form is ASCII: Kelvin sign, Greek question mark, varia."""
@@ -29,7 +32,7 @@ the property Default_Ignorable_Code_Point that L{str.isprintable} calls printabl
 
 def normalize(text: str) -> str:
     """
-    Convert a name to Normalization Form C, so that all its spellings are equal.
+    Convert a name to Unicode Normalization Form C, so that all spellings of the name become equal.
 
     A string that cannot be a name (see L{flaw}) may be returned unchanged.
     """
@@ -39,7 +42,10 @@ def normalize(text: str) -> str:
 
 
 def spellings(text: str) -> list[str]:
-    """List a name as given, in Normalization Form C and in Form D, each spelling once."""
+    """
+    List the spellings of a name: as given, in Unicode Normalization Form C, and in Form D, without
+    duplicates.
+    """
     composed = normalize(text)
     if text.isascii() or flaw(composed, MAX_ROLE) is not None:
         return [text]
@@ -48,7 +54,8 @@ def spellings(text: str) -> list[str]:
 
 def fold_ascii_case(text: str) -> bytes:
     """
-    Convert a string to UTF-8 in which upper and lower case of ASCII letters are equal.
+    Convert a string to UTF-8 with all ASCII letters in lower case, to compare names regardless of
+    case.
 
     No other letters are changed: the lower case of the Kelvin sign, for example, is an ASCII "k".
     """
@@ -57,10 +64,11 @@ def fold_ascii_case(text: str) -> bytes:
 
 def flaw(text: str, longest: int = MAX_NAME, *, tab: bool = False) -> str | None:
     """
-    Say why a string cannot be a name; C{None} if it can.
+    Return why a string cannot be a name, or C{None} if it can.
 
     Proxies trim the values of headers and drop or refuse control characters, and people do not see
-    characters that are not printable. So two names that differ only there would be taken for one.
+    characters that are not printable. Two names that differ only in blanks or such characters would
+    therefore be taken for the same name.
 
     @param tab: whether tabs are allowed between other characters.
     """

@@ -1,4 +1,4 @@
-"""What a request presents to prove who sends it, and the facts on which a condition may depend."""
+"""The credentials in a request, and the facts of a request on which a condition may depend."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from attrs import frozen
 
 class Presented(NamedTuple):
     """
-    What a client presents to prove who it is: raw values of header fields, C{None} if missing.
+    The headers by which a client proves its identity: raw values, or C{None} for a missing header.
 
-    A further way to present a credential, such as a cookie, is a further field. Never log it: it
-    contains the credential in clear.
+    A new way to present a credential, such as a cookie, would become a new field of this class.
+    Never log an object of this class, because it contains the credential in plain text.
 
-    @ivar authorization: the first C{Authorization}.
-    @ivar realm: the first C{X-Auth-Realm}: only providers of this realm are asked.
+    @ivar authorization: the value of the first header C{Authorization}.
+    @ivar realm: the value of the first header C{X-Auth-Realm}: only providers of this realm are
+        asked.
     """
 
     authorization: bytes | None = None
@@ -27,31 +28,33 @@ class Presented(NamedTuple):
 
 class RequestContext(Protocol):
     """
-    The facts of a request beside its credentials, as far as a condition may depend on them.
+    The facts of a request on which a condition may depend, which do not include its credentials.
 
-    A condition should ask for the facts that it needs and for no others: the fast path reads a
-    header only when its fact is asked for.
+    A condition should read only the facts that it needs, because the fast path parses a header only
+    when a condition reads the fact that depends on this header.
     """
 
     @property
     def host(self) -> str | None:
-        """The requested host, perhaps with a port; C{None} if no trusted proxy states it."""
+        """
+        The requested host, perhaps with a port, or C{None} if no trusted proxy forwards the host.
+        """
 
     @property
     def address(self) -> str | None:
-        """The address of the client; C{None} if a trusted proxy does not state it."""
+        """The address of the client, or C{None} if a trusted proxy does not forward the address."""
 
 
 @frozen
 class RequestFacts:
-    """A request context whose facts are known."""
+    """The facts of a request as plain values, which were determined before."""
 
     host: str | None = None
     address: str | None = None
 
 
 class Condition(Protocol):
-    """A limit that depends on the request and not on the credential."""
+    """A limit of an API token that depends on the request, such as the requested host."""
 
     def holds(self, context: RequestContext, /) -> bool:
         """

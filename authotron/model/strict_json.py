@@ -1,9 +1,10 @@
 """
 Parse untrusted JSON so that no other parser can read the same bytes differently.
 
-Tokens, request bodies and responses of remotes are parsed here. JSON (RFC 8259) leaves open what a
-duplicate name, half of a surrogate pair or a number beyond a double means. An attacker could make
-use of two parsers that decide differently, so all of these are errors.
+JSON Web Tokens, request bodies and responses of remote services are parsed by this module. JSON
+(RFC 8259) leaves open what a duplicate name, half of a surrogate pair or a number beyond a double
+means. An attacker could exploit two JSON parsers that read a document differently, so every
+ambiguous document is an error.
 """
 
 from __future__ import annotations
@@ -15,16 +16,19 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 LONGEST = 1_048_576
-"""Longest document in bytes, unless the caller sets another limit."""
+"""Maximum length of a JSON document in bytes, unless the caller sets another limit."""
 
 DEEPEST = 64
-"""Most levels of nested arrays and objects in a document."""
+"""Maximum depth of nested arrays and objects in a JSON document."""
 
 MOST = 20_000
-"""Most arrays and objects in a document, unless the caller sets another limit."""
+"""Maximum number of arrays and objects in a JSON document, unless the caller sets another limit."""
 
 _LONGEST_NUMBER = 128
-"""Longest number in characters; far longer ones make a C{float} infinite or an C{int} slow."""
+"""
+Maximum length of a number in JSON, in characters; far longer ones make a C{float} infinite or an
+C{int} slow.
+"""
 
 _REST = re.compile(r"[ \t\n\r]*")
 
@@ -33,7 +37,8 @@ def loads(content: bytes, longest: int = LONGEST, most: int = MOST) -> Any:
     """
     Parse one JSON document in UTF-8.
 
-    @param most: arrays and objects, for which each bracket counts, even one in a string.
+    @param most: the maximum number of arrays and objects; each opening bracket counts as one, even
+        in a string.
 
     @raise ValueError: the document is longer than C{longest} bytes, deeper than L{DEEPEST}, has
         more than C{most} arrays and objects, is not UTF-8 or not JSON, begins with a byte order
@@ -77,7 +82,7 @@ def _check_depth(found: object) -> None:
 
 
 def _inner(value: object) -> list[object]:
-    """List the arrays and objects that a value directly contains."""
+    """List the arrays and objects that are direct members of a JSON value."""
     if isinstance(value, dict):
         value = list(value.values())
     if not isinstance(value, list):
@@ -86,7 +91,10 @@ def _inner(value: object) -> list[object]:
 
 
 def _check_pairs(found: object) -> None:
-    """Reject half of a surrogate pair, which only an escape can produce: UTF-8 cannot encode it."""
+    """
+    Reject half of a surrogate pair, which only an escape sequence can produce, as UTF-8 cannot
+    encode it.
+    """
     json.dumps(found, ensure_ascii=False).encode("utf-8")  # UnicodeEncodeError is a ValueError
 
 
@@ -117,4 +125,7 @@ def _constant(text: str) -> NoReturn:
 _scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder(
     object_pairs_hook=_object, parse_int=_int, parse_float=_float, parse_constant=_constant
 ).scan_once  # type: ignore[attr-defined] # not documented, but C{JSONDecoder.decode} calls it
-"""Parses one value; made once, as making it takes longer than parsing the header of a JWT."""
+"""
+Parses one JSON value; the parser is built once, because building it takes longer than parsing the
+header of a JWT.
+"""

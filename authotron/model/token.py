@@ -24,7 +24,7 @@ PATTERN = r"aot_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}"
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _PAIRS = [first + second for first in _DIGITS for second in _DIGITS]
-"""All pairs of base62 digits, by their value: two digits cost one division."""
+"""All pairs of base62 digits, by their value, so that one division yields two digits."""
 _ID = re.compile(r"[0-9A-Za-z]{12}")
 _FORM = re.compile(PATTERN)
 _SECRET_DIGITS = 43  # 62 ** 43 is just above 2 ** 256
@@ -34,13 +34,21 @@ _CHANCE_DIGITS = 6
 _MARK_DIGITS = 8
 
 HTTP, TERMINAL, IMPORT = ("http", "terminal", "import")
-"""The origins of API tokens; earlier versions did not store the origin."""
+"""
+How an API token was created: over HTTP, at a terminal, or by an import; earlier versions did not
+store this.
+"""
 
 IMPORTED = "imported:"
-"""Prefix of the provider of an imported owner, before the name of the service."""
+"""
+The prefix in the C{provider} of an imported API token, before the name of the service that issued
+the token.
+"""
 
 Row = Mapping[str, Any]
-"""An API token as stores keep it: strings and numbers only, never objects or operators."""
+"""
+An API token as token stores keep it: strings and numbers only, never objects or query operators.
+"""
 
 
 @define(unsafe_hash=True)
@@ -48,9 +56,9 @@ class PlainToken:
     """
     An API token in plain text, as its owner holds it.
 
-    L{PlainToken}, L{Grant} and L{Token} are values that never change. The classes are not frozen,
-    because they are made for each request that is not remembered, and a frozen class takes three
-    times as long.
+    L{PlainToken}, L{Grant} and L{Token} are values that never change. These classes are not frozen,
+    because their objects are made for each request whose decision is not cached, and creating an
+    object of a frozen class takes three times as long.
     """
 
     id: str
@@ -61,7 +69,7 @@ def generate(now: float) -> PlainToken:
     """
     Make a new API token with a secret of 256 random bits.
 
-    The id begins with the second of creation, so that ids sort by age.
+    The id of an API token begins with the time of creation in seconds, so that ids sort by age.
     """
     id_ = _base62(int(now), _SECONDS_DIGITS) + _chance(_CHANCE_DIGITS)
     text = f"{PREFIX}{id_}_{_base62(secrets.randbits(256), _SECRET_DIGITS)}"
@@ -69,7 +77,9 @@ def generate(now: float) -> PlainToken:
 
 
 def looks_like_ours(text: str) -> bool:
-    """Whether a bearer token has the prefix of API tokens, so that only the store may judge it."""
+    """
+    Whether a bearer token has the prefix of API tokens, so that only the token store may verify it.
+    """
     return text.startswith(PREFIX)
 
 
@@ -77,7 +87,8 @@ def parse(text: str) -> PlainToken:
     """
     Parse an API token, and verify its checksum.
 
-    @raise Rejected: the form or the checksum is wrong, so that no store need be asked.
+    @raise Rejected: the format or the checksum of the API token is wrong, so the token store need
+        not be asked.
     """
     if not _FORM.fullmatch(text):
         raise Rejected("the token does not have the form of an API token")
@@ -87,13 +98,16 @@ def parse(text: str) -> PlainToken:
 
 
 def id_of(text: str) -> str | None:
-    """Return the id in an id, in C{aot_} and an id, or in a whole API token; C{None} if invalid."""
+    """
+    Return the id of an API token from the id, from C{aot_} with the id, or from the whole API
+    token, or C{None} if the string is none of these.
+    """
     id_ = text.removeprefix(PREFIX).partition("_")[0]
     return id_ if _ID.fullmatch(id_) else None
 
 
 def checksum(text: str) -> str:
-    """Compute the last characters of an API token, a CRC-32 that detects typos."""
+    """Compute the checksum at the end of an API token, a CRC-32 that detects typos."""
     return _base62(zlib.crc32(text.encode()), _CHECK_DIGITS)
 
 
@@ -110,21 +124,23 @@ def _chance(digits: int) -> str:
 
 
 _GRANT, _ID_BYTES = 200, 70
-"""Bytes in memory of an empty grant, and of each id in its lineage."""
+"""Estimated bytes in memory of an empty grant, and of each id in the lineage of a grant."""
 
 
 @define(unsafe_hash=True)
 class Grant:
     """
-    The part of its owner's permissions that an API token has.
+    The part of the permissions of its owner that an API token grants.
 
-    @ivar roles: the only roles left; C{None} leaves all roles.
-    @ivar scopes: the only scopes left, by service; C{None} leaves all scopes.
-    @ivar hosts: patterns; unless empty, one must fit the requested host.
-    @ivar networks: unless empty, one must contain the address of the client.
-    @ivar expires: seconds since the epoch; C{None} for a token that does not expire.
-    @ivar lineage: the ids of the tokens from which every token made with this grant descends; the
-        last one is the token in use. Empty if no token is in use.
+    @ivar roles: the only roles of the owner that the API token grants, or C{None} for all roles.
+    @ivar scopes: the only scopes of the owner that the API token grants, by service, or C{None} for
+        all scopes.
+    @ivar hosts: host patterns, one of which must match the requested host; empty for all hosts.
+    @ivar networks: networks, one of which must contain the address of the client; empty for all
+        clients.
+    @ivar expires: when the API token expires, in seconds since the epoch, or C{None} for never.
+    @ivar lineage: if the credential in use is an API token, the ids of its ancestors and, last, its
+        own id; every API token created with it descends from all of these.
     """
 
     roles: tuple[str, ...] | None = None
@@ -146,17 +162,21 @@ class Grant:
 
     @property
     def is_restricted(self) -> bool:
-        """Whether the grant allows less than its owner may do, apart from its expiry."""
+        """
+        Whether an API token with this grant may do less than its owner, apart from its expiry.
+        """
         return self.roles is not None or self.scopes is not None or self.is_limited
 
     @property
     def is_limited(self) -> bool:
-        """Whether the grant depends on the host or the client of a request."""
+        """Whether the grant is limited to certain hosts, or to certain networks of clients."""
         return bool(self.hosts or self.networks)
 
     def used(self, lineage: tuple[str, ...]) -> Grant:
-        """Return the grant of a token in use, with the ids of that token and its ancestors."""
-        return Grant(  # C{attrs.evolve} takes three times as long
+        """
+        Return the grant of an API token in use, with the ids of this API token and its ancestors.
+        """
+        return Grant(  # C{attrs.evolve} would take three times as long
             self.roles, self.scopes, self.hosts, self.networks, self.expires, lineage=lineage
         )
 
@@ -178,11 +198,13 @@ class Grant:
 
     def holds(self, context: RequestContext) -> bool:
         """
-        Return whether a request is for one of the hosts, and from one of the networks.
+        Return whether a request is for one of the hosts, and from one of the networks, of the
+        grant.
 
-        @raise MissingContext: the request does not state its host, or its client's address.
+        @raise MissingContext: the requested host or the address of the client, on which the grant
+            depends, is unknown.
         """
-        # Only the facts that the grant depends on are asked for: to find one takes time.
+        # Only the facts that the grant depends on are read, because finding a fact takes time.
         if self.hosts:
             host = context.host
             if host is None:
@@ -207,11 +229,12 @@ class Token:
     An API token as it is stored.
 
     @ivar hashed: the hash of the secret.
-    @ivar owner: the identity of the owner at C{created}, before any augmenter.
-    @ivar provider: the name of the provider that knew the owner.
-    @ivar used: about when the token was last used.
-    @ivar lineage: the ids of the tokens that the token descends from, the oldest first. If one of
-        them is revoked or expires, so does the token.
+    @ivar owner: the identity of the owner when the token was created, before augmenters added
+        anything.
+    @ivar provider: the name of the provider that identified the owner.
+    @ivar used: approximately when the API token was last used, in seconds since the epoch.
+    @ivar lineage: the ids of the API tokens that this API token descends from, the oldest first. If
+        an ancestor of an API token is revoked or expires, the API token is invalid, too.
     @ivar origin: L{HTTP}, L{TERMINAL} or L{IMPORT}; empty if an earlier version stored the token.
     """
 
@@ -230,11 +253,11 @@ class Token:
 
     @property
     def size(self) -> int:
-        """Bytes of the strings that a store keeps of the token."""
+        """The number of bytes in all strings that a token store keeps of the API token."""
         return sum(len(text.encode()) for text in self.row().values() if isinstance(text, str))
 
     def row(self) -> dict[str, Any]:
-        """Convert the token to a row for a store."""
+        """Convert the API token to a row for a token store."""
         owner, grant = self.owner, self.grant
         fixed = {
             "roles": owner.roles,
@@ -278,7 +301,8 @@ def counts_towards_limit(row: Row) -> bool:
     """
     Whether an API token counts towards C{tokens.max_per_owner}.
 
-    Earlier versions did not store the origin, but an import names a provider of its own.
+    Earlier versions did not store the origin of API tokens, but imported ones can be recognised by
+    the name of their provider.
     """
     return row.get("origin") in (None, "", HTTP) and not is_imported(row)
 
@@ -291,9 +315,10 @@ def is_imported(row: Row) -> bool:
 
 def from_row(row: Row) -> Token:
     """
-    Convert a row of a store to a token.
+    Convert a row of a token store to an API token.
 
-    Earlier versions stored names without normalization, so names are normalized here.
+    Earlier versions stored user names, roles and scopes without Unicode normalization, so this
+    function normalizes them.
     """
     fixed = json.loads(row["fixed"])
     only_roles, only_scopes = fixed["only_roles"], fixed["only_scopes"]
@@ -330,8 +355,9 @@ class Revoked:
     """
     A record of an API token that was revoked.
 
-    @ivar mark: a few bits of the hash, which tell apart tokens of the same id; no secret.
-    @ivar until: seconds since the epoch until which a store keeps the record.
+    @ivar mark: the last 32 bits of the hash of the API token, which are not secret, and distinguish
+        two API tokens with the same id.
+    @ivar until: when a token store deletes the record, in seconds since the epoch.
     """
 
     id: str
@@ -347,9 +373,15 @@ def mark_of(hashed: str) -> str:
 
 
 def scope_tuples(lists: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    """Convert lists of scopes, by service, to normalized tuples as identities have them."""
+    """
+    Convert the lists of scopes of each service to tuples of normalized names, as L{Identity} stores
+    them.
+    """
     return {normalize(name): tuple(map(normalize, each)) for name, each in lists.items()}
 
 
 AT_ONCE = 16
-"""API tokens of a list that are read at once: those of earlier versions may have 60 kB each."""
+"""
+Number of API tokens of a list that are read in one go, before other work; API tokens of earlier
+versions may have 60 kB each.
+"""
