@@ -23,12 +23,14 @@ MOST_TEXT = 4096
 
 HOST_FIELD = re.compile(rb"(?:%b\.?|%b)(?::[0-9]{1,5})?" % (NAME, IPV6))
 """
-A regular expression of the header C{Host} (RFC 9110 section 7.2); the host name may end with a dot.
+A regular expression of the header C{Host} (RFC 9110 section 7.2); the host name
+may end with a dot.
 """
 
 FORWARDED_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 """
-A regular expression of the host that a trusted proxy forwards: a name, or an address in brackets.
+A regular expression of the host that a trusted proxy forwards: a name, or an
+address in brackets.
 """
 
 _LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
@@ -88,7 +90,8 @@ def check_network(text: str) -> str:
 
 UNIX = "unix"
 """
-The entry in a list of trusted proxies that stands for every peer that connects by a UNIX socket.
+The entry in a list of trusted proxies that stands for every peer that
+connects by a UNIX socket.
 """
 
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
@@ -133,7 +136,8 @@ def share_of_addresses(networks: Iterable[str]) -> float:
 
 def host_fits(pattern: str, host: str) -> bool:
     """
-    Whether a host pattern matches a requested host, or every host that another pattern matches.
+    Whether a host pattern matches a requested host, or every host that
+    another pattern matches.
     """
     if pattern == "*":
         return True

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 """
-A regular expression of C{token}, such as a header name or an HTTP method (RFC 9110 section 5.6.2).
+A regular expression of C{token}, such as a header name or an HTTP method (RFC
+9110 section 5.6.2).
 """
 
 LONGEST_FIELD_NAME = 256

@@ -93,7 +93,8 @@ class Identity(NamedTuple):
 
     def enriched(self, roles: tuple[str, ...], attributes: Mapping[str, str]) -> Identity:
         """
-        Return the identity with additional roles and attributes; no role or attribute is removed.
+        Return the identity with additional roles and attributes; no role or
+        attribute is removed.
         """
         if not roles and not attributes:
             return self
@@ -133,7 +134,8 @@ _SIGNED = re.compile(r"[+-]?0*([0-9]+)")
 
 def whole_number(text: str) -> float | None:
     """
-    Parse whole seconds since the epoch, or return C{None} for another string, or beyond 15 digits.
+    Parse whole seconds since the epoch, or return C{None} for another string,
+    or beyond 15 digits.
     """
     if len(text) <= _MOST_DIGITS and text.isascii() and text.isdigit():
         return float(text)

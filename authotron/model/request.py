@@ -37,7 +37,8 @@ class RequestContext(Protocol):
     @property
     def host(self) -> str | None:
         """
-        The requested host, perhaps with a port, or C{None} if no trusted proxy forwards the host.
+        The requested host, perhaps with a port, or C{None} if no trusted proxy
+        forwards the host.
         """
 
     @property

@@ -47,7 +47,8 @@ the token.
 
 Row = Mapping[str, Any]
 """
-An API token as token stores keep it: strings and numbers only, never objects or query operators.
+An API token as token stores keep it: strings and numbers only, never objects
+or query operators.
 """
 
 
@@ -78,7 +79,8 @@ def generate(now: float) -> PlainToken:
 
 def looks_like_ours(text: str) -> bool:
     """
-    Whether a bearer token has the prefix of API tokens, so that only the token store may verify it.
+    Whether a bearer token has the prefix of API tokens, so that only the token
+    store may verify it.
     """
     return text.startswith(PREFIX)
 
@@ -163,7 +165,8 @@ class Grant:
     @property
     def is_restricted(self) -> bool:
         """
-        Whether an API token with this grant may do less than its owner, apart from its expiry.
+        Whether an API token with this grant may do less than its owner,
+        apart from its expiry.
         """
         return self.roles is not None or self.scopes is not None or self.is_limited
 
@@ -174,7 +177,8 @@ class Grant:
 
     def used(self, lineage: tuple[str, ...]) -> Grant:
         """
-        Return the grant of an API token in use, with the ids of this API token and its ancestors.
+        Return the grant of an API token in use, with the ids of this API token
+        and its ancestors.
         """
         return Grant(  # C{attrs.evolve} would take three times as long
             self.roles, self.scopes, self.hosts, self.networks, self.expires, lineage=lineage

@@ -1,1 +1,4 @@
-"""Other machines: HTTP client, Redis client, TLS trust, circuit breakers, and the World."""
+"""
+Connections to other machines: HTTP client, Redis client, TLS trust, circuit breakers, and the
+L{World} of a plugin.
+"""

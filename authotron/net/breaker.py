@@ -1,4 +1,7 @@
-"""Circuit breakers: a remote that fails repeatedly is not called for 10 s, then tried once."""
+"""
+Circuit breakers: a remote service that fails repeatedly is not called for 10
+s, then called once.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +14,20 @@ from twisted.logger import Logger
 from authotron.model.errors import Unavailable
 
 FAILURES = 10
-"""Consecutive failures after which the circuit of a remote opens."""
+"""Number of consecutive failures after which the circuit breaker of a remote service opens."""
 
 PAUSE = 10.0
-"""Seconds for which a remote is not called while its circuit is open."""
+"""Seconds for which a remote service is not called after its circuit breaker has opened."""
 
 
 @define(eq=False)
 class Breaker:
     """
-    The circuit breaker of one remote.
+    The circuit breaker of one remote service.
 
     After 10 consecutive failures the circuit is open: the remote is not called for 10 s, then one
-    call is let through. A caller that enters reports what came of its call by L{succeeded},
-    L{failed} or L{abandoned}.
+    call is let through. After L{enter} the caller must report the outcome of its call by
+    L{succeeded}, L{failed} or L{abandoned}.
     """
 
     _remote: str
@@ -44,7 +47,7 @@ class Breaker:
 
     def check(self, clock: IReactorTime) -> None:
         """
-        Check that the remote may be called, before waiting for a slot.
+        Check that the circuit is closed, before the caller waits for a slot to send its request.
 
         @raise Unavailable: the circuit is open.
         """
@@ -52,7 +55,10 @@ class Breaker:
             raise Unavailable(f"{self._remote} is not asked: circuit open after repeated failures")
 
     def succeeded(self) -> None:
-        """Close the circuit: the remote answered, be it with an error that a client may cause."""
+        """
+        Close the circuit, because the remote service answered; an error that a client may cause
+        counts as an answer.
+        """
         if self.is_open():
             self._log.info(
                 "{remote} answers again: circuit closed",
@@ -62,7 +68,10 @@ class Breaker:
         self._failures, self._trying = 0, False
 
     def failed(self, clock: IReactorTime) -> None:
-        """Count a failure: there was no connection, or no answer in time."""
+        """
+        Count a failed call: the remote service could not be reached, or did
+        not answer in time.
+        """
         self._failures += 1
         self._trying = False
         self._until = clock.seconds() + PAUSE
@@ -76,11 +85,14 @@ class Breaker:
             )
 
     def abandoned(self) -> None:
-        """End a call whose caller was cancelled: the call says nothing about the remote."""
+        """
+        End a call that was cancelled, and therefore does not show whether the
+        remote service works.
+        """
         self._trying = False
 
     def is_open(self) -> bool:
-        """Whether the remote has failed too often in a row."""
+        """Whether as many calls in a row have failed as open the circuit."""
         return self._failures >= FAILURES
 
 
@@ -91,9 +103,9 @@ class Breakers:
     _known: dict[Hashable, Breaker] = field(factory=dict, init=False)
 
     def of(self, remote: str, trust: Hashable) -> Breaker:
-        """Return the circuit breaker of a remote that is called with this TLS trust."""
+        """Return the circuit breaker of a remote service that is called with this TLS trust."""
         return self._known.setdefault((remote, trust), Breaker(remote))
 
     def open_count(self) -> int:
-        """Return how many circuits are open."""
+        """Return how many circuit breakers are open."""
         return sum(each.is_open() for each in self._known.values())

@@ -28,7 +28,7 @@ _SHOWN = 3
 
 
 class Untrusted(Unavailable):
-    """The peer of a TLS connection could not be verified as the host that was asked for."""
+    """The server at the end of a TLS connection could not be verified as the host to connect to."""
 
 
 def check(certificate: x509.Certificate, host: str) -> None:
@@ -37,8 +37,8 @@ def check(certificate: x509.Certificate, host: str) -> None:
 
     Only subjectAltName entries of the kind of C{host} count (RFC 9525 section 6, RFC 9110 section
     4.3.5); the common name is ignored. One malformed name makes the whole certificate untrusted,
-    since its authority did not check what it signed. An IP address among the DNS names is ignored:
-    it is a common mistake, and matches no host.
+    since the authority that signed it did not check the names. An IP address that is listed as a
+    DNS name, a common mistake, is ignored, because it matches no host.
 
     @raise Untrusted: the certificate does not name C{host}, or the check itself fails.
     """
@@ -47,7 +47,7 @@ def check(certificate: x509.Certificate, host: str) -> None:
     except Untrusted:
         raise
     except VerificationError:
-        shown = ", ".join(_names(certificate)) or "it has no name of that kind"
+        shown = ", ".join(_names(certificate)) or "the certificate has no name of that kind"
         raise Untrusted(f"the certificate is for another host: {shown}; not {host}") from None
     except CertificateError:
         raise Untrusted("the certificate contains a malformed name") from None
@@ -91,7 +91,10 @@ def _subject_names(certificate: x509.Certificate) -> Any:
 
 
 def _names(certificate: x509.Certificate) -> Sequence[str]:
-    """Return the first names for an error message; their characters were checked before."""
+    """
+    Return the first names in a certificate, for an error message; their characters were checked
+    before.
+    """
     names = _subject_names(certificate)
     found = [
         *names.get_values_for_type(x509.DNSName),
@@ -101,7 +104,7 @@ def _names(certificate: x509.Certificate) -> Sequence[str]:
 
 
 def literal_address(host: str) -> IPv4Address | IPv6Address | None:
-    """Return the IP address that a host is written as; C{None} if the host is a name."""
+    """Parse a host as an IP address, or return C{None} if the host is a name."""
     try:
         return ip_address(host)
     except ValueError:

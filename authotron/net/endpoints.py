@@ -1,4 +1,7 @@
-"""Endpoints for connections to other machines, whose connecting can be cancelled cleanly."""
+"""
+Endpoints for connections to other machines, where an attempt to connect can
+be cancelled cleanly.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +39,10 @@ class CancellableEndpoint:
     """
     An endpoint that fails with C{CancelledError} if connecting is cancelled.
 
-    L{HostnameEndpoint} fails with C{DNSLookupError} or C{ConnectingCancelledError} instead. The
-    former would be taken for a failure of the server, and clients that disconnect would open its
-    circuit; the latter for a defect, and a timeout would not lead to the next server.
+    L{HostnameEndpoint} fails with C{DNSLookupError} or C{ConnectingCancelledError} instead.
+    C{DNSLookupError} would count as a failure of the server, so clients that disconnect would open
+    the circuit breaker of the server. C{ConnectingCancelledError} would count as a defect, so the
+    next server would not be tried after a timeout.
     """
 
     _endpoint: IStreamClientEndpoint
@@ -51,7 +55,7 @@ class CancellableEndpoint:
 
 @define(eq=False)
 class _Attempt:
-    """One attempt to connect."""
+    """One attempt to connect to a server."""
 
     _connecting: Deferred[IProtocol]
     _is_cancelled: bool = field(default=False, init=False)

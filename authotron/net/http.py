@@ -35,14 +35,17 @@ from authotron.net.urls import without_query
 from authotron.net.world import TIMEOUT_SHARE, Agents, World
 
 LIMIT = 65_536
-"""Bytes that a response body may have unless the caller allows more or less."""
+"""Maximum number of bytes in a response body, unless the caller sets another limit."""
 
 _TOO_SHORT = 0.05
-"""Share of its timeout that a request must have left when it gets a slot, or it is not sent."""
+"""
+A request that has waited for a slot is not sent if less than this share of
+its timeout is left.
+"""
 
 
 class RemoteConfig(TrustConfig):
-    """The keys of every plugin that sends HTTP requests to a remote service."""
+    """The configuration keys of every plugin that sends HTTP requests to a remote service."""
 
     timeout: Seconds | None = Field(
         default=None,
@@ -53,12 +56,15 @@ class RemoteConfig(TrustConfig):
         default=32,
         ge=1,
         le=1000,
-        description="connections to the remote, and so requests under way at once; further "
-        "requests wait, in turns of the clients",
+        description="maximum number of connections to the remote, and so of requests at once; "
+        "further requests wait, and clients take turns",
     )
 
     def count_connections(self, limit: LimitConnections) -> int:
-        """Return how many connections to remotes the plugin may have, within C{limit}."""
+        """
+        Return how many connections to remote services the plugin may open, as
+        C{limit} decides.
+        """
         return limit(self.connections)
 
     def warnings(self) -> tuple[str, ...]:
@@ -76,7 +82,7 @@ class RemoteResponse:
     """
     The response of a remote service.
 
-    @ivar place: the URL that was asked, without its query.
+    @ivar place: the URL that the request was sent to, without its query.
     """
 
     place: str
@@ -89,7 +95,7 @@ class RemoteResponse:
         return 200 <= self.status < 300  # noqa: PLR2004 - RFC 9110 section 15.3
 
     def unexpected_status(self) -> Unavailable:
-        """Create the error for a status code that says nothing about the credential."""
+        """Create the error for a status code that does not tell whether the credential is valid."""
         return Unavailable(f"{self.place} answered {self.status}")
 
     def json_object(self) -> dict[str, Any]:
@@ -109,10 +115,10 @@ class RemoteResponse:
 
 def accepted_content(response: RemoteResponse) -> dict[str, Any]:
     """
-    Return the JSON object in which a remote service accepts a credential.
+    Return the JSON object of a response by which a remote service accepts a credential.
 
-    @raise Rejected: the service rejects the credential: 400, 401, 403 or 404.
-    @raise Unavailable: the response says nothing about the credential.
+    @raise Rejected: the service rejects the credential, by status 400, 401, 403 or 404.
+    @raise Unavailable: the response does not tell whether the credential is valid.
     """
     if response.status in (400, 401, 403, 404):
         raise Rejected(f"{response.place} answered {response.status}")
@@ -122,7 +128,10 @@ def accepted_content(response: RemoteResponse) -> dict[str, Any]:
 
 
 class _Unreachable(Unavailable):
-    """There was no connection, so the remote service did not answer."""
+    """
+    No connection to the remote service could be established or kept, so the
+    service did not answer.
+    """
 
 
 @define(eq=False)
@@ -130,8 +139,9 @@ class WebClient:
     """
     Sends HTTP requests to the remote services of one plugin.
 
-    At most as many requests as the plugin has connections are under way at once; further requests
-    wait for a slot, in turns of the clients. Circuit breakers keep requests from remotes that fail.
+    The number of requests at once is limited to the connections of the plugin; further requests
+    wait for a slot, and clients take turns. Circuit breakers stop requests to remote services that
+    fail repeatedly.
     """
 
     _clock: IReactorTime
@@ -177,8 +187,9 @@ class WebClient:
         @param basic: user and password for Basic authentication.
         @param bearer: a token for Bearer authentication.
 
-        @raise Unavailable: there was no response in time, or its body is too large. The remote may
-            have received the request: do not repeat one that must not be sent twice.
+        @raise Unavailable: there was no response in time, or its body is too large. After an error
+            the remote service may still have received the request, so do not repeat a request that
+            must not be sent twice.
         """
         sent = {"data": dict(form)} if form is not None else {"json": content}
         authorization = _authorization(basic, bearer)
@@ -208,7 +219,7 @@ class WebClient:
             self._slots.release()
 
     async def _wait_for_slot(self, place: str, seconds: float) -> float:
-        """Wait for a slot; return the seconds of the timeout that are left for the request."""
+        """Wait for a slot to send a request; return how many seconds of its timeout are left."""
         began = self._clock.seconds()
         try:
             await with_timeout(self._clock, seconds, self._slots.acquire())
@@ -235,9 +246,10 @@ class WebClient:
         seconds: float,
     ) -> RemoteResponse:
         """
-        Wait for the end of an exchange, and report its outcome to the circuit breaker.
+        Wait for the response to a request, and report the outcome to the circuit breaker.
 
-        A request that waited for a slot more than half of its timeout does not count if it is late.
+        If a request waited for a slot for more than half of its timeout and then times out, the
+        circuit breaker does not count this as a failure.
         """
         try:
             response = await with_timeout(self._clock, left, exchange)
@@ -305,7 +317,7 @@ def _authorization(basic: tuple[str, str] | None, bearer: str | None) -> str | N
 
 
 def _error_for(place: str, failed: ResponseFailed) -> BaseException:
-    """Return the error for a response that did not arrive, or not in full."""
+    """Return the error for a response that did not arrive, or arrived only in part."""
     reasons = [failure.value for failure in failed.reasons]
     if any(isinstance(reason, CancelledError) for reason in reasons):
         return CancelledError()
@@ -320,7 +332,7 @@ def _error_for(place: str, failed: ResponseFailed) -> BaseException:
 
 
 def make(config: RemoteConfig, world: World) -> WebClient:
-    """Build the HTTP client of a plugin from its section."""
+    """Build the HTTP client of a plugin from the plugin's section of the configuration."""
     longest = world.timeout * TIMEOUT_SHARE
     timeout = min(config.timeout or longest, longest)
     slots = Slots(world.limit_connections(config.connections), Reputations(world.clock))
@@ -328,6 +340,9 @@ def make(config: RemoteConfig, world: World) -> WebClient:
 
 
 def make_turns(config: RemoteConfig, world: World) -> ClientTurns:
-    """Build the turns of the clients whose credentials a provider sends to a remote."""
+    """
+    Build the queue that lets clients take turns when a provider sends their credentials to a remote
+    service.
+    """
     connections = world.limit_connections(config.connections)
     return ClientTurns(world.clock, world.timeout * TIMEOUT_SHARE, connections)

@@ -1,4 +1,4 @@
-"""HTTP agents with their connection pools: one for each TLS trust."""
+"""HTTP agents of Twisted, each with a connection pool: one for each TLS trust."""
 
 from __future__ import annotations
 
@@ -16,21 +16,27 @@ from authotron.net.tls_gates import wrap_tls
 from authotron.net.world import Connect
 
 _IDLE = 4.0
-"""Seconds for which an unused connection is kept: less than servers keep it, so it is not dead."""
+"""
+Seconds for which an unused connection is kept open; servers keep theirs longer, so a kept
+connection is not closed at the other end.
+"""
 
 _KEPT = 16
-"""Unused connections that are kept for each host."""
+"""Maximum number of unused connections that are kept open for each host."""
 
 
 class Connections:
     """
     The HTTP agents of a reactor: one for each TLS trust, each with a connection pool of its own.
 
-    Proxies that the environment names are not used.
+    HTTP proxies that environment variables name are not used.
     """
 
     def __init__(self, reactor: IGatewayReactor, connect: Connect | None = None) -> None:
-        """@param connect: creates the endpoints of connections; by default the reactor does."""
+        """
+        @param connect: a function that creates endpoints, by default one that connects by the
+        reactor.
+        """
         self._reactor = reactor
         self._connect = connect or connector(reactor)
         self._agents: dict[Trust, IAgent] = {}
@@ -54,7 +60,7 @@ class Connections:
 @implementer(IAgentEndpointFactory)
 @define(eq=False)
 class _Endpoints:
-    """The endpoints of connections that are verified by one TLS trust."""
+    """Creates endpoints for HTTP connections; servers are verified by one TLS trust."""
 
     _clock: IReactorTime
     _connect: Connect

@@ -23,7 +23,7 @@ async def read(response: IResponse, limit: int) -> bytes:
     """
     Read the body of a response. If the caller is cancelled, the connection is closed.
 
-    @param limit: bytes that the body may have.
+    @param limit: maximum number of bytes in the body.
 
     @raise BadBody: the body is longer than the limit.
     @raise ResponseFailed: the connection was lost before the end of the body.
@@ -59,10 +59,11 @@ class _Body(Protocol):
 
     def _abort(self) -> None:
         """
-        Abort the connection.
+        Abort the connection of the response.
 
-        The transport of a body is a proxy that can only close politely, which never ends if the
-        remote stops reading; so the transport behind the proxy is aborted.
+        The transport that Twisted passes to the reader of a body can only be closed gracefully,
+        which never ends if the remote service stops reading. So the transport that it wraps is
+        aborted.
         """
         transport: Any = getattr(self.transport, "_producer", None) or self.transport
         getattr(transport, "abortConnection", transport.loseConnection)()
@@ -70,7 +71,7 @@ class _Body(Protocol):
 
 @implementer(IBodyProducer)
 class BytesProducer:
-    """The body of a request, sent in one piece."""
+    """The body of a request, which is sent in one piece."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -93,7 +94,10 @@ class BytesProducer:
 
 @implementer(IAgent)
 class IdentityEncodingAgent:
-    """Rejects compressed responses, which may expand to many times their size."""
+    """
+    An HTTP agent that rejects compressed responses, which may expand to
+    many times their size.
+    """
 
     def __init__(self, agent: IAgent) -> None:
         self._agent = agent
@@ -114,8 +118,8 @@ class IdentityEncodingAgent:
 def _not_encoded(response: IResponse) -> IResponse:
     encodings = response.headers.getRawHeaders(b"content-encoding", [])
     if any(each.strip().lower() not in (b"", b"identity") for each in encodings):
-        body = _Body(-1)  # aborts the connection at the first byte
-        body.whole.addErrback(lambda _: None)  # the error below is raised instead
+        body = _Body(-1)  # This aborts the connection at the first byte of the body.
+        body.whole.addErrback(lambda _: None)  # The error below is raised instead.
         response.deliverBody(body)
         raise BadBody("compressed its response, though asked not to")
     return response

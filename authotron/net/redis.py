@@ -27,16 +27,19 @@ from authotron.net.redis_errors import ErrorAnswer, describe, parse
 Word = bytes | str | int | float
 
 _MAX_DEPTH = 8
-"""Levels to which the arrays of an answer may be nested."""
+"""Maximum depth of nested arrays in an answer of Redis."""
 
 _MAX_BYTES = 16 * 1024 * 1024
-"""Bytes that answers may have together before a connection is closed."""
+"""
+Maximum number of bytes that answers of Redis may take up before they are parsed; the connection is
+closed beyond that.
+"""
 
 _ANSWER_TIMEOUT = 5.0
-"""Seconds without an answer after which a connection is replaced."""
+"""Seconds to wait for an answer of Redis, after which the connection is replaced."""
 
 _CONNECT_TIMEOUT = 3.0
-"""Seconds within which a connection must be established and logged in."""
+"""Seconds within which a connection to Redis must be established and logged in."""
 
 
 _MOVED = frozenset({"READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH", "NOREPLICAS"})
@@ -127,7 +130,7 @@ class RedisConnection(Protocol):
             self.abort()
 
     def abort(self) -> None:
-        """Abort the connection."""
+        """Abort the connection to Redis."""
         self._lost = True
         if self.transport is not None:
             self.transport.abortConnection()  # type: ignore[attr-defined] # of all stream transports
@@ -244,7 +247,7 @@ class Redis:
     _retired: set[RedisConnection] = field(factory=set, init=False)
 
     async def stop(self) -> None:
-        """Close the connection, and stop connecting."""
+        """Close the connection to Redis, or stop an attempt to connect."""
         if self._connecting is not None:
             self._connecting.cancel()
         connection, self._connection = self._connection, None
@@ -254,7 +257,7 @@ class Redis:
 
     async def ask(self, *words: Word) -> Any:
         """
-        Send a command and return the answer.
+        Send a command to Redis and return the answer.
 
         @raise Unavailable: Redis cannot be reached, or answers with an error.
         """
@@ -263,7 +266,7 @@ class Redis:
 
     async def ask_all(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
         """
-        Send several commands at once and return their answers.
+        Send several commands to Redis at once and return their answers.
 
         If the server says that it cannot serve the commands since it is a replica, is loading its
         data or wants a login, the client connects anew and sends them once more.
@@ -290,7 +293,10 @@ class Redis:
         connection.retire()
 
     async def _connected(self) -> RedisConnection:
-        """Return the open connection; all callers share one attempt to connect."""
+        """
+        Return the open connection to Redis, or connect; all callers share one
+        attempt to connect.
+        """
         connection = self._connection
         if connection is not None and connection.is_alive(self._clock.seconds()):
             return connection

@@ -2,8 +2,8 @@
 Strict checks of HTTP response heads (RFC 9112).
 
 Twisted's client accepts versions other than 1.0 and 1.1, status codes such as C{+200} or C{0200},
-and responses that give their length in two ways. An ambiguous response is rejected, because a proxy
-in between may have read it differently.
+and responses that declare the length of their body in two ways. An ambiguous response is rejected,
+because a proxy between the server and the gateway may have read it differently.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from zope.interface import implementer
 from authotron.model.http_grammar import LONGEST_FIELD_NAME, TOKEN
 
 _LONGEST = 65_536
-"""Bytes that a response head may have."""
+"""Maximum number of bytes in a response head."""
 
 _MOST_INTERIM = 8
-"""Interim responses (1xx) that may precede the final response."""
+"""Maximum number of interim responses (1xx) before the final response."""
 
 _BEGINNINGS = (b"HTTP/1.1 ", b"HTTP/1.0 ")
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?")
@@ -34,14 +34,14 @@ _SWITCHING = b"101"
 
 
 class MalformedResponse(Exception):
-    """The response violates HTTP; the message says how."""
+    """A response violates HTTP; the message of the exception says how."""
 
 
 def check(head: bytes) -> bytes:
     """
-    Check a complete response head, with its final empty line; return its status code.
+    Check a complete response head, which ends with an empty line; return its status code.
 
-    @raise MalformedAnswer: the head violates RFC 9112, or the length of the body is ambiguous.
+    @raise MalformedResponse: the head violates RFC 9112, or the length of the body is ambiguous.
     """
     line, *fields = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
     status = _STATUS.fullmatch(line)
@@ -64,9 +64,9 @@ def check(head: bytes) -> bytes:
 
 def _check_length(line: bytes, lengths: list[bytes], codings: list[bytes]) -> None:
     """
-    Check that a response gives its length in at most one way (RFC 9112 section 6).
+    Check that a response declares the length of its body in at most one way (RFC 9112 section 6).
 
-    @raise MalformedAnswer: the length is given in an unknown way, or in several ways.
+    @raise MalformedResponse: the length is declared in an unknown way, or in several ways.
     """
     if codings:
         if lengths or codings != [b"chunked"] or not line.startswith(_BEGINNINGS[0]):
@@ -79,7 +79,10 @@ def _check_length(line: bytes, lengths: list[bytes], codings: list[bytes]) -> No
 
 @implementer(IStreamClientEndpoint)
 class StrictEndpoint:
-    """An endpoint whose HTTP clients receive only response heads that pass the strict checks."""
+    """
+    An endpoint whose connections pass a response head on to the HTTP client only if the head is
+    well-formed.
+    """
 
     def __init__(self, endpoint: IStreamClientEndpoint) -> None:
         self._endpoint = endpoint
@@ -98,10 +101,11 @@ def _client(check: IProtocol) -> IProtocol:
 
 class _Check(ProtocolWrapper):
     """
-    Stands between a connection and its HTTP client, which sends one request at a time.
+    Checks the response heads on one connection for its HTTP client, which sends one request at a
+    time.
 
-    The first bytes after a request are the head of its response. They are held back until the head
-    is complete and has passed the checks.
+    The first bytes after a request are the head of its response. The bytes of a head are held back
+    until the head is complete and has passed the checks.
     """
 
     def __init__(self, factory: _Checks, protocol: IProtocol) -> None:
@@ -139,11 +143,11 @@ class _Check(ProtocolWrapper):
 
     def _read(self, known: int) -> None:
         """
-        Check the heads that have arrived, complete or not.
+        Check the response heads that have arrived, even if the last one is incomplete.
 
         @param known: the number of bytes that were checked before.
 
-        @raise MalformedAnswer: a head violates HTTP.
+        @raise MalformedResponse: a head violates HTTP.
         """
         while self._expects:
             _check_beginning(self._head)
@@ -172,9 +176,9 @@ class _Check(ProtocolWrapper):
 
 def _check_beginning(head: bytearray) -> None:
     """
-    Check the first bytes of a head, which may be incomplete.
+    Check the first bytes of a response head, which may be incomplete.
 
-    @raise MalformedAnswer: the head is not of HTTP/1.0 or HTTP/1.1.
+    @raise MalformedResponse: the head is not of HTTP/1.0 or HTTP/1.1.
     """
     begun = bytes(head[: len(_BEGINNINGS[0])])
     if not any(each.startswith(begun) for each in _BEGINNINGS):
@@ -183,9 +187,9 @@ def _check_beginning(head: bytearray) -> None:
 
 def _check_unfinished(head: bytearray, known: int) -> None:
     """
-    Check the bytes from C{known} on of a head that is incomplete.
+    Check the new bytes, from position C{known} on, of an incomplete response head.
 
-    @raise MalformedAnswer: no further bytes could make the head valid.
+    @raise MalformedResponse: no further bytes could make the head valid.
     """
     new = head[max(0, known - 1) :]
     seen = known > 0 and new.startswith(b"\n")

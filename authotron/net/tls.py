@@ -1,4 +1,7 @@
-"""TLS to other machines: trusted authorities, client certificates, verification of the peer."""
+"""
+TLS for connections to other machines: trusted authorities, client certificates, verification of the
+server.
+"""
 
 from __future__ import annotations
 
@@ -54,9 +57,10 @@ _REASONS = {
 @frozen
 class Trust:
     """
-    What connections are verified against, and the client certificate that they present.
+    The certificates that TLS connections trust, and the client certificate that they present.
 
-    @ivar authorities: trusted certificates in PEM; the platform's if C{None}.
+    @ivar authorities: trusted certificates in PEM, or C{None} to trust those of the operating
+        system.
     @ivar identity: the client certificate and its key in PEM, for servers that ask for one.
     """
 
@@ -65,7 +69,7 @@ class Trust:
 
 
 class TrustConfig(Section):
-    """The keys of every plugin whose TLS connections are verified."""
+    """The configuration keys of every plugin that makes TLS connections."""
 
     ca_file: FilePath | None = Field(
         default=None, description="certificates (PEM) to trust instead of those of the system"
@@ -86,9 +90,10 @@ class TrustConfig(Section):
 
     def trust(self) -> Trust:
         """
-        Load the files that this section names.
+        Load the certificates and the private key from the files that this section names.
 
-        @raise ValueError: a file cannot be read, or does not hold what its key demands.
+        @raise ValueError: a file cannot be read, or does not contain the certificate or key that it
+            should.
         """
         return load(self.ca_file, self.client_certificate_file, self.client_key_file)
 
@@ -176,7 +181,8 @@ def _context(trust: Trust) -> SSL.Context:
         certificate=own.original if own else None,
     )
     context: SSL.Context = options.getContext()
-    if trust.authorities is not None:  # a listed certificate is trusted without its own authority
+    if trust.authorities is not None:
+        # A certificate in ca_file is trusted even if the authority that signed it is not listed.
         store = context.get_cert_store()
         assert store is not None
         store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
@@ -190,18 +196,22 @@ def _context(trust: Trust) -> SSL.Context:
 
 @define(eq=False)
 class Verifier:
-    """Prepares TLS handshakes with one trust; each verifies that the peer is the host asked for."""
+    """
+    Prepares TLS handshakes with one trust, each of which verifies that the server is the expected
+    host.
+    """
 
     _trust: Trust = field(repr=False)
     _context: SSL.Context | None = field(default=None, init=False, repr=False)
 
     def handshake(self, host: str) -> Handshake:
         """
-        Prepare a connection to C{host}: a name of DNS, or an IP address without brackets.
+        Prepare a TLS handshake with C{host}, a DNS name or an IP address without brackets.
 
-        @raise Untrusted: no certificate can name such a host.
+        @raise Untrusted: C{host} is not a valid host name, so no certificate can name it.
         """
-        if self._context is None:  # loaded late, since loading authorities is slow
+        if self._context is None:
+            # Certificates are loaded at the first handshake, since loading them is slow.
             self._context = _context(self._trust)
         try:
             return Handshake(self._context, host if host.isascii() else idna.encode(host).decode())
@@ -213,13 +223,14 @@ class Verifier:
 @define(eq=False)
 class Handshake:
     """
-    The TLS handshake of one connection, and the reason if its peer was rejected.
+    The TLS handshake of one connection, and the reason if the server was rejected.
 
-    The peer is verified twice by the same function: during the handshake, before the client
-    certificate is sent, and after it, in case OpenSSL did not call the verification. Twisted's own
-    verification accepts a peer if it fails with anything but C{VerificationError}.
+    The server is verified twice by the same function: during the handshake, before the client
+    certificate is sent, and after the handshake, in case OpenSSL did not call the function.
+    Twisted's own verification is not used, because it accepts a server if the verification raises
+    any exception but C{VerificationError}.
 
-    @ivar refusal: why the peer is not trusted.
+    @ivar refusal: why the server is not trusted, or C{None}.
     """
 
     _context: SSL.Context
@@ -230,16 +241,17 @@ class Handshake:
     def clientConnectionForTLS(self, _protocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """Implement L{IOpenSSLClientConnectionCreator.clientConnectionForTLS}."""
         connection = self._connection = SSL.Connection(self._context, None)
-        if literal_address(self._host) is None:  # RFC 6066 section 3: no address, no last dot
+        if literal_address(self._host) is None:
+            # RFC 6066 section 3: the server name is not an IP address, and does not end with a dot.
             connection.set_tlsext_host_name(self._host.removesuffix(".").encode("ascii"))
         connection.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, self._verified)
         return connection
 
     def finish(self) -> None:
         """
-        Verify the peer after the handshake, before data is sent to it.
+        Verify the server after the handshake, before data is sent to it.
 
-        @raise Untrusted: the peer is another host, or OpenSSL did not verify it.
+        @raise Untrusted: the server is another host, or OpenSSL did not verify the server.
         """
         if self.refusal is None:
             try:
@@ -252,7 +264,7 @@ class Handshake:
             raise self.refusal
 
     def describe_end(self, reason: Failure) -> str:
-        """Describe why the connection ended, for the log of the operator."""
+        """Describe why this TLS connection ended, for the log."""
         return describe_end(reason) if self.refusal is None else str(self.refusal)
 
     def _finish(self) -> None:
@@ -270,7 +282,7 @@ class Handshake:
         """
         Verify one certificate of the chain, as a callback of OpenSSL.
 
-        OpenSSL discards exceptions of its callbacks, so the reason is kept in C{refusal}.
+        OpenSSL discards exceptions that its callbacks raise, so the reason is kept in C{refusal}.
         """
         try:
             if not good:
@@ -286,8 +298,8 @@ class Handshake:
 
 
 def describe_end(reason: Failure) -> str:
-    """Describe why a TLS connection ended, for the log of the operator."""
+    """Describe why a TLS connection ended, for the log."""
     if not isinstance(reason.value, SSL.Error):
-        return "the server closed it"
+        return "the server closed the connection"
     details = {str(each[2]) for some in reason.value.args[:1] for each in some if len(each) > 2}  # noqa: PLR2004 - library, function, reason
     return f"TLS failed: {', '.join(sorted(details)) or type(reason.value).__name__}"

@@ -1,4 +1,4 @@
-"""Gates in front of TLS client protocols: nothing is sent until the peer is verified."""
+"""Let TLS client protocols send nothing until the certificate of the server is verified."""
 
 from __future__ import annotations
 
@@ -30,14 +30,17 @@ from authotron.net.tls import Handshake, Verifier
 def wrap_tls(
     verifier: Verifier, endpoint: IStreamClientEndpoint, host: str, clock: IReactorTime
 ) -> IStreamClientEndpoint:
-    """Wrap an endpoint in TLS; a protocol is connected once its peer is verified."""
+    """
+    Wrap an endpoint in TLS; a protocol is connected only after the certificate of the server is
+    verified.
+    """
     return _Secured(verifier, endpoint, host, clock)
 
 
 @implementer(IStreamClientEndpoint)
 @frozen
 class _Secured:
-    """A TLS endpoint that connects protocols only to verified peers."""
+    """A TLS endpoint that connects protocols only to servers whose certificate is verified."""
 
     _verifier: Verifier
     _endpoint: IStreamClientEndpoint
@@ -58,7 +61,7 @@ class _Secured:
 
 @define(eq=False)
 class _TlsGates(Factory):
-    """Puts a L{TlsGate} in front of each protocol of a factory."""
+    """A factory that wraps each protocol of another factory in a L{TlsGate}."""
 
     noisy = False
     _factory: IProtocolFactory
@@ -78,9 +81,9 @@ class _TlsGates(Factory):
 @implementer(IHandshakeListener)
 class TlsGate(Protocol):
     """
-    Takes the place of a protocol until the peer is verified.
+    Takes the place of a protocol until the certificate of the server is verified.
 
-    Until then the protocol does not have a transport, so it cannot send anything.
+    Before the verification the protocol does not have a transport, so it cannot send anything.
 
     @ivar opened: fires with the protocol once it is connected; fails with L{Untrusted}, or with
         the reason why the connection was lost.
@@ -94,7 +97,7 @@ class TlsGate(Protocol):
         self.opened: Deferred[IProtocol] = Deferred(lambda _: self.transport.abortConnection())
 
     def handshakeCompleted(self) -> None:
-        """Connect the protocol if the peer is verified; else abort the connection."""
+        """Connect the protocol if the server is verified, or else abort the connection."""
         try:
             self._handshake.finish()
         except Untrusted:
@@ -110,7 +113,10 @@ class TlsGate(Protocol):
             self.opened.errback(self.failure(reason))
 
     def failure(self, reason: Failure) -> Failure:
-        """Return the failure of a lost connection: L{Untrusted} if the peer was not verified."""
+        """
+        Return the failure of a lost connection, which is L{Untrusted} if the server was not
+        verified.
+        """
         if self._handshake.refusal is not None or isinstance(reason.value, SSL.Error):
             return Failure(Untrusted(self._handshake.describe_end(reason)))
         return reason
@@ -120,11 +126,12 @@ class TlsGate(Protocol):
 @define(eq=False)
 class GatedConnections:
     """
-    Puts a L{TlsGate} in front of each protocol of a library that starts TLS itself.
+    Wraps each protocol of a library that starts TLS itself in a L{TlsGate}.
 
-    A protocol whose peer is not verified is never connected; its factory sees the connection end.
+    A protocol is never connected to a server that is not verified; its factory is notified that the
+    connection was lost.
 
-    @ivar refusal: why the last peer was not trusted; C{None} once a peer was trusted.
+    @ivar refusal: why the last server was not trusted, or C{None} once a server was trusted.
     """
 
     _verifier: Verifier
@@ -143,17 +150,17 @@ class GatedConnections:
 
     async def wait_for_peer(self) -> None:
         """
-        Wait until a peer is trusted or rejected.
+        Wait until a server is trusted or rejected.
 
-        @raise Untrusted: the peer is rejected.
+        @raise Untrusted: the server is rejected.
         """
         await self._waiting.join()
 
     def check_peer(self) -> None:
         """
-        Check that the last peer was trusted, before a request is sent to it.
+        Check that the last server was trusted, before a request is sent to it.
 
-        @raise Untrusted: the peer was not trusted; the message gives the reason.
+        @raise Untrusted: the last server was not trusted; the message gives the reason.
         """
         if self.refusal is not None:
             raise Untrusted(str(self.refusal))

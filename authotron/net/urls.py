@@ -1,4 +1,7 @@
-"""URLs of remote services: checked when they are configured, extended and logged safely."""
+"""
+Check the configured URLs of remote services, extend URLs, and remove secrets before URLs are
+logged.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,10 @@ from pydantic import AfterValidator
 
 def check_url(text: str) -> str:
     """
-    Return an http or https URL as it is, if it holds nothing that must not be logged.
+    Return an http or https URL unchanged, if it contains nothing that must not be logged.
 
-    @raise ValueError: the string is not such a URL, or holds a user, a password or a fragment.
+    @raise ValueError: the string is not an http or https URL, or contains a user, a password or a
+        fragment.
     """
     try:
         parts = urlsplit(text)

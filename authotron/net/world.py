@@ -1,4 +1,7 @@
-"""The World: everything outside the process that a plugin may use."""
+"""
+The L{World}, through which a plugin uses everything outside of itself: clock, threads, network,
+limits.
+"""
 
 from __future__ import annotations
 
@@ -21,18 +24,24 @@ from authotron.net.tls import Trust
 T = TypeVar("T")
 
 TIMEOUT_SHARE = 0.95
-"""Share of a plugin's timeout after which its remote calls time out, so that they say why."""
+"""
+Share of a plugin's timeout after which its calls of remote services time out, so that the error
+message names the remote service.
+"""
 
 
 class Threads(Protocol):
-    """Runs blocking work in a thread, so that the reactor is not held up."""
+    """Runs blocking work in a thread, so that the reactor is not blocked."""
 
     def __call__(self, work: Callable[[], T], /) -> Deferred[T]:
         """Start C{work} in a thread; the Deferred fires with its result."""
 
 
 class OwnThread(Threads, Protocol):
-    """A thread for one user: it does one piece of work at a time, in the order of the calls."""
+    """
+    A thread that belongs to one plugin, and does one piece of work at a time, in the order of the
+    calls.
+    """
 
     def stop(self) -> None:
         """End the thread once the work that was given to it is done."""
@@ -50,8 +59,8 @@ class Connect(Protocol):
 
 
 def forbid_connections(host: str, port: int, /) -> IStreamClientEndpoint:
-    """Refuse to connect, in a World that was given no network."""
-    raise AssertionError(f"this World connects to no other machine: {host}:{port}")
+    """Refuse to connect, in a L{World} without a network."""
+    raise AssertionError(f"this World has no network, so it cannot connect to {host}:{port}")
 
 
 class Agents(Protocol):
@@ -62,13 +71,16 @@ class Agents(Protocol):
 
 
 def forbid_http(_trust: Trust) -> IAgent:
-    """Refuse to send HTTP requests, in a World that was given no network."""
-    raise AssertionError("this World sends no HTTP requests")
+    """Refuse to send HTTP requests, in a L{World} without a network."""
+    raise AssertionError("this World has no network, so it cannot send HTTP requests")
 
 
 @frozen
 class _Borrowed:
-    """The shared threads, for a World that cannot start further threads."""
+    """
+    The shared threads, in place of a thread of its own, for a L{World} that cannot start further
+    threads.
+    """
 
     _threads: Threads
 
@@ -82,22 +94,26 @@ class _Borrowed:
 @frozen
 class World:
     """
-    Everything outside the process that a plugin may use.
+    Everything outside of a plugin that the plugin may use, such as the clock, threads and the
+    network.
 
-    @ivar clock: timers; C{clock.seconds()} returns the seconds since the epoch.
+    @ivar clock: the clock for timeouts, whose C{seconds()} returns the seconds since the epoch.
     @ivar threads: a bounded pool for work that takes longer than a few milliseconds.
     @ivar agents: HTTP agents; plugins send requests through L{authotron.net.http.WebClient}.
-    @ivar timeout: seconds after which a question to the plugin is cancelled.
+    @ivar timeout: seconds after which the gateway cancels a call of the plugin.
     @ivar connect: creates endpoints for protocols other than HTTP.
     @ivar breakers: the circuit breakers of all remotes.
-    @ivar limit_connections: returns how many connections the plugin may open, of the number that
-        its section asks for.
-    @ivar memory: bytes that the plugin's caches may take.
-    @ivar rejected_passwords: the passwords that are not sent to a remote again yet.
-    @ivar kept_across_reloads: objects that a plugin finds again after a reload, such as key sets
-        that were fetched, by all settings that they were built from.
-    @ivar own_thread: starts a thread that is not shared; by default C{threads} do its work.
-    @ivar hash_queue: shares the threads among clients whose passwords are to be verified.
+    @ivar limit_connections: returns how many connections the plugin may open, at most as many as
+        its section of the configuration asks for.
+    @ivar memory: maximum number of bytes that the caches of the plugin may take up.
+    @ivar rejected_passwords: wrong passwords, which are not sent to a remote service again for some
+        time.
+    @ivar kept_across_reloads: objects that a plugin keeps when the configuration is reloaded, such
+        as fetched key sets; the key of each object is all settings that the object was built from.
+    @ivar own_thread: starts a thread that is not shared with other plugins; by default its work is
+        done by C{threads}.
+    @ivar hash_queue: verifies passwords against hashes in C{threads}, in turns of the clients that
+        sent the passwords.
     """
 
     clock: IReactorTime
