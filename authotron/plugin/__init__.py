@@ -1,10 +1,10 @@
 """
-What providers, augmenters and token stores are built from.
+The names from which providers, augmenters and token stores of other packages are built.
 
-A plugin of another package imports names from here, as in C{from authotron.plugin import World},
-and from L{authotron.testing}. These names are the interface of plugins, whose version is
-C{API_VERSION}; docs/extending.md says what changes the version. All other modules of authotron may
-change with every release.
+A plugin in another package imports names only from L{authotron.plugin}, as in C{from
+authotron.plugin import World}, and from L{authotron.testing}. The names in these two modules are
+the interface of plugins, whose version is C{API_VERSION}; docs/extending.md says what changes the
+version. All other modules of authotron may change with every release.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # a type checker needs the names; most commands do not need their libraries
+if TYPE_CHECKING:  # only for type checkers: an import at run time would load libraries
     from authotron.plugin.public import *  # noqa: F403 - public.py has the list
 else:
 
     def __getattr__(name: str) -> object:
         """
-        Import the public names when the first of them is asked for (PEP 562).
+        Import a public name of this package when it is first used (PEP 562).
 
         The modules of this package are not public names: C{from authotron.plugin import cache}
         imports the module after this function has raised C{AttributeError}.

@@ -1,4 +1,4 @@
-"""A cache of what remotes answered, in which each answer says how long it may be used."""
+"""A cache for answers of remote services, each of which has a time until which it may be used."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ from authotron.model.authentication import Authentication
 from authotron.model.identity import Addition, Identity
 
 _PLAIN_IDENTITY, _ATTRIBUTE = 500, 220
-"""Estimated bytes of an identity without its strings, and of an attribute without its text."""
+"""
+Estimated bytes in memory of an identity without its strings, and of an attribute without name and
+value.
+"""
 
 
 _TUPLE, _TEXT = 56, 57
-"""Bytes of an empty tuple, and of an empty ASCII string with its reference in a tuple."""
+"""Bytes in memory of an empty tuple, and of an empty ASCII string with its reference in a tuple."""
 
 
 _MAX_ENTRIES = 10_000
@@ -35,7 +38,10 @@ _PLACE = 8
 
 
 def authentication_bytes(found: Authentication) -> int:
-    """Estimate the bytes of an authentication in memory; shared objects count in full."""
+    """
+    Estimate how many bytes an authentication takes up in memory; objects that it shares with others
+    count in full.
+    """
     identity, before, restriction = found.identity, found.unaugmented, found.restriction
     size = _identity_bytes(identity)
     if restriction is not None:
@@ -46,9 +52,13 @@ def authentication_bytes(found: Authentication) -> int:
 
 
 def _identity_bytes(identity: Identity) -> int:
-    """Estimate the bytes of an identity in memory, with the authentication that holds it."""
+    """
+    Estimate how many bytes an identity takes up in memory, with the authentication that contains
+    it.
+    """
     _, username, roles, attributes, scopes = identity
-    joined = username + "".join(roles)  # one string, to be quick: every answer is measured
+    # Measuring one joined string is faster, and every answer is measured.
+    joined = username + "".join(roles)
     size = _PLAIN_IDENTITY + len(joined) + _TEXT * len(roles)
     if not joined.isascii():
         size += texts_bytes((username,), roles)
@@ -64,7 +74,10 @@ def _identity_bytes(identity: Identity) -> int:
 
 
 def _unaugmented_bytes(before: Identity, identity: Identity) -> int:
-    """Estimate the bytes of the unaugmented identity, without strings that both share."""
+    """
+    Estimate how many bytes an unaugmented identity takes up, without strings that the augmented
+    identity shares.
+    """
     roles, attributes = before.roles, before.attributes
     if (
         roles == identity.roles[: len(roles)]
@@ -76,14 +89,17 @@ def _unaugmented_bytes(before: Identity, identity: Identity) -> int:
 
 
 def addition_bytes(addition: Addition) -> int:
-    """Estimate the bytes of an addition in memory."""
+    """Estimate how many bytes the addition of an augmenter takes up in memory."""
     attributes = addition.attributes
     size = _PLAIN_IDENTITY + texts_bytes(addition.roles)
     return size + _ATTRIBUTE * len(attributes) + texts_bytes(attributes, attributes.values())
 
 
 def texts_bytes(*collections: Collection[str]) -> int:
-    """Return the bytes of strings in memory, with their references in a tuple."""
+    """
+    Return how many bytes strings take up in memory, with the references of a tuple to these
+    strings.
+    """
     size = 0
     for texts in collections:
         joined = "".join(texts)
@@ -95,7 +111,7 @@ def texts_bytes(*collections: Collection[str]) -> int:
 
 
 class _Fresh(Protocol):
-    """An answer with the time until which it may be used."""
+    """An answer that can be cached until a certain time."""
 
     @property
     def fresh_until(self) -> float | None: ...
@@ -117,15 +133,17 @@ class _Answer(Entry, Generic[F]):
 @define(eq=False)
 class LookupCache(Generic[F]):
     """
-    A cache of lookups, with one lookup at a time for each key; an answer has a C{fresh_until}.
+    A cache for the results of lookups, with at most one lookup at a time for each question.
 
-    Failures are not cached: the decision cache remembers refusals, and after an outage the remote
-    is asked again. Keys are stored as keyed hashes, so that no credential stays in memory. The
-    cache has a budget of bytes, of which each subject has a share; see L{LruCache}.
+    An answer may be used until its C{fresh_until}. Failures are not cached, because the decision
+    cache remembers rejections, and after an outage the remote service must be asked again.
+    Questions, which may contain credentials, are stored only as keyed hashes. The cache has a
+    budget in bytes, of which each subject, such as a user, has a share; see L{LruCache}.
 
-    @param size: returns the bytes of an answer.
-    @param stale: seconds after C{fresh_until} for which L{stale_answer} returns an answer.
-    @param subject: returns the subject of an answer, in whose share of the budget it is stored.
+    @param size: a function that returns how many bytes an answer takes up.
+    @param stale: seconds for which L{stale_answer} still returns an answer after its
+        C{fresh_until}.
+    @param subject: a function that returns to which subject, such as a user, an answer belongs.
     """
 
     _clock: IReactorTime
@@ -144,7 +162,8 @@ class LookupCache(Generic[F]):
         """
         Return the cached answer if it is fresh, else the result of C{look_up}.
 
-        @param subject: the subject of the answer, for a cache that has no function C{subject}.
+        @param subject: the subject to which the answer belongs, for a cache without a function
+            C{subject}.
         """
         key = self._hashed(question)
         known = self._known.get(key)
@@ -153,7 +172,10 @@ class LookupCache(Generic[F]):
         return await self._flights.result(key, lambda: self._look_up(key, look_up, subject))
 
     def stale_answer(self, question: str) -> F | None:
-        """Return the last answer if it is fresh, or stale for no longer than C{stale} seconds."""
+        """
+        Return the cached answer if it is fresh, or has been stale for at most
+        C{stale} seconds.
+        """
         known = self._known.get(self._hashed(question))
         if known is not None and _is_fresh(known.value, self._clock.seconds() - self._stale):
             return known.value
@@ -165,7 +187,7 @@ class LookupCache(Generic[F]):
 
     @property
     def size(self) -> int:
-        """The bytes of all answers in the cache."""
+        """The number of bytes that all answers in the cache take up."""
         return self._known.size
 
     async def _look_up(self, key: bytes, look_up: AsyncCall[F], subject: Hashable) -> F:

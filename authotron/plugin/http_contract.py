@@ -112,7 +112,10 @@ class ResponseReader:
 
 
 class ServiceConfig(RemoteConfig):
-    """The keys of the provider and the augmenter that ask an operator's own service."""
+    """
+    The configuration keys of a provider or augmenter that asks an
+    operator's own HTTP service.
+    """
 
     url: Url = Field(description="URL of the service, to which JSON is posted")
     token: Secret | None = Field(
@@ -123,7 +126,7 @@ class ServiceConfig(RemoteConfig):
 
 @frozen(eq=False)
 class Service:
-    """Posts JSON to an operator's own service."""
+    """The client of an operator's own HTTP service, to which it posts JSON."""
 
     _web: WebClient
     _url: str
@@ -134,6 +137,6 @@ class Service:
 
 
 def make(config: ServiceConfig, world: World) -> Service:
-    """Build the client of a service."""
+    """Build the client of an operator's own HTTP service."""
     token = config.token.get_secret_value() if config.token else None
     return Service(http.make(config, world), config.url, token)

@@ -1,4 +1,7 @@
-"""Interfaces of providers, augmenters and token stores, and interfaces that they may add."""
+"""
+Interfaces that providers, augmenters and token stores implement, and further ones that are
+optional.
+"""
 
 from __future__ import annotations
 
@@ -15,60 +18,77 @@ from authotron.model.token import Revoked, Token
 
 
 class Affinity(Enum):
-    """How likely a credential belongs to a provider, by the shape of the credential alone."""
+    """
+    How likely a credential belongs to a provider, judged only by the format
+    of the credential.
+    """
 
-    OWN = "no other provider may be asked"
-    LIKELY = "it names this provider, which is asked instead of those that only may know it"
-    POSSIBLE = "this provider may know it"
-    FOREIGN = "this provider cannot know it"
+    OWN = "the credential belongs to this provider, and no other provider may be asked"
+    LIKELY = "the credential names this provider, so providers with affinity POSSIBLE are not asked"
+    POSSIBLE = "this provider may know the credential"
+    FOREIGN = "this provider cannot know the credential"
 
 
 class IJudge(Interface):
-    """Verifies credentials of one scheme, for one realm or for several."""
+    """Verifies credentials of one authentication scheme, for one realm or for several realms."""
 
-    name: str = Attribute("unique among the configured providers")
+    name: str = Attribute("the name of the provider, unique among the configured providers")
     type: str = Attribute("the documented type, as in the configuration")
-    realm: str = Attribute("the realm for metrics; C{unknown} if there are several")
-    scheme: str = Attribute("the only scheme that it is asked about, lower case")
-    local: bool = Attribute("whether it needs no remote at the moment; if so it is asked first")
+    realm: str = Attribute("the realm that metrics show; C{unknown} for several realms")
+    scheme: str = Attribute("the authentication scheme of its credentials, in lower case")
+    local: bool = Attribute(
+        "whether the provider can answer without a remote service now; it is then asked first"
+    )
 
     def affinity(credential: Credential) -> Affinity:
-        """Return, from its shape alone, how likely a credential belongs to this provider."""
+        """
+        Return how likely a credential belongs to this provider, judged only by the format of the
+        credential.
+        """
 
     def authenticate(credential: Credential) -> MaybeAwaited[Authentication]:
         """
-        Verify C{credential}; return a coroutine if that has to wait.
+        Return the authentication that C{credential} proves, or a coroutine that returns it.
 
-        @raise Rejected: the credential is not good.
-        @raise Unavailable: no verdict could be reached.
+        @raise Rejected: the credential is not valid.
+        @raise Unavailable: the credential could not be verified now.
         """
 
 
 class IProvider(IJudge):
-    """Verifies credentials of one scheme, for one realm: what C{providers:} configures."""
+    """
+    A provider, as C{providers:} configures it: verifies credentials of one authentication scheme
+    for one realm.
+    """
 
-    realm: str = Attribute("the realm of every identity returned")
+    realm: str = Attribute("the realm of every identity that the provider returns")
 
 
 class IMayAskRemotes(Interface):
-    """A provider that needs a remote for some credentials only."""
+    """A provider that needs a remote service for some credentials, and not for others."""
 
     def is_local(credential: Credential) -> bool:
-        """Whether the provider can verify C{credential} without a remote; replaces C{local}."""
+        """
+        Whether the provider can verify this credential without a remote service; used in place of
+        C{local}.
+        """
 
 
 class IOfIssuer(Interface):
-    """A provider that may be configured for the tokens of one issuer; named in messages."""
+    """A provider that may be configured for the tokens of one issuer, which error messages name."""
 
-    issuer: str | None = Attribute("the C{iss} that its tokens must have; None for any")
+    issuer: str | None = Attribute("the claim C{iss} that tokens must have, or None for any issuer")
 
 
 class IUserLookup(Interface):
-    """A provider that can look up a user without a credential, for the owners of API tokens."""
+    """
+    A provider that can look up a user without a credential, such as the
+    owner of an API token.
+    """
 
     async def look_up(username: str) -> Authentication:
         """
-        Return the current state of a user.
+        Return the current roles, attributes and scopes of a user.
 
         @raise Rejected: the user does not exist any more.
         @raise Unavailable: the user cannot be looked up now.
@@ -76,18 +96,25 @@ class IUserLookup(Interface):
 
 
 class IAugmenter(Interface):
-    """Adds roles and attributes to the identities of one realm; never removes any."""
+    """
+    Adds roles and attributes to the identities of one realm, and never removes
+    a role or attribute.
+    """
 
-    name: str = Attribute("unique among the configured augmenters")
+    name: str = Attribute("the name of the augmenter, unique among the configured augmenters")
     type: str = Attribute("the documented type, as in the configuration")
-    realm: str = Attribute("the realm whose identities it is called with, case-sensitive")
-    runs_last: bool = Attribute("whether it runs after the others, and sees what these added")
-    required: bool = Attribute("whether its failure is answered by a 503")
-    timeout: float | None = Attribute("seconds one call may take; None for auth.timeout_in_ms")
+    realm: str = Attribute("the realm whose identities are augmented, case-sensitive")
+    runs_last: bool = Attribute(
+        "whether the augmenter runs after the others, and sees what they added"
+    )
+    required: bool = Attribute("whether a failure of the augmenter is answered by a 503")
+    timeout: float | None = Attribute(
+        "seconds that one call of the augmenter may take, or None for auth.timeout_in_ms"
+    )
 
     def augment(identity: Identity) -> MaybeAwaited[Addition]:
         """
-        Return what is known about C{identity}, or a coroutine if that has to wait.
+        Return the roles and attributes to add to C{identity}, or a coroutine that returns them.
 
         @raise Unavailable: the augmenter cannot answer now.
         """
@@ -98,11 +125,12 @@ class TokenQuery:
     """
     A query for API tokens.
 
-    @ivar realm: the realm of the owners; C{None} for all realms.
-    @ivar username: the user name of the owners; C{None} for all users.
-    @ivar after: list the tokens after this id; ids sort by age.
-    @ivar most: the maximum number of tokens.
-    @ivar below: list only the token with this id and its descendants; C{None} for all tokens.
+    @ivar realm: only tokens whose owners are in this realm, or C{None} for all realms.
+    @ivar username: only tokens whose owners have this user name, or C{None} for all users.
+    @ivar after: only tokens whose ids are greater than this id, so younger tokens, as ids sort by
+        age.
+    @ivar most: the maximum number of tokens to return.
+    @ivar below: only the token with this id and its descendants, or C{None} for all tokens.
     """
 
     realm: str | None = None
@@ -114,27 +142,27 @@ class TokenQuery:
 
 class ITokenStore(Interface):
     """
-    Stores API tokens.
-
-    A store decides nothing about tokens. All methods except C{close} raise L{Unavailable} while
-    the database cannot be used.
+    Stores API tokens, and leaves all decisions about API tokens to its callers. All methods of a
+    token store except C{close} raise L{Unavailable} while the database cannot be used.
     """
 
     type: str = Attribute("the documented type, as in the configuration")
     pepper: bytes | None = Attribute(
-        "a key stored beside the tokens, set by open(); None if the configuration has to give it"
+        "the pepper, a secret key for hashing, that the store keeps and open() reads; "
+        "None if the pepper must be configured"
     )
 
     async def open() -> None:
         """
-        Connect to the database, and create missing tables. After a failure it may be called again.
+        Connect to the database, and create missing tables. After a failure of this method it may be
+        called again.
 
         @raise Unavailable: the database cannot be used now; a later attempt may succeed.
         @raise ConfigError: the store cannot work before the operator changes something.
         """
 
     async def close() -> None:
-        """Close all connections; calls that still wait fail."""
+        """Close all connections to the database; calls that wait for an answer fail."""
 
     async def check_reachable() -> None:
         """
@@ -148,47 +176,54 @@ class ITokenStore(Interface):
         Store a new token.
 
         @param most: the maximum number of unexpired tokens of the owner for which
-            L{counts_towards_limit} is true, the new one included; C{None} for any number.
+            L{counts_towards_limit} is true, the new one included, or C{None} for no limit.
 
-        @raise TokenExists: a token with this id is stored already.
-        @raise TooMany: the owner has C{most} tokens.
+        @raise TokenExists: a token with the id of the new token is stored already.
+        @raise TooMany: the owner has C{most} tokens already.
         """
 
     async def get(id_: str) -> Token | None:
-        """Return the token with this id, even if it has expired; C{None} if there is none."""
+        """
+        Return the token with this id, even if the token has expired, or C{None}
+        if none is stored.
+        """
 
     async def list_tokens(wanted: TokenQuery) -> Sequence[Token]:
-        """Return the tokens that fit a query, in the order of their ids."""
+        """Return the tokens that match a query, sorted by id."""
 
     async def change(id_: str, changes: Mapping[str, str | float | None]) -> bool:
-        """Change columns that L{CHANGEABLE} names; return whether the token exists."""
+        """
+        Change some of the columns in L{CHANGEABLE} of a token; return whether
+        the token exists.
+        """
 
     async def remove(id_: str, now: float) -> Sequence[str]:
         """
         Remove a token and all its descendants, and remember that they were revoked.
 
-        @return: the ids of the removed tokens, that of the token itself first. If several callers
-            remove a token at once, each id is returned to one of them only.
+        @return: the ids of all removed tokens: first the id of the token C{id_}, then the ids of
+            its descendants. If several callers remove a token at the same time, the id of each
+            removed token is returned to only one caller.
         """
 
     async def find_revoked(id_: str) -> Revoked | None:
         """
-        Return what is remembered of a revoked token with this id; C{None} if nothing is.
+        Return the stored record of a revoked token with this id, or C{None} if there is no record.
 
-        A store remembers the last L{MOST_REVOKED} revoked tokens for L{REVOKED_FOR} seconds each,
-        and of one owner the last L{MOST_REVOKED_OF_OWNER}, so that no owner displaces those of
-        others. Revoked imported tokens are remembered for L{IMPORTED_REVOKED_FOR} seconds, whatever
-        their number, because no client can create imported tokens.
+        A store keeps the records of the last L{MOST_REVOKED} revoked tokens for L{REVOKED_FOR}
+        seconds each, but of one owner only the last L{MOST_REVOKED_OF_OWNER}, so that no owner
+        displaces the records of other owners. The records of revoked imported tokens are all kept
+        for L{IMPORTED_REVOKED_FOR} seconds, because no client can create imported tokens.
         """
 
     async def delete_expired(now: float) -> int:
-        """Delete expired tokens; return their number."""
+        """Delete expired tokens; return the number of deleted tokens."""
 
 
 @frozen
 class CheckResult:
     """
-    One check of C{authotron doctor}, and its result.
+    The result of one check of the command C{authotron doctor}.
 
     The C{Config} of a plugin with checks of its own has a method C{run_checks(world, username)},
     which returns these results.
@@ -200,13 +235,13 @@ class CheckResult:
 
 
 class IReachable(Interface):
-    """A plugin that depends on a remote; C{/ready} and C{authotron doctor} call it."""
+    """A plugin that depends on a remote service, which C{/ready} and C{authotron doctor} check."""
 
     async def check_reachable() -> None:
         """
-        Check that the remote can be reached.
+        Check that the remote service can be reached.
 
-        @raise Unavailable: the remote cannot be reached.
+        @raise Unavailable: the remote service cannot be reached.
         """
 
 
@@ -214,4 +249,4 @@ class IConnected(Interface):
     """A plugin that keeps connections open between requests."""
 
     def close() -> None:
-        """Close idle connections, and keep none from now on; requests may still be in flight."""
+        """Close idle connections, and from now on each connection after its last request."""

@@ -1,4 +1,4 @@
-"""Compare passwords, and verify them against hashes in threads."""
+"""Compare passwords, and verify passwords against argon2id and bcrypt hashes in threads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cachetools import TTLCache
 from authotron.net.world import World
 
 MAXIMUM_MEMORY_KIB = 262_144
-"""Maximum KiB of memory that the verification of an argon2 hash may take."""
+"""Maximum memory, in KiB, that the verification of an argon2 hash may take up."""
 
 MAXIMUM_ARGON2_PASSES = 20
 """Maximum number of passes of argon2 over its memory."""
@@ -26,22 +26,25 @@ MAXIMUM_ARGON2_LANES = 64
 """Maximum number of lanes of an argon2 hash; argon2 starts a thread for each lane."""
 
 MAXIMUM_BCRYPT_ROUNDS = 15
-"""Maximum cost of a bcrypt hash, as a power of two."""
+"""Maximum cost of a bcrypt hash: the logarithm to base two of its number of rounds."""
 
 _MINIMUM_SALT, _MINIMUM_TAG = 8, 4
-"""Minimum bytes of the salt and of the tag of an argon2 hash (RFC 9106 section 3.1)."""
+"""Minimum lengths in bytes of the salt and of the tag of an argon2 hash (RFC 9106 section 3.1)."""
 
 _BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|[1-9]\d)\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
-"""A bcrypt hash: the last character of the salt has only two bits, and the minimum cost is 4."""
+"""
+A regular expression of bcrypt hashes, in which the last character of the salt has only two bits,
+and the cost is 4 or more.
+"""
 
 _BCRYPT_BYTES = 72
-"""Maximum bytes of a password; bcrypt ignores further ones."""
+"""Maximum length in bytes of a password that is verified by bcrypt, which ignores further bytes."""
 
 _CACHE_SECONDS = 60
-"""Seconds for which a successful verification is cached."""
+"""Seconds for which a successful verification of a password is cached."""
 
 _CACHE_ENTRIES = 10_000
-"""Maximum number of cached verifications."""
+"""Maximum number of successful password verifications in the cache."""
 
 
 def hash_password(password: str) -> str:
@@ -51,10 +54,10 @@ def hash_password(password: str) -> str:
 
 def check_hash(text: str) -> str:
     """
-    Return the hash unchanged if it can be verified in reasonable time.
+    Return a password hash unchanged if a password can be verified against it in reasonable time.
 
-    @raise ValueError: the string is not an argon2id or bcrypt hash, or its verification costs too
-        much.
+    @raise ValueError: the string is not an argon2id or bcrypt hash, or a verification would cost
+        too much time or memory.
     """
     bcrypt_rounds = _BCRYPT.fullmatch(text)
     if bcrypt_rounds:
@@ -73,9 +76,10 @@ def check_hash(text: str) -> str:
 
 def _check_cost(parameters: argon2.Parameters) -> None:
     """
-    Check the cost of a verification, and that argon2 accepts the parameters (RFC 9106 section 3.1).
+    Check that the parameters of an argon2 hash are valid (RFC 9106 section 3.1), and a verification
+    does not cost too much.
 
-    @raise ValueError: the verification costs too much, or argon2 would refuse the parameters.
+    @raise ValueError: a verification would cost too much, or argon2 would refuse the parameters.
     """
     memory, passes, lanes = parameters.memory_cost, parameters.time_cost, parameters.parallelism
     if memory > MAXIMUM_MEMORY_KIB or passes > MAXIMUM_ARGON2_PASSES:
@@ -91,15 +95,17 @@ def _check_cost(parameters: argon2.Parameters) -> None:
 
 def digest(text: str) -> bytes:
     """
-    Hash a password in clear, for a comparison by C{hmac.compare_digest}.
-
-    The time of the comparison then depends neither on the first difference nor on the lengths.
+    Hash a password in plain text, for a comparison of two such hashes by C{hmac.compare_digest}.
+    The time of comparing hashes depends neither on where two passwords differ nor on their lengths.
     """
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32).digest()
 
 
 def _verify(hashes: Sequence[str], password: str) -> int | None:
-    """Return the index of the last hash that fits; try every hash, so that the time is constant."""
+    """
+    Return the index of the last hash that matches the password; try every hash, so that the time is
+    constant.
+    """
     found = None
     for place, each in enumerate(hashes):
         if _fits(each, password):
@@ -124,8 +130,9 @@ class PasswordVerifier:
     """
     Verifies passwords against hashes in threads, in the order of L{HashQueue}.
 
-    A success is cached for a minute, under a keyed hash over user, password and hashes: if a hash
-    of the user changes, the entry is not found any more, and no entry reveals the password.
+    A successful verification is cached for a minute, under a keyed hash over user name, password
+    and the user's hashes. So the cache does not reveal passwords, and a cached verification is not
+    found any more once a hash of the user is changed.
     """
 
     _world: World
@@ -145,11 +152,14 @@ class PasswordVerifier:
         remember: bool = True,
     ) -> int | None:
         """
-        Return the index of the last of C{hashes} that fits; C{None} if no hash fits.
+        Return the index of the last of C{hashes} that matches the password, or C{None} if none
+        matches.
 
-        @param client: the address of the client, for its share of the threads.
-        @param remember: false for decoy hashes of another user: if one fits, a cached result would
-            show this by its time.
+        @param client: the address of the client, so that each client gets a fair share of the
+            threads.
+        @param remember: whether to cache a match. False if C{hashes} are decoys, the hashes of
+            another user: a cached match would be answered faster, and so reveal that the password
+            is that of another user.
 
         @raise Unavailable: too many passwords wait for a thread.
         """
@@ -164,7 +174,10 @@ class PasswordVerifier:
         return found
 
     def _fingerprint(self, *texts: str | Sequence[str]) -> bytes:
-        """Hash several strings, each after its length, so that different lists differ."""
+        """
+        Hash several strings, each with its length in front, so that different lists of strings have
+        different hashes.
+        """
         mac = hmac.new(self._key, digestmod=hashlib.sha256)
         for text in texts:
             for each in [text] if isinstance(text, str) else text:

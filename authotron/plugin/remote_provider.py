@@ -1,4 +1,4 @@
-"""A provider that asks a remote about each bearer token, and remembers accepted tokens."""
+"""A provider that asks a remote service about each bearer token, and caches accepted tokens."""
 
 from __future__ import annotations
 
@@ -24,18 +24,24 @@ from authotron.plugin.cache import AuthenticationCache
 from authotron.plugin.interfaces import Affinity, IOfIssuer, IProvider, IReachable
 
 Ask = Callable[[str], Coroutine[Any, Any, Authentication]]
-"""Asks a remote about a token; C{fresh_until} of the result says how long it is remembered."""
+"""
+A function that asks a remote service about a token; the result is cached until
+its C{fresh_until}.
+"""
 
 Match = Callable[[Credential], Affinity]
-"""Returns, from the shape of a token alone, whether the provider could know the token."""
+"""
+A function that returns whether a provider could know a token, judged only by the format of the
+token.
+"""
 
 
 class RemoteProviderConfig(PluginConfig, RemoteConfig):
-    """The keys of every provider that asks a remote."""
+    """The configuration keys of every provider that asks a remote service."""
 
 
 class QueryConfig(RemoteProviderConfig):
-    """The keys of every provider that asks a URL with C{?token=}."""
+    """The configuration keys of every provider that sends tokens to a URL with C{?token=}."""
 
     cache: Seconds = Field(
         default=60, description="seconds for which an accepted credential is not checked again"
@@ -48,7 +54,10 @@ class QueryConfig(RemoteProviderConfig):
 @implementer(IProvider, IOfIssuer)
 @define(eq=False)
 class RemoteProvider:
-    """Verifies bearer tokens by asking a remote, one question at a time for each token."""
+    """
+    Verifies bearer tokens by asking a remote service, with at most one request at a time for each
+    token.
+    """
 
     type: str
     name: str
@@ -75,7 +84,7 @@ class RemoteProvider:
 @implementer(IReachable)
 @define(eq=False)
 class ReachableProvider(RemoteProvider):
-    """A provider that asks a remote, and whose remote C{/ready} can check."""
+    """A provider that asks a remote service whose reachability C{/ready} can check."""
 
     _remote: IReachable = field(repr=False)
 
@@ -92,10 +101,12 @@ def make(
     remote: IReachable | None = None,
 ) -> IProvider:
     """
-    Build a provider that calls C{ask} for each token that it does not remember.
+    Build a provider that calls C{ask} for each token that is not in its cache.
 
-    @param memory: bytes for remembered tokens; by default all that the provider has.
-    @param remote: what C{/ready} checks; C{None} for nothing.
+    @param memory: bytes that cached tokens may take up; by default all the memory that the provider
+        may use.
+    @param remote: checks for C{/ready} that the remote service can be reached, or C{None} for no
+        check.
     """
     known = AuthenticationCache(world.clock, world.memory if memory is None else memory)
     turns = http.make_turns(config, world)
@@ -108,9 +119,9 @@ def by_query(
     config: QueryConfig, url: str, world: World, read: Callable[[str, dict[str, Any]], Identity]
 ) -> IProvider:
     """
-    Build a provider that asks C{url} with C{?token=}.
+    Build a provider that verifies a token by a GET request to C{url} with C{?token=}.
 
-    @param read: converts a response to an identity of the given realm.
+    @param read: a function that converts a realm and the JSON of a response to an identity.
     """
     web = http.make(config, world)
 

@@ -1,4 +1,7 @@
-"""Providers that exchange a long-lived token for an access token, which names the user."""
+"""
+What providers share that exchange a long-lived token for an access token,
+which names the user.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +31,11 @@ from authotron.plugin.interfaces import IProvider, IReachable
 from authotron.plugin.remote_provider import Ask, Match, RemoteProviderConfig
 
 _EARLY = 10.0
-"""Seconds before the expiry of an access token from which the token is not used any more."""
+"""An access token is not used any more this many seconds before its expiry."""
 
 
 class ExchangeConfig(RemoteProviderConfig, ClaimsConfig):
-    """The keys of every provider that exchanges tokens."""
+    """The configuration keys of every provider that exchanges tokens."""
 
     cert_uri: Url = Field(description="URL of the key set that verifies access tokens")
     cache: Seconds = Field(
@@ -44,9 +47,8 @@ class ExchangeConfig(RemoteProviderConfig, ClaimsConfig):
 @frozen(eq=False)
 class AccessTokens:
     """
-    Verifies the access tokens that a provider exchanges long-lived tokens for.
-
-    Remembers the result of an exchange as long as its access token lives.
+    Verifies the access tokens for which a provider exchanges long-lived tokens. The result of an
+    exchange is cached until the access token expires.
     """
 
     _clock: IReactorTime
@@ -58,20 +60,27 @@ class AccessTokens:
     async def cached_exchange(
         self, token: str, exchange: AsyncCall[Authentication]
     ) -> Authentication:
-        """Exchange a long-lived token, or return the result of the last exchange."""
+        """
+        Return the cached result of exchanging this long-lived token, or else
+        exchange the token.
+        """
         return await self._exchanged.get(token, exchange)
 
     def until_next_check(self, found: Authentication) -> Authentication:
-        """Limit the freshness of a checked token to C{cache} seconds from now."""
+        """
+        Let the cached result for a token be used for C{cache} seconds at most, until the token is
+        checked again.
+        """
         until = earliest(found.fresh_until, self._clock.seconds() + self._life)
         return found._replace(fresh_until=until)
 
     async def authentication(self, answer: dict[str, Any], place: str) -> Authentication:
         """
-        Verify the access token in a response, and return its identity.
+        Verify the access token in a response, and return the authentication of its user.
 
-        @raise Rejected: the access token is not good.
-        @raise Unavailable: there is no access token, or the keys cannot be fetched.
+        @raise Rejected: the access token is not valid.
+        @raise Unavailable: the response contains no access token, or the keys to verify it cannot
+            be fetched.
         """
         token = answer.get("access_token")
         if not (isinstance(token, str) and token.isascii()):
@@ -83,7 +92,7 @@ class AccessTokens:
 
     async def check_reachable(self) -> None:
         """
-        Fetch the keys if there are none.
+        Fetch the keys that verify access tokens, unless they were fetched before.
 
         @raise Unavailable: the keys cannot be fetched.
         """
@@ -106,7 +115,10 @@ def make(config: ExchangeConfig, world: World, web: WebClient) -> AccessTokens:
 def provider(
     config: ExchangeConfig, world: World, match: Match, ask: Ask, access_tokens: AccessTokens
 ) -> IProvider:
-    """Build a provider whose C{ask} exchanges tokens; its two caches share its memory equally."""
+    """
+    Build a provider whose function C{ask} exchanges tokens; each of its two caches gets half of the
+    memory.
+    """
     return remote_provider.make(
         config, world, match, ask, memory=world.memory // 2, remote=access_tokens
     )

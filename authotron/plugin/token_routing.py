@@ -1,4 +1,4 @@
-"""Which providers may know a bearer token, judged by its shape alone."""
+"""Decide which providers may know a bearer token, judged only by the format of the token."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Shape = Literal["jwt", "opaque"]
 
 
 _MAX_ISSUERS = 5
-"""Configured issuers that a message lists."""
+"""Maximum number of configured issuers that an error message lists."""
 
 
 class Accepts(Section):
-    """The tokens that a provider is asked about; all conditions that are set must hold."""
+    """The tokens that a provider is asked about: those that meet all configured conditions."""
 
     shape: Shape | None = Field(
         default=None, description="`jwt` for JSON Web Tokens only, `opaque` for other tokens only"
@@ -38,9 +38,8 @@ Rule = Literal["any", "jwt", "opaque"] | Accepts
 
 def match(rule: Rule, credential: Credential) -> Affinity:
     """
-    Judge whether a provider with this rule could know a token.
-
-    A token with the issuer or prefix of a rule goes only to providers whose rule names it.
+    Return how likely a provider with the rule C{accepts: rule} knows a token. If the rules of some
+    providers name the issuer or prefix of the token, only these providers are asked.
     """
     if rule == "any":
         return Affinity.POSSIBLE
@@ -68,7 +67,7 @@ def names_issuer(credential: Credential) -> bool:
 
 def why_strange(credential: Credential, providers: Sequence[object]) -> str:
     """
-    Say why a JWT that names its issuer is shown to none of these providers.
+    Return why none of these providers is asked about a JWT that names its issuer.
 
     The message names the issuer of the JWT, which is not verified, and the configured issuers.
     """

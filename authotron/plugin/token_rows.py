@@ -15,30 +15,34 @@ from authotron.model.token import (
 )
 
 MOST_REVOKED, MOST_REVOKED_OF_OWNER = 10_000, 1_000
-"""Revoked API tokens that a store remembers, and those of one owner among them."""
+"""
+Maximum numbers of revoked API tokens that a store keeps a record of: of all owners together, and of
+one owner.
+"""
 
 REVOKED_FOR = 30 * 86_400.0
-"""Seconds for which a store remembers that an API token was revoked."""
+"""Seconds for which a store keeps the record that an API token was revoked."""
 
 IMPORTED_REVOKED_FOR = 10 * 366 * 86_400.0
 """
-Seconds for which a store remembers that an imported API token was revoked: as long as the service
-may exist from which the token could be copied again.
+Seconds for which a store keeps the record that an imported API token was revoked, so that the token
+is not imported again while the other service still exists.
 """
 
 
 def remembered_until(row: Row, now: float) -> float:
-    """Return the time until which a store remembers that the token in C{row} was revoked."""
+    """Return the time until which a store keeps the record that the token in C{row} was revoked."""
     return now + (IMPORTED_REVOKED_FOR if is_imported(row) else REVOKED_FOR)
 
 
 async def tokens_of(rows: Iterable[Row], clock: IReactorTime | None) -> list[Token]:
     """
-    Read the tokens in C{rows}, and let the reactor do other work in between.
+    Convert C{rows} to tokens, with pauses in which the reactor does other work.
 
     A row that an earlier version stored may have 60 kB, which takes 1 ms of processor time.
 
-    @param clock: the reactor; C{None} outside of the reactor's thread, to read without a break.
+    @param clock: the reactor, or C{None} outside of the reactor's thread, to convert all rows
+        without a pause.
     """
     found, pieces = [], Pieces(clock) if clock else None
     for row in rows:
