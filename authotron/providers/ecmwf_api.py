@@ -1,4 +1,4 @@
-"""Verify tokens of the ECMWF Web API by its who-am-i service."""
+"""A provider that verifies tokens of the ECMWF Web API by the who-am-i service of this API."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Config(QueryConfig):
 
 
 def _identity(realm: str, answer: dict[str, object]) -> Identity:
-    """Keep only the user name and the email address of a response."""
+    """Convert a response of the ECMWF Web API to an identity with user name and email address."""
     uid, email = answer.get("uid"), answer.get("email")
     if not (isinstance(uid, str) and uid):
         raise Unavailable("the response contains no `uid`")

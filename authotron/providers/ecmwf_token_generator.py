@@ -1,4 +1,7 @@
-"""Verify tokens of the ECMWF token generator by validating and exchanging them there."""
+"""
+A provider that lets the ECMWF token generator validate its tokens, and exchange them for access
+tokens.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,9 @@ class Config(ExchangeConfig):
     """`type: ecmwf-token-generator`: tokens that the ECMWF token generator issued."""
 
     type: Literal["ecmwf-token-generator"]
-    client_id: NonEmptyStr = Field(description="client id of the gateway at the generator")
+    client_id: NonEmptyStr = Field(description="client id of the gateway at the token generator")
     client_secret: Secret = Field(description="the secret of `client_id`")
-    token_generator_url: Url = Field(description="base URL of the generator")
+    token_generator_url: Url = Field(description="base URL of the token generator")
     accepts: token_routing.Rule = Field(
         default="any", description="which tokens the provider is asked about"
     )
@@ -34,7 +37,10 @@ class Config(ExchangeConfig):
 
 @frozen(eq=False)
 class TokenGenerator:
-    """Asks the generator about one token, and verifies what the token is exchanged for."""
+    """
+    Asks the ECMWF token generator about tokens, and verifies the access tokens that it returns for
+    them.
+    """
 
     _web: WebClient
     _access_tokens: AccessTokens
@@ -44,9 +50,9 @@ class TokenGenerator:
 
     async def ask(self, token: str) -> Authentication:
         """
-        Validate a token, and exchange it unless that was done before.
+        Validate a token, and exchange it for an access token unless one is cached.
 
-        @raise Rejected: the generator refuses the token, or the access token is not good.
+        @raise Rejected: the generator refuses the token, or the access token is not valid.
         @raise Unavailable: the generator does not answer.
         """
         await self._validate(token)
@@ -58,7 +64,7 @@ class TokenGenerator:
         content = {"token": token, "client_id": self._client_id}
         answer = await self._web.post(url, content=content)
         if http.accepted_content(answer).get("active") is not True:
-            raise Rejected("the generator says that the token is not active")
+            raise Rejected("the token generator says that the token is not active")
 
     async def _exchange(self, token: str) -> Authentication:
         url = urls.join_url(self._url, "admin", "refresh-access-token")
@@ -69,7 +75,7 @@ class TokenGenerator:
         }
         answer = await self._web.post(url, content=content)
         if answer.status == 400:  # noqa: PLR2004 - other statuses may mean a wrong client secret
-            raise Rejected("the generator does not exchange the token")
+            raise Rejected("the token generator does not exchange the token")
         if not answer.is_success:
             raise answer.unexpected_status()
         return await self._access_tokens.authentication(answer.json_object(), answer.place)

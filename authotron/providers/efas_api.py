@@ -1,4 +1,7 @@
-"""Verify tokens of the European Flood Awareness System by its user service."""
+"""
+A provider that verifies tokens of the European Flood Awareness System (EFAS) by the EFAS user
+service.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,10 @@ class Config(QueryConfig):
 
 
 def _identity(realm: str, answer: dict[str, object]) -> Identity:
-    """Keep user name, roles and email address of a response."""
+    """
+    Convert a response of the EFAS user service to an identity with user name, roles and email
+    address.
+    """
     username, roles, email = answer.get("username"), answer.get("roles", []), answer.get("email")
     if not (isinstance(username, str) and username):
         raise Unavailable("the response contains no `username`")
@@ -31,7 +37,7 @@ def _identity(realm: str, answer: dict[str, object]) -> Identity:
         raise Unavailable("`roles` in the response is not a list")
     names = tuple(role for role in roles if isinstance(role, str))
     if len(names) != len(roles):
-        raise Unavailable("`roles` in the response contains something else than strings")
+        raise Unavailable("`roles` in the response contains a value that is not a string")
     return Identity(realm, username, names, {"email": email} if isinstance(email, str) else {})
 
 

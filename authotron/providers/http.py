@@ -37,7 +37,9 @@ class Config(PluginConfig, ServiceConfig, RetryConfig):
     cache: Seconds = Field(
         default=60, description="seconds for which an accepted credential is not checked again"
     )
-    leeway: Seconds = Field(default=60, description="seconds by which clocks may differ")
+    leeway: Seconds = Field(
+        default=60, description="seconds by which the clocks of service and gateway may differ"
+    )
     accepts: token_routing.Rule = Field(
         default="any", description="which tokens the provider is asked about"
     )
@@ -46,7 +48,7 @@ class Config(PluginConfig, ServiceConfig, RetryConfig):
 @implementer(IProvider)
 @define(eq=False)
 class Http:
-    """Verifies credentials by asking the service."""
+    """Verifies credentials by asking an operator's own HTTP service."""
 
     name: str
     realm: str
@@ -78,12 +80,16 @@ class Http:
         return await self._cache.get(credential.value, in_turn)
 
     async def _judge(self, content: dict[str, Any]) -> Authentication:
-        """Ask the service, but not about a password that it refused within `retry_wrong_after`."""
+        """
+        Ask the operator's service about a credential, unless it is a password that the service
+        refused within the last `retry_wrong_after` seconds.
+        """
         if self.scheme != "basic":
             return await self._ask(content)
         user, password = content["username"], content["password"]
-        if not password:  # an LDAP bind without a password succeeds (RFC 4513 section 5.1.2)
-            raise Rejected("an empty password is not sent to a remote")
+        # Behind the service may be LDAP, where a bind without a password succeeds (RFC 4513 5.1.2).
+        if not password:
+            raise Rejected("the password is empty, so it is not sent to the service")
         return await self._guard.judge(user, password, lambda: self._ask(content))
 
     async def _ask(self, content: dict[str, Any]) -> Authentication:

@@ -47,7 +47,7 @@ class Config(RemoteProviderConfig, ClaimsConfig):
 
 @frozen
 class Introspection:
-    """Asks the introspection endpoint about one token."""
+    """Asks the introspection endpoint of an OAuth server about tokens."""
 
     _clock: IReactorTime
     _client: OAuthClient = field(repr=False)
@@ -57,10 +57,11 @@ class Introspection:
 
     async def ask(self, token: str) -> Authentication:
         """
-        Ask the server for the user of a token, unless the token says that it is not for access.
+        Ask the OAuth server for the user of a token, unless the token itself says that it is not an
+        access token.
 
         @raise Rejected: the token is not active, or not an access token.
-        @raise Unavailable: the response is not a good introspection response.
+        @raise Unavailable: the response is not a valid introspection response.
         """
         seen = unverified.parse(token)
         header, claims = ({}, {}) if seen is None else (seen.header, seen.claims)
@@ -69,7 +70,7 @@ class Introspection:
         answer = await self._client.post(self._url, {"token": token})
         if (
             not answer.is_success
-        ):  # a 401 is about the credentials of the gateway, not about the token
+        ):  # a 401 means that the credentials of the gateway are wrong, not the token
             raise answer.unexpected_status()
         response = answer.json_object()
         if "active" not in response:
@@ -83,7 +84,10 @@ class Introspection:
 
 
 def _claims(response: dict[str, Any]) -> dict[str, Any]:
-    """Convert an introspection response to claims; C{username} names the user (section 2.2)."""
+    """
+    Convert an introspection response to claims, where C{username} is the user name (RFC 7662
+    section 2.2).
+    """
     claims = {name: value for name, value in response.items() if name not in {"active", "username"}}
     name = response.get("username")
     if isinstance(name, str) and name:
@@ -92,7 +96,10 @@ def _claims(response: dict[str, Any]) -> dict[str, Any]:
 
 
 def _match(rule: token_routing.Rule, issuer: str | None, credential: Credential) -> Affinity:
-    """Return FOREIGN also for a JWT that names another issuer than the configured one."""
+    """
+    Return how likely the provider knows a token; a JWT of another issuer than the configured one is
+    C{FOREIGN}.
+    """
     if issuer is not None:
         seen = unverified.parse_once(credential)
         if seen is not None and seen.issuer not in (None, issuer):

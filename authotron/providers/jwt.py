@@ -40,7 +40,10 @@ from authotron.plugin.interfaces import (
 )
 
 _SHARED = {"HS256": 32, "HS384": 48, "HS512": 64}
-"""Least length of a shared secret in bytes: that of the hash (RFC 7518 section 3.2)."""
+"""
+Minimum length of a shared secret in bytes, which is the length of the hash
+(RFC 7518 section 3.2).
+"""
 
 
 class Config(PluginConfig, RemoteConfig, ClaimsConfig):
@@ -67,8 +70,8 @@ class Config(PluginConfig, RemoteConfig, ClaimsConfig):
     )
     iam_realm: NonEmptyStr | None = Field(
         default=None,
-        description="marks a configuration of auth-o-tron, see `strict_claims`; `issuer` is "
-        "checked, not this",
+        description="a key of auth-o-tron that turns on `strict_claims`; tokens are not compared "
+        "with it, but with `issuer`",
     )
     strict_claims: bool | None = Field(
         default=None,
@@ -90,7 +93,7 @@ class Config(PluginConfig, RemoteConfig, ClaimsConfig):
         default=4,
         ge=1,
         le=1000,
-        description="most connections to the issuer, which are used to fetch its key set",
+        description="maximum number of connections to the issuer, to fetch its key set",
     )
     accepts: token_routing.Rule = Field(
         default="jwt", description="which tokens the provider is asked about; `any` for all"
@@ -108,7 +111,10 @@ class Config(PluginConfig, RemoteConfig, ClaimsConfig):
         )
 
     def _warn_of_short_secret(self) -> Iterator[str]:
-        """Warn of HMAC algorithms that are refused because the secret is too short for them."""
+        """
+        Warn of HMAC algorithms that are not accepted because the configured
+        secret is too short.
+        """
         if self.secret is not None and not self.algorithms:
             size = len(self.secret.get_secret_value().encode())
             if refused := [each for each, least in _SHARED.items() if size < least]:
@@ -180,7 +186,7 @@ class Config(PluginConfig, RemoteConfig, ClaimsConfig):
 @implementer(IProvider, IReachable, IMayAskRemotes, IOfIssuer)
 @define(eq=False)
 class Jwt:
-    """Verifies signature and claims of tokens; asks a remote only if keys must be fetched."""
+    """Verifies signature and claims of JWTs, and contacts the issuer only to fetch its keys."""
 
     name: str
     realm: str
@@ -193,7 +199,10 @@ class Jwt:
 
     @property
     def local(self) -> bool:
-        """Whether tokens can be verified without a remote, with the secret or the fetched keys."""
+        """
+        Whether JWTs can be verified without contacting the issuer, with the secret or with fetched
+        keys.
+        """
         return self._verifier.keys is None or self._verifier.keys.is_at_hand
 
     @property

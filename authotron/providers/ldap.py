@@ -43,12 +43,15 @@ from authotron.plugin.interfaces import (
 )
 
 _LONGEST = 256
-"""Longest user name that is looked up in a directory, in characters."""
+"""Maximum length of a user name that is looked up in an LDAP directory, in characters."""
 
 _UNSEEN = re.compile(
     "[\\u00ad\\u034f\\u1806\\u180b-\\u180e\\u200b-\\u200f\\u2060-\\u2064\\ufe00-\\ufe0f\\ufeff\\ufffc]"
 )
-"""Characters that directories ignore in names (RFC 4518 section 2.2)."""
+"""
+A regular expression of the characters that LDAP directories ignore in names
+(RFC 4518 section 2.2).
+"""
 
 
 class Config(PluginConfig, Membership, Connectivity, RetryConfig):
@@ -57,7 +60,7 @@ class Config(PluginConfig, Membership, Connectivity, RetryConfig):
     type: Literal["ldap"]
     user_attribute: Attribute = Field(
         default="uid",
-        description="the attribute that users are searched by; its value is the user name of the "
+        description="the attribute by which users are searched; its value is the user name of the "
         "identity, however the user spelled it",
     )
     user_filter: NonEmptyStr | None = Field(
@@ -101,11 +104,11 @@ class Config(PluginConfig, Membership, Connectivity, RetryConfig):
         return self
 
     def run_checks(self, world: World, username: str | None) -> AsyncIterator[CheckResult]:
-        """Check each server, and what C{username} would get."""
+        """Check each LDAP server, and which roles and attributes the user C{username} would get."""
         return checks.run_checks(self, world, username)
 
     def lookup(self) -> Lookup:
-        """Build the search for a user and the user's roles."""
+        """Build the LDAP searches that find a user, and the roles of a user."""
         if self.user_filter is not None:
             user = parse_filter(self.user_filter)
         else:
@@ -119,7 +122,10 @@ class Config(PluginConfig, Membership, Connectivity, RetryConfig):
 @implementer(IProvider, IConnected, IReachable)
 @define(eq=False)
 class LdapProvider:
-    """Verifies Basic credentials by a bind as the user, on a connection for that bind only."""
+    """
+    Verifies Basic credentials by an LDAP bind as the user, on a connection that is used only for
+    this bind.
+    """
 
     name: str
     realm: str
@@ -141,7 +147,7 @@ class LdapProvider:
 
     async def authenticate(self, credential: Credential) -> Authentication:
         username, password = credential.username_and_password()
-        if not password:  # a bind without a password succeeds as anonymous
+        if not password:  # an LDAP bind without a password succeeds as anonymous
             raise Rejected("the password is empty")
         if len(username) > _LONGEST or not username.isprintable():
             raise Rejected("the user name is too long or not printable")
@@ -149,11 +155,14 @@ class LdapProvider:
         return await self._turns.ask(credential.client, username, lambda: judge(username, password))
 
     def close(self) -> None:
-        """Close the idle connections, and keep none from now on."""
+        """
+        Close idle connections to the directory, and from now on each
+        connection after its use.
+        """
         self._directory.close()
 
     async def check_reachable(self) -> None:
-        """Read the search base, to check that the directory answers."""
+        """Check that the LDAP directory answers, by reading the search base."""
         await checks.check_search_base(self._directory, self._lookup.search_base)
 
     async def _by_search(self, username: str, password: str) -> Authentication:
@@ -184,7 +193,7 @@ class LdapProvider:
             entry = await connection.read(dn, self._lookup.attributes_to_read())
             if entry is None:
                 raise Unavailable(
-                    "the user cannot read the own entry; use user_filter instead of user_dn"
+                    "the user cannot read the entry of this user; use user_filter, not user_dn"
                 )
             return await self._build_authentication(connection, entry, username)
 
@@ -206,18 +215,20 @@ class LdapProvider:
 
     def _canonical_name(self, entry: Entry, written: str) -> str:
         """
-        Return the user name as the directory spells it, so that a user has one name only.
+        Return the user name as the LDAP directory spells it, so that a user has only one name.
 
-        If the entry has several names, it is the one that the user wrote, or else the only one that
-        differs from that in nothing but case, width and blanks.
+        If the entry of the user has several names, the result is the one that the user
+        entered, or else the only one that differs from it in nothing but case, width and blanks.
         """
         known = entry.strings(self._user_attribute)
         same = [each for each in known if each == written] or [
             each for each in known if fold_value(each) == fold_value(written)
         ]
-        if len(known) > 1 and len(same) != 1:  # the order of values has no meaning
+        # LDAP does not define an order of values, so the first one must not be taken.
+        if len(known) > 1 and len(same) != 1:
             raise Rejected(
-                f"the entry has several {self._user_attribute}, and none is the given name"
+                f"the entry has several {self._user_attribute}, and not exactly one of them "
+                "matches the user name that the client sent"
             )
         for each in same or known:
             if each.strip() and each.isprintable():
@@ -227,9 +238,9 @@ class LdapProvider:
 
 def _normalize_dn(dn: str) -> str:
     """
-    Convert all spellings of a DN to one form, as they are one account to the directory.
-
-    Soft hyphens and other ignored characters do not count (RFC 4518 section 2.2).
+    Convert a DN to a form that is the same for all its spellings, as they name one account of the
+    directory. Characters that directories ignore, such as soft hyphens, are removed (RFC 4518
+    section 2.2).
     """
     try:
         return repr([sorted(step) for step in fold_dn(parse_dn(_UNSEEN.sub("", dn)))])
@@ -240,10 +251,13 @@ def _normalize_dn(dn: str) -> str:
 @implementer(IUserLookup)
 @define(eq=False)
 class SearchingLdapProvider(LdapProvider):
-    """An LDAP provider that finds users by a search, and so can look them up without password."""
+    """
+    An LDAP provider that finds users by a search, and so can look up users
+    without a password.
+    """
 
     async def look_up(self, username: str) -> Authentication:
-        """Search for a user; another spelling of the name is not the same user."""
+        """Search for a user whose name is spelled exactly as C{username}."""
 
         async def look(connection: Connection) -> Authentication | None:
             entry = await self._lookup.find(connection, username)

@@ -42,7 +42,8 @@ class Config(ExchangeConfig):
     private_client_secret: Secret = Field(description="the secret of `private_client_id`")
     iam_url: Url = Field(description="base URL of the identity provider, above `/realms`")
     iam_realm: NonEmptyStr | None = Field(
-        default=None, description="the realm at the identity provider; `realm` if not set"
+        default=None,
+        description="name of the realm at the identity provider; by default that of `realm`",
     )
     client_auth: Literal["auto", "basic", "basic-raw", "post"] = Field(
         default="auto",
@@ -64,10 +65,10 @@ class Config(ExchangeConfig):
 @frozen(eq=False)
 class OfflineTokens:
     """
-    Asks the identity provider about one offline token.
-
-    Since Keycloak 26.6.2 the introspection of an offline token by another client than its own says
-    that the token is not active. Then the exchange decides, which succeeds only for valid tokens.
+    Asks the identity provider about offline tokens. Keycloak 26.6.2 and later declare an offline
+    token inactive if a client introspects it that is not the client it was issued to. The provider
+    then exchanges the offline token for an access token, which succeeds only if the offline token
+    is valid.
     """
 
     _name: str
@@ -80,7 +81,10 @@ class OfflineTokens:
     _accepts: token_routing.Rule
 
     def match(self, credential: Credential) -> Affinity:
-        """Return FOREIGN also for a JWT whose C{typ} claim is not that of an offline token."""
+        """
+        Return how likely the provider knows a token; a JWT whose C{typ} claim shows that it is not
+        an offline token is C{FOREIGN}.
+        """
         seen = unverified.parse_once(credential)
         affinity = token_routing.match(self._accepts, credential)
         if affinity is not Affinity.POSSIBLE or seen is None:
@@ -93,9 +97,9 @@ class OfflineTokens:
 
     async def ask(self, token: str) -> Authentication:
         """
-        Verify a token by introspection, by exchange, or by both.
+        Verify an offline token by introspection, by exchange for an access token, or by both.
 
-        @raise Rejected: the token is not a good offline token.
+        @raise Rejected: the token is not a valid offline token.
         @raise Unavailable: the identity provider does not answer.
         """
         seen = unverified.parse(token)
@@ -139,10 +143,10 @@ class OfflineTokens:
 
     async def _exchange(self, token: str) -> Authentication:
         """
-        Exchange a token for an access token (RFC 6749 section 6).
+        Exchange an offline token for an access token (RFC 6749 section 6).
 
-        A failed exchange is not retried: a realm that revokes refresh tokens takes a second use for
-        a theft, and ends the session of the user.
+        A failed exchange is not retried, because a Keycloak realm that revokes refresh tokens
+        treats a second use of one as theft, and ends the session of the user.
         """
         form = {
             "client_id": self._public_client,

@@ -1,4 +1,4 @@
-"""Verify bearer tokens by a list in the configuration, for a few machines."""
+"""A provider that verifies bearer tokens by a list in the configuration, for a few machines."""
 
 from __future__ import annotations
 
@@ -29,11 +29,14 @@ from authotron.net.world import World
 from authotron.plugin.interfaces import Affinity, IProvider
 
 SHORTEST = 32
-"""Shortest token that a configuration may list, in characters."""
+"""Minimum length of a token in the configured list, in characters."""
 
 
 def flaw(token: str, shortest: int = SHORTEST) -> str:
-    """Say why a token must not be listed; an empty string if the token is good."""
+    """
+    Return why a token must not be listed in the configuration, or an empty string if the token may
+    be listed.
+    """
     if len(token) < shortest:
         return f"is shorter than {shortest} characters"
     if not token.isascii() or not token.isprintable() or set(token) & {" ", ","}:
@@ -46,10 +49,10 @@ def flaw(token: str, shortest: int = SHORTEST) -> str:
 
 
 class Entry(Section):
-    """A token, and the user that it stands for."""
+    """A bearer token in the configured list, and the user whom the token authenticates."""
 
     token: Secret = Field(description="the token, 32 characters or more")
-    username: Name = Field(description="the user that the token stands for")
+    username: Name = Field(description="the user whom the token authenticates")
     roles: Names = Field(default=(), strict=False, description="roles of this user")
     attributes: dict[NonEmptyStr, str] = Field(
         default_factory=dict, description="further attributes"
@@ -69,13 +72,13 @@ class Config(PluginConfig):
 
     type: Literal["static-token"]
     tokens: tuple[Entry, ...] = Field(
-        strict=False, min_length=1, description="the tokens, and the users that they stand for"
+        strict=False, min_length=1, description="the tokens, and the users whom they authenticate"
     )
 
 
 @frozen
 class _StoredToken:
-    """The digest of a token, and the user that the token stands for."""
+    """The digest of a bearer token, and the user whom the token authenticates."""
 
     digest: bytes = field(repr=False)
     authentication: Authentication
@@ -85,9 +88,8 @@ class _StoredToken:
 @define(eq=False)
 class StaticToken:
     """
-    Verifies bearer tokens by a list.
-
-    Memory holds only keyed digests of the tokens, with a random key per process.
+    Verifies bearer tokens by a list of tokens. Only keyed digests of the listed tokens are kept in
+    memory, with a random key of the process.
     """
 
     name: str
@@ -107,7 +109,7 @@ class StaticToken:
         digest = _digest(self._key, credential.value)
         found = [known for known in self._stored if hmac.compare_digest(known.digest, digest)]
         if not found:
-            raise Rejected("the token is not listed")
+            raise Rejected("the token is not in the configured list")
         return found[0].authentication
 
 
