@@ -164,8 +164,8 @@ class WebClient:
         """
         Send a GET request.
 
-        @param query: encoded, and never logged.
-        @param limit: bytes that the body of the response may have.
+        @param query: the query of the URL, which is encoded here, and never logged.
+        @param limit: maximum number of bytes in the body of the response.
         @param headers: further headers, or others than the usual ones.
 
         @raise Unavailable: there was no response in time, or its body is too large.
@@ -285,7 +285,8 @@ class WebClient:
             "User-Agent": f"authotron/{__version__}",
         }
         headers.update(further)
-        # One treq client for each request: a shared one would carry cookies from user to user.
+        # One treq client for each request, because a shared client would send the cookies of one
+        # user for another.
         agent = http_body.IdentityEncodingAgent(self._agents(self._trust))
         client = treq.client.HTTPClient(agent, data_to_body_producer=http_body.BytesProducer)
         responding: Deferred[Any] = client.request(

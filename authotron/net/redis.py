@@ -62,7 +62,10 @@ class RedisConnection(Protocol):
         self._ended: Deferred[None] = Deferred()
 
     def is_alive(self, now: float) -> bool:
-        """Whether the connection is open, and no command has waited for its answer over 5 s."""
+        """
+        Whether the connection is open, and no command has waited for its answer
+        for more than 5 s.
+        """
         return not (self._lost or self._retired) and not (
             self._waiting and now - self._waiting[0][0] > _ANSWER_TIMEOUT
         )
@@ -185,7 +188,7 @@ def _array(data: bytearray, place: int, length: int, depth: int) -> tuple[list[A
 @frozen
 class Login:
     """
-    The user and password for Redis, and the number of the database.
+    The user name and password for Redis, and the number of the Redis database.
 
     @ivar wants_primary: whether a server that is not a primary is refused.
     """
@@ -197,7 +200,7 @@ class Login:
 
     async def log_in(self, connection: RedisConnection) -> None:
         """
-        Log in and select the database, first of all on every connection.
+        Log in and select the Redis database, before any other command of the connection.
 
         @raise ErrorAnswer: Redis rejects the login or the database.
         @raise Unavailable: the server is not a primary.
@@ -232,7 +235,7 @@ class Redis:
     """
     A Redis client that connects when a command needs it, and reconnects after a lost connection.
 
-    Twisted's C{ClientService} is not used, because a login that fails stops it for good.
+    Twisted's C{ClientService} is not used, because it never reconnects after a failed login.
 
     @ivar _name: the server with its address, for messages.
     """
@@ -336,5 +339,5 @@ async def _answers(connection: RedisConnection, commands: Sequence[Sequence[Word
     try:
         return [await answer for answer in answers]
     finally:
-        for answer in answers:  # an answer behind a failed one has no reader
+        for answer in answers:  # after a failed answer no caller waits for the answers behind it
             answer.addErrback(lambda _: None)

@@ -129,7 +129,8 @@ class DatabaseTlsConfig(Section):
         """
         Build the verifier of the server's certificate, or return C{None} if TLS is not configured.
 
-        @raise ValueError: a file cannot be read, or does not hold what its key demands.
+        @raise ValueError: a file cannot be read, or does not contain the certificate or key that it
+            should.
         """
         if not self.tls:
             return None

@@ -52,7 +52,7 @@ class Connect(Protocol):
 
     def __call__(self, host: str, port: int, /) -> IStreamClientEndpoint:
         """
-        Return an endpoint for C{port} of C{host}. Nothing is connected yet.
+        Return an endpoint that can connect to C{port} of C{host}.
 
         @param host: a name, an address, or the absolute path of a UNIX socket, which has no port.
         """
