@@ -11,7 +11,7 @@ CHECKED := authotron tests twisted bench website setup.py debian/bundled example
 SAMPLE := examples/authotron-robots
 SOURCES := setup.py pyproject.toml README.md $(shell find authotron twisted -type f -not -name '*.pyc')
 
-.PHONY: help run check lint types unit process servers functional test fuzz bench bench-quick test-plugin deb tested-deb test-package test-deb schema threats docs recording lock clean
+.PHONY: help run check lint types unit process servers functional test fuzz bench bench-quick test-plugin deb tested-deb test-package test-deb schema threats docs recording pictures lock clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -112,6 +112,10 @@ $(VENV)-docs/locked: website/requirements.lock
 
 recording: $(VENV)/installed  ## the terminal recording of README.md anew (needs curl)
 	$(BIN)/python website/record.py docs/pictures/recording.svg
+
+pictures: $(VENV)/installed  ## the pictures of dashboard and home page anew (needs prometheus and chromium)
+	$(BIN)/python website/dashboard.py docs/pictures/dashboard.svg
+	$(BIN)/python website/home.py docs/pictures
 
 lock: $(VENV)/tools  ## choose new versions of all dependencies
 	$(PIP) install pip-tools
