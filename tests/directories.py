@@ -231,7 +231,8 @@ def fits(wanted: Any, entry: Mapping[str, list[str]]) -> bool:
     if isinstance(wanted, pureldap.LDAPFilter_or):
         return any(fits(each, entry) for each in wanted)
     if isinstance(wanted, pureldap.LDAPFilter_present):
-        return True
+        name = wanted.value.decode().lower()
+        return name == "objectclass" or name in map(str.lower, entry)
     assert isinstance(wanted, pureldap.LDAPFilter_equalityMatch), wanted
     value = wanted.assertionValue.value.decode().lower().strip()
     values = next((v for n, v in entry.items() if n.lower() == _attribute(wanted).lower()), [])

@@ -16,7 +16,7 @@ from authotron.concurrency.racing import with_timeout
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config.check import Config
 from authotron.daemon.compose import for_augmenter
-from authotron.model.errors import Unavailable
+from authotron.model.errors import Rejected, Unavailable
 from authotron.model.naming import flaw, normalize
 from authotron.net.world import World
 from authotron.plugin.interfaces import CheckResult, IReachable, ITokenStore
@@ -29,16 +29,14 @@ _COLOURS = {True: "green", False: "red"}
 
 @click.command()
 @config_option
-@click.option(
-    "--user", "username", help="Also count the roles that each directory gives this user."
-)
+@click.option("--user", "username", help="Also list the roles that each directory gives this user.")
 def doctor(path: Any, username: str | None) -> None:
     """
     Check the services that a configuration needs.
 
     Checked are key sets, LDAP directories, other remote services and the token store. Each server
-    of a directory is checked separately: connection, TLS, bind, search, and with --user the number
-    of roles of a user.
+    of a directory is checked separately: connection, TLS, bind, search, and with --user the roles
+    of a user, each with the group that it comes from.
 
     Exit status 0 if every check succeeds, 1 if one fails, 78 if the configuration is invalid.
     """
@@ -88,8 +86,14 @@ async def _check(plugin: Any, section: Any, world: World, username: str | None) 
     """Print the results of the checks of a plugin, and return whether all checks succeeded."""
     say(f"{plugin.name} ({plugin.type})", bold=True)
     good = True
-    async for result in _results(plugin, section, world, username):
-        good = _print(result) and good
+    try:
+        async for result in _results(plugin, section, world, username):
+            good = _print(result) and good
+    except (Rejected, Unavailable) as reason:
+        good = _print(CheckResult(str(reason), good=False))
+    except Exception as error:  # noqa: BLE001 - doctor reports the next plugins, whatever one does
+        why = f"the check ended with {type(error).__name__}, which is a defect of the plugin"
+        good = _print(CheckResult(why, good=False))
     return good
 
 

@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
+from authotron.ldap import encoding
 from authotron.ldap.connection import Connection
+from authotron.ldap.decoding import Entry
 from authotron.ldap.directory import Directory
+from authotron.ldap.encoding import Search
+from authotron.ldap.groups import Grant
 from authotron.ldap.lookup import Lookup
 from authotron.ldap.servers import Security
+from authotron.ldap.values import values_of
 from authotron.model.errors import Rejected, Unavailable
 from authotron.net.world import World
 from authotron.plugin.interfaces import CheckResult
+
+_MOST_ROLES = 100
+"""Roles of a user that are listed; further ones are counted."""
 
 
 class LdapSection(Protocol):
@@ -75,7 +83,14 @@ async def _check_server(
     yield await _outcome(f"{uri}: connection", _check_connection(section, uri, directory))
     yield await _outcome(f"{uri}: search", _check_search(section, directory))
     if username is not None:
-        yield await _outcome(f"{uri}: user", _check_user(section, world, directory, username))
+        found: list[Grant] = []
+        check = _check_user(section, world, directory, username, found)
+        yield await _outcome(f"{uri}: user", check)
+        for grant in found[:_MOST_ROLES]:
+            yield CheckResult(f"{uri}: role", good=True, detail=f"{grant.role} from {grant.group}")
+        if len(found) > _MOST_ROLES:
+            more = f"{len(found) - _MOST_ROLES} more roles"
+            yield CheckResult(f"{uri}: role", good=True, detail=more)
 
 
 async def _outcome(what: str, check: Any) -> CheckResult:
@@ -102,13 +117,46 @@ async def _check_search(section: LdapSection, directory: Directory) -> str:
 
 
 async def _check_user(
-    section: LdapSection, world: World, directory: Directory, username: str
+    section: LdapSection, world: World, directory: Directory, username: str, found: list[Grant]
 ) -> str:
+    """
+    Look up a user, and append the user's roles to C{found}.
+
+    @raise Rejected: the directory has no entry for the user, and no group by user name.
+    """
     lookup = section.lookup()
 
     async def look_up(connection: Connection) -> str:
         entry = await lookup.find(connection, username)
-        roles = await lookup.roles(connection, world.threads, username, entry)
-        return f"{entry.dn if entry else 'no entry'}, {len(roles)} roles"
+        found[:] = await lookup.grants(connection, world.threads, username, entry)
+        if entry is None and not found:
+            exactly = " letter by letter" if lookup.exact_spelling else ""
+            where = lookup.user_base or "the root of all names"
+            raise Rejected(f"no entry has the name {username}{exactly} below {where}")
+        told = [entry.dn if entry else "no entry", _count_roles(found)]
+        if not found and entry and lookup.rules.by_dn:
+            told += await _explain_no_groups(connection, lookup, entry)
+        return ", ".join(told)
 
     return await directory.use_connection(look_up)
+
+
+def _count_roles(found: list[Grant]) -> str:
+    return f"{len(found)} role{'' if len(found) == 1 else 's'}"
+
+
+async def _explain_no_groups(connection: Connection, lookup: Lookup, entry: Entry) -> list[str]:
+    """Explain why a user has no roles by the attribute that lists the user's groups."""
+    attribute = lookup.group_attribute
+    listed = values_of(entry, attribute)
+    if listed:
+        return [f"none of the {len(listed)} groups in {attribute} is selected by filter or filters"]
+    query = Search(lookup.user_base, encoding.present(attribute), ("1.1",), limit=1)
+    try:
+        others = await connection.search(query)
+    except Unavailable:  # a search that is not indexed may exceed a limit of the server
+        return [f"the entry has no {attribute}"]
+    if others:
+        return [f"the entry has no {attribute}, but others have"]
+    advice = "set group_attribute, or search: filter: (member={dn})"
+    return [f"no entry below {lookup.user_base} has {attribute}: {advice}"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from typing import NamedTuple, NoReturn
 
 from authotron.ldap.filters import (
@@ -22,8 +23,15 @@ _OPERATOR = re.compile(r"=|~=|>=|<=")
 _VALUE = re.compile(r"(?:[^()\\\0]|\\[0-9A-Fa-f]{2})*")
 _ESCAPED = re.compile(rb"\\([0-9A-Fa-f]{2})")
 _RDN_IN_VALUE = re.compile(r"(?:^|[*,;+])\s*[A-Za-z0-9][A-Za-z0-9.-]*\s*=")
+_OWN = ("username", "dn")
 _MAX_DEPTH = 20
 """Maximum depth of nested filters, such as C{(!(!(cn=x)))}."""
+
+
+_MISSPELLED = {
+    "user": "username", "userdn": "dn", "user-dn": "dn", "login": "username", "input": "username",
+}  # fmt: skip
+"""Placeholders of other programs, and what the same value is called here."""
 
 
 class InvalidFilter(ValueError):
@@ -38,11 +46,9 @@ class _Parsed(NamedTuple):
 
 
 def is_template(text: str) -> bool:
-    """Return whether a text is in parentheses and contains a placeholder."""
+    """Return whether a text is in parentheses and contains a placeholder, known or not."""
     stripped = text.strip()
-    return (
-        stripped.startswith("(") and stripped.endswith(")") and bool(PLACEHOLDER.search(stripped))
-    )
+    return stripped.startswith("(") and stripped.endswith(")") and "{" in stripped
 
 
 def parse_filter(text: str) -> FilterTemplate:
@@ -123,6 +129,7 @@ def _substrings(text: str, at: int, *, may_split: bool) -> tuple[tuple[ValueTemp
         _refuse(text, end, "an unescaped NUL")
     if "*" in value and not may_split:
         _refuse(text, at + value.index("*"), "an asterisk without = before it (write \\2a)")
+    _check_braces(text, at, value)
     in_dn = _RDN_IN_VALUE.search(value) is not None
     if in_dn and "*" in value and PLACEHOLDER.search(value):
         why = "an asterisk is not allowed in a DN with a placeholder,"
@@ -131,6 +138,19 @@ def _substrings(text: str, at: int, *, may_split: bool) -> tuple[tuple[ValueTemp
         return tuple(_value_template(each, in_dn=in_dn) for each in value.split("*")), end
     except UnicodeEncodeError:
         _refuse(text, at, "a value that cannot be encoded as UTF-8")
+
+
+def _check_braces(text: str, at: int, value: str) -> None:
+    """Reject braces that are not part of a placeholder, and placeholders of other programs."""
+    for match in re.finditer(r"\{([^{}]*)\}?", value):
+        if PLACEHOLDER.fullmatch(match[0]) is None:
+            why = f"unknown placeholder {match[0]} (write \\7b and \\7d for braces)"
+            _refuse(text, at + match.start(), why)
+        name = match[1].lower()
+        meant = _MISSPELLED.get(name) or next(iter(get_close_matches(name, _OWN, 1, 0.8)), None)
+        if meant is not None and match[1] != meant:
+            why = f"unknown placeholder {match[0]} (write {{{meant}}})"
+            _refuse(text, at + match.start(), why)
 
 
 def _value_template(text: str, *, in_dn: bool) -> ValueTemplate:

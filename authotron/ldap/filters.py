@@ -1,5 +1,9 @@
 """
-LDAP search filters (RFC 4515) with the placeholders C{{username}} and C{{dn}}.
+LDAP search filters (RFC 4515) with the placeholders C{{username}}, C{{dn}} and C{{attribute}}.
+
+C{{dn}} is the DN of the user's entry, and C{{attribute}} stands for any attribute of the entry,
+such as C{{gidNumber}}. A comparison with an attribute that the entry does not have is undefined:
+it does not match, and neither does its negation (RFC 4511 section 4.5.1.7).
 
 A filter is parsed before its placeholders are filled, so that a user name is always a value and
 never part of the filter's syntax. L{authotron.ldap.filter_parser} parses filters.
@@ -8,7 +12,9 @@ never part of the filter's syntax. L{authotron.ldap.filter_parser} parses filter
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
+from math import prod
 
 from attrs import field, frozen
 
@@ -17,10 +23,15 @@ from authotron.ldap.decoding import Entry
 from authotron.ldap.dn import escape_value
 from authotron.ldap.encoding import Filter
 from authotron.ldap.spelling import is_same_dn
+from authotron.ldap.values import attributes_behind, raw_values
+from authotron.model.errors import Unavailable
 from authotron.model.naming import normalize
 
-PLACEHOLDER = re.compile(r"\{(username|dn)\}")
-_SPECIAL = re.compile(rb"[\x00()*\\]|[\x80-\xff]+")
+PLACEHOLDER = re.compile(r"\{([A-Za-z][A-Za-z0-9-]*)\}")
+_MAX_VARIANTS = 1_000
+"""Maximum number of values that one comparison is filled with, for attributes with many values."""
+
+_SPECIAL = re.compile(rb"[\x00()*\\{]|[\x80-\xff]+")
 
 
 @frozen
@@ -28,11 +39,23 @@ class TemplateUser:
     """
     The values for the placeholders of a filter.
 
-    @ivar dn: the DN of the user's entry; empty if it is not known.
+    @ivar entry: the user's entry; C{None} if it is not known.
+    @ivar group: the DN of a group of the user, to search for groups that contain this group; empty
+        to search for groups of the user.
     """
 
     username: str
-    dn: str = ""
+    entry: Entry | None = None
+    group: str = ""
+
+    def values_of(self, placeholder: str) -> list[bytes]:
+        """Return the values of a placeholder; none if the entry does not have the attribute."""
+        if placeholder == "username":
+            return [self.username.encode("utf-8", "surrogatepass")]
+        if placeholder == "dn":
+            dn = self.group or (self.entry.dn if self.entry else "")
+            return [dn.encode()]
+        return raw_values(self.entry, placeholder) if self.entry else []
 
 
 @frozen
@@ -40,7 +63,7 @@ class ValueTemplate:
     """
     A value of a comparison, or one of its substrings, with placeholders.
 
-    @ivar parts: constant parts as bytes, and placeholders as the strings C{username} and C{dn}.
+    @ivar parts: constant parts as bytes, and the names of placeholders as strings.
     @ivar in_dn: whether the value is a DN, so that the user name is escaped as in a DN.
     """
 
@@ -53,27 +76,53 @@ class ValueTemplate:
         )
 
     def has_placeholder(self, name: str) -> bool:
-        """Return whether the placeholder C{username} or C{dn} is part of the value."""
+        """Return whether a placeholder is part of the value."""
         return name in self.parts
 
-    def fill(self, user: TemplateUser) -> bytes:
-        """Return the value with its placeholders replaced."""
-        return b"".join(
-            part if isinstance(part, bytes) else self._value_of(user, part) for part in self.parts
-        )
+    def holds_dn(self) -> bool:
+        """Return whether the value is the DN of the user, or a DN with the user name."""
+        return "dn" in self.parts or (self.in_dn and "username" in self.parts)
 
-    def _value_of(self, user: TemplateUser, placeholder: str) -> bytes:
-        if placeholder == "dn":
-            return user.dn.encode()
-        username = escape_value(user.username) if self.in_dn else user.username
-        return username.encode("utf-8", "surrogatepass")
+    def variants(self, user: TemplateUser) -> list[bytes]:
+        """
+        Return the value with its placeholders replaced, once for each value of the attributes.
+
+        For a group (L{TemplateUser.group}), a DN with the user name is replaced by the DN of the
+        group, and any other value with the user name has no variant.
+
+        @raise Unavailable: the attributes have too many values.
+        """
+        if user.group and self.has_placeholder("username"):
+            return [user.group.encode()] if self.in_dn else []
+        return [b"".join(each) for each in _combine(self._values_of(user, p) for p in self.parts)]
+
+    def _values_of(self, user: TemplateUser, part: bytes | str) -> list[bytes]:
+        if isinstance(part, bytes):
+            return [part]
+        raw = user.values_of(part)
+        if part == "dn" or not self.in_dn:
+            return raw
+        texts = (each.decode("utf-8", "surrogatepass") for each in raw)
+        return [escape_value(text).encode("utf-8", "surrogatepass") for text in texts]
+
+
+def _combine(parts: Iterable[Sequence[bytes]]) -> list[tuple[bytes, ...]]:
+    """
+    Return all combinations of one value of each part.
+
+    @raise Unavailable: there are too many combinations.
+    """
+    known = [*parts]
+    if prod(map(len, known)) > _MAX_VARIANTS:
+        raise Unavailable(f"a filter has more than {_MAX_VARIANTS} values of attributes")
+    return [*product(*known)]
 
 
 class Node:
     """A parsed filter, or a part of one."""
 
-    def fill(self, user: TemplateUser) -> Filter:
-        """Encode the filter with its placeholders replaced."""
+    def fill(self, user: TemplateUser) -> Filter | None:
+        """Encode the filter with its placeholders replaced; C{None} if the filter is undefined."""
         raise NotImplementedError
 
     def comparisons(self) -> Iterator[Comparison]:
@@ -95,9 +144,12 @@ class Combination(Node):
     def __str__(self) -> str:
         return f"({self.sign}{''.join(map(str, self.nodes))})"
 
-    def fill(self, user: TemplateUser) -> Filter:
-        join = encoding.all_of if self.sign == "&" else encoding.any_of
-        return join([node.fill(user) for node in self.nodes])
+    def fill(self, user: TemplateUser) -> Filter | None:
+        filled = [node.fill(user) for node in self.nodes]
+        defined = [each for each in filled if each is not None]
+        if self.sign == "&":
+            return encoding.all_of(defined) if len(defined) == len(filled) else None
+        return encoding.any_of(defined) if defined or not filled else None
 
     def comparisons(self) -> Iterator[Comparison]:
         for node in self.nodes:
@@ -113,8 +165,9 @@ class Negation(Node):
     def __str__(self) -> str:
         return f"(!{self.node})"
 
-    def fill(self, user: TemplateUser) -> Filter:
-        return encoding.none_of(self.node.fill(user))
+    def fill(self, user: TemplateUser) -> Filter | None:
+        filled = self.node.fill(user)
+        return None if filled is None else encoding.none_of(filled)
 
     def comparisons(self) -> Iterator[Comparison]:
         return iter(())
@@ -143,8 +196,17 @@ class Comparison(Node):
         rules = f"{':dn' if self.of_dn else ''}{self.rule and f':{self.rule}'}"
         return f"({self.attribute}{rules}{self.operator}{'*'.join(map(str, self.substrings))})"
 
-    def fill(self, user: TemplateUser) -> Filter:
-        values = [each.fill(user) for each in self.substrings]
+    def fill(self, user: TemplateUser) -> Filter | None:
+        filled = [self._encode(values) for values in self._variants(user)]
+        if not filled:
+            return None
+        return filled[0] if len(filled) == 1 else encoding.any_of(filled)
+
+    def _variants(self, user: TemplateUser) -> list[tuple[bytes, ...]]:
+        """Return the substrings with their placeholders replaced, in all combinations."""
+        return _combine(each.variants(user) for each in self.substrings)
+
+    def _encode(self, values: Sequence[bytes]) -> Filter:
         if self.operator == ":=":
             return encoding.rule(self.attribute, self.rule, values[0], of_dn=self.of_dn)
         if len(values) == 1:
@@ -165,16 +227,23 @@ class Comparison(Node):
         """Return the value if it is a complete DN that contains the user name."""
         if not self.uses_username() or len(self.substrings) > 1 or not self.substrings[0].in_dn:
             return None
-        return self.substrings[0].fill(user).decode("utf-8", "surrogatepass")
+        variants = self.substrings[0].variants(user)
+        return variants[0].decode("utf-8", "surrogatepass") if len(variants) == 1 else None
 
     def is_exact(self, values: tuple[str, ...], user: TemplateUser) -> bool:
         """Return whether one of the attribute values matches letter by letter."""
         dn = self.dn_of(user)
         if dn is not None:
             return any(is_same_dn(value, dn, user.username) for value in values)
-        raw = [each.fill(user).decode("utf-8", "replace") for each in self.substrings]
-        pattern = re.compile(".*".join(re.escape(normalize(each)) for each in raw), re.DOTALL)
-        return any(pattern.fullmatch(normalize(value)) for value in values)
+        patterns = [
+            re.compile(
+                ".*".join(re.escape(normalize(raw.decode("utf-8", "replace"))) for raw in variant),
+                re.DOTALL,
+            )
+            for variant in self._variants(user)
+        ]
+        names = [normalize(value) for value in values]
+        return any(pattern.fullmatch(name) for pattern in patterns for name in names)
 
 
 @frozen
@@ -184,13 +253,30 @@ class FilterTemplate:
     text: str
     node: Node
 
-    def fill(self, user: TemplateUser) -> Filter:
-        """Encode the filter with its placeholders replaced."""
+    def fill(self, user: TemplateUser) -> Filter | None:
+        """
+        Encode the filter with its placeholders replaced.
+
+        @return: C{None} if no entry can match, since the user's entry lacks an attribute.
+        """
         return self.node.fill(user)
 
-    def needs_dn(self) -> bool:
-        """Return whether the filter contains the placeholder for the DN of the user's entry."""
-        return "{dn}" in self.text
+    def placeholders(self) -> tuple[str, ...]:
+        """Return the names of all placeholders."""
+        return tuple(dict.fromkeys(PLACEHOLDER.findall(self.text)))
+
+    def needs_entry(self) -> bool:
+        """Return whether the filter contains the DN or an attribute of the user's entry."""
+        return any(name != "username" for name in self.placeholders())
+
+    def entry_attributes(self) -> tuple[str, ...]:
+        """Return the attributes of the user's entry that the filter contains."""
+        return tuple(name for each in self.placeholders() for name in attributes_behind(each))
+
+    def finds_nested(self) -> bool:
+        """Return whether the filter also finds the groups that contain a group, by its DN."""
+        comparisons = self.node.comparisons()
+        return any(part.holds_dn() for each in comparisons for part in each.substrings)
 
     def uses_username(self) -> bool:
         """Return whether the filter contains the placeholder for the user name."""
@@ -221,7 +307,7 @@ class FilterTemplate:
 
 def _escaped(value: bytes) -> str:
     """Write a constant value as in a filter; bytes that are not UTF-8 are escaped."""
-    return PLACEHOLDER.sub(_escape_brace, _SPECIAL.sub(_escape, value).decode())
+    return _SPECIAL.sub(_escape, value).decode()
 
 
 def _escape(match: re.Match[bytes]) -> bytes:
@@ -232,8 +318,3 @@ def _escape(match: re.Match[bytes]) -> bytes:
     except UnicodeDecodeError:
         pass
     return b"".join(b"\\%02x" % byte for byte in match[0])
-
-
-def _escape_brace(match: re.Match[str]) -> str:
-    r"""Escape the brace of a constant that looks like a placeholder, as in C{\7busername}}."""
-    return f"\\7b{match[0][1:]}"

@@ -182,6 +182,18 @@ def _match_end(rdns: Sequence[object], partial: Sequence[object]) -> int | None:
 
 
 @frozen
+class Grant:
+    """
+    A role, and the group that it comes from.
+
+    @ivar group: the DN of the group as the directory writes it.
+    """
+
+    role: str
+    group: str
+
+
+@frozen
 class GroupSearch:
     """
     Selects the groups that an LDAP search finds.
@@ -215,16 +227,20 @@ class GroupRules:
     searches: tuple[GroupSearch, ...] = ()
     error: str | None = None
 
-    def roles_of_memberships(self, dns: Sequence[str]) -> list[str]:
+    def of_memberships(self, dns: Sequence[str]) -> list[Grant]:
         """Return the roles of the groups that the user's entry lists."""
-        groups = parse_groups(dns)
-        return [role for group in groups for rule in self.by_dn for role in rule.roles(group)]
+        return [
+            Grant(role, group.dn)
+            for group in parse_groups(dns)
+            for rule in self.by_dn
+            for role in rule.roles(group)
+        ]
 
     @staticmethod
-    def roles_of_search(search: GroupSearch, dns: Sequence[str], base: str) -> list[str]:
+    def of_search(search: GroupSearch, dns: Sequence[str], base: str) -> list[Grant]:
         """Return the roles of the groups that a search below C{base} has found."""
-        top = parse_dn(base)
-        return [role for group in parse_groups(dns) for role in search.roles(group, top)]
+        top, groups = parse_dn(base), parse_groups(dns)
+        return [Grant(role, group.dn) for group in groups for role in search.roles(group, top)]
 
 
 def is_partial_dn(text: str, *, strict: bool = True) -> bool:

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
-from attrs import frozen
+from attrs import define, evolve, field, frozen
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from authotron.concurrency.racing import T, start, wait_all
+from authotron.ldap import encoding
 from authotron.ldap.connection import Connection
 from authotron.ldap.decoding import Entry
 from authotron.ldap.dn import InvalidDn, fold_dn, parse_dn
-from authotron.ldap.encoding import Search
+from authotron.ldap.encoding import Filter, Search
 from authotron.ldap.filters import FilterTemplate, TemplateUser
-from authotron.ldap.groups import GroupRules, GroupSearch
+from authotron.ldap.groups import Grant, GroupRules, GroupSearch
 from authotron.ldap.results import ServerFault
 from authotron.ldap.spelling import is_same_dn, names_user_in_rdn, spells_user_alike
+from authotron.ldap.values import Encoding, texts_of, values_of
 from authotron.model.errors import Rejected, Unavailable
 from authotron.net.world import Threads
 
@@ -31,8 +33,30 @@ _NO_ATTRIBUTES = ("1.1",)
 """The attribute list that requests no attributes (RFC 4511 section 4.5.1.8)."""
 
 
+_USERS_WITHOUT = 20
+"""Users in a row without C{group_attribute}, after which the log says that none had it."""
+
+
 class Ambiguous(Rejected):
     """A search for one user found several entries."""
+
+
+@define(eq=False)
+class Remarks:
+    """
+    What a lookup has logged already, so that each remark is in the log once.
+
+    @ivar users: users that were looked up, until one of them has the group attribute.
+    """
+
+    made: set[str] = field(factory=set)
+    users: int = 0
+
+    def is_new(self, remark: str) -> bool:
+        """Return whether the remark was not made before."""
+        is_new = remark not in self.made
+        self.made.add(remark)
+        return is_new
 
 
 @frozen
@@ -46,6 +70,7 @@ class Lookup:
     @ivar group_attribute: the attribute of a user's entry that lists the user's groups.
     @ivar extra: attributes to read besides the groups.
     @ivar attributes: names of identity attributes by the names of LDAP attributes.
+    @ivar encodings: how values of LDAP attributes are written, by their names in lower case.
     @ivar exact_spelling: whether an entry counts only if it holds the user name letter by letter.
         If false, the caller must take the user name from the entry.
     """
@@ -59,12 +84,17 @@ class Lookup:
     nested: bool
     role_prefix: str
     attributes: Mapping[str, str]
+    encodings: Mapping[str, Encoding]
     exact_spelling: bool = False
+    _remarks: Remarks = field(factory=Remarks, eq=False, repr=False)
     _log = Logger()
 
     def attributes_to_read(self) -> tuple[str, ...]:
         """Return the LDAP attributes to read from a user's entry."""
-        return tuple(dict.fromkeys([self.group_attribute, *self.extra]))
+        in_filters = [
+            name for each in self.rules.searches for name in each.template.entry_attributes()
+        ]
+        return tuple(dict.fromkeys([self.group_attribute, *self.extra, *in_filters]))
 
     async def find(self, connection: Connection, username: str) -> Entry | None:
         """
@@ -74,6 +104,8 @@ class Lookup:
         @raise Unavailable: the search failed.
         """
         filter_ = self.user.fill(TemplateUser(username))
+        if filter_ is None:
+            return None
         query = Search(self.user_base, filter_, self.attributes_to_read(), limit=2)
         entries = await connection.search(query)
         if len(entries) > 1:
@@ -120,22 +152,54 @@ class Lookup:
         @param entry: the user's entry; without one only searches by user name yield roles.
         @raise Unavailable: a search or a read failed, or the configured rules are invalid.
         """
+        grants = await self.grants(connection, threads, username, entry)
+        return tuple(grant.role for grant in grants)
+
+    async def grants(
+        self, connection: Connection, threads: Threads, username: str, entry: Entry | None
+    ) -> list[Grant]:
+        """
+        Return the roles of a user, each with the group that it comes from.
+
+        @param entry: the user's entry; without one only searches by user name yield roles.
+        @raise Unavailable: a search or a read failed, or the configured rules are invalid.
+        """
         if self.rules.error is not None:
             raise Unavailable(self.rules.error)
-        roles: list[str] = []
+        grants: list[Grant] = []
         if self.rules.by_dn and entry is not None:
             complete = await connection.read_all_values(entry, self.group_attribute)
             dns = complete.strings(self.group_attribute)
+            self._remark_groups(has_any=bool(dns))
             dns = await self._with_ancestors(connection, threads, dns)
-            roles += await _compute(threads, dns, self.rules.roles_of_memberships)
+            grants += await _compute(threads, dns, self.rules.of_memberships)
         for search in self.rules.searches:
-            if entry is None and search.template.needs_dn():
+            if entry is None and search.template.needs_entry():
                 continue
-            user = TemplateUser(username, entry.dn if entry else "")
-            dns = await self._search_groups(connection, search, user, entry)
-            dns = await self._with_ancestors(connection, threads, dns)
-            roles += await _compute(threads, dns, partial(self._roles_of_search, search))
-        return tuple(f"{self.role_prefix}{role}" for role in roles if self._fits_prefix(role))
+            user = TemplateUser(username, entry)
+            dns = await self._search_groups(connection, search, user)
+            dns = await self._with_ancestors(connection, threads, dns, search, user)
+            grants += await _compute(threads, dns, partial(self._of_search, search))
+        return [
+            evolve(grant, role=f"{self.role_prefix}{grant.role}")
+            for grant in grants
+            if self._fits_prefix(grant.role)
+        ]
+
+    def _remark_groups(self, *, has_any: bool) -> None:
+        """Log once if none of the first users has the attribute that lists the groups."""
+        if has_any:
+            self._remarks.users = -1
+        elif self._remarks.users >= 0:
+            self._remarks.users += 1
+            if self._remarks.users == _USERS_WITHOUT:
+                self._log.warn(
+                    "none of the first {users} users has the LDAP attribute {attribute}, so they "
+                    "have no roles; set group_attribute, or search: filter: (member={{dn}})",
+                    users=_USERS_WITHOUT,
+                    attribute=self.group_attribute,
+                    event="ldap.group.attribute",
+                )
 
     def _fits_prefix(self, role: str) -> bool:
         """
@@ -155,19 +219,31 @@ class Lookup:
 
     def attributes_of(self, entry: Entry) -> dict[str, str]:
         """Return the identity attributes of an entry; the first value of an attribute counts."""
-        values = {name: entry.strings(of_ldap) for of_ldap, name in self.attributes.items()}
+        values = {name: self.texts(entry, of_ldap) for of_ldap, name in self.attributes.items()}
         return {name: some[0] for name, some in values.items() if some}
+
+    def texts(self, entry: Entry, attribute: str) -> list[str]:
+        """Return the values of an attribute as text; log once if none of them is text."""
+        texts = texts_of(entry, attribute, self.encodings)
+        if not texts and values_of(entry, attribute) and self._remarks.is_new(attribute):
+            self._log.warn(
+                "LDAP attribute {attribute} left out: its values are not text; set encodings: "
+                "{{{attribute}: guid}}, or sid, base64, hex",
+                attribute=attribute,
+                event="ldap.attribute.binary",
+            )
+        return texts
 
     def needs_entry(self) -> bool:
         """Return whether the configured roles and attributes depend on the user's entry."""
-        searches_need = any(each.template.needs_dn() for each in self.rules.searches)
+        searches_need = any(each.template.needs_entry() for each in self.rules.searches)
         return bool(self.rules.by_dn or searches_need or self.attributes)
 
-    def _roles_of_search(self, search: GroupSearch, dns: Sequence[str]) -> list[str]:
-        return self.rules.roles_of_search(search, dns, self.search_base)
+    def _of_search(self, search: GroupSearch, dns: Sequence[str]) -> list[Grant]:
+        return self.rules.of_search(search, dns, self.search_base)
 
     async def _search_groups(
-        self, connection: Connection, search: GroupSearch, user: TemplateUser, entry: Entry | None
+        self, connection: Connection, search: GroupSearch, user: TemplateUser
     ) -> tuple[str, ...]:
         """
         Return the DNs of the groups that a search finds for a user name, spelled letter by letter.
@@ -176,12 +252,13 @@ class Lookup:
         group counts only if one member is spelled exactly like the user name.
         """
         template = search.template
-        is_certain = await self._is_spelled_alike(connection, template, user, entry)
+        filter_ = template.fill(user)
+        if filter_ is None:
+            self._remark_undefined(template, user)
+            return ()
+        is_certain = await self._is_spelled_alike(connection, template, user)
         attributes = _NO_ATTRIBUTES if is_certain else template.username_attributes()
-        query = Search(self.search_base, template.fill(user), attributes, _MAX_GROUPS + 1)
-        groups = await connection.search(query)
-        if len(groups) > _MAX_GROUPS:
-            raise Unavailable(f"a search for groups found more than {_MAX_GROUPS} groups")
+        groups = await self._find_groups(connection, filter_, attributes)
         if is_certain:
             return tuple(group.dn for group in groups)
         exact = [group.dn for group in groups if template.is_exact(group, user)]
@@ -189,9 +266,31 @@ class Lookup:
             self._log_other_spelling(user.username)
         return tuple(exact)
 
+    async def _find_groups(
+        self, connection: Connection, filter_: Filter, attributes: tuple[str, ...]
+    ) -> list[Entry]:
+        query = Search(self.search_base, filter_, attributes, _MAX_GROUPS + 1)
+        groups = await connection.search(query)
+        if len(groups) > _MAX_GROUPS:
+            raise Unavailable(f"a search for groups found more than {_MAX_GROUPS} groups")
+        return groups
+
+    def _remark_undefined(self, template: FilterTemplate, user: TemplateUser) -> None:
+        """Log once that a search was not sent, since an entry lacks an attribute of the search."""
+        if self._remarks.is_new(template.text):
+            missing = [name for name in template.entry_attributes() if not user.values_of(name)]
+            self._log.warn(
+                "LDAP search {filter} finds nothing for user {username}: the entry has no "
+                "{attributes}",
+                filter=template.text,
+                username=user.username,
+                attributes=", ".join(missing),
+                event="ldap.attribute.missing",
+            )
+
     @staticmethod
     async def _is_spelled_alike(
-        connection: Connection, template: FilterTemplate, user: TemplateUser, entry: Entry | None
+        connection: Connection, template: FilterTemplate, user: TemplateUser
     ) -> bool:
         """
         Return whether the directory is known to spell the user name like the request does.
@@ -200,7 +299,7 @@ class Lookup:
         """
         if not template.username_attributes():
             return True
-        dn = template.dn_of(user)
+        dn, entry = template.dn_of(user), user.entry
         if dn is None:
             return entry is not None
         if entry is not None and is_same_dn(entry.dn, dn, user.username):
@@ -214,14 +313,26 @@ class Lookup:
         return by_dn is not None and spells_user_alike(by_dn.dn, dn, user.username)
 
     async def _with_ancestors(
-        self, connection: Connection, threads: Threads, dns: Sequence[str]
+        self,
+        connection: Connection,
+        threads: Threads,
+        dns: Sequence[str],
+        search: GroupSearch | None = None,
+        user: TemplateUser | None = None,
     ) -> tuple[str, ...]:
-        """Return the groups and, if C{nested}, the groups that contain them, without duplicates."""
+        """
+        Return the groups and, if C{nested}, the groups that contain them, without duplicates.
+
+        Each level is read from the attribute of the groups, and searched by the search that found
+        the groups, as many directories fill C{memberOf} for users only or not at all.
+        """
         if not self.nested:
             return tuple(dns)
         known = level = await _compute(threads, dns, _by_key)
         for _ in range(_MAX_DEPTH):
             above = await self._parents(connection, [*level.values()])
+            if search is not None and user is not None and search.template.finds_nested():
+                above += await self._search_parents(connection, search, user, [*level.values()])
             new = await _compute(threads, above, _by_key)
             level = {key: dn for key, dn in new.items() if key not in known}
             known = {**known, **level}
@@ -229,7 +340,33 @@ class Lookup:
                 break
             if len(known) > _MAX_GROUPS:
                 raise Unavailable(f"the user is in more than {_MAX_GROUPS} nested groups")
+        else:
+            self._remark_depth(next(iter(level.values())))
         return tuple(known.values())
+
+    def _remark_depth(self, dn: str) -> None:
+        if self._remarks.is_new("depth"):
+            self._log.warn(
+                "LDAP groups above {dn} are not looked up: it is nested {depth} levels deep",
+                dn=dn,
+                depth=_MAX_DEPTH,
+                event="ldap.group.depth",
+            )
+
+    async def _search_parents(
+        self, connection: Connection, search: GroupSearch, user: TemplateUser, dns: Sequence[str]
+    ) -> list[str]:
+        """Search the groups that contain one of the given groups, many of them in one request."""
+        parents: list[str] = []
+        for begin in range(0, len(dns), _CONCURRENT_READS):
+            some = dns[begin : begin + _CONCURRENT_READS]
+            filled = [search.template.fill(evolve(user, group=dn)) for dn in some]
+            wanted = [each for each in filled if each is not None]
+            if wanted:
+                filter_ = encoding.any_of(wanted) if len(wanted) > 1 else wanted[0]
+                found = await self._find_groups(connection, filter_, _NO_ATTRIBUTES)
+                parents += [group.dn for group in found]
+        return parents
 
     async def _parents(self, connection: Connection, dns: Sequence[str]) -> list[str]:
         """Return the DNs of the groups that directly contain one of the given groups."""

@@ -32,6 +32,7 @@ from authotron.ldap.servers import (
     Server,
     ServiceAccount,
 )
+from authotron.ldap.values import KNOWN, Encoding
 from authotron.limits.client_turns import ClientTurns
 from authotron.limits.descriptors import LimitConnections
 from authotron.model.hosts import is_local
@@ -235,6 +236,8 @@ def check_user_filter(text: str) -> str:
     template = parse_filter(text)
     if not template.uses_username():
         raise ValueError("does not contain {username}, so it would match every user")
+    if unknown := [each for each in template.placeholders() if each != "username"]:
+        raise ValueError(f"contains {{{unknown[0]}}}; only {{username}} is known before the search")
     if not template.username_attributes():
         raise ValueError("compares no attribute with {username}, so it would match other users")
     return text
@@ -281,6 +284,11 @@ class Membership(Section):
         description="LDAP attributes of the user to copy, and the names of the identity's "
         "attributes that they become",
     )
+    encodings: dict[Attribute, Literal["text", "guid", "sid", "base64", "hex"]] = Field(
+        default_factory=dict,
+        description="how the bytes of LDAP attributes are written as text: text, guid, sid, base64 "
+        "or hex; objectGUID and objectSid are known",
+    )
 
     def warnings(self) -> tuple[str, ...]:
         """Return warnings about the section that C{authotron check} and the log show."""
@@ -293,6 +301,11 @@ class Membership(Section):
             yield "filter is empty, so every group becomes a role"
         for path, text in self._filters_with_path():
             if is_template(text):
+                if self.nested and not parse_filter(text).finds_nested():
+                    yield (
+                        f"{path}: {text} finds no nested groups, because it compares no DN; "
+                        "use {dn}, or leave nested out"
+                    )
                 yield (
                     f"{path}: {text} is an LDAP search, and each group that it finds becomes a "
                     "role; auth-o-tron treated it as a part of a DN, and found no groups"
@@ -302,6 +315,8 @@ class Membership(Section):
                     f"{path}: {text} is not a search, because it has no {{username}} or {{dn}}, or "
                     "no closing parenthesis at its end"
                 )
+            elif "{" in text:
+                yield f"{path}: {text!r} is a part of a DN, in which braces are not filled in"
             elif path != "filter" and not is_partial_dn(text, strict=False):
                 yield f"{path}: {text!r} is not a part of a DN, so every lookup will fail"
             elif path != "filter" and complete_rdns(text) != text:
@@ -331,5 +346,6 @@ class Membership(Section):
             self.nested,
             self.role_prefix,
             self.attributes,
+            {**KNOWN, **{name.lower(): Encoding(how) for name, how in self.encodings.items()}},
             exact_spelling,
         )

@@ -220,7 +220,7 @@ class LdapProvider:
         If the entry of the user has several names, the result is the one that the user
         entered, or else the only one that differs from it in nothing but case, width and blanks.
         """
-        known = entry.strings(self._user_attribute)
+        known = self._lookup.texts(entry, self._user_attribute)
         same = [each for each in known if each == written] or [
             each for each in known if fold_value(each) == fold_value(written)
         ]

@@ -7,6 +7,7 @@ from typing import Any
 from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.augmenters import ldap
@@ -117,6 +118,106 @@ class LookUpTests(LdapCase):
         self.assertEqual(self.roles(filter=by_name), ("Readers",))
         self.assertEqual(self.roles(filters=["(member={dn})"]), ("/Team/Readers",))
         self.assertEqual(self.roles("stranger", filters=["(member={dn})"]), ())
+
+    def groups(self, **members: str) -> None:
+        """Add groups with one member each, to a directory without C{memberOf}."""
+        for name, member in members.items():
+            dn = f"cn={name},ou=Groups,{BASE}"
+            self.server.entries[dn] = {"objectClass": ["groupOfNames"], "member": [member]}
+
+    def test_nested_by_search_L_NEST(self) -> None:
+        """Without C{memberOf}, nested groups are searched level by level; circles end."""
+        alice, ou = f"uid=alice,ou=people,{BASE}", f"ou=Groups,{BASE}"
+        self.groups(a=alice, b=f"cn=a,{ou}", c=f"cn=b,{ou}", d=f"CN=C,{ou}", other=f"cn=x,{ou}")
+        self.server.entries[f"cn=a,{ou}"]["member"].append(f"cn=d,{ou}")
+        for text in ("(member={dn})", f"(member=uid={{username}},ou=people,{BASE})"):
+            self.assertEqual(self.roles(filter=text, nested=True), ("a", "b", "c", "d"), text)
+            self.assertEqual(self.roles(filter=text), ("a",), text)
+        paths = self.roles(filters=["(&(objectClass=groupOfNames)(member={dn}))"], nested=True)
+        self.assertEqual(paths, tuple(f"/Groups/{name}" for name in "abcd"))
+
+    def test_one_search_for_a_level_L_NEST(self) -> None:
+        """The groups of one level are searched in one request."""
+        alice, ou = f"uid=alice,ou=people,{BASE}", f"ou=Groups,{BASE}"
+        self.groups(**{f"g{each}": alice for each in range(30)}, top=f"cn=g7,{ou}")
+        self.assertEqual(len(self.roles(filter="(member={dn})", nested=True)), 31)
+        searches = [each for each in self.server.asked if "member=" in each.filter]
+        self.assertEqual(len(searches), 3)
+
+    def test_depth_L_NEST(self) -> None:
+        """Groups that are nested more than ten levels deep are left out, and the log says so."""
+        ou = f"ou=Groups,{BASE}"
+        chain = {f"g{n}": f"cn=g{n - 1},{ou}" for n in range(1, 30)}
+        self.groups(g0=f"uid=alice,ou=people,{BASE}", **chain)
+        with capturedLogs() as events:
+            found = self.roles(filter="(member={dn})", nested=True)
+        self.assertEqual(found, tuple(f"g{n}" for n in range(11)))
+        self.assertEqual([each["event"] for each in events], ["ldap.group.depth"])
+
+    def test_user_name_in_nested_groups_L_NEST(self) -> None:
+        """Groups above are searched by the DN of a group, never by another spelling of a name."""
+        ou = f"ou=Groups,{BASE}"
+        self.groups(a=f"uid=ALICE,ou=people,{BASE}")
+        self.server.entries[f"cn=secret,{ou}"] = {"memberUid": ["alice"]}
+        text = f"(|(member=uid={{username}},ou=people,{BASE})(memberUid={{username}}))"
+        self.assertEqual(self.roles("ALICE", filter=text, nested=True), ("a",))
+
+    def test_nested_without_a_dn_L_NEST(self) -> None:
+        """C{nested} with a search that compares no DN gets a warning."""
+        warnings = config(filter="(memberUid={username})", nested=True).warnings()
+        self.assertIn("finds no nested groups, because it compares no DN", " ".join(warnings))
+        for text in ("(member={dn})", "(member=uid={username},dc=org)"):
+            warnings = config(filter=text, nested=True).warnings()
+            self.assertNotIn("nested", " ".join(warnings))
+
+    def test_no_group_attribute_L_NEST(self) -> None:
+        """If none of the first twenty users has the group attribute, the log says so once."""
+        with capturedLogs() as events:
+            augmenter = self.made(group_attribute="isMemberOf", cache=0)
+            for _ in range(50):
+                self.successResultOf(self.ask(augmenter))
+            known = self.made(cache=0)
+            self.successResultOf(self.ask(known))
+            for _ in range(50):
+                self.successResultOf(self.ask(known, "bob"))
+        [remark] = events
+        self.assertEqual((remark["event"], remark["attribute"]),
+                         ("ldap.group.attribute", "isMemberOf"))  # fmt: skip
+
+    def test_primary_group_L_PRIMARY(self) -> None:
+        """A search with an attribute of the entry finds the primary group of a POSIX user."""
+        entry = self.server.entries[f"uid=alice,ou=people,{BASE}"]
+        entry["gidNumber"] = ["100"]
+        self.server.entries[f"cn=staff,ou=Groups,{BASE}"] = {"gidNumber": ["100"]}
+        text = "(|(memberUid={username})(gidNumber={gidNumber}))"
+        self.assertEqual(self.roles(filter=text), ("staff",))
+        self.assertEqual(self.server.asked[0].attributes, ("memberOf", "gidNumber"))
+
+    def test_missing_attribute_L_PRIMARY(self) -> None:
+        """A search with an attribute that the entry lacks is not sent, and the log says so once."""
+        with capturedLogs() as events:
+            augmenter = self.made(filter="(gidNumber={gidNumber})", cache_empty=0)
+            for _ in range(3):
+                self.assertEqual(self.successResultOf(self.ask(augmenter)).roles, ())
+        self.assertNotIn("gidNumber", str([each.filter for each in self.server.asked]))
+        [remark] = events
+        self.assertEqual((remark["event"], remark["attributes"]),
+                         ("ldap.attribute.missing", "gidNumber"))  # fmt: skip
+
+    def test_binary_attributes_L_BIN(self) -> None:
+        """An identifier in bytes is written as text; other bytes are left out and logged once."""
+        entry: Any = self.server.entries[f"uid=alice,ou=people,{BASE}"]
+        entry["objectGUID"], entry["photo"] = [bytes(range(16))], [b"\xff\xd8"]
+        given = {"objectGUID": "id", "photo": "photo"}
+        with capturedLogs() as events:
+            augmenter = self.made(attributes=given, cache=0)
+            found = [self.successResultOf(self.ask(augmenter)).attributes for _ in range(3)]
+        self.assertEqual(found, [{"id": "03020100-0504-0706-0809-0a0b0c0d0e0f"}] * 3)
+        [remark] = events
+        self.assertEqual((remark["event"], remark["attribute"]),
+                         ("ldap.attribute.binary", "photo"))  # fmt: skip
+        stated = self.made(attributes=given, encodings={"Photo": "base64"})
+        self.assertEqual(self.successResultOf(self.ask(stated)).attributes["photo"], "/9g=")
 
     def test_outside_T66(self) -> None:
         """A group above those that a search finds has no path if it stands outside of the base."""
@@ -374,6 +475,10 @@ class ConfigTests(SynchronousTestCase):
             ({"ldap_password": None}, "bind_dn needs ldap_password"),
             ({"user_filter": "(cn=alice)"}, "does not contain {username}"),
             ({"user_filter": "cn={username}"}, "missing opening parenthesis"),
+            ({"user_filter": "(|(cn={username})(uid={uid}))"}, "only {username} is known before"),
+            ({"user_filter": "(|(cn={username})(uid={0}))"}, "unknown placeholder {0}"),
+            ({"filter": "(member={user_dn})"}, "filter: is not a filter (RFC 4515): unknown"),
+            ({"encodings": {"photo": "jpeg"}}, "must be one of 'text', 'guid'"),
             (
                 {"filters": ["(cn={username}))"]},
                 "filters[0]: is not a filter (RFC 4515): unexpected text",

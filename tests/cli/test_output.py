@@ -6,6 +6,7 @@ import ast
 import io
 import json
 import os
+from collections.abc import AsyncIterator
 from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import click
 import jwt
 import yaml
+from attrs import frozen
 from click.testing import CliRunner, Result
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
@@ -30,6 +32,7 @@ from authotron.config import check
 from authotron.daemon.compose import compose
 from authotron.daemon.tap import Options
 from authotron.model.authentication import Authentication
+from authotron.model.errors import Rejected
 from authotron.model.identity import Identity
 from authotron.plugin.interfaces import CheckResult
 from authotron.telemetry.metrics import Metrics
@@ -43,6 +46,19 @@ EVIL = "a\x1b[2J\x1b]0;x\x07\x9b31m\x7f\r\n\x08\u202eb\u2028\ud800"
 
 TAME = EVIL.replace("\ud800", "")
 """What can stand in a file as well."""
+
+
+@frozen
+class Broken:
+    """A plugin whose check ends with an error."""
+
+    error: Exception
+    name: str = "it"
+    type: str = "broken"
+
+    async def run_checks(self, _world: object, _username: object) -> AsyncIterator[CheckResult]:
+        yield CheckResult("begins", good=True)
+        raise self.error
 
 
 class OutputCase(SynchronousTestCase):
@@ -118,6 +134,22 @@ class CommandTests(OutputCase):
         """C{doctor} escapes answers of remote services and directories."""
         shown = self.printed(lambda: doctor._print(CheckResult(EVIL, good=False, detail=EVIL)))
         self.assert_harmless(shown, "\\u001b[2J")
+
+    def test_broken_plugin_W_DOCTOR(self) -> None:
+        """Whatever the check of a plugin raises is a bad result in words, without a traceback."""
+        for error, words in (
+            (KeyError("x"), "the check ended with KeyError, which is a defect of the plugin"),
+            (Rejected("no such user"), "no such user"),
+        ):
+            plugin = Broken(error)
+            good: list[bool] = []
+
+            def work(plugin: Broken = plugin, good: list[bool] = good) -> None:
+                checking = doctor._check(plugin, plugin, world(), None)
+                good.append(self.successResultOf(Deferred.fromCoroutine(checking)))
+
+            self.assertIn(words, self.printed(work))
+            self.assertEqual(good, [False])
 
     def test_check_escapes_T91h(self) -> None:
         """C{check} escapes keys and values of the configuration."""

@@ -37,10 +37,47 @@ class DoctorTests(SynchronousTestCase):
         once.
         """
         found = self.findings(config(), "alice")
-        self.assertEqual([each.good for each in found], [True, True, True])
+        self.assertEqual([each.good for each in found], [True] * 5)
         self.assertIn(f"in clear, bound as {GATE[0]}", found[0].detail)
         self.assertIn("2 roles", found[2].detail)
         self.assertEqual(self.good.open, [])
+
+    def test_roles_with_their_groups_W_DOCTOR(self) -> None:
+        """Each role of the user is listed with the group that it comes from."""
+        [*_, one, two] = self.findings(config(role_prefix="x:"), "alice")
+        self.assertEqual(
+            (one.detail, two.detail), (f"x:Admins from {ADMINS}", f"x:Users from {USERS}")
+        )
+        many = person("bob", *(f"cn=g{n},{BASE}" for n in range(150)))
+        self.good.entries.update(many)
+        found = self.findings(config(), "bob")
+        self.assertEqual((len(found), found[-1].detail), (104, "50 more roles"))
+
+    def test_unknown_user_W_DOCTOR(self) -> None:
+        """A user without an entry is a failed check, and so is another spelling of a user name."""
+        for name in ("nobody", "ALICE"):
+            found = self.findings(config(), name)
+            self.assertEqual([each.good for each in found], [True, True, False])
+            self.assertIn(f"no entry has the name {name} letter by letter below {BASE}",
+                          found[-1].detail)  # fmt: skip
+
+    def test_user_of_groups_alone_W_DOCTOR(self) -> None:
+        """A user without an entry is found if a search by user name finds groups."""
+        self.good.entries[f"cn=Team,{BASE}"] = {"memberUid": ["carol"]}
+        found = self.findings(config(filter="(memberUid={username})"), "carol")
+        self.assertEqual([each.good for each in found], [True] * 4)
+        self.assertIn("no entry, 1 role", found[2].detail)
+
+    def test_why_no_roles_W_DOCTOR(self) -> None:
+        """A user without roles gets the reason: no attribute, no group, or a filter."""
+        self.good.entries.update(person("bob"))
+        for over, username, words in (
+            ({}, "bob", "0 roles, the entry has no memberOf, but others have"),
+            ({"filter": "OU=No"}, "alice", "none of the 2 groups in memberOf is selected"),
+            ({"group_attribute": "isMemberOf"}, "alice", f"no entry below {BASE} has isMemberOf"),
+        ):
+            detail = self.findings(config(**over), username)[-1].detail
+            self.assertIn(words, detail)
 
     def test_failed_server_is_left_for_the_next(self) -> None:
         """

@@ -6,6 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
+from authotron.ldap.decoding import Entry
 from authotron.ldap.filter_parser import InvalidFilter, is_template, parse_filter
 from authotron.ldap.filters import (
     Combination,
@@ -127,7 +128,7 @@ class FilterParserTests(SynchronousTestCase):
                 self.assertRegex(str(bad), r" at (character [0-9]+|its end)$")
             else:
                 self.assertEqual(parse_filter(str(found.node)).node, found.node)
-                found.fill(TemplateUser("x", "dc=x"))
+                found.fill(TemplateUser("x", Entry("dc=x")))
 
     def test_examples_T97(self) -> None:
         """The examples of RFC 4515 and RFC 4526 are parsed, and print as filters."""
@@ -136,6 +137,26 @@ class FilterParserTests(SynchronousTestCase):
                 found = parse_filter(text)
                 self.assertEqual(parse_filter(str(found.node)).node, found.node)
                 decoded(found.fill(TemplateUser("x")))
+
+    def test_unknown_braces_L_PRIMARY(self) -> None:
+        """Braces that are not a placeholder, and placeholders of other programs, are mistakes."""
+        for text, words in (
+            ("(cn={0})", "unknown placeholder {0} (write \\7b and \\7d for braces) at character 5"),
+            ("(cn={user_dn})", "unknown placeholder {user_dn}"),
+            ("(cn={})", "unknown placeholder {}"),
+            ("(cn={username)", "unknown placeholder {username "),
+            ("(cn={{username}})", "unknown placeholder { "),
+            ("(cn={user})", "unknown placeholder {user} (write {username})"),
+            ("(cn={usrname})", "unknown placeholder {usrname} (write {username})"),
+            ("(cn={Username})", "unknown placeholder {Username} (write {username})"),
+            ("(member={DN})", "unknown placeholder {DN} (write {dn})"),
+            ("(member={userdn})", "unknown placeholder {userdn} (write {dn})"),
+        ):
+            with self.subTest(text):
+                self.assertTrue(is_template(text))
+                self.assertIn(words, str(self.assertRaises(InvalidFilter, parse_filter, text)))
+        self.assertEqual(parse_filter("(cn={uid})").placeholders(), ("uid",))
+        self.assertEqual(parse_filter("(cn=\\7buser\\7d)").placeholders(), ())
 
     def test_mistakes_name_their_place_T97(self) -> None:
         """

@@ -13,7 +13,7 @@ ADMIN = "CN=Admin,OU=TeamB,OU=TeamA,DC=example,DC=org"
 
 
 def roles(dn: str, text: str | None = None, texts: list[str] | None = None) -> list[str]:
-    return groups.group_rules(text, texts).roles_of_memberships([dn])
+    return [each.role for each in groups.group_rules(text, texts).of_memberships([dn])]
 
 
 class NameTests(SynchronousTestCase):
@@ -39,9 +39,8 @@ class NameTests(SynchronousTestCase):
 
     def test_invalid_dn_is_ignored(self) -> None:
         """An invalid DN is ignored, and the other groups count."""
-        self.assertEqual(
-            groups.group_rules(None, None).roles_of_memberships(["nonsense", ADMIN]), ["Admin"]
-        )
+        found = groups.group_rules(None, None).of_memberships(["nonsense", ADMIN])
+        self.assertEqual(found, [groups.Grant("Admin", ADMIN)])
 
     def test_case_of_filter(self) -> None:
         """
