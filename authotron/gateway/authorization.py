@@ -41,8 +41,8 @@ def authorize(authentication: Authentication, context: RequestContext) -> Ruling
     """
     Check every condition of C{authentication} against the facts of one request.
 
-    A pure function: the result depends on the arguments alone. It is called for every request
-    whose credential has conditions, also if the decision about the credential is cached.
+    A pure function: the result depends on the arguments alone. L{authorize} is called for every
+    request whose credential has conditions, also if the decision about the credential is cached.
     """
     try:
         for condition in authentication.conditions:

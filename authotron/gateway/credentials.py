@@ -18,14 +18,14 @@ _ALIASES = {"plain": "basic"}
 _PRINTABLE = re.compile(r"[\t -~]*")
 
 _COMMON = {len(each): each for each in (b"Basic ", b"Bearer ")}
-"""How most clients begin C{Authorization}, by the number of bytes before the credential."""
+"""The usual beginnings of the header C{Authorization}, by their length in bytes."""
 
 _UNCOMMON = b"\n"
-"""A beginning that no C{Authorization} header has."""
+"""Stands for an unusual beginning of C{Authorization}; no header begins with this byte."""
 
 
 def are_presented(presented: Presented) -> bool:
-    """Return whether there is a header with credentials; one that is not ASCII does not count."""
+    """Return whether there is a header with credentials; a non-ASCII header does not count."""
     header = presented.authorization
     return header is not None and header.isascii() and bool(header.strip(b" \t"))
 
@@ -34,8 +34,9 @@ def parse(presented: Presented, client: Client = None) -> tuple[Credential, ...]
     """
     Return the credentials that a client presents: one for each scheme, in their order.
 
-    Parts are separated by commas. A duplicate part is dropped; of several parts of one scheme the
-    last counts (docs/how-it-works.md, "Reading the header"). C{Plain} means C{Basic}.
+    The parts of the header are separated by commas. A duplicate part is dropped; of several parts
+    of one scheme the last counts (docs/how-it-works.md, "Reading the header"). The scheme C{Plain}
+    is another name of C{Basic}.
 
     @param client: the address of the client that sent the header, or a function that finds it.
 
@@ -44,7 +45,7 @@ def parse(presented: Presented, client: Client = None) -> tuple[Credential, ...]
     text = (presented.authorization or b"").decode("latin-1").strip(" \t")
     if not ((text.isascii() and text.isprintable()) or _PRINTABLE.fullmatch(text)):
         raise BadCredentials("a character that is not printable ASCII")
-    if "," not in text:  # as nearly always
+    if "," not in text:  # nearly all headers have one credential
         return (_credential(text, client),)
     parts = dict.fromkeys(part.strip(" \t") for part in text.split(","))
     if len(parts) > MOST:
@@ -62,7 +63,7 @@ def _credential(part: str, client: Client) -> Credential:
 
 
 def realm_filter(presented: Presented) -> str | None:
-    """Return the only realm whose providers may be asked; one that is not UTF-8 fits none."""
+    """Return the realm that the client asks for; a realm that is not UTF-8 matches no provider."""
     realm = presented.realm
     return None if realm is None else realm.decode("utf-8", "surrogateescape").strip(" \t")
 
@@ -71,7 +72,8 @@ def canonical(presented: Presented, found: Sequence[Credential]) -> Presented:
     """
     Return the canonical spelling of what a client presents: all spellings share one cache key.
 
-    If C{presented} has the canonical spelling already, as nearly always, it is returned itself.
+    If C{presented} has the canonical spelling already, as nearly always, C{presented} itself is
+    returned.
 
     @param found: the credentials that L{parse} has found.
     """

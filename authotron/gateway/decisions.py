@@ -50,32 +50,32 @@ from authotron.plugin.cache import authentication_bytes
 R_co = TypeVar("R_co", covariant=True)
 
 _MAX_CHANGED = 1_000
-"""Changed API tokens of which a note is kept; with more, no lookup under way is cached."""
+"""Maximum changed API tokens that are remembered; beyond it, no lookup under way is cached."""
 
 _DECISION_BYTES = ENTRY + 150
 """Bytes that a cached decision takes without its authentication and its reply."""
 
 _UNKNOWN_TOKEN = ""
-"""Tag of a decision that depends on an API token whose id is not known."""
+"""Tag of a cached decision that depends on an API token whose id is not known."""
 
 
 class TokenMinter(Protocol):
-    """Mints the JWT that stands for an authentication."""
+    """Mints the JWT that tells backends about an authenticated client."""
 
     @property
     def max_lifetime(self) -> float:
-        """The longest life of a minted JWT, in seconds."""
+        """The longest lifetime of a minted JWT, in seconds."""
 
     def mint(self, authentication: Authentication, /) -> str:
         """
-        Return a new JWT.
+        Return a new signed JWT for an authentication.
 
         @raise Rejected: the authentication has expired.
         """
 
 
 class ReplyMaker(Protocol[R_co]):
-    """Makes the reply to a proxy of the outcome of authentication."""
+    """Makes the reply to a proxy from the outcome of an authentication."""
 
     def authenticate(self, outcome: Outcome, token: str | None, /) -> R_co:
         """
@@ -105,7 +105,7 @@ class _CachedDecision(Entry, Generic[R]):
         subject: Hashable = None,
         tags: tuple[str, ...] = (),
     ) -> None:
-        self.key = key  # C{super().__init__} takes longer: there is one for each cache miss
+        self.key = key  # set here, as C{super().__init__} takes longer, on each cache miss
         self.size = size
         self.subject = subject
         self.tags = tags
@@ -129,10 +129,10 @@ class DecisionCache(Generic[R]):
     Returns cached decisions at once; authenticates, once for each key, if there is none.
 
     Authentications and minted JWTs are cached under keyed hashes of what the client presented: all
-    spellings of the same credentials and realm are one entry. Each user has a share of the cache.
-    Refusals have a cache of their own, so that many wrong passwords do not displace accepted
-    credentials. Not cached are decisions about several credentials at once, decisions to which an
-    augmenter should have contributed but failed, and outages.
+    spellings of the same credentials and realm are one entry. Each user may fill only a share of
+    the cache. Refusals have a cache of their own, so that many wrong passwords do not displace
+    accepted credentials. Not cached are decisions about several credentials at once, decisions to
+    which an augmenter should have contributed but failed, and outages.
     """
 
     _clock: IReactorTime
@@ -178,8 +178,8 @@ class DecisionCache(Generic[R]):
         it. The caller must L{authorize<authotron.gateway.authorization.authorize>} the request if
         the authentication has conditions.
 
-        @param client: returns the address of the client, or a function that finds the address. It
-            is called at once, and only if no decision is cached.
+        @param client: returns the address of the client, or a function that finds the address.
+            C{client} is called at once, and only if no decision is cached.
         """
         key = self._key(presented)
         now = self._clock.seconds()
@@ -190,10 +190,10 @@ class DecisionCache(Generic[R]):
 
     def invalidate(self, tokens: Iterable[str] | None = None) -> None:
         """
-        Discard cached decisions, and do not cache the lookups under way that they would come from.
+        Discard cached decisions, and do not cache the results of lookups that are under way.
 
         @param tokens: the ids of API tokens that were revoked or changed: only the decisions that
-            depend on these are discarded. C{None} discards all decisions.
+            depend on these are discarded. Without C{tokens} all decisions are discarded.
         """
         self._flights.running.clear()
         if tokens is None:
@@ -277,10 +277,10 @@ class DecisionCache(Generic[R]):
         epoch = (self._epoch, self._changes)
         work = self._judge(key, found, realm, cached, epoch)
         if self._meter is not None and METER.get() is None:
-            # The fast path asks, so its meter times the work. This is faster than to set the
-            # meter and to reset it.
+            # For a request on the fast path its meter measures the work, which is faster than to
+            # set the context variable METER and to reset it.
             started = self._context.run(_start_for, sender, work)
-        else:  # the site asks, so the meter of the route times the work
+        else:  # a request on the Klein site, where the meter of the route measures the work
             before = CLIENT.set(sender)
             try:
                 started = start(work)
@@ -290,7 +290,8 @@ class DecisionCache(Generic[R]):
             return started
         if isinstance(started, Failure):
             return self._broken(started)
-        # After an invalidation no later request may join: the key is one that no request has.
+        # After an invalidation no later request may join this lookup, so its key is one that no
+        # request has.
         name = key if epoch == (self._epoch, self._changes) else object()
         return self._flights.share(name, started, recover=self._broken)
 
@@ -384,7 +385,7 @@ class DecisionCache(Generic[R]):
         return bool(changed) and any(changed.get(each, 0) > epoch[1] for each in tokens)
 
     def _cache_refusal(self, key: bytes, epoch: _Epoch, result: str) -> None:
-        """Cache a refusal instead of an accepted decision, which is found first even if expired."""
+        """Cache a refusal; drop the accepted decision of the client, which would be found first."""
         self._good.drop(key)
         until = self._clock.seconds() + min(self._refusals, self._ttl)
         if epoch == (self._epoch, self._changes) and self._clock.seconds() < until:
@@ -405,13 +406,14 @@ def _start_for(sender: Client, work: Awaited[Decision[R]]) -> Started[Decision[R
 
 
 def _whole(moment: float | None) -> int | None:
-    """Return the last whole second of a life: the C{exp} of a JWT is a whole number."""
+    """Return the last whole second of a lifetime: the C{exp} of a JWT is a whole number."""
     return None if moment is None else int(moment)
 
 
 def _tokens(restriction: Restriction) -> tuple[str, ...]:
-    """Return the ids of the API tokens on which a decision depends: the one used, and ancestors."""
-    lineage: tuple[str, ...] = getattr(restriction, "lineage", ())  # a plugin's may have none
+    """Return the ids of the API tokens that a decision depends on: the used one and ancestors."""
+    # the restriction of a plugin may have no C{lineage}
+    lineage: tuple[str, ...] = getattr(restriction, "lineage", ())
     return lineage or (_UNKNOWN_TOKEN,)
 
 

@@ -42,14 +42,14 @@ class Forwarding:
 
     def facts(self, peer: str | None, header: Fields) -> RequestFacts:
         """
-        Return the facts of a request.
+        Return the facts of a request on which conditions depend: requested host, client address.
 
-        @param peer: the address of the peer of the connection; C{None} for a UNIX socket.
+        @param peer: the address of the peer of the connection, or C{None} for a UNIX socket.
         """
         return RequestFacts(self.host(peer, header), self.client(peer, header))
 
     def host(self, peer: str | None, header: Fields) -> str | None:
-        """Return the requested host, perhaps with a port; C{None} if no trusted proxy states it."""
+        """Return the requested host, perhaps with a port, or C{None} if no proxy states it."""
         _, is_proxy = self._peers.get(peer) or self._judge_peer(peer)
         if not is_proxy:
             return None
@@ -57,7 +57,7 @@ class Forwarding:
         return values[0] if len(values) == 1 and FORWARDED_HOST.fullmatch(values[0]) else None
 
     def client(self, peer: str | None, header: Fields) -> str | None:
-        """Return the address of the client; C{None} if a trusted proxy does not state it."""
+        """Return the address of the client, or C{None} if a trusted proxy does not state it."""
         address, is_proxy = self._peers.get(peer) or self._judge_peer(peer)
         if not is_proxy:
             return address
@@ -82,6 +82,6 @@ class Forwarding:
 
 
 def _addresses(hops: str) -> Iterator[str | None]:
-    """Yield the addresses from the nearest to the farthest; C{None} if one cannot be read."""
+    """Yield the forwarded addresses, the nearest first; an unreadable address as C{None}."""
     for hop in reversed(hops.rsplit(",", _MOST_HOPS - 1)):
         yield address_of(hop.strip(" \t"))

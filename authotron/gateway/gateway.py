@@ -23,7 +23,7 @@ R = TypeVar("R")
 
 @frozen
 class Gateway(Generic[R]):
-    """All parts composed from one configuration. A reload composes a new gateway."""
+    """All parts that are built from one configuration; a reload builds a new gateway."""
 
     config: Config
     authenticator: Authenticator
@@ -34,19 +34,19 @@ class Gateway(Generic[R]):
     tokens: TokenService | None = None
 
     def close(self) -> None:
-        """Close what the plugins keep open; they are not used any more."""
+        """Close what the plugins keep open, as the plugins are not used any more."""
         for plugin in (*self.authenticator.providers, *self.authenticator.augmenters):
             if IConnected.providedBy(plugin):
                 IConnected(plugin).close()
 
 
 Invalidate = Callable[[Sequence[str] | None], Awaitable[None]]
-"""Discards the decisions that depend on the API tokens of these ids; with C{None} all decisions."""
+"""Discards the decisions that depend on the API tokens with these ids, or else all decisions."""
 
 
 class Peers:
     """
-    The other processes of the service. This class is used if there is only one process.
+    The other processes of the service; this base class is used if there are no others.
 
     @ivar has_served: whether the service was up before this process started.
     """
@@ -74,7 +74,7 @@ class LiveGateway(Generic[R]):
     """
     The gateway that the two sites serve; a reload replaces it.
 
-    @ivar gateway: the configuration in use.
+    @ivar gateway: the gateway of the configuration in use.
     @ivar stopping: whether the service is about to stop, so that C{/ready} answers 503.
     @ivar problems: why the configuration that was read last is not in use.
     @ivar peers: the other processes of the service.
@@ -91,7 +91,8 @@ class LiveGateway(Generic[R]):
         Discard cached decisions in all workers, and return once every worker has confirmed.
 
         @param tokens: the ids of API tokens that were revoked or changed: only decisions that
-            depend on these or on tokens derived from them are discarded. C{None} discards all.
+            depend on these or on tokens derived from them are discarded. Without C{tokens} all
+            decisions are discarded.
 
         @raise Unavailable: a worker has not confirmed.
         """

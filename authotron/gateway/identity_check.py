@@ -23,7 +23,7 @@ from authotron.model.naming import (
 )
 
 _MAX_SHOWN = 64
-"""Characters of a bad name that are logged."""
+"""Maximum characters of a bad name that are logged."""
 
 _REMOVED = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), *range(0xD800, 0xE000)])
 """Characters that are removed: control characters, and surrogates, which UTF-8 cannot encode."""
@@ -45,7 +45,7 @@ class IdentityCheck:
         limits = self._limits
         counts = (limits.max_roles, limits.max_attributes, limits.max_scopes)
         self._max_names = min(MAX_NAME, limits.max_bytes // 4, *counts)
-        self._max_values = limits.max_bytes // 8  # a character has up to four bytes
+        self._max_values = limits.max_bytes // 8  # a character has up to four bytes in UTF-8
 
     def admit(self, identity: Identity, provider: str = "") -> Identity:
         """
@@ -102,8 +102,8 @@ class IdentityCheck:
         """
         Return whether a plain identity stays plain, and small enough, with these additions.
 
-        If so, the identity need not be checked again. The last plain addition is kept, since an
-        augmenter with fixed lists returns the same value for many users.
+        If this function returns true, the identity need not be checked again. The last plain
+        addition is kept, since an augmenter with fixed lists returns the same value for many users.
         """
         if len(additions) != 1:
             return self._are_plain(additions)

@@ -28,9 +28,9 @@ class Outcome:
     """
     The result of authenticating a request.
 
-    Treat an outcome as immutable. The class is not frozen because one is made for each request
-    whose decision is not cached: making a frozen one takes twice as long, and reading a tuple
-    takes longer.
+    Treat an outcome as immutable. The class is not frozen because an outcome is made for each
+    request whose decision is not cached: making a frozen object takes twice as long, and reading a
+    tuple takes longer.
 
     @ivar result: one of L{RESULTS}.
     @ivar authentication: C{None} unless the result is L{SUCCESS}.
@@ -41,14 +41,18 @@ class Outcome:
 
     @property
     def realm(self) -> str:
-        """The realm of the identity; C{unknown} if there is no identity."""
+        """The realm of the identity, or C{unknown} if there is no identity."""
         found = self.authentication
         return "unknown" if found is None else found.identity.realm
 
 
 @define
 class Decision(Generic[R]):
-    """An outcome, and the reply made of it. Treat a decision as immutable."""
+    """
+    An outcome of authentication, and the reply to the proxy that is made of it.
+
+    Treat a decision as immutable.
+    """
 
     outcome: Outcome
     reply: R = field(repr=False)

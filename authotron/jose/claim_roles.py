@@ -30,11 +30,11 @@ class Roles:
 
     def read(self, value: object) -> None:
         """
-        Add the roles in a value.
+        Add the roles in the value of a claim.
 
-        A string is one role. A list has strings, or objects with C{value} or C{name} (RFC 9068
-        section 2.2.3.1). An object has a member C{roles}, or is a map of roles or of clients: see
-        L{_read_map}.
+        A string is the name of one role. A list of roles has strings, or objects with C{value} or
+        C{name} (RFC 9068 section 2.2.3.1). An object has a member C{roles}, or is a map of roles or
+        of clients: see L{_read_map}.
         """
         if isinstance(value, str):
             self._add(value)
@@ -51,7 +51,7 @@ class Roles:
 
     def _read_map(self, value: Mapping[str, object]) -> None:
         """
-        Add the roles of a map.
+        Add the roles in a map of roles or of clients.
 
         In the map of ZITADEL, each role leads to an object of organizations. In the map of
         Keycloak, each client leads to an object with the member C{roles}.
@@ -95,11 +95,11 @@ class RoleClaims:
     """
     The claims with roles of one provider.
 
-    Values that are not roles are left out, and so are claims that a JWT does not have. A warning
-    says so once for each claim.
+    Values that are not roles are left out, and so are claims that a JWT does not have. Each claim
+    with values that are left out causes one warning.
 
     @ivar paths: the configured claims; those of Keycloak if C{None}.
-    @ivar is_strict: whether a claim of an unexpected shape refuses the JWT instead.
+    @ivar is_strict: whether a JWT is refused because of a claim of an unexpected shape.
     """
 
     provider: str
@@ -144,7 +144,7 @@ class RoleClaims:
         return tuple(roles.names), routes
 
     def _keycloak_roles(self, claims: Claims) -> tuple[str, ...]:
-        """Return the roles of the realm, then the entitlements, then the roles of each client."""
+        """Return Keycloak's roles: those of the realm, entitlements, then those of each client."""
         roles = Roles()
         for name, read in (
             ("realm_access", roles.read_member),

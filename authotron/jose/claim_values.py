@@ -14,15 +14,17 @@ Route = tuple[str, ...]
 """The names of the members that lead from the claims to one value."""
 
 SCOPE_CLAIMS = ("scope", "scp", "scopes")
-"""Claims with scopes: RFC 8693 names the first; Okta, Microsoft Entra and others use the second."""
+"""
+Claims with scopes: RFC 8693 names C{scope}, while Okta, Microsoft Entra and others use C{scp}.
+"""
 
 _CONTROL = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)])
 
 _MAX_SHOWN = 100
-"""Characters of a value that a message repeats."""
+"""Maximum characters of a claim's value that a message repeats."""
 
 _MAX_NAMES = 20
-"""Names of claims that a message lists."""
+"""Maximum names of claims that a message lists."""
 
 
 def route(claims: Claims, path: str) -> Route | None:
@@ -63,7 +65,7 @@ def value_at(claims: Claims, path: str) -> Any:
 
 
 def without(value: object, routes: Sequence[Route]) -> object:
-    """Return a value without the members that routes lead to; C{None} if nothing is left."""
+    """Return a value without the members that routes lead to, or C{None} if nothing is left."""
     if () in routes:
         return None
     if not isinstance(value, dict) or not routes:
@@ -101,7 +103,7 @@ def scopes(claims: Claims) -> tuple[str, ...]:
 
 
 def strings(value: object) -> tuple[str, ...] | None:
-    """Return a string, or the strings of a list, as a tuple; C{None} for another value."""
+    """Return a string, or the strings of a list, as a tuple, or C{None} for another value."""
     if isinstance(value, str):
         return (value,)
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
@@ -111,7 +113,7 @@ def strings(value: object) -> tuple[str, ...] | None:
 
 def timestamp(claims: Claims, name: str) -> float | None:
     """
-    Return a claim in seconds since the epoch; C{None} if there is no such claim.
+    Return the time in a claim, in seconds since the epoch, or C{None} without that claim.
 
     @raise Rejected: the claim is not a finite number, or negative.
     """

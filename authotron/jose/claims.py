@@ -31,9 +31,9 @@ class ClaimRules:
     """
     The checks that a provider makes of the claims of a JWT, and how it reads an identity.
 
-    Claims that say for whom, from whom and until when a JWT is must be well-formed. Roles, scopes
-    and attributes of an unexpected shape are left out; those that the configuration names cause a
-    warning, once for each claim.
+    The claims that state audience, issuer, times and key of a JWT must be well-formed. Roles,
+    scopes and attributes of an unexpected shape are left out; those that the configuration names
+    cause a warning, once for each claim.
     """
 
     name: str
@@ -160,7 +160,7 @@ class ClaimRules:
         return preferred if isinstance(preferred, str) else subject
 
     def _warn_of_username(self, path: str, claims: Claims, value: object) -> None:
-        """Warn once that a JWT has no user name where the configuration says."""
+        """Warn once that a JWT has no user name in the claim that the configuration names."""
         if path not in self._warned:
             self._warned.add(path)
             self._log.warn(
@@ -195,9 +195,9 @@ def effective_expiry(claimed: float | None, now: float, leeway: float) -> float 
     """
     Return the time at which a credential expires, if clocks may differ by C{leeway} seconds.
 
-    Until the second of the claimed expiry a credential expires as claimed. Then it is accepted
-    for the leeway, and expires at the end of the leeway: a JWT minted for the credential must not
-    have expired already, and must not outlive the leeway.
+    Before the second of its claimed expiry, a credential expires as claimed. From that second on
+    the credential is accepted for the leeway, and expires at the end of the leeway: a JWT minted
+    for the credential must not have expired already, and must not outlive the leeway.
 
     @param claimed: the expiry that the credential claims, in seconds since the epoch.
 
@@ -212,7 +212,7 @@ def effective_expiry(claimed: float | None, now: float, leeway: float) -> float 
 
 def _check_shapes(claims: Claims) -> None:
     """
-    Check the claims that say for whom, from whom and until when a JWT is.
+    Check the form of the claims that state audience, issuer, times and key of a JWT.
 
     A claim that is C{null} counts as absent. C{exp} and C{nbf} are checked where they are used.
 

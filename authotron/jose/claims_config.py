@@ -93,7 +93,7 @@ class ClaimsConfig(Section):
 
 
 _KEYCLOAK = "/protocol/openid-connect/certs"
-"""The end of the URL of a key set of Keycloak; the issuer is the part before it."""
+"""The end of the URL of a Keycloak key set; the part of the URL before it is the issuer."""
 
 
 def missing_checks(config: ClaimsConfig, cert_uri: str | None) -> Iterator[str]:

@@ -17,18 +17,22 @@ ALGORITHMS = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
     "Ed25519",
 )  # fmt: skip
-"""Signature algorithms that a published key can verify. A shared secret is never published."""
+"""
+Signature algorithms that a published key can verify.
+
+HS256 and the like are missing, as a shared secret is never published.
+"""
 
 _CURVES = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
 _RSA = ALGORITHMS[:6]
 _EDWARDS = ("EdDSA", "Ed25519")
-"""Two names of the same signatures: RFC 8037, and RFC 9864 for the curve that is supported."""
+"""Two names of one algorithm: C{EdDSA} of RFC 8037, and C{Ed25519} of RFC 9864."""
 
 _LARGEST_RSA = 8192
 """Bits of the largest RSA key that is used; verifying with a larger one takes too long."""
 
 _MAX_KEYS = 200
-"""Keys of a key set that are read; further keys are ignored."""
+"""Maximum keys of a key set that are read; further keys are ignored."""
 
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
@@ -44,7 +48,7 @@ class Key:
 
 
 KeysByName = Mapping[str, Sequence[Key]]
-"""Keys by their C{kid}. An issuer may publish several keys under one name."""
+"""Keys by their C{kid}, under which an issuer may publish several keys."""
 
 
 class UnsafeKey(ValueError):
@@ -55,8 +59,8 @@ def read(document: Mapping[str, Any], place: str) -> KeysByName:
     """
     Return the usable keys of a key set (RFC 7517).
 
-    Keys that cannot verify signatures are skipped; unsafe keys are skipped with a warning. The name
-    of a key without C{kid} is empty.
+    Keys that cannot verify signatures are skipped; unsafe keys are skipped with a warning. A key
+    without C{kid} is listed under an empty name.
 
     @param place: the URL or path of the key set, for messages.
 
@@ -87,14 +91,14 @@ def read(document: Mapping[str, Any], place: str) -> KeysByName:
 
 
 def with_other_names(algorithms: Sequence[str]) -> Sequence[str]:
-    """Add the other name of each algorithm that has two."""
+    """Add the second name of each algorithm that has two names."""
     if set(_EDWARDS).isdisjoint(algorithms):
         return algorithms
     return tuple(dict.fromkeys((*algorithms, *_EDWARDS)))
 
 
 def fitting(keys: KeysByName, algorithm: str) -> list[Key]:
-    """List the keys of a key set, with and without a name, that can verify an algorithm."""
+    """List the keys of a key set, with or without C{kid}, that can verify an algorithm."""
     return [key for same in keys.values() for key in same if algorithm in key.algorithms]
 
 

@@ -20,7 +20,7 @@ from authotron.net.http import RemoteConfig, WebClient
 from authotron.net.world import World
 
 _REFRESH_INTERVAL = 600.0
-"""Seconds after which keys are fetched again."""
+"""Seconds after which the keys of an issuer are fetched again."""
 
 _MAX_STALE = 86_400.0
 """Seconds for which stale keys are used if refreshing fails."""
@@ -32,7 +32,7 @@ _COOLDOWN = 10.0
 @define(eq=False)
 class KeySet:
     """
-    The keys of an issuer by name, cached and refreshed.
+    The keys of an issuer by their C{kid}, cached and refreshed.
 
     Keys are fetched when they are first needed, and refreshed in the background after 10 minutes. A
     JWT that names an unknown key causes one more fetch, at most every 10 s, so JWTs with made-up
@@ -58,7 +58,7 @@ class KeySet:
 
     async def keys_named(self, kid: str, algorithm: str) -> Sequence[Key]:
         """
-        Return the keys of a name, or the only key without a name that can verify the algorithm.
+        Return the keys with a C{kid}, or the only key without C{kid} that can verify the algorithm.
 
         @raise Rejected: the issuer publishes no such key.
         @raise Unavailable: the key set cannot be fetched.
@@ -75,7 +75,7 @@ class KeySet:
         """
         Return the only key of the set that can verify an algorithm, for a JWT that names no key.
 
-        @raise Rejected: no key fits, or several keys fit.
+        @raise Rejected: no key, or more than one key, can verify the algorithm.
         @raise Unavailable: the key set cannot be fetched.
         """
         before = self._keys
@@ -131,7 +131,7 @@ class KeySet:
         return self.names(kid) or not may_search
 
     def names(self, kid: object) -> bool:
-        """Whether a key of this name is cached."""
+        """Whether a key with this C{kid} is cached."""
         return isinstance(kid, str) and kid != "" and kid in (self._keys or ())
 
     async def _current(self) -> KeysByName:
@@ -196,11 +196,12 @@ def key_set(
     headers: RequestHeaders | None = None,
 ) -> KeySet:
     """
-    Return the key set at a URL, or that of an issuer if there is no URL.
+    Return the key set at a URL, or without a URL the key set that the issuer names.
 
     A reload keeps the key set with its cached keys, unless its URL or the way to reach it changed.
-    Otherwise all JWTs of an issuer would be refused if the issuer is unreachable after the reload.
-    The kept key set is refreshed when it is next used, so removed keys are not used for long.
+    Without the cached keys, all JWTs of an issuer that is unreachable after a reload would be
+    refused. A kept key set is refreshed when it is next used, so that removed keys are not used for
+    long.
     """
     sent = headers or RequestHeaders()
     connections = world.limit_connections(config.connections)

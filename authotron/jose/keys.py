@@ -26,7 +26,9 @@ SMALLEST_RSA = 2048
 """Bits of the smallest RSA key that is used (RFC 7518 section 3.3)."""
 
 _LARGEST_EXPONENT = 1 << 33
-"""The bound of the public exponent of an RSA key; verifying with a larger one takes too long."""
+"""
+The upper bound of the public exponent of an RSA key; verifying with a larger one takes too long.
+"""
 
 _P = 2**255 - 19
 """The prime of Curve25519 (RFC 8032 section 5.1)."""
@@ -36,7 +38,7 @@ _ORDER_8 = int.from_bytes(
     bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"), "little"
 )
 _SMALL = frozenset({0, 1, _P - 1, _ORDER_8, _P - _ORDER_8})
-"""The second coordinates of the eight points whose order divides eight."""
+"""The y coordinates of the eight points of Ed25519 whose order divides eight (unsafe keys)."""
 
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
@@ -99,8 +101,9 @@ def check_strength(key: PublicKey) -> None:
     """
     Check that only the owner of a key can make signatures with it.
 
-    The library verifies with any key. With an RSA exponent of 1 every signature is valid, and with
-    an Ed25519 key of small order one signature is valid for many messages.
+    The cryptographic library itself does not reject unsafe keys. With an RSA exponent of 1 every
+    signature is valid, and with an Ed25519 key of small order one signature is valid for many
+    messages.
 
     @raise ValueError: signatures can be made without the private key.
     """
@@ -117,7 +120,7 @@ def check_strength(key: PublicKey) -> None:
 
 
 def _is_on_edwards25519(y: int) -> bool:
-    """Whether a point with this C{y} exists: C{(y² - 1) / (dy² + 1)} is a square, that of C{x}."""
+    """Whether Ed25519 has a point with this C{y}: C{x² = (y² - 1) / (dy² + 1)} must be a square."""
     square = y * y % _P
     return pow((square - 1) * (_D * square + 1), (_P - 1) // 2, _P) == 1
 

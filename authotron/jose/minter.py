@@ -30,7 +30,7 @@ from authotron.model.errors import Rejected
 from authotron.model.identity import Identity
 
 _ID_BYTES, _ID_LETTERS = 12, 16
-"""Random bytes of a C{jti}, and their length in base64url."""
+"""Number of random bytes in a C{jti}, and the length of the C{jti} in base64url."""
 
 _WARNING_INTERVAL = 3600
 """Seconds between two warnings of a large JWT of one user."""
@@ -167,7 +167,7 @@ def _json(content: Mapping[str, Any]) -> bytes:
     """
     Encode an object as the shortest JSON in UTF-8.
 
-    UTF-8 cannot encode half of a surrogate pair; JSON with one is written in escaped ASCII.
+    If a string has half of a surrogate pair, which UTF-8 cannot encode, the JSON is escaped ASCII.
     """
     try:
         return to_json(content)
@@ -176,7 +176,7 @@ def _json(content: Mapping[str, Any]) -> bytes:
 
 
 def identity_as_json(identity: Identity) -> dict[str, Any]:
-    """Return an identity as JWTs and C{/whoami} show it."""
+    """Return an identity as a mapping, in the form of JWTs and of C{/whoami}."""
     return {
         "username": identity.username,
         "realm": identity.realm,

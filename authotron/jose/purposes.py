@@ -8,7 +8,9 @@ from typing import Any
 Claims = Mapping[str, Any]
 
 _HASHES = ("at_hash", "c_hash", "s_hash")
-"""Claims that OpenID Connect defines for ID tokens only. C{nonce} is in other tokens, too."""
+"""
+Claims that OpenID Connect defines for ID tokens only, unlike C{nonce}, which other tokens have.
+"""
 
 _SAYING = ("typ", "token_use", "token_type", "use")
 """Claims, and members of an introspection response, that name the purpose of a token."""
@@ -17,14 +19,14 @@ _LOOSELY_SAYING = ("type", "tokenName", "purpose")
 """
 Claims in which Flask-JWT-Extended, ForgeRock and Curity name the purpose of a token.
 
-Other servers use these claims for other things, so only values in C{_LOOSE_PURPOSES} count.
+Other servers use the same claims for other things, so only values in C{_LOOSE_PURPOSES} count.
 """
 
 _LOOSE_PURPOSES = frozenset({"id", "refresh"})
 """Values of the claims in C{_LOOSELY_SAYING} that mark a token as not an access token."""
 
 _PLAIN = frozenset({"JWT", "at+jwt", "Bearer", "access"})
-"""Types of most access tokens, in the spelling that is compared first, for speed."""
+"""Usual values of the header C{typ} of access tokens, which are compared first, for speed."""
 
 _ACCESS = frozenset(
     {"jwt", "at+jwt", "at", "access", "bearer", "jws", "jose", "oktainternalat+jwt"}
@@ -55,8 +57,8 @@ def other_purpose(header: Claims, claims: Claims) -> str | None:
     Describe the purpose of a JWT, or return C{None} if it may be an access token.
 
     The header C{typ} names the kind of a JWT (RFC 8725 section 3.11), so every value that does not
-    mean an access token counts as another purpose. Claims are used less uniformly: only known
-    purposes count.
+    mean an access token counts as another purpose. Servers use claims less uniformly than the
+    header, so only known purposes count there.
     """
     typ = header.get("typ")
     if typ is not None and not (
@@ -91,7 +93,8 @@ def has_kind(kind: str, header: Claims, claims: Claims) -> bool:
     """
     Whether the header or a claim of a JWT names a kind of token.
 
-    A hash claim names the kind C{id}: most ID tokens, and the access tokens of Dex, have no other.
+    A claim such as C{at_hash} counts as naming the kind C{id}: most ID tokens, and the access
+    tokens of Dex, name their kind in no other way.
     """
     said = (header.get("typ"), *map(claims.get, _SAYING), *map(claims.get, _LOOSELY_SAYING))
     words = {as_word(each) for each in said if isinstance(each, str)}

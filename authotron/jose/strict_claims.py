@@ -1,7 +1,8 @@
 """
 Read roles and scopes as auth-o-tron does: a claim of an unexpected shape refuses the JWT.
 
-Configurations of auth-o-tron keep this behaviour (see C{strict_claims} of the C{jwt} provider).
+Configurations that were written for auth-o-tron keep this strict reading (see C{strict_claims} of
+the C{jwt} provider).
 """
 
 from __future__ import annotations

@@ -20,10 +20,10 @@ _LONGEST_HEADER = 16_384
 """Characters of the longest header: enough for a certificate chain (C{x5c})."""
 
 UNREADABLE = object()
-"""The issuer of a JWT whose claims are not strict JSON."""
+"""Stands for the issuer of a JWT whose claims are not strict JSON."""
 
 _MOST = 4096
-"""Arrays and objects in one part of a JWT; parsing so many takes a few milliseconds."""
+"""Maximum arrays and objects in one part of a JWT; parsing so many takes a few milliseconds."""
 
 _PARTS = 3
 _ALPHABET = re.compile(r"[A-Za-z0-9_-]*")
@@ -44,7 +44,7 @@ class Unverified:
     @property
     def issuer(self) -> object:
         """
-        The claim C{iss}, which may be of any type, or C{None}.
+        The claim C{iss}, which may be of any type, or C{None} if a JWT has no issuer.
 
         The header of an encrypted JWT may repeat the issuer in clear (RFC 7519 section 5.3). If the
         claims are not encrypted and not readable either, the issuer is L{UNREADABLE}.
@@ -60,7 +60,7 @@ def parse_once(credential: Credential) -> Unverified | None:
     known = credential.seen
     if known is False:
         known = parse(credential.value)
-        credential.seen = known  # cached; the field is not part of the value
+        credential.seen = known  # a cache, which no comparison of credentials reads
     return known  # type: ignore[return-value] # no other value is assigned
 
 
@@ -88,13 +88,13 @@ def parse(token: str) -> Unverified | None:
 
 
 _MALFORMED = Unverified({}, {}, readable=False)
-"""A JWT whose header only a lenient parser accepts."""
+"""Stands for a JWT whose header only a lenient parser accepts."""
 
 _STANDARD_ALPHABET = str.maketrans("+/", "-_")
 
 
 def _is_like_header(part: str) -> bool:
-    """Whether a lenient parser finds C{alg}: with padding, in another alphabet or encoding."""
+    """Whether a parser that accepts padding and other alphabets or encodings finds C{alg}."""
     text = part.translate(_STANDARD_ALPHABET).rstrip("=")
     if len(text) % 4 == 1 or not _ALPHABET.fullmatch(text):
         return False
@@ -104,7 +104,8 @@ def _is_like_header(part: str) -> bool:
 
 def parse_header(part: str) -> dict[str, Any]:
     """
-    Parse the header of a JWT. Its length is limited, because the signature is not verified yet.
+    Parse the header of a JWT. The length of the header is limited, because the signature is not
+    verified yet.
 
     @raise Rejected: the header is too long, or malformed.
     """
@@ -132,7 +133,7 @@ def decode_base64url(part: str) -> bytes:
     """
     Decode one part of a JWT (RFC 7515 section 2).
 
-    @raise ValueError: the part is not canonical base64url; C{binascii.Error} is a C{ValueError}.
+    @raise ValueError: the part is not canonical base64url (also as C{binascii.Error}).
     """
     if not _ALPHABET.fullmatch(part):
         raise ValueError("not base64url")

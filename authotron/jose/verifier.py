@@ -60,9 +60,9 @@ class Verifier:
 
     async def _newer_keys(self, algorithm: str, kid: object) -> Sequence[Key]:
         """
-        Look for keys that the issuer published since, for a JWT whose key was not found by name.
+        Fetch the key set again for a JWT that names an unknown key, which may be published by now.
 
-        @raise Rejected: no key fits, or several fit.
+        @raise Rejected: no key, or more than one key, can verify the JWT.
         @raise Unavailable: the keys of the issuer cannot be fetched.
         """
         if self.keys is None or algorithm.startswith("HS") or self.keys.names(kid):
@@ -91,7 +91,7 @@ class Verifier:
 
         C{kid} is optional (RFC 7515 section 4.1.4), in a JWT and in a key.
 
-        @raise Rejected: no key fits, or the JWT names no key and several fit.
+        @raise Rejected: no key fits the JWT, or the JWT names no key and several keys fit.
         @raise Unavailable: the keys of the issuer cannot be fetched.
         """
         if algorithm.startswith("HS"):

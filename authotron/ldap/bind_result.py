@@ -73,7 +73,7 @@ async def bind_user(connection: Connection, dn: str, password: str) -> None:
 
 def check_bind_result(result: Result) -> None:
     """
-    Return if the bind of a user succeeded.
+    Return normally if the bind of a user succeeded, and raise an exception otherwise.
 
     @raise Rejected: the directory refuses the user or the password.
     @raise Unavailable: the server failed, so the password may be right or wrong.

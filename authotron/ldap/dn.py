@@ -37,7 +37,7 @@ class Rdn:
     start: int = field(default=0, eq=False)
 
     def value_of(self, attribute: str) -> str | None:
-        """Return the value of the attribute with this name in lower case; C{None} if missing."""
+        """Return the value of the attribute with a lower-case name, or C{None} if it is missing."""
         return next((value for name, value in self.pairs if name.lower() == attribute), None)
 
     def value(self) -> str:

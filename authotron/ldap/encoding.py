@@ -1,7 +1,7 @@
 """
 Encode LDAP requests (RFC 4511) and search filters as bytes.
 
-ldaptor encodes them; no other module imports ldaptor.
+ldaptor encodes the requests; only this module imports ldaptor.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def start_tls() -> Operation:
 
 
 def search(query: Search, seconds: float) -> Operation:
-    """Encode a search that does not follow aliases; C{seconds} limits the time of the server."""
+    """Encode a search that does not follow aliases and may take C{seconds} on the server."""
     request = pureldap.LDAPSearchRequest(
         baseObject=query.base,
         scope=query.scope,

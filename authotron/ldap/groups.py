@@ -5,7 +5,8 @@ The configuration keys C{filter} and C{filters} are those of auth-o-tron, the or
 keep its meaning: C{filter} is a text that the DN of a group contains (L{DnContains}), C{filters} is
 a list of partial DNs at or below which a group stands (L{DnBelow}). auth-o-tron's documentation
 also shows LDAP searches in both keys, so a value in parentheses with a placeholder is a search
-(L{GroupSearch}). Without both keys every group counts (L{AllGroups}).
+(L{GroupSearch}). Without the configuration keys C{filter} and C{filters} every group counts
+(L{AllGroups}).
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ class GroupRule(Protocol):
     """Selects groups by their DN, and names their roles."""
 
     def roles(self, group: Group) -> Iterator[str]:
-        """Yield the roles of a group; none if the rule does not select the group."""
+        """Yield the roles of a group, or nothing if the rule does not select the group."""
 
 
 @define(eq=False)
@@ -218,7 +219,7 @@ class GroupRules:
     """
     All rules about groups in one configuration section.
 
-    @ivar by_dn: rules for the groups that the user's entry lists.
+    @ivar by_dn: rules for the groups that the entry of a user lists.
     @ivar searches: LDAP searches for groups.
     @ivar error: why the configuration cannot be applied; every lookup then fails.
     """

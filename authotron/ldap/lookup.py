@@ -72,7 +72,7 @@ class Lookup:
     @ivar attributes: names of identity attributes by the names of LDAP attributes.
     @ivar encodings: how values of LDAP attributes are written, by their names in lower case.
     @ivar exact_spelling: whether an entry counts only if it holds the user name letter by letter.
-        If false, the caller must take the user name from the entry.
+        If C{exact_spelling} is false, the caller must take the user name from the entry.
     """
 
     user: FilterTemplate

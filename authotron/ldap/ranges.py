@@ -16,7 +16,7 @@ from authotron.ldap.decoding import Entry
 from authotron.model.errors import Unavailable
 
 ReadEntry = Callable[[str, tuple[str, ...]], Awaitable[Entry | None]]
-"""A function that reads attributes of the entry with a DN, or returns C{None} without one."""
+"""Reads attributes of the entry with a DN, or returns C{None} if there is no such entry."""
 
 _MAX_RANGES = 100
 """Ranges that are requested for one attribute before the server counts as faulty."""

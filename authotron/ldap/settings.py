@@ -117,8 +117,9 @@ class Connectivity(TrustConfig):
     ldap_password: Secret | None = Field(default=None, description="password of `bind_dn`")
     tls: Literal["none", "starttls", "ldaps", "required"] | None = Field(
         default=None,
-        description="none, starttls, ldaps, or required (ldaps for ldaps:// and starttls for "
-        "ldap://); if not set, ldaps:// is encrypted and ldap:// is not",
+        description="how connections are encrypted: none, starttls, ldaps, or required (ldaps "
+        "for ldaps:// and starttls for ldap://); if not set, ldaps:// is encrypted and ldap:// "
+        "is not",
     )
     connect_timeout: Seconds = Field(
         default=2, gt=0, description="seconds to connect to a server, including TLS and bind"

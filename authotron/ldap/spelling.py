@@ -57,7 +57,7 @@ def is_same_dn(dn: str, other: str, username: str) -> bool:
 
 
 def _spell_alike(rdns: Name, others: Name, username: str) -> bool:
-    """Return whether the user name, letter by letter, is in each RDN whose counterpart has it."""
+    """Return whether each RDN holds the user name exactly if the same RDN of C{others} does."""
     name = normalize(username)
     return all(
         {normalize(value) for _, value in other.pairs} & {name}

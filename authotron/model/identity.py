@@ -30,7 +30,7 @@ class Credential:
     request whose decision is not cached, and creating an object of a frozen class takes three times
     as long.
 
-    @ivar seen: the result of C{jose.unverified.seen} for this credential, or False until that
+    @ivar seen: the result of C{jose.unverified.parse_once} for this credential, or False until that
         function is called.
     @param client: the address of the client, or a function that returns the address.
     """
