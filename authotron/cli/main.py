@@ -25,7 +25,7 @@ from authotron.config.json_schema import json_schema
 from authotron.net.world import World
 
 _MODULES = {
-    name: name for name in ("doctor", "explain", "jwt", "migrate", "quickstart", "tokens")
+    name: name for name in ("config", "doctor", "explain", "jwt", "migrate", "quickstart", "tokens")
 } | {"token": "jwt"}
 """Commands that are defined in other modules of this package, and those modules."""
 

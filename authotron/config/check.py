@@ -10,9 +10,11 @@ from typing import Any
 from attrs import field, frozen
 
 from authotron.config import placeholders, plugins, section, warnings
+from authotron.config.origins import Origins
 from authotron.config.plugins import AugmenterConfig, PluginConfig, StoreConfig
 from authotron.config.schema import EXTENSION, File
 from authotron.config.section import secrets_in
+from authotron.config.server import METRICS_PORT
 from authotron.config.sources import Sources
 from authotron.model.errors import ConfigError, Problem
 from authotron.model.token import IMPORTED
@@ -24,6 +26,7 @@ class Config:
     A configuration without problems.
 
     @ivar warnings: what an operator should look at, although the gateway can run.
+    @ivar origins: where each value came from.
     @ivar hash_key: the key of hashes that the workers of one service compare; each loading of the
         configuration makes another key.
     """
@@ -33,6 +36,7 @@ class Config:
     augmenters: Sequence[AugmenterConfig]
     store: StoreConfig | None
     warnings: Sequence[str]
+    origins: Origins = field(factory=Origins, repr=False, eq=False)
     hash_key: bytes = field(factory=lambda: os.urandom(32), repr=False, eq=False)
 
 
@@ -65,6 +69,7 @@ def check(
             _check_sharing(store, file)
     secrets = [*_secrets(file, providers, augmenters, store)]
     problems += [Problem(at, _UNFILLED) for at, text in secrets if placeholders.is_unfilled(text)]
+    problems += _shared_port(given)
     if problems or file is None:
         raise ConfigError(problems)
     found = [
@@ -171,6 +176,17 @@ def _pepper_warnings(store: StoreConfig | None, file: File) -> list[str]:
         "store.pepper: not set, so derived from jwt.secret; a change of jwt.secret invalidates"
     )
     return [f"{derived} all API tokens"]
+
+
+def _shared_port(given: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield a problem if both ports are the same, whatever else is wrong with their sections."""
+    sections = (given.get(name, {}) for name in ("server", "metrics"))
+    server, metrics = (each if isinstance(each, dict) else {} for each in sections)
+    port = server.get("port")
+    is_open = metrics.get("enabled") is not False and not metrics.get("listen")
+    if is_open and type(port) is int and port == metrics.get("port", METRICS_PORT):
+        one, other = ("metrics", "server") if "port" in metrics else ("server", "metrics")
+        yield Problem(f"{one}.port", f"is {port}, the same port as {other}.port; choose another")
 
 
 def _check_sharing(store: StoreConfig | None, file: File) -> None:

@@ -17,7 +17,7 @@ from authotron.config.fields import nested_section, secret_keys
 from authotron.config.schema import File
 from authotron.config.sources import without_line_end
 from authotron.config.spelling import did_you_mean, is_slip
-from authotron.model.errors import ConfigError, Problem
+from authotron.model.errors import ConfigError, Location, Problem
 
 PREFIX = "AOT_"
 """The prefix of the names of environment variables that set keys of the configuration."""
@@ -117,7 +117,7 @@ class Overlay:
     """
 
     given: dict[str, Any]
-    variables: dict[tuple[str, ...], str] = field(factory=dict, init=False)
+    variables: dict[Location, str] = field(factory=dict, init=False)
 
     def apply(self, environ: Mapping[str, str]) -> list[str]:
         """Set keys from environment variables; return a warning for each suspicious variable."""
@@ -196,8 +196,9 @@ class Overlay:
     ) -> None:
         """Set a key; a mapping is laid over the mapping that is there."""
         key = steps[-1]
-        if isinstance(value, dict) and isinstance(mapping.get(key), dict):
-            mapping[key] = dict(mapping[key])
+        if isinstance(value, dict) and (value or isinstance(mapping.get(key), dict)):
+            there = mapping.get(key)
+            mapping[key] = dict(there) if isinstance(there, dict) else {}
             for below, each in value.items():
                 self._lay_over(mapping[key], (*steps, below), each, name)
         else:

@@ -7,8 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-Location = tuple[int | str, ...]
-"""The steps from a section to a key below it: names of keys, and positions in lists from 0."""
+from authotron.model.errors import Location
 
 
 def secret_keys(section: type[BaseModel]) -> Iterator[str]:

@@ -6,9 +6,12 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from attrs import evolve
+
 from authotron.config import check, single_token, yaml_file
 from authotron.config.check import Config
 from authotron.config.environment import Overlay, sorted_by_key
+from authotron.config.origins import Origins
 from authotron.config.sources import Sources
 from authotron.config.version_1 import as_version_2
 
@@ -33,10 +36,17 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
         return single_token.configuration(environ, path.parent)
     parsed = _parse(path, environ)
     given = parsed.given
-    from_environ = Overlay(given).apply(environ)
-    given, from_version = as_version_2(given)
+    overlay = Overlay(given)
+    from_environ = overlay.apply(environ)
+    sources = Sources(path.parent, {**os.environ, **environ})
+    is_older = given.get("version") == "1.0.0"
+    origins = Origins(sources, str(path), parsed.root, given, overlay.variables, is_older)
+    with origins.locating():
+        given, from_version = as_version_2(given)
+    origins = evolve(origins, given=given)
     warnings = [*parsed.warnings, *from_version, *from_environ, *_readable_by_others(path)]
-    return check.check(given, Sources(path.parent, {**os.environ, **environ}), warnings)
+    with origins.locating():
+        return evolve(check.check(given, sources, warnings), origins=origins)
 
 
 def _parse(path: Path, environ: Mapping[str, str]) -> yaml_file.Parsed:

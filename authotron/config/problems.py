@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
-from pydantic_core import ErrorDetails
+import re
 
-from authotron.config.fields import Location, keys_at, secret_keys, section_at
+from attrs import evolve
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from authotron.config.fields import keys_at, secret_keys, section_at
 from authotron.config.spelling import did_you_mean, is_slip
-from authotron.model.errors import Problem
+from authotron.model.errors import Location, Problem
+
+OF_KEY = "of_key"
+"""The type of errors that validators of a whole section raise for one of its keys."""
 
 _MESSAGES = {
     "missing": "is missing",
@@ -39,11 +45,24 @@ def describe(section: type[BaseModel], given: object, at: str, error: ErrorDetai
     @param at: the path of the section in the file.
     """
     location = error["loc"]
-    if error["type"] == "file":
+    if error["type"] == OF_KEY:
         location = (*location, str(error.get("ctx", {}).get("key")))
     if error["type"] in ("extra_forbidden", "invalid_key"):
-        return _unknown_key(section, given, at, location)
-    return Problem(_path(section, given, at, location), _message(error), error["type"])
+        problem = _unknown_key(section, given, at, location)
+    else:
+        problem = Problem(_path(section, given, at, location), _message(error), error["type"])
+    return evolve(problem, location=(*_steps(at), *location))
+
+
+def of_key(key: str, why: str) -> PydanticCustomError:
+    """Return the error that a validator of a whole section raises for one key of the section."""
+    return PydanticCustomError(OF_KEY, "{why}", {"key": key, "why": why})
+
+
+def _steps(at: str) -> Location:
+    """Return the steps to a section: C{providers[1]} has two."""
+    found = re.findall(r"[^.\[\]]+", at)
+    return tuple(int(step) if step.isdigit() else step for step in found)
 
 
 def join(at: str, step: int | str) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from authotron import __version__
+from authotron.config.problems import of_key
 from authotron.config.section import (
     FilePath,
     FilePaths,
@@ -99,7 +100,7 @@ class JwtConfig(Section):
         if self.alg == "HS256":
             _check_secret(self.secret.get_secret_value() if self.secret else None, self)
         elif self.key_file is None:
-            raise ValueError(f"alg {self.alg} needs key_file")
+            raise of_key("key_file", f"is missing; alg {self.alg} needs it")
         return self
 
     def warnings(self) -> tuple[str, ...]:
@@ -112,17 +113,18 @@ class JwtConfig(Section):
         return tuple(found)
 
 
+_BETTER = "try `authotron generate-secret`, or accept it for now by jwt.allow_weak_secret: true"
+
+
 def _check_secret(secret: str | None, config: JwtConfig) -> None:
     if secret is None:
-        raise ValueError("secret is missing (or choose another alg)")
+        raise of_key("secret", "is missing (or choose another alg)")
     if config.allow_weak_secret:
         return
     if secret.lower() in PLACEHOLDERS:
-        raise ValueError("secret is a well-known placeholder; try `authotron generate-secret`")
+        raise of_key("secret", f"is a well-known placeholder; {_BETTER}")
     if len(secret.encode()) < SHORTEST:
-        raise ValueError(
-            f"secret is shorter than {SHORTEST} bytes; try `authotron generate-secret`"
-        )
+        raise of_key("secret", f"is shorter than {SHORTEST} bytes; {_BETTER}")
 
 
 def _as_level(level: object) -> object:
@@ -321,13 +323,3 @@ class File(Section):
     include_legacy_headers: bool = Field(
         default=False, description="also answer with X-Auth-Username, X-Auth-Realm and X-Auth-Roles"
     )
-
-    @model_validator(mode="after")
-    def _check_ports(self) -> File:
-        if (
-            self.metrics.enabled
-            and not self.metrics.listen
-            and self.server.port == self.metrics.port
-        ):
-            raise ValueError(f"server.port and metrics.port are the same port, {self.server.port}")
-        return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -21,13 +21,13 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from authotron.config import problems
 from authotron.config.fields import secret_keys
 from authotron.config.sources import Sources
 from authotron.model import naming
-from authotron.model.errors import ConfigError
+from authotron.model.errors import ConfigError, Location
 
 NonEmptyStr = Annotated[str, StringConstraints(pattern=r"\S")]
 """A string with at least one character that is not blank."""
@@ -201,11 +201,50 @@ def read(section: type[S], given: object, at: str = "", sources: Sources | None 
 
     @raise ConfigError: all problems of the section.
     """
+    context = {_KEY: sources or Sources()}
     try:
-        return section.model_validate(given, context={_KEY: sources or Sources()})
+        return section.model_validate(given, context=context)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)
+        found = _all_errors(section, given, error, context)
         raise ConfigError(problems.describe(section, given, at, each) for each in found) from None
+
+
+def _all_errors(
+    section: type[Section], given: object, error: ValidationError, context: dict[str, Sources]
+) -> list[ErrorDetails]:
+    """
+    Return the errors of a section, with those of its validators that run only if all keys fit.
+
+    For these the section is read once more without the keys that do not fit.
+    """
+    found = error.errors(include_url=False, include_input=False)
+    fitting = _without(given, [each["loc"] for each in found])
+    try:
+        section.model_validate(fitting, context=context)
+    except ValidationError as second:
+        known = [each["loc"] for each in found]
+        for each in second.errors(include_url=False, include_input=False):
+            is_of_key = each["type"] == problems.OF_KEY
+            key = (str(each.get("ctx", {}).get("key")),) if is_of_key else ()
+            if not any(_begins(loc, (*each["loc"], *key)) for loc in known):
+                found.append(each)
+    return found
+
+
+def _begins(loc: Location, other: Location) -> bool:
+    return loc[: len(other)] == other or other[: len(loc)] == loc
+
+
+def _without(given: object, locations: Sequence[Location]) -> object:
+    """Return a copy of what was given, without the keys at some locations."""
+    if not isinstance(given, dict):
+        return given
+    kept = {}
+    for key, value in given.items():
+        below = [location[1:] for location in locations if location[:1] == (key,)]
+        if () not in below:
+            kept[key] = _without(value, below) if below else value
+    return kept
 
 
 def secrets_in(section: Section, at: str = "") -> Iterator[tuple[str, str]]:
@@ -230,7 +269,7 @@ def _with_secrets(
             continue
         if given.get(key) is not None or (path is not None and variable is not None):
             why = f"give one of {key}, {of_file} and {of_variable}, not both"
-            raise PydanticCustomError("twice", "{why}", {"why": why})
+            raise problems.of_key(key, why)
         if path is not None:
             given[key] = sources.secret_in_file(of_file, path)
         else:

@@ -8,9 +8,13 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 from twisted.internet.endpoints import serverFromString
 
+from authotron.config.problems import of_key
 from authotron.config.section import NonEmptyStr, Port, Seconds, Section
 from authotron.model import hosts
 from authotron.model.hosts import check_network, check_proxy
+
+METRICS_PORT = 9090
+"""The port of metrics and readiness, unless another is configured."""
 
 SYSTEMD = "systemd"
 """The value of C{listen} for the sockets that systemd opens for this service."""
@@ -135,20 +139,20 @@ class Server(Section):
     @model_validator(mode="after")
     def _check_sockets(self) -> Server:
         if self.port is None and not self.listen:
-            raise ValueError("port is missing (or listen)")
+            raise of_key("port", "is missing (or listen)")
         if self.port is not None and self.listen:
-            raise ValueError("give port or listen, not both")
+            raise of_key("listen", "give port or listen, not both")
         share = hosts.share_of_addresses(self.trusted_proxies)
         if share >= _NEARLY_ALL and not self.insecure:
-            raise ValueError(
-                f"trusted_proxies contains {share:.0%} of all addresses, so clients could claim "
-                "any host and address; set insecure if that is intended"
+            raise of_key(
+                "trusted_proxies",
+                f"contains {share:.0%} of all addresses, so clients could claim any host and "
+                "address; set insecure if that is intended",
             )
         for text in self.listen if self.processes > 1 else ():
             if text != SYSTEMD and not text.startswith(_SOCKETS):
-                raise ValueError(
-                    f"several workers cannot share {text.partition(':')[0]}: in listen"
-                )
+                kind = text.partition(":")[0]
+                raise of_key("listen", f"several workers cannot share {kind}:")
         return self
 
     @property
@@ -166,7 +170,7 @@ class Operations(Section):
     host: str | None = Field(
         default=None, description="the address to bind; `server.host` if not set"
     )
-    port: Port = Field(default=9090, description="the port to listen on")
+    port: Port = Field(default=METRICS_PORT, description="the port to listen on")
     listen: EndpointsOrSystemd = Field(
         default=(),
         strict=False,

@@ -79,4 +79,4 @@ def without_line_end(secret: str) -> str:
 
 
 def _unreadable(key: str, why: str) -> PydanticCustomError:
-    return PydanticCustomError("file", "{why}", {"key": key, "why": why})
+    return PydanticCustomError("of_key", "{why}", {"key": key, "why": why})

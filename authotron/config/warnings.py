@@ -93,6 +93,10 @@ def of_secrets(secrets: Sequence[tuple[str, str]]) -> Iterator[str]:
             yield f"{at}: looks like a placeholder that a tool should have filled in"
         if text.endswith(("\n", "\r")):
             yield f"{at}: ends with a line end, which is part of it; |- instead of | avoids that"
+        elif text != text.strip():
+            yield f"{at}: has blanks at its beginning or end, which are part of it"
+        if text.startswith("\ufeff"):
+            yield f"{at}: begins with a byte order mark, which is part of it; save it without one"
 
 
 def of_store(store: StoreConfig | None) -> Iterator[str]:

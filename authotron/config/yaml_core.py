@@ -9,7 +9,7 @@ too, whatever they look like.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import yaml
@@ -235,6 +235,33 @@ def merged_nodes(node: Node) -> Iterator[Node]:
     for key, value in node.value:
         if is_merge(key, value):
             yield from value.value if isinstance(value, yaml.SequenceNode) else [value]
+
+
+def line_of(root: Node, location: Sequence[int | str]) -> tuple[int, int]:
+    """
+    Return the line of the value at a location, from 1, and how many steps of it were found.
+
+    Steps that are not in the file are skipped; then the line is that of the nearest value around.
+    """
+    node, line, count = root, root.start_mark.line + 1, 0
+    for step in location:
+        below = _step(node, step)
+        if below is not None:
+            node, line, count = below[0], below[1], count + 1
+    return line, count
+
+
+def _step(node: Node, step: int | str) -> tuple[Node, int] | None:
+    if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+        item = node.value[step]
+        return item, item.start_mark.line + 1
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    for key, value in node.value:
+        if isinstance(key, yaml.ScalarNode) and key.value == step and not is_merge(key, value):
+            return value, key.start_mark.line + 1
+    merged = (_step(each, step) for each in merged_nodes(node))
+    return next((found for found in merged if found), None)
 
 
 @define

@@ -61,7 +61,8 @@ def compose(
         *_built(IAugmenter, "augmenters", config.augmenters, worlds, problems)
     ]
     if problems:
-        raise ConfigError(problems)
+        with config.origins.locating():
+            raise ConfigError(problems)
     signer = minter.make(file.jwt, world.clock)
     tokens = _tokens(config, world, store)
     owners = Owners(providers, world.clock, file.tokens.users, world.memory)

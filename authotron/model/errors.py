@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeAlias
 
 from attrs import field, frozen
+
+Location: TypeAlias = tuple[int | str, ...]
+"""The steps to a key of a configuration: names of keys, and positions in lists from 0."""
 
 
 class BadCredentials(Exception):
@@ -77,14 +81,19 @@ class Problem:
 
     @ivar kind: pydantic's name of the validation rule that was broken; empty for rules that
         pydantic does not have.
+    @ivar origin: the file and line, or the variable, that holds the value.
+    @ivar location: the steps to the value; they may contain a secret, so they are not shown.
     """
 
     path: str
     message: str
     kind: str = field(default="", eq=False)
+    origin: str = field(default="", eq=False)
+    location: Location = field(default=(), eq=False, repr=False)
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.message}" if self.path else self.message
+        text = f"{self.path}: {self.message}" if self.path else self.message
+        return f"{text} ({self.origin})" if self.origin else text
 
 
 class ConfigError(Exception):

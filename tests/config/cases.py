@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config.check import Config
@@ -60,7 +61,7 @@ class ConfigCase(SynchronousTestCase):
 
     def problems(self, content: Any, **environ: str) -> list[str]:
         error = self.assertRaises(ConfigError, self.load, content, **environ)
-        return [str(problem) for problem in error.problems]
+        return [str(evolve(problem, origin="")) for problem in error.problems]
 
     def problem(self, **over: Any) -> str:
         [problem] = self.problems(laid_over(BASE, over))

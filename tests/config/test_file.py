@@ -30,5 +30,5 @@ class ExamplesTests(ConfigCase):
         """The well-known secret of an example is rejected."""
         path = next(path for path in EXAMPLES if "complete" in path.name)
         problems = self.problems(laid_over(BASE, yaml.safe_load(path.read_text())))
-        self.assertTrue(problems[0].startswith("jwt: "))
+        self.assertTrue(problems[0].startswith("jwt.secret: "))
         self.assertIn("placeholder", problems[0])

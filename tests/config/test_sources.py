@@ -68,7 +68,7 @@ class SecretsTests(ConfigCase):
         found = self.changed(jwt={"secret": ..., "secret_file": "credentials/key"})
         self.assertEqual(self.secret(found), "a secret that systemd has handed over")
 
-    def test_keys_and_certificates_from_credentials_D3(self) -> None:
+    def test_keys_and_certificates_from_credentials_W_CRED_D3(self) -> None:
         """Files of certificates and keys are found among the credentials of systemd, too."""
         credentials = self.folder / "credentials"
         credentials.mkdir()
@@ -170,7 +170,7 @@ class SecretsTests(ConfigCase):
 
     def test_several_sources_are_a_problem_S_PLACEHOLDER(self) -> None:
         """Several sources of one secret are a problem."""
-        told = "jwt: give one of secret, secret_file and secret_env, not both"
+        told = "jwt.secret: give one of secret, secret_file and secret_env, not both"
         self.assertEqual(self.problem(jwt={"secret_env": "X"}), told)
         over = {"secret": ..., "secret_env": "X", "secret_file": "y"}
         self.assertEqual(self.problem(jwt=over), told)

@@ -147,7 +147,7 @@ class LevelTests(LogCase):
         self.write(log, log_namespace="twisted.web", level="error")
         self.assertEqual(len(self.lines()), 1)
 
-    def test_plugin_events_keep_their_level_D4(self) -> None:
+    def test_plugin_events_keep_their_level_W_PLUGIN_D4(self) -> None:
         """Events of plugins are written at their own level, whatever the plugin is called."""
         log = self.log()
         for namespace in ("my_plugin.robots", "robots", "twistedly.own"):

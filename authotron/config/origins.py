@@ -1,0 +1,170 @@
+"""Tell where each value of a configuration came from: file and line, variable, secret file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from attrs import evolve, field, frozen
+
+from authotron.config import yaml_core
+from authotron.config.sources import Sources
+from authotron.model.errors import ConfigError, Location, Problem
+
+_STEP = re.compile(r"#(?P<number>\d+)|\[(?P<place>\d+)\]|(?P<key>[^.\[\]]+)")
+"""One step of a path, as problems show it."""
+
+_WRITE = {
+    "bool_type": "write {name}=true or {name}=false",
+    "int_type": "write a number, as in {name}=60",
+    "int_from_float": "write a number, as in {name}=60",
+    "float_type": "write a number, as in {name}=0.5",
+    "list_type": "write a list, as in {name}='[a, b]'",
+    "tuple_type": "write a list, as in {name}='[a, b]'",
+    "dict_type": "write a mapping, as in {name}='{{key=value}}'",
+    "model_type": "write a mapping, as in {name}='{{key=value}}'",
+}
+"""For types of errors in pydantic, how a variable is written."""
+
+
+@frozen
+class Origin:
+    """
+    Where one value came from. Without a file and a variable the value is a default.
+
+    @ivar secret_file: the file that holds the secret, if a C{_file} twin names one.
+    @ivar secret_variable: the variable that holds the secret, if an C{_env} twin names one.
+    """
+
+    file: str | None = None
+    line: int | None = None
+    variable: str | None = None
+    secret_file: str | None = None
+    secret_variable: str | None = None
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.file else "default"
+        if self.variable:
+            where = f"variable {self.variable}"
+        if self.secret_file:
+            return f"secret file {self.secret_file} ({where})"
+        return f"variable {self.secret_variable} ({where})" if self.secret_variable else where
+
+
+@frozen
+class Origins:
+    """
+    Where the values of one configuration came from.
+
+    @ivar root: the node of the file, if there is a file.
+    @ivar given: the mapping that was checked, with the C{_file} and C{_env} twins of secrets.
+    @ivar variables: for each key that a variable set, its name as messages may show it.
+    """
+
+    sources: Sources = field(factory=Sources, repr=False)
+    path: str = ""
+    root: yaml_core.Node | None = field(default=None, repr=False)
+    given: Mapping[str, Any] = field(factory=dict, repr=False)
+    variables: Mapping[Location, str] = field(factory=dict)
+    is_version_1: bool = False
+
+    def __reduce__(self) -> tuple[type[Origins], tuple[()]]:
+        """Leave everything out when a configuration is sent to a worker process."""
+        return Origins, ()
+
+    def of(self, location: Location) -> Origin:
+        """Return where the value at a location came from."""
+        *above, last = location
+        parent = value_at(self.given, tuple(above))
+        for way in ("file", "env"):
+            twin = f"{last}_{way}"
+            if isinstance(parent, Mapping) and isinstance(parent.get(twin), str):
+                origin = self._plain((*above, twin))
+                return self._of_secret(origin, way, parent[twin])
+        return self._plain(location)
+
+    @contextmanager
+    def locating(self) -> Iterator[None]:
+        """Add origins to the problems of a C{ConfigError} that is raised within the block."""
+        try:
+            yield
+        except ConfigError as error:
+            raise ConfigError(map(self._located, error.problems)) from None
+
+    def _of_secret(self, origin: Origin, way: str, named: str) -> Origin:
+        if way == "env":
+            return evolve(origin, secret_variable=named)
+        return evolve(origin, secret_file=str(self.sources.resolve_path(named)))
+
+    def _plain(self, location: Location) -> Origin:
+        if variable := self._variable(location):
+            return Origin(variable=variable)
+        found = self._line(location)
+        if found is None or found[1] < len(self._in_file(location)):
+            return Origin()
+        return Origin(self.path, found[0])
+
+    def _variable(self, location: Location) -> str | None:
+        location = self._in_file(location)
+        parts = (location[:length] for length in range(len(location), 0, -1))
+        return next((self.variables[part] for part in parts if part in self.variables), None)
+
+    def _in_file(self, location: Location) -> Location:
+        """Return the location in a file of version 1.0.0 that became this one."""
+        of_address = self.is_version_1 and location[:1] == ("server",)
+        return ("bind_address",) if of_address else location
+
+    def _line(self, location: Location) -> tuple[int, int] | None:
+        if self.root is None:
+            return None
+        return yaml_core.line_of(self.root, self._in_file(location))
+
+    def _located(self, problem: Problem) -> Problem:
+        if problem.origin:
+            return problem
+        location = problem.location or self._location(problem.path)
+        for each in (location, *_twins(location)):
+            if variable := self._variable(each):
+                how = _WRITE.get(problem.kind) if " " not in variable else None
+                added = f"; {how.format(name=variable)}" if how else ""
+                origin = variable if " " in variable else f"variable {variable}"
+                return evolve(problem, message=problem.message + added, origin=origin)
+        lines = [found for each in (location, *_twins(location)) if (found := self._line(each))]
+        if not lines:
+            return problem
+        line, count = max(lines, key=lambda found: found[1])
+        return evolve(problem, origin=f"{self.path}:{line}" if count else self.path)
+
+    def _location(self, path: str) -> Location:
+        """Return the location that a path means; C{#2} is the second key of a mapping."""
+        steps: list[int | str] = []
+        for found in _STEP.finditer(path):
+            if found["place"]:
+                steps.append(int(found["place"]))
+            elif found["number"]:
+                mapping = value_at(self.given, tuple(steps))
+                keys = [*mapping] if isinstance(mapping, Mapping) else []
+                steps += keys[int(found["number"]) - 1 : int(found["number"])]
+            else:
+                steps.append(found["key"])
+        return tuple(steps)
+
+
+def _twins(location: Location) -> Iterator[Location]:
+    if location:
+        for way in ("file", "env"):
+            yield (*location[:-1], f"{location[-1]}_{way}")
+
+
+def value_at(given: object, location: Location) -> object:
+    """Return the value at a location, or C{None} if there is no such location."""
+    for step in location:
+        if isinstance(given, Mapping):
+            given = given.get(step)
+        elif isinstance(given, list | tuple) and isinstance(step, int) and step < len(given):
+            given = given[step]
+        else:
+            return None
+    return given
