@@ -19,7 +19,7 @@ from authotron.web.replies import Reply
 
 @asynccontextmanager
 async def composed(
-    reactor: IGatewayReactor, config: Config
+    reactor: IGatewayReactor, config: Config, *, as_json: bool = False
 ) -> AsyncIterator[tuple[Gateway[Reply], World]]:
     """
     Build the gateway of a configuration, and yield it with the clock and network of its plugins.
@@ -31,7 +31,7 @@ async def composed(
     pool.startService()
     try:
         world = make_world(reactor, pool)
-        gateway = compose_or_exit(config, world)
+        gateway = compose_or_exit(config, world, as_json=as_json)
         try:
             yield gateway, world
         finally:
@@ -42,7 +42,7 @@ async def composed(
         pool.stopService()
 
 
-def compose_or_exit(config: Config, world: World) -> Gateway[Reply]:
+def compose_or_exit(config: Config, world: World, *, as_json: bool = False) -> Gateway[Reply]:
     """Build the gateway of a configuration; if that fails, print the reasons, exit with 78."""
-    with exit_on_config_error():
+    with exit_on_config_error(as_json=as_json):
         return compose(config, world, Metrics())

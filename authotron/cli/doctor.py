@@ -2,41 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from functools import partial
 from typing import Any
 
 import click
-from attrs import evolve
+from attrs import asdict, evolve, frozen
 from twisted.internet.task import react
 
 from authotron.cli.composed import composed
-from authotron.cli.options import config_option, exit_on_config_error, load_config
-from authotron.cli.output import say
+from authotron.cli.options import Command, config_option, json_option, load_config
+from authotron.cli.output import say, say_json
 from authotron.concurrency.racing import with_timeout
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config.check import Config
 from authotron.daemon.compose import for_augmenter
-from authotron.model.errors import Rejected, Unavailable
+from authotron.gateway.gateway import Gateway
+from authotron.model.errors import ConfigError, Rejected, TimedOut, Unavailable
 from authotron.model.naming import flaw, normalize
+from authotron.net import reasons
 from authotron.net.world import World
-from authotron.plugin.interfaces import CheckResult, IReachable, ITokenStore
+from authotron.plugin.interfaces import CheckResult, IDescribesRemote, IReachable, ITokenStore
+from authotron.web.replies import Reply
 
 _TIMEOUT = 10.0
-"""Seconds that the check of one plugin may take."""
+"""Seconds that one check of a plugin may take."""
 
 _COLOURS = {True: "green", False: "red"}
 
 
-@click.command()
+@frozen
+class _Subject:
+    """
+    A plugin whose checks are run.
+
+    @ivar kind: C{provider}, C{augmenter} or C{store}.
+    """
+
+    kind: str
+    name: str
+    type: str
+    results: AsyncIterator[CheckResult]
+
+    @property
+    def title(self) -> str:
+        return f"store ({self.type})" if self.kind == "store" else f"{self.name} ({self.type})"
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "authotron doctor --config /etc/authotron/authotron.yaml --user alice",
+        "authotron doctor --json | jq '.plugins[] | select(.good | not)'",
+    ),
+)
 @config_option
-@click.option("--user", "username", help="Also list the roles that each directory gives this user.")
-def doctor(path: Any, username: str | None) -> None:
+@click.option("--user", "username", help="Also look this user up in each directory.")
+@json_option
+def doctor(path: Any, username: str | None, *, as_json: bool) -> None:
     """
     Check the services that a configuration needs.
 
-    Checked are key sets, LDAP directories, other remote services and the token store. Each server
-    of a directory is checked separately: connection, TLS, bind, search, and with --user the roles
-    of a user, each with the group that it comes from.
+    Checked are key sets, LDAP directories, other remote services and the token store. The keys of a
+    key set are listed by name and algorithm. Each server of a directory is checked separately:
+    connection, TLS, bind, search, and with --user the roles of a user and their groups.
 
     Exit status 0 if every check succeeds, 1 if one fails, 78 if the configuration is invalid.
     """
@@ -44,63 +73,111 @@ def doctor(path: Any, username: str | None) -> None:
         if why := flaw(username):
             raise click.BadParameter(f"a user name that {why}", param_hint="--user")
         username = normalize(username)
-    react(_doctor, (load_config(path), username))
+    config = load_config(path, as_json=as_json)
+    react(partial(_doctor, as_json=as_json), (config, username))
 
 
-async def _doctor(reactor: IGatewayReactor, config: Config, username: str | None) -> None:
+async def _doctor(
+    reactor: IGatewayReactor, config: Config, username: str | None, *, as_json: bool
+) -> None:
     """
     Check one plugin after the other, and the token store last.
 
     @raise SystemExit: 1 if a check fails.
     """
-    async with composed(reactor, config) as (gateway, outside):
-        world = evolve(outside, timeout=config.file.auth.timeout_in_ms / 1000)
-        authenticator = gateway.authenticator
-        plugins: list[Any] = [*authenticator.providers, *authenticator.augmenters]
-        worlds = [
-            *(world for _ in config.providers),
-            *(for_augmenter(each, world) for each in config.augmenters),
-        ]
-        sections = [*config.providers, *config.augmenters]
-        good = True
-        for plugin, section, seen in zip(plugins, sections, worlds, strict=True):
-            good = await _check(plugin, section, seen, username) and good
-        if gateway.tokens is not None:
-            good = await _check_store(gateway.tokens.store) and good
-        if not good:
-            raise SystemExit(1)
+    plugins: list[dict[str, Any]] = []
+    async with composed(reactor, config, as_json=as_json) as (gateway, world):
+        for subject in _subjects(gateway, config, world, username):
+            if not as_json:
+                say(subject.title, bold=True)
+            results: list[CheckResult] = []
+            async for result in surviving(subject.results, world):
+                results.append(result)
+                if not as_json:
+                    _print(result)
+            plugins.append(_row(subject, results))
+    good = all(plugin["good"] for plugin in plugins)
+    if as_json:
+        say_json({"good": good, "plugins": plugins})
+    if not good:
+        raise SystemExit(1)
 
 
-async def _check_store(store: ITokenStore) -> bool:
-    """Print whether the token store can be opened, and return the store."""
-    say(f"store ({store.type})", bold=True)
-    try:
-        with exit_on_config_error():
-            await store.open()
-        return _print(CheckResult("can be opened", good=True))
-    except Unavailable as reason:
-        return _print(CheckResult(str(reason), good=False))
+def _subjects(
+    gateway: Gateway[Reply], config: Config, outside: World, username: str | None
+) -> Iterator[_Subject]:
+    world = evolve(outside, timeout=config.file.auth.timeout_in_ms / 1000)
+    authenticator = gateway.authenticator
+    for plugin, section in zip(authenticator.providers, config.providers, strict=True):
+        results = _results(plugin, section, world, username)
+        yield _Subject("provider", section.name, section.type, results)
+    for augmenter, section in zip(authenticator.augmenters, config.augmenters, strict=True):
+        results = _results(augmenter, section, for_augmenter(section, world), username)
+        yield _Subject("augmenter", section.name, section.type, results)
+    if gateway.tokens is not None and config.store is not None:
+        store = gateway.tokens.store
+        yield _Subject("store", "store", config.store.type, _store_results(store))
 
 
-async def _check(plugin: Any, section: Any, world: World, username: str | None) -> bool:
-    """Print the results of the checks of a plugin, and return whether all checks succeeded."""
-    say(f"{plugin.name} ({plugin.type})", bold=True)
-    good = True
-    try:
-        async for result in _results(plugin, section, world, username):
-            good = _print(result) and good
-    except (Rejected, Unavailable) as reason:
-        good = _print(CheckResult(str(reason), good=False))
-    except Exception as error:  # noqa: BLE001 - doctor reports the next plugins, whatever one does
-        why = f"the check ended with {type(error).__name__}, which is a defect of the plugin"
-        good = _print(CheckResult(why, good=False))
-    return good
+def _row(subject: _Subject, results: list[CheckResult]) -> dict[str, Any]:
+    return {
+        "kind": subject.kind,
+        "name": subject.name,
+        "type": subject.type,
+        "good": all(result.good for result in results),
+        "checks": [asdict(result) for result in results],
+    }
 
 
-def _print(result: CheckResult) -> bool:
-    say("  good  " if result.good else "  bad   ", nl=False, fg=_COLOURS[result.good])
-    say(": ".join(filter(None, (result.what, result.detail))))
-    return result.good
+async def surviving(
+    results: AsyncIterator[CheckResult], world: World
+) -> AsyncIterator[CheckResult]:
+    """Yield the results of a plugin; whatever its checks raise becomes a bad result, the last."""
+    while True:
+        try:
+            result = await with_timeout(world.clock, _TIMEOUT, _next(results))
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a defect of one plugin must not hide the others
+            yield CheckResult(_failure(error), good=False)
+            return
+        if result is None:
+            return
+        yield result
+
+
+async def _next(results: AsyncIterator[CheckResult]) -> CheckResult | None:
+    result = await anext(results, None)
+    if result is not None and not isinstance(result, CheckResult):
+        raise TypeError(f"returned a result of the wrong type: {type(result).__name__}")
+    return result
+
+
+def _failure(error: BaseException) -> str:
+    """Describe in one line why a check of a plugin failed."""
+    match error:
+        case TimedOut() if not str(error):
+            return str(reasons.Reason.TIMED_OUT)
+        case Unavailable() if not str(error):
+            return str(reasons.Reason.UNREACHABLE)
+        case ConfigError() | Rejected() if str(error):
+            return "; ".join(str(error).splitlines())
+        case Unavailable() if str(error):
+            return str(error)
+        case SystemExit():
+            return "the check ended the process, which is a defect of the plugin"
+    known = reasons.reason_of(error)
+    defect = f"the check ended with {type(error).__name__}, which is a defect of the plugin"
+    return str(known or defect)
+
+
+async def _store_results(store: ITokenStore) -> AsyncIterator[CheckResult]:
+    """Check whether the token store can be opened."""
+    await store.open()
+    yield CheckResult("can be opened", good=True)
+
+
+def _print(result: CheckResult) -> None:
+    say("  good  " if result.good else "  bad   ", nl=False, fg=_COLOURS[bool(result.good)])
+    say(": ".join(filter(None, (str(result.what), str(result.detail)))))
 
 
 async def _results(
@@ -113,8 +190,7 @@ async def _results(
     elif not IReachable.providedBy(plugin):
         yield CheckResult("needs no remote service", good=True)
     else:
-        try:
-            await with_timeout(world.clock, _TIMEOUT, plugin.check_reachable())
-            yield CheckResult("is reachable", good=True)
-        except Unavailable as reason:
-            yield CheckResult(str(reason), good=False)
+        checking: Awaitable[None] = plugin.check_reachable()
+        await checking
+        detail = plugin.describe_remote() if IDescribesRemote.providedBy(plugin) else ""
+        yield CheckResult("is reachable", good=True, detail=detail)

@@ -3,56 +3,112 @@
 from __future__ import annotations
 
 import json
+import sys
+from base64 import b64encode
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
+from attrs import define, field
 from twisted.internet.task import react
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
-from zope.interface import provider
+from zope.interface import implementer
 
 from authotron.cli.composed import composed
-from authotron.cli.options import config_option, exit_on_config_error, load_config
-from authotron.cli.output import say, say_lines
+from authotron.cli.not_asked import why_not_asked
+from authotron.cli.options import (
+    Command,
+    config_option,
+    exit_on_config_error,
+    json_option,
+    load_config,
+    text,
+)
+from authotron.cli.output import say, say_json, say_lines
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config import schema
 from authotron.config.check import Config
 from authotron.gateway import credentials
+from authotron.gateway.authentication import Authenticator
 from authotron.gateway.gateway import Gateway
 from authotron.model.authentication import Authentication
 from authotron.model.errors import (
     BadCredentials,
     BadIdentity,
+    NotConfigured,
     Rejected,
     Unavailable,
 )
+from authotron.model.identity import Credential
 from authotron.model.request import Presented
 from authotron.telemetry import logs
 from authotron.web.replies import Reply
 
+_OUTCOMES: tuple[tuple[type[Exception], str], ...] = (
+    (BadCredentials, "malformed"),
+    (BadIdentity, "identity refused"),
+    (Rejected, "rejected"),
+    (NotConfigured, "unavailable"),
+    (Unavailable, "unavailable"),
+)
+"""Errors that end the authentication, and their names in the output."""
 
-@click.command()
+
+@click.command(
+    cls=Command,
+    examples=(
+        "authotron explain --user alice",
+        "authotron explain header.txt --realm internal",
+        "printf 'Bearer %s' \"$TOKEN\" | authotron explain --json",
+    ),
+)
 @config_option
 @click.option("--realm", help="The realm that the client sends in X-Auth-Realm.")
-@click.argument("source", type=click.File("r"), default="-")
-def explain(path: Path, realm: str | None, source: Any) -> None:
+@click.option("--user", "username", type=text, help="Explain Basic; the password is asked for.")
+@json_option
+@click.argument("source", type=click.File("r"), required=False)
+def explain(
+    path: Path, realm: str | None, username: str | None, source: Any, *, as_json: bool
+) -> None:
     """
     Show how a credential is authenticated.
 
-    The output lists the results of providers and augmenters, and the claims of the JWT.
+    The output lists the results of providers and augmenters, why other providers were not asked,
+    and the claims of the JWT.
 
     The value of an Authorization header, such as "Basic dXNlcjpwYXNz", is read from SOURCE, a file
-    or standard input; never from the command line, which other users of the machine can see.
+    or standard input; never from the command line, which other users of the machine can see. With
+    --user the password is asked for at the terminal, or read from standard input.
 
     Exit status 0 if the credential is accepted, 1 if not, 78 if the configuration is invalid.
     """
-    header = source.read().strip().removeprefix("Authorization:").strip()
-    react(_explain, (load_config(path), header, realm))
+    if username is not None and source is not None:
+        raise click.UsageError("--user and SOURCE exclude each other")
+    config = load_config(path, as_json=as_json)
+    if username is None:
+        given = (source or sys.stdin).read()
+        header = given.strip().removeprefix("Authorization:").strip()
+    else:
+        header = _basic(username)
+    react(partial(_explain, as_json=as_json), (config, header, realm))
+
+
+def _basic(username: str) -> str:
+    """Ask for the password of a user, and return the header of both."""
+    if ":" in username:
+        raise click.BadParameter("a user name with a colon (RFC 7617)", param_hint="--user")
+    if sys.stdin.isatty():
+        password: str = click.prompt("Password", hide_input=True, err=True)
+    else:
+        password = sys.stdin.read().removesuffix("\n").removesuffix("\r")
+    return "Basic " + b64encode(f"{username}:{password}".encode()).decode()
 
 
 async def _explain(
-    reactor: IGatewayReactor, config: Config, header: str, realm: str | None
+    reactor: IGatewayReactor, config: Config, header: str, realm: str | None, *, as_json: bool
 ) -> None:
     """
     Authenticate a credential as the gateway does, and print the log events of the authenticator.
@@ -60,46 +116,155 @@ async def _explain(
     @raise SystemExit: 1 if the credential is not accepted.
     """
     logs.log.configure(schema.LoggingConfig(level="debug"))
-    globalLogPublisher.addObserver(_print_event)
-    async with composed(reactor, config) as (gateway, _):
+    report = Report(prints=not as_json)
+    globalLogPublisher.addObserver(report)
+    async with composed(reactor, config, as_json=as_json) as (gateway, _):
+        await _open_store(gateway, as_json=as_json)
         try:
-            await _open_store(gateway)
-            identity = await _authenticate(gateway, header, realm)
-            _print_claims(gateway, identity, reactor.seconds())
-        except (BadCredentials, BadIdentity, Rejected, Unavailable) as reason:
-            say(f"{type(reason).__name__}: {reason}", fg="red")
-            raise SystemExit(1) from None
+            parsed = _parse(header, report)
+            found = await _authenticate(gateway, parsed, realm, report)
+        except (BadCredentials, BadIdentity, NotConfigured, Rejected, Unavailable) as reason:
+            report.end(reason)
+        else:
+            minter = gateway.minter
+            report.accept(minter.claims(found, int(reactor.seconds())))
+            report.say_size(len(minter.mint(found)), minter.warn_bytes)
+    if as_json:
+        say_json(report.as_json())
+    if not report.accepted:
+        raise SystemExit(1)
 
 
-async def _open_store(gateway: Gateway[Reply]) -> None:
+async def _open_store(gateway: Gateway[Reply], *, as_json: bool) -> None:
     """Open the token store; if that fails, all credentials but API tokens can be authenticated."""
     if gateway.tokens is not None:
-        with exit_on_config_error(), suppress(Unavailable):
+        with exit_on_config_error(as_json=as_json), suppress(Unavailable):
             await gateway.tokens.store.open()
 
 
-async def _authenticate(gateway: Gateway[Reply], header: str, realm: str | None) -> Authentication:
+def _parse(header: str, report: Report) -> Sequence[Credential]:
     parsed = credentials.parse(Presented(header.encode()))
-    say("credentials", bold=True)
+    report.credentials = [
+        {"scheme": credential.scheme, "length": len(credential.value)} for credential in parsed
+    ]
+    report.say("credentials", bold=True)
     for credential in parsed:
-        say(f"  {credential.scheme}, {len(credential.value)} characters")
-    say("authentication", bold=True)
-    return await gateway.authenticator.identify(parsed, realm)
+        count = len(credential.value)
+        report.say(f"  {credential.scheme}, {count} character{'' if count == 1 else 's'}")
+    return parsed
+
+
+async def _authenticate(
+    gateway: Gateway[Reply], parsed: Sequence[Credential], realm: str | None, report: Report
+) -> Authentication:
+    report.say("authentication", bold=True)
+    try:
+        return await gateway.authenticator.identify(parsed, realm)
+    finally:
+        report.list_not_asked(gateway.authenticator, parsed, realm)
 
 
 _SHOWN = ("auth.", "augmenters.")
 """Prefixes of the names of the log events that C{authotron explain} prints."""
 
 
-@provider(ILogObserver)
-def _print_event(event: LogEvent) -> None:
-    if str(event.get("event", "")).startswith(_SHOWN):
-        say(f"  {formatEvent(event)}")
+@implementer(ILogObserver)
+@define(eq=False)
+class Report:
+    """
+    What is known of one authentication; printed step by step, or at the end as JSON.
 
+    @ivar asked: the names of the providers that were asked.
+    """
 
-def _print_claims(gateway: Gateway[Reply], found: Authentication, now: float) -> None:
-    say("claims", bold=True)
-    claims = gateway.minter.claims(found, int(now))
-    say_lines(json.dumps(claims, indent=2, ensure_ascii=False))
-    size, limit = len(gateway.minter.mint(found)), gateway.minter.warn_bytes
-    say(f"  JWT of {size} bytes" + (f", more than jwt.warn_bytes ({limit})" * (size > limit)))
+    prints: bool = True
+    accepted: bool = field(default=False, init=False)
+    credentials: list[dict[str, Any]] = field(factory=list, init=False)
+    asked: list[str] = field(factory=list, init=False)
+    _outcome: str = field(default="", init=False)
+    _reason: str = field(default="", init=False)
+    _providers: list[dict[str, Any]] = field(factory=list, init=False)
+    _augmenters: list[dict[str, Any]] = field(factory=list, init=False)
+    _claims: dict[str, Any] | None = field(default=None, init=False)
+
+    _size: int | None = field(default=None, init=False)
+
+    def __call__(self, event: LogEvent) -> None:
+        """Note and print one log event, if it is about the authentication."""
+        name = str(event.get("event", ""))
+        if not name.startswith(_SHOWN):
+            return
+        self.say(f"  {formatEvent(event)}")
+        result = name.rpartition(".")[2]
+        if "provider" in event and name.startswith("auth.provider."):
+            self.asked.append(event["provider"])
+            reason = str(event.get("because", "")).removeprefix(", ")
+            self._providers.append(
+                {
+                    "name": event["provider"],
+                    "asked": True,
+                    "result": result,
+                    "reason": reason or None,
+                    "milliseconds": event.get("milliseconds"),
+                }
+            )
+        elif "augmenter" in event:
+            self._augmenters.append(
+                {
+                    "name": event["augmenter"],
+                    "result": result,
+                    "reason": event.get("reason"),
+                    "roles": event.get("roles", []),
+                    "attributes": event.get("attributes", {}),
+                }
+            )
+
+    def list_not_asked(
+        self, authenticator: Authenticator, parsed: Sequence[Credential], realm: str | None
+    ) -> None:
+        """List the providers that were not asked, each with the reason."""
+        for provider in authenticator.providers:
+            if provider.name in self.asked:
+                continue
+            reason = why_not_asked(provider, authenticator, parsed, realm)
+            self.say(f"  provider {provider.name}: not asked, {reason}")
+            self._providers.append({"name": provider.name, "asked": False, "reason": reason})
+
+    def accept(self, claims: dict[str, Any]) -> None:
+        """End with the claims of the JWT."""
+        self.accepted, self._outcome, self._claims = True, "accepted", claims
+        self.say("claims", bold=True)
+        if self.prints:
+            say_lines(json.dumps(claims, indent=2, ensure_ascii=False))
+
+    def say_size(self, size: int, limit: int) -> None:
+        """Print the size of the JWT, and whether it exceeds C{jwt.warn_bytes}."""
+        self._size = size
+        self.say(
+            f"  JWT of {size} bytes" + f", more than jwt.warn_bytes ({limit})" * (size > limit)
+        )
+
+    def end(self, reason: Exception) -> None:
+        """End with an error instead of claims."""
+        self._outcome = next(name for kind, name in _OUTCOMES if isinstance(reason, kind))
+        self._reason = str(reason)
+        if isinstance(reason, BadCredentials):
+            self._reason += "; expected `Basic ...` or `Bearer ...`, or use --user NAME"
+        self.say(f"{self._outcome}: {self._reason}", fg="red")
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "accepted": self.accepted,
+            "outcome": self._outcome,
+            "reason": self._reason or None,
+            "credentials": self.credentials,
+            "providers": self._providers,
+            "augmenters": self._augmenters,
+            "claims": self._claims,
+            "jwt_bytes": self._size,
+        }
+
+    def say(self, line: str, **style: Any) -> None:
+        """Print a line, unless the report is printed as JSON at the end."""
+        if self.prints:
+            say(line, **style)

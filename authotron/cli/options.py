@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from twisted.python import runtime
 from twisted.scripts import twistd
 
-from authotron.cli.output import say
+from authotron.cli.output import say, say_json
 from authotron.config import file
 from authotron.config.check import Config
 from authotron.daemon.service import EX_CONFIG
@@ -31,6 +31,27 @@ config_option: Callable[[Any], Any] = click.option(
     show_default="AOT_CONFIG_PATH, or ./config.yaml",
     help="The configuration file.",
 )
+
+
+json_option: Callable[[Any], Any] = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON, for other programs."
+)
+
+
+class Command(click.Command):
+    """A command whose help ends with examples, each on a line of its own."""
+
+    def __init__(self, *args: Any, examples: Sequence[str] = (), **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.examples = examples
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples."""
+        if self.examples:
+            with formatter.section("Examples"):
+                for example in self.examples:
+                    formatter.write(f"{'':>{formatter.current_indent}}{example}\n")
+        super().format_epilog(ctx, formatter)
 
 
 _UNSUITABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
@@ -49,13 +70,21 @@ def text(given: str) -> str:
 
 
 @contextmanager
-def exit_on_config_error() -> Iterator[None]:
-    """Print the problems of a C{ConfigError} that is raised within the block and exit with 78."""
+def exit_on_config_error(*, as_json: bool = False) -> Iterator[None]:
+    """
+    Print the problems of a C{ConfigError} that is raised within the block and exit with 78.
+
+    @param as_json: print them as JSON to standard output.
+    """
     try:
         yield
     except ConfigError as error:
-        for problem in error.problems:
-            say(str(problem), fg="red", err=True)
+        if as_json:
+            problems = [{"path": each.path, "message": each.message} for each in error.problems]
+            say_json({"good": False, "problems": problems})
+        else:
+            for problem in error.problems:
+                say(str(problem), fg="red", err=True)
         sys.exit(EX_CONFIG)
 
 
@@ -66,9 +95,9 @@ def clock() -> Clock:
     return standing
 
 
-def load_config(path: Path) -> Config:
+def load_config(path: Path, *, as_json: bool = False) -> Config:
     """Load the configuration in a file; if it has problems, print them and exit with 78."""
-    with exit_on_config_error():
+    with exit_on_config_error(as_json=as_json):
         return file.load(path, os.environ)
 
 

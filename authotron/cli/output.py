@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -15,7 +19,12 @@ def say(text: str, **style: Any) -> None:
 
     @param style: keywords of C{click.secho}.
     """
-    click.secho(visible(text), **style)
+    say_as_it_is(visible(text), **style)
+
+
+def say_json(value: object) -> None:
+    """Print a value as indented JSON; characters that are not printable are escaped."""
+    say_lines(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def say_lines(text: str, **style: Any) -> None:
@@ -25,5 +34,21 @@ def say_lines(text: str, **style: Any) -> None:
 
 
 def say_as_it_is(text: str, **style: Any) -> None:
-    """Print text that authotron made itself or has escaped already."""
-    click.secho(text, **style)
+    """
+    Print text that authotron made itself or has escaped already.
+
+    If the reader of the output has ended, as C{head} does, the rest of the output is discarded, and
+    the command goes on to its own exit status.
+    """
+    try:
+        click.secho(text, **style)
+    except BrokenPipeError:
+        _discard(sys.stderr if style.get("err") else sys.stdout)
+
+
+def _discard(stream: Any) -> None:
+    """Send the output of a stream to C{/dev/null} from now on."""
+    with suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)

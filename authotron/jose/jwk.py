@@ -10,6 +10,7 @@ from attrs import field, frozen
 from cryptography.exceptions import UnsupportedAlgorithm
 from twisted.logger import Logger
 
+from authotron.jose.claim_values import shown
 from authotron.jose.keys import PUBLIC_MEMBERS, PublicKey, check_strength
 from authotron.model.errors import Unavailable
 
@@ -33,6 +34,9 @@ _LARGEST_RSA = 8192
 
 _MAX_KEYS = 200
 """Maximum keys of a key set that are read; further keys are ignored."""
+
+_MAX_SHOWN = 20
+"""Keys that a description of a key set lists."""
 
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
@@ -100,6 +104,18 @@ def with_other_names(algorithms: Sequence[str]) -> Sequence[str]:
 def fitting(keys: KeysByName, algorithm: str) -> list[Key]:
     """List the keys of a key set, with or without C{kid}, that can verify an algorithm."""
     return [key for same in keys.values() for key in same if algorithm in key.algorithms]
+
+
+def describe(keys: KeysByName) -> str:
+    """Describe how many keys there are, and of each its C{kid} and its algorithms."""
+    texts = [
+        f"{shown(kid) if kid else 'without kid'} {'/'.join(key.algorithms)}"
+        for kid, same in keys.items()
+        for key in same
+    ]
+    more = [f"and {len(texts) - _MAX_SHOWN} more"] if len(texts) > _MAX_SHOWN else []
+    count = "1 key" if len(texts) == 1 else f"{len(texts)} keys"
+    return f"{count}: {', '.join([*texts[:_MAX_SHOWN], *more])}"
 
 
 def _key(jwk: dict[str, Any]) -> Key | None:

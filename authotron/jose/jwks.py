@@ -114,6 +114,11 @@ class KeySet:
         """
         await self._current()
 
+    @property
+    def cached(self) -> KeysByName:
+        """The keys that are cached; none before they are first fetched."""
+        return self._keys or {}
+
     def renew(self) -> None:
         """Let the next request for a key refresh the key set in the background."""
         self._is_due = True

@@ -9,9 +9,9 @@ import jwt
 from attrs import field, frozen
 
 from authotron.jose import unverified
-from authotron.jose.jwk import Key
+from authotron.jose.jwk import Key, describe, fitting
 from authotron.jose.jwks import KeySet
-from authotron.model.errors import Rejected
+from authotron.model.errors import Rejected, Unavailable
 
 
 @frozen
@@ -57,6 +57,18 @@ class Verifier:
             if newer == keys or not _is_signed_with_one_of(newer, token, algorithm):
                 raise Rejected("the signature is wrong")
         return header, claims
+
+    def describe_keys(self) -> str:
+        """
+        Describe the cached keys of the issuer by name and algorithm.
+
+        @raise Unavailable: no key can be used with an algorithm that is accepted.
+        """
+        keys = self.keys.cached if self.keys is not None else {}
+        if keys and not any(fitting(keys, each) for each in self.algorithms):
+            accepted = ", ".join(self.algorithms)
+            raise Unavailable(f"no key fits the accepted algorithms {accepted}; {describe(keys)}")
+        return describe(keys) if keys else ""
 
     async def _newer_keys(self, algorithm: str, kid: object) -> Sequence[Key]:
         """

@@ -245,6 +245,17 @@ class IReachable(Interface):
         """
 
 
+class IDescribesRemote(IReachable):
+    """A plugin that can say what its remote sent, such as keys; C{authotron doctor} shows it."""
+
+    def describe_remote() -> str:
+        """
+        Describe what the remote sent; called after C{check_reachable}. Empty if there is nothing.
+
+        @raise Unavailable: the remote sent nothing that can be used.
+        """
+
+
 class IConnected(Interface):
     """A plugin that keeps connections open between requests."""
 

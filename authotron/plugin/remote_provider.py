@@ -21,7 +21,13 @@ from authotron.net.http import RemoteConfig
 from authotron.net.world import World
 from authotron.plugin import token_routing
 from authotron.plugin.cache import AuthenticationCache
-from authotron.plugin.interfaces import Affinity, IOfIssuer, IProvider, IReachable
+from authotron.plugin.interfaces import (
+    Affinity,
+    IDescribesRemote,
+    IOfIssuer,
+    IProvider,
+    IReachable,
+)
 
 Ask = Callable[[str], Coroutine[Any, Any, Authentication]]
 """
@@ -81,7 +87,7 @@ class RemoteProvider:
         return await self._turns.ask(credential.client, token, lambda: self._ask(token))
 
 
-@implementer(IReachable)
+@implementer(IDescribesRemote)
 @define(eq=False)
 class ReachableProvider(RemoteProvider):
     """A provider that asks a remote service whose reachability C{/ready} can check."""
@@ -90,6 +96,11 @@ class ReachableProvider(RemoteProvider):
 
     async def check_reachable(self) -> None:
         await self._remote.check_reachable()
+
+    def describe_remote(self) -> str:
+        if not IDescribesRemote.providedBy(self._remote):
+            return ""
+        return IDescribesRemote(self._remote).describe_remote()
 
 
 def make(

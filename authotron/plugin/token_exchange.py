@@ -27,7 +27,7 @@ from authotron.net.urls import Url
 from authotron.net.world import World
 from authotron.plugin import remote_provider
 from authotron.plugin.cache import AuthenticationCache
-from authotron.plugin.interfaces import IProvider, IReachable
+from authotron.plugin.interfaces import IDescribesRemote, IProvider
 from authotron.plugin.remote_provider import Ask, Match, RemoteProviderConfig
 
 _EARLY = 10.0
@@ -43,7 +43,7 @@ class ExchangeConfig(RemoteProviderConfig, ClaimsConfig):
     )
 
 
-@implementer(IReachable)
+@implementer(IDescribesRemote)
 @frozen(eq=False)
 class AccessTokens:
     """
@@ -98,6 +98,10 @@ class AccessTokens:
         """
         if self._verifier.keys is not None:
             await self._verifier.keys.check_reachable()
+
+    def describe_remote(self) -> str:
+        """Describe the keys that verify access tokens."""
+        return self._verifier.describe_keys()
 
 
 def make(config: ExchangeConfig, world: World, web: WebClient) -> AccessTokens:

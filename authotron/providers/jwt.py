@@ -33,10 +33,10 @@ from authotron.net.world import World
 from authotron.plugin import token_routing
 from authotron.plugin.interfaces import (
     Affinity,
+    IDescribesRemote,
     IMayAskRemotes,
     IOfIssuer,
     IProvider,
-    IReachable,
 )
 
 _SHARED = {"HS256": 32, "HS384": 48, "HS512": 64}
@@ -183,7 +183,7 @@ class Config(PluginConfig, RemoteConfig, ClaimsConfig):
         return jwks.key_set(self, world, web, url=self.cert_uri, issuer=issuer, headers=headers)
 
 
-@implementer(IProvider, IReachable, IMayAskRemotes, IOfIssuer)
+@implementer(IProvider, IDescribesRemote, IMayAskRemotes, IOfIssuer)
 @define(eq=False)
 class Jwt:
     """Verifies signature and claims of JWTs, and contacts the issuer only to fetch its keys."""
@@ -237,6 +237,9 @@ class Jwt:
     async def check_reachable(self) -> None:
         if self._verifier.keys is not None:
             await self._verifier.keys.check_reachable()
+
+    def describe_remote(self) -> str:
+        return self._verifier.describe_keys()
 
 
 def make(config: Config, world: World) -> IProvider:

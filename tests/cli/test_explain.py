@@ -1,31 +1,224 @@
-"""C{authotron explain} prints log events of the authentication."""
+"""C{authotron explain} reports log events of the authentication, and who was not asked."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+from base64 import b64encode
+from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent, LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.cli import explain
+from authotron.cli.not_asked import why_not_asked
+from authotron.config import check
+from authotron.daemon.compose import compose
+from authotron.gateway import credentials
+from authotron.gateway.authentication import Authenticator
+from authotron.model.errors import (
+    BadCredentials,
+    BadIdentity,
+    NotConfigured,
+    Rejected,
+    TimedOut,
+    Unavailable,
+)
+from authotron.model.identity import Credential
+from authotron.model.request import Presented
+from authotron.telemetry.metrics import Metrics
+from authotron.testing.issuers import IDP
+from authotron.testing.worlds import world
+from tests.cli.test_main import CommandCase
+from tests.config.cases import BASE
+
+
+def printed(report: explain.Report, **event: object) -> str:
+    told: LogEvent = {"log_format": "it happened", "log_level": LogLevel.debug, **event}
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        report(told)
+    return output.getvalue()
 
 
 class EventsTests(SynchronousTestCase):
     """Each log event becomes one line."""
 
-    def shown(self, **event: object) -> str:
-        told: LogEvent = {"log_format": "it happened", "log_level": LogLevel.debug, **event}
-        with contextlib.redirect_stdout(io.StringIO()) as output:
-            explain._print_event(told)
-        return output.getvalue()
-
     def test_prints_authentication_events_of_any_module_D7(self) -> None:
         """Events of the authentication are printed, whichever module logs them."""
         for name in ("auth.provider.refused", "auth.provider.broken", "augmenters.augmenter.added"):
-            self.assertIn("it happened", self.shown(event=name, log_namespace="elsewhere"))
+            shown = printed(explain.Report(), event=name, log_namespace="elsewhere")
+            self.assertIn("it happened", shown)
 
     def test_hides_other_events_D7(self) -> None:
         """Other events are not printed, even if the authenticator's module logs them."""
-        self.assertEqual(self.shown(event="startup.server.started"), "")
-        self.assertEqual(self.shown(log_namespace="authotron.gateway.authentication"), "")
+        report = explain.Report()
+        self.assertEqual(printed(report, event="startup.server.started"), "")
+        self.assertEqual(printed(report, log_namespace="authotron.gateway.authentication"), "")
+
+
+class JsonTests(SynchronousTestCase):
+    """The report as JSON."""
+
+    def report(self) -> explain.Report:
+        return explain.Report(prints=False)
+
+    def test_prints_nothing_before_the_end(self) -> None:
+        """With C{--json} no line is printed on the way."""
+        self.assertEqual(printed(self.report(), event="auth.provider.refused"), "")
+
+    def test_providers_and_augmenters(self) -> None:
+        """Each provider and augmenter that was asked stands with its result and reason."""
+        report = self.report()
+        printed(
+            report, event="auth.provider.refused", provider="a", because=", no", milliseconds=1.5
+        )
+        printed(
+            report, event="augmenters.augmenter.added", augmenter="b", roles=["x"], attributes={}
+        )
+        found = report.as_json()
+        self.assertEqual(
+            found["providers"],
+            [
+                {
+                    "name": "a",
+                    "asked": True,
+                    "result": "refused",
+                    "reason": "no",
+                    "milliseconds": 1.5,
+                }
+            ],
+        )
+        self.assertEqual(found["augmenters"][0]["roles"], ["x"])
+
+    def test_outcomes(self) -> None:
+        """Every end of an authentication has a name and a reason, and no name of a class."""
+        for error, outcome in (
+            (BadCredentials("not a scheme and a value"), "malformed"),
+            (BadIdentity("too large"), "identity refused"),
+            (Rejected("wrong"), "rejected"),
+            (Unavailable("away"), "unavailable"),
+            (TimedOut("late"), "unavailable"),
+            (NotConfigured("no"), "unavailable"),
+        ):
+            with self.subTest(outcome):
+                report = self.report()
+                report.end(error)
+                found = report.as_json()
+                self.assertFalse(found["accepted"])
+                self.assertEqual(found["outcome"], outcome)
+                self.assertIn(str(error), found["reason"])
+
+    def test_malformed_header_says_what_is_expected(self) -> None:
+        """For a malformed header the report says what a header looks like."""
+        report = self.report()
+        report.end(BadCredentials("not a scheme and a value"))
+        self.assertIn("`Basic ...` or `Bearer ...`", report.as_json()["reason"])
+
+    def test_accepted(self) -> None:
+        """An accepted credential ends with the claims."""
+        report = self.report()
+        report.accept({"sub": "r-alice"})
+        found = report.as_json()
+        self.assertEqual((found["outcome"], found["reason"]), ("accepted", None))
+        self.assertEqual(found["claims"], {"sub": "r-alice"})
+
+
+class NotAskedTests(SynchronousTestCase):
+    """Why a provider was not asked."""
+
+    def authenticator(self, *providers: dict[str, Any], **over: Any) -> Authenticator:
+        given = {**BASE, **over, "providers": [*BASE["providers"], *providers]}
+        return compose(check.check(given), world(), Metrics()).authenticator
+
+    def reasons(
+        self, authenticator: Authenticator, header: str, realm: str | None = None
+    ) -> dict[str, str]:
+        parsed = credentials.parse(Presented(header.encode()))
+        report = explain.Report(prints=False)
+        report.list_not_asked(authenticator, parsed, realm)
+        return {row["name"]: row["reason"] for row in report.as_json()["providers"]}
+
+    def bearer(self, name: str, **keys: Any) -> dict[str, Any]:
+        shared = {"type": "jwt", "name": name, "realm": "sso", "secret": "s" * 32}
+        return {**shared, **keys}
+
+    def test_other_scheme(self) -> None:
+        """A provider of another scheme is not asked."""
+        found = self.reasons(self.authenticator(), "Bearer opaque")
+        self.assertEqual(found["staff"], "it is for basic, not for bearer")
+
+    def test_other_realm_names_the_realms(self) -> None:
+        """A provider of another realm is not asked; the reason lists the realms."""
+        found = self.reasons(self.authenticator(self.bearer("sso")), "Basic YTpi", "nope")
+        self.assertEqual(
+            found["staff"], "it is of realm internal, not nope (realms: internal, sso)"
+        )
+
+    def test_token_of_another_issuer(self) -> None:
+        """A provider whose issuer did not sign the token is not asked, nor one less specific."""
+        authenticator = self.authenticator(
+            self.bearer("other", issuer="https://other.example"),
+            self.bearer("named", issuer="https://idp.example/realms/x"),
+            self.bearer("any"),
+        )
+        token = IDP.sign({"iss": "https://idp.example/realms/x"})
+        found = self.reasons(authenticator, f"Bearer {token}")
+        self.assertIn("named is named by the token", found["other"])
+        self.assertIn("named is named by the token", found["any"])
+        found = self.reasons(authenticator, "Bearer opaque")
+        self.assertIn("not of the issuer, prefix or shape", found["other"])
+
+    def test_api_token(self) -> None:
+        """An API token is shown to the token store alone."""
+        authenticator = self.authenticator(self.bearer("sso"), store={"type": "memory"})
+        found = self.reasons(authenticator, "Bearer aot_" + "0" * 60)
+        self.assertIn("only the token store knows", found["sso"])
+
+    def test_earlier_provider_accepted(self) -> None:
+        """A provider is not asked if another one accepted the credential before."""
+        authenticator = self.authenticator()
+        [provider] = authenticator.providers
+        reason = why_not_asked(provider, authenticator, [Credential("basic", "YTpi")], None)
+        self.assertIn("another provider accepted", reason)
+
+    def test_asked_providers_are_not_listed(self) -> None:
+        """A provider that was asked is not listed as not asked."""
+        authenticator = self.authenticator()
+        report = explain.Report(prints=False)
+        printed(report, event="auth.provider.success", provider="staff")
+        report.list_not_asked(authenticator, [Credential("basic", "YTpi")], None)
+        self.assertEqual([row["asked"] for row in report.as_json()["providers"]], [True])
+
+    def test_identify_with_a_report(self) -> None:
+        """An authentication lists who was asked first, then who was not."""
+        gateway = compose(
+            check.check({**BASE, "providers": [*BASE["providers"], self.bearer("sso")]}),
+            world(),
+            Metrics(),
+        )
+        report = explain.Report(prints=False)
+        with contextlib.redirect_stdout(io.StringIO()):
+            parsed = explain._parse("Basic " + b64encode(b"alice:wonder").decode(), report)
+            work = explain._authenticate(gateway, parsed, None, report)
+            self.successResultOf(Deferred.fromCoroutine(work))
+        self.assertEqual(
+            [row["name"] for row in report.as_json()["providers"] if not row["asked"]][-1], "sso"
+        )
+
+
+class ArgumentsTests(CommandCase):
+    """The arguments of C{authotron explain}."""
+
+    def test_user_and_source_exclude_each_other(self) -> None:
+        """C{--user} with a file is an invalid command line."""
+        source = self.folder / "header"
+        source.write_text("Basic YTpi")
+        words = ("explain", "-c", self.file(), "--user", "alice", str(source))
+        self.assertEqual(self.run_command(*words).exit_code, 2)
+
+    def test_colon_in_the_user_name(self) -> None:
+        """A user name with a colon cannot be sent by Basic, so it is an invalid command line."""
+        result = self.run_command("explain", "-c", self.file(), "--user", "a:b", text="x")
+        self.assertEqual(result.exit_code, 2)
+        self.assertIn("colon", result.output)

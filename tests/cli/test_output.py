@@ -6,7 +6,6 @@ import ast
 import io
 import json
 import os
-from collections.abc import AsyncIterator
 from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from typing import Any
 import click
 import jwt
 import yaml
-from attrs import frozen
 from click.testing import CliRunner, Result
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
@@ -32,7 +30,6 @@ from authotron.config import check
 from authotron.daemon.compose import compose
 from authotron.daemon.tap import Options
 from authotron.model.authentication import Authentication
-from authotron.model.errors import Rejected
 from authotron.model.identity import Identity
 from authotron.plugin.interfaces import CheckResult
 from authotron.telemetry.metrics import Metrics
@@ -46,19 +43,6 @@ EVIL = "a\x1b[2J\x1b]0;x\x07\x9b31m\x7f\r\n\x08\u202eb\u2028\ud800"
 
 TAME = EVIL.replace("\ud800", "")
 """What can stand in a file as well."""
-
-
-@frozen
-class Broken:
-    """A plugin whose check ends with an error."""
-
-    error: Exception
-    name: str = "it"
-    type: str = "broken"
-
-    async def run_checks(self, _world: object, _username: object) -> AsyncIterator[CheckResult]:
-        yield CheckResult("begins", good=True)
-        raise self.error
 
 
 class OutputCase(SynchronousTestCase):
@@ -125,31 +109,17 @@ class CommandTests(OutputCase):
         found = check.check(laid_over(BASE, {}))
         composed = compose(found, world(), Metrics())
         found_evil = Authentication(Identity("internal", EVIL, (EVIL,), {EVIL: EVIL}))
-        shown = self.printed(lambda: explain._print_claims(composed, found_evil, NOW))
+        shown = self.printed(
+            lambda: explain.Report().accept(composed.minter.claims(found_evil, NOW))
+        )
         self.assert_harmless(shown, "\\u001b[2J")
         event = {"event": "auth.x", "log_format": "{x}", "x": EVIL}
-        self.assert_harmless(self.printed(lambda: explain._print_event(event)), "\\u001b[2J")
+        self.assert_harmless(self.printed(lambda: explain.Report()(event)), "\\u001b[2J")
 
     def test_doctor_escapes_T91h(self) -> None:
         """C{doctor} escapes answers of remote services and directories."""
         shown = self.printed(lambda: doctor._print(CheckResult(EVIL, good=False, detail=EVIL)))
         self.assert_harmless(shown, "\\u001b[2J")
-
-    def test_broken_plugin_W_DOCTOR(self) -> None:
-        """Whatever the check of a plugin raises is a bad result in words, without a traceback."""
-        for error, words in (
-            (KeyError("x"), "the check ended with KeyError, which is a defect of the plugin"),
-            (Rejected("no such user"), "no such user"),
-        ):
-            plugin = Broken(error)
-            good: list[bool] = []
-
-            def work(plugin: Broken = plugin, good: list[bool] = good) -> None:
-                checking = doctor._check(plugin, plugin, world(), None)
-                good.append(self.successResultOf(Deferred.fromCoroutine(checking)))
-
-            self.assertIn(words, self.printed(work))
-            self.assertEqual(good, [False])
 
     def test_check_escapes_T91h(self) -> None:
         """C{check} escapes keys and values of the configuration."""

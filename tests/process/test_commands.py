@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from base64 import b64encode
 from typing import Any
 
 import yaml
@@ -73,6 +75,77 @@ class DoctorTests(CommandCase):
     def test_bad_configuration(self) -> None:
         """A configuration that cannot be run is no patient."""
         self.assertEqual(self.doctor(self.file(jwt={"exp": 0})).returncode, 78)
+
+
+class OutputTests(CommandCase):
+    """What C{doctor} and C{explain} print, for people and as JSON."""
+
+    def run_process(self, *words: str, said: str = "") -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "authotron", *words]
+        return subprocess.run(
+            command, input=said, capture_output=True, text=True, check=False, timeout=60
+        )
+
+    def test_explain_user_asks_for_the_password(self) -> None:
+        """C{explain --user} reads the password from standard input, and explains Basic."""
+        path = self.file()
+        for password, status in (("wonder", 0), ("a mistake", 1)):
+            with self.subTest(password):
+                words = ("explain", "--user", "alice", "--config", path, "--json")
+                done = self.run_process(*words, said=password + "\n")
+                self.assertEqual(done.returncode, status, done.stderr)
+                found = json.loads(done.stdout)
+                self.assertEqual(found["accepted"], not status)
+                self.assertEqual(found["providers"][0]["name"], "staff")
+                self.assertNotIn(password, done.stdout + done.stderr)
+
+    def test_explain_of_no_header(self) -> None:
+        """What is not a header is malformed, in words and without the name of a class."""
+        done = self.run_process("explain", "--config", self.file(), said="alice:pw")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("malformed: ", done.stdout)
+        self.assertNotIn("BadCredentials", done.stdout + done.stderr)
+
+    def test_reader_that_ends_early(self) -> None:
+        """If the reader of the output has ended, the command ends quietly with its own status."""
+        words = [sys.executable, "-m", "authotron", "explain", "--config", self.file()]
+        with subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            process.stdout.close()
+            process.stdout = None
+            _, told = process.communicate(b"Basic " + b64encode(b"alice:wonder"), timeout=60)
+            self.assertEqual((process.returncode, told), (0, b""))
+
+    def test_doctor_as_json_W_DOCTOR(self) -> None:
+        """C{doctor --json} prints one object, also if a check fails."""
+        closed = {"name": "sso", "realm": "r", "iam_realm": "x", "cert_uri": "http://127.0.0.1:9/k"}
+        done = self.run_process(
+            "doctor", "--json", "--config", self.file(providers=[{"type": "jwt", **closed}])
+        )
+        self.assertEqual(done.returncode, 1, done.stderr)
+        found = json.loads(done.stdout)
+        self.assertFalse(found["good"])
+        self.assertIn("connection refused", found["plugins"][0]["checks"][0]["what"])
+
+    def test_invalid_configuration_as_json(self) -> None:
+        """With C{--json} the problems of a configuration are JSON, too: exit status 78."""
+        path = self.file(jwt={"exp": 0})
+        for command in ("doctor", "explain"):
+            done = self.run_process(command, "--json", "--config", path, said="x")
+            self.assertEqual(done.returncode, 78)
+            self.assertEqual(json.loads(done.stdout)["problems"][0]["path"], "jwt.exp")
+
+    def test_foreign_store_is_a_bad_row_W_DOCTOR(self) -> None:
+        """A token store that cannot be used is a bad row, and the list is finished: status 1."""
+        database = self.folder.absolute() / "tokens.db"
+        database.write_bytes(b"this is no database" * 100)
+        path = self.file(store={"type": "sqlite", "path": str(database)})
+        done = self.run_process("doctor", "--config", path)
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        self.assertIn("store (sqlite)\n  bad", done.stdout)
+        self.assertNotIn("Traceback", done.stderr)
 
 
 class FilesOfOthersTests(FilesCase):

@@ -15,6 +15,7 @@ from authotron.model.errors import ConfigError, Rejected, Unavailable
 from authotron.model.identity import Credential
 from authotron.plugin.interfaces import (
     Affinity,
+    IDescribesRemote,
     IMayAskRemotes,
     IProvider,
     IReachable,
@@ -358,6 +359,31 @@ class KeyFileTests(SynchronousTestCase):
             self.successResultOf(start(judge.authenticate(bearer(IDP.sign()))))
             found = [each.headers.get("authorization") for each in self.remote.requests]
             self.assertEqual(found, ["Bearer first", sent])
+
+
+class KeyListTests(SynchronousTestCase):
+    """What C{authotron doctor} says about a key set."""
+
+    def described(self, **given: Any) -> str:
+        judge = provider(**given)
+        self.successResultOf(start(IReachable(judge).check_reachable()))
+        return IDescribesRemote(judge).describe_remote()
+
+    def test_keys_by_name_and_algorithm_W_DOCTOR(self) -> None:
+        """The keys are listed with C{kid} and algorithms."""
+        text = self.described()
+        self.assertIn("1 key: ", text)
+        self.assertIn('"idp" ', text)
+        self.assertIn("256", text)
+
+    def test_no_key_for_the_accepted_algorithms_W_DOCTOR(self) -> None:
+        """A key set without a key for the accepted algorithms is unavailable."""
+        refused = self.assertRaises(Unavailable, self.described, algorithms=["EdDSA"])
+        self.assertIn("no key fits the accepted algorithms EdDSA, Ed25519; 1 key", str(refused))
+
+    def test_shared_secret_has_no_key_set_W_DOCTOR(self) -> None:
+        """A provider with a shared secret alone lists no keys."""
+        self.assertEqual(self.described(cert_uri=None, secret="s" * 32), "")
 
 
 class ReloadTests(SynchronousTestCase):

@@ -1,0 +1,68 @@
+"""Say why a provider was not asked about the credentials of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from authotron.gateway.authentication import Authenticator
+from authotron.model.identity import Credential
+from authotron.model.naming import fold_ascii_case
+from authotron.plugin.interfaces import Affinity, IJudge, IProvider
+
+
+def why_not_asked(
+    provider: IProvider,
+    authenticator: Authenticator,
+    credentials: Sequence[Credential],
+    realm: str | None,
+) -> str:
+    """
+    Return the reason for which a provider was asked about none of these credentials.
+
+    @param realm: the realm that the client named.
+    """
+    mine = [each for each in credentials if each.scheme == provider.scheme]
+    if not mine:
+        schemes = sorted({each.scheme for each in credentials})
+        return f"it is for {provider.scheme}, not for {' and '.join(schemes) or 'nothing'}"
+    if realm is not None and fold_ascii_case(provider.realm) != fold_ascii_case(realm):
+        known = sorted({each.realm for each in authenticator.providers})
+        return f"it is of realm {provider.realm}, not {realm} (realms: {', '.join(known)})"
+    reasons = dict.fromkeys(_reason(provider, authenticator, each, realm) for each in mine)
+    return "; ".join(reasons)
+
+
+def _reason(
+    provider: IProvider, authenticator: Authenticator, credential: Credential, realm: str | None
+) -> str:
+    own = authenticator.own
+    if own is not None and _affinity(own, credential) is Affinity.OWN:
+        return "the credential is an API token, which only the token store knows"
+    mine = _affinity(provider, credential)
+    if mine is None:
+        return "it failed to judge the shape of the token"
+    rivals = [
+        each
+        for each in authenticator.providers
+        if each is not provider
+        and each.scheme == credential.scheme
+        and (realm is None or fold_ascii_case(each.realm) == fold_ascii_case(realm))
+    ]
+    for affinity, why in (
+        (Affinity.OWN, "owns tokens of this prefix"),
+        (Affinity.LIKELY, "is named by the token"),
+    ):
+        others = [each.name for each in rivals if _affinity(each, credential) is affinity]
+        if others and mine is not affinity:
+            return f"{' and '.join(others)} {why}"
+    if mine is Affinity.FOREIGN:
+        return "the token is not of the issuer, prefix or shape that it accepts"
+    return "another provider accepted the credential before"
+
+
+def _affinity(judge: IJudge, credential: Credential) -> Affinity | None:
+    """Return what a provider says about the shape of a credential; C{None} if it fails."""
+    try:
+        return judge.affinity(credential)
+    except Exception:  # noqa: BLE001 - a defect of one provider must not end the command
+        return None

@@ -1,0 +1,148 @@
+"""C{authotron doctor} lists every check, whatever the plugins do."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
+from typing import Any
+
+from twisted.internet import error
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from authotron.cli import doctor
+from authotron.model.errors import ConfigError, Problem, Rejected, Unavailable
+from authotron.plugin.interfaces import CheckResult, IDescribesRemote, IReachable
+from authotron.testing.worlds import world
+
+SECRET = "s3cret-of-a-plugin"
+
+
+@implementer(IReachable)
+class Remote:
+    """A plugin whose remote is checked by a function."""
+
+    def __init__(self, check: Callable[[], Any]) -> None:
+        self._check = check
+
+    async def check_reachable(self) -> None:
+        await self._check()
+
+
+@implementer(IDescribesRemote)
+class Described(Remote):
+    """A plugin that says what its remote sent."""
+
+    def describe_remote(self) -> str:
+        return "1 key: k1 RS256"
+
+
+class SurvivalTests(SynchronousTestCase):
+    """Whatever a plugin raises becomes a result."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.world = world(clock=self.clock)
+
+    def start(self, results: AsyncIterator[CheckResult]) -> Deferred[list[CheckResult]]:
+        async def collect() -> list[CheckResult]:
+            return [each async for each in doctor.surviving(results, self.world)]
+
+        return Deferred.fromCoroutine(collect())
+
+    def checked(self, plugin: object, section: object = None) -> list[CheckResult]:
+        results = doctor._results(plugin, section or SimpleNamespace(), self.world, None)
+        return self.successResultOf(self.start(results))
+
+    def test_any_exception_is_a_bad_result_W_DOCTOR(self) -> None:
+        """An exception of a plugin is one bad result, in words and without its text."""
+        for raised, words in (
+            (Unavailable("http://x/ timed out"), "http://x/ timed out"),
+            (Unavailable(), "unreachable"),
+            (Rejected("wrong password"), "wrong password"),
+            (ConfigError([Problem("store", "is foreign")]), "store: is foreign"),
+            (error.ConnectionRefusedError("111"), "connection refused"),
+            (error.DNSLookupError(SECRET), "host name not found"),
+            (PermissionError(13, SECRET), "not allowed"),
+            (KeyError(SECRET), "the check ended with KeyError, which is a defect"),
+            (RecursionError(SECRET), "the check ended with RecursionError, which is a defect"),
+            (AssertionError(SECRET), "the check ended with AssertionError, which is a defect"),
+            (SystemExit(0), "the check ended the process"),
+        ):
+
+            async def fail(raised: BaseException = raised) -> None:
+                raise raised
+
+            with self.subTest(repr(raised)):
+                [found] = self.checked(Remote(fail))
+                self.assertFalse(found.good)
+                self.assertIn(words, found.what)
+                self.assertNotIn(SECRET, found.what)
+
+    def test_wrong_results_are_bad_W_DOCTOR(self) -> None:
+        """A plugin whose checks return something else than results is a bad result."""
+
+        async def numbers(*_: object) -> AsyncIterator[Any]:
+            yield CheckResult("first", good=True)
+            yield 42
+
+        for run_checks in (numbers, lambda *_: None, lambda *_: [1], None):
+            with self.subTest(str(run_checks)):
+                found = self.checked(None, SimpleNamespace(run_checks=run_checks))
+                self.assertFalse(found[-1].good)
+
+    def test_results_before_the_failure_are_kept_W_DOCTOR(self) -> None:
+        """What a plugin found before it failed is listed."""
+
+        async def checks(*_: object) -> AsyncIterator[CheckResult]:
+            yield CheckResult("connection", good=True)
+            raise ZeroDivisionError
+
+        found = self.checked(None, SimpleNamespace(run_checks=checks))
+        self.assertEqual([each.good for each in found], [True, False])
+
+    def test_check_that_never_ends_times_out_W_DOCTOR(self) -> None:
+        """A check that never ends is a bad result after 10 s, and it is cancelled."""
+        cancelled: list[object] = []
+
+        async def checks(*_: object) -> AsyncIterator[CheckResult]:
+            await Deferred(cancelled.append)
+            yield CheckResult("never", good=True)
+
+        section = SimpleNamespace(run_checks=checks)
+        listing = self.start(doctor._results(None, section, self.world, None))
+        self.assertNoResult(listing)
+        self.clock.advance(10)
+        [found] = self.successResultOf(listing)
+        self.assertFalse(found.good)
+        self.assertIn("within 10 s", found.what)
+        self.assertEqual(len(cancelled), 1)
+
+    def test_plugin_that_raises_when_asked_for_an_attribute_W_DOCTOR(self) -> None:
+        """A plugin whose attributes cannot be read is a bad result."""
+
+        class Section:
+            @property
+            def run_checks(self) -> object:
+                raise ZeroDivisionError
+
+        self.assertFalse(self.checked(None, Section())[-1].good)
+
+    def test_keys_are_listed_W_DOCTOR(self) -> None:
+        """What a remote sent, such as its keys, stands beside the result."""
+
+        async def well() -> None:
+            pass
+
+        [found] = self.checked(Described(well))
+        self.assertEqual((found.good, found.detail), (True, "1 key: k1 RS256"))
+
+    def test_rows_of_json_W_DOCTOR(self) -> None:
+        """In JSON a plugin is good if all its checks are."""
+        subject = doctor._Subject("provider", "sso", "jwt", None)  # type: ignore[arg-type] # not read
+        bad = CheckResult("is reachable", good=False, detail="no")
+        row = doctor._row(subject, [CheckResult("a", good=True), bad])
+        self.assertEqual((row["name"], row["good"]), ("sso", False))
+        self.assertEqual(row["checks"][1], {"what": "is reachable", "good": False, "detail": "no"})
