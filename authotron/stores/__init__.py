@@ -1,1 +1,4 @@
-"""Databases for API tokens, one module for each C{type:}, and what these modules share."""
+"""
+Token stores, which keep API tokens in a database: one module for each C{store.type}, and modules
+that they share.
+"""

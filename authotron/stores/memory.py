@@ -45,7 +45,7 @@ class Config(StoreConfig):
 @implementer(ITokenStore)
 @define(eq=False)
 class MemoryStore:
-    """Keeps API tokens in a dictionary, as the same rows that databases store."""
+    """Keeps API tokens in a dictionary, in the form of the rows that databases store."""
 
     _clock: IReactorTime | None = None
     type: str = field(default="memory", init=False)
@@ -111,9 +111,9 @@ class MemoryStore:
         return removed
 
     def _tree(self, id_: str) -> list[str]:
-        """Return the ids of a token and of all tokens that were created with it."""
+        """Return the ids of an API token and of all its descendants."""
         found = [id_] if id_ in self._rows else []
-        for parent in found:  # the loop appends ids to the list that it iterates over
+        for parent in found:  # the loop also visits the ids that it appends
             found += [each for each, row in self._rows.items() if row.get("parent") == parent]
         return found
 
@@ -128,7 +128,10 @@ class MemoryStore:
         return len(expired)
 
     def _purge_revocations(self, now: float) -> None:
-        """Delete expired revocations and the oldest excess ones; dictionaries keep their order."""
+        """
+        Delete the records of expired revocations, and the oldest records above the limit;
+        dictionaries keep the order of insertion.
+        """
         some = [old.id for old in self._revoked.values() if old.until <= now + REVOKED_FOR]
         for place, id_ in enumerate(some):
             if len(some) - place <= MOST_REVOKED and self._revoked[id_].until > now:
@@ -145,5 +148,5 @@ def _has_expired(row: Row, now: float) -> bool:
 
 
 def make(config: Config, world: World) -> ITokenStore:
-    """Make the store from its configuration section."""
+    """Build the token store from the section C{store} of the configuration."""
     return MemoryStore(world.clock)

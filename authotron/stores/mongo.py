@@ -73,7 +73,9 @@ class Config(StoreConfig, DatabaseTlsConfig):
     users_collection: NonEmptyStr = Field(
         default="users", description="collection of the owners of API tokens"
     )
-    connections: int = Field(default=4, ge=1, le=100, description="connections that are kept open")
+    connections: int = Field(
+        default=4, ge=1, le=100, description="number of connections to MongoDB that are kept open"
+    )
 
     def count_connections(self, limit_connections: LimitConnections) -> int:
         """Return the maximum of connections to MongoDB: the pool, and 4 that monitor servers."""
@@ -90,11 +92,12 @@ class Config(StoreConfig, DatabaseTlsConfig):
 @define(eq=False)
 class MongoStore:
     """
-    Keeps each API token in a document.
+    Keeps each API token in a document of a MongoDB collection.
 
-    C{token.token_string}, the unique key of the documents, holds the keyed hash of the token. Every
-    document has a version number, C{form}. The store refuses a database with documents that have
-    another C{form}, such as the tokens of auth-o-tron.
+    The unique key of a document is its field C{token.token_string}, the keyed hash of the API
+    token. The field C{form} of every document is the version of the document format. The store
+    refuses a database that contains documents with another C{form}, such as the tokens of
+    auth-o-tron.
     """
 
     _config: Config
@@ -136,8 +139,9 @@ class MongoStore:
         """
         Implement L{ITokenStore.add}.
 
-        If several gateways add the last allowed token of an owner at the same time, each gateway
-        finds too many tokens and deletes its own, so that possibly none succeeds.
+        If an owner may have one more token, and several gateways add a token of this owner at the
+        same time, each gateway finds too many tokens and deletes the token that it added, so that
+        possibly no gateway succeeds.
         """
         if most is not None and await self._has(token, most):
             raise TooMany
@@ -148,10 +152,11 @@ class MongoStore:
 
     async def _has(self, token: Token, most: int) -> bool:
         """
-        Return whether the owner of a new token has at least C{most} tokens that count.
+        Return whether the owner of a new API token has C{most} or more API tokens that count
+        towards the limit per owner.
 
-        Only API tokens that were created over HTTP count. Imported tokens that an earlier version
-        stored have no C{origin} and are recognised by the name of their provider.
+        Only API tokens that were created over HTTP count towards the limit. Imported tokens that an
+        earlier version stored have no C{origin}, and are recognised by the name of their provider.
         """
         count, live = self._ready().count_documents, {"$gt": token.created}
         mine = {
@@ -203,8 +208,8 @@ class MongoStore:
         """
         Implement L{ITokenStore.remove}.
 
-        The search for tokens that were created with the removed one is repeated until it finds
-        none, since another gateway may add such tokens at the same time.
+        The search for descendants of the removed token is repeated until it finds none, since
+        another gateway may add descendants at the same time.
         """
         removed: list[str] = []
         while documents := await call(
@@ -218,16 +223,19 @@ class MongoStore:
         return removed
 
     async def _store_revocation(self, document: Mapping[str, Any], now: float) -> None:
-        """Store the revocation of a token before the token is deleted."""
+        """Store the record that an API token is revoked, before the token is deleted."""
         revocation = revocation_document(document, now)
         which = {"_id": document["_id"]}
-        with suppress(DuplicateKeyError):  # another gateway stores the same revocation
+        with suppress(DuplicateKeyError):  # another gateway stored the same record
             await call(self._revoked.update_one(which, {"$set": revocation}, upsert=True))
         mine = {"realm": document["realm"], "username": document["username"]}
         await self._purge_revocations(mine, MOST_REVOKED_OF_OWNER, now)
 
     async def _purge_revocations(self, owner: Mapping[str, str], most: int, now: float) -> None:
-        """Keep the newest C{most} revocations, and all revocations of imported tokens."""
+        """
+        Delete all but the newest C{most} records of revoked tokens; those of imported tokens are
+        all kept.
+        """
         which = {**owner, "until": {"$lte": now + REVOKED_FOR}}
         excess = await call(self._revoked.count_documents(which)) - most
         if excess > 0:
@@ -258,9 +266,9 @@ class MongoStore:
 
     def _collection(self, name: str) -> Any:
         """
-        Return a collection of the database.
+        Return a collection of the MongoDB database.
 
-        @raise Untrusted: the certificate of the server is not trusted.
+        @raise Untrusted: the certificate of the MongoDB server is not trusted.
         """
         assert self._pool is not None
         if self._peer is not None and not any(each.instance for each in self._pool.getprotocols()):
@@ -269,19 +277,22 @@ class MongoStore:
 
     def _ready(self) -> Any:
         """
-        Return the collection of API tokens.
+        Return the MongoDB collection of API tokens.
 
-        @raise Unavailable: C{open} has not verified the collection yet.
+        @raise Unavailable: C{open} has not succeeded yet, so the collection is not verified.
         """
         if not self._open:
             raise Unavailable("the MongoDB store is not open")
         return self._tokens
 
     async def _user_id(self, realm: str, username: str) -> str:
-        """Return the id of an owner in the collection of users, and add the owner if missing."""
+        """
+        Return the id of an owner in the MongoDB collection of users, to which a
+        new owner is added.
+        """
         users = self._collection(self._config.users_collection)
         owner = {"realm": realm, "username": username}
-        for _ in range(2):  # a second gateway may add the same owner at the same time
+        for _ in range(2):  # another gateway may add the same owner at the same time, so try twice
             try:
                 await call(
                     users.update_one(
@@ -296,5 +307,5 @@ class MongoStore:
 
 
 def make(config: Config, world: World) -> ITokenStore:
-    """Make the store from its configuration section."""
+    """Build the token store from the section C{store} of the configuration."""
     return MongoStore(config, world.clock)

@@ -24,10 +24,10 @@ from authotron.net.tls_gates import GatedConnections
 T = TypeVar("T")
 
 _BATCH = 500
-"""Number of documents that are requested from MongoDB at once."""
+"""Number of documents that are requested from MongoDB in one batch."""
 
 _DUPLICATE_CODES = frozenset({1, 11000})
-"""Error codes with which servers may report a duplicate key."""
+"""Error codes by which MongoDB servers report a duplicate key."""
 
 _MECHANISMS = frozenset({"DEFAULT", "SCRAM-SHA-1", "MONGODB-X509"})
 """Authentication mechanisms that txmongo implements."""
@@ -36,20 +36,24 @@ _FAILURES = (PyMongoError, TimeExceeded, ConnectionClosed, ConnectError)
 
 
 class Target(Protocol):
-    """The configuration keys that say where a MongoDB is, and whether to use TLS."""
+    """The configuration keys for the address of a MongoDB server, and for TLS."""
 
     uri: SecretStr
     connections: int
 
     def verifier(self) -> tls.Verifier | None:
-        """Build the verifier of the server's certificate; C{None} without TLS."""
+        """
+        Build the verifier of the MongoDB server's certificate, or return
+        C{None} if TLS is off.
+        """
 
 
 def check_uri(uri: str) -> None:
     """
-    Verify that every part of the URI takes effect; txmongo silently ignores some options.
+    Check that every part of a MongoDB URI takes effect, because txmongo silently ignores some
+    options.
 
-    @raise ValueError: the URI is invalid, or an option would be ignored.
+    @raise ValueError: the MongoDB URI is invalid, or txmongo would ignore a part of it.
     """
     if not uri.startswith("mongodb://"):
         raise ValueError("must begin with mongodb://")
@@ -67,7 +71,7 @@ def check_uri(uri: str) -> None:
 
 
 def connection_pool(config: Target, peer: GatedConnections | None) -> ConnectionPool:
-    """Make the connection pool of a configuration section."""
+    """Build the connection pool for the MongoDB server that a configuration section names."""
     return ConnectionPool(
         config.uri.get_secret_value(),
         pool_size=config.connections,
@@ -81,10 +85,10 @@ def connection_pool(config: Target, peer: GatedConnections | None) -> Connection
 
 def tls_peer(config: Target) -> GatedConnections | None:
     """
-    Make the verifier of MongoDB's certificate, or return C{None} if TLS is not configured.
+    Build the verifier of the MongoDB server's certificate, or return C{None} if TLS is off.
 
-    The certificate of every host must be valid for the first host of the URI, because txmongo
-    accepts only one TLS configuration for all hosts.
+    Every host in the URI must present a certificate that is valid for the first host, because
+    txmongo accepts only one TLS configuration for all hosts.
     """
     verifier = config.verifier()
     if verifier is None:
@@ -95,9 +99,10 @@ def tls_peer(config: Target) -> GatedConnections | None:
 
 async def all_documents(collection: Any) -> AsyncIterator[Mapping[str, Any]]:
     """
-    Yield all documents of a collection.
+    Yield all documents of a MongoDB collection.
 
-    A cursor is used, because a query for ids above the last one returns only ids of its BSON type.
+    A cursor is used instead of queries for ids above the last id, because such a query returns only
+    ids of the same BSON type.
 
     @raise Unavailable: the database does not answer.
     """
@@ -109,10 +114,10 @@ async def all_documents(collection: Any) -> AsyncIterator[Mapping[str, Any]]:
 
 async def call(answer: Awaitable[T]) -> T:
     """
-    Wait for an answer of the database, and translate exceptions of the driver.
+    Wait for an answer of MongoDB, and convert exceptions of the driver to L{Unavailable}.
 
-    @raise Unavailable: the database cannot be reached, or refuses the operation.
-    @raise DuplicateKeyError: a document with the same unique key exists.
+    @raise Unavailable: MongoDB cannot be reached, or refuses the operation.
+    @raise DuplicateKeyError: a document with the same unique key is stored already.
     """
     try:
         return await call_raw(answer)
@@ -126,10 +131,10 @@ async def call(answer: Awaitable[T]) -> T:
 
 async def call_raw(answer: Awaitable[T]) -> T:
     """
-    Wait for an answer of the database; errors that the database returns are not translated.
+    Wait for an answer of MongoDB; only connection errors are converted to L{Unavailable}.
 
     @raise Unavailable: the database cannot be reached.
-    @raise OperationFailure: the database refuses the operation.
+    @raise OperationFailure: MongoDB refuses the operation.
     """
     try:
         return await answer
@@ -141,5 +146,8 @@ async def call_raw(answer: Awaitable[T]) -> T:
 
 
 def unavailable(error: OperationFailure) -> Unavailable:
-    """Report only the code of a MongoDB error, since its text may contain secrets."""
+    """
+    Build an exception with only the code of a MongoDB error, since the text of the error may
+    contain secrets.
+    """
     return Unavailable(f"MongoDB refused the operation (code {error.code})")

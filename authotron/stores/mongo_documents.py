@@ -14,20 +14,23 @@ from authotron.plugin.token_rows import remembered_until
 from authotron.stores.mongo_client import call_raw, unavailable
 
 FORM = 1
-"""The version of the document format, which every document of authotron holds as C{form}."""
+"""The version of the document format, which every document of authotron contains as C{form}."""
 
 _GRACE = 3600
 """Seconds from the expiry of a document until MongoDB deletes the document."""
 
 REVOCATION_FIELDS = {"_id": 1, "realm": 1, "username": 1, "token": 1, "origin": 1, "fixed": 1}
-"""The fields of a token's document that are needed to store the token's revocation."""
+"""The fields of an API token's document that are needed to record its revocation."""
 
 _UNSUPPORTED = frozenset({67, 115, 238})
-"""Error codes of servers that do not support a kind of index."""
+"""Error codes of MongoDB servers that do not support a kind of index."""
 
 
 def token_document(token: Token, owner_id: str) -> dict[str, Any]:
-    """Return the document that stores a token; C{owner_id} is from the collection of users."""
+    """
+    Build the document that stores an API token; C{owner_id} is the id of its owner in the
+    collection of users.
+    """
     row = token.row()
     return {
         "_id": row.pop("id"),
@@ -41,12 +44,15 @@ def token_document(token: Token, owner_id: str) -> dict[str, Any]:
 
 
 def row_of(document: Mapping[str, Any]) -> Row:
-    """Return the row of a token, as L{authotron.model.token.from_row} reads it."""
+    """
+    Convert a document to the row of an API token, which
+    L{authotron.model.token.from_row} reads.
+    """
     return {**document, "id": document["_id"], "hashed": document["token"]["token_string"]}
 
 
 def revocation_document(document: Mapping[str, Any], now: float) -> dict[str, Any]:
-    """Return the document that stores the revocation of a token."""
+    """Build the document which records that an API token was revoked."""
     until = remembered_until(document, now)
     return {
         "realm": document["realm"],
@@ -58,12 +64,15 @@ def revocation_document(document: Mapping[str, Any], now: float) -> dict[str, An
 
 
 def tree_terms(id_: str) -> list[dict[str, Any]]:
-    """Return query terms that match a token and all tokens that were created with the token."""
+    """Return the terms of a query that match an API token and all its descendants."""
     return [{"_id": id_}, {"lineage": id_}]
 
 
 def date(seconds: float | None) -> datetime | None:
-    """Convert seconds since the epoch to a date, as MongoDB needs for automatic deletion."""
+    """
+    Convert seconds since the epoch to a date, the type by which MongoDB deletes
+    expired documents.
+    """
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 

@@ -63,5 +63,5 @@ class NoStore:
 
 
 def make(config: Config, world: World) -> ITokenStore:
-    """Make the store from its configuration section."""
+    """Build the token store from the section C{store} of the configuration."""
     return NoStore()

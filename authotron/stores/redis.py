@@ -44,10 +44,10 @@ from authotron.plugin.token_rows import (
 from authotron.stores.redis_scripts import ADD, CHANGE, REMOVE
 
 _PAGE = 500
-"""Number of token ids that are requested from Redis at once."""
+"""Number of API token ids that are requested from Redis in one command."""
 
 _WAIT_SHARE = 0.5
-"""Share of the timeout of the store in which replicas must confirm a change."""
+"""Share of C{store.timeout} within which Redis replicas must confirm a change."""
 
 _ADDED = 1
 _NUMBERS = frozenset({"created", "expires", "used"})
@@ -92,7 +92,10 @@ class Config(StoreConfig, DatabaseTlsConfig):
     )
 
     def count_connections(self, _limit_connections: LimitConnections) -> int:
-        """Return the connections beyond the one that every store may have."""
+        """
+        Return how many connections the store needs in addition to the one that every token store
+        may open.
+        """
         return 1 if self.replicas else 0
 
     @field_validator("host")
@@ -136,9 +139,11 @@ class Config(StoreConfig, DatabaseTlsConfig):
 @define(eq=False)
 class RedisStore:
     """
-    Keeps each API token in a hash, and its id in sorted sets: all, by owner, by expiry, by parent.
+    Keeps each API token in a Redis hash, and the ids of API tokens in sorted sets: of all, of one
+    owner, by expiry, of one parent.
 
-    Redis deletes a token one hour after its expiry. Until then the gateway checks C{expires}.
+    Redis deletes an API token one hour after its expiry, and the gateway rejects it before by its
+    C{expires}.
     """
 
     _config: Config
@@ -152,7 +157,8 @@ class RedisStore:
         if self._redis is None:
             self._redis = client(self._config, self._world)
             self._writer = self._redis
-            if self._config.replicas:  # a command behind WAIT would wait for the replicas, too
+            # A command on the same connection after WAIT would wait for the replicas, too.
+            if self._config.replicas:
                 self._writer = client(self._config, self._world)
         await self._connected().ask("PING")
 
@@ -164,9 +170,9 @@ class RedisStore:
 
     async def check_reachable(self) -> None:
         """
-        Write something, since a server that can be reached may accept no changes.
+        Write a value to Redis, since a server that can be reached may still accept no changes.
 
-        A replica does not, nor does a server whose disk or memory is full.
+        Replicas, and servers whose disk or memory is full, accept no changes.
         """
         await self._connected().ask("HSET", f"{self._config.prefix}about", "checked", "1")
 
@@ -223,7 +229,7 @@ class RedisStore:
         return found[: wanted.most]
 
     async def _matching(self, ids: Sequence[bytes], wanted: TokenQuery) -> list[bytes]:
-        """Return the ids of the tokens whose owner has the requested realm and user name."""
+        """Return the ids of the API tokens whose owner has the requested realm and user name."""
         owner = (wanted.realm, wanted.username)
         if owner == (None, None):
             return [*ids]
@@ -243,11 +249,11 @@ class RedisStore:
 
     async def _remove_tree(self, id_: str, usual: str = "", of_imported: str = "") -> list[str]:
         """
-        Remove a token and all tokens that were created with it.
+        Remove an API token and all its descendants.
 
-        @param usual: time until which revocations are kept; empty for expired tokens, of which no
-            revocation is stored.
-        @param of_imported: time until which the revocations of imported tokens are kept.
+        @param usual: the time until which the records of revoked tokens are kept; empty to delete
+            expired tokens, whose revocation is not recorded.
+        @param of_imported: the time until which the records of revoked imported tokens are kept.
         """
         keys, prefix = (self._all_ids, self._by_expiry, self._revocations), self._config.prefix
         bounds = (str(MOST_REVOKED), str(MOST_REVOKED_OF_OWNER))
@@ -270,7 +276,10 @@ class RedisStore:
         return sum([len(await self._remove_tree(id_.decode())) for id_ in ids])
 
     async def _purge_revocations(self, now: float) -> None:
-        """Delete expired revocations that Redis still has because the clock of Redis differs."""
+        """
+        Delete expired records of revoked tokens, which Redis has not deleted yet if its clock is
+        late.
+        """
         expired = ("-inf", _text(now), "LIMIT", 0, _PAGE)
         ids = await self._connected().ask("ZRANGEBYSCORE", self._revocations, *expired)
         for id_ in ids:
@@ -278,7 +287,7 @@ class RedisStore:
             await self._connected().ask_all([("DEL", note), ("ZREM", self._revocations, id_)])
 
     async def _read(self, ids: Sequence[str]) -> list[Token]:
-        """Return the tokens with these ids; ids without a token are left out."""
+        """Return the API tokens with these ids, without those that do not exist."""
         asked = [("HMGET", self._key(id_), *COLUMNS) for id_ in ids]
         answers = await self._connected().ask_all(asked)
         rows = (_row(answer) for answer in answers if answer[0] is not None)
@@ -288,7 +297,7 @@ class RedisStore:
         """
         Run a Lua script, which Redis executes as one atomic operation.
 
-        @raise Unavailable: the script failed, or too few replicas confirmed in time what it wrote.
+        @raise Unavailable: the script failed, or too few replicas confirmed its changes in time.
         """
         if self._writer is None:
             raise Unavailable("the Redis store is not open")
@@ -300,8 +309,8 @@ class RedisStore:
         answer, confirmed = await self._writer.ask_all([command, ("WAIT", wanted, milliseconds)])
         if confirmed < wanted:
             raise Unavailable(
-                f"{confirmed} replicas of Redis confirmed a change in time, of {wanted} that "
-                "store.replicas demands"
+                f"only {confirmed} Redis replicas confirmed a change in time, but store.replicas "
+                f"demands {wanted}"
             )
         return answer
 
@@ -333,7 +342,7 @@ class RedisStore:
 
 
 def client(config: Config, world: World) -> Redis:
-    """Make the Redis client of a configuration section; it connects at the first command."""
+    """Build the Redis client of a configuration section, which connects at the first command."""
     verifier = config.verifier()
 
     def connect(host: str, port: int, /) -> IStreamClientEndpoint:
@@ -380,5 +389,5 @@ def _row(values: Sequence[bytes | None]) -> Row:
 
 
 def make(config: Config, world: World) -> ITokenStore:
-    """Make the store from its configuration section."""
+    """Build the token store from the section C{store} of the configuration."""
     return RedisStore(config, world)

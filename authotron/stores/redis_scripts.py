@@ -31,7 +31,10 @@ if ARGV[2] ~= '' then
 end
 return 1
 """
-"""Add a token: the script returns 1, 0 if the id exists, or 2 if the owner has too many tokens."""
+"""
+A Lua script that adds an API token: returns 1 if added, 0 if the id exists already, or 2 if the
+owner has too many tokens.
+"""
 
 CHANGE = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
@@ -42,7 +45,7 @@ if ARGV[2] ~= '' then
 end
 return 1
 """
-"""Change fields of a token: the script returns 1, or 0 if the token does not exist."""
+"""A Lua script that changes fields of an API token: returns 1, or 0 if the token does not exist."""
 
 REMOVE = """
 local prefix, most, share = ARGV[2], tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -102,8 +105,8 @@ end
 return ended
 """
 """
-Remove a token and all tokens created with it, and store their revocations.
+A Lua script that removes an API token and all its descendants, and records that they are revoked.
 
-The script reads and writes keys that are not in C{KEYS}, such as those of child tokens; a Redis
-Cluster does not support this.
+The script uses Redis keys that are not in C{KEYS}, such as those of descendants, which a Redis
+Cluster does not allow.
 """

@@ -57,7 +57,9 @@ class Config(StoreConfig):
     makes_pepper: ClassVar[bool] = True
 
     type: Literal["sqlite"]
-    path: DataPath = Field(description="database file; only the account of authotron may read it")
+    path: DataPath = Field(
+        description="the database file, which only the operating system user of authotron may read"
+    )
     synchronous: Literal["full", "normal"] = Field(
         default="full",
         description="full: acknowledged changes survive a power failure; normal: they survive a "
@@ -74,9 +76,10 @@ class SqliteStore:
     """
     Keeps API tokens in a SQLite database.
 
-    All statements run one after the other on one connection, in a thread that belongs to the store
-    from C{open} to C{close}. SQLite has only one writer at a time, and the shared threads of the
-    process may be busy with password hashes.
+    All SQL statements run one after the other on one connection, in a thread that belongs to the
+    store from C{open} to C{close}. One thread is enough, because SQLite allows only one writer at a
+    time; the thread is not a shared one, because the shared threads may be busy with password
+    hashes.
     """
 
     _path: Path
@@ -221,8 +224,8 @@ class SqliteStore:
         """
         Open the database in the thread of the store, and return the pepper.
 
-        If authotron runs as root, the thread takes the rights of the owner of the folder. SQLite
-        opens all database files in the thread of the store.
+        If authotron runs as root, the thread of the store takes on the rights of the owner of the
+        database folder, so that SQLite creates all files with this owner.
         """
         files.act_as_owner(self._path)
         pepper = self._beside(".pepper")
@@ -265,7 +268,10 @@ class SqliteStore:
 
 @contextlib.contextmanager
 def _transaction(database: sqlite3.Connection) -> Iterator[None]:
-    """Run a C{with} block as one transaction: commit at the end, roll back after an exception."""
+    """
+    Run a C{with} block as one SQLite transaction: commit at the end, or roll back after an
+    exception.
+    """
     database.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -276,11 +282,14 @@ def _transaction(database: sqlite3.Connection) -> Iterator[None]:
 
 
 def _read_or_create_pepper(path: Path) -> bytes:
-    """Return the pepper in a file; if several processes find no file, only one creates it."""
+    """
+    Return the pepper in a file; if the file does not exist, exactly one of several processes
+    creates it.
+    """
     files.write_once(path, os.urandom(32).hex().encode())
     return files.read_small(path).strip()
 
 
 def make(config: Config, world: World) -> ITokenStore:
-    """Make the store from its configuration section."""
+    """Build the token store from the section C{store} of the configuration."""
     return SqliteStore(config.path, config.synchronous, config.busy_timeout, world)

@@ -38,7 +38,10 @@ MIGRATIONS = (
     CREATE INDEX revoked_of_owner ON revoked (realm, username, until);
     """,
 )
-"""Migrations of the schema: number n brings a database from version n to version n + 1."""
+"""
+Migrations of the database schema: the migration with index n upgrades a database from version n to
+version n + 1.
+"""
 
 ADD = f"""
 INSERT INTO tokens ({", ".join(COLUMNS)})
@@ -49,8 +52,8 @@ SELECT {", ".join(f":{column}" for column in COLUMNS)} WHERE :most IS NULL OR :m
 )
 """  # noqa: S608 - column names only, no values
 """
-Add a token, unless its owner has C{:most} tokens that count: API tokens that were created over HTTP
-or by an earlier version, and have not expired.
+An SQL statement that adds an API token, unless its owner has C{:most} unexpired API tokens that
+were created over HTTP or by an earlier version.
 """
 
 WITH_TREE = """
@@ -59,12 +62,15 @@ WITH RECURSIVE tree (id) AS (
     UNION SELECT tokens.id FROM tokens JOIN tree ON tokens.parent = tree.id WHERE parent != ''
 )
 """
-"""A common table expression with the ids of a token and of all tokens created with the token."""
+"""An SQL common table expression with the ids of an API token and of all its descendants."""
 
 SELECT_TREE = f"""
 {WITH_TREE} SELECT id, realm, username, hashed, origin FROM tree JOIN tokens USING (id)
 """  # noqa: S608 - column names only, no values
-"""Select the columns needed to revoke a token and all tokens created with the token."""
+"""
+An SQL statement that selects the columns needed to revoke an API token and
+all its descendants.
+"""
 
 PURGE_REVOCATIONS_OF_OWNER = """
 DELETE FROM revoked WHERE id IN (
@@ -72,11 +78,17 @@ DELETE FROM revoked WHERE id IN (
     ORDER BY until DESC LIMIT -1 OFFSET ?
 )
 """
-"""Delete the oldest revocations of one owner, if there are more than allowed."""
+"""
+An SQL statement that deletes the oldest records of revoked tokens of one owner, above the limit per
+owner.
+"""
 
 PURGE_REVOCATIONS = """
 DELETE FROM revoked WHERE until <= :now OR id IN (
     SELECT id FROM revoked WHERE until <= :usual ORDER BY until DESC LIMIT -1 OFFSET :most
 )
 """
-"""Delete expired revocations, and the oldest ones if there are more than allowed."""
+"""
+An SQL statement that deletes expired records of revoked tokens, and the oldest records above the
+limit.
+"""

@@ -1,4 +1,4 @@
-"""Audit events: which identity created, changed, revoked or used which API token."""
+"""Audit events in the log: which user created, changed, revoked or used which API token."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from authotron.model.token import Grant, Revoked, Token
 _log = Logger()
 
 _MAX_SHOWN = 64
-"""Characters of the name of an attribute that an event contains at most."""
+"""Maximum number of characters of an attribute name that an audit event contains."""
 
 
 @frozen
 class Actor:
     """
-    An identity, or a user at a terminal, that acts on an API token.
+    The user who creates, changes or revokes an API token: a client of the gateway, or a user at a
+    terminal.
 
-    @ivar credential: C{provider NAME}, C{token ID}, C{terminal}, or C{the token itself}.
+    @ivar credential: how the user was identified: C{provider NAME}, C{token ID}, C{terminal}, or
+        C{the token itself}.
     @ivar client: the address of the client; empty at a terminal.
     """
 
@@ -39,7 +41,7 @@ class Actor:
 
 
 def identified(authentication: Authentication, client: str = "") -> Actor:
-    """Return the identity that sent a request as an actor."""
+    """Return the actor for an authenticated request."""
     identity, grant = authentication.identity, authentication.restriction
     lineage = grant.lineage if isinstance(grant, Grant) else ()
     credential = f"token {lineage[-1]}" if lineage else f"provider {authentication.provider}"
@@ -47,15 +49,21 @@ def identified(authentication: Authentication, client: str = "") -> Actor:
 
 
 def holder(client: str = "") -> Actor:
-    """Return the actor that revokes an API token by presenting it, without an identity."""
+    """
+    Return the actor for a client that revokes an API token by presenting the token, and whose
+    identity is unknown.
+    """
     return Actor(credential="the token itself", client=client)
 
 
 def at_terminal() -> Actor:
-    """Return the user of the operating system that runs a command as an actor."""
+    """
+    Return the actor for a command at a terminal: the operating system user
+    who runs the command.
+    """
     try:
         name = getpass.getuser()
-    except (KeyError, OSError):  # the user has no entry in the password database
+    except (KeyError, OSError):  # the user id is not in the password database of the system
         name = "unknown"
     return Actor(username=name, credential="terminal")
 
@@ -93,7 +101,10 @@ def imported(token: Token, by: Actor) -> None:
 
 
 def changed(token: Token, fields: Sequence[str], by: Actor) -> None:
-    """Log that name, comment or expiry of an API token changed; C{token} is the new state."""
+    """
+    Log that the name, comment or expiry of an API token was changed; C{token} is the changed API
+    token.
+    """
     _log.info(
         "API token {id} of {username} in realm {realm} changed ({changed}) by {by}",
         event="tokens.changed",
@@ -106,7 +117,8 @@ def revoked(token: Token, root: str, by: Actor) -> None:
     """
     Log that an API token was revoked.
 
-    @param root: the id of the token that the request named: this one, or an ancestor of it.
+    @param root: the id of the API token that the request named, which is C{token} or one of its
+        ancestors.
     """
     _log.info(
         "API token {id} of {username} in realm {realm} revoked with {root} by {by}",
@@ -120,7 +132,7 @@ def unconfirmed(token: Token, what: str, by: Actor) -> None:
     """
     Log that the token store did not confirm a change of an API token.
 
-    @param what: C{created}, C{changed} or C{revoked}.
+    @param what: the change that was not confirmed: C{created}, C{changed} or C{revoked}.
     """
     _log.info(
         "API token {id} of {username} in realm {realm} perhaps {what} by {by}: the token store did "

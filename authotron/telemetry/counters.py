@@ -1,4 +1,4 @@
-"""Counters and histograms: numbers by the values of their labels."""
+"""Counters and histograms, of which metrics consist: numbers by the values of their labels."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ BOUNDS = (
 """Upper bounds of the buckets of every histogram, in seconds."""
 
 Labels = tuple[str, ...]
-"""The values of the labels of one number, in the order of their names."""
+"""The values of the labels of one number, in the order of the label names of its family."""
 
 
 @define(eq=False)
 class Durations:
     """
-    The durations of one kind of event, counted in buckets.
+    A histogram: the durations of one kind of event, counted in buckets.
 
     @ivar nanoseconds: the sum of all durations, as an integer. A sum of floats depends on the order
-        of its terms. It could decrease slightly when a worker ends, and Prometheus would take that
-        for a restart.
-    @ivar buckets: how many durations lie in each bucket.
+        of its terms, so the sum over all workers could decrease slightly when a worker ends, and
+        Prometheus would take the decrease for a restart.
+    @ivar buckets: the number of durations in each bucket, whose upper bounds are L{BOUNDS}.
     """
 
     nanoseconds: int = 0
@@ -36,10 +36,11 @@ class Durations:
 @define(eq=False)
 class Tally:
     """
-    How often one kind of event happened, and how long it took, if that is measured.
+    How often one kind of event happened, and how long these events took, if their durations are
+    measured.
 
-    @ivar durations: the histogram, which tallies share if they differ only in labels that the
-        histogram does not have.
+    @ivar durations: the histogram of durations; tallies that differ only in labels that the
+        histogram does not have share one histogram.
     @ivar number: how often the event happened.
     """
 
@@ -47,7 +48,7 @@ class Tally:
     number: int = 0
 
     def add(self, seconds: float) -> None:
-        """Count one event, which took so many seconds."""
+        """Count one event, which took C{seconds}."""
         self.number += 1
         self.durations.buckets[bisect_left(BOUNDS, seconds)] += 1
         self.durations.nanoseconds += int(seconds * 1e9)
@@ -55,7 +56,7 @@ class Tally:
 
 @define(eq=False)
 class Histogram:
-    """A family of histograms of one name, by the values of its labels."""
+    """A family of histograms with one name: one histogram for each combination of label values."""
 
     name: str
     about: str
@@ -66,10 +67,13 @@ class Histogram:
 
 
 class _Tallies(dict[Labels, Tally]):
-    """Tallies by the values of their labels. A tally is created when it is read first."""
+    """
+    A dictionary of tallies by the values of their labels. A missing tally is created when it is
+    read.
+    """
 
     def __init__(self, labels: Sequence[str], durations: Histogram | None) -> None:
-        """@param durations: its labels are some of C{labels}, next to each other."""
+        """@param durations: histograms, whose labels must be consecutive labels in C{labels}."""
         super().__init__()
         self._durations = durations
         if durations:
@@ -85,7 +89,7 @@ class _Tallies(dict[Labels, Tally]):
 @define(eq=False)
 class Counts:
     """
-    A family of counters or gauges of one name, by the values of its labels.
+    A family of counters or gauges with one name: one number for each combination of label values.
 
     @ivar durations: the histograms of the counted events, if their durations are measured.
     """
@@ -101,5 +105,8 @@ class Counts:
         self.values = _Tallies(self.labels, self.durations)
 
     def show(self, *labels: str) -> None:
-        """Show a zero for these labels, so that an alert sees the first event."""
+        """
+        Report a zero for these label values before the first event, so that alerts notice the
+        change from 0 to 1.
+        """
         self.values[labels]  # reading a missing tally creates it

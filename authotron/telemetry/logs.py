@@ -26,36 +26,48 @@ _SEVERITIES = {
     LogLevel.error: ("ERROR", 17),
     LogLevel.critical: ("FATAL", 21),
 }
-"""Severity text and number of each level, by the OpenTelemetry log data model."""
+"""Severity text and severity number of each log level, by the OpenTelemetry log data model."""
 
 _LIBRARIES = frozenset(
     {"twisted", "log_legacy", "klein", "treq", "ldaptor", "txmongo", "txacme", "zope", "-", ""}
 )
-"""First words of the log namespaces of Twisted, and of libraries that log by it."""
+"""First parts of the log namespaces of Twisted, and of libraries that log through Twisted."""
 
 _LOWER = {LogLevel.warn: LogLevel.info, LogLevel.info: LogLevel.debug}
-"""The level at which an event of a library is written, if it is not an error."""
+"""
+The level at which a log event of a library is written, by the level that the library gave the
+event; errors keep their level.
+"""
 
 _LOWEST = {"trace": 1, "debug": 5, "info": 9, "warn": 13, "error": 17}
-"""The lowest severity number that is written at each configured level."""
+"""The lowest severity number of log events that are written, for each configured level."""
 
 _PRIORITIES = {5: 7, 9: 6, 13: 4, 17: 3, 21: 2}
-"""Priorities of syslog for each severity number, see sd-daemon(3)."""
+"""The syslog priority for each severity number, see sd-daemon(3)."""
 
 _COLOURS = {5: "\x1b[2m", 9: "\x1b[32m", 13: "\x1b[33m", 17: "\x1b[31m", 21: "\x1b[31;1m"}
-"""Terminal colours for each severity number."""
+"""The escape sequence of the terminal colour for each severity number."""
 
 _LONGEST = 2_000
-"""Characters of a text or an attribute that are written at most."""
+"""
+Maximum number of characters of a log message, or of an attribute of a log
+event, that are written.
+"""
 
 _OLDER = frozenset({"message", "time", "isError", "format", "failure", "why", "system"})
-"""Fields of events from L{twisted.python.log}, which are not attributes."""
+"""Fields of log events from L{twisted.python.log} that are not written as attributes."""
 
 _BURST, _WINDOW = 10, 10.0
-"""Events of one kind that are written at most, in this many seconds."""
+"""
+Maximum number of similar log events that are written within a number of seconds, and this number of
+seconds.
+"""
 
 _OUT_OF_FILES = "EMFILE encountered; releasing reserved file descriptor."
-"""The message of L{twisted.internet.tcp} when it rejects clients."""
+"""
+The log message of L{twisted.internet.tcp} when the process has no file descriptors left, and
+rejects clients.
+"""
 
 _REJECTING = {
     "log_level": LogLevel.error,
@@ -67,12 +79,15 @@ _REJECTING = {
 
 @define(eq=False)
 class _Throttle:
-    """Lets 10 events of each kind through in 10 seconds, and counts the others."""
+    """Limits similar log events to 10 in 10 seconds, and counts the events that are dropped."""
 
     _seen: dict[str, tuple[float, int]] = field(factory=dict)
 
     def passes(self, kind: str, now: float) -> int | None:
-        """Return how many events were dropped before this one; C{None} to drop this one."""
+        """
+        Return how many similar events were dropped before an event that is to be written, or
+        C{None} if this event is to be dropped.
+        """
         since, count = self._seen.get(kind, (now, 0))
         if now - since >= _WINDOW:
             since, dropped, count = now, max(0, count - _BURST), 0
@@ -86,13 +101,13 @@ class _Throttle:
 @define(eq=False)
 class Log:
     """
-    The log observer of the process, which writes events to standard output.
+    The log observer of the process, which writes log events to standard output.
 
-    Events of libraries are written one level lower than their own, unless they are errors, as they
-    seldom matter to an operator. Events of plugins are written at their own level.
+    Log events of libraries, which seldom matter to an operator, are written one level lower than
+    the library chose, unless they are errors. Log events of plugins keep their level.
 
-    @ivar writes_debug: whether events of level C{debug} are written. Code that runs for each
-        request asks before it makes such an event.
+    @ivar writes_debug: whether log events of level C{debug} are written. Code that runs for each
+        request checks this attribute before it creates an event of this level.
     """
 
     _config: LoggingConfig = field(factory=LoggingConfig)
@@ -165,12 +180,15 @@ class Log:
         return stream is not None and stream.isatty()
 
     def _is_journal(self) -> bool:
-        """Whether the output goes to the journal of systemd: lines then begin with a priority."""
+        """
+        Whether the log goes to the journal of systemd; each line must then begin with a syslog
+        priority.
+        """
         stream = self._stream or sys.__stdout__
         journal = os.environ.get("JOURNAL_STREAM")
         if not journal or stream is None:
             return False
-        with suppress(OSError, ValueError):  # the stream has no descriptor
+        with suppress(OSError, ValueError):  # the stream may have no file descriptor
             found = os.fstat(stream.fileno())
             return journal == f"{found.st_dev}:{found.st_ino}"
         return False
@@ -194,7 +212,7 @@ def _plain(value: object) -> object:
 
 def _body(event: LogEvent) -> str:
     if event.get("isError") and _failure(event) is not None:
-        # The text of twisted.python.log is a traceback with the message of the exception.
+        # An event of twisted.python.log contains the message of the exception, which may be secret.
         return str(event.get("why") or "unexpected failure")[:_LONGEST]
     return formatEvent(event)[:_LONGEST]
 
@@ -212,7 +230,8 @@ def _exception(failure: Failure) -> dict[str, str]:
     """
     Describe the type of an exception and where it was raised.
 
-    The text of an exception may repeat a secret, so only texts of the operating system are written.
+    The message of an exception may contain a secret, so only messages of the operating system are
+    written.
     """
     frames = traceback.extract_tb(failure.getTracebackObject())
     where = " < ".join(f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in frames[::-1])
@@ -226,7 +245,10 @@ def _exception(failure: Failure) -> dict[str, str]:
 
 
 log = Log()
-"""The log observer of this process. The service configures it when it starts and reloads."""
+"""
+The log observer of this process, which the service configures when it starts or reloads the
+configuration.
+"""
 
 
 def observer() -> Callable[[LogEvent], None]:

@@ -1,4 +1,7 @@
-"""All metrics of the process, which become Prometheus text when they are scraped."""
+"""
+All metrics of the process, which are converted to the text format of
+Prometheus for each scrape.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +29,14 @@ from authotron.telemetry import process_usage
 from authotron.telemetry.counters import BOUNDS, Counts, Histogram
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""HTTP methods that may become a label; all others are C{other}."""
+"""HTTP methods that metrics show as a label; all other methods are shown as C{other}."""
 
 Counted = dict[str, Any]
-"""The metrics of one process as a value for JSON; see L{Metrics.counted}."""
+"""The metrics of one process, as a value that can be sent as JSON; see L{Metrics.counted}."""
 
 
 class Part(Protocol):
-    """The attributes of a provider or an augmenter that become labels."""
+    """The attributes of a provider or an augmenter that metrics show as labels."""
 
     name: str
     type: str
@@ -104,12 +107,15 @@ class Metrics(Collector):
     """
     All metrics of the process; docs/metrics.md, "Families", describes each of them.
 
-    Labels come from the configuration or from short lists. Nothing that a client sends, or that is
-    stored, becomes a label.
+    The values of labels come from the configuration or from short lists. No value that a client
+    sends, or that a database stores, is used as a label.
     """
 
     def __init__(self, children: Callable[[], Iterable[int]] = tuple) -> None:
-        """@param children: gives the process ids of the workers, whose resources are added."""
+        """
+        @param children: a function that returns the process ids of the workers, whose resources are
+        added up.
+        """
         self._children = children
         self._histograms = {each.name: each for each in _histograms()}
         counts = chain(_timed_counts(self._histograms), _counts())
@@ -143,7 +149,10 @@ class Metrics(Collector):
         augmenters: Iterable[Part],
         results: Iterable[str],
     ) -> None:
-        """Show zeros for these labels, and allow no other realm as a label."""
+        """
+        Report zeros for these providers and augmenters before their first use, and allow only their
+        realms as labels.
+        """
         providers = tuple(providers)
         self._realms = {each.realm for each in providers} | (self._realms or set())
         for result in results:
@@ -159,14 +168,15 @@ class Metrics(Collector):
                 self._counts["augmenter_attempts"].show(*labels)
 
     def watch(self, name: str, about: str, value: Callable[[], float]) -> None:
-        """Show C{value} as a gauge, which is called whenever the metrics are read."""
+        """Add a gauge, for which the function C{value} is called whenever the metrics are read."""
         self._gauges[name] = (about, value)
 
     def request_authenticated(self, result: str, realm: str, seconds: float) -> None:
         """
         Count a request whose credentials were verified.
 
-        The realm of an imported API token may have no provider; it is counted as C{unknown}.
+        A realm without a configured provider, which an imported API token may have, is counted as
+        C{unknown}.
         """
         tally = self._requests.get((result, realm))
         if tally is None:
@@ -199,15 +209,24 @@ class Metrics(Collector):
         self._http[route, method, str(status)].add(seconds)
 
     def fast_path_left(self) -> None:
-        """Count a connection that left the fast path, which does not serve its request."""
+        """
+        Count a connection that left the fast path, because the fast path does not answer such a
+        request.
+        """
         self._left_fast_path[()].number += 1
 
     def connection_rejected(self) -> None:
-        """Count a connection that was rejected above the limit."""
+        """
+        Count a connection that was rejected, because as many connections as
+        allowed were open.
+        """
         self._rejected[()].number += 1
 
     def reactor_blocked(self, route: str) -> None:
-        """Count a callback for this route that blocked the reactor for more than 100 ms."""
+        """
+        Count a callback that blocked the reactor for more than 100 ms while answering a request for
+        C{route}.
+        """
         self._blocking[(route,)].number += 1
 
     def reload_ended(self, result: str) -> None:
@@ -215,7 +234,7 @@ class Metrics(Collector):
         self._reloads[(result,)].number += 1
 
     def watch_reloads(self, problems: Callable[[], Sequence[str]]) -> None:
-        """Show whether the configuration that was read last is in use as a whole."""
+        """Add a gauge that shows whether the last reload of the configuration succeeded."""
         self.watch(
             "authotron_last_reload_successful",
             "Whether the configuration that was read last is in use (1) or was refused (0)",
@@ -223,7 +242,7 @@ class Metrics(Collector):
         )
 
     def expect_workers(self) -> None:
-        """Show zeros for lost workers, so that an alert sees the first one."""
+        """Report zero lost workers, so that alerts notice the first lost worker."""
         for reason in ("died", "blocked"):
             self._counts["authotron_workers_lost"].show(reason)
 
@@ -232,7 +251,7 @@ class Metrics(Collector):
         self._workers_lost[(reason,)].number += 1
 
     def counted(self) -> Counted:
-        """Return all numbers, for another process that adds them up."""
+        """Return all metrics of this process as a value that another process can add to its own."""
         return {
             "counts": {
                 name: [[labels, tally.number] for labels, tally in each.values.items()]
@@ -247,9 +266,10 @@ class Metrics(Collector):
 
     def add(self, counted: Counted, *, ended: bool = False) -> None:
         """
-        Add the metrics of another process.
+        Add the metrics of another process to those of this process.
 
-        @param ended: the process has ended: add its counters and histograms, but not its gauges.
+        @param ended: whether the other process has ended, so that only its counters and histograms
+            count, and not its gauges.
         """
         for name, counts in counted["counts"].items():
             mine = self._counts[name]
@@ -265,7 +285,7 @@ class Metrics(Collector):
             self.watch(name, about, partial(float, so_far + (0 if ended else value)))
 
     def collect(self) -> Iterator[Metric]:
-        """Yield all families; C{prometheus_client} calls this at each scrape."""
+        """Yield all metrics; C{prometheus_client} calls this method at each scrape."""
         yield from map(_counter_family, self._counts.values())
         yield from map(_histogram_family, self._histograms.values())
         for name, (about, value) in self._gauges.items():
@@ -276,7 +296,10 @@ class Metrics(Collector):
         yield from self._usage()
 
     def _usage(self) -> Iterator[Metric]:
-        """Yield the resources of all processes, under the common names of Prometheus exporters."""
+        """
+        Yield metrics of the resources that all processes use, with the names that Prometheus
+        exporters usually give them.
+        """
         usage = process_usage.together(self._children())
         if usage is None:
             return
@@ -293,16 +316,16 @@ class Metrics(Collector):
             yield GaugeMetricFamily(f"process_{name}", about, value)
 
     def text(self, accept: str = "") -> tuple[bytes, str]:
-        """Return the metrics for a scraper that accepts these types, and the chosen type."""
+        """Return the metrics in a content type that the scraper accepts, and this content type."""
         try:
             encode, content_type = exposition.choose_encoder(accept)
-        except (TypeError, ValueError):  # the field Accept has an invalid version
+        except (TypeError, ValueError):  # the header Accept names an invalid version
             encode, content_type = exposition.choose_encoder("")
         return encode(self._registry), content_type
 
 
 def _counter_family(counts: Counts) -> Metric:
-    """Convert counts to a family of C{prometheus_client}."""
+    """Convert a family of counters or gauges to the type of C{prometheus_client}."""
     kind = GaugeMetricFamily if counts.is_gauge else CounterMetricFamily
     family = kind(counts.name, counts.about, labels=counts.labels)
     for labels, tally in counts.values.items():
@@ -311,7 +334,7 @@ def _counter_family(counts: Counts) -> Metric:
 
 
 def _histogram_family(histogram: Histogram) -> Metric:
-    """Convert durations to a family of C{prometheus_client}."""
+    """Convert a family of histograms to the type of C{prometheus_client}."""
     family = HistogramMetricFamily(histogram.name, histogram.about, labels=histogram.labels)
     ends = [*(f"{bound:g}" for bound in BOUNDS), "+Inf"]
     for labels, durations in histogram.values.items():

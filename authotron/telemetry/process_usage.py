@@ -14,7 +14,7 @@ from pathlib import Path
 from attrs import frozen
 
 PROC = Path("/proc")
-"""Where the kernel shows processes, see proc(5)."""
+"""The folder in which the Linux kernel shows information about processes, see proc(5)."""
 
 _BOOT = time.clock_gettime(time.CLOCK_REALTIME) - time.clock_gettime(time.CLOCK_BOOTTIME)
 _TICKS, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
@@ -23,15 +23,17 @@ _TICKS, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 @frozen
 class Usage:
     """
-    What one process uses, or the sum over several processes.
+    The resources that one process uses, or several processes together.
 
-    @ivar started: when the first process started, in seconds since the epoch.
-    @ivar ticks: processor time in clock ticks, with that of children that have ended. An integer,
-        so that the sum does not change when a child ends and its time moves to its parent.
+    @ivar started: when the first of these processes started, in seconds since the epoch.
+    @ivar ticks: processor time in clock ticks, including child processes that have ended. The
+        number is an integer, so that the sum does not change when a child process ends, and the
+        kernel adds the time of the child to that of its parent.
     @ivar virtual: bytes of virtual memory.
     @ivar resident: bytes of physical memory.
-    @ivar files: open file descriptors of the process that is nearest to its limit.
-    @ivar most_files: the limit of that process.
+    @ivar files: the number of open file descriptors of the process that is nearest to its limit of
+        file descriptors.
+    @ivar most_files: the limit of file descriptors of the process that is nearest to its limit.
     """
 
     started: float
@@ -43,7 +45,7 @@ class Usage:
 
     @property
     def seconds(self) -> float:
-        """Processor time in seconds."""
+        """The processor time in seconds."""
         return self.ticks / _TICKS
 
     def __add__(self, other: Usage) -> Usage:
@@ -59,13 +61,19 @@ class Usage:
 
 
 def together(children: Iterable[int], proc: Path = PROC) -> Usage | None:
-    """Add up what this process and its children use; C{None} if C{/proc} is not there."""
+    """
+    Add up the resources that this process and its children use, or return
+    C{None} without C{/proc}.
+    """
     uses = list(_uses([proc / "self", *(proc / str(pid) for pid in children)]))
     return reduce(operator.add, uses) if uses else None
 
 
 def _uses(folders: Iterable[Path]) -> Iterator[Usage]:
-    """Yield the usage of each process that still runs; a sandbox may hide other files."""
+    """
+    Yield the resources that each process uses; processes that have ended, or whose files in
+    C{/proc} a sandbox hides, are left out.
+    """
     for folder in folders:
         with suppress(OSError):
             yield _use(folder)
@@ -83,7 +91,10 @@ def _use(folder: Path) -> Usage:
 
 
 def _files(folder: Path) -> tuple[float, float]:
-    """Return how many files are open and may be open; 0 and infinity if the process has ended."""
+    """
+    Return the number of open files of a process and its limit, or 0 and infinity if the process has
+    ended.
+    """
     try:
         limits = (folder / "limits").read_text()
         files = len(os.listdir(folder / "fd"))  # noqa: PTH208 - a list of names is faster than Path objects

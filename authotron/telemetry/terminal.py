@@ -7,7 +7,7 @@ import json
 
 def visible(text: str) -> str:
     """
-    Escape what is not printable, as JSON does; the result is one line.
+    Escape all characters of a text that are not printable, as JSON does; the result is one line.
 
     Not printable are control characters, line ends among them, characters that change the direction
     of text, and halves of surrogate pairs.
