@@ -1,1 +1,4 @@
-"""Contract tests, a World without a network, fake remotes and a backend, to test plugins with."""
+"""
+Helpers to test plugins: contract tests, a L{World} without a network, fake remote services, and a
+backend.
+"""

@@ -1,7 +1,6 @@
 """
-Contracts: the tests that every provider, augmenter and token store must pass.
-
-A contract is mixed into the test case of an implementation, which says how to build it.
+Contract tests, which every provider, augmenter and token store must pass. A contract is a class to
+inherit from in the test case of a plugin, which overrides a method that builds the plugin.
 """
 
 from __future__ import annotations
@@ -45,15 +44,17 @@ from authotron.testing.worlds import NOW, as_deferred
 
 class ProviderContract:
     """
-    Tests of a provider, to be mixed into a L{SynchronousTestCase} that overrides L{provider}.
+    Tests of a provider, for a L{SynchronousTestCase} that also inherits from this class, and
+    overrides L{provider}.
 
-    A provider that does not accept the bearer token C{good} overrides L{good} and L{bad}, too.
+    If the provider does not accept the bearer token C{good}, the test case overrides L{good} and
+    L{bad}, too.
     """
 
     interface: type[IJudge] = IProvider
 
     def provider(self) -> IJudge:
-        """Build the provider to test, of realm C{here} and name C{it}."""
+        """Build the provider to test, with the realm C{here} and the name C{it}."""
         raise NotImplementedError
 
     def good(self) -> Credential:
@@ -61,7 +62,10 @@ class ProviderContract:
         return Credential("bearer", "good")
 
     def bad(self) -> Credential:
-        """Return a credential that the provider refuses, of the scheme of the provider."""
+        """
+        Return a credential with the authentication scheme of the provider that the provider
+        rejects.
+        """
         return Credential("bearer", "bad-token")
 
     def settle(self, deferred: Deferred[Any]) -> Any:
@@ -74,25 +78,34 @@ class ProviderContract:
         verifyObject(self.interface, self.provider())
 
     def test_names(self: Any) -> None:
-        """Name and realm of a provider are as configured; its scheme is in lower case."""
+        """
+        Name and realm of a provider are as configured; its authentication
+        scheme is in lower case.
+        """
         provider = self.provider()
         self.assertEqual((provider.name, provider.realm), ("it", "here"))
         self.assertEqual(provider.scheme, provider.scheme.lower())
 
     def test_accepts(self: Any) -> None:
-        """A good credential gives an identity with a user name, in the realm of the provider."""
+        """
+        For a valid credential a provider returns an identity with a user name, in the provider's
+        realm.
+        """
         found = self.settle(as_deferred(self.provider().authenticate, self.good()))
         self.assertIsInstance(found, Authentication)
         self.assertEqual(found.identity.realm, "here")
         self.assertTrue(found.identity.username)
 
     def test_admitted_T82(self: Any) -> None:
-        """The gate for identities admits, without a change, the identity of a good credential."""
+        """
+        The identity that a provider returns for a valid credential passes the identity check
+        unchanged.
+        """
         identity = self.settle(as_deferred(self.provider().authenticate, self.good())).identity
         self.assertEqual(IdentityCheck().admit(identity), identity)
 
     def test_refuses(self: Any) -> None:
-        """A bad credential is L{Rejected}; the reason does not contain the credential."""
+        """An invalid credential is L{Rejected}; the reason does not contain the credential."""
         bad = self.bad()
         deferred = as_deferred(self.provider().authenticate, bad)
         outcome = self.settle(deferred.addErrback(lambda failure: failure.value))
@@ -104,7 +117,10 @@ class ProviderContract:
         self.assertIsNot(self.provider().affinity(self.good()), Affinity.FOREIGN)
 
     def test_odd_tokens_T81a(self: Any) -> None:
-        """Header and claims of an unverified JWT may be any JSON; C{affinity} never fails."""
+        """
+        The method C{affinity} of a provider does not fail, whatever JSON an unverified JWT
+        contains.
+        """
         provider = self.provider()
         members = ("alg", "typ", "kid", "iss", "azp", "events", "token_use", "at_hash", "enc")
         odd: tuple[Any, ...] = ([], {}, ["x"], {"x": []}, 5, -0.5, True, None, "", "\0", 10**100)
@@ -123,10 +139,13 @@ class ProviderContract:
 
 
 class AugmenterContract:
-    """Tests of an augmenter, to be mixed into a L{SynchronousTestCase} with an L{augmenter}."""
+    """
+    Tests of an augmenter, for a L{SynchronousTestCase} that also inherits from this class, and
+    overrides L{augmenter}.
+    """
 
     def augmenter(self) -> IAugmenter:
-        """Build the augmenter to test, of realm C{here} and name C{it}."""
+        """Build the augmenter to test, with the realm C{here} and the name C{it}."""
         raise NotImplementedError
 
     def settle(self, deferred: Deferred[Any]) -> Any:
@@ -154,22 +173,28 @@ class AugmenterContract:
 def make_token(
     username: str = "alice", *, realm: str = "here", age: float = 0, **over: Any
 ) -> Token:
-    """Build an API token that was created C{age} seconds before L{NOW}."""
+    """Build an API token, which was created C{age} seconds before L{NOW}, to put into a store."""
     presented = generate(NOW - age)
     owner = Identity(realm, username, ("reader",), {"a.b": "$c\u2603"}, {"data": ("get",)})
     return Token(presented.id, f"hash of {presented.id}", owner, NOW - age, **over)
 
 
 def module_of(store: ITokenStore) -> ModuleType:
-    """Return the module of a store, whose limits a test patches; wrappers have a C{backend}."""
+    """
+    Return the module of a token store, or of the C{backend} that it wraps, so that a test can patch
+    its limits.
+    """
     return sys.modules[type(getattr(store, "backend", store)).__module__]
 
 
 class EmptyStoreContract(AsynchronousTestCase):
-    """Tests of every token store, also of one that stores nothing; test cases override L{make}."""
+    """
+    Tests of every token store, also of one that stores nothing, for test cases that override
+    L{make}.
+    """
 
     async def make(self) -> ITokenStore:
-        """Build an empty store, and open it."""
+        """Build an empty token store, and open it."""
         raise NotImplementedError
 
     async def opened(self) -> ITokenStore:
@@ -178,13 +203,13 @@ class EmptyStoreContract(AsynchronousTestCase):
         return store
 
     async def test_interface(self) -> None:
-        """An open store has all methods of its interface, and can be reached."""
+        """An open token store has all methods of its interface, and can be reached."""
         store = await self.opened()
         verifyObject(ITokenStore, store)
         await store.check_reachable()
 
     async def test_unknown(self) -> None:
-        """A token that is not in the store is not found, changed or removed."""
+        """A token store does not find, change or remove a token that is not in the store."""
         store, stranger = await self.opened(), make_token()
         self.assertIsNone(await store.get(stranger.id))
         self.assertFalse(await store.change(stranger.id, {"name": "x"}))
@@ -195,16 +220,19 @@ class EmptyStoreContract(AsynchronousTestCase):
 
 
 class StoreContract(EmptyStoreContract):
-    """Tests of every store that stores tokens; test cases override L{make}."""
+    """Tests of every token store that stores tokens, for test cases that override L{make}."""
 
     async def test_no_secrets(self) -> None:
-        """The representation of a store does not contain the hashes of tokens."""
+        """The representation of a token store does not contain the hashes of tokens."""
         store = await self.opened()
         await store.add(make_token())
         self.assertNotIn("hash of", repr(store))
 
     async def test_kept(self) -> None:
-        """A stored token is returned unchanged, with any content."""
+        """
+        A token store returns a stored token unchanged, whatever its name, comment and owner
+        contain.
+        """
         store = await self.opened()
         grant = Grant(("reader",), {"data": ("get",)}, ("*.example.org",), ("::/64",), NOW + 0.5)
         for kept in (
@@ -215,7 +243,10 @@ class StoreContract(EmptyStoreContract):
             self.assertEqual(await store.get(kept.id), kept)
 
     async def test_large_T84a(self) -> None:
-        """Large tokens that an earlier version stored are returned, alone and in lists."""
+        """
+        A token store returns large tokens that an earlier version stored, one alone and several in
+        a list.
+        """
         store, scopes = await self.opened(), {f"service-{number}": () for number in range(1500)}
         kept = [make_token(age=9 - age, grant=Grant(scopes=scopes)) for age in range(2)]
         for each in kept:
@@ -224,7 +255,10 @@ class StoreContract(EmptyStoreContract):
         self.assertEqual(list(await store.list_tokens(TokenQuery("here", "alice"))), kept)
 
     async def test_text_T54(self) -> None:
-        """A string that looks like a query is stored and compared like any other string."""
+        """
+        A token store stores and compares a string that looks like a database query like any other
+        string.
+        """
         store = await self.opened()
         await store.add(make_token())
         for text in ("$ne", '{"$ne": null}', "' OR 1=1 --", "*", "\x00", "a\r\nDEL b"):
@@ -236,7 +270,10 @@ class StoreContract(EmptyStoreContract):
             self.assertIsNone(await store.find_revoked(text))
 
     async def test_duplicate_id(self) -> None:
-        """A second token with the same id is rejected; the first one stays unchanged."""
+        """
+        A token store rejects a second token with the same id, and leaves the
+        first one unchanged.
+        """
         store, first = await self.opened(), make_token()
         await store.add(first)
         second = evolve(make_token("bob"), id=first.id)
@@ -245,7 +282,10 @@ class StoreContract(EmptyStoreContract):
         self.assertEqual(await store.get(first.id), first)
 
     async def test_listed(self) -> None:
-        """Tokens are listed by owner (realm and name), by realm, or all, the oldest first."""
+        """
+        Tokens can be listed by owner (realm and user name), by realm, or all,
+        the oldest first.
+        """
         store = await self.opened()
         mine, other = [make_token(age=9), make_token(age=5)], make_token(realm="there", age=7)
         for each in (*reversed(mine), other, make_token("al", realm="ice", age=2)):
@@ -270,7 +310,10 @@ class StoreContract(EmptyStoreContract):
         self.assertEqual(list(await store.list_tokens(behind)), made[2:4])
 
     async def test_changed(self) -> None:
-        """Name, comment, expiry and last use of a token can be changed; the rest stays."""
+        """
+        Name, comment, expiry and last use of a stored token can be changed, and nothing else
+        changes.
+        """
         store, before = await self.opened(), make_token(grant=Grant(expires=NOW + 9))
         await store.add(before)
         changes: dict[str, str | float | None] = {"name": "n", "comment": "c"}
@@ -282,7 +325,10 @@ class StoreContract(EmptyStoreContract):
         self.assertEqual(await store.get(before.id), after)
 
     async def test_one_remover(self) -> None:
-        """If several callers remove a token at once, the id is returned to one of them only."""
+        """
+        If several callers remove the same token at once, the store returns its id to only one of
+        them.
+        """
         store, victim = await self.opened(), make_token()
         await store.add(victim)
         removals = [Deferred.fromCoroutine(store.remove(victim.id, NOW)) for _ in range(10)]
@@ -299,7 +345,10 @@ class StoreContract(EmptyStoreContract):
         self.assertIsNone(await store.get(victim.id))
 
     async def test_swept(self) -> None:
-        """A sweep deletes tokens from the second of their expiry, and none without an expiry."""
+        """
+        Deleting expired tokens deletes those whose expiry is now or in the past, and none without
+        an expiry.
+        """
         store = await self.opened()
         ends = (NOW - 1, NOW, NOW + 1, None)
         made = [make_token(age=9 - n, grant=Grant(expires=end)) for n, end in enumerate(ends)]
@@ -319,7 +368,10 @@ class StoreContract(EmptyStoreContract):
         return made
 
     async def test_remove_tree_T86a(self) -> None:
-        """With a token its descendants of every owner are removed, and no other tokens."""
+        """
+        Removing a token also removes all its descendants, of every owner,
+        and no other tokens.
+        """
         store = await self.opened()
         family = await self.family(store)
         self.assertEqual([await store.get(each.id) for each in family], family)
@@ -332,7 +384,10 @@ class StoreContract(EmptyStoreContract):
         self.assertEqual(list(await store.remove(family[0].id, NOW)), [])
 
     async def test_remove_branch_T86a(self) -> None:
-        """With a child its own descendants are removed; its parent and the others stay."""
+        """
+        Removing a child token also removes its descendants, but not its parent or other children of
+        the parent.
+        """
         store = await self.opened()
         root, child, grandchild, other = await self.family(store)
         self.assertEqual(list(await store.remove(child.id, NOW)), [child.id, grandchild.id])
@@ -350,7 +405,7 @@ class StoreContract(EmptyStoreContract):
         self.assertEqual(list(await store.list_tokens(TokenQuery(below=make_token().id))), [])
 
     async def test_limit_per_owner_T86c(self) -> None:
-        """The limit per owner counts unexpired tokens that were made over HTTP, and no others."""
+        """Only unexpired tokens that were created over HTTP count towards the limit per owner."""
         store = await self.opened()
         others = [
             make_token(origin=TERMINAL),
@@ -377,7 +432,10 @@ class StoreContract(EmptyStoreContract):
         await store.add(make_token(origin=TERMINAL))
 
     async def test_limit_at_once_T86c(self) -> None:
-        """If several tokens are added at once, no more than the limit per owner are stored."""
+        """
+        If several tokens of an owner are added at once, the store keeps no more than the limit per
+        owner.
+        """
         store = await self.opened()
         adding = [self.failed(store.add(make_token(origin=HTTP), 3)) for _ in range(9)]
         outcomes = await gatherResults([Deferred.fromCoroutine(each) for each in adding])
@@ -390,7 +448,10 @@ class StoreContract(EmptyStoreContract):
         return await Deferred.fromCoroutine(work).addErrback(lambda failure: failure.value)
 
     async def test_remember_revoked_S_AUDIT(self) -> None:
-        """The owner and the mark of a revoked token are remembered for L{REVOKED_FOR} seconds."""
+        """
+        A token store keeps the owner and the mark of a revoked token for
+        L{REVOKED_FOR} seconds.
+        """
         store = await self.opened()
         family = await self.family(store)
         await store.remove(family[0].id, NOW)
@@ -407,7 +468,10 @@ class StoreContract(EmptyStoreContract):
         self.assertIsNone(await store.find_revoked(family[0].id))
 
     async def test_remember_few_S_AUDIT(self) -> None:
-        """The number of revoked tokens that are remembered is limited; the latest stay."""
+        """
+        A token store keeps the records of a limited number of revoked tokens,
+        those revoked last.
+        """
         store = await self.opened()
         module = module_of(store)
         self.patch(module, "MOST_REVOKED", 2)
@@ -420,7 +484,10 @@ class StoreContract(EmptyStoreContract):
         self.assertEqual(known, [False, False, True, True])
 
     async def test_share_memory_S_AUDIT(self) -> None:
-        """An owner with very many revoked tokens does not displace those of other owners."""
+        """
+        The records of very many revoked tokens of one owner do not displace the records of other
+        owners.
+        """
         store = await self.opened()
         module = module_of(store)
         self.patch(module, "MOST_REVOKED_OF_OWNER", 2)
@@ -432,7 +499,10 @@ class StoreContract(EmptyStoreContract):
         self.assertEqual(known, [True, False, True, True])
 
     async def test_remember_imported_T86a(self) -> None:
-        """Revoked imported tokens are remembered for ten years, whatever their number."""
+        """
+        A token store keeps the records of all revoked imported tokens for ten years, whatever their
+        number.
+        """
         store = await self.opened()
         module = module_of(store)
         self.patch(module, "MOST_REVOKED_OF_OWNER", 1)
@@ -449,14 +519,14 @@ class StoreContract(EmptyStoreContract):
         self.assertIsNone(await store.find_revoked(copied[0].id))
 
     async def test_forget_expired_quietly_S_AUDIT(self) -> None:
-        """A token that has expired is not reported as revoked."""
+        """A token store does not report a token as revoked that has only expired."""
         store, expired = await self.opened(), make_token(grant=Grant(expires=NOW))
         await store.add(expired)
         await store.delete_expired(NOW)
         self.assertIsNone(await store.find_revoked(expired.id))
 
     async def test_opened_twice(self) -> None:
-        """Opening an open store again changes nothing."""
+        """Opening a token store that is open already changes nothing."""
         store, kept = await self.opened(), make_token()
         await store.add(kept)
         await store.open()

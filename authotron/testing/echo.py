@@ -1,5 +1,6 @@
 """
-A backend to try a gateway with: it verifies the JWT, and answers with the request that it received.
+An HTTP backend to try a gateway with, which verifies the JWT in a request, and answers with the
+request.
 
 C{python -m authotron.testing.echo --port 8000 --secret-file var/jwt-secret}
 """
@@ -25,11 +26,11 @@ from twisted.web.server import Site
 @define(eq=False)
 class Keys:
     """
-    The keys with which the gateway may have signed a JWT.
+    The keys that verify JWTs of the gateway.
 
-    @ivar secret: the shared secret, for HS256.
-    @ivar published: the key set that the gateway serves at C{/.well-known/jwks.json}, for all other
-        algorithms.
+    @ivar secret: the secret shared with the gateway, for JWTs signed with HS256.
+    @ivar published: the key set that the gateway serves at C{/.well-known/jwks.json}, for JWTs
+        signed with other algorithms.
     """
 
     secret: str | None = field(default=None, repr=False)
@@ -57,7 +58,10 @@ class Keys:
 
 
 class Echo(Resource):
-    """Answers with method, path, headers and verified claims; with 401 without a valid JWT."""
+    """
+    Answers every request with its method, path, headers and verified claims, or with 401 if it has
+    no valid JWT.
+    """
 
     isLeaf = True
 
@@ -85,13 +89,16 @@ class Echo(Resource):
 
 
 class _Channel(HTTPChannel):
-    """Accepts large JWTs: Twisted refuses heads of more than 16 KiB."""
+    """
+    An HTTP connection that accepts large JWTs, because Twisted alone rejects headers of more than
+    16 KiB.
+    """
 
     MAX_LENGTH = totalHeadersSize = 131_072
 
 
 def _bearer(authorization: Sequence[str]) -> str:
-    """Return the JWT in the only C{Authorization} field."""
+    """Return the JWT in the header C{Authorization}, which must occur only once."""
     if len(authorization) != 1 or not authorization[0].startswith("Bearer "):
         raise jwt.InvalidTokenError("no bearer token")
     return authorization[0].removeprefix("Bearer ")
@@ -106,7 +113,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--secret-file", type=_FILE, help="File with the secret that the gateway signs with.")
 @click.option("--jwks-file", type=_FILE, help="Saved copy of the gateway's /.well-known/jwks.json.")
 def main(host: str, port: int, secret_file: Path | None, jwks_file: Path | None) -> None:
-    """Answer every request with its method, path, headers, and verified claims."""
+    """Answer every HTTP request with its method, path, headers, and verified claims."""
     if (secret_file is None) == (jwks_file is None):
         raise click.UsageError("give one of --secret-file and --jwks-file")
     secret = secret_file.read_text().rstrip("\r\n") if secret_file else None

@@ -1,4 +1,4 @@
-"""Keys of an identity provider, and JWTs that are signed with these keys, or forged."""
+"""Keys of an identity provider for tests, JWTs that are signed with these keys, and forged JWTs."""
 
 from __future__ import annotations
 
@@ -22,30 +22,33 @@ CLAIMS: Mapping[str, Any] = {
     "scope": "openid",
     "exp": NOW + 300,
 }
-"""The claims of a JWT whose test gives no others."""
+"""The claims of a JWT for which a test chooses no other claims."""
 
 
 @frozen
 class Signer:
-    """A private key, its key id, and the algorithm it signs with."""
+    """A private key of an identity provider, its key id, and its signature algorithm."""
 
     kid: str
     algorithm: str
     private: Any = field(repr=False)
 
     def jwk(self, **changes: Any) -> dict[str, Any]:
-        """Return the public key as a JWK; a change to C{None} leaves a member out."""
+        """
+        Return the public key as a JWK with changed members; a member changed to C{None} is left
+        out.
+        """
         members = {**keys.as_jwk(self.private.public_key()), "kid": self.kid}
         members["alg"] = self.algorithm
         return {name: value for name, value in {**members, **changes}.items() if value is not None}
 
     def sign(self, claims: Any = None, header: Mapping[str, Any] | None = None, **more: Any) -> str:
         """
-        Sign a JWT.
+        Build a JWT that is signed with the private key.
 
-        @param claims: all claims, or the C{bytes} of the payload; L{CLAIMS} if not given.
-        @param header: members of the header; a C{kid} that is C{None} is left out.
-        @param more: claims that are added to L{CLAIMS}. A claim that is C{None} is left out.
+        @param claims: all claims of the JWT, or the C{bytes} of its payload; by default L{CLAIMS}.
+        @param header: members of the header of the JWT; a C{kid} that is C{None} is left out.
+        @param more: claims that are added to L{CLAIMS}; one that is C{None} is left out.
         """
         payload = {**CLAIMS, **more} if claims is None else claims
         if isinstance(payload, dict):
@@ -60,9 +63,9 @@ class Signer:
 @cache
 def rsa_key(bits: int = 2048, number: int = 0) -> Any:
     """
-    Generate an RSA key; the same arguments return the same key.
+    Generate an RSA key, or return the key that was generated for the same arguments before.
 
-    @param number: distinguishes keys of equal size.
+    @param number: a number that distinguishes keys of the same size.
     """
     del number
     return rsa.generate_private_key(65537, bits)
@@ -83,8 +86,8 @@ def forged_jwt(header: Any, claims: Any = None, signature: bytes = b"x" * 64) ->
     """
     Build a JWT whose signature is not valid.
 
-    @param header: the value of the header, or its C{bytes}.
-    @param claims: the claims, or the C{bytes} of the payload; L{CLAIMS} if not given.
+    @param header: the JSON value of the header of the JWT, or its C{bytes}.
+    @param claims: the claims of the JWT, or the C{bytes} of its payload; by default L{CLAIMS}.
     """
     parts = [header, CLAIMS if claims is None else claims]
     raw = [each if isinstance(each, bytes) else json.dumps(each).encode() for each in parts]

@@ -11,15 +11,17 @@ from authotron.testing.remotes import Action, FakeRemote, ReceivedRequest, Respo
 
 class OAuthServer(FakeRemote):
     """
-    An authorization server: token introspection (RFC 7662), exchange of tokens, and a key set.
+    An OAuth 2.0 server for tests, with token introspection (RFC 7662), exchange of tokens, and a
+    key set.
 
-    Each endpoint reads a form or a JSON object, since servers differ. The server does not check the
-    authentication of the client; a test can check it in C{requests}.
+    Each endpoint of this OAuth server accepts a form or a JSON object, since real servers differ.
+    This OAuth server does not verify the credentials of its client; a test can check them in
+    C{requests}.
 
-    @ivar tokens: the introspection response for each token that is active.
-    @ivar access_token: the token in every response to an exchange.
-    @ivar keys: the key set.
-    @ivar instead: for an address, the action that takes the place of the usual response.
+    @ivar tokens: the introspection response for each active token.
+    @ivar access_token: the access token that the server returns for every exchange.
+    @ivar keys: the key set that the server publishes.
+    @ivar instead: actions that replace the usual response, by the address of the endpoint.
     """
 
     def __init__(

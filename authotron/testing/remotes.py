@@ -1,4 +1,4 @@
-"""Remote HTTP services for tests: a resource in memory answers what the HTTP client sends."""
+"""Remote HTTP services for tests: a resource in memory answers the requests of the HTTP client."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ReceivedRequest:
     """
     A request that L{FakeRemote} has received.
 
-    @ivar address: host and path, such as C{idp.example/token}.
+    @ivar address: the host and path of the URL, such as C{idp.example/token}.
     """
 
     method: str
@@ -37,17 +37,17 @@ class ReceivedRequest:
 
     @property
     def form(self) -> dict[str, str]:
-        """The fields of the form in the body."""
+        """The fields of the form in the body of the request."""
         return dict(parse_qsl(self.body.decode(), keep_blank_values=True))
 
     @property
     def json(self) -> Any:
-        """The JSON value in the body."""
+        """The JSON value in the body of the request."""
         return json.loads(self.body)
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The members of the JSON object in the body, or the fields of the form."""
+        """The members of the JSON object, or the fields of the form, in the body of the request."""
         is_json = self.headers.get("content-type", "").startswith("application/json")
         parameters: dict[str, Any] = self.json if is_json else self.form
         return parameters
@@ -55,7 +55,7 @@ class ReceivedRequest:
 
 @frozen
 class Respond:
-    """Send a complete response; content that is not C{bytes} is sent as JSON."""
+    """An action: send a complete response; content that is not C{bytes} is sent as JSON."""
 
     content: Any = None
     status: int = 200
@@ -63,12 +63,12 @@ class Respond:
 
 
 class Hang:
-    """Send no response."""
+    """An action: send no response."""
 
 
 @define
 class BeginResponse:
-    """Send the head of a response and the beginning of its body."""
+    """An action: send the head of a response and the beginning of its body."""
 
     content: bytes = b"{"
 
@@ -81,13 +81,14 @@ class FakeRemote(Resource):
     """
     All remote services of a test: one resource answers the requests to every host.
 
-    The resource is given to a L{World} as its C{agents}.
+    A L{FakeRemote} is passed to a L{World} as its C{agents}.
 
-    @ivar script: what to do with a request: a function, or an action for each address.
+    @ivar script: a function that returns the action for a request, or a mapping of addresses to
+        actions.
     @ivar requests: the requests received so far.
-    @ivar unanswered: the requests without a complete response.
+    @ivar unanswered: the requests that have no complete response yet.
     @ivar abandoned: the number of unanswered requests whose connection the client closed.
-    @ivar trusts: the TLS trust of each agent that was asked for.
+    @ivar trusts: the TLS trust of each HTTP agent that a plugin requested.
     """
 
     isLeaf = True
@@ -131,7 +132,7 @@ class FakeRemote(Resource):
         return [request.address for request in self.requests]
 
     def flush(self) -> None:
-        """Deliver what was written, and closed connections, to the other side."""
+        """Deliver written bytes, and the end of closed connections, between client and resource."""
         self.agent.flush()
 
     def finish_all(self, content: bytes = b"") -> None:
@@ -169,12 +170,15 @@ def web_client(remote: FakeRemote, clock: Clock | None = None, **given: Any) -> 
 
 
 def start(coroutine: Any) -> Deferred[Any]:
-    """Start the coroutine that a method of a plugin has returned."""
+    """Start the coroutine that a method of a plugin returned, as a Deferred."""
     return Deferred.fromCoroutine(coroutine)
 
 
 class Work:
-    """A coroutine function whose results the test decides: it waits until then."""
+    """
+    A coroutine function for tests: each call waits until the test fires its
+    Deferred in C{started}.
+    """
 
     def __init__(self) -> None:
         self.started: list[Deferred[Any]] = []

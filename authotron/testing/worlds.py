@@ -23,21 +23,21 @@ NOW = 1_800_000_000
 
 def world(clock: Clock | None = None, agents: Agents = forbid_http) -> World:
     """
-    Build a world whose threads run work immediately, in the thread of the test.
+    Build a L{World} whose threads run work immediately, in the thread of the test.
 
-    @param clock: a clock that shows L{NOW} if not given.
-    @param agents: answers HTTP requests; see C{FakeRemote}. Without it a request is an error.
+    @param clock: the clock of the L{World}; by default a clock that shows L{NOW}.
+    @param agents: answers HTTP requests, such as a C{FakeRemote}; by default a request is an error.
     """
     return World(clock or clock_at(NOW), run_at_once, agents)
 
 
 def make_plugin(module: ModuleType, given_world: World | None = None, **keys: Any) -> Any:
     """
-    Build the plugin of C{module} from the keys of its section, as the daemon does.
+    Build the plugin of C{module} from the keys of its configuration section, as the daemon does.
 
-    Name and realm are C{it} and C{here}, as the contracts expect, unless C{keys} has others.
+    By default the name of the plugin is C{it} and its realm C{here}, as the contract tests expect.
 
-    @raise ConfigError: the keys are not what the C{Config} of the module describes.
+    @raise ConfigError: the keys do not fit the class C{Config} of the module.
     """
     named = {"name": "it", "realm": "here"} if issubclass(module.Config, PluginConfig) else {}
     section = read(module.Config, {"type": documented_type(module), **named, **keys})
@@ -45,17 +45,17 @@ def make_plugin(module: ModuleType, given_world: World | None = None, **keys: An
 
 
 def clock_at(seconds: float) -> Clock:
-    """Build a clock that shows C{seconds} since the epoch."""
+    """Build a clock for tests that shows C{seconds} since the epoch."""
     clock = Clock()
     clock.advance(seconds)
     return clock
 
 
 def run_at_once(work: Callable[[], Any], /) -> Deferred[Any]:
-    """Run C{work} immediately, in the thread of the caller."""
+    """Run C{work} immediately, in the thread of the caller, and return a Deferred."""
     return execute(work)
 
 
 def as_deferred(method: Callable[[A], MaybeAwaited[T]], argument: A) -> Deferred[T]:
-    """Call a method of a plugin, whether it returns a value or a coroutine."""
+    """Call a method of a plugin that returns a value or a coroutine, and return a Deferred."""
     return maybeDeferred(method, argument)  # type: ignore[call-overload,no-any-return] # a value or a coroutine

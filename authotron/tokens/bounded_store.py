@@ -1,4 +1,7 @@
-"""A token store with a timeout on every call, which waits while the store is being opened."""
+"""
+A wrapper of token stores: every call has a timeout, and waits while the
+store is being opened.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +30,9 @@ P = ParamSpec("P")
 @define(eq=False)
 class StoreClient:
     """
-    A token store under the rules of one configuration: every call has a timeout.
+    A token store with the settings of one configuration: every call has the configured timeout.
 
-    @ivar backend: the store itself, from C{authotron.stores}.
+    @ivar backend: the token store that is called, from a module in C{authotron.stores}.
     """
 
     backend: ITokenStore
@@ -68,10 +71,10 @@ class StoreClient:
 
     async def list_tokens(self, query: TokenQuery) -> Sequence[Token]:
         """
-        Return the API tokens that a query selects, in the order of their ids.
+        Return the API tokens that match a query, sorted by id.
 
-        Earlier versions stored the names of owners as providers spelled them, so every spelling
-        that normalizes to the name in the query is looked up.
+        Earlier versions stored the user names of owners without Unicode normalization, so all
+        spellings of the name in the query are looked up.
         """
         queries = [
             evolve(query, realm=realm, username=username)
@@ -99,9 +102,9 @@ class StoreClient:
 
     async def wait_until_open(self) -> None:
         """
-        Wait until an attempt to open the store has ended, if one is under way.
+        If the token store is being opened, wait until the attempt has succeeded or failed.
 
-        @raise Unavailable: the attempt takes longer than the timeout of the store.
+        @raise Unavailable: the attempt to open takes longer than the timeout of the store.
         """
         await with_timeout(self._clock, self._rules.timeout, self._wait_until_open())
 
@@ -120,7 +123,8 @@ class StoreClient:
 
     def peppers(self) -> Peppers:
         """
-        Return the peppers: the configured ones first, then the one that the store generated.
+        Return the peppers, the secret keys for hashing API tokens: the configured ones first, then
+        the one that the store generated.
 
         @raise Unavailable: no pepper is configured, and the store is not open yet.
         """
@@ -136,5 +140,8 @@ def _spellings(name: str | None) -> Sequence[str | None]:
 
 
 def derive_pepper(secret: str) -> bytes:
-    """Derive a pepper from a secret, in a way that does not disclose the secret."""
+    """
+    Derive a pepper, a key for hashing API tokens, from a secret, so that the pepper does not reveal
+    the secret.
+    """
     return hmac.digest(secret.encode(), b"authotron: pepper of the token store", "sha256")

@@ -17,13 +17,14 @@ from authotron.model.token import Grant
 @frozen
 class TokenRequest:
     """
-    The properties that a client asks for in a new API token.
+    The properties that a client requests for a new API token.
 
-    @ivar ttl: lifetime in seconds; C{None} for the configured default.
-    @ivar roles: the only roles that the API token keeps; C{None} keeps all roles of the owner.
-    @ivar scopes: the only scopes that the API token keeps, by service; C{None} keeps all.
-    @ivar hosts: host patterns that restrict the API token; empty for no restriction.
-    @ivar networks: client networks that restrict the API token; empty for no restriction.
+    @ivar ttl: the requested lifetime in seconds, or C{None} for the configured default.
+    @ivar roles: the only roles of the owner that the API token grants, or C{None} for all roles.
+    @ivar scopes: the only scopes of the owner that the API token grants, by service, or C{None} for
+        all scopes.
+    @ivar hosts: patterns of the hosts to which the API token gives access; empty for all hosts.
+    @ivar networks: networks from which clients may use the API token; empty for all networks.
     """
 
     name: str = ""
@@ -37,12 +38,18 @@ class TokenRequest:
 
 
 def grant_in_use(requester: Authentication) -> Grant:
-    """Return the grant of the API token in use; an unlimited grant for any other credential."""
+    """
+    Return the grant of the API token that a requester uses, or an unlimited grant for any other
+    credential.
+    """
     return requester.restriction if isinstance(requester.restriction, Grant) else Grant()
 
 
 def restricted_token_id(requester: Authentication) -> str | None:
-    """Return the id of the API token that a requester uses, if that token is restricted."""
+    """
+    Return the id of the API token that a requester uses, if this API token is restricted, or else
+    C{None}.
+    """
     grant = grant_in_use(requester)
     if not grant.is_restricted:
         return None
@@ -58,21 +65,23 @@ def new_grant(
     can_look_up: bool,
 ) -> Grant:
     """
-    Compute the grant of a new API token from the request and from the credential in use.
+    Compute the grant of a new API token from the request and from the credential of the requester.
 
-    @param can_look_up: whether a provider can confirm later that the owner still exists; an API
-        token of another owner lives for C{max_ttl_unchecked} seconds at most.
+    @param can_look_up: whether a provider can later confirm that the owner still exists; if not,
+        the API token expires after C{max_ttl_unchecked} seconds at most.
 
-    @raise ExceedsGrant: the request asks for more than the credential in use allows.
+    @raise ExceedsGrant: the request asks for more than the credential of the requester allows.
     """
     outer = grant_in_use(requester)
     problems = [*_excesses(requester, outer, requested)]
     longest = config.max_ttl if can_look_up else config.max_ttl_unchecked
     if requested.ttl is not None and requested.ttl > longest:
-        problems.append(Problem("ttl", f"is more than {longest} s, the limit"))
+        problems.append(Problem("ttl", f"is more than the limit of {longest} s"))
     expires = now + min(requested.ttl or config.ttl, longest)
     if requested.ttl is not None and outer.expires is not None and expires > outer.expires:
-        problems.append(Problem("ttl", "is more than the API token in use has left"))
+        problems.append(
+            Problem("ttl", "is more than the remaining lifetime of the API token in use")
+        )
     if problems:
         raise ExceedsGrant(problems)
     return Grant(
@@ -87,7 +96,10 @@ def new_grant(
 def _excesses(
     requester: Authentication, outer: Grant, requested: TokenRequest
 ) -> Iterator[Problem]:
-    """Name every role, scope, host and network that the credential in use does not cover."""
+    """
+    Yield a problem for every requested role, scope, host and network that the credential of the
+    requester does not allow.
+    """
     roles = frozenset(requester.identity.roles) if requested.roles else frozenset()
     for place, role in enumerate(requested.roles or ()):
         if role not in roles:

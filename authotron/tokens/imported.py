@@ -1,10 +1,11 @@
 """
-API tokens that another service issued and that were imported into the store.
+API tokens that another service issued, and that were imported into the token store.
 
-Imported tokens have no recognizable form, so any opaque bearer token may be one. Like other API
-tokens they are stored as keyed hashes. The hashed text is the token, or the hash that the other
-service had stored, behind the name of that service: a value stored by one service is therefore
-never accepted as a token of another.
+The format of imported tokens cannot be recognized, so any opaque bearer token may be an imported
+token. Like other API tokens, imported tokens are stored as keyed hashes. What is hashed is the name
+of the other service, and the value that this service had stored, which is the token or a hash of
+the token. Because of the name a value that one service had stored is never accepted as a token of
+another service.
 """
 
 from __future__ import annotations
@@ -32,45 +33,54 @@ from authotron.telemetry.audit import Actor
 from authotron.tokens.bounded_store import StoreClient
 
 ACL_PROXY, AUTH_O_TRON = ("acl-proxy", "auth-o-tron")
-"""The services whose tokens can be imported."""
+"""The names of the services whose tokens can be imported."""
 
 _LONGEST = 512
-"""Characters of the longest token that is looked up as an imported one."""
+"""Maximum number of characters of a bearer token that is looked up as an imported token."""
 
 _IN_A_HEADER = re.compile(r"[!-+\--~]+")
-"""Visible ASCII without the comma, which separates credentials in C{Authorization}."""
+"""
+A regular expression of visible ASCII characters without the comma, which separates credentials in
+C{Authorization}.
+"""
 
 
 def may_be(text: str) -> bool:
-    """Whether a bearer token may be an imported one: neither C{aot_...} nor a JWT."""
+    """
+    Whether a bearer token may be an imported token, because it is neither of the form C{aot_...}
+    nor a JWT.
+    """
     fits = len(text) <= _LONGEST and _IN_A_HEADER.fullmatch(text) is not None
     return fits and not looks_like_ours(text) and unverified.parse(text) is None
 
 
 def candidate_names(text: str, acl_proxy_peppers: Sequence[bytes]) -> Iterator[str]:
-    """Yield the names under which a token is hashed, one for each service and pepper."""
+    """
+    Yield the strings of which a keyed hash may be stored for an imported token: one for
+    auth-o-tron, and one for each pepper of acl-proxy.
+    """
     yield of_auth_o_tron(text)
     for pepper in acl_proxy_peppers:
         yield of_acl_proxy(sha256(text.encode() + pepper).hexdigest())
 
 
 def of_auth_o_tron(token: str) -> str:
-    """Return the name under which a token of auth-o-tron is hashed; there it is stored in clear."""
+    """Return the string of which a keyed hash is stored for a token imported from auth-o-tron."""
     return f"{AUTH_O_TRON}:{token}"
 
 
 def of_acl_proxy(stored: str) -> str:
     """
-    Return the name under which a token of acl-proxy is hashed.
+    Return the string of which a keyed hash is stored for a token imported from acl-proxy.
 
-    @param stored: the SHA-256 of token and pepper in hexadecimal, as acl-proxy stores it.
+    @param stored: the hexadecimal SHA-256 hash of token and pepper that acl-proxy had stored.
     """
     return f"{ACL_PROXY}:{stored}"
 
 
 @frozen
 class ForeignToken:
-    """The properties of a token in the store of another service."""
+    """The properties of a token that another service had stored."""
 
     owner: Identity
     grant: Grant = field(factory=Grant)
@@ -83,7 +93,7 @@ class ForeignToken:
 
 @frozen(eq=False)
 class ImportedTokens:
-    """The imported tokens in a store, under the rules of one configuration."""
+    """The imported tokens in a token store, with the settings of one configuration."""
 
     _store: StoreClient
     _rules: StoreConfig
@@ -91,27 +101,28 @@ class ImportedTokens:
     _max_ttl: float
 
     def may_know(self, text: str) -> bool:
-        """Whether imported tokens are enabled, and a bearer token may be one of them."""
+        """Whether imported tokens are enabled, and a bearer token may be an imported token."""
         return self._rules.imported and may_be(text)
 
     async def candidates(self, text: str) -> Sequence[PlainToken]:
         """
-        Return the API tokens as which a bearer token may be stored.
+        Return the API tokens that a bearer token may stand for, if it is an imported token.
 
-        @raise Unavailable: the store does not open.
+        @raise Unavailable: the token store cannot be opened.
         """
         await (
             self._store.wait_until_open()
-        )  # The pepper that the store generated is read when it opens.
+        )  # A pepper that the store generated is known only once the store is open.
         peppers = self._store.peppers()
         names = candidate_names(text, self._rules.acl_proxy_peppers())
         return [candidate for name in names for candidate in peppers.plain_tokens(name)]
 
     async def has(self, known_as: str) -> bool:
         """
-        Whether a token was imported already, or was imported and then revoked.
+        Whether a token of another service was imported already, or was imported and then revoked.
 
-        @param known_as: the name under which the token is hashed, see L{candidate_names}.
+        @param known_as: the string of which a keyed hash is stored for the token, see
+            L{candidate_names}.
 
         @raise Unavailable: the store does not answer.
         """
@@ -125,7 +136,8 @@ class ImportedTokens:
 
     async def copy(self, known_as: str, source: ForeignToken, by: Actor | None = None) -> bool:
         """
-        Import a token; return whether it was not in the store before.
+        Import a token of another service, unless it was imported before; return whether it was
+        imported now.
 
         @raise Unavailable: the store does not answer.
         """

@@ -1,4 +1,4 @@
-"""Look up the owners of API tokens: their current roles and attributes."""
+"""Look up the current roles, attributes and scopes of the owners of API tokens."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from authotron.plugin.interfaces import IProvider, IUserLookup
 
 @define(eq=False)
 class Owners:
-    """The current identities of the owners of API tokens, cached for C{tokens.users} seconds."""
+    """
+    Looks up the current identities of the owners of API tokens, and caches them for C{tokens.users}
+    seconds.
+    """
 
     _providers: Sequence[IProvider]
     _clock: IReactorTime
@@ -32,7 +35,7 @@ class Owners:
 
     def can_look_up(self, owner: Identity, known_to: str) -> bool:
         """
-        Whether a provider can look an owner up without a password.
+        Whether a provider can look up the owner of an API token without a credential.
 
         @param known_to: the name of the provider that identified the owner.
         """
@@ -40,14 +43,16 @@ class Owners:
 
     async def now(self, owner: Identity, known_to: str) -> Authentication:
         """
-        Return the current identity of an owner, and the time until which it may be cached.
+        Return the current identity of the owner of an API token, and the time until which it may be
+        cached.
 
-        If no provider can look the owner up, return the identity stored with the API token.
+        If no provider can look up the owner, return the identity that is stored with the API token.
 
         @param known_to: the name of the provider that identified the owner.
 
-        @raise Rejected: the owner no longer exists, or no provider of the owner's realm is left.
-        @raise Unavailable: the provider that could look the owner up does not answer.
+        @raise Rejected: the owner no longer exists, or no provider of the owner's realm is
+            configured any more.
+        @raise Unavailable: the provider that can look up the owner does not answer.
         """
         providers = self._providers_of(owner, known_to)
         if not providers and not known_to.startswith(IMPORTED):
@@ -72,11 +77,17 @@ class Owners:
         )
 
     def _providers_of(self, owner: Identity, known_to: str) -> list[IProvider]:
-        """Return the provider that identified the owner, or else all providers of the realm."""
+        """
+        Return the provider that identified the owner, or if it is not configured any more, all
+        providers of the owner's realm.
+        """
         candidates = [provider for provider in self._providers if provider.realm == owner.realm]
         return [provider for provider in candidates if provider.name == known_to] or candidates
 
 
 def _same_name(providers: list[IProvider]) -> list[IProvider]:
-    """Return the first provider, and the others with its name, which an operator may repeat."""
+    """
+    Return the first provider, and all others of the same name, as several providers may have one
+    name.
+    """
     return [provider for provider in providers if provider.name == providers[0].name]

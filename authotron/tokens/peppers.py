@@ -1,4 +1,4 @@
-"""The keys under which API tokens are hashed."""
+"""Peppers, the secret keys with which API tokens are hashed."""
 
 from __future__ import annotations
 
@@ -20,24 +20,22 @@ from authotron.model.token import (
 @frozen
 class Peppers:
     """
-    The keys under which API tokens are hashed, newest first.
-
-    A copy of the store is useless without these keys. Every hash names the key it was made with,
-    so older keys still verify API tokens after a newer key was added.
+    The secret keys with which API tokens are hashed, the newest first. Without the peppers a copy
+    of the token store is useless to an attacker. Every stored hash names the pepper that it was
+    made with, so an API token can still be verified after a newer pepper was added.
     """
 
     _keys: Sequence[bytes] = field(repr=False)
 
     def hash(self, text: str) -> str:
-        """Return the hash that is stored of an API token, made with the newest key."""
+        """Hash an API token with the newest pepper, to store the hash."""
         return _hash(self._keys[0], text)
 
     def plain_tokens(self, text: str) -> Iterator[PlainToken]:
         """
-        Yield an imported token with the id that is derived from it under each key.
-
-        An imported token has no id of its own. The id is a keyed hash, so without the keys it does
-        not help to guess the token.
+        Yield an imported token several times, each time with the id that is derived from the token
+        by one pepper. An imported token contains no id, so a keyed hash of the token is used as its
+        id, which does not help to guess the token without the pepper.
         """
         for key in self._keys:
             digest = hmac.digest(key, b"authotron id " + text.encode(), "sha256")
@@ -45,11 +43,14 @@ class Peppers:
             yield PlainToken(_base62(number, _SECONDS_DIGITS + _CHANCE_DIGITS), text)
 
     def has_mark(self, mark: str, text: str) -> bool:
-        """Whether a revoked API token, of which only a mark is stored, is this one."""
+        """Whether an API token is the revoked one of which only a mark is stored."""
         return any(mark_of(_hash(key, text)) == mark for key in self._keys)
 
     def fits(self, stored: str, text: str) -> bool:
-        """Whether a stored hash is that of an API token; takes equally long either way."""
+        """
+        Whether a stored hash is the hash of an API token; the time for this does not depend on the
+        result.
+        """
         found = False
         for key in self._keys:
             found |= hmac.compare_digest(_hash(key, text), stored)

@@ -1,4 +1,7 @@
-"""The provider that verifies API tokens; no other provider sees a token that begins C{aot_}."""
+"""
+The provider that verifies API tokens; a token that begins with C{aot_} is shown to no other
+provider.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from authotron.plugin.interfaces import Affinity, IJudge, IReachable
 from authotron.tokens.owners import Owners
 from authotron.tokens.service import TokenService
 
-# A module variable is read faster than a member of an C{Enum}.
+# Reading a module variable is faster than reading a member of an C{Enum}.
 _OWN, _FOREIGN = Affinity.OWN, Affinity.FOREIGN
 
 
@@ -22,11 +25,12 @@ _OWN, _FOREIGN = Affinity.OWN, Affinity.FOREIGN
 @define(eq=False)
 class TokenProvider:
     """
-    Verifies Bearer credentials that are API tokens, in the realms of their owners.
+    Verifies bearer tokens that are API tokens, and authenticates their owners, who may be of any
+    realm.
 
-    The class implements L{IJudge} and not L{IProvider}, because an L{IProvider} has one realm and
-    API tokens belong to owners of any realm. Imported API tokens have no recognizable form, so
-    other providers may be asked about the same credential.
+    The class implements L{IJudge} and not L{IProvider}, because an L{IProvider} has only one realm.
+    The format of imported API tokens cannot be recognized, so other providers may be asked about
+    such a token, too.
     """
 
     _tokens: TokenService | None
@@ -61,7 +65,10 @@ class TokenProvider:
     def _authentication(
         self, tokens: TokenService, token: Token, owner: Authentication
     ) -> Authentication:
-        """Limit the life of the JWT to C{tokens.jwt_exp} seconds, as a JWT cannot be revoked."""
+        """
+        Build an authentication whose JWT expires after C{tokens.jwt_exp} seconds at most, because a
+        JWT cannot be revoked.
+        """
         now, grant = self._clock.seconds(), token.grant
         return Authentication(
             owner.identity,

@@ -34,29 +34,42 @@ from authotron.tokens.usage import LastUses, RevokedUses
 T = TypeVar("T")
 
 _LONGEST_TTL = 10_000 * 366 * _DAY
-"""Seconds to which any C{ttl} is cut, so that adding the current time cannot overflow."""
+"""
+Maximum lifetime of an API token in seconds, so that adding the lifetime to the current time cannot
+overflow.
+"""
 
 _MAX_ANCESTORS = 16
-"""API tokens in a lineage: each was created with the one before."""
+"""
+Maximum number of ancestors of an API token: the token with which it was created, the token with
+which that token was created, and so on.
+"""
 
 _TRIES = 3
-"""Random ids that are tried until the store has none of them."""
+"""
+Number of random ids to try for a new API token, if the store already contains
+a token with the id.
+"""
 
 _UNKNOWN = Identity("unknown", "unknown")
-"""The owner that the audit log names for an API token created and revoked at the same moment."""
+"""
+The owner that the audit log names if the owner of a revoked API token is not known, because the
+token was created at the same moment.
+"""
 
 
 def _unknown_client() -> None:
-    """Return no address, for callers that do not know the client."""
+    """Return C{None} in place of the client's address, for callers that do not know the client."""
 
 
 @define(eq=False)
 class TokenService:
     """
-    The API tokens in a store, under the rules of one configuration.
+    Creates, finds, changes and revokes the API tokens in a token store, with the settings of one
+    configuration.
 
-    @ivar store: the store, with a timeout on every call.
-    @ivar imported: the API tokens in the store that other services issued.
+    @ivar store: the token store, with a timeout for every call.
+    @ivar imported: the API tokens in the token store that other services issued.
     """
 
     store: StoreClient
@@ -73,7 +86,7 @@ class TokenService:
 
     @property
     def compat(self) -> bool:
-        """Whether C{GET /token} creates an API token."""
+        """Whether the route C{GET /token} creates an API token, as in auth-o-tron."""
         return self._rules.compat
 
     async def make(
@@ -88,17 +101,20 @@ class TokenService:
         """
         Create an API token for a requester.
 
-        An API token that is created with another API token descends from it, and ends with it.
+        If the requester uses an API token, the new token is a descendant of it, and becomes invalid
+        when it is revoked or expires.
 
-        @param can_look_up: whether a provider can confirm later that the owner still exists.
-        @param origin: only API tokens created over HTTP count towards C{max_per_owner}.
-        @param by: the actor that the audit log names, if it is not the requester.
+        @param can_look_up: whether a provider can later confirm that the owner still exists.
+        @param origin: how the API token is created; only those created over HTTP count towards
+            C{max_per_owner}.
+        @param by: the actor that the audit log names, by default the requester.
 
-        @return: the API token for the client, and the API token as it is stored.
+        @return: the API token in plain text, for the client, and the API token as it is stored.
 
         @raise ExceedsGrant: the request asks for more than the credential in use allows.
         @raise TooMany: the owner has C{max_per_owner} API tokens already.
-        @raise TokenExists: each of three random ids was in use, which is practically impossible.
+        @raise TokenExists: the store contains tokens with each of three random ids, which is
+            practically impossible.
         @raise Unavailable: the store does not answer.
         """
         now = self._clock.seconds()
@@ -147,7 +163,8 @@ class TokenService:
         self, work: Awaitable[T], token: Token, what: str, by: Actor
     ) -> T:
         """
-        Await a change to the store; if the store does not confirm the change, log that.
+        Wait for a change in the token store; if the store does not confirm the change, write this
+        to the audit log.
 
         @raise Unavailable: the store does not answer.
         """
@@ -159,7 +176,8 @@ class TokenService:
 
     async def _lineage(self, requester: Authentication) -> tuple[str, ...]:
         """
-        Return the ids of the API tokens from which a new API token of a requester descends.
+        Return the ids of the API tokens that will be the ancestors of a new API token of a
+        requester.
 
         @raise ExceedsGrant: the API token in use was revoked meanwhile, or has too many ancestors.
         """
@@ -175,7 +193,7 @@ class TokenService:
         """
         Return the stored API token that a client presents.
 
-        @param client: returns the address of the client, for the log.
+        @param client: a function that returns the address of the client, for the log.
 
         @raise Rejected: no such API token is stored, or it has expired.
         @raise Unavailable: the store does not answer.
@@ -191,9 +209,10 @@ class TokenService:
 
     async def _with_earliest_expiry(self, token: Token) -> Token:
         """
-        Return an API token with the earliest expiry of itself and all its ancestors.
+        Return an API token that expires as soon as the first of the token itself and its ancestors
+        expires.
 
-        @raise Rejected: this expiry has passed, or an ancestor was revoked.
+        @raise Rejected: the API token or an ancestor has expired, or an ancestor was revoked.
         @raise Unavailable: the store does not answer.
         """
         expires = token.grant.expires
@@ -214,20 +233,25 @@ class TokenService:
         return [parse(text)]
 
     async def _candidate_ids(self, text: str) -> list[str]:
-        """Return the ids that a text in the place of an id may mean: an id or a whole API token."""
+        """
+        Return the possible ids of the API token that a client names in a URL, by an id or by a
+        whole API token.
+        """
         imported = await self.imported.candidates(text) if self.imported.may_know(text) else ()
         id_ = id_of(text)
         return [*([id_] if id_ else []), *(candidate.id for candidate in imported)]
 
     def note_use(self, id_: str) -> None:
-        """Note that an API token is used now; L{flush} writes all notes to the store."""
+        """Note that an API token is used now, which L{flush} later writes to the token store."""
         self._last_uses.note(id_)
 
     async def list_tokens(self, requester: Authentication, query: TokenQuery) -> Sequence[Token]:
         """
-        List API tokens: the requester's own, or for an administrator those of the query.
+        List the API tokens that belong to the requester, or for an administrator, those that match
+        the query.
 
-        With a restricted API token only that token and its descendants are listed.
+        If the requester uses a restricted API token, only this token and its descendants are
+        listed.
         """
         restricted = restricted_token_id(requester)
         if restricted is not None:
@@ -241,8 +265,8 @@ class TokenService:
         """
         Return an API token that the requester may see.
 
-        Owners see their own API tokens and administrators all of them. With a restricted API token
-        only that token and its descendants can be seen.
+        Owners may see their own API tokens, and administrators all API tokens. If the requester
+        uses a restricted API token, only this token and its descendants may be seen.
 
         @raise NoSuchToken: the API token does not exist, or the requester may not see it.
         """
@@ -271,10 +295,12 @@ class TokenService:
         """
         Change the name, comment or lifetime of an API token.
 
-        A lifetime can only be shortened; the descendants of the API token are shortened as well.
+        The lifetime of an API token can only be shortened, which shortens the lifetime of its
+        descendants as well.
 
         @raise NoSuchToken: the API token does not exist, or the requester may not see it.
-        @raise ExceedsGrant: the new expiry is later, or the API token would be too large.
+        @raise ExceedsGrant: the new expiry is later than the present one, or the API token would be
+            too large.
         """
         token = await self.show(requester, id_)
         renamed = evolve(
@@ -302,7 +328,7 @@ class TokenService:
         self, token: Token, name: str | None, comment: str | None, ttl: int | None
     ) -> Mapping[str, str | float | None]:
         """
-        Return the columns to change in the store.
+        Return the columns of an API token to change in the store, with their new values.
 
         @raise ExceedsGrant: the new expiry is later than the present one.
         """
@@ -319,9 +345,11 @@ class TokenService:
 
     async def _shorten_descendants(self, token: Token, expires: float, by: Actor) -> None:
         """
-        Write a shortened expiry to all descendants of an API token, so that lists show it.
+        Store the shortened expiry of an API token for all its descendants, so that lists of API
+        tokens show the right expiry.
 
-        The expiry holds without this step: L{find} checks all ancestors of an API token.
+        The descendants expire even if this fails, because L{find} checks all ancestors of an API
+        token.
         """
         for each in await self._tree(token.id):
             before = each.grant.expires
@@ -353,7 +381,7 @@ class TokenService:
         """
         Revoke an API token of any owner, and all its descendants.
 
-        @return: the ids of all API tokens that were revoked.
+        @return: the ids of the revoked API token and its descendants.
         @raise NoSuchToken: the API token does not exist.
         """
         tree = {token.id: token for token in await self._tree(id_)}
@@ -367,14 +395,20 @@ class TokenService:
         return ended
 
     async def valid_id(self, text: str, client: str) -> str | None:
-        """Return the id of the API token that a client presents, or C{None} if it is not valid."""
+        """
+        Return the id of the API token that a client presents, or C{None} if the
+        token is not valid.
+        """
         try:
             return (await self.find(text, lambda: client)).id
         except Rejected:
             return None
 
     async def revoke_presented(self, text: str, by: Actor | None = None) -> None:
-        """Revoke the API token that any client presents; do nothing if it is not valid."""
+        """
+        Revoke the API token that any client presents, or do nothing if the
+        token is not valid.
+        """
         with suppress(Rejected, NoSuchToken):
             token = await self.find(text)
             await self.end(token.id, by or audit.holder())
@@ -383,8 +417,8 @@ class TokenService:
         """
         Whether a requester may manage the API tokens of all owners.
 
-        C{store.admins} names administrator roles for each realm; the role counts only in that
-        realm, and does not count if the requester uses a restricted API token.
+        C{store.admins} names the administrator roles of each realm. A role makes only users of this
+        realm administrators, and none who uses a restricted API token.
         """
         if restricted_token_id(requester) is not None:
             return False
@@ -393,7 +427,8 @@ class TokenService:
 
     async def flush(self) -> None:
         """
-        Write the noted uses of API tokens to the store, and delete expired API tokens.
+        Write the times at which API tokens were last used to the store, and delete expired API
+        tokens.
 
         @raise Unavailable: the store does not answer.
         """
@@ -412,8 +447,9 @@ def make(
     Build the service for the API tokens in a store.
 
     @param config: the C{tokens} section of the configuration.
-    @param rules: the keys of the C{store} section that all stores have.
-    @param spare_pepper: the pepper if neither the configuration nor the store has one.
+    @param rules: the keys of the C{store} section that all types of token stores have.
+    @param spare_pepper: the key to hash API tokens with, if neither the configuration nor the store
+        has one.
     """
     store = StoreClient(backend, rules, clock, spare_pepper)
     imported = ImportedTokens(store, rules, clock, config.max_ttl)

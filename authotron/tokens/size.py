@@ -1,4 +1,7 @@
-"""The size limit of a stored API token, and how the stored owner is shortened to fit."""
+"""
+The size limit of a stored API token: attributes of the owner are left out
+until the token fits.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,16 @@ from authotron.model.identity import Identity
 from authotron.model.token import Token
 
 MAX_BYTES = 4096
-"""Bytes that an API token created over HTTP may take up in the store."""
+"""Maximum number of bytes that an API token created over HTTP may take up in the store."""
 
 
 def shorten(token: Token, *, can_look_up: bool) -> Token:
     """
-    Drop parts of the stored owner until an API token fits into L{MAX_BYTES}.
+    Remove roles, scopes and attributes from the stored owner until an API token fits into
+    L{MAX_BYTES}.
 
-    If a provider can look the owner up, roles, scopes and attributes need not be stored: the
-    provider returns the current ones whenever the API token is used. Of other owners the roles and
+    If a provider can look up the owner, roles, scopes and attributes need not be stored, because
+    the provider returns them whenever the API token is used. If no provider can, the roles and
     scopes that the API token grants are stored, and as many attributes as fit.
 
     @raise ExceedsGrant: the API token is too large even without attributes.
@@ -40,7 +44,8 @@ def check_growth(before: Token, after: Token) -> None:
     """
     Check that a change does not make an API token exceed L{MAX_BYTES}.
 
-    @raise ExceedsGrant: the API token was small enough before the change, and is not after it.
+    @raise ExceedsGrant: the API token was small enough before the change, and is too large after
+        the change.
     """
     if before.size <= MAX_BYTES < after.size:
         needed = f"the API token would need {after.size} bytes, of {MAX_BYTES}"
@@ -49,9 +54,9 @@ def check_growth(before: Token, after: Token) -> None:
 
 def _with_fewer_attributes(token: Token) -> Token:
     """
-    Drop the largest attributes of the owner until an API token fits into L{MAX_BYTES}.
+    Remove the largest attributes of the owner until an API token fits into L{MAX_BYTES}.
 
-    The largest attributes usually repeat roles or groups, and a client cannot ask for fewer.
+    The largest attributes are removed first, because they usually repeat roles or groups.
     """
     attributes = dict(token.owner.attributes)
     excess = token.size - MAX_BYTES

@@ -1,4 +1,4 @@
-"""The Twisted service that opens a token store, and cleans it up every minute."""
+"""The Twisted service that opens a token store, and deletes expired API tokens every minute."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from authotron.net.world import World
 from authotron.tokens.service import TokenService
 
 _FIRST_RETRY, _LAST_RETRY = 0.25, 2.0
-"""Seconds before the first retry to open the store, and the longest time between two retries."""
+"""
+Seconds before the first retry to open the token store, and the maximum seconds
+between two retries.
+"""
 
 _FLUSH_INTERVAL = 60.0
-"""Seconds between two flushes of the token service."""
+"""Seconds between two calls of L{TokenService.flush}."""
 
 
 class TokenStoreService(Service):
     """
-    Opens a token store, and flushes the token service every 60 s.
-
-    The start of the gateway does not wait for the store. Until the store is open, requests with an
-    API token are answered with 503.
+    Opens a token store, and calls L{TokenService.flush} every 60 s. The gateway starts without
+    waiting for the token store. Until the token store is open, requests with an API token are
+    answered with 503.
     """
 
     _log = Logger()

@@ -1,4 +1,4 @@
-"""When API tokens were last used, and which revoked ones clients still present."""
+"""Record when API tokens were last used, and log which revoked API tokens clients still present."""
 
 from __future__ import annotations
 
@@ -13,18 +13,23 @@ from authotron.telemetry import audit
 from authotron.tokens.bounded_store import StoreClient
 
 _MAX_NOTES = 10_000
-"""API tokens whose last use is held in memory at most, until the next write."""
+"""
+Maximum number of API tokens whose last use is kept in memory until the next
+write to the store.
+"""
 
 _MAX_LOGGED, _LOG_INTERVAL = 1_000, 60.0
-"""Revoked API tokens whose use was logged, and the seconds until a further use is logged."""
+"""
+Maximum number of revoked API tokens in the list of those whose use was logged, and the seconds
+until their use is logged again.
+"""
 
 
 @define(eq=False)
 class LastUses:
     """
-    The last use of each API token, held in memory until it is written to the store.
-
-    Writing at once would cost every request a write to the store.
+    The time of the last use of each API token, which is kept in memory and written to the store
+    only once a minute, to save a write for every request.
     """
 
     _store: StoreClient
@@ -32,15 +37,18 @@ class LastUses:
     _times: dict[str, float] = field(factory=dict, init=False)
 
     def note(self, id_: str) -> None:
-        """Note that the API token of this id is used now; drop the note if memory is full."""
+        """
+        Note that the API token with this id is used now; nothing is noted if 10,000 other API
+        tokens are noted already.
+        """
         if id_ in self._times or len(self._times) < _MAX_NOTES:
             self._times[id_] = self._clock.seconds()
 
     async def write(self) -> None:
         """
-        Write all notes to the store.
+        Write the times of the last uses of API tokens to the store.
 
-        @raise Unavailable: the store does not answer; notes that were not written are kept.
+        @raise Unavailable: the store does not answer; times that were not written are kept.
         """
         for id_, time in [*self._times.items()]:
             await self._store.change(id_, {"used": time})
@@ -50,7 +58,10 @@ class LastUses:
 
 @define(eq=False)
 class RevokedUses:
-    """The log of revoked API tokens that clients still present: one line a minute for each."""
+    """
+    Logs which revoked API tokens clients still present: at most one line a
+    minute for each token.
+    """
 
     _store: StoreClient
     _clock: IReactorTime
@@ -61,9 +72,10 @@ class RevokedUses:
 
     async def log(self, presented: PlainToken, client: Callable[[], str | None]) -> None:
         """
-        Log the use of an API token if it was revoked and was not logged in the last minute.
+        Log that a client presents a revoked API token, unless its use was logged in the last
+        minute.
 
-        @param client: returns the address of the client.
+        @param client: a function that returns the address of the client.
 
         @raise Unavailable: the store does not answer.
         """
