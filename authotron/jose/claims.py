@@ -114,7 +114,10 @@ class ClaimRules:
             return
         wanted = (audience,) if isinstance(audience, str) else audience
         said = claim_values.value_at(claims, claim)
-        if set(wanted).isdisjoint(claim_values.strings(said) or ()):
+        found = claim_values.strings(said)
+        if found is None and claim != "aud":
+            self._warn_of_flaw("audience_claim", claim, claims, said)
+        if set(wanted).isdisjoint(found or ()):
             has = "is missing" if said is None else f"has {shown(said)}"
             hint = ""
             if said is None and claims.get("client_id") in wanted:
@@ -128,6 +131,8 @@ class ClaimRules:
             said = claim_values.value_at(claims, path)
             several = wanted if isinstance(wanted, tuple) else (wanted,)
             texts = {as_text(each) for each in several}
+            if said is None or isinstance(said, dict):
+                self._warn_of_flaw("required_claims", path, claims, said)
             if texts.isdisjoint(_scalar_texts(said)):
                 has = "is missing" if said is None else f"is {shown(said)}"
                 raise Rejected(f"the required claim {path} {has}, wanted {shown(wanted)}")
@@ -147,7 +152,7 @@ class ClaimRules:
         if path is not None:
             name = claim_values.value_at(claims, path)
             if not (isinstance(name, str) and name):
-                self._warn_of_username(path, claims, name)
+                self._warn_of_flaw("username_claim", path, claims, name)
                 raise Rejected(f"the claim {path} with the user name {_flaw(name)}")
             return name
         subject, preferred = claims.get("sub"), claims.get("preferred_username")
@@ -159,14 +164,15 @@ class ClaimRules:
             raise Rejected(f"the claim sub {_flaw(subject)}")
         return preferred if isinstance(preferred, str) else subject
 
-    def _warn_of_username(self, path: str, claims: Claims, value: object) -> None:
-        """Warn once that a JWT has no user name in the claim that the configuration names."""
+    def _warn_of_flaw(self, key: str, path: str, claims: Claims, value: object) -> None:
+        """Warn once that a JWT does not have a claim that the configuration requires."""
         if path not in self._warned:
             self._warned.add(path)
             self._log.warn(
-                "provider {provider}: username_claim names {path}, which in a JWT {flaw}, so the "
-                "JWT is rejected; the JWT has the claims {names}",
+                "provider {provider}: {key} names {path}, which in a JWT {flaw}, so the JWT is "
+                "rejected; the JWT has the claims {names}",
                 provider=self.name,
+                key=key,
                 path=path,
                 flaw=_flaw(value),
                 names=claim_values.names(claims),

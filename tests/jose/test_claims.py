@@ -596,6 +596,24 @@ class PersonTests(ClaimsTestCase):
         self.assertIn("username_claim names mail, which in a JWT is missing", told)
         self.assertEqual(warnings_of(refuse), [])
 
+    def test_missing_requirements_H_AUDCLAIM(self) -> None:
+        """A required claim that no JWT has causes one warning, which names the key."""
+        audience = {"audience": "a", "audience_claim": "cid"}
+        tenant = {"required_claims": {"t.id": "x"}}
+        cases: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
+            ("audience_claim", audience, {}, "cid, which in a JWT is missing"),
+            ("audience_claim", audience, {"cid": 5}, "cid, which in a JWT is not a string but 5"),
+            ("required_claims", tenant, {"t": {"ID": "x"}}, "t.id, which in a JWT is missing"),
+        ]
+        for key, chosen, more, text in cases:
+            rules = ClaimRules("sso", "here", section.read(ClaimsConfig, chosen))
+            read = partial(
+                self.assertRaises, Rejected, rules.authentication, {**CLAIMS, **more}, NOW
+            )
+            [told] = warnings_of(read)
+            self.assertIn(f"provider sso: {key} names {text}", told)
+            self.assertEqual(warnings_of(read), [])
+
     def test_names_with_dots_H_DOT(self) -> None:
         """At each step of a path the longest name that leads to a value is used."""
         app = {"my.app": {"roles": ["a"]}, "my": {"app": {"roles": ["b"]}, "x.y": {"z": ["c"]}}}

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from authotron.config import section
 from authotron.config.section import Section
 from authotron.jose import unverified
 from authotron.model.identity import Credential
 from authotron.plugin import token_routing
-from authotron.plugin.interfaces import Affinity
+from authotron.plugin.interfaces import Affinity, IOfIssuer
 from authotron.plugin.token_routing import Rule
 from authotron.testing.issuers import IDP, forged_jwt
 
@@ -101,3 +103,41 @@ class RuleTests(SynchronousTestCase):
         self.assertIs(match({"prefix": "ew_"}, "ew_5"), Affinity.LIKELY)
         self.assertIs(match({"prefix": "ew_"}, "5"), Affinity.FOREIGN)
         self.assertIs(match({"prefix": "ew_", "shape": "jwt"}, "ew_5"), Affinity.FOREIGN)
+
+
+class StrangerTests(SynchronousTestCase):
+    """Why a JWT is shown to no provider."""
+
+    def why(self, *issuers: str | None, **claims: Any) -> str:
+        """Return the reason for a JWT with these claims, and providers of these issuers."""
+
+        @implementer(IOfIssuer)
+        @frozen
+        class Provider:
+            issuer: str | None
+
+        credential = Credential("bearer", IDP.sign(**claims))
+        return token_routing.why_strange(credential, [*map(Provider, issuers), object()])
+
+    def test_both_issuers_W_ISS(self) -> None:
+        """The reason names the issuer of the JWT and the configured ones."""
+        self.assertEqual(
+            self.why(f"{ISSUER}/", "https://other.example", None),
+            "no provider is configured for the issuer, or the purpose, of the JWT: "
+            f'has "{ISSUER}", wanted "https://idp.example/realms/x/"; only the slash at the end '
+            f'differs; has "{ISSUER}", wanted "https://other.example"',
+        )
+        self.assertIn(f'has "{ISSUER}"', self.why(None))
+
+    def test_purpose_W_ISS(self) -> None:
+        """If the issuer is configured, the purpose of the JWT is the reason."""
+        self.assertEqual(
+            self.why(ISSUER, typ="ID"),
+            f'no provider is configured for the purpose of the JWT (issuer "{ISSUER}")',
+        )
+
+    def test_long_issuer_W_ISS(self) -> None:
+        """A long issuer is cut, and shown in ASCII on one line."""
+        reason = self.why(iss="\n\u202e" * 5000)
+        self.assertTrue(reason.isascii() and reason.isprintable())
+        self.assertLess(len(reason), 300)

@@ -246,6 +246,45 @@ class JwtTests(SynchronousTestCase):
         self.assertTrue(judge.local)
 
 
+class RefreshTests(SynchronousTestCase):
+    """Who waits for a refresh of keys."""
+
+    def test_nobody_waits_H_KEYS(self) -> None:
+        """While an issuer drops packets, JWTs with a known key are verified at once, for a day."""
+        for given in ({"cert_uri": CERTS}, {"issuer": ISSUER}):
+            clock = clock_at(NOW)
+            described = Respond({"issuer": ISSUER, "jwks_uri": CERTS})
+            remote = FakeRemote(
+                {
+                    "idp.example/realms/x/.well-known/openid-configuration": described,
+                    "idp.example/certs": Respond(key_set(IDP)),
+                }
+            )
+            judge = jwt.make(config(**given), world(clock, remote))
+            self.successResultOf(start(judge.authenticate(bearer(IDP.sign()))))
+            remote.script = lambda _: Hang()
+            for _ in range(143):
+                clock.advance(600)
+                token = bearer(IDP.sign(exp=int(clock.seconds()) + 300))
+                self.assertTrue(judge.local and IMayAskRemotes(judge).is_local(token))
+                self.successResultOf(start(judge.authenticate(token)))
+            clock.advance(600)
+            token = bearer(IDP.sign(exp=int(clock.seconds()) + 300))
+            self.assertNoResult(start(judge.authenticate(token)))
+
+    def test_without_kid_H_KEYS(self) -> None:
+        """JWTs without C{kid} do not wait either, and an unknown key does not delay others."""
+        clock, remote = clock_at(NOW), FakeRemote(lambda _: Respond(key_set(IDP)))
+        judge = jwt.make(config(cert_uri=CERTS), world(clock, remote))
+        plain = bearer(IDP.sign(header={"kid": None}, exp=NOW + 9000))
+        self.successResultOf(start(judge.authenticate(plain)))
+        remote.script = lambda _: Hang()
+        clock.advance(600)
+        unknown = start(judge.authenticate(bearer(NEXT.sign(exp=NOW + 9000))))
+        self.successResultOf(start(judge.authenticate(plain)))
+        self.assertNoResult(unknown)
+
+
 class KeyFileTests(SynchronousTestCase):
     """Key sets in files, and key sets that want a token or other headers."""
 

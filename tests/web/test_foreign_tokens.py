@@ -8,6 +8,7 @@ from typing import Any
 
 import jwt
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.model.authentication import Authentication
@@ -15,6 +16,7 @@ from authotron.model.errors import Rejected
 from authotron.model.identity import Credential
 from authotron.plugin.interfaces import IProvider, IReachable
 from authotron.providers import ecmwf_api
+from authotron.telemetry import logs
 from authotron.testing.issuers import CLAIMS, IDP, forged_jwt, key_set
 from authotron.testing.remotes import Action, FakeRemote, Hang, ReceivedRequest, Respond
 from authotron.testing.worlds import NOW, clock_at, world
@@ -42,6 +44,53 @@ class GatewayCase(SynchronousTestCase):
         token = answer.headers["authorization"].split()[1]
         claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
         return claims
+
+
+class ClaimShapeTests(GatewayCase):
+    """Claims of unexpected shapes, from the request to the minted JWT."""
+
+    def test_list_of_scopes_H_CLAIM(self) -> None:
+        """A list of scopes and roles of any shape lock out no user."""
+        claims = self.minted(self.authenticate(signed(scope=["read"], realm_access={"roles": "a"})))
+        self.assertEqual((claims["scopes"], claims["roles"]), ({"sso": ["read"]}, ["a"]))
+        odd_claims: list[dict[str, Any]] = [
+            {"scope": 5},
+            {"realm_access": 5},
+            {"entitlements": {}},
+            {"scp": {}},
+        ]
+        for odd in odd_claims:
+            self.minted(self.authenticate(signed(**odd)))
+
+    def test_empty_name_H_CLAIM(self) -> None:
+        """An empty C{preferred_username} is a 401."""
+        self.assertEqual(self.authenticate(signed(preferred_username="")).status, 401)
+
+    def test_groups_once_H_GROUPS(self) -> None:
+        """Groups that became roles are minted once."""
+        groups = [f"group-{number:03}" for number in range(260)]
+        answer = self.authenticate(signed(groups=groups), roles_claims=["groups"])
+        claims = self.minted(answer)
+        self.assertEqual(claims["roles"], groups)
+        self.assertNotIn("groups", claims["attributes"])
+        self.assertLess(len(answer.headers["authorization"]), 8_192)
+
+    def test_both_values_W_ISS(self) -> None:
+        """The log says which issuer or audience a JWT has, and which is configured."""
+        for given, text in (
+            ({"audience": ["gateway"]}, 'has ["other"], wanted one of ["gateway"]'),
+            (
+                {"issuer": f"{CLAIMS['iss']}/", "accepts": "any"},
+                f'has "{CLAIMS["iss"]}", wanted "{CLAIMS["iss"]}/"; only the slash',
+            ),
+            ({"issuer": f"{CLAIMS['iss']}/"}, "only the slash at the end differs"),
+        ):
+            self.patch(logs.log, "writes_debug", True)
+            with capturedLogs() as logged:
+                answer = self.authenticate(signed(aud=["other"]), **given)
+            self.assertEqual(answer.status, 401)
+            told = " ".join(formatEvent(each) or "" for each in logged)
+            self.assertIn(text, told)
 
 
 class ExpiryTests(GatewayCase):
