@@ -65,6 +65,8 @@ class Server:
     @ivar endless: if set, every page has so many entries and announces another page.
     @ivar second_range: the name of the second range of values; if empty, the range is not sent.
     @ivar deaf: whether the server ignores an unbind.
+    @ivar whoami: what the server calls an account that is bound, by the name of the bind; if
+        empty, the server does not know the operation.
     @ivar early: data that is sent in clear after a positive answer to StartTLS.
     @ivar down: whether the server refuses connections.
     @ivar base_result: result code of reading an entry that does not exist.
@@ -84,6 +86,7 @@ class Server:
     endless: int | None = None
     second_range: str | None = None
     deaf: bool = False
+    whoami: dict[str, str] = field(factory=dict)
     early: bytes | None = None
     down: bool = False
     result: int = 0
@@ -128,7 +131,15 @@ class Server:
             else:
                 self._search(transport, message)
         elif isinstance(request, pureldap.LDAPExtendedRequest):
-            self._start_tls(transport, message.id)
+            if request.requestName == b"1.3.6.1.4.1.4203.1.11.3":
+                self._who_am_i(transport, message.id)
+            else:
+                self._start_tls(transport, message.id)
+
+    def _who_am_i(self, transport: Transport, number: int) -> None:
+        known = self.whoami.get(self.binds[-1])
+        code = 2 if known is None else 0
+        transport.reply(number, pureldap.LDAPExtendedResponse(code, "", "", response=known))
 
     def _start_tls(self, transport: Transport, number: int) -> None:
         if self.early is None:

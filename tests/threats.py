@@ -23,8 +23,8 @@ CONTRACTS = TESTS.parent / "authotron" / "testing" / "contracts.py"
 HEADING = "## Tests"
 """What stands below this heading is generated."""
 
-_ID = r"T\d{2,3}[a-z]?|S-[A-Z]+|D\d"
-_SUFFIX = re.compile(rf"_({_ID.replace('S-', 'S_')})$")
+_ID = r"T\d{2,3}[a-z]?|[SL]-[A-Z]+|D\d"
+_SUFFIX = re.compile(rf"_({_ID.replace(']-', ']_')})$")
 _ROW = re.compile(
     rf"^\| (?P<ids>(?:{_ID})(?:, (?:{_ID}))*) \| (?P<rule>[^|]*) \|(?P<shown>[^|]*)\|$"
 )
@@ -126,9 +126,9 @@ def _referring(line: str, found: Mapping[str, Sequence[str]]) -> str:
 
 
 def _order(row: Row) -> tuple[str, int, str]:
-    """T before S before D, as the page does; numbers by their value."""
-    kind, number, rest = re.fullmatch(r"([TSD])-?(\d*)(.*)", row.ids[0]).groups()  # type: ignore[union-attr] # as _ROW has it
-    return {"T": "a", "S": "b", "D": "c"}[kind], int(number or 0), rest
+    """T before L before S before D; numbers by their value."""
+    kind, number, rest = re.fullmatch(r"([TLSD])-?(\d*)(.*)", row.ids[0]).groups()  # type: ignore[union-attr] # as _ROW has it
+    return {"T": "a", "L": "b", "S": "c", "D": "d"}[kind], int(number or 0), rest
 
 
 if __name__ == "__main__":

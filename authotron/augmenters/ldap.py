@@ -67,6 +67,10 @@ class Config(AugmenterConfig, Membership, Connectivity):
         """Check each LDAP server, and look up the roles and attributes of C{username}."""
         return checks.run_checks(self, world, username)
 
+    def searches_alone(self) -> bool:
+        """Return whether the gateway searches without a user, which an augmenter always does."""
+        return True
+
     def lookup(self) -> Lookup:
         """Build the search for a user and the user's roles."""
         user = parse_filter(self.user_filter)

@@ -29,6 +29,9 @@ _REJECTIONS = {
 }
 """Result codes of a bind that mean that the user is rejected, with the reason for the log."""
 
+_INVALID_DN = 34
+"""Result code of a bind by another name than a DN, if the server is not Active Directory."""
+
 _ABOUT_ACCOUNT = re.compile("account|inactive|inactivated|locked|expired", re.IGNORECASE)
 """
 Words in the message of C{unwillingToPerform} that mean that the user's account is refused.
@@ -68,6 +71,8 @@ async def bind_user(connection: Connection, dn: str, password: str) -> None:
     if result.code == UNWILLING and not (result.controls or _ABOUT_ACCOUNT.search(result.message)):
         # Some servers refuse every bind that carries the password policy control.
         result = await connection.bind(dn, password)
+    if result.code == _INVALID_DN and "=" not in dn:
+        raise Unavailable("the server accepts only DNs in a bind; write user_dn as a DN")
     check_bind_result(result)
 
 

@@ -35,6 +35,9 @@ class LdapSection(Protocol):
     def directory(self, world: World) -> Directory:
         """Return a new directory that is not connected yet."""
 
+    def searches_alone(self) -> bool:
+        """Return whether the gateway searches without a user: as service account or anonymous."""
+
     def security(self, uri: str) -> Security:
         """Return whether the connection to C{uri} uses TLS, StartTLS or no encryption."""
 
@@ -56,6 +59,19 @@ async def check_search_base(directory: Directory, base: str) -> None:
         raise Unavailable(
             f"search_base {base} does not exist, or the service account may not read it"
         )
+
+
+async def check_answer(directory: Directory) -> None:
+    """
+    Ask for the root entry, which every server answers without a bind.
+
+    @raise Unavailable: no server answers.
+    """
+
+    async def ping(connection: Connection) -> None:
+        await connection.ping()  # without a bind, the server has not sent any message yet
+
+    await directory.use_connection(ping)
 
 
 async def run_checks(
@@ -81,6 +97,11 @@ async def _check_server(
     section: LdapSection, world: World, uri: str, directory: Directory, username: str | None
 ) -> AsyncIterator[CheckResult]:
     yield await _outcome(f"{uri}: connection", _check_connection(section, uri, directory))
+    if not section.searches_alone():
+        if username is not None:
+            why = "not looked up: user_dn binds as the user, and no bind_dn is set"
+            yield CheckResult(f"{uri}: user", good=True, detail=why)
+        return
     yield await _outcome(f"{uri}: search", _check_search(section, directory))
     if username is not None:
         found: list[Grant] = []
@@ -101,10 +122,7 @@ async def _outcome(what: str, check: Any) -> CheckResult:
 
 
 async def _check_connection(section: LdapSection, uri: str, directory: Directory) -> str:
-    async def ping(connection: Connection) -> None:
-        await connection.ping()  # without a bind, the server has not sent any message yet
-
-    await directory.use_connection(ping)
+    await check_answer(directory)
     security = section.security(uri)
     tls = "in clear" if security is Security.CLEAR else f"{security.value}, certificate verified"
     account = f"bound as {section.bind_dn}" if section.bind_dn else "anonymous"

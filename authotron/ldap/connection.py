@@ -94,6 +94,19 @@ class Connection(LdapProtocol):
         result, _ = await self.request(encoding.bind(dn, password), controls)
         return result
 
+    async def who_am_i(self) -> str | None:
+        """
+        Return what the server calls the account that was bound; C{None} if it does not say.
+
+        The answer is C{dn:} and a DN, C{u:} and another name, or empty for anonymous (RFC 4532).
+
+        @raise ServerFault: the server did not answer.
+        """
+        result, _ = await self.request(encoding.who_am_i())
+        if result.code != SUCCESS:
+            return None
+        return result.value.decode("utf-8", "replace")
+
     async def search(self, query: Search) -> list[Entry]:
         """
         Return the entries that match a search, at most C{query.limit}; many are read page by page.

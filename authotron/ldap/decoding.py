@@ -26,7 +26,7 @@ _MAX_BYTES, _MAX_VALUES, _MAX_ELEMENTS = 4 * 2**20, 20_000, 50
 
 _SEQUENCE, _CONTROLS = 0x30, 0xA0
 _INTEGERS, _OCTETS = (0x02, 0x0A), 0x04
-_POLICY_ERROR = 0x81
+_POLICY_ERROR, _RESPONSE_VALUE = 0x81, 0x8B
 
 
 class DecodingError(Exception):
@@ -55,11 +55,16 @@ class Message:
 
 @frozen
 class Result:
-    """The result of an LDAP operation: result code, the server's message, and response controls."""
+    """
+    The result of an LDAP operation: result code, the server's message, and response controls.
+
+    @ivar value: the value of the response to an extended operation.
+    """
 
     code: int
     message: str = ""
     controls: Mapping[str, bytes] = field(factory=dict)
+    value: bytes = b""
 
 
 @frozen
@@ -108,8 +113,10 @@ def result(answer: Message) -> Result:
 
     @raise DecodingError: the message is not a valid result.
     """
-    code, _, text = _at_least(3, answer.body)
-    return Result(_integer(*code), _printable(text[1]), answer.controls)
+    code, _, text, *rest = _at_least(3, answer.body, exactly=False)
+    values = [value for tag, value in rest if tag == _RESPONSE_VALUE]
+    found = values[0] if values and answer.kind == EXTENDED else b""
+    return Result(_integer(*code), _printable(text[1]), answer.controls, found)
 
 
 def entry(answer: Message) -> Entry:

@@ -63,6 +63,12 @@ def start_tls() -> Operation:
     return Operation(pureldap.LDAPStartTLSRequest().toWire())
 
 
+def who_am_i() -> Operation:
+    """Encode the extended request Who am I? (RFC 4532)."""
+    name = b"1.3.6.1.4.1.4203.1.11.3"
+    return Operation(pureldap.LDAPExtendedRequest(requestName=name).toWire())
+
+
 def search(query: Search, seconds: float) -> Operation:
     """Encode a search that does not follow aliases and may take C{seconds} on the server."""
     request = pureldap.LDAPSearchRequest(

@@ -103,11 +103,7 @@ class Lookup:
         @raise Ambiguous: the search found several entries.
         @raise Unavailable: the search failed.
         """
-        filter_ = self.user.fill(TemplateUser(username))
-        if filter_ is None:
-            return None
-        query = Search(self.user_base, filter_, self.attributes_to_read(), limit=2)
-        entries = await connection.search(query)
+        entries = await self.find_all(connection, username, limit=2)
         if len(entries) > 1:
             raise Ambiguous("the directory has several entries for the user name")
         entry = entries[0] if entries else None
@@ -117,6 +113,21 @@ class Lookup:
             return entry
         self._log_other_spelling(username)
         return None
+
+    async def find_all(
+        self, connection: Connection, username: str, extra: tuple[str, ...] = (), *, limit: int
+    ) -> list[Entry]:
+        """
+        Return the entries that the search for a user finds.
+
+        @param extra: attributes to read besides the configured ones.
+        @raise Unavailable: the search failed.
+        """
+        filter_ = self.user.fill(TemplateUser(username))
+        if filter_ is None:
+            return []
+        attributes = tuple(dict.fromkeys([*self.attributes_to_read(), *extra]))
+        return await connection.search(Search(self.user_base, filter_, attributes, limit))
 
     async def _has_name(self, connection: Connection, entry: Entry, username: str) -> bool:
         """

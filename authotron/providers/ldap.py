@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Literal
 
 from attrs import define, field
@@ -12,13 +13,14 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from authotron.config.plugins import PluginConfig
-from authotron.config.section import NonEmptyStr, Seconds
+from authotron.config.section import NonEmptyStr, NonEmptyStrs, Seconds
 from authotron.ldap import checks
 from authotron.ldap.connection import Connection
 from authotron.ldap.decoding import Entry
 from authotron.ldap.directory import Directory
 from authotron.ldap.dn import InvalidDn, escape_value, fold_dn, fold_value, parse_dn
 from authotron.ldap.filter_parser import parse_filter, person_filter
+from authotron.ldap.logon import ACCOUNT, PRINCIPAL, LogonName, parse_logon, strip_domain
 from authotron.ldap.lookup import Lookup
 from authotron.ldap.settings import (
     Attribute,
@@ -41,6 +43,9 @@ from authotron.plugin.interfaces import (
     IReachable,
     IUserLookup,
 )
+
+_CANDIDATES = 5
+"""Entries that a search for the account of a logon name returns at most."""
 
 _LONGEST = 256
 """Maximum length of a user name that is looked up in an LDAP directory, in characters."""
@@ -69,8 +74,14 @@ class Config(PluginConfig, Membership, Connectivity, RetryConfig):
     )
     user_dn: NonEmptyStr | None = Field(
         default=None,
-        description="the DN of a user, with {username} in it, to bind without a search; entry and "
-        "groups are then read as the user",
+        description="the DN of a user, with {username} in it, to bind without a search; for Active "
+        "Directory also {username}@example.org or EXAMPLE\\{username}; entry and groups are then "
+        "read as the user",
+    )
+    domains: NonEmptyStrs = Field(
+        default=(),
+        description="names of the domain that users may write before or behind their name: "
+        "EXAMPLE\\alice, alice@example.org",
     )
     cache: Seconds = Field(
         default=60, description="seconds for which an accepted credential is not checked again"
@@ -84,10 +95,20 @@ class Config(PluginConfig, Membership, Connectivity, RetryConfig):
     @field_validator("user_dn")
     @classmethod
     def _check_dn(cls, text: str | None) -> str | None:
-        if text is not None:
-            parse_dn(text.replace("{username}", "x"))
-            if "{username}" not in text:
-                raise ValueError("does not contain {username}, so all users would bind as one")
+        if text is None or parse_logon(text) is not None:
+            return text
+        if "{username}" not in text:
+            raise ValueError("does not contain {username}, so all users would bind as one")
+        bare = text.replace("{username}", "x")
+        try:
+            parse_dn(bare)
+        except InvalidDn as error:
+            raise ValueError(
+                f"is not a DN with {{username}} ({error}), nor {{username}}@example.org or "
+                "EXAMPLE\\{username}"
+            ) from None
+        if "{" in bare:
+            raise ValueError("only {username} is filled in; write \\7b for a brace")
         return text
 
     @field_validator("bind_dn")
@@ -99,9 +120,26 @@ class Config(PluginConfig, Membership, Connectivity, RetryConfig):
 
     @model_validator(mode="after")
     def _check_ways(self) -> Config:
-        if self.user_dn is not None and self.user_filter is not None:
+        by_dn = self.user_dn is not None and self.logon() is None
+        if by_dn and self.user_filter is not None:
             raise ValueError("give user_dn or user_filter, not both")
         return self
+
+    def logon(self) -> LogonName | None:
+        """Return the form of the names that users bind as; C{None} if they bind as DNs."""
+        if self.user_dn is None:
+            return None
+        return parse_logon(self.user_dn, self.domains, self.search_base)
+
+    def name_attribute(self) -> str:
+        """Return the attribute that holds the user name of the identity."""
+        if self.logon() is not None and "user_attribute" not in self.model_fields_set:
+            return ACCOUNT
+        return self.user_attribute
+
+    def searches_alone(self) -> bool:
+        """Return whether the gateway searches without a user: as a service account or anonymous."""
+        return self.user_dn is None or self.bind_dn is not None
 
     def run_checks(self, world: World, username: str | None) -> AsyncIterator[CheckResult]:
         """Check each LDAP server, and which roles and attributes the user C{username} would get."""
@@ -109,11 +147,14 @@ class Config(PluginConfig, Membership, Connectivity, RetryConfig):
 
     def lookup(self) -> Lookup:
         """Build the LDAP searches that find a user, and the roles of a user."""
+        logon = self.logon()
         if self.user_filter is not None:
             user = parse_filter(self.user_filter)
+        elif logon is not None:
+            user = parse_filter(logon.search())
         else:
             user = person_filter(self.user_attribute)
-        return self._lookup(user, self.search_base, (self.user_attribute,))
+        return self._lookup(user, self.search_base, (self.name_attribute(),))
 
     def _sends_passwords(self) -> bool:
         return True
@@ -135,6 +176,9 @@ class LdapProvider:
     _lookup: Lookup = field(repr=False)
     _user_attribute: str
     _user_dn: str | None
+    _logon: LogonName | None
+    _domains: tuple[str, ...]
+    _searches_alone: bool
     _ttl: float
     _guard: PasswordGuard = field(repr=False)
     _turns: ClientTurns = field(repr=False)
@@ -151,8 +195,14 @@ class LdapProvider:
             raise Rejected("the password is empty")
         if len(username) > _LONGEST or not username.isprintable():
             raise Rejected("the user name is too long or not printable")
-        judge = self._by_search if self._user_dn is None else self._by_dn
-        return await self._turns.ask(credential.client, username, lambda: judge(username, password))
+        if self._logon is not None:
+            name = self._logon.account_of(username)
+            judging = partial(self._by_logon_name, self._logon, name, password)
+        else:
+            name = strip_domain(username, self._domains)
+            judge = self._by_search if self._user_dn is None else self._by_dn
+            judging = partial(judge, name, password)
+        return await self._turns.ask(credential.client, name, judging)
 
     def close(self) -> None:
         """
@@ -162,8 +212,11 @@ class LdapProvider:
         self._directory.close()
 
     async def check_reachable(self) -> None:
-        """Check that the LDAP directory answers, by reading the search base."""
-        await checks.check_search_base(self._directory, self._lookup.search_base)
+        """Check that the LDAP directory answers, by reading the search base if that is allowed."""
+        if self._searches_alone:
+            await checks.check_search_base(self._directory, self._lookup.search_base)
+        else:
+            await checks.check_answer(self._directory)
 
     async def _by_search(self, username: str, password: str) -> Authentication:
         async def find(connection: Connection) -> Entry | None:
@@ -202,6 +255,24 @@ class LdapProvider:
             _normalize_dn(dn),
             password,
             lambda: self._directory.run_as_user(dn, password, identify, sent),
+            sent,
+        )
+
+    async def _by_logon_name(self, logon: LogonName, name: str, password: str) -> Authentication:
+        async def identify(connection: Connection) -> Authentication:
+            whoami = await connection.who_am_i()
+            if whoami == "":
+                raise Unavailable("the server accepted the bind as anonymous")
+            extra = (ACCOUNT, PRINCIPAL)
+            entries = await self._lookup.find_all(connection, name, extra, limit=_CANDIDATES)
+            entry = logon.choose(entries, name, whoami)
+            return await self._build_authentication(connection, entry, name)
+
+        sent, bind_name = PasswordStatus(), logon.bind_name(name)
+        return await self._guard.judge(
+            fold_value(_UNSEEN.sub("", bind_name)),
+            password,
+            lambda: self._directory.run_as_user(bind_name, password, identify, sent),
             sent,
         )
 
@@ -281,8 +352,11 @@ def make(config: Config, world: World) -> IProvider:
         world.threads,
         config.directory(world),
         config.lookup(),
-        config.user_attribute,
+        config.name_attribute(),
         config.user_dn,
+        config.logon(),
+        config.domains,
+        config.searches_alone(),
         config.cache,
         world.rejected_passwords.guard(config.name, config.retry_wrong_after),
         config.turns(world),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import evolve
@@ -174,6 +175,146 @@ class StillKnownTests(LdapCase):
     def test_by_dn(self) -> None:
         """A provider with `user_dn` cannot look users up."""
         self.assertFalse(IUserLookup.providedBy(self.made(user_dn=f"uid={{username}},{BASE}")))
+
+
+class LogonNameTests(LdapCase):
+    """Active Directory without a service account: a bind by the name of the account."""
+
+    PRINCIPAL = "alice@example.org"
+    DOWN_LEVEL = "EXAMPLE\\alice"
+    BY_PRINCIPAL: Mapping[str, Any] = {
+        "user_dn": "{username}@example.org",
+        "bind_dn": None,
+        "ldap_password": None,
+    }
+    BY_DOWN_LEVEL: Mapping[str, Any] = {**BY_PRINCIPAL, "user_dn": "EXAMPLE\\{username}"}
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.server.entries = self.account("Alice", "alice", self.PRINCIPAL)
+        self.server.passwords = {self.PRINCIPAL: "alice-secret", self.DOWN_LEVEL: "alice-secret"}
+
+    def account(self, name: str, account: str, principal: str) -> dict[str, dict[str, list[str]]]:
+        entry = {"objectClass": ["person"], "sAMAccountName": [account], "memberOf": [ADMINS]}
+        return {f"CN={name},{BASE}": {**entry, "userPrincipalName": [principal]}}
+
+    def login(self, username: str, **over: Any) -> Deferred[Authentication]:
+        return self.ask(self.made(**{**self.BY_PRINCIPAL, **over}), username, "alice-secret")
+
+    def test_bind_and_search_L_UPN(self) -> None:
+        """The user binds by name, and then searches for the own entry on the same connection."""
+        for over, bound in (
+            (self.BY_PRINCIPAL, self.PRINCIPAL),
+            (self.BY_DOWN_LEVEL, self.DOWN_LEVEL),
+        ):
+            self.server.binds.clear()
+            found = self.successResultOf(self.login("alice", **over)).identity
+            self.assertEqual((found.username, found.roles), ("alice", ("Admins",)))
+            self.assertEqual(self.server.binds, [bound])
+            self.assertEqual(self.server.open, [])
+
+    def test_one_subject_L_UPN(self) -> None:
+        """Whatever form of the name the user writes, the subject and the bind are the same."""
+        for over in (self.BY_PRINCIPAL, self.BY_DOWN_LEVEL):
+            self.server.binds.clear()
+            for written in ("alice", "alice@example.org", "alice@EXAMPLE.ORG", "EXAMPLE\\alice"):
+                found = self.successResultOf(self.login(written, **over)).identity
+                self.assertEqual(found.username, "alice", written)
+            self.assertEqual(len(set(self.server.binds)), 1)
+
+    def test_other_domains_L_UPN(self) -> None:
+        """A name of another domain is rejected before the directory is asked."""
+        for written in (
+            "OTHER\\alice",
+            "alice@other.org",
+            "a/b",
+            "a b",
+            "alice@x@example.org",
+            "{}",
+        ):
+            refused = self.login(written)
+            self.failureResultOf(refused, Rejected)
+        self.assertEqual(self.server.transports, [])
+        self.successResultOf(self.login("alice@corp.example", domains=["corp.example"]))
+
+    def test_principal_of_another_account_L_UPN(self) -> None:
+        """The account that has the principal name counts, not the one that is called like it."""
+        self.server.entries.update(self.account("Asmith", "asmith", self.PRINCIPAL))
+        [alice, _] = self.server.entries.values()
+        alice["userPrincipalName"] = ["alice@old.example.org"]
+        self.assertEqual(self.successResultOf(self.login("alice")).identity.username, "asmith")
+
+    def test_what_the_server_says_L_UPN(self) -> None:
+        """If the server says who was bound, an entry of another account is rejected."""
+        for whoami, good in (
+            ("u:EXAMPLE\\alice", True),
+            (f"dn:CN=Alice,{BASE}", True),
+            ("u:EXAMPLE\\asmith", False),
+            ("dn:CN=Asmith,dc=org", False),
+        ):
+            self.server.whoami = {self.PRINCIPAL: whoami, self.DOWN_LEVEL: whoami}
+            for over in (self.BY_PRINCIPAL, self.BY_DOWN_LEVEL):
+                result = self.login("alice", **over)
+                if good:
+                    self.assertEqual(self.successResultOf(result).identity.username, "alice")
+                else:
+                    self.failureResultOf(result, Rejected)
+        self.server.whoami = {self.DOWN_LEVEL: "u:OTHER\\alice"}
+        self.failureResultOf(self.login("alice", **self.BY_DOWN_LEVEL), Rejected)
+
+    def test_accepted_as_anonymous_L_UPN(self) -> None:
+        """A server that accepts any name as anonymous has verified nothing."""
+        self.server.whoami = {self.PRINCIPAL: ""}
+        self.failureResultOf(self.login("alice"), Unavailable)
+
+    def test_no_entry_L_UPN(self) -> None:
+        """An account without an entry below the search base is rejected, and so are two entries."""
+        self.failureResultOf(self.login("alice", search_base="ou=elsewhere"), Rejected)
+        self.server.entries.update(self.account("Other", "alice", self.PRINCIPAL))
+        self.failureResultOf(self.login("alice"), Rejected)
+
+    def test_user_filter_L_UPN(self) -> None:
+        """C{user_filter} replaces the search, but not the comparison with the bound account."""
+        by_mail = {"user_filter": "(mailNickname={username})", "user_attribute": "mailNickname"}
+        self.server.entries[f"CN=Alice,{BASE}"]["mailNickname"] = ["Alice"]
+        found = self.successResultOf(self.login("alice", **by_mail))
+        self.assertEqual(found.identity.username, "Alice")
+        self.server.entries[f"CN=Alice,{BASE}"].update(
+            {"sAMAccountName": ["bob"], "userPrincipalName": ["bob@example.org"]}
+        )
+        self.failureResultOf(self.login("alice", **by_mail), Rejected)
+
+    def test_same_wrong_password_L_UPN(self) -> None:
+        """The same wrong password is sent once, in whatever form the name is written."""
+        judge = self.made(**self.BY_PRINCIPAL)
+        for written in ("alice", "ALICE", "alice@example.org", "EXAMPLE\\alice", "\uff41lice"):
+            self.refused(judge, written, "guess")
+        self.assertEqual(len(self.server.binds), 1)
+
+    def test_reachable_without_an_account_L_UPN(self) -> None:
+        """Without a service account the provider is reachable if the directory answers."""
+        self.server.result = 1  # what Active Directory answers to searches before a bind
+        judge = IReachable(self.made(**self.BY_PRINCIPAL))
+        self.successResultOf(Deferred.fromCoroutine(judge.check_reachable()))
+        self.server.down = True
+        self.server.hang_up()
+        self.failureResultOf(Deferred.fromCoroutine(judge.check_reachable()), Unavailable)
+
+    def test_server_of_another_kind_L_UPN(self) -> None:
+        """A server that accepts only DNs in a bind is an outage, not a wrong password."""
+        self.server.refusals[self.PRINCIPAL] = (34, "invalid DN")
+        why = self.failureResultOf(self.login("alice"), Unavailable).value
+        self.assertIn("accepts only DNs", str(why))
+
+    def test_domains_of_a_search_L_UPN(self) -> None:
+        """With a service account, too, the names of the domain are taken from a user name."""
+        self.server.passwords[GATE[0]] = GATE[1]
+        self.server.passwords[f"CN=Alice,{BASE}"] = "alice-secret"
+        judge = self.made(user_attribute="sAMAccountName", domains=["EXAMPLE", "example.org"])
+        for written in ("alice", "EXAMPLE\\alice", "alice@example.org"):
+            found = self.successResultOf(self.ask(judge, written, "alice-secret"))
+            self.assertEqual(found.identity.username, "alice")
+        self.refused(judge, "OTHER\\alice", "alice-secret")
 
 
 class LdapTests(LdapCase):
@@ -349,6 +490,9 @@ class LdapTests(LdapCase):
         for over, words in (
             ({"user_dn": "uid=alice"}, "does not contain {username}"),
             ({"user_dn": "{username}"}, "equals sign"),
+            ({"user_dn": "{username}"}, "nor {username}@example.org"),
+            ({"user_dn": "uid={username},ou={ou},dc=org"}, "only {username} is filled in"),
+            ({"bind_dn": "", "ldap_password": ""}, "leave bind_dn out"),
             ({"user_dn": "uid={username}", "user_filter": "(uid={username})"}, "not both"),
             ({"user_filter": "(uid=*)"}, "match every user"),
         ):

@@ -1,0 +1,149 @@
+r"""
+Log on by the name of an account instead of a DN: C{alice@example.org} or C{EXAMPLE\alice}.
+
+Active Directory accepts such names in a bind, so it needs no service account: after the bind, the
+user searches for the own entry. A name may belong to another account than an attribute suggests:
+C{alice@example.org} is first the C{userPrincipalName} of any account, and only then the account
+C{alice}. So the entry that the search finds must be that of the account that was bound.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from attrs import frozen
+
+from authotron.ldap.decoding import Entry
+from authotron.ldap.dn import InvalidDn, fold_value, parse_dn
+from authotron.ldap.spelling import is_same_dn
+from authotron.model.errors import Rejected
+
+ACCOUNT, PRINCIPAL = "sAMAccountName", "userPrincipalName"
+"""The attributes that hold the two names of an account."""
+
+_PRINCIPAL = re.compile(r"\{username\}@(?P<domain>[A-Za-z0-9][A-Za-z0-9.-]*)")
+_DOWN_LEVEL = re.compile(r"(?P<domain>[^\s\"/\\\[\]:;|=,+*?<>@{}]+)\\\{username\}")
+_FORBIDDEN = re.compile(r"[\"/\\\[\]:;|=,+*?<>@\s{}]")
+"""Characters that a name must not have, as it would then be another form of a logon name."""
+
+
+def strip_domain(written: str, domains: Iterable[str]) -> str:
+    r"""
+    Return a user name without its domain, if the domain is one of C{domains}.
+
+    C{EXAMPLE\alice}, C{alice@example.org} and C{alice} are then one user.
+    """
+    known = {each.casefold() for each in domains}
+    domain, _, name = written.rpartition("\\")
+    if name and domain.casefold() in known:
+        return name
+    name, _, domain = written.rpartition("@")
+    return name if name and domain.casefold() in known else written
+
+
+@frozen
+class LogonName:
+    r"""
+    The form of the names that users log on by.
+
+    @ivar template: C{{username}@example.org} or C{EXAMPLE\{username}}.
+    @ivar is_principal: whether the template has the first form.
+    @ivar domains: the names of the domain in the configuration.
+    @ivar guessed: further names of the domain that users may write.
+    """
+
+    template: str
+    is_principal: bool
+    domains: tuple[str, ...]
+    guessed: tuple[str, ...] = ()
+
+    def search(self) -> str:
+        """Return the filter that finds the entries whose account the name could be."""
+        account = f"({ACCOUNT}={{username}})"
+        if self.is_principal:
+            account = f"(|({PRINCIPAL}={self.template}){account})"
+        return f"(&(objectClass=person){account})"
+
+    def account_of(self, written: str) -> str:
+        """
+        Return the name of the account without its domain.
+
+        @raise Rejected: the name has another domain, or characters that no account name has.
+        """
+        name = strip_domain(written, [*self.domains, *self.guessed])
+        if _FORBIDDEN.search(name):
+            raise Rejected(
+                "the user name is of another domain, or cannot be the name of an account"
+            )
+        return name
+
+    def bind_name(self, name: str) -> str:
+        """Return the name to bind as."""
+        return self.template.replace("{username}", name)
+
+    def choose(self, entries: Sequence[Entry], name: str, whoami: str | None) -> Entry:
+        r"""
+        Return the entry of the account that was bound.
+
+        @param whoami: what the server calls the account, such as C{u:EXAMPLE\alice}.
+        @raise Rejected: no entry is surely that of the account, or several entries are.
+        """
+        bound = [each for each in entries if _has(each, PRINCIPAL, self.bind_name(name))]
+        if not (self.is_principal and bound):
+            bound = [each for each in entries if self._may_be(each, name)]
+        if whoami is not None:
+            bound = [each for each in bound if self._is_called(each, whoami)]
+        if not bound:
+            raise Rejected("the account that was bound has no entry below the search base")
+        if len(bound) > 1:
+            raise Rejected("the directory has several entries for the user name")
+        return bound[0]
+
+    @staticmethod
+    def _may_be(entry: Entry, name: str) -> bool:
+        return _has(entry, ACCOUNT, name) or not entry.strings(ACCOUNT)
+
+    def _is_called(self, entry: Entry, whoami: str) -> bool:
+        """Return whether an entry fits the identity that the server answered (RFC 4532)."""
+        kind, _, who = whoami.partition(":")
+        if kind == "dn":
+            return is_same_dn(who, entry.dn, "")
+        domain, _, account = who.rpartition("\\")
+        known = {each.casefold() for each in self.domains if "." not in each}
+        if domain and known and domain.casefold() not in known:
+            return False
+        return kind == "u" and _has(entry, ACCOUNT, account)
+
+
+def _has(entry: Entry, attribute: str, value: str) -> bool:
+    return any(fold_value(each) == fold_value(value) for each in entry.strings(attribute))
+
+
+def _guess_domains(domains: Iterable[str], search_base: str) -> Iterator[str]:
+    """
+    Yield names that a domain usually has: C{example.org} and, for old clients, C{EXAMPLE}.
+
+    A wrong guess is harmless: the password of the account decides, whatever domain the user wrote.
+    """
+    try:
+        steps = [rdn.value_of("dc") for rdn in parse_dn(search_base)]
+    except InvalidDn:
+        steps = []
+    of_base = ".".join(step for step in steps if step)
+    for name in filter(None, [*domains, of_base]):
+        yield name
+        yield name.partition(".")[0]
+
+
+def parse_logon(
+    template: str, domains: Iterable[str] = (), search_base: str = ""
+) -> LogonName | None:
+    """Return the form of logon names that a template describes; C{None} if the template is a DN."""
+    principal = _PRINCIPAL.fullmatch(template)
+    match = principal or _DOWN_LEVEL.fullmatch(template)
+    if match is None:
+        return None
+    known = tuple(dict.fromkeys([match["domain"], *domains]))
+    guessed = tuple(dict.fromkeys(_guess_domains(known, search_base)))
+    return LogonName(template, principal is not None, known, guessed)
