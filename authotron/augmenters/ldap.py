@@ -43,7 +43,8 @@ class Config(AugmenterConfig, Membership, Connectivity):
 
     type: Literal["ldap"]
     user_filter: NonEmptyStr = Field(
-        default="(&(objectClass=person)(cn={username}))", description="the search for a user"
+        default="(&(objectClass=person)(cn={username}))",
+        description="the LDAP search that finds a user",
     )
     cache: Seconds = Field(
         default=120,
@@ -72,7 +73,7 @@ class Config(AugmenterConfig, Membership, Connectivity):
         return True
 
     def lookup(self) -> Lookup:
-        """Build the search for a user and the user's roles."""
+        """Build the LDAP search that finds a user and the user's roles."""
         user = parse_filter(self.user_filter)
         # Without C{user_filter} no further attributes are compared with the user name, as in
         # auth-o-tron: most DNs contain the name.

@@ -91,7 +91,10 @@ def remarks(environ: Mapping[str, str]) -> Iterator[str]:
         if environ.get(name):
             yield f"{name}: authotron has no such limit; nginx has limit_req"
     if environ.get("ADMIN_USER"):
-        yield "ADMIN_USER manages tokens by /tokens, in realm administrators; there is no page"
+        yield (
+            "ADMIN_USER manages tokens by the HTTP API /tokens, in realm administrators; there is "
+            "no web page"
+        )
 
 
 def _is_on(environ: Mapping[str, str], name: str) -> bool:

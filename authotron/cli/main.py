@@ -31,7 +31,7 @@ _MODULES = {
 
 
 class _Commands(click.Group):
-    """A group that imports the module of a command only if the command is used."""
+    """A command group that imports the module of a command only if the command is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*super().list_commands(ctx), *_MODULES])

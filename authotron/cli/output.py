@@ -17,7 +17,7 @@ def say(text: str, **style: Any) -> None:
     """
     Print one line, in which characters that are not printable are escaped.
 
-    @param style: keywords of C{click.secho}.
+    @param style: keyword arguments of C{click.secho}.
     """
     say_as_it_is(visible(text), **style)
 

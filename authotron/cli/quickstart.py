@@ -1,4 +1,4 @@
-"""C{authotron quickstart}: start a gateway to try, without any preparation."""
+"""C{authotron quickstart}: start a gateway to try it out."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SECRETS = ("jwt-secret", "alice-password", "bob-password")
 )
 def quickstart(folder: Path, *, prepare: bool) -> None:
     """
-    Start a gateway to try.
+    Start a gateway to try it out.
 
     Users, roles and secrets are created in a folder. Files that exist are kept, so that you can
     change them and start again. Ctrl-C stops the gateway.

@@ -178,7 +178,7 @@ class _Stored(_Lenient):
     """A document in the collection C{tokens} of an auth-o-tron."""
 
     class Token(_Lenient):
-        """The plain token and its scopes."""
+        """The token in plain text, and the scopes of the token."""
 
         token_string: str = Field(min_length=8, max_length=512)
         scopes: dict[str, list[str]] = Field(default_factory=dict)
@@ -257,7 +257,7 @@ async def _auth_o_tron_token(
 
 
 def _reason_to_skip(document: Mapping[str, Any], token: str) -> str | None:
-    """Return why a token itself must not be copied, whoever owns it, or C{None} if it may be."""
+    """Return why a token must not be copied, apart from its owner, or C{None} if it may."""
     if token.startswith("hs256:"):
         return "is an API token of authotron"
     if not imported.may_be(token):
@@ -285,7 +285,7 @@ def _conflict(levels: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> str |
     """
     Describe a key that has different values in several places of a document, if there is one.
 
-    A token with such a key is not copied, as it is unknown which value auth-o-tron reads.
+    A token with two values for a key is not copied: it is unknown which one auth-o-tron reads.
     """
     for key in keys:
         values = [level[key] for level in levels if level.get(key) is not None]

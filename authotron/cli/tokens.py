@@ -156,7 +156,7 @@ def revoke(path: Path, ids: tuple[str, ...]) -> None:
         ended, missing = set[str](), False
         for id_ in dict.fromkeys(ids):
             try:
-                # else already revoked together with the token that created this one
+                # otherwise it was revoked with the token that created it
                 if id_ not in ended:
                     ended.update(await kept.end(id_, audit.at_terminal()))
             except NoSuchToken:

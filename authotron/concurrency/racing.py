@@ -17,7 +17,7 @@ from authotron.concurrency.reactor_time import METER
 from authotron.model.errors import TimedOut
 
 if TYPE_CHECKING:
-    from typing_extensions import TypeIs  # Python 3.13 has it in typing
+    from typing_extensions import TypeIs  # the module typing has TypeIs since Python 3.13
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -82,7 +82,7 @@ def _rest(work: Awaited[T], waits_for: Any) -> Generator[Any, Any, T]:
         try:
             try:
                 answer = yield waits_for
-            except GeneratorExit:  # this generator is collected as garbage, perhaps after C{work}
+            except GeneratorExit:  # garbage collection ends this generator
                 work.close()
                 raise
             except BaseException as error:  # noqa: BLE001 - passed to the coroutine, cancellation too

@@ -139,7 +139,7 @@ def _not_mappings(given: object, kind: str) -> Iterator[Problem]:
 
 
 def _reserved_names(given: object, kind: str) -> Iterator[Problem]:
-    """Yield a problem for each name that has a reserved beginning."""
+    """Yield a problem for each plugin whose name begins with a reserved prefix."""
     for at, value in _mappings(given, kind):
         name = value.get("name")
         if isinstance(name, str) and name.startswith(IMPORTED):

@@ -1,4 +1,4 @@
-"""Environment variables: C{AOT_SECTION__KEY} over the keys of the file, and plain numbers."""
+"""Read environment variables: C{AOT_SECTION__KEY}, which override keys of the file, and others."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _V1_STRINGS = frozenset({"bind_address"})
 """Keys of configuration format 1.0.0, unknown to 2.0.0, whose values are strings."""
 
 _SECRETS_OF_AUTH_O_TRON = frozenset({"secret", "uri"})
-"""The keys of auth-o-tron that hold secrets; blanks around them are cut as they are there."""
+"""The keys of auth-o-tron that hold secrets; like auth-o-tron, cut blanks around the secrets."""
 
 _MAY_BE_EMPTY = frozenset({("jwt", "aud")})
-"""The keys that an empty variable sets; other empty variables are ignored."""
+"""The keys that an empty environment variable sets; other empty variables are ignored."""
 
 _MOST_DIGITS = 20
 """Maximum digits of a whole number in an environment variable."""
@@ -66,7 +66,7 @@ def int_variable(
 class KeyKind(Enum):
     """How the string in an environment variable becomes the value of a key."""
 
-    VALUE = "a number, a switch, a list, a mapping or a string, as it looks"
+    VALUE = "a number, a switch, a list, a mapping or a string, whichever the text looks like"
     STRING = "the string as auth-o-tron reads it, in most cases without blanks around it"
     STRINGS = "a list in brackets, else as STRING"
     SWITCH = "true or false, in any case"
@@ -108,9 +108,10 @@ class Overlay:
     """
     Sets keys of a configuration from environment variables.
 
-    Names are read in any case. A key whose value is a string takes the text of its variable
-    literally, without blanks and one pair of quotes around it. The text for other keys is read by
-    L{environment_value}. A mapping is laid over that of the file.
+    The case of variable names is ignored. A key whose value is a string takes the text of its
+    variable literally, without blanks and one pair of quotes around it. The variables of all other
+    keys are parsed by L{environment_value}. A mapping in a variable is merged over the mapping in
+    the file.
 
     @ivar given: the mapping in the file, which is changed in place.
     @ivar variables: for each key that was set, the variable that set it, as messages may show it.
@@ -187,14 +188,15 @@ class Overlay:
         for step in steps[:-1]:
             if not isinstance(mapping.get(step), dict):
                 mapping[step] = {}
-            # Aliases of YAML share mappings; only this one must change.
+            # YAML aliases share a mapping; a copy is changed, so that the other places keep their
+            # values.
             mapping[step] = mapping = dict(mapping[step])
         self._lay_over(mapping, steps, value, name)
 
     def _lay_over(
         self, mapping: dict[str, Any], steps: tuple[str, ...], value: object, name: str
     ) -> None:
-        """Set a key; a mapping is laid over the mapping that is there."""
+        """Set a key of the configuration; a mapping is merged over the mapping that is there."""
         key = steps[-1]
         if isinstance(value, dict) and (value or isinstance(mapping.get(key), dict)):
             there = mapping.get(key)
@@ -208,7 +210,7 @@ class Overlay:
 
 def sorted_by_key(environ: Mapping[str, str]) -> list[tuple[tuple[str, ...], str]]:
     """
-    Return the keys that variables name, and their names: whole sections before single keys.
+    Return the keys that variables set, with the variables: whole sections before single keys.
 
     If names differ only in case, the one in capitals comes last.
     """

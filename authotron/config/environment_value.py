@@ -12,7 +12,7 @@ _SWITCHES = {"true": True, "false": False}
 _WHOLE = re.compile(r"[+-]?[0-9]+(?:_[0-9]+)*")
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _HALF = re.compile(r"'|(?:true|false)\S")
-"""How a text begins that auth-o-tron takes for a character or a switch, until the next sign."""
+"""The beginning of a text of which auth-o-tron reads only a character or a switch, not the rest."""
 
 _MOST_DIGITS = 20
 """Maximum characters of a whole number; a longer number is read as a float."""
@@ -32,8 +32,8 @@ def as_string(text: str) -> str:
     """
     Return the string that a text stands for, with the blanks around it that auth-o-tron keeps.
 
-    auth-o-tron cuts blanks around a plain text and around a text in quotes. It keeps them if the
-    text has a comma, a bracket, a brace, or signs before or behind its quotes.
+    auth-o-tron cuts blanks around a plain text and around a text in quotes. auth-o-tron keeps these
+    blanks if the text has a comma, a bracket, a brace, or signs before or behind its quotes.
     """
     bare = text.strip()
     quoted = re.fullmatch(r'"(?:[^"\\]|\\.)*"', bare, re.DOTALL)

@@ -25,7 +25,7 @@ def path_of(environ: Mapping[str, str]) -> str:
 
 def load(path: Path, environ: Mapping[str, str]) -> Config:
     """
-    Load the configuration in a file; C{AOT_} environment variables override its keys.
+    Load the configuration in a file, whose keys C{AOT_} environment variables override.
 
     If the default file is missing, C{AUTH_SERVICE_TOKEN} may configure the gateway instead (see
     L{single_token}).
@@ -51,9 +51,9 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
 
 def _parse(path: Path, environ: Mapping[str, str]) -> yaml_file.Parsed:
     """
-    Read the file. It may be missing or empty if variables hold the configuration.
+    Read the file. The file may be missing or empty if environment variables hold the configuration.
 
-    @raise ConfigError: the file cannot be read, and variables hold no C{version}.
+    @raise ConfigError: the file cannot be read, and environment variables hold no C{version}.
     """
     is_enough = any(steps == ("version",) for steps, _ in sorted_by_key(environ))
     if is_enough and not path.exists():

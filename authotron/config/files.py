@@ -36,7 +36,8 @@ _NOGROUP = 65_534
 _CURRENT = 0xFFFF_FFFF
 
 # setfsuid(2) and setfsgid(2) change the rights on files of the calling thread alone; glibc's
-# functions for other ids change all threads. For groups only the system call changes one thread.
+# functions for other ids change all threads. The groups of one thread can be changed only by the
+# system call itself.
 _SETGROUPS = {"x86_64": 116, "aarch64": 159, "riscv64": 159, "loongarch64": 159, "ppc64le": 81}
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -11,7 +11,7 @@ from authotron.config.fields import nested_section
 from authotron.config.schema import EXTENSION, File, NoStore
 from authotron.model.errors import ConfigError
 
-_EXTENSION = "ignored; a place for anchors that other keys use"
+_EXTENSION = "ignored key, whose value may hold YAML anchors for other keys"
 
 
 def json_schema() -> dict[str, Any]:

@@ -21,7 +21,7 @@ from authotron.config.section import (
 from authotron.config.server import Operations, Server
 
 EXTENSION = "x-"
-"""How a top-level key begins that is ignored; its value may hold anchors for other keys."""
+"""The prefix of ignored top-level keys, whose values may hold anchors for other keys."""
 
 SHORTEST = 16
 """Minimum bytes of C{jwt.secret}, unless C{allow_weak_secret} is set."""
@@ -128,12 +128,12 @@ def _check_secret(secret: str | None, config: JwtConfig) -> None:
 
 
 def _as_level(level: object) -> object:
-    """Read a level as auth-o-tron does: in any case, with blanks around it."""
+    """Read a log level as auth-o-tron does: in any case, with blanks around it."""
     return level.strip().lower() if isinstance(level, str) else level
 
 
 def _as_format(form: object) -> object:
-    """Read a format as auth-o-tron does: in any case, and anything unknown is C{console}."""
+    """Read a log format as auth-o-tron does: in any case; an unknown one counts as C{console}."""
     if not isinstance(form, str):
         return form
     return "json" if form.lower() == "json" else "console"
@@ -243,11 +243,11 @@ class CacheConfig(Section):
 
 
 MOST_MILLISECONDS = 3_600_000
-"""The longest timeout: one hour. Proxies and clients do not wait for longer."""
+"""The longest timeout: one hour, as proxies and clients do not wait for longer."""
 
 
 def _at_most_an_hour(milliseconds: object) -> object:
-    """Shorten a longer timeout to an hour."""
+    """Shorten a timeout of more than an hour to an hour."""
     is_long = type(milliseconds) is int and MOST_MILLISECONDS < milliseconds < 2**64
     return MOST_MILLISECONDS if is_long else milliseconds
 

@@ -72,7 +72,9 @@ EndpointsOrSystemd = Annotated[
 class Forwarded(Section):
     """The headers in which trusted proxies forward the host and the client's address."""
 
-    host: Header = Field(default="X-Forwarded-Host", description="the header with the host")
+    host: Header = Field(
+        default="X-Forwarded-Host", description="the header with the requested host"
+    )
     address: Header = Field(
         default="X-Forwarded-For",
         description="the header with the addresses of the client and of the proxies in between",
@@ -105,14 +107,15 @@ class Server(Section):
         default=65_536,
         ge=1_024,
         le=1_048_576,
-        description="a longer request line gets a 414, and a larger head a 431",
+        description="maximum bytes of a request line and of a request head; a longer line gets "
+        "a 414, a larger head a 431",
     )
     max_unfinished_bytes: int = Field(
         default=16_777_216,
         ge=1_048_576,
         le=1_073_741_824,
-        description="bytes that request heads received in part may take in a process; a quarter "
-        "for each peer that is no trusted proxy; beyond that a client gets a 503",
+        description="maximum bytes of partly received request heads in a process; one peer that is "
+        "not a trusted proxy may take a quarter; if exceeded, the client gets a 503",
     )
     max_connections: int | None = Field(
         default=None,
@@ -166,7 +169,7 @@ class Server(Section):
 class Operations(Section):
     """The second port, which serves metrics and readiness."""
 
-    enabled: bool = Field(default=True, description="whether the second port is opened")
+    enabled: bool = Field(default=True, description="whether the metrics port is opened")
     host: str | None = Field(
         default=None, description="the address to bind; `server.host` if not set"
     )

@@ -17,7 +17,7 @@ class Sources:
     """
     Finds the files and environment variables that keys of the configuration name.
 
-    Such keys are C{secret_file} and C{secret_env}.
+    For example, C{secret_file} names a file and C{secret_env} an environment variable.
 
     @ivar folder: the folder of the configuration file, where relative paths begin.
     @ivar environ: the environment variables.

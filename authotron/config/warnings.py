@@ -109,7 +109,7 @@ def of_store(store: StoreConfig | None) -> Iterator[str]:
 
 
 def _of_metrics(server: Server, metrics: Operations) -> Iterator[str]:
-    """Warn of a metrics port that is open to other machines only by default."""
+    """Warn if the metrics port is open to other machines just because no address is configured."""
     if not metrics.enabled:
         return
     if not metrics.listen and metrics.host is None and not hosts.is_loopback(server.host):

@@ -2,8 +2,8 @@
 YAML as auth-o-tron reads it: the core schema of YAML 1.2, and tabs as blanks.
 
 PyYAML reads YAML 1.1, in which C{no} is a switch, C{0755} is octal, C{12:30} is a number of minutes
-and C{2026-01-01} is a date. In YAML 1.2 all of them are strings. auth-o-tron reads keys as strings,
-too, whatever they look like.
+and C{2026-01-01} is a date. In YAML 1.2 all these scalars are strings. auth-o-tron reads keys as
+strings, too, whatever they look like.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ _ODD = {
 } | dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan"))
 
 _MOST_DIGITS = 4_000
-"""Maximum digits of a whole number; Python refuses to convert more than 4,300."""
+"""Maximum digits of a whole number; the conversion in Python refuses more than 4,300."""
 
 _MOST_EXPANDED = 250_000
 """Maximum of values that aliases repeat, counted again each time an alias repeats them."""
 
 
 class YamlError(yaml.MarkedYAMLError):
-    """An error of this module, whose message repeats no text of the file but known keys."""
+    """An error in YAML, whose message repeats no text of the file but known keys."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -164,7 +164,7 @@ class _Loader(yaml.SafeLoader):
 
 def compose(text: str) -> Node | None:
     """
-    Return the node of a document, from which L{value_of} makes the value; None if it is empty.
+    Return the root node of a document (see L{value_of}), or C{None} if the document is empty.
 
     @raise MarkedYAMLError: the text is not one document of YAML.
     """
@@ -267,10 +267,10 @@ def _step(node: Node, step: int | str) -> tuple[Node, int] | None:
 @define
 class Values:
     """
-    Makes values from nodes.
+    Makes Python values from the nodes of a YAML document.
 
     @ivar named: returns the part of a message that names a key, empty if it must stay secret.
-    @ivar merges: the merge keys that were found.
+    @ivar merges: the merge keys (C{<<}) that were found in the document.
     """
 
     named: Callable[[str], str]

@@ -145,7 +145,7 @@ def _tokens(config: Config, world: World, store: ITokenStore | None) -> TokenSer
     """
     Build the service of API tokens, if a store is configured.
 
-    Stores that are configured as in auth-o-tron have no pepper. For such a store a pepper is
+    Stores that are configured as in auth-o-tron have no pepper. For a store without a pepper one is
     derived from `jwt.secret`, which all processes that share the store have in common.
     """
     if config.store is None:

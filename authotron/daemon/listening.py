@@ -97,7 +97,8 @@ def site(
     C{metrics} is given.
 
     @param with_body: methods and labels of the routes that read the body of a request.
-    @param unfinished: the budget for heads that were received in part, if other sites share it.
+    @param unfinished: the memory budget for partly received request heads, if several sites share
+        one.
     """
     return Site(
         app.app,
@@ -123,7 +124,8 @@ def metrics_listeners(
     Build the listeners of the metrics port, which share one connection limit.
 
     @param metrics: counts the connections that are rejected above the limit.
-    @param unfinished: the budget for heads that were received in part, if other sites share it.
+    @param unfinished: the memory budget for partly received request heads, if several sites share
+        one.
     """
     second = config.file.metrics
     host = second.host or config.file.server.host

@@ -32,7 +32,8 @@ _INTERNAL = "reload failed because of an internal error, see the log; the old co
 
 def log_warnings(to: Logger, config: Config) -> None:
     """Log the warnings about a configuration that is in use."""
-    for warning in config.warnings:  # a field `warning` would mark a warning of Python
+    # a log event with a field `warning` would count as a Python warning
+    for warning in config.warnings:
         to.warn("{notice}", notice=warning, event="startup.config.warning")
 
 

@@ -185,7 +185,7 @@ class GatewayService(MultiService):
         await self._all_stopped([listener.stopService for listener in self.listeners])
 
     async def stopService(self) -> None:
-        """Stop listening, let requests in flight finish within the grace, then stop the rest."""
+        """Stop listening, let requests in flight finish within the grace, then stop all else."""
         await self.close()
         grace = self.serving.gateway.config.file.server.grace
         idle = [listener.site.drain() for listener in self.listeners]
@@ -215,7 +215,7 @@ class GatewayService(MultiService):
                 )
 
     def fail(self, failure: Failure) -> None:
-        """Stop the service after a failure without which it cannot go on."""
+        """Stop the service after a failure with which it cannot go on."""
         self._log.failure("fatal error, shutting down", failure, event="startup.server.failed")
         self.status = 1
         self._reactor.stop()

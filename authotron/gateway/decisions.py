@@ -50,7 +50,10 @@ from authotron.plugin.cache import authentication_bytes
 R_co = TypeVar("R_co", covariant=True)
 
 _MAX_CHANGED = 1_000
-"""Maximum changed API tokens that are remembered; beyond it, no lookup under way is cached."""
+"""
+Maximum changed API tokens that are remembered; beyond it, the results of lookups under way are not
+cached.
+"""
 
 _DECISION_BYTES = ENTRY + 150
 """Bytes that a cached decision takes without its authentication and its reply."""
@@ -207,7 +210,7 @@ class DecisionCache(Generic[R]):
         self._changed.update(dict.fromkeys(changed, self._changes))
         if len(self._changed) > _MAX_CHANGED:
             self._changed.clear()
-            self._epoch += 1  # no lookup under way is cached
+            self._epoch += 1  # the results of lookups under way are not cached
 
     def remembered(self) -> int:
         """Return the number of cached decisions."""
@@ -221,8 +224,8 @@ class DecisionCache(Generic[R]):
         """
         Return the keyed hash over all that a client presented.
 
-        The lengths of the values come first, so that no two clients share a key; a missing value
-        differs from an empty one.
+        The lengths of all values are hashed as well, so that no two clients share a key; a missing
+        value differs from an empty one.
         """
         authorization, realm = presented  # without a loop, which takes three times as long
         text = b"%d %d %b%b" % (

@@ -74,7 +74,8 @@ class IdentityCheck:
         """
         Return whether an identity needs no normalization: small, names in ASCII without blanks.
 
-        All names are checked as one string, since every identity that is not cached is checked.
+        For speed all names are checked as one string, as every identity outside the cache is
+        checked.
         """
         realm, username, roles, attributes, scopes = identity
         if type(roles) is not tuple:  # a plugin violates the interface

@@ -28,7 +28,7 @@ class KeySetFile:
 
     def load(self) -> KeysByName:
         """
-        Read the key set.
+        Read the key set from its file.
 
         @raise Unavailable: the file cannot be read, or has no usable key.
         """
@@ -54,9 +54,10 @@ class RequestHeaders:
 
     def load(self) -> Mapping[str, str]:
         """
-        Read the headers.
+        Read the headers from their files.
 
-        @raise Unavailable: a file cannot be read, or is malformed. The message contains no value.
+        @raise Unavailable: a file cannot be read, or is malformed. The message of the error
+            contains no header value.
         """
         headers: dict[str, str] = {}
         if self.headers_file is not None:

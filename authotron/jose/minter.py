@@ -36,7 +36,7 @@ _WARNING_INTERVAL = 3600
 """Seconds between two warnings of a large JWT of one user."""
 
 _MAX_WARNED = 1000
-"""Users whose last warning is remembered."""
+"""Maximum users whose last warning of a large JWT is remembered."""
 
 
 @define(eq=False)
@@ -153,7 +153,8 @@ def _signer(algorithm: Algorithm, key: str | PrivateKey) -> Callable[[bytes], by
     prepared = kind.prepare_key(key)
     if not isinstance(prepared, bytes):
         return lambda signed: kind.sign(signed, prepared)
-    keyed = HMAC(prepared, SHA256())  # copying the HMAC takes a third of the time of making one
+    # to copy an HMAC object takes a third of the time that a new one takes
+    keyed = HMAC(prepared, SHA256())
 
     def sign(signed: bytes) -> bytes:
         mac = keyed.copy()

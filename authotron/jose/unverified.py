@@ -60,7 +60,8 @@ def parse_once(credential: Credential) -> Unverified | None:
     known = credential.seen
     if known is False:
         known = parse(credential.value)
-        credential.seen = known  # a cache, which no comparison of credentials reads
+        # C{seen} is a cache, which a comparison of credentials ignores.
+        credential.seen = known
     return known  # type: ignore[return-value] # no other value is assigned
 
 

@@ -19,7 +19,7 @@ from authotron.net.world import World
 from authotron.plugin.interfaces import CheckResult
 
 _MOST_ROLES = 100
-"""Roles of a user that are listed; further ones are counted."""
+"""Maximum roles of a user that are listed; further roles are only counted."""
 
 
 class LdapSection(Protocol):
@@ -140,7 +140,8 @@ async def _check_user(
     """
     Look up a user, and append the user's roles to C{found}.
 
-    @raise Rejected: the directory has no entry for the user, and no group by user name.
+    @raise Rejected: the directory has no entry for the user, and no group search by user name finds
+        a group.
     """
     lookup = section.lookup()
 

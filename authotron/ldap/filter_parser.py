@@ -31,7 +31,7 @@ _MAX_DEPTH = 20
 _MISSPELLED = {
     "user": "username", "userdn": "dn", "user-dn": "dn", "login": "username", "input": "username",
 }  # fmt: skip
-"""Placeholders of other programs, and what the same value is called here."""
+"""Placeholders of other programs, and authotron's placeholder for the same value."""
 
 
 class InvalidFilter(ValueError):

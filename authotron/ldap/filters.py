@@ -39,7 +39,7 @@ class TemplateUser:
     """
     The values for the placeholders of a filter.
 
-    @ivar entry: the user's entry; C{None} if it is not known.
+    @ivar entry: the user's entry, or C{None} if the entry is not known.
     @ivar group: the DN of a group of the user, to search for groups that contain this group; empty
         to search for groups of the user.
     """
@@ -110,7 +110,7 @@ def _combine(parts: Iterable[Sequence[bytes]]) -> list[tuple[bytes, ...]]:
     """
     Return all combinations of one value of each part.
 
-    @raise Unavailable: there are too many combinations.
+    @raise Unavailable: there are too many combinations of values.
     """
     known = [*parts]
     if prod(map(len, known)) > _MAX_VARIANTS:
@@ -122,7 +122,7 @@ class Node:
     """A parsed filter, or a part of one."""
 
     def fill(self, user: TemplateUser) -> Filter | None:
-        """Encode the filter with its placeholders replaced; C{None} if the filter is undefined."""
+        """Encode the filter with values for its placeholders; return C{None} if it is undefined."""
         raise NotImplementedError
 
     def comparisons(self) -> Iterator[Comparison]:

@@ -270,7 +270,7 @@ def complete_rdns(text: str) -> str:
     """
     Return the RDNs of a part of a DN that have an attribute and a value.
 
-    @raise InvalidDn: no RDN has both.
+    @raise InvalidDn: no RDN has both an attribute and a value.
     """
     if _is_complete(text):
         return text
@@ -297,7 +297,7 @@ def group_rules(filter_: str | None, filters: Sequence[str] | None) -> GroupRule
     """
     Make the rules that the configuration keys C{filter} and C{filters} describe.
 
-    A list of C{filters} counts alone, as in auth-o-tron.
+    If C{filters} is set, C{filter} is ignored, as in auth-o-tron.
     """
     if filters is not None:
         filter_ = None

@@ -53,7 +53,7 @@ class Remarks:
     users: int = 0
 
     def is_new(self, remark: str) -> bool:
-        """Return whether the remark was not made before."""
+        """Note a remark, and return whether it was not logged before."""
         is_new = remark not in self.made
         self.made.add(remark)
         return is_new

@@ -53,7 +53,7 @@ class ConnectionStale(Unavailable):
 
 
 class NoVerdict(ServerFault):
-    """The server could not judge one bind; the server stays in use, since others may be fine."""
+    """The server could not judge one bind; the server stays in use, as other binds may work."""
 
 
 class BindRefused(ServerFault):

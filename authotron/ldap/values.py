@@ -2,8 +2,8 @@
 Values of attributes: as bytes for filters, and as text for identities.
 
 Some attributes hold bytes that are not text, such as C{objectGUID} and C{objectSid} of Active
-Directory. Each of them has a stated encoding, which does not depend on the bytes: the 16 bytes of
-an identifier may be valid UTF-8 by chance.
+Directory. Each such attribute has a stated encoding, which does not depend on the bytes: the 16
+bytes of an identifier may be valid UTF-8 by chance.
 """
 
 from __future__ import annotations

@@ -21,9 +21,9 @@ class ClientTurns:
     The answers of the remote count for the next turns: clients that guess wait longer than clients
     whose users were accepted.
 
-    The slots of L{authotron.net.http.WebClient} do not replace these: one turn may send several
-    HTTP requests, and if both took slots of one pool, turns would wait for each other without end.
-    Key sets and discovery documents are fetched without waiting for a turn.
+    The slots of L{authotron.net.http.WebClient} do not replace the slots of this class: one turn
+    may send several HTTP requests, and if both took slots of one pool, turns would wait for each
+    other without end. Key sets and discovery documents are fetched without waiting for a turn.
 
     @ivar _timeout: seconds that a client may wait for its turn.
     @ivar _most: maximum calls to the remote that are under way at once.

@@ -32,7 +32,7 @@ _MOST_FAILURES = 32.0
 """Maximum failures that count for one client, so that it counts as failing for at most 3 min."""
 
 _TRUSTED_SECONDS = 3600.0
-"""Seconds for which a client and user name stay known after a success."""
+"""Seconds for which a client with a user name stays trusted after a success."""
 
 _REMEMBERED = 10_000
 """Maximum clients and user names that are remembered as failing, and the maximum as trusted."""
@@ -41,7 +41,7 @@ _HASH = re.compile(r"[0-9a-f]{32}")
 
 
 class Reputation(IntEnum):
-    """How much a client is trusted; a client with a lower value is served sooner."""
+    """The reputation of a client; clients with a lower value are served sooner."""
 
     GOOD = 0
     NEW = 1
@@ -222,7 +222,7 @@ class _Share(Generic[J]):
 
     @ivar reputation: the reputation of the client when its share was last put at the end of the
         queue.
-    @ivar newest: the number of the newest job.
+    @ivar newest: the number of the newest job in the share.
     """
 
     _reputations: Reputations
@@ -257,7 +257,7 @@ class _Share(Generic[J]):
         job = share.take()
         if share.size:
             share.reputation = self._reputations.of(key)
-            self._shares[key] = share  # at the end of the queue
+            self._shares[key] = share  # puts the share at the end of the queue
         return job
 
     def shed(self) -> J:

@@ -29,7 +29,7 @@ class Entry:
     """
     An entry of an L{LruCache}; subclasses add the value.
 
-    A cache has thousands of entries, so each is a single object.
+    A cache has thousands of entries, so each entry is one object, to save memory.
 
     @ivar size: bytes that the entry takes; the constructor gets the bytes of the value alone.
     @ivar subject: the subject to whose share the entry belongs, or C{None} if the entry counts for

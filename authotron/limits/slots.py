@@ -78,7 +78,7 @@ class Slots:
     def release(self) -> None:
         """Release a slot, and give it to the caller whose turn it is."""
         self._taken -= 1
-        # a caller of this method grants slots in the loop below, so that a thousand releases do not
+        # a call that is under way grants slots in the loop below, so that many releases do not
         # recurse
         if self._granting:
             return

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from attrs import define, field
 
 DEFAULT_BYTES = 16 * 2**20
-"""Bytes that all unfinished heads of a process may take by default."""
+"""Bytes that all unfinished request heads of a process may take by default."""
 
 _SHARE = 4
-"""Divisor of the budget: the connections of one peer may take a quarter of it."""
+"""Divisor of the budget: the connections of one peer may take a quarter of the bytes."""
 
 
 def _no_proxy(_peer: str | None) -> bool:
-    """Trust no peer."""
+    """Return false: no peer is a trusted proxy."""
     return False
 
 
@@ -23,12 +23,12 @@ class UnfinishedHeads:
     """
     Counts the bytes of unfinished request heads, of all connections and of each peer.
 
-    A head may be large, and a client can open thousands of connections and finish no head. The
-    connections of one peer may take a quarter of the budget. Trusted proxies, which send the
-    requests of many clients, may take all of it.
+    The head of a request may be large, and a client can open thousands of connections and finish no
+    head. The connections of one peer may take a quarter of the budget. Trusted proxies, which send
+    the requests of many clients, may take all of the budget.
 
-    @ivar most: bytes that all unfinished heads may take.
-    @ivar size: bytes that they take now.
+    @ivar most: maximum bytes of all unfinished request heads.
+    @ivar size: bytes that all unfinished request heads take now.
     """
 
     most: int = DEFAULT_BYTES
@@ -38,13 +38,13 @@ class UnfinishedHeads:
 
     def resize(self, peer: str | None, before: int, after: int) -> bool:
         """
-        Change the bytes that one unfinished head takes.
+        Change the number of bytes that one unfinished request head takes.
 
-        @param peer: the address of the peer; C{None} for a UNIX socket.
+        @param peer: the address of the peer, or C{None} for a UNIX socket.
         @param before: bytes that are counted for the head; 0 for a new one.
         @param after: bytes of the head now; 0 if it has ended, or its connection is closed.
 
-        @return: whether the budget has room for them; if not, nothing has changed.
+        @return: whether the budget has room for the bytes; if not, nothing has changed.
         """
         size = self._sizes.get(peer, 0) + after - before
         if after > before and not self._has_room(peer, size, after - before):

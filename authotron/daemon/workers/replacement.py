@@ -16,9 +16,9 @@ class Replacement:
     """
     Replaces all workers of a pool.
 
-    The new workers start one after the other, so that those that serve keep the processors. When
-    all new workers accept connections the old ones drain. If anything fails, the new workers drain,
-    and the old workers go on with their configuration.
+    The new workers start one after the other, so that the serving workers keep enough processors.
+    When all new workers accept connections the old ones drain. If anything fails, the new workers
+    drain, and the old workers go on with their configuration.
     """
 
     _pool: WorkerPool

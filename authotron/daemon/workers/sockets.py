@@ -88,13 +88,10 @@ class FairAccept:
         self._accept, self._port.doRead = self._port.doRead, self.take
 
     def take(self) -> None:
-        """
-        Accept waiting connections;
-
-        Twisted raises the number C{numberAccepts} if it accepted that many.
-        """
+        """Accept waiting connections; if more wait, pause, and accept twice as many next time."""
         self._port.numberAccepts = self._most
         self._accept()
+        # Twisted has raised numberAccepts if it accepted that many connections.
         if self._port.numberAccepts <= self._most:
             self._most = 1
             return

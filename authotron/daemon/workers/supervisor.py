@@ -69,7 +69,7 @@ class Supervisor(Service):
 
     def _try(self, config: Config) -> None:
         """
-        Compose a configuration as a worker would, and start nothing.
+        Build the gateway of a configuration as a worker would, and start nothing.
 
         @raise ConfigError: the configuration cannot be used.
         """
@@ -119,7 +119,7 @@ class Supervisor(Service):
         super().stopService()
 
     def fail(self, failure: Failure) -> None:
-        """Stop the service after a failure without which it cannot go on."""
+        """Stop the service after a failure with which it cannot go on."""
         self._log.failure("fatal error, shutting down", failure, event="startup.server.failed")
         self._give_up(1)
 

@@ -39,8 +39,8 @@ from authotron.web.operations_routes import ProcessStatus
 
 INVALIDATION_TIMEOUT = 40.0
 """
-Seconds to wait until all other workers have cleared their caches. by then, a worker that does not
-answer has been killed.
+Seconds to wait until all other workers have cleared their caches; after so long, a worker that does
+not answer has been killed.
 """
 
 
@@ -120,7 +120,7 @@ class Worker(Service):
         self._heartbeat.start(HEARTBEAT).addErrback(self.gateway.fail)
 
     async def stopService(self) -> None:
-        """Let requests in flight finish, then send the metrics for the last time."""
+        """Let requests in flight finish, then send the supervisor the metrics for the last time."""
         super().stopService()
         await self.gateway.stopService()
         if self._heartbeat.running:
