@@ -20,6 +20,11 @@ Claims with scopes: RFC 8693 names C{scope}, while Okta, Microsoft Entra and oth
 
 _CONTROL = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)])
 
+_STRINGS = frozenset({str})
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+"""Encodes JSON; made once, as C{json.dumps} with these arguments makes one for each value."""
+
 _MAX_SHOWN = 100
 """Maximum characters of a claim's value that a message repeats."""
 
@@ -106,7 +111,7 @@ def strings(value: object) -> tuple[str, ...] | None:
     """Return a string, or the strings of a list, as a tuple, or C{None} for another value."""
     if isinstance(value, str):
         return (value,)
-    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+    if isinstance(value, list) and _STRINGS.issuperset(map(type, value)):
         return tuple(value)
     return None
 
@@ -134,7 +139,7 @@ def timestamp(claims: Claims, name: str) -> float | None:
 def as_text(value: object) -> str:
     """Return a string as it is, and any other claim as JSON, without control characters."""
     if not isinstance(value, str):
-        value = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        value = _encode(value)
     return value.translate(_CONTROL)
 
 

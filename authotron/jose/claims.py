@@ -182,19 +182,21 @@ class ClaimRules:
     def _attributes(self, claims: Claims, routes: Sequence[Route]) -> dict[str, str]:
         """Return the claims that become attributes, without those that became roles."""
         chosen = self.config.attributes
+        includes = chosen.includes
         found = {
-            name: value
+            name: as_text(value)
             for name, value in claims.items()
-            if name not in _CONSUMED and chosen.includes(name)
+            if name not in _CONSUMED and includes(name)
         }
         if routes and not chosen.include:
             for name in {steps[0] for steps in routes} & found.keys():
-                left = claim_values.without(
-                    found.pop(name), [steps[1:] for steps in routes if steps[0] == name]
-                )
-                if left is not None:
-                    found[name] = left
-        return {name: as_text(value) for name, value in found.items()}
+                inner = [steps[1:] for steps in routes if steps[0] == name]
+                left = claim_values.without(claims[name], inner)
+                if left is None:
+                    del found[name]
+                else:
+                    found[name] = as_text(left)
+        return found
 
 
 def effective_expiry(claimed: float | None, now: float, leeway: float) -> float | None:
@@ -225,8 +227,9 @@ def _check_shapes(claims: Claims) -> None:
     @raise Rejected: one of these claims is malformed.
     """
     timestamp(claims, "iat")
-    if not isinstance(claims.get("iss"), str | None):
-        raise Rejected(f"iss is not a string but {shown(claims['iss'])}")
+    issuer = claims.get("iss")
+    if issuer is not None and not isinstance(issuer, str):
+        raise Rejected(f"iss is not a string but {shown(issuer)}")
     audience = claims.get("aud")
     if audience is not None and claim_values.strings(audience) is None:
         raise Rejected(f"aud is not a string or a list of strings but {shown(audience)}")
