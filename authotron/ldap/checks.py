@@ -18,6 +18,9 @@ from authotron.model.errors import Rejected, Unavailable
 from authotron.net.world import World
 from authotron.plugin.interfaces import CheckResult
 
+_MUCH = 4096
+"""Bytes of a JWT from which the size of the roles of a user is reported."""
+
 _MOST_ROLES = 100
 """Maximum roles of a user that are listed; further roles are only counted."""
 
@@ -161,7 +164,10 @@ async def _check_user(
 
 
 def _count_roles(found: list[Grant]) -> str:
-    return f"{len(found)} role{'' if len(found) == 1 else 's'}"
+    """Count the roles of a user, and say how much of a JWT they take if that is much."""
+    counted = f"{len(found)} role{'' if len(found) == 1 else 's'}"
+    size = sum(len(grant.role.encode()) + len('"",') for grant in found) * 4 // 3  # base64
+    return counted if size < _MUCH else f"{counted} ({size} bytes of a JWT, see jwt.warn_bytes)"
 
 
 async def _explain_no_groups(connection: Connection, lookup: Lookup, entry: Entry) -> list[str]:

@@ -53,6 +53,15 @@ class DoctorTests(SynchronousTestCase):
         found = self.findings(config(), "bob")
         self.assertEqual((len(found), found[-1].detail), (104, "50 more roles"))
 
+    def test_many_groups_H_GROUPS(self) -> None:
+        """If the roles of a user take much of a JWT, the check says how much."""
+        names = [f"cn=group-with-a-long-name-{number:03},{BASE}" for number in range(150)]
+        self.good.entries.update(person("bob", *names))
+        found = self.findings(config(), "bob")
+        told = [each.detail for each in found if "150 roles" in each.detail]
+        self.assertEqual(len(told), 1)
+        self.assertIn("150 roles (5800 bytes of a JWT, see jwt.warn_bytes)", told[0])
+
     def test_unknown_user_W_DOCTOR(self) -> None:
         """A user without an entry is a failed check, and so is another spelling of a user name."""
         for name in ("nobody", "ALICE"):
