@@ -208,12 +208,12 @@ class Report:
                     "milliseconds": event.get("milliseconds"),
                 }
             )
-        elif "augmenter" in event:
+        elif augmenter := event.get("augmenter_name") or event.get("augmenter"):
             self._augmenters.append(
                 {
-                    "name": event["augmenter"],
+                    "name": augmenter,
                     "result": result,
-                    "reason": event.get("reason"),
+                    "reason": event.get("error"),
                     "roles": event.get("roles", []),
                     "attributes": event.get("attributes", {}),
                 }

@@ -75,6 +75,7 @@ def compose(
         timeout=timeout,
         in_order=file.auth.prefer == "order",
         own=own,
+        is_unknown=own.is_unknown,
         identity_check=IdentityCheck(file.auth.identity),
     )
     replies = Replies(credentials.challenge(providers), file.include_legacy_headers)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from authotron import __version__
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config import server
 from authotron.config.check import Config
@@ -32,6 +34,19 @@ OpenSocket = systemd.Endpoint | SharedEndpoint
 """An endpoint whose socket is open already."""
 
 
+_SERVES = {
+    "server": "authotron {version} serves at {endpoint}",
+    "metrics": "authotron {version} serves metrics and readiness at {endpoint}",
+}
+
+
+def address_fields(address: IAddress | None) -> dict[str, Any]:
+    """Return the fields C{host} and C{port} of a log event; a UNIX socket has no port."""
+    host = getattr(address, "host", None) or getattr(address, "name", None)
+    shown = os.fsdecode(host) if isinstance(host, bytes | str) else ""
+    return {"host": shown, "port": getattr(address, "port", None)}
+
+
 class Listener(Service):
     """
     Listens at one endpoint.
@@ -40,7 +55,10 @@ class Listener(Service):
     C{on_failure}.
 
     @ivar description: the endpoint, as the log shows it.
+    @ivar port: C{server} for the main port, or C{metrics}.
     """
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -48,7 +66,9 @@ class Listener(Service):
         endpoint: str | OpenSocket,
         site: Site | FastPathFactory,
         on_failure: Callable[[Failure], None],
+        port: str = "server",
     ) -> None:
+        self.port = port
         if isinstance(endpoint, str):
             self._endpoint = server_endpoint(reactor, endpoint)
             self.description = with_mode(endpoint)
@@ -75,6 +95,19 @@ class Listener(Service):
         is_starting.clear()
         if immediate:
             immediate[0].raiseException()
+        self._listening.addCallback(self._log_listening)
+
+    def _log_listening(self, listening: IListeningPort | None) -> IListeningPort | None:
+        """Log where the port listens, under the names of auth-o-tron."""
+        if listening is not None:
+            self._log.info(
+                _SERVES[self.port],
+                version=__version__,
+                endpoint=self.description,
+                **address_fields(listening.getHost()),
+                event=f"startup.{self.port}.listening",
+            )
+        return listening
 
     async def stopService(self) -> None:
         super().stopService()
@@ -133,7 +166,7 @@ def metrics_listeners(
     second_site = site(routes, config, reactor, unfinished=unfinished)
     second_site.limit_connections(metrics_connection_limit(second.max_connections), metrics)
     where = _endpoints(second.listen, host, second.port, reactor, systemd.METRICS)
-    return [Listener(reactor, each, second_site, on_failure) for each in where]
+    return [Listener(reactor, each, second_site, on_failure, "metrics") for each in where]
 
 
 def main_connection_limit(config: Config, metrics_port: Operations | None) -> int:

@@ -13,7 +13,6 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from authotron import __version__
 from authotron.concurrency.racing import start, wait_all, with_timeout
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config.check import Config
@@ -171,12 +170,6 @@ class GatewayService(MultiService):
             except (CannotListenError, OSError) as error:
                 self._log.error("{error}", error=str(error), event="startup.server.failed")
                 raise SystemExit(1) from None
-            self._log.info(
-                "authotron {version} serves at {endpoint}",
-                version=__version__,
-                endpoint=listener.description,
-                event="startup.server.started",
-            )
         self._store.start()
 
     async def close(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
 
@@ -48,6 +48,11 @@ Members of C{Affinity}, named here because looking one up takes 0.07 us and a re
 """
 
 
+def _is_known(_credential: Credential) -> bool:
+    """Take no credential for an API token: there is no token store."""
+    return False
+
+
 @define(eq=False)
 class Authenticator:
     """
@@ -57,6 +62,8 @@ class Authenticator:
 
     @ivar own: authenticates API tokens, in the realms of their owners. C{own} is not one of
         C{providers}. C{own} is asked about other bearer tokens, too, if it may know them.
+    @ivar _is_unknown: whether a credential that no provider judges may be an API token, as the
+        store was not reached since the start.
     @ivar identity_check: checks each identity that a provider or augmenter returns.
     """
 
@@ -67,6 +74,7 @@ class Authenticator:
     _timeout: float
     _in_order: bool = False
     own: IJudge | None = None
+    _is_unknown: Callable[[Credential], bool] = _is_known
     identity_check: IdentityCheck = field(factory=IdentityCheck)
     _rounds: Mapping[str, Sequence[Sequence[IAugmenter]]] = field(init=False, repr=False)
     _sometimes_local: AbstractSet[type] = field(init=False, repr=False)
@@ -127,6 +135,8 @@ class Authenticator:
             (local if self._is_local(provider, credential) else remote).append(provider)
         if affinity is _POSSIBLE and own is not None:
             remote.append(own)
+        elif not (fitting or reasons) and self._is_unknown(credential):
+            reasons.append(Unavailable("the token store was not reached since the start"))
         return local, remote
 
     def _is_local(self, provider: IProvider, credential: Credential) -> bool:
@@ -316,17 +326,22 @@ class Authenticator:
         """
         if failure.check(Unavailable):
             self._log.warn(
-                "augmenter {augmenter} failed: {reason}",
-                augmenter=augmenter.name,
-                reason=str(failure.value),
-                event="augmenters.augmenter.failed",
+                "augmenter {augmenter_name} failed: {error}",
+                augmenter_name=augmenter.name,
+                augmenter_type=augmenter.type,
+                realm=augmenter.realm,
+                error=str(failure.value),
+                event="auth.augmenter.failed",
             )
         else:
             self._log.failure(
-                "augmenter {augmenter} is broken",
+                "augmenter {augmenter_name} is broken",
                 failure,
-                augmenter=augmenter.name,
-                event="augmenters.augmenter.broken",
+                augmenter_name=augmenter.name,
+                augmenter_type=augmenter.type,
+                realm=augmenter.realm,
+                error=type(failure.value).__name__,
+                event="auth.augmenter.failed",
             )
         if augmenter.required:
             raise Unavailable(f"the required augmenter {augmenter.name} failed")

@@ -46,6 +46,7 @@ from authotron.model.errors import (
 from authotron.model.identity import Client, Credential, earliest
 from authotron.model.request import Presented
 from authotron.plugin.cache import authentication_bytes
+from authotron.telemetry import logs
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -323,7 +324,7 @@ class DecisionCache(Generic[R]):
             fresh_until, expires = authentication.fresh_until, authentication.expires_at()
             if not (fresh_until is None and expires is None):
                 until = earliest(until, fresh_until, _whole(expires)) or 0
-            return self._accept(key, authentication, epoch, now, until)
+            return self._logged(self._accept(key, authentication, epoch, now, until))
         except Rejected:
             if cacheable:
                 self._cache_refusal(key, epoch, REFUSED)
@@ -380,6 +381,25 @@ class DecisionCache(Generic[R]):
                     tokens,
                 )
             )
+        return decision
+
+    def _logged(self, decision: Decision[R]) -> Decision[R]:
+        """Log who was authenticated, under the names of auth-o-tron, and return the decision."""
+        found = decision.outcome.authentication
+        if found is None or not logs.log.writes_info:
+            return decision
+        identity = found.identity
+        self._log.info(
+            "{username} of realm {realm} authenticated by provider {provider}",
+            username=identity.username,
+            realm=identity.realm,
+            provider=found.provider,
+            roles=",".join(identity.roles),
+            roles_count=len(identity.roles),
+            attributes_count=len(identity.attributes),
+            scopes_services_count=len(identity.scopes),
+            event="auth.request.authenticated",
+        )
         return decision
 
     def _voids(self, tokens: tuple[str, ...], epoch: _Epoch) -> bool:

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 from attrs import define, field
 
-BOUNDS = (
-    0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
-    0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-)  # fmt: skip
-"""Upper bounds of the buckets of every histogram, in seconds."""
+BOUNDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""
+Upper bounds of the buckets of histograms, in seconds. They are those of auth-o-tron, so that its
+dashboards show the same lines.
+"""
 
 Labels = tuple[str, ...]
 """The values of the labels of one number, in the order of the label names of its family."""
@@ -56,11 +56,16 @@ class Tally:
 
 @define(eq=False)
 class Histogram:
-    """A family of histograms with one name: one histogram for each combination of label values."""
+    """
+    A family of histograms with one name: one histogram for each combination of label values.
+
+    @ivar longest: the largest of L{BOUNDS} that is shown.
+    """
 
     name: str
     about: str
     labels: Sequence[str]
+    longest: float = BOUNDS[-1]
     values: defaultdict[Labels, Durations] = field(
         factory=lambda: defaultdict(Durations), init=False
     )

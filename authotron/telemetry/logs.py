@@ -108,12 +108,14 @@ class Log:
 
     @ivar writes_debug: whether log events of level C{debug} are written. Code that runs for each
         request checks this attribute before it creates an event of this level.
+    @ivar writes_info: whether log events of level C{info} are written.
     """
 
     _config: LoggingConfig = field(factory=LoggingConfig)
     _stream: TextIO | None = None
     _throttle: _Throttle = field(factory=_Throttle, init=False)
     writes_debug: bool = field(default=False, init=False)
+    writes_info: bool = field(default=True, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.configure(self._config)
@@ -122,6 +124,7 @@ class Log:
         """Apply the section C{logging} of a configuration."""
         self._config = config
         self.writes_debug = _LOWEST[config.level] <= _LOWEST["debug"]
+        self.writes_info = _LOWEST[config.level] <= _LOWEST["info"]
 
     def __call__(self, event: LogEvent) -> None:
         if event.get("log_format") == _OUT_OF_FILES:
@@ -145,7 +148,8 @@ class Log:
     def _json(self, event: LogEvent, severity: str, number: int, dropped: int) -> str:
         attributes = {name: _plain(value) for name, value in event.items() if _is_ours(name)}
         if "event" in attributes:
-            attributes["event.name"] = attributes.pop("event")
+            name = attributes["event.name"] = str(attributes.pop("event"))
+            attributes["event.domain"] = name.partition(".")[0]
         if dropped:
             attributes["suppressed"] = dropped
         if (failure := _failure(event)) is not None:

@@ -94,8 +94,12 @@ def _counts() -> Iterator[Counts]:
 
 def _histograms() -> Iterator[Histogram]:
     yield Histogram("auth_duration_seconds", "Authentication latency", ("result", "realm"))
-    yield Histogram("auth_provider_duration_seconds", "Provider-specific latency", _PROVIDER)
-    yield Histogram("augmenter_duration_seconds", "Augmentation latency", _AUGMENTER[1:])
+    yield Histogram(
+        "auth_provider_duration_seconds", "Provider-specific latency", _PROVIDER, longest=5.0
+    )
+    yield Histogram(
+        "augmenter_duration_seconds", "Augmentation latency", _AUGMENTER[1:], longest=2.5
+    )
     yield Histogram(
         "authotron_http_request_duration_seconds",
         "Time to answer an HTTP request",
@@ -153,8 +157,8 @@ class Metrics(Collector):
         Report zeros for these providers and augmenters before their first use, and allow only their
         realms as labels.
         """
-        providers = tuple(providers)
-        self._realms = {each.realm for each in providers} | (self._realms or set())
+        providers, augmenters = tuple(providers), tuple(augmenters)
+        self._realms = {each.realm for each in (*providers, *augmenters)} | (self._realms or set())
         for result in results:
             self._counts["auth_requests"].show(result, "unknown")
         for provider in providers:
@@ -163,6 +167,7 @@ class Metrics(Collector):
                 labels = (provider.name, provider.type, provider.realm, result)
                 self._counts["auth_provider_attempts"].show(*labels)
         for augmenter in augmenters:
+            self._counts["auth_requests"].show("success", augmenter.realm)
             for result in ("success", "error"):
                 labels = (augmenter.name, augmenter.type, augmenter.realm, result)
                 self._counts["augmenter_attempts"].show(*labels)
@@ -310,6 +315,7 @@ class Metrics(Collector):
             ("start_time_seconds", "Start time since the epoch", usage.started),
             ("virtual_memory_bytes", "Virtual memory size", usage.virtual),
             ("resident_memory_bytes", "Resident memory size", usage.resident),
+            ("threads", "Number of OS threads", usage.threads),
             ("open_fds", "Open files, of the process nearest to its limit", usage.files),
             ("max_fds", "Files that this process may open", usage.most_files),
         ):
@@ -336,8 +342,9 @@ def _counter_family(counts: Counts) -> Metric:
 def _histogram_family(histogram: Histogram) -> Metric:
     """Convert a family of histograms to the type of C{prometheus_client}."""
     family = HistogramMetricFamily(histogram.name, histogram.about, labels=histogram.labels)
-    ends = [*(f"{bound:g}" for bound in BOUNDS), "+Inf"]
+    ends = [*(f"{bound:g}" for bound in BOUNDS if bound <= histogram.longest), "+Inf"]
     for labels, durations in histogram.values.items():
-        buckets = list(zip(ends, accumulate(durations.buckets), strict=True))
+        totals = list(accumulate(durations.buckets))
+        buckets = list(zip(ends, [*totals[: len(ends) - 1], totals[-1]], strict=True))
         family.add_metric(labels, buckets, durations.nanoseconds / 1e9)
     return family

@@ -31,6 +31,7 @@ class Usage:
         kernel adds the time of the child to that of its parent.
     @ivar virtual: bytes of virtual memory.
     @ivar resident: bytes of physical memory.
+    @ivar threads: the number of threads.
     @ivar files: the number of open file descriptors of the process that is nearest to its limit of
         file descriptors.
     @ivar most_files: the limit of file descriptors of the process that is nearest to its limit.
@@ -40,6 +41,7 @@ class Usage:
     ticks: int
     virtual: float
     resident: float
+    threads: int
     files: float
     most_files: float
 
@@ -55,6 +57,7 @@ class Usage:
             self.ticks + other.ticks,
             self.virtual + other.virtual,
             self.resident + other.resident,
+            self.threads + other.threads,
             fullest.files,
             fullest.most_files,
         )
@@ -86,6 +89,7 @@ def _use(folder: Path) -> Usage:
         sum(map(int, fields[11:15])),
         int(fields[20]),
         int(fields[21]) * _PAGE,
+        int(fields[17]),
         *_files(folder),
     )
 

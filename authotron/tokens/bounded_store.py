@@ -33,12 +33,15 @@ class StoreClient:
     A token store with the settings of one configuration: every call has the configured timeout.
 
     @ivar backend: the token store that is called, from a module in C{authotron.stores}.
+    @ivar was_reached: whether the store was opened since the start; C{None} before the first
+        attempt.
     """
 
     backend: ITokenStore
     _rules: StoreConfig
     _clock: IReactorTime
     _spare_pepper: bytes | None = field(default=None, repr=False)
+    was_reached: bool | None = field(default=None, init=False)
     _opening: Waiters[None] | None = field(default=None, init=False)
 
     @property
@@ -51,8 +54,10 @@ class StoreClient:
 
     async def open(self) -> None:
         opening = self._opening = Waiters()
+        self.was_reached = bool(self.was_reached)
         try:
             await with_timeout(self._clock, self._rules.timeout, self.backend.open())
+            self.was_reached = True
         finally:
             self._opening = None
             opening.succeed(None)

@@ -14,6 +14,7 @@ from authotron.model.errors import Rejected
 from authotron.model.identity import Credential, earliest
 from authotron.model.token import Token, looks_like_ours
 from authotron.plugin.interfaces import Affinity, IJudge, IReachable
+from authotron.tokens import imported
 from authotron.tokens.owners import Owners
 from authotron.tokens.service import TokenService
 
@@ -49,6 +50,18 @@ class TokenProvider:
             return _OWN
         possible = self._tokens is not None and self._tokens.imported.may_know(credential.value)
         return Affinity.POSSIBLE if possible else _FOREIGN
+
+    def is_unknown(self, credential: Credential) -> bool:
+        """
+        Whether the store, which was not reached since the start, might know a bearer token.
+
+        Nothing but an opaque token comes into question. Such a token is not refused before the
+        store has told what is in it.
+        """
+        tokens = self._tokens
+        if tokens is None or tokens.store.was_reached is not False:
+            return False
+        return credential.scheme == self.scheme and imported.may_be(credential.value)
 
     async def check_reachable(self) -> None:
         if self._tokens is not None:

@@ -53,7 +53,7 @@ class EventsTests(SynchronousTestCase):
     def test_hides_other_events_D7(self) -> None:
         """Other events are not printed, even if the authenticator's module logs them."""
         report = explain.Report()
-        self.assertEqual(printed(report, event="startup.server.started"), "")
+        self.assertEqual(printed(report, event="startup.server.listening"), "")
         self.assertEqual(printed(report, log_namespace="authotron.gateway.authentication"), "")
 
 
@@ -76,7 +76,12 @@ class JsonTests(SynchronousTestCase):
         printed(
             report, event="augmenters.augmenter.added", augmenter="b", roles=["x"], attributes={}
         )
+        printed(
+            report, event="auth.augmenter.failed", augmenter_name="c", error="connection refused"
+        )
         found = report.as_json()
+        failed = found["augmenters"][1]
+        self.assertEqual((failed["name"], failed["reason"]), ("c", "connection refused"))
         self.assertEqual(
             found["providers"],
             [

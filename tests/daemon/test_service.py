@@ -83,6 +83,15 @@ class StartTests(ServiceCase):
         ports = [(port, interface) for port, _, _, interface in self.reactor.tcpServers]
         self.assertEqual(ports, [(8080, "127.0.0.1"), (9999, "::1")])
 
+    def test_listening_is_logged_H_LOGS(self) -> None:
+        """Both ports log where they listen, under the names of auth-o-tron."""
+        with capturedLogs() as events:
+            self.start()
+        found = {each["event"]: each for each in events if each.get("event")}
+        for name, port in (("startup.server.listening", 8080), ("startup.metrics.listening", 9090)):
+            self.assertIsInstance(found[name]["host"], str)
+            self.assertEqual(found[name]["port"], port)
+
     def test_metrics_port_can_be_disabled(self) -> None:
         """With metrics.enabled: false only the main port is opened."""
         self.start(metrics={"enabled": False})

@@ -29,10 +29,6 @@ class Pending:
 
 
 PENDING: Mapping[str, Pending] = {
-    "second/log-of-domains": Pending("log events do not name a domain", {"afterwards"}),
-    "second/log-of-a-login": Pending(
-        "an accepted credential is logged at debug, not at info", {"afterwards"}
-    ),
     "second/remotes-through-a-proxy": Pending(
         "http_proxy and no_proxy are not honoured",
         {"the who-am-i service is asked by way of the proxy", "the key set, too"},

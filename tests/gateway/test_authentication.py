@@ -6,6 +6,7 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
@@ -432,6 +433,17 @@ class AugmentersTests(AuthorityCase):
         bad, good = Giver("bad", Unavailable("down")), Giver("good", Addition(("a",)))
         found = self.augmented(bad, good)
         self.assertEqual((found.identity.roles, found.fresh_until), (("a",), 0))
+
+    def test_failures_are_logged_under_known_names_H_LOGS(self) -> None:
+        """A failed augmenter is logged with the event and the fields of auth-o-tron."""
+        for answer, level in ((Unavailable("down"), "warn"), (KeyError("defect"), "critical")):
+            with capturedLogs() as events:
+                self.augmented(Giver("bad", answer))
+            [event] = [each for each in events if each.get("event") == "auth.augmenter.failed"]
+            self.assertEqual(event["log_level"].name, level)
+            names = [event[each] for each in ("augmenter_name", "augmenter_type", "realm")]
+            self.assertEqual(names, ["bad", "giver", "here"])
+        self.flushLoggedErrors(KeyError)
 
     def test_defect(self) -> None:
         """So is one with a defect, which is told loudly."""

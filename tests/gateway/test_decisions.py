@@ -8,9 +8,11 @@ from itertools import product
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import LogEvent, LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.concurrency.reactor_time import Meter
+from authotron.config.schema import LoggingConfig
 from authotron.gateway.credentials import parse
 from authotron.gateway.decisions import (
     DecisionCache,
@@ -22,6 +24,7 @@ from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Client, Identity
 from authotron.model.request import Presented
 from authotron.model.token import Grant
+from authotron.telemetry import logs
 from authotron.testing.worlds import NOW, clock_at
 
 ALICE = Authentication(Identity("internal", "alice"))
@@ -96,6 +99,42 @@ class VerdictsCase(SynchronousTestCase):
 
     def token(self) -> str:
         return self.ask().reply.removeprefix("success ")
+
+
+class LoggedTests(VerdictsCase):
+    """Which decisions the log names the user of."""
+
+    def logged(self, presented: Presented) -> list[LogEvent]:
+        with capturedLogs() as events:
+            self.decisions.decide(presented)
+        return [each for each in events if each.get("event") == "auth.request.authenticated"]
+
+    def test_decision_is_logged_once_H_LOGS(self) -> None:
+        """Who was authenticated is logged when a decision is made, not when it is repeated."""
+        self.oracle.answer = alice(roles=("a", "b"), attributes={"x": "1"}, scopes={"s": ("r",)})
+        presented = Presented(b"Basic YWxpY2U6d29uZGVy")
+        [event] = self.logged(presented)
+        names = ("realm", "username", "roles", "roles_count", "attributes_count")
+        self.assertEqual([event[name] for name in names], ["internal", "alice", "a,b", 2, 1])
+        self.assertEqual(event["scopes_services_count"], 1)
+        self.assertEqual(event["log_level"], LogLevel.info)
+        self.assertEqual(self.logged(presented), [])
+        self.clock.advance(35)  # another JWT for the same authentication
+        self.assertEqual(self.logged(presented), [])
+        self.clock.advance(60)
+        self.assertEqual(len(self.logged(presented)), 1)
+
+    def test_refusal_names_nobody_H_LOGS(self) -> None:
+        """A refusal and an outage are not logged as an authentication."""
+        for failure in (Rejected("no"), Unavailable("down")):
+            self.oracle.answer = failure
+            self.assertEqual(self.logged(Presented(b"Basic eDp5")), [])
+
+    def test_level_H_LOGS(self) -> None:
+        """Above the level info no event is made."""
+        self.addCleanup(logs.log.configure, LoggingConfig())
+        logs.log.configure(LoggingConfig(level="warn"))
+        self.assertEqual(self.logged(Presented(b"Basic YWxpY2U6d29uZGVy")), [])
 
 
 class ClientTests(VerdictsCase):

@@ -49,7 +49,7 @@ class JsonTests(LogCase):
     def test_json_has_the_documented_fields(self) -> None:
         """A JSON line has all documented fields, and those of the event as attributes."""
         log = self.log(format="json", service_name="gate", service_version="9")
-        self.write(log, "port {port}", event="startup.server.started", port=80, log_time=0.5)
+        self.write(log, "port {port}", event="startup.server.listening", port=80, log_time=0.5)
         [line] = self.lines()
         content = json.loads(line)
         self.assertEqual(content.pop("timestamp")[-1], "Z")
@@ -62,11 +62,21 @@ class JsonTests(LogCase):
                 "resource": {"service.name": "gate", "service.version": "9"},
                 "attributes": {
                     "port": 80,
-                    "event.name": "startup.server.started",
+                    "event.name": "startup.server.listening",
+                    "event.domain": "startup",
                     "log.namespace": "authotron.test",
                 },
             },
         )
+
+    def test_events_have_a_domain_H_LOGS(self) -> None:
+        """The domain of an event is the first word of its name; an unnamed event has none."""
+        log = self.log(format="json")
+        for name, domain in (("auth.request.authenticated", "auth"), ("store.opened", "store")):
+            self.write(log, "x", event=name)
+            self.assertEqual(json.loads(self.lines()[-1])["attributes"]["event.domain"], domain)
+        self.write(log, "x")
+        self.assertNotIn("event.domain", json.loads(self.lines()[-1])["attributes"])
 
     @given(some.text(), some.dictionaries(some.sampled_from("abc"), some.text()))
     def test_json_is_always_one_line_T77(self, value: str, fields: dict[str, str]) -> None:

@@ -217,3 +217,54 @@ class Down(memory.MemoryStore):
 
     async def get(self, id_: str) -> Any:
         raise Unavailable("down")
+
+
+class UnreachedTests(JudgeCase):
+    """Tokens that only a store could know which was not reached since the start."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.is_down = True
+
+        async def open_(_: Any) -> None:
+            if self.is_down:
+                raise Unavailable("connection refused")
+
+        self.patch(memory.MemoryStore, "open", open_)
+
+    def open(self) -> None:
+        opening = Deferred.fromCoroutine(self.tokens.store.open())
+        opening.addErrback(lambda failure: failure.trap(Unavailable))
+        self.successResultOf(opening)
+
+    def outcome(self, text: str, *providers: IProvider) -> Any:
+        own = self.judge(*providers)
+        authenticator = Authenticator(
+            providers, (), self.clock, Metrics(), 5, own=own, is_unknown=own.is_unknown
+        )
+        work = authenticator.identify((Credential("bearer", text),), None)
+        deferred = Deferred.fromCoroutine(work)
+        return type(self.successResultOf(deferred.addErrback(lambda failure: failure.value)))
+
+    def test_store_never_reached_H_STORE(self) -> None:
+        """An opaque bearer token that no provider judges is an outage until the store was open."""
+        self.open()
+        self.assertEqual(self.outcome("0d0bdf0e-6f3c-4a0c"), Unavailable)
+        self.assertEqual(self.outcome("x", Directory()), Authentication)
+        self.is_down = False
+        self.open()
+        self.assertEqual(self.outcome("0d0bdf0e-6f3c-4a0c"), Rejected)
+
+    def test_store_was_reached_H_STORE(self) -> None:
+        """A store that fails later is no reason not to refuse tokens that it cannot contain."""
+        self.is_down = False
+        self.open()
+        self.is_down = True
+        self.open()
+        self.assertEqual(self.outcome("0d0bdf0e-6f3c-4a0c"), Rejected)
+
+    def test_tokens_that_no_store_knows_H_STORE(self) -> None:
+        """A JWT, and a malformed API token, are refused in any case."""
+        self.open()
+        for text in ("eyJhbGciOiJIUzI1NiJ9.e30.abc", "aot_nonsense"):
+            self.assertEqual(self.outcome(text), Rejected)

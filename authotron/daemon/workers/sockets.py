@@ -6,7 +6,12 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.interfaces import (
+    IAddress,
+    IListeningPort,
+    IProtocolFactory,
+    IStreamServerEndpoint,
+)
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -39,6 +44,11 @@ class ListeningSocket:
         """The endpoint, as the log shows it."""
         each = self._endpoint
         return with_mode(each) if isinstance(each, str) else each.description
+
+    @property
+    def address(self) -> IAddress | None:
+        """The address of the open socket; C{None} for a socket of systemd."""
+        return None if self._port is None else self._port.getHost()
 
     def open(self) -> int:
         """

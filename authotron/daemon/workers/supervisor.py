@@ -20,7 +20,12 @@ from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config.check import Config
 from authotron.daemon import reload
 from authotron.daemon.compose import compose
-from authotron.daemon.listening import Listener, endpoints, metrics_listeners
+from authotron.daemon.listening import (
+    Listener,
+    address_fields,
+    endpoints,
+    metrics_listeners,
+)
 from authotron.daemon.runtime import Pool, make_world
 from authotron.daemon.workers.heartbeats import Heartbeats
 from authotron.daemon.workers.messages import PeerError
@@ -98,13 +103,15 @@ class Supervisor(Service):
         except (CannotListenError, OSError) as error:
             self._log.error("{error}", error=str(error), event="startup.server.failed")
             raise SystemExit(1) from None
-        self._log.info(
-            "authotron {version} serves at {endpoints} with {count} workers",
-            version=__version__,
-            endpoints=", ".join(each.description for each in self._sockets),
-            count=self.pool.size,
-            event="startup.server.started",
-        )
+        for each in self._sockets:
+            self._log.info(
+                "authotron {version} serves at {endpoint} with {count} workers",
+                version=__version__,
+                endpoint=each.description,
+                count=self.pool.size,
+                **address_fields(each.address),
+                event="startup.server.listening",
+            )
         self.pool.start(descriptors)
         self._heartbeats.start().addErrback(self.fail)
 

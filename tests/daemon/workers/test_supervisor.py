@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from attrs import define, field
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.testing import MemoryReactorClock
@@ -38,6 +39,9 @@ class Port:
 
     def fileno(self) -> int:
         return 40
+
+    def getHost(self) -> IPv4Address:
+        return IPv4Address("TCP", "127.0.0.1", 8080)
 
     def stopListening(self) -> Deferred[None]:
         self.open = False
