@@ -71,7 +71,7 @@ def doctor(path: Any, username: str | None, *, as_json: bool) -> None:
     """
     if username is not None:
         if why := flaw(username):
-            raise click.BadParameter(f"a user name that {why}", param_hint="--user")
+            raise click.BadParameter(f"the user name {why}", param_hint="--user")
         username = normalize(username)
     config = load_config(path, as_json=as_json)
     react(partial(_doctor, as_json=as_json), (config, username))

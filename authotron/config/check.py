@@ -173,9 +173,10 @@ def _pepper_warnings(store: StoreConfig | None, file: File) -> list[str]:
         missing = "is missing; a pepper can be derived from jwt.secret only if that is set"
         raise ConfigError([Problem("store.pepper", missing)])
     derived = (
-        "store.pepper: not set, so derived from jwt.secret; a change of jwt.secret invalidates"
+        "store.pepper: not set, so derived from jwt.secret; a change of jwt.secret invalidates "
+        "all API tokens"
     )
-    return [f"{derived} all API tokens"]
+    return [derived]
 
 
 def _shared_port(given: Mapping[str, Any]) -> Iterator[Problem]:

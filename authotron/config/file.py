@@ -51,7 +51,9 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
 
 def _parse(path: Path, environ: Mapping[str, str]) -> yaml_file.Parsed:
     """
-    Read the file. The file may be missing or empty if environment variables hold the configuration.
+    Read the configuration file.
+
+    The file may be missing or empty if environment variables hold the configuration.
 
     @raise ConfigError: the file cannot be read, and environment variables hold no C{version}.
     """

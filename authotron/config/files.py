@@ -115,7 +115,8 @@ def act_as_owner(path: Path) -> None:
     if len(way.accounts) > 1:
         named = " and ".join(map(_name, sorted(way.accounts)))
         raise PermissionError(
-            errno.EPERM, f"folders of {named} are on its way; run the command as one of them"
+            errno.EPERM,
+            f"the path leads through folders of {named}; run the command as one of them",
         )
     for uid, gid_of_folder in way.accounts.items():
         gid, groups = _groups(uid, gid_of_folder)
@@ -159,7 +160,7 @@ def _become(uid: int, gid: int) -> None:
     """
     Set the user and group ids with which this thread accesses files.
 
-    @raise OSError: the kernel refuses the change.
+    @raise OSError: the kernel refuses to change the ids of this thread.
     """
     for change, number in ((_libc.setfsgid, gid), (_libc.setfsuid, uid)):
         change(ctypes.c_uint(number))
@@ -171,7 +172,7 @@ def _set_groups(groups: Sequence[int]) -> None:
     """
     Set the supplementary groups of this thread, or of all threads on an unknown machine type.
 
-    @raise OSError: the kernel refuses the change.
+    @raise OSError: the kernel refuses to change the groups.
     """
     number = _SETGROUPS.get(platform.machine()) if sys.maxsize > 2**32 else None
     if number is None:

@@ -143,8 +143,10 @@ def load(kind: str, type_: object, at: str) -> ModuleType:
         raise ConfigError([Problem(f"{at}.type", f"{message} (known: {', '.join(known)})")])
     version = getattr(module, "API_VERSION", API_VERSION)
     if version != API_VERSION:
-        why = f"{type_!r} is written for version {version} of the plugin interface, but this "
-        why += f"authotron has version {API_VERSION}; install versions that fit"
+        why = (
+            f"{type_!r} is written for version {version} of the plugin interface, but this "
+            f"authotron has version {API_VERSION}; install versions that fit"
+        )
         raise ConfigError([Problem(f"{at}.type", why)])
     return module
 

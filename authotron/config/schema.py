@@ -157,8 +157,12 @@ class LoggingConfig(Section):
         default="console",
         description="`console`: lines for people; `json`: OpenTelemetry-shaped JSON",
     )
-    service_name: str = Field(default="authotron", description="`service.name` of JSON lines")
-    service_version: str = Field(default=__version__, description="`service.version` of JSON lines")
+    service_name: str = Field(
+        default="authotron", description="the value of `service.name` in JSON log lines"
+    )
+    service_version: str = Field(
+        default=__version__, description="the value of `service.version` in JSON log lines"
+    )
     access: Access = Field(
         default="failures", description="which requests are logged: none, failures or all"
     )

@@ -298,7 +298,7 @@ class Values:
                     problem=_TOO_MUCH if size else _CIRCLE, problem_mark=node.start_mark
                 )
             return self._made[id(node)], size
-        self._sizes[id(node)] = 0  # An alias inside refers to the node itself.
+        self._sizes[id(node)] = 0  # An alias within the node would refer to the node itself.
         value, size = self._new_value(node)
         self._made[id(node)], self._sizes[id(node)] = value, size
         return value, size

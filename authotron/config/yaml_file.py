@@ -20,7 +20,7 @@ _LARGEST = 4 * 1024 * 1024
 @frozen
 class Parsed:
     """
-    What a YAML file holds.
+    The content of a YAML file.
 
     @ivar root: the node of the mapping, from which lines of the file are found.
     @ivar warnings: what an operator should look at.

@@ -122,7 +122,7 @@ def _build_plugin(interface: InterfaceClass, kind: str, at: str, config: Any, wo
     """
     Build a plugin from its section, and verify that it keeps the contract of its interface.
 
-    @param at: the path of the section.
+    @param at: the path of the section in the configuration file.
 
     @raise ConfigError: C{make} of the plugin fails, or returns an object that breaks the contract.
     """

@@ -50,7 +50,7 @@ def verify(interface: InterfaceClass, plugin: object, at: str, type_: str) -> No
 
     The messages do not contain the object itself, whose C{repr} may show a secret.
 
-    @param at: the path of the section.
+    @param at: the path of the section in the configuration file.
     @param type_: the C{type} of the plugin.
 
     @raise ConfigError: the object lacks a method or an attribute, a method takes other arguments

@@ -22,10 +22,10 @@ P = TypeVar("P")
 """The type of the object that a service builds from a configuration before it is in use."""
 
 _SOCKET_KEYS = {"host", "port", "listen"}
-"""Keys of C{server} that new workers cannot take over, as the supervisor holds the sockets."""
+"""Keys of the section C{server} that need a restart, as the supervisor holds the sockets."""
 
 _REQUEST_KEYS = {"grace", "trusted_proxies", "forwarded", "insecure"}
-"""The only keys of C{server} that a single process takes over without a restart."""
+"""The only keys of the section C{server} that a single process applies without a restart."""
 
 _INTERNAL = "reload failed because of an internal error, see the log; the old configuration stays"
 
@@ -59,7 +59,8 @@ class Reloader(Generic[P]):
         returns C{None} if the service is stopping.
     @ivar _adopt: puts into use the object that C{_prepare} has built.
     @ivar _refuse: records the reasons, as strings, why the new configuration is not used.
-    @ivar _has_workers: whether a reload starts new workers, which take over more keys.
+    @ivar _has_workers: whether a reload starts new workers, which apply more changed keys than a
+        single process.
     """
 
     _load: Callable[[], Config]

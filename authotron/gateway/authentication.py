@@ -109,7 +109,7 @@ class Authenticator:
                     reasons += failed.reasons
                     continue
                 if realm is not None and not _is_in_realm(found.identity, realm):
-                    reasons.append(Rejected("the identity is of another realm"))
+                    reasons.append(Rejected("the identity is not of the requested realm"))
                     continue
                 return await self._augment_all(found)
         raise _combine(reasons)
@@ -320,7 +320,7 @@ class Authenticator:
 
     def _replace_failed(self, augmenter: IAugmenter, failure: Failure) -> Addition:
         """
-        Return an empty addition, which is not cached, for an augmenter that failed.
+        Return no roles and attributes for an augmenter that failed; the result is not cached.
 
         @raise Unavailable: the augmenter that failed is required.
         """

@@ -18,7 +18,7 @@ from authotron.tokens.owners import Owners
 from authotron.tokens.service import TokenService
 
 R = TypeVar("R")
-"""Type of the reply to a proxy; the package C{web} makes it."""
+"""The type of replies to a proxy; the package C{web} makes the replies."""
 
 
 @frozen
@@ -59,7 +59,7 @@ class Peers:
 
         @param tokens: discard only decisions that depend on API tokens of these ids.
 
-        @raise Unavailable: a process has not confirmed.
+        @raise Unavailable: a process has not confirmed that it discarded decisions.
         """
 
     def on_reload_refused(self, problems: Sequence[str]) -> None:
@@ -94,7 +94,7 @@ class LiveGateway(Generic[R]):
             depend on these or on tokens derived from them are discarded. Without C{tokens} all
             decisions are discarded.
 
-        @raise Unavailable: a worker has not confirmed.
+        @raise Unavailable: a worker has not confirmed that it discarded decisions.
         """
         self.gateway.decisions.invalidate(tokens)
         await self.peers.invalidate_others(tokens)

@@ -78,7 +78,7 @@ class IdentityCheck:
         checked.
         """
         realm, username, roles, attributes, scopes = identity
-        if type(roles) is not tuple:  # a plugin violates the interface
+        if type(roles) is not tuple:  # reached if a plugin violates the interface
             return False
         names = ["", realm, username, *roles]
         try:
@@ -95,13 +95,13 @@ class IdentityCheck:
                     names += each
             names.append("")
             joined = ",".join(names)
-        except (TypeError, AttributeError):  # a value is not a string, or not a mapping
+        except (TypeError, AttributeError):  # raised for wrong types in an identity
             return False
         return len(joined) < self._max_names and _are_plain(joined)
 
     def are_plain(self, additions: Sequence[Addition]) -> bool:
         """
-        Return whether a plain identity stays plain, and small enough, with these additions.
+        Return whether a plain identity stays plain and small enough with more roles and attributes.
 
         If this function returns true, the identity need not be checked again. The last plain
         addition is kept, since an augmenter with fixed lists returns the same value for many users.
@@ -224,7 +224,7 @@ def _are_all_plain(texts: tuple[str, ...]) -> bool:
         return (
             _are_plain(",".join(("", *texts, ""))) and max(map(len, texts), default=0) <= MAX_ROLE
         )
-    except TypeError:  # a name is not a string
+    except TypeError:  # raised if a name is not a string
         return False
 
 

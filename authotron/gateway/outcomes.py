@@ -9,7 +9,7 @@ from attrs import define, field
 from authotron.model.authentication import Authentication
 
 R = TypeVar("R")
-"""Type of the reply to a proxy; the package C{web} makes it."""
+"""The type of replies to a proxy; the package C{web} makes the replies."""
 
 SUCCESS = "success"
 NO_HEADER = "no_auth_header"

@@ -99,7 +99,7 @@ class Verifier:
 
     async def _keys_for(self, algorithm: str, kid: object) -> Sequence[Key]:
         """
-        Return the keys that may have signed a JWT: those that it names, or the only one that fits.
+        Return the keys that may have signed a JWT: those with its C{kid}, or the only fitting key.
 
         C{kid} is optional (RFC 7515 section 4.1.4), in a JWT and in a key.
 

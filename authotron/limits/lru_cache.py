@@ -72,7 +72,7 @@ class LruCache(Generic[E]):
     entries are evicted, never those of others. An entry larger than a tenth of the budget is not
     kept.
 
-    @ivar size: bytes that all entries take.
+    @ivar size: bytes that all entries of the cache take.
     """
 
     _max_bytes: int
@@ -98,7 +98,7 @@ class LruCache(Generic[E]):
         return entry
 
     def put(self, entry: E) -> None:
-        """Add an entry; one that replaces an entry of the same key keeps its further names."""
+        """Add an entry; if it replaces another entry of its key, the further names are kept."""
         entries, subject = self._entries, entry.subject
         if entry.key in entries:
             self._replace(entry)
@@ -160,7 +160,7 @@ class LruCache(Generic[E]):
                 self.drop(key)
 
     def clear(self) -> None:
-        """Remove all entries."""
+        """Remove all entries of the cache."""
         self._entries.clear()
         self._named.clear()
         self._shares.clear()

@@ -93,7 +93,7 @@ class WorkerProcess(ProcessProtocol):
         """
         Wait until the worker accepts connections.
 
-        @raise PeerError: the worker has ended before.
+        @raise PeerError: the worker ended before it accepted connections.
         """
         if not self.has_served:
             await self._until_serving.join()

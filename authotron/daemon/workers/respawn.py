@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 _FIRST_DELAY, _LAST_DELAY = 0.1, 10.0
-"""Seconds until a lost worker is replaced: the first time, and at most."""
+"""Seconds until a lost worker is replaced: after the first loss, and at most."""
 
 _MAX_DOUBLINGS = 10
 
@@ -19,7 +19,7 @@ class Respawn:
     """
     Starts workers in the place of lost ones; the delay doubles with each loss in a row.
 
-    @ivar _missing: how many workers there should be besides those that run.
+    @ivar _missing: how many lost workers have not been replaced yet.
     @ivar _spawn: starts a worker.
     """
 

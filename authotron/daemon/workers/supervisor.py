@@ -191,7 +191,7 @@ class Supervisor(Service):
         return (await self.pool.metrics.total()).text(accept)
 
     async def readiness(self) -> Mapping[str, Any]:
-        """Return what a worker reports about remotes, and the state of all workers."""
+        """Return what a worker reports about remote services, and the state of all workers."""
         report = await self.pool.readiness()
         return {
             **(report or {"version": __version__, "parts": []}),
