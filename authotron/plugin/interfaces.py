@@ -142,8 +142,10 @@ class TokenQuery:
 
 class ITokenStore(Interface):
     """
-    Stores API tokens, and leaves all decisions about API tokens to its callers. All methods of a
-    token store except C{close} raise L{Unavailable} while the database cannot be used.
+    Stores API tokens, and leaves all decisions about API tokens to its callers.
+
+    All methods of a token store except C{close} raise L{Unavailable} while the database cannot be
+    used.
     """
 
     type: str = Attribute("the documented type, as in the configuration")

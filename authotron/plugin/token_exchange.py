@@ -47,8 +47,9 @@ class ExchangeConfig(RemoteProviderConfig, ClaimsConfig):
 @frozen(eq=False)
 class AccessTokens:
     """
-    Verifies the access tokens for which a provider exchanges long-lived tokens. The result of an
-    exchange is cached until the access token expires.
+    Verifies the access tokens for which a provider exchanges long-lived tokens.
+
+    The result of an exchange is cached until the access token expires.
     """
 
     _clock: IReactorTime

@@ -38,8 +38,10 @@ Rule = Literal["any", "jwt", "opaque"] | Accepts
 
 def match(rule: Rule, credential: Credential) -> Affinity:
     """
-    Return how likely a provider with the rule C{accepts: rule} knows a token. If the rules of some
-    providers name the issuer or prefix of the token, only these providers are asked.
+    Return how likely a provider with the rule C{accepts: rule} knows a token.
+
+    If the rules of some providers name the issuer or prefix of the token, only these providers are
+    asked.
     """
     if rule == "any":
         return Affinity.POSSIBLE

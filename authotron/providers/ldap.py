@@ -310,8 +310,9 @@ class LdapProvider:
 def _normalize_dn(dn: str) -> str:
     """
     Convert a DN to a form that is the same for all its spellings, as they name one account of the
-    directory. Characters that directories ignore, such as soft hyphens, are removed (RFC 4518
-    section 2.2).
+    directory.
+
+    Characters that directories ignore, such as soft hyphens, are removed (RFC 4518 section 2.2).
     """
     try:
         return repr([sorted(step) for step in fold_dn(parse_dn(_UNSEEN.sub("", dn)))])

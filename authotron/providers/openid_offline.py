@@ -65,10 +65,11 @@ class Config(ExchangeConfig):
 @frozen(eq=False)
 class OfflineTokens:
     """
-    Asks the identity provider about offline tokens. Keycloak 26.6.2 and later declare an offline
-    token inactive if a client introspects it that is not the client it was issued to. The provider
-    then exchanges the offline token for an access token, which succeeds only if the offline token
-    is valid.
+    Asks the identity provider about offline tokens.
+
+    Keycloak 26.6.2 and later declare an offline token inactive if a client introspects it that is
+    not the client it was issued to. The provider then exchanges the offline token for an access
+    token, which succeeds only if the offline token is valid.
     """
 
     _name: str

@@ -88,8 +88,9 @@ class _StoredToken:
 @define(eq=False)
 class StaticToken:
     """
-    Verifies bearer tokens by a list of tokens. Only keyed digests of the listed tokens are kept in
-    memory, with a random key of the process.
+    Verifies bearer tokens by a list of tokens.
+
+    Only keyed digests of the listed tokens are kept in memory, with a random key of the process.
     """
 
     name: str

@@ -1,6 +1,8 @@
 """
-Contract tests, which every provider, augmenter and token store must pass. A contract is a class to
-inherit from in the test case of a plugin, which overrides a method that builds the plugin.
+Contract tests, which every provider, augmenter and token store must pass.
+
+A contract is a class to inherit from in the test case of a plugin, which overrides a method that
+builds the plugin.
 """
 
 from __future__ import annotations

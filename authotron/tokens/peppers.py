@@ -20,9 +20,11 @@ from authotron.model.token import (
 @frozen
 class Peppers:
     """
-    The secret keys with which API tokens are hashed, the newest first. Without the peppers a copy
-    of the token store is useless to an attacker. Every stored hash names the pepper that it was
-    made with, so an API token can still be verified after a newer pepper was added.
+    The secret keys with which API tokens are hashed, the newest first.
+
+    Without the peppers a copy of the token store is useless to an attacker. Every stored hash names
+    the pepper that it was made with, so an API token can still be verified after a newer pepper was
+    added.
     """
 
     _keys: Sequence[bytes] = field(repr=False)
@@ -34,8 +36,10 @@ class Peppers:
     def plain_tokens(self, text: str) -> Iterator[PlainToken]:
         """
         Yield an imported token several times, each time with the id that is derived from the token
-        by one pepper. An imported token contains no id, so a keyed hash of the token is used as its
-        id, which does not help to guess the token without the pepper.
+        by one pepper.
+
+        An imported token contains no id, so a keyed hash of the token is used as its id, which does
+        not help to guess the token without the pepper.
         """
         for key in self._keys:
             digest = hmac.digest(key, b"authotron id " + text.encode(), "sha256")

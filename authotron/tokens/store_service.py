@@ -27,9 +27,10 @@ _FLUSH_INTERVAL = 60.0
 
 class TokenStoreService(Service):
     """
-    Opens a token store, and calls L{TokenService.flush} every 60 s. The gateway starts without
-    waiting for the token store. Until the token store is open, requests with an API token are
-    answered with 503.
+    Opens a token store, and calls L{TokenService.flush} every 60 s.
+
+    The gateway starts without waiting for the token store. Until the token store is open, requests
+    with an API token are answered with 503.
     """
 
     _log = Logger()

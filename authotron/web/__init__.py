@@ -1,1 +1,4 @@
-"""HTTP: routes, replies and the fast path; the only package that knows status codes."""
+"""
+The HTTP server of the gateway: routes, replies and the fast path; HTTP status codes are used only
+in this package.
+"""

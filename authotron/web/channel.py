@@ -1,4 +1,7 @@
-"""The HTTP/1.1 connection: reads whole request heads, within limits of size and time."""
+"""
+The HTTP/1.1 connection of a client, which reads whole request heads, within limits of size and
+time.
+"""
 
 from __future__ import annotations
 
@@ -18,50 +21,55 @@ from authotron.web import framing
 from authotron.web.framing import Chunks, MalformedRequest
 
 LARGEST_BODY = 64 * 1024
-"""Bytes of the largest request body that is accepted."""
+"""Maximum number of bytes in a request body."""
 
 MOST_IGNORED = 64 * 1024
-"""Bytes that are read, and discarded, of a body that no route reads."""
+"""Maximum number of bytes that are read, and discarded, of a request body that no route needs."""
 
 LAST_CALL = 1.0
-"""Seconds in which a client must finish sending a request after the gateway began to stop."""
+"""Seconds that a client has to finish sending a request after the gateway has begun to stop."""
 
 _MAX_FIELDS = 4096
-"""Header fields of a request."""
+"""Maximum number of headers in a request."""
 
 _END = b"\r\n\r\n"
 LINGER = 2
 """
-Seconds for which a connection stays open after its last reply while the client still sends. If it
-were closed at once, TCP would reset it, and the client would not get the reply.
+Seconds for which a connection stays open after its last reply while the client still sends. Without
+this delay TCP would reset the connection, and the client would not get the reply.
 """
 
 
 class Channel(HTTPChannel):
     """
-    One HTTP connection.
+    One HTTP connection of a client.
 
     Twisted's C{HTTPChannel} answers 400 to a request line or header block that is too long, or just
-    disconnects, and extends the timeout with every byte. This class answers 414 and 431, and gives
-    a request one deadline. It buffers a head until it is complete and parses it in one pass, where
-    Twisted splits off one line after the other. Bodies, and requests that arrive while another is
-    being answered, are left to Twisted.
+    disconnects, and extends the timeout with every byte. This class answers 414 or 431, and gives a
+    request one deadline. A request head (request line and headers) is buffered until it is
+    complete, and parsed in one pass, which is faster than Twisted's parser. Request bodies, and
+    requests that arrive while another is being answered, are left to Twisted.
 
-    A request whose route reads no body is answered at once, even if its head announces one: proxies
-    pass on the fields of a request without its body. What follows such a head is discarded, and the
-    connection is closed.
+    If the route of a request reads no body, the request is answered at once, even if its headers
+    announce a body, because proxies pass on such headers without the body. Bytes after the head of
+    such a request are discarded, and the connection is closed.
 
-    @ivar limit: bytes of the request line, all header fields and the empty line together.
-    @ivar reads_body: whether the route of a method and path reads the body of the request.
-    @ivar unfinished: the budget for heads that were received in part.
-    @ivar refused: called when a request is refused that cannot be parsed, with the status.
-    @ivar turns: requests that the connection may still carry.
-    @ivar unused_since: the time at which the connection was made, or its last reply was sent.
-    @ivar lost: called when the connection is closed, after everything written to it was sent.
+    @ivar limit: maximum number of bytes in the request line, all headers and the empty line
+        together.
+    @ivar reads_body: a function that returns whether the route of a method and path reads the
+        request body.
+    @ivar unfinished: the memory budget for request heads that were received only in part.
+    @ivar refused: called, with the status code, when a request is refused because it cannot be
+        parsed.
+    @ivar turns: the number of requests that the connection may still carry before it is closed.
+    @ivar unused_since: the time at which the connection was established, or its last reply was
+        sent.
+    @ivar lost: called when the connection is closed, and everything that was written to it was
+        sent.
     """
 
-    transport: Any  # TCP, UNIX or TLS; no interface has all methods that are used here
-    maxHeaders = totalHeadersSize = 1 << 30  # C{_MAX_FIELDS} and C{limit} are checked first
+    transport: Any  # a TCP, UNIX or TLS transport; no interface has all methods that are used here
+    maxHeaders = totalHeadersSize = 1 << 30  # ineffective, as C{_MAX_FIELDS} and C{limit} are lower
     limit = 64 * 1024
     turns: float = inf
     unused_since = 0.0
@@ -97,7 +105,10 @@ class Channel(HTTPChannel):
             self.loseConnection()
 
     def checkPersistence(self, request: Request, version: bytes) -> bool:
-        """Whether to keep the connection; reads all C{Connection} fields, Twisted only one."""
+        """
+        Return whether to keep the connection open after a request, by all its headers
+        C{Connection}, of which Twisted reads only one.
+        """
         self.turns -= 1
         lines = request.requestHeaders.getRawHeaders(b"Connection", [])
         options = [option.strip(b" \t").lower() for line in lines for option in line.split(b",")]
@@ -114,11 +125,11 @@ class Channel(HTTPChannel):
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Parse one head after the other, and leave bodies to Twisted.
+        Parse one request head after the other, and leave request bodies to Twisted.
 
-        At the end of a body Twisted calls this method with the bytes behind the body, while it is
-        still processing the body. The buffer is empty then, and Twisted keeps the bytes that this
-        method passes on until the body is processed.
+        At the end of a request body Twisted calls this method with the bytes after the body, while
+        Twisted is still processing the body. The buffer is empty at that time, and Twisted keeps
+        the bytes that this method passes on until the body is processed.
         """
         if self._ignored is not None:
             self._ignore(len(data))
@@ -141,14 +152,20 @@ class Channel(HTTPChannel):
         return self._refused or self.transport.disconnecting
 
     def _count(self, size: int) -> bool:
-        """Count the bytes of an unfinished head; return whether the budget has room for them."""
+        """
+        Count the bytes of an unfinished request head; return whether the memory budget has room for
+        them.
+        """
         peer: str | None = getattr(self.transport.getPeer(), "host", None)
         has_room = self.unfinished.resize(peer, self._counted, size)
         self._counted = size if has_room else self._counted
         return has_room
 
     def _ignore(self, size: int) -> None:
-        """Discard bytes of a body that no route reads; stop reading once it is large."""
+        """
+        Discard bytes of a request body that no route needs; stop reading after L{MOST_IGNORED}
+        bytes.
+        """
         assert self._ignored is not None
         self._ignored += size
         if self._ignored > MOST_IGNORED:
@@ -156,13 +173,15 @@ class Channel(HTTPChannel):
 
     def _read_head(self, new: int) -> bool:
         """
-        Parse a head if it is complete; return whether it was.
+        Parse a request head if it is complete; return whether it is complete.
 
-        @param new: the number of bytes just received; only these are searched for the end.
+        @param new: the number of bytes just received; only these are searched for the end of the
+            head.
         """
         if self._unread.startswith(self.delimiter):
             self._cut(0, self.delimiter)
-            self.lineReceived(b"")  # Twisted skips one empty line, and rejects a second.
+            # Twisted skips one empty line before a request, and rejects a second one.
+            self.lineReceived(b"")
             return True
         end = self._unread.find(_END, -new - len(_END))
         problem = self._problem(len(self._unread) if end < 0 else end + len(_END), new)
@@ -180,9 +199,10 @@ class Channel(HTTPChannel):
 
     def _problem(self, size: int, new: int) -> HTTPStatus | None:
         """
-        Return the status to refuse a partial or whole head with, or C{None} if it is good.
+        Return the status by which to refuse a partial or whole request head, or C{None} if there is
+        no problem.
 
-        @param new: the number of bytes just received; the others were searched before.
+        @param new: the number of bytes just received; earlier bytes were checked before.
         """
         if not self._has_line:
             problem = self._line_problem(max(0, len(self._unread) - new - 1))
@@ -192,11 +212,14 @@ class Channel(HTTPChannel):
         return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE if too_large else None
 
     def _line_problem(self, start: int) -> HTTPStatus | None:
-        """Return the status to refuse a partial or whole request line with, or C{None}."""
+        """
+        Return the status by which to refuse a partial or whole request line, or C{None} if there is
+        no problem.
+        """
         end = self._unread.find(self.delimiter, start)
         size = len(self._unread) - self._unread.endswith(b"\r") if end < 0 else end
         if self._unread.find(b"\n", start, min(size, self.limit + 1)) >= 0:
-            return HTTPStatus.BAD_REQUEST  # The end of the line, CR LF, would never come.
+            return HTTPStatus.BAD_REQUEST  # a line feed alone does not end the request line
         if size > self.limit:
             return HTTPStatus.REQUEST_URI_TOO_LONG
         if end >= 0 and not framing.is_request_line(self._unread[:end]):
@@ -206,7 +229,7 @@ class Channel(HTTPChannel):
 
     def _read_lines(self, head: bytes) -> None:
         if b"\r\n " in head or b"\r\n\t" in head:
-            self.refuse(HTTPStatus.BAD_REQUEST)  # RFC 9112 section 5.2
+            self.refuse(HTTPStatus.BAD_REQUEST)  # line folding, RFC 9112 section 5.2
             return
         line, *fields = head.split(self.delimiter)
         if len(fields) > _MAX_FIELDS:
@@ -231,10 +254,13 @@ class Channel(HTTPChannel):
             if body.is_announced() and not reads_body:
                 self._ignored = len(self._unread)
                 self._unread.clear()
-            self.lineReceived(b"")  # the empty line ends the head
+            self.lineReceived(b"")  # the empty line that ends the head
 
     def _read_chunks(self, chunks: Chunks) -> bool:
-        """Pass bytes of a chunked body on to Twisted; return whether there were any."""
+        """
+        Pass the received bytes of a chunked request body on to Twisted; return whether there were
+        any.
+        """
         try:
             size = chunks.accept(self._unread)
         except MalformedRequest as malformed:
@@ -247,11 +273,15 @@ class Channel(HTTPChannel):
         return size > 0
 
     def allContentReceived(self) -> None:
-        if not self._refused:  # The body may have been refused in the same piece as its last chunk.
+        # The last chunk of a body may arrive together with bytes for which it is refused.
+        if not self._refused:
             super().allContentReceived()
 
     def refuse(self, status: HTTPStatus) -> None:
-        """Answer a request that cannot be parsed with a status only, and close the connection."""
+        """
+        Answer a request that cannot be parsed with a status code only, and
+        close the connection.
+        """
         if self._refused:
             return
         self._refused = True
@@ -272,7 +302,10 @@ class Channel(HTTPChannel):
             self.transport.loseConnection()
 
     def loseConnection(self) -> None:
-        """Close the connection; half of it at first if the client may still send a body."""
+        """
+        Close the connection, but while the client may still send a body, close only the gateway's
+        sending direction.
+        """
         if self._ignored is None:
             super().loseConnection()
         elif not self._is_lingering:
@@ -289,8 +322,9 @@ class Channel(HTTPChannel):
 
 def _has_short_name(field: bytes) -> bool:
     """
-    Whether the name of a header field is short enough to be passed on to Twisted.
+    Whether the name of a header is short enough to pass the header on to Twisted.
 
-    Twisted caches field names in memory. The gateway reads no field with a longer name.
+    Twisted caches the names of headers in memory, so headers with long names, none of which the
+    gateway reads, are dropped.
     """
     return field.find(b":", 0, LONGEST_FIELD_NAME + 1) >= 0

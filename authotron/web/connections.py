@@ -1,4 +1,4 @@
-"""The open connections of a port, their limit, and the wait until all are closed."""
+"""The open connections to a port: their limit, and how they are closed when the gateway stops."""
 
 from __future__ import annotations
 
@@ -20,19 +20,22 @@ _OVERLOADED = (
     b"Connection: close\r\nContent-Length: 0\r\n\r\n"
 )
 _WARNING_INTERVAL = 60.0
-"""Seconds between two warnings that a port is full."""
+"""Minimum seconds between two warnings that a port has as many connections as allowed."""
 
 
 class ClientConnection(Protocol):
-    """A connection that can be closed gracefully."""
+    """A connection that can be closed after its requests are answered."""
 
     def close_when_idle(self) -> None:
-        """Close the connection as soon as all requests that were begun are answered."""
+        """Close the connection as soon as all requests that have begun to arrive are answered."""
 
 
 @define(eq=False)
 class OpenConnections:
-    """The set of open connections of one kind, which can be drained."""
+    """
+    The set of open connections to a port, which can be drained: closed once their requests are
+    answered.
+    """
 
     _open: set[ClientConnection] = field(factory=set, init=False)
     _waiting: Waiters[None] = field(factory=Waiters, init=False)
@@ -51,7 +54,10 @@ class OpenConnections:
         self._notify_if_empty()
 
     def drain(self) -> Deferred[None]:
-        """Close every connection once no request is in flight on it; fires when all are closed."""
+        """
+        Close every connection once its requests are answered; the Deferred fires when all are
+        closed.
+        """
         waiting = self._waiting.join()
         for connection in [*self._open]:
             connection.close_when_idle()
@@ -64,7 +70,10 @@ class OpenConnections:
 
 
 class Overloaded(Connection):
-    """The protocol of a connection above the limit: answers 503 with C{Retry-After}, and closes."""
+    """
+    The protocol of a connection above the limit of connections: answers 503 with C{Retry-After},
+    and closes.
+    """
 
     transport: Any
 
@@ -75,10 +84,12 @@ class Overloaded(Connection):
 
 def connection_limit(configured: int | None, others: int = 0) -> int:
     """
-    Return the limit of connections of the main port, which the limit of open files bounds.
+    Return the maximum number of connections to the main port, which cannot exceed the limit of open
+    files.
 
-    @param configured: C{server.max_connections}.
-    @param others: connections of the metrics port, if this process serves it, and to remotes.
+    @param configured: the configured maximum, C{server.max_connections}, or C{None}.
+    @param others: the number of connections to the metrics port, if this process serves it, and to
+        remote services.
     """
     files = file_limit()
     if files is None:
@@ -88,23 +99,27 @@ def connection_limit(configured: int | None, others: int = 0) -> int:
 
 
 def metrics_connection_limit(configured: int) -> int:
-    """Return the limit of connections of the metrics port: an eighth of all files at most."""
+    """
+    Return the maximum number of connections to the metrics port: at most an eighth of the limit of
+    open files.
+    """
     files = file_limit()
     return configured if files is None else min(configured, max(1, files // 8))
 
 
 def _nothing_to_close() -> bool:
-    """Close no connection: connections of the main port are never closed to accept others."""
+    """Do nothing: connections to the main port are never closed to make room for others."""
     return False
 
 
 @define(eq=False)
 class ConnectionLimit:
     """
-    The limit of connections to one port.
+    Limits the number of connections to one port.
 
-    @ivar most: the number of connections that may be open.
-    @ivar close_unused: closes a connection that is not in use; returns whether there was one.
+    @ivar most: the maximum number of open connections.
+    @ivar close_unused: a function that closes one connection without a request, and returns whether
+        there was one.
     """
 
     _clock: IReactorTime
@@ -117,7 +132,10 @@ class ConnectionLimit:
     _log = Logger()
 
     def is_full(self) -> bool:
-        """Whether to reject a further connection; a warning is logged once a minute at most."""
+        """
+        Whether to reject a further connection, in which case a warning is logged once a minute at
+        most.
+        """
         if sum(map(len, self.connections)) < self.most or self.close_unused():
             return False
         self._metrics.connection_rejected()

@@ -1,4 +1,4 @@
-"""Find the end of a request strictly by RFC 9112; ambiguous requests are refused."""
+"""Find the end of each HTTP request strictly by RFC 9112, and refuse ambiguous requests."""
 
 from __future__ import annotations
 
@@ -18,18 +18,22 @@ _LENGTHS = (b"content-length", b"transfer-encoding")
 _ABOUT_BODY = (*_LENGTHS, b"expect")
 
 _MOST_DIGITS = 19
-"""Digits of the longest C{Content-Length} that is understood."""
+"""Maximum number of digits in C{Content-Length}."""
 
 _LONGEST_LINE = 1024
-"""Bytes of the longest line with the size of a chunk."""
+"""Maximum number of bytes in the line that contains the size of a chunk."""
 
 _MAX_AROUND = 8 * 1024
-"""Bytes of all chunk extensions, and of the trailer section, in one body."""
+"""
+Maximum number of bytes that chunk extensions and trailers of one chunked
+body may have together.
+"""
 
 _COST = 8
 """
-Bytes that a chunk without extensions counts as. So a body has 1024 chunks at most, which is enough
-for the largest body; many tiny chunks would cost processor time.
+Number of bytes by which each chunk counts towards the limit of chunk extensions. So a body has at
+most 1024 chunks, which is enough for the largest body; more and smaller chunks would cost processor
+time.
 """
 
 _BWS = rb"[ \t]*"
@@ -37,16 +41,16 @@ _VALUE = rb"(?:%b|\"[\t !#-\[\]-~\x80-\xff]*\")" % TOKEN
 _EXTENSION = rb";%b%b(?:%b=%b%b)?" % (_BWS, TOKEN, _BWS, _BWS, _VALUE)
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})((?:%b)*)" % _EXTENSION)
 """
-The line with the size of a chunk (RFC 9112 section 7.1), without blanks before a semicolon and
-quoted pairs: servers parse these differently.
+A regular expression of the line with the size of a chunk (RFC 9112 section 7.1). Blanks before a
+semicolon, and quoted pairs, are not accepted, because servers parse these differently.
 """
 
 
 class MalformedRequest(Exception):
     """
-    Raised for a request that cannot be parsed, or is too large.
+    A request cannot be parsed, or is too large.
 
-    @ivar status: the status to answer before the connection is closed.
+    @ivar status: the status code of the reply, after which the connection is closed.
     """
 
     def __init__(self, status: HTTPStatus = HTTPStatus.BAD_REQUEST) -> None:
@@ -61,13 +65,14 @@ def is_request_line(line: bytes | bytearray) -> bool:
 
 def in_origin_form(line: bytes, fields: list[bytes]) -> tuple[bytes, list[bytes]]:
     """
-    Return a request line and its fields with the target in origin form, in ASCII.
+    Convert the target in a request line to origin form (a path with a query) in ASCII; return the
+    line, and the headers.
 
-    A target in absolute form is the address of a resource, as clients send it to proxies. The host
-    in the target replaces the C{Host} field, if there is one (RFC 9112 section 3.2.2). Bytes beyond
-    ASCII are percent-encoded: browsers send them in queries, which no proxy checks.
+    A target in absolute form is a whole URL, as clients send it to proxies; its host replaces the
+    header C{Host}, if there is one (RFC 9112 section 3.2.2). Bytes beyond ASCII, which browsers
+    send in queries, are percent-encoded.
 
-    @raise MalformedRequest: the path is not UTF-8, or the address has no host, or a user name.
+    @raise MalformedRequest: the path is not UTF-8, or the URL has no host, or a user name.
     """
     method, target, version = line.split(b" ")
     if not target.isascii():
@@ -92,9 +97,9 @@ def _in_ascii(target: bytes) -> bytes:
 
 class Body(NamedTuple):
     """
-    The body that a head announces.
+    The length of a request body, as the headers announce it.
 
-    @ivar length: bytes of the body; 0 if it is chunked.
+    @ivar length: the number of bytes in the body, or 0 if it is chunked.
     """
 
     length: int
@@ -105,7 +110,7 @@ class Body(NamedTuple):
 
 
 def without_body(fields: Sequence[bytes]) -> list[bytes]:
-    """Return the fields that do not announce a body, or ask whether to send it."""
+    """Return the headers without those that announce a request body, or ask whether to send one."""
     return [field for field in fields if _name(field) not in _ABOUT_BODY]
 
 
@@ -115,12 +120,12 @@ def _name(field: bytes) -> bytes:
 
 def announced_body(line: bytes, fields: Iterable[bytes]) -> Body:
     """
-    Return the body that a head announces (RFC 9112 section 6).
+    Return the length of the request body that the headers announce (RFC 9112 section 6).
 
     @param line: the request line.
-    @param fields: the lines of the header fields.
+    @param fields: the lines of the headers.
 
-    @raise MalformedRequest: a line is not a field, or the length is empty, duplicate or ambiguous.
+    @raise MalformedRequest: a line is not a header, or the length is empty, duplicate or ambiguous.
     """
     found = dict.fromkeys(_LENGTHS, b"")
     for each in fields:
@@ -145,24 +150,26 @@ def announced_body(line: bytes, fields: Iterable[bytes]) -> Body:
 
 class Chunks:
     """
-    Finds the end of a chunked body, so that bytes behind the end are not taken for the body.
+    Finds the end of a chunked request body, so that bytes of the next request are not taken for the
+    body.
 
-    @ivar ended: whether the empty line at the end of the body was received.
+    @ivar ended: whether the empty line at the end of the chunked body was received.
     """
 
     def __init__(self, largest: int) -> None:
-        """@param largest: bytes of all chunks together."""
+        """@param largest: maximum number of bytes in all chunks together."""
         self.ended = False
         self._largest = largest
         self._size = self._around = 0
-        self._rest = -1  # bytes left of a chunk and its line end; -1 while a line is being read
+        # Bytes still to come of a chunk and its line end, or -1 while a line is read.
+        self._rest = -1
         self._in_trailers = False
 
     def accept(self, data: bytes | bytearray) -> int:
         """
-        Return the number of bytes at the beginning of C{data} that belong to the body.
+        Return how many bytes at the beginning of C{data} belong to the chunked body.
 
-        @raise MalformedRequest: the body is not chunked, or larger than allowed.
+        @raise MalformedRequest: the bytes are not chunks, or the body is larger than allowed.
         """
         at = 0
         while at < len(data) and not self.ended:
@@ -173,7 +180,10 @@ class Chunks:
         return at
 
     def _skip(self, data: bytes | bytearray, at: int) -> int:
-        """Skip the received part of a chunk and of the line end behind it; return its length."""
+        """
+        Skip the received bytes of a chunk and the line end after it; return the number of skipped
+        bytes.
+        """
         content = max(0, self._rest - len(_END))
         if content:
             step = min(content, len(data) - at)
@@ -187,7 +197,10 @@ class Chunks:
         return step
 
     def _read_line(self, data: bytes | bytearray, at: int) -> int:
-        """Parse a size line or a trailer line; return its length, or 0 if it is incomplete."""
+        """
+        Parse the line with the size of a chunk, or a trailer; return the length of the line, or 0
+        if it is incomplete.
+        """
         end = data.find(_END, at)
         line = bytes(data[at:] if end < 0 else data[at:end])
         longest = _MAX_AROUND if self._in_trailers else _LONGEST_LINE
@@ -205,7 +218,7 @@ class Chunks:
 
     def _read_trailer(self, line: bytes) -> None:
         if line and not _FIELD.fullmatch(line):
-            # This may be the next request, if the client omitted the empty line.
+            # The line may be the start of the next request, if the client omitted the empty line.
             raise MalformedRequest
         self.ended = not line
         self._around += len(line)

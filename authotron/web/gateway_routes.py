@@ -37,8 +37,8 @@ _PAGE_POLICY = (
 
 WITH_BODY = (("POST", "/tokens"), ("POST", "/tokens/revoke"), ("PATCH", "/tokens/{id}"))
 """
-The methods and metric labels of the routes that read the body of a request. Requests for others are
-answered as soon as their head is received.
+The methods and metric labels of the routes that read the request body. Requests for other routes
+are answered as soon as their headers are received.
 """
 
 
@@ -52,7 +52,10 @@ def _plugins_as_json(plugins: Iterable[Part]) -> list[dict[str, str]]:
 
 
 def _presented(request: Request) -> Presented:
-    """Return the headers that prove who a client is; of a duplicate header the first counts."""
+    """
+    Return the headers by which a client proves its identity; if a header is duplicated, the first
+    one counts.
+    """
     fields = request.requestHeaders.getRawHeaders
     authorization, realm = fields(b"Authorization"), fields(b"X-Auth-Realm")
     return Presented(authorization[0] if authorization else None, realm[0] if realm else None)
@@ -60,7 +63,10 @@ def _presented(request: Request) -> Presented:
 
 @cache
 def _home() -> Any:
-    """Load the template of the home page when it is first needed, so that the start is faster."""
+    """
+    Load the template of the home page when the page is first requested, so that the gateway starts
+    faster.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415 - see above
 
     loader = PackageLoader("authotron.web", "assets")
@@ -85,7 +91,7 @@ class GatewayRoutes:
 
     async def _authenticate(self, request: Request) -> Decision[Reply]:
         """
-        Authenticate and authorize a request, and count the outcome.
+        Authenticate and authorize a request, and count the outcome in the metrics.
 
         @raise EarlyReply: the client is not authenticated, or its request is denied.
         """
@@ -106,7 +112,8 @@ class GatewayRoutes:
 
     def _authorize(self, authentication: Authentication, request: Request) -> None:
         """
-        Check the conditions of an authentication against a request.
+        Check that a request meets the conditions of its authentication, such as the hosts of an API
+        token.
 
         @raise EarlyReply: the request is denied.
         """
@@ -133,7 +140,10 @@ class GatewayRoutes:
     @route(app, "/auth", "GET")
     @route(app, "/_auth", "GET")
     async def authenticate(self, request: Request) -> Reply:
-        """Answer the subrequest of a proxy; older proxy configurations use the other two paths."""
+        """
+        Answer the subrequest of a proxy; older proxy configurations use the paths C{/auth} and
+        C{/_auth}.
+        """
         return (await self._authenticate(request)).reply
 
     @route(app, "/whoami", "GET")
@@ -179,7 +189,10 @@ class GatewayRoutes:
         )
 
     def _client(self, request: Request) -> str:
-        """Return the address of the client, or that of the proxy if it does not name the client."""
+        """
+        Return the address of the client, or the address of the proxy if the proxy does not forward
+        the client's.
+        """
         address = self._facts(request).address
         return address or str(getattr(request.client, "host", "unix"))
 

@@ -22,17 +22,23 @@ from authotron.web.request import Request
 from authotron.web.routing import handle_errors, route
 
 _TIMEOUT = 2.0
-"""Seconds in which a plugin must answer whether it is reachable."""
+"""Seconds within which the check whether a plugin can reach its remote service must end."""
 
 
 class IStatus(Protocol):
-    """The status of the service, which is one process or several."""
+    """The metrics and the readiness of the gateway, which may consist of one process or several."""
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:
-        """Return the metrics in a format that the scraper accepts, and its content type."""
+        """
+        Return the metrics in a format that the scraper accepts, and the content type of this
+        format.
+        """
 
     async def readiness(self) -> Mapping[str, Any]:
-        """Return the body of C{/ready}; its key C{ready} tells whether to send more requests."""
+        """
+        Return the body of C{/ready}, whose key C{ready} tells whether the gateway accepts further
+        requests.
+        """
 
 
 @define(eq=False)
@@ -61,7 +67,7 @@ class OperationsRoutes:
 
 @define(eq=False)
 class ProcessStatus:
-    """The status of this process."""
+    """The metrics and the readiness of this process."""
 
     _serving: LiveGateway[Reply]
     _clock: IReactorTime
@@ -71,10 +77,11 @@ class ProcessStatus:
 
     async def readiness(self) -> Mapping[str, Any]:
         """
-        Return whether to send more requests, and which plugins can reach their remotes.
+        Return whether the gateway accepts further requests, and which plugins can reach their
+        remote services.
 
-        A remote that is unreachable does not make the gateway unready, because clients that other
-        providers know are still served.
+        An unreachable remote service does not make the gateway unready, because clients that other
+        providers know can still be authenticated.
         """
         gateway = self._serving.gateway
         plugins: list[Any] = [*gateway.authenticator.providers, *gateway.authenticator.augmenters]
@@ -103,7 +110,7 @@ async def _check_reachable(plugin: Any) -> None:
 
 
 def _plugin_status(plugin: Part, failure: Failure | None) -> dict[str, object]:
-    """Return the entry of a plugin in the body of C{/ready}."""
+    """Build the entry for a plugin in the body of C{/ready}."""
     status: dict[str, object] = {"name": plugin.name, "type": plugin.type, "realm": plugin.realm}
     if failure is None:
         return {**status, "reachable": True}

@@ -1,4 +1,4 @@
-"""Build the replies to requests: status, headers and body."""
+"""Build the replies to HTTP requests: status code, headers and body."""
 
 from __future__ import annotations
 
@@ -19,18 +19,27 @@ from authotron.model.errors import Problem
 from authotron.model.identity import Identity
 
 RETRY_AFTER = 5
-"""Seconds after which a client may repeat a request that an outage failed."""
+"""
+Seconds after which a client may repeat a request that failed because of an outage, sent as
+C{Retry-After}.
+"""
 
 _MAX_PROBLEMS = 10
 _LONGEST_PROBLEM = 300
-"""Problems that a reply lists, and characters of each."""
+"""
+Maximum number of problems that a reply lists, and maximum number of
+characters of each problem.
+"""
 
 _WITHOUT_WIRE = 128
-"""Bytes of memory of a reply, besides its headers and body."""
+"""Estimated bytes that a reply takes up in memory in addition to its headers and body."""
 
 NO_STORE = (b"Cache-Control", b"no-store")
 _ADMITTED = b"Authorization: Bearer %b\r\n%bCache-Control: no-store\r\nContent-Length: 0\r\n\r\n"
-"""Headers of a 200 of C{/authenticate}: the JWT, and lines with further headers."""
+"""
+Format of the headers of a 200 reply of C{/authenticate}, into which the JWT and further header
+lines are inserted.
+"""
 
 Header = tuple[bytes, bytes]
 
@@ -38,12 +47,14 @@ Header = tuple[bytes, bytes]
 @define
 class Reply:
     """
-    A status, headers and a body, stored as the bytes that are sent, to save memory.
+    An HTTP reply: a status code, and headers and body, which are stored as the bytes to send, to
+    save memory.
 
-    The class is not frozen because that would make it slower; no attribute is assigned later.
+    Replies never change; the class is not frozen, because creating an object of a frozen class is
+    slower.
 
-    @ivar wire: the headers, the empty line and the body, as bytes to send.
-    @ivar length: bytes of the body.
+    @ivar wire: the header lines, the empty line and the body, as bytes to send.
+    @ivar length: the number of bytes in the body.
     """
 
     status: int
@@ -51,12 +62,12 @@ class Reply:
     length: int
 
     def __sizeof__(self) -> int:
-        """Bytes of memory of the reply, for caches that have a budget in bytes."""
+        """Return how many bytes the reply takes up in memory, for caches with a budget in bytes."""
         return _WITHOUT_WIRE + len(self.wire)
 
     @property
     def fields(self) -> bytes:
-        """The header lines and the empty line, without the body."""
+        """The header lines and the empty line of the reply, without the body."""
         return self.wire[: len(self.wire) - self.length]
 
     @property
@@ -65,7 +76,7 @@ class Reply:
 
     @property
     def headers(self) -> tuple[Header, ...]:
-        """Names and values of the headers, without C{Content-Length}."""
+        """The names and values of the headers of the reply, without C{Content-Length}."""
         *lines, _length, _, _ = self.fields.split(b"\r\n")
         pairs = (line.partition(b": ") for line in lines)
         return tuple((name, value) for name, _, value in pairs)
@@ -120,72 +131,89 @@ NOT_FOUND = json_reply(404, {"error": "Not found"})
 
 
 def denied(ruling: Deny) -> Reply:
-    """Return the reply to an authenticated client that may not make its request."""
+    """Return the reply to an authenticated client whose credential does not allow the request."""
     return MISSING_CONTEXT if ruling.reason is Reason.MISSING_CONTEXT else FORBIDDEN
 
 
 def method_not_allowed(allowed: Sequence[str]) -> Reply:
-    """Build the reply to a method that a path does not have (RFC 9110 section 15.5.6)."""
+    """
+    Build the 405 reply to a request whose method the route does not support (RFC 9110 section
+    15.5.6).
+    """
     names = ", ".join(sorted(allowed)).encode()
     return json_reply(405, {"error": "Method not allowed"}, (b"Allow", names))
 
 
 def malformed(problems: Iterable[Problem]) -> Reply:
-    """Build the reply to a request whose query or body is malformed."""
+    """Build the 400 reply to a request whose query or body is malformed."""
     content = {"error": "Bad request", "problems": _first(problems)}
     return json_reply(400, content, NO_STORE)
 
 
 def exceeds_grant(problems: Iterable[Problem]) -> Reply:
-    """Build the reply to a request for more than the requester may grant."""
+    """
+    Build the reply to a request for an API token that would grant more than the requester may
+    grant.
+    """
     content = {"error": "Forbidden", "problems": _first(problems)}
     return json_reply(403, content, NO_STORE)
 
 
 def _first(problems: Iterable[Problem]) -> list[str]:
-    """Return the first 10 problems, shortened: a request may contain thousands of mistakes."""
+    """
+    Return the first 10 problems of a request, shortened, because a request may contain thousands of
+    mistakes.
+    """
     return [str(problem)[:_LONGEST_PROBLEM] for problem in islice(problems, _MAX_PROBLEMS)]
 
 
 def created_json(content: Any, location: str) -> Reply:
-    """Build the reply to a request that created a resource at C{location}."""
+    """Build the 201 reply to a request that created a resource at the path C{location}."""
     return json_reply(201, content, (b"Location", location.encode()), NO_STORE)
 
 
 def public_json(content: Any, *headers: Header) -> Reply:
-    """Build a reply with content that every client may see."""
+    """Build a 200 reply whose JSON is not secret and may be cached."""
     return json_reply(200, content, *headers)
 
 
 def readiness(content: Any, *, ready: bool) -> Reply:
-    """Build the reply of C{/ready}: 200 if more requests may be sent, else 503."""
+    """Build the reply of C{/ready}: 200 if the gateway accepts further requests, or else 503."""
     return json_reply(200 if ready else 503, content)
 
 
 def private_json(content: Any) -> Reply:
-    """Build a reply with content for one client only, which must not be cached."""
+    """Build a 200 reply whose JSON is for one client only, and must not be cached."""
     return json_reply(200, content, NO_STORE)
 
 
 def encoded_json(body: bytes) -> Reply:
-    """Build a reply with content for one client only, from JSON that is encoded already."""
+    """
+    Build a 200 reply for one client only, which must not be cached, from JSON that is already
+    encoded.
+    """
     return _reply(200, ((b"Content-Type", b"application/json"), NO_STORE), body)
 
 
 @frozen
 class Replies:
     """
-    The replies of one configuration to the outcomes of authentication.
+    Builds the replies to authenticated and unauthenticated requests, with the settings of one
+    configuration.
 
-    @ivar challenge: the value of C{WWW-Authenticate}.
-    @ivar legacy: whether to send the headers C{X-Auth-Username}, C{-Realm} and C{-Roles} as well.
+    @ivar challenge: the value of the header C{WWW-Authenticate}.
+    @ivar legacy: whether to send the legacy headers C{X-Auth-Username}, C{X-Auth-Realm} and
+        C{X-Auth-Roles} in addition to the JWT.
     """
 
     challenge: str
     legacy: bool = False
 
     def authenticate(self, outcome: Outcome, token: str | None) -> Reply:
-        """Build the reply of C{/authenticate}. A 200 has no body, so nginx keeps its connection."""
+        """
+        Build the reply of C{/authenticate}; a 200 reply has no body, so that nginx keeps the
+        connection open.
+        """
         if outcome.authentication is not None and token is not None:
             legacy = _lines(_legacy(outcome.authentication.identity)) if self.legacy else b""
             return Reply(200, _ADMITTED % (token.encode(), legacy), 0)
@@ -196,7 +224,10 @@ class Replies:
         return self.unauthorized() if outcome.result in outcomes.REFUSALS else BROKEN
 
     def unauthorized(self) -> Reply:
-        """Build the 401, which is the same whatever the reason."""
+        """
+        Build the 401 reply, which does not depend on the reason, so that it reveals nothing to an
+        attacker.
+        """
         challenge = (b"WWW-Authenticate", field_value(self.challenge))
         return json_reply(401, {"error": "Unauthorized access"}, challenge, NO_STORE)
 
@@ -210,8 +241,9 @@ def _legacy(identity: Identity) -> tuple[Header, ...]:
     """
     Return all three legacy headers, even if a value is empty.
 
-    If a header were absent, a proxy would pass on the one that the client sent. Roles are separated
-    by commas, so commas and percent signs inside of a role are percent-encoded.
+    If the reply lacked one of these headers, a proxy could pass on a header of this name that the
+    client sent. In C{X-Auth-Roles} roles are separated by commas, so commas and percent signs
+    inside of a role are percent-encoded.
     """
     roles = ",".join(role.replace("%", "%25").replace(",", "%2C") for role in identity.roles)
     return (
@@ -223,9 +255,10 @@ def _legacy(identity: Identity) -> tuple[Header, ...]:
 
 def _exact(text: str) -> bytes:
     """
-    Encode a name as the value of a header without changing a character.
+    Encode a user name or realm as the value of a header, without changing any character.
 
-    @raise ValueError: a header cannot hold the name; the gate for identities refuses such names.
+    @raise ValueError: the name cannot be the value of a header; the identity check refuses such
+        names before.
     """
     value = text.encode()
     if not text.isprintable() and field_value(text) != value:
@@ -234,7 +267,7 @@ def _exact(text: str) -> bytes:
 
 
 def field_value(text: str) -> bytes:
-    """Encode the value of a header: UTF-8 without control characters other than the tab."""
+    """Encode the value of a header in UTF-8, without control characters other than the tab."""
     return "".join(c for c in text if c == "\t" or not _is_control(c)).encode("utf-8", "replace")
 
 

@@ -1,4 +1,7 @@
-"""One HTTP request on Klein's path: checked before routing, counted and logged afterwards."""
+"""
+An HTTP request that Klein answers, which is checked before routing, and counted and logged
+afterwards.
+"""
 
 from __future__ import annotations
 
@@ -23,30 +26,31 @@ _PATH = re.compile(rb"/|(?:/[A-Za-z0-9._~-]+)+")
 
 
 class RequestObserver(Protocol):
-    """The part of L{Site} that a request uses."""
+    """The methods of L{Site} that a request calls."""
 
     def route(self, request: Request) -> str:
-        """Return the label of the request's path."""
+        """Return the metric label for the path of a request."""
 
     def meter(self, route: str) -> Meter:
-        """Return the meter of the callbacks that requests for a route cause."""
+        """Return the meter that measures how long callbacks for a route block the reactor."""
 
     def began(self, request: Request) -> None:
-        """Note that a request was received whole."""
+        """Note that a request was received completely."""
 
     def abandoned(self, request: Request) -> None:
-        """Note that the client disconnected before the reply."""
+        """Note that the client of a request disconnected before the reply."""
 
     def wrong_method(self, path: str) -> Reply:
-        """Return the reply to a method that is not in upper case."""
+        """Return the reply to a request whose method is not in upper case."""
 
 
 class Request(server.Request):
     """
-    One request.
+    One HTTP request that Klein answers.
 
     @ivar outcome: the result of authentication, if the request was authenticated.
-    @ivar began: the time at which the request was received whole; 0 before, and after the reply.
+    @ivar began: the time at which the request was received completely; 0 before that, and after the
+        reply.
     """
 
     site: RequestObserver  # type: ignore[assignment] # always the Site of this package
@@ -56,15 +60,19 @@ class Request(server.Request):
     began = 0.0
 
     def process(self) -> None:
-        """Answer C{OPTIONS *} like an unknown path; Twisted alone would answer 200."""
+        """
+        Answer the request C{OPTIONS *} like a request for an unknown path, where Twisted alone
+        would answer 200.
+        """
         if self.path == b"*":
             self.path = b"/*"
         super().process()
 
     def gotLength(self, length: int | None) -> None:
-        self.content = BytesIO()  # A body that Twisted would write to a file is rejected below.
+        # Twisted writes a large body to a temporary file, but such a body is rejected below.
+        self.content = BytesIO()
         if length is not None and length > LARGEST_BODY:
-            self.requestHeaders.removeHeader(b"Expect")  # Twisted would answer 100 Continue.
+            self.requestHeaders.removeHeader(b"Expect")  # By default Twisted answers 100 Continue.
             self.channel.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
     def handleContentChunk(self, data: bytes) -> None:
@@ -73,7 +81,7 @@ class Request(server.Request):
             self.channel.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
     def render(self, resrc: IResource) -> None:
-        """Answer the request, and time how long its callbacks block the reactor."""
+        """Answer the request, and measure how long its callbacks block the reactor."""
         with self.site.meter(self.site.route(self)).timing():
             self._render(resrc)
 
@@ -92,8 +100,9 @@ class Request(server.Request):
         is_missing = not hosts and self.clientproto == b"HTTP/1.1"
         if is_missing or len(hosts) > 1 or not all(map(HOST_FIELD.fullmatch, hosts)):
             self._close_after_reply()
-            return replies.BAD_REQUEST  # RFC 9112 section 3.2
-        if not hosts:  # HTTP/1.0 needs no Host, but werkzeug does; no reply depends on the value.
+            return replies.BAD_REQUEST  # Required by RFC 9112 section 3.2.
+        # HTTP/1.0 requests may lack Host, but werkzeug needs one; no reply depends on its value.
+        if not hosts:
             self.requestHeaders.setRawHeaders(b"Host", [b"localhost"])
         if not _PATH.fullmatch(self.path):
             return replies.NOT_FOUND
@@ -107,7 +116,7 @@ class Request(server.Request):
         self.setHeader(b"Connection", b"close")
 
     def send(self, reply: Reply) -> None:
-        """Send a reply without Klein."""
+        """Send a reply to this request without calling Klein."""
         self.setResponseCode(reply.status)
         for name, value in reply.headers:
             self.setHeader(name, value)
@@ -122,17 +131,26 @@ class Request(server.Request):
 
     @property
     def method_label(self) -> str:
-        """The method as a metric label: C{other} for a method that HTTP does not define."""
+        """
+        The method of the request as a metric label, which is C{other} for a method that HTTP does
+        not define.
+        """
         method = self.method.decode("ascii", "replace")
         return method if method in METHODS else "other"
 
     @property
     def media_type(self) -> str:
-        """The C{Content-Type} in lower case, without parameters."""
+        """
+        The media type of the request body: the header C{Content-Type} in lower case, without
+        parameters.
+        """
         given = self.requestHeaders.getRawHeaders(b"Content-Type", [b""])[0].decode("latin-1")
         return given.partition(";")[0].strip().lower()
 
     def header_values(self, name: str) -> list[str]:
-        """Return all values of a header; bytes above ASCII become characters that fit nothing."""
+        """
+        Return all values of a header of the request; bytes beyond ASCII are decoded to characters
+        that match no host or address.
+        """
         values = self.requestHeaders.getRawHeaders(name.encode("ascii"), [])
         return [value.decode("latin-1") for value in values]

@@ -1,4 +1,4 @@
-"""Register routes with Klein, answer their errors in JSON, and name them in metrics."""
+"""Register routes with Klein, answer errors in JSON, and find the metric label of a route."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from authotron.web import replies
 from authotron.web.replies import Reply
 
 UNMATCHED = "unmatched"
-"""The metric label of a path that no route matches."""
+"""The metric label for all paths that no route matches."""
 
 _PARAMETER = re.compile(r"<(\w+?)_?>")
 
@@ -26,7 +26,7 @@ RouteMethod = TypeVar("RouteMethod", bound=Callable[..., Reply | Awaitable[Reply
 
 
 class EarlyReply(Exception):
-    """Raised to end a request early, with a reply."""
+    """Ends a request early, with the reply that this exception contains."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__()
@@ -35,10 +35,11 @@ class EarlyReply(Exception):
 
 def route(app: Klein, path: str, *methods: str) -> Callable[[RouteMethod], RouteMethod]:
     """
-    Decorate a method that answers requests for a path with a L{Reply} or a coroutine of one.
+    Register the decorated method, which returns a L{Reply} or a coroutine of one, for requests for
+    a path.
 
-    The method may raise L{EarlyReply}. If the method does not wait for anything, Klein gets a
-    response instead of a Deferred, which is faster.
+    The decorated method may raise L{EarlyReply}. If the decorated method returns without waiting,
+    Klein gets a response instead of a Deferred, which is faster.
     """
 
     def register(method: RouteMethod) -> RouteMethod:
@@ -56,10 +57,14 @@ def route(app: Klein, path: str, *methods: str) -> Callable[[RouteMethod], Route
 
 
 def handle_errors(app: Klein) -> None:
-    """Answer the errors of an app in JSON, with C{Allow} for a 405 and without stack traces."""
+    """
+    Make a Klein app answer errors in JSON, without stack traces, and with
+    C{Allow} in a 405 reply.
+    """
 
     def handle(kind: type[Exception], reply: Callable[[Failure], Reply]) -> None:
-        def respond(*given: Any) -> Response:  # Klein passes the app first, the failure last.
+        # Klein passes the app as the first argument, and the failure as the last.
+        def respond(*given: Any) -> Response:
             return reply(given[-1]).response()
 
         app.handle_errors(kind)(respond)  # type: ignore[arg-type] # takes any arguments
@@ -89,7 +94,10 @@ async def _response(method: RouteMethod, *given: Any, **parameters: Any) -> Resp
 
 
 class RouteLabels:
-    """The metric labels of an app's routes: their paths, with C{{name}} in place of parameters."""
+    """
+    The metric labels of the routes of a Klein app: their paths, with C{{name}} in place of
+    parameters.
+    """
 
     def __init__(self, app: Klein) -> None:
         rules = (rule.rule for rule in app.url_map.iter_rules())
@@ -99,7 +107,10 @@ class RouteLabels:
         }
 
     def of(self, path: str) -> str:
-        """Return the label of a path; values of parameters, which may be secret, are not in it."""
+        """
+        Return the metric label of a path, without the values of parameters,
+        which may be secret.
+        """
         if path in self.all:
             return path
         folder, _, rest = path.rpartition("/")

@@ -1,4 +1,7 @@
-"""The HTTP site of one port: routes by Klein, connection limit, metrics and access log."""
+"""
+The HTTP site of one port, which answers requests by Klein, limits connections, and keeps metrics
+and access log.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +30,10 @@ from authotron.web.request import Request
 from authotron.web.routing import UNMATCHED, RouteLabels
 
 _FAILURES = 400
-"""The lowest status that the access log counts as a failure."""
+"""The lowest status code that counts as a failure for the access log."""
 
 _IN_USE = 1.0
-"""Seconds for which a connection without a request counts as in use."""
+"""Seconds after its last request for which a connection still counts as in use."""
 
 _ANONYMOUS = "{method} {route}: {status} from {client}"
 _IDENTIFIED = "{method} {route}: {status} for {username} of {realm} from {client}"
@@ -39,17 +42,17 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
 def _request_id(given: bytes | None) -> str:
-    """Return the C{X-Request-ID} of the client if it is well-formed, or else a new id."""
+    """Return the header C{X-Request-ID} of a request if it is well-formed, or else a new id."""
     return given.decode() if given and _REQUEST_ID.fullmatch(given) else uuid4().hex
 
 
 class Site(server.Site):
     """
-    Serves a Klein app on one port.
+    Answers the HTTP requests to one port by a Klein app.
 
-    @ivar limit: bytes that the head of a request may have.
-    @ivar open: the connections that are open.
-    @ivar unfinished: the budget for heads that were received in part.
+    @ivar limit: maximum number of bytes in the request line and the headers of a request.
+    @ivar open: the open connections to the port.
+    @ivar unfinished: the memory budget for request heads that were received only in part.
     """
 
     protocol = Channel  # type: ignore[assignment] # the one for HTTP/1 only
@@ -70,8 +73,9 @@ class Site(server.Site):
         unfinished: UnfinishedHeads | None = None,
     ) -> None:
         """
-        @param with_body: methods and labels of the routes that read the body of a request.
-        @param unfinished: the budget for heads that were received in part, if other sites share it.
+        @param with_body: the methods and metric labels of the routes that read the request body.
+        @param unfinished: the memory budget for request heads that were received only in part, if
+            other sites share the budget.
         """
         super().__init__(
             app.resource(), reactor=clock, timeout=timeout, parsePOSTFormSubmission=False
@@ -91,9 +95,11 @@ class Site(server.Site):
 
     def limit_connections(self, most: int, metrics: Metrics) -> None:
         """
-        Reject connections above C{most}, unless one that is not in use can be closed.
+        Reject connections above C{most}, unless an open connection that is not in use can be closed
+        instead.
 
-        @param metrics: counts rejected connections, and callbacks that block the reactor.
+        @param metrics: the metrics that count rejected connections, and callbacks that block the
+            reactor.
         """
         self._held_up = metrics.reactor_blocked
         self._connection_limit = ConnectionLimit(
@@ -101,7 +107,10 @@ class Site(server.Site):
         )
 
     def _close_unused(self) -> bool:
-        """Close the connection without a request for longest; return whether there was one."""
+        """
+        Close the connection that has been without a request for the longest time; return whether
+        there was one.
+        """
         unused = [
             channel
             for channel in self.open
@@ -122,7 +131,7 @@ class Site(server.Site):
         return self.build_channel(addr)
 
     def build_channel(self, addr: Any) -> Channel:
-        """Build the protocol of a connection, without checking the limit of connections."""
+        """Build the protocol for a connection, even if there are as many connections as allowed."""
         channel: Channel = super().buildProtocol(addr)
         channel.unused_since = self._clock.seconds()
         channel.limit = self.limit
@@ -134,7 +143,7 @@ class Site(server.Site):
         return channel
 
     def _reads_body(self, method: bytes, path: bytes) -> bool:
-        """Whether the route of a method and path reads the body of a request."""
+        """Whether the route for a method and path reads the request body."""
         if not self._with_body:
             return False
         label = self._labels.of(path.decode("ascii", "replace"))
@@ -145,25 +154,28 @@ class Site(server.Site):
         self.answered("other", UNMATCHED, status.value, 0.0, None, client, None)
 
     def wrong_method(self, path: str) -> Reply:
-        """Return the reply to a method that is not in upper case: methods are case-sensitive."""
+        """
+        Return the reply to a request whose method is not in upper case, because methods are
+        case-sensitive.
+        """
         allowed = [*self._paths.allowed_methods(path)]
         return replies.method_not_allowed(allowed) if allowed else replies.NOT_FOUND
 
     def meter(self, route: str) -> Meter:
-        """Return the meter that times the callbacks that requests for a route cause."""
+        """Return the meter that measures how long callbacks for a route block the reactor."""
         meter = self._meters.get(route)
         if meter is None:
             meter = self._meters[route] = Meter(route, self._clock, self._held_up)
         return meter
 
     def began(self, request: Request) -> None:
-        """Count a request that was received whole."""
+        """Count a request that was received completely."""
         request.began = self._clock.seconds()
         if self._metrics:
             self._metrics.request_started(request.method_label)
 
     def log(self, request: Request) -> None:  # type: ignore[override] # made by requestFactory
-        """Count and log a request that was answered. Twisted calls this method."""
+        """Count an answered request, and write it to the access log; Twisted calls this method."""
         if request.began:
             self.answered(
                 request.method_label,
@@ -177,7 +189,10 @@ class Site(server.Site):
             self._ended(request)
 
     def abandoned(self, request: Request) -> None:
-        """Count a request whose client disconnected before the reply; no result is logged."""
+        """
+        Count a request whose client disconnected before the reply, but write nothing to the access
+        log.
+        """
         self._ended(request)
 
     def _ended(self, request: Request) -> None:
@@ -196,7 +211,10 @@ class Site(server.Site):
         client: IAddress | None,
         request_id: bytes | None,
     ) -> None:
-        """Count a request that was answered, and write the access log."""
+        """
+        Count an answered request, and write it to the access log if the log
+        includes such requests.
+        """
         if self._metrics:
             self._metrics.request_answered(route, method, status, seconds)
         if self._access == "none" or (self._access == "failures" and status < _FAILURES):
@@ -219,18 +237,22 @@ class Site(server.Site):
 
     def drain(self) -> Deferred[None]:
         """
-        Close each connection as soon as no request is in flight on it.
+        Close every connection once its requests are answered.
 
-        @return: fires when no connection is left, so every reply was not only written but sent.
+        @return: a Deferred that fires when all connections are closed, so that all replies have
+            been sent.
         """
         return self.open.drain()
 
     def set_access_log(self, access: Access) -> None:
-        """Change which requests the access log contains."""
+        """Change which requests are written to the access log."""
         self._access = access
 
     def route(self, request: Request) -> str:
-        """Return the path of a request as a metric label, without secrets."""
+        """
+        Return the metric label for the path of a request, which contains no secret part of the
+        path.
+        """
         return self._labels.of(request.path.decode("ascii", "replace"))
 
 

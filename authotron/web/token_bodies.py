@@ -1,4 +1,4 @@
-"""Parse the bodies and queries of requests for API tokens, and write API tokens as JSON."""
+"""Parse the bodies and queries of requests about API tokens, and convert API tokens to JSON."""
 
 from __future__ import annotations
 
@@ -25,24 +25,30 @@ from authotron.web.routing import EarlyReply
 _S = TypeVar("_S", bound=Section)
 
 _MAX_CONTAINERS = MAX_BYTES
-"""Arrays and objects in a body; an API token has room for no more, at a byte each."""
+"""
+Maximum number of JSON arrays and objects in a request body; with one byte each, more would not fit
+into an API token.
+"""
 
 _MAX_ENTRIES = 100
-"""Entries of one list or object in a body."""
+"""Maximum number of entries in one JSON array or object in a request body."""
 
 _MAX_SCOPES = 256
-"""Entries of all lists in one object in a body."""
+"""Maximum number of entries in all arrays of one JSON object in a request body together."""
 
 _MAX_SHOWN = 64
-"""Characters of an unknown key that an error message repeats."""
+"""Maximum number of characters of an unknown key that an error message repeats."""
 
 _MAX_LIMIT = 1000
-"""The highest C{limit} that is accepted in the query of a list."""
+"""The highest value of the parameter C{limit} in a query for API tokens."""
 
 _PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 
 _LONGEST_HOST = 262
-"""Characters of a host pattern: a name of 253 characters, with a wildcard and a port."""
+"""
+Maximum number of characters of a host pattern: a name of 253 characters, with a wildcard and a
+port.
+"""
 
 Word = Annotated[
     str,
@@ -61,7 +67,7 @@ Host = Annotated[
 
 
 class NewToken(Section):
-    """The body of C{POST /tokens}."""
+    """The request body of C{POST /tokens}."""
 
     name: Line = ""
     comment: Line = ""
@@ -80,7 +86,7 @@ class NewToken(Section):
 
 
 class TokenChange(Section):
-    """The body of C{PATCH /tokens/{id}}."""
+    """The request body of C{PATCH /tokens/{id}}."""
 
     name: Line | None = None
     comment: Line | None = None
@@ -88,7 +94,7 @@ class TokenChange(Section):
 
 
 class LeakedToken(Section):
-    """The body of C{POST /tokens/revoke}."""
+    """The request body of C{POST /tokens/revoke}."""
 
     token: str
 
@@ -97,7 +103,8 @@ def read_body(request: Request, section: type[_S]) -> _S:
     """
     Parse the JSON body of a request.
 
-    @raise EarlyReply: the body is not JSON, or not as C{section} describes it.
+    @raise EarlyReply: the body is not JSON, or does not have the keys and types that C{section}
+        defines.
     """
     if request.media_type != "application/json":
         raise EarlyReply(replies.UNSUPPORTED_MEDIA_TYPE)
@@ -118,10 +125,12 @@ def read_body(request: Request, section: type[_S]) -> _S:
 
 def _excesses(section: type[Section], given: Mapping[str, Any]) -> Iterator[Problem]:
     """
-    Yield the unknown keys and the lists that are too long, without validating their content.
+    Yield a problem for each unknown key, and for each array or object in a request body with too
+    many entries.
 
-    Validation collects every mistake, and a body of 64 KiB can hold thousands. No similar key is
-    suggested for an unknown one, because searching for it takes longer than parsing the body.
+    This check comes before the validation, which collects every mistake, and a body of 64 KiB can
+    contain thousands. Unlike in a configuration, no similar key is suggested for an unknown key,
+    because searching for one takes longer than parsing the body.
     """
     for key, value in given.items():
         if key not in section.model_fields:
@@ -134,16 +143,16 @@ def _excesses(section: type[Section], given: Mapping[str, Any]) -> Iterator[Prob
 
 
 def _inner_entries(value: list[Any] | dict[str, Any]) -> int:
-    """Count the entries of all lists and objects that stand directly in a value."""
+    """Count the entries of all arrays and objects that are direct members of a JSON value."""
     inner = value.values() if isinstance(value, dict) else value
     return sum(len(each) for each in inner if isinstance(each, (list, dict)))
 
 
 def read_query(request: Request, known: set[str]) -> Mapping[str, str]:
     """
-    Parse the query of a request.
+    Parse the query in the URL of a request.
 
-    @raise EarlyReply: a parameter is unknown, duplicate, or not in UTF-8.
+    @raise EarlyReply: a parameter of the query is unknown, duplicate, or not in UTF-8.
     """
     raw = request.uri.partition(b"?")[2]
     try:
@@ -161,9 +170,9 @@ def read_query(request: Request, known: set[str]) -> Mapping[str, str]:
 
 def page_limit(query: Mapping[str, str]) -> int:
     """
-    Return the C{limit} of a query for a list, or 100.
+    Return the parameter C{limit} of a query for API tokens, by default 100.
 
-    @raise EarlyReply: the limit is not a number from 1 to 1000.
+    @raise EarlyReply: the parameter C{limit} is not a number from 1 to 1000.
     """
     limit = query.get("limit", "100")
     if not (re.fullmatch(r"[0-9]{1,4}", limit) and 1 <= int(limit) <= _MAX_LIMIT):
@@ -172,7 +181,7 @@ def page_limit(query: Mapping[str, str]) -> int:
 
 
 def token_as_json(token: Token) -> dict[str, Any]:
-    """Return an API token as JSON, without its secret; auth-o-tron names it C{token_string}."""
+    """Convert an API token to JSON, without its secret, which auth-o-tron calls C{token_string}."""
     owner, grant = token.owner, token.grant
     return {
         "version": 1,

@@ -43,21 +43,23 @@ _S = TypeVar("_S", bound=Section)
 _T = TypeVar("_T")
 
 _MAX_LISTED = 100
-"""API tokens on one page of a list."""
+"""Maximum number of API tokens on one page of a list."""
 
 _LARGEST_PAGE = 512 * 1024
-"""Bytes after which a page of a list ends, whatever its limit is."""
+"""Number of bytes after which a page of a list of API tokens ends, even below its C{limit}."""
 
 _TOO_MANY = Problem(
     "", "you have as many API tokens as tokens.max_per_owner allows; revoke one first"
 )
-_CROSS_SITE = Problem("", "GET /token is not for pages of other sites, or to be fetched ahead")
+_CROSS_SITE = Problem(
+    "", "GET /token must not be requested by a page of another site, or prefetched"
+)
 _PREFETCH = re.compile(rb"prefetch|prerender|preview", re.IGNORECASE)
 
 
 @frozen
 class TokenRoutes:
-    """The work of each route for API tokens; each object serves one request."""
+    """Does the work of each route for API tokens; one object is created for each request."""
 
     _gateway: Gateway[Reply]
     _invalidate_all_workers: Invalidate
@@ -74,7 +76,8 @@ class TokenRoutes:
         """
         Create an API token by C{GET /token}, as auth-o-tron does.
 
-        No API token is created for a HEAD, for a page of another site, or for a prefetch.
+        No API token is created for a HEAD request, for a request by a page of another site, or for
+        a prefetch.
         """
         if request.method == b"HEAD" or not self._tokens.compat:
             return replies.method_not_allowed(["GET"] if self._tokens.compat else [])
@@ -88,7 +91,8 @@ class TokenRoutes:
         Return one page of a list of API tokens.
 
         API tokens of earlier versions may have 60 kB each, so a page is encoded in pieces, and ends
-        early when it exceeds 512 kB. If API tokens are left, C{next} has the id of the last one.
+        early when it exceeds 512 kB. If there are further API tokens after the page, C{next} is the
+        id of the last one on the page.
         """
         query, pieces = self._query(requester, request), Pieces(self._clock)
         encoded: list[bytes] = []
@@ -120,7 +124,7 @@ class TokenRoutes:
             ttl=body.ttl,
             by=self._actor(requester),
         )
-        if body.ttl is None:  # Decisions do not depend on the name or the comment.
+        if body.ttl is None:  # Decisions do not depend on the name or the comment of an API token.
             token = await _finish(_as_replies(changing))
         else:
             token = await _finish(self._then_invalidate(changing, before.id))
@@ -134,11 +138,12 @@ class TokenRoutes:
 
     async def revoke_presented(self, request: Request) -> Reply:
         """
-        Revoke the API token in the body of the request, without credentials.
+        Revoke the API token in the request body, without authentication.
 
-        Knowing the API token is enough, so that a client that finds a leaked one can revoke it. The
-        reply does not tell whether the API token was valid. No decision is invalidated for an API
-        token that is not valid, so that clients cannot clear the caches at will.
+        A client needs to know only the API token, so that a leaked API token can be revoked by
+        whichever client finds it. The reply does not tell whether the API token was valid. If the
+        API token is not valid, no cached decision is invalidated, so that clients cannot clear the
+        caches at will.
         """
         text = self._body(request, LeakedToken).token
         client = self._client()
@@ -150,7 +155,7 @@ class TokenRoutes:
 
     def _body(self, request: Request, section: type[_S]) -> _S:
         """
-        Parse the body of a request.
+        Parse the body of a request about API tokens.
 
         @raise EarlyReply: the token store is disabled, or the body is malformed.
         """
@@ -178,9 +183,10 @@ class TokenRoutes:
 
     async def _then_invalidate(self, work: Awaitable[_T], id_: str) -> _T:
         """
-        Change an API token, then invalidate the decisions that depend on it, in all workers.
+        Change an API token, and then invalidate the cached decisions that depend on it, in all
+        workers.
 
-        Decisions are invalidated even if the store does not confirm the change. They are kept only
+        These decisions are invalidated even if the token store does not confirm the change, but not
         if the API token does not exist, or the requester may not see it.
         """
         is_unchanged = False
@@ -191,12 +197,16 @@ class TokenRoutes:
             raise
         finally:
             if not is_unchanged:
-                # A reload may have replaced this gateway meanwhile, so invalidate its cache, too.
+                # A reload may have replaced the gateway object meanwhile, so invalidate both
+                # caches.
                 self._gateway.decisions.invalidate([id_])
                 await _as_replies(self._invalidate_all_workers([id_]))
 
     def _query(self, requester: Authentication, request: Request) -> TokenQuery:
-        """Parse the query of a list; only administrators may list API tokens of other owners."""
+        """
+        Parse the query for a list of API tokens; only administrators may list API tokens of other
+        owners.
+        """
         query = read_query(request, {"limit", "after", "realm", "username", "all"})
         others = self._tokens.is_admin(requester) and {"realm", "username", "all"} & query.keys()
         return TokenQuery(
@@ -209,10 +219,12 @@ class TokenRoutes:
 
 def _is_cross_site_or_prefetch(request: Request) -> bool:
     """
-    Whether a browser sends the request for a page of another site, or ahead of a click.
+    Whether a browser sends a request because of a page of another site, or before the user clicks a
+    link.
 
-    C{Sec-Fetch-Site} names the origin of the page (Fetch Metadata Request Headers, 2.4); the other
-    headers mark a prefetch. Clients that are not browsers send none of these headers.
+    C{Sec-Fetch-Site} tells whether a page of another site causes the request (Fetch Metadata
+    Request Headers, 2.4); the other headers that are read mark a prefetch. Clients other than
+    browsers send none of these headers.
     """
     values = request.requestHeaders.getRawHeaders
     sites = values(b"Sec-Fetch-Site", [])
@@ -224,16 +236,19 @@ def _is_cross_site_or_prefetch(request: Request) -> bool:
 
 async def _finish(work: Awaited[_T]) -> _T:
     """
-    Finish work that changes the store, even if the client disconnects.
+    Finish work that changes the token store, even if the client disconnects.
 
-    The store completes a change that was sent to it. If the gateway stopped waiting, the change
-    would not be logged.
+    The token store completes a change that the gateway sent; if the gateway stopped waiting, the
+    change would not be logged.
     """
     return await shield(work, _log_defect)
 
 
 def _log_defect(failure: Failure) -> None:
-    """Log a failure after the client disconnected, unless the client would have got a reply."""
+    """
+    Log a failure after the client disconnected, unless the failure would have become a reply to the
+    client.
+    """
     if not failure.check(EarlyReply):
         _log.failure(
             "finishing a request failed after the client disconnected",
@@ -244,9 +259,9 @@ def _log_defect(failure: Failure) -> None:
 
 async def _as_replies(work: Awaitable[_T]) -> _T:
     """
-    Await work on API tokens, and turn its errors into replies.
+    Wait for work on API tokens, and convert its errors to replies.
 
-    @raise EarlyReply: the work failed; the exception carries the reply that says why.
+    @raise EarlyReply: the work failed; the exception contains the reply that tells why.
     """
     try:
         return await work

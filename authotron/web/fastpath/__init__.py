@@ -1,1 +1,1 @@
-"""The fast path: answers simple requests from the bytes of a connection, without Klein."""
+"""The fast path, which parses and answers simple requests for a decision itself, without Klein."""

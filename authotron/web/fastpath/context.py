@@ -1,4 +1,7 @@
-"""Reads the facts of a request from its raw head, when a condition asks for them."""
+"""
+The facts of a request on the fast path, which are read from the raw request head when a condition
+needs them.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +14,21 @@ from authotron.web.replies import Reply
 
 class HeadContext:
     """
-    A L{RequestContext} that reads the raw bytes of a simple head once a condition asks for a fact.
+    A L{RequestContext} that reads a fact from the raw bytes of a request head when a condition
+    needs the fact.
 
-    A connection uses one context for all its requests, which saves making an object for each.
+    A connection uses one context for all its requests, to save creating an object for each request.
 
-    @ivar head: the raw bytes of the head of the current request.
+    @ivar head: the raw bytes of the request line and headers of the current request.
     """
 
     __slots__ = ("_live", "_peer", "head")
 
     def __init__(self, live: LiveGateway[Reply], peer: str | None) -> None:
         """
-        Create the context of a connection.
+        Create the context for the requests of a connection.
 
-        @param peer: the address of the peer of the connection; C{None} for a UNIX socket.
+        @param peer: the address at the other end of the connection, or C{None} for a UNIX socket.
         """
         self._live = live
         self._peer = peer

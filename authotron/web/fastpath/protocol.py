@@ -1,8 +1,9 @@
 """
-The fast path of the main port: answers a proxy's requests from their bytes, without Klein.
+The fast path of the main port: connections whose requests are parsed and answered without Klein.
 
-A connection stays on the fast path while it sends only simple requests for a decision, one at a
-time. At the first byte of anything else the connection is handed to the channel of the site.
+A connection stays on the fast path while the client sends only simple requests for a decision, one
+at a time. At the first byte of any other request the connection is handed over to the L{Site},
+which answers by Klein.
 """
 
 from __future__ import annotations
@@ -44,21 +45,24 @@ from authotron.web.site import Site
 T = TypeVar("T")
 
 _TURNS = 8
-"""Requests that the site answers on a connection that was handed over, before it is closed: a proxy
-opens a new one, which is on the fast path."""
+"""
+Number of requests that the L{Site} answers on a connection that left the fast path, before it
+closes the connection, so that the proxy opens a new one, which is on the fast path.
+"""
 
 
 @implementer(IPushProducer)
 class FastPath(Protocol, TimeoutMixin):
-    """One connection, until it is handed over to the site."""
+    """One connection on the fast path, until it is handed over to the L{Site}."""
 
-    transport: Any  # a TCP or UNIX connection, with all that these can do
+    transport: Any  # a TCP or UNIX transport; no interface has all methods that are used here
     callLater: Any
     _log = Logger()
 
     def __init__(self, address: IAddress, factory: FastPathFactory) -> None:
         self._address = address
-        self._peer: str | None = getattr(address, "host", None)  # a UNIX socket has no host
+        # The address of a UNIX socket has no host.
+        self._peer: str | None = getattr(address, "host", None)
         self._context = HeadContext(factory.serving, self._peer)
         self._factory = factory
         self._bytes = b""
@@ -76,7 +80,7 @@ class FastPath(Protocol, TimeoutMixin):
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
         if ISystemHandle.providedBy(self.transport):
-            handle = self.transport.getHandle()  # under TLS it is not a socket
+            handle = self.transport.getHandle()  # with TLS the handle is not a socket
             self._socket = handle if isinstance(handle, socket) else None
         self.transport.registerProducer(self, True)
         self.setTimeout(self._factory.site.timeOut)
@@ -90,7 +94,10 @@ class FastPath(Protocol, TimeoutMixin):
             self._pending.cancel()
 
     def timeoutConnection(self) -> None:
-        """Close an idle connection; abort it if the client does not take part in closing it."""
+        """
+        Close an idle connection, or abort a connection that the client does
+        not close in time.
+        """
         if self._closing:
             self.transport.abortConnection()
         else:
@@ -103,19 +110,25 @@ class FastPath(Protocol, TimeoutMixin):
         elif self._pending is None:
             self._advance()
         elif len(self._bytes) > self._factory.longest:
-            # While a decision is pending keep reading, so that a disconnect is noticed; pause once
-            # more than C{longest} bytes have come.
+            # While a decision is pending, keep reading, so that a disconnect is noticed; pause
+            # reading after more than C{longest} bytes.
             self.transport.pauseProducing()
 
     def _ignore(self) -> None:
-        """Discard what comes behind the last request; stop reading once it is large."""
+        """
+        Discard bytes after the last request of the connection; stop reading after L{MOST_IGNORED}
+        bytes.
+        """
         self._ignored += len(self._bytes)
         self._bytes = b""
         if self._ignored > MOST_IGNORED:
             self.transport.pauseProducing()
 
     def _count(self, size: int) -> bool:
-        """Count the bytes of an unfinished head; return whether the budget has room for them."""
+        """
+        Count the bytes of an unfinished request head; return whether the memory budget has room for
+        them.
+        """
         if size == self._counted:
             return True
         has_room = self._factory.site.unfinished.resize(self._peer, self._counted, size)
@@ -126,7 +139,8 @@ class FastPath(Protocol, TimeoutMixin):
         """
         Close the connection as soon as its current request is answered.
 
-        Without a current request, wait C{LAST_CALL} seconds: a request may be on its way.
+        If there is no current request, wait C{LAST_CALL} seconds, because a request may be on its
+        way.
         """
         if self._pending is None:
             self._is_draining = True
@@ -145,8 +159,8 @@ class FastPath(Protocol, TimeoutMixin):
         elif not request.may_become_simple(self._bytes, self._factory.longest):
             self._hand_over()
         elif not self._count(len(self._bytes)):
-            self._hand_over()  # the site counts the head as well, and answers 503
-        # else wait for more bytes; the timeout of an idle connection goes on, against slow senders
+            self._hand_over()  # the L{Site} has the same budget, and answers 503
+        # Else wait for more bytes, but do not restart the timeout, which bounds slow senders.
 
     def _decide(self, head: Head) -> None:
         factory = self._factory
@@ -159,7 +173,7 @@ class FastPath(Protocol, TimeoutMixin):
             self._wait(head, began, decision)
 
     def _client(self) -> Client:
-        """Return a function that finds the address of the client whose head was just read."""
+        """Return a function that finds the address of the client that sent the current request."""
         forwarding = self._factory.serving.gateway.forwarding
         return partial(forwarding.client, self._peer, partial(request.values, self._bytes))
 
@@ -207,7 +221,8 @@ class FastPath(Protocol, TimeoutMixin):
         factory.site.answered(
             head.method, head.route, reply.status, seconds, outcome, self._address, head.request_id
         )
-        if seconds > LONGEST and not waited:  # each step of a request that waited was timed
+        # For a request that waited, the time of each callback was measured.
+        if seconds > LONGEST and not waited:
             factory.site.meter(head.route).note(seconds)
         if head.has_body:
             self._close_with_body()
@@ -218,17 +233,17 @@ class FastPath(Protocol, TimeoutMixin):
 
     def _send(self, reply: bytes) -> None:
         """
-        Write the reply to the socket at once, which saves a turn of the reactor.
+        Write the reply to the socket at once, which saves an iteration of the reactor.
 
-        If the kernel does not take all bytes, the rest and all later replies go through the
-        transport, so that the order is kept.
+        If the kernel does not accept all bytes, the rest and all later replies are written by the
+        transport, to keep the order of bytes.
         """
         sent = 0
         if self._socket is not None:
             try:
                 sent = self._socket.send(reply)
             except OSError:
-                sent = 0  # the transport gets the same error, and reports it
+                sent = 0  # the transport will get the same error, and report it
             if sent == len(reply):
                 return
             self._socket = None
@@ -245,7 +260,10 @@ class FastPath(Protocol, TimeoutMixin):
         self.transport.loseConnection()
 
     def _close_with_body(self) -> None:
-        """Close the connection so that a client that still sends a body can read the reply."""
+        """
+        Close the connection in such a way that a client that still sends a body
+        can read the reply.
+        """
         if ITCPTransport.providedBy(self.transport):
             self._closing = True
             self.setTimeout(LINGER)
@@ -254,7 +272,10 @@ class FastPath(Protocol, TimeoutMixin):
             self._close()
 
     def _hand_over(self) -> None:
-        """Hand the connection over to the site, for good: from now on this object only forwards."""
+        """
+        Hand the connection over to the L{Site} for good; from now on this object only passes bytes
+        on.
+        """
         self.setTimeout(None)
         self._count(0)
         self.transport.unregisterProducer()
@@ -266,10 +287,11 @@ class FastPath(Protocol, TimeoutMixin):
         received, self._bytes = self._bytes, b""
         try:
             channel.dataReceived(received)
-        finally:  # only now: while draining, the site must know of the request before it may close
+        # Only after the L{Site} has the request, lest draining close the connection before.
+        finally:
             self._factory.handed_over(self)
 
-    # --- IPushProducer: while a client does not read its replies, nothing is read from it ---
+    # --- IPushProducer: while a client does not read its replies, its requests are not read ---
 
     def pauseProducing(self) -> None:
         self.transport.pauseProducing()
@@ -278,11 +300,14 @@ class FastPath(Protocol, TimeoutMixin):
         self.transport.resumeProducing()
 
     def stopProducing(self) -> None:
-        """Do nothing: the transport is closed, and L{connectionLost} follows."""
+        """Do nothing: the transport is closed, and Twisted calls L{connectionLost} next."""
 
 
 def _then_call(call: Callable[[str], None], method: str) -> Callable[[T], T]:
-    """Return a callback that calls C{call(method)} and passes its result on."""
+    """
+    Return a callback for a Deferred that calls C{call(method)} and leaves
+    the result unchanged.
+    """
 
     def through(result: T) -> T:
         call(method)
@@ -296,7 +321,8 @@ class FastPathFactory(Factory):
     """
     Serves connections on the fast path, and limits their number.
 
-    @ivar longest: bytes that a simple head may have; not more than the site allows.
+    @ivar longest: maximum number of bytes in a request head on the fast path, at most that of the
+        L{Site}.
     """
 
     noisy = False
@@ -331,22 +357,34 @@ class FastPathFactory(Factory):
         return connection
 
     def acceptableProtocols(self) -> list[bytes]:
-        """Return HTTP/1.1: else Twisted aborts TLS handshakes that offer protocols (ALPN)."""
+        """
+        Return HTTP/1.1, because without this Twisted aborts TLS handshakes that offer protocols
+        (ALPN).
+        """
         return [b"http/1.1"]
 
     def limit_connections(self, most: int) -> None:
-        """Reject connections above C{most} from now on."""
+        """Change the maximum number of connections, above which new ones are rejected."""
         self._connection_limit.most = most
 
     def handed_over(self, connection: FastPath) -> None:
-        """Count a connection that was handed over to the site, and forget it."""
+        """
+        Count a connection that left the fast path, and remove it from the open connections of the
+        fast path.
+        """
         self.serving.metrics.fast_path_left()
         self.lost(connection)
 
     def lost(self, connection: FastPath) -> None:
-        """Forget a connection that is closed or was handed over."""
+        """
+        Remove a connection that is closed, or left the fast path, from the open connections of the
+        fast path.
+        """
         self._open.discard(connection)
 
     def drain(self) -> Deferred[None]:
-        """Close connections as soon as nothing is in flight on them; fires when none is left."""
+        """
+        Close every connection once its requests are answered; the Deferred fires when all are
+        closed.
+        """
         return self._open.drain().addCallback(lambda _: self.site.drain())

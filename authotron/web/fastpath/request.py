@@ -1,8 +1,9 @@
 """
-Recognises a simple request for a decision in the bytes of a connection.
+Parse simple requests for a decision from the bytes of a connection.
 
-Not to recognise a request is always safe: the site answers it. The channel of the site must read
-every request that is recognised in exactly the same way.
+A request that this module does not recognise is answered by the L{Site}, so rejecting a request
+here is always safe. For a request that is recognised, the L{Site} must read exactly the same
+meaning.
 """
 
 from __future__ import annotations
@@ -17,10 +18,16 @@ from authotron.model.http_grammar import TOKEN
 from authotron.model.request import Presented
 
 LONGEST = 64 * 1024
-"""Bytes of the longest head that is recognised; the site reads longer ones."""
+"""
+Maximum number of bytes in a request head on the fast path; the L{Site} may
+accept longer ones.
+"""
 
 LONGEST_START = 16_000
-"""Bytes of the longest unfinished head that is kept: for each piece it is read from the start."""
+"""
+Maximum number of bytes in an unfinished request head on the fast path, which is parsed again from
+its start whenever bytes arrive.
+"""
 
 _MOST_FIELDS = 100
 _PATHS = (b"/authenticate", b"/auth", b"/_auth")
@@ -28,9 +35,10 @@ _PATHS = (b"/authenticate", b"/auth", b"/_auth")
 
 class Head(NamedTuple):
     """
-    The parts of a head that the reply depends on. Never log a head: it contains credentials.
+    The parts of a request head on which the reply depends. Never log an object of this class,
+    because it contains credentials.
 
-    @ivar has_body: whether the head announces a body, which no reply depends on.
+    @ivar has_body: whether the headers announce a request body, which is ignored.
     """
 
     method: str
@@ -43,7 +51,7 @@ class Head(NamedTuple):
 
 
 _new = tuple.__new__
-"""Makes a named tuple of a tuple: 0.2 us faster than the class does it, which calls Python code."""
+"""Converts a tuple to a named tuple, 0.2 us faster than a call of the class of the named tuple."""
 
 _REQUESTS = {
     b"%b %b %b" % (method, path, version): (method.decode(), path.decode(), version)
@@ -53,9 +61,10 @@ _REQUESTS = {
 }
 _OPENINGS = tuple(line + b"\r\n" for line in _REQUESTS)
 
-# A field is a token, a colon, and a value without control characters except the tab: no folding,
-# no bare line end, no blank before the colon. Only the inner quantifiers are possessive: those of
-# groups have a bug before Python 3.11.5, see https://github.com/python/cpython/issues/106052.
+# A header is a token, a colon, and a value without control characters except the tab: no line
+# folding, no CR or LF alone, no blank before the colon. Only quantifiers of single characters are
+# possessive, because possessive quantifiers of groups have a bug before Python 3.11.5, see
+# https://github.com/python/cpython/issues/106052.
 _FIELDS = re.compile(rb"(?:%b+:[\t -~\x80-\xff]*+\r\n)*\r\n" % TOKEN).fullmatch
 
 _ANYTHING = re.compile(rb"[^\x00]*").fullmatch
@@ -71,14 +80,17 @@ _MEANING = {
     b"expect": re.compile(rb"100-continue", re.IGNORECASE).fullmatch,
     b"upgrade": _NOTHING,
 }
-"""Fields that change the meaning of a request: allowed once, with a value that matches."""
+"""
+Headers that change the meaning of a request, each with a function that matches the values allowed
+on the fast path; each may occur once.
+"""
 
 
 def simple(head: bytes, longest: int = LONGEST, *, whole: bool = True) -> Head | None:
     """
-    Return the head of one simple request; C{None} if C{head} is anything else, or has more bytes.
+    Parse the head of one simple request, or return C{None} if C{head} is not exactly such a head.
 
-    @param whole: whether C{head} has all fields, so that a C{Host} that is not there is missing.
+    @param whole: whether C{head} is complete, so that a header C{Host} can be required.
     """
     line, _, rest = head.partition(b"\r\n")
     request = _REQUESTS.get(line)
@@ -91,7 +103,7 @@ def simple(head: bytes, longest: int = LONGEST, *, whole: bool = True) -> Head |
     method, route, version = request
     persistent = version == b"HTTP/1.1"
     if whole and persistent and b"host" not in found:
-        return None  # the site answers 400 (RFC 9112 section 3.2)
+        return None  # without C{Host}: the L{Site} answers 400 (RFC 9112 section 3.2)
     if b"connection" in found:
         persistent = persistent and found[b"connection"].lower() != b"close"
     has_body: bool | None = False
@@ -105,7 +117,7 @@ def simple(head: bytes, longest: int = LONGEST, *, whole: bool = True) -> Head |
 
 
 def _announces_body(found: Mapping[bytes, bytes], version: bytes) -> bool | None:
-    """Whether the fields announce a body; C{None} if its length is ambiguous."""
+    """Return whether headers announce a request body, or C{None} if its length is ambiguous."""
     length = found.get(b"content-length")
     if b"transfer-encoding" in found:
         return True if length is None and version == b"HTTP/1.1" else None
@@ -114,9 +126,10 @@ def _announces_body(found: Mapping[bytes, bytes], version: bytes) -> bool | None
 
 def values(head: bytes, name: str) -> list[str]:
     """
-    Return all values of one field of a simple head, decoded as the site decodes them.
+    Return all values of one header in the head of a simple request, decoded as the L{Site} decodes
+    them.
 
-    @param head: the raw bytes of the head, of which L{simple} made a L{Head}.
+    @param head: the raw bytes of a request head that L{simple} accepted.
     """
     opening, lower_case = _opening(name), head.lower()
     found: list[str] = []
@@ -128,16 +141,17 @@ def values(head: bytes, name: str) -> list[str]:
     return found
 
 
-@cache  # the configuration names all fields that are asked for
+@cache  # only headers that the configuration names are read, so the cache is small
 def _opening(name: str) -> bytes:
     return b"\r\n%b:" % name.lower().encode("ascii")
 
 
 def _meaning(lines: bytes) -> dict[bytes, bytes] | None:
     """
-    Return the values of the fields in C{_MEANING}; C{None} if one is duplicated or not allowed.
+    Return the values of the headers in C{_MEANING}, or C{None} if one is duplicated or has a value
+    that is not allowed.
 
-    @param lines: the lines of all fields, and the empty line at the end.
+    @param lines: the lines of all headers, and the empty line at the end.
     """
     found: dict[bytes, bytes] = {}
     for line in lines[:-4].split(b"\r\n"):
@@ -153,7 +167,7 @@ def _meaning(lines: bytes) -> dict[bytes, bytes] | None:
 
 
 def may_become_simple(start: bytes, longest: int = LONGEST) -> bool:
-    """Return whether more bytes could complete a simple head."""
+    """Return whether further bytes could complete the head of a simple request."""
     if len(start) > min(longest, LONGEST_START):
         return False
     lines, end, _ = start.rpartition(b"\r\n")

@@ -1,4 +1,7 @@
-"""Encodes the replies of the fast path; the lines that replies of one second share are cached."""
+"""
+Encode replies of the fast path as bytes; the first header lines, equal for all replies of one
+second, are cached.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +17,14 @@ from authotron.web.replies import Reply
 
 @define(eq=False)
 class ReplyEncoder:
-    """Encodes replies, with the current date, as the bytes of HTTP responses."""
+    """Converts replies to the bytes of HTTP responses, with the current date."""
 
     _clock: IReactorTime
     _second: int = -1
     _openings: dict[tuple[bytes, int, bool], bytes] = field(factory=dict)
 
     def encode(self, head: Head, reply: Reply) -> bytes:
-        """Return the bytes of the response to the request with C{head}."""
+        """Return the bytes of the HTTP response to the request with C{head}."""
         second = int(self._clock.seconds())
         if second != self._second:
             self._second, self._openings = second, {}
