@@ -93,7 +93,7 @@ class JwtConfig(Section):
     @classmethod
     def _no_audience(cls, aud: object) -> object:
         """Treat an empty audience, which templates produce, as no audience."""
-        return None if aud == "" else aud
+        return None if isinstance(aud, str) and not aud.strip() else aud
 
     @model_validator(mode="after")
     def _check_key(self) -> JwtConfig:
@@ -279,8 +279,8 @@ class Auth(Section):
 class Service(Section):
     """A service and its scopes. Accepted for compatibility with auth-o-tron, and ignored."""
 
-    name: NonEmptyStr
-    scopes: NonEmptyStrs = Field(default=(), strict=False)
+    name: str
+    scopes: tuple[str, ...] = Field(default=(), strict=False)
 
 
 class NoStore(Section):

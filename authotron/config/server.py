@@ -173,7 +173,12 @@ class Operations(Section):
     host: str | None = Field(
         default=None, description="the address to bind; `server.host` if not set"
     )
-    port: Port = Field(default=METRICS_PORT, description="the port to listen on")
+    port: int = Field(
+        default=METRICS_PORT,
+        ge=0,
+        le=65535,
+        description="the port to listen on; 0 only if the second port is not opened",
+    )
     listen: EndpointsOrSystemd = Field(
         default=(),
         strict=False,
@@ -186,6 +191,12 @@ class Operations(Section):
         description="maximum open connections, at most an eighth of the files that the process may "
         "have open; a further one gets a 503, unless an unused one can be closed",
     )
+
+    @model_validator(mode="after")
+    def _check_port(self) -> Operations:
+        if self.enabled and self.port == 0 and not self.listen:
+            raise of_key("port", "must be at least 1")
+        return self
 
     @field_validator("host")
     @classmethod

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from authotron.config.plugins import PluginConfig
-from authotron.config.section import FilePath, NonEmptyStr, NonEmptyStrs, Secret
+from authotron.config.section import FilePath, NonEmptyStrs, Secret
 from authotron.jose import (
     jwk,
     jwks,
@@ -68,7 +68,7 @@ class Config(PluginConfig, RemoteConfig, ClaimsConfig):
         description="a file with headers for requests to the issuer, one `Name: value` a line; "
         "read anew for each request",
     )
-    iam_realm: NonEmptyStr | None = Field(
+    iam_realm: str | None = Field(
         default=None,
         description="a key of auth-o-tron that turns on `strict_claims`; tokens are not compared "
         "with it, but with `issuer`",

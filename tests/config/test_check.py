@@ -190,7 +190,7 @@ class ProblemsTests(ConfigCase):
             ({"jwt": {"exp": 10**400}}, "jwt.exp"),
             ({"jwt": {"exp": 0}}, "jwt.exp: must be at least 1"),
             ({"jwt": {"alg": "ES256"}}, "key_file"),
-            ({"services": [{"name": "x", "scopes": [""]}]}, "services[0].scopes[0]"),
+            ({"services": [{"name": "x", "scopes": [5]}]}, "services[0].scopes[0]"),
             ({"store": {"enabled": True, "type": "papyrus"}}, "store.type"),
             ({"providers": {}}, "providers: must be a list"),
             ({"include_legacy_headers": "perhaps"}, "true or false"),
@@ -238,6 +238,16 @@ class ProblemsTests(ConfigCase):
             self.assertEqual((found.file.logging.level, found.file.logging.format), meant)
             is_odd = form.lower() not in ("json", "console")
             self.assertEqual("logging.format" in str(found.warnings), is_odd)
+
+    def test_values_that_have_no_effect_O_VALUE(self) -> None:
+        """What auth-o-tron accepts and authotron ignores may be empty or zero."""
+        found = self.changed(
+            services=[{"name": "", "scopes": [""]}],
+            metrics={"enabled": False, "port": 0},
+            jwt={"aud": " "},
+        )
+        self.assertIsNone(found.file.jwt.aud)
+        self.assertIn("metrics.port: must be at least 1", self.problem(metrics={"port": 0}))
 
     def test_odd_timeouts_are_warnings_O_VALUE(self) -> None:
         """A timeout of 0 and one of more than an hour are accepted, as in auth-o-tron."""

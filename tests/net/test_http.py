@@ -440,18 +440,33 @@ class ConfigTests(SynchronousTestCase):
         return str(self.assertRaises(ConfigError, section.read, Section, given))
 
     def test_url(self) -> None:
-        """A URL is http or https, without a password, a fragment or blanks."""
+        """A URL is http or https, without a password, and with a host that can be looked up."""
         for bad in (
             "ftp://a",
             "a",
             "http://",
             "http://u:p@a",
-            "http://a#b",
             "http://a b",
+            "http://\x1b",
+            "",
+            " ",
             "http://é",
         ):
             with self.subTest(bad):
                 self.assertIn("uri", self.problem(uri=bad))
+
+    def test_url_is_read_as_in_auth_o_tron_O_VALUE(self) -> None:
+        """Blanks around a URL and its fragment are removed; path and query are encoded."""
+        for text, meant in (
+            (" http://a/p \n", "http://a/p"),
+            ("http://a/\n  p\t", "http://a/  p".replace(" ", "%20")),
+            ("http://a/p?q=1#fragment", "http://a/p?q=1"),
+            ("http://a/é b?c=ü%20d", "http://a/%C3%A9%20b?c=%C3%BC%20d"),
+            ("HTTPS://A/p/", "HTTPS://A/p/"),
+            ("http://a/{x}|y", "http://a/{x}|y"),
+        ):
+            with self.subTest(text):
+                self.assertEqual(section.read(Section, {"uri": text}).uri, meant)
 
     def test_warning(self) -> None:
         """A URL without TLS gives a warning, unless it is on this machine."""

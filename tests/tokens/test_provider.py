@@ -268,3 +268,29 @@ class UnreachedTests(JudgeCase):
         self.open()
         for text in ("eyJhbGciOiJIUzI1NiJ9.e30.abc", "aot_nonsense"):
             self.assertEqual(self.outcome(text), Rejected)
+
+
+class SameNameTests(JudgeCase):
+    """Owners whose provider has a name that another provider has, too."""
+
+    def now(self, owners: Owners, username: str, realm: str = "here") -> Deferred[Authentication]:
+        return Deferred.fromCoroutine(owners.now(Identity(realm, username), "directory"))
+
+    def test_each_is_asked_O_VALUE(self) -> None:
+        """If the first provider of that name does not know the owner, the next one is asked."""
+        first, second = Directory(says=Rejected("unknown")), Directory(says=("second",))
+        owners = Owners([first, Remote(), second], self.clock, 60)
+        self.assertEqual(
+            self.successResultOf(self.now(owners, "alice")).identity.roles, ("second",)
+        )
+        second.says = Rejected("unknown")
+        self.failureResultOf(self.now(owners, "bob"), Rejected)
+
+    def test_realms_stay_apart_O_VALUE(self) -> None:
+        """Two providers of one name in different realms do not share what is known of a user."""
+        here, there = Directory(says=("here",)), Directory(realm="there", says=("there",))
+        owners = Owners([here, there], self.clock, 60)
+        for realm in ("here", "there", "here"):
+            found = self.successResultOf(self.now(owners, "alice", realm))
+            self.assertEqual(found.identity.roles, (realm,))
+        self.assertEqual((here.asked, there.asked), (["alice"], ["alice"]))
