@@ -34,9 +34,11 @@ Work = Callable[[Gateway[Reply], TokenService, World], Awaitable[None]]
 """The work of a command: a function that is called with the open token store."""
 
 
-def run(path: Path, work: Work) -> None:
+def run(path: Path, work: Work, *, opens: bool = True) -> None:
     """
     Open the token store of a configuration and run some work with it.
+
+    @param opens: whether the store is opened before the work begins.
 
     If the work fails, the reason is printed and the command exits with 1.
     """
@@ -45,7 +47,7 @@ def run(path: Path, work: Work) -> None:
         raise click.ClickException(
             "the configuration has no token store that this command can open"
         )
-    react(_run, (config, work))
+    react(_run, (config, work, opens))
 
 
 @implementer(ILogObserver)
@@ -65,7 +67,7 @@ class _AuditLog:
             self._log(event)
 
 
-async def _run(reactor: IGatewayReactor, config: Config, work: Work) -> None:
+async def _run(reactor: IGatewayReactor, config: Config, work: Work, opens: bool) -> None:  # noqa: FBT001 - react() passes no keywords
     """
     Run some work with the open token store.
 
@@ -76,7 +78,8 @@ async def _run(reactor: IGatewayReactor, config: Config, work: Work) -> None:
         assert gateway.tokens is not None
         try:
             with exit_on_config_error():
-                await gateway.tokens.store.open()
+                if opens:
+                    await gateway.tokens.store.open()
                 await work(gateway, gateway.tokens, world)
         except (BadIdentity, NoSuchToken, Rejected, ExceedsGrant, Unavailable) as reason:
             say(str(reason) or "there is no such API token", fg="red", err=True)

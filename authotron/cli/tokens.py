@@ -11,7 +11,7 @@ from typing import Any
 import click
 from attrs import evolve
 
-from authotron.cli import import_tokens
+from authotron.cli import import_tokens, token_backup
 from authotron.cli.options import config_option, text
 from authotron.cli.output import say, say_lines
 from authotron.cli.token_store import run
@@ -183,6 +183,9 @@ def prune(path: Path) -> None:
 
 
 tokens.add_command(import_tokens.import_)
+tokens.add_command(token_backup.backup)
+tokens.add_command(token_backup.restore)
+tokens.add_command(token_backup.new_pepper)
 
 
 def _checked(check: Callable[[str], str], text: str, option: str) -> str:

@@ -18,7 +18,10 @@ from zope.interface.verify import verifyObject
 from authotron.model.errors import ConfigError, Problem
 from authotron.plugin.interfaces import (
     IAugmenter,
+    IBacksUp,
+    IChecksPepper,
     IConnected,
+    IKeepsPepper,
     IMayAskRemotes,
     IProvider,
     IReachable,
@@ -40,7 +43,15 @@ _TYPES: Mapping[InterfaceClass, Mapping[str, tuple[type, ...]]] = {
 }
 """The types that the attributes of a plugin must have, by its interface."""
 
-_OPTIONAL = (IConnected, IMayAskRemotes, IReachable, IUserLookup)
+_OPTIONAL = (
+    IBacksUp,
+    IChecksPepper,
+    IConnected,
+    IKeepsPepper,
+    IMayAskRemotes,
+    IReachable,
+    IUserLookup,
+)
 """Interfaces that a provider, augmenter or store may implement in addition to its own."""
 
 

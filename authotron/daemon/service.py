@@ -32,7 +32,7 @@ from authotron.limits.fair_queue import Reputations
 from authotron.limits.hash_queue import HashQueue, at_once
 from authotron.limits.rejected_passwords import RejectedPasswords
 from authotron.limits.unfinished_heads import UnfinishedHeads
-from authotron.model.errors import ConfigError, TimedOut
+from authotron.model.errors import ConfigError, Problem, TimedOut, Unavailable
 from authotron.net.world import World
 from authotron.plugin.interfaces import ITokenStore
 from authotron.telemetry import logs
@@ -235,7 +235,14 @@ class GatewayService(MultiService):
         tokens = self._store.tokens
         is_same = config.store == self.serving.gateway.config.store
         backend: ITokenStore | None = tokens.store.backend if tokens and is_same else None
-        return compose(config, self._world, self.serving.metrics, backend)
+        gateway = compose(config, self._world, self.serving.metrics, backend)
+        if backend is not None and gateway.tokens is not None and self._derives_another(config):
+            await _check_pepper(gateway.tokens)
+        return gateway
+
+    def _derives_another(self, config: Config) -> bool:
+        """Whether a configuration has another secret, from which a pepper may be derived."""
+        return config.file.jwt.secret != self.serving.gateway.config.file.jwt.secret
 
     def _adopt(self, gateway: Gateway[Reply]) -> None:
         """Serve another configuration; requests that have begun keep the old one."""
@@ -277,6 +284,19 @@ class GatewayService(MultiService):
         if not self.has_served:
             self.status = EX_CONFIG
             self._reactor.stop()
+
+
+async def _check_pepper(tokens: TokenService) -> None:
+    """
+    Verify that API tokens in the open store stay valid with the pepper of a new configuration.
+
+    @raise ConfigError: the store has another pepper, or cannot be read now.
+    """
+    try:
+        await tokens.store.check_pepper()
+    except Unavailable as error:
+        reason = f"has changed, and the pepper of the token store cannot be verified: {error}"
+        raise ConfigError([Problem("jwt.secret", reason)]) from None
 
 
 async def _close(gateway: Gateway[Reply]) -> None:

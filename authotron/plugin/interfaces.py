@@ -5,8 +5,9 @@ optional.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
+from pathlib import Path
 
 from attrs import frozen
 from zope.interface import Attribute, Interface
@@ -220,6 +221,58 @@ class ITokenStore(Interface):
 
     async def delete_expired(now: float) -> int:
         """Delete expired tokens; return the number of deleted tokens."""
+
+
+class IChecksPepper(ITokenStore):
+    """
+    A token store that keeps a check value of the pepper beside its API tokens.
+
+    With another pepper all API tokens would be rejected, so such a store is not opened.
+    """
+
+    async def pepper_check() -> str | None:
+        """Return the check value; C{None} if none was stored yet."""
+
+    async def set_pepper_check(value: str, earlier: str | None) -> None:
+        """
+        Replace the check value if it is still C{earlier}; otherwise do nothing.
+
+        @param earlier: what L{pepper_check} returned.
+        """
+
+
+class IKeepsPepper(Interface):
+    """A token store that generates a pepper and keeps it in a file."""
+
+    pepper_file: str = Attribute("the path of the file")
+
+    async def create_pepper() -> None:
+        """Create the pepper if it is missing, although there may be API tokens."""
+
+
+class IBacksUp(Interface):
+    """A token store that can copy its API tokens to a file, and replace them by those of a file."""
+
+    async def back_up(file: Path) -> None:
+        """
+        Copy all API tokens to a new file, without the pepper.
+
+        @raise Unavailable: the file exists or cannot be written, or the store cannot be read.
+        """
+
+    async def restore(
+        file: Path, pepper: bytes | None, verify: Callable[[str | None], None], *, replace: bool
+    ) -> None:
+        """
+        Replace all API tokens by those of a file that L{back_up} wrote.
+
+        @param pepper: the pepper of the API tokens in the file, which becomes that of the store;
+            C{None} if the store has it.
+        @param verify: is called with the check value in the file before anything changes.
+        @param replace: whether API tokens that the store has may be lost.
+
+        @raise Unavailable: the file cannot be read, or something would be lost.
+        """
 
 
 @frozen

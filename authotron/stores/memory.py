@@ -24,7 +24,7 @@ from authotron.model.token import (
     mark_of,
 )
 from authotron.net.world import World
-from authotron.plugin.interfaces import ITokenStore, TokenQuery
+from authotron.plugin.interfaces import IChecksPepper, ITokenStore, TokenQuery
 from authotron.plugin.token_rows import (
     MOST_REVOKED,
     MOST_REVOKED_OF_OWNER,
@@ -42,7 +42,7 @@ class Config(StoreConfig):
     type: Literal["memory"]
 
 
-@implementer(ITokenStore)
+@implementer(IChecksPepper)
 @define(eq=False)
 class MemoryStore:
     """Keeps API tokens in a dictionary, in the form of the rows that databases store."""
@@ -52,6 +52,7 @@ class MemoryStore:
     pepper: bytes | None = field(factory=lambda: urandom(32), init=False, repr=False)
     _rows: dict[str, Row] = field(factory=dict, init=False, repr=False)
     _revoked: dict[str, Revoked] = field(factory=dict, init=False, repr=False)
+    _pepper_check: str | None = field(default=None, init=False, repr=False)
 
     async def open(self) -> None:
         """Do nothing: there is no database to connect to."""
@@ -61,6 +62,13 @@ class MemoryStore:
 
     async def check_reachable(self) -> None:
         """Do nothing: the memory of the process is always reachable."""
+
+    async def pepper_check(self) -> str | None:
+        return self._pepper_check
+
+    async def set_pepper_check(self, value: str, earlier: str | None) -> None:
+        if self._pepper_check == earlier:
+            self._pepper_check = value
 
     async def add(self, token: Token, most: int | None = None) -> None:
         if token.id in self._rows:

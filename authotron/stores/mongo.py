@@ -37,7 +37,7 @@ from authotron.model.token import (
 from authotron.net.tls import DatabaseTlsConfig
 from authotron.net.tls_gates import GatedConnections
 from authotron.net.world import World
-from authotron.plugin.interfaces import ITokenStore, TokenQuery
+from authotron.plugin.interfaces import IChecksPepper, ITokenStore, TokenQuery
 from authotron.plugin.token_rows import (
     MOST_REVOKED,
     MOST_REVOKED_OF_OWNER,
@@ -55,6 +55,14 @@ from authotron.stores.mongo_documents import (
     token_document,
     tree_terms,
 )
+
+_PEPPER_CHECK, _CHECKED = "pepper", "checked"
+"""
+Ids of the documents with the check value, and to try whether changes are accepted.
+
+They are in the collection of revocations, since users may not have rights on further collections.
+No API token has such an id.
+"""
 
 
 class Config(StoreConfig, DatabaseTlsConfig):
@@ -88,7 +96,7 @@ class Config(StoreConfig, DatabaseTlsConfig):
         return uri
 
 
-@implementer(ITokenStore)
+@implementer(IChecksPepper)
 @define(eq=False)
 class MongoStore:
     """
@@ -133,7 +141,23 @@ class MongoStore:
             await pool.disconnect()
 
     async def check_reachable(self) -> None:
-        await call(self._ready().find_one({"_id": ""}))
+        """Write something, since a server that can be reached may accept no changes."""
+        self._ready()
+        checked = {"$set": {"checked": True}}
+        with suppress(DuplicateKeyError):  # another gateway has added the document
+            await call(self._revoked.update_one({"_id": _CHECKED}, checked, upsert=True))
+
+    async def pepper_check(self) -> str | None:
+        found = await call(self._revoked.find_one({"_id": _PEPPER_CHECK}))
+        return None if found is None else str(found["value"])
+
+    async def set_pepper_check(self, value: str, earlier: str | None) -> None:
+        with suppress(DuplicateKeyError):  # another gateway has stored a check value
+            if earlier is None:
+                await call(self._revoked.insert_one({"_id": _PEPPER_CHECK, "value": value}))
+            else:
+                which = {"_id": _PEPPER_CHECK, "value": earlier}
+                await call(self._revoked.update_one(which, {"$set": {"value": value}}))
 
     async def add(self, token: Token, most: int | None = None) -> None:
         """
@@ -245,7 +269,8 @@ class MongoStore:
 
     async def find_revoked(self, id_: str) -> Revoked | None:
         self._ready()
-        found = await call(self._revoked.find_one({"_id": id_}))
+        which = {"_id": id_, "mark": {"$exists": True}}
+        found = await call(self._revoked.find_one(which))
         if found is None:
             return None
         return Revoked(id_, found["realm"], found["username"], found["mark"], found["until"])

@@ -33,7 +33,7 @@ from authotron.net.sentinel import SentinelEndpoint
 from authotron.net.tls import DatabaseTlsConfig
 from authotron.net.tls_gates import wrap_tls
 from authotron.net.world import World
-from authotron.plugin.interfaces import ITokenStore, TokenQuery
+from authotron.plugin.interfaces import IChecksPepper, ITokenStore, TokenQuery
 from authotron.plugin.token_rows import (
     IMPORTED_REVOKED_FOR,
     MOST_REVOKED,
@@ -41,7 +41,7 @@ from authotron.plugin.token_rows import (
     REVOKED_FOR,
     tokens_of,
 )
-from authotron.stores.redis_scripts import ADD, CHANGE, REMOVE
+from authotron.stores.redis_scripts import ADD, CHANGE, REMOVE, SET_PEPPER_CHECK
 
 _PAGE = 500
 """Number of API token ids that are requested from Redis in one command."""
@@ -135,7 +135,7 @@ class Config(StoreConfig, DatabaseTlsConfig):
         return self
 
 
-@implementer(ITokenStore)
+@implementer(IChecksPepper)
 @define(eq=False)
 class RedisStore:
     """
@@ -174,7 +174,14 @@ class RedisStore:
 
         Replicas, and servers whose disk or memory is full, accept no changes.
         """
-        await self._connected().ask("HSET", f"{self._config.prefix}about", "checked", "1")
+        await self._connected().ask("HSET", self._about, "checked", "1")
+
+    async def pepper_check(self) -> str | None:
+        found = await self._connected().ask("HGET", self._about, "pepper")
+        return None if found is None else str(found.decode())
+
+    async def set_pepper_check(self, value: str, earlier: str | None) -> None:
+        await self._run(SET_PEPPER_CHECK, (self._about,), earlier or "", value)
 
     async def add(self, token: Token, most: int | None = None) -> None:
         row, owner = token.row(), token.owner
@@ -327,6 +334,10 @@ class RedisStore:
 
     def _children(self, id_: str) -> str:
         return f"{self._config.prefix}children:{id_}"
+
+    @property
+    def _about(self) -> str:
+        return f"{self._config.prefix}about"
 
     @property
     def _revocations(self) -> str:

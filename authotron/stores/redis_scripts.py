@@ -110,3 +110,11 @@ A Lua script that removes an API token and all its descendants, and records that
 The script uses Redis keys that are not in C{KEYS}, such as those of descendants, which a Redis
 Cluster does not allow.
 """
+
+SET_PEPPER_CHECK = """
+if (redis.call('HGET', KEYS[1], 'pepper') or '') == ARGV[1] then
+    redis.call('HSET', KEYS[1], 'pepper', ARGV[2])
+end
+return 1
+"""
+"""Replace the check value of the pepper if nothing else has replaced it."""

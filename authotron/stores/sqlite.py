@@ -31,7 +31,13 @@ from authotron.model.token import (
     mark_of,
 )
 from authotron.net.world import OwnThread, World
-from authotron.plugin.interfaces import ITokenStore, TokenQuery
+from authotron.plugin.interfaces import (
+    IBacksUp,
+    IChecksPepper,
+    IKeepsPepper,
+    ITokenStore,
+    TokenQuery,
+)
 from authotron.plugin.token_rows import (
     MOST_REVOKED,
     MOST_REVOKED_OF_OWNER,
@@ -39,12 +45,16 @@ from authotron.plugin.token_rows import (
     remembered_until,
     tokens_of,
 )
+from authotron.stores import sqlite_backup
 from authotron.stores.sqlite_statements import (
     ADD,
+    ADD_PEPPER_CHECK,
+    IS_USED,
     MIGRATIONS,
     PURGE_REVOCATIONS,
     PURGE_REVOCATIONS_OF_OWNER,
     SELECT_TREE,
+    SET_PEPPER_CHECK,
     WITH_TREE,
 )
 
@@ -70,7 +80,7 @@ class Config(StoreConfig):
     )
 
 
-@implementer(ITokenStore)
+@implementer(IChecksPepper, IKeepsPepper, IBacksUp)
 @define(eq=False)
 class SqliteStore:
     """
@@ -109,7 +119,82 @@ class SqliteStore:
             database.close()
 
     async def check_reachable(self) -> None:
-        await self._query(lambda database: database.execute("SELECT 1 FROM tokens LIMIT 1"))
+        """Begin to write, and stop before that; a read-only disk does not allow it."""
+
+        def check(database: sqlite3.Connection) -> None:
+            database.execute("BEGIN IMMEDIATE")
+            database.execute("ROLLBACK")
+
+        await self._query(check)
+
+    @property
+    def pepper_file(self) -> str:
+        return str(self._beside(".pepper"))
+
+    async def create_pepper(self) -> None:
+        self.pepper = await self._query(lambda _: _read_or_create_pepper(self._beside(".pepper")))
+
+    async def pepper_check(self) -> str | None:
+        return await self._query(sqlite_backup.pepper_check)
+
+    async def set_pepper_check(self, value: str, earlier: str | None) -> None:
+        values = {"value": value, "earlier": earlier}
+        statement = ADD_PEPPER_CHECK if earlier is None else SET_PEPPER_CHECK
+        await self._query(lambda database: database.execute(statement, values))
+
+    async def back_up(self, file: Path) -> None:
+        copy = sqlite_backup.temporary(self._path)
+        try:
+            await self._query(lambda database: sqlite_backup.export(database, copy))
+            sqlite_backup.take_out(copy, file)
+        except OSError as error:
+            raise Unavailable(f"cannot write {file}: {error.strerror}") from None
+        finally:
+            sqlite_backup.discard(copy)
+
+    async def restore(
+        self,
+        file: Path,
+        pepper: bytes | None,
+        verify: Callable[[str | None], None],
+        *,
+        replace: bool,
+    ) -> None:
+        if self._thread is None:
+            self._thread = self._world.own_thread()
+        copy = sqlite_backup.temporary(self._path)
+        try:
+            sqlite_backup.take_in(file, copy)
+            await self._in_thread(lambda: self._restore(copy, pepper, verify, replace=replace))
+        except OSError as error:
+            raise Unavailable(f"cannot read {file}: {error.strerror}") from None
+        finally:
+            sqlite_backup.discard(copy)
+
+    def _restore(
+        self,
+        copy: Path,
+        pepper: bytes | None,
+        verify: Callable[[str | None], None],
+        *,
+        replace: bool,
+    ) -> None:
+        files.act_as_owner(self._path)
+        stored = self._stored_pepper()
+        if pepper is not None and stored not in (None, pepper):
+            raise Unavailable(f"{self.pepper_file} exists and holds another pepper; move it away")
+        self.pepper = pepper or stored
+        with sqlite_backup.opened(copy) as source:
+            verify(sqlite_backup.pepper_check(source))
+            if pepper is not None:
+                files.write_once(self._beside(".pepper"), pepper)
+            self._open_database()
+            assert self._database is not None
+            [is_used] = self._database.execute("SELECT EXISTS (SELECT 1 FROM tokens)").fetchone()
+            if is_used and not replace:
+                raise Unavailable(f"{self._path} has API tokens; --replace gives them up")
+            source.backup(self._database)
+        self._prepare(self._database)
 
     async def add(self, token: Token, most: int | None = None) -> None:
         values = {**token.row(), "most": most}
@@ -187,7 +272,9 @@ class SqliteStore:
         def delete_expired(database: sqlite3.Connection) -> int:
             bounds = {"now": now, "usual": now + REVOKED_FOR, "most": MOST_REVOKED}
             database.execute(PURGE_REVOCATIONS, bounds)
-            return database.execute("DELETE FROM tokens WHERE expires <= ?", [now]).rowcount
+            deleted = database.execute("DELETE FROM tokens WHERE expires <= ?", [now]).rowcount
+            database.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            return deleted
 
         return await self._query(delete_expired)
 
@@ -220,9 +307,12 @@ class SqliteStore:
         except OSError as error:
             raise Unavailable(f"cannot access {self._path}: {error.strerror}") from None
 
-    def _open_database(self) -> bytes:
+    def _open_database(self) -> bytes | None:
         """
         Open the database in the thread of the store, and return the pepper.
+
+        A pepper is created only for a database without API tokens; for others it would be another
+        one than that with which these were hashed.
 
         If authotron runs as root, the thread of the store takes on the rights of the owner of the
         database folder, so that SQLite creates all files with this owner.
@@ -242,7 +332,14 @@ class SqliteStore:
                 database.close()
                 raise
             self._database = database
-        return _read_or_create_pepper(pepper)
+        [is_used] = self._database.execute(IS_USED).fetchone()
+        return self._stored_pepper() if is_used else _read_or_create_pepper(pepper)
+
+    def _stored_pepper(self) -> bytes | None:
+        try:
+            return files.read_small(self._beside(".pepper")).strip()
+        except FileNotFoundError:
+            return None
 
     def _beside(self, end: str) -> Path:
         return self._path.with_name(self._path.name + end)

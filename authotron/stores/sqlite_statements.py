@@ -37,6 +37,9 @@ MIGRATIONS = (
     CREATE INDEX revoked_by_end ON revoked (until);
     CREATE INDEX revoked_of_owner ON revoked (realm, username, until);
     """,
+    """
+    CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    """,
 )
 """
 Migrations of the database schema: the migration with index n upgrades a database from version n to
@@ -92,3 +95,19 @@ DELETE FROM revoked WHERE until <= :now OR id IN (
 An SQL statement that deletes expired records of revoked tokens, and the oldest records above the
 limit.
 """
+
+ADD_PEPPER_CHECK = """
+INSERT INTO notes SELECT 'pepper', :value WHERE :earlier IS NULL ON CONFLICT (name) DO NOTHING
+"""
+"""Store the first check value of the pepper."""
+
+SET_PEPPER_CHECK = """
+UPDATE notes SET value = :value WHERE name = 'pepper' AND value = :earlier
+"""
+"""Replace the check value of the pepper if nothing else has replaced it."""
+
+IS_USED = """
+SELECT EXISTS (SELECT 1 FROM tokens) OR EXISTS (SELECT 1 FROM revoked)
+OR EXISTS (SELECT 1 FROM notes WHERE name = 'pepper')
+"""
+"""Whether the database has, or had, API tokens that need the pepper they were hashed with."""

@@ -34,6 +34,7 @@ from authotron.model.token import (
 from authotron.plugin.interfaces import (
     Affinity,
     IAugmenter,
+    IChecksPepper,
     IJudge,
     IProvider,
     ITokenStore,
@@ -223,6 +224,27 @@ class EmptyStoreContract(AsynchronousTestCase):
 
 class StoreContract(EmptyStoreContract):
     """Tests of every token store that stores tokens, for test cases that override L{make}."""
+
+    async def test_pepper_check_Q_PEPPER(self) -> None:
+        """A check value is replaced only if it is still the one that was read before."""
+        store = await self.opened()
+        if not IChecksPepper.providedBy(store):
+            return
+        await store.add(make_token())
+        self.assertIsNone(await store.pepper_check())
+        for value, earlier, left in (
+            ("one", "another", None),
+            ("one", None, "one"),
+            ("two", None, "one"),
+            ("two", "another", "one"),
+            ("two", "one", "two"),
+        ):
+            await store.set_pepper_check(value, earlier)
+            self.assertEqual(await store.pepper_check(), left)
+        self.assertEqual(len(await store.list_tokens(TokenQuery())), 1)
+        self.assertIsNone(await store.find_revoked("pepper"))
+        await store.delete_expired(NOW)
+        self.assertEqual(await store.pepper_check(), "two")
 
     async def test_no_secrets(self) -> None:
         """The representation of a token store does not contain the hashes of tokens."""

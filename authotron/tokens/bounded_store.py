@@ -16,10 +16,11 @@ from zope.interface import implementer
 from authotron.concurrency.racing import with_timeout
 from authotron.concurrency.waiters import Waiters
 from authotron.config.plugins import StoreConfig
-from authotron.model.errors import Unavailable
+from authotron.model.errors import ConfigError, Unavailable
 from authotron.model.naming import spellings
 from authotron.model.token import Revoked, Token
-from authotron.plugin.interfaces import ITokenStore, TokenQuery
+from authotron.plugin.interfaces import IChecksPepper, IKeepsPepper, ITokenStore, TokenQuery
+from authotron.tokens import pepper_check
 from authotron.tokens.peppers import Peppers
 
 T = TypeVar("T")
@@ -43,6 +44,7 @@ class StoreClient:
     _spare_pepper: bytes | None = field(default=None, repr=False)
     was_reached: bool | None = field(default=None, init=False)
     _opening: Waiters[None] | None = field(default=None, init=False)
+    _is_refused: bool = field(default=False, init=False)
 
     @property
     def type(self) -> str:
@@ -56,11 +58,68 @@ class StoreClient:
         opening = self._opening = Waiters()
         self.was_reached = bool(self.was_reached)
         try:
-            await with_timeout(self._clock, self._rules.timeout, self.backend.open())
+            await with_timeout(self._clock, self._rules.timeout, self._open())
             self.was_reached = True
         finally:
             self._opening = None
             opening.succeed(None)
+
+    async def _open(self) -> None:
+        await self.backend.open()
+        await self._check_pepper()
+
+    async def _check_pepper(self) -> None:
+        if not IChecksPepper.providedBy(self.backend):
+            return
+        try:
+            await pepper_check.verify_store(
+                self.backend, self.peppers(), configured=self._is_configured
+            )
+        except ConfigError:
+            self._is_refused = True
+            raise
+        self._is_refused = False
+
+    async def check_pepper(self) -> None:
+        """
+        Verify the pepper of a store that is open already, after a change of the configuration.
+
+        @raise ConfigError: the API tokens in the store were hashed with another pepper.
+        @raise Unavailable: the store cannot be read.
+        """
+        await with_timeout(self._clock, self._rules.timeout, self._check_pepper())
+
+    def verify_backup(self, stored: str | None) -> None:
+        """
+        Verify the check value in a backup.
+
+        @raise ConfigError: the API tokens in the backup were hashed with another pepper.
+        """
+        if IChecksPepper.providedBy(self.backend):
+            configured = self._is_configured
+            pepper_check.verify(self.backend, stored, self.peppers(), configured=configured)
+
+    async def accept_pepper(self) -> None:
+        """
+        Open the store with the present pepper, whatever pepper its API tokens were hashed with.
+
+        A store that keeps its own pepper creates one if it is missing.
+        """
+        await with_timeout(self._clock, self._rules.timeout, self._accept_pepper())
+
+    async def _accept_pepper(self) -> None:
+        await self.backend.open()
+        if IKeepsPepper.providedBy(self.backend):
+            await self.backend.create_pepper()
+        if IChecksPepper.providedBy(self.backend):
+            value = pepper_check.check_value(self.peppers())
+            await self.backend.set_pepper_check(value, await self.backend.pepper_check())
+        self._is_refused = False
+
+    @property
+    def _is_configured(self) -> bool:
+        """Whether C{store.pepper} is set."""
+        return bool(self._rules.peppers())
 
     async def close(self) -> None:
         await self.backend.close()
@@ -118,6 +177,8 @@ class StoreClient:
     ) -> T:
         async def call_once_open() -> T:
             await self._wait_until_open()
+            if self._is_refused:
+                raise Unavailable("the API tokens in the store were hashed with another pepper")
             return await call(*args, **keywords)
 
         return await with_timeout(self._clock, self._rules.timeout, call_once_open())

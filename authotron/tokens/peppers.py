@@ -60,7 +60,21 @@ class Peppers:
             found |= hmac.compare_digest(_hash(key, text), stored)
         return found
 
+    def made(self, stored: str) -> bool:
+        """Whether a stored hash names one of these keys."""
+        return any(stored.startswith(f"{_ALGORITHM}{_name(key)}:") for key in self._keys)
+
+    def is_hash(self, stored: str) -> bool:
+        """Whether a stored text is a hash that names its key."""
+        return stored.startswith(_ALGORITHM)
+
+
+_ALGORITHM = "hs256:"
+
+
+def _name(key: bytes) -> str:
+    return sha256(b"authotron pepper " + key).hexdigest()[:8]
+
 
 def _hash(key: bytes, text: str) -> str:
-    name = sha256(b"authotron pepper " + key).hexdigest()[:8]
-    return f"hs256:{name}:{hmac.digest(key, text.encode(), 'sha256').hex()}"
+    return f"{_ALGORITHM}{_name(key)}:{hmac.digest(key, text.encode(), 'sha256').hex()}"

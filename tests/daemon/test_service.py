@@ -261,6 +261,27 @@ class ReloadTests(ServiceCase):
         self.assertEqual(gateway.serving.problems, ())
         self.assertIn(b"authotron_last_reload_successful 1.0", self.metrics(gateway))
 
+    def test_secret_of_the_pepper_Q_PEPPER(self) -> None:
+        """
+        A reload with another C{jwt.secret} is refused if the pepper is derived from it; API tokens
+        stay valid.
+        """
+        store = {"store": {"type": "memory"}}
+        gateway = self.make(**store)
+        tokens = gateway.serving.gateway.tokens
+        assert tokens is not None
+        tokens.store.backend.pepper = None  # as a store that keeps none
+        gateway.startService()
+        self.addCleanup(gateway.pool.stopService)
+        old = gateway.serving.gateway
+        self.over = {**store, "jwt": {"secret": "another-secret-of-thirty-two-bytes"}}
+        gateway.reload()
+        self.assertIs(gateway.serving.gateway, old)
+        self.assertIn("derived from jwt.secret, which has changed", gateway.serving.problems[0])
+        self.over = store
+        gateway.reload()
+        self.assertEqual(gateway.serving.problems, ())
+
     def test_unreadable_key_file_is_refused(self) -> None:
         """A key file that cannot be read is a problem of the configuration."""
         gateway = self.start()

@@ -12,7 +12,7 @@ from twisted.trial.unittest import TestCase
 
 from authotron.config import section
 from authotron.config.sources import Sources
-from authotron.model.errors import ConfigError, TooMany, Unavailable
+from authotron.model.errors import ConfigError, Problem, TooMany, Unavailable
 from authotron.model.token import COLUMNS, counts_towards_limit
 from authotron.plugin.interfaces import ITokenStore, TokenQuery
 from authotron.stores import sqlite, sqlite_statements
@@ -152,6 +152,122 @@ class SqliteTests(TestCase):
         """A missing folder is an outage."""
         nowhere = store_in(self.folder, path="nowhere/tokens.db")
         self.assertIsInstance(await self.failed(nowhere.open()), Unavailable)
+
+    async def test_pepper_is_not_created_anew_Q_PEPPER(self) -> None:
+        """A missing pepper is created only for a database that never had API tokens."""
+        store, pepper = await self.opened(), self.folder / "tokens.db.pepper"
+        pepper.unlink()
+        self.assertIsNotNone((await self.opened()).pepper)
+        await store.add(make_token())
+        pepper.unlink()
+        self.assertIsNone((await self.opened()).pepper)
+        self.assertFalse(pepper.exists())
+
+    async def test_backup_Q_BACKUP(self) -> None:
+        """A backup of an open store has all tokens, is private, and replaces no file."""
+        store: Any = await self.opened()
+        kept = [make_token(age=age) for age in range(20)]
+        for each in kept:
+            await store.add(each)
+        copy = self.folder / "copy.db"
+        await store.back_up(copy)
+        self.assertEqual(copy.stat().st_mode & 0o777, 0o600)
+        database = sqlite3.connect(copy)
+        self.addCleanup(database.close)
+        [found] = database.execute("SELECT count(*) FROM tokens").fetchone()
+        self.assertEqual(found, len(kept))
+        self.assertIn("File exists", str(await self.failed(store.back_up(copy))))
+        self.assertEqual(len([*self.folder.glob("tokens.db.*")]), 1)  # the pepper
+
+    async def restored(self, copy: Path, pepper: bytes | None, **over: Any) -> Any:
+        """Restore a backup into a fresh folder; return the store, or why that failed."""
+        store: Any = store_in(fresh(self.mktemp()))
+        self.addCleanup(lambda: Deferred.fromCoroutine(store.close()))
+        arguments = {"verify": lambda _: None, "replace": False, **over}
+        return await self.failed(store.restore(copy, pepper, **arguments)) or store
+
+    async def test_restore_Q_BACKUP(self) -> None:
+        """A backup is restored with its pepper, and keeps the check value."""
+        store: Any = await self.opened()
+        kept, revoked, copy = make_token(), make_token(age=1), self.folder / "copy.db"
+        for each in (kept, revoked):
+            await store.add(each)
+        await store.remove(revoked.id, NOW)
+        await store.set_pepper_check("value", None)
+        await store.back_up(copy)
+        checked: list[str | None] = []
+        other = await self.restored(copy, store.pepper, verify=checked.append)
+        self.assertEqual(checked, ["value"])
+        self.assertEqual(await other.get(kept.id), kept)
+        self.assertIsNotNone(await other.find_revoked(revoked.id))
+        self.assertEqual((other.pepper, await other.pepper_check()), (store.pepper, "value"))
+
+    async def test_restore_of_the_first_version_Q_BACKUP(self) -> None:
+        """A backup that an earlier version wrote is migrated."""
+        copy = self.folder / "copy.db"
+        database = sqlite3.connect(copy)
+        for statement in sqlite_statements.MIGRATIONS[0].split(";"):
+            database.execute(statement)
+        database.execute("PRAGMA user_version = 1")
+        database.close()
+        other = await self.restored(copy, None)
+        await other.add(make_token())
+        self.assertIsNone(await other.pepper_check())
+
+    async def test_restore_that_would_lose_something_Q_BACKUP(self) -> None:
+        """Restoring replaces neither API tokens, unless that is asked for, nor a pepper."""
+        store: Any = await self.opened()
+        await store.add(make_token())
+        copy = self.folder / "copy.db"
+        await store.back_up(copy)
+        latest = make_token()
+        await store.add(latest)
+
+        def restore(pepper: bytes | None, *, replace: bool = False) -> Any:
+            return self.failed(store.restore(copy, pepper, lambda _: None, replace=replace))
+
+        self.assertIn("has API tokens", str(await restore(None)))
+        self.assertIn("another pepper", str(await restore(b"other" * 9, replace=True)))
+        self.assertEqual(await store.get(latest.id), latest)
+        self.assertIsNone(await restore(None, replace=True))
+        self.assertIsNone(await store.get(latest.id))
+
+    async def test_restore_of_other_files_Q_BACKUP(self) -> None:
+        """A file that is damaged, newer, no backup or for another pepper changes nothing."""
+        store: Any = await self.opened()
+        await store.add(make_token())
+        good, other, newer, damaged = (self.folder / name for name in "abcd")
+        await store.back_up(good)
+        other.write_text("dear diary" * 1000)
+        await store.back_up(newer)
+        database = sqlite3.connect(newer)
+        database.execute("PRAGMA user_version = 99")
+        database.close()
+        damaged.write_bytes(good.read_bytes()[:-4096])
+
+        def refuse(_: str | None) -> None:
+            raise ConfigError([Problem("store.pepper", "is another one")])
+
+        for copy, over, words in (
+            (other, {}, "damaged, or not a backup"),
+            (newer, {}, "newer version"),
+            (damaged, {}, "damaged"),
+            (self.folder / "missing", {}, "No such file"),
+            (good, {"verify": refuse}, "is another one"),
+        ):
+            found = await self.restored(copy, store.pepper, **over)
+            self.assertIn(words, str(found))
+
+    async def test_checkpoint_Q_BACKUP(self) -> None:
+        """Tidying up moves changes from the write-ahead log into the database file."""
+        store = await self.opened()
+        await store.add(make_token())
+        await store.delete_expired(NOW)
+        alone = self.folder / "alone.db"
+        alone.write_bytes(self.file.read_bytes())
+        database = sqlite3.connect(alone)
+        self.addCleanup(database.close)
+        self.assertEqual(database.execute("SELECT count(*) FROM tokens").fetchone(), (1,))
 
     async def failed(self, work: object) -> object:
         return await Deferred.fromCoroutine(work).addErrback(lambda failure: failure.value)  # type: ignore[arg-type] # any coroutine

@@ -1,0 +1,107 @@
+"""C{authotron tokens}: back up the token store, restore it, and give up a lost pepper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from authotron.cli.options import config_option
+from authotron.cli.output import say
+from authotron.cli.token_store import run
+from authotron.config import files
+from authotron.gateway.gateway import Gateway
+from authotron.model.errors import Unavailable
+from authotron.net.world import World
+from authotron.plugin.interfaces import IBacksUp, IKeepsPepper
+from authotron.tokens.service import TokenService
+from authotron.web.replies import Reply
+
+_file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+
+
+@click.command()
+@config_option
+@_file
+def backup(path: Path, file: Path) -> None:
+    """
+    Copy all API tokens to a new FILE, while the gateway runs or not.
+
+    Only a store of type `sqlite` can be copied. The pepper is not in FILE: keep a copy of it in
+    another place, since FILE is useless without it.
+    """
+
+    async def work(_: Gateway[Reply], kept: TokenService, _world: World) -> None:
+        await _backed_up(kept).back_up(file)
+        say(f"wrote {file}")
+        if IKeepsPepper.providedBy(kept.store.backend) and kept.store.pepper is not None:
+            say(f"keep the pepper apart from it: {kept.store.backend.pepper_file}")
+        else:
+            say("keep the pepper apart from it: store.pepper of the configuration")
+
+    run(path, work)
+
+
+@click.command()
+@config_option
+@_file
+@click.option(
+    "--pepper",
+    "pepper_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Copy of the pepper file of the store that was backed up.",
+)
+@click.option("--replace", is_flag=True, help="Give up the API tokens that the store has now.")
+def restore(path: Path, file: Path, pepper_file: Path | None, *, replace: bool) -> None:
+    """
+    Replace all API tokens by those of FILE, which `tokens backup` wrote.
+
+    Stop the gateway first. Nothing is changed if FILE is damaged or needs another pepper.
+    """
+    pepper = None if pepper_file is None else _content(pepper_file)
+
+    async def work(_: Gateway[Reply], kept: TokenService, _world: World) -> None:
+        await _backed_up(kept).restore(file, pepper, kept.store.verify_backup, replace=replace)
+        await kept.store.open()
+        say(f"restored the API tokens of {file}")
+
+    run(path, work, opens=False)
+
+
+@click.command("new-pepper")
+@config_option
+def new_pepper(path: Path) -> None:
+    """
+    Give up all API tokens that were hashed with a lost pepper.
+
+    The store accepts the configured pepper from now on, or a generated one. API tokens that were
+    hashed with another pepper are rejected, until their owners create new ones.
+    """
+
+    async def work(_: Gateway[Reply], kept: TokenService, _world: World) -> None:
+        await kept.store.accept_pepper()
+        say("the store accepts its pepper; API tokens of another pepper are rejected")
+
+    run(path, work, opens=False)
+
+
+def _backed_up(kept: TokenService) -> IBacksUp:
+    """
+    Return the store if it can be backed up.
+
+    @raise Unavailable: its database has tools of its own for that.
+    """
+    backend = kept.store.backend
+    if not IBacksUp.providedBy(backend):
+        raise Unavailable(
+            f"a store of type {backend.type} is backed up with the tools of its database"
+        )
+    found: IBacksUp = backend
+    return found
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return files.read_small(path).strip()
+    except OSError as error:
+        raise click.ClickException(f"cannot read {path}: {error.strerror}") from None

@@ -1,0 +1,119 @@
+"""
+Back up a SQLite database to a file, and restore it from one.
+
+A backup is written, and read, with the rights of the account that runs the command. The database
+is accessed with the rights of the owner of its folder. So a backup passes through a temporary file
+beside the database.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from secrets import token_hex
+from typing import BinaryIO
+from urllib.parse import quote
+
+from authotron.config import files
+from authotron.model.errors import Unavailable
+from authotron.stores.sqlite_statements import MIGRATIONS
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def temporary(database: Path) -> Path:
+    """Return a new name beside a database."""
+    return database.with_name(f"{database.name}.{token_hex(8)}")
+
+
+def export(database: sqlite3.Connection, target: Path) -> None:
+    """Write a compact copy of a database, as it is at this moment, to a new file beside it."""
+    files.make_file(target)
+    database.execute("VACUUM INTO ?", [str(target)])
+
+
+def take_out(inside: Path, outside: Path) -> None:
+    """
+    Copy the temporary file beside the database to its final place, and delete the former.
+
+    @raise OSError: C{outside} exists, or a file cannot be read or written.
+    """
+    with files.acting_as_owner(inside):
+        source = os.open(inside, _OLD)
+    with os.fdopen(source, "rb") as reader, _created(outside) as writer:
+        shutil.copyfileobj(reader, writer)
+        writer.flush()
+        os.fsync(writer.fileno())
+
+
+def take_in(outside: Path, inside: Path) -> None:
+    """
+    Copy a backup to a temporary file beside the database.
+
+    @raise OSError: a file cannot be read or written.
+    """
+    with os.fdopen(os.open(outside, os.O_RDONLY | os.O_CLOEXEC), "rb") as reader:
+        with files.acting_as_owner(inside):
+            target = os.open(inside, _NEW, 0o600)
+        with os.fdopen(target, "wb") as writer:
+            shutil.copyfileobj(reader, writer)
+
+
+def discard(inside: Path) -> None:
+    """Delete a temporary file beside the database, if it exists."""
+    with files.acting_as_owner(inside), suppress(FileNotFoundError):
+        inside.unlink()
+
+
+@contextmanager
+def _created(path: Path) -> Iterator[BinaryIO]:
+    """Create a file that only this account can access; it is deleted if the block fails."""
+    descriptor = os.open(path, _NEW, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as writer:
+            yield writer
+    except BaseException:
+        path.unlink()
+        raise
+
+
+@contextmanager
+def opened(backup: Path) -> Iterator[sqlite3.Connection]:
+    """
+    Open a backup for reading, and verify that it is one.
+
+    @raise Unavailable: the file is not a backup of a token store, or is damaged.
+    """
+    uri = f"file:{quote(str(backup.absolute()))}?mode=ro&immutable=1"
+    source = sqlite3.connect(uri, uri=True, isolation_level=None)
+    try:
+        _verify(source)
+        yield source
+    finally:
+        source.close()
+
+
+def _verify(source: sqlite3.Connection) -> None:
+    try:
+        [version] = source.execute("PRAGMA user_version").fetchone()
+        [state] = source.execute("PRAGMA quick_check(1)").fetchone()
+        source.execute("SELECT id FROM tokens LIMIT 1")
+    except sqlite3.DatabaseError:
+        raise Unavailable("the file is damaged, or not a backup of a token store") from None
+    if version > len(MIGRATIONS):
+        raise Unavailable("the backup was written by a newer version of authotron")
+    if state != "ok":
+        raise Unavailable("the backup is damaged")
+
+
+def pepper_check(source: sqlite3.Connection) -> str | None:
+    """Return the check value of the pepper in a database of any version; C{None} without one."""
+    with suppress(sqlite3.OperationalError):  # an earlier version has no such table
+        row = source.execute("SELECT value FROM notes WHERE name = 'pepper'").fetchone()
+        return None if row is None else str(row[0])
+    return None

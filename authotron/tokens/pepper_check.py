@@ -1,0 +1,102 @@
+"""Notice that a token store is opened with another pepper than that of its API tokens."""
+
+from __future__ import annotations
+
+from attrs import evolve
+from twisted.logger import Logger
+
+from authotron.model.errors import ConfigError, Problem, Unavailable
+from authotron.plugin.interfaces import IChecksPepper, IKeepsPepper, TokenQuery
+from authotron.tokens.peppers import Peppers
+
+_TEXT = "authotron: check value of the pepper"
+"""What is hashed for the check value; no API token has blanks."""
+
+_PAGE, _PAGES = 500, 20
+"""API tokens that are listed at once, and how often, to find one that was hashed with a pepper."""
+
+_log = Logger()
+
+
+def check_value(peppers: Peppers) -> str:
+    """Return the check value of the newest pepper: a keyed hash, like those of API tokens."""
+    return peppers.hash(_TEXT)
+
+
+def verify(store: IChecksPepper, stored: str | None, peppers: Peppers, *, configured: bool) -> None:
+    """
+    Verify a check value that a store holds.
+
+    @param stored: the check value; C{None} if there is none.
+    @param configured: whether C{store.pepper} is set.
+
+    @raise ConfigError: the API tokens in the store were hashed with another pepper.
+    """
+    if stored is not None and not peppers.fits(stored, _TEXT):
+        raise _mismatch(store, configured=configured)
+
+
+async def verify_store(store: IChecksPepper, peppers: Peppers, *, configured: bool) -> None:
+    """
+    Verify the pepper of a store, and store the check value of the newest pepper.
+
+    A store of an earlier version has no check value. Its API tokens show whether the pepper fits.
+
+    @param configured: whether C{store.pepper} is set.
+
+    @raise ConfigError: the API tokens in the store were hashed with another pepper.
+    @raise Unavailable: the store cannot be read.
+    """
+    stored = await store.pepper_check()
+    verify(store, stored, peppers, configured=configured)
+    if stored is None and not await _fits_tokens(store, peppers):
+        raise _mismatch(store, configured=configured)
+    newest = check_value(peppers)
+    if stored == newest:
+        return
+    try:
+        await store.set_pepper_check(newest, stored)
+    except Unavailable as error:
+        _log.warn(
+            "token store: storing the check value of the pepper failed: {reason}",
+            reason=str(error),
+            event="store.pepper.unchecked",
+        )
+        return
+    verify(store, await store.pepper_check(), peppers, configured=configured)
+
+
+async def _fits_tokens(store: IChecksPepper, peppers: Peppers) -> bool:
+    """Return whether the store has no API tokens, or one that was hashed with a known pepper."""
+    query, hashed = TokenQuery(most=_PAGE), False
+    for _ in range(_PAGES):
+        found = await store.list_tokens(query)
+        for token in found:
+            if peppers.made(token.hashed):
+                return True
+            hashed = hashed or peppers.is_hash(token.hashed)
+        if len(found) < _PAGE:
+            return not hashed
+        query = evolve(query, after=found[-1].id)
+    return True
+
+
+def _mismatch(store: IChecksPepper, *, configured: bool) -> ConfigError:
+    if configured:
+        remedy = "put the earlier pepper behind the configured one"
+    elif IKeepsPepper.providedBy(store):
+        remedy = f"restore {store.pepper_file} from its backup"
+    else:
+        remedy = (
+            "it is derived from jwt.secret, which has changed; set store.pepper or the earlier "
+            "jwt.secret"
+        )
+    return ConfigError(
+        [
+            Problem(
+                "store.pepper",
+                "is not the one with which the API tokens in the store were hashed, so all of them "
+                f"would be rejected; {remedy}. `authotron tokens new-pepper` gives them up",
+            )
+        ]
+    )
