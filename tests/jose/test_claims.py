@@ -12,6 +12,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import section
+from authotron.jose.claim_roles import KEYCLOAK_ROLES
 from authotron.jose.claims import ClaimRules, effective_expiry
 from authotron.jose.claims_config import ClaimsConfig
 from authotron.model.authentication import Authentication
@@ -23,6 +24,16 @@ from authotron.testing.worlds import NOW
 
 NOT_TIMES: list[Any] = ["1800000300", True, [NOW], {}, -1, 10**400, float("inf"), float("nan")]
 
+
+ANY_JSON = some.recursive(
+    some.none() | some.booleans() | some.integers() | some.floats(allow_nan=False) | some.text(),
+    lambda inner: (
+        some.lists(inner, max_size=4)
+        | some.dictionaries(some.text() | some.sampled_from(("roles", "value", "name")), inner)
+    ),
+    max_leaves=12,
+)
+"""A value that any claim may have."""
 
 STRICT = {
     "type": "jwt",
@@ -546,6 +557,49 @@ class PersonTests(ClaimsTestCase):
                     claims = {"realm_access": {"roles": value}}
                 known = identity({"roles_claims": [path]}, **claims)
                 self.assertEqual(known.roles, found, f"{path} {value}")
+
+    @settings(deadline=None)
+    @given(
+        some.dictionaries(
+            some.sampled_from(
+                (
+                    *KEYCLOAK_ROLES,
+                    "scope",
+                    "scp",
+                    "scopes",
+                    "roles",
+                    "groups",
+                    "attributes",
+                    "email",
+                )
+            ),
+            ANY_JSON,
+        ),
+        some.sampled_from(({}, {"roles_claims": ["groups", "roles", "realm_access.roles.roles"]})),
+    )
+    def test_any_shape_H_CLAIM(self, claims: dict[str, Any], chosen: dict[str, Any]) -> None:
+        """Roles, scopes and attributes of any shape refuse no JWT, and are lists of strings."""
+        known = identity(chosen, **claims)
+        self.assertEqual(known.username, "tess")
+        for each in (*known.roles, *known.scopes["sso"], *known.attributes.values()):
+            self.assertIsInstance(each, str)
+
+    @settings(deadline=None)
+    @given(some.sampled_from(("exp", "nbf", "iat", "aud", "iss", "cnf", "sub")), ANY_JSON)
+    def test_any_condition_H_CLAIM(self, name: str, value: Any) -> None:
+        """A condition of any shape refuses a JWT or is well-formed; it never raises an error."""
+        try:
+            identity(**{name: value})
+        except Rejected:
+            return
+        shapes: dict[str, tuple[type, ...]] = {
+            "aud": (str, list),
+            "iss": (str,),
+            "sub": (str,),
+            "cnf": (dict,),
+        }
+        kinds = shapes.get(name, (int, float))
+        self.assertTrue(value is None or value == "absent" or isinstance(value, kinds))
 
     def test_keycloak_shapes_H_CLAIM(self) -> None:
         """Without C{roles_claims}, too, a string and a map are read, in the places of Keycloak."""
