@@ -166,6 +166,11 @@ class LoggingConfig(Section):
     access: Access = Field(
         default="failures", description="which requests are logged: none, failures or all"
     )
+    tried_names: bool = Field(
+        default=False,
+        description="whether the user names of refused requests are logged; people who type into "
+        "the wrong field put passwords there",
+    )
 
 
 _DAY = 86_400

@@ -73,11 +73,13 @@ class Forwarded(Section):
     """The headers in which trusted proxies forward the host and the client's address."""
 
     host: Header = Field(
-        default="X-Forwarded-Host", description="the header with the requested host"
+        default="X-Forwarded-Host",
+        description="the header with the host; `Forwarded` for its parameter `host` (RFC 7239)",
     )
     address: Header = Field(
         default="X-Forwarded-For",
-        description="the header with the addresses of the client and of the proxies in between",
+        description="the header with the addresses of the client and of the proxies in between; "
+        "`Forwarded` for its parameter `for` (RFC 7239)",
     )
 
 

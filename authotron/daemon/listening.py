@@ -26,7 +26,7 @@ from authotron.telemetry.metrics import Metrics
 from authotron.web import operations_routes
 from authotron.web.connections import connection_limit, metrics_connection_limit
 from authotron.web.fastpath.protocol import FastPathFactory
-from authotron.web.site import Site
+from authotron.web.site import FindClient, Site
 
 _log = Logger()
 
@@ -124,6 +124,7 @@ def site(
     metrics: Metrics | None = None,
     with_body: Collection[tuple[str, str]] = (),
     unfinished: UnfinishedHeads | None = None,
+    find_client: FindClient | None = None,
 ) -> Site:
     """
     Build the HTTP site that serves a Klein application. Requests are counted and logged if
@@ -133,7 +134,7 @@ def site(
     @param unfinished: the memory budget for partly received request heads, if several sites share
         one.
     """
-    return Site(
+    made = Site(
         app.app,
         reactor,
         timeout=config.file.server.idle_timeout,
@@ -143,6 +144,10 @@ def site(
         with_body=with_body,
         unfinished=unfinished,
     )
+    made.find_client = find_client or made.find_client
+    logging = config.file.logging
+    made.set_access_log(logging.access if metrics else "none", tried_names=logging.tried_names)
+    return made
 
 
 def metrics_listeners(

@@ -132,7 +132,15 @@ class GatewayService(MultiService):
             config.file.server.max_unfinished_bytes,
             lambda peer: self.serving.gateway.forwarding.is_proxy(peer),  # noqa: PLW0108 - a reload replaces it
         )
-        self._main = site(app, config, self._reactor, metrics, gateway_routes.WITH_BODY, unfinished)
+        self._main = site(
+            app,
+            config,
+            self._reactor,
+            metrics,
+            gateway_routes.WITH_BODY,
+            unfinished,
+            lambda peer, header: self.serving.gateway.forwarding.client(peer, header),  # noqa: PLW0108 - a reload replaces it
+        )
         self._has_metrics_port = config.file.metrics.enabled and not sockets
         self._fast_path = FastPathFactory(
             self._main, self.serving, self._reactor, self._connection_limit(config)
@@ -250,7 +258,8 @@ class GatewayService(MultiService):
         config, grace = gateway.config, old.config.file.server.grace
         self.serving.problems = ()
         self.rejected_passwords.clear()
-        self._main.set_access_log(config.file.logging.access)
+        logging = config.file.logging
+        self._main.set_access_log(logging.access, tried_names=logging.tried_names)
         self._fast_path.limit_connections(self._connection_limit(config))
         self.has_served = True
         self._store.replace(gateway.tokens, grace)

@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 from attrs import field, frozen
 
 from authotron.config.server import Forwarded
+from authotron.gateway import hops
+from authotron.gateway.hops import Hop
 from authotron.model.hosts import FORWARDED_HOST, address_of, any_network_fits
 from authotron.model.request import RequestFacts
 
-_MOST_HOPS = 64
-"""The most addresses that are read of one header; each takes about 10 us."""
-
 _MOST_PEERS = 1_000
 """The most peers of which the cache knows whether they are trusted proxies."""
+
+_FORWARDED, _LIST = "forwarded", "x-forwarded-for"
+"""Headers, in lower case, whose values are lists over all lines."""
 
 Fields = Callable[[str], Sequence[str]]
 """A function that returns all values of the header with a given name."""
@@ -25,8 +27,9 @@ class Forwarding:
     """
     Reads the headers in which proxies state the requested host and the client's address.
 
-    A header counts only if the peer is a trusted proxy and the header is not duplicated. Of
-    several addresses the rightmost one that is not a trusted proxy is the client's.
+    A header counts only if the peer is a trusted proxy. Lines of C{X-Forwarded-For} and
+    C{Forwarded} are one list; another header that is duplicated says nothing. Of several addresses
+    the rightmost one that is not a trusted proxy is the client's.
     """
 
     _trusted: Sequence[str]
@@ -54,6 +57,9 @@ class Forwarding:
         if not is_proxy:
             return None
         values = header(self._headers.host)
+        if self._headers.host.lower() == _FORWARDED:
+            hop = self._client_hop(hops.forwarded(values))
+            return None if hop is None else hop.host
         return values[0] if len(values) == 1 and FORWARDED_HOST.fullmatch(values[0]) else None
 
     def client(self, peer: str | None, header: Fields) -> str | None:
@@ -61,10 +67,21 @@ class Forwarding:
         address, is_proxy = self._peers.get(peer) or self._judge_peer(peer)
         if not is_proxy:
             return address
-        values = header(self._headers.address)
+        hop = self._client_hop(self._hops(header(self._headers.address)))
+        return None if hop is None else hop.address
+
+    def _hops(self, values: Sequence[str]) -> Iterator[Hop]:
+        """Yield what the header with addresses says, from the nearest proxy to the farthest."""
+        name = self._headers.address.lower()
+        if name == _FORWARDED:
+            return hops.forwarded(values)
+        return hops.listed(values if name == _LIST or len(values) == 1 else ())
+
+    def _client_hop(self, found: Iterator[Hop]) -> Hop | None:
+        """Return the first hop that is not a trusted proxy, or the farthest one."""
         last = None
-        for last in _addresses(values[0] if len(values) == 1 else ""):
-            if last is None or not self._trusts(last):
+        for last in found:
+            if last.address is None or not self._trusts(last.address):
                 return last
         return last
 
@@ -79,9 +96,3 @@ class Forwarding:
 
     def _trusts(self, address: str) -> bool:
         return any_network_fits(self._trusted, address)
-
-
-def _addresses(hops: str) -> Iterator[str | None]:
-    """Yield the forwarded addresses, the nearest first; an unreadable address as C{None}."""
-    for hop in reversed(hops.rsplit(",", _MOST_HOPS - 1)):
-        yield address_of(hop.strip(" \t"))

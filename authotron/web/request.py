@@ -15,6 +15,7 @@ from twisted.web import server
 from twisted.web.resource import IResource
 
 from authotron.concurrency.reactor_time import Meter
+from authotron.gateway.forwarded import Fields
 from authotron.gateway.outcomes import Outcome
 from authotron.model.hosts import HOST_FIELD
 from authotron.telemetry.metrics import METHODS
@@ -33,6 +34,9 @@ class RequestObserver(Protocol):
 
     def meter(self, route: str) -> Meter:
         """Return the meter that measures how long callbacks for a route block the reactor."""
+
+    def find_client(self, peer: str | None, header: Fields, /) -> str | None:
+        """Return the address of the client, if it is known."""
 
     def began(self, request: Request) -> None:
         """Note that a request was received completely."""
@@ -128,6 +132,17 @@ class Request(server.Request):
         if self.began:
             self.site.abandoned(self)
         super().connectionLost(reason)
+
+    @property
+    def sender(self) -> str:
+        """The address of the client, or of the peer if a trusted proxy does not state it."""
+        peer = getattr(self.client, "host", None)
+        return self.site.find_client(peer, self.header_values) or str(peer or "unix")
+
+    @property
+    def authorization(self) -> bytes | None:
+        """The first C{Authorization} header."""
+        return self.requestHeaders.getRawHeaders(b"Authorization", [None])[0]
 
     @property
     def method_label(self) -> str:

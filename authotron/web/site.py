@@ -6,11 +6,13 @@ and access log.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from base64 import b64decode
+from collections.abc import Callable, Collection
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
+from attrs import frozen
 from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -19,9 +21,11 @@ from twisted.web import server
 
 from authotron.concurrency.reactor_time import Meter
 from authotron.config.schema import Access
+from authotron.gateway.forwarded import Fields
 from authotron.gateway.outcomes import Outcome
 from authotron.limits.unfinished_heads import UnfinishedHeads
 from authotron.telemetry.metrics import Metrics
+from authotron.telemetry.terminal import visible
 from authotron.web import replies
 from authotron.web.channel import Channel
 from authotron.web.connections import ConnectionLimit, OpenConnections, Overloaded
@@ -36,14 +40,64 @@ _IN_USE = 1.0
 """Seconds after its last request for which a connection still counts as in use."""
 
 _ANONYMOUS = "{method} {route}: {status} from {client}"
+_REFUSED = "{method} {route}: {status} for the user name {tried} from {client}"
 _IDENTIFIED = "{method} {route}: {status} for {username} of {realm} from {client}"
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
+_MOST_TRIED = 64
+"""Characters of the user name of a refused request that are logged at most."""
+
+
+def _the_peer(peer: str | None, _header: Fields) -> str | None:
+    """Take the peer for the client: no proxy is trusted."""
+    return peer
+
+
+def _tried_name(sender: Sender) -> str:
+    """Return the user name in a Basic credential, escaped, or an empty string."""
+    scheme, _, value = (sender.authorization or b"").strip(b" \t").partition(b" ")
+    if scheme.lower() != b"basic":
+        return ""
+    try:
+        name = b64decode(value.strip(b" "), validate=True).partition(b":")[0]
+    except ValueError:
+        return ""
+    return visible(name.decode("utf-8", "backslashreplace")[:_MOST_TRIED])
+
+
 def _request_id(given: bytes | None) -> str:
     """Return the header C{X-Request-ID} of a request if it is well-formed, or else a new id."""
     return given.decode() if given and _REQUEST_ID.fullmatch(given) else uuid4().hex
+
+
+FindClient = Callable[[str | None, Fields], str | None]
+"""Finds the address of a client by the address of its peer and by the headers of the request."""
+
+
+class Sender(Protocol):
+    """The sender of a request, as far as the access log knows it."""
+
+    @property
+    def sender(self) -> str:
+        """The address of the client, or of the peer if a trusted proxy does not state it."""
+
+    @property
+    def authorization(self) -> bytes | None:
+        """The first C{Authorization} header."""
+
+
+@frozen
+class Peer:
+    """The peer of a connection, of whose request no header was read."""
+
+    _address: IAddress | None
+    authorization: bytes | None = None
+
+    @property
+    def sender(self) -> str:
+        return str(getattr(self._address, "host", "unix"))
 
 
 class Site(server.Site):
@@ -71,8 +125,10 @@ class Site(server.Site):
         metrics: Metrics | None = None,
         with_body: Collection[tuple[str, str]] = (),
         unfinished: UnfinishedHeads | None = None,
+        find_client: FindClient = _the_peer,
     ) -> None:
         """
+        @param find_client: finds the address of a client for the access log.
         @param with_body: the methods and metric labels of the routes that read the request body.
         @param unfinished: the memory budget for request heads that were received only in part, if
             other sites share the budget.
@@ -88,6 +144,8 @@ class Site(server.Site):
         self._held_up = metrics.reactor_blocked if metrics else _count_nothing
         self._meters: dict[str, Meter] = {}
         self._access = access
+        self._logs_tried_names = False
+        self.find_client = find_client
         self.open = OpenConnections()
         self.unfinished = unfinished or UnfinishedHeads()
         self._with_body = frozenset(with_body)
@@ -151,7 +209,7 @@ class Site(server.Site):
 
     def _refused(self, status: HTTPStatus, client: IAddress | None) -> None:
         """Count and log a request that was refused because it cannot be parsed."""
-        self.answered("other", UNMATCHED, status.value, 0.0, None, client, None)
+        self.answered("other", UNMATCHED, status.value, 0.0, None, Peer(client), None)
 
     def wrong_method(self, path: str) -> Reply:
         """
@@ -183,7 +241,7 @@ class Site(server.Site):
                 request.code,
                 max(0.0, self._clock.seconds() - request.began),
                 request.outcome,
-                request.client,
+                request,
                 request.requestHeaders.getRawHeaders(b"X-Request-ID", [None])[0],
             )
             self._ended(request)
@@ -208,12 +266,13 @@ class Site(server.Site):
         status: int,
         seconds: float,
         outcome: Outcome | None,
-        client: IAddress | None,
+        sender: Sender,
         request_id: bytes | None,
     ) -> None:
         """
-        Count an answered request, and write it to the access log if the log
-        includes such requests.
+        Count a request that was answered, and write the access log.
+
+        @param sender: is asked only for requests that are logged.
         """
         if self._metrics:
             self._metrics.request_answered(route, method, status, seconds)
@@ -221,15 +280,17 @@ class Site(server.Site):
             return
         authentication = outcome.authentication if outcome else None
         identity = authentication.identity if authentication else None
+        tried = "" if identity or not self._logs_tried_names else _tried_name(sender)
         self._log.info(
-            _IDENTIFIED if identity else _ANONYMOUS,
+            _IDENTIFIED if identity else (_REFUSED if tried else _ANONYMOUS),
             event="routes.request.answered",
             method=method,
             route=route,
             status=status,
             seconds=round(seconds, 6),
             request_id=_request_id(request_id),
-            client=getattr(client, "host", "unix"),
+            client=sender.sender,
+            tried=tried,
             result=outcome.result if outcome else "",
             realm=identity.realm if identity else "",
             username=identity.username if identity else "",
@@ -244,9 +305,14 @@ class Site(server.Site):
         """
         return self.open.drain()
 
-    def set_access_log(self, access: Access) -> None:
-        """Change which requests are written to the access log."""
+    def set_access_log(self, access: Access, *, tried_names: bool = False) -> None:
+        """
+        Change which requests the access log contains.
+
+        @param tried_names: whether it has the user names of refused requests.
+        """
         self._access = access
+        self._logs_tried_names = tried_names
 
     def route(self, request: Request) -> str:
         """

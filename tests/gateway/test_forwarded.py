@@ -71,9 +71,45 @@ class ForwardingTests(SynchronousTestCase):
         self.assertIsNone(self.read("127.0.0.1")[1])
 
     def test_twice_T07(self) -> None:
-        """A header that stands there twice says nothing."""
-        twice = self.read("127.0.0.1", ("a.org", "b.org"), ("192.0.2.7", "192.0.2.8"))
-        self.assertEqual(twice, (None, None))
+        """A header with one value that stands there twice says nothing."""
+        headers = {"X-Forwarded-Host": ("a.org", "b.org"), "X-Real-IP": ("192.0.2.7", "192.0.2.8")}
+        forwarding = Forwarding(("127.0.0.0/8",), Forwarded(address="X-Real-IP"))
+        context = forwarding.facts("127.0.0.1", headers.__getitem__)
+        self.assertEqual((context.host, context.address), (None, None))
+
+    def test_several_lines_H_XFF(self) -> None:
+        """Several lines of C{X-Forwarded-For} are one list, which is read from the right."""
+        for lines, client in (
+            (("8.8.8.8", "192.0.2.7"), "192.0.2.7"),
+            (("8.8.8.8, 192.0.2.7", "10.1.1.1"), "192.0.2.7"),
+            (("192.0.2.7", "10.1.1.1, 10.2.2.2", "10.3.3.3"), "192.0.2.7"),
+            (("192.0.2.7", ""), "192.0.2.7"),
+            (("unknown", "192.0.2.7"), "192.0.2.7"),
+            (("192.0.2.7", "unknown"), None),
+        ):
+            with self.subTest(lines):
+                self.assertEqual(self.read("127.0.0.1", hops=lines)[1], client)
+
+    def test_ports_and_brackets_H_XFF(self) -> None:
+        """A port behind an address, and brackets around an IPv6 address, do not count."""
+        for hop, client in (
+            ("203.0.113.7:51234", "203.0.113.7"),
+            ("[2001:db8::7]:443", "2001:db8::7"),
+            ("[2001:db8::7]", "2001:db8::7"),
+            ("2001:db8::7", "2001:db8::7"),
+            ("[::ffff:203.0.113.7]:1", "203.0.113.7"),
+            ("8.8.8.8, 203.0.113.7:51234, 10.1.1.1:80", "203.0.113.7"),
+            ("203.0.113.7,, 10.1.1.1,", "203.0.113.7"),
+            ("203.0.113.7:", None),
+            ("203.0.113.7:x", None),
+            ("203.0.113.7:123456", None),
+            ("[2001:db8::7", None),
+            ("[2001:db8::7]443", None),
+            ("203.0.113", None),
+            ("a.org:80", None),
+        ):
+            with self.subTest(hop):
+                self.assertEqual(self.read("127.0.0.1", hops=(hop,))[1], client)
 
     def test_odd_host_T13(self) -> None:
         """A value that is not one host, perhaps with a port, names no host."""
@@ -84,3 +120,67 @@ class ForwardingTests(SynchronousTestCase):
         ):  # fmt: skip
             with self.subTest(repr(host)):
                 self.assertIsNone(self.read("127.0.0.1", (host,))[0])
+
+
+class ForwardedTests(SynchronousTestCase):
+    """The header C{Forwarded} (RFC 7239), if the configuration names it."""
+
+    def read(self, *lines: str) -> tuple[str | None, str | None]:
+        """Return the host and the address of the client that are believed."""
+        forwarding = Forwarding(
+            ("127.0.0.0/8", "10.0.0.0/8"), Forwarded(host="forwarded", address="Forwarded")
+        )
+        context = forwarding.facts("127.0.0.1", lambda _: lines)
+        return context.host, context.address
+
+    def test_addresses_H_XFF(self) -> None:
+        """The parameter C{for} of the farthest proxy that is trusted names the client."""
+        for lines, client in (
+            (("for=192.0.2.43",), "192.0.2.43"),
+            (("For=192.0.2.43;proto=http;by=203.0.113.43",), "192.0.2.43"),
+            (('for="192.0.2.43:4711"',), "192.0.2.43"),
+            (('for="[2001:db8:cafe::17]:4711"',), "2001:db8:cafe::17"),
+            (('for="[2001:db8:cafe::17]"; proto=https',), "2001:db8:cafe::17"),
+            (("for=8.8.8.8, for=192.0.2.43",), "192.0.2.43"),
+            (("for=8.8.8.8, for=192.0.2.43, for=10.1.1.1",), "192.0.2.43"),
+            (("for=8.8.8.8", "for=192.0.2.43", "for=10.1.1.1;by=10.0.0.1"), "192.0.2.43"),
+            (("for=192.0.2.43,, for=10.1.1.1,",), "192.0.2.43"),
+            (('for=192.0.2.43;ext="a, b; for=8.8.8.8"',), "192.0.2.43"),
+            (("for=unknown",), None),
+            (("for=_hidden, for=10.1.1.1",), None),
+            (("proto=https",), None),
+            (("for=192.0.2.43;for=192.0.2.44",), None),
+            (("192.0.2.43",), None),
+            (("",), None),
+            ((), None),
+        ):
+            with self.subTest(lines):
+                self.assertEqual(self.read(*lines)[1], client)
+
+    def test_open_quote_H_XFF(self) -> None:
+        """A quoted string that a client leaves open does not swallow what the proxy adds."""
+        for begin in ('for="evil', 'for="evil\\', 'x="', "for=10.1.1.1;", '"', "for=10.2.2.2"):
+            self.assertEqual(self.read(begin, "for=192.0.2.43")[1], "192.0.2.43")
+            self.assertEqual(self.read(f'{begin}, for="192.0.2.43:1"')[1], "192.0.2.43")
+
+    def test_malformed_beside_proxies_H_XFF(self) -> None:
+        """If the element before those of trusted proxies is malformed, the client is unknown."""
+        self.assertIsNone(self.read("nonsense, for=10.1.1.1")[1])
+        self.assertIsNone(self.read('for="evil, for=10.1.1.1')[1])
+
+    def test_host_H_XFF(self) -> None:
+        """The host is that of the element that names the client."""
+        for lines, host in (
+            (("for=192.0.2.43;host=a.org",), "a.org"),
+            (('for=192.0.2.43;host="a.org:8443"',), "a.org:8443"),
+            (("for=8.8.8.8;host=evil.org, for=192.0.2.43;host=a.org",), "a.org"),
+            (("for=192.0.2.43;host=a.org, for=10.1.1.1;host=inner.org",), "a.org"),
+            (("for=192.0.2.43, for=10.1.1.1;host=inner.org",), None),
+            (('for=192.0.2.43;host="a b"',), None),
+        ):
+            with self.subTest(lines):
+                self.assertEqual(self.read(*lines)[0], host)
+
+    def test_endless_lists_H_XFF(self) -> None:
+        """Of very many elements 64 are read."""
+        self.assertIsNone(self.read("for=192.0.2.43, " + "for=10.1.1.1, " * 1000)[1])

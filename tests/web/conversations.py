@@ -110,6 +110,9 @@ class InMemoryGateway:
         self.public = self._site(gateway_routes.GatewayRoutes(self.serving, self.clock))
         most = found.file.server.max_connections or 100_000
         self.entrance = FastPathFactory(self.public, self.serving, self.clock, most)
+        self.public.find_client = self.serving.gateway.forwarding.client
+        logging = found.file.logging
+        self.public.set_access_log(logging.access, tried_names=logging.tried_names)
         app = operations_routes.OperationsRoutes(
             operations_routes.ProcessStatus(self.serving, self.clock)
         )

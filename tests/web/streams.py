@@ -89,6 +89,8 @@ FIELDS = some.sampled_from(
         b"X-Forwarded-For: 203.0.113.7, 10.0.0.1",
         b"x-forwarded-for:\t203.0.113.8 \t",
         b"X-Forwarded-For: unknown",
+        b"X-Forwarded-For: 203.0.113.9:51234",
+        b"X-Forwarded-For: 10.0.0.1:80,",
         b"X-Forwarded-For: 203.0.113.7",
         *[b"X-Forwarded-Host: a.example.org"] * 4,
         b"X-Forwarded-Host: api.example.com:8443",

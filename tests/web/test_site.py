@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as some
 from twisted.internet.testing import EventLoggingObserver
-from twisted.logger import globalLogPublisher
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.web.conversations import ALICE, InMemoryGateway, answered, basic
@@ -194,3 +194,65 @@ class LoggedTests(SynchronousTestCase):
         self.assertEqual((bad["username"], bad["result"]), ("", "all_failed"))
         self.assertRegex(bad["request_id"], "^[0-9a-f]{32}$")
         self.assertNotIn("CANARY", repr(bad))
+
+
+class SenderTests(SynchronousTestCase):
+    """What the access log says of the sender of a request."""
+
+    def events(self, data: bytes, **logging: Any) -> list[LogEvent]:
+        """Return the events of one request on each of both ways, behind a trusted proxy."""
+        gateway = InMemoryGateway(
+            {
+                "logging": {"access": "all", **logging},
+                "server": {"trusted_proxies": ["192.0.2.0/24", "10.0.0.0/8"]},
+            }
+        )
+        observer = EventLoggingObserver()
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        for site in (gateway.entrance, gateway.public):
+            gateway.say(data, site)
+        found = [each for each in observer if each["event"] == "routes.request.answered"]
+        self.assertEqual(len(found), 2)
+        return found
+
+    def request(self, path: str, credential: str, *lines: str) -> bytes:
+        fields = [f"GET {path} HTTP/1.1", "Host: gate", f"Authorization: {credential}", *lines]
+        return "\r\n".join([*fields, "", ""]).encode("latin-1")
+
+    def test_client_behind_a_proxy_W_CLIENT(self) -> None:
+        """The access log names the client that a trusted proxy states, not the proxy."""
+        for lines, client in (
+            (("X-Forwarded-For: 203.0.113.7",), "203.0.113.7"),
+            (("X-Forwarded-For: 8.8.8.8, 203.0.113.7:5, 10.0.0.1",), "203.0.113.7"),
+            (("X-Forwarded-For: unknown",), "192.0.2.7"),
+            ((), "192.0.2.7"),
+        ):
+            for path in ("/authenticate", "/whoami", "/health", "/nowhere"):
+                for credential in (ALICE, basic("alice", "wrong")):
+                    for event in self.events(self.request(path, credential, *lines)):
+                        self.assertEqual(event["client"], client)
+
+    def test_tried_name_on_demand_W_CLIENT(self) -> None:
+        """The user name of a refused request is logged, escaped, only if that is configured."""
+        for name, shown in (
+            ("bob", "bob"),
+            ("bob\nINFO alice", "bob\\nINFO alice"),
+            ("b" * 100, "b" * 64),
+            ("\u202ebob", "\\u202ebob"),
+        ):
+            request = self.request("/authenticate", basic(name, "canary"))
+            for event in self.events(request, tried_names=True):
+                self.assertEqual(event["tried"], shown)
+                self.assertIn(shown, formatEvent(event))
+                self.assertNotIn("canary", repr(event))
+            for event in self.events(request):
+                self.assertEqual(event["tried"], "")
+                self.assertNotIn("bob", formatEvent(event))
+
+    def test_no_tried_name_W_CLIENT(self) -> None:
+        """A token, a malformed credential and an accepted one have no name that was tried."""
+        for credential in ("Bearer canary", "Basic ***", "Basic", ALICE, "canary"):
+            for event in self.events(self.request("/authenticate", credential), tried_names=True):
+                self.assertEqual(event["tried"], "")
+                self.assertNotIn("canary", repr(event))

@@ -39,5 +39,16 @@ class HeadContext:
         return self._live.gateway.forwarding.host(self._peer, partial(values, self.head))
 
     @property
+    def sender(self) -> str:
+        """The address of the client, or of the peer if a trusted proxy does not state it."""
+        return self.address or str(self._peer or "unix")
+
+    @property
+    def authorization(self) -> bytes | None:
+        """The first C{Authorization} header."""
+        found = values(self.head, "Authorization")
+        return found[0].encode("latin-1") if found else None
+
+    @property
     def address(self) -> str | None:
         return self._live.gateway.forwarding.client(self._peer, partial(values, self.head))

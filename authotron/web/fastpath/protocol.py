@@ -203,8 +203,8 @@ class FastPath(Protocol, TimeoutMixin):
     ) -> None:
         factory, outcome, reply = self._factory, decision.outcome, decision.reply
         found = outcome.authentication
+        self._context.head = self._bytes
         if found is not None and found.conditions:
-            self._context.head = self._bytes
             try:
                 ruling = authorize(found, self._context)
             except Exception:  # noqa: BLE001 - a defect of a condition: the site answers and logs it
@@ -219,7 +219,7 @@ class FastPath(Protocol, TimeoutMixin):
         seconds = factory.clock.seconds() - began
         factory.serving.metrics.request_authenticated(outcome.result, outcome.realm, seconds)
         factory.site.answered(
-            head.method, head.route, reply.status, seconds, outcome, self._address, head.request_id
+            head.method, head.route, reply.status, seconds, outcome, self._context, head.request_id
         )
         # For a request that waited, the time of each callback was measured.
         if seconds > LONGEST and not waited:
