@@ -275,6 +275,20 @@ class Auth(Section):
         description="which provider wins if several accept: `first` to answer, or first in the "
         "`order` of the configuration",
     )
+    challenge_charset: bool = Field(
+        default=False,
+        description="whether Basic challenges say that names and passwords are UTF-8 (RFC 7617)",
+    )
+    challenge_order: Literal["configured", "basic-first"] = Field(
+        default="configured",
+        description="the order of the challenges: as `providers`, or Basic first, as browsers ask "
+        "for a password only if the first challenge is Basic",
+    )
+    challenge_errors: bool = Field(
+        default=False,
+        description="whether Bearer challenges say `invalid_token` for a refused token, and "
+        "`insufficient_scope` with a 403 for one without a required scope (RFC 6750)",
+    )
     cache: CacheConfig = Field(default_factory=CacheConfig, description="the cache of decisions")
     identity: IdentityConfig = Field(
         default_factory=IdentityConfig, description="the largest identity that is accepted"

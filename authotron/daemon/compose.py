@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import repeat
 from typing import Any
 
@@ -13,6 +14,7 @@ from zope.interface.interface import InterfaceClass
 from authotron.concurrency.reactor_time import Meter
 from authotron.config import plugins
 from authotron.config.check import Config
+from authotron.config.schema import File
 from authotron.daemon import plugin_contract
 from authotron.gateway import credentials, decisions, outcomes
 from authotron.gateway.authentication import Authenticator
@@ -78,7 +80,7 @@ def compose(
         is_unknown=own.is_unknown,
         identity_check=IdentityCheck(file.auth.identity),
     )
-    replies = Replies(credentials.challenge(providers), file.include_legacy_headers)
+    replies = _replies(file, providers)
     remembered = decisions.make(
         file.auth.cache,
         world.clock,
@@ -92,6 +94,19 @@ def compose(
     trusts_unix = UNIX in file.server.trusted_proxies
     forwarding = Forwarding(proxies, file.server.forwarded, trusts_unix)
     return Gateway(config, authenticator, signer, remembered, forwarding, owners, tokens)
+
+
+def _replies(file: File, providers: Sequence[IProvider]) -> Replies:
+    """Build the replies of a configuration, with its challenges."""
+    challenge = partial(
+        credentials.challenge,
+        providers,
+        charset=file.auth.challenge_charset,
+        basic_first=file.auth.challenge_order == "basic-first",
+    )
+    errors = outcomes.TOKEN_ERRORS if file.auth.challenge_errors else ()
+    error_challenges = {error: challenge(error=error) for error in errors}
+    return Replies(challenge(), file.include_legacy_headers, error_challenges)
 
 
 def for_augmenter(config: Any, world: World) -> World:

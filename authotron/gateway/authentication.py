@@ -24,6 +24,7 @@ from authotron.concurrency.racing import (
 from authotron.gateway.identity_check import IdentityCheck
 from authotron.model.authentication import Authentication
 from authotron.model.errors import (
+    InsufficientScope,
     NotConfigured,
     Rejected,
     TimedOut,
@@ -414,5 +415,7 @@ def _combine(reasons: Sequence[BaseException | None]) -> Exception:
             return reason
     if all(isinstance(reason, Rejected) for reason in reasons):
         refusals = "; ".join(dict.fromkeys(map(str, reasons)))
+        if any(isinstance(reason, InsufficientScope) for reason in reasons):
+            return InsufficientScope(refusals)
         return Rejected(refusals or "no provider accepts credentials of this kind")
     return Unavailable("a provider that could know the credentials did not answer")

@@ -86,13 +86,33 @@ def canonical(presented: Presented, found: Sequence[Credential]) -> Presented:
     return Presented(text.encode(), None if wanted is None else fold_ascii_case(wanted))
 
 
-def challenge(providers: Sequence[IProvider]) -> str:
+def challenge(
+    providers: Sequence[IProvider],
+    *,
+    charset: bool = False,
+    basic_first: bool = False,
+    error: str = "",
+) -> str:
     """
     Return the value of C{WWW-Authenticate}: each scheme and realm once, in the configured order.
 
     Proxies pass on only one header, so all challenges are joined (RFC 9110 section 11.6.1).
+
+    @param charset: whether to say that Basic credentials are UTF-8 (RFC 7617 section 2.1).
+    @param basic_first: whether Basic challenges come first: most browsers look at the first one.
+    @param error: the error of a refused Bearer token (RFC 6750 section 3.1).
     """
-    return ", ".join(dict.fromkeys(map(_challenge, providers))) or "Bearer"
+    more = {
+        "basic": ', charset="UTF-8"' if charset else "",
+        "bearer": f', error="{error}"' if error else "",
+    }
+    ordered = sorted(providers, key=_is_not_basic) if basic_first else providers
+    challenges = (_challenge(each) + more.get(each.scheme, "") for each in ordered)
+    return ", ".join(dict.fromkeys(challenges)) or "Bearer" + more["bearer"].replace(",", "", 1)
+
+
+def _is_not_basic(provider: IProvider) -> bool:
+    return provider.scheme != "basic"
 
 
 def _challenge(provider: IProvider) -> str:

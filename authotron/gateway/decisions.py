@@ -24,10 +24,13 @@ from authotron.gateway.outcomes import (
     BAD_HEADER,
     BROKEN,
     FORBIDDEN,
+    INSUFFICIENT_SCOPE,
+    INVALID_TOKEN,
     NO_HEADER,
     REFUSED,
     RESULTS,
     SUCCESS,
+    TOKEN_ERRORS,
     UNAVAILABLE,
     Decision,
     Outcome,
@@ -39,6 +42,7 @@ from authotron.model.authentication import Authentication, Restriction
 from authotron.model.errors import (
     BadCredentials,
     BadIdentity,
+    InsufficientScope,
     NotConfigured,
     Rejected,
     Unavailable,
@@ -158,6 +162,7 @@ class DecisionCache(Generic[R]):
     _bad: LruCache[_CachedDecision[R]] = field(init=False, repr=False)
     _flights: SingleFlight[Decision[R]] = field(factory=SingleFlight, init=False, repr=False)
     _fixed: dict[str, Decision[R]] = field(init=False, repr=False)
+    _token_refused: dict[str, Decision[R]] = field(init=False, repr=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -170,6 +175,11 @@ class DecisionCache(Generic[R]):
             for result in RESULTS
             if result != SUCCESS
             for outcome in [Outcome(result)]
+        }
+        self._token_refused = {
+            error: Decision(outcome, self._replies.authenticate(outcome, None))
+            for error in TOKEN_ERRORS
+            for outcome in [Outcome(REFUSED, error=error)]
         }
 
     def decide(
@@ -325,21 +335,28 @@ class DecisionCache(Generic[R]):
             if not (fresh_until is None and expires is None):
                 until = earliest(until, fresh_until, _whole(expires)) or 0
             return self._logged(self._accept(key, authentication, epoch, now, until))
-        except Rejected:
+        except Rejected as rejected:
+            refusal = self._refusal(found, rejected)
             if cacheable:
-                self._cache_refusal(key, epoch, REFUSED)
-            return self._fixed[REFUSED]
+                self._cache_refusal(key, epoch, refusal)
+            return refusal
         except BadIdentity as bad:
             self._log.warn(
                 "identity refused: {reason}", reason=str(bad), event="auth.identity.refused"
             )
             if cacheable:
-                self._cache_refusal(key, epoch, FORBIDDEN)
+                self._cache_refusal(key, epoch, self._fixed[FORBIDDEN])
             return self._fixed[FORBIDDEN]
         except Unavailable:
             return self._fixed[UNAVAILABLE]
         except NotConfigured:
             return self._fixed[BROKEN]
+
+    def _refusal(self, found: tuple[Credential, ...], rejected: Rejected) -> Decision[R]:
+        if not any(each.scheme == "bearer" for each in found):
+            return self._fixed[REFUSED]
+        has_no_scope = isinstance(rejected, InsufficientScope)
+        return self._token_refused[INSUFFICIENT_SCOPE if has_no_scope else INVALID_TOKEN]
 
     def _accept(
         self, key: bytes, found: Authentication, epoch: _Epoch, now: float, until: float
@@ -407,12 +424,12 @@ class DecisionCache(Generic[R]):
         changed = self._changed
         return bool(changed) and any(changed.get(each, 0) > epoch[1] for each in tokens)
 
-    def _cache_refusal(self, key: bytes, epoch: _Epoch, result: str) -> None:
+    def _cache_refusal(self, key: bytes, epoch: _Epoch, refusal: Decision[R]) -> None:
         """Cache a refusal; drop the accepted decision of the client, which would be found first."""
         self._good.drop(key)
         until = self._clock.seconds() + min(self._refusals, self._ttl)
         if epoch == (self._epoch, self._changes) and self._clock.seconds() < until:
-            self._bad.put(_CachedDecision(self._fixed[result], until, until, key, _DECISION_BYTES))
+            self._bad.put(_CachedDecision(refusal, until, until, key, _DECISION_BYTES))
 
     def _broken(self, failure: Failure) -> Decision[R]:
         """Log an unexpected failure, and return the decision to answer 500; it is not cached."""

@@ -19,6 +19,9 @@ UNAVAILABLE = "unavailable"
 FORBIDDEN = "forbidden"
 BROKEN = "error"
 REFUSALS = (NO_HEADER, BAD_HEADER, REFUSED)
+INVALID_TOKEN, INSUFFICIENT_SCOPE = TOKEN_ERRORS = ("invalid_token", "insufficient_scope")
+"""Errors of refused Bearer tokens (RFC 6750 section 3.1)."""
+
 RESULTS = (SUCCESS, *REFUSALS, FORBIDDEN, UNAVAILABLE, BROKEN)
 """All results of authentication; the label C{result} of the metric C{auth_requests_total}."""
 
@@ -34,10 +37,12 @@ class Outcome:
 
     @ivar result: one of L{RESULTS}.
     @ivar authentication: C{None} unless the result is L{SUCCESS}.
+    @ivar error: why a Bearer token was refused, by RFC 6750 section 3.1; else empty.
     """
 
     result: str
     authentication: Authentication | None = None
+    error: str = ""
 
     @property
     def realm(self) -> str:

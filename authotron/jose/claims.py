@@ -13,7 +13,7 @@ from authotron.jose.claim_values import Route, as_text, shown, timestamp
 from authotron.jose.claims_config import ClaimsConfig, Scalar
 from authotron.jose.purposes import Claims
 from authotron.model.authentication import Authentication
-from authotron.model.errors import Rejected
+from authotron.model.errors import InsufficientScope, Rejected
 from authotron.model.identity import Identity
 
 _CONSUMED = frozenset({"sub", "scope", *KEYCLOAK_ROLES})
@@ -142,7 +142,7 @@ class ClaimRules:
             strict_claims.scopes(claims) if self.config.is_strict else claim_values.scopes(claims)
         )
         if missing := set(self.config.required_scopes).difference(found):
-            raise Rejected(
+            raise InsufficientScope(
                 f"a required scope is missing: has {shown(found)}, lacks {shown(sorted(missing))}"
             )
         return found

@@ -23,6 +23,10 @@ class Rejected(Exception):
     """
 
 
+class InsufficientScope(Rejected):
+    """Raised if a token is good, but lacks a scope that the configuration requires."""
+
+
 class BadIdentity(Exception):
     """
     A credential is valid, but the gateway must not pass on its identity. The client gets a 403.

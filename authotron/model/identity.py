@@ -64,8 +64,13 @@ class Credential:
         try:
             raw = a2b_base64(self.value, strict_mode=True)
             text = raw.decode("utf-8")
-        except ValueError:  # binascii.Error and UnicodeDecodeError are ValueErrors
-            raise Rejected("the Basic credential is not base64 of UTF-8") from None
+        except UnicodeDecodeError:
+            raise Rejected(
+                "user name and password are not UTF-8; the client sends another encoding, such as "
+                "ISO-8859-1 (see auth.challenge_charset)"
+            ) from None
+        except ValueError:  # binascii.Error is a ValueError
+            raise Rejected("the Basic credential is not base64") from None
         if b2a_base64(raw, newline=False).decode("ascii") != self.value:
             raise Rejected("the Basic credential is not canonical base64")
         username, colon, password = text.partition(":")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from itertools import islice
 from typing import Any
@@ -202,12 +202,15 @@ class Replies:
     configuration.
 
     @ivar challenge: the value of the header C{WWW-Authenticate}.
+    @ivar error_challenges: the values of C{WWW-Authenticate} for errors of Bearer tokens; without
+        them C{challenge} is sent, and the status is 401.
     @ivar legacy: whether to send the legacy headers C{X-Auth-Username}, C{X-Auth-Realm} and
         C{X-Auth-Roles} in addition to the JWT.
     """
 
     challenge: str
     legacy: bool = False
+    error_challenges: Mapping[str, str] = field(factory=dict)
 
     def authenticate(self, outcome: Outcome, token: str | None) -> Reply:
         """
@@ -221,15 +224,20 @@ class Replies:
             return UNAVAILABLE
         if outcome.result == outcomes.FORBIDDEN:
             return FORBIDDEN
-        return self.unauthorized() if outcome.result in outcomes.REFUSALS else BROKEN
+        return self._refused(outcome.error) if outcome.result in outcomes.REFUSALS else BROKEN
 
-    def unauthorized(self) -> Reply:
+    def _refused(self, error: str) -> Reply:
         """
-        Build the 401 reply, which does not depend on the reason, so that it reveals nothing to an
-        attacker.
+        Build the 401, which is the same whatever the reason.
+
+        If the configuration wants errors, a refused Bearer token gets another challenge, and a
+        token without a required scope a 403 (RFC 6750 section 3.1).
         """
-        challenge = (b"WWW-Authenticate", field_value(self.challenge))
-        return json_reply(401, {"error": "Unauthorized access"}, challenge, NO_STORE)
+        challenge = self.error_challenges.get(error)
+        header = (b"WWW-Authenticate", field_value(challenge or self.challenge))
+        if challenge and error == outcomes.INSUFFICIENT_SCOPE:
+            return json_reply(403, {"error": "Forbidden"}, header, NO_STORE)
+        return json_reply(401, {"error": "Unauthorized access"}, header, NO_STORE)
 
 
 def whoami(identity: Identity) -> Reply:

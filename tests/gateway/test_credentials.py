@@ -147,6 +147,11 @@ class ChallengeTests(SynchronousTestCase):
     def provider(self, realm: str) -> IProvider:
         return plain.make(plain.Config(type="plain", name=realm, realm=realm, users=()), world())
 
+    def known(self, realm: str, scheme: str) -> IProvider:
+        provider = self.provider(realm)
+        provider.scheme = scheme
+        return provider
+
     def test_each_once(self) -> None:
         """Each scheme and realm stands once, in the order of the configuration."""
         providers = list(map(self.provider, ["b", "a", "b"]))
@@ -161,3 +166,27 @@ class ChallengeTests(SynchronousTestCase):
         provider = self.provider("a")
         provider.realm = 'a"\\\r\nb'
         self.assertEqual(challenge([provider]), 'Basic realm="a\\"\\\\b"')
+
+    def test_charset_B_LATIN(self) -> None:
+        """If wanted, Basic challenges say that names are UTF-8 (RFC 7617 section 2.1)."""
+        providers = [self.known("b", "bearer"), self.known("a", "basic")]
+        self.assertEqual(
+            challenge(providers, charset=True),
+            'Bearer realm="b", Basic realm="a", charset="UTF-8"',
+        )
+
+    def test_basic_first_B_ORDER(self) -> None:
+        """If wanted, Basic challenges come first; the others stay in their order."""
+        providers = [
+            self.known(name, scheme)
+            for name, scheme in (("b", "bearer"), ("a", "basic"), ("c", "bearer"), ("d", "basic"))
+        ]
+        expected = 'Basic realm="a", Basic realm="d", Bearer realm="b", Bearer realm="c"'
+        self.assertEqual(challenge(providers, basic_first=True), expected)
+
+    def test_errors_B_ORDER(self) -> None:
+        """An error stands in each Bearer challenge, and in no other (RFC 6750 section 3)."""
+        providers = [self.known("b", "bearer"), self.known("a", "basic")]
+        expected = 'Bearer realm="b", error="invalid_token", Basic realm="a"'
+        self.assertEqual(challenge(providers, error="invalid_token"), expected)
+        self.assertEqual(challenge([], error="invalid_token"), 'Bearer error="invalid_token"')

@@ -20,7 +20,7 @@ from authotron.gateway.decisions import (
 from authotron.gateway.outcomes import REFUSED, SUCCESS, Decision, Outcome
 from authotron.limits.slots import CLIENT
 from authotron.model.authentication import Authentication
-from authotron.model.errors import Rejected, Unavailable
+from authotron.model.errors import InsufficientScope, Rejected, Unavailable
 from authotron.model.identity import Client, Identity
 from authotron.model.request import Presented
 from authotron.model.token import Grant
@@ -687,3 +687,18 @@ class MemoryTests(VerdictsCase):
             for number in range(100):
                 self.decide(b"Bearer %b-%d" % (realm.encode(), number))
         self.assertEqual(self.decisions.remembered(), 200)
+
+
+class ScopeTests(VerdictsCase):
+    """Tokens without a required scope."""
+
+    def test_missing_scope_B_ORDER(self) -> None:
+        """A token that lacks a required scope has an error of its own, also when repeated."""
+        self.oracle.answer = InsufficientScope("lacks x")
+        for _ in range(2):
+            decision: Any = self.decisions.decide(Presented(b"Bearer x"))
+            self.assertEqual(decision.outcome.result, REFUSED)
+            self.assertEqual(decision.outcome.error, "insufficient_scope")
+        self.oracle.answer = Rejected("wrong")
+        decision = self.decisions.decide(Presented(b"Bearer y"))
+        self.assertEqual(decision.outcome.error, "invalid_token")
