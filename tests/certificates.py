@@ -17,7 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 _DAY = dt.timedelta(days=1)
 _EPOCH = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
-_FAR = dt.datetime(2120, 1, 1, tzinfo=dt.UTC)
+FAR = dt.datetime(2120, 1, 1, tzinfo=dt.UTC)
 EXPIRED = _EPOCH + _DAY
 
 
@@ -38,7 +38,7 @@ class Shape:
     raw: bytes | None = None
     common_name: str = "localhost"
     begin: dt.datetime = _EPOCH
-    end: dt.datetime = _FAR
+    end: dt.datetime = FAR
     purposes: tuple[x509.ObjectIdentifier, ...] = ()
     authority: bool = False
     signs_only: bool = False
@@ -66,7 +66,10 @@ ODD: Mapping[str, tuple[Shape, str]] = MappingProxyType(
     {
         "no names": (Shape(), "names no host"),
         "no names in the extension": (Shape(raw=b"\x30\x00"), "names no host"),
-        "another name": (named("elsewhere.example"), "another host: elsewhere.example"),
+        "another name": (
+            named("elsewhere.example"),
+            "another name: it is for elsewhere.example",
+        ),
         "an email address": (Shape((x509.RFC822Name("root@localhost"),)), "names no host"),
         "a URI": (Shape((x509.UniformResourceIdentifier("https://localhost"),)), "names no host"),
         "a URI with a port": (
@@ -80,13 +83,13 @@ ODD: Mapping[str, tuple[Shape, str]] = MappingProxyType(
         ),
         "another name beside a URI": (
             Shape((x509.DNSName("a.example"), x509.UniformResourceIdentifier("a:b:c"))),
-            "another host",
+            "of another name",
         ),
         "a star": (named("*"), "malformed name"),
         "a star and a top-level domain": (named("*.localhost"), "malformed name"),
         "stars": (named("*.*.localhost"), "malformed name"),
         "a star in the middle": (named("a.*.localhost"), "malformed name"),
-        "a star within a label": (named("l*.example.org"), "another host"),
+        "a star within a label": (named("l*.example.org"), "of another name"),
         "a star and nothing": (raw_names(b"*.example.org."), "malformed name"),
         "a star beside the name": (named("localhost", "*"), "malformed name"),
         "a malformed name behind the name": (named("localhost", "*.*.a.b"), "malformed name"),
@@ -98,11 +101,14 @@ ODD: Mapping[str, tuple[Shape, str]] = MappingProxyType(
         "a line end": (raw_names(b"localhost\n"), "malformed name"),
         "a null byte": (raw_names(b"localhost\x00.example.org"), "malformed name"),
         "a null byte at the end": (raw_names(b"localhost\x00"), "malformed name"),
-        "a last dot": (raw_names(b"localhost."), "another host"),
+        "a last dot": (raw_names(b"localhost."), "of another name"),
         "a name that is not ASCII": (raw_names("löcalhost".encode()), "malformed name"),
         "a number": (named("127"), "malformed name"),
-        "an address of another host": (numbered("192.0.2.1"), "another host: 192.0.2.1"),
-        "its address": (numbered("127.0.0.1", "::1"), "another host"),
+        "an address of another host": (
+            numbered("192.0.2.1"),
+            "another name: it is for 192.0.2.1",
+        ),
+        "its address": (numbered("127.0.0.1", "::1"), "of another name"),
         "its address as a name": (named("127.0.0.1"), "names no host"),
         "a network": (
             Shape((x509.DNSName("localhost"), x509.IPAddress(ip_network("127.0.0.0/8")))),
@@ -114,9 +120,12 @@ ODD: Mapping[str, tuple[Shape, str]] = MappingProxyType(
         ),
         "an extension that breaks off": (Shape(raw=b"\x30\x10\x82\x09local"), ""),
         "no extension at all": (Shape(raw=b"localhost"), ""),
-        "an expired certificate": (named("localhost", end=EXPIRED), "has expired"),
+        "an expired certificate": (
+            named("localhost", end=EXPIRED),
+            "expired: of 'localhost', on 2020-01-02",
+        ),
         "a certificate of tomorrow": (
-            named("localhost", begin=_FAR - _DAY, end=_FAR),
+            named("localhost", begin=FAR - _DAY, end=FAR),
             "not valid yet",
         ),
         "a client": (
@@ -206,7 +215,7 @@ class Authority:
         certificate = self._signed(Shape(common_name=self.name, authority=True), self.key)
         return certificate.public_bytes(serialization.Encoding.PEM)
 
-    def issue(self, name: str, end: dt.datetime = _FAR) -> Path:
+    def issue(self, name: str, end: dt.datetime = FAR) -> Path:
         """A certificate and its key, in one file."""
         return self.write(named(name, common_name=name, end=end), f"{name}-{end.year}")
 

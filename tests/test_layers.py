@@ -57,7 +57,7 @@ ALONE = {
     "argon2": {"plugin.passwords"},
     "bcrypt": {"plugin.passwords"},
     "OpenSSL": {"net.http", "net.reasons", "net.tls", "net.tls_gates"},
-    "cryptography": {"jose", "net.certificates", "testing.issuers"},
+    "cryptography": {"jose", "net.certificates", "net.rejections", "testing.issuers"},
     "klein": {"web"},
     "werkzeug": {"web.routing"},
 }

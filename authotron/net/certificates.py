@@ -19,6 +19,7 @@ from service_identity.hazmat import (
 )
 
 from authotron.model.errors import Unavailable
+from authotron.net.reasons import Reason
 
 _DNS_NAME = re.compile(r"[A-Za-z0-9*_.-]{1,253}")
 """Characters of a DNS name in a certificate; other characters make the certificate malformed."""
@@ -47,20 +48,22 @@ def check(certificate: x509.Certificate, host: str) -> None:
     except Untrusted:
         raise
     except VerificationError:
-        shown = ", ".join(_names(certificate)) or "the certificate has no name of that kind"
-        raise Untrusted(f"the certificate is for another host: {shown}; not {host}") from None
+        shown = ", ".join(_names(certificate)) or "no name of that kind"
+        why = f"{Reason.CERTIFICATE_OF_ANOTHER_NAME}: it is for {shown}; not for {host}"
+        raise Untrusted(why) from None
     except CertificateError:
-        raise Untrusted("the certificate contains a malformed name") from None
+        why = f"{Reason.CERTIFICATE_UNUSABLE}: it contains a malformed name"
+        raise Untrusted(why) from None
     except Exception as error:  # noqa: BLE001 - after any error the peer is not trusted
-        reason = type(error).__name__
-        raise Untrusted(f"the certificate cannot be verified ({reason})") from None
+        why = f"{Reason.CERTIFICATE_UNUSABLE}: it cannot be verified ({type(error).__name__})"
+        raise Untrusted(why) from None
 
 
 def _check(certificate: x509.Certificate, host: str) -> None:
     literal = literal_address(host)
     patterns = [*_patterns(certificate)]
     if not patterns:
-        raise Untrusted("the certificate names no host: its subjectAltName has none")
+        raise Untrusted(f"{Reason.CERTIFICATE_UNUSABLE}: it names no host in its subjectAltName")
     name = host.removesuffix(".")
     if not all(name.split(".")):
         raise Untrusted(f"{host!a} is not a host name")
@@ -86,7 +89,8 @@ def _subject_names(certificate: x509.Certificate) -> Any:
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:
-        raise Untrusted("the certificate names no host: it has no subjectAltName") from None
+        why = f"{Reason.CERTIFICATE_UNUSABLE}: it names no host, as it has no subjectAltName"
+        raise Untrusted(why) from None
     return extension.value
 
 

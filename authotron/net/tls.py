@@ -27,29 +27,9 @@ from zope.interface import implementer
 
 from authotron.config.section import FilePath, Section
 from authotron.net.certificates import Untrusted, check, literal_address
+from authotron.net.rejections import describe_rejection
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
-
-_REASONS = {
-    2: "the certificate is signed by an authority that is not trusted; set ca_file",
-    7: "the certificate is signed by an authority that is not trusted; set ca_file",
-    9: "the certificate is not valid yet",
-    10: "the certificate has expired",
-    18: "the certificate is self-signed and not in ca_file",
-    19: "the certificate is signed by an authority that is not trusted; set ca_file",
-    20: "the certificate is signed by an authority that is not trusted; set ca_file",
-    21: "the certificate is signed by an authority that is not trusted; set ca_file",
-    25: "an authority is not allowed to sign others",
-    26: "the certificate is for another purpose than a server",
-    47: "an authority is not allowed to sign for this name",
-    48: "an authority is not allowed to sign for this name",
-    66: "the key of the certificate is too weak",
-    67: "the key of an authority is too weak",
-    68: "a certificate is signed with a digest that is too weak, such as SHA-1",
-    79: "the certificate is signed by a certificate that is not an authority",
-}
-"""What the verification errors of OpenSSL (openssl-verification-options) mean to an operator."""
-
 
 # --- what is trusted ---
 
@@ -134,7 +114,8 @@ class DatabaseTlsConfig(Section):
         """
         if not self.tls:
             return None
-        return Verifier(load(self.tls_ca_file, self.tls_certificate_file, self.tls_key_file))
+        trust = load(self.tls_ca_file, self.tls_certificate_file, self.tls_key_file)
+        return Verifier(trust, "tls_ca_file")
 
 
 def load(ca: Path | None, certificate: Path | None, key: Path | None) -> Trust:
@@ -200,9 +181,12 @@ class Verifier:
     """
     Prepares TLS handshakes with one trust, each of which verifies that the server is the expected
     host.
+
+    An error message names the configuration key of the trusted certificates, C{ca_key}.
     """
 
     _trust: Trust = field(repr=False)
+    _ca_key: str = "ca_file"
     _context: SSL.Context | None = field(default=None, init=False, repr=False)
 
     def handshake(self, host: str) -> Handshake:
@@ -215,7 +199,8 @@ class Verifier:
             # Certificates are loaded at the first handshake, since loading them is slow.
             self._context = _context(self._trust)
         try:
-            return Handshake(self._context, host if host.isascii() else idna.encode(host).decode())
+            name = host if host.isascii() else idna.encode(host).decode()
+            return Handshake(self._context, name, self._ca_key)
         except UnicodeError:
             raise Untrusted(f"{host!a} is not a host name") from None
 
@@ -236,6 +221,7 @@ class Handshake:
 
     _context: SSL.Context
     _host: str
+    _ca_key: str = "ca_file"
     refusal: Untrusted | None = field(default=None, init=False)
     _connection: SSL.Connection | None = field(default=None, init=False)
 
@@ -287,8 +273,8 @@ class Handshake:
         """
         try:
             if not good:
-                reason = _REASONS.get(error, f"the certificate is invalid (OpenSSL error {error})")
-                self.refusal = self.refusal or Untrusted(reason)
+                told = describe_rejection(error, shown.to_cryptography, depth, self._ca_key)
+                self.refusal = self.refusal or Untrusted(told)
             elif depth == 0:
                 check(shown.to_cryptography(), self._host)
         except Untrusted as refusal:

@@ -194,7 +194,7 @@ class StoreTests(TestCase):
             self.assertIsInstance(error, Unavailable)
             if isinstance(error, Untrusted):
                 break
-        self.assertIn("has expired", str(error))
+        self.assertIn("certificate expired", str(error))
         self.assertEqual(len(front.heard), heard)
         front.certificate = authority.issue("localhost")
         for _ in range(200):

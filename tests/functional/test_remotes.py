@@ -89,11 +89,14 @@ class CertificateTests(RemotesTestCase):
 
     def test_expired(self) -> None:
         """A certificate that is over."""
-        self.refused("the certificate has expired", self.remote(end=EXPIRED))
+        self.refused("certificate expired", self.remote(end=EXPIRED))
 
     def test_other_name(self) -> None:
         """A certificate of somebody else."""
-        self.refused("for another host: elsewhere.example", self.remote("elsewhere.example"))
+        self.refused(
+            "certificate of another name: it is for elsewhere.example",
+            self.remote("elsewhere.example"),
+        )
 
     def test_ours(self) -> None:
         """A remote that wants to know us sees our certificate; without one it is an outage."""
@@ -108,7 +111,7 @@ class CertificateTests(RemotesTestCase):
 
     def test_unknown(self) -> None:
         """A certificate that nobody signed whom we trust."""
-        self.refused("signed by an authority that is not trusted", self.remote(), ca_file=None)
+        self.refused("certificate of an unknown issuer", self.remote(), ca_file=None)
 
 
 class ReloadTests(RemotesTestCase):

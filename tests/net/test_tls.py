@@ -19,9 +19,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from authotron.net.certificates import Untrusted, check
+from authotron.net.rejections import describe_rejection
 from authotron.net.tls import Handshake, Trust, Verifier
 from authotron.net.tls_gates import GatedConnections, wrap_tls
-from tests.certificates import EXPIRED, GOOD, ODD, Authority, Issued, Shape, named, numbered
+from tests.certificates import EXPIRED, FAR, GOOD, ODD, Authority, Issued, Shape, named, numbered
 
 AUTHORITY = Authority()
 TRUST = Trust(AUTHORITY.pem())
@@ -198,7 +199,7 @@ class CheckTests(SynchronousTestCase):
     def test_error_names_few_hosts_S_TLS(self) -> None:
         """The error names a few of the certificate's names, not all of a hundred."""
         reason = shown(named(*(f"a{number}.example" for number in range(100))), "localhost")
-        self.assertIn("a0.example, a1.example, a2.example, ...; not localhost", reason)
+        self.assertIn("a0.example, a1.example, a2.example, ...; not for localhost", reason)
 
 
 class HandshakeCase(SynchronousTestCase):
@@ -255,9 +256,59 @@ class SecuredTests(HandshakeCase):
         for stranger in (Authority(), Authority(name="stranger")):
             self.setUp()
             server = Server(stranger.issued(named("localhost")))
-            self.assertIn("not trusted", self.refused(server))
+            self.assertIn("unknown issuer", self.refused(server))
         self.setUp()
         self.assertIn("self-signed", self.refused(Server(self.itself())))
+
+    def test_reasons_W_TLS(self) -> None:
+        """Each reason is told with what the certificate holds and with the key to set."""
+        stranger = Authority(name="Another CA")
+        unknown = "certificate of an unknown issuer: signed by 'Another CA'"
+        below = Authority(name="below")
+        old = AUTHORITY.issued(Shape(common_name="below", authority=True, end=EXPIRED), below.key)
+        for issued, told in (
+            (
+                AUTHORITY.issued(named("localhost", end=EXPIRED)),
+                "certificate expired: of 'localhost', on 2020-01-02; renew it on the server",
+            ),
+            (
+                AUTHORITY.issued(named("localhost", begin=FAR, end=FAR)),
+                "certificate not valid yet: of 'localhost', before 2120-01-01; compare the clocks",
+            ),
+            (
+                AUTHORITY.issued(named("a.example", "b.example")),
+                "certificate of another name: it is for a.example, b.example; not for localhost",
+            ),
+            (
+                stranger.issued(named("localhost")),
+                f"{unknown}; to trust it, put its certificate into my_ca",
+            ),
+            (
+                self.itself(),
+                "certificate is self-signed: of 'localhost'; to trust it, put it into my_ca",
+            ),
+        ):
+            with self.subTest(told):
+                self.setUp()
+                self.verifier = Verifier(TRUST, "my_ca")
+                self.assertEqual(self.refused(Server(issued)), told)
+        self.verifier = Verifier(Trust(AUTHORITY.pem() + old.certificate_pem()))
+        told = self.refused(Server(below.issued(named("localhost"))))
+        self.assertIn("certificate expired: of the authority 'below'", told)
+
+    def test_malformed_W_TLS(self) -> None:
+        """A certificate that cannot be read is rejected with the reason alone."""
+
+        def fail() -> Any:
+            raise ValueError("CANARY")
+
+        self.assertEqual(
+            describe_rejection(66, fail, 0, "ca_file"),
+            "unusable certificate: the key of the certificate is too weak",
+        )
+        evil = AUTHORITY.issued(named("localhost", common_name="a\x1b\n" + "b" * 60, end=EXPIRED))
+        told = describe_rejection(10, lambda: evil.certificate, 0, "ca_file")
+        self.assertIn("of 'a??bbb", told)
 
     def test_self_signed_authority(self) -> None:
         """A self-signed certificate is trusted if it is the configured authority."""
@@ -274,7 +325,9 @@ class SecuredTests(HandshakeCase):
         for authority in (AUTHORITY, Authority(name="below")):
             self.setUp()
             self.verifier = Verifier(Trust(signed.certificate_pem()))
-            self.assertIn("not trusted", self.refused(Server(authority.issued(named("localhost")))))
+            self.assertIn(
+                "unknown issuer", self.refused(Server(authority.issued(named("localhost"))))
+            )
 
     def test_only_the_server_S_TLS(self) -> None:
         """
@@ -295,7 +348,7 @@ class SecuredTests(HandshakeCase):
         self.setUp()
         issued = AUTHORITY.issued(named("a.example"))
         self.verifier = Verifier(Trust(issued.certificate_pem()))
-        self.assertIn("another host", self.refused(Server(issued)))
+        self.assertIn("of another name", self.refused(Server(issued)))
 
     def itself(self) -> Issued:
         """Create a self-signed certificate."""
