@@ -69,7 +69,7 @@ class Config(AugmenterConfig, Membership, Connectivity):
         return checks.run_checks(self, world, username)
 
     def searches_alone(self) -> bool:
-        """Return whether the gateway searches without a user, which an augmenter always does."""
+        """Return true: an augmenter always searches without the bind of a user."""
         return True
 
     def lookup(self) -> Lookup:

@@ -16,7 +16,7 @@ The prefix of authotron's keys in the Redis of an acl-proxy, whose own keys begi
 """
 
 _LARGEST = 999_999_999
-"""Maximum number of a port or database of Redis; Redis itself rejects a database that it lacks."""
+"""Maximum number of a port or database of Redis, which itself rejects a missing database."""
 
 
 def store(environ: Mapping[str, str]) -> dict[str, Any]:

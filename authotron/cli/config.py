@@ -1,4 +1,4 @@
-"""C{authotron config}: what is in force, and where each value came from."""
+"""C{authotron config}: print the effective configuration, and where each value came from."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from authotron.config.origins import Origin
 
 @click.group()
 def config() -> None:
-    """Look at a configuration as the gateway reads it."""
+    """Print a configuration as the gateway reads it."""
 
 
 @config.command()
@@ -31,7 +31,9 @@ def show(
     file: Path | None, path: Path, *, with_origin: bool, only_set: bool, as_json: bool
 ) -> None:
     r"""
-    Print the values in force: of the file, of variables, and defaults. Secrets are shown as ***.
+    Print the effective values: of the file, of environment variables, and defaults.
+
+    Secrets are printed as ***.
 
     \b
     Examples:
@@ -61,6 +63,6 @@ def _as_json(found: list[Value], *, with_origin: bool) -> dict[str, Any]:
 
 
 def _origin(origin: Origin) -> dict[str, object]:
-    """Return an origin as JSON: C{default}, or only what is known of it."""
+    """Return the origin of a value as JSON: C{default}, or only the fields that are known."""
     known = attrs.asdict(origin, filter=lambda _, value: value is not None)
     return known or {"default": True}

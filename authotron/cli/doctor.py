@@ -132,7 +132,7 @@ def _row(subject: _Subject, results: list[CheckResult]) -> dict[str, Any]:
 async def surviving(
     results: AsyncIterator[CheckResult], world: World
 ) -> AsyncIterator[CheckResult]:
-    """Yield the results of a plugin; whatever its checks raise becomes a bad result, the last."""
+    """Yield the results of a plugin's checks; an exception becomes a last, bad result."""
     while True:
         try:
             result = await with_timeout(world.clock, _TIMEOUT, _next(results))

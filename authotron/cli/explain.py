@@ -67,7 +67,12 @@ _OUTCOMES: tuple[tuple[type[Exception], str], ...] = (
 )
 @config_option
 @click.option("--realm", help="The realm that the client sends in X-Auth-Realm.")
-@click.option("--user", "username", type=text, help="Explain Basic; the password is asked for.")
+@click.option(
+    "--user",
+    "username",
+    type=text,
+    help="Explain Basic credentials of this user; the password is asked for.",
+)
 @json_option
 @click.argument("source", type=click.File("r"), required=False)
 def explain(
@@ -97,7 +102,7 @@ def explain(
 
 
 def _basic(username: str) -> str:
-    """Ask for the password of a user, and return the header of both."""
+    """Ask for the password of a user, and return the header with user name and password."""
     if ":" in username:
         raise click.BadParameter("a user name with a colon (RFC 7617)", param_hint="--user")
     if sys.stdin.isatty():
@@ -172,9 +177,9 @@ _SHOWN = ("auth.", "augmenters.")
 @define(eq=False)
 class Report:
     """
-    What is known of one authentication; printed step by step, or at the end as JSON.
+    The report of one authentication, printed step by step, or at the end as JSON.
 
-    @ivar asked: the names of the providers that were asked.
+    @ivar asked: the names of the providers that were asked about a credential.
     """
 
     prints: bool = True
@@ -231,7 +236,7 @@ class Report:
             self._providers.append({"name": provider.name, "asked": False, "reason": reason})
 
     def accept(self, claims: dict[str, Any]) -> None:
-        """End with the claims of the JWT."""
+        """End the report with the claims of the JWT."""
         self.accepted, self._outcome, self._claims = True, "accepted", claims
         self.say("claims", bold=True)
         if self.prints:
@@ -245,7 +250,7 @@ class Report:
         )
 
     def end(self, reason: Exception) -> None:
-        """End with an error instead of claims."""
+        """End the report with an error instead of claims."""
         self._outcome = next(name for kind, name in _OUTCOMES if isinstance(reason, kind))
         self._reason = str(reason)
         if isinstance(reason, BadCredentials):

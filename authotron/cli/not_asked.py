@@ -17,17 +17,21 @@ def why_not_asked(
     realm: str | None,
 ) -> str:
     """
-    Return the reason for which a provider was asked about none of these credentials.
+    Return why a provider was asked about none of the credentials of a request.
 
     @param realm: the realm that the client named.
     """
     mine = [each for each in credentials if each.scheme == provider.scheme]
     if not mine:
         schemes = sorted({each.scheme for each in credentials})
-        return f"it is for {provider.scheme}, not for {' and '.join(schemes) or 'nothing'}"
+        return (
+            f"the provider is for {provider.scheme}, not for {' and '.join(schemes) or 'nothing'}"
+        )
     if realm is not None and fold_ascii_case(provider.realm) != fold_ascii_case(realm):
         known = sorted({each.realm for each in authenticator.providers})
-        return f"it is of realm {provider.realm}, not {realm} (realms: {', '.join(known)})"
+        return (
+            f"the provider is of realm {provider.realm}, not {realm} (realms: {', '.join(known)})"
+        )
     reasons = dict.fromkeys(_reason(provider, authenticator, each, realm) for each in mine)
     return "; ".join(reasons)
 
@@ -40,7 +44,7 @@ def _reason(
         return "the credential is an API token, which only the token store knows"
     mine = _affinity(provider, credential)
     if mine is None:
-        return "it failed to judge the shape of the token"
+        return "the provider failed to judge the shape of the token"
     rivals = [
         each
         for each in authenticator.providers
@@ -56,12 +60,12 @@ def _reason(
         if others and mine is not affinity:
             return f"{' and '.join(others)} {why}"
     if mine is Affinity.FOREIGN:
-        return "the token is not of the issuer, prefix or shape that it accepts"
+        return "the token is not of the issuer, prefix or shape that the provider accepts"
     return "another provider accepted the credential before"
 
 
 def _affinity(judge: IJudge, credential: Credential) -> Affinity | None:
-    """Return what a provider says about the shape of a credential; C{None} if it fails."""
+    """Return how a provider judges the shape of a credential, or C{None} if the provider fails."""
     try:
         return judge.affinity(credential)
     except Exception:  # noqa: BLE001 - a defect of one provider must not end the command

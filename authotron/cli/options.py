@@ -46,7 +46,7 @@ class Command(click.Command):
         self.examples = examples
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the examples."""
+        """Write the examples below the help of a command."""
         if self.examples:
             with formatter.section("Examples"):
                 for example in self.examples:
@@ -74,7 +74,7 @@ def exit_on_config_error(*, as_json: bool = False) -> Iterator[None]:
     """
     Print the problems of a C{ConfigError} that is raised within the block and exit with 78.
 
-    @param as_json: print them as JSON to standard output.
+    @param as_json: print the problems as JSON to standard output.
     """
     try:
         yield

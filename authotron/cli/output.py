@@ -47,7 +47,7 @@ def say_as_it_is(text: str, **style: Any) -> None:
 
 
 def _discard(stream: Any) -> None:
-    """Send the output of a stream to C{/dev/null} from now on."""
+    """Redirect the output of a stream to C{/dev/null}."""
     with suppress(OSError, ValueError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())

@@ -1,4 +1,4 @@
-"""List the values of a configuration that are in force, without secrets."""
+"""List the effective values of a configuration, without secrets."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from authotron.config.origins import Origin
 from authotron.model.errors import Location
 
 _USER = re.compile(r"//[^/@\s]*@")
-"""User and password in a URL."""
+"""Matches user and password in a URL."""
 
 HIDDEN = "***"
-"""What is shown of a secret."""
+"""The text that is shown instead of a secret."""
 
 
 @frozen
 class Value:
     """
-    One value of a configuration.
+    One effective value of a configuration.
 
-    @ivar path: the path of the key, as problems show it.
+    @ivar path: the path of the key, as messages show it.
     @ivar value: a number, a switch, a string, C{None}, or an empty list or mapping.
     """
 
@@ -49,7 +49,7 @@ def values(config: Config) -> Iterator[Value]:
 
 
 def nested(found: Sequence[Value]) -> dict[str, Any]:
-    """Return values as mappings and lists within each other, as they stand in a file."""
+    """Return values as nested mappings and lists, in the form of a configuration file."""
     whole: dict[str, Any] = {}
     for each in found:
         at: Any = whole
@@ -60,7 +60,7 @@ def nested(found: Sequence[Value]) -> dict[str, Any]:
 
 
 def _below(at: Any, step: int | str, new: object) -> Any:
-    """Return what is at a step of a list or a mapping; if nothing is, put something new there."""
+    """Return the value at a step of a list or a mapping; if there is none, put C{new} there."""
     if isinstance(at, list):
         if len(at) == step:
             at.append(new)

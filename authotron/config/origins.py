@@ -14,7 +14,7 @@ from authotron.config.sources import Sources
 from authotron.model.errors import ConfigError, Location, Problem
 
 _STEP = re.compile(r"#(?P<number>\d+)|\[(?P<place>\d+)\]|(?P<key>[^.\[\]]+)")
-"""One step of a path, as problems show it."""
+"""Matches one step in the path of a configuration key, as messages show the path."""
 
 _WRITE = {
     "bool_type": "write {name}=true or {name}=false",
@@ -26,13 +26,13 @@ _WRITE = {
     "dict_type": "write a mapping, as in {name}='{{key=value}}'",
     "model_type": "write a mapping, as in {name}='{{key=value}}'",
 }
-"""For types of errors in pydantic, how a variable is written."""
+"""How the value of an environment variable is written, by the type of pydantic's error."""
 
 
 @frozen
 class Origin:
     """
-    Where one value came from. Without a file and a variable the value is a default.
+    Where one value of the configuration came from: a file, a variable, or else a default.
 
     @ivar secret_file: the file that holds the secret, if a C{_file} twin names one.
     @ivar secret_variable: the variable that holds the secret, if an C{_env} twin names one.
@@ -56,11 +56,12 @@ class Origin:
 @frozen
 class Origins:
     """
-    Where the values of one configuration came from.
+    Finds where the values of one configuration came from.
 
-    @ivar root: the node of the file, if there is a file.
+    @ivar root: the YAML node of the configuration file, if there is a file.
     @ivar given: the mapping that was checked, with the C{_file} and C{_env} twins of secrets.
-    @ivar variables: for each key that a variable set, its name as messages may show it.
+    @ivar variables: for each key that an environment variable set, the variable's name as messages
+        may show it.
     """
 
     sources: Sources = field(factory=Sources, repr=False)
@@ -71,11 +72,11 @@ class Origins:
     is_version_1: bool = False
 
     def __reduce__(self) -> tuple[type[Origins], tuple[()]]:
-        """Leave everything out when a configuration is sent to a worker process."""
+        """Pickle no origins: a worker process gets its configuration without them."""
         return Origins, ()
 
     def of(self, location: Location) -> Origin:
-        """Return where the value at a location came from."""
+        """Return where the value of the configuration key at a location came from."""
         *above, last = location
         parent = value_at(self.given, tuple(above))
         for way in ("file", "env"):
@@ -87,7 +88,7 @@ class Origins:
 
     @contextmanager
     def locating(self) -> Iterator[None]:
-        """Add origins to the problems of a C{ConfigError} that is raised within the block."""
+        """Add file and line, or variable, to the problems of a C{ConfigError} within the block."""
         try:
             yield
         except ConfigError as error:
@@ -112,7 +113,7 @@ class Origins:
         return next((self.variables[part] for part in parts if part in self.variables), None)
 
     def _in_file(self, location: Location) -> Location:
-        """Return the location in a file of version 1.0.0 that became this one."""
+        """Return the location in the file; a file of version 1.0.0 has other keys."""
         of_address = self.is_version_1 and location[:1] == ("server",)
         return ("bind_address",) if of_address else location
 
@@ -138,7 +139,7 @@ class Origins:
         return evolve(problem, origin=f"{self.path}:{line}" if count else self.path)
 
     def _location(self, path: str) -> Location:
-        """Return the location that a path means; C{#2} is the second key of a mapping."""
+        """Return the location that a path names, in which C{#2} is the second key of a mapping."""
         steps: list[int | str] = []
         for found in _STEP.finditer(path):
             if found["place"]:

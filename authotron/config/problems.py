@@ -60,7 +60,7 @@ def of_key(key: str, why: str) -> PydanticCustomError:
 
 
 def _steps(at: str) -> Location:
-    """Return the steps to a section: C{providers[1]} has two."""
+    """Return the steps of a section's path, of which C{providers[1]} has two."""
     found = re.findall(r"[^.\[\]]+", at)
     return tuple(int(step) if step.isdigit() else step for step in found)
 

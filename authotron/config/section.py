@@ -213,9 +213,9 @@ def _all_errors(
     section: type[Section], given: object, error: ValidationError, context: dict[str, Sources]
 ) -> list[ErrorDetails]:
     """
-    Return the errors of a section, with those of its validators that run only if all keys fit.
+    Return all errors of a section, with those of validators that run only if each key is valid.
 
-    For these the section is read once more without the keys that do not fit.
+    For these validators the section is read once more without its invalid keys.
     """
     found = error.errors(include_url=False, include_input=False)
     fitting = _without(given, [each["loc"] for each in found])
@@ -236,7 +236,7 @@ def _begins(loc: Location, other: Location) -> bool:
 
 
 def _without(given: object, locations: Sequence[Location]) -> object:
-    """Return a copy of what was given, without the keys at some locations."""
+    """Return a copy of a section's mapping, without the keys at some locations."""
     if not isinstance(given, dict):
         return given
     kept = {}

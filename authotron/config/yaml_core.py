@@ -239,9 +239,9 @@ def merged_nodes(node: Node) -> Iterator[Node]:
 
 def line_of(root: Node, location: Sequence[int | str]) -> tuple[int, int]:
     """
-    Return the line of the value at a location, from 1, and how many steps of it were found.
+    Return the line (from 1) of the value at a location, and how many steps of the location exist.
 
-    Steps that are not in the file are skipped; then the line is that of the nearest value around.
+    If steps of the location are not in the file, return the line of the nearest value around it.
     """
     node, line, count = root, root.start_mark.line + 1, 0
     for step in location:

@@ -98,7 +98,7 @@ class Listener(Service):
         self._listening.addCallback(self._log_listening)
 
     def _log_listening(self, listening: IListeningPort | None) -> IListeningPort | None:
-        """Log where the port listens, under the names of auth-o-tron."""
+        """Log the address of the port, in an event with the same name as in auth-o-tron."""
         if listening is not None:
             self._log.info(
                 _SERVES[self.port],

@@ -50,7 +50,7 @@ Members of C{Affinity}, named here because looking one up takes 0.07 us and a re
 
 
 def _is_known(_credential: Credential) -> bool:
-    """Take no credential for an API token: there is no token store."""
+    """Return false: without a token store no credential is taken for an API token."""
     return False
 
 
@@ -64,7 +64,7 @@ class Authenticator:
     @ivar own: authenticates API tokens, in the realms of their owners. C{own} is not one of
         C{providers}. C{own} is asked about other bearer tokens, too, if it may know them.
     @ivar _is_unknown: whether a credential that no provider judges may be an API token, as the
-        store was not reached since the start.
+        token store was not reached since the start.
     @ivar identity_check: checks each identity that a provider or augmenter returns.
     """
 

@@ -401,7 +401,7 @@ class DecisionCache(Generic[R]):
         return decision
 
     def _logged(self, decision: Decision[R]) -> Decision[R]:
-        """Log who was authenticated, under the names of auth-o-tron, and return the decision."""
+        """Log the user, in an event named as in auth-o-tron, and return the decision."""
         found = decision.outcome.authentication
         if found is None or not logs.log.writes_info:
             return decision

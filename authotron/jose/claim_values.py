@@ -23,7 +23,7 @@ _CONTROL = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)])
 _STRINGS = frozenset({str})
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-"""Encodes JSON; made once, as C{json.dumps} with these arguments makes one for each value."""
+"""A JSON encoder that is made once, as C{json.dumps} would make one for each value."""
 
 _MAX_SHOWN = 100
 """Maximum characters of a claim's value that a message repeats."""

@@ -36,7 +36,7 @@ _MAX_KEYS = 200
 """Maximum keys of a key set that are read; further keys are ignored."""
 
 _MAX_SHOWN = 20
-"""Keys that a description of a key set lists."""
+"""Maximum keys that a description of a key set lists."""
 
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
@@ -107,7 +107,7 @@ def fitting(keys: KeysByName, algorithm: str) -> list[Key]:
 
 
 def describe(keys: KeysByName) -> str:
-    """Describe how many keys there are, and of each its C{kid} and its algorithms."""
+    """Describe a key set: the number of keys, and for each key C{kid} and algorithms."""
     texts = [
         f"{shown(kid) if kid else 'without kid'} {'/'.join(key.algorithms)}"
         for kid, same in keys.items()

@@ -116,7 +116,7 @@ class KeySet:
 
     @property
     def cached(self) -> KeysByName:
-        """The keys that are cached; none before they are first fetched."""
+        """The cached keys of the issuer, or none before the first fetch."""
         return self._keys or {}
 
     def renew(self) -> None:

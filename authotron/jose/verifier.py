@@ -62,7 +62,7 @@ class Verifier:
         """
         Describe the cached keys of the issuer by name and algorithm.
 
-        @raise Unavailable: no key can be used with an algorithm that is accepted.
+        @raise Unavailable: no published key can be used with an accepted algorithm.
         """
         keys = self.keys.cached if self.keys is not None else {}
         if keys and not any(fitting(keys, each) for each in self.algorithms):

@@ -39,7 +39,7 @@ class LdapSection(Protocol):
         """Return a new directory that is not connected yet."""
 
     def searches_alone(self) -> bool:
-        """Return whether the gateway searches without a user: as service account or anonymous."""
+        """Return whether the gateway searches as service account or anonymous, not as the user."""
 
     def security(self, uri: str) -> Security:
         """Return whether the connection to C{uri} uses TLS, StartTLS or no encryption."""
@@ -164,7 +164,7 @@ async def _check_user(
 
 
 def _count_roles(found: list[Grant]) -> str:
-    """Count the roles of a user, and say how much of a JWT they take if that is much."""
+    """Describe the number of a user's roles, and their size in a JWT if the size is large."""
     counted = f"{len(found)} role{'' if len(found) == 1 else 's'}"
     size = sum(len(grant.role.encode()) + len('"",') for grant in found) * 4 // 3  # base64
     return counted if size < _MUCH else f"{counted} ({size} bytes of a JWT, see jwt.warn_bytes)"

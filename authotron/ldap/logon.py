@@ -1,10 +1,11 @@
 r"""
 Log on by the name of an account instead of a DN: C{alice@example.org} or C{EXAMPLE\alice}.
 
-Active Directory accepts such names in a bind, so it needs no service account: after the bind, the
-user searches for the own entry. A name may belong to another account than an attribute suggests:
-C{alice@example.org} is first the C{userPrincipalName} of any account, and only then the account
-C{alice}. So the entry that the search finds must be that of the account that was bound.
+Active Directory accepts such names in a bind, so that no service account is needed: after the bind
+as the user, the user's entry is searched. A name may belong to another account than an attribute
+suggests: C{alice@example.org} is first the C{userPrincipalName} of any account, and only then the
+account C{alice}. The entry that the search finds must therefore be the entry of the account that
+was bound.
 """
 
 from __future__ import annotations
@@ -20,19 +21,19 @@ from authotron.ldap.spelling import is_same_dn
 from authotron.model.errors import Rejected
 
 ACCOUNT, PRINCIPAL = "sAMAccountName", "userPrincipalName"
-"""The attributes that hold the two names of an account."""
+"""The LDAP attributes that hold the two names of an account in Active Directory."""
 
 _PRINCIPAL = re.compile(r"\{username\}@(?P<domain>[A-Za-z0-9][A-Za-z0-9.-]*)")
 _DOWN_LEVEL = re.compile(r"(?P<domain>[^\s\"/\\\[\]:;|=,+*?<>@{}]+)\\\{username\}")
 _FORBIDDEN = re.compile(r"[\"/\\\[\]:;|=,+*?<>@\s{}]")
-"""Characters that a name must not have, as it would then be another form of a logon name."""
+"""Characters that a user name must not have, as it would then be another form of a logon name."""
 
 
 def strip_domain(written: str, domains: Iterable[str]) -> str:
     r"""
     Return a user name without its domain, if the domain is one of C{domains}.
 
-    C{EXAMPLE\alice}, C{alice@example.org} and C{alice} are then one user.
+    C{EXAMPLE\alice}, C{alice@example.org} and C{alice} are thus the same user.
     """
     known = {each.casefold() for each in domains}
     domain, _, name = written.rpartition("\\")
@@ -45,12 +46,12 @@ def strip_domain(written: str, domains: Iterable[str]) -> str:
 @frozen
 class LogonName:
     r"""
-    The form of the names that users log on by.
+    The form of the account names with which users log on to a directory.
 
     @ivar template: C{{username}@example.org} or C{EXAMPLE\{username}}.
-    @ivar is_principal: whether the template has the first form.
-    @ivar domains: the names of the domain in the configuration.
-    @ivar guessed: further names of the domain that users may write.
+    @ivar is_principal: whether the template has the form C{{username}@example.org}.
+    @ivar domains: the names of the Windows domain that the configuration states.
+    @ivar guessed: further names of the Windows domain that users may write.
     """
 
     template: str
@@ -59,7 +60,7 @@ class LogonName:
     guessed: tuple[str, ...] = ()
 
     def search(self) -> str:
-        """Return the filter that finds the entries whose account the name could be."""
+        """Return the LDAP filter that finds the entries of all accounts that the name may mean."""
         account = f"({ACCOUNT}={{username}})"
         if self.is_principal:
             account = f"(|({PRINCIPAL}={self.template}){account})"
@@ -79,15 +80,15 @@ class LogonName:
         return name
 
     def bind_name(self, name: str) -> str:
-        """Return the name to bind as."""
+        """Return the name that is sent in the bind of a user."""
         return self.template.replace("{username}", name)
 
     def choose(self, entries: Sequence[Entry], name: str, whoami: str | None) -> Entry:
         r"""
-        Return the entry of the account that was bound.
+        Return, of several entries, the entry of the account that was bound.
 
-        @param whoami: what the server calls the account, such as C{u:EXAMPLE\alice}.
-        @raise Rejected: no entry is surely that of the account, or several entries are.
+        @param whoami: the server's name of the account, such as C{u:EXAMPLE\alice}.
+        @raise Rejected: no entry, or more than one, belongs to the account that was bound.
         """
         bound = [each for each in entries if _has(each, PRINCIPAL, self.bind_name(name))]
         if not (self.is_principal and bound):
@@ -105,7 +106,7 @@ class LogonName:
         return _has(entry, ACCOUNT, name) or not entry.strings(ACCOUNT)
 
     def _is_called(self, entry: Entry, whoami: str) -> bool:
-        """Return whether an entry fits the identity that the server answered (RFC 4532)."""
+        """Return whether an entry belongs to the account that the server named (RFC 4532)."""
         kind, _, who = whoami.partition(":")
         if kind == "dn":
             return is_same_dn(who, entry.dn, "")
@@ -139,7 +140,7 @@ def _guess_domains(domains: Iterable[str], search_base: str) -> Iterator[str]:
 def parse_logon(
     template: str, domains: Iterable[str] = (), search_base: str = ""
 ) -> LogonName | None:
-    """Return the form of logon names that a template describes; C{None} if the template is a DN."""
+    """Return the form of logon names that a template describes, or C{None} if it is a DN."""
     principal = _PRINCIPAL.fullmatch(template)
     match = principal or _DOWN_LEVEL.fullmatch(template)
     if match is None:

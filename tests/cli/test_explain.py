@@ -151,13 +151,13 @@ class NotAskedTests(SynchronousTestCase):
     def test_other_scheme(self) -> None:
         """A provider of another scheme is not asked."""
         found = self.reasons(self.authenticator(), "Bearer opaque")
-        self.assertEqual(found["staff"], "it is for basic, not for bearer")
+        self.assertEqual(found["staff"], "the provider is for basic, not for bearer")
 
     def test_other_realm_names_the_realms(self) -> None:
         """A provider of another realm is not asked; the reason lists the realms."""
         found = self.reasons(self.authenticator(self.bearer("sso")), "Basic YTpi", "nope")
         self.assertEqual(
-            found["staff"], "it is of realm internal, not nope (realms: internal, sso)"
+            found["staff"], "the provider is of realm internal, not nope (realms: internal, sso)"
         )
 
     def test_token_of_another_issuer(self) -> None:

@@ -47,7 +47,7 @@ class ListeningSocket:
 
     @property
     def address(self) -> IAddress | None:
-        """The address of the open socket; C{None} for a socket of systemd."""
+        """The address of the open socket, or C{None} for a socket of systemd."""
         return None if self._port is None else self._port.getHost()
 
     def open(self) -> int:
