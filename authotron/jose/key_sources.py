@@ -18,6 +18,9 @@ from authotron.net.urls import check_url
 _MAX_BYTES = 1_048_576
 """Bytes of the largest key set or discovery document that is accepted."""
 
+_ACCEPT = "application/jwk-set+json, application/json;q=0.9, */*;q=0.1"
+"""The media type of key sets (RFC 7517 section 8.5.1), and what servers send instead."""
+
 _TIMEOUT = 10.0
 """Seconds that a request for a key set or a discovery document may take."""
 
@@ -106,7 +109,8 @@ async def fetch(web: WebClient, url: str, headers: Mapping[str, str]) -> KeysByN
 
     @raise Unavailable: the key set cannot be fetched.
     """
-    answer = await web.get(url, limit=_MAX_BYTES, timeout=_TIMEOUT, headers=headers)
+    sent = {"Accept": _ACCEPT, **headers}
+    answer = await web.get(url, limit=_MAX_BYTES, timeout=_TIMEOUT, headers=sent)
     if not answer.is_success:
         raise answer.unexpected_status()
     return read(answer.json_object(), answer.place)

@@ -72,6 +72,13 @@ class DiscoveryTests(SynchronousTestCase):
             failure = self.failureResultOf(self.start(issuer=other), Unavailable)
             self.assertIn(message, failure.getErrorMessage())
 
+    def test_media_type_H_ACCEPT(self) -> None:
+        """A key set is asked for by its own media type first; the discovery document as JSON."""
+        self.successResultOf(self.start())
+        discovery, keys = (each.headers["accept"] for each in self.remote.requests)
+        self.assertEqual(discovery, "application/json")
+        self.assertEqual(keys, "application/jwk-set+json, application/json;q=0.9, */*;q=0.1")
+
     def test_elsewhere_T33(self) -> None:
         """Keys are not fetched from a malformed URL, nor without TLS if the issuer has TLS."""
         for url in ("http://keys.example/x", "file:///etc/passwd", 5, None, "keys.example"):
