@@ -77,7 +77,7 @@ def _headers(path: Path) -> Mapping[str, str]:
             found = _HEADER.fullmatch(line)
             if found is None:
                 raise Unavailable(f"{path}: line {number} is not `Name: value`")
-            headers[found[1]] = found[2]
+            headers[found[1].title()] = found[2]  # one spelling, so that no name occurs twice
     return headers
 
 

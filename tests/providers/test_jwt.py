@@ -363,7 +363,7 @@ class KeyFileTests(SynchronousTestCase):
 
     def test_headers_W_JWKS(self) -> None:
         """The headers in a file are sent to the key set, beside the usual ones."""
-        path = self.write("headers", "# of the proxy\nX-Api-Key: k e y\n\nAccept:text/plain\n")
+        path = self.write("headers", "# of the proxy\nX-Api-Key: k e y\n\naCCept:text/plain\n")
         judge = self.made(cert_uri=CERTS, headers_file=path)
         self.successResultOf(start(judge.authenticate(bearer(IDP.sign()))))
         [asked] = self.remote.requests
