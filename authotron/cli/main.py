@@ -90,11 +90,11 @@ def check(file: Path | None, path: Path) -> None:
 def _description(found: Config) -> list[str]:
     """Return lines that describe what a configuration runs, without secrets."""
     file = found.file
-    server = (
-        ", ".join(map(with_mode, file.server.listen)) or f"{file.server.host}:{file.server.port}"
+    server = ", ".join(map(with_mode, file.server.listen)) or _address(
+        file.server.host, file.server.port
     )
     second = ", ".join(map(with_mode, file.metrics.listen)) or (
-        f"{file.metrics.host or file.server.host}:{file.metrics.port}"
+        _address(file.metrics.host or file.server.host, file.metrics.port)
     )
     lines = [
         f"gateway:   {server}",
@@ -107,6 +107,10 @@ def _description(found: Config) -> list[str]:
     if found.store is not None:
         lines.append(f"store:     {found.store.type}")
     return lines
+
+
+def _address(host: str, port: int | None) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 @main.command()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
@@ -28,6 +31,11 @@ Proxy = Annotated[NonEmptyStr, AfterValidator(check_proxy)]
 """A network, or C{unix} for peers at a UNIX socket."""
 
 Proxies = Annotated[tuple[Proxy, ...], Field(strict=False)]
+
+_INTERFACES = Path("/proc/self/net/if_inet6")
+"""The IPv6 addresses of this machine; empty or missing if it has none."""
+
+_EVERY_IPV4 = "0.0.0.0"  # noqa: S104 - as documented
 
 _HEADER = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
 
@@ -69,6 +77,27 @@ EndpointsOrSystemd = Annotated[
 ]
 
 
+def _is_ipv6_only() -> bool:
+    """Return whether an IPv6 socket of this machine accepts no IPv4, by C{bindv6only} (ipv6(7))."""
+    with socket.socket(socket.AF_INET6) as unused:
+        return bool(unused.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY))
+
+
+def every_address(
+    interfaces: Path = _INTERFACES, is_ipv6_only: Callable[[], bool] = _is_ipv6_only
+) -> str:
+    """
+    Return the address that stands for every address of this machine.
+
+    C{::} accepts IPv4, too, unless the machine has no IPv6 address or keeps both apart.
+    """
+    try:
+        is_shared = bool(interfaces.read_text()) and not is_ipv6_only()
+    except OSError:
+        return _EVERY_IPV4
+    return "::" if is_shared else _EVERY_IPV4
+
+
 class Forwarded(Section):
     """The headers in which trusted proxies forward the host and the client's address."""
 
@@ -86,7 +115,11 @@ class Forwarded(Section):
 class Server(Section):
     """The main port: sockets, workers, limits and trusted proxies."""
 
-    host: str = Field(default="0.0.0.0", description="the address to bind")  # noqa: S104 - as documented
+    host: str = Field(
+        default_factory=every_address,
+        description="the address to bind; every address if not set: `::` if the machine has IPv6 "
+        "and its IPv6 sockets accept IPv4, too, else `0.0.0.0`",
+    )
     port: Port | None = Field(default=None, description="the port to listen on")
     listen: EndpointsOrSystemd = Field(
         default=(),

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from authotron.config.check import Config
+from authotron.config.server import every_address
 from tests.config.cases import BASE, ConfigCase, laid_over
 
 
@@ -43,3 +44,30 @@ class WorkersTests(ConfigCase):
         self.laid(server={**server, "listen": listen})
         problem = self.problem(server={**server, "listen": ["ssl:443:privateKey=x"]})
         self.assertIn("several workers cannot share ssl", problem)
+
+
+class EveryAddressTests(ConfigCase):
+    """Where the gateway listens without C{host}."""
+
+    def test_ipv6_and_ipv4_W_V6(self) -> None:
+        """Every address is C{::} where that accepts IPv4, too, and else C{0.0.0.0}."""
+        interfaces = self.folder / "if_inet6"
+
+        def unsupported() -> bool:
+            raise OSError("Address family not supported by protocol")
+
+        self.assertEqual(every_address(interfaces, lambda: False), "0.0.0.0")
+        for addresses, is_ipv6_only, address in (
+            ("", lambda: False, "0.0.0.0"),
+            ("00000000000000000000000000000001 01 80 10 80 lo", lambda: False, "::"),
+            ("00000000000000000000000000000001 01 80 10 80 lo", lambda: True, "0.0.0.0"),
+            ("00000000000000000000000000000001 01 80 10 80 lo", unsupported, "0.0.0.0"),
+        ):
+            interfaces.write_text(addresses)
+            self.assertEqual(every_address(interfaces, is_ipv6_only), address)
+
+    def test_default_W_V6(self) -> None:
+        """Without C{host} both ports are opened at every address."""
+        server = self.changed(server={"host": ...}).file.server
+        self.assertEqual(server.host, every_address())
+        self.assertEqual(self.changed(server={"host": "0.0.0.0"}).file.server.host, "0.0.0.0")
