@@ -1,4 +1,4 @@
-"""C{authotron tokens}: back up the token store, restore it, and give up a lost pepper."""
+"""C{authotron tokens}: back up the token store, restore a backup, and replace a lost pepper."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def backup(path: Path, file: Path) -> None:
         await _backed_up(kept).back_up(file)
         say(f"wrote {file}")
         if IKeepsPepper.providedBy(kept.store.backend) and kept.store.pepper is not None:
-            say(f"keep the pepper apart from it: {kept.store.backend.pepper_file}")
+            say(f"keep the pepper apart from the backup: {kept.store.backend.pepper_file}")
         else:
-            say("keep the pepper apart from it: store.pepper of the configuration")
+            say("keep the pepper apart from the backup: store.pepper of the configuration")
 
     run(path, work)
 
@@ -49,9 +49,9 @@ def backup(path: Path, file: Path) -> None:
     "--pepper",
     "pepper_file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Copy of the pepper file of the store that was backed up.",
+    help="The file that holds a copy of the pepper of the store that was backed up.",
 )
-@click.option("--replace", is_flag=True, help="Give up the API tokens that the store has now.")
+@click.option("--replace", is_flag=True, help="Discard the API tokens that the store has now.")
 def restore(path: Path, file: Path, pepper_file: Path | None, *, replace: bool) -> None:
     """
     Replace all API tokens by those of FILE, which `tokens backup` wrote.
@@ -74,22 +74,22 @@ def new_pepper(path: Path) -> None:
     """
     Give up all API tokens that were hashed with a lost pepper.
 
-    The store accepts the configured pepper from now on, or a generated one. API tokens that were
-    hashed with another pepper are rejected, until their owners create new ones.
+    The token store accepts the configured pepper from now on, or a generated pepper. API tokens
+    that were hashed with another pepper are rejected, until their owners create new ones.
     """
 
     async def work(_: Gateway[Reply], kept: TokenService, _world: World) -> None:
         await kept.store.accept_pepper()
-        say("the store accepts its pepper; API tokens of another pepper are rejected")
+        say("the token store accepts its pepper; API tokens of another pepper are rejected")
 
     run(path, work, opens=False)
 
 
 def _backed_up(kept: TokenService) -> IBacksUp:
     """
-    Return the store if it can be backed up.
+    Return the token store if it can be backed up.
 
-    @raise Unavailable: its database has tools of its own for that.
+    @raise Unavailable: the store cannot be backed up, as its database has its own tools for that.
     """
     backend = kept.store.backend
     if not IBacksUp.providedBy(backend):

@@ -103,12 +103,12 @@ class Forwarded(Section):
 
     host: Header = Field(
         default="X-Forwarded-Host",
-        description="the header with the host; `Forwarded` for its parameter `host` (RFC 7239)",
+        description="the header with the host; `Forwarded` to read its parameter `host` (RFC 7239)",
     )
     address: Header = Field(
         default="X-Forwarded-For",
         description="the header with the addresses of the client and of the proxies in between; "
-        "`Forwarded` for its parameter `for` (RFC 7239)",
+        "`Forwarded` to read its parameter `for` (RFC 7239)",
     )
 
 
@@ -212,7 +212,7 @@ class Operations(Section):
         default=METRICS_PORT,
         ge=0,
         le=65535,
-        description="the port to listen on; 0 only if the second port is not opened",
+        description="the port to listen on; 0 only if the metrics port is not opened",
     )
     listen: EndpointsOrSystemd = Field(
         default=(),

@@ -249,7 +249,7 @@ class GatewayService(MultiService):
         return gateway
 
     def _derives_another(self, config: Config) -> bool:
-        """Whether a configuration has another secret, from which a pepper may be derived."""
+        """Whether a configuration changes C{jwt.secret}, from which a pepper may be derived."""
         return config.file.jwt.secret != self.serving.gateway.config.file.jwt.secret
 
     def _adopt(self, gateway: Gateway[Reply]) -> None:
@@ -299,7 +299,7 @@ async def _check_pepper(tokens: TokenService) -> None:
     """
     Verify that API tokens in the open store stay valid with the pepper of a new configuration.
 
-    @raise ConfigError: the store has another pepper, or cannot be read now.
+    @raise ConfigError: the token store has another pepper, or cannot be read now.
     """
     try:
         await tokens.store.check_pepper()

@@ -99,7 +99,8 @@ def challenge(
     Proxies pass on only one header, so all challenges are joined (RFC 9110 section 11.6.1).
 
     @param charset: whether to say that Basic credentials are UTF-8 (RFC 7617 section 2.1).
-    @param basic_first: whether Basic challenges come first: most browsers look at the first one.
+    @param basic_first: whether Basic challenges come first, as most browsers read the first
+        challenge only.
     @param error: the error of a refused Bearer token (RFC 6750 section 3.1).
     """
     more = {

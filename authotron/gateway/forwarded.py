@@ -16,7 +16,7 @@ _MOST_PEERS = 1_000
 """The most peers of which the cache knows whether they are trusted proxies."""
 
 _FORWARDED, _LIST = "forwarded", "x-forwarded-for"
-"""Headers, in lower case, whose values are lists over all lines."""
+"""The names, in lower case, of headers whose lines form one list of values."""
 
 Fields = Callable[[str], Sequence[str]]
 """A function that returns all values of the header with a given name."""
@@ -28,8 +28,8 @@ class Forwarding:
     Reads the headers in which proxies state the requested host and the client's address.
 
     A header counts only if the peer is a trusted proxy. Lines of C{X-Forwarded-For} and
-    C{Forwarded} are one list; another header that is duplicated says nothing. Of several addresses
-    the rightmost one that is not a trusted proxy is the client's.
+    C{Forwarded} are one list; any other duplicate header is ignored. Of several addresses the
+    rightmost one that is not a trusted proxy is the client's.
     """
 
     _trusted: Sequence[str]
@@ -71,7 +71,7 @@ class Forwarding:
         return None if hop is None else hop.address
 
     def _hops(self, values: Sequence[str]) -> Iterator[Hop]:
-        """Yield what the header with addresses says, from the nearest proxy to the farthest."""
+        """Yield the hops in the header with addresses, from the nearest proxy to the farthest."""
         name = self._headers.address.lower()
         if name == _FORWARDED:
             return hops.forwarded(values)

@@ -11,27 +11,27 @@ from authotron.model.hosts import FORWARDED_HOST, address_of
 from authotron.model.http_grammar import TOKEN
 
 _MOST_HOPS = 64
-"""Addresses that are read of one header; each takes about 10 us of processor time."""
+"""Maximum addresses that are read of one header; each takes about 10 us of processor time."""
 
 _LONGEST_ELEMENT = 1_000
-"""Characters of what one proxy says in C{Forwarded}; more is malformed."""
+"""Maximum characters of the element of one proxy in C{Forwarded}; a longer one is malformed."""
 
 _WITH_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.%]*)\]|([0-9.]+))(?::[0-9]{1,5})?")
-"""An IPv6 address in brackets, or an IPv4 address, perhaps with a port."""
+"""Matches an IPv6 address in brackets, or an IPv4 address, perhaps with a port."""
 
 _TOKEN = TOKEN.decode()
 _VALUE = rf"(?:{_TOKEN}|\"(?:[^\"\\]|\\.)*\")"
 _PAIR = re.compile(rf"({_TOKEN})=({_VALUE})")
 _ELEMENT = re.compile(rf"[ \t]*{_PAIR.pattern}(?:[ \t]*;[ \t]*{_PAIR.pattern})*[ \t]*")
-"""What one proxy says (RFC 7239 section 4); blanks around semicolons are tolerated."""
+"""Matches the element of one proxy in C{Forwarded} (RFC 7239), also with blanks around C{;}."""
 
 
 @frozen
 class Hop:
     """
-    What one proxy says of the peer that sent it a request.
+    The information of one proxy about the peer from which the proxy received a request.
 
-    @ivar address: the address of the peer; C{None} if it cannot be read.
+    @ivar address: the address of the peer, or C{None} if it is not readable.
     @ivar host: the host that was requested of the proxy, if the header names it.
     """
 
@@ -43,7 +43,7 @@ def listed(lines: Sequence[str]) -> Iterator[Hop]:
     """Yield the hops of C{X-Forwarded-For}, the nearest first; several lines are one list."""
     for text in reversed(",".join(lines).rsplit(",", _MOST_HOPS - 1)):
         hop = text.strip(" \t")
-        if hop:  # empty elements of a list do not count (RFC 9110 section 5.6.1.2)
+        if hop:  # empty elements of a list in a header are ignored (RFC 9110 section 5.6.1.2)
             yield Hop(_address(hop))
 
 
@@ -52,7 +52,8 @@ def forwarded(lines: Sequence[str]) -> Iterator[Hop]:
     Yield the hops of C{Forwarded} (RFC 7239), the nearest first; several lines are one list.
 
     The list is read from its end, as what is before the hops of trusted proxies is from the client,
-    which might have left a quoted string open. After a malformed element nothing more is read.
+    which might have left a quoted string open. Elements of the header behind a malformed element
+    are not read.
     """
     left = ",".join(lines)
     end = comma = len(left)
@@ -76,7 +77,7 @@ def _hop(element: str) -> Hop:
     pairs = [(name.lower(), _unquoted(value)) for name, value in _PAIR.findall(element)]
     found = dict(pairs)
     if len(found) != len(pairs):
-        return Hop(None)  # a parameter that stands twice says nothing
+        return Hop(None)  # an element with a duplicate parameter is malformed
     host = found.get("host", "")
     return Hop(_address(found.get("for", "")), host if FORWARDED_HOST.fullmatch(host) else None)
 
@@ -86,7 +87,7 @@ def _unquoted(value: str) -> str:
 
 
 def _address(text: str) -> str | None:
-    """Return an address without its port and brackets; C{None} if it cannot be read."""
+    """Return an address without its port and brackets, or C{None} if it is not readable."""
     found = _WITH_PORT.fullmatch(text)
     if found is None:
         return None if "[" in text or "]" in text else address_of(text)
