@@ -34,18 +34,21 @@ Work = Callable[[Gateway[Reply], TokenService, World], Awaitable[None]]
 """The work of a command: a function that is called with the open token store."""
 
 
-def run(path: Path, work: Work, *, opens: bool = True) -> None:
+def run(path: Path, work: Work, *, opens: bool = True, as_json: bool = False) -> None:
     """
     Open the token store of a configuration and run some work with it.
 
-    @param opens: whether the store is opened before the work begins.
-
     If the work fails, the reason is printed and the command exits with 1.
+
+    @param opens: whether the store is opened before the work begins.
+    @param as_json: print the problems of an invalid configuration as JSON.
     """
-    config = load_config(path)
-    if config.store is None or config.store.type == "memory":
+    config = load_config(path, as_json=as_json)
+    if config.store is None:
+        raise click.ClickException("the configuration has no token store (section store)")
+    if config.store.type == "memory":
         raise click.ClickException(
-            "the configuration has no token store that this command can open"
+            "a token store of type memory is inside the gateway; use its HTTP interface, /tokens"
         )
     react(_run, (config, work, opens))
 

@@ -13,6 +13,9 @@ from authotron.model.hosts import any_network_fits, host_fits
 from authotron.model.identity import earliest
 from authotron.model.token import Grant
 
+_MAX_SHOWN = 20
+"""Roles of an owner that a message lists."""
+
 
 @frozen
 class TokenRequest:
@@ -76,7 +79,7 @@ def new_grant(
     problems = [*_excesses(requester, outer, requested)]
     longest = config.max_ttl if can_look_up else config.max_ttl_unchecked
     if requested.ttl is not None and requested.ttl > longest:
-        problems.append(Problem("ttl", f"is more than the limit of {longest} s"))
+        problems.append(Problem("ttl", f"is more than the limit of {in_words(longest)}"))
     expires = now + min(requested.ttl or config.ttl, longest)
     if requested.ttl is not None and outer.expires is not None and expires > outer.expires:
         problems.append(
@@ -93,6 +96,22 @@ def new_grant(
     )
 
 
+def in_words(seconds: int) -> str:
+    """Write a duration in the largest unit that divides it, such as C{366 d}."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds and seconds % size == 0:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def _lacks_role(requester: Authentication, role: str) -> str:
+    """Say that the owner does not have a role, and which roles the owner has."""
+    known = requester.identity.roles
+    listed = ", ".join([*known[:_MAX_SHOWN], *(["..."] if len(known) > _MAX_SHOWN else [])])
+    owner = requester.identity.username
+    return f"{owner} does not have the role {role!r} (has: {listed or 'no roles'})"
+
+
 def _excesses(
     requester: Authentication, outer: Grant, requested: TokenRequest
 ) -> Iterator[Problem]:
@@ -103,7 +122,7 @@ def _excesses(
     roles = frozenset(requester.identity.roles) if requested.roles else frozenset()
     for place, role in enumerate(requested.roles or ()):
         if role not in roles:
-            yield Problem(f"roles[{place}]", "is not a role of the owner")
+            yield Problem(f"roles[{place}]", _lacks_role(requester, role))
     for service, scopes in (requested.scopes or {}).items():
         if not set(scopes) <= set(requester.identity.scopes.get(service, ())):
             yield Problem(f"scopes.{service}", "names a scope that the owner does not have")

@@ -343,6 +343,21 @@ class TokenService:
                 raise ExceedsGrant([Problem("ttl", "a lifetime can only be shortened")])
         return changes
 
+    async def shorten(self, token: Token, expires: float, by: Actor) -> None:
+        """
+        Let an API token and its descendants expire earlier than they would.
+
+        @raise NoSuchToken: the API token does not exist.
+        @raise Unavailable: the store does not answer.
+        """
+        expires = earliest(expires, token.grant.expires) or expires
+        changing = self.store.change(token.id, {"expires": expires})
+        if not await self._await_confirmation(changing, token, "changed", by):
+            raise NoSuchToken
+        shortened = evolve(token, grant=evolve(token.grant, expires=expires))
+        audit.changed(shortened, ["expires"], by)
+        await self._shorten_descendants(shortened, expires, by)
+
     async def _shorten_descendants(self, token: Token, expires: float, by: Actor) -> None:
         """
         Store the shortened expiry of an API token for all its descendants, so that lists of API
@@ -425,15 +440,17 @@ class TokenService:
         roles = self._rules.admins.get(requester.identity.realm, ())
         return any(role in roles for role in requester.identity.roles)
 
-    async def flush(self) -> None:
+    async def flush(self) -> int:
         """
         Write the times at which API tokens were last used to the store, and delete expired API
         tokens.
 
+        @return: the number of API tokens that were deleted.
+
         @raise Unavailable: the store does not answer.
         """
         await self._last_uses.write()
-        await self.store.delete_expired(self._clock.seconds())
+        return await self.store.delete_expired(self._clock.seconds())
 
 
 def make(

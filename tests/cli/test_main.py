@@ -224,11 +224,42 @@ class TokensTests(CommandCase):
                 self.assertIn(option, result.output)
 
     def test_fails_without_a_reachable_store(self) -> None:
-        """Without a store, or with a store in the gateway's memory, the command fails."""
-        for over in ({}, {"store": {"type": "memory"}}):
+        """Without a store, or with one in the gateway's memory, the command says why it fails."""
+        cases: tuple[tuple[dict[str, Any], str], ...] = (
+            ({}, "the configuration has no token store"),
+            ({"store": {"type": "memory"}}, "is inside the gateway; use its HTTP interface"),
+        )
+        for over, why in cases:
             result = self.run_command("tokens", "list", "-c", self.file(**over))
             self.assertEqual(result.exit_code, 1)
-            self.assertIn("Error: the configuration has no token store", result.output)
+            self.assertIn(why, result.output)
+
+    def test_options_follow_the_rules_of_http(self) -> None:
+        """Options of C{tokens create} are checked by the rules for the body of C{POST /tokens}."""
+        path = self.file(store={"type": "sqlite", "path": str(self.folder / "tokens.db")})
+        owner = ("--realm", "here", "--username", "alice", "--config", path)
+        for option, value in (
+            ("--ttl", "forever"),
+            ("--scope", "read"),
+            ("--scope", "=read"),
+            ("--email", "nobody"),
+            ("--comment", "x" * 257),
+            ("--name", "x" * 257),
+            ("--role", ""),
+            ("--network", "10.0.0.1/8"),
+        ):
+            with self.subTest(f"{option} {value}"):
+                result = self.run_command("tokens", "create", *owner, option, value)
+                self.assertEqual(result.exit_code, 2, result.output)
+                self.assertIn(option, result.output)
+
+    def test_revoke_by_ids_or_by_user(self) -> None:
+        """C{tokens revoke} takes either ids, or a realm and a user name together."""
+        path = self.file(store={"type": "sqlite", "path": str(self.folder / "tokens.db")})
+        both = ("--realm", "r", "--username", "u")
+        for words in ((), both[:2], both[2:], ("x", *both)):
+            result = self.run_command("tokens", "revoke", "--config", path, *words)
+            self.assertEqual(result.exit_code, 2, result.output)
 
 
 class QuickstartTests(CommandCase):

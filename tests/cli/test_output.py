@@ -26,6 +26,7 @@ from authotron.cli import (
 )
 from authotron.cli.main import main
 from authotron.cli.token_sources import SkippedToken
+from authotron.cli.token_table import table
 from authotron.config import check
 from authotron.daemon.compose import compose
 from authotron.daemon.tap import Options
@@ -36,6 +37,7 @@ from authotron.telemetry.metrics import Metrics
 from authotron.telemetry.terminal import visible
 from authotron.testing.contracts import make_token
 from authotron.testing.worlds import NOW, world
+from authotron.web.token_bodies import token_as_json
 from tests.config.cases import BASE, laid_over
 
 EVIL = "a\x1b[2J\x1b]0;x\x07\x9b31m\x7f\r\n\x08\u202eb\u2028\ud800"
@@ -177,9 +179,10 @@ class CommandTests(OutputCase):
     def test_tokens_escapes_T91h(self) -> None:
         """C{tokens list} and C{show} escape names, owners and comments of API tokens."""
         each = make_token(EVIL, realm=EVIL, name=EVIL, comment=EVIL)
-        self.assert_harmless(self.printed(lambda: output.say(tokens._line(each))), "\\u001b[2J")
-        row = json.dumps(tokens._row(each))
-        self.assert_harmless(self.printed(lambda: output.say(row)))
+        lines = "\n".join(table([each], NOW))
+        self.assert_harmless(self.printed(lambda: output.say_as_it_is(lines)), "\\u001b[2J")
+        row = token_as_json(each)
+        self.assert_harmless(self.printed(lambda: output.say_json(row)))
 
     def test_only_output_prints_T91h(self) -> None:
         """Commands print by C{cli.output} alone."""

@@ -326,7 +326,7 @@ class CommandTests(TokenCase):
         self.assertEqual(self.explained(token), 0)
         id_ = token[4:16]
         listed = self.run_command("list").stdout
-        self.assertTrue(listed.startswith(f"{id_}  here/alice  until "), listed)
+        self.assertIn(f"{id_}  here/alice  ci    all    ", listed.splitlines()[1])
         self.assertEqual(json.loads(self.run_command("show", id_).stdout)["name"], "ci")
         self.assertEqual(self.run_command("prune").returncode, 0)
         revoked = self.run_command("revoke", id_)

@@ -77,14 +77,18 @@ class DoctorTests(CommandCase):
         self.assertEqual(self.doctor(self.file(jwt={"exp": 0})).returncode, 78)
 
 
-class OutputTests(CommandCase):
-    """What C{doctor} and C{explain} print, for people and as JSON."""
+class OutputCase(CommandCase):
+    """Runs a command as a process of its own."""
 
     def run_process(self, *words: str, said: str = "") -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "authotron", *words]
         return subprocess.run(
             command, input=said, capture_output=True, text=True, check=False, timeout=60
         )
+
+
+class OutputTests(OutputCase):
+    """What C{doctor} and C{explain} print, for people and as JSON."""
 
     def test_explain_user_asks_for_the_password(self) -> None:
         """C{explain --user} reads the password from standard input, and explains Basic."""
@@ -146,6 +150,65 @@ class OutputTests(CommandCase):
         self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
         self.assertIn("store (sqlite)\n  bad", done.stdout)
         self.assertNotIn("Traceback", done.stderr)
+
+
+class TokensTests(OutputCase):
+    """C{authotron tokens} as JSON, and the replacement of tokens."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        store = {"type": "sqlite", "path": str(self.folder.absolute() / "tokens.db")}
+        self.config = self.file(store=store)
+
+    def tokens(self, *words: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+        done = self.run_process("tokens", words[0], "--config", self.config, *words[1:])
+        self.assertEqual(done.returncode, status, done.stdout + done.stderr)
+        self.assertNotIn("Traceback", done.stderr)
+        return done
+
+    def create(self, *words: str, status: int = 0) -> Any:
+        owner = ("--realm", "internal", "--username", "alice")
+        done = self.tokens("create", *owner, *words, "--json", status=status)
+        return json.loads(done.stdout) if not status else done.stderr
+
+    def test_json_is_that_of_http(self) -> None:
+        """C{create}, C{list} and C{show} print API tokens in the shape of C{/tokens}."""
+        created = self.create("--name", "ci", "--comment", "a comment", "--ttl", "1h")
+        listed = json.loads(self.tokens("list", "--json").stdout)
+        shown = json.loads(self.tokens("show", created["id"], "--json").stdout)
+        self.assertEqual({**listed, "token": created["token"]}, created)
+        self.assertEqual({**shown, **listed}, shown)
+        self.assertEqual((listed["comment"], listed["version"]), ("a comment", 1))
+        self.assertEqual(listed["expires"] - listed["created"], 3600)
+
+    def test_rotate(self) -> None:
+        """C{rotate} prints a token with the same restrictions, and revokes the old one."""
+        old = self.create("--host", "a.example", "--ttl", "2h")
+        new = json.loads(self.tokens("rotate", old["id"], "--json").stdout)
+        self.assertEqual((new["rotated"], new["hosts"]), (old["id"], ["a.example"]))
+        self.assertNotEqual(new["token"], old["token"])
+        self.assertEqual(new["expires"] - new["created"], 7200)
+        self.assertEqual(json.loads(self.tokens("list", "--json").stdout)["id"], new["id"])
+        self.tokens("rotate", old["id"], status=1)
+
+    def test_revoke_of_user(self) -> None:
+        """All tokens of a user are revoked at once, and those of other users stay."""
+        ids = {self.create()["id"] for _ in range(2)}
+        owner = ("--realm", "internal", "--username")
+        done = self.tokens("revoke", *owner, "alic", "--json")
+        self.assertEqual(json.loads(done.stdout), {"revoked": [], "missing": []})
+        done = self.tokens("revoke", *owner, "alice", "--json")
+        self.assertEqual({*json.loads(done.stdout)["revoked"]}, ids)
+        self.assertEqual(self.tokens("list").stdout, "")
+
+    def test_errors_name_what_there_is(self) -> None:
+        """An unknown realm and a role that the owner lacks are errors that name the known ones."""
+        words = ("create", "--realm", "intrnal", "--username", "alice")
+        done = self.tokens(*words, status=1)
+        self.assertIn("there is no realm 'intrnal'; did you mean 'internal'?", done.stderr)
+        done = self.create("--role", "admin", status=1)
+        self.assertIn("alice does not have the role 'admin' (has: no roles)", done)
+        self.assertIn("the limit of 366 d", self.create("--ttl", "3000d", status=1))
 
 
 class FilesOfOthersTests(FilesCase):

@@ -155,7 +155,10 @@ class MakeTests(TokenCase):
         """A role that the requester does not have is refused."""
         answer = self.send("POST /tokens", {"roles": ["reader", "writer", "admin"]})
         self.assertEqual(answer.status, 403)
-        self.assertEqual(answer.json()["problems"], ["roles[2]: is not a role of the owner"])
+        self.assertEqual(
+            answer.json()["problems"],
+            ["roles[2]: alice does not have the role 'admin' (has: reader, writer)"],
+        )
 
     def test_too_long(self) -> None:
         """The lifetime has a maximum, and a default."""

@@ -1,0 +1,77 @@
+"""Replace an API token by a new one with the same permissions."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from authotron.model.errors import ExceedsGrant, Problem, Rejected, TokenExists, Unavailable
+from authotron.model.identity import earliest
+from authotron.model.token import TERMINAL, PlainToken, Token, generate
+from authotron.telemetry import audit
+from authotron.telemetry.audit import Actor
+from authotron.tokens.grants import in_words
+from authotron.tokens.service import TokenService
+
+_TRIES = 3
+"""Random ids that are tried until the store has none of them."""
+
+
+async def rotate(
+    tokens: TokenService,
+    old: Token,
+    *,
+    now: float,
+    by: Actor,
+    can_look_up: bool,
+    ttl: int | None = None,
+) -> tuple[PlainToken, Token]:
+    """
+    Create a new API token with owner, restrictions, name and ancestors of another one.
+
+    The other one is not changed: the caller revokes it, or lets it expire.
+
+    @param ttl: seconds; by default as many as the other one had when it was created.
+    @param can_look_up: whether a provider can confirm later that the owner still exists.
+
+    @return: the API token for the client, and the API token as it is stored.
+
+    @raise Rejected: the other API token, or one of its ancestors, has expired or was revoked.
+    @raise ExceedsGrant: C{ttl} exceeds the limit.
+    @raise TokenExists: each of three random ids was in use, which is practically impossible.
+    @raise Unavailable: the store does not answer.
+    """
+    config = tokens.config
+    longest = config.max_ttl if can_look_up else config.max_ttl_unchecked
+    if ttl is not None and ttl > longest:
+        raise ExceedsGrant([Problem("ttl", f"is more than the limit of {in_words(longest)}")])
+    end = old.grant.expires
+    if end is not None and end <= now:
+        raise Rejected("the API token has expired; create another one")
+    lifetime = ttl or (config.ttl if end is None else max(1, round(end - old.created)))
+    expires: float | None = now + min(lifetime, longest)
+    for id_ in old.lineage:
+        ancestor = await tokens.store.get(id_)
+        if ancestor is None:
+            raise Rejected("an ancestor of the API token was revoked or has expired")
+        expires = earliest(expires, ancestor.grant.expires)
+    for _ in range(_TRIES):
+        plain = generate(now)
+        token = evolve(
+            old,
+            id=plain.id,
+            hashed=tokens.store.peppers().hash(plain.text),
+            created=now,
+            grant=evolve(old.grant, expires=expires),
+            used=None,
+            origin=TERMINAL,
+        )
+        try:
+            await tokens.store.add(token, None)
+        except TokenExists:
+            continue
+        except Unavailable:
+            audit.unconfirmed(token, "created", by)
+            raise
+        audit.created(token, by)
+        return plain, token
+    raise TokenExists
