@@ -121,6 +121,11 @@ class GatewayService(MultiService):
             "Bytes that the decisions in the cache take, approximately",
             lambda: self.serving.gateway.decisions.remembered_bytes(),  # noqa: PLW0108 - a reload replaces it
         )
+        metrics.watch(
+            "authotron_log_lines_dropped",
+            "Log lines that were dropped, because standard output was not read",
+            lambda: logs.log.dropped,
+        )
         if not self._is_worker:
             metrics.watch_reloads(lambda: self.problems)
 

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import TextIO
 
 from attrs import define, field
@@ -17,6 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from authotron.config.schema import LoggingConfig
+from authotron.telemetry.output import Output
 from authotron.telemetry.terminal import visible
 
 _SEVERITIES = {
@@ -76,6 +78,13 @@ _REJECTING = {
     "event": "server.files.exhausted",
 }
 
+_DROPPED = {
+    "log_level": LogLevel.warn,
+    "log_namespace": "authotron.telemetry.logs",
+    "log_format": "{count} log lines were dropped, because standard output was not read",
+    "event": "logs.dropped",
+}
+
 
 @define(eq=False)
 class _Throttle:
@@ -114,6 +123,7 @@ class Log:
     _config: LoggingConfig = field(factory=LoggingConfig)
     _stream: TextIO | None = None
     _throttle: _Throttle = field(factory=_Throttle, init=False)
+    _output: Output = field(factory=Output, init=False)
     writes_debug: bool = field(default=False, init=False)
     writes_info: bool = field(default=True, init=False)
 
@@ -142,8 +152,18 @@ class Log:
         write = self._json if self._config.format == "json" else self._console
         stream = self._stream or sys.__stdout__
         if stream is not None:
-            stream.write(write(event, severity, number, dropped) + "\n")
-            stream.flush()
+            line = write(event, severity, number, dropped)
+            self._output.write(stream, line, partial(self._report_dropped, write, event))
+
+    def _report_dropped(self, write: Callable[..., str], later: LogEvent, count: int) -> str:
+        """Return the line that says how many lines were dropped before a later event."""
+        event = {**_DROPPED, "count": count, "log_time": later["log_time"]}
+        return write(event, *_SEVERITIES[LogLevel.warn], 0)
+
+    @property
+    def dropped(self) -> int:
+        """The number of lines that were dropped, because standard output was not read."""
+        return self._output.dropped
 
     def _json(self, event: LogEvent, severity: str, number: int, dropped: int) -> str:
         attributes = {name: _plain(value) for name, value in event.items() if _is_ours(name)}

@@ -1,0 +1,106 @@
+"""Writes log lines without waiting; a line for which there is no room is dropped and counted."""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from errno import ENOSYS, EOPNOTSUPP
+from typing import TextIO
+
+from attrs import define, field
+
+_ATOMIC = select.PIPE_BUF
+"""Bytes that a pipe with any room takes whole, see pipe(7)."""
+
+
+@define(eq=False)
+class Output:
+    """
+    Writes lines to a stream of the operating system, such as standard output.
+
+    If the process on the other side of a pipe does not read, a write would wait for ever, and with
+    it the whole gateway. So a line for which there is no room is dropped. The descriptor itself
+    stays blocking, as other processes share it.
+
+    @ivar dropped: the number of lines that were dropped so far.
+    """
+
+    dropped: int = field(default=0, init=False)
+    _unreported: int = field(default=0, init=False)
+    _rest: bytes = field(default=b"", init=False, repr=False)
+    _kinds: dict[int, Callable[[int, bytes], int]] = field(factory=dict, init=False, repr=False)
+
+    def write(self, stream: TextIO, line: str, report: Callable[[int], str]) -> None:
+        """
+        Write a line, or drop it.
+
+        @param report: makes a line that says how many lines were dropped before.
+        """
+        try:
+            descriptor = self._descriptor(stream)
+        except (OSError, ValueError):  # not a stream of the operating system
+            stream.write(line + "\n")
+            stream.flush()
+            return
+        if not self._push(descriptor, b""):
+            self.dropped += 1
+            self._unreported += 1
+            return
+        if self._unreported:
+            line = f"{report(self._unreported)}\n{line}"
+            self._unreported = 0
+        self._push(descriptor, f"{line}\n".encode("utf-8", "backslashreplace"))
+
+    def _push(self, descriptor: int, data: bytes) -> bool:
+        """Write what is left of earlier lines, and data; return whether nothing is left."""
+        data = self._rest + data
+        write = self._kinds[descriptor]
+        done = 0
+        with suppress(OSError):  # no room, or the other side has closed the pipe
+            while done < len(data):
+                done += write(descriptor, data[done : done + _ATOMIC])
+        self._rest = data[done:]
+        return not self._rest
+
+    def _descriptor(self, stream: TextIO) -> int:
+        """Return the descriptor of a stream, and find out how to write to it without waiting."""
+        descriptor = stream.fileno()
+        if descriptor not in self._kinds:
+            stream.flush()  # what was printed before stands before the log
+            mode = os.fstat(descriptor).st_mode
+            if stat.S_ISREG(mode):
+                self._kinds[descriptor] = os.write
+            else:
+                is_queue = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+                self._kinds[descriptor] = _write_at_once if is_queue else _write_if_ready
+        return descriptor
+
+
+def _write_at_once(descriptor: int, data: bytes) -> int:
+    """
+    Write as much as fits into a pipe or a socket.
+
+    @raise OSError: nothing fits.
+    """
+    try:
+        return os.pwritev(descriptor, [data], -1, os.RWF_NOWAIT)
+    except OSError as error:
+        if error.errno not in (EOPNOTSUPP, ENOSYS):
+            raise
+    return _write_if_ready(descriptor, data)
+
+
+def _write_if_ready(descriptor: int, data: bytes) -> int:
+    """
+    Write to a terminal, or with an older kernel, if it is ready.
+
+    @raise OSError: it is not ready.
+    """
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    if not poll.poll(0):
+        raise BlockingIOError
+    return os.write(descriptor, data)
