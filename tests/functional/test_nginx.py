@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+import shutil
+import socket
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Thread
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.functional import proxy, wire
-from tests.functional.daemon import Daemon, awkward, free_port
+from tests.functional.daemon import DEADLINE, Daemon, awkward, free_port
 from tests.functional.proxy import CROWD, Backend, Nginx, Silence, everything
 from tests.functional.wire import Answer
 from tests.test_identity_headers import WELL_KNOWN, listed
@@ -286,3 +290,147 @@ class OutageTests(SynchronousTestCase):
         daemon = awkward(folder)
         self.addCleanup(daemon.stop)
         self.assert_outage(self.ask(daemon.port, username="unavailable"))
+
+
+class Upgrading:
+    """A service that accepts one request, and changes to another protocol if it is asked to."""
+
+    def __init__(self) -> None:
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._listening.settimeout(DEADLINE)
+        self.port: int = self._listening.getsockname()[1]
+        self.head = b""
+        self._thread = Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        connection, _ = self._listening.accept()
+        with connection:
+            while b"\r\n\r\n" not in self.head:
+                self.head += connection.recv(65_536)
+            if b"\r\nUpgrade: websocket\r\n" in self.head:
+                connection.sendall(
+                    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                    b"Connection: Upgrade\r\n\r\n"
+                )
+                connection.sendall(connection.recv(100))
+            else:
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    def stop(self) -> None:
+        self._thread.join(DEADLINE)
+        self._listening.close()
+
+
+class WebPagesTests(SynchronousTestCase):
+    """What web pages need: CORS and WebSocket, and errors that say what failed."""
+
+    origin = "https://app.example.org"
+
+    def nginx(self, backend: int, changes: Mapping[str, str] | None = None) -> Nginx:
+        listed = {f'# "{self.origin}" $http_origin;': f'"{self.origin}" $http_origin;'}
+        gateway = everything().daemon.port
+        nginx = Nginx(Path(self.mktemp()), gateway, backend, {**listed, **(changes or {})}).start()
+        self.addCleanup(nginx.stop)
+        return nginx
+
+    def preflight(self, nginx: Nginx, origin: str, **fields: str) -> Answer:
+        headers = {"Origin": origin, "Access-Control-Request-Method": "POST", **fields}
+        answer = wire.say(nginx.port, wire.head("/some/where", headers, "OPTIONS"))
+        assert answer is not None
+        return answer
+
+    def test_preflight_N_CORS(self) -> None:
+        """A preflight of a listed origin is answered without credentials."""
+        answer = self.preflight(self.nginx(everything().backend.port), self.origin)
+        self.assertEqual(answer.status, 204)
+        self.assertEqual(answer.header("Access-Control-Allow-Origin"), self.origin)
+        self.assertIn("Authorization", str(answer.header("Access-Control-Allow-Headers")))
+        self.assertIn("POST", str(answer.header("Access-Control-Allow-Methods")))
+        self.assertEqual(answer.header("Vary"), "Origin")
+
+    def test_other_origins_N_CORS(self) -> None:
+        """A preflight of any other origin, and one with nothing listed, is a 401 without CORS."""
+        for answer in (
+            self.preflight(self.nginx(everything().backend.port), "https://evil.example"),
+            self.preflight(everything().nginx, self.origin),
+        ):
+            self.assertEqual(answer.status, 401)
+            self.assertIsNone(answer.header("Access-Control-Allow-Origin"))
+
+    def test_no_preflight_N_CORS(self) -> None:
+        """OPTIONS without the header of a preflight needs credentials, as every other request."""
+        nginx = self.nginx(everything().backend.port)
+        answer = wire.say(nginx.port, wire.head("/", {"Origin": self.origin}, "OPTIONS"))
+        self.assertEqual(answer and answer.status, 401)
+
+    def test_answers_N_CORS(self) -> None:
+        """Pages of a listed origin can read every answer: a 200, a 401 and a 503."""
+        nginx = self.nginx(everything().backend.port)
+        for password, status in (("wonder", 200), ("guess", 401)):
+            fields = {"Origin": self.origin, "Authorization": wire.basic("alice", password)}
+            answer = wire.ask(nginx.port, "/", fields)
+            self.assertEqual(answer.status, status)
+            self.assertEqual(answer.header("Access-Control-Allow-Origin"), self.origin)
+            self.assertIn("Retry-After", str(answer.header("Access-Control-Expose-Headers")))
+        changes = {f"server 127.0.0.1:{everything().daemon.port};": "server 127.0.0.1:1;"}
+        down = self.nginx(everything().backend.port, changes)
+        answer = wire.ask(down.port, "/", {"Origin": self.origin})
+        self.assertEqual(answer.status, 503)
+        self.assertEqual(answer.header("Access-Control-Allow-Origin"), self.origin)
+
+    def upgraded(self, protocol: str, credential: str) -> tuple[Upgrading, bytes]:
+        """Ask for another protocol, and return the service and what the client received."""
+        service = Upgrading()
+        nginx = self.nginx(service.port)
+        fields = {"Authorization": credential, "Upgrade": protocol, "Connection": "Upgrade"}
+        with wire.connect(nginx.port) as connection:
+            connection.sendall(wire.head("/socket", fields))
+            answer = connection.recv(65_536)
+            if b" 101 " in answer:
+                connection.sendall(b"ping")
+                answer += connection.recv(100)
+        return service, answer
+
+    def test_web_socket_N_CORS(self) -> None:
+        """A WebSocket is opened for a client with credentials, and the service gets its JWT."""
+        service, answer = self.upgraded("websocket", wire.basic("alice", "wonder"))
+        self.addCleanup(service.stop)
+        self.assertTrue(answer.startswith(b"HTTP/1.1 101 "))
+        self.assertTrue(answer.endswith(b"ping"))
+        self.assertIn(b"\r\nAuthorization: Bearer ey", service.head)
+
+    def test_other_protocols_N_CORS(self) -> None:
+        """No other protocol is offered to the service."""
+        service, answer = self.upgraded("h2c", wire.basic("alice", "wonder"))
+        self.addCleanup(service.stop)
+        self.assertTrue(answer.startswith(b"HTTP/1.1 200 "))
+        self.assertNotIn(b"pgrade", service.head)
+
+    def test_own_errors_N_500(self) -> None:
+        """An error of nginx itself, such as a full disk, is a 500 and no outage of the gateway."""
+        nginx = self.nginx(everything().backend.port)
+        shutil.rmtree(nginx.folder / "nginx-temporary" / "body")
+        fields = [("Authorization", wire.basic("alice", "wonder")), ("Content-Length", "500000")]
+        answer = wire.say(nginx.port, wire.head("/", fields, "POST"), b"x" * 500_000)
+        assert answer is not None
+        self.assertEqual(answer.status, 500)
+        self.assertEqual(answer.json(), {"error": "Internal error of the proxy"})
+        self.assertIsNone(answer.header("Retry-After"))
+
+    def test_length_without_a_body_H_BODY(self) -> None:
+        """A proxy that passes on C{Content-Length} without the body gets its answer at once."""
+        changes = {
+            'proxy_set_header Content-Length "";': "",
+            "proxy_pass_request_headers off;": "",
+            "proxy_method HEAD;": "",
+        }
+        nginx = self.nginx(everything().backend.port, changes)
+        for _ in range(3):
+            fields = [("Authorization", wire.basic("alice", "wonder")), ("Content-Length", "5")]
+            answer = wire.say(nginx.port, wire.head("/", fields, "POST"), b"hello")
+            assert answer is not None
+            self.assertEqual((answer.status, answer.json()["method"]), (200, "POST"))
+            fields[0] = ("Authorization", wire.basic("alice", "guess"))
+            answer = wire.say(nginx.port, wire.head("/", fields, "POST"), b"hello")
+            self.assertEqual(answer and answer.status, 401)
