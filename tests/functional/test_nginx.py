@@ -379,6 +379,24 @@ class WebPagesTests(SynchronousTestCase):
         self.assertEqual(answer.status, 503)
         self.assertEqual(answer.header("Access-Control-Allow-Origin"), self.origin)
 
+    def test_service_with_its_own_preflights_N_CORS(self) -> None:
+        """By the location on the page, preflights reach the service without an identity."""
+        page = (proxy.ROOT / "docs" / "nginx.md").read_text()
+        [location] = [
+            text
+            for text in re.findall(r"^```nginx\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+            if "@service_preflight" in text
+        ]
+        service = Upgrading()
+        self.addCleanup(service.stop)
+        nginx = self.nginx(service.port, {"    location / {": f"{location}\n    location / {{"})
+        self.assertEqual(wire.ask(nginx.port, "/api/x").status, 401)
+        fields = {"Origin": "https://any.example", "Authorization": "Bearer forged"}
+        answer = wire.say(nginx.port, wire.head("/api/x", fields, "OPTIONS"))
+        self.assertEqual(answer and answer.status, 200)
+        self.assertIn(b"OPTIONS /api/x ", service.head)
+        self.assertNotIn(b"Authorization", service.head)
+
     def upgraded(self, protocol: str, credential: str) -> tuple[Upgrading, bytes]:
         """Ask for another protocol, and return the service and what the client received."""
         service = Upgrading()
