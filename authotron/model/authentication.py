@@ -1,4 +1,4 @@
-"""Verified credentials: the identity, how it is known, until when and under which limits."""
+"""The result of verifying a credential: the identity of the user, its expiry, and its limits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from authotron.model.request import Condition
 
 
 class Restriction(Protocol):
-    """Limits the roles and scopes of an identity to those that its credential grants."""
+    """Limits the roles and scopes of an identity to those that the user's credential grants."""
 
     def restrict(self, identity: Identity, /) -> Identity:
         """
@@ -30,7 +30,7 @@ class Authentication(NamedTuple):
     @ivar fresh_until: seconds since the epoch until which the gateway may use the authentication
         without asking the provider again, or C{None} if there is no such limit.
     @ivar unaugmented: the identity as the provider returned it, if augmenters or the restriction
-        changed it; an API token stores this one.
+        changed the identity; an API token stores the unchanged identity.
     @ivar conditions: limits that depend on the request; they are checked for each request, even if
         the decision about its credential is cached.
     @ivar restriction: removes roles and scopes that the credential does not grant, after all
@@ -46,7 +46,10 @@ class Authentication(NamedTuple):
     restriction: Restriction | None = None
 
     def enriched(self, addition: Addition) -> Authentication:
-        """Return the authentication with what an augmenter adds to its identity."""
+        """
+        Return the authentication with the roles and attributes that an augmenter adds to its
+        identity.
+        """
         more, added, until = addition.roles, addition.attributes, addition.fresh_until
         if not more and not added and until is None:
             return self

@@ -8,7 +8,10 @@ from typing import TypeAlias
 from attrs import field, frozen
 
 Location: TypeAlias = tuple[int | str, ...]
-"""The steps to a key of a configuration: names of keys, and positions in lists from 0."""
+"""
+The path to a value in a configuration: the names of keys, and positions in lists, which count from
+0.
+"""
 
 
 class BadCredentials(Exception):
@@ -17,7 +20,7 @@ class BadCredentials(Exception):
 
 class Rejected(Exception):
     """
-    A provider judged a credential and does not accept it; a retry will not help.
+    A provider does not accept a credential, and would not accept it after a retry either.
 
     The reason is written to the log, never sent to the client, and contains no secret.
     """
@@ -75,7 +78,7 @@ class ExceedsGrant(Exception):
 
 
 class MissingContext(Exception):
-    """A condition depends on a fact that the request does not state, such as the requested host."""
+    """A condition of a credential depends on a fact that is unknown, such as the requested host."""
 
 
 @frozen
@@ -85,8 +88,9 @@ class Problem:
 
     @ivar kind: pydantic's name of the validation rule that was broken; empty for rules that
         pydantic does not have.
-    @ivar origin: the file and line, or the variable, that holds the value.
-    @ivar location: the steps to the value; they may contain a secret, so they are not shown.
+    @ivar origin: the file and line, or the environment variable, that contains the wrong value.
+    @ivar location: the path to the wrong value as a tuple, which may contain a secret, and is not
+        shown.
     """
 
     path: str

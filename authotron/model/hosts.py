@@ -38,9 +38,12 @@ _PATTERN = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
 _BIND_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
 _HIGHEST_PORT = 65535
 _LONGEST_NAME = 253
-"""Characters of the longest host name in the DNS (RFC 1035 section 2.3.4)."""
+"""Maximum number of characters in a host name of the DNS (RFC 1035 section 2.3.4)."""
 _SITE_BITS = 64
-"""Leading bits that all IPv6 addresses of one client share (RFC 6177: a site has a /64 or more)."""
+"""
+Number of leading bits that all IPv6 addresses of one client have in common (RFC 6177: a site has a
+/64 or more).
+"""
 
 
 def check_host_pattern(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Values about clients: the credential that a client sends, and the identity that it proves."""
+"""The credential that a client sends, and the identity of the user that the credential proves."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Credential:
     """
     One C{scheme value} pair of an C{Authorization} header.
 
-    No attribute but C{seen} changes. The class is not frozen, because a credential is made for each
-    request whose decision is not cached, and creating an object of a frozen class takes three times
-    as long.
+    No attribute of a credential but C{seen} changes. The class is not frozen, because a credential
+    is made for each request whose decision is not cached, and creating an object of a frozen class
+    takes three times as long.
 
     @ivar seen: the result of C{jose.unverified.parse_once} for this credential, or False until that
         function is called.

@@ -57,7 +57,8 @@ def fold_ascii_case(text: str) -> bytes:
     Convert a string to UTF-8 with all ASCII letters in lower case, to compare names regardless of
     case.
 
-    No other letters are changed: the lower case of the Kelvin sign, for example, is an ASCII "k".
+    Letters beyond ASCII are not changed, because the lower case of the Kelvin sign, for example, is
+    an ASCII "k".
     """
     return normalize(text).encode("utf-8", "surrogatepass").lower()
 
@@ -66,11 +67,11 @@ def flaw(text: str, longest: int = MAX_NAME, *, tab: bool = False) -> str | None
     """
     Return why a string cannot be a name, or C{None} if it can.
 
-    Proxies trim the values of headers and drop or refuse control characters, and people do not see
-    characters that are not printable. Two names that differ only in blanks or such characters would
-    therefore be taken for the same name.
+    Proxies trim header values, and drop or refuse control characters, and people do not see
+    characters that are not printable. Two names that differ only in blanks or invisible characters
+    would therefore be taken for the same name.
 
-    @param tab: whether tabs are allowed between other characters.
+    @param tab: whether tabs are allowed inside of the name.
     """
     if not text:
         return "is empty"

@@ -59,7 +59,7 @@ class Condition(Protocol):
 
     def holds(self, context: RequestContext, /) -> bool:
         """
-        Return whether a request with these facts may pass.
+        Return whether a request with the facts in C{context} meets the condition.
 
         @raise MissingContext: the condition depends on a fact that the request does not state.
         """

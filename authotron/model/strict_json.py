@@ -58,7 +58,7 @@ def loads(content: bytes, longest: int = LONGEST, most: int = MOST) -> Any:
     except RecursionError:
         raise ValueError("the document is too deep") from None
     if end != len(text) and _behind_blanks(text, end) != len(text):
-        raise ValueError("data behind the end of the document")
+        raise ValueError("the document has data after its end")
     if brackets > DEEPEST:
         _check_depth(found)
     if "\\u" in text:
@@ -95,26 +95,26 @@ def _check_pairs(found: object) -> None:
     Reject half of a surrogate pair, which only an escape sequence can produce, as UTF-8 cannot
     encode it.
     """
-    json.dumps(found, ensure_ascii=False).encode("utf-8")  # UnicodeEncodeError is a ValueError
+    json.dumps(found, ensure_ascii=False).encode("utf-8")  # raises UnicodeEncodeError, a ValueError
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("duplicate name in an object")
+        raise ValueError("an object in the document has a duplicate name")
     return found
 
 
 def _int(text: str) -> int:
     if len(text) > _LONGEST_NUMBER:
-        raise ValueError("the number is too long")
+        raise ValueError("a number in the document is too long")
     return int(text)
 
 
 def _float(text: str) -> float:
     number = float(text)
     if len(text) > _LONGEST_NUMBER or not math.isfinite(number):
-        raise ValueError("the number is too long or infinite")
+        raise ValueError("a number in the document is too long or infinite")
     return number
 
 

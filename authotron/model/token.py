@@ -27,7 +27,7 @@ _PAIRS = [first + second for first in _DIGITS for second in _DIGITS]
 """All pairs of base62 digits, by their value, so that one division yields two digits."""
 _ID = re.compile(r"[0-9A-Za-z]{12}")
 _FORM = re.compile(PATTERN)
-_SECRET_DIGITS = 43  # 62 ** 43 is just above 2 ** 256
+_SECRET_DIGITS = 43  # enough for 256 bits, as 62 ** 43 is just above 2 ** 256
 _CHECK_DIGITS = 6
 _SECONDS_DIGITS = 6
 _CHANCE_DIGITS = 6
@@ -153,7 +153,10 @@ class Grant:
     lineage: tuple[str, ...] = field(default=(), eq=False, kw_only=True)
 
     def __sizeof__(self) -> int:
-        """Bytes in memory of the grant and all its contents, for caches with a budget in bytes."""
+        """
+        Return how many bytes the grant and its contents take up in memory, for caches with a budget
+        in bytes.
+        """
         size = _GRANT + _ID_BYTES * len(self.lineage)
         if not (self.roles or self.scopes or self.hosts or self.networks):
             return size
@@ -230,16 +233,17 @@ _EVERYTHING = Grant()
 @define(unsafe_hash=True)
 class Token:
     """
-    An API token as it is stored.
+    An API token as a token store keeps it.
 
-    @ivar hashed: the hash of the secret.
+    @ivar hashed: the keyed hash of the API token in plain text.
     @ivar owner: the identity of the owner when the token was created, before augmenters added
         anything.
     @ivar provider: the name of the provider that identified the owner.
     @ivar used: approximately when the API token was last used, in seconds since the epoch.
     @ivar lineage: the ids of the API tokens that this API token descends from, the oldest first. If
         an ancestor of an API token is revoked or expires, the API token is invalid, too.
-    @ivar origin: L{HTTP}, L{TERMINAL} or L{IMPORT}; empty if an earlier version stored the token.
+    @ivar origin: how the token was created: L{HTTP}, L{TERMINAL} or L{IMPORT}; empty if an earlier
+        version stored the token.
     """
 
     id: str
@@ -295,10 +299,10 @@ COLUMNS = (
     "id", "hashed", "realm", "username", "name", "comment", "created", "expires", "used", "fixed",
     "parent", "origin",
 )  # fmt: skip
-"""The names of the columns of a L{Row}."""
+"""The names of the columns in the L{Row} of an API token."""
 
 CHANGEABLE = frozenset({"name", "comment", "expires", "used"})
-"""The columns of a row that may change."""
+"""The columns of the row of an API token that may be changed."""
 
 
 def counts_towards_limit(row: Row) -> bool:
@@ -386,6 +390,6 @@ def scope_tuples(lists: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...
 
 AT_ONCE = 16
 """
-Number of API tokens of a list that are read in one go, before other work; API tokens of earlier
-versions may have 60 kB each.
+Number of API tokens of a list that are read in one go, which is small, because API tokens of
+earlier versions may have 60 kB each.
 """

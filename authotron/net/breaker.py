@@ -25,9 +25,9 @@ class Breaker:
     """
     The circuit breaker of one remote service.
 
-    After 10 consecutive failures the circuit is open: the remote is not called for 10 s, then one
-    call is let through. After L{enter} the caller must report the outcome of its call by
-    L{succeeded}, L{failed} or L{abandoned}.
+    After 10 consecutive failed calls the circuit is open: the remote service is not called for 10
+    s, then one call is let through. After L{enter} the caller must report the outcome of its call
+    by L{succeeded}, L{failed} or L{abandoned}.
     """
 
     _remote: str
@@ -38,7 +38,7 @@ class Breaker:
 
     def enter(self, clock: IReactorTime) -> None:
         """
-        Ask for permission to call the remote.
+        Ask for permission to call the remote service.
 
         @raise Unavailable: the circuit is open.
         """
@@ -92,7 +92,7 @@ class Breaker:
         self._trying = False
 
     def is_open(self) -> bool:
-        """Whether as many calls in a row have failed as open the circuit."""
+        """Whether the circuit is open, because too many calls in a row have failed."""
         return self._failures >= FAILURES
 
 

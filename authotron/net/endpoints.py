@@ -20,9 +20,8 @@ from authotron.net.world import Connect
 
 def connector(reactor: IGatewayReactor) -> Connect:
     """
-    Return the function that creates endpoints of a reactor.
-
-    They lead to a host name, an address, or the UNIX socket at an absolute path.
+    Return the function that creates endpoints of a reactor, which connect to a host name, an
+    address, or the UNIX socket at an absolute path.
     """
     return partial(_endpoint_for, reactor)
 
@@ -39,10 +38,10 @@ class CancellableEndpoint:
     """
     An endpoint that fails with C{CancelledError} if connecting is cancelled.
 
-    L{HostnameEndpoint} fails with C{DNSLookupError} or C{ConnectingCancelledError} instead.
-    C{DNSLookupError} would count as a failure of the server, so clients that disconnect would open
-    the circuit breaker of the server. C{ConnectingCancelledError} would count as a defect, so the
-    next server would not be tried after a timeout.
+    Twisted's L{HostnameEndpoint} fails with C{DNSLookupError} or C{ConnectingCancelledError} when
+    connecting is cancelled. C{DNSLookupError} would count as a failure of the server, so clients
+    that disconnect would open the circuit breaker of the server. C{ConnectingCancelledError} would
+    count as a defect, so the next server would not be tried after a timeout.
     """
 
     _endpoint: IStreamClientEndpoint

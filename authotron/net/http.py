@@ -166,7 +166,7 @@ class WebClient:
 
         @param query: the query of the URL, which is encoded here, and never logged.
         @param limit: maximum number of bytes in the body of the response.
-        @param headers: further headers, or others than the usual ones.
+        @param headers: headers to send in addition to, or in place of, the usual ones.
 
         @raise Unavailable: there was no response in time, or its body is too large.
         """

@@ -17,8 +17,8 @@ from authotron.net.world import Connect
 
 _IDLE = 4.0
 """
-Seconds for which an unused connection is kept open; servers keep theirs longer, so a kept
-connection is not closed at the other end.
+Seconds for which an unused connection is kept open, which is shorter than servers keep connections
+open, so that no request is sent to a connection that the server has closed.
 """
 
 _KEPT = 16

@@ -21,7 +21,7 @@ class BadBody(Exception):
 
 async def read(response: IResponse, limit: int) -> bytes:
     """
-    Read the body of a response. If the caller is cancelled, the connection is closed.
+    Read the body of a response. If the caller is cancelled while reading, the connection is closed.
 
     @param limit: maximum number of bytes in the body.
 
@@ -62,8 +62,8 @@ class _Body(Protocol):
         Abort the connection of the response.
 
         The transport that Twisted passes to the reader of a body can only be closed gracefully,
-        which never ends if the remote service stops reading. So the transport that it wraps is
-        aborted.
+        which never ends if the remote service stops reading. To abort the connection, this method
+        uses the transport of the connection itself.
         """
         transport: Any = getattr(self.transport, "_producer", None) or self.transport
         getattr(transport, "abortConnection", transport.loseConnection)()
@@ -118,8 +118,8 @@ class IdentityEncodingAgent:
 def _not_encoded(response: IResponse) -> IResponse:
     encodings = response.headers.getRawHeaders(b"content-encoding", [])
     if any(each.strip().lower() not in (b"", b"identity") for each in encodings):
-        body = _Body(-1)  # This aborts the connection at the first byte of the body.
-        body.whole.addErrback(lambda _: None)  # The error below is raised instead.
+        body = _Body(-1)  # C{_Body(-1)} aborts the connection at the first byte of the body.
+        body.whole.addErrback(lambda _: None)  # Its failure is ignored, as another error is raised.
         response.deliverBody(body)
         raise BadBody("compressed its response, though asked not to")
     return response

@@ -1,4 +1,4 @@
-"""One vocabulary of reasons: what failures of remotes, files and sockets are called in words."""
+"""The words by which log and error messages name failures of remote services, files and sockets."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Reason(StrEnum):
     """
     The kinds of failure that log, C{/ready}, C{doctor}, C{explain} and errors name.
 
-    A message names the object first, then one of these reasons, then details after a colon:
-    C{ldaps://directory.example.org: certificate expired: on 2026-01-31}.
+    An error message names the object first, then one of these reasons, then details after a colon,
+    as in C{ldaps://directory.example.org: certificate expired: on 2026-01-31}.
     """
 
     UNREACHABLE = "unreachable"
@@ -54,7 +54,7 @@ NOT_CONNECTED = (
     OSError,
     SSL.Error,
 )
-"""Types of exceptions with which connections fail and end."""
+"""The types of exceptions that are raised when connecting fails, or a connection ends."""
 
 _BY_TYPE: tuple[tuple[type[BaseException], Reason], ...] = (
     (twisted_error.ConnectionRefusedError, Reason.CONNECTION_REFUSED),
@@ -72,7 +72,10 @@ _BY_TYPE: tuple[tuple[type[BaseException], Reason], ...] = (
     (PermissionError, Reason.NOT_ALLOWED),
     (FileNotFoundError, Reason.NOT_FOUND),
 )
-"""Types of exceptions and their reasons; the first type that fits decides."""
+"""
+The reason for each type of exception; of several types that match an exception, the first one
+counts.
+"""
 
 _BY_ERRNO = {
     errno.ECONNREFUSED: Reason.CONNECTION_REFUSED,
@@ -92,11 +95,14 @@ _BY_ERRNO = {
     errno.EMFILE: Reason.TOO_MANY_FILES,
     errno.ENFILE: Reason.TOO_MANY_FILES,
 }
-"""Error numbers of the operating system and their reasons."""
+"""The reason for each error number of the operating system."""
 
 
 def reason_of(error: BaseException) -> Reason | None:
-    """Return the reason for an exception of a socket, a name or a file; C{None} if unknown."""
+    """
+    Return the reason for an exception of a socket, a DNS lookup or a file, or C{None} if it is
+    unknown.
+    """
     for cause in _causes(error):
         for kind, reason in _BY_TYPE:
             if isinstance(cause, kind):
@@ -112,8 +118,8 @@ def describe(error: BaseException) -> str:
     """
     Describe a failure in words, without names of classes and without repeating a secret.
 
-    The text of C{Unavailable}, which authotron wrote itself, is returned as it is. The text of any
-    other exception may hold secrets, so it is left out; only its reason is said.
+    The message of C{Unavailable}, which authotron wrote itself, is returned unchanged. The message
+    of any other exception may contain secrets, so only the reason for the exception is returned.
     """
     if isinstance(error, Unavailable) and str(error):
         return str(error)
@@ -126,7 +132,10 @@ def describe(error: BaseException) -> str:
 
 
 def _number(error: BaseException) -> int:
-    """Return the error number that an exception of Python or Twisted carries; 0 if it has none."""
+    """
+    Return the operating system's error number in an exception of Python or Twisted, or 0 if there
+    is none.
+    """
     for name in ("errno", "osError"):
         number = getattr(error, name, None)
         if isinstance(number, int):

@@ -43,11 +43,14 @@ _CONNECT_TIMEOUT = 3.0
 
 
 _MOVED = frozenset({"READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH", "NOREPLICAS"})
-"""Error codes of a server that executed nothing, and that may be the wrong one after a failover."""
+"""
+Error codes of a Redis server that has executed nothing, and may be the wrong server after a
+failover.
+"""
 
 
 class _Incomplete(Exception):
-    """The answer of Redis has not arrived in full."""
+    """Only a part of an answer of Redis has arrived."""
 
 
 class RedisConnection(Protocol):
@@ -72,7 +75,7 @@ class RedisConnection(Protocol):
 
     def ask(self, *words: Word) -> Deferred[Any]:
         """
-        Send a command; the Deferred fires with the answer.
+        Send a command to Redis; the Deferred fires with the answer.
 
         The Deferred fails with L{ErrorAnswer} if Redis answers with an error, and with
         L{Unavailable} if the connection is lost.
@@ -111,23 +114,24 @@ class RedisConnection(Protocol):
 
     def connectionLost(self, reason: Failure = Failure(Unavailable())) -> None:  # noqa: B008 - as in the class above
         self._lost = True
-        self.transport = None  # a TLS transport must not be aborted after the connection was lost
+        # Twisted's TLS transport must not be aborted after the connection was lost.
+        self.transport = None
         while self._waiting:
             self._waiting.popleft()[-1].errback(Unavailable("the connection to Redis was lost"))
         if not self._ended.called:
             self._ended.callback(None)
 
     def is_closed(self) -> bool:
-        """Whether the connection was closed by either side."""
+        """Whether the connection to Redis was closed by either side."""
         return self._ended.called
 
     def end(self) -> Deferred[None]:
-        """Close the connection; the Deferred fires once it is closed."""
+        """Close the connection to Redis; the Deferred fires once the connection is closed."""
         self.abort()
         return self._ended
 
     def retire(self) -> None:
-        """Accept no further command, and close the connection after the last answer."""
+        """Accept no further command for Redis, and close the connection after the last answer."""
         self._retired = True
         if not self._waiting:
             self.abort()
@@ -162,7 +166,7 @@ def _answer(data: bytearray, place: int, depth: int = 0) -> tuple[Any, int]:
         return _bulk(data, place, int(text))
     if kind == b"*":
         return _array(data, place, int(text), depth)
-    raise ValueError("not the Redis protocol")
+    raise ValueError("the answer is not in the Redis protocol")
 
 
 def _bulk(data: bytearray, place: int, length: int) -> tuple[bytes | None, int]:
@@ -175,7 +179,7 @@ def _bulk(data: bytearray, place: int, length: int) -> tuple[bytes | None, int]:
 
 def _array(data: bytearray, place: int, length: int, depth: int) -> tuple[list[Any] | None, int]:
     if depth > _MAX_DEPTH:
-        raise ValueError("arrays are nested too deeply")
+        raise ValueError("arrays in the answer of Redis are nested too deeply")
     if length < 0:
         return None, place
     found = []
@@ -190,7 +194,7 @@ class Login:
     """
     The user name and password for Redis, and the number of the Redis database.
 
-    @ivar wants_primary: whether a server that is not a primary is refused.
+    @ivar wants_primary: whether to refuse a Redis server that is not the primary.
     """
 
     username: str | None = None
@@ -203,7 +207,7 @@ class Login:
         Log in and select the Redis database, before any other command of the connection.
 
         @raise ErrorAnswer: Redis rejects the login or the database.
-        @raise Unavailable: the server is not a primary.
+        @raise Unavailable: the Redis server is not the primary, but the login requires it.
         """
         if self.password is not None:
             user = [self.username] if self.username else []
@@ -237,7 +241,7 @@ class Redis:
 
     Twisted's C{ClientService} is not used, because it never reconnects after a failed login.
 
-    @ivar _name: the server with its address, for messages.
+    @ivar _name: the Redis server with its address, for error messages.
     """
 
     _endpoint: IStreamClientEndpoint
@@ -271,8 +275,8 @@ class Redis:
         """
         Send several commands to Redis at once and return their answers.
 
-        If the server says that it cannot serve the commands since it is a replica, is loading its
-        data or wants a login, the client connects anew and sends them once more.
+        If Redis answers that it cannot execute the commands, because it is a replica, is loading
+        its data or requires a login, the client connects anew and sends the commands once more.
 
         @raise Unavailable: Redis cannot be reached, or answers a command with an error.
         """
@@ -288,7 +292,10 @@ class Redis:
         raise AssertionError("the last attempt returns or raises")
 
     def _replace(self, connection: RedisConnection) -> None:
-        """Connect anew for the next command; commands that wait on C{connection} are answered."""
+        """
+        Let the next command use a new connection to Redis; C{connection} is closed after the
+        answers to its commands.
+        """
         if self._connection is connection:
             self._connection = None
         self._retired = {each for each in self._retired if not each.is_closed()}

@@ -16,7 +16,7 @@ def check_host(host: str) -> str:
     """
     Return C{host} if it is the name or address of a host, or the absolute path of a UNIX socket.
 
-    @raise ValueError: C{host} is something else; the message says how to write it.
+    @raise ValueError: C{host} is none of these; the message tells what to write instead.
     """
     if "://" in host:
         raise ValueError(f"is a URI, which authotron does not read; {_keys_for(host)}")
@@ -40,9 +40,9 @@ def check_host(host: str) -> str:
 
 def split(address: str) -> tuple[str, int]:
     """
-    Return host and port of a Sentinel from C{host:port}; the port is 26379 if there is none.
+    Return host and port of a Redis Sentinel from C{host:port}, where the default port is 26379.
 
-    @raise ValueError: the address is something else.
+    @raise ValueError: the address is not of the form C{host} or C{host:port}.
     """
     found = _HOST_AND_PORT.fullmatch(address)
     host = found["host"] if found else address
@@ -55,7 +55,10 @@ def split(address: str) -> tuple[str, int]:
 
 
 def _keys_for(uri: str) -> str:
-    """Say which keys stand for a URI. User and password are left out, as messages are logged."""
+    """
+    Return which configuration keys to write in place of a Redis URI, without the user and password,
+    because error messages are logged.
+    """
     try:
         parts = urlsplit(uri)
         host, port, database = parts.hostname, parts.port, parts.path.strip("/")

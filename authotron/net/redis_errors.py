@@ -1,4 +1,4 @@
-"""What the error answers of Redis mean to an operator."""
+"""Describe error answers of Redis in words that an operator understands."""
 
 from __future__ import annotations
 
@@ -8,13 +8,22 @@ from collections.abc import Sequence
 from authotron.net.reasons import Reason
 
 _IN_SCRIPT = re.compile(rb" -([A-Z]{4,}) ")
-"""The code of an error inside a Lua script, as Redis before version 7 reports it."""
+"""
+A regular expression of the error code inside a Lua script, as Redis before
+version 7 reports it.
+"""
 
 _COMMAND = re.compile(rb"'([a-z|-]{1,32})' command")
-"""The name of a command that the user may not run."""
+"""
+A regular expression of the name of a Redis command that the user may not run,
+in an error answer.
+"""
 
 _LINE_OF_SCRIPT = re.compile(rb"can't run this command .*@user_script:(\d{1,4})")
-"""How Redis 7.0 says that the user may not run a command in this line of a script."""
+"""
+A regular expression of the error answer of Redis 7.0 if the user may not run a command in a line of
+a script.
+"""
 
 _CALL = re.compile(r"redis\.call\('([A-Z]+)'")
 
@@ -34,18 +43,18 @@ _REASONS = {
     "DENIED": (Reason.NOT_ALLOWED, "the server wants a login from other machines (protected mode)"),
     "BUSY": (Reason.TIMED_OUT, "the server is busy with a script"),
 }
-"""What the codes of error answers mean."""
+"""The reason and a detail for each error code of Redis."""
 
 
 class ErrorAnswer(Exception):
     """
     Redis answered with an error.
 
-    The text of the error is not kept, since it may repeat what was sent.
+    The text of the error answer is not kept, since it may repeat a secret in the command.
 
-    @ivar code: the first word of the error.
-    @ivar command: the command that failed, or that the user may not run.
-    @ivar line: the line of a script whose command the user may not run, from 1.
+    @ivar code: the first word of the error answer, which is the error code.
+    @ivar command: the Redis command that failed, or that the user may not run.
+    @ivar line: the number of the line in a Lua script whose command the user may not run.
     """
 
     def __init__(self, code: str, command: str = "", line: int = 0) -> None:
@@ -55,7 +64,10 @@ class ErrorAnswer(Exception):
         self.line = line
 
     def blame(self, words: Sequence[object]) -> None:
-        """Name the command that failed, of a command that was sent."""
+        """
+        Set the attribute C{command} from the Redis command that was sent, or from a line of its
+        script.
+        """
         if self.line and len(words) > 1:
             line = str(words[1]).splitlines()[self.line - 1 : self.line]
             self.command = " or ".join(_CALL.findall("".join(line)))
@@ -63,7 +75,10 @@ class ErrorAnswer(Exception):
 
 
 def parse(text: bytes) -> ErrorAnswer:
-    """Read the text of an error answer; an error inside a script counts as its own."""
+    """
+    Parse the text of an error answer of Redis; for an error inside a Lua script, the code of that
+    error is used.
+    """
     code = text.split(b" ")[0]
     if denied := _LINE_OF_SCRIPT.search(text):
         return ErrorAnswer("NOPERM", line=int(denied[1]))
@@ -74,7 +89,7 @@ def parse(text: bytes) -> ErrorAnswer:
 
 
 def describe(error: ErrorAnswer) -> str:
-    """Describe an error answer for the log of an operator."""
+    """Describe an error answer of Redis for log and error messages."""
     reason, detail = _REASONS.get(error.code, (Reason.BAD_ANSWER, f"an error for {error.command}"))
     if error.code == "NOPERM":
         reason, detail = Reason.NOT_ALLOWED, f"the user may not run {error.command} on its keys"

@@ -104,8 +104,8 @@ class _Check(ProtocolWrapper):
     Checks the response heads on one connection for its HTTP client, which sends one request at a
     time.
 
-    The first bytes after a request are the head of its response. The bytes of a head are held back
-    until the head is complete and has passed the checks.
+    The first bytes that arrive after a request are the head of the response. The bytes of a head
+    are held back until the head is complete and has passed the checks.
     """
 
     def __init__(self, factory: _Checks, protocol: IProtocol) -> None:
@@ -145,9 +145,9 @@ class _Check(ProtocolWrapper):
         """
         Check the response heads that have arrived, even if the last one is incomplete.
 
-        @param known: the number of bytes that were checked before.
+        @param known: the number of bytes in the response head that were checked before.
 
-        @raise MalformedResponse: a head violates HTTP.
+        @raise MalformedResponse: a response head violates HTTP.
         """
         while self._expects:
             _check_beginning(self._head)
@@ -178,7 +178,7 @@ def _check_beginning(head: bytearray) -> None:
     """
     Check the first bytes of a response head, which may be incomplete.
 
-    @raise MalformedResponse: the head is not of HTTP/1.0 or HTTP/1.1.
+    @raise MalformedResponse: the response does not use HTTP/1.0 or HTTP/1.1.
     """
     begun = bytes(head[: len(_BEGINNINGS[0])])
     if not any(each.startswith(begun) for each in _BEGINNINGS):
@@ -189,7 +189,7 @@ def _check_unfinished(head: bytearray, known: int) -> None:
     """
     Check the new bytes, from position C{known} on, of an incomplete response head.
 
-    @raise MalformedResponse: no further bytes could make the head valid.
+    @raise MalformedResponse: the response head cannot become valid, whatever bytes follow.
     """
     new = head[max(0, known - 1) :]
     seen = known > 0 and new.startswith(b"\n")
@@ -200,7 +200,7 @@ def _check_unfinished(head: bytearray, known: int) -> None:
 
 
 class _Checks(WrappingFactory[_Check]):
-    """Puts a L{_Check} in front of each HTTP client."""
+    """A factory that wraps the protocol of each HTTP client in a L{_Check}."""
 
     noisy = False
     protocol = _Check

@@ -1,4 +1,4 @@
-"""Ask Redis Sentinel which server is the primary."""
+"""Ask Redis Sentinels which Redis server is the primary."""
 
 from __future__ import annotations
 
@@ -22,21 +22,23 @@ from authotron.net.redis_errors import ErrorAnswer, describe
 from authotron.net.world import Connect
 
 _ANSWER_TIMEOUT = 0.8
-"""Seconds in which a Sentinel must answer; then the next one is asked."""
+"""Seconds within which a Redis Sentinel must answer before the next Sentinel is asked."""
 
 
 @implementer(IStreamClientEndpoint)
 @define(eq=False)
 class SentinelEndpoint:
     """
-    An endpoint that connects to the primary of a service, as Sentinel names it at that time.
+    An endpoint that connects to the Redis server that the Sentinels name as the primary at that
+    time.
 
-    The Sentinels are asked one after the other; the one that answered is asked first next time.
+    The Redis Sentinels are asked one after the other; the next time the one that answered is asked
+    first.
 
-    @ivar _connect: connects to a Sentinel or to Redis.
-    @ivar _sentinels: host and port of each Sentinel.
-    @ivar _service: the name under which the Sentinels monitor the primary.
-    @ivar _login: the login to the Sentinels.
+    @ivar _connect: creates the endpoints of Sentinels and of Redis servers.
+    @ivar _sentinels: host and port of each Redis Sentinel.
+    @ivar _service: the name under which the Sentinels monitor the Redis primary.
+    @ivar _login: the user name and password for the Sentinels.
     """
 
     _connect: Connect
@@ -46,7 +48,7 @@ class SentinelEndpoint:
     _clock: IReactorTime
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803 - as in the interface
-        """Implement L{IStreamClientEndpoint.connect}; it may fail with L{Unavailable}."""
+        """Implement L{IStreamClientEndpoint.connect}; the Deferred may fail with L{Unavailable}."""
         return Deferred.fromCoroutine(self._to_primary(protocolFactory))
 
     async def _to_primary(self, factory: IProtocolFactory) -> IProtocol:
@@ -55,9 +57,10 @@ class SentinelEndpoint:
 
     async def _primary(self) -> tuple[str, int]:
         """
-        Return host and port of the primary.
+        Return host and port of the Redis primary.
 
-        @raise Unavailable: no Sentinel knows the primary; the reasons of all are given.
+        @raise Unavailable: no Sentinel names the primary; the message gives the reason for each
+            Sentinel.
         """
         reasons = []
         for sentinel in [*self._sentinels]:
@@ -69,7 +72,7 @@ class SentinelEndpoint:
                 self._sentinels.remove(sentinel)
                 self._sentinels.insert(0, sentinel)
                 return primary
-        raise Unavailable(f"no Sentinel names the primary ({'; '.join(reasons)})")
+        raise Unavailable(f"no Redis Sentinel names the primary ({'; '.join(reasons)})")
 
     async def _ask(self, host: str, port: int) -> tuple[str, int]:
         try:

@@ -79,7 +79,7 @@ class TrustConfig(Section):
 
 
 class DatabaseTlsConfig(Section):
-    """The keys of a store whose TLS connections are verified."""
+    """The configuration keys of every token store that connects to a database by TLS."""
 
     tls: bool = Field(
         default=False, description="whether to use TLS and verify the server's certificate"
@@ -122,7 +122,7 @@ def load(ca: Path | None, certificate: Path | None, key: Path | None) -> Trust:
     """
     Load trusted certificates, and a client certificate with its key, from files.
 
-    @raise ValueError: a file cannot be read, or does not hold certificates and keys in PEM.
+    @raise ValueError: a file cannot be read, or does not contain certificates and keys in PEM.
     """
     trust = Trust(
         _bytes(ca) if ca else None,
@@ -149,7 +149,8 @@ def _context(trust: Trust) -> SSL.Context:
     """
     Build the OpenSSL settings of clients: TLS 1.2 or later, no renegotiation, no resumption.
 
-    OpenSSL does not verify a certificate when a session is resumed.
+    TLS sessions are not resumed, because OpenSSL does not verify a certificate when a session is
+    resumed.
     """
     if trust.authorities is None:
         root = platformTrust()

@@ -48,7 +48,10 @@ Url = Annotated[str, AfterValidator(check_url)]
 
 
 def join_url(url: str, *steps: str) -> str:
-    """Append path segments to a URL, whether or not it ends with a slash; a query is kept."""
+    """
+    Append path segments to a URL, whether or not it ends with a slash, and keep the query of the
+    URL.
+    """
     base, question, query = url.partition("?")
     path = "/".join([base.rstrip("/"), *(quote(step, safe="") for step in steps)])
     return path + question + query

@@ -44,7 +44,7 @@ class OwnThread(Threads, Protocol):
     """
 
     def stop(self) -> None:
-        """End the thread once the work that was given to it is done."""
+        """End the thread after the work that it was given."""
 
 
 class Connect(Protocol):
@@ -64,10 +64,10 @@ def forbid_connections(host: str, port: int, /) -> IStreamClientEndpoint:
 
 
 class Agents(Protocol):
-    """HTTP agents, one for each TLS trust; connections are never shared between trusts."""
+    """Returns an HTTP agent for each TLS trust; connections are never shared between two trusts."""
 
     def __call__(self, trust: Trust, /) -> IAgent:
-        """Return the agent whose connections are verified by this trust."""
+        """Return the HTTP agent whose connections are verified by this TLS trust."""
 
 
 def forbid_http(_trust: Trust) -> IAgent:

@@ -121,7 +121,7 @@ F = TypeVar("F", bound=_Fresh)
 
 
 class _Answer(Entry, Generic[F]):
-    """An answer in the cache."""
+    """An entry of a L{LookupCache}, which contains one answer."""
 
     __slots__ = ("value",)
 
@@ -182,7 +182,7 @@ class LookupCache(Generic[F]):
         return None
 
     def forget(self, question: str) -> None:
-        """Remove an answer from the cache."""
+        """Remove the answer to a question from the cache."""
         self._known.drop(self._hashed(question))
 
     @property
@@ -207,7 +207,10 @@ def _is_fresh(answer: _Fresh, now: float) -> bool:
 
 
 class AuthenticationCache(LookupCache[Authentication]):
-    """A cache of authentications by credential; each user has a share of its budget."""
+    """
+    A cache of authentications by credential, in which each user has a share of
+    the memory budget.
+    """
 
     def __init__(self, clock: IReactorTime, max_bytes: int = DEFAULT_BYTES) -> None:
         super().__init__(

@@ -23,7 +23,7 @@ from authotron.net.world import World
 
 @frozen
 class Grants:
-    """Roles and attributes of a user in a response."""
+    """The roles and attributes of a user in a response of an operator's own HTTP service."""
 
     roles: tuple[str, ...]
     attributes: Mapping[str, str]
@@ -31,7 +31,10 @@ class Grants:
 
 @frozen
 class Account:
-    """A user in a response, with the expiry of the credential in seconds since the epoch."""
+    """
+    A user in a response of an operator's own HTTP service, with the expiry of the credential in
+    seconds since the epoch.
+    """
 
     username: str
     grants: Grants
@@ -42,12 +45,13 @@ class Account:
 @frozen
 class ResponseReader:
     """
-    Reads the responses of one service; members that are not in the contract are ignored.
+    Reads the responses of one HTTP service of an operator, and ignores unknown members.
 
-    Roles, attributes and scopes of an unexpected shape are left out, with one warning for each
-    member. User name and expiry must be well-formed.
+    Roles, attributes and scopes in a response that have an unexpected type are left out, with one
+    warning for each member. A response with a malformed user name or expiry is an error.
 
-    @ivar name: the name of the plugin, and of the service whose scopes a plain list has.
+    @ivar name: the name of the plugin; if C{scopes} in a response is a list, these are scopes for a
+        service of this name.
     """
 
     name: str
@@ -55,7 +59,7 @@ class ResponseReader:
     _log = Logger()
 
     def read_grants(self, content: Mapping[str, Any]) -> Grants:
-        """Return the roles and attributes in a response."""
+        """Return the roles and attributes of a user from a response."""
         roles = Roles()
         roles.read(content.get("roles"))
         if not roles.is_readable:
@@ -64,9 +68,10 @@ class ResponseReader:
 
     def read_account(self, content: Mapping[str, Any], place: str) -> Account:
         """
-        Return the user in a response, and what the user may do.
+        Return the user name, roles, attributes, scopes and expiry from a response.
 
-        @raise Unavailable: the user name is missing, or it or the expiry is malformed.
+        @raise Unavailable: the user name in the response is missing or malformed, or the expiry is
+            malformed.
         """
         username = content.get("username")
         if not (isinstance(username, str) and username):
@@ -86,7 +91,10 @@ class ResponseReader:
         return {name: as_text(each) for name, each in known.items() if each is not None}
 
     def _scopes(self, content: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
-        """Return the scopes by service; a response may also have those of one service alone."""
+        """
+        Return the scopes in a response by service; a list without services is for the service
+        C{name}.
+        """
         value = content.get("scopes")
         if not isinstance(value, dict):
             found = claim_values.scopes(content)

@@ -176,7 +176,7 @@ class ITokenStore(Interface):
 
     async def add(token: Token, most: int | None = None) -> None:
         """
-        Store a new token.
+        Store a new API token.
 
         @param most: the maximum number of unexpired tokens of the owner for which
             L{counts_towards_limit} is true, the new one included, or C{None} for no limit.
@@ -192,7 +192,7 @@ class ITokenStore(Interface):
         """
 
     async def list_tokens(wanted: TokenQuery) -> Sequence[Token]:
-        """Return the tokens that match a query, sorted by id."""
+        """Return the API tokens that match a query, sorted by id."""
 
     async def change(id_: str, changes: Mapping[str, str | float | None]) -> bool:
         """
@@ -301,13 +301,17 @@ class IReachable(Interface):
 
 
 class IDescribesRemote(IReachable):
-    """A plugin that can say what its remote sent, such as keys; C{authotron doctor} shows it."""
+    """
+    A plugin that can describe what its remote service sent, such as keys, for
+    C{authotron doctor}.
+    """
 
     def describe_remote() -> str:
         """
-        Describe what the remote sent; called after C{check_reachable}. Empty if there is nothing.
+        Describe, after a call of C{check_reachable}, what the remote service sent, or return an
+        empty string if it sent nothing.
 
-        @raise Unavailable: the remote sent nothing that can be used.
+        @raise Unavailable: the remote service sent nothing that can be used.
         """
 
 

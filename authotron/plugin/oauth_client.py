@@ -11,7 +11,7 @@ from attrs import define, field
 from authotron.net.http import RemoteResponse, WebClient
 
 Method = Literal["basic", "basic-raw", "post"]
-"""How id and secret of the client are sent; see L{OAuthClient}."""
+"""How the gateway sends its client id and client secret to an OAuth server; see L{OAuthClient}."""
 
 _UNAUTHORIZED = 401
 
@@ -19,14 +19,15 @@ _UNAUTHORIZED = 401
 @define(eq=False)
 class OAuthClient:
     """
-    Sends forms to an OAuth server, with the id and secret of a client.
+    Sends forms to an OAuth server, with the client id and client secret of the gateway.
 
-    With C{basic} both are form-encoded before they are sent by Basic authentication, as RFC 6749
-    demands. With C{basic-raw} they are sent unchanged, which many servers expect instead; it makes
-    a difference for characters such as C{+}, C{%}, C{:} and those beyond ASCII. With C{post} they
-    are members of the form.
+    With the method C{basic} client id and secret are form-encoded, and sent by Basic
+    authentication, as RFC 6749 demands. With the method C{basic-raw} they are sent by Basic
+    authentication without encoding, as many servers expect, which differs for characters such as
+    C{+}, C{%}, C{:} and those beyond ASCII. With the method C{post} client id and secret are
+    members of the form.
 
-    @ivar _methods: the method in use, and those to try if the server answers 401 to it.
+    @ivar _methods: the method to use, and then the methods to try if the server answers 401.
     """
 
     _web: WebClient
@@ -37,12 +38,13 @@ class OAuthClient:
     def __attrs_post_init__(self) -> None:
         sent = {method: self._basic(method) for method in self._methods}
         known = dict.fromkeys(sent.values())
-        if len(known) < len(sent):  # no character differs, so a second method would send the same
+        if len(known) < len(sent):  # two methods would send the same, so the first is enough
             self._methods = self._methods[:1]
 
     async def post(self, url: str, form: Mapping[str, str]) -> RemoteResponse:
         """
-        Send a form; if the server refuses the client by a 401, try the next method.
+        Send a form to the OAuth server; if the server answers 401, send client id and secret by the
+        next method.
 
         @raise Unavailable: there was no response in time, or its body is too large.
         """
@@ -57,7 +59,10 @@ class OAuthClient:
         return answer
 
     async def _send(self, url: str, form: Mapping[str, str], method: Method) -> RemoteResponse:
-        """Send a form; one that names another client itself gets no secret of this one."""
+        """
+        Send a form by one method; a form that names another client does not get this client's
+        secret.
+        """
         if method == "post" and "client_id" not in form:
             form = {**form, "client_id": self._id, "client_secret": self._secret}
         return await self._web.post(url, form=form, basic=self._basic(method))

@@ -158,9 +158,9 @@ class PasswordVerifier:
 
         @param client: the address of the client, so that each client gets a fair share of the
             threads.
-        @param remember: whether to cache a match. False if C{hashes} are decoys, the hashes of
-            another user: a cached match would be answered faster, and so reveal that the password
-            is that of another user.
+        @param remember: whether to cache a match. A match with decoys, the hashes of another user,
+            must not be cached: the next answer would be faster, and so reveal that the password is
+            that of another user.
 
         @raise Unavailable: too many passwords wait for a thread.
         """

@@ -1,4 +1,7 @@
-"""The public names of L{authotron.plugin}, which imports them from here when they are asked for."""
+"""
+The public names of L{authotron.plugin}, which imports these names from this module when they are
+first used.
+"""
 
 from __future__ import annotations
 

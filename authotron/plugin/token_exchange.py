@@ -101,7 +101,7 @@ class AccessTokens:
             await self._verifier.keys.check_reachable()
 
     def describe_remote(self) -> str:
-        """Describe the keys that verify access tokens."""
+        """Describe the keys that verify access tokens, for C{authotron doctor}."""
         return self._verifier.describe_keys()
 
 

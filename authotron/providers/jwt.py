@@ -147,9 +147,10 @@ class Config(PluginConfig, RemoteConfig, ClaimsConfig):
 
     def _check_key_files(self) -> None:
         """
-        Read the files that are also read later, so that mistakes are reported at once.
+        Read the configured files, which are read again later, so that mistakes are reported at the
+        start.
 
-        @raise ValueError: a file cannot be read, is malformed, or has no effect.
+        @raise ValueError: a configured file cannot be read, is malformed, or has no effect.
         """
         try:
             if self.jwks_file is not None:
@@ -169,11 +170,11 @@ class Config(PluginConfig, RemoteConfig, ClaimsConfig):
         return self.issuer is not None and all(each is None for each in named)
 
     def request_headers(self) -> RequestHeaders:
-        """Return the source of the headers that requests to the issuer have."""
+        """Return the source of the additional headers in requests to the issuer."""
         return RequestHeaders(self.token_file, self.headers_file)
 
     def key_set(self, world: World) -> KeySet | None:
-        """Return the key set of the issuer, or C{None} if there is only a secret."""
+        """Return the key set of the issuer, or C{None} if only a shared secret is configured."""
         if self.jwks_file is not None:
             return jwks.key_set_in_file(world, self.jwks_file)
         if self.cert_uri is None and not self._discovers_keys:

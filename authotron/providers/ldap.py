@@ -45,7 +45,7 @@ from authotron.plugin.interfaces import (
 )
 
 _CANDIDATES = 5
-"""Entries that a search for the account of a logon name returns at most."""
+"""Maximum number of entries that a search for the account of a logon name returns."""
 
 _LONGEST = 256
 """Maximum length of a user name that is looked up in an LDAP directory, in characters."""
@@ -80,7 +80,7 @@ class Config(PluginConfig, Membership, Connectivity, RetryConfig):
     )
     domains: NonEmptyStrs = Field(
         default=(),
-        description="names of the domain that users may write before or behind their name: "
+        description="names of the domain that users may write before or after their user name: "
         "EXAMPLE\\alice, alice@example.org",
     )
     cache: Seconds = Field(
@@ -126,7 +126,7 @@ class Config(PluginConfig, Membership, Connectivity, RetryConfig):
         return self
 
     def logon(self) -> LogonName | None:
-        """Return the form of the names that users bind as; C{None} if they bind as DNs."""
+        """Return the form of the names by which users bind, or C{None} if users bind by a DN."""
         if self.user_dn is None:
             return None
         return parse_logon(self.user_dn, self.domains, self.search_base)
@@ -138,7 +138,10 @@ class Config(PluginConfig, Membership, Connectivity, RetryConfig):
         return self.user_attribute
 
     def searches_alone(self) -> bool:
-        """Return whether the gateway searches without a user: as a service account or anonymous."""
+        """
+        Return whether the gateway searches by a service account or anonymously, and not as the
+        user.
+        """
         return self.user_dn is None or self.bind_dn is not None
 
     def run_checks(self, world: World, username: str | None) -> AsyncIterator[CheckResult]:
@@ -212,7 +215,10 @@ class LdapProvider:
         self._directory.close()
 
     async def check_reachable(self) -> None:
-        """Check that the LDAP directory answers, by reading the search base if that is allowed."""
+        """
+        Check that the LDAP directory answers, by reading the search base if
+        reading it is allowed.
+        """
         if self._searches_alone:
             await checks.check_search_base(self._directory, self._lookup.search_base)
         else:
@@ -246,7 +252,7 @@ class LdapProvider:
             entry = await connection.read(dn, self._lookup.attributes_to_read())
             if entry is None:
                 raise Unavailable(
-                    "the user cannot read the entry of this user; use user_filter, not user_dn"
+                    "users may not read their own entries; use user_filter instead of user_dn"
                 )
             return await self._build_authentication(connection, entry, username)
 
@@ -262,7 +268,7 @@ class LdapProvider:
         async def identify(connection: Connection) -> Authentication:
             whoami = await connection.who_am_i()
             if whoami == "":
-                raise Unavailable("the server accepted the bind as anonymous")
+                raise Unavailable("the LDAP server accepted the bind as anonymous, not as the user")
             extra = (ACCOUNT, PRINCIPAL)
             entries = await self._lookup.find_all(connection, name, extra, limit=_CANDIDATES)
             entry = logon.choose(entries, name, whoami)

@@ -168,9 +168,9 @@ class Plain:
         Choose the password hashes of a listed user to verify the password of an unknown user
         against.
 
-        For the same name the same hashes are chosen, by a secret. So even if hashes of different
-        kinds, or different numbers of hashes, are configured, the time does not tell an attacker
-        whether a user exists.
+        The hashes are chosen by a keyed hash of the unknown name, so the same hashes are chosen for
+        the same name. So even if hashes of different kinds, or different numbers of hashes, are
+        configured, the time does not tell an attacker whether a user exists.
         """
         raw = username.encode("utf-8", "surrogatepass")
         number = int.from_bytes(blake2b(raw, key=self._secret, digest_size=8).digest(), "big")

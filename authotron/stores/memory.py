@@ -55,7 +55,7 @@ class MemoryStore:
     _pepper_check: str | None = field(default=None, init=False, repr=False)
 
     async def open(self) -> None:
-        """Do nothing: there is no database to connect to."""
+        """Do nothing: the store of type memory has no database to connect to."""
 
     async def close(self) -> None:
         """Do nothing: the tokens must survive a reload of the configuration."""

@@ -86,7 +86,10 @@ class Config(StoreConfig, DatabaseTlsConfig):
     )
 
     def count_connections(self, limit_connections: LimitConnections) -> int:
-        """Return the maximum of connections to MongoDB: the pool, and 4 that monitor servers."""
+        """
+        Return the maximum number of connections to MongoDB: the pool, and 4
+        that monitor servers.
+        """
         return self.connections + 4
 
     @field_validator("uri")

@@ -1,7 +1,7 @@
 """
-Connect to MongoDB with txmongo, and translate the exceptions of its driver.
+Connect to MongoDB by the library txmongo, and convert the exceptions that it raises.
 
-No module outside of the MongoDB store imports txmongo or pymongo.
+Only the modules of the MongoDB store import txmongo or pymongo.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ async def all_documents(collection: Any) -> AsyncIterator[Mapping[str, Any]]:
     A cursor is used instead of queries for ids above the last id, because such a query returns only
     ids of the same BSON type.
 
-    @raise Unavailable: the database does not answer.
+    @raise Unavailable: MongoDB does not answer.
     """
     batches = collection.find(batch_size=_BATCH).batches()
     while some := await call(anext(batches, None)):
@@ -133,7 +133,7 @@ async def call_raw(answer: Awaitable[T]) -> T:
     """
     Wait for an answer of MongoDB; only connection errors are converted to L{Unavailable}.
 
-    @raise Unavailable: the database cannot be reached.
+    @raise Unavailable: MongoDB cannot be reached.
     @raise OperationFailure: MongoDB refuses the operation.
     """
     try:

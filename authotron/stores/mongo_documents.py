@@ -28,8 +28,8 @@ _UNSUPPORTED = frozenset({67, 115, 238})
 
 def token_document(token: Token, owner_id: str) -> dict[str, Any]:
     """
-    Build the document that stores an API token; C{owner_id} is the id of its owner in the
-    collection of users.
+    Build the document that stores an API token, with the id of its owner in the collection of
+    users.
     """
     row = token.row()
     return {
@@ -78,9 +78,10 @@ def date(seconds: float | None) -> datetime | None:
 
 async def create_indexes(tokens: Any, revoked: Any, users: Any) -> None:
     """
-    Create the indexes of the three collections, except those that the server does not support.
+    Create the indexes of the three MongoDB collections, except those that the server does not
+    support.
 
-    @raise Unavailable: the database cannot be reached, or refuses to create an index.
+    @raise Unavailable: MongoDB cannot be reached, or refuses to create an index.
     """
     ascending = sorting.ASCENDING
     indexes: tuple[tuple[Any, Any, dict[str, Any]], ...] = (

@@ -102,8 +102,8 @@ def imported(token: Token, by: Actor) -> None:
 
 def changed(token: Token, fields: Sequence[str], by: Actor) -> None:
     """
-    Log that the name, comment or expiry of an API token was changed; C{token} is the changed API
-    token.
+    Log that the name, comment or expiry of an API token was changed, where C{token} has the new
+    values.
     """
     _log.info(
         "API token {id} of {username} in realm {realm} changed ({changed}) by {by}",

@@ -10,8 +10,8 @@ from attrs import define, field
 
 BOUNDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """
-Upper bounds of the buckets of histograms, in seconds. They are those of auth-o-tron, so that its
-dashboards show the same lines.
+Upper bounds of the buckets of histograms, in seconds, which equal those of auth-o-tron, so that
+dashboards for auth-o-tron show the same lines.
 """
 
 Labels = tuple[str, ...]
@@ -59,7 +59,7 @@ class Histogram:
     """
     A family of histograms with one name: one histogram for each combination of label values.
 
-    @ivar longest: the largest of L{BOUNDS} that is shown.
+    @ivar longest: the upper bound of the last bucket that the histogram shows.
     """
 
     name: str

@@ -290,7 +290,7 @@ class Metrics(Collector):
             self.watch(name, about, partial(float, so_far + (0 if ended else value)))
 
     def collect(self) -> Iterator[Metric]:
-        """Yield all metrics; C{prometheus_client} calls this method at each scrape."""
+        """Yield all metrics, when C{prometheus_client} calls this method at each scrape."""
         yield from map(_counter_family, self._counts.values())
         yield from map(_histogram_family, self._histograms.values())
         for name, (about, value) in self._gauges.items():

@@ -29,8 +29,8 @@ class Usage:
     @ivar ticks: processor time in clock ticks, including child processes that have ended. The
         number is an integer, so that the sum does not change when a child process ends, and the
         kernel adds the time of the child to that of its parent.
-    @ivar virtual: bytes of virtual memory.
-    @ivar resident: bytes of physical memory.
+    @ivar virtual: the number of bytes of virtual memory.
+    @ivar resident: the number of bytes of physical memory.
     @ivar threads: the number of threads.
     @ivar files: the number of open file descriptors of the process that is nearest to its limit of
         file descriptors.

@@ -9,8 +9,8 @@ def visible(text: str) -> str:
     """
     Escape all characters of a text that are not printable, as JSON does; the result is one line.
 
-    Not printable are control characters, line ends among them, characters that change the direction
-    of text, and halves of surrogate pairs.
+    Characters that are not printable are control characters, such as line ends, characters that
+    change the direction of text, and halves of surrogate pairs.
     """
     if text.isprintable():
         return text

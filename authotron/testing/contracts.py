@@ -322,7 +322,10 @@ class StoreContract(EmptyStoreContract):
         self.assertEqual(len(await store.list_tokens(TokenQuery())), 4)
 
     async def test_pages(self) -> None:
-        """A page of a list begins after the last token of the previous page."""
+        """
+        A list of API tokens can be read in pages, each of which begins after the last token of the
+        previous page.
+        """
         store = await self.opened()
         made = [make_token(age=9 - place) for place in range(5)]
         for each in made:
@@ -361,7 +364,7 @@ class StoreContract(EmptyStoreContract):
         self.assertEqual(list(await store.list_tokens(TokenQuery("here", "alice"))), [])
 
     async def test_change_after_removal(self) -> None:
-        """Changing a token that was removed does not restore the token."""
+        """A token store does not restore a removed token when the token is changed."""
         store, victim = await self.opened(), make_token()
         await store.add(victim)
         await store.remove(victim.id, NOW)
@@ -419,7 +422,7 @@ class StoreContract(EmptyStoreContract):
         self.assertEqual(list(await store.remove(root.id, NOW)), [root.id, other.id])
 
     async def test_list_tree_T86b(self) -> None:
-        """A list can be limited to a token and its descendants, in pages."""
+        """A list of API tokens can be limited to a token and its descendants, and read in pages."""
         store = await self.opened()
         family = await self.family(store)
         self.assertEqual(list(await store.list_tokens(TokenQuery(below=family[0].id))), family)

@@ -48,7 +48,7 @@ class Signer:
 
         @param claims: all claims of the JWT, or the C{bytes} of its payload; by default L{CLAIMS}.
         @param header: members of the header of the JWT; a C{kid} that is C{None} is left out.
-        @param more: claims that are added to L{CLAIMS}; one that is C{None} is left out.
+        @param more: claims that are added to L{CLAIMS}; a claim that is C{None} is left out.
         """
         payload = {**CLAIMS, **more} if claims is None else claims
         if isinstance(payload, dict):

@@ -34,8 +34,8 @@ class StoreClient:
     A token store with the settings of one configuration: every call has the configured timeout.
 
     @ivar backend: the token store that is called, from a module in C{authotron.stores}.
-    @ivar was_reached: whether the store was opened since the start; C{None} before the first
-        attempt.
+    @ivar was_reached: whether the store has been opened since the start, or C{None} before the
+        first attempt to open it.
     """
 
     backend: ITokenStore

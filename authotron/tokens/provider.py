@@ -53,10 +53,10 @@ class TokenProvider:
 
     def is_unknown(self, credential: Credential) -> bool:
         """
-        Whether the store, which was not reached since the start, might know a bearer token.
+        Whether an opaque bearer token may be an imported API token, but the token store has not
+        been opened since the start.
 
-        Nothing but an opaque token comes into question. Such a token is not refused before the
-        store has told what is in it.
+        The gateway does not reject such a token before it can ask the token store.
         """
         tokens = self._tokens
         if tokens is None or tokens.store.was_reached is not False:

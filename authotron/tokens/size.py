@@ -23,8 +23,8 @@ def shorten(token: Token, *, can_look_up: bool) -> Token:
     L{MAX_BYTES}.
 
     If a provider can look up the owner, roles, scopes and attributes need not be stored, because
-    the provider returns them whenever the API token is used. If no provider can, the roles and
-    scopes that the API token grants are stored, and as many attributes as fit.
+    the provider returns them whenever the API token is used. If no provider can look up the owner,
+    the roles and scopes that the API token grants are stored, and as many attributes as fit.
 
     @raise ExceedsGrant: the API token is too large even without attributes.
     """

@@ -35,8 +35,8 @@ _MAX_FIELDS = 4096
 _END = b"\r\n\r\n"
 LINGER = 2
 """
-Seconds for which a connection stays open after its last reply while the client still sends. Without
-this delay TCP would reset the connection, and the client would not get the reply.
+Seconds for which a connection stays open after its last reply while the client still sends. If the
+connection were closed at once, TCP would reset it, and the client would not get the reply.
 """
 
 
@@ -45,14 +45,14 @@ class Channel(HTTPChannel):
     One HTTP connection of a client.
 
     Twisted's C{HTTPChannel} answers 400 to a request line or header block that is too long, or just
-    disconnects, and extends the timeout with every byte. This class answers 414 or 431, and gives a
-    request one deadline. A request head (request line and headers) is buffered until it is
+    disconnects, and extends the timeout with every byte. L{Channel} answers 414 or 431 instead, and
+    gives a request one deadline. A request head (request line and headers) is buffered until it is
     complete, and parsed in one pass, which is faster than Twisted's parser. Request bodies, and
     requests that arrive while another is being answered, are left to Twisted.
 
     If the route of a request reads no body, the request is answered at once, even if its headers
-    announce a body, because proxies pass on such headers without the body. Bytes after the head of
-    such a request are discarded, and the connection is closed.
+    announce a body, because proxies pass on such headers without the body. The announced body is
+    then discarded, and the connection is closed.
 
     @ivar limit: maximum number of bytes in the request line, all headers and the empty line
         together.
@@ -68,8 +68,9 @@ class Channel(HTTPChannel):
         sent.
     """
 
-    transport: Any  # a TCP, UNIX or TLS transport; no interface has all methods that are used here
-    maxHeaders = totalHeadersSize = 1 << 30  # ineffective, as C{_MAX_FIELDS} and C{limit} are lower
+    transport: Any  # A TCP, UNIX or TLS transport; no interface has all methods that are used here.
+    # Without effect, as C{_MAX_FIELDS} and C{limit} are lower.
+    maxHeaders = totalHeadersSize = 1 << 30
     limit = 64 * 1024
     turns: float = inf
     unused_since = 0.0
@@ -128,8 +129,8 @@ class Channel(HTTPChannel):
         Parse one request head after the other, and leave request bodies to Twisted.
 
         At the end of a request body Twisted calls this method with the bytes after the body, while
-        Twisted is still processing the body. The buffer is empty at that time, and Twisted keeps
-        the bytes that this method passes on until the body is processed.
+        Twisted is still processing the body. Twisted then keeps the bytes that this method passes
+        on until the request body is processed.
         """
         if self._ignored is not None:
             self._ignore(len(data))

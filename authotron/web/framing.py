@@ -31,8 +31,8 @@ body may have together.
 
 _COST = 8
 """
-Number of bytes by which each chunk counts towards the limit of chunk extensions. So a body has at
-most 1024 chunks, which is enough for the largest body; more and smaller chunks would cost processor
+Number of bytes by which each chunk counts towards the limit of chunk extensions. This limits a body
+to 1024 chunks, which is enough for the largest body; more and smaller chunks would cost processor
 time.
 """
 
@@ -68,9 +68,9 @@ def in_origin_form(line: bytes, fields: list[bytes]) -> tuple[bytes, list[bytes]
     Convert the target in a request line to origin form (a path with a query) in ASCII; return the
     line, and the headers.
 
-    A target in absolute form is a whole URL, as clients send it to proxies; its host replaces the
-    header C{Host}, if there is one (RFC 9112 section 3.2.2). Bytes beyond ASCII, which browsers
-    send in queries, are percent-encoded.
+    A request target in absolute form is a whole URL, as clients send it to proxies; the host in the
+    URL replaces the header C{Host}, if there is one (RFC 9112 section 3.2.2). Bytes beyond ASCII in
+    the request target, which browsers send in queries, are percent-encoded.
 
     @raise MalformedRequest: the path is not UTF-8, or the URL has no host, or a user name.
     """

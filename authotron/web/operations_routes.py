@@ -22,7 +22,10 @@ from authotron.web.request import Request
 from authotron.web.routing import handle_errors, route
 
 _TIMEOUT = 2.0
-"""Seconds within which the check whether a plugin can reach its remote service must end."""
+"""
+Seconds for which C{/ready} waits for a plugin to check that its remote
+service can be reached.
+"""
 
 
 class IStatus(Protocol):

@@ -249,9 +249,9 @@ def _legacy(identity: Identity) -> tuple[Header, ...]:
     """
     Return all three legacy headers, even if a value is empty.
 
-    If the reply lacked one of these headers, a proxy could pass on a header of this name that the
-    client sent. In C{X-Auth-Roles} roles are separated by commas, so commas and percent signs
-    inside of a role are percent-encoded.
+    If the reply lacked a legacy header, a proxy could pass on a header of this name that the client
+    sent. In C{X-Auth-Roles} roles are separated by commas, so commas and percent signs inside of a
+    role are percent-encoded.
     """
     roles = ",".join(role.replace("%", "%25").replace(",", "%2C") for role in identity.roles)
     return (

@@ -233,7 +233,10 @@ class Site(server.Site):
             self._metrics.request_started(request.method_label)
 
     def log(self, request: Request) -> None:  # type: ignore[override] # made by requestFactory
-        """Count an answered request, and write it to the access log; Twisted calls this method."""
+        """
+        Count an answered request, and write it to the access log, when Twisted
+        calls this method.
+        """
         if request.began:
             self.answered(
                 request.method_label,

@@ -128,9 +128,9 @@ def _excesses(section: type[Section], given: Mapping[str, Any]) -> Iterator[Prob
     Yield a problem for each unknown key, and for each array or object in a request body with too
     many entries.
 
-    This check comes before the validation, which collects every mistake, and a body of 64 KiB can
-    contain thousands. Unlike in a configuration, no similar key is suggested for an unknown key,
-    because searching for one takes longer than parsing the body.
+    Unknown keys and long lists are found before the validation, which collects every mistake, and a
+    body of 64 KiB can contain thousands. Unlike in a configuration, no similar key is suggested for
+    an unknown key, because searching for one takes longer than parsing the body.
     """
     for key, value in given.items():
         if key not in section.model_fields:
@@ -139,7 +139,7 @@ def _excesses(section: type[Section], given: Mapping[str, Any]) -> Iterator[Prob
             if len(value) > _MAX_ENTRIES:
                 yield Problem(key, f"has more than {_MAX_ENTRIES} entries")
             elif _inner_entries(value) > _MAX_SCOPES:
-                yield Problem(key, f"has more than {_MAX_SCOPES} entries together")
+                yield Problem(key, f"contains lists with more than {_MAX_SCOPES} entries together")
 
 
 def _inner_entries(value: list[Any] | dict[str, Any]) -> int:
@@ -176,7 +176,9 @@ def page_limit(query: Mapping[str, str]) -> int:
     """
     limit = query.get("limit", "100")
     if not (re.fullmatch(r"[0-9]{1,4}", limit) and 1 <= int(limit) <= _MAX_LIMIT):
-        raise EarlyReply(replies.malformed([Problem("limit", f"must be 1 to {_MAX_LIMIT}")]))
+        raise EarlyReply(
+            replies.malformed([Problem("limit", f"must be a number from 1 to {_MAX_LIMIT}")])
+        )
     return int(limit)
 
 

@@ -186,8 +186,8 @@ class TokenRoutes:
         Change an API token, and then invalidate the cached decisions that depend on it, in all
         workers.
 
-        These decisions are invalidated even if the token store does not confirm the change, but not
-        if the API token does not exist, or the requester may not see it.
+        Decisions are invalidated even if the token store does not confirm the change, but not if
+        the API token does not exist, or the requester may not see it.
         """
         is_unchanged = False
         try:

@@ -159,7 +159,8 @@ class FastPath(Protocol, TimeoutMixin):
         elif not request.may_become_simple(self._bytes, self._factory.longest):
             self._hand_over()
         elif not self._count(len(self._bytes)):
-            self._hand_over()  # the L{Site} has the same budget, and answers 503
+            # The L{Site} has the same budget for unfinished heads, and answers 503.
+            self._hand_over()
         # Else wait for more bytes, but do not restart the timeout, which bounds slow senders.
 
     def _decide(self, head: Head) -> None:
@@ -287,7 +288,7 @@ class FastPath(Protocol, TimeoutMixin):
         received, self._bytes = self._bytes, b""
         try:
             channel.dataReceived(received)
-        # Only after the L{Site} has the request, lest draining close the connection before.
+        # Removed only after the L{Site} has the request, lest draining close the connection before.
         finally:
             self._factory.handed_over(self)
 

@@ -1,9 +1,9 @@
 """
 Parse simple requests for a decision from the bytes of a connection.
 
-A request that this module does not recognise is answered by the L{Site}, so rejecting a request
-here is always safe. For a request that is recognised, the L{Site} must read exactly the same
-meaning.
+A request that this module does not recognise is answered by the L{Site}, so it is always safe not
+to recognise a request. A request that is recognised must have exactly the same meaning for the
+L{Site}.
 """
 
 from __future__ import annotations
