@@ -228,7 +228,8 @@ class Replies:
 
     def _refused(self, error: str) -> Reply:
         """
-        Build the 401, which is the same whatever the reason.
+        Build the 401 reply, which does not depend on the reason, so that it reveals nothing to an
+        attacker.
 
         If the configuration wants errors, a refused Bearer token gets another challenge, and a
         token without a required scope a 403 (RFC 6750 section 3.1).

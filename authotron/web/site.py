@@ -273,7 +273,7 @@ class Site(server.Site):
         request_id: bytes | None,
     ) -> None:
         """
-        Count a request that was answered, and write the access log.
+        Count an answered request, and write it to the access log if the log includes such requests.
 
         @param sender: is asked only for requests that are logged.
         """
@@ -310,7 +310,7 @@ class Site(server.Site):
 
     def set_access_log(self, access: Access, *, tried_names: bool = False) -> None:
         """
-        Change which requests the access log contains.
+        Change which requests are written to the access log.
 
         @param tried_names: whether it has the user names of refused requests.
         """
