@@ -55,6 +55,10 @@ KeysByName = Mapping[str, Sequence[Key]]
 """Keys by their C{kid}, under which an issuer may publish several keys."""
 
 
+class NoUsableKey(Unavailable):
+    """A key set has no key that can verify signatures."""
+
+
 class UnsafeKey(ValueError):
     """A published key with which others than its owner can make signatures."""
 
@@ -68,7 +72,8 @@ def read(document: Mapping[str, Any], place: str) -> KeysByName:
 
     @param place: the URL or path of the key set, for messages.
 
-    @raise Unavailable: the document is not a key set, or contains no usable key.
+    @raise Unavailable: the document is not a key set.
+    @raise NoUsableKey: the key set contains no usable key.
     """
     listed = document.get("keys")
     if not isinstance(listed, list):
@@ -90,7 +95,7 @@ def read(document: Mapping[str, Any], place: str) -> KeysByName:
         if key is not None:
             found.setdefault(name or "", []).append(key)
     if not found:
-        raise Unavailable(f"{place} has no usable key for signatures ({len(listed)} keys listed)")
+        raise NoUsableKey(f"{place} has no usable key for signatures ({len(listed)} keys listed)")
     return found
 
 

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from authotron.concurrency.single_flight import SingleFlight
 from authotron.jose.claim_values import shown
-from authotron.jose.jwk import Key, KeysByName, fitting
+from authotron.jose.jwk import Key, KeysByName, NoUsableKey, fitting
 from authotron.jose.key_set_files import KeySetFile, RequestHeaders
 from authotron.jose.key_sources import Discovery, FixedUrl, Source
 from authotron.model.errors import Rejected, Unavailable
@@ -36,8 +36,9 @@ class KeySet:
 
     Keys are fetched when they are first needed, and refreshed in the background after 10 minutes. A
     JWT that names an unknown key causes one more fetch, at most every 10 s, so JWTs with made-up
-    key names do not flood the issuer. If fetching fails, the keys of the last successful fetch are
-    used for a day at most.
+    key names do not flood the issuer. If fetching fails, or the key set has no usable key any more,
+    the keys of the last successful fetch are used for a day at most. A key set that never had one
+    refuses all JWTs.
     """
 
     _clock: IReactorTime
@@ -50,6 +51,7 @@ class KeySet:
     _has_failed: bool = field(default=False, init=False)
     _is_due: bool = field(default=False, init=False)
     _last_failure: str = field(default="", init=False)
+    _why_empty: str = field(default="", init=False)
     _flights: SingleFlight[KeysByName] = field(
         factory=lambda: SingleFlight(outlives_callers=True), init=False
     )
@@ -110,9 +112,10 @@ class KeySet:
         """
         Fetch the keys if none are cached.
 
-        @raise Unavailable: the key set cannot be fetched.
+        @raise Unavailable: the key set cannot be fetched, or has no usable key.
         """
-        await self._current()
+        if not await self._current():
+            raise Unavailable(self._why_empty)
 
     @property
     def cached(self) -> KeysByName:
@@ -177,6 +180,10 @@ class KeySet:
         self._tried, self._is_fetching, self._has_failed = self._clock.seconds(), True, True
         try:
             keys = await self._source()
+        except NoUsableKey as why:
+            if self._keys:
+                raise
+            keys, self._why_empty = {}, str(why)
         finally:
             self._is_fetching = False
         self._keys, self._fetched, self._has_failed = keys, self._clock.seconds(), False

@@ -8,6 +8,7 @@ from urllib.parse import quote_plus
 
 from attrs import define, field
 
+from authotron.model.errors import Unavailable
 from authotron.net.http import RemoteResponse, WebClient
 
 Method = Literal["basic", "basic-raw", "post"]
@@ -57,6 +58,19 @@ class OAuthClient:
             if answer.status != _UNAUTHORIZED:
                 self._methods = (method, *(each for each in self._methods if each != method))
         return answer
+
+    def refused(self, answer: RemoteResponse) -> Unavailable:
+        """
+        Create the error for a status that does not tell whether the token is valid.
+
+        A 401 means that the server refuses the gateway as a client (RFC 6749 section 5.2).
+        """
+        if answer.status != _UNAUTHORIZED:
+            return answer.unexpected_status()
+        return Unavailable(
+            f"{answer.place} answered 401: it refuses the client {self._id!a}; check its id and "
+            "secret, and client_auth"
+        )
 
     async def _send(self, url: str, form: Mapping[str, str], method: Method) -> RemoteResponse:
         """

@@ -68,10 +68,8 @@ class Introspection:
         if self._rules.config.typ is None:
             self._rules.check_type(header, claims)
         answer = await self._client.post(self._url, {"token": token})
-        if (
-            not answer.is_success
-        ):  # a 401 means that the credentials of the gateway are wrong, not the token
-            raise answer.unexpected_status()
+        if not answer.is_success:
+            raise self._client.refused(answer)
         response = answer.json_object()
         if "active" not in response:
             raise Unavailable(f"{answer.place} did not answer with `active` (RFC 7662)")

@@ -163,7 +163,7 @@ class OfflineTokens:
         if answer.status == 400 and answer.json_object().get("error") == "invalid_grant":  # noqa: PLR2004 - RFC 6749 section 5.2
             raise Rejected("the identity provider refused the exchange: invalid_grant")
         if not answer.is_success:
-            raise answer.unexpected_status()
+            raise self._client.refused(answer)
         return answer.json_object()
 
 

@@ -193,9 +193,19 @@ class KeySetTests(SynchronousTestCase):
         self.failureResultOf(self.keys_named("idp"), Unavailable)
 
     def test_empty_at_first_H_EMPTY(self) -> None:
-        """Without a usable key from the start, no JWT is judged."""
-        self.play = Respond({"keys": []})
-        self.failureResultOf(self.keys_named("idp"), Unavailable)
+        """A key set that never had a usable key refuses JWTs, and is not reachable for doctor."""
+        answers: list[Any] = [{"keys": []}, {"keys": [IDP.jwk(use="enc")]}]
+        for answer in answers:
+            self.setUp()
+            self.play = Respond(answer)
+            self.failureResultOf(self.keys_named("idp"), Rejected)
+            self.failureResultOf(start(self.keys.only_key("RS256")), Rejected)
+            failure = self.failureResultOf(start(self.keys.check_reachable()), Unavailable)
+            self.assertIn("has no usable key for signatures", failure.getErrorMessage())
+            self.play = Respond(key_set(IDP))
+            self.clock.advance(10)
+            self.successResultOf(self.keys_named("idp"))
+            self.successResultOf(start(self.keys.check_reachable()))
 
     def test_logged_once_H_EMPTY(self) -> None:
         """A refresh that fails again and again is logged once for each reason."""

@@ -156,6 +156,15 @@ class IntrospectionTests(SynchronousTestCase):
             self.assertEqual(asked.form, {"token": "good", **given})
             self.assertNotIn("authorization", asked.headers)
 
+    def test_client_refused_H_CLIENT(self) -> None:
+        """If the server refuses the client, the message says so and what to check."""
+        failure = self.failureResultOf(self.ask({"error": "invalid_client"}, 401), Unavailable)
+        self.assertEqual(
+            failure.getErrorMessage(),
+            "https://oauth.example/introspect answered 401: it refuses the client 'gate'; check "
+            "its id and secret, and client_auth",
+        )
+
     def test_no_answer_H_EMPTY(self) -> None:
         """A response without C{active} is no introspection response, so it is an outage."""
         for told in ({}, {"sub": "u-1"}, {"error": "invalid_request"}):
