@@ -18,6 +18,9 @@ from zope.interface import implementer
 from authotron.net.world import World
 from authotron.testing import worlds
 
+Entry = Mapping[str, Sequence[str | bytes]]
+"""The attributes of an entry."""
+
 GATE = ("cn=gate,dc=example,dc=org", "gate-secret")
 BASE = "dc=example,dc=org"
 SECTION = {
@@ -168,7 +171,7 @@ class Server:
             (dn, entry)
             for dn, entry in self.entries.items()
             if (dn == base if request.scope == 0 else dn.endswith(base))
-            and fits(request.filter, entry)
+            and fits(request.filter, entry, self.entries)
         ]
         first, controls = self._paged(message)
         if self.page is not None:
@@ -212,6 +215,8 @@ class Server:
 
 
 PAGED_RESULTS = "1.2.840.113556.1.4.319"
+MEMBER_IN_CHAIN = b"1.2.840.113556.1.4.1941"
+"""A matching rule of Active Directory, by which groups contain members of nested groups."""
 
 
 def page(cookie: str) -> bytes:
@@ -226,7 +231,8 @@ def as_text(wanted: Any) -> str:
         sign = "&" if isinstance(wanted, pureldap.LDAPFilter_and) else "|"
         return f"({sign}{''.join(map(as_text, wanted))})"
     if isinstance(wanted, pureldap.LDAPFilter_equalityMatch):
-        return f"({_attribute(wanted)}={wanted.assertionValue.value.decode()})"
+        value = wanted.assertionValue.value.decode("utf-8", "backslashreplace")
+        return f"({_attribute(wanted)}={value})"
     return type(wanted).__name__
 
 
@@ -235,19 +241,40 @@ def _attribute(wanted: Any) -> str:
     return name
 
 
-def fits(wanted: Any, entry: Mapping[str, list[str]]) -> bool:
+def fits(wanted: Any, entry: Entry, everything: Mapping[str, Entry]) -> bool:
     """Return whether an entry matches a filter."""
     if isinstance(wanted, pureldap.LDAPFilter_and):
-        return all(fits(each, entry) for each in wanted)
+        return all(fits(each, entry, everything) for each in wanted)
     if isinstance(wanted, pureldap.LDAPFilter_or):
-        return any(fits(each, entry) for each in wanted)
+        return any(fits(each, entry, everything) for each in wanted)
+    if isinstance(wanted, pureldap.LDAPFilter_not):
+        return not fits(wanted.value, entry, everything)
     if isinstance(wanted, pureldap.LDAPFilter_present):
         name = wanted.value.decode().lower()
         return name == "objectclass" or name in map(str.lower, entry)
+    if isinstance(wanted, pureldap.LDAPFilter_extensibleMatch):
+        assert wanted.matchingRule.value == MEMBER_IN_CHAIN, wanted
+        return _has_in_chain(entry, wanted.matchValue.value, everything)
     assert isinstance(wanted, pureldap.LDAPFilter_equalityMatch), wanted
-    value = wanted.assertionValue.value.decode().lower().strip()
-    values = next((v for n, v in entry.items() if n.lower() == _attribute(wanted).lower()), [])
-    return value in [each.lower() for each in values]
+    return _has(entry, _attribute(wanted), wanted.assertionValue.value)
+
+
+def _has(entry: Entry, attribute: str, value: bytes) -> bool:
+    values = next((v for n, v in entry.items() if n.lower() == attribute.lower()), [])
+    return _folded(value) in map(_folded, values)
+
+
+def _folded(value: str | bytes) -> bytes:
+    raw = value if isinstance(value, bytes) else value.encode()
+    return raw.lower().strip()
+
+
+def _has_in_chain(entry: Entry, member: bytes, everything: Mapping[str, Entry]) -> bool:
+    """Return whether a group holds a member, or a group that does; there are no circles."""
+    return _has(entry, "member", member) or any(
+        _has(entry, "member", dn.encode()) and _has_in_chain(other, member, everything)
+        for dn, other in everything.items()
+    )
 
 
 @define(eq=False)

@@ -9,9 +9,11 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests import test_directory_recipes
 from tests.functional import directory, wire
 from tests.functional.daemon import Daemon, until
 from tests.functional.directory import BASE, MANY, PEOPLE, Scissors, Slapd, provider
@@ -49,10 +51,10 @@ class LdapCase(SynchronousTestCase):
 class DoctorTests(LdapCase):
     """C{authotron doctor} with an LDAP server."""
 
-    def doctor(self, **over: Any) -> subprocess.CompletedProcess[str]:
+    def doctor(self, username: str = "alice", **over: Any) -> subprocess.CompletedProcess[str]:
         daemon = Daemon(Path(self.mktemp()))
         daemon.configure(providers=[provider(self.slapd, "corp", **over)])
-        command = [sys.executable, "-m", "authotron", "doctor", "--user", "alice"]
+        command = [sys.executable, "-m", "authotron", "doctor", "--user", username]
         return subprocess.run(
             [*command, "--config", str(daemon.file)],
             capture_output=True,
@@ -68,6 +70,14 @@ class DoctorTests(LdapCase):
         for told in ("certificate verified", "bound as", "is readable", "uid=alice", "4 roles"):
             self.assertIn(told, done.stdout)
 
+    def test_roles_W_DOCTOR(self) -> None:
+        """Each role is listed with its group; a user without an entry is a failed check."""
+        done = self.doctor()
+        self.assertIn("role: admins from cn=admins,ou=groups,dc=example,dc=org", done.stdout)
+        done = self.doctor(username="nobody")
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        self.assertIn("no entry has the name nobody", done.stdout)
+
     def test_another_host_T67(self) -> None:
         """Without a bind, a certificate of another host is still not reported as verified."""
         slapd = directory.another(Path(self.mktemp()), "elsewhere")
@@ -75,8 +85,8 @@ class DoctorTests(LdapCase):
         ldaps = {"uri": slapd.tls_uri}
         starttls = {"uri": slapd.uri, "tls": "starttls"}
         for connector in (ldaps, starttls):
-            nobody = {"bind_dn": None, "ldap_password": None, "ca_file": slapd.authority}
-            done = self.doctor(**connector, **nobody)
+            nobody: dict[str, Any] = {"bind_dn": None, "ldap_password": None}
+            done = self.doctor(**connector, **nobody, ca_file=slapd.authority)
             self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
             self.assertIn("certificate of another name", done.stdout)
             self.assertNotIn("verified", done.stdout)
@@ -281,6 +291,29 @@ class TlsTests(LdapCase):
         self.refused(slapd, daemon, "certificate of an unknown issuer")
 
 
+class RecipeTests(LdapCase):
+    """The recipe for OpenLDAP, as docs/directories.md shows it."""
+
+    def test_recipe_L_NEST(self) -> None:
+        """Direct and nested groups become roles without C{memberOf}; circles end."""
+        shown = test_directory_recipes.recipe("OpenLDAP")
+        kept = {key: shown[key] for key in ("user_base", "filter", "nested", "attributes")}
+        # An attribute that no entry has, as in a directory without the overlay memberof.
+        daemon = self.daemon(provider(self.slapd, "corp", **kept, group_attribute="seeAlso"))
+        alice = self.accepted(login(daemon, "alice", "alicepw"))
+        self.assertEqual(set(alice["roles"]), {"admins", "users", "everybody", "Reader", "Writer"})
+        self.assertEqual(len(alice["attributes"]["id"]), len(str(uuid4())))
+        bob = self.accepted(login(daemon, "bob", "bobpw"))
+        self.assertLess({"chicken", "egg", "users", "everybody"}, set(bob["roles"]))
+
+    def test_attributes_of_the_entry_L_PRIMARY(self) -> None:
+        """A search for groups is filled with attributes of the user's entry."""
+        text = f"(&(member=uid={{uid}},{PEOPLE})(!(cn={{sn}})))"
+        daemon = self.daemon(provider(self.slapd, "corp", filter=text))
+        alice = self.accepted(login(daemon, "alice", "alicepw"))
+        self.assertEqual(set(alice["roles"]), {"admins", "users", "Reader", "Writer"})
+
+
 class AugmenterTests(LdapCase):
     """Users of another provider get roles from the directory."""
 
@@ -291,6 +324,13 @@ class AugmenterTests(LdapCase):
         daemon = self.daemon(plain, augmenters=[augmenter])
         roles: list[str] = self.accepted(login(daemon, username, "p"))["roles"]
         return roles
+
+    def test_anonymous_bind_L_MOVE(self) -> None:
+        """An empty C{bind_dn} binds as anonymous, as in auth-o-tron."""
+        before = len(self.slapd.log())
+        given = {"bind_dn": "", "ldap_password": "", "filter": ""}
+        self.assertIn("admins", self.roles("alice", **given))
+        self.assertIn('BIND dn="" method=128', self.slapd.log()[before:])
 
     def test_paths(self) -> None:
         """C{filters} yield paths of units, although slapd writes ou where the file has OU."""
