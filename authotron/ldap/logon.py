@@ -83,30 +83,42 @@ class LogonName:
         """Return the name that is sent in the bind of a user."""
         return self.template.replace("{username}", name)
 
-    def choose(self, entries: Sequence[Entry], name: str, whoami: str | None) -> Entry:
-        r"""
+    def choose(self, entries: Sequence[Entry], name: str) -> Entry:
+        """
         Return, of several entries, the entry of the account that was bound.
 
-        @param whoami: the server's name of the account, such as C{u:EXAMPLE\alice}.
-        @raise Rejected: no entry, or more than one, belongs to the account that was bound.
+        @raise Rejected: no entry, or more than one, can belong to the account that was bound.
         """
-        bound = [each for each in entries if _has(each, PRINCIPAL, self.bind_name(name))]
-        if not (self.is_principal and bound):
+        bound = [each for each in entries if self.is_certain(each, name)]
+        if not bound:
             bound = [each for each in entries if self._may_be(each, name)]
-        if whoami is not None:
-            bound = [each for each in bound if self._is_called(each, whoami)]
         if not bound:
             raise Rejected("the account that was bound has no entry below the search base")
         if len(bound) > 1:
             raise Rejected("the directory has several entries for the user name")
         return bound[0]
 
+    def is_certain(self, entry: Entry, name: str) -> bool:
+        """
+        Return whether an entry must be that of the account that was bound.
+
+        A server looks for C{alice@example.org} as a C{userPrincipalName} first; only if there is
+        none, which a search below a base cannot show, as the account C{alice} of the domain.
+        """
+        if self.is_principal:
+            return _has(entry, PRINCIPAL, self.bind_name(name))
+        return _has(entry, ACCOUNT, name)
+
     @staticmethod
     def _may_be(entry: Entry, name: str) -> bool:
         return _has(entry, ACCOUNT, name) or not entry.strings(ACCOUNT)
 
-    def _is_called(self, entry: Entry, whoami: str) -> bool:
-        """Return whether an entry belongs to the account that the server named (RFC 4532)."""
+    def is_called(self, entry: Entry, whoami: str) -> bool:
+        r"""
+        Return whether an entry belongs to the account that the server named (RFC 4532).
+
+        @param whoami: C{u:EXAMPLE\alice}, or C{dn:} and the DN of the account.
+        """
         kind, _, who = whoami.partition(":")
         if kind == "dn":
             return is_same_dn(who, entry.dn, "")

@@ -266,12 +266,11 @@ class LdapProvider:
 
     async def _by_logon_name(self, logon: LogonName, name: str, password: str) -> Authentication:
         async def identify(connection: Connection) -> Authentication:
-            whoami = await connection.who_am_i()
-            if whoami == "":
-                raise Unavailable("the LDAP server accepted the bind as anonymous, not as the user")
             extra = (ACCOUNT, PRINCIPAL)
             entries = await self._lookup.find_all(connection, name, extra, limit=_CANDIDATES)
-            entry = logon.choose(entries, name, whoami)
+            entry = logon.choose(entries, name)
+            if not logon.is_certain(entry, name):
+                await _check_account(connection, logon, entry)
             return await self._build_authentication(connection, entry, name)
 
         sent, bind_name = PasswordStatus(), logon.bind_name(name)
@@ -311,6 +310,22 @@ class LdapProvider:
             if each.strip() and each.isprintable():
                 return normalize(each)
         raise Rejected(f"the entry has no {self._user_attribute}")
+
+
+async def _check_account(connection: Connection, logon: LogonName, entry: Entry) -> None:
+    """
+    Ask the server which account is bound, and compare the answer with an entry.
+
+    A server that does not know the question is trusted to have bound the account of the entry.
+
+    @raise Rejected: another account is bound.
+    @raise Unavailable: the server accepted the bind as anonymous, or did not answer.
+    """
+    whoami = await connection.who_am_i()
+    if whoami == "":
+        raise Unavailable("the LDAP server accepted the bind as anonymous, not as the user")
+    if whoami is not None and not logon.is_called(entry, whoami):
+        raise Rejected("the account that was bound is not that of the entry")
 
 
 def _normalize_dn(dn: str) -> str:
