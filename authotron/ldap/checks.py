@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
@@ -20,6 +21,9 @@ from authotron.plugin.interfaces import CheckResult
 
 _MUCH = 4096
 """Bytes of a JWT from which the size of the roles of a user is reported."""
+
+_SERVER = re.compile(r"^\S+:\d+: ")
+"""Host and port at the beginning of an error message."""
 
 _MOST_ROLES = 100
 """Maximum roles of a user that are listed; further roles are only counted."""
@@ -121,7 +125,8 @@ async def _outcome(what: str, check: Any) -> CheckResult:
     try:
         return CheckResult(what, good=True, detail=await check)
     except (Rejected, Unavailable) as reason:
-        return CheckResult(what, good=False, detail=str(reason))
+        told = _SERVER.sub("", str(reason))  # C{what} names the server already
+        return CheckResult(what, good=False, detail=told)
 
 
 async def _check_connection(section: LdapSection, uri: str, directory: Directory) -> str:

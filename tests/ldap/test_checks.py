@@ -106,6 +106,13 @@ class DoctorTests(SynchronousTestCase):
         [found] = self.findings(config(bind_dn=None, ldap_password=None))
         self.assertFalse(found.good, found.detail)
 
+    def test_reason_in_words_W_DOCTOR(self) -> None:
+        """An unreachable server is told once, in words, without names of classes."""
+        self.good.down = True
+        [found] = self.findings(config(uri="ldap://localhost:1389"))
+        self.assertEqual(found.what, "ldap://localhost:1389: connection")
+        self.assertEqual(found.detail, "connection refused")
+
     def test_unreadable_search_base_fails(self) -> None:
         """A search base that cannot be read is a failed check."""
         del self.good.entries[BASE]
