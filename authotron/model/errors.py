@@ -27,7 +27,7 @@ class Rejected(Exception):
 
 
 class InsufficientScope(Rejected):
-    """Raised if a token is good, but lacks a scope that the configuration requires."""
+    """A token is valid, but lacks a scope that the configuration requires."""
 
 
 class BadIdentity(Exception):

@@ -1,4 +1,4 @@
-"""Say why OpenSSL rejects a certificate, with what the certificate holds and what to do."""
+"""Describe why OpenSSL rejects a certificate, what the certificate contains, and what to do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cryptography.x509.oid import NameOID
 from authotron.net.reasons import Reason
 
 _LONGEST = 120
-"""Maximum number of characters of a name that a message shows."""
+"""Maximum number of characters of a certificate's name that an error message shows."""
 
 _OTHERS = {
     25: "an authority is not allowed to sign others",
@@ -22,7 +22,7 @@ _OTHERS = {
     68: "a certificate is signed with a digest that is too weak, such as SHA-1",
     79: "the certificate is signed by a certificate that is not an authority",
 }
-"""What other verification errors of OpenSSL (openssl-verification-options) mean to an operator."""
+"""Error messages for other verification errors of OpenSSL, see openssl-verification-options(1)."""
 
 _NOT_YET_VALID, _EXPIRED, _SELF_SIGNED, _SELF_SIGNED_ROOT = 9, 10, 18, 19
 _UNKNOWN_ISSUER = (2, 7, 20, 21, 27)
@@ -36,8 +36,9 @@ def describe_rejection(
     Describe why a certificate is rejected: the reason, what the certificate holds, the remedy.
 
     @param error: the number of OpenSSL's verification error.
-    @param load: loads the certificate at which the verification failed; may raise anything.
-    @param depth: 0 for the certificate of the server, more for the authorities above it.
+    @param load: a function that loads the certificate whose verification failed, and may raise any
+        exception.
+    @param depth: 0 for the certificate of the server, 1 or more for the authorities that signed it.
     @param ca_key: the configuration key of the trusted certificates.
     """
     try:

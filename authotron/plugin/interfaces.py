@@ -227,15 +227,16 @@ class IChecksPepper(ITokenStore):
     """
     A token store that keeps a check value of the pepper beside its API tokens.
 
-    With another pepper all API tokens would be rejected, so such a store is not opened.
+    The check value prevents that a token store is opened with another pepper, which would reject
+    all API tokens.
     """
 
     async def pepper_check() -> str | None:
-        """Return the check value; C{None} if none was stored yet."""
+        """Return the stored check value of the pepper, or C{None} if none is stored yet."""
 
     async def set_pepper_check(value: str, earlier: str | None) -> None:
         """
-        Replace the check value if it is still C{earlier}; otherwise do nothing.
+        Replace the stored check value of the pepper if it is still C{earlier}, or else do nothing.
 
         @param earlier: what L{pepper_check} returned.
         """
@@ -247,15 +248,21 @@ class IKeepsPepper(Interface):
     pepper_file: str = Attribute("the path of the file")
 
     async def create_pepper() -> None:
-        """Create the pepper if it is missing, although there may be API tokens."""
+        """
+        Create the file with the pepper if it is missing, even if the store
+        contains API tokens.
+        """
 
 
 class IBacksUp(Interface):
-    """A token store that can copy its API tokens to a file, and replace them by those of a file."""
+    """
+    A token store that can copy its API tokens to a backup file, and replace them by those of a
+    backup file.
+    """
 
     async def back_up(file: Path) -> None:
         """
-        Copy all API tokens to a new file, without the pepper.
+        Copy all API tokens to a new backup file, without the pepper.
 
         @raise Unavailable: the file exists or cannot be written, or the store cannot be read.
         """
@@ -266,12 +273,13 @@ class IBacksUp(Interface):
         """
         Replace all API tokens by those of a file that L{back_up} wrote.
 
-        @param pepper: the pepper of the API tokens in the file, which becomes that of the store;
-            C{None} if the store has it.
+        @param pepper: the pepper of the API tokens in the file, which becomes the pepper of the
+            store, or C{None} if the store has this pepper already.
         @param verify: is called with the check value in the file before anything changes.
-        @param replace: whether API tokens that the store has may be lost.
+        @param replace: whether to replace API tokens that the store contains, which are then lost.
 
-        @raise Unavailable: the file cannot be read, or something would be lost.
+        @raise Unavailable: the file cannot be read, or API tokens or a pepper in the store would be
+            lost.
         """
 
 

@@ -58,10 +58,11 @@ from authotron.stores.mongo_documents import (
 
 _PEPPER_CHECK, _CHECKED = "pepper", "checked"
 """
-Ids of the documents with the check value, and to try whether changes are accepted.
+The ids of two documents: one contains the check value of the pepper, one is written to test that
+MongoDB accepts changes.
 
-They are in the collection of revocations, since users may not have rights on further collections.
-No API token has such an id.
+Both documents are in the collection of revocations, since the database user may lack rights on
+further collections. No API token has one of these two ids.
 """
 
 
@@ -144,7 +145,10 @@ class MongoStore:
             await pool.disconnect()
 
     async def check_reachable(self) -> None:
-        """Write something, since a server that can be reached may accept no changes."""
+        """
+        Write a value to MongoDB, since a server that can be reached may still
+        accept no changes.
+        """
         self._ready()
         checked = {"$set": {"checked": True}}
         with suppress(DuplicateKeyError):  # another gateway has added the document

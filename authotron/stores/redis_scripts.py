@@ -117,4 +117,4 @@ if (redis.call('HGET', KEYS[1], 'pepper') or '') == ARGV[1] then
 end
 return 1
 """
-"""Replace the check value of the pepper if nothing else has replaced it."""
+"""A Lua script that replaces the check value of the pepper if it still has an expected value."""

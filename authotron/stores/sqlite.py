@@ -119,7 +119,7 @@ class SqliteStore:
             database.close()
 
     async def check_reachable(self) -> None:
-        """Begin to write, and stop before that; a read-only disk does not allow it."""
+        """Begin a transaction that writes, and roll it back, which fails on a read-only disk."""
 
         def check(database: sqlite3.Connection) -> None:
             database.execute("BEGIN IMMEDIATE")
@@ -311,8 +311,8 @@ class SqliteStore:
         """
         Open the database in the thread of the store, and return the pepper.
 
-        A pepper is created only for a database without API tokens; for others it would be another
-        one than that with which these were hashed.
+        A pepper is created only for a database without API tokens, because existing API tokens were
+        hashed with another pepper.
 
         If authotron runs as root, the thread of the store takes on the rights of the owner of the
         database folder, so that SQLite creates all files with this owner.

@@ -1,9 +1,9 @@
 """
-Back up a SQLite database to a file, and restore it from one.
+Back up the SQLite database of a token store to a file, and restore a database from such a backup.
 
-A backup is written, and read, with the rights of the account that runs the command. The database
-is accessed with the rights of the owner of its folder. So a backup passes through a temporary file
-beside the database.
+A backup is written, and read, with the rights of the account that runs the command. The database is
+accessed with the rights of the owner of its folder. Because of the different rights a backup is
+first copied to a temporary file beside the database.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def temporary(database: Path) -> Path:
-    """Return a new name beside a database."""
+    """Return a new file name in the folder of a database."""
     return database.with_name(f"{database.name}.{token_hex(8)}")
 
 
@@ -39,7 +39,7 @@ def export(database: sqlite3.Connection, target: Path) -> None:
 
 def take_out(inside: Path, outside: Path) -> None:
     """
-    Copy the temporary file beside the database to its final place, and delete the former.
+    Copy the temporary file beside the database to C{outside}, and delete the temporary file.
 
     @raise OSError: C{outside} exists, or a file cannot be read or written.
     """
@@ -72,7 +72,10 @@ def discard(inside: Path) -> None:
 
 @contextmanager
 def _created(path: Path) -> Iterator[BinaryIO]:
-    """Create a file that only this account can access; it is deleted if the block fails."""
+    """
+    Create a file that only the current operating system user can access, and delete the file if the
+    C{with} block fails.
+    """
     descriptor = os.open(path, _NEW, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as writer:
@@ -85,7 +88,7 @@ def _created(path: Path) -> Iterator[BinaryIO]:
 @contextmanager
 def opened(backup: Path) -> Iterator[sqlite3.Connection]:
     """
-    Open a backup for reading, and verify that it is one.
+    Open a backup for reading, and verify that the file is a backup of a token store.
 
     @raise Unavailable: the file is not a backup of a token store, or is damaged.
     """
@@ -112,7 +115,10 @@ def _verify(source: sqlite3.Connection) -> None:
 
 
 def pepper_check(source: sqlite3.Connection) -> str | None:
-    """Return the check value of the pepper in a database of any version; C{None} without one."""
+    """
+    Return the check value of the pepper in a database of any version, or C{None} if the database
+    has none.
+    """
     with suppress(sqlite3.OperationalError):  # an earlier version has no such table
         row = source.execute("SELECT value FROM notes WHERE name = 'pepper'").fetchone()
         return None if row is None else str(row[0])

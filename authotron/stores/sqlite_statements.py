@@ -99,15 +99,21 @@ limit.
 ADD_PEPPER_CHECK = """
 INSERT INTO notes SELECT 'pepper', :value WHERE :earlier IS NULL ON CONFLICT (name) DO NOTHING
 """
-"""Store the first check value of the pepper."""
+"""An SQL statement that stores the first check value of the pepper."""
 
 SET_PEPPER_CHECK = """
 UPDATE notes SET value = :value WHERE name = 'pepper' AND value = :earlier
 """
-"""Replace the check value of the pepper if nothing else has replaced it."""
+"""
+An SQL statement that replaces the check value of the pepper if it still has
+an expected value.
+"""
 
 IS_USED = """
 SELECT EXISTS (SELECT 1 FROM tokens) OR EXISTS (SELECT 1 FROM revoked)
 OR EXISTS (SELECT 1 FROM notes WHERE name = 'pepper')
 """
-"""Whether the database has, or had, API tokens that need the pepper they were hashed with."""
+"""
+An SQL statement that finds out whether the database contains, or contained, API tokens, which need
+the pepper they were hashed with.
+"""

@@ -156,7 +156,10 @@ class Log:
             self._output.write(stream, line, partial(self._report_dropped, write, event))
 
     def _report_dropped(self, write: Callable[..., str], later: LogEvent, count: int) -> str:
-        """Return the line that says how many lines were dropped before a later event."""
+        """
+        Return a log line that tells how many lines were dropped because standard output was not
+        read.
+        """
         event = {**_DROPPED, "count": count, "log_time": later["log_time"]}
         return write(event, *_SEVERITIES[LogLevel.warn], 0)
 

@@ -13,7 +13,7 @@ from typing import TextIO
 from attrs import define, field
 
 _ATOMIC = select.PIPE_BUF
-"""Bytes that a pipe with any room takes whole, see pipe(7)."""
+"""Maximum number of bytes that are written to a pipe as a whole or not at all, see pipe(7)."""
 
 
 @define(eq=False)
@@ -21,9 +21,9 @@ class Output:
     """
     Writes lines to a stream of the operating system, such as standard output.
 
-    If the process on the other side of a pipe does not read, a write would wait for ever, and with
-    it the whole gateway. So a line for which there is no room is dropped. The descriptor itself
-    stays blocking, as other processes share it.
+    If the process that reads from a pipe stops reading, a write would block the whole gateway.
+    Therefore a log line for which the pipe has no room is dropped. The file descriptor of the
+    stream stays blocking, because other processes share it.
 
     @ivar dropped: the number of lines that were dropped so far.
     """
@@ -35,13 +35,13 @@ class Output:
 
     def write(self, stream: TextIO, line: str, report: Callable[[int], str]) -> None:
         """
-        Write a line, or drop it.
+        Write a log line, or drop the line if there is no room for it.
 
-        @param report: makes a line that says how many lines were dropped before.
+        @param report: a function that returns a line that tells how many lines were dropped before.
         """
         try:
             descriptor = self._descriptor(stream)
-        except (OSError, ValueError):  # not a stream of the operating system
+        except (OSError, ValueError):  # the stream has no file descriptor
             stream.write(line + "\n")
             stream.flush()
             return
@@ -55,7 +55,10 @@ class Output:
         self._push(descriptor, f"{line}\n".encode("utf-8", "backslashreplace"))
 
     def _push(self, descriptor: int, data: bytes) -> bool:
-        """Write what is left of earlier lines, and data; return whether nothing is left."""
+        """
+        Write the rest of earlier lines, and then C{data}; return whether
+        everything was written.
+        """
         data = self._rest + data
         write = self._kinds[descriptor]
         done = 0
@@ -83,7 +86,7 @@ def _write_at_once(descriptor: int, data: bytes) -> int:
     """
     Write as much as fits into a pipe or a socket.
 
-    @raise OSError: nothing fits.
+    @raise OSError: the pipe or socket has no room.
     """
     try:
         return os.pwritev(descriptor, [data], -1, os.RWF_NOWAIT)
@@ -95,9 +98,9 @@ def _write_at_once(descriptor: int, data: bytes) -> int:
 
 def _write_if_ready(descriptor: int, data: bytes) -> int:
     """
-    Write to a terminal, or with an older kernel, if it is ready.
+    Write to a terminal, or on an older kernel to any stream, if the stream is ready for writing.
 
-    @raise OSError: it is not ready.
+    @raise OSError: the stream is not ready for writing.
     """
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)

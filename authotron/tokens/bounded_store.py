@@ -91,7 +91,7 @@ class StoreClient:
 
     def verify_backup(self, stored: str | None) -> None:
         """
-        Verify the check value in a backup.
+        Verify the check value of the pepper in a backup of a token store.
 
         @raise ConfigError: the API tokens in the backup were hashed with another pepper.
         """
@@ -101,9 +101,10 @@ class StoreClient:
 
     async def accept_pepper(self) -> None:
         """
-        Open the store with the present pepper, whatever pepper its API tokens were hashed with.
+        Open the token store with the present pepper, even if its API tokens were hashed with
+        another pepper.
 
-        A store that keeps its own pepper creates one if it is missing.
+        A token store that keeps a pepper of its own creates the pepper if it is missing.
         """
         await with_timeout(self._clock, self._rules.timeout, self._accept_pepper())
 

@@ -14,7 +14,7 @@ from authotron.model.identity import earliest
 from authotron.model.token import Grant
 
 _MAX_SHOWN = 20
-"""Roles of an owner that a message lists."""
+"""Maximum number of roles of an owner that an error message lists."""
 
 
 @frozen

@@ -1,4 +1,4 @@
-"""Notice that a token store is opened with another pepper than that of its API tokens."""
+"""Check that a token store is opened with the pepper with which its API tokens were hashed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ from authotron.plugin.interfaces import IChecksPepper, IKeepsPepper, TokenQuery
 from authotron.tokens.peppers import Peppers
 
 _TEXT = "authotron: check value of the pepper"
-"""What is hashed for the check value; no API token has blanks."""
+"""
+The text of which the check value is a keyed hash; no API token contains blanks, so none equals this
+text.
+"""
 
 _PAGE, _PAGES = 500, 20
-"""API tokens that are listed at once, and how often, to find one that was hashed with a pepper."""
+"""
+Number of API tokens that are listed at once, and number of such lists, to find one that was hashed
+with a known pepper.
+"""
 
 _log = Logger()
 
@@ -25,9 +31,9 @@ def check_value(peppers: Peppers) -> str:
 
 def verify(store: IChecksPepper, stored: str | None, peppers: Peppers, *, configured: bool) -> None:
     """
-    Verify a check value that a store holds.
+    Verify the check value of the pepper in a token store.
 
-    @param stored: the check value; C{None} if there is none.
+    @param stored: the check value in the store, or C{None} if the store has none.
     @param configured: whether C{store.pepper} is set.
 
     @raise ConfigError: the API tokens in the store were hashed with another pepper.
@@ -40,7 +46,8 @@ async def verify_store(store: IChecksPepper, peppers: Peppers, *, configured: bo
     """
     Verify the pepper of a store, and store the check value of the newest pepper.
 
-    A store of an earlier version has no check value. Its API tokens show whether the pepper fits.
+    If a store of an earlier version has no check value, the hashes of its API tokens show whether
+    they were made with the pepper.
 
     @param configured: whether C{store.pepper} is set.
 

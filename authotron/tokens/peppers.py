@@ -61,11 +61,11 @@ class Peppers:
         return found
 
     def made(self, stored: str) -> bool:
-        """Whether a stored hash names one of these keys."""
+        """Whether a stored hash was made with one of these peppers."""
         return any(stored.startswith(f"{_ALGORITHM}{_name(key)}:") for key in self._keys)
 
     def is_hash(self, stored: str) -> bool:
-        """Whether a stored text is a hash that names its key."""
+        """Whether a stored text is a hash that names the pepper it was made with."""
         return stored.startswith(_ALGORITHM)
 
 

@@ -13,7 +13,10 @@ from authotron.tokens.grants import in_words
 from authotron.tokens.service import TokenService
 
 _TRIES = 3
-"""Random ids that are tried until the store has none of them."""
+"""
+Number of random ids to try for a new API token, if the store already contains
+a token with the id.
+"""
 
 
 async def rotate(
@@ -26,16 +29,18 @@ async def rotate(
     ttl: int | None = None,
 ) -> tuple[PlainToken, Token]:
     """
-    Create a new API token with owner, restrictions, name and ancestors of another one.
+    Create a new API token with the owner, restrictions, name and ancestors of the API token that it
+    replaces.
 
-    The other one is not changed: the caller revokes it, or lets it expire.
+    The replaced API token is not changed: the caller revokes it, or lets it expire.
 
-    @param ttl: seconds; by default as many as the other one had when it was created.
+    @param ttl: the lifetime in seconds; by default that of the replaced API token when it was
+        created.
     @param can_look_up: whether a provider can confirm later that the owner still exists.
 
     @return: the API token for the client, and the API token as it is stored.
 
-    @raise Rejected: the other API token, or one of its ancestors, has expired or was revoked.
+    @raise Rejected: the API token to replace, or one of its ancestors, has expired or was revoked.
     @raise ExceedsGrant: C{ttl} exceeds the limit.
     @raise TokenExists: each of three random ids was in use, which is practically impossible.
     @raise Unavailable: the store does not answer.

@@ -47,11 +47,11 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
 _MOST_TRIED = 64
-"""Characters of the user name of a refused request that are logged at most."""
+"""Maximum number of characters of the user name of a refused request that are logged."""
 
 
 def _the_peer(peer: str | None, _header: Fields) -> str | None:
-    """Take the peer for the client: no proxy is trusted."""
+    """Return the address of the peer as that of the client, because no proxy is trusted."""
     return peer
 
 
@@ -90,7 +90,10 @@ class Sender(Protocol):
 
 @frozen
 class Peer:
-    """The peer of a connection, of whose request no header was read."""
+    """
+    The sender of a request whose headers could not be read: only the peer of the connection is
+    known.
+    """
 
     _address: IAddress | None
     authorization: bytes | None = None
@@ -275,7 +278,8 @@ class Site(server.Site):
         """
         Count an answered request, and write it to the access log if the log includes such requests.
 
-        @param sender: is asked only for requests that are logged.
+        @param sender: the sender of the request, whose address is looked up only if the request is
+            logged.
         """
         if self._metrics:
             self._metrics.request_answered(route, method, status, seconds)
@@ -312,7 +316,7 @@ class Site(server.Site):
         """
         Change which requests are written to the access log.
 
-        @param tried_names: whether it has the user names of refused requests.
+        @param tried_names: whether the access log contains the user names of refused requests.
         """
         self._access = access
         self._logs_tried_names = tried_names
