@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from authotron.model.errors import BadCredentials
+from authotron.model.errors import BadCredentials, TooManyCredentials
 from authotron.model.identity import Client, Credential
 from authotron.model.naming import fold_ascii_case
 from authotron.model.request import Presented
@@ -49,7 +49,7 @@ def parse(presented: Presented, client: Client = None) -> tuple[Credential, ...]
         return (_credential(text, client),)
     parts = dict.fromkeys(part.strip(" \t") for part in text.split(","))
     if len(parts) > MOST:
-        raise BadCredentials(f"more than {MOST} credentials")
+        raise TooManyCredentials(f"more than {MOST} credentials")
     found = (_credential(part, client) for part in parts)
     return tuple({each.scheme: each for each in found}.values())
 

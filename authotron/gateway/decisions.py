@@ -45,12 +45,14 @@ from authotron.model.errors import (
     InsufficientScope,
     NotConfigured,
     Rejected,
+    TooManyCredentials,
     Unavailable,
 )
 from authotron.model.identity import Client, Credential, earliest
 from authotron.model.request import Presented
 from authotron.plugin.cache import authentication_bytes
 from authotron.telemetry import logs
+from authotron.telemetry.suppression import Suppression
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -62,6 +64,9 @@ cached.
 
 _DECISION_BYTES = ENTRY + 150
 """Bytes that a cached decision takes without its authentication and its reply."""
+
+_SCHEMES = frozenset({"basic", "bearer"})
+"""Schemes that refusals are logged with; clients make up others."""
 
 _UNKNOWN_TOKEN = ""
 """Tag of a cached decision that depends on an API token whose id is not known."""
@@ -160,6 +165,7 @@ class DecisionCache(Generic[R]):
     _secret: bytes = field(factory=lambda: urandom(32), init=False, repr=False)
     _good: LruCache[_CachedDecision[R]] = field(init=False, repr=False)
     _bad: LruCache[_CachedDecision[R]] = field(init=False, repr=False)
+    _suppression: Suppression = field(init=False, repr=False)
     _flights: SingleFlight[Decision[R]] = field(factory=SingleFlight, init=False, repr=False)
     _fixed: dict[str, Decision[R]] = field(init=False, repr=False)
     _token_refused: dict[str, Decision[R]] = field(init=False, repr=False)
@@ -167,6 +173,7 @@ class DecisionCache(Generic[R]):
 
     def __attrs_post_init__(self) -> None:
         self._context.run(METER.set, self._meter)
+        self._suppression = Suppression(self._clock)
         refusals = self._max_bytes // 16
         self._good = LruCache(self._max_bytes - refusals, self._size)
         self._bad = LruCache(refusals, max(1, self._size // 10))
@@ -264,7 +271,8 @@ class DecisionCache(Generic[R]):
         sender = client()
         try:
             found = credentials.parse(presented, sender)
-        except BadCredentials:
+        except BadCredentials as bad:
+            self._log_malformed(bad)
             return self._fixed[BAD_HEADER]
         canonical = credentials.canonical(presented, found)
         if canonical is not presented:
@@ -336,6 +344,7 @@ class DecisionCache(Generic[R]):
                 until = earliest(until, fresh_until, _whole(expires)) or 0
             return self._logged(self._accept(key, authentication, epoch, now, until))
         except Rejected as rejected:
+            self._log_refused(found, rejected)
             refusal = self._refusal(found, rejected)
             if cacheable:
                 self._cache_refusal(key, epoch, refusal)
@@ -399,6 +408,32 @@ class DecisionCache(Generic[R]):
                 )
             )
         return decision
+
+    def _log_malformed(self, bad: BadCredentials) -> None:
+        if logs.log.writes_info and (count := self._suppression.count("malformed")) is not None:
+            too_many = isinstance(bad, TooManyCredentials)
+            self._log.info(
+                "malformed Authorization header: {error}",
+                reason="too_many_credentials" if too_many else "invalid_format",
+                error=str(bad),
+                max_credentials=credentials.MOST,
+                suppressed_count=count,
+                event="auth.header.invalid",
+            )
+
+    def _log_refused(self, found: tuple[Credential, ...], rejected: Rejected) -> None:
+        if not logs.log.writes_info:
+            return
+        for scheme in dict.fromkeys(each.scheme for each in found):
+            kind = scheme if scheme in _SCHEMES else "other"
+            if (count := self._suppression.count(kind)) is not None:
+                self._log.info(
+                    "no provider accepts a {scheme} credential: {last_error}",
+                    scheme=kind.capitalize(),
+                    last_error=str(rejected),
+                    suppressed_count=count,
+                    event="auth.provider.all_failed",
+                )
 
     def _logged(self, decision: Decision[R]) -> Decision[R]:
         """Log the user, in an event named as in auth-o-tron, and return the decision."""

@@ -18,6 +18,10 @@ class BadCredentials(Exception):
     """The C{Authorization} header cannot be parsed. The client gets a 401."""
 
 
+class TooManyCredentials(BadCredentials):
+    """Raised if an C{Authorization} header contains more credentials than are verified."""
+
+
 class Rejected(Exception):
     """
     A provider does not accept a credential, and would not accept it after a retry either.

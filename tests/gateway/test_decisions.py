@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable
 from functools import partial
 from itertools import product
@@ -129,6 +130,39 @@ class LoggedTests(VerdictsCase):
         for failure in (Rejected("no"), Unavailable("down")):
             self.oracle.answer = failure
             self.assertEqual(self.logged(Presented(b"Basic eDp5")), [])
+
+    def events(self, name: str, presented: Presented) -> list[LogEvent]:
+        with capturedLogs() as events:
+            self.decisions.decide(presented)
+        return [each for each in events if each.get("event") == name]
+
+    def test_refusals_H_LOGS(self) -> None:
+        """One refusal of a scheme in 30 s is logged, with the number of those before it."""
+        self.oracle.answer = Rejected("no such user")
+        counts = []
+        for number in range(40):
+            presented = Presented(b"Basic %b" % b64encode(b"a:%d" % number))
+            for event in self.events("auth.provider.all_failed", presented):
+                self.assertEqual((event["scheme"], event["last_error"]), ("Basic", "no such user"))
+                counts.append(event["suppressed_count"])
+            self.clock.advance(1)
+        self.assertEqual(counts, [0, 29])
+        [event] = self.events("auth.provider.all_failed", Presented(b"Bearer x"))
+        self.assertEqual(event["scheme"], "Bearer")
+        [event] = self.events("auth.provider.all_failed", Presented(b"Canary x"))
+        self.assertEqual(event["scheme"], "Other")
+
+    def test_malformed_headers_H_LOGS(self) -> None:
+        """A malformed header is logged with the reasons of auth-o-tron, and never repeated."""
+        for header, reason in (
+            (b"Basic", "invalid_format"),
+            (b"A canary, B canary, C canary, D canary", "too_many_credentials"),
+        ):
+            [event] = self.events("auth.header.invalid", Presented(header))
+            self.assertEqual(event["reason"], reason)
+            self.assertNotIn("canary", repr(event))
+            self.assertEqual(self.events("auth.header.invalid", Presented(header)), [])
+            self.clock.advance(30)
 
     def test_level_H_LOGS(self) -> None:
         """Above the level info no event is made."""

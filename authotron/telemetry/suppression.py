@@ -1,0 +1,31 @@
+"""Log one of many equal events in half a minute, and count the others."""
+
+from __future__ import annotations
+
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+
+_WINDOW = 30.0
+"""Seconds in which only one event of a kind is logged, as auth-o-tron does."""
+
+
+@define(eq=False)
+class Suppression:
+    """Decides which events that clients cause are logged; there are few kinds of them."""
+
+    _clock: IReactorTime
+    _seen: dict[str, tuple[float, int]] = field(factory=dict, init=False)
+
+    def count(self, kind: str) -> int | None:
+        """
+        Return how many events of this kind were suppressed before this one.
+
+        @return: C{None} if this one is to be suppressed, too.
+        """
+        now = self._clock.seconds()
+        since, suppressed = self._seen.get(kind, (now - _WINDOW, 0))
+        if now - since < _WINDOW:
+            self._seen[kind] = (since, suppressed + 1)
+            return None
+        self._seen[kind] = (now, 0)
+        return suppressed
