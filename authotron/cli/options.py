@@ -80,7 +80,10 @@ def exit_on_config_error(*, as_json: bool = False) -> Iterator[None]:
         yield
     except ConfigError as error:
         if as_json:
-            problems = [{"path": each.path, "message": each.message} for each in error.problems]
+            problems = [
+                {"path": each.path, "message": each.message, "origin": each.origin or None}
+                for each in error.problems
+            ]
             say_json({"good": False, "problems": problems})
         else:
             for problem in error.problems:

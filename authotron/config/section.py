@@ -213,22 +213,39 @@ def _all_errors(
     section: type[Section], given: object, error: ValidationError, context: dict[str, Sources]
 ) -> list[ErrorDetails]:
     """
-    Return all errors of a section, with those of validators that run only if each key is valid.
+    Return the errors of a section, with those of its validators that run only if all keys fit.
 
-    For these validators the section is read once more without its invalid keys.
+    For these the section is read once more without the keys that do not fit. Errors that mention
+    one of these keys may be a consequence of leaving it out, so they are ignored.
     """
     found = error.errors(include_url=False, include_input=False)
-    fitting = _without(given, [each["loc"] for each in found])
+    fitting = _without(given, [_location(each) for each in found])
     try:
         section.model_validate(fitting, context=context)
     except ValidationError as second:
-        known = [each["loc"] for each in found]
+        known = [_untwinned(_location(each)) for each in found]
+        left_out = {str(location[-1]) for location in known if location}
         for each in second.errors(include_url=False, include_input=False):
-            is_of_key = each["type"] == problems.OF_KEY
-            key = (str(each.get("ctx", {}).get("key")),) if is_of_key else ()
-            if not any(_begins(loc, (*each["loc"], *key)) for loc in known):
+            location = _untwinned(_location(each))
+            is_known = any(_begins(loc, location) for loc in known)
+            if not is_known and left_out.isdisjoint(_WORD.findall(each["msg"])):
                 found.append(each)
     return found
+
+
+_WORD = re.compile(r"\w+")
+
+
+def _location(error: ErrorDetails) -> Location:
+    """Return the location of an error, with the key if a validator of a section names one."""
+    is_of_key = error["type"] == problems.OF_KEY
+    return (*error["loc"], str(error.get("ctx", {}).get("key"))) if is_of_key else error["loc"]
+
+
+def _untwinned(location: Location) -> Location:
+    """Return a location without the ending that makes the last key a twin of a secret."""
+    *above, last = location or ("",)
+    return (*above, re.sub("_(file|env)$", "", last) if isinstance(last, str) else last)
 
 
 def _begins(loc: Location, other: Location) -> bool:
@@ -236,14 +253,17 @@ def _begins(loc: Location, other: Location) -> bool:
 
 
 def _without(given: object, locations: Sequence[Location]) -> object:
-    """Return a copy of a section's mapping, without the keys at some locations."""
+    """Return a copy of what was given, without the keys at some locations."""
+    if isinstance(given, list):
+        below = [[loc[1:] for loc in locations if loc[:1] == (n,)] for n in range(len(given))]
+        return [_without(each, inside) for each, inside in zip(given, below, strict=True)]
     if not isinstance(given, dict):
         return given
     kept = {}
     for key, value in given.items():
-        below = [location[1:] for location in locations if location[:1] == (key,)]
-        if () not in below:
-            kept[key] = _without(value, below) if below else value
+        inside = [location[1:] for location in locations if location[:1] == (key,)]
+        if () not in inside:
+            kept[key] = _without(value, inside)
     return kept
 
 

@@ -195,6 +195,22 @@ class ProblemTests(OriginsCase):
         self.assertIn("jwt.secret: ", found)
         self.assertIn("server.port: is 9090, the same port as metrics.port", found)
 
+    def test_unreadable_secret_is_not_alone_W_ONCE(self) -> None:
+        """A secret that cannot be read is reported with all other problems, and once."""
+        text = TEXT.replace("secret: a secret that is long enough for HS256", "secret_file: none")
+        text = text.replace("iss: gate,", "iss: gate, exp: soon,")
+        text = text.replace("password: wonder", "password_env: NONE").replace("    realm: x\n", "")
+        found = self.located(text.replace("name: staff", "name: 5"))
+        self.assertEqual(
+            [each.partition(": ")[0] for each in found],
+            [
+                "jwt.secret_file",
+                "jwt.exp",
+                "providers[0].name",
+                "providers[0].users[0].password_env",
+            ],
+        )
+
     def test_file_is_missing(self) -> None:
         """The problem of a file that cannot be read names the file once."""
         error = self.assertRaises(ConfigError, load, self.folder / "none.yaml", {})
