@@ -94,8 +94,8 @@ class RecipeTestCase(SynchronousTestCase):
         for stranger in ("nobody", "*", "alice)(uid=*", "other"):
             self.failureResultOf(self.login(stranger), Rejected)
         if self.section.searches_alone():
-            told = {each.detail.partition(" from ")[0] for each in self.doctor("alice")[3:]}
-            self.assertEqual(told, roles)
+            listed = {each.detail.partition(" from ")[0] for each in self.doctor("alice")[3:]}
+            self.assertEqual(listed, roles)
             self.assertFalse(self.doctor("nobody")[-1].good)
 
 
@@ -178,7 +178,7 @@ class WithoutAccountTests(ActiveDirectoryTests):
         return {dn: entry for dn, entry in super().entries().items() if "Computers" not in dn}
 
     def test_no_account(self) -> None:
-        """Only the user is ever bound, and doctor says why it looks nobody up."""
+        """Only the user is ever bound, and doctor says why no user is looked up."""
         self.successResultOf(self.login("alice"))
         self.assertEqual(self.server.binds, ["alice@example.org"])
         self.assertIn("user_dn binds as the user", self.doctor("alice")[-1].detail)

@@ -125,8 +125,8 @@ async def _outcome(what: str, check: Any) -> CheckResult:
     try:
         return CheckResult(what, good=True, detail=await check)
     except (Rejected, Unavailable) as reason:
-        told = _SERVER.sub("", str(reason))  # C{what} names the server already
-        return CheckResult(what, good=False, detail=told)
+        detail = _SERVER.sub("", str(reason))  # C{what} names the server already
+        return CheckResult(what, good=False, detail=detail)
 
 
 async def _check_connection(section: LdapSection, uri: str, directory: Directory) -> str:
@@ -160,10 +160,10 @@ async def _check_user(
             exactly = " letter by letter" if lookup.exact_spelling else ""
             where = lookup.user_base or "the root of all names"
             raise Rejected(f"no entry has the name {username}{exactly} below {where}")
-        told = [entry.dn if entry else "no entry", _count_roles(found)]
+        parts = [entry.dn if entry else "no entry", _count_roles(found)]
         if not found and entry and lookup.rules.by_dn:
-            told += await _explain_no_groups(connection, lookup, entry)
-        return ", ".join(told)
+            parts += await _explain_no_groups(connection, lookup, entry)
+        return ", ".join(parts)
 
     return await directory.use_connection(look_up)
 

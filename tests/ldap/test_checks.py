@@ -107,7 +107,7 @@ class DoctorTests(SynchronousTestCase):
         self.assertFalse(found.good, found.detail)
 
     def test_reason_in_words_W_DOCTOR(self) -> None:
-        """An unreachable server is told once, in words, without names of classes."""
+        """An unreachable server is named once, with the reason in words and without classes."""
         self.good.down = True
         [found] = self.findings(config(uri="ldap://localhost:1389"))
         self.assertEqual(found.what, "ldap://localhost:1389: connection")

@@ -261,7 +261,7 @@ class SecuredTests(HandshakeCase):
         self.assertIn("self-signed", self.refused(Server(self.itself())))
 
     def test_reasons_W_TLS(self) -> None:
-        """Each reason is told with what the certificate holds and with the key to set."""
+        """Each reason comes with what the certificate holds and with the key to set."""
         stranger = Authority(name="Another CA")
         unknown = "certificate of an unknown issuer: signed by 'Another CA'"
         below = Authority(name="below")
