@@ -20,6 +20,16 @@ Maximum letters behind a known key in a misspelling, in a section with secrets.
 In such a section C{audience} counts as a misspelt C{aud}, but C{expelliarmus} may be a secret.
 """
 
+_SYNONYMS = {
+    "base_dn": "search_base",
+    "basedn": "search_base",
+    "base": "search_base",
+    "bind_password": "ldap_password",
+    "bindpw": "ldap_password",
+    "group_filter": "filter",
+}
+"""Names that keys for directories have in other programs, and what the same key is called here."""
+
 
 def is_slip(word: str, known: Iterable[str], secrets: Iterable[str] = ()) -> bool:
     """
@@ -31,6 +41,8 @@ def is_slip(word: str, known: Iterable[str], secrets: Iterable[str] = ()) -> boo
     if not re.fullmatch(r"[A-Za-z][A-Za-z_-]*", word):
         return False
     lower, words, hidden = word.lower(), [*known], {*secrets}
+    if _SYNONYMS.get(lower.replace("-", "_")) in words:
+        return True
     begun = [each for each in words if len(each) >= _SHORT and lower.startswith(each)]
     if hidden:
         begun = [each for each in begun if len(word) <= len(each) + _TAIL or each in hidden]
@@ -42,5 +54,7 @@ def is_slip(word: str, known: Iterable[str], secrets: Iterable[str] = ()) -> boo
 
 def did_you_mean(word: str, known: Iterator[str] | list[str] | Mapping[str, Any]) -> str:
     """Return the end of a message that suggests a known word; empty if none is similar."""
-    near = difflib.get_close_matches(word, list(known), 1, 0.5)
+    words = list(known)
+    meant = _SYNONYMS.get(word.lower().replace("-", "_"))
+    near = [meant] if meant in words else difflib.get_close_matches(word, words, 1, 0.5)
     return f"; did you mean {near[0]!r}?" if near else ""

@@ -490,6 +490,7 @@ class ConfigTests(SynchronousTestCase):
             ({"user_filter": "(cn={username}"}, "missing closing parenthesis at its end"),
             ({"group_attribute": "member of"}, "group_attribute"),
             ({"search_base": "example.org"}, "is not a DN"),
+            ({"base_dn": BASE}, "did you mean 'search_base'?"),
             ({"ca_file": "/nowhere/ca.pem"}, "cannot read /nowhere/ca.pem"),
             ({"client_key_file": "/nowhere"}, "go together"),
         ):
