@@ -33,7 +33,7 @@ def check_host(host: str) -> str:
     if found := _HOST_AND_PORT.fullmatch(host):
         name = found["host"].strip("[]") or "127.0.0.1"
         raise ValueError(f"contains a port; write host: '{name}' and port: {found['port']}")
-    if not _is_host(host):
+    if not is_host(host):
         raise ValueError("is not the name or the address of a host")
     return host
 
@@ -49,7 +49,7 @@ def split(address: str) -> tuple[str, int]:
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     port = int(found["port"]) if found else 26379
-    if not _is_host(host) or not 0 < port < 65536:  # noqa: PLR2004 - the ports of TCP
+    if not is_host(host) or not 0 < port < 65536:  # noqa: PLR2004 - the ports of TCP
         raise ValueError("must be addresses like sentinel-1.example.org:26379")
     return host, port
 
@@ -76,7 +76,8 @@ def _keys_for(uri: str) -> str:
     return f"write {', '.join(keys)}" + (f", and set {named}" if named else "")
 
 
-def _is_host(host: str) -> bool:
+def is_host(host: str) -> bool:
+    """Return whether a string is the name or the address of a host."""
     try:
         ip_address(host)
     except ValueError:

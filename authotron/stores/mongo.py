@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, TypeVar
 from uuid import uuid4
 
 from attrs import define, field
@@ -12,7 +13,6 @@ from pydantic import Field, SecretStr, field_validator
 from pymongo.errors import DuplicateKeyError
 from twisted.internet.interfaces import IReactorTime
 from txmongo import filter as sorting
-from txmongo.connection import ConnectionPool
 from zope.interface import implementer
 
 from authotron.config.plugins import StoreConfig
@@ -35,7 +35,6 @@ from authotron.model.token import (
     from_row,
 )
 from authotron.net.tls import DatabaseTlsConfig
-from authotron.net.tls_gates import GatedConnections
 from authotron.net.world import World
 from authotron.plugin.interfaces import IChecksPepper, ITokenStore, TokenQuery
 from authotron.plugin.token_rows import (
@@ -44,7 +43,7 @@ from authotron.plugin.token_rows import (
     REVOKED_FOR,
     tokens_of,
 )
-from authotron.stores.mongo_client import call, check_uri, connection_pool, tls_peer
+from authotron.stores.mongo_connections import MongoConnections
 from authotron.stores.mongo_documents import (
     FORM,
     REVOCATION_FIELDS,
@@ -55,6 +54,8 @@ from authotron.stores.mongo_documents import (
     token_document,
     tree_terms,
 )
+from authotron.stores.mongo_errors import NotAllowed
+from authotron.stores.mongo_uri import check_uri
 
 _PEPPER_CHECK, _CHECKED = "pepper", "checked"
 """
@@ -100,6 +101,9 @@ class Config(StoreConfig, DatabaseTlsConfig):
         return uri
 
 
+T = TypeVar("T")
+
+
 @implementer(IChecksPepper)
 @define(eq=False)
 class MongoStore:
@@ -116,17 +120,14 @@ class MongoStore:
     _clock: IReactorTime
     type: str = field(default="mongo", init=False)
     pepper: bytes | None = field(default=None, init=False)
-    _pool: ConnectionPool | None = field(default=None, init=False)
-    _peer: GatedConnections | None = field(default=None, init=False)
+    _connections: MongoConnections | None = field(default=None, init=False)
     _open: bool = field(default=False, init=False)
 
     async def open(self) -> None:
-        if self._pool is None:
-            self._peer = tls_peer(self._config)
-            self._pool = connection_pool(self._config, self._peer)
-            if self._peer is not None:
-                await self._peer.wait_for_peer()
-        foreign = await call(self._tokens.find_one({"form": {"$ne": FORM}}))
+        if self._connections is None:
+            self._connections = MongoConnections.of(self._config, self._clock)
+        await self._connections.wait()
+        foreign = await self._allowed(lambda: self._tokens.find_one({"form": {"$ne": FORM}}))
         if foreign is not None:
             problem = (
                 f"{self._config.database}.{self._config.tokens_collection} holds tokens that "
@@ -140,9 +141,9 @@ class MongoStore:
 
     async def close(self) -> None:
         self._open = False
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            await pool.disconnect()
+        connections, self._connections = self._connections, None
+        if connections is not None:
+            await connections.pool.disconnect()
 
     async def check_reachable(self) -> None:
         """
@@ -150,21 +151,28 @@ class MongoStore:
         accept no changes.
         """
         self._ready()
+        self._connected().check()
         checked = {"$set": {"checked": True}}
         with suppress(DuplicateKeyError):  # another gateway has added the document
-            await call(self._revoked.update_one({"_id": _CHECKED}, checked, upsert=True))
+            await self._allowed(
+                lambda: self._revoked.update_one({"_id": _CHECKED}, checked, upsert=True)
+            )
 
     async def pepper_check(self) -> str | None:
-        found = await call(self._revoked.find_one({"_id": _PEPPER_CHECK}))
+        found = await self._call(lambda: self._revoked.find_one({"_id": _PEPPER_CHECK}))
         return None if found is None else str(found["value"])
 
     async def set_pepper_check(self, value: str, earlier: str | None) -> None:
         with suppress(DuplicateKeyError):  # another gateway has stored a check value
             if earlier is None:
-                await call(self._revoked.insert_one({"_id": _PEPPER_CHECK, "value": value}))
+                await self._call(
+                    lambda: self._revoked.insert_one({"_id": _PEPPER_CHECK, "value": value})
+                )
             else:
                 which = {"_id": _PEPPER_CHECK, "value": earlier}
-                await call(self._revoked.update_one(which, {"$set": {"value": value}}))
+                await self._call(
+                    lambda: self._revoked.update_one(which, {"$set": {"value": value}})
+                )
 
     async def add(self, token: Token, most: int | None = None) -> None:
         """
@@ -178,7 +186,7 @@ class MongoStore:
             raise TooMany
         await self._insert(token)
         if most is not None and await self._has(token, most + 1):
-            await call(self._tokens.delete_one({"_id": token.id}))
+            await self._call(lambda: self._tokens.delete_one({"_id": token.id}))
             raise TooMany
 
     async def _has(self, token: Token, most: int) -> bool:
@@ -195,23 +203,35 @@ class MongoStore:
             "username": token.owner.username,
             "$or": [{"expires": None}, {"expires": live}],
         }
-        found = await call(count({**mine, "origin": {"$nin": [TERMINAL, IMPORT]}}))
+        found = await self._call(lambda: count({**mine, "origin": {"$nin": [TERMINAL, IMPORT]}}))
         if found < most:
             return False
         old = {"origin": {"$exists": False}, "fixed": {"$regex": f'"provider": "{IMPORTED}'}}
-        return bool(found - await call(count({**mine, **old})) >= most)
+        return bool(found - await self._call(lambda: count({**mine, **old})) >= most)
 
     async def _insert(self, token: Token) -> None:
         tokens = self._ready()
         owner_id = await self._user_id(token.owner.realm, token.owner.username)
-        document = token_document(token, owner_id)
+        document, attempts = token_document(token, owner_id), 0
+
+        def insert() -> Any:
+            nonlocal attempts
+            attempts += 1
+            return tokens.insert_one(document)
+
         try:
-            await call(tokens.insert_one(document))
+            await self._call(insert)
         except DuplicateKeyError:
-            raise TokenExists from None
+            if attempts == 1 or not await self._has_document(document):
+                raise TokenExists from None
+
+    async def _has_document(self, document: Mapping[str, Any]) -> bool:
+        """Return whether a token is stored, after an attempt to store it had no clear answer."""
+        which = {"_id": document["_id"], "token.token_string": document["token"]["token_string"]}
+        return await self._call(lambda: self._tokens.find_one(which)) is not None
 
     async def get(self, id_: str) -> Token | None:
-        document = await call(self._ready().find_one({"_id": id_}))
+        document = await self._call(lambda: self._ready().find_one({"_id": id_}))
         return None if document is None else from_row(row_of(document))
 
     async def list_tokens(self, wanted: TokenQuery) -> Sequence[Token]:
@@ -220,8 +240,8 @@ class MongoStore:
         where |= {name: value for name, value in owner.items() if value is not None}
         if wanted.below is not None:
             where["$or"] = tree_terms(wanted.below)
-        documents = await call(
-            self._ready().find(
+        documents = await self._call(
+            lambda: self._ready().find(
                 where, limit=wanted.most, sort=sorting.sort(sorting.ASCENDING("_id"))
             )
         )
@@ -232,7 +252,9 @@ class MongoStore:
         setting: dict[str, Any] = dict(changes)
         if "expires" in changes:
             setting["ends"] = date(setting["expires"])
-        outcome = await call(self._ready().update_one({"_id": id_}, {"$set": setting}))
+        outcome = await self._call(
+            lambda: self._ready().update_one({"_id": id_}, {"$set": setting})
+        )
         return bool(outcome.matched_count)
 
     async def remove(self, id_: str, now: float) -> Sequence[str]:
@@ -243,12 +265,13 @@ class MongoStore:
         another gateway may add descendants at the same time.
         """
         removed: list[str] = []
-        while documents := await call(
-            self._ready().find({"$or": tree_terms(id_)}, REVOCATION_FIELDS)
+        while documents := await self._call(
+            lambda: self._ready().find({"$or": tree_terms(id_)}, REVOCATION_FIELDS)
         ):
             for document in sorted(documents, key=lambda each: each["_id"] != id_):
                 await self._store_revocation(document, now)
-                outcome = await call(self._tokens.delete_one({"_id": document["_id"]}))
+                deletion = partial(self._tokens.delete_one, {"_id": document["_id"]})
+                outcome = await self._call(deletion)
                 if outcome.deleted_count:
                     removed.append(document["_id"])
         return removed
@@ -258,7 +281,9 @@ class MongoStore:
         revocation = revocation_document(document, now)
         which = {"_id": document["_id"]}
         with suppress(DuplicateKeyError):  # another gateway stored the same record
-            await call(self._revoked.update_one(which, {"$set": revocation}, upsert=True))
+            await self._call(
+                lambda: self._revoked.update_one(which, {"$set": revocation}, upsert=True)
+            )
         mine = {"realm": document["realm"], "username": document["username"]}
         await self._purge_revocations(mine, MOST_REVOKED_OF_OWNER, now)
 
@@ -268,23 +293,25 @@ class MongoStore:
         all kept.
         """
         which = {**owner, "until": {"$lte": now + REVOKED_FOR}}
-        excess = await call(self._revoked.count_documents(which)) - most
+        excess = await self._call(lambda: self._revoked.count_documents(which)) - most
         if excess > 0:
             order = sorting.sort(sorting.ASCENDING("until"))
-            for each in await call(self._revoked.find(which, {"_id": 1}, limit=excess, sort=order)):
-                await call(self._revoked.delete_one({"_id": each["_id"]}))
+            for each in await self._call(
+                lambda: self._revoked.find(which, {"_id": 1}, limit=excess, sort=order)
+            ):
+                await self._call(partial(self._revoked.delete_one, {"_id": each["_id"]}))
 
     async def find_revoked(self, id_: str) -> Revoked | None:
         self._ready()
         which = {"_id": id_, "mark": {"$exists": True}}
-        found = await call(self._revoked.find_one(which))
+        found = await self._call(lambda: self._revoked.find_one(which))
         if found is None:
             return None
         return Revoked(id_, found["realm"], found["username"], found["mark"], found["until"])
 
     async def delete_expired(self, now: float) -> int:
-        outcome = await call(self._ready().delete_many({"expires": {"$lte": now}}))
-        await call(self._revoked.delete_many({"until": {"$lte": now}}))
+        outcome = await self._call(lambda: self._ready().delete_many({"expires": {"$lte": now}}))
+        await self._call(lambda: self._revoked.delete_many({"until": {"$lte": now}}))
         await self._purge_revocations({}, MOST_REVOKED, now)
         return int(outcome.deleted_count)
 
@@ -297,15 +324,28 @@ class MongoStore:
         return self._collection(self._config.tokens_collection)
 
     def _collection(self, name: str) -> Any:
-        """
-        Return a collection of the MongoDB database.
+        return self._connected().pool[self._config.database][name]
 
-        @raise Untrusted: the certificate of the MongoDB server is not trusted.
+    def _connected(self) -> MongoConnections:
+        if self._connections is None:
+            raise Unavailable("the MongoDB store is not open")
+        return self._connections
+
+    async def _call(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """Run an operation, once more on the new primary if the old one stepped down."""
+        return await self._connected().call(operation)
+
+    async def _allowed(self, operation: Callable[[], Awaitable[T]]) -> T:
         """
-        assert self._pool is not None
-        if self._peer is not None and not any(each.instance for each in self._pool.getprotocols()):
-            self._peer.check_peer()
-        return self._pool[self._config.database][name]
+        Run an operation; if the user may not, say whether the login is the reason.
+
+        @raise Unavailable: the operation failed.
+        """
+        try:
+            return await self._call(operation)
+        except NotAllowed:
+            await self._connected().check_login()
+            raise
 
     def _ready(self) -> Any:
         """
@@ -326,15 +366,15 @@ class MongoStore:
         owner = {"realm": realm, "username": username}
         for _ in range(2):  # another gateway may add the same owner at the same time, so try twice
             try:
-                await call(
-                    users.update_one(
+                await self._call(
+                    lambda: users.update_one(
                         owner, {"$setOnInsert": {"user_id": str(uuid4())}}, upsert=True
                     )
                 )
             except DuplicateKeyError:
                 continue
             break
-        found = await call(users.find_one(owner))
+        found = await self._call(lambda: users.find_one(owner))
         return str(found["user_id"]) if found else ""
 
 

@@ -16,10 +16,9 @@ from twisted.internet.error import ConnectError, ConnectionClosed
 from txmongo.connection import ConnectionPool
 from txmongo.errors import TimeExceeded
 
-from authotron.model.errors import Unavailable
 from authotron.net import tls
-from authotron.net.reasons import reason_of
 from authotron.net.tls_gates import GatedConnections
+from authotron.stores import mongo_errors
 
 T = TypeVar("T")
 
@@ -28,9 +27,6 @@ _BATCH = 500
 
 _DUPLICATE_CODES = frozenset({1, 11000})
 """Error codes by which MongoDB servers report a duplicate key."""
-
-_MECHANISMS = frozenset({"DEFAULT", "SCRAM-SHA-1", "MONGODB-X509"})
-"""Authentication mechanisms that txmongo implements."""
 
 _FAILURES = (PyMongoError, TimeExceeded, ConnectionClosed, ConnectError)
 
@@ -48,31 +44,9 @@ class Target(Protocol):
         """
 
 
-def check_uri(uri: str) -> None:
-    """
-    Check that every part of a MongoDB URI takes effect, because txmongo silently ignores some
-    options.
-
-    @raise ValueError: the MongoDB URI is invalid, or txmongo would ignore a part of it.
-    """
-    if not uri.startswith("mongodb://"):
-        raise ValueError("must begin with mongodb://")
-    try:
-        parsed = parse_uri(uri)
-    except (PyMongoError, ValueError):
-        raise ValueError("is not a valid MongoDB URI") from None
-    options = {name.lower(): value for name, value in parsed["options"].items()}
-    if parsed["username"] and not parsed["database"]:
-        raise ValueError("has a user but no /database; the driver would ignore the user")
-    if options.keys() & {"tls", "ssl"}:
-        raise ValueError("contains a TLS option, which has no effect; set store.tls instead")
-    if options.get("authmechanism", "DEFAULT") not in _MECHANISMS:
-        raise ValueError(f"authMechanism must be one of {', '.join(sorted(_MECHANISMS))}")
-
-
 def connection_pool(config: Target, peer: GatedConnections | None) -> ConnectionPool:
     """Build the connection pool for the MongoDB server that a configuration section names."""
-    return ConnectionPool(
+    pool = ConnectionPool(
         config.uri.get_secret_value(),
         pool_size=config.connections,
         ssl_context_factory=peer,
@@ -81,6 +55,15 @@ def connection_pool(config: Target, peer: GatedConnections | None) -> Connection
         ping_interval=2,
         ping_timeout=2,
     )
+    login = parse_uri(config.uri.get_secret_value())
+    if login["username"] and not login["database"]:  # txmongo would ignore the user
+        options = {name.lower(): value for name, value in login["options"].items()}
+        database, mechanism = options.get("authsource", "admin"), options.get("authmechanism")
+        authenticated = pool.authenticate(
+            database, login["username"], login["password"], mechanism or "DEFAULT"
+        )
+        authenticated.addErrback(lambda _: None)  # nothing is connected yet
+    return pool
 
 
 def tls_peer(config: Target) -> GatedConnections | None:
@@ -126,7 +109,7 @@ async def call(answer: Awaitable[T]) -> T:
     except OperationFailure as error:
         if error.code in _DUPLICATE_CODES and "duplicate" in str(error).lower():
             raise DuplicateKeyError("duplicate key", error.code) from None
-        raise unavailable(error) from None
+        raise mongo_errors.of_answer(error) from None
 
 
 async def call_raw(answer: Awaitable[T]) -> T:
@@ -141,13 +124,4 @@ async def call_raw(answer: Awaitable[T]) -> T:
     except OperationFailure:
         raise
     except _FAILURES as error:
-        reason = reason_of(error) or type(error).__name__
-        raise Unavailable(f"MongoDB cannot be reached ({reason})") from None
-
-
-def unavailable(error: OperationFailure) -> Unavailable:
-    """
-    Build an exception with only the code of a MongoDB error, since the text of the error may
-    contain secrets.
-    """
-    return Unavailable(f"MongoDB refused the operation (code {error.code})")
+        raise mongo_errors.of_connection(error) from None

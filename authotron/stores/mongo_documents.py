@@ -11,7 +11,8 @@ from txmongo import filter as sorting
 
 from authotron.model.token import Row, Token, mark_of
 from authotron.plugin.token_rows import remembered_until
-from authotron.stores.mongo_client import call_raw, unavailable
+from authotron.stores.mongo_client import call_raw
+from authotron.stores.mongo_errors import of_answer
 
 FORM = 1
 """The version of the document format, which every document of authotron contains as C{form}."""
@@ -99,4 +100,4 @@ async def create_indexes(tokens: Any, revoked: Any, users: Any) -> None:
             await call_raw(collection.create_index(sorting.sort(fields), **options))
         except OperationFailure as error:
             if error.code not in _UNSUPPORTED:
-                raise unavailable(error) from None
+                raise of_answer(error) from None

@@ -13,6 +13,7 @@ from attrs import evolve
 from twisted.internet import reactor  # noqa: TID251 - real sockets
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
+from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import TestCase
 from txmongo.connection import ConnectionPool
 
@@ -345,6 +346,29 @@ class MongoFaultTests(MoreFaults, TestCase):
             error = await outcome(store.open())
             self.assertEqual(error and type(error), expected)
             self.assertNotIn("canary", f"{error} {store!r}")
+
+    async def test_causes_M_SAY(self) -> None:
+        """Why a store cannot be opened is told apart in words, and no fatal error is logged."""
+        login = {"MONGO_USER": "me", "MONGO_PASSWORD": "canary", "MONGO_DATABASE": "mine"}
+        database = self.database(**login).start()
+        at, encrypted = f"127.0.0.1:{database.port}/mine", f"127.0.0.1:{database.port + 1}/mine"
+        for address, tls, words in (
+            (f"me:wrong@{at}", False, "wrong user name or password"),
+            (at, False, "the server wants a login"),
+            (f"me:canary@{encrypted}", True, "certificate of an unknown issuer"),
+            (f"me:canary@{at}?replicaSet=rs0", False, "not in the replica set"),
+            ("me:canary@127.0.0.1:9/mine", False, "cannot be reached: connection refused"),
+            ("me:canary@nowhere.invalid/mine", False, "cannot be reached: host name not found"),
+            (f"me:canary@127.0.0.1:9,{at}", False, "None"),
+        ):
+            keys = {"uri": f"mongodb://{address}", "database": "mine", "tls": tls}
+            store = store_of({"type": "mongo", **keys})
+            self.addCleanup(closed, store)
+            with capturedLogs() as events:
+                error = await outcome(store.open())
+            self.assertIn(words, str(error))
+            self.assertNotIn("canary", str(error))
+            self.assertEqual([e for e in events if e["log_level"] == LogLevel.critical], [])
 
     async def test_others_tokens(self) -> None:
         """A database with the tokens of auth-o-tron is refused, and not changed."""

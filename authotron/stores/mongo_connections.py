@@ -1,0 +1,213 @@
+"""The connections to MongoDB: why they fail, and what happens after a step-down."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+from attrs import define, field
+from pymongo.errors import AutoReconnect, PyMongoError
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+from txmongo.connection import ConnectionPool
+from txmongo.protocol import MongoAuthenticationError, MongoProtocol
+
+from authotron.concurrency.racing import with_timeout
+from authotron.concurrency.waiters import Waiters
+from authotron.model.errors import TimedOut, Unavailable
+from authotron.net.reasons import Reason
+from authotron.net.tls_gates import GatedConnections
+from authotron.stores import mongo_client, mongo_errors
+from authotron.stores.mongo_errors import NotPrimary
+
+T = TypeVar("T")
+
+_TIMEOUT_SHARE = 0.95
+"""Share of the timeout of the store after which an operation times out, so that it says why."""
+
+
+class Config(mongo_client.Target, Protocol):
+    """The keys of a section, with the timeout of the store."""
+
+    timeout: float
+
+
+class _Protocol(MongoProtocol):  # type: ignore[misc] # txmongo has no types
+    """
+    A connection that reports why it cannot be used, instead of logging a fatal error.
+
+    @ivar report: is called with the reason.
+    """
+
+    def __init__(self, report: Callable[[BaseException], None]) -> None:
+        super().__init__()
+        self.report = report
+
+    def fail(self, reason: BaseException) -> None:
+        self.report(reason)
+        self.transport.loseConnection()
+
+
+@define(eq=False)
+class MongoConnections:
+    """
+    The connection pool of a store, and why its last attempt to connect failed.
+
+    @ivar _peer: verifies the certificate of the server; C{None} without TLS.
+    @ivar _hosts: number of servers that the URI names; all are tried before an attempt fails.
+    @ivar reason: why the last attempt failed; C{None} while there is a connection.
+    """
+
+    pool: ConnectionPool
+    _peer: GatedConnections | None
+    _hosts: int
+    _clock: IReactorTime
+    _timeout: float
+    reason: str | None = field(default=None, init=False)
+    _failed: set[tuple[str, int]] = field(factory=set, init=False)
+    _said: str | None = field(default=None, init=False)
+    _settling: Waiters[None] = field(factory=Waiters, init=False)
+
+    @classmethod
+    def of(cls, config: Config, clock: IReactorTime) -> MongoConnections:
+        """Start to connect to the servers of a configuration section."""
+        peer = mongo_client.tls_peer(config)
+        pool = mongo_client.connection_pool(config, peer)
+        return cls(pool, peer, len(pool.uri["nodelist"]), clock, config.timeout)
+
+    def __attrs_post_init__(self) -> None:
+        for factory in self.pool.getprotocols():
+            self._watch(factory)
+
+    def _watch(self, factory: Any) -> None:
+        """Let one connection of the pool report whether it can be used."""
+        lost, failed, use = (
+            factory.clientConnectionLost,
+            factory.clientConnectionFailed,
+            factory.setInstance,
+        )
+
+        def on_lost(connector: Any, reason: Failure) -> None:
+            self._note(connector, reason.value)
+            lost(connector, reason)
+
+        def on_failed(connector: Any, reason: Failure) -> None:
+            self._note(connector, reason.value)
+            failed(connector, reason)
+
+        def on_used(instance: Any = None, reason: Any = None) -> None:
+            use(instance, reason)
+            if instance is not None:
+                self._connected()
+
+        factory.clientConnectionLost, factory.clientConnectionFailed = on_lost, on_failed
+        factory.setInstance = on_used
+        factory.protocol = partial(_Protocol, self._say)
+
+    def _say(self, error: BaseException) -> None:
+        """Keep the reason of a server that will close the connection."""
+        self._said = mongo_errors.describe(error)
+
+    def _note(self, connector: Any, error: BaseException | None) -> None:
+        said, self._said = self._said, None
+        if self._peer is not None and self._peer.refusal is not None:
+            said = str(self._peer.refusal)
+        if self._is_connected():
+            return
+        self.reason = said or mongo_errors.describe(error or ConnectionError())
+        self._failed.add((connector.host, connector.port))
+        if len(self._failed) >= self._hosts:
+            self._settling.fail(self._unreachable())
+
+    def _connected(self) -> None:
+        self.reason, self._failed = None, set()
+        self._settling.succeed(None)
+
+    def _is_connected(self) -> bool:
+        return any(each.instance for each in self.pool.getprotocols())
+
+    def _unreachable(self) -> Unavailable:
+        return Unavailable(f"MongoDB cannot be reached: {self.reason}")
+
+    async def wait(self) -> None:
+        """
+        Wait until there is a connection, or all servers have been tried once more.
+
+        @raise Unavailable: no server of the URI can be used; the message says why.
+        """
+        if not self._is_connected():
+            self._failed.clear()
+            await self._in_time(self._settling.join)
+
+    def check(self) -> None:
+        """
+        Check that there is a connection, or that no attempt has failed yet.
+
+        @raise Unavailable: the last attempt failed; the message says why.
+        """
+        if self._peer is not None and not self._is_connected():
+            self._peer.check_peer()
+        if len(self._failed) >= self._hosts and not self._is_connected():
+            raise self._unreachable()
+
+    async def check_login(self) -> None:
+        """
+        Check that the server accepts the user and password, after it has not allowed an operation.
+
+        txmongo goes on without a login after it was rejected.
+
+        @raise Unavailable: the login is rejected, or there is none.
+        """
+        logins = [*self.pool.auth_creds.items()]
+        if not logins:
+            raise Unavailable(
+                f"MongoDB: {Reason.NOT_ALLOWED}: the server wants a login; put user and password "
+                "into store.uri"
+            )
+        for database, login in logins:
+            try:
+                await self._in_time(partial(self.pool.authenticate, database, *login))
+            except (MongoAuthenticationError, PyMongoError, LookupError, ValueError):
+                raise Unavailable(
+                    f"MongoDB: {Reason.WRONG_LOGIN}, or the user has no mechanism SCRAM-SHA-1"
+                ) from None
+
+    async def call(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """
+        Run an operation, and once more if the server is not the primary any more.
+
+        @raise Unavailable: the database cannot be reached, or refuses the operation.
+        """
+        return await self._in_time(lambda: self._call(operation))
+
+    async def _call(self, operation: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await mongo_client.call(operation())
+        except NotPrimary:
+            self._reconnect()
+        return await mongo_client.call(operation())
+
+    def _reconnect(self) -> None:
+        """Let the pool connect anew: its other connections lead to the same server."""
+        for factory in self.pool.getprotocols():
+            instance = factory.instance
+            if instance is not None and instance.transport is not None:
+                factory.setInstance(None, Failure(AutoReconnect("the server is not the primary")))
+                instance.transport.loseConnection()
+
+    async def _in_time(self, work: Callable[[], Awaitable[T]]) -> T:
+        async def run() -> T:
+            return await work()
+
+        try:
+            return await with_timeout(self._clock, self._timeout * _TIMEOUT_SHARE, run())
+        except TimedOut as error:
+            if self.reason is not None:
+                raise TimedOut(str(self._unreachable())) from None
+            if self._peer is not None and not self._is_connected():
+                raise TimedOut(
+                    "MongoDB cannot be reached: timed out: the TLS handshake was not answered; the "
+                    "server may not use TLS"
+                ) from None
+            raise TimedOut(f"MongoDB: {error}") from None

@@ -1,0 +1,108 @@
+"""The address of MongoDB: a URI of which every part has an effect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pymongo.errors import PyMongoError
+from pymongo.uri_parser import parse_uri
+
+from authotron.net.redis_addresses import is_host
+
+_EFFECTIVE = (
+    "authMechanism",
+    "authSource",
+    "journal",
+    "readPreference",
+    "replicaSet",
+    "retryReads",
+    "retryWrites",
+    "w",
+    "wTimeoutMS",
+)
+"""The options that have an effect, or describe what the store does anyway."""
+
+_OF_THE_SECTION = {
+    "tls": "set store.tls instead",
+    "ssl": "set store.tls instead",
+    "tlscafile": "set store.tls_ca_file instead",
+    "ssl_ca_certs": "set store.tls_ca_file instead",
+    "tlscertificatekeyfile": "set store.tls_certificate_file and store.tls_key_file instead",
+    "ssl_certfile": "set store.tls_certificate_file and store.tls_key_file instead",
+    "ssl_keyfile": "set store.tls_certificate_file and store.tls_key_file instead",
+    "tlsallowinvalidcertificates": "certificates are always verified; set store.tls_ca_file",
+    "tlsallowinvalidhostnames": "names in certificates are always verified",
+    "tlsinsecure": "certificates are always verified; set store.tls_ca_file",
+    "maxpoolsize": "set store.connections instead",
+    "minpoolsize": "set store.connections instead",
+    "serverselectiontimeoutms": "set store.timeout instead",
+    "sockettimeoutms": "set store.timeout instead",
+    "connecttimeoutms": "set store.timeout instead",
+    "timeoutms": "set store.timeout instead",
+}
+"""Options that stand elsewhere in the configuration, by their names in lower case."""
+
+_ONLY = {
+    "authmechanism": ("DEFAULT", "SCRAM-SHA-1"),
+    "readpreference": ("primary",),
+    "retryreads": ("true",),
+    "retrywrites": ("true",),
+}
+"""The only values of some options; others would have no effect, or a dangerous one."""
+
+
+def check_uri(uri: str) -> None:
+    """
+    Verify that every part of the URI takes effect; the driver ignores many options.
+
+    @raise ValueError: the URI is invalid, or a part of it would be ignored.
+    """
+    if uri.startswith("mongodb+srv://"):
+        raise ValueError(
+            "mongodb+srv:// is not supported; list the hosts: "
+            "mongodb://user:password@host1,host2/database?replicaSet=name"
+        )
+    if not uri.startswith("mongodb://"):
+        raise ValueError("must begin with mongodb://")
+    _check_options(uri)
+    try:
+        parsed = parse_uri(uri)
+    except (PyMongoError, ValueError, OSError):
+        raise ValueError("is not a valid MongoDB URI") from None
+    _check_parts(parsed)
+
+
+def _check_options(uri: str) -> None:
+    """Verify the names of the options before the driver does, as it opens the files they name."""
+    for option in filter(None, uri.partition("?")[2].replace(";", "&").split("&")):
+        name, _, value = option.partition("=")
+        lower = name.lower()
+        if lower in _OF_THE_SECTION:
+            raise ValueError(f"{_shown(name)} has no effect in the URI; {_OF_THE_SECTION[lower]}")
+        if lower not in {each.lower() for each in _EFFECTIVE}:
+            raise ValueError(
+                f"{_shown(name)} has no effect; remove it (options that have one: "
+                f"{', '.join(_EFFECTIVE)})"
+            )
+        allowed = _ONLY.get(lower)
+        if allowed is not None and value not in allowed:
+            raise ValueError(f"{name} must be {' or '.join(allowed)}")
+        if lower == "w" and value == "0":
+            raise ValueError("w must not be 0, since API tokens would be lost")
+
+
+def _shown(name: str) -> str:
+    """Return the name of an option, unless it may be a part of a password."""
+    return name if name.isascii() and name.replace("_", "").isalnum() else "an option"
+
+
+def _check_parts(parsed: Any) -> None:
+    if parsed["username"] and not parsed["password"]:
+        raise ValueError("has a user but no password; the driver would ignore the user")
+    if parsed["collection"]:
+        raise ValueError("has a collection, which has no effect; set store.tokens_collection")
+    for host, _ in parsed["nodelist"]:
+        if host.startswith("/"):
+            raise ValueError("has a UNIX socket, which is not supported")
+        if not is_host(host):
+            raise ValueError("has a host that is neither a name nor an address")

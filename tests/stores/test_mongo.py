@@ -1,0 +1,136 @@
+"""The configuration of the MongoDB store, and its errors in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pymongo.errors import (
+    AutoReconnect,
+    ConfigurationError,
+    NotPrimaryError,
+    OperationFailure,
+    WriteConcernError,
+)
+from twisted.internet.error import ConnectionRefusedError as Refused
+from twisted.internet.error import DNSLookupError
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron.config.section import read
+from authotron.model.errors import ConfigError
+from authotron.stores import mongo, mongo_errors
+from authotron.stores.mongo_errors import NotAllowed, NotPrimary
+
+
+class UriTests(SynchronousTestCase):
+    """The value of C{store.uri}."""
+
+    def read(self, uri: str, **keys: Any) -> mongo.Config:
+        return read(mongo.Config, {"type": "mongo", "database": "d", "uri": uri, **keys}, "store")
+
+    def problem(self, uri: str, **keys: Any) -> str:
+        error = self.assertRaises(ConfigError, self.read, uri, **keys)
+        return str(error)
+
+    def test_good_M_URI(self) -> None:
+        """Options that have an effect are accepted, and those that say what happens anyway."""
+        for options in (
+            "",
+            "replicaSet=a",
+            "authSource=a&authMechanism=SCRAM-SHA-1",
+            "w=majority&wTimeoutMS=500&journal=true",
+            "retryWrites=true&retryReads=true&readPreference=primary",
+        ):
+            self.read(f"mongodb://u:p@h1,h2:3/d?{options}")
+        for uri in ("mongodb://h", "mongodb://[::1]:3/d", "mongodb://u:p@h/?authSource=admin"):
+            self.read(uri)
+
+    def test_without_effect_M_URI(self) -> None:
+        """An option without effect is a mistake at C{store.uri}, which says what to do."""
+        for option, words in (
+            ("tlsCAFile=/missing", "store.tls_ca_file"),
+            ("tlsCAFile=/etc/hostname", "store.tls_ca_file"),
+            ("tlsCertificateKeyFile=/missing", "store.tls_certificate_file"),
+            ("tlsAllowInvalidCertificates=true", "always verified"),
+            ("tlsInsecure=true", "always verified"),
+            ("tls=true", "store.tls instead"),
+            ("SSL=true", "store.tls instead"),
+            ("maxPoolSize=3", "store.connections"),
+            ("connectTimeoutMS=x", "store.timeout"),
+            ("appName=x", "remove it (options that have one: authMechanism"),
+            ("directConnection=true", "remove it"),
+            ("foo=1", "foo has no effect"),
+            ("authMechanism=MONGODB-X509", "must be DEFAULT or SCRAM-SHA-1"),
+            ("authMechanism=SCRAM-SHA-256", "must be DEFAULT or SCRAM-SHA-1"),
+            ("readPreference=secondary", "must be primary"),
+            ("retryWrites=false", "must be true"),
+            ("w=0", "must not be 0"),
+        ):
+            found = self.problem(f"mongodb://u:p@h/d?{option}")
+            self.assertTrue(found.startswith("store.uri: "), found)
+            self.assertIn(words, found)
+
+    def test_other_uris_M_URI(self) -> None:
+        """A URI with a part that has no effect is a mistake, without its secrets."""
+        for uri, words in (
+            ("mongodb+srv://u:canary@h/d", "mongodb+srv:// is not supported; list the hosts"),
+            ("http://h", "must begin with mongodb://"),
+            ("mongodb://u@h/d", "a user but no password"),
+            ("mongodb://u:canary@h/d.c", "store.tokens_collection"),
+            ("mongodb://%2Ftmp%2Fx.sock/d", "UNIX socket"),
+            ("mongodb://u:canary@a b/d", "neither a name nor an address"),
+            ("mongodb://u:can?ary@h/d", "an option"),
+            ("mongodb://u:canary@h:99999", "not a valid"),
+        ):
+            found = self.problem(uri)
+            self.assertIn(words, found)
+            self.assertNotIn("canary", found)
+
+    def test_certificates_M_URI(self) -> None:
+        """Files of certificates that cannot be read, or have no effect, are mistakes."""
+        self.assertIn("/missing", self.problem("mongodb://h", tls=True, tls_ca_file="/missing"))
+        self.assertIn("tls: true", self.problem("mongodb://h", tls_ca_file="/missing"))
+
+
+class WordsTests(SynchronousTestCase):
+    """Errors of MongoDB and of its driver."""
+
+    def test_codes_M_SAY(self) -> None:
+        """Each usual error is described in words, with its code and without its text."""
+        for code, words in (
+            (18, "wrong user name or password"),
+            (13, "not allowed: the user needs the role readWrite"),
+            (10107, "not the primary"),
+            (13435, "not the primary: the server is a secondary"),
+            (91, "not the primary: the server is shutting down"),
+            (14031, "no space left"),
+            (4711, "bad answer"),
+        ):
+            said = str(mongo_errors.of_answer(OperationFailure("canary", code)))
+            self.assertIn(words, said)
+            self.assertIn(f"(code {code})", said)
+            self.assertNotIn("canary", said)
+
+    def test_kinds_M_SAY(self) -> None:
+        """What another server could do, and what another user could do, are told apart."""
+        kinds = {
+            code: type(mongo_errors.of_answer(OperationFailure("", code))) for code in (91, 13)
+        }
+        self.assertEqual(kinds, {91: NotPrimary, 13: NotAllowed})
+        self.assertIsInstance(mongo_errors.of_connection(NotPrimaryError("canary")), NotPrimary)
+        unconfirmed = mongo_errors.of_answer(WriteConcernError("canary", 91))
+        self.assertNotIsInstance(unconfirmed, NotPrimary)
+        self.assertIn("too few members confirmed", str(unconfirmed))
+
+    def test_connections_M_SAY(self) -> None:
+        """The reason why there is no connection is described in words."""
+        for error, words in (
+            (Refused(), "connection refused"),
+            (DNSLookupError(), "host name not found"),
+            (AutoReconnect("canary: host `x` is not master."), "not the primary"),
+            (AutoReconnect("canary"), "connection lost"),
+            (ConfigurationError("canary"), "not in the replica set"),
+        ):
+            said = str(mongo_errors.of_connection(error))
+            self.assertTrue(said.startswith("MongoDB cannot be reached: "), said)
+            self.assertIn(words, said)
+            self.assertNotIn("canary", said)
