@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron.config import section
 from authotron.jose.claim_roles import KEYCLOAK_ROLES
 from authotron.jose.claims import ClaimRules, effective_expiry
-from authotron.jose.claims_config import ClaimsConfig
+from authotron.jose.claims_config import ClaimsConfig, missing_checks
 from authotron.model.authentication import Authentication
 from authotron.model.errors import ConfigError, Rejected
 from authotron.model.identity import Identity
@@ -689,6 +689,16 @@ class PersonTests(ClaimsTestCase):
             self.assertEqual(known.roles, found, path)
         chosen = {"username_claim": "ext.my.app.name"}
         self.assertEqual(identity(chosen, ext={"my.app": {"name": "t"}}).username, "t")
+
+    def test_included_twice_H_GROUPS(self) -> None:
+        """C{check} warns of a claim that is minted as roles and as an attribute."""
+        for include, count in ((["groups"], 1), (["g"], 1), (["email"], 0), ([], 0)):
+            given_attributes = {"attributes": {"include": include}}
+            chosen = {"issuer": "x", "audience": "y", "roles_claims": ["groups"]}
+            found = section.read(ClaimsConfig, {**chosen, **given_attributes})
+            told = list(missing_checks(found, None))
+            self.assertEqual(len(told), count)
+            self.assertTrue(all("attributes.include: contains groups" in each for each in told))
 
     def test_consumed_H_GROUPS(self) -> None:
         """Claims that became roles are not minted again as attributes."""
