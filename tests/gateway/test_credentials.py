@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+
 from hypothesis import given
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
@@ -135,6 +137,15 @@ class BasicTests(SynchronousTestCase):
         except Rejected:
             return
         self.assertTrue(username)
+
+    def test_other_encodings_B_LATIN(self) -> None:
+        """A name in ISO-8859-1 is rejected with a reason that names the encoding."""
+        value = b64encode("müller:wönder".encode("latin-1")).decode()
+        rejected = self.assertRaises(Rejected, Credential("basic", value).username_and_password)
+        self.assertIn("not UTF-8", str(rejected))
+        self.assertIn("auth.challenge_charset", str(rejected))
+        value = b64encode("müller:wönder".encode()).decode()
+        self.assertEqual(Credential("basic", value).username_and_password()[0], "müller")
 
     def test_not_shown(self) -> None:
         """The representation of a credential does not repeat it."""

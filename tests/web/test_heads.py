@@ -100,6 +100,33 @@ class TargetTests(HeadCase):
             self.assertEqual(self.statuses(head(b"GET " + path)), [[status], [status]], path)
 
 
+class LargeHeadTests(HeadCase):
+    """Heads of many kilobytes."""
+
+    def test_fast_path_H_HEADS(self) -> None:
+        """The fast path answers heads of up to 64 KiB that come in one piece."""
+        for size in (15_000, 17_000, 40_000, 65_000):
+            data = head(b"GET /authenticate", b"X: " + b"x" * size)
+            self.assertEqual(self.statuses(data), [[200], [200]])
+        self.assertEqual(self.gateway.handed_over(), 0)
+
+    def test_pieces_H_HEADS(self) -> None:
+        """A large head in pieces has the same answer, and leaves the fast path at 16,000 bytes."""
+        for size, handed_over in ((15_000, 0), (17_000, 1), (65_000, 2)):
+            data = head(b"GET /authenticate", b"X: " + b"x" * size)
+            [answer] = self.gateway.say(data, self.gateway.entrance, pieces=1_000)
+            self.assertEqual(answer.status, 200)
+            self.assertEqual(self.gateway.handed_over(), handed_over)
+
+    def test_limits_H_HEADS(self) -> None:
+        """One byte more than 64 KiB is a 431, or a 414 in the request line, on both ways."""
+        empty = head(b"GET /authenticate", b"X: ")
+        for more, status in ((0, 200), (1, 431)):
+            data = head(b"GET /authenticate", b"X: " + b"x" * (65_536 - len(empty) + more))
+            self.assertEqual(self.statuses(data), [[status], [status]])
+        self.assertEqual(self.statuses(head(b"GET /authenticate?" + b"x" * 65_600)), [[414], [414]])
+
+
 class UnfinishedHeadTests(HeadCase):
     """Unfinished heads share a budget of the process."""
 
