@@ -274,8 +274,8 @@ class Handshake:
         """
         try:
             if not good:
-                told = describe_rejection(error, shown.to_cryptography, depth, self._ca_key)
-                self.refusal = self.refusal or Untrusted(told)
+                reason = describe_rejection(error, shown.to_cryptography, depth, self._ca_key)
+                self.refusal = self.refusal or Untrusted(reason)
             elif depth == 0:
                 check(shown.to_cryptography(), self._host)
         except Untrusted as refusal:

@@ -123,7 +123,7 @@ class AclProxyTests(ImportCase):
         self.redis.stop()
         away = self.run_import()
         self.assertEqual(away.returncode, 1)
-        self.assertIn("Redis cannot be reached", away.stderr)
+        self.assertRegex(away.stderr, r"Redis at \S+ cannot be reached: connection refused")
         self.gateway.configure(store={"type": "sqlite", "path": "tokens.db"})
         unwanted = self.run_import()
         self.assertEqual(unwanted.returncode, 78, unwanted.stderr)
