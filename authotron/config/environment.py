@@ -41,6 +41,7 @@ _STRAY_QUOTES = (
     "remove them if a shell should have done so"
 )
 
+_CUT_BLANKS = "the blanks or line ends at its ends are not part of the secret, as in auth-o-tron"
 _KEPT_BLANKS = (
     "the blanks or line ends at its ends are part of the value, as in auth-o-tron, because it has "
     "commas, brackets or quotes"
@@ -138,23 +139,26 @@ class Overlay:
         text, kind = environ[name], self._kind(steps, environ)
         is_known = kind is not KeyKind.VALUE or len(steps) == 1 or self._is_known(steps, environ)
         shown = name if is_known else _SOME_VARIABLE
-        if not text.strip() and steps not in _MAY_BE_EMPTY:
-            yield f"{shown}: empty, so ignored"
-            return
-        if steps == ("bind_address",) and self.given.get("version") != "1.0.0":
-            yield f"{name}: ignored, as it belongs to version 1.0.0"
-            return
-        if steps[0] == "server" and self.given.get("version") == "1.0.0":
-            yield f"{shown}: ignored, as the file has version 1.0.0; set AOT_BIND_ADDRESS instead"
+        if why := self._why_ignored(steps, text):
+            yield f"{shown}: {why}"
             return
         if steps in self.variables:
             yield f"{shown}: used instead of {self.variables[steps]}, which sets the same key"
         value = read_value(text, kind)
         self._set(steps, value, shown)
-        if _has_stray_quotes(text, value):
-            yield f"{shown}: {_STRAY_QUOTES}"
-        elif isinstance(value, str) and value and value != value.strip() and '"' not in text:
-            yield f"{shown}: {_KEPT_BLANKS}"
+        if warning := _warning(text, value, is_secret=steps[-1] in _SECRETS_OF_AUTH_O_TRON):
+            yield f"{shown}: {warning}"
+
+    def _why_ignored(self, steps: tuple[str, ...], text: str) -> str:
+        """Return why a variable does not set its key; empty if it does."""
+        is_older = self.given.get("version") == "1.0.0"
+        if not text.strip() and steps not in _MAY_BE_EMPTY:
+            return "empty, so ignored"
+        if steps == ("bind_address",) and not is_older:
+            return "ignored, as it belongs to version 1.0.0"
+        if steps[0] == "server" and is_older:
+            return "ignored, as the file has version 1.0.0; set AOT_BIND_ADDRESS instead"
+        return ""
 
     def _is_known(self, steps: tuple[str, ...], environ: Mapping[str, str]) -> bool:
         section = self._section(steps, environ)
@@ -212,7 +216,8 @@ def sorted_by_key(environ: Mapping[str, str]) -> list[tuple[tuple[str, ...], str
     """
     Return the keys that variables set, with the variables: whole sections before single keys.
 
-    If names differ only in case, the one in capitals comes last.
+    The version, which decides about other keys, comes first. If names differ only in case, the one
+    in capitals comes last.
     """
     found = []
     for name in environ:
@@ -221,7 +226,15 @@ def sorted_by_key(environ: Mapping[str, str]) -> list[tuple[tuple[str, ...], str
             steps = tuple(stripped[len(PREFIX) :].lower().replace("__", ".").split("."))
             if all(steps):
                 found.append((steps, name))
-    return sorted(found, key=lambda each: (each[0], each[1] == each[1].upper(), each[1]))
+    return sorted(
+        found,
+        key=lambda each: (
+            each[0] != ("version",),
+            each[0],
+            each[1] == each[1].upper(),
+            each[1],
+        ),
+    )
 
 
 def read_value(text: str, kind: KeyKind) -> object:
@@ -233,6 +246,17 @@ def read_value(text: str, kind: KeyKind) -> object:
         return environment_value.as_string(text)
     is_switch = kind is KeyKind.SWITCH and text.strip().lower() in ("true", "false")
     return environment_value.parse(text.strip().lower() if is_switch else text.strip())
+
+
+def _warning(text: str, value: object, *, is_secret: bool) -> str:
+    """Return what is odd about the value that a text became; empty if nothing is."""
+    if _has_stray_quotes(text, value):
+        return _STRAY_QUOTES
+    if not isinstance(value, str) or '"' in text:
+        return ""
+    if value != value.strip():
+        return _KEPT_BLANKS
+    return _CUT_BLANKS if is_secret and value != without_line_end(text) else ""
 
 
 def _has_stray_quotes(text: str, value: object) -> bool:

@@ -284,8 +284,29 @@ class EnvironmentTests(ConfigCase):
         found = load(missing, environ)
         self.assertEqual(found.file.jwt.iss, "env")
         self.assertIn("missing; only variables are used", str(found.warnings))
+        older = {"AOT_VERSION": "1.0.0", "AOT_BIND_ADDRESS": "127.0.0.1:8081"}
+        found = load(missing, {**environ, **older, "AOT_SERVER": "{port=1}"})
+        self.assertEqual((found.file.server.host, found.file.server.port), ("127.0.0.1", 8081))
         del environ["AOT_VERSION"]
         self.assertRaises(ConfigError, load, missing, environ)
+
+    def test_blanks_around_a_secret_are_a_warning_O_ENV(self) -> None:
+        """Blanks around a secret are cut or kept as in auth-o-tron; C{check} says which."""
+        secret = "a secret that is long enough"
+        for text, meant, warned in (
+            (secret, secret, ""),
+            (f"{secret}\n", secret, ""),
+            (f'"{secret}"\n', secret, ""),
+            (f"  {secret}", secret, "not part of the secret"),
+            (f"{secret}\n\n", secret, "not part of the secret"),
+            (f"{secret},\n", f"{secret},\n", "part of the value"),
+        ):
+            found = self.load(BASE, AOT_JWT__SECRET=text)
+            assert found.file.jwt.secret is not None
+            self.assertEqual(found.file.jwt.secret.get_secret_value(), meant)
+            warnings = [each for each in found.warnings if each.startswith("AOT_JWT__SECRET")]
+            self.assertEqual(len(warnings), bool(warned), text)
+            self.assertIn(warned, "".join(warnings))
 
     def test_json_list(self) -> None:
         """Lists may be written as JSON, too."""
