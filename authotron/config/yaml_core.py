@@ -8,6 +8,7 @@ strings, too, whatever they look like.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
@@ -183,8 +184,10 @@ def _core_type(text: str) -> str:
         return "bool"
     if _WHOLE.fullmatch(text) and not _ZEROS.fullmatch(text):
         return "int"
-    is_number = text in _ODD or (_NUMBER.fullmatch(text) and not _ZEROS.fullmatch(text))
-    return "float" if is_number else "str"
+    if text in _ODD:
+        return "float"
+    is_number = _NUMBER.fullmatch(text) and not _ZEROS.fullmatch(text)
+    return "float" if is_number and math.isfinite(float(text)) else "str"
 
 
 def _scalar(node: Node) -> object:

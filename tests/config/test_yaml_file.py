@@ -89,7 +89,8 @@ class CoreSchemaTests(ConfigCase):
         for text in (
             "no", "No", "OFF", "off", "yes", "on", "y", "n", "tRUE", "0755", "-07", "00", "1_000",
             "12:30", "12:30:45", "2026-01-01", "2026-01-01T00:00:00Z", "=", "<<", "1e", "0x", "0b2",
-            "0o8", "nan", "inf", "NaN", ".Nan", "+-1", "--1", "nULL", "1.2.3", "a:b", "a#b",
+            "0o8", "nan", "inf", "NaN", ".Nan", "+-1", "--1", "nULL", "1e400", "1.2.3", "a:b",
+            "a#b",
         ):  # fmt: skip
             self.assertEqual(self.value(f"a: {text}"), {"a": text}, text)
             self.assertEqual(self.value(f"[{text}]"), [text], text)
