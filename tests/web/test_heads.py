@@ -12,6 +12,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config.schema import Access
+from authotron.model.authentication import Authentication
+from authotron.model.identity import Identity
 from tests.web.conversations import ALICE, InMemoryGateway, Wire, answered
 
 GOOD = f"Authorization: {ALICE}".encode()
@@ -180,6 +182,22 @@ class UnfinishedHeadTests(HeadCase):
             self.assertEqual(self.status(wire), [])
         _, wire = self.begin(self.gateway.entrance, 100_000, "192.0.2.1")
         self.assertEqual(self.status(wire), [503])
+
+    def test_behind_a_waiting_request_H_HEADS_T75(self) -> None:
+        """Bytes behind a request that waits for its answer count as well; then reading pauses."""
+        asked = self.gateway.hold()
+        budget = self.gateway.public.unfinished
+        channel, wire = self.gateway.connect(self.gateway.entrance)
+        channel.dataReceived(head(b"GET /authenticate"))
+        channel.dataReceived(head(b"GET /health")[:50])
+        self.assertEqual(budget.size, 50)
+        budget.most = 100
+        channel.dataReceived(b"x" * 100)
+        self.assertEqual(wire.producerState, "paused")
+        asked.callback(self.gateway.good(Authentication(Identity("internal", "alice"))))
+        self.assertEqual(wire.producerState, "producing")
+        channel.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(budget.size, 0)
 
     def test_released_H_HEADS_T75(self) -> None:
         """A head that is complete, refused, or whose connection is closed takes nothing."""

@@ -109,9 +109,9 @@ class FastPath(Protocol, TimeoutMixin):
             self._ignore()
         elif self._pending is None:
             self._advance()
-        elif len(self._bytes) > self._factory.longest:
+        elif len(self._bytes) > self._factory.longest or not self._count(len(self._bytes)):
             # While a decision is pending, keep reading, so that a disconnect is noticed; pause
-            # reading after more than C{longest} bytes.
+            # reading after more than C{longest} bytes, or if the budget has no room for them.
             self.transport.pauseProducing()
 
     def _ignore(self) -> None:
@@ -185,6 +185,7 @@ class FastPath(Protocol, TimeoutMixin):
         def decided(decision: Decision[Reply]) -> None:
             self._pending = None
             self.setTimeout(timeout)
+            self._count(0)
             later, self._bytes = self._bytes, head_bytes
             self._decided(decision, head, began, waited=True)
             if head.has_body or not self._closing:
