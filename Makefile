@@ -1,4 +1,4 @@
-# Two commands for a newcomer: `make run` and `make test`. README.md tells the rest.
+# `make run` starts a gateway to try, `make demo` one behind nginx, `make check` tests a change. README.md has the rest.
 
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV ?= .venv
@@ -17,7 +17,7 @@ help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 run: $(VENV)/installed  ## start a gateway to try
-	@$(BIN)/authotron quickstart
+	@bash -mc '$(BIN)/authotron quickstart || { status=$$?; [ $$status = 130 ] || exit $$status; }'  # Ctrl-C is no failure
 
 check: lint types unit  ## what a change must pass before anything else (under 30 s)
 
@@ -129,11 +129,13 @@ clean:
 
 $(VENV)/locked: requirements.lock
 	$(RECENT)
+	@echo "Installing $$(grep -c '^[^ #].*==' $<) packages into $(VENV), about half a minute ..."
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --require-hashes -r requirements.lock
 	touch $@
 
 $(VENV)/installed: $(VENV)/locked $(SOURCES)
+	@echo "Installing authotron into $(VENV) ..."
 	rm -rf build
 	$(PIP) install --force-reinstall --no-deps --no-build-isolation .
 	touch $@

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import secrets
+from pathlib import Path
 from typing import Any
 
 import click
 import yaml
 
-from authotron.cli import acl_proxy
-from authotron.cli.options import exit_on_config_error
+from authotron.cli import acl_proxy, auth_o_tron
+from authotron.cli.options import exit_on_config_error, load_config
 from authotron.cli.output import say, say_as_it_is
+from authotron.config import yaml_file
+from authotron.config.version_1 import as_version_2
 
 
 @click.group()
@@ -34,6 +37,29 @@ def of_acl_proxy() -> None:
     for remark in acl_proxy.remarks(os.environ):
         say(f"# {remark}")
     say_as_it_is(_yaml(found), nl=False)
+
+
+@migrate.command("auth-o-tron")
+@click.argument("file", type=click.Path(path_type=Path, readable=False))
+def of_auth_o_tron(file: Path) -> None:
+    """
+    Say what changes for the configuration FILE of an auth-o-tron.
+
+    The file works unchanged, with the environment variables of auth-o-tron. The output is remarks,
+    and for a file of version 1.0.0 also the configuration in version 2.0.0, which contains the
+    secrets of the file.
+
+    Exit status 78 if authotron cannot use the file; all problems are printed.
+    """
+    found = load_config(file)
+    given = yaml_file.parse(file, may_be_empty=True).given
+    say("# This file works unchanged; what changes:")
+    for remark in (*auth_o_tron.remarks(given), *found.warnings):
+        say(f"# - {remark}")
+    if given.get("version") == "1.0.0":
+        newer, _ = as_version_2(given)
+        say("# The same configuration in version 2.0.0:")
+        say_as_it_is(_yaml(newer), nl=False)
 
 
 def _yaml(found: dict[str, Any]) -> str:

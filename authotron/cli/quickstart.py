@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
+import socket
 from base64 import b64encode
 from importlib import resources
 from pathlib import Path
@@ -46,9 +48,46 @@ def quickstart(folder: Path, *, prepare: bool) -> None:
         path = _prepare(folder)
     except OSError as error:
         raise click.ClickException(f"cannot prepare {folder}: {error.strerror}") from None
+    if not prepare:
+        _require_free_ports(path)
     _print_instructions(path, folder)
     if not prepare:
         serve(path)
+
+
+def _require_free_ports(path: Path) -> None:
+    """
+    Check before the instructions are printed that both ports can be opened.
+
+    @raise ClickException: a port is taken; the message names one that is free.
+    """
+    file = load_config(path).file
+    for section, variable, host in (
+        (file.server, "AOT_SERVER__PORT", file.server.host),
+        (file.metrics, "AOT_METRICS__PORT", file.metrics.host or file.server.host),
+    ):
+        port = section.port
+        if port is None or section.listen or is_free(host, port):
+            continue
+        others = range(port + 10_000, min(port + 10_100, 65_536))
+        free = next((each for each in others if is_free(host, each)), port + 1)
+        raise click.ClickException(
+            f"port {port} of {host} is taken by another process; "
+            f"choose another one: {variable}={free} make run (or authotron quickstart)"
+        )
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether the system would let a process listen at a port; other errors are told later."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((host, port))
+            listening.listen(1)
+        except OSError as error:
+            return error.errno != errno.EADDRINUSE
+    return True
 
 
 def _prepare(folder: Path) -> Path:

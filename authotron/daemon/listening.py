@@ -7,7 +7,9 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from twisted.application.service import Service
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -22,6 +24,7 @@ from authotron.daemon import systemd
 from authotron.daemon.workers.sockets import SharedEndpoint
 from authotron.limits import descriptors
 from authotron.limits.unfinished_heads import UnfinishedHeads
+from authotron.net.reasons import Reason, describe, reason_of
 from authotron.telemetry.metrics import Metrics
 from authotron.web import operations_routes
 from authotron.web.connections import connection_limit, metrics_connection_limit
@@ -35,8 +38,8 @@ OpenSocket = systemd.Endpoint | SharedEndpoint
 
 
 _SERVES = {
-    "server": "authotron {version} serves at {endpoint}",
-    "metrics": "authotron {version} serves metrics and readiness at {endpoint}",
+    "server": "authotron {version} serves at {url}",
+    "metrics": "authotron {version} serves metrics and readiness at {url}",
 }
 
 
@@ -45,6 +48,63 @@ def address_fields(address: IAddress | None) -> dict[str, Any]:
     host = getattr(address, "host", None) or getattr(address, "name", None)
     shown = os.fsdecode(host) if isinstance(host, bytes | str) else ""
     return {"host": shown, "port": getattr(address, "port", None)}
+
+
+def log_stopping(log: Logger, grace: float) -> None:
+    """Log that the service begins to stop."""
+    log.info(
+        "authotron {version} is stopping; requests in flight have {grace:g} s to finish",
+        version=__version__,
+        grace=grace,
+        event="shutdown.started",
+    )
+
+
+def log_stopped(log: Logger) -> None:
+    """Log that the service has stopped."""
+    log.info("authotron {version} has stopped", version=__version__, event="shutdown.finished")
+
+
+def url_of(address: IAddress | None, description: str) -> str:
+    """
+    Return the URL of a port for an operator, or the description of a port that has none.
+
+    @param description: the endpoint, as Twisted writes it.
+    """
+    if not isinstance(address, IPv4Address | IPv6Address):
+        return description
+    scheme = "https" if description.startswith(("ssl:", "tls:")) else "http"
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return f"{scheme}://{host}:{address.port}"
+
+
+_KEYS = {
+    "server": "server.port (AOT_SERVER__PORT)",
+    "metrics": "metrics.port (AOT_METRICS__PORT)",
+}
+
+
+def why_not_listening(error: Exception, description: str, port: str) -> str:
+    """
+    Describe why the system refuses to listen at an endpoint, and what the operator can do.
+
+    @param description: the endpoint, as Twisted writes it.
+    @param port: C{server} for the main port, or C{metrics}.
+    """
+    reason = reason_of(error)
+    where = description
+    if isinstance(error, CannotListenError) and isinstance(error.port, int):
+        host = error.interface or "all addresses"
+        where = f"port {error.port} of {host}"
+    if reason is Reason.ADDRESS_TAKEN:
+        advice = f"stop the process that listens there, or set {_KEYS[port]} to another port"
+    elif reason is Reason.NOT_ALLOWED:
+        advice = "ports below 1024 need CAP_NET_BIND_SERVICE, sockets a writable folder"
+    elif reason is Reason.NO_SUCH_ADDRESS:
+        advice = f"set {port}.host to an address of this machine"
+    else:
+        advice = f"see {port}.host, {port}.port and {port}.listen"
+    return f"cannot listen at {where}: {reason or describe(error)}; {advice}"
 
 
 class Listener(Service):
@@ -95,7 +155,11 @@ class Listener(Service):
         is_starting.clear()
         if immediate:
             immediate[0].raiseException()
-        self._listening.addCallback(self._log_listening)
+
+    def log_listening(self) -> None:
+        """Log the address of the port, now or as soon as the system has opened it."""
+        if self._listening is not None:
+            self._listening.addCallback(self._log_listening)
 
     def _log_listening(self, listening: IListeningPort | None) -> IListeningPort | None:
         """Log the address of the port, in an event with the same name as in auth-o-tron."""
@@ -104,6 +168,7 @@ class Listener(Service):
                 _SERVES[self.port],
                 version=__version__,
                 endpoint=self.description,
+                url=url_of(listening.getHost(), self.description),
                 **address_fields(listening.getHost()),
                 event=f"startup.{self.port}.listening",
             )

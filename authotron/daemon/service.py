@@ -22,9 +22,12 @@ from authotron.daemon.listening import (
     Listener,
     OpenSocket,
     endpoints,
+    log_stopped,
+    log_stopping,
     main_connection_limit,
     metrics_listeners,
     site,
+    why_not_listening,
 )
 from authotron.daemon.runtime import Pool, make_world
 from authotron.gateway.gateway import Gateway, LiveGateway, Peers
@@ -181,8 +184,14 @@ class GatewayService(MultiService):
             try:
                 listener.startService()
             except (CannotListenError, OSError) as error:
-                self._log.error("{error}", error=str(error), event="startup.server.failed")
+                self._log.error(
+                    "{error}",
+                    error=why_not_listening(error, listener.description, listener.port),
+                    event="startup.server.failed",
+                )
                 raise SystemExit(1) from None
+        for listener in self.listeners:  # after all of them, as one may fail to listen
+            listener.log_listening()
         self._store.start()
 
     async def close(self) -> None:
@@ -192,8 +201,10 @@ class GatewayService(MultiService):
 
     async def stopService(self) -> None:
         """Stop listening, let requests in flight finish within the grace, then stop all else."""
-        await self.close()
         grace = self.serving.gateway.config.file.server.grace
+        if not self._is_worker:
+            log_stopping(self._log, grace)
+        await self.close()
         idle = [listener.site.drain() for listener in self.listeners]
         try:
             await with_timeout(self._reactor, grace, _all(idle))
@@ -207,6 +218,8 @@ class GatewayService(MultiService):
         self.serving.gateway.close()
         await self._all_stopped([self._store.stop])
         await _all([super().stopService()])
+        if not self._is_worker:
+            log_stopped(self._log)
 
     async def _all_stopped(self, stops: Sequence[Callable[[], Any]]) -> None:
         """

@@ -25,6 +25,9 @@ PUBLIC_MEMBERS = frozenset({"kty", "crv", "n", "e", "x", "y"})
 SMALLEST_RSA = 2048
 """Bits of the smallest RSA key that is used (RFC 7518 section 3.3)."""
 
+_NEW_RSA = 3072
+"""Bits of an RSA key that is generated."""
+
 _LARGEST_EXPONENT = 1 << 33
 """
 The upper bound of the public exponent of an RSA key; verifying with a larger one takes too long.
@@ -66,6 +69,30 @@ def private_key(algorithm: Algorithm, path: Path, at: str) -> PrivateKey:
         raise _wrong(at, f"{path} holds a key of another curve than P-256")
     _check(key.public_key(), path, at)  # type: ignore[arg-type] # of one of the three kinds
     return key  # type: ignore[return-value] # one of the three kinds
+
+
+def generate(algorithm: Algorithm) -> str:
+    """
+    Generate a private key for an algorithm, and return it as PEM (PKCS #8, unencrypted).
+
+    @raise ValueError: the algorithm has no key pairs.
+    """
+    key: PrivateKey
+    match algorithm:
+        case "ES256":
+            key = ec.generate_private_key(ec.SECP256R1())
+        case "RS256":
+            key = rsa.generate_private_key(public_exponent=65537, key_size=_NEW_RSA)
+        case "EdDSA":
+            key = ed25519.Ed25519PrivateKey.generate()
+        case _:
+            raise ValueError(f"{algorithm} has no key pairs")
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return pem.decode("ascii")
 
 
 def public_key(path: Path, at: str) -> PublicKey:

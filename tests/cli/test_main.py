@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import yaml
 from click.testing import CliRunner, Result
 from twisted.trial.unittest import SynchronousTestCase
 
+from authotron.cli import quickstart
 from authotron.cli.main import main
-from authotron.cli.options import clock
+from authotron.cli.options import Command, clock
 from authotron.config import file
 from authotron.daemon.tap import Options
 from authotron.jose import minter
@@ -107,9 +109,149 @@ class HelpTests(CommandCase):
         for shell in ("bash", "zsh", "fish"):
             self.assertIn("_AUTHOTRON_COMPLETE", self.run_command("completion", shell).output)
 
+    def test_no_summary_is_cut(self) -> None:
+        """The summaries of C{--help} fit, and every command stands in one group."""
+        shown = self.run_command("--help").output
+        self.assertNotIn("...", shown.replace("[ARGS]...", ""))
+        context = click.Context(main)
+        visible = [
+            name
+            for name in main.list_commands(context)
+            if (command := main.get_command(context, name)) and not command.hidden
+        ]
+        listed = re.findall(r"^  ([a-z][\w-]+)  ", shown, re.MULTILINE)
+        self.assertEqual(sorted(listed), sorted(visible))
+        self.assertIn("Examples:", shown)
+
+    def test_examples_are_commands(self) -> None:
+        """Each example of a command begins with that command or pipes into that command."""
+        context = click.Context(main)
+        for name in ("check", "doctor", "explain", "generate-key"):
+            command = main.get_command(context, name)
+            assert isinstance(command, Command), name
+            self.assertTrue(command.examples)
+            for example in command.examples:
+                self.assertIn(f"authotron {name}", example)
+                self.assertIn(example, self.run_command(name, "--help").output)
+
+
+class BareTests(CommandCase):
+    """C{authotron} without a command, which is how auth-o-tron is started."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.served: list[Path] = []
+        self.patch(sys.modules[main.callback.__module__], "serve", self.served.append)
+
+    def test_runs_the_file_of_the_variable(self) -> None:
+        """With C{AOT_CONFIG_PATH} the gateway runs, also if the file is missing, which is told."""
+        result = CliRunner().invoke(main, [], env={"AOT_CONFIG_PATH": "/etc/x.yaml"})
+        self.assertEqual((result.exit_code, self.served), (0, [Path("/etc/x.yaml")]))
+
+    def test_runs_the_file_in_the_folder(self) -> None:
+        """Without the variable C{./config.yaml} is run, if it is there."""
+        runner = CliRunner()
+        with runner.isolated_filesystem(temp_dir=self.folder):
+            result = runner.invoke(main, [], env={"AOT_CONFIG_PATH": ""})
+            self.assertEqual((result.exit_code, self.served), (2, []))
+            self.assertIn("Usage: ", result.output)
+            Path("config.yaml").write_text("version: 2.0.0\n")
+            result = runner.invoke(main, [], env={"AOT_CONFIG_PATH": ""})
+            self.assertEqual((result.exit_code, self.served), (0, [Path("config.yaml")]))
+
+    def test_a_command_is_not_run_as_well(self) -> None:
+        """With a command the gateway does not run."""
+        CliRunner().invoke(main, ["generate-secret"], env={"AOT_CONFIG_PATH": "/etc/x.yaml"})
+        self.assertEqual(self.served, [])
+
+
+class KeyTests(CommandCase):
+    """C{authotron generate-key}."""
+
+    def test_keys_fit_their_algorithm(self) -> None:
+        """The key of each algorithm signs JWTs of a configuration that names its file."""
+        for algorithm in ("ES256", "RS256", "EdDSA"):
+            with self.subTest(algorithm):
+                made = self.run_command("generate-key", "--alg", algorithm)
+                key = self.folder.absolute() / "key.pem"
+                key.write_text(made.output)
+                key.chmod(0o600)
+                jwt = {"alg": algorithm, "key_file": str(key), "secret": ...}
+                result = self.run_command("check", self.file(jwt=jwt))
+                self.assertEqual(result.exit_code, 0, result.output)
+                self.assertIn(f"tokens:    {algorithm}", result.output)
+
+    def test_new_key_each_time(self) -> None:
+        """Two keys differ, and another algorithm is an invalid command line."""
+        one, other = (self.run_command("generate-key").output for _ in range(2))
+        self.assertNotEqual(one, other)
+        self.assertEqual(self.run_command("generate-key", "--alg", "HS256").exit_code, 2)
+
+
+class MigrateTests(CommandCase):
+    """C{authotron migrate auth-o-tron}."""
+
+    def migrate(self, path: str) -> Result:
+        return self.run_command("migrate", "auth-o-tron", path)
+
+    def test_what_widens_access_comes_first(self) -> None:
+        """LDAP filters that begin to give roles are the first remark."""
+        directory = {"type": "ldap", "name": "d", "realm": "internal", "search_base": "dc=x"}
+        for filters in ({"filter": "(member={dn})"}, {"filters": ["(memberUid={username})"]}):
+            augmenter = {**directory, "uri": "ldap://x", "bind_dn": "cn=x", "ldap_password": "p"}
+            result = self.migrate(self.file(augmenters=[{**augmenter, **filters}]))
+            self.assertEqual(result.exit_code, 0, result.output)
+            first = result.output.splitlines()[1]
+            self.assertIn("augmenters[0]: WIDENS ACCESS", first)
+
+    def test_nothing_widens(self) -> None:
+        """A file without such filters has no such remark, and is not printed again."""
+        result = self.migrate(self.file())
+        self.assertNotIn("WIDENS", result.output)
+        self.assertIn("works unchanged", result.output)
+        self.assertEqual([line for line in result.output.splitlines() if line[0] != "#"], [])
+
+    def test_older_version_is_printed_in_the_newer(self) -> None:
+        """A file of version 1.0.0 is printed in version 2.0.0, which C{check} accepts."""
+        old = Path(self.file(version="1.0.0", server=..., bind_address="127.0.0.1:8099"))
+        result = self.migrate(str(old))
+        self.assertEqual(result.exit_code, 0, result.output)
+        newer = self.folder / "newer.yaml"
+        newer.write_text(result.output)
+        newer.chmod(0o600)
+        checked = self.run_command("check", str(newer))
+        self.assertEqual(checked.exit_code, 0, checked.output)
+        self.assertIn("127.0.0.1:8099", checked.output)
+
+    def test_unusable_file_exits_with_78(self) -> None:
+        """A file that authotron cannot use is an invalid configuration, with all problems."""
+        result = self.migrate(self.file(jwt={"exp": 0}))
+        self.assertEqual(result.exit_code, 78)
+        self.assertIn("jwt.exp", result.output)
+
 
 class CheckTests(CommandCase):
     """C{authotron check}."""
+
+    def test_check_as_json(self) -> None:
+        """C{check --json} prints what a configuration runs and its warnings, without secrets."""
+        result = self.run_command("check", "--json", self.file(jwt={"aud": "x"}))
+        self.assertEqual(result.exit_code, 0)
+        found = json.loads(result.output)
+        self.assertTrue(found["good"])
+        self.assertEqual(found["gateway"], ["127.0.0.1:8080"])
+        self.assertEqual(found["providers"][0]["name"], "staff")
+        self.assertIn("emit_aud", " ".join(found["warnings"]))
+        self.assertNotIn("wonder", result.output)
+        result = self.run_command("check", "--json", self.file(jwt={"exp": 0}))
+        self.assertEqual(result.exit_code, 78)
+        self.assertEqual(json.loads(result.output)["problems"][0]["path"], "jwt.exp")
+
+    def test_strict_check_fails_on_warnings(self) -> None:
+        """C{check --strict} exits with 1 if there are warnings."""
+        noisy = self.file(jwt={"aud": "x"})
+        self.assertEqual(self.run_command("check", "--strict", noisy).exit_code, 1)
+        self.assertEqual(self.run_command("check", noisy).exit_code, 0)
 
     def test_check_prints_what_would_run(self) -> None:
         """C{check} prints what a configuration runs, without secrets."""
@@ -281,6 +423,18 @@ class QuickstartTests(CommandCase):
             self.assertEqual(path.stat().st_mode & 0o077, 0)
             if path.suffix != ".yaml":
                 self.assertNotIn(path.read_text(), result.output)
+
+    def test_taken_port_is_told_before_the_banner_W_PORT(self) -> None:
+        """If a port is taken, C{quickstart} names it and a free one, and prints nothing else."""
+        served: list[Path] = []
+        self.patch(quickstart, "serve", served.append)
+        for taken, variable in ((8080, "AOT_SERVER__PORT"), (9090, "AOT_METRICS__PORT")):
+            self.patch(quickstart, "is_free", lambda _, port, taken=taken: port != taken)
+            result = self.run_command("quickstart", "--folder", str(self.folder / "var"))
+            self.assertEqual((result.exit_code, served), (1, []))
+            self.assertNotIn("Authenticate", result.output)
+            self.assertIn(f"port {taken} of 127.0.0.1 is taken", result.output)
+            self.assertIn(f"{variable}={taken + 10_000} make run", result.output)
 
     def test_keeps_existing_files(self) -> None:
         """C{quickstart} keeps files that exist."""

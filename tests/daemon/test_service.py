@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import resource
 from typing import Any
 
+from twisted.internet.address import IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock
@@ -15,9 +17,9 @@ from zope.interface import implementer
 from authotron.config import check, section
 from authotron.config.check import Config
 from authotron.config.server import Server
-from authotron.daemon.listening import endpoints
+from authotron.daemon.listening import endpoints, url_of, why_not_listening
 from authotron.daemon.service import GatewayService
-from authotron.gateway.gateway import Gateway
+from authotron.gateway.gateway import Gateway, Peers
 from authotron.model.authentication import Authentication
 from authotron.model.identity import Identity
 from authotron.plugin.interfaces import IConnected
@@ -135,6 +137,72 @@ class StartTests(ServiceCase):
         self.reactor.listenTCP = refuse  # type: ignore[method-assign] # the port is in use
         self.addCleanup(gateway.pool.stopService)
         self.assertEqual(self.assertRaises(SystemExit, gateway.startService).code, 1)
+
+    def test_taken_port_is_told_in_words_W_PORT(self) -> None:
+        """A port that is taken is named with the way out, and nothing is said to serve before."""
+        for taken, key in ((8080, "AOT_SERVER__PORT"), (9090, "AOT_METRICS__PORT")):
+            gateway = self.make()
+            listen = self.reactor.listenTCP
+
+            def listen_to_others(
+                port: int, *args: Any, taken: int = taken, listen: Any = listen, **kw: Any
+            ) -> Any:
+                if port == taken:
+                    in_use = OSError(errno.EADDRINUSE, "Address already in use")
+                    raise CannotListenError("127.0.0.1", port, in_use)
+                return listen(port, *args, **kw)
+
+            self.patch(self.reactor, "listenTCP", listen_to_others)
+            self.addCleanup(gateway.pool.stopService)
+            with capturedLogs() as events, self.subTest(key):
+                self.assertRaises(SystemExit, gateway.startService)
+                self.assertEqual(
+                    [each for each in events if "listening" in str(each.get("event"))], []
+                )
+                [failed] = [each for each in events if each.get("event") == "startup.server.failed"]
+                self.assertIn(f"port {taken} of 127.0.0.1: address already in use", failed["error"])
+                self.assertIn(key, failed["error"])
+                self.assertNotIn("Errno", failed["error"])
+            self.patch(self.reactor, "listenTCP", listen)
+
+    def test_reasons_for_not_listening_W_PORT(self) -> None:
+        """Each reason for which the system refuses to listen is said in words."""
+        for number, words in (
+            (errno.EADDRINUSE, "address already in use"),
+            (errno.EACCES, "not allowed; ports below 1024"),
+            (errno.EADDRNOTAVAIL, "not an address of this machine; set server.host"),
+        ):
+            failure = CannotListenError("192.0.2.1", 80, OSError(number, "text of the system"))
+            said = why_not_listening(failure, "tcp:80:interface=192.0.2.1", "server")
+            self.assertIn(words, said)
+            self.assertNotIn("text of the system", said)
+        said = why_not_listening(PermissionError(errno.EACCES, "x"), "unix:/run/x", "server")
+        self.assertIn("cannot listen at unix:/run/x: not allowed", said)
+
+    def test_addresses_are_urls_W_STOP(self) -> None:
+        """The log names each port as a URL that can be clicked."""
+        with capturedLogs() as events:
+            self.start(metrics={"port": 9999, "host": "::1"})
+        urls = {each["event"]: each["url"] for each in events if "url" in each}
+        self.assertEqual(urls["startup.server.listening"], "http://0.0.0.0:8080")
+        v6 = IPv6Address("TCP", "::1", 9999)
+        self.assertEqual(url_of(v6, "tcp6:9999"), "http://[::1]:9999")
+        self.assertEqual(url_of(v6, "ssl:9999"), "https://[::1]:9999")
+        self.assertEqual(url_of(UNIXAddress(b"/run/x"), "unix:/run/x"), "unix:/run/x")
+        self.assertEqual(url_of(None, "systemd:domain=INET:index=0"), "systemd:domain=INET:index=0")
+
+    def test_stop_is_logged_W_STOP(self) -> None:
+        """Stopping and stopped are one line each; a worker logs neither."""
+        both = ["shutdown.started", "shutdown.finished"]
+        cases: tuple[tuple[Peers | None, list[str]], ...] = ((None, both), (Peers(), []))
+        for peers, expected in cases:
+            reactor: Any = self.reactor
+            gateway = GatewayService(self.load, self.load(), reactor, peers=peers)
+            gateway.startService()
+            with capturedLogs() as events:
+                self.successResultOf(Deferred.fromCoroutine(gateway.stopService()))
+            names = [str(each.get("event")) for each in events]
+            self.assertEqual([name for name in names if name.startswith("shutdown.")], expected)
 
     def test_late_listening_failure_stops_the_reactor(self) -> None:
         """A listening port that fails later stops the reactor, and the exit status is 1."""

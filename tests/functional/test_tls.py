@@ -32,7 +32,7 @@ class TlsTests(SynchronousTestCase):
         )
         self.addCleanup(daemon.stop)
         daemon.launch()
-        daemon.logged(f"serves at {where}")
+        daemon.logged(f"serves at https://127.0.0.1:{port}")
         context = ssl.create_default_context(cafile=str(certificate))
         context.set_alpn_protocols(["h2", "http/1.1"])
         plain = socket.create_connection(("127.0.0.1", port), wire.PATIENCE)

@@ -6,7 +6,7 @@ runs the workers.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -24,7 +24,11 @@ from authotron.daemon.listening import (
     Listener,
     address_fields,
     endpoints,
+    log_stopped,
+    log_stopping,
     metrics_listeners,
+    url_of,
+    why_not_listening,
 )
 from authotron.daemon.runtime import Pool, make_world
 from authotron.daemon.workers.heartbeats import Heartbeats
@@ -35,6 +39,8 @@ from authotron.daemon.workers.sockets import ListeningSocket
 from authotron.model.errors import ConfigError, Problem
 from authotron.telemetry import logs
 from authotron.telemetry.metrics import Metrics
+
+T = TypeVar("T")
 
 
 class Supervisor(Service):
@@ -96,34 +102,50 @@ class Supervisor(Service):
         logs.log.configure(self._config.file.logging)
         super().startService()
         reload.log_warnings(self._log, self._config)
-        try:
-            descriptors = [socket.open() for socket in self._sockets]
-            for listener in self._listeners:
-                listener.startService()
-        except (CannotListenError, OSError) as error:
-            self._log.error("{error}", error=str(error), event="startup.server.failed")
-            raise SystemExit(1) from None
+        descriptors = [
+            self._opened(socket.open, socket.description, "server") for socket in self._sockets
+        ]
+        for listener in self._listeners:
+            self._opened(listener.startService, listener.description, listener.port)
         for each in self._sockets:
             self._log.info(
-                "authotron {version} serves at {endpoint} with {count} workers",
+                "authotron {version} serves at {url} with {count} workers",
                 version=__version__,
                 endpoint=each.description,
+                url=url_of(each.address, each.description),
                 count=self.pool.size,
                 **address_fields(each.address),
                 event="startup.server.listening",
             )
+        for listener in self._listeners:
+            listener.log_listening()
         self.pool.start(descriptors)
         self._heartbeats.start().addErrback(self.fail)
+
+    def _opened(self, listen: Callable[[], T], description: str, port: str) -> T:
+        """
+        Listen at an endpoint.
+
+        @raise SystemExit: the system refuses to listen there.
+        """
+        try:
+            return listen()
+        except (CannotListenError, OSError) as error:
+            why = why_not_listening(error, description, port)
+            self._log.error("{error}", error=why, event="startup.server.failed")
+            raise SystemExit(1) from None
 
     async def stopService(self) -> None:
         """Drain all workers, and kill those that run longer than the grace."""
         self.stopping = True
+        log_stopping(self._log, self._config.file.server.grace)
         await self.pool.stop()
         await wait_all([start(socket.close()) for socket in self._sockets])
         await self.pool.until_empty()
         self._heartbeats.stop()
         await wait_all([start(listener.stopService()) for listener in self._listeners])
         super().stopService()
+        log_stopped(self._log)
 
     def fail(self, failure: Failure) -> None:
         """Stop the service after a failure with which it cannot go on."""
