@@ -19,7 +19,7 @@ from authotron.model.authentication import Authentication
 from authotron.model.identity import Client
 from authotron.model.request import Presented, RequestFacts
 from authotron.telemetry.metrics import Part
-from authotron.web import replies
+from authotron.web import pages, replies
 from authotron.web.replies import Reply, text_reply
 from authotron.web.request import Request
 from authotron.web.routing import EarlyReply, handle_errors, route
@@ -27,12 +27,6 @@ from authotron.web.token_routes import TokenRoutes
 
 _FOR_FIVE_MINUTES = (b"Cache-Control", b"public, max-age=300")
 _FOR_A_DAY = (b"Cache-Control", b"public, max-age=86400")
-_PAGE_POLICY = (
-    (b"Content-Security-Policy", b"default-src 'none'; style-src 'unsafe-inline'; img-src 'self'"),
-    (b"X-Frame-Options", b"DENY"),
-    (b"X-Content-Type-Options", b"nosniff"),
-    (b"Referrer-Policy", b"no-referrer"),
-)
 
 
 WITH_BODY = (("POST", "/tokens"), ("POST", "/tokens/revoke"), ("PATCH", "/tokens/{id}"))
@@ -148,7 +142,11 @@ class GatewayRoutes:
 
     @route(app, "/whoami", "GET")
     async def whoami(self, request: Request) -> Reply:
-        return replies.whoami((await self._authentication(request)).identity)
+        try:
+            found = await self._authentication(request)
+        except EarlyReply as end:
+            raise EarlyReply(pages.for_browser(request, end.reply)) from None
+        return replies.whoami(found.identity)
 
     @route(app, "/token", "GET")
     async def make_token_by_get(self, request: Request) -> Reply:
@@ -216,13 +214,14 @@ class GatewayRoutes:
         return replies.HEALTHY
 
     @route(app, "/", "GET")
-    def home(self, _request: Request) -> Reply:
+    def home(self, request: Request) -> Reply:
         logins = dict.fromkeys(
             (provider.realm, provider.scheme.capitalize())
             for provider in self._serving.gateway.authenticator.providers
         )
-        page = _home().render(version=__version__, logins=list(logins))
-        return text_reply("text/html; charset=utf-8", page.encode(), *_PAGE_POLICY)
+        address = pages.address(request)
+        page = _home().render(version=__version__, logins=list(logins), address=address)
+        return replies.page_reply(200, page.encode(), *pages.POLICY, replies.NO_STORE)
 
     @route(app, "/logo.svg", "GET")
     def logo(self, _request: Request) -> Reply:

@@ -109,6 +109,11 @@ def text_reply(content_type: str, body: bytes, *headers: Header) -> Reply:
     return _reply(200, ((b"Content-Type", content_type.encode()), *headers), body)
 
 
+def page_reply(status: int, body: bytes, *headers: Header) -> Reply:
+    """Build a reply whose body is HTML."""
+    return _reply(status, ((b"Content-Type", b"text/html; charset=utf-8"), *headers), body)
+
+
 def _outage(message: str) -> Reply:
     """Build a 503 for a temporary failure, with C{Retry-After}."""
     return json_reply(503, {"error": message}, (b"Retry-After", b"%d" % RETRY_AFTER), NO_STORE)

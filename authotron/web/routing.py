@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from authotron.concurrency.racing import start
-from authotron.web import replies
+from authotron.web import pages, replies
 from authotron.web.replies import Reply
 
 UNMATCHED = "unmatched"
@@ -63,9 +63,9 @@ def handle_errors(app: Klein) -> None:
     """
 
     def handle(kind: type[Exception], reply: Callable[[Failure], Reply]) -> None:
-        # Klein passes the app as the first argument, and the failure as the last.
+        # Klein passes the app as the first argument, the request, and the failure as the last.
         def respond(*given: Any) -> Response:
-            return reply(given[-1]).response()
+            return pages.for_browser(given[-2], reply(given[-1])).response()
 
         app.handle_errors(kind)(respond)  # type: ignore[arg-type] # takes any arguments
 

@@ -208,6 +208,42 @@ class OthersTests(SynchronousTestCase):
         self.assertNotIn(b"<script", answer.body)
         self.assertIn("default-src 'none'", answer.headers["content-security-policy"])
 
+    def test_home_shows_the_address_of_the_request(self) -> None:
+        """The home page shows the address by which the client came, if that is an address."""
+        for host, proto, address in (
+            ("gate.example.org", "https", "https://gate.example.org/whoami"),
+            ("gate.example.org", None, "https://gate.example.org/whoami"),
+            ("127.0.0.1:8080", None, "http://127.0.0.1:8080/whoami"),
+            ("localhost:18080", None, "http://localhost:18080/whoami"),
+            ("[::1]:8080", None, "http://[::1]:8080/whoami"),
+            ("gate.example.org", "javascript", "https://gate.example.org/whoami"),
+        ):
+            with self.subTest(host):
+                fields: dict[str, Any] = {"Host": host}
+                if proto is not None:
+                    fields["X_Forwarded_Proto"] = proto
+                body = self.gateway.ask("GET /", **fields).body
+                self.assertEqual(body.count(address.encode()), 2, body)
+
+    def test_errors_are_pages_for_browsers(self) -> None:
+        """A browser gets 404, and 401 of C{/whoami}, as a page; other clients get JSON."""
+        browser = "text/html,application/xhtml+xml,*/*;q=0.8"
+        for path, status in (("/nowhere", 404), ("/whoami", 401)):
+            page = self.gateway.ask(f"GET {path}", Accept=browser)
+            self.assertEqual(page.status, status)
+            self.assertIn(b"<!doctype html>", page.body)
+            self.assertIn("default-src 'none'", page.headers["content-security-policy"])
+            self.assertEqual(
+                (page.headers["cache-control"], page.headers["vary"]), ("no-store", "Accept")
+            )
+            for accept in ("*/*", "application/json", "application/json, text/html"):
+                answer = self.gateway.ask(f"GET {path}", Accept=accept)
+                self.assertEqual(answer.status, status)
+                self.assertIn("error", answer.json())
+                self.assertEqual(
+                    answer.headers.get("www-authenticate"), page.headers.get("www-authenticate")
+                )
+
     def test_assets(self) -> None:
         """The logo and the icon are served."""
         self.assertIn(b"<svg", self.gateway.ask("GET /logo.svg").body)

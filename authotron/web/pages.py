@@ -1,0 +1,81 @@
+"""Pages for browsers: the address of the gateway as a client sees it, and errors in HTML."""
+
+from __future__ import annotations
+
+import re
+from html import escape
+
+from authotron.model.hosts import is_loopback
+from authotron.web.replies import NO_STORE, Header, Reply, page_reply
+from authotron.web.request import Request
+
+_HOST = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+
+POLICY: tuple[Header, ...] = (
+    (b"Content-Security-Policy", b"default-src 'none'; style-src 'unsafe-inline'; img-src 'self'"),
+    (b"X-Frame-Options", b"DENY"),
+    (b"X-Content-Type-Options", b"nosniff"),
+    (b"Referrer-Policy", b"no-referrer"),
+)
+"""Headers of every page: no scripts, nothing from other sites, no frames."""
+
+_ERRORS = {
+    401: (
+        "Who are you?",
+        "This page needs valid credentials. Reload it to be asked for them again.",
+    ),
+    404: ("Not found", "There is no such page. The start page says how to log in."),
+}
+"""Title and text of the errors that a browser gets as a page."""
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>:root {{ color-scheme: light dark }}
+body {{ font: 16px/1.6 system-ui, sans-serif; max-width: 34rem; margin: 4rem auto;
+  padding: 0 1rem }}
+</style></head>
+<body><h1>{title}</h1><p>{text}</p><p><a href="/">Start page</a></p></body></html>
+"""
+
+
+def address(request: Request) -> str:
+    """
+    Return scheme and host by which the client reached the gateway; C{https://HOST} if unknown.
+
+    The answer is shown to that client alone, so the headers need not come from a trusted proxy.
+    """
+    host = _value(request, b"Host")
+    if _HOST.fullmatch(host) is None:
+        return "https://HOST"
+    scheme = _value(request, b"X-Forwarded-Proto")
+    if scheme not in ("http", "https"):
+        name = host if host.startswith("[") and host.endswith("]") else host.rpartition(":")[0]
+        name = (name or host).strip("[]")
+        is_plain = not request.isSecure() and (name == "localhost" or is_loopback(name))
+        scheme = "http" if is_plain else "https"
+    return f"{scheme}://{host}"
+
+
+def for_browser(request: Request, reply: Reply) -> Reply:
+    """Return an error as a page if the client is a browser; else the reply as it is."""
+    known = _ERRORS.get(reply.status)
+    if known is None or not prefers_html(request):
+        return reply
+    title, text = map(escape, known)
+    kept = [each for each in reply.headers if each[0] not in (b"Content-Type", NO_STORE[0])]
+    body = _PAGE.format(title=title, text=text).encode()
+    return page_reply(reply.status, body, *kept, (b"Vary", b"Accept"), NO_STORE, *POLICY)
+
+
+def prefers_html(request: Request) -> bool:
+    """Whether C{Accept} names HTML, and not JSON before it, as browsers do."""
+    accepted = _value(request, b"Accept")
+    html, json = accepted.find("text/html"), accepted.find("application/json")
+    return html >= 0 and not 0 <= json < html
+
+
+def _value(request: Request, name: bytes) -> str:
+    values = request.requestHeaders.getRawHeaders(name, [])
+    return values[0].decode("latin-1").strip().lower() if len(values) == 1 else ""
