@@ -41,7 +41,7 @@ setup(
         "pyyaml>=6.0.1",  # the configuration file
         "pymongo>=4.9,<4.19",  # under txmongo, which uses what is private in it
         "service-identity>=24.1",  # is the remote the one that was asked for?
-        "treq>=24.9",  # asks other services
+        "treq>=24.9",  # plays other services in the tests of plugins
         "twisted[tls]>=25.5",  # everything else; 25.5 can leave the bodies of forms alone
         "txmongo>=26.0",  # tokens in MongoDB; the first whose calls can be cancelled
         "werkzeug>=3.0,<4",  # routing under Klein, which leaves its major version open

@@ -49,7 +49,7 @@ PLUGGED_IN = {"providers", "augmenters", "stores"}
 ALONE = {
     "yaml": {"config.yaml_file", "config.yaml_core", "cli.migrate"},
     "prometheus_client": {"telemetry.metrics"},
-    "treq": {"net.http", "testing.remotes"},
+    "treq": {"testing.remotes"},
     "ldaptor": {"ldap.encoding"},
     "txmongo": {
         "stores.mongo",

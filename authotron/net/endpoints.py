@@ -5,11 +5,13 @@ be cancelled cleanly.
 
 from __future__ import annotations
 
+import re
 from functools import partial
 
 from attrs import define, field, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint
+from twisted.internet.error import DNSLookupError
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -29,7 +31,33 @@ def connector(reactor: IGatewayReactor) -> Connect:
 def _endpoint_for(reactor: IGatewayReactor, host: str, port: int, /) -> IStreamClientEndpoint:
     if host.startswith("/"):
         return CancellableEndpoint(UNIXClientEndpoint(reactor, host))
-    return CancellableEndpoint(HostnameEndpoint(reactor, host, port))
+    return CancellableEndpoint(_HostEndpoint(reactor, host, port))
+
+
+_LABEL = re.compile(r"[\x21-\x2d\x2f-\x7e]{1,63}")
+
+
+class _HostEndpoint(HostnameEndpoint):
+    """
+    An endpoint for any host name in ASCII.
+
+    L{HostnameEndpoint} rejects names that are not valid in IDNA, such as C{my_host} or C{ab--cd},
+    although a resolver finds them (RFC 2181 section 11), and raises C{ValueError} for these. It
+    offers no other way than to override C{_hostAsBytesAndText}.
+    """
+
+    @staticmethod
+    def _hostAsBytesAndText(host: bytes | str) -> tuple[bool, bytes, str]:
+        if isinstance(host, str) and all(map(_LABEL.fullmatch, host.removesuffix(".").split("."))):
+            return False, host.encode("ascii"), host
+        return HostnameEndpoint._hostAsBytesAndText(host)  # noqa: SLF001 - see above
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803 - as in the interface
+        """Implement L{IStreamClientEndpoint.connect}; an impossible name is one not found."""
+        if self._badHostname:
+            return fail(DNSLookupError(f"{self._hostText} is not a host name"))
+        connecting: Deferred[IProtocol] = super().connect(protocolFactory)
+        return connecting
 
 
 @implementer(IStreamClientEndpoint)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
+from urllib.parse import urlencode
 
 import OpenSSL.SSL
-import treq.client
 from attrs import Factory, define, field, frozen
 from pydantic import Field
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
 from twisted.internet.interfaces import IReactorTime
-from twisted.web.client import ResponseFailed
+from twisted.python.failure import Failure
+from twisted.web.client import RequestTransmissionFailed, ResponseFailed
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IBodyProducer
 
 from authotron import __version__
 from authotron.concurrency.racing import Awaited, with_timeout
@@ -31,10 +35,10 @@ from authotron.net.certificates import Untrusted
 from authotron.net.reasons import describe, reason_of
 from authotron.net.response_heads import MalformedResponse
 from authotron.net.tls import Trust, TrustConfig
-from authotron.net.urls import without_query
+from authotron.net.urls import request_url, without_query
 from authotron.net.world import TIMEOUT_SHARE, Agents, World
 
-LIMIT = 65_536
+LIMIT = 1_048_576
 """Maximum number of bytes in a response body, unless the caller sets another limit."""
 
 _TOO_SHORT = 0.05
@@ -170,7 +174,8 @@ class WebClient:
 
         @raise Unavailable: there was no response in time, or its body is too large.
         """
-        return await self._ask("GET", url, limit, timeout, headers or {}, params=dict(query or {}))
+        sent = request_url(url, query or {})
+        return await self._ask("GET", sent, limit, timeout, headers or {}, None)
 
     async def post(
         self,
@@ -180,21 +185,32 @@ class WebClient:
         content: Any = None,
         basic: tuple[str, str] | None = None,
         bearer: str | None = None,
+        repeatable: bool = False,
     ) -> RemoteResponse:
         """
         Send a POST request with a form, or with C{content} as JSON.
 
         @param basic: user and password for Basic authentication.
         @param bearer: a token for Bearer authentication.
+        @param repeatable: whether the request has the same effect if the remote service receives
+            the request twice. Such a request is sent once more if a kept connection was closed
+            before the first byte of the response.
 
         @raise Unavailable: there was no response in time, or its body is too large. After an error
             the remote service may still have received the request, so do not repeat a request that
             must not be sent twice.
         """
-        sent = {"data": dict(form)} if form is not None else {"json": content}
+        if form is not None:
+            headers = {"Content-Type": "application/x-www-form-urlencoded"}
+            body = urlencode(form).encode()
+        else:
+            headers = {"Content-Type": "application/json; charset=UTF-8"}
+            body = json.dumps(content, separators=(",", ":")).encode()
         authorization = _authorization(basic, bearer)
-        headers = {} if authorization is None else {"Authorization": authorization}
-        return await self._ask("POST", url, LIMIT, None, headers, **sent)
+        if authorization is not None:
+            headers["Authorization"] = authorization
+        kind = http_body.RepeatableBytes if repeatable else http_body.BytesProducer
+        return await self._ask("POST", request_url(url), LIMIT, None, headers, kind(body))
 
     async def _ask(
         self,
@@ -203,7 +219,7 @@ class WebClient:
         limit: int,
         timeout: float | None,  # noqa: ASYNC109 - see above
         further: Mapping[str, str],
-        **sent: Any,
+        body: IBodyProducer | None,
     ) -> RemoteResponse:
         place = without_query(url)
         origin = "/".join(place.split("/")[:3])
@@ -213,7 +229,7 @@ class WebClient:
         left = seconds if self._slots.take() else await self._wait_for_slot(place, seconds)
         try:
             breaker.enter(self._clock)
-            exchange = self._exchange(place, method, url, limit, further, sent)
+            exchange = self._exchange(place, method, url, limit, further, body)
             return await self._report(breaker, place, exchange, left, seconds)
         finally:
             self._slots.release()
@@ -278,28 +294,15 @@ class WebClient:
         url: str,
         limit: int,
         further: Mapping[str, str],
-        sent: dict[str, Any],
+        body: IBodyProducer | None,
     ) -> RemoteResponse:
-        headers: dict[str | bytes, str | bytes] = {
-            "Accept": "application/json",
-            "User-Agent": f"authotron/{__version__}",
-        }
-        headers.update(further)
-        # One treq client for each request, because a shared client would send the cookies of one
-        # user for another.
+        headers = Headers()
+        usual = {"Accept": "application/json", "User-Agent": f"authotron/{__version__}"}
+        for name, value in {**usual, **further}.items():
+            headers.setRawHeaders(name, [value])
         agent = http_body.IdentityEncodingAgent(self._agents(self._trust))
-        client = treq.client.HTTPClient(agent, data_to_body_producer=http_body.BytesProducer)
-        responding: Deferred[Any] = client.request(
-            method,
-            url,
-            headers=headers,
-            allow_redirects=False,
-            unbuffered=True,
-            reactor=self._clock,  # type: ignore[arg-type] # not used without a timeout
-            **sent,
-        )
         try:
-            response = await responding
+            response = await agent.request(method.encode(), url.encode(), headers, body)
             return RemoteResponse(place, response.code, await http_body.read(response, limit))
         except http_body.BadBody as error:
             raise Unavailable(f"{place} {error}") from None
@@ -307,8 +310,8 @@ class WebClient:
             raise _Unreachable(f"{place} is not trusted: {error}") from None
         except (ConnectError, ConnectionClosed, DNSLookupError) as error:
             raise _Unreachable(f"{place} cannot be reached: {describe(error)}") from None
-        except ResponseFailed as failed:
-            raise _error_for(place, failed) from None
+        except (ResponseFailed, RequestTransmissionFailed) as failed:
+            raise _error_for(place, failed.reasons) from None
 
 
 def _authorization(basic: tuple[str, str] | None, bearer: str | None) -> str | None:
@@ -317,12 +320,12 @@ def _authorization(basic: tuple[str, str] | None, bearer: str | None) -> str | N
     return None if bearer is None else f"Bearer {bearer}"
 
 
-def _error_for(place: str, failed: ResponseFailed) -> BaseException:
+def _error_for(place: str, failures: Sequence[Failure]) -> BaseException:
     """Return the error for a response that did not arrive, or arrived only in part."""
-    reasons = [failure.value for failure in failed.reasons]
+    reasons = [failure.value for failure in failures if failure.value is not None]
     if any(isinstance(reason, CancelledError) for reason in reasons):
         return CancelledError()
-    for failure in failed.reasons:
+    for failure in failures:
         if isinstance(failure.value, MalformedResponse):
             return Unavailable(f"{place} {failure.value}")
         if isinstance(failure.value, OpenSSL.SSL.Error):

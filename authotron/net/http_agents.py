@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from attrs import define
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
-from twisted.web.client import URI, Agent, HTTPConnectionPool
-from twisted.web.iweb import IAgent, IAgentEndpointFactory
+from twisted.python.failure import Failure
+from twisted.web.client import (
+    URI,
+    Agent,
+    HTTPConnectionPool,
+    RequestTransmissionFailed,
+    ResponseFailed,
+)
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.net.endpoints import connector
-from authotron.net.response_heads import StrictEndpoint
+from authotron.net.http_body import RepeatableBytes
+from authotron.net.response_heads import KeptConnectionLost, StrictEndpoint
 from authotron.net.tls import Trust, Verifier
 from authotron.net.tls_gates import wrap_tls
 from authotron.net.world import Connect
@@ -53,8 +63,54 @@ class Connections:
         pool.cachedConnectionTimeout = _IDLE  # type: ignore[assignment] # any number will do
         pool.retryAutomatically = False  # a library must not repeat a request that may count
         endpoints = _Endpoints(self._reactor, self._connect, Verifier(trust))
-        agent: IAgent = Agent.usingEndpointFactory(self._reactor, endpoints, pool)
-        return agent
+        kept: IAgent = Agent.usingEndpointFactory(self._reactor, endpoints, pool)
+        once = HTTPConnectionPool(self._reactor, persistent=False)
+        new: IAgent = Agent.usingEndpointFactory(self._reactor, endpoints, once)
+        return _RepeatingAgent(kept, new)
+
+
+@implementer(IAgent)
+@define(eq=False)
+class _RepeatingAgent:
+    """
+    An HTTP agent that sends a request once more, on a new connection, if a kept connection was
+    closed before the first byte of the response.
+
+    The server may close a connection at any time while the connection is unused (RFC 9112 section
+    9.3.1). A request that may have an effect is not repeated: only GET, HEAD and requests whose
+    body is L{RepeatableBytes} are.
+    """
+
+    _kept: IAgent
+    _new: IAgent
+
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: Headers | None = None,
+        bodyProducer: IBodyProducer | None = None,  # noqa: N803 - as in the interface
+    ) -> Deferred[IResponse]:
+        """Implement L{IAgent.request}."""
+
+        def repeat(failure: Failure) -> Deferred[IResponse] | Failure:
+            if not _is_kept_connection_lost(failure):
+                return failure
+            return self._new.request(method, uri, headers, bodyProducer)
+
+        responding = self._kept.request(method, uri, headers, bodyProducer)
+        is_read = method in (b"GET", b"HEAD") and bodyProducer is None
+        if is_read or isinstance(bodyProducer, RepeatableBytes):
+            responding.addErrback(repeat)
+        return responding
+
+
+def _is_kept_connection_lost(failure: Failure) -> bool:
+    if not isinstance(failure.value, ResponseFailed | RequestTransmissionFailed):
+        return False
+    reasons = [each.value for each in failure.value.reasons]
+    is_cancelled = any(isinstance(each, CancelledError) for each in reasons)
+    return not is_cancelled and any(isinstance(each, KeptConnectionLost) for each in reasons)
 
 
 @implementer(IAgentEndpointFactory)

@@ -92,6 +92,10 @@ class BytesProducer:
         pass
 
 
+class RepeatableBytes(BytesProducer):
+    """The body of a request that has the same effect if the request is sent twice."""
+
+
 @implementer(IAgent)
 class IdentityEncodingAgent:
     """

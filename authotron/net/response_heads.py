@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
@@ -31,10 +32,15 @@ _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)
 _FIELD = re.compile(rb"(%b):([\t\x20-\x7e\x80-\xff]*)" % TOKEN)
 _LENGTH = re.compile(rb"[0-9]{1,15}")
 _SWITCHING = b"101"
+_CONNECTION = re.compile(rb"\r\nconnection:([^\r]*)", re.IGNORECASE)
 
 
 class MalformedResponse(Exception):
     """A response violates HTTP; the message of the exception says how."""
+
+
+class KeptConnectionLost(ConnectionLost):
+    """A kept connection was lost before the first byte of the response to its next request."""
 
 
 def check(head: bytes) -> bytes:
@@ -77,6 +83,16 @@ def _check_length(line: bytes, lengths: list[bytes], codings: list[bytes]) -> No
             raise MalformedResponse("gave the length of its response in an ambiguous way")
 
 
+def _is_last(head: bytes) -> bool:
+    """
+    Return whether the server closes the connection after a response with a valid head (RFC 9112
+    section 9.3).
+    """
+    values = b",".join(_CONNECTION.findall(head)).lower()
+    options = {each.strip(b" \t") for each in values.split(b",")}
+    return b"close" in options or (head.startswith(_BEGINNINGS[1]) and b"keep-alive" not in options)
+
+
 @implementer(IStreamClientEndpoint)
 class StrictEndpoint:
     """
@@ -105,7 +121,10 @@ class _Check(ProtocolWrapper):
     time.
 
     The first bytes that arrive after a request are the head of the response. The bytes of a head
-    are held back until the head is complete and has passed the checks.
+    are held back until the head is complete and has passed the checks. Twisted's client keeps
+    connections of HTTP/1.0, and those whose header C{Connection} is C{Close} or a list; so
+    C{Connection: close} is added to the head of a response after which the server closes the
+    connection.
     """
 
     def __init__(self, factory: _Checks, protocol: IProtocol) -> None:
@@ -113,6 +132,7 @@ class _Check(ProtocolWrapper):
         self._expects = False
         self._head = bytearray()
         self._interim = 0
+        self._is_kept = False
         self._fault: Failure | None = None
 
     def write(self, data: bytes) -> None:
@@ -139,6 +159,9 @@ class _Check(ProtocolWrapper):
             self.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        is_unanswered = self._expects and not (self._head or self._interim or self._fault)
+        if is_unanswered and self._is_kept:
+            reason = Failure(KeptConnectionLost())
         super().connectionLost(self._fault or reason)
 
     def _read(self, known: int) -> None:
@@ -169,8 +192,10 @@ class _Check(ProtocolWrapper):
             del self._head[:end]
             return
         data = bytes(self._head)
+        if _is_last(data[:end]):
+            data = data[: end - 2] + b"Connection: close\r\n\r\n" + data[end:]
         self._head.clear()
-        self._interim, self._expects = 0, False
+        self._interim, self._expects, self._is_kept = 0, False, True
         super().dataReceived(data)
 
 

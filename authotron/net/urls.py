@@ -6,8 +6,10 @@ logged.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from ipaddress import IPv6Address
 from typing import Annotated
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 from pydantic import AfterValidator
 
@@ -17,6 +19,13 @@ _LINE_ENDS = re.compile(r"[\t\r\n]")
 
 _UNSENDABLE = re.compile(r"[^\x21-\x7e]")
 """Characters that cannot be part of a request target (RFC 9112 section 3.2)."""
+
+_REG_NAME = re.compile(r"[A-Za-z0-9_.~!$&'()*+,;=-]+")
+"""Characters of a host name in a URL (RFC 3986 section 3.2.2), without encoded ones."""
+
+_LONGEST_LABEL = 63
+_LONGEST_NAME = 253
+"""Maximum number of characters of a host name and of each of its labels (RFC 1035)."""
 
 
 def check_url(text: str) -> str:
@@ -40,7 +49,25 @@ def check_url(text: str) -> str:
         raise ValueError("must not hold a user or a password")
     if " " in parts.netloc:
         raise ValueError("is not a URL that begins with http:// or https://")
+    if not _is_host(parts):
+        raise ValueError("names a host that is neither a host name nor an IP address")
     return _UNSENDABLE.sub(lambda found: quote(found[0], safe=""), text)
+
+
+def _is_host(parts: SplitResult) -> bool:
+    """Whether the host of a URL is an IPv6 address in brackets, or a name that can be looked up."""
+    host = parts.hostname or ""
+    if parts.netloc.startswith("["):
+        try:
+            return IPv6Address(host).scope_id is None
+        except ValueError:
+            return False
+    labels = host.removesuffix(".").split(".")
+    return (
+        _REG_NAME.fullmatch(host) is not None
+        and len(host) <= _LONGEST_NAME
+        and all(1 <= len(each) <= _LONGEST_LABEL for each in labels)
+    )
 
 
 Url = Annotated[str, AfterValidator(check_url)]
@@ -55,6 +82,17 @@ def join_url(url: str, *steps: str) -> str:
     base, question, query = url.partition("?")
     path = "/".join([base.rstrip("/"), *(quote(step, safe="") for step in steps)])
     return path + question + query
+
+
+def request_url(url: str, query: Mapping[str, str] | None = None) -> str:
+    """Return a URL to send a request to, with a path, and with further fields of its query."""
+    before, _, given = url.partition("?")
+    scheme, _, rest = before.partition("://")
+    authority, _, path = rest.partition("/")
+    further = urlencode(query or {}, quote_via=quote, safe="")
+    fields = "&".join(each for each in (given, further) if each)
+    target = f"{scheme}://{authority.removesuffix(':')}/{path}" + (f"?{fields}" if fields else "")
+    return _UNSENDABLE.sub(lambda found: quote(found[0], safe=""), target)
 
 
 def without_query(url: str) -> str:

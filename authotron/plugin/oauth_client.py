@@ -42,19 +42,23 @@ class OAuthClient:
         if len(known) < len(sent):  # two methods would send the same, so the first is enough
             self._methods = self._methods[:1]
 
-    async def post(self, url: str, form: Mapping[str, str]) -> RemoteResponse:
+    async def post(
+        self, url: str, form: Mapping[str, str], *, repeatable: bool = False
+    ) -> RemoteResponse:
         """
         Send a form to the OAuth server; if the server answers 401, send client id and secret by the
         next method.
 
+        @param repeatable: whether the form may be sent twice; see L{WebClient.post}.
+
         @raise Unavailable: there was no response in time, or its body is too large.
         """
         first, *others = self._methods
-        answer = await self._send(url, form, first)
+        answer = await self._send(url, form, first, repeatable=repeatable)
         for method in others:
             if answer.status != _UNAUTHORIZED:
                 break
-            answer = await self._send(url, form, method)
+            answer = await self._send(url, form, method, repeatable=repeatable)
             if answer.status != _UNAUTHORIZED:
                 self._methods = (method, *(each for each in self._methods if each != method))
         return answer
@@ -72,14 +76,17 @@ class OAuthClient:
             "secret, and client_auth"
         )
 
-    async def _send(self, url: str, form: Mapping[str, str], method: Method) -> RemoteResponse:
+    async def _send(
+        self, url: str, form: Mapping[str, str], method: Method, *, repeatable: bool
+    ) -> RemoteResponse:
         """
         Send a form by one method; a form that names another client does not get this client's
         secret.
         """
         if method == "post" and "client_id" not in form:
             form = {**form, "client_id": self._id, "client_secret": self._secret}
-        return await self._web.post(url, form=form, basic=self._basic(method))
+        basic = self._basic(method)
+        return await self._web.post(url, form=form, basic=basic, repeatable=repeatable)
 
     def _basic(self, method: Method) -> tuple[str, str] | None:
         if method == "post":

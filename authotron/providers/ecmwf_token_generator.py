@@ -62,7 +62,7 @@ class TokenGenerator:
     async def _validate(self, token: str) -> None:
         url = urls.join_url(self._url, "validate-token")
         content = {"token": token, "client_id": self._client_id}
-        answer = await self._web.post(url, content=content)
+        answer = await self._web.post(url, content=content, repeatable=True)
         if http.accepted_content(answer).get("active") is not True:
             raise Rejected("the token generator says that the token is not active")
 

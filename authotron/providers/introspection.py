@@ -67,7 +67,7 @@ class Introspection:
         header, claims = ({}, {}) if seen is None else (seen.header, seen.claims)
         if self._rules.config.typ is None:
             self._rules.check_type(header, claims)
-        answer = await self._client.post(self._url, {"token": token})
+        answer = await self._client.post(self._url, {"token": token}, repeatable=True)
         if not answer.is_success:
             raise self._client.refused(answer)
         response = answer.json_object()

@@ -133,7 +133,7 @@ class OfflineTokens:
 
         @raise Rejected: the token is active, but not an offline token.
         """
-        answer = await self._post("token/introspect", {"token": token})
+        answer = await self._post("token/introspect", {"token": token}, repeatable=True)
         if answer.get("active") is not True:
             return False
         if _SCOPE not in claim_values.scopes(answer):
@@ -154,12 +154,12 @@ class OfflineTokens:
             "grant_type": "refresh_token",
             "refresh_token": token,
         }
-        answer = await self._post("token", form)
+        answer = await self._post("token", form, repeatable=False)
         return await self._access_tokens.authentication(answer, self._url)
 
-    async def _post(self, path: str, form: dict[str, str]) -> dict[str, Any]:
+    async def _post(self, path: str, form: dict[str, str], *, repeatable: bool) -> dict[str, Any]:
         url = f"{self._url}/{path}"
-        answer = await self._client.post(url, form)
+        answer = await self._client.post(url, form, repeatable=repeatable)
         if answer.status == 400 and answer.json_object().get("error") == "invalid_grant":  # noqa: PLR2004 - RFC 6749 section 5.2
             raise Rejected("the identity provider refused the exchange: invalid_grant")
         if not answer.is_success:

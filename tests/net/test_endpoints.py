@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import DNSLookupError
 from twisted.internet.interfaces import IReactorPluggableNameResolver
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock
@@ -22,6 +23,7 @@ from authotron.net.certificates import literal_address
 from authotron.net.endpoints import connector
 from authotron.net.http import RemoteConfig
 from authotron.net.http_agents import Connections
+from authotron.net.urls import check_url
 from authotron.net.world import World
 from authotron.testing.worlds import run_at_once
 
@@ -31,9 +33,11 @@ class Resolver:
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
+        self.names: list[str] = []
 
     def resolveHostName(self, receiver: Any, name: str, **given: Any) -> None:
         self.asked.append(receiver)
+        self.names.append(name)
         if literal_address(name) is not None:
             receiver.addressResolved(IPv4Address("TCP", name, given["portNumber"]))
             receiver.resolutionComplete()
@@ -77,6 +81,19 @@ class ConnectingTests(EndpointCase):
         protocol.makeConnection(object())
         self.assertIsInstance(self.successResultOf(connecting), Protocol)
 
+    def test_names_outside_idna_H_IDNA(self) -> None:
+        """Any label of ASCII characters is looked up, also one that IDNA does not allow."""
+        names = ["my_host", "_ldap._tcp.example", "ab--cd.example", "-a.example", "a-", "x.", "1a"]
+        for name in names:
+            self.connect(name).addErrback(lambda _: None)
+        self.assertEqual(self.resolver.names, names)
+
+    def test_impossible_names_H_IDNA(self) -> None:
+        """A name that cannot be looked up fails as a name that is not found."""
+        for name in ("a..b", ".a", "a" * 64, "a b", "", "\x00"):
+            with self.subTest(name):
+                self.failureResultOf(self.connect(name), DNSLookupError)
+
 
 class RemoteTests(EndpointCase):
     """A remote service that is asked by HTTP."""
@@ -98,6 +115,29 @@ class RemoteTests(EndpointCase):
                 leaver.cancel()
                 self.failureResultOf(leaver, CancelledError)
         self.assertEqual(self.world.breakers.open_count(), 0)
+
+    def test_every_good_url_H_IDNA(self) -> None:
+        """Requests can be sent to each URL that is accepted in a configuration."""
+        for url, host in (
+            ("http://[::1]:8080/i", "::1"),
+            ("http://[2001:db8::5]/", "2001:db8::5"),
+            ("http://my_host:1/", "my_host"),
+            ("http://ab--cd.example", "ab--cd.example"),
+            ("http://xn--a.example", "xn--a.example"),
+            ("http://-a-.example/", "-a-.example"),
+            ("http://a.example.:8/", "a.example."),
+            ("http://a.example:/", "a.example"),
+            ("http://a.example?x=1", "a.example"),
+            ("http://a!b/", "a!b"),
+            ("HTTP://A.example/", "A.example"),
+        ):
+            with self.subTest(url):
+                self.resolver.names.clear()
+                asked = Deferred.fromCoroutine(self.web.get(check_url(url), {"token": "x"}))
+                self.assertNoResult(asked)
+                self.assertEqual(self.resolver.names, [host])
+                asked.addErrback(lambda _: None)
+                asked.cancel()
 
     def test_no_connection_in_time_T69(self) -> None:
         """A remote that drops packets is an outage, and its circuit opens."""

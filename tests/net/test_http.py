@@ -14,7 +14,7 @@ from authotron.net.breaker import Breakers
 from authotron.net.http import RemoteConfig, RemoteResponse, WebClient
 from authotron.net.http_agents import Connections
 from authotron.net.tls import Trust
-from authotron.net.urls import Url, join_url
+from authotron.net.urls import Url, join_url, request_url
 from authotron.testing.remotes import (
     Action,
     BeginResponse,
@@ -120,9 +120,14 @@ class RequestTests(SynchronousTestCase):
         """The body of a response is not part of its representation."""
         self.assertNotIn("SECRET", repr(self.ask(Respond({"a": "SECRET"}))[1]))
 
+    def test_large_T69(self) -> None:
+        """A response may have up to 1 MiB."""
+        text = "x" * 1_000_000
+        self.assertEqual(self.ask(Respond({"a": text}))[1].json_object(), {"a": text})
+
     def test_too_large_T69(self) -> None:
         """A response above the limit is an outage, and its connection is closed."""
-        remote = FakeRemote(lambda _: BeginResponse(b"x" * 70_000))
+        remote = FakeRemote(lambda _: BeginResponse(b"x" * 1_100_000))
         deferred = start(web_client(remote).get(ASKED))
         remote.flush()
         self.assertIn("too large", self.failureResultOf(deferred, Unavailable).getErrorMessage())
@@ -451,6 +456,14 @@ class ConfigTests(SynchronousTestCase):
             "",
             " ",
             "http://é",
+            "http://[::1",
+            "http://[fe80::1%eth0]/",
+            "http://[1.2.3.4]/",
+            "http://a..b/",
+            "http://.a/",
+            "http://%61/",
+            "http://" + "a" * 64,
+            "http://" + "a." * 127 + "a",
         ):
             with self.subTest(bad):
                 self.assertIn("uri", self.problem(uri=bad))
@@ -482,6 +495,16 @@ class ConfigTests(SynchronousTestCase):
         self.assertIn("cannot read", self.problem(ca_file="missing.pem"))
         self.assertIn("not hold a certificate", self.problem(ca_file=__file__))
         self.assertIn("together", self.problem(client_key_file="key.pem"))
+
+    def test_request_url_H_IDNA(self) -> None:
+        """A request has a path, a query that is encoded, and no empty port."""
+        for url, sent in (
+            ("http://a", "http://a/?q=%C3%A9%20%26"),
+            ("http://a:?x=1", "http://a/?x=1&q=%C3%A9%20%26"),
+            ("http://[::1]:8/p?", "http://[::1]:8/p?q=%C3%A9%20%26"),
+            ("http://a/é", "http://a/%C3%A9?q=%C3%A9%20%26"),
+        ):
+            self.assertEqual(request_url(url, {"q": "é &"}), sent)
 
     def test_join_url(self) -> None:
         """Joining path segments to a URL ignores a last slash, and encodes the segments."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -214,6 +214,97 @@ class ResponseTests(SynchronousTestCase):
             self.setUp()
             self.assertEqual(self.answer(*pieces).json_object(), {})
             self.assertEqual(self.answer(GOOD["usual"]).json_object(), {})
+
+    def lose_connection(self) -> None:
+        self.server.client.connectionLost(Failure(ConnectionDone()))
+
+    def test_server_that_closes_H_10(self) -> None:
+        """A connection that the server closes after its response is not used again."""
+        for answer in (
+            fields(b"Content-Length: 2", line=b"HTTP/1.0 200 OK"),
+            fields(b"Content-Length: 2", b"Connection: close"),
+            fields(b"Content-Length: 2", b"connection:Close"),
+            fields(b"Content-Length: 2", b"Connection: x, CLOSE"),
+            fields(b"Content-Length: 2", b"Connection: keep-alive", b"Connection: close"),
+        ):
+            with self.subTest(answer):
+                self.setUp()
+                self.answer(answer)
+                self.assertEqual(self.answer(answer).json_object(), {})
+                self.assertEqual(self.server.connections, 2)
+
+    def test_end_of_connection_is_end_of_body_H_10(self) -> None:
+        """A response without a length, as of HTTP/1.0, ends with its connection."""
+        for line in (b"HTTP/1.0 200 OK", b"HTTP/1.1 200 OK"):
+            asking = self.ask(status(line, b""))
+            self.lose_connection()
+            self.assertEqual(self.successResultOf(asking).json_object(), {})
+
+    def test_kept_by_1_0_H_10(self) -> None:
+        """A connection of HTTP/1.0 is used again if the server keeps it alive."""
+        for _ in range(2):
+            self.answer(
+                fields(b"Content-Length: 2", b"Connection: Keep-Alive", line=b"HTTP/1.0 200")
+            )
+        self.assertEqual(self.server.connections, 1)
+
+    def test_closed_while_unused_H_10(self) -> None:
+        """A GET on a kept connection that the server closed is sent once more, on a new one."""
+        self.answer(GOOD["usual"])
+        asking = self.ask()
+        self.lose_connection()
+        self.assertEqual(self.server.connections, 2)
+        self.assertIn(b"GET / HTTP/1.1", self.server.wire.value())
+        self.server.say(GOOD["usual"])
+        self.assertEqual(self.successResultOf(asking).json_object(), {})
+
+    def test_repeated_once_H_10(self) -> None:
+        """A request is repeated once only, and not at all on a connection that was new."""
+        asking = self.ask()
+        self.lose_connection()
+        self.failureResultOf(asking, Unavailable)
+        self.answer(GOOD["usual"])
+        asking = self.ask()
+        self.lose_connection()
+        self.lose_connection()
+        self.failureResultOf(asking, Unavailable)
+        self.assertEqual(self.server.connections, 3)
+
+    def test_begun_response_H_10(self) -> None:
+        """A request is not repeated after the first byte of a response."""
+        for begun in (b"H", b"HTTP/1.1 100 Continue\r\n\r\n"):
+            self.setUp()
+            self.answer(GOOD["usual"])
+            asking = self.ask(begun)
+            self.lose_connection()
+            self.failureResultOf(asking, Unavailable)
+            self.assertEqual(self.server.connections, 1)
+
+    def test_posts_H_10(self) -> None:
+        """A POST is repeated only if its caller says that it may be sent twice."""
+        for repeatable, connections in ((False, 1), (True, 2)):
+            self.setUp()
+            self.answer(GOOD["usual"])
+            asking = start(
+                self.web.post("http://a.example/", form={"a": "b"}, repeatable=repeatable)
+            )
+            self.lose_connection()
+            self.assertEqual(self.server.connections, connections)
+            if repeatable:
+                self.assertTrue(self.server.wire.value().endswith(b"\r\n\r\na=b"))
+                self.server.say(GOOD["usual"])
+                self.successResultOf(asking)
+            else:
+                self.failureResultOf(asking, Unavailable)
+
+    def test_cancelled_on_a_kept_connection_H_10(self) -> None:
+        """A request that is cancelled is not repeated."""
+        self.answer(GOOD["usual"])
+        asking = self.ask()
+        asking.cancel()
+        self.lose_connection()
+        self.failureResultOf(asking, CancelledError)
+        self.assertEqual(self.server.connections, 1)
 
     def test_connection_ends_in_the_head(self) -> None:
         """A connection that ends within the head is an outage; so is a cancelled one."""
