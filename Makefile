@@ -11,13 +11,16 @@ CHECKED := authotron tests twisted bench website setup.py debian/bundled example
 SAMPLE := examples/authotron-robots
 SOURCES := setup.py pyproject.toml README.md $(shell find authotron twisted -type f -not -name '*.pyc')
 
-.PHONY: help run check lint types unit process servers functional test fuzz bench bench-quick test-plugin deb tested-deb test-package test-deb schema threats docs recording pictures lock clean
+.PHONY: help run demo check lint types unit process servers functional test fuzz bench bench-quick test-plugin deb tested-deb test-package test-deb schema threats docs recording pictures lock clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 run: $(VENV)/installed  ## start a gateway to try
 	@$(BIN)/authotron quickstart
+
+demo: $(VENV)/installed  ## a gateway behind nginx with a backend, on free ports, and three answers (needs nginx and curl)
+	@$(BIN)/python examples/demo.py
 
 check: lint types unit  ## what a change must pass before anything else (under 30 s)
 
