@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from authotron.concurrency.single_thread import SingleThread
 from authotron.limits.hash_queue import THREADS
 from authotron.net import http_agents
 from authotron.net.endpoints import connector
+from authotron.net.proxies import from_environment
 from authotron.net.world import World
 
 
@@ -46,7 +48,7 @@ def make_world(reactor: IGatewayReactor, pool: Pool) -> World:
     return World(
         reactor,
         pool,
-        http_agents.Connections(reactor),
+        http_agents.Connections(reactor, proxies=from_environment(os.environ)),
         connect=connector(reactor),
         own_thread=pool.own_thread,
     )

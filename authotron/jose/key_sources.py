@@ -12,8 +12,8 @@ from authotron.jose.claim_values import other_issuer
 from authotron.jose.jwk import KeysByName, read
 from authotron.jose.key_set_files import RequestHeaders
 from authotron.model.errors import Unavailable
-from authotron.net.http import WebClient
-from authotron.net.urls import check_url
+from authotron.net.http import RemoteResponse, WebClient
+from authotron.net.urls import check_url, origin
 
 _MAX_BYTES = 1_048_576
 """Bytes of the largest key set or discovery document that is accepted."""
@@ -23,6 +23,9 @@ _ACCEPT = "application/jwk-set+json, application/json;q=0.9, */*;q=0.1"
 
 _TIMEOUT = 10.0
 """Seconds that a request for a key set or a discovery document may take."""
+
+_MOST_REDIRECTS = 3
+"""Maximum number of redirects that are followed for one document."""
 
 _DISCOVERY_TTL = 3600.0
 """Seconds for which the URL from a discovery document is used."""
@@ -71,7 +74,7 @@ class Discovery:
             self._url = await self._discover()
             self._url_expires = self._clock.seconds() + _DISCOVERY_TTL
         try:
-            is_same = _origin(self._url) == _origin(self._issuer)
+            is_same = origin(self._url) == origin(self._issuer)
             return await fetch(self._web, self._url, self._headers.load() if is_same else {})
         except Unavailable:
             self._url = None
@@ -79,8 +82,7 @@ class Discovery:
 
     async def _discover(self) -> str:
         place = self._issuer.rstrip("/") + "/.well-known/openid-configuration"
-        headers = self._headers.load()
-        answer = await self._web.get(place, limit=_MAX_BYTES, timeout=_TIMEOUT, headers=headers)
+        answer = await _get(self._web, place, {}, self._headers.load())
         if not answer.is_success:
             raise answer.unexpected_status()
         document = answer.json_object()
@@ -98,19 +100,34 @@ class Discovery:
         raise Unavailable(f"{place} names no usable jwks_uri")
 
 
-def _origin(url: str) -> str:
-    """Return the scheme, host and port of a URL."""
-    return "/".join(url.split("/")[:3]).lower()
-
-
 async def fetch(web: WebClient, url: str, headers: Mapping[str, str]) -> KeysByName:
     """
     Fetch the key set at a URL.
 
     @raise Unavailable: the key set cannot be fetched.
     """
-    sent = {"Accept": _ACCEPT, **headers}
-    answer = await web.get(url, limit=_MAX_BYTES, timeout=_TIMEOUT, headers=sent)
+    answer = await _get(web, url, {"Accept": _ACCEPT}, headers)
     if not answer.is_success:
         raise answer.unexpected_status()
     return read(answer.json_object(), answer.place)
+
+
+async def _get(
+    web: WebClient, url: str, usual: Mapping[str, str], secret: Mapping[str, str]
+) -> RemoteResponse:
+    """
+    Send a GET request, and follow redirects within the same scheme, host and port.
+
+    @param secret: headers that are sent to C{url} alone, since they may hold credentials.
+
+    @raise Unavailable: there was no response, or a redirect leads elsewhere.
+    """
+    headers = {**usual, **secret}
+    response = await web.get(url, limit=_MAX_BYTES, timeout=_TIMEOUT, headers=headers)
+    for _ in range(_MOST_REDIRECTS):
+        target = response.redirect_target(url)
+        if target is None:
+            break
+        url = target
+        response = await web.get(url, limit=_MAX_BYTES, timeout=_TIMEOUT, headers=usual)
+    return response

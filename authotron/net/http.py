@@ -1,4 +1,4 @@
-"""HTTP requests to remote services: bounded in time and size, without redirects or cookies."""
+"""HTTP requests to remote services: bounded in time and size, without cookies."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urljoin
 
 import OpenSSL.SSL
 from attrs import Factory, define, field, frozen
@@ -32,10 +32,11 @@ from authotron.model.hosts import is_local
 from authotron.net import http_body, tls
 from authotron.net.breaker import Breaker, Breakers
 from authotron.net.certificates import Untrusted
+from authotron.net.proxies import ProxyFailed
 from authotron.net.reasons import describe, reason_of
 from authotron.net.response_heads import MalformedResponse
 from authotron.net.tls import Trust, TrustConfig
-from authotron.net.urls import request_url, without_query
+from authotron.net.urls import check_url, origin, request_url, without_query
 from authotron.net.world import TIMEOUT_SHARE, Agents, World
 
 LIMIT = 1_048_576
@@ -92,11 +93,29 @@ class RemoteResponse:
     place: str
     status: int
     _body: bytes = field(repr=False)
+    _location: str | None = field(default=None, repr=False)
 
     @property
     def is_success(self) -> bool:
         """Whether the status code is 2xx."""
         return 200 <= self.status < 300  # noqa: PLR2004 - RFC 9110 section 15.3
+
+    def redirect_target(self, url: str) -> str | None:
+        """
+        Return the URL that the response to a request for C{url} redirects to, or C{None}.
+
+        @raise Unavailable: the URL has another scheme, host or port than C{url}.
+        """
+        if self.status not in (301, 302, 303, 307, 308) or self._location is None:
+            return None
+        try:
+            target = check_url(urljoin(url, self._location))
+        except ValueError:
+            target = ""
+        if origin(target) != origin(url):
+            why = "a redirect to another scheme, host or port, which is not followed"
+            raise Unavailable(f"{self.place} answered {self.status}, {why}")
+        return target
 
     def unexpected_status(self) -> Unavailable:
         """Create the error for a status code that does not tell whether the credential is valid."""
@@ -222,8 +241,8 @@ class WebClient:
         body: IBodyProducer | None,
     ) -> RemoteResponse:
         place = without_query(url)
-        origin = "/".join(place.split("/")[:3])
-        breaker = self._breakers.of(origin, self._trust)
+        server = "/".join(place.split("/")[:3])
+        breaker = self._breakers.of(server, self._trust)
         breaker.check(self._clock)
         seconds = timeout or self._timeout
         left = seconds if self._slots.take() else await self._wait_for_slot(place, seconds)
@@ -303,9 +322,14 @@ class WebClient:
         agent = http_body.IdentityEncodingAgent(self._agents(self._trust))
         try:
             response = await agent.request(method.encode(), url.encode(), headers, body)
-            return RemoteResponse(place, response.code, await http_body.read(response, limit))
+            body_read = await http_body.read(response, limit)
+            locations = response.headers.getRawHeaders(b"location", [])
+            location = locations[0].decode("latin-1") if len(locations) == 1 else None
+            return RemoteResponse(place, response.code, body_read, location)
         except http_body.BadBody as error:
             raise Unavailable(f"{place} {error}") from None
+        except ProxyFailed as error:
+            raise _Unreachable(f"{place} cannot be reached: {error}") from None
         except Untrusted as error:
             raise _Unreachable(f"{place} is not trusted: {error}") from None
         except (ConnectError, ConnectionClosed, DNSLookupError) as error:

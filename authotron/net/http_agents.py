@@ -10,6 +10,7 @@ from twisted.web.client import (
     URI,
     Agent,
     HTTPConnectionPool,
+    ProxyAgent,
     RequestTransmissionFailed,
     ResponseFailed,
 )
@@ -20,6 +21,7 @@ from zope.interface import implementer
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.net.endpoints import connector
 from authotron.net.http_body import RepeatableBytes
+from authotron.net.proxies import Proxies, Proxy, ProxyEndpoint, TunnelEndpoint
 from authotron.net.response_heads import KeptConnectionLost, StrictEndpoint
 from authotron.net.tls import Trust, Verifier
 from authotron.net.tls_gates import wrap_tls
@@ -39,16 +41,22 @@ class Connections:
     """
     The HTTP agents of a reactor: one for each TLS trust, each with a connection pool of its own.
 
-    HTTP proxies that environment variables name are not used.
+    Requests go through the HTTP proxies that the World's environment names.
     """
 
-    def __init__(self, reactor: IGatewayReactor, connect: Connect | None = None) -> None:
+    def __init__(
+        self,
+        reactor: IGatewayReactor,
+        connect: Connect | None = None,
+        proxies: Proxies | None = None,
+    ) -> None:
         """
         @param connect: a function that creates endpoints, by default one that connects by the
         reactor.
         """
         self._reactor = reactor
         self._connect = connect or connector(reactor)
+        self._proxies = proxies or Proxies()
         self._agents: dict[Trust, IAgent] = {}
 
     def __call__(self, trust: Trust, /) -> IAgent:
@@ -62,11 +70,46 @@ class Connections:
         pool.maxPersistentPerHost = _KEPT
         pool.cachedConnectionTimeout = _IDLE  # type: ignore[assignment] # any number will do
         pool.retryAutomatically = False  # a library must not repeat a request that may count
-        endpoints = _Endpoints(self._reactor, self._connect, Verifier(trust))
-        kept: IAgent = Agent.usingEndpointFactory(self._reactor, endpoints, pool)
         once = HTTPConnectionPool(self._reactor, persistent=False)
-        new: IAgent = Agent.usingEndpointFactory(self._reactor, endpoints, once)
-        return _RepeatingAgent(kept, new)
+        endpoints = _Endpoints(self._reactor, self._connect, Verifier(trust), self._proxies)
+        return _RepeatingAgent(self._pooled(endpoints, pool), self._pooled(endpoints, once))
+
+    def _pooled(self, endpoints: _Endpoints, pool: HTTPConnectionPool) -> IAgent:
+        direct: IAgent = Agent.usingEndpointFactory(self._reactor, endpoints, pool)
+        proxy = self._proxies.http
+        if proxy is None:
+            return direct
+        endpoint = StrictEndpoint(endpoints.to_proxy(proxy))
+        forwarding: IAgent = ProxyAgent(endpoint, self._reactor, pool)
+        return _ForwardingAgent(direct, forwarding, self._proxies, proxy)
+
+
+@implementer(IAgent)
+@define(eq=False)
+class _ForwardingAgent:
+    """An HTTP agent that sends requests for some C{http} URLs to a proxy, and others directly."""
+
+    _direct: IAgent
+    _forwarding: IAgent
+    _proxies: Proxies
+    _proxy: Proxy
+
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: Headers | None = None,
+        bodyProducer: IBodyProducer | None = None,  # noqa: N803 - as in the interface
+    ) -> Deferred[IResponse]:
+        """Implement L{IAgent.request}."""
+        parsed = URI.fromBytes(uri)
+        host = _host(parsed)
+        if parsed.scheme != b"http" or self._proxies.choose("http", host) is None:
+            return self._direct.request(method, uri, headers, bodyProducer)
+        sent = headers.copy() if headers is not None else Headers()
+        if self._proxy.authorization is not None:
+            sent.setRawHeaders(b"proxy-authorization", [self._proxy.authorization])
+        return self._forwarding.request(method, uri, sent, bodyProducer)
 
 
 @implementer(IAgent)
@@ -121,11 +164,26 @@ class _Endpoints:
     _clock: IReactorTime
     _connect: Connect
     _verifier: Verifier
+    _proxies: Proxies
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         """Implement L{IAgentEndpointFactory.endpointForURI}."""
-        host = uri.host.decode("ascii").strip("[]")
-        endpoint = self._connect(host, uri.port)
-        if uri.scheme != b"http":
-            endpoint = wrap_tls(self._verifier, endpoint, host, self._clock)
-        return StrictEndpoint(endpoint)
+        host = _host(uri)
+        if uri.scheme == b"http":
+            return StrictEndpoint(self._connect(host, uri.port))
+        proxy = self._proxies.choose("https", host)
+        endpoint = (
+            self._connect(host, uri.port)
+            if proxy is None
+            else TunnelEndpoint(proxy, self.to_proxy(proxy), host, uri.port)
+        )
+        return StrictEndpoint(wrap_tls(self._verifier, endpoint, host, self._clock))
+
+    def to_proxy(self, proxy: Proxy) -> IStreamClientEndpoint:
+        """Return an endpoint that connects to a proxy."""
+        return ProxyEndpoint(proxy, self._connect(proxy.host, proxy.port))
+
+
+def _host(uri: URI) -> str:
+    host: bytes = uri.host
+    return host.decode("ascii").strip("[]")

@@ -91,8 +91,16 @@ def request_url(url: str, query: Mapping[str, str] | None = None) -> str:
     authority, _, path = rest.partition("/")
     further = urlencode(query or {}, quote_via=quote, safe="")
     fields = "&".join(each for each in (given, further) if each)
-    target = f"{scheme}://{authority.removesuffix(':')}/{path}" + (f"?{fields}" if fields else "")
+    server = f"{scheme}://{authority.removesuffix(':')}".lower()
+    target = f"{server}/{path}" + (f"?{fields}" if fields else "")
     return _UNSENDABLE.sub(lambda found: quote(found[0], safe=""), target)
+
+
+def origin(url: str) -> tuple[str, str, int | None]:
+    """Return the scheme, the host and the port of a URL (RFC 6454 section 4)."""
+    parts = urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.scheme, (parts.hostname or "").lower(), port
 
 
 def without_query(url: str) -> str:

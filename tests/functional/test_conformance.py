@@ -28,12 +28,7 @@ class Pending:
     exchanges: AbstractSet[str]
 
 
-PENDING: Mapping[str, Pending] = {
-    "second/remotes-through-a-proxy": Pending(
-        "http_proxy and no_proxy are not honoured",
-        {"the who-am-i service is asked by way of the proxy", "the key set, too"},
-    ),
-}
+PENDING: Mapping[str, Pending] = {}
 
 
 @frozen

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.jose.jwks import KeySet
-from authotron.jose.key_sources import Discovery
+from authotron.jose.key_sources import Discovery, FixedUrl, fetch
 from authotron.model.errors import Unavailable
 from authotron.testing.issuers import IDP, NEXT, key_set
 from authotron.testing.remotes import Action, FakeRemote, Respond, start, web_client
@@ -78,6 +78,70 @@ class DiscoveryTests(SynchronousTestCase):
         discovery, keys = (each.headers["accept"] for each in self.remote.requests)
         self.assertEqual(discovery, "application/json")
         self.assertEqual(keys, "application/jwk-set+json, application/json;q=0.9, */*;q=0.1")
+
+    def redirect(self, *locations: str) -> Deferred[Any]:
+        """Redirect the request for the key set to each location in turn."""
+        script: dict[str, Action] = {"keys.example/last": Respond(key_set(IDP))}
+        for number, location in enumerate(locations):
+            script[f"keys.example/{number}"] = Respond({}, 301, {"Location": location})
+        self.remote = FakeRemote(script)
+        url = "https://keys.example/0"
+        source = FixedUrl(web_client(self.remote, clock_at(NOW)), url)
+        return start(KeySet(clock_at(NOW), source).keys_named("idp", "RS256"))
+
+    def test_key_set_that_moved_H_REDIRECT(self) -> None:
+        """Up to three redirects of a key set are followed on the same scheme, host and port."""
+        for locations in (
+            ["/last"],
+            ["last"],
+            ["https://keys.example/last"],
+            ["https://KEYS.example:443/last"],
+            ["//keys.example/1", "/2", "/last"],
+        ):
+            with self.subTest(locations):
+                self.successResultOf(self.redirect(*locations))
+                self.assertEqual(len(self.remote.requests), len(locations) + 1)
+
+    def test_key_set_that_moved_elsewhere_H_REDIRECT_T33(self) -> None:
+        """A redirect to another scheme, host or port is not followed, nor is a fourth one."""
+        for location in (
+            "http://keys.example/last",
+            "https://keys.example:444/last",
+            "https://other.example/last",
+            "//other.example/last",
+            "https://u:p@keys.example/last",
+            "https://[/",
+            "file:///etc/passwd",
+        ):
+            with self.subTest(location):
+                failure = self.failureResultOf(self.redirect(location), Unavailable)
+                self.assertIn("answered 301, a redirect to another", str(failure.value))
+                self.assertEqual(self.remote.addresses(), ["keys.example/0"])
+        self.failureResultOf(self.redirect("/1", "/2", "/3", "/last"), Unavailable)
+        self.assertEqual(len(self.remote.requests), 4)
+
+    def test_discovery_that_moved_H_REDIRECT(self) -> None:
+        """A discovery document may move, too; the issuer that it names must still be the same."""
+        self.start()
+        moved = self.script[self.DESCRIPTION]
+        self.script[self.DESCRIPTION] = Respond({}, 308, {"Location": "/moved"})
+        self.script["idp.example/moved"] = moved
+        keys = Discovery(web_client(self.remote, self.clock), self.clock, self.ISSUER)
+        self.successResultOf(start(keys()))
+        self.assertIn("idp.example/moved", self.remote.addresses())
+
+    def test_credentials_stay_H_REDIRECT(self) -> None:
+        """Configured headers are not sent to the target of a redirect."""
+        script: dict[str, Action] = {
+            "keys.example/0": Respond({}, 302, {"Location": "/last"}),
+            "keys.example/last": Respond(key_set(IDP)),
+        }
+        remote = FakeRemote(script)
+        headers = {"Authorization": "Bearer SECRET"}
+        url = "https://keys.example/0"
+        self.successResultOf(start(fetch(web_client(remote), url, headers)))
+        sent = [each.headers.get("authorization") for each in remote.requests]
+        self.assertEqual(sent, ["Bearer SECRET", None])
 
     def test_elsewhere_T33(self) -> None:
         """Keys are not fetched from a malformed URL, nor without TLS if the issuer has TLS."""

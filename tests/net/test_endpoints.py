@@ -129,7 +129,7 @@ class RemoteTests(EndpointCase):
             ("http://a.example:/", "a.example"),
             ("http://a.example?x=1", "a.example"),
             ("http://a!b/", "a!b"),
-            ("HTTP://A.example/", "A.example"),
+            ("HTTP://A.example/", "a.example"),
         ):
             with self.subTest(url):
                 self.resolver.names.clear()
