@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.endpoints import serverFromString
@@ -43,6 +44,17 @@ def is_unix(text: str) -> bool:
 def with_mode(text: str) -> str:
     """Append the default file mode to the endpoint string of a UNIX socket without a mode."""
     return f"{text}:mode={MODE}" if lacks_mode(text) else text
+
+
+def socket_path(text: str) -> Path | None:
+    """Return the path of the UNIX socket that an endpoint string describes; C{None} if none."""
+    words = [found[0] for found in _WORD.finditer(text) if found[0]]
+    if "unix" not in words[:2]:
+        return None
+    options = words[words.index("unix") + 1 :]
+    named = [word.removeprefix("address=") for word in options if word.startswith("address=")]
+    addresses = named or [word for word in options if not _KEY.match(word)]
+    return Path(re.sub(r"\\(.)", r"\1", addresses[0])) if addresses else None
 
 
 def server_endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:

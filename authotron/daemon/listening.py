@@ -20,7 +20,7 @@ from authotron.config import server
 from authotron.config.check import Config
 from authotron.config.endpoint import narrow_sockets, server_endpoint, with_mode
 from authotron.config.server import Operations, Server
-from authotron.daemon import systemd
+from authotron.daemon import leftovers, systemd
 from authotron.daemon.workers.sockets import SharedEndpoint
 from authotron.limits import descriptors
 from authotron.limits.unfinished_heads import UnfinishedHeads
@@ -134,6 +134,7 @@ class Listener(Service):
             self.description = with_mode(endpoint)
         else:
             self._endpoint, self.description = endpoint, endpoint.description
+        self._text = endpoint if isinstance(endpoint, str) else ""
         self.site = site
         self._on_failure = on_failure
         self._listening: Deferred[IListeningPort | None] | None = None
@@ -149,6 +150,7 @@ class Listener(Service):
             else:
                 self._on_failure(failure)
 
+        leftovers.remove_stale_socket(self._text)
         with narrow_sockets():
             listening: Deferred[Any] = self._endpoint.listen(self.site)
         self._listening = listening.addErrback(failed)

@@ -20,7 +20,7 @@ from authotron.concurrency.pieces import exempt_from_collection
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config import file
 from authotron.config.check import Config
-from authotron.daemon import systemd
+from authotron.daemon import leftovers, systemd
 from authotron.daemon.service import EX_CONFIG, GatewayService
 from authotron.daemon.workers.supervisor import Supervisor
 from authotron.model.errors import ConfigError
@@ -63,6 +63,8 @@ class Options(usage.Options):
             raise _refused(error) from None
         if self["check"]:
             raise SystemExit(0)
+        if self.parent is not None and self.parent.get("pidfile"):
+            leftovers.remove_stale_pid_file(Path(self.parent["pidfile"]))
         if self.parent is not None and not self.parent.get("logger"):
             self.parent["logger"] = "authotron.telemetry.logs.observer"
 

@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config.endpoint import narrow_sockets, server_endpoint, with_mode
-from authotron.daemon import systemd
+from authotron.daemon import leftovers, systemd
 
 PAUSE = 0.001
 """Seconds in which only other processes accept connections, after this one has accepted some."""
@@ -59,6 +59,7 @@ class ListeningSocket:
         if isinstance(self._endpoint, systemd.Endpoint):
             return self._endpoint.descriptor
         failed: list[Failure] = []
+        leftovers.remove_stale_socket(self._endpoint)
         with narrow_sockets():
             listening = server_endpoint(self._reactor, self._endpoint).listen(Factory())
         listening.addCallbacks(self._take, failed.append)

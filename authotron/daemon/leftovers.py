@@ -1,0 +1,84 @@
+"""
+Remove the UNIX sockets and pid files that a killed process left behind.
+
+Twisted takes a lock or a pid file for current if a process with that number exists. In a container
+that is always so: the next process has the number 1 again. So a socket is tried instead.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from twisted.logger import Logger
+
+from authotron.config.endpoint import socket_path
+
+_log = Logger()
+
+_PROGRAMS = (b"twistd", b"authotron")
+"""Words in the command line of a process that may have written a pid file."""
+
+
+def remove_stale_socket(endpoint: str) -> None:
+    """
+    Remove the UNIX socket of an endpoint string, and its lock, if nothing listens at it.
+
+    What is neither a socket nor its lock stays, and so does all that this process may not remove.
+    """
+    path = socket_path(endpoint)
+    if path is None or not _is_stale(path):
+        return
+    lock = path.with_name(f"{path.name}.lock")
+    removed = [each for each in (path, lock) if _is_leftover(each)]
+    for each in removed:
+        with suppress(OSError):  # listening will say why it is not possible
+            each.unlink()
+    if removed:
+        _log.info(
+            "removed the UNIX socket {path}, at which no process listens any more",
+            path=str(path),
+            event="startup.socket.stale",
+        )
+
+
+def _is_stale(path: Path) -> bool:
+    """Whether nothing listens at a path, or nothing is there."""
+    with socket.socket(socket.AF_UNIX) as attempt:
+        attempt.setblocking(False)
+        try:
+            attempt.connect(str(path))
+        except OSError as error:
+            return error.errno in {errno.ECONNREFUSED, errno.ENOENT}
+    return False
+
+
+def _is_leftover(path: Path) -> bool:
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISLNK(mode) if path.suffix == ".lock" else stat.S_ISSOCK(mode)
+
+
+def remove_stale_pid_file(path: Path) -> None:
+    """Remove a pid file if its process is this one, or is another program than the gateway."""
+    try:
+        number = int(path.read_text())
+    except (OSError, ValueError):
+        return
+    if number == os.getpid() or _is_other_program(number):
+        with suppress(OSError):
+            path.unlink()
+
+
+def _is_other_program(number: int) -> bool:
+    try:
+        command = Path(f"/proc/{number}/cmdline").read_bytes()
+    except OSError:  # it has ended, or there is no /proc: Twisted decides
+        return False
+    return not any(word in command for word in _PROGRAMS)
