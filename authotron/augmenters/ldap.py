@@ -35,7 +35,10 @@ from authotron.plugin.interfaces import (
 )
 
 _STALE = 5.0
-"""Seconds for which a stale answer is used before the directory is asked again."""
+"""
+Seconds for which outdated roles and attributes of a user are used while the directory is
+unavailable, before the directory is asked again.
+"""
 
 
 class Config(AugmenterConfig, Membership, Connectivity):

@@ -14,18 +14,20 @@ from authotron.model.request import RequestContext
 class Reason(Enum):
     """Why a request is denied although its client was authenticated."""
 
-    CONDITION_FAILED = "a condition does not hold"
-    MISSING_CONTEXT = "a condition depends on a fact that the request does not state"
+    CONDITION_FAILED = "the request does not meet a condition of the credential"
+    MISSING_CONTEXT = (
+        "a condition of the credential depends on a fact that the request does not state"
+    )
 
 
 @frozen
 class Allow:
-    """The client may make the request."""
+    """The decision that the client may make the request."""
 
 
 @frozen
 class Deny:
-    """The client may not make the request."""
+    """The decision that the client may not make the request."""
 
     reason: Reason
 

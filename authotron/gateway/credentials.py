@@ -21,7 +21,10 @@ _COMMON = {len(each): each for each in (b"Basic ", b"Bearer ")}
 """The usual beginnings of the header C{Authorization}, by their length in bytes."""
 
 _UNCOMMON = b"\n"
-"""Stands for an unusual beginning of C{Authorization}; no header begins with this byte."""
+"""
+A placeholder for a usual beginning of C{Authorization}, at lengths for which there is none. No
+header begins with this byte, so the comparison with it is always false.
+"""
 
 
 def are_presented(presented: Presented) -> bool:
@@ -34,9 +37,9 @@ def parse(presented: Presented, client: Client = None) -> tuple[Credential, ...]
     """
     Return the credentials that a client presents: one for each scheme, in their order.
 
-    The parts of the header are separated by commas. A duplicate part is dropped; of several parts
-    of one scheme the last counts (docs/how-it-works.md, "Reading the header"). The scheme C{Plain}
-    is another name of C{Basic}.
+    The header C{Authorization} consists of parts, which are separated by commas; each part is one
+    credential. A duplicate part is dropped; of several parts of one scheme the last counts
+    (docs/how-it-works.md, "Reading the header"). The scheme C{Plain} is another name of C{Basic}.
 
     @param client: the address of the client that sent the header, or a function that finds it.
 
@@ -45,7 +48,7 @@ def parse(presented: Presented, client: Client = None) -> tuple[Credential, ...]
     text = (presented.authorization or b"").decode("latin-1").strip(" \t")
     if not ((text.isascii() and text.isprintable()) or _PRINTABLE.fullmatch(text)):
         raise BadCredentials("a character that is not printable ASCII")
-    if "," not in text:  # nearly all headers have one credential
+    if "," not in text:  # Nearly every Authorization header has only one credential.
         return (_credential(text, client),)
     parts = dict.fromkeys(part.strip(" \t") for part in text.split(","))
     if len(parts) > MOST:

@@ -58,12 +58,15 @@ R_co = TypeVar("R_co", covariant=True)
 
 _MAX_CHANGED = 1_000
 """
-Maximum changed API tokens that are remembered; beyond it, the results of lookups under way are not
-cached.
+Maximum number of changed API tokens whose ids are remembered. If more API tokens change, the ids
+are forgotten, and the results of all lookups under way are not cached.
 """
 
 _DECISION_BYTES = ENTRY + 150
-"""Bytes that a cached decision takes without its authentication and its reply."""
+"""
+Number of bytes of memory that a cached decision takes up in addition to its authentication and its
+reply.
+"""
 
 _SCHEMES = frozenset({"basic", "bearer"})
 """Schemes that refusals are logged with; clients make up others."""
@@ -102,8 +105,9 @@ class _CachedDecision(Entry, Generic[R]):
     """
     A decision in the cache.
 
-    @ivar again: until when the decision is repeated, in seconds since the epoch.
-    @ivar until: until when a new JWT may be minted for the authentication of the decision.
+    @ivar again: the time until which the cache repeats this decision, in seconds since the epoch.
+    @ivar until: the time until which a new JWT may be minted for the authentication that led to
+        this decision, in seconds since the epoch.
     """
 
     __slots__ = ("again", "decision", "until")
@@ -118,7 +122,8 @@ class _CachedDecision(Entry, Generic[R]):
         subject: Hashable = None,
         tags: tuple[str, ...] = (),
     ) -> None:
-        self.key = key  # set here, as C{super().__init__} takes longer, on each cache miss
+        # Each cache miss creates an object, and C{super().__init__} would take longer than this.
+        self.key = key
         self.size = size
         self.subject = subject
         self.tags = tags
@@ -129,7 +134,10 @@ class _CachedDecision(Entry, Generic[R]):
 
 
 _Epoch = tuple[int, int]
-"""When a lookup began, by the counts of full invalidations and of changed API tokens."""
+"""
+The moment at which a lookup of a decision began: how many times all decisions had been invalidated,
+and how many changes of API tokens had been counted.
+"""
 
 
 def _unknown() -> None:
@@ -199,8 +207,9 @@ class DecisionCache(Generic[R]):
         it. The caller must L{authorize<authotron.gateway.authorization.authorize>} the request if
         the authentication has conditions.
 
-        @param client: returns the address of the client, or a function that finds the address.
-            C{client} is called at once, and only if no decision is cached.
+        @param client: returns the address of the client, or a function that finds the address. The
+            function C{client} is called before C{decide} returns, and only if no decision is
+            cached.
         """
         key = self._key(presented)
         now = self._clock.seconds()
@@ -228,7 +237,7 @@ class DecisionCache(Generic[R]):
         self._changed.update(dict.fromkeys(changed, self._changes))
         if len(self._changed) > _MAX_CHANGED:
             self._changed.clear()
-            self._epoch += 1  # the results of lookups under way are not cached
+            self._epoch += 1  # This keeps the results of lookups under way out of the cache.
 
     def remembered(self) -> int:
         """Return the number of cached decisions."""
@@ -245,7 +254,7 @@ class DecisionCache(Generic[R]):
         The lengths of all values are hashed as well, so that no two clients share a key; a missing
         value differs from an empty one.
         """
-        authorization, realm = presented  # without a loop, which takes three times as long
+        authorization, realm = presented  # A loop over the values would take three times as long.
         text = b"%d %d %b%b" % (
             -1 if authorization is None else len(authorization),
             -1 if realm is None else len(realm),
@@ -262,7 +271,8 @@ class DecisionCache(Generic[R]):
         client: Callable[[], Client],
     ) -> Decision[R] | Deferred[Decision[R]]:
         """
-        Find the cached decision under the canonical spelling, or authenticate the client.
+        Find the decision that is cached for the canonical spelling of the credentials, or
+        authenticate the client if no such decision is cached.
 
         @param cached: a cached decision that must not be repeated any more.
         """
@@ -299,10 +309,10 @@ class DecisionCache(Generic[R]):
         epoch = (self._epoch, self._changes)
         work = self._judge(key, found, realm, cached, epoch)
         if self._meter is not None and METER.get() is None:
-            # For a request on the fast path its meter measures the work, which is faster than to
-            # set the context variable METER and to reset it.
+            # The meter of the fast path measures the work of a request on the fast path, because
+            # setting and resetting the context variable METER would take longer.
             started = self._context.run(_start_for, sender, work)
-        else:  # a request on the Klein site, where the meter of the route measures the work
+        else:  # Klein answers this request, and the meter of the route measures the work.
             before = CLIENT.set(sender)
             try:
                 started = start(work)
@@ -312,8 +322,8 @@ class DecisionCache(Generic[R]):
             return started
         if isinstance(started, Failure):
             return self._broken(started)
-        # After an invalidation no later request may join this lookup, so its key is one that no
-        # request has.
+        # If decisions were invalidated since this lookup began, later requests must not share the
+        # lookup, so it is registered under an object that is not the key of any request.
         name = key if epoch == (self._epoch, self._changes) else object()
         return self._flights.share(name, started, recover=self._broken)
 
@@ -487,7 +497,7 @@ def _whole(moment: float | None) -> int | None:
 
 def _tokens(restriction: Restriction) -> tuple[str, ...]:
     """Return the ids of the API tokens that a decision depends on: the used one and ancestors."""
-    # the restriction of a plugin may have no C{lineage}
+    # A restriction that a plugin defines may lack the attribute C{lineage}.
     lineage: tuple[str, ...] = getattr(restriction, "lineage", ())
     return lineage or (_UNKNOWN_TOKEN,)
 

@@ -51,9 +51,9 @@ class IdentityCheck:
         """
         Check an identity, and return it with its names normalized.
 
-        A plain identity, as nearly all are, is returned itself; any other one is copied. Roles,
-        scopes and attributes with bad names are left out, with a warning. Control characters are
-        removed from the values of attributes.
+        If the identity is plain, as nearly all identities are, the same object is returned, or else
+        a copy with normalized names. Roles, scopes and attributes with bad names are left out, with
+        a warning. Control characters are removed from the values of attributes.
 
         @param provider: the name of the provider that returned the identity, for messages.
 
@@ -78,7 +78,7 @@ class IdentityCheck:
         checked.
         """
         realm, username, roles, attributes, scopes = identity
-        if type(roles) is not tuple:  # reached if a plugin violates the interface
+        if type(roles) is not tuple:  # A plugin that violates the interface may return a list.
             return False
         names = ["", realm, username, *roles]
         try:
@@ -95,7 +95,7 @@ class IdentityCheck:
                     names += each
             names.append("")
             joined = ",".join(names)
-        except (TypeError, AttributeError):  # raised for wrong types in an identity
+        except (TypeError, AttributeError):  # A value in the identity has the wrong type.
             return False
         return len(joined) < self._max_names and _are_plain(joined)
 
@@ -103,8 +103,9 @@ class IdentityCheck:
         """
         Return whether a plain identity stays plain and small enough with more roles and attributes.
 
-        If this function returns true, the identity need not be checked again. The last plain
-        addition is kept, since an augmenter with fixed lists returns the same value for many users.
+        If this method returns true, the identity with the additions need not be checked again. The
+        method remembers the last addition that it found plain, because an augmenter with fixed
+        lists returns the same object for many users.
         """
         if len(additions) != 1:
             return self._are_plain(additions)
@@ -224,7 +225,7 @@ def _are_all_plain(texts: tuple[str, ...]) -> bool:
         return (
             _are_plain(",".join(("", *texts, ""))) and max(map(len, texts), default=0) <= MAX_ROLE
         )
-    except TypeError:  # raised if a name is not a string
+    except TypeError:  # One of the names is not a string.
         return False
 
 

@@ -1,4 +1,7 @@
-"""The results of authenticating a request, and the decision that is made of a result."""
+"""
+The results of authenticating a request, and the decision about the request that follows from a
+result.
+"""
 
 from __future__ import annotations
 

@@ -32,9 +32,11 @@ class Roles:
         """
         Add the roles in the value of a claim.
 
-        A string is the name of one role. A list of roles has strings, or objects with C{value} or
-        C{name} (RFC 9068 section 2.2.3.1). An object has a member C{roles}, or is a map of roles or
-        of clients: see L{_read_map}.
+        If the value is a string, it is the name of one role. If the value is a list, each element
+        is the name of a role, or an object with the name in its member C{value} or C{name} (RFC
+        9068 section 2.2.3.1). If the value is an object, its member C{roles} contains the roles;
+        without this member the names of its members are the names of roles or of clients, see
+        L{_read_map}.
         """
         if isinstance(value, str):
             self._add(value)
@@ -111,7 +113,8 @@ class RoleClaims:
 
     def read(self, claims: Claims) -> tuple[tuple[str, ...], Sequence[Route]]:
         """
-        Return the roles of a JWT, and the routes of the configured claims that became roles.
+        Return the roles of a JWT, and for each configured claim that contains roles the names of
+        the members that lead to it.
 
         @raise Rejected: the JWT only refers to its roles, or a claim has an unexpected shape and
             C{is_strict} is set.
@@ -188,8 +191,8 @@ def _refuse_distributed(claims: Claims, paths: Sequence[str]) -> None:
     """
     Refuse a JWT that only refers to its roles (OpenID Connect Core, section 5.6.2).
 
-    Microsoft Entra issues such JWTs to users with many groups. Accepting the JWT would let the user
-    pass as a user without roles.
+    Microsoft Entra issues such JWTs to users with many groups. The gateway does not fetch roles
+    from elsewhere, so if it accepted such a JWT, the user would seem to have no roles.
 
     @raise Rejected: a role claim is a distributed claim.
     """

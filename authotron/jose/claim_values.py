@@ -11,7 +11,10 @@ from authotron.jose.purposes import Claims
 from authotron.model.errors import Rejected
 
 Route = tuple[str, ...]
-"""The names of the members that lead from the claims to one value."""
+"""
+The names of the nested JSON members that lead from the claims of a JWT to one value, the outermost
+first.
+"""
 
 SCOPE_CLAIMS = ("scope", "scp", "scopes")
 """
@@ -36,8 +39,9 @@ def route(claims: Claims, path: str) -> Route | None:
     """
     Return the members that a dotted path leads through, or C{None} if the path leads nowhere.
 
-    Names of members may contain dots themselves. At each step the longest name that leads to a
-    value is used, so C{resource_access.my.app.roles} finds the roles of the client C{my.app}.
+    The name of a JSON member may itself contain dots, so a path can be split in several ways. At
+    each step the longest name that leads to a value is used, so C{resource_access.my.app.roles}
+    finds the roles of the client C{my.app}.
     """
     if path in claims:
         return (path,)
@@ -56,7 +60,7 @@ def _route(found: object, steps: Sequence[str]) -> Route | None:
 
 
 def at_route(claims: Claims, steps: Route) -> Any:
-    """Return the value that a L{route} leads to."""
+    """Return the value in the claims that is reached through the members named by a L{route}."""
     found: Any = claims
     for step in steps:
         found = found[step]
@@ -97,8 +101,9 @@ def scopes(claims: Claims) -> tuple[str, ...]:
     """
     Return the scopes of all scope claims.
 
-    Each claim is a string of words or a list of strings. A claim of another shape has no scopes.
-    Words of later claims are added unless an earlier claim has them.
+    The value of a scope claim is a string of scopes that are separated by blanks, or a list of such
+    strings. A claim with any other value contributes no scopes. A scope that several claims contain
+    is returned once.
     """
     found = words(claims.get(SCOPE_CLAIMS[0]))
     for name in SCOPE_CLAIMS[1:]:
@@ -154,7 +159,7 @@ def other_issuer(said: object, wanted: str) -> str:
     if said is None:
         return f"iss is missing, wanted {shown(wanted)}"
     differs = isinstance(said, str) and said.rstrip("/") == wanted.rstrip("/")
-    hint = "; only the slash at the end differs" if differs else ""
+    hint = "; only the slash at the end of the issuer differs" if differs else ""
     return f"has {shown(said)}, wanted {shown(wanted)}{hint}"
 
 

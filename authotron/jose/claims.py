@@ -95,7 +95,10 @@ class ClaimRules:
     def _check_times(
         self, claims: Claims, now: float, *, lasting: bool
     ) -> tuple[float | None, float | None]:
-        """Return the C{exp} of a JWT, and the expiry that applies now, see L{effective_expiry}."""
+        """
+        Return the C{exp} of a JWT, and the time at which the JWT expires if clocks may differ by
+        the configured leeway, see L{effective_expiry}.
+        """
         claimed = timestamp(claims, "exp")
         if claimed is None and not lasting:
             raise Rejected("exp is missing")
@@ -121,9 +124,10 @@ class ClaimRules:
             has = "is missing" if said is None else f"has {shown(said)}"
             hint = ""
             if said is None and claims.get("client_id") in wanted:
-                hint = "; `audience_claim: client_id` would accept the JWT"
+                hint = "; the setting `audience_claim: client_id` would accept the JWT"
             raise Rejected(
-                f"another audience ({claim}): {has}, wanted one of {shown(list(wanted))}{hint}"
+                f"the JWT is for another audience: {claim} {has}, "
+                f"wanted one of {shown(list(wanted))}{hint}"
             )
 
     def _check_required_claims(self, claims: Claims) -> None:
@@ -203,9 +207,10 @@ def effective_expiry(claimed: float | None, now: float, leeway: float) -> float 
     """
     Return the time at which a credential expires, if clocks may differ by C{leeway} seconds.
 
-    Before the second of its claimed expiry, a credential expires as claimed. From that second on
-    the credential is accepted for the leeway, and expires at the end of the leeway: a JWT minted
-    for the credential must not have expired already, and must not outlive the leeway.
+    While C{now} is before the claimed expiry, compared in whole seconds, the claimed expiry is
+    returned. From then on, for C{leeway} seconds, the credential is still accepted, and the
+    returned time is the end of the leeway. A JWT that is minted for the credential during the
+    leeway thus has not expired already, and does not outlive the leeway.
 
     @param claimed: the expiry that the credential claims, in seconds since the epoch.
 
@@ -222,9 +227,10 @@ def _check_shapes(claims: Claims) -> None:
     """
     Check the form of the claims that state audience, issuer, times and key of a JWT.
 
-    A claim that is C{null} counts as absent. C{exp} and C{nbf} are checked where they are used.
+    A claim that is C{null} counts as absent. The claims C{exp} and C{nbf} are not checked by this
+    function, but where the lifetime of the JWT is checked.
 
-    @raise Rejected: one of these claims is malformed.
+    @raise Rejected: a claim that this function checks is malformed.
     """
     timestamp(claims, "iat")
     issuer = claims.get("iss")

@@ -38,7 +38,10 @@ Wanted = Scalar | Annotated[tuple[Scalar, ...], Field(strict=False, min_length=1
 
 
 class ClaimsConfig(Section):
-    """The claims that a JWT must have, and the claims that become parts of the identity."""
+    """
+    The configuration keys for the claims that a JWT must have, and for the claims that become parts
+    of the identity.
+    """
 
     issuer: NonEmptyStr | None = Field(
         default=None, description="the `iss` that a JWT must have, exactly"
@@ -104,7 +107,7 @@ def missing_checks(config: ClaimsConfig, cert_uri: str | None) -> Iterator[str]:
     """
     if config.issuer is None:
         known = cert_uri is not None and cert_uri.endswith(_KEYCLOAK)
-        issuer = str(cert_uri).removesuffix(_KEYCLOAK) if known else "... (the iss of its tokens)"
+        issuer = str(cert_uri).removesuffix(_KEYCLOAK) if known else "... (the iss of your JWTs)"
         yield (
             "issuer: not set, so JWTs of any issuer are accepted if a key verifies them; add "
             f"`issuer: {issuer}`"

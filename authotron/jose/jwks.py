@@ -37,8 +37,8 @@ class KeySet:
     Keys are fetched when they are first needed, and refreshed in the background after 10 minutes. A
     JWT that names an unknown key causes one more fetch, at most every 10 s, so JWTs with made-up
     key names do not flood the issuer. If fetching fails, or the key set has no usable key any more,
-    the keys of the last successful fetch are used for a day at most. A key set that never had one
-    refuses all JWTs.
+    the keys of the last successful fetch are used for a day at most. As long as no fetch has
+    returned a usable key, all JWTs are refused.
     """
 
     _clock: IReactorTime

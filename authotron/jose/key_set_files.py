@@ -77,7 +77,8 @@ def _headers(path: Path) -> Mapping[str, str]:
             found = _HEADER.fullmatch(line)
             if found is None:
                 raise Unavailable(f"{path}: line {number} is not `Name: value`")
-            headers[found[1].title()] = found[2]  # one spelling, so that no name occurs twice
+            # All names are in title case, so that one header is not listed under two spellings.
+            headers[found[1].title()] = found[2]
     return headers
 
 

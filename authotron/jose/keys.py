@@ -153,7 +153,10 @@ def _is_on_edwards25519(y: int) -> bool:
 
 
 def _is_on_p256_if_on_a_curve(key: object) -> bool:
-    """Whether a key is not an elliptic one, or is on P-256, the curve of ES256 (RFC 7518)."""
+    """
+    Whether the curve of a key is P-256, which ES256 requires (RFC 7518); true as well for a key
+    that is not an elliptic-curve key.
+    """
     curves = ec.EllipticCurvePublicKey, ec.EllipticCurvePrivateKey
     return not isinstance(key, curves) or isinstance(key.curve, ec.SECP256R1)
 

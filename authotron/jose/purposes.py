@@ -19,7 +19,8 @@ _LOOSELY_SAYING = ("type", "tokenName", "purpose")
 """
 Claims in which Flask-JWT-Extended, ForgeRock and Curity name the purpose of a token.
 
-Other servers use the same claims for other things, so only values in C{_LOOSE_PURPOSES} count.
+Other identity providers use claims with these names for other things, so a value of these claims
+counts as a purpose only if C{_LOOSE_PURPOSES} contains it.
 """
 
 _LOOSE_PURPOSES = frozenset({"id", "refresh"})

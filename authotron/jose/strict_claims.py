@@ -1,8 +1,8 @@
 """
 Read roles and scopes as auth-o-tron does: a claim of an unexpected shape refuses the JWT.
 
-Configurations that were written for auth-o-tron keep this strict reading (see C{strict_claims} of
-the C{jwt} provider).
+Claims are read in this strict way if C{strict_claims} of the C{jwt} provider is set, which is the
+default only for configurations that were written for auth-o-tron.
 """
 
 from __future__ import annotations

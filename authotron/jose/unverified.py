@@ -60,7 +60,7 @@ def parse_once(credential: Credential) -> Unverified | None:
     known = credential.seen
     if known is False:
         known = parse(credential.value)
-        # C{seen} is a cache, which a comparison of credentials ignores.
+        # The attribute C{seen} caches the parsed JWT; comparisons of credentials ignore it.
         credential.seen = known
     return known  # type: ignore[return-value] # no other value is assigned
 
@@ -95,7 +95,10 @@ _STANDARD_ALPHABET = str.maketrans("+/", "-_")
 
 
 def _is_like_header(part: str) -> bool:
-    """Whether a parser that accepts padding and other alphabets or encodings finds C{alg}."""
+    """
+    Whether a lenient JWT parser could find C{alg} in this part of a token, if it accepts padding,
+    the standard alphabet of base64, or text in UTF-16 or UTF-32.
+    """
     text = part.translate(_STANDARD_ALPHABET).rstrip("=")
     if len(text) % 4 == 1 or not _ALPHABET.fullmatch(text):
         return False

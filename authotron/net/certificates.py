@@ -48,11 +48,11 @@ def check(certificate: x509.Certificate, host: str) -> None:
     except Untrusted:
         raise
     except VerificationError:
-        shown = ", ".join(_names(certificate)) or "no name of that kind"
-        why = f"{Reason.CERTIFICATE_OF_ANOTHER_NAME}: it is for {shown}; not for {host}"
+        shown = ", ".join(_names(certificate)) or "no DNS name or IP address"
+        why = f"{Reason.CERTIFICATE_OF_ANOTHER_NAME}: it is for {shown}, not for {host}"
         raise Untrusted(why) from None
     except CertificateError:
-        why = f"{Reason.CERTIFICATE_UNUSABLE}: it contains a malformed name"
+        why = f"{Reason.CERTIFICATE_UNUSABLE}: the certificate contains a malformed name"
         raise Untrusted(why) from None
     except Exception as error:  # noqa: BLE001 - after any error the peer is not trusted
         why = f"{Reason.CERTIFICATE_UNUSABLE}: it cannot be verified ({type(error).__name__})"

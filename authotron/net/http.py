@@ -67,8 +67,8 @@ class RemoteConfig(TrustConfig):
 
     def count_connections(self, limit: LimitConnections) -> int:
         """
-        Return how many connections to remote services the plugin may open, as
-        C{limit} decides.
+        Return how many connections to remote services the plugin may open: the function C{limit}
+        receives the configured number, and may lower it.
         """
         return limit(self.connections)
 

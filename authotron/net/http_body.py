@@ -122,8 +122,8 @@ class IdentityEncodingAgent:
 def _not_encoded(response: IResponse) -> IResponse:
     encodings = response.headers.getRawHeaders(b"content-encoding", [])
     if any(each.strip().lower() not in (b"", b"identity") for each in encodings):
-        body = _Body(-1)  # C{_Body(-1)} aborts the connection at the first byte of the body.
-        body.whole.addErrback(lambda _: None)  # Its failure is ignored, as another error is raised.
+        body = _Body(-1)  # With the limit -1 the first byte of the body aborts the connection.
+        body.whole.addErrback(lambda _: None)  # C{BadBody} below already reports this failure.
         response.deliverBody(body)
         raise BadBody("compressed its response, though asked not to")
     return response

@@ -17,8 +17,9 @@ class Reason(StrEnum):
     """
     The kinds of failure that log, C{/ready}, C{doctor}, C{explain} and errors name.
 
-    An error message names the object first, then one of these reasons, then details after a colon,
-    as in C{ldaps://directory.example.org: certificate expired: on 2026-01-31}.
+    An error message consists of the name of what failed, the reason, which is a member of this
+    class, and details, separated by colons, as in C{ldaps://directory.example.org: certificate
+    expired: on 2026-01-31}.
     """
 
     UNREACHABLE = "unreachable"

@@ -50,7 +50,7 @@ failover.
 
 
 class _Incomplete(Exception):
-    """Only a part of an answer of Redis has arrived."""
+    """Raised by the parser if only a part of an answer of Redis has arrived."""
 
 
 class RedisConnection(Protocol):
@@ -114,7 +114,8 @@ class RedisConnection(Protocol):
 
     def connectionLost(self, reason: Failure = Failure(Unavailable())) -> None:  # noqa: B008 - as in the class above
         self._lost = True
-        # Twisted's TLS transport must not be aborted after the connection was lost.
+        # C{abort} does nothing without a transport: a TLS transport of Twisted must not be aborted
+        # after its connection was lost.
         self.transport = None
         while self._waiting:
             self._waiting.popleft()[-1].errback(Unavailable("the connection to Redis was lost"))
@@ -289,12 +290,14 @@ class Redis:
                     self._replace(connection)
                 if is_last or error.code not in _MOVED:
                     raise Unavailable(describe(error)) from None
-        raise AssertionError("the last attempt returns or raises")
+        raise AssertionError(
+            "unreachable, because the last attempt to send the commands returns or raises"
+        )
 
     def _replace(self, connection: RedisConnection) -> None:
         """
-        Let the next command use a new connection to Redis; C{connection} is closed after the
-        answers to its commands.
+        Let the next command use a new connection to Redis instead of C{connection}. The old
+        connection is closed as soon as the commands that were sent on it are answered.
         """
         if self._connection is connection:
             self._connection = None
@@ -346,5 +349,6 @@ async def _answers(connection: RedisConnection, commands: Sequence[Sequence[Word
     try:
         return [await answer for answer in answers]
     finally:
-        for answer in answers:  # after a failed answer no caller waits for the answers behind it
+        # If one answer fails, no caller waits for the later answers, so their errors are ignored.
+        for answer in answers:
             answer.addErrback(lambda _: None)

@@ -16,7 +16,8 @@ def check_host(host: str) -> str:
     """
     Return C{host} if it is the name or address of a host, or the absolute path of a UNIX socket.
 
-    @raise ValueError: C{host} is none of these; the message tells what to write instead.
+    @raise ValueError: C{host} is not a host name, an address or an absolute path; the message says
+        what to write instead.
     """
     if "://" in host:
         raise ValueError(f"is a URI, which authotron does not read; {_keys_for(host)}")

@@ -36,7 +36,7 @@ _REASONS = {
     "MOVED": (Reason.BAD_ANSWER, "it is a Redis Cluster, which is not supported"),
     "CROSSSLOT": (Reason.BAD_ANSWER, "it is a Redis Cluster, which is not supported"),
     "NOAUTH": (Reason.NOT_ALLOWED, "the server wants a login; set store.password"),
-    "WRONGPASS": (Reason.WRONG_LOGIN, "or the user is disabled"),
+    "WRONGPASS": (Reason.WRONG_LOGIN, "the user may also be disabled"),
     "NOREPLICAS": (Reason.READ_ONLY, "fewer replicas than min-replicas-to-write are connected"),
     "OOM": (Reason.NO_SPACE, "the memory of the server is full (maxmemory)"),
     "MISCONF": (Reason.READ_ONLY, "the server cannot write to its disk"),

@@ -58,12 +58,13 @@ def _describe(error: int, certificate: x509.Certificate, depth: int, ca_key: str
         begins = certificate.not_valid_before_utc.date()
         return f"{Reason.CERTIFICATE_NOT_YET_VALID}: {of}, before {begins}; compare the clocks"
     if error == _SELF_SIGNED:
-        return f"{Reason.CERTIFICATE_SELF_SIGNED}: {of}; to trust it, put it into {ca_key}"
+        trust = f"to trust the certificate, put it into {ca_key}"
+        return f"{Reason.CERTIFICATE_SELF_SIGNED}: {of}; {trust}"
     if error == _SELF_SIGNED_ROOT:
-        trust = f"to trust it, put its certificate into {ca_key}"
+        trust = f"to trust this issuer, put its certificate into {ca_key}"
         return f"{Reason.CERTIFICATE_OF_UNKNOWN_ISSUER}: signed by {subject}; {trust}"
     if error in _UNKNOWN_ISSUER:
-        trust = f"to trust it, put its certificate into {ca_key}"
+        trust = f"to trust this issuer, put its certificate into {ca_key}"
         return f"{Reason.CERTIFICATE_OF_UNKNOWN_ISSUER}: signed by {issuer}; {trust}"
     return f"{Reason.CERTIFICATE_UNUSABLE}: {_other(error)} ({subject})"
 

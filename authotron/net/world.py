@@ -78,8 +78,8 @@ def forbid_http(_trust: Trust) -> IAgent:
 @frozen
 class _Borrowed:
     """
-    The shared threads, in place of a thread of its own, for a L{World} that cannot start further
-    threads.
+    Runs the work that a plugin wants to do in a thread of its own in the shared threads instead,
+    for a L{World} that cannot start further threads.
     """
 
     _threads: Threads
@@ -110,8 +110,8 @@ class World:
         time.
     @ivar kept_across_reloads: objects that a plugin keeps when the configuration is reloaded, such
         as fetched key sets; the key of each object is all settings that the object was built from.
-    @ivar own_thread: starts a thread that is not shared with other plugins; by default its work is
-        done by C{threads}.
+    @ivar own_thread: a function that starts a thread for one plugin, which no other plugin uses; by
+        default C{threads} does the work that is given to this thread.
     @ivar hash_queue: verifies passwords against hashes in C{threads}, in turns of the clients that
         sent the passwords.
     """

@@ -87,7 +87,8 @@ class Http:
         if self.scheme != "basic":
             return await self._ask(content)
         user, password = content["username"], content["password"]
-        # Behind the service may be LDAP, where a bind without a password succeeds (RFC 4513 5.1.2).
+        # The service may verify passwords by an LDAP bind, and a bind without a password succeeds
+        # as anonymous (RFC 4513 section 5.1.2).
         if not password:
             raise Rejected("the password is empty, so it is not sent to the service")
         return await self._guard.judge(user, password, lambda: self._ask(content))

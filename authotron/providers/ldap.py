@@ -108,7 +108,9 @@ class Config(PluginConfig, Membership, Connectivity, RetryConfig):
                 "EXAMPLE\\{username}"
             ) from None
         if "{" in bare:
-            raise ValueError("only {username} is filled in; write \\7b for a brace")
+            raise ValueError(
+                "contains a brace that does not belong to {username}; write \\7b for this brace"
+            )
         return text
 
     @field_validator("bind_dn")
@@ -293,8 +295,9 @@ class LdapProvider:
         """
         Return the user name as the LDAP directory spells it, so that a user has only one name.
 
-        If the entry of the user has several names, the result is the one that the user
-        entered, or else the only one that differs from it in nothing but case, width and blanks.
+        If the entry of the user contains several names, the name that equals what the user entered
+        is returned. If none is equal, the name that differs from it only in case, width and blanks
+        is returned, provided that there is exactly one.
         """
         known = self._lookup.texts(entry, self._user_attribute)
         same = [each for each in known if each == written] or [
@@ -316,9 +319,10 @@ async def _check_account(connection: Connection, logon: LogonName, entry: Entry)
     """
     Ask the server which account is bound, and compare the answer with an entry.
 
-    A server that does not know the question is trusted to have bound the account of the entry.
+    If the server does not support the question ("Who am I?", RFC 4532), the account of the entry is
+    assumed to be bound.
 
-    @raise Rejected: another account is bound.
+    @raise Rejected: the server has bound another account than that of the entry.
     @raise Unavailable: the server accepted the bind as anonymous, or did not answer.
     """
     whoami = await connection.who_am_i()

@@ -67,9 +67,9 @@ class OfflineTokens:
     """
     Asks the identity provider about offline tokens.
 
-    Keycloak 26.6.2 and later declare an offline token inactive if a client introspects it that is
-    not the client it was issued to. The provider then exchanges the offline token for an access
-    token, which succeeds only if the offline token is valid.
+    Keycloak 26.6.2 and later answer that an offline token is inactive, unless the client that
+    introspects the token is the one to which the token was issued. The provider then exchanges the
+    offline token for an access token, which succeeds only if the offline token is valid.
     """
 
     _name: str

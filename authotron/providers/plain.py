@@ -80,7 +80,8 @@ class Config(PluginConfig):
                     yield f"role {role!a} of user {user.username!a} is left out: the role {why}"
 
 
-_POSSIBLE = Affinity.POSSIBLE  # C{Affinity.POSSIBLE} would take 0.07 us for each request
+# To look up C{Affinity.POSSIBLE} for each request would take 0.07 us more than this constant.
+_POSSIBLE = Affinity.POSSIBLE
 
 
 @frozen
@@ -168,9 +169,9 @@ class Plain:
         Choose the password hashes of a listed user to verify the password of an unknown user
         against.
 
-        The hashes are chosen by a keyed hash of the unknown name, so the same hashes are chosen for
-        the same name. So even if hashes of different kinds, or different numbers of hashes, are
-        configured, the time does not tell an attacker whether a user exists.
+        A keyed hash of the unknown user name selects the listed user, so the same user name always
+        leads to the same password hashes. So even if hashes of different kinds, or different
+        numbers of hashes, are configured, the time does not tell an attacker whether a user exists.
         """
         raw = username.encode("utf-8", "surrogatepass")
         number = int.from_bytes(blake2b(raw, key=self._secret, digest_size=8).digest(), "big")

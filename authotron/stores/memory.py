@@ -121,7 +121,7 @@ class MemoryStore:
     def _tree(self, id_: str) -> list[str]:
         """Return the ids of an API token and of all its descendants."""
         found = [id_] if id_ in self._rows else []
-        for parent in found:  # the loop also visits the ids that it appends
+        for parent in found:  # The loop also visits the ids of children that it appends.
             found += [each for each, row in self._rows.items() if row.get("parent") == parent]
         return found
 

@@ -62,8 +62,9 @@ _PEPPER_CHECK, _CHECKED = "pepper", "checked"
 The ids of two documents: one contains the check value of the pepper, one is written to test that
 MongoDB accepts changes.
 
-Both documents are in the collection of revocations, since the database user may lack rights on
-further collections. No API token has one of these two ids.
+The document with the check value and the test document are in the collection of revocations,
+because the database user may lack rights on further collections. They are not mistaken for
+revocations, because no API token has one of these two ids.
 """
 
 
@@ -153,7 +154,7 @@ class MongoStore:
         self._ready()
         self._connected().check()
         checked = {"$set": {"checked": True}}
-        with suppress(DuplicateKeyError):  # another gateway has added the document
+        with suppress(DuplicateKeyError):  # Another gateway has added the test document.
             await self._allowed(
                 lambda: self._revoked.update_one({"_id": _CHECKED}, checked, upsert=True)
             )
@@ -163,7 +164,7 @@ class MongoStore:
         return None if found is None else str(found["value"])
 
     async def set_pepper_check(self, value: str, earlier: str | None) -> None:
-        with suppress(DuplicateKeyError):  # another gateway has stored a check value
+        with suppress(DuplicateKeyError):  # Another gateway has stored a check value.
             if earlier is None:
                 await self._call(
                     lambda: self._revoked.insert_one({"_id": _PEPPER_CHECK, "value": value})
@@ -280,7 +281,7 @@ class MongoStore:
         """Store the record that an API token is revoked, before the token is deleted."""
         revocation = revocation_document(document, now)
         which = {"_id": document["_id"]}
-        with suppress(DuplicateKeyError):  # another gateway stored the same record
+        with suppress(DuplicateKeyError):  # Another gateway has stored this revocation.
             await self._call(
                 lambda: self._revoked.update_one(which, {"$set": revocation}, upsert=True)
             )
@@ -337,7 +338,8 @@ class MongoStore:
 
     async def _allowed(self, operation: Callable[[], Awaitable[T]]) -> T:
         """
-        Run an operation; if the user may not, say whether the login is the reason.
+        Run an operation. If the database user may not run it, check whether MongoDB rejected the
+        login, and report that as the reason.
 
         @raise Unavailable: the operation failed.
         """
@@ -364,7 +366,8 @@ class MongoStore:
         """
         users = self._collection(self._config.users_collection)
         owner = {"realm": realm, "username": username}
-        for _ in range(2):  # another gateway may add the same owner at the same time, so try twice
+        # The first attempt fails if another gateway adds the same owner at the same time.
+        for _ in range(2):
             try:
                 await self._call(
                     lambda: users.update_one(

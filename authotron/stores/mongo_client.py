@@ -62,7 +62,8 @@ def connection_pool(config: Target, peer: GatedConnections | None) -> Connection
         authenticated = pool.authenticate(
             database, login["username"], login["password"], mechanism or "DEFAULT"
         )
-        authenticated.addErrback(lambda _: None)  # nothing is connected yet
+        # The pool has no connection yet, so this call only stores the login for later connections.
+        authenticated.addErrback(lambda _: None)
     return pool
 
 
@@ -114,7 +115,8 @@ async def call(answer: Awaitable[T]) -> T:
 
 async def call_raw(answer: Awaitable[T]) -> T:
     """
-    Wait for an answer of MongoDB; only connection errors are converted to L{Unavailable}.
+    Wait for an answer of MongoDB. If the connection fails, L{Unavailable} is raised; exceptions for
+    errors that MongoDB answers with are not converted.
 
     @raise Unavailable: MongoDB cannot be reached.
     @raise OperationFailure: MongoDB refuses the operation.

@@ -24,11 +24,17 @@ from authotron.stores.mongo_errors import NotPrimary
 T = TypeVar("T")
 
 _TIMEOUT_SHARE = 0.95
-"""Share of the timeout of the store after which an operation times out, so that it says why."""
+"""
+Fraction of C{store.timeout} after which an operation of MongoDB times out: earlier than the store,
+so that the error message can give the reason.
+"""
 
 
 class Config(mongo_client.Target, Protocol):
-    """The keys of a section, with the timeout of the store."""
+    """
+    The configuration keys for the connections to MongoDB: the address of the server, and the
+    timeout of the store.
+    """
 
     timeout: float
 
@@ -37,7 +43,8 @@ class _Protocol(MongoProtocol):  # type: ignore[misc] # txmongo has no types
     """
     A connection that reports why it cannot be used, instead of logging a fatal error.
 
-    @ivar report: is called with the reason.
+    @ivar report: a function that is called with the exception that says why the connection cannot
+        be used.
     """
 
     def __init__(self, report: Callable[[BaseException], None]) -> None:
@@ -54,9 +61,9 @@ class MongoConnections:
     """
     The connection pool of a store, and why its last attempt to connect failed.
 
-    @ivar _peer: verifies the certificate of the server; C{None} without TLS.
+    @ivar _peer: the verifier of the certificate of the server, or C{None} if TLS is off.
     @ivar _hosts: number of servers that the URI names; all are tried before an attempt fails.
-    @ivar reason: why the last attempt failed; C{None} while there is a connection.
+    @ivar reason: why the last attempt to connect failed, or C{None} while there is a connection.
     """
 
     pool: ConnectionPool
@@ -106,7 +113,10 @@ class MongoConnections:
         factory.protocol = partial(_Protocol, self._say)
 
     def _say(self, error: BaseException) -> None:
-        """Keep the reason of a server that will close the connection."""
+        """
+        Remember the error that a server reports before it closes the connection, as the reason for
+        the failure.
+        """
         self._said = mongo_errors.describe(error)
 
     def _note(self, connector: Any, error: BaseException | None) -> None:
@@ -155,7 +165,8 @@ class MongoConnections:
         """
         Check that the server accepts the user and password, after it has not allowed an operation.
 
-        txmongo goes on without a login after it was rejected.
+        This check is needed because txmongo keeps using a connection whose login was rejected, as a
+        connection without a login.
 
         @raise Unavailable: the login is rejected, or there is none.
         """
@@ -189,7 +200,10 @@ class MongoConnections:
         return await mongo_client.call(operation())
 
     def _reconnect(self) -> None:
-        """Let the pool connect anew: its other connections lead to the same server."""
+        """
+        Close all connections of the pool, so that the pool connects anew: all of them lead to the
+        server that is not the primary any more.
+        """
         for factory in self.pool.getprotocols():
             instance = factory.instance
             if instance is not None and instance.transport is not None:

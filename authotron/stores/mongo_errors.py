@@ -35,22 +35,23 @@ _REASONS = {
     13436: (Reason.NOT_PRIMARY, "the server is no member of the replica set yet"),
     14031: (Reason.NO_SPACE, "the disk of the server is full"),
 }
-"""What the codes of errors mean."""
+"""The reason and a detail for each error code of MongoDB servers."""
 
 
 class NotPrimary(Unavailable):
-    """The server executed nothing, since it is not the primary any more."""
+    """Raised if a MongoDB server executed nothing, because it is not the primary any more."""
 
 
 class NotAllowed(Unavailable):
-    """The user may not run the operation, or is not logged in."""
+    """Raised if the database user may not run an operation, or is not logged in."""
 
 
 def of_answer(error: OperationFailure) -> Unavailable:
     """Convert an error that MongoDB answered with; its text may hold secrets and is left out."""
     code = error.code or 0
     reason, detail = _REASONS.get(code, (Reason.BAD_ANSWER, "the operation was refused"))
-    if isinstance(error, WriteConcernError):  # the change was made, and may be rolled back
+    # After this error the change is stored on the primary, but MongoDB may still roll it back.
+    if isinstance(error, WriteConcernError):
         return Unavailable(f"MongoDB: {reason}: too few members confirmed the change (code {code})")
     kind = NotPrimary if code in MOVED else NotAllowed if code == _UNAUTHORIZED else Unavailable
     return kind(f"MongoDB: {reason}: {detail} (code {code})")

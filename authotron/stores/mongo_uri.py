@@ -20,7 +20,10 @@ _EFFECTIVE = (
     "w",
     "wTimeoutMS",
 )
-"""The options that have an effect, or describe what the store does anyway."""
+"""
+The options that a MongoDB URI may contain: those that have an effect, and those that only ask for
+what the store always does.
+"""
 
 _OF_THE_SECTION = {
     "tls": "set store.tls instead",
@@ -40,7 +43,10 @@ _OF_THE_SECTION = {
     "connecttimeoutms": "set store.timeout instead",
     "timeoutms": "set store.timeout instead",
 }
-"""Options that stand elsewhere in the configuration, by their names in lower case."""
+"""
+Options that are refused in a MongoDB URI, by their names in lower case, each with what to write in
+the configuration instead.
+"""
 
 _ONLY = {
     "authmechanism": ("DEFAULT", "SCRAM-SHA-1"),
@@ -48,7 +54,10 @@ _ONLY = {
     "retryreads": ("true",),
     "retrywrites": ("true",),
 }
-"""The only values of some options; others would have no effect, or a dangerous one."""
+"""
+The accepted values of some options of a MongoDB URI; other values would have no effect, or would be
+dangerous.
+"""
 
 
 def check_uri(uri: str) -> None:
@@ -88,7 +97,9 @@ def _check_options(uri: str) -> None:
         if allowed is not None and value not in allowed:
             raise ValueError(f"{name} must be {' or '.join(allowed)}")
         if lower == "w" and value == "0":
-            raise ValueError("w must not be 0, since API tokens would be lost")
+            raise ValueError(
+                "w must not be 0, since MongoDB would not confirm that API tokens are stored"
+            )
 
 
 def _shown(name: str) -> str:

@@ -157,7 +157,8 @@ class RedisStore:
         if self._redis is None:
             self._redis = client(self._config, self._world)
             self._writer = self._redis
-            # A command on the same connection after WAIT would wait for the replicas, too.
+            # Changes have a connection of their own, on which the command WAIT waits for replicas:
+            # on a shared connection all commands after WAIT would have to wait as well.
             if self._config.replicas:
                 self._writer = client(self._config, self._world)
         await self._connected().ask("PING")
@@ -258,9 +259,11 @@ class RedisStore:
         """
         Remove an API token and all its descendants.
 
-        @param usual: the time until which the records of revoked tokens are kept; empty to delete
-            expired tokens, whose revocation is not recorded.
-        @param of_imported: the time until which the records of revoked imported tokens are kept.
+        @param usual: the time until which the records of revoked tokens are kept, except those of
+            imported tokens; an empty string to delete expired tokens, for which no revocation is
+            recorded.
+        @param of_imported: the time until which the records of revoked tokens are kept that were
+            imported.
         """
         keys, prefix = (self._all_ids, self._by_expiry, self._revocations), self._config.prefix
         bounds = (str(MOST_REVOKED), str(MOST_REVOKED_OF_OWNER))

@@ -107,8 +107,8 @@ return ended
 """
 A Lua script that removes an API token and all its descendants, and records that they are revoked.
 
-The script uses Redis keys that are not in C{KEYS}, such as those of descendants, which a Redis
-Cluster does not allow.
+The script cannot run in a Redis Cluster, because it uses Redis keys that the caller does not list
+in C{KEYS}, such as the keys of descendants.
 """
 
 SET_PEPPER_CHECK = """

@@ -119,7 +119,7 @@ def pepper_check(source: sqlite3.Connection) -> str | None:
     Return the check value of the pepper in a database of any version, or C{None} if the database
     has none.
     """
-    with suppress(sqlite3.OperationalError):  # an earlier version has no such table
+    with suppress(sqlite3.OperationalError):  # Earlier versions created no table "notes".
         row = source.execute("SELECT value FROM notes WHERE name = 'pepper'").fetchone()
         return None if row is None else str(row[0])
     return None

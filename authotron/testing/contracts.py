@@ -223,7 +223,7 @@ class EmptyStoreContract(AsynchronousTestCase):
 
 
 class StoreContract(EmptyStoreContract):
-    """Tests of every token store that stores tokens, for test cases that override L{make}."""
+    """Contract tests of token stores that keep API tokens, for test cases that override L{make}."""
 
     async def test_pepper_check_Q_PEPPER(self) -> None:
         """A check value is replaced only if it is still the one that was read before."""

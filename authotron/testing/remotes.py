@@ -132,7 +132,10 @@ class FakeRemote(Resource):
         return [request.address for request in self.requests]
 
     def flush(self) -> None:
-        """Deliver written bytes, and the end of closed connections, between client and resource."""
+        """
+        Deliver to client and resource the bytes that the other one has written, and let each know
+        of a connection that the other one has closed.
+        """
         self.agent.flush()
 
     def finish_all(self, content: bytes = b"") -> None:

@@ -51,8 +51,8 @@ class Channel(HTTPChannel):
     requests that arrive while another is being answered, are left to Twisted.
 
     If the route of a request reads no body, the request is answered at once, even if its headers
-    announce a body, because proxies pass on such headers without the body. The announced body is
-    then discarded, and the connection is closed.
+    announce a body, because proxies pass on such headers without the body. If the client sends the
+    announced body after all, the body is discarded; the connection is closed in any case.
 
     @ivar limit: maximum number of bytes in the request line, all headers and the empty line
         together.
@@ -69,7 +69,7 @@ class Channel(HTTPChannel):
     """
 
     transport: Any  # A TCP, UNIX or TLS transport; no interface has all methods that are used here.
-    # Without effect, as C{_MAX_FIELDS} and C{limit} are lower.
+    # These limits of Twisted have no effect, because C{_MAX_FIELDS} and C{limit} are lower.
     maxHeaders = totalHeadersSize = 1 << 30
     limit = 64 * 1024
     turns: float = inf
@@ -107,8 +107,8 @@ class Channel(HTTPChannel):
 
     def checkPersistence(self, request: Request, version: bytes) -> bool:
         """
-        Return whether to keep the connection open after a request, by all its headers
-        C{Connection}, of which Twisted reads only one.
+        Return whether to keep the connection open after a request. All lines of the header
+        C{Connection} decide, whereas Twisted reads only one of them.
         """
         self.turns -= 1
         lines = request.requestHeaders.getRawHeaders(b"Connection", [])
@@ -129,8 +129,8 @@ class Channel(HTTPChannel):
         Parse one request head after the other, and leave request bodies to Twisted.
 
         At the end of a request body Twisted calls this method with the bytes after the body, while
-        Twisted is still processing the body. Twisted then keeps the bytes that this method passes
-        on until the request body is processed.
+        Twisted is still processing the body. If this method passes such bytes on to Twisted,
+        Twisted stores them until it has processed the request body.
         """
         if self._ignored is not None:
             self._ignore(len(data))

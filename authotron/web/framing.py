@@ -31,9 +31,9 @@ body may have together.
 
 _COST = 8
 """
-Number of bytes by which each chunk counts towards the limit of chunk extensions. This limits a body
-to 1024 chunks, which is enough for the largest body; more and smaller chunks would cost processor
-time.
+Number of bytes that each chunk counts as, in addition to its extensions, towards the limit of bytes
+in chunk extensions and trailers. This limits a body to 1024 chunks, which is enough for the largest
+body; more and smaller chunks would cost processor time.
 """
 
 _BWS = rb"[ \t]*"
@@ -161,7 +161,8 @@ class Chunks:
         self.ended = False
         self._largest = largest
         self._size = self._around = 0
-        # Bytes still to come of a chunk and its line end, or -1 while a line is read.
+        # Number of bytes of the current chunk, and of the line end after it, that have not arrived
+        # yet; -1 while the line with the size of a chunk, or a trailer, is read.
         self._rest = -1
         self._in_trailers = False
 

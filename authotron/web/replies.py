@@ -166,8 +166,8 @@ def exceeds_grant(problems: Iterable[Problem]) -> Reply:
 
 def _first(problems: Iterable[Problem]) -> list[str]:
     """
-    Return the first 10 problems of a request, shortened, because a request may contain thousands of
-    mistakes.
+    Return the descriptions of the first 10 problems of a request, each cut to a maximum length,
+    because a request may contain thousands of mistakes.
     """
     return [str(problem)[:_LONGEST_PROBLEM] for problem in islice(problems, _MAX_PROBLEMS)]
 

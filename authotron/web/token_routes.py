@@ -197,8 +197,8 @@ class TokenRoutes:
             raise
         finally:
             if not is_unchanged:
-                # A reload may have replaced the gateway object meanwhile, so invalidate both
-                # caches.
+                # A reload of the configuration may have replaced the gateway object meanwhile, so
+                # the caches of the earlier and of the current gateway object are invalidated.
                 self._gateway.decisions.invalidate([id_])
                 await _as_replies(self._invalidate_all_workers([id_]))
 

@@ -238,8 +238,8 @@ class PurposeTests(ClaimsTestCase):
     def test_both_values_W_ISS(self) -> None:
         """A refusal for issuer or audience says what the JWT has, and what is configured."""
         issuer = "https://idp.example/realms/x"
-        slash = "; only the slash at the end differs"
-        other = "; `audience_claim: client_id` would accept the JWT"
+        slash = "; only the slash at the end of the issuer differs"
+        other = "; the setting `audience_claim: client_id` would accept the JWT"
         cases: list[tuple[dict[str, Any], dict[str, Any], str]] = [
             (
                 {"issuer": issuer},
@@ -254,12 +254,18 @@ class PurposeTests(ClaimsTestCase):
             (
                 {"audience": ["gateway"]},
                 {"aud": ["other", "account"]},
-                'another audience (aud): has ["other", "account"], wanted one of ["gateway"]',
+                (
+                    "the JWT is for another audience: "
+                    'aud has ["other", "account"], wanted one of ["gateway"]'
+                ),
             ),
             (
                 {"audience": "gateway"},
                 {"client_id": "gateway"},
-                f'another audience (aud): is missing, wanted one of ["gateway"]{other}',
+                (
+                    "the JWT is for another audience: "
+                    f'aud is missing, wanted one of ["gateway"]{other}'
+                ),
             ),
         ]
         for rules, claims, message in cases:

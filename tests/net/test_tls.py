@@ -199,7 +199,7 @@ class CheckTests(SynchronousTestCase):
     def test_error_names_few_hosts_S_TLS(self) -> None:
         """The error names a few of the certificate's names, not all of a hundred."""
         reason = shown(named(*(f"a{number}.example" for number in range(100))), "localhost")
-        self.assertIn("a0.example, a1.example, a2.example, ...; not for localhost", reason)
+        self.assertIn("a0.example, a1.example, a2.example, ..., not for localhost", reason)
 
 
 class HandshakeCase(SynchronousTestCase):
@@ -277,15 +277,18 @@ class SecuredTests(HandshakeCase):
             ),
             (
                 AUTHORITY.issued(named("a.example", "b.example")),
-                "certificate of another name: it is for a.example, b.example; not for localhost",
+                "certificate of another name: it is for a.example, b.example, not for localhost",
             ),
             (
                 stranger.issued(named("localhost")),
-                f"{unknown}; to trust it, put its certificate into my_ca",
+                f"{unknown}; to trust this issuer, put its certificate into my_ca",
             ),
             (
                 self.itself(),
-                "certificate is self-signed: of 'localhost'; to trust it, put it into my_ca",
+                (
+                    "certificate is self-signed: of 'localhost'; "
+                    "to trust the certificate, put it into my_ca"
+                ),
             ),
         ):
             with self.subTest(told):

@@ -125,7 +125,7 @@ class StrangerTests(SynchronousTestCase):
             self.why(f"{ISSUER}/", "https://other.example", None),
             "no provider is configured for the issuer, or the purpose, of the JWT: "
             f'has "{ISSUER}", wanted "https://idp.example/realms/x/"; only the slash at the end '
-            f'differs; has "{ISSUER}", wanted "https://other.example"',
+            f'of the issuer differs; has "{ISSUER}", wanted "https://other.example"',
         )
         self.assertIn(f'has "{ISSUER}"', self.why(None))
 

@@ -495,7 +495,7 @@ class LdapTests(LdapCase):
             ({"user_dn": "uid=alice"}, "does not contain {username}"),
             ({"user_dn": "{username}"}, "equals sign"),
             ({"user_dn": "{username}"}, "nor {username}@example.org"),
-            ({"user_dn": "uid={username},ou={ou},dc=org"}, "only {username} is filled in"),
+            ({"user_dn": "uid={username},ou={ou},dc=org"}, "does not belong to {username}"),
             ({"bind_dn": "", "ldap_password": ""}, "leave bind_dn out"),
             ({"user_dn": "uid={username}", "user_filter": "(uid={username})"}, "not both"),
             ({"user_filter": "(uid=*)"}, "match every user"),

@@ -83,7 +83,7 @@ class ClaimShapeTests(GatewayCase):
                 {"issuer": f"{CLAIMS['iss']}/", "accepts": "any"},
                 f'has "{CLAIMS["iss"]}", wanted "{CLAIMS["iss"]}/"; only the slash',
             ),
-            ({"issuer": f"{CLAIMS['iss']}/"}, "only the slash at the end differs"),
+            ({"issuer": f"{CLAIMS['iss']}/"}, "only the slash at the end of the issuer differs"),
         ):
             self.patch(logs.log, "writes_debug", True)
             with capturedLogs() as logged:

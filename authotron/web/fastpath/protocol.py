@@ -161,7 +161,8 @@ class FastPath(Protocol, TimeoutMixin):
         elif not self._count(len(self._bytes)):
             # The L{Site} has the same budget for unfinished heads, and answers 503.
             self._hand_over()
-        # Else wait for more bytes, but do not restart the timeout, which bounds slow senders.
+        # Otherwise wait for more bytes of the head. The timeout is not restarted, so that a client
+        # that sends slowly cannot extend it.
 
     def _decide(self, head: Head) -> None:
         factory = self._factory
@@ -223,7 +224,7 @@ class FastPath(Protocol, TimeoutMixin):
         factory.site.answered(
             head.method, head.route, reply.status, seconds, outcome, self._context, head.request_id
         )
-        # For a request that waited, the time of each callback was measured.
+        # The callbacks of a request that waited for a decision were measured one by one already.
         if seconds > LONGEST and not waited:
             factory.site.meter(head.route).note(seconds)
         if head.has_body:
@@ -245,7 +246,7 @@ class FastPath(Protocol, TimeoutMixin):
             try:
                 sent = self._socket.send(reply)
             except OSError:
-                sent = 0  # the transport will get the same error, and report it
+                sent = 0  # The transport below gets the same error when it writes, and reports it.
             if sent == len(reply):
                 return
             self._socket = None
@@ -289,7 +290,8 @@ class FastPath(Protocol, TimeoutMixin):
         received, self._bytes = self._bytes, b""
         try:
             channel.dataReceived(received)
-        # Removed only after the L{Site} has the request, lest draining close the connection before.
+        # This connection leaves the set of open connections only after the L{Site} has its request:
+        # otherwise draining could close the connection before the L{Site} answers.
         finally:
             self._factory.handed_over(self)
 

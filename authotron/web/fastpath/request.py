@@ -103,7 +103,7 @@ def simple(head: bytes, longest: int = LONGEST, *, whole: bool = True) -> Head |
     method, route, version = request
     persistent = version == b"HTTP/1.1"
     if whole and persistent and b"host" not in found:
-        return None  # without C{Host}: the L{Site} answers 400 (RFC 9112 section 3.2)
+        return None  # The L{Site} answers 400, because Host is missing (RFC 9112 section 3.2).
     if b"connection" in found:
         persistent = persistent and found[b"connection"].lower() != b"close"
     has_body: bool | None = False
