@@ -47,7 +47,7 @@ Providers, augmenters and stores are imported by C{config.plugins.load} alone, b
 PLUGGED_IN = {"providers", "augmenters", "stores"}
 
 ALONE = {
-    "yaml": {"config.yaml_file", "config.yaml_core", "cli.migrate"},
+    "yaml": {"config.yaml_file", "config.yaml_core"},
     "prometheus_client": {"telemetry.metrics"},
     "treq": {"testing.remotes"},
     "ldaptor": {"ldap.encoding"},

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from authotron.cli import acl_proxy, auth_o_tron
 from authotron.cli.options import exit_on_config_error, load_config
 from authotron.cli.output import say, say_as_it_is
-from authotron.config import yaml_file
+from authotron.config import yaml_core, yaml_file
 from authotron.config.version_1 import as_version_2
 
 
@@ -64,7 +63,7 @@ def of_auth_o_tron(file: Path) -> None:
 
 def _yaml(found: dict[str, Any]) -> str:
     """Return a mapping as YAML; if a character could harm the terminal, non-ASCII is escaped."""
-    text = yaml.safe_dump(found, sort_keys=False, allow_unicode=True)
+    text = yaml_core.dump(found, allow_unicode=True)
     if text.replace("\n", "").isprintable():
         return text
-    return yaml.safe_dump(found, sort_keys=False)
+    return yaml_core.dump(found)

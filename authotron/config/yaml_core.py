@@ -190,6 +190,23 @@ def _core_type(text: str) -> str:
     return "float" if is_number and math.isfinite(float(text)) else "str"
 
 
+def dump(value: object, *, allow_unicode: bool = False) -> str:
+    """Return a value as YAML that both YAML 1.1 and the core schema of YAML 1.2 read the same."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=allow_unicode)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Puts strings in quotes that look like numbers in YAML 1.2 alone, such as C{1e3}."""
+
+
+def _represent_str(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = None if _core_type(text) == "str" else "'"
+    return dumper.represent_scalar(f"{_CORE}str", text, style)
+
+
+_Dumper.add_representer(str, _represent_str)
+
+
 def _scalar(node: Node) -> object:
     """
     Return the value of a scalar.

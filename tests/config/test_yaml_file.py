@@ -95,6 +95,12 @@ class CoreSchemaTests(ConfigCase):
             self.assertEqual(self.value(f"a: {text}"), {"a": text}, text)
             self.assertEqual(self.value(f"[{text}]"), [text], text)
 
+    def test_dumped_strings_are_strings_again_O_YAML(self) -> None:
+        """A string that is written is read as it was, even if it looks like a number."""
+        for text in ("1e3", "0o17", "0x1F", "1e400", "123e4567", "no", "0755", "12", "", "a: b"):
+            self.assertEqual(self.value(yaml_core.dump({"a": text})), {"a": text})
+            self.assertEqual(yaml.safe_load(yaml_core.dump({"a": text})), {"a": text})
+
     def test_core_types_O_YAML(self) -> None:
         """Null, switches and numbers of the core schema are read in all their spellings."""
         for text, meant in (
