@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorCore, IReactorTime
 from twisted.internet.task import deferLater
 
 PIECE = 64 * 1024
-"""Bytes that are read or written in one reactor turn: about 3 ms of processor time."""
+"""Number of bytes that are read or written in one reactor turn: about 3 ms of processor time."""
 
 
 def exempt_from_collection(reactor: IReactorCore) -> None:
@@ -35,7 +35,7 @@ class Pieces:
     _bytes: int = field(default=0, init=False)
 
     async def add(self, size: int) -> None:
-        """Count C{size} bytes; wait for the next reactor turn if a piece is complete."""
+        """Count C{size} bytes; after each L{PIECE} bytes, wait for the next reactor turn."""
         self._bytes += size
         if self._bytes >= PIECE:
             self._bytes = 0

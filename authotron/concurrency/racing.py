@@ -169,7 +169,7 @@ async def result_of(outcome: Started[T]) -> T:
 
 async def shield(work: Awaited[T], on_unobserved: Callable[[Failure], object]) -> T:
     """
-    Wait for C{work} that is not cancelled when its caller is.
+    Wait for C{work}, which goes on if its caller is cancelled.
 
     @param on_unobserved: called if the work fails after its caller was cancelled.
     """
@@ -234,8 +234,8 @@ async def first_success(
     """
     Ask all C{entrants} at once; return the first success, and cancel the others.
 
-    Successes of the same reactor turn count in the order of C{entrants}. An entrant that succeeds
-    without waiting ends the race before later entrants are asked.
+    If several entrants succeed in the same reactor turn, the first of them in C{entrants} wins. An
+    entrant that succeeds without waiting ends the race before later entrants are asked.
 
     @param in_order: accept a success only once every earlier entrant has failed.
 

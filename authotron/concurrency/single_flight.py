@@ -87,7 +87,7 @@ class SingleFlight(Generic[T]):
         """
         Share work that has started with later callers of C{key}.
 
-        Return the Deferred of the first caller.
+        Return the Deferred of the caller that started the work.
 
         @param recover: turns a failure of the work into the result that callers get. A failure of
             work that was cancelled because its last caller had left is ignored.

@@ -16,7 +16,10 @@ from authotron.model.errors import Unavailable
 T = TypeVar("T")
 
 MOST_WAITING = 10_000
-"""Pieces of work that may wait for the thread: many more than the thread does in a second."""
+"""
+Maximum number of pieces of work that wait for the thread: many more than the thread does in a
+second.
+"""
 
 
 @define(eq=False)

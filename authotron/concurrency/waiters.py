@@ -54,4 +54,4 @@ class Waiters(Generic[T]):
                 self._abandoned()
 
     def _abandoned(self) -> None:
-        """Handle that the last caller has stopped waiting; subclasses override this method."""
+        """Do nothing when the last caller stops waiting; subclasses override this method."""

@@ -20,13 +20,13 @@ from authotron.net.world import World
 from authotron.plugin.interfaces import CheckResult
 
 _MUCH = 4096
-"""Bytes of a JWT from which the size of the roles of a user is reported."""
+"""Number of bytes in a JWT from which the size of a user's roles is reported."""
 
 _SERVER = re.compile(r"^\S+:\d+: ")
-"""Host and port at the beginning of an error message."""
+"""A regular expression of the host and port at the beginning of an error message."""
 
 _MOST_ROLES = 100
-"""Maximum roles of a user that are listed; further roles are only counted."""
+"""Maximum number of roles of a user that are listed; further roles are only counted."""
 
 
 class LdapSection(Protocol):
@@ -46,7 +46,7 @@ class LdapSection(Protocol):
         """Return whether the gateway searches as service account or anonymous, not as the user."""
 
     def security(self, uri: str) -> Security:
-        """Return whether the connection to C{uri} uses TLS, StartTLS or no encryption."""
+        """Return how the connection to C{uri} is encrypted: by TLS, by StartTLS or not at all."""
 
     def model_copy(self, *, update: dict[str, Any]) -> Any:
         """Return a copy of the configuration section with some values replaced."""
@@ -106,7 +106,7 @@ async def _check_server(
     yield await _outcome(f"{uri}: connection", _check_connection(section, uri, directory))
     if not section.searches_alone():
         if username is not None:
-            why = "not looked up: user_dn binds as the user, and no bind_dn is set"
+            why = "the user is not looked up: user_dn binds as the user, and no bind_dn is set"
             yield CheckResult(f"{uri}: user", good=True, detail=why)
         return
     yield await _outcome(f"{uri}: search", _check_search(section, directory))
@@ -176,7 +176,7 @@ def _count_roles(found: list[Grant]) -> str:
 
 
 async def _explain_no_groups(connection: Connection, lookup: Lookup, entry: Entry) -> list[str]:
-    """Explain why a user has no roles by the attribute that lists the user's groups."""
+    """Explain why the attribute that lists a user's groups has not given the user any roles."""
     attribute = lookup.group_attribute
     listed = values_of(entry, attribute)
     if listed:
@@ -187,6 +187,6 @@ async def _explain_no_groups(connection: Connection, lookup: Lookup, entry: Entr
     except Unavailable:  # a search that is not indexed may exceed a limit of the server
         return [f"the entry has no {attribute}"]
     if others:
-        return [f"the entry has no {attribute}, but others have"]
+        return [f"the entry has no {attribute}, but other entries have"]
     advice = "set group_attribute, or search: filter: (member={dn})"
     return [f"no entry below {lookup.user_base} has {attribute}: {advice}"]

@@ -28,7 +28,10 @@ from authotron.model.errors import Unavailable
 from authotron.net.tls import Handshake
 
 _PAGE_SIZE, _MAX_PAGES = 500, 1_000
-"""Entries that are requested for each page of a large search, and the maximum number of pages."""
+"""
+Number of entries that are requested for each page of a large search, and the maximum number of
+pages.
+"""
 
 _ROOT = Search("", encoding.present("objectClass"), ("1.1",), limit=1, scope=BASE)
 """A search for the root entry (RFC 4512 section 5.1), which every server answers."""
@@ -69,7 +72,7 @@ class Connection(LdapProtocol):
 
         @raise Unavailable: the server did not return a result of the bind.
         """
-        if not (dn and password):  # RFC 4513 section 5.1.2: this would be an anonymous bind
+        if not (dn and password):  # a server would bind as anonymous (RFC 4513 section 5.1.2)
             raise ValueError("a bind needs a DN and a password")
         return await self._bind(dn, password, controls)
 
@@ -109,7 +112,8 @@ class Connection(LdapProtocol):
 
     async def search(self, query: Search) -> list[Entry]:
         """
-        Return the entries that match a search, at most C{query.limit}; many are read page by page.
+        Return the entries that match a search, at most C{query.limit}; the entries of a large
+        search are read page by page.
 
         @raise Unavailable: the search failed, or its result is incomplete.
         """

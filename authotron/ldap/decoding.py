@@ -2,8 +2,8 @@
 Decode LDAP messages (RFC 4511) from bytes that an untrusted server sent.
 
 ldaptor's decoder is not used: it uses assertions and prints for unexpected input, and its time for
-an entry grows with the square of the number of values. The decoder of this module has a fixed
-depth, and limits for sizes and counts.
+an entry grows with the square of the number of values. The decoder of this module reads a fixed
+depth of nested elements, and limits the sizes and the numbers of elements.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Reader:
 
 def result(answer: Message) -> Result:
     """
-    Decode the result of an operation.
+    Decode the result of an LDAP operation.
 
     @raise DecodingError: the message is not a valid result.
     """
@@ -151,7 +151,8 @@ def page_cookie(controls: Mapping[str, bytes]) -> bytes:
 
 def password_policy_error(controls: Mapping[str, bytes]) -> int | None:
     """
-    Return the error number of the password policy control, or C{None} if there is no error.
+    Return the error number in a password policy control, or C{None} if the control reports no
+    error.
 
     @raise DecodingError: the password policy control is not valid.
     """

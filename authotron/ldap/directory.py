@@ -92,7 +92,7 @@ class Directory:
         @raise Rejected: the directory refuses the user or the password.
         @raise Unavailable: the directory failed, so the password may be right or wrong.
         """
-        if not (dn and password):  # RFC 4513 section 5.1.2: this would be an anonymous bind
+        if not (dn and password):  # a server would bind as anonymous (RFC 4513 section 5.1.2)
             raise Rejected("the DN or the password is empty")
 
         sending = sent or PasswordStatus()
@@ -130,7 +130,10 @@ class Directory:
         return await with_timeout(self._clock, self._limits.timeout, wait_and_work())
 
     async def _run_on_any(self, work: Callable[[Connection], Awaited[T]]) -> T:
-        """Run C{work} on an idle connection, or on a new one if none is idle or it fails."""
+        """
+        Run C{work} on an idle connection, or on a new connection if none is idle or the idle one
+        fails.
+        """
         idle, others = self._pop_idle(), self._states
         if idle is not None:
             try:
@@ -211,7 +214,7 @@ class Directory:
         keep: bool = True,
     ) -> T:
         """
-        Run C{work}, and keep the connection for the next search if C{keep}.
+        Run C{work}, and keep the connection for the next search if C{keep} is true.
 
         The connection is aborted after an error or a cancellation, since an answer may still come.
         """

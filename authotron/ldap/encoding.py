@@ -42,7 +42,7 @@ class Search:
 
 
 def message(message_id: int, operation: Operation, controls: Mapping[str, bytes | None]) -> bytes:
-    """Encode a complete request. Servers may ignore the controls (not critical)."""
+    """Encode a complete request; the controls are not critical, so servers may ignore them."""
     given = [(oid, None, value) for oid, value in controls.items()] or None
     wire: bytes = pureldap.LDAPMessage(operation, given, message_id).toWire()
     return wire

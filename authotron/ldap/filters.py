@@ -122,7 +122,7 @@ class Node:
     """A parsed filter, or a part of one."""
 
     def fill(self, user: TemplateUser) -> Filter | None:
-        """Encode the filter with values for its placeholders; return C{None} if it is undefined."""
+        """Encode the filter with its placeholders filled; return C{None} if a value is missing."""
         raise NotImplementedError
 
     def comparisons(self) -> Iterator[Comparison]:
@@ -231,7 +231,10 @@ class Comparison(Node):
         return variants[0].decode("utf-8", "surrogatepass") if len(variants) == 1 else None
 
     def is_exact(self, values: tuple[str, ...], user: TemplateUser) -> bool:
-        """Return whether one of the attribute values matches letter by letter."""
+        """
+        Return whether one of the attribute values equals the user name, including the case of
+        letters.
+        """
         dn = self.dn_of(user)
         if dn is not None:
             return any(is_same_dn(value, dn, user.username) for value in values)
@@ -283,7 +286,10 @@ class FilterTemplate:
         return "{username}" in self.text
 
     def username_attributes(self) -> tuple[str, ...]:
-        """Return the attributes that contain the user name in the entries that the filter finds."""
+        """
+        Return the attributes that are compared with the user name, so that found entries contain
+        it.
+        """
         found = (each.attribute for each in self.node.comparisons() if each.uses_username())
         return tuple(dict.fromkeys(found))
 
@@ -294,7 +300,7 @@ class FilterTemplate:
 
     def is_exact(self, entry: Entry, user: TemplateUser) -> bool:
         """
-        Return whether an entry holds the user name letter by letter.
+        Return whether a value in an entry equals the user name, including the case of letters.
 
         Directories ignore case, extra blanks, width and soft hyphens (RFC 4518). The values of all
         attributes are compared, since a directory may return an attribute under another name than

@@ -56,8 +56,9 @@ def common_name(group: Group) -> Iterator[str]:
     """
     Yield the common name of a group as its role, unless it looks like a path.
 
-    A group without a common name gets the one of the nearest entry above, as in auth-o-tron. A
-    case in C{tests/conformance} records how auth-o-tron names such groups.
+    A group without a common name gets the one of the nearest entry above, as in auth-o-tron. A case
+    in C{tests/conformance} records the role that auth-o-tron gives to a group without a common
+    name.
     """
     common = next(filter(None, (rdn.value_of("cn") for rdn in group.name)), None)
     if common is not None:
@@ -83,7 +84,7 @@ def _if_valid(group: Group, role: str, root: str) -> Iterator[str]:
     """
     Yield a role if it is printable and does not imitate a path.
 
-    @param root: C{/} for a role that is a path, empty for other roles.
+    @param root: C{/} if the role is a path, and the empty string for other roles.
     """
     if role.strip() and role.isprintable() and role.startswith("/") == bool(root):
         yield role
@@ -119,9 +120,9 @@ class DnContains:
     """
     Selects groups whose DN, as the directory writes it, contains a text.
 
-    The role is the common name of the group. The comparison ignores only the case of attribute
-    types. A text that begins with an attribute type matches at the beginning of an RDN, and not
-    inside a value.
+    The role is the common name of the group. The text is compared with the DN exactly, except that
+    the case of attribute types is ignored. A text that begins with an attribute type matches at the
+    beginning of an RDN, and not inside a value.
     """
 
     _text: str
@@ -131,7 +132,7 @@ class DnContains:
         begin = _ATTRIBUTE_TYPE.match(text)
         if begin is None:
             matches = text in dn
-        else:  # behind a separator, only an RDN that is not the first one can match
+        else:  # a text that begins with a separator cannot match at the first RDN
             rest, first = text.removeprefix(begin[1]), int(bool(begin[1]))
             matches = any(dn.startswith(rest, rdn.start) for rdn in group.name[first:])
         return common_name(group) if matches else iter(())
@@ -248,7 +249,7 @@ def is_partial_dn(text: str, *, strict: bool = True) -> bool:
     """
     Return whether a text is a DN, or a part of one.
 
-    @param strict: whether pieces without an attribute and a value make the text invalid.
+    @param strict: whether a text is invalid if one of its pieces is not an attribute with a value.
     """
     try:
         return bool(parse_dn(text) if strict else parse_partial_dn(text))
@@ -261,7 +262,8 @@ def parse_partial_dn(text: str) -> Name:
     Parse a part of a DN as auth-o-tron does: a piece that is not an attribute and a value is left
     out, such as the end of C{OU=TeamA,}.
 
-    @raise InvalidDn: nothing is left, or the rest is not a part of a DN.
+    @raise InvalidDn: no piece of the text is left, or the pieces that are left are not a part of a
+        DN.
     """
     return parse_dn(complete_rdns(text))
 

@@ -152,7 +152,7 @@ def _guess_domains(domains: Iterable[str], search_base: str) -> Iterator[str]:
 def parse_logon(
     template: str, domains: Iterable[str] = (), search_base: str = ""
 ) -> LogonName | None:
-    """Return the form of logon names that a template describes, or C{None} if it is a DN."""
+    """Return the form of logon names that a template has, or C{None} if the template is a DN."""
     principal = _PRINCIPAL.fullmatch(template)
     match = principal or _DOWN_LEVEL.fullmatch(template)
     if match is None:

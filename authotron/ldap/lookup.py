@@ -24,7 +24,10 @@ from authotron.model.errors import Rejected, Unavailable
 from authotron.net.world import Threads
 
 _MAX_DEPTH, _MAX_GROUPS, _CONCURRENT_READS = 10, 10_000, 50
-"""Limits of nested groups: levels, groups of one user, and groups that are read concurrently."""
+"""
+Limits of nested groups: number of levels, of groups of one user, and of groups that are read
+concurrently.
+"""
 
 _MIN_THREADED = 50
 """Minimum number of DNs that are parsed in a thread, so that the reactor is not blocked."""
@@ -34,7 +37,10 @@ _NO_ATTRIBUTES = ("1.1",)
 
 
 _USERS_WITHOUT = 20
-"""Users in a row without C{group_attribute}, after which the log says that none had it."""
+"""
+Number of users in a row without C{group_attribute} after which the log says that none of them had
+it.
+"""
 
 
 class Ambiguous(Rejected):
@@ -44,7 +50,7 @@ class Ambiguous(Rejected):
 @define(eq=False)
 class Remarks:
     """
-    What a lookup has logged already, so that each remark is in the log once.
+    The remarks that a lookup has logged already, so that each remark is in the log once.
 
     @ivar users: users that were looked up, until one of them has the group attribute.
     """
@@ -53,7 +59,7 @@ class Remarks:
     users: int = 0
 
     def is_new(self, remark: str) -> bool:
-        """Note a remark, and return whether it was not logged before."""
+        """Remember that a remark is logged, and return whether it was not logged before."""
         is_new = remark not in self.made
         self.made.add(remark)
         return is_new
@@ -71,8 +77,9 @@ class Lookup:
     @ivar extra: attributes to read besides the groups.
     @ivar attributes: names of identity attributes by the names of LDAP attributes.
     @ivar encodings: how values of LDAP attributes are written, by their names in lower case.
-    @ivar exact_spelling: whether an entry counts only if it holds the user name letter by letter.
-        If C{exact_spelling} is false, the caller must take the user name from the entry.
+    @ivar exact_spelling: whether an entry counts only if one of its values equals the user name,
+        including the case of letters. If C{exact_spelling} is false, the caller must take the user
+        name from the entry.
     """
 
     user: FilterTemplate
@@ -131,9 +138,11 @@ class Lookup:
 
     async def _has_name(self, connection: Connection, entry: Entry, username: str) -> bool:
         """
-        Return whether an entry that the search found holds the user name letter by letter.
+        Return whether a value in an entry that the search found equals the user name, including the
+        case of letters.
 
-        If the DN does not hold the name, the attributes that the filter compares are read.
+        If the DN of an entry does not contain the user name, the attributes that the filter
+        compares are read.
         """
         compared = self.user.username_attributes()
         if names_user_in_rdn(entry.dn, username, compared):
@@ -216,7 +225,8 @@ class Lookup:
         """
         Return whether a role stays one step of the path if C{role_prefix} is put before the role.
 
-        A common name with a slash, such as C{a/b}, would extend a prefix that is a path.
+        For example, the common name C{a/b} behind the prefix C{/Team/} would become the path
+        C{/Team/a/b}, which has one step more.
         """
         extends_path = "/" in self.role_prefix and "/" in role and not role.startswith("/")
         if extends_path:
@@ -257,7 +267,7 @@ class Lookup:
         self, connection: Connection, search: GroupSearch, user: TemplateUser
     ) -> tuple[str, ...]:
         """
-        Return the DNs of the groups that a search finds for a user name, spelled letter by letter.
+        Return the DNs of the groups that a search finds for a user name in exactly this spelling.
 
         If the directory may spell the name differently, the members of the groups are read, and a
         group counts only if one member is spelled exactly like the user name.
@@ -304,7 +314,8 @@ class Lookup:
         connection: Connection, template: FilterTemplate, user: TemplateUser
     ) -> bool:
         """
-        Return whether the directory is known to spell the user name like the request does.
+        Return whether the directory is known to hold the user name in exactly the spelling of the
+        request.
 
         With a known spelling, a search for groups need not read the members of the groups.
         """

@@ -33,10 +33,13 @@ from authotron.net.certificates import Untrusted
 from authotron.net.tls import Handshake
 
 MAX_BYTES = 16 * 2**20
-"""Bytes of the answer to one request, and of all pages or ranges of one search together."""
+"""
+Maximum number of bytes of the answer to one request, and of all pages or ranges of one search
+together.
+"""
 
 _MAX_OTHER_MESSAGES = 1_000
-"""Messages that answer one request and are neither an entry nor the result."""
+"""The kinds of LDAP messages that answer one request and are neither an entry nor the result."""
 
 _SKIPPED = (decoding.REFERENCE, decoding.INTERMEDIATE)
 """LDAP messages that are ignored; references to other servers are not followed."""
@@ -92,13 +95,13 @@ class LdapProtocol(Protocol):
     def close(self) -> None:
         """Send an unbind and close; abort if the server has not closed within the timeout."""
         if self.closed_reason is None:
-            self.closed_reason = "closed by the client"
+            self.closed_reason = "the client closed the connection"
             transport = self._transport()
             self._close_timer = self._clock.callLater(self._timeout, transport.abortConnection)
             transport.write(encoding.message(next(self._message_ids), encoding.unbind(), {}))
             transport.loseConnection()
 
-    def abort(self, why: str = "aborted by the client") -> None:
+    def abort(self, why: str = "the client aborted the connection") -> None:
         """Abort the connection at once; all pending requests fail."""
         self._fail_requests(why)
         self._abort_transport()
@@ -197,13 +200,13 @@ class LdapProtocol(Protocol):
         if not self._tls_ready.called:
             self._tls_ready.addErrback(
                 lambda _: None
-            )  # no call of start_tls may be waiting for this error
+            )  # perhaps no call of start_tls waits for this error
             self._tls_ready.errback(disconnected)
 
     def _loss_reason(self, reason: Failure | None) -> str:
         """Describe why the connection was lost; an untrusted certificate is the first reason."""
         if reason is None:
-            return "closed by the server"
+            return "the server closed the connection"
         if self._handshake is not None:
             return self._handshake.describe_end(reason)
         return tls.describe_end(reason)

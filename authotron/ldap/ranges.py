@@ -19,7 +19,9 @@ ReadEntry = Callable[[str, tuple[str, ...]], Awaitable[Entry | None]]
 """Reads attributes of the entry with a DN, or returns C{None} if there is no such entry."""
 
 _MAX_RANGES = 100
-"""Ranges that are requested for one attribute before the server counts as faulty."""
+"""
+Maximum number of ranges that are requested for one attribute; a server that sends more is faulty.
+"""
 
 _NAME = re.compile(r"(?P<attribute>[^;]+);range=(?P<first>[0-9]{1,9})-(?P<last>[0-9]{1,9}|\*)")
 
@@ -57,8 +59,8 @@ def _find_range(
     """
     Return the values that an entry holds as a range, and the index of the last value.
 
-    The returned index is C{None} if no further range follows. Without a range of values the entry
-    yields C{None}.
+    The returned index is C{None} if no further range follows. The result is C{None} if the entry
+    does not hold the values as a range.
 
     @raise Unavailable: the range of values does not begin at C{first}, or is empty.
     """
@@ -67,7 +69,9 @@ def _find_range(
         if name.startswith(prefix):
             match = _NAME.fullmatch(name)
             if match is None or int(match["first"]) != first:
-                raise Unavailable(f"the server returned another range of {attribute} than asked")
+                raise Unavailable(
+                    f"the server returned another range of {attribute} than the requested one"
+                )
             if match["last"] == "*":
                 return None, values
             if int(match["last"]) < first or not values:

@@ -13,7 +13,7 @@ BUSY = (51, 52)
 
 STALE = (1, 8, 50, UNWILLING, 80)
 """
-Result codes of a search that may concern the connection only, if it was bound some time ago.
+Result codes of a search that may only mean that the connection was bound too long ago.
 
 Active Directory answers C{operationsError} on a connection whose bind is no longer valid.
 """

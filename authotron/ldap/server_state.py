@@ -25,7 +25,10 @@ The pause doubles with each further refusal, since directories lock accounts aft
 """
 
 _MAX_TIMEOUTS = 3
-"""Timeouts in a row that count as a failure of a server; fewer may be caused by slow queries."""
+"""
+Number of timeouts in a row that count as a failure of a server; fewer may be caused by slow
+queries.
+"""
 
 
 @define(eq=False)
@@ -35,7 +38,8 @@ class ServerState:
 
     @ivar reason: why the last call failed; empty if it succeeded.
     @ivar timeouts: requests in a row that were not answered in time.
-    @ivar refusals: times in a row that the server refused the password of the service account.
+    @ivar refusals: how many times in a row the server has refused the password of the service
+        account.
     @ivar is_on_trial: whether one caller is trying the server again; other callers skip it.
     """
 

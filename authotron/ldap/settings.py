@@ -85,7 +85,7 @@ Attribute = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]
 
 def _check_dn(text: str) -> str:
     if not is_partial_dn(text):
-        raise ValueError("is not a DN, such as ou=people,dc=example,dc=org")
+        raise ValueError("the value is not a DN; a DN looks like ou=people,dc=example,dc=org")
     return text
 
 
@@ -155,11 +155,11 @@ class Connectivity(TrustConfig):
         return "" if self.ldap_password is None else self.ldap_password.get_secret_value()
 
     def count_connections(self, limit_connections: LimitConnections) -> int:
-        """Return the maximum of connections to the directory: for searches, and for binds."""
+        """Return the maximum number of connections to the directory, for searches and binds."""
         return 2 * limit_connections(self.connections)
 
     def warnings(self) -> tuple[str, ...]:
-        """Return warnings about the section that C{authotron check} and the log show."""
+        """Return warnings about the section; C{authotron check} and the log show the warnings."""
         return tuple(self._connection_warnings())
 
     def _connection_warnings(self) -> Iterator[str]:
@@ -236,16 +236,20 @@ def check_user_filter(text: str) -> str:
     """
     template = parse_filter(text)
     if not template.uses_username():
-        raise ValueError("does not contain {username}, so it would match every user")
+        raise ValueError("the filter does not contain {username}, so it would match every user")
     if unknown := [each for each in template.placeholders() if each != "username"]:
-        raise ValueError(f"contains {{{unknown[0]}}}; only {{username}} is known before the search")
+        raise ValueError(
+            f"the filter contains {{{unknown[0]}}}; only {{username}} is known before the search"
+        )
     if not template.username_attributes():
-        raise ValueError("compares no attribute with {username}, so it would match other users")
+        raise ValueError(
+            "the filter compares no attribute with {username}, so it would match other users"
+        )
     return text
 
 
 def _check_group_filter(text: str) -> str:
-    """Return the text if it is a part of a DN, or a valid search for groups."""
+    """Return the text, or raise an exception if it looks like a search, and is invalid."""
     if is_template(text):
         parse_filter(text)
     return text
@@ -292,12 +296,12 @@ class Membership(Section):
     )
 
     def warnings(self) -> tuple[str, ...]:
-        """Return warnings about the section that C{authotron check} and the log show."""
+        """Return warnings about the section; C{authotron check} and the log show the warnings."""
         return (*super().warnings(), *self._filter_warnings())  # type: ignore[misc] # Connectivity's
 
     def _filter_warnings(self) -> Iterator[str]:
         if self.filter is not None and self.filters is not None:
-            yield "filter has no effect beside filters, as in auth-o-tron"
+            yield "filter has no effect if filters is set, as in auth-o-tron"
         elif self.filter == "":
             yield "filter is empty, so every group becomes a role"
         for path, text in self._filters_with_path():
@@ -321,7 +325,8 @@ class Membership(Section):
             elif path != "filter" and not is_partial_dn(text, strict=False):
                 yield f"{path}: {text!r} is not a part of a DN, so every lookup will fail"
             elif path != "filter" and complete_rdns(text) != text:
-                yield f"{path}: {text!r} counts as {complete_rdns(text)!r}, as in auth-o-tron"
+                complete = complete_rdns(text)
+                yield f"{path}: {text!r} is read as {complete!r}, as in auth-o-tron"
 
     def _filters_with_path(self) -> Iterator[tuple[str, str]]:
         if self.filter is not None and self.filters is None:

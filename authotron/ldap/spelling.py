@@ -1,5 +1,5 @@
 """
-Compare user names in DNs letter by letter.
+Compare the user names in DNs exactly, including the case of letters.
 
 Directories ignore case, extra blanks, width and soft hyphens (RFC 4518). A directory finds the
 entry of C{alice} for a user C{ALICE}, who may be another person in the realm of another provider.
@@ -17,10 +17,11 @@ _USER_ID = "uid"
 
 def names_user_in_rdn(dn: str, username: str, attributes: Iterable[str]) -> bool:
     """
-    Return whether the first RDN of a DN holds the user name letter by letter.
+    Return whether a value of the first RDN of a DN equals the user name, including the case of
+    letters.
 
-    Only the values of C{attributes} and C{uid} are compared. Other attributes of the RDN, such as a
-    display name in C{cn}, may equal the user name of another user.
+    Only the values of C{attributes} and C{uid} are compared. Other attributes of the first RDN,
+    such as a display name in C{cn}, may equal the user name of another user.
     """
     try:
         rdns = parse_dn(dn)
@@ -35,7 +36,8 @@ def names_user_in_rdn(dn: str, username: str, attributes: Iterable[str]) -> bool
 
 def spells_user_alike(dn: str, other: str, username: str) -> bool:
     """
-    Return whether two DNs of one entry spell the user name alike in the same RDNs.
+    Return whether two DNs of one entry spell the user name alike, including the case of letters, in
+    the same RDNs.
 
     Attribute types are not compared, since a directory knows an attribute by several names:
     C{uid}, C{userid} and C{0.9.2342.19200300.100.1.1} are the same attribute.
@@ -48,7 +50,7 @@ def spells_user_alike(dn: str, other: str, username: str) -> bool:
 
 
 def is_same_dn(dn: str, other: str, username: str) -> bool:
-    """Return whether two DNs are equal and spell the user name alike."""
+    """Return whether two DNs are equal, and spell the user name with the same letter case."""
     try:
         rdns, others = parse_dn(dn), parse_dn(other)
     except InvalidDn:
@@ -57,7 +59,10 @@ def is_same_dn(dn: str, other: str, username: str) -> bool:
 
 
 def _spell_alike(rdns: Name, others: Name, username: str) -> bool:
-    """Return whether each RDN holds the user name exactly if the same RDN of C{others} does."""
+    """
+    Return whether, wherever an RDN of C{others} has the user name, C{rdns} has it in the same
+    place.
+    """
     name = normalize(username)
     return all(
         {normalize(value) for _, value in other.pairs} & {name}

@@ -26,7 +26,7 @@ class ClientTurns:
     other without end. Key sets and discovery documents are fetched without waiting for a turn.
 
     @ivar _timeout: seconds that a client may wait for its turn.
-    @ivar _most: maximum calls to the remote that are under way at once.
+    @ivar _most: the maximum number of calls to the remote that are under way at once.
     """
 
     _clock: IReactorTime
@@ -53,7 +53,8 @@ class ClientTurns:
             await with_timeout(self._clock, self._timeout, self._slots.acquire(asker))
         except TimedOut:
             busy = f"{self._most} requests were under way for {self._timeout:g} s"
-            raise TimedOut(f"{busy}; raise `connections` if the remote can serve more") from None
+            advice = "raise `connections` if the remote can serve more requests at once"
+            raise TimedOut(f"{busy}; {advice}") from None
         try:
             found = await work()
         except Rejected:

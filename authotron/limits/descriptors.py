@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 OWN_FILES = 40
-"""Open files of the process itself: logs, listeners, pipes, the store, host name lookups."""
+"""
+Number of files that the process itself keeps open: logs, listeners, pipes, the store, host name
+lookups.
+"""
 
 _SHARE_OF_REMOTES = 8
 """Divisor of the file limit: connections to remotes may take an eighth of it."""
@@ -23,7 +26,7 @@ def file_limit() -> int | None:
 
 
 def as_configured(connections: int) -> int:
-    """Let a configuration section open as many connections as it asks for: there is no limit."""
+    """Set no limit: a configuration section may open as many connections as it asks for."""
     return connections
 
 
@@ -36,7 +39,7 @@ def count_connections(
 
 
 def connection_limiter(sections: Iterable[Any]) -> LimitConnections:
-    """Build the limit that scales all sections down alike if they ask for over 1/8 of the files."""
+    """Build a limit that scales all sections down if they ask for over 1/8 of all open files."""
     files, wanted = file_limit(), count_connections(sections)
     possible = wanted if files is None else files // _SHARE_OF_REMOTES
     if wanted <= possible:

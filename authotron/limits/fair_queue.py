@@ -1,8 +1,8 @@
 """
 A queue for a scarce resource, with a fair share for each client.
 
-Clients that guess passwords or tokens can ask for more than the resource gives. Clients that guess
-must not shut out the other clients.
+Clients that guess passwords or tokens can send more requests than the gateway or a remote service
+can handle. Clients that guess passwords or tokens must not shut out the other clients.
 """
 
 from __future__ import annotations
@@ -23,19 +23,25 @@ from twisted.internet.interfaces import IReactorTime
 from authotron.model.hosts import client_network
 
 HALF_LIFE = 30.0
-"""Seconds after which a failure counts half."""
+"""Number of seconds after which a failure counts half."""
 
 _FAILED_LATELY = 0.5
-"""Failures, weighted by age, from which a client counts as failing."""
+"""Number of failures, weighted by age, from which a client counts as failing."""
 
 _MOST_FAILURES = 32.0
-"""Maximum failures that count for one client, so that it counts as failing for at most 3 min."""
+"""
+Maximum number of failures that count for one client, so that it counts as failing for at most 3
+min.
+"""
 
 _TRUSTED_SECONDS = 3600.0
 """Seconds for which a client with a user name stays trusted after a success."""
 
 _REMEMBERED = 10_000
-"""Maximum clients and user names that are remembered as failing, and the maximum as trusted."""
+"""
+Maximum number of clients and user names that are remembered as failing, and of those that are
+remembered as trusted.
+"""
 
 _HASH = re.compile(r"[0-9a-f]{32}")
 
@@ -54,8 +60,9 @@ class Asker:
     Keyed hashes of a client, and of the client with a user name or token.
 
     @ivar client: C{None} if the address of the client is not known.
-    @ivar path: the shares of the queue that hold the client's jobs, from the outermost to the
-        innermost.
+    @ivar path: the keys of the nested L{_Share} objects of the queue that hold the client's jobs:
+        first that of the client, unless its user name counts as a client of its own, and then that
+        of its user name or token.
     """
 
     client: bytes | None
@@ -88,7 +95,8 @@ class Reputations:
 
     def asker(self, client: str | None, name: str) -> Asker:
         """
-        Identify a client, and find the shares of the queue that its jobs belong to.
+        Hash a client and its user name or token, and find the L{_Share} objects of the queue that
+        hold its jobs.
 
         @param name: the user name, or the token, that the client presents.
         """
@@ -207,7 +215,7 @@ class FairQueue(Generic[J]):
         return self._jobs.take()
 
     def shed(self) -> J:
-        """Remove the job that is to be refused because too many wait, and return it."""
+        """Remove the job that is refused because too many jobs wait, and return this job."""
         return self._jobs.shed()
 
     def remove(self, job: J) -> None:
@@ -219,6 +227,9 @@ class FairQueue(Generic[J]):
 class _Share(Generic[J]):
     """
     The waiting jobs of all clients, of one client, or of one user name.
+
+    Shares are nested: the share of all clients contains the shares of clients, and the share of a
+    client contains the shares of its user names.
 
     @ivar reputation: the reputation of the client when its share was last put at the end of the
         queue.
@@ -234,7 +245,7 @@ class _Share(Generic[J]):
     _best_first: bool = field(default=False, init=False)
 
     def add(self, job: J, path: Sequence[bytes]) -> None:
-        """Add a job at the end of its share."""
+        """Add a job at the end of the L{_Share} that the path leads to."""
         self.size += 1
         self.newest = job.number
         if not path:
@@ -247,7 +258,12 @@ class _Share(Generic[J]):
         share.add(job, path[1:])
 
     def take(self) -> J:
-        """Remove the next job: shares take turns; every second turn is for the best reputation."""
+        """
+        Remove the next job, and return it.
+
+        The shares of clients, and those of the user names of one client, take turns; every second
+        turn goes to the share with the best reputation.
+        """
         self.size -= 1
         if not self._shares:
             return self._jobs.popleft()
@@ -264,8 +280,10 @@ class _Share(Generic[J]):
         """
         Remove the job that is to be refused, and return it.
 
-        The newest job of the largest share is refused; among shares of equal size that of the worst
-        reputation. If failing clients have more than half of the jobs, a job of theirs is refused.
+        The refused job is the newest job of the client (or of the user name, in the share of one
+        client) that has the most jobs; if several have equally many jobs, of the one with the worst
+        reputation. If clients that failed lately have more than half of all jobs, one of their jobs
+        is refused.
         """
         self.size -= 1
         if not self._shares:

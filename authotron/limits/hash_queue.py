@@ -2,7 +2,8 @@
 The queue in front of the threads that verify password hashes, with a fair share for each client.
 
 A hash takes about 50 ms of processor time on purpose, so clients that guess passwords can ask for
-more hashes than the threads can verify. Clients that guess must not shut out the other clients.
+more hashes than the threads can verify. Clients that guess passwords or tokens must not shut out
+the other clients.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ THREADS = os.cpu_count() or 2
 """Hashes that all processes of a gateway may verify at once: one for each processor."""
 
 WAITING = 128
-"""Password checks that may wait for a thread: about as many as end before clients time out."""
+"""
+Maximum number of password checks that wait for a thread: about as many as end before clients time
+out.
+"""
 
 Verify = Callable[[], int | None]
 """Verifies a password against hashes; returns C{None} if no hash matches."""

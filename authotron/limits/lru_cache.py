@@ -9,17 +9,20 @@ from typing import Generic, TypeVar
 from attrs import define, field
 
 DEFAULT_BYTES = 4 * 2**20
-"""Bytes that a cache may take by default."""
+"""Maximum number of bytes that a cache may take up by default."""
 
 
 _SHARE = 10
 """Divisor of the budgets of a cache: one subject may take a tenth of them."""
 
 _LEAST_SHARE = 16
-"""Entries that one subject may have even in the smallest cache."""
+"""Minimum number of entries that each subject may have, even in the smallest cache."""
 
 ENTRY, NAME = 500, 200
-"""Bytes that a cache entry takes beside its value, and bytes for each further name of an entry."""
+"""
+Number of bytes that a cache entry takes up in addition to its value, and number of bytes for each
+further name of an entry.
+"""
 
 _MAX_NAMES = 4
 """Maximum further names of a cache entry; one more name replaces the oldest."""
@@ -31,7 +34,8 @@ class Entry:
 
     A cache has thousands of entries, so each entry is one object, to save memory.
 
-    @ivar size: bytes that the entry takes; the constructor gets the bytes of the value alone.
+    @ivar size: the number of bytes that the entry takes up; the constructor gets the bytes of the
+        value alone.
     @ivar subject: the subject to whose share the entry belongs, or C{None} if the entry counts for
         no share.
     @ivar tags: tags of the cache entry; all entries with a tag can be dropped at once.
@@ -68,11 +72,11 @@ class LruCache(Generic[E]):
     """
     A cache with a budget of bytes and of entries; the least recently used entries are evicted.
 
-    One subject may take a tenth of both budgets. If a subject exceeds its tenth, its own oldest
-    entries are evicted, never those of others. An entry larger than a tenth of the budget is not
-    kept.
+    One subject may take a tenth of both budgets. If the entries of a subject exceed a tenth of the
+    budget, the oldest entries of this subject are evicted, never those of other subjects. An entry
+    larger than a tenth of the budget is not kept.
 
-    @ivar size: bytes that all entries of the cache take.
+    @ivar size: the number of bytes that all entries of the cache take up.
     """
 
     _max_bytes: int
@@ -168,7 +172,7 @@ class LruCache(Generic[E]):
         self.size = 0
 
     def _tag(self, entry: E) -> None:
-        """Note the tags of an entry; a tag of a single entry is stored without a set."""
+        """Index an entry by its tags; a tag of a single entry is stored without a set."""
         for tag in entry.tags:
             keys = self._tagged.setdefault(tag, entry.key)
             if isinstance(keys, set):
@@ -192,7 +196,10 @@ class LruCache(Generic[E]):
             share.size += more
 
     def _add_to_share(self, entry: E) -> None:
-        """Count a further entry of a subject; a subject with one entry has no L{_Share}."""
+        """
+        Count another entry of a subject; a L{_Share} exists only for a subject with several
+        entries.
+        """
         share = self._shares[entry.subject]
         if not isinstance(share, _Share):
             share = self._shares[entry.subject] = _Share(share)

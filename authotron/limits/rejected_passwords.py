@@ -24,13 +24,22 @@ LONGEST = 600.0
 """Seconds for which a rejected password may be remembered."""
 
 _BYTES = 4 * 2**20
-"""Bytes that rejected passwords may take; the user who failed longest ago is dropped first."""
+"""
+Maximum number of bytes that rejected passwords take up; the user who failed longest ago is dropped
+first.
+"""
 
 _PAIR, _USER = 250, 700
-"""Bytes that a rejected password takes, and bytes that its user takes beside it."""
+"""
+Number of bytes that a rejected password takes up, and number of bytes that its user takes up in
+addition.
+"""
 
 _SHARE = 32
-"""Maximum rejected passwords remembered for one user, so that guesses do not evict other users."""
+"""
+Maximum number of rejected passwords that are remembered for one user, so that guesses do not evict
+other users.
+"""
 
 _SIZE = 16
 """Bytes of the keyed hash of a user or a password."""
@@ -64,8 +73,9 @@ class RejectedPasswords:
     Directories lock an account after a few wrong passwords, so a client that repeats an old
     password would lock its user out. All workers of a service share the pairs.
 
-    The pairs are not kept in an L{authotron.limits.lru_cache.LruCache}: a user is dropped with all
-    pairs, in the order of the last rejections, and reading a pair must not keep it longer.
+    The pairs are not kept in an L{authotron.limits.lru_cache.LruCache}, for two reasons: all pairs
+    of a user are dropped together, beginning with the user whose last rejection is the oldest, and
+    reading a pair must not keep the pair longer.
 
     @ivar _notify: sends a message, given its name and its content, to the other workers.
     """
@@ -93,7 +103,7 @@ class RejectedPasswords:
         self._size = 0
 
     def size(self) -> int:
-        """Return about how many bytes the rejected passwords take."""
+        """Return the approximate number of bytes that the rejected passwords take up."""
         return self._size
 
     # --- one pair ---
@@ -207,7 +217,10 @@ class PasswordGuard:
         """
         user_key, pair = self._pairs.hashed(self._provider, user, password)
         if self._pairs.holds(user_key, pair):
-            raise Rejected("rejected before with the same password, which is not sent again yet")
+            raise Rejected(
+                "the remote has rejected this password for the user before, and it is not sent "
+                "again yet"
+            )
         linger = None if status is None else partial(self._lingers, status)
         found: T = await self._flights.result(pair, lambda: self._ask(user_key, pair, ask), linger)
         return found

@@ -20,7 +20,10 @@ CLIENT: ContextVar[Client] = ContextVar("CLIENT", default=None)
 """The client whose request is being handled; a coroutine keeps the client in its context."""
 
 _WAITING = 32
-"""Maximum callers that wait for each slot; if one more comes, one of them fails at once."""
+"""
+Maximum number of callers that wait for each slot; if one more caller comes, one of them fails at
+once.
+"""
 
 
 @define(eq=False)
@@ -51,7 +54,11 @@ class Slots:
         self._waiting = FairQueue(self.reputations)
 
     def take(self) -> bool:
-        """Take a slot if one is free and no caller waits; the caller has to release it."""
+        """
+        Take a slot if one is free and no caller waits; return whether a slot was taken.
+
+        The caller has to release a slot that was taken.
+        """
         if self._taken >= self.most or len(self._waiting):
             return False
         self._taken += 1
@@ -78,8 +85,8 @@ class Slots:
     def release(self) -> None:
         """Release a slot, and give it to the caller whose turn it is."""
         self._taken -= 1
-        # a call that is under way grants slots in the loop below, so that many releases do not
-        # recurse
+        # an earlier call still runs the loop below, and grants this slot, too, so that many
+        # releases do not recurse
         if self._granting:
             return
         self._granting = True

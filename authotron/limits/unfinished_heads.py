@@ -7,7 +7,7 @@ from collections.abc import Callable
 from attrs import define, field
 
 DEFAULT_BYTES = 16 * 2**20
-"""Bytes that all unfinished request heads of a process may take by default."""
+"""Maximum number of bytes that all unfinished request heads of a process may take up by default."""
 
 _SHARE = 4
 """Divisor of the budget: the connections of one peer may take a quarter of the bytes."""
@@ -24,11 +24,11 @@ class UnfinishedHeads:
     Counts the bytes of unfinished request heads, of all connections and of each peer.
 
     The head of a request may be large, and a client can open thousands of connections and finish no
-    head. The connections of one peer may take a quarter of the budget. Trusted proxies, which send
-    the requests of many clients, may take all of the budget.
+    head. The connections of one peer may take a quarter of the budget. The connections of trusted
+    proxies, which send the requests of many clients, may take up the whole budget.
 
-    @ivar most: maximum bytes of all unfinished request heads.
-    @ivar size: bytes that all unfinished request heads take now.
+    @ivar most: the maximum number of bytes that all unfinished request heads may take up together.
+    @ivar size: the number of bytes that all unfinished request heads take up now.
     """
 
     most: int = DEFAULT_BYTES
@@ -41,8 +41,10 @@ class UnfinishedHeads:
         Change the number of bytes that one unfinished request head takes.
 
         @param peer: the address of the peer, or C{None} for a UNIX socket.
-        @param before: bytes that are counted for the head; 0 for a new one.
-        @param after: bytes of the head now; 0 if it has ended, or its connection is closed.
+        @param before: the number of bytes that were counted for this request head so far; 0 for a
+            new head.
+        @param after: the number of bytes of the request head now; 0 if the head has ended, or its
+            connection is closed.
 
         @return: whether the budget has room for the bytes; if not, nothing has changed.
         """

@@ -58,9 +58,12 @@ def check_host_pattern(text: str) -> str:
     """
     name, port = _split(text.lower())
     if not (name == "*" or _is_address(name) or _PATTERN.fullmatch(name)):
-        raise ValueError("is not a host, such as example.org, *.example.org:8443, [::1]:80 or *")
+        raise ValueError(
+            "the value is not a host pattern; valid ones are example.org, *.example.org:8443, "
+            "[::1]:80 and *"
+        )
     if port is not None and not (port.isascii() and port.isdigit() and _is_port(int(port))):
-        raise ValueError(f"has a port that is not a number from 1 to {_HIGHEST_PORT}")
+        raise ValueError(f"the port of the host is not a number from 1 to {_HIGHEST_PORT}")
     return name if port is None else f"{name}:{int(port)}"
 
 
@@ -74,7 +77,7 @@ def check_bind_host(text: str) -> str:
         ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         if not _BIND_NAME.fullmatch(text):
-            raise ValueError("is not a host: neither an IP address nor a name") from None
+            raise ValueError("the value is neither an IP address nor a host name") from None
     return text
 
 
@@ -88,7 +91,9 @@ def check_network(text: str) -> str:
     try:
         return str(ipaddress.ip_network(text))
     except ValueError:
-        raise ValueError("is not a network, such as 192.0.2.0/24 or 2001:db8::/32") from None
+        raise ValueError(
+            "the value is not a network; networks look like 192.0.2.0/24 or 2001:db8::/32"
+        ) from None
 
 
 UNIX = "unix"

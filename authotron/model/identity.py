@@ -26,9 +26,9 @@ class Credential:
     """
     One C{scheme value} pair of an C{Authorization} header.
 
-    No attribute of a credential but C{seen} changes. The class is not frozen, because a credential
-    is made for each request whose decision is not cached, and creating an object of a frozen class
-    takes three times as long.
+    After a credential is created, only its attribute C{seen} may change. The class is not frozen,
+    because a credential is made for each request whose decision is not cached, and creating an
+    object of a frozen class takes three times as long.
 
     @ivar seen: the result of C{jose.unverified.parse_once} for this credential, or False until that
         function is called.

@@ -48,7 +48,7 @@ class RequestContext(Protocol):
 
 @frozen
 class RequestFacts:
-    """The facts of a request as plain values, which were determined before."""
+    """The facts of a request as plain values that are already known."""
 
     host: str | None = None
     address: str | None = None

@@ -26,8 +26,8 @@ MOST = 20_000
 
 _LONGEST_NUMBER = 128
 """
-Maximum length of a number in JSON, in characters; far longer ones make a C{float} infinite or an
-C{int} slow.
+Maximum number of characters of a number in JSON: a far longer number makes a C{float} infinite, or
+an C{int} slow to convert.
 """
 
 _REST = re.compile(r"[ \t\n\r]*")

@@ -270,7 +270,7 @@ class WebClient:
 
     def _no_slot(self, place: str, seconds: float) -> TimedOut:
         busy = f"{self._slots.most} requests were under way for {seconds:g} s"
-        return TimedOut(f"{place}: {busy}; raise `connections` if the remote can serve more")
+        return TimedOut(f"{place}: {busy}; raise `connections` if it can serve more at once")
 
     async def _report(
         self,

@@ -97,8 +97,8 @@ def addition_bytes(addition: Addition) -> int:
 
 def texts_bytes(*collections: Collection[str]) -> int:
     """
-    Return how many bytes strings take up in memory, with the references of a tuple to these
-    strings.
+    Return how many bytes the strings in a tuple, and the tuple's references to them, take up in
+    memory.
     """
     size = 0
     for texts in collections:

@@ -62,14 +62,17 @@ def check_hash(text: str) -> str:
     bcrypt_rounds = _BCRYPT.fullmatch(text)
     if bcrypt_rounds:
         if int(bcrypt_rounds[1]) > MAXIMUM_BCRYPT_ROUNDS:
-            raise ValueError(f"costs too much: more than {MAXIMUM_BCRYPT_ROUNDS} rounds of bcrypt")
+            raise ValueError(
+                f"a verification of the hash costs too much: more than {MAXIMUM_BCRYPT_ROUNDS} "
+                "rounds of bcrypt"
+            )
         return text
     try:
         parameters = argon2.extract_parameters(text)
     except argon2.exceptions.InvalidHashError:
-        raise ValueError("is not an argon2id or bcrypt hash") from None
+        raise ValueError("the value is not an argon2id or bcrypt hash") from None
     if parameters.type is not argon2.Type.ID:
-        raise ValueError("is of another kind of argon2; only argon2id is accepted")
+        raise ValueError("the hash is of another kind of argon2; only argon2id is accepted")
     _check_cost(parameters)
     return text
 
@@ -84,13 +87,19 @@ def _check_cost(parameters: argon2.Parameters) -> None:
     memory, passes, lanes = parameters.memory_cost, parameters.time_cost, parameters.parallelism
     if memory > MAXIMUM_MEMORY_KIB or passes > MAXIMUM_ARGON2_PASSES:
         raise ValueError(
-            f"costs too much: more than {MAXIMUM_MEMORY_KIB} KiB or {MAXIMUM_ARGON2_PASSES} passes"
+            f"a verification of the hash costs too much: more than {MAXIMUM_MEMORY_KIB} KiB of "
+            f"memory, or more than {MAXIMUM_ARGON2_PASSES} passes"
         )
     if lanes > MAXIMUM_ARGON2_LANES:
-        raise ValueError(f"costs too much: more than {MAXIMUM_ARGON2_LANES} lanes, a thread each")
+        raise ValueError(
+            f"a verification of the hash costs too much: more than {MAXIMUM_ARGON2_LANES} lanes, "
+            "each of which is a thread"
+        )
     short = parameters.salt_len < _MINIMUM_SALT or parameters.hash_len < _MINIMUM_TAG
     if passes < 1 or lanes < 1 or memory < 8 * lanes or short:
-        raise ValueError("is not a hash that argon2 can verify: its parameters do not fit together")
+        raise ValueError(
+            "argon2 cannot verify the hash, because the parameters in the hash do not fit together"
+        )
 
 
 def digest(text: str) -> bytes:
@@ -158,9 +167,9 @@ class PasswordVerifier:
 
         @param client: the address of the client, so that each client gets a fair share of the
             threads.
-        @param remember: whether to cache a match. A match with decoys, the hashes of another user,
-            must not be cached: the next answer would be faster, and so reveal that the password is
-            that of another user.
+        @param remember: whether to cache that a password matches a hash. A match with decoys, the
+            hashes of another user, must not be cached: the next answer would be faster, and so
+            reveal that the password is that of another user.
 
         @raise Unavailable: too many passwords wait for a thread.
         """

@@ -114,8 +114,8 @@ def make(
     """
     Build a provider that calls C{ask} for each token that is not in its cache.
 
-    @param memory: bytes that cached tokens may take up; by default all the memory that the provider
-        may use.
+    @param memory: the number of bytes that cached tokens may take up; by default all the memory
+        that the provider may use.
     @param remote: checks for C{/ready} that the remote service can be reached, or C{None} for no
         check.
     """

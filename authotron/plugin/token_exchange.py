@@ -1,6 +1,6 @@
 """
-What providers share that exchange a long-lived token for an access token,
-which names the user.
+Code that is common to all providers that exchange a long-lived token for an access token, which
+names the user.
 """
 
 from __future__ import annotations

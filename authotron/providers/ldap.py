@@ -98,14 +98,16 @@ class Config(PluginConfig, Membership, Connectivity, RetryConfig):
         if text is None or parse_logon(text) is not None:
             return text
         if "{username}" not in text:
-            raise ValueError("does not contain {username}, so all users would bind as one")
+            raise ValueError(
+                "the value does not contain {username}, so all users would bind as one user"
+            )
         bare = text.replace("{username}", "x")
         try:
             parse_dn(bare)
         except InvalidDn as error:
             raise ValueError(
-                f"is not a DN with {{username}} ({error}), nor {{username}}@example.org or "
-                "EXAMPLE\\{username}"
+                f"the value is not a DN with {{username}} ({error}), nor {{username}}@example.org "
+                "or EXAMPLE\\{username}"
             ) from None
         if "{" in bare:
             raise ValueError(

@@ -79,11 +79,11 @@ def new_grant(
     problems = [*_excesses(requester, outer, requested)]
     longest = config.max_ttl if can_look_up else config.max_ttl_unchecked
     if requested.ttl is not None and requested.ttl > longest:
-        problems.append(Problem("ttl", f"is more than the limit of {in_words(longest)}"))
+        problems.append(Problem("ttl", f"the lifetime exceeds the limit of {in_words(longest)}"))
     expires = now + min(requested.ttl or config.ttl, longest)
     if requested.ttl is not None and outer.expires is not None and expires > outer.expires:
         problems.append(
-            Problem("ttl", "is more than the remaining lifetime of the API token in use")
+            Problem("ttl", "the lifetime exceeds the remaining lifetime of the API token in use")
         )
     if problems:
         raise ExceedsGrant(problems)
@@ -125,10 +125,10 @@ def _excesses(
             yield Problem(f"roles[{place}]", _lacks_role(requester, role))
     for service, scopes in (requested.scopes or {}).items():
         if not set(scopes) <= set(requester.identity.scopes.get(service, ())):
-            yield Problem(f"scopes.{service}", "names a scope that the owner does not have")
+            yield Problem(f"scopes.{service}", "the request names a scope that the owner lacks")
     for place, host in enumerate(requested.hosts):
         if outer.hosts and not any(host_fits(pattern, host) for pattern in outer.hosts):
-            yield Problem(f"hosts[{place}]", "is not allowed by the API token in use")
+            yield Problem(f"hosts[{place}]", "the API token in use does not allow this host")
     for place, network in enumerate(requested.networks):
         if outer.networks and not any_network_fits(outer.networks, network):
-            yield Problem(f"networks[{place}]", "is not allowed by the API token in use")
+            yield Problem(f"networks[{place}]", "the API token in use does not allow this network")

@@ -17,8 +17,8 @@ text.
 
 _PAGE, _PAGES = 500, 20
 """
-Number of API tokens that are listed at once, and number of such lists, to find one that was hashed
-with a known pepper.
+To find an API token that was hashed with a known pepper: the number of API tokens that are listed
+at once, and the maximum number of such lists.
 """
 
 _log = Logger()
@@ -90,7 +90,7 @@ async def _fits_tokens(store: IChecksPepper, peppers: Peppers) -> bool:
 
 def _mismatch(store: IChecksPepper, *, configured: bool) -> ConfigError:
     if configured:
-        remedy = "put the earlier pepper behind the configured one"
+        remedy = "add the earlier pepper after the configured one"
     elif IKeepsPepper.providedBy(store):
         remedy = f"restore {store.pepper_file} from its backup"
     else:
@@ -102,8 +102,9 @@ def _mismatch(store: IChecksPepper, *, configured: bool) -> ConfigError:
         [
             Problem(
                 "store.pepper",
-                "is not the one with which the API tokens in the store were hashed, so all of them "
-                f"would be rejected; {remedy}. `authotron tokens new-pepper` gives them up",
+                "the pepper is not that with which the API tokens in the store were hashed, so "
+                f"all API tokens would be rejected; {remedy}. `authotron tokens new-pepper` "
+                "gives up these tokens",
             )
         ]
     )

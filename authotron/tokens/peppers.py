@@ -47,7 +47,7 @@ class Peppers:
             yield PlainToken(_base62(number, _SECONDS_DIGITS + _CHANCE_DIGITS), text)
 
     def has_mark(self, mark: str, text: str) -> bool:
-        """Whether an API token is the revoked one of which only a mark is stored."""
+        """Whether the mark that a store keeps of a revoked API token is that of this token."""
         return any(mark_of(_hash(key, text)) == mark for key in self._keys)
 
     def fits(self, stored: str, text: str) -> bool:

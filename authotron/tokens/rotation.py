@@ -48,7 +48,8 @@ async def rotate(
     config = tokens.config
     longest = config.max_ttl if can_look_up else config.max_ttl_unchecked
     if ttl is not None and ttl > longest:
-        raise ExceedsGrant([Problem("ttl", f"is more than the limit of {in_words(longest)}")])
+        reason = f"the lifetime exceeds the limit of {in_words(longest)}"
+        raise ExceedsGrant([Problem("ttl", reason)])
     end = old.grant.expires
     if end is not None and end <= now:
         raise Rejected("the API token has expired; create another one")

@@ -183,8 +183,11 @@ class TokenService:
         """
         lineage = grant_in_use(requester).lineage
         if len(lineage) > _MAX_ANCESTORS:
-            reason = f"has {_MAX_ANCESTORS} ancestors; use another credential to make tokens"
-            raise ExceedsGrant([Problem("", f"the API token in use {reason}")])
+            reason = (
+                f"the API token in use has {_MAX_ANCESTORS} ancestors; use another credential to "
+                "create API tokens"
+            )
+            raise ExceedsGrant([Problem("", reason)])
         if lineage and not await self.store.get(lineage[-1]):
             raise ExceedsGrant([Problem("", "the API token in use was revoked or has expired")])
         return lineage
@@ -242,7 +245,10 @@ class TokenService:
         return [*([id_] if id_ else []), *(candidate.id for candidate in imported)]
 
     def note_use(self, id_: str) -> None:
-        """Note that an API token is used now, which L{flush} later writes to the token store."""
+        """
+        Keep in memory that an API token was used now; L{flush} later writes this to the token
+        store.
+        """
         self._last_uses.note(id_)
 
     async def list_tokens(self, requester: Authentication, query: TokenQuery) -> Sequence[Token]:
@@ -432,8 +438,8 @@ class TokenService:
         """
         Whether a requester may manage the API tokens of all owners.
 
-        C{store.admins} names the administrator roles of each realm. A role makes only users of this
-        realm administrators, and none who uses a restricted API token.
+        C{store.admins} names the administrator roles of each realm. An administrator role counts
+        only for users of this realm, and never for a user of a restricted API token.
         """
         if restricted_token_id(requester) is not None:
             return False

@@ -35,7 +35,10 @@ def shorten(token: Token, *, can_look_up: bool) -> Token:
         owner = Identity(owner.realm, owner.username)
     smaller = _with_fewer_attributes(evolve(token, owner=token.grant.restrict(owner)))
     if smaller.size > MAX_BYTES:
-        needed = f"needs {smaller.size} bytes, of {MAX_BYTES}; name fewer roles, scopes or hosts"
+        needed = (
+            f"the API token would have {smaller.size} bytes, more than the limit of {MAX_BYTES} "
+            "bytes; name fewer roles, scopes or hosts"
+        )
         raise ExceedsGrant([Problem("", needed)])
     return smaller
 
@@ -48,7 +51,9 @@ def check_growth(before: Token, after: Token) -> None:
         the change.
     """
     if before.size <= MAX_BYTES < after.size:
-        needed = f"the API token would need {after.size} bytes, of {MAX_BYTES}"
+        needed = (
+            f"the API token would have {after.size} bytes, more than the limit of {MAX_BYTES} bytes"
+        )
         raise ExceedsGrant([Problem("", needed)])
 
 

@@ -27,7 +27,7 @@ _FLUSH_INTERVAL = 60.0
 
 class TokenStoreService(Service):
     """
-    Opens a token store, and calls L{TokenService.flush} every 60 s.
+    Opens a token store, and then calls L{TokenService.flush} every 60 s.
 
     The gateway starts without waiting for the token store. Until the token store is open, requests
     with an API token are answered with 503.

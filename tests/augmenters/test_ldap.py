@@ -381,7 +381,7 @@ class SpellingTests(LdapCase):
         """A search that compares no attribute with the user name is a mistake."""
         for text in ("(!(cn={username}))", "(cn>={username})", "(:caseExactMatch:={username})"):
             problem = str(self.assertRaises(ConfigError, config, user_filter=text))
-            self.assertIn("user_filter: compares no attribute with {username}", problem)
+            self.assertIn("user_filter: the filter compares no attribute with {username}", problem)
 
 
 class RememberTests(LdapCase):
@@ -473,7 +473,7 @@ class ConfigTests(SynchronousTestCase):
             ({"uri": "ldaps://x", "tls": "starttls"}, "contradicts ldaps://"),
             ({"ldap_password": ""}, "is empty"),
             ({"ldap_password": None}, "bind_dn needs ldap_password"),
-            ({"user_filter": "(cn=alice)"}, "does not contain {username}"),
+            ({"user_filter": "(cn=alice)"}, "the filter does not contain {username}"),
             ({"user_filter": "cn={username}"}, "missing opening parenthesis"),
             ({"user_filter": "(|(cn={username})(uid={uid}))"}, "only {username} is known before"),
             ({"user_filter": "(|(cn={username})(uid={0}))"}, "unknown placeholder {0}"),
@@ -518,9 +518,9 @@ class ConfigTests(SynchronousTestCase):
         """A value that auth-o-tron accepts is accepted, and a warning says what is odd about it."""
         for over, words in (
             ({"filter": ""}, "filter is empty, so every group"),
-            ({"filter": "OU=A", "filters": ["OU=B"]}, "filter has no effect beside filters"),
+            ({"filter": "OU=A", "filters": ["OU=B"]}, "filter has no effect if filters is set"),
             ({"filters": [""]}, "filters[0]: '' is not a part of a DN"),
-            ({"filters": ["OU=A,"]}, "filters[0]: 'OU=A,' counts as 'OU=A'"),
+            ({"filters": ["OU=A,"]}, "filters[0]: 'OU=A,' is read as 'OU=A'"),
             ({"search_base": ""}, "search_base is empty"),
             ({"bind_dn": "", "ldap_password": "x"}, "ldap_password is sent without a name"),
             ({"uri": "ldap://localhost/dc=org"}, "only host and port count"),

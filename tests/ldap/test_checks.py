@@ -81,7 +81,7 @@ class DoctorTests(SynchronousTestCase):
         """A user without roles gets the reason: no attribute, no group, or a filter."""
         self.good.entries.update(person("bob"))
         for over, username, words in (
-            ({}, "bob", "0 roles, the entry has no memberOf, but others have"),
+            ({}, "bob", "0 roles, the entry has no memberOf, but other entries have"),
             ({"filter": "OU=No"}, "alice", "none of the 2 groups in memberOf is selected"),
             ({"group_attribute": "isMemberOf"}, "alice", f"no entry below {BASE} has isMemberOf"),
         ):

@@ -75,7 +75,7 @@ class OpenTests(SynchronousTestCase):
     def test_other_pepper_Q_PEPPER(self) -> None:
         """With another configured pepper a store is not opened; the message says what to do."""
         self.result(self.client(OLD).open())
-        self.assertRefused(self.client(NEW), "put the earlier pepper behind the configured one")
+        self.assertRefused(self.client(NEW), "add the earlier pepper after the configured one")
 
     def test_lost_file_Q_PEPPER(self) -> None:
         """If the pepper file is lost or replaced, a store is not opened; the message names it."""
