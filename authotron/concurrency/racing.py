@@ -112,7 +112,7 @@ def run(
     Start C{call(argument)}, and cancel the work after C{timeout} seconds.
 
     @param on_done: called with the outcome, the seconds that the work took, and C{context}; what
-        C{on_done} returns becomes the outcome. C{on_done} must not raise.
+        C{on_done} returns becomes the outcome. The function C{on_done} must not raise an exception.
     """
     began = clock.seconds()
     outcome: Started[T]

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 LONGEST = 0.1
-"""Seconds that one callback may take; longer callbacks are logged and counted."""
+"""Number of seconds that one callback may take; longer callbacks are logged and counted."""
 
 
 @define(eq=False)

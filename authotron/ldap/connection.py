@@ -99,7 +99,7 @@ class Connection(LdapProtocol):
 
     async def who_am_i(self) -> str | None:
         """
-        Return the server's name of the account that is bound, or C{None} if it gives no name.
+        Return the name that the server gives to the bound account, or C{None} if it gives no name.
 
         The answer is C{dn:} and a DN, C{u:} and another name, or empty for anonymous (RFC 4532).
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from attrs import define, field, frozen
 
 BIND, ENTRY, DONE, REFERENCE, EXTENDED, INTERMEDIATE = 0x61, 0x64, 0x65, 0x73, 0x78, 0x79
-"""BER tags of the responses (RFC 4511 section 4.2 ff.)."""
+"""BER tags of the LDAP responses (RFC 4511 section 4.2 ff.)."""
 
 PAGED_RESULTS = "1.2.840.113556.1.4.319"
 """OID of the control for paged results (RFC 2696)."""

@@ -216,7 +216,8 @@ class Directory:
         """
         Run C{work}, and keep the connection for the next search if C{keep} is true.
 
-        The connection is aborted after an error or a cancellation, since an answer may still come.
+        The connection is aborted after an error or a cancellation, since the server may still
+        answer the earlier request.
         """
         is_clean = False
         try:

@@ -15,7 +15,7 @@ from authotron.ldap.results import (
 from authotron.ldap.servers import Server
 
 _PAUSE = 1.0
-"""Seconds for which a server is not called after it failed."""
+"""Number of seconds for which a server is not called after it failed."""
 
 _REFUSED_PAUSE, _MAX_REFUSED_PAUSE = 10.0, 600.0
 """

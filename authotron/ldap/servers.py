@@ -60,8 +60,8 @@ class Limits:
 
     @ivar connect: seconds to open a connection, including TLS and the bind.
     @ivar answer: seconds in which a server must answer one request.
-    @ivar timeout: seconds for one lookup in total, including the wait for a connection and retries
-        on other servers.
+    @ivar timeout: the number of seconds for one lookup in total, including the wait for a
+        connection and retries on other servers.
     @ivar idle: seconds for which an unused connection is kept open.
     @ivar connections: the maximum number of open connections for searches.
     """

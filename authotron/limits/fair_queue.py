@@ -35,7 +35,7 @@ min.
 """
 
 _TRUSTED_SECONDS = 3600.0
-"""Seconds for which a client with a user name stays trusted after a success."""
+"""Number of seconds for which a client with a user name stays trusted after a success."""
 
 _REMEMBERED = 10_000
 """
@@ -273,7 +273,7 @@ class _Share(Generic[J]):
         job = share.take()
         if share.size:
             share.reputation = self._reputations.of(key)
-            self._shares[key] = share  # puts the share at the end of the queue
+            self._shares[key] = share  # moves the share to the end of the queue
         return job
 
     def shed(self) -> J:

@@ -22,7 +22,9 @@ from authotron.limits.fair_queue import FairQueue, Job, Reputations
 from authotron.model.errors import Unavailable
 
 THREADS = os.cpu_count() or 2
-"""Hashes that all processes of a gateway may verify at once: one for each processor."""
+"""
+Maximum number of hashes that all processes of a gateway verify at once: one for each processor.
+"""
 
 WAITING = 128
 """

@@ -13,7 +13,7 @@ DEFAULT_BYTES = 4 * 2**20
 
 
 _SHARE = 10
-"""Divisor of the budgets of a cache: one subject may take a tenth of them."""
+"""Divisor of the budgets of a cache: one subject may take up a tenth of each budget."""
 
 _LEAST_SHARE = 16
 """Minimum number of entries that each subject may have, even in the smallest cache."""

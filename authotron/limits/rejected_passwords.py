@@ -207,7 +207,7 @@ class PasswordGuard:
         Verify a user and password by C{ask}, unless the remote has rejected them before.
 
         If clients send equal user names and passwords at the same time, the remote gets them once.
-        An outage of the remote is not remembered.
+        The guard does not remember failures that come from an outage of the remote.
 
         @param status: whether the password was sent; if so, its answer is awaited for up to
             L{GRACE} seconds after the client has disconnected, so that a client that reconnects

@@ -106,7 +106,8 @@ def digest(text: str) -> bytes:
     """
     Hash a password in plain text, for a comparison of two such hashes by C{hmac.compare_digest}.
 
-    The time of comparing hashes depends neither on where two passwords differ nor on their lengths.
+    The time that a comparison of hashes takes depends neither on the place where two passwords
+    differ nor on their lengths.
     """
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32).digest()
 
