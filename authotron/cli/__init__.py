@@ -1,1 +1,1 @@
-"""The command line."""
+"""The command line of authotron: the command C{authotron} and its subcommands."""

@@ -16,7 +16,10 @@ The prefix of authotron's keys in the Redis of an acl-proxy, whose own keys begi
 """
 
 _LARGEST = 999_999_999
-"""Maximum number of a port or database of Redis, which itself rejects a missing database."""
+"""
+The largest number that is accepted as a port or database of Redis; Redis itself rejects a number
+that is too large.
+"""
 
 
 def store(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -147,7 +147,7 @@ async def surviving(
 async def _next(results: AsyncIterator[CheckResult]) -> CheckResult | None:
     result = await anext(results, None)
     if result is not None and not isinstance(result, CheckResult):
-        raise TypeError(f"returned a result of the wrong type: {type(result).__name__}")
+        raise TypeError(f"the check returned a result of the wrong type: {type(result).__name__}")
     return result
 
 

@@ -104,7 +104,7 @@ def explain(
 def _basic(username: str) -> str:
     """Ask for the password of a user, and return the header with user name and password."""
     if ":" in username:
-        raise click.BadParameter("a user name with a colon (RFC 7617)", param_hint="--user")
+        raise click.BadParameter("user names must not have a colon (RFC 7617)", param_hint="--user")
     if sys.stdin.isatty():
         password: str = click.prompt("Password", hide_input=True, err=True)
     else:
@@ -195,7 +195,7 @@ class Report:
     _size: int | None = field(default=None, init=False)
 
     def __call__(self, event: LogEvent) -> None:
-        """Note and print one log event, if it is about the authentication."""
+        """Print and collect one log event, if it is about the authentication."""
         name = str(event.get("event", ""))
         if not name.startswith(_SHOWN):
             return

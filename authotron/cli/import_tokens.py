@@ -188,13 +188,13 @@ class _Import:
         try:
             owner = self._gate.admit(item.token.owner, item.token.provider)
         except BadIdentity as bad:
-            return SkippedToken("a token", f"has an owner that is rejected: {bad}")
+            return SkippedToken("a token", f"the owner of the token is rejected: {bad}")
         return evolve(item, token=evolve(item.token, owner=owner))
 
     async def _process(self, item: SourceToken) -> None:
         if isinstance(item, SkippedToken):
             self._skipped += 1
-            say(f"skipped: {item.which} {item.why}", fg="yellow", err=True)
+            say(f"skipped: {item.which}: {item.why}", fg="yellow", err=True)
         elif await self._copy(item):
             self._copied += 1
         else:

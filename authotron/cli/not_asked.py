@@ -53,7 +53,7 @@ def _reason(
         and (realm is None or fold_ascii_case(each.realm) == fold_ascii_case(realm))
     ]
     for affinity, why in (
-        (Affinity.OWN, "owns tokens of this prefix"),
+        (Affinity.OWN, "accepts all tokens with the prefix of this token"),
         (Affinity.LIKELY, "is named by the token"),
     ):
         others = [each.name for each in rivals if _affinity(each, credential) is affinity]
@@ -65,7 +65,10 @@ def _reason(
 
 
 def _affinity(judge: IJudge, credential: Credential) -> Affinity | None:
-    """Return how a provider judges the shape of a credential, or C{None} if the provider fails."""
+    """
+    Return the affinity that a provider declares to a credential, or C{None} if the provider raises
+    an exception.
+    """
     try:
         return judge.affinity(credential)
     except Exception:  # noqa: BLE001 - a defect of one provider must not end the command

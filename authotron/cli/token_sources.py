@@ -33,7 +33,10 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 _OF_TOKENS = ("token_string", "user_id", "scopes")
 _NAMES = ("realm", "username", "user_id")
 _OF_USERS = (*_NAMES, "id", "roles", "attributes", "scopes")
-"""Keys of auth-o-tron's documents; a token for which one of them has two values is skipped."""
+"""
+Keys of auth-o-tron's documents; a token is skipped if one of these keys has two different values
+for it.
+"""
 
 _DEEPEST = 4
 """Maximum depth of nested C{user} mappings that are read from a document."""
@@ -44,7 +47,7 @@ _PLACES = re.compile(r"\{(email|comment|hash)\}")
 @frozen
 class ImportableToken:
     """
-    A token that can be copied.
+    A token of another service that can be copied into the token store.
 
     @ivar known_as: the name under which the imported token is stored (see
         L{imported.candidate_names}).
@@ -57,10 +60,10 @@ class ImportableToken:
 @frozen
 class SkippedToken:
     """
-    A token that cannot be copied.
+    A token of another service that cannot be copied into the token store.
 
     @ivar which: a description of the token that does not reveal it.
-    @ivar why: the reason, as the end of a sentence.
+    @ivar why: the reason why the token is skipped, as a sentence without a full stop.
     """
 
     which: str
@@ -76,8 +79,8 @@ class OwnerRule:
     """
     The owner of imported tokens that have no owner, as those of an acl-proxy.
 
-    @ivar username: a name in which C{{email}}, C{{comment}} and C{{hash}} are replaced by the
-        fields of a token; of the hash the first characters are used.
+    @ivar username: a user name in which C{{email}} and C{{comment}} are replaced by these fields of
+        the imported token, and C{{hash}} by the first characters of its hash.
     """
 
     realm: str
@@ -86,16 +89,17 @@ class OwnerRule:
 
     def of(self, fields: Mapping[str, str]) -> Identity:
         """
-        Return the owner of a token of an acl-proxy that has these fields.
+        Return the owner that this rule gives to a token of an acl-proxy.
 
-        @raise ValueError: a field that the name needs is empty, or the name is not printable.
+        @raise ValueError: a field that occurs in C{username} is empty, or the resulting user name
+            is not printable.
         """
         missing = [name for name in _PLACES.findall(self.username) if not fields.get(name)]
         if missing:
-            raise ValueError(f"has no {missing[0]}")
+            raise ValueError(f"the token has no {missing[0]}")
         name = _PLACES.sub(lambda found: fields[found[1]], self.username).strip()
         if not name or not name.isprintable():
-            raise ValueError("has an owner whose name is empty or not printable")
+            raise ValueError("the name of the owner of the token is empty or not printable")
         return Identity(self.realm, name, self.roles)
 
 
@@ -131,14 +135,14 @@ async def _acl_proxy_token(
     if kind == b"none":
         return None
     if kind != b"hash" or not _HASH.fullmatch(hashed):
-        return SkippedToken(which, "is not a token of an acl-proxy")
+        return SkippedToken(which, "the key does not hold a token of an acl-proxy")
     flat = await redis.ask("HGETALL", key)
     if not flat:
         return None
     try:
         texts = [each.decode("utf-8") for each in flat]
     except UnicodeDecodeError:
-        return SkippedToken(which, "is not UTF-8")
+        return SkippedToken(which, "the token has a field that is not UTF-8")
     fields = dict(zip(texts[::2], texts[1::2], strict=True))
     try:
         owner = rule.of({**fields, "hash": hashed[:8]})
@@ -159,7 +163,7 @@ def _hosts(text: str) -> tuple[str, ...]:
         hosts.check_host_pattern(each.strip()) for each in text.split(",") if each.strip()
     )
     if not found:
-        raise ValueError("has no hosts, so an acl-proxy accepts it for none")
+        raise ValueError("the token has no hosts, so an acl-proxy accepts it for no host")
     return found
 
 
@@ -178,7 +182,7 @@ class _Stored(_Lenient):
     """A document in the collection C{tokens} of an auth-o-tron."""
 
     class Token(_Lenient):
-        """The token in plain text, and the scopes of the token."""
+        """The key C{token} of the document: the token in plain text, and its scopes."""
 
         token_string: str = Field(min_length=8, max_length=512)
         scopes: dict[str, list[str]] = Field(default_factory=dict)
@@ -189,7 +193,7 @@ class _Stored(_Lenient):
 
 def _named(text: str) -> str:
     if not text.strip() or not text.isprintable():
-        raise ValueError("is not a name: empty or not printable")
+        raise ValueError("the name is empty or not printable")
     return text
 
 
@@ -212,8 +216,8 @@ async def auth_o_tron_tokens(
     """
     Yield the tokens of an auth-o-tron.
 
-    @param tokens: the collection of tokens.
-    @param users: the collection of the owners of the tokens.
+    @param tokens: the MongoDB collection C{tokens}.
+    @param users: the MongoDB collection C{users}, with the owners of the tokens.
     @param realm: the realm of all owners, if it has another name in authotron.
 
     @raise Unavailable: the database of the auth-o-tron is unreachable.
@@ -229,7 +233,7 @@ async def _auth_o_tron_token(
     try:
         stored = _Stored.model_validate(document)
     except ValidationError:
-        return SkippedToken(which, "is not a token of an auth-o-tron")
+        return SkippedToken(which, "the document does not hold a token of an auth-o-tron")
     if (objection := _reason_to_skip(document, stored.token.token_string)) is not None:
         return SkippedToken(which, objection)
     found = await mongo_client.call(users.find({"user_id": stored.user_id}, limit=2))
@@ -237,11 +241,11 @@ async def _auth_o_tron_token(
     named = [*owners, *_levels(document), *_levels(document["token"])]
     contradiction = _conflict(owners, _OF_USERS) or _conflict(named, _NAMES)
     if contradiction:
-        return SkippedToken(which, f"has an owner with {contradiction}")
+        return SkippedToken(which, f"the owner of the token has {contradiction}")
     try:
         user = _User.model_validate(_merged(found[0] if found else {}))
     except ValidationError:
-        return SkippedToken(which, "has an owner that is not in the database")
+        return SkippedToken(which, "the database has no valid owner of the token")
     attributes = {name: text for name, text in user.attributes.items() if name != "exp"}
     owner = Identity(
         realm or user.realm,
@@ -259,16 +263,17 @@ async def _auth_o_tron_token(
 def _reason_to_skip(document: Mapping[str, Any], token: str) -> str | None:
     """Return why a token must not be copied, apart from its owner, or C{None} if it may."""
     if token.startswith("hs256:"):
-        return "is an API token of authotron"
+        return "the token is an API token of authotron"
     if not imported.may_be(token):
-        return "cannot be sent in a header, or would be verified by another provider"
+        return "the token cannot be sent in a header, or another provider would verify it"
     contradiction = _conflict([document, document["token"]], _OF_TOKENS)
-    return contradiction and f"has {contradiction}"
+    return contradiction and f"the token has {contradiction}"
 
 
 def _levels(found: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """
-    Yield a document, the mapping in its key C{user}, the mapping in that one's C{user}, and so on.
+    Yield a document and the mappings nested in it, each of which is in the key C{user} of the one
+    before.
 
     A C{user} that is not a mapping, or is nested too deeply, is read as a user name.
     """
@@ -295,6 +300,9 @@ def _conflict(levels: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> str |
 
 
 def _merged(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge the fields of an owner: those of the document, and those of its C{user}."""
+    """
+    Return the fields of an owner's document, overridden by the fields of the mapping in its key
+    C{user}.
+    """
     below = found.get("user")
     return {**found, **(below if isinstance(below, Mapping) else {})}

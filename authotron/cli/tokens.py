@@ -289,7 +289,7 @@ async def _revoke(
     missing: list[str] = []
     for id_ in dict.fromkeys(ids):
         try:
-            if id_ not in ended:  # otherwise it was revoked with the token that created it
+            if id_ not in ended:  # else revoked with its creator token
                 ended.update(dict.fromkeys(await kept.end(id_, audit.at_terminal())))
         except NoSuchToken:
             missing.append(id_)
@@ -321,7 +321,7 @@ tokens.add_command(token_backup.new_pepper)
 
 async def _owner_now(gateway: Gateway[Reply], owner: Identity, provider: str) -> Authentication:
     """
-    Return the present identity of an owner.
+    Return the identity that the owner of an API token has now, by its provider.
 
     @raise Rejected: the owner does not exist any more.
     """
@@ -334,7 +334,7 @@ def _check_realm(gateway: Gateway[Reply], realm: str) -> None:
     """
     Check that a provider of a realm is configured.
 
-    @raise Rejected: there is none.
+    @raise Rejected: no provider of the realm is configured.
     """
     known = sorted({each.realm for each in gateway.authenticator.providers})
     if realm not in known:
@@ -355,7 +355,9 @@ _OPTIONS = {
     "hosts": "--host",
     "networks": "--network",
 }
-"""Options of C{tokens create} by the keys of the body of C{POST /tokens}, if they differ."""
+"""
+The option of C{tokens create} for each key in the body of C{POST /tokens} that has another name.
+"""
 
 
 def _request(given: Mapping[str, Any]) -> TokenRequest:

@@ -27,8 +27,8 @@ class Config:
 
     @ivar warnings: what an operator should look at, although the gateway can run.
     @ivar origins: where each value came from.
-    @ivar hash_key: the key of hashes that the workers of one service compare; each loading of the
-        configuration makes another key.
+    @ivar hash_key: a random key for hashes that workers exchange; all workers of one service have
+        the same key, and each time the configuration is loaded there is a new key.
     """
 
     file: File

@@ -60,7 +60,10 @@ def nested(found: Sequence[Value]) -> dict[str, Any]:
 
 
 def _below(at: Any, step: int | str, new: object) -> Any:
-    """Return the value at a step of a list or a mapping; if there is none, put C{new} there."""
+    """
+    Return the value at an index of a list or a key of a mapping; if it is missing, insert C{new}
+    there.
+    """
     if isinstance(at, list):
         if len(at) == step:
             at.append(new)

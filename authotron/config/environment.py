@@ -26,10 +26,16 @@ _V1_STRINGS = frozenset({"bind_address"})
 """Keys of configuration format 1.0.0, unknown to 2.0.0, whose values are strings."""
 
 _SECRETS_OF_AUTH_O_TRON = frozenset({"secret", "uri"})
-"""The keys of auth-o-tron that hold secrets; like auth-o-tron, cut blanks around the secrets."""
+"""
+The keys of auth-o-tron that hold secrets; blanks around these secrets are removed, as auth-o-tron
+does.
+"""
 
 _MAY_BE_EMPTY = frozenset({("jwt", "aud")})
-"""The keys that an empty environment variable sets; other empty variables are ignored."""
+"""
+The keys that an empty environment variable sets to the empty string; for all other keys an empty
+variable is ignored.
+"""
 
 _MOST_DIGITS = 20
 """Maximum digits of a whole number in an environment variable."""
@@ -41,10 +47,10 @@ _STRAY_QUOTES = (
     "remove them if a shell should have done so"
 )
 
-_CUT_BLANKS = "the blanks or line ends at its ends are not part of the secret, as in auth-o-tron"
+_CUT_BLANKS = "blanks or line ends around the value are not part of the secret, as in auth-o-tron"
 _KEPT_BLANKS = (
-    "the blanks or line ends at its ends are part of the value, as in auth-o-tron, because it has "
-    "commas, brackets or quotes"
+    "blanks or line ends around it are part of the value, as in auth-o-tron, because the value "
+    "has commas, brackets or quotes"
 )
 
 
@@ -69,13 +75,13 @@ class KeyKind(Enum):
 
     VALUE = "a number, a switch, a list, a mapping or a string, whichever the text looks like"
     STRING = "the string as auth-o-tron reads it, in most cases without blanks around it"
-    STRINGS = "a list in brackets, else as STRING"
+    STRINGS = "a list if the text is in brackets, else the string as auth-o-tron reads it"
     SWITCH = "true or false, in any case"
-    SECRET = "the string as it stands"  # noqa: S105 - not a password
+    SECRET = "the string with all its blanks and quotes"  # noqa: S105 - not a password
 
 
 def kind_of(section: type[BaseModel], key: str) -> KeyKind:
-    """Return how a key of a section reads the string in an environment variable."""
+    """Return how the string in an environment variable becomes the value of a key of a section."""
     secrets = [*secret_keys(section)]
     if key in secrets:
         return KeyKind.STRING if key in _SECRETS_OF_AUTH_O_TRON else KeyKind.SECRET
@@ -110,19 +116,24 @@ class Overlay:
     Sets keys of a configuration from environment variables.
 
     The case of variable names is ignored. A key whose value is a string takes the text of its
-    variable literally, without blanks and one pair of quotes around it. The variables of all other
-    keys are parsed by L{environment_value}. A mapping in a variable is merged over the mapping in
-    the file.
+    environment variable literally, except that surrounding blanks and one pair of surrounding
+    quotes are removed. The variables of keys whose values are not strings are parsed by
+    L{environment_value}. A mapping in an environment variable is merged over the mapping in the
+    configuration file.
 
     @ivar given: the mapping in the file, which is changed in place.
-    @ivar variables: for each key that was set, the variable that set it, as messages may show it.
+    @ivar variables: for each configuration key that an environment variable set, the name of the
+        variable, in a form that messages may show.
     """
 
     given: dict[str, Any]
     variables: dict[Location, str] = field(factory=dict, init=False)
 
     def apply(self, environ: Mapping[str, str]) -> list[str]:
-        """Set keys from environment variables; return a warning for each suspicious variable."""
+        """
+        Set configuration keys from environment variables, and return warnings about variables that
+        look wrong.
+        """
         known = sorted({*File.model_fields, *_V1_STRINGS})
         warnings: list[str] = []
         for steps, name in sorted_by_key(environ):
@@ -214,10 +225,10 @@ class Overlay:
 
 def sorted_by_key(environ: Mapping[str, str]) -> list[tuple[tuple[str, ...], str]]:
     """
-    Return the keys that variables set, with the variables: whole sections before single keys.
+    Return pairs of a configuration key and the environment variable that sets it.
 
-    The version, which decides about other keys, comes first. If names differ only in case, the one
-    in capitals comes last.
+    The version comes first, because other keys depend on it, and a whole section stands before its
+    keys. If variable names differ only in case, the one in capitals comes last.
     """
     found = []
     for name in environ:

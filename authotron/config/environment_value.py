@@ -12,7 +12,10 @@ _SWITCHES = {"true": True, "false": False}
 _WHOLE = re.compile(r"[+-]?[0-9]+(?:_[0-9]+)*")
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _HALF = re.compile(r"'|(?:true|false)\S")
-"""The beginning of a text of which auth-o-tron reads only a character or a switch, not the rest."""
+"""
+Matches the beginning of a text that auth-o-tron reads only in part: up to a single quote, C{true}
+or C{false}, ignoring the rest.
+"""
 
 _MOST_DIGITS = 20
 """Maximum characters of a whole number; a longer number is read as a float."""
@@ -30,10 +33,11 @@ def parse(text: str) -> object:
 
 def as_string(text: str) -> str:
     """
-    Return the string that a text stands for, with the blanks around it that auth-o-tron keeps.
+    Return the string that a text stands for, with the surrounding blanks that auth-o-tron keeps.
 
-    auth-o-tron cuts blanks around a plain text and around a text in quotes. auth-o-tron keeps these
-    blanks if the text has a comma, a bracket, a brace, or signs before or behind its quotes.
+    auth-o-tron removes the blanks around a plain text and around a text in quotes. But auth-o-tron
+    keeps surrounding blanks if the text contains a comma, a bracket or a brace, or has other
+    characters before or behind its quotes.
     """
     bare = text.strip()
     quoted = re.fullmatch(r'"(?:[^"\\]|\\.)*"', bare, re.DOTALL)

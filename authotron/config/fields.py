@@ -22,7 +22,7 @@ def nested_section(section: type[BaseModel], key: str) -> type[BaseModel] | None
 
 
 def section_at(section: type[BaseModel], location: Location) -> type[BaseModel]:
-    """Return the innermost section on the way from C{section} to the location of a key."""
+    """Return the innermost section with the key at C{location}, counted from C{section}."""
     for step in location:
         section = nested_section(section, str(step)) or section
     return section

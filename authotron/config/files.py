@@ -1,10 +1,10 @@
 """
 Access files safely in folders that other accounts may write to.
 
-An operator runs commands as root in the folder of the service account. The service account may have
-put symbolic links to files of root into its folder. So a command of root takes the rights of the
-account that controls a path before it accesses the path, and creates files only if nothing has that
-name.
+An operator runs commands as root in the folder of the service account. The service account could
+have put symbolic links into its folder that lead to files of root. Therefore, before a command that
+runs as root accesses a path, it takes the rights of the account that controls the path. Such a
+command creates a file only if no other file has its name.
 """
 
 from __future__ import annotations
@@ -45,10 +45,11 @@ _libc = ctypes.CDLL(None, use_errno=True)
 @define
 class _PathWalk:
     """
-    Follows a path as the kernel does, and collects the accounts that can change where it leads.
+    Follows a path as the kernel does, and collects the accounts that can change which file the path
+    leads to.
 
     @ivar accounts: for each account but root that owns a folder on the way, the folder's group.
-    @ivar is_shared: whether accounts other than the owner may write to the folder reached last.
+    @ivar is_shared: whether accounts other than the owner may write to the last folder on the path.
     """
 
     accounts: dict[int, int] = field(factory=dict, init=False)
@@ -56,7 +57,7 @@ class _PathWalk:
 
     def follow(self, path: Path) -> None:
         """
-        Follow C{path} as far as it exists.
+        Follow C{path} to its end, or to the first step that does not exist.
 
         @raise OSError: the path has too many symbolic links, or cannot be read.
         """
@@ -85,7 +86,7 @@ class _PathWalk:
             elif stat.S_ISDIR(found.st_mode):
                 at = here
                 self._enter(at)
-            # Otherwise the step is a file: the kernel does not find anything below a file either.
+            # Otherwise the step is a file, and a path cannot continue below a file.
 
     def _enter(self, folder: Path) -> None:
         found = folder.stat()
@@ -101,9 +102,10 @@ def act_as_owner(path: Path) -> None:
     """
     Give this thread of root only the file rights of the account that controls a path.
 
-    The account owns the folder of the file, a folder above it, or a folder that a symbolic link on
-    the way leads to. If root owns every folder on the path, the thread keeps the rights of root.
-    The rights of other threads are not changed, nor those of an account other than root.
+    An account controls a path if it owns the folder of the file, a folder above it, or a folder
+    that a symbolic link on the path leads to. If root owns every folder on the path, the thread
+    keeps the rights of root. The rights of other threads are not changed, nor those of an account
+    other than root.
 
     @raise OSError: several accounts control the path, or their rights cannot be taken.
     """
@@ -181,7 +183,7 @@ def _set_groups(groups: Sequence[int]) -> None:
         return
     given = (ctypes.c_uint * len(groups))(*groups)
     if _libc.syscall(ctypes.c_long(number), ctypes.c_long(len(groups)), given) != 0:
-        raise PermissionError(ctypes.get_errno(), "cannot take the groups of the owner")
+        raise PermissionError(ctypes.get_errno(), "cannot take the groups of the owner of the path")
 
 
 # --- files ---

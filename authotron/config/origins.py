@@ -72,7 +72,7 @@ class Origins:
     is_version_1: bool = False
 
     def __reduce__(self) -> tuple[type[Origins], tuple[()]]:
-        """Pickle no origins: a worker process gets its configuration without them."""
+        """Pickle an empty object instead of the origins, as a worker process does not need them."""
         return Origins, ()
 
     def of(self, location: Location) -> Origin:
@@ -88,7 +88,10 @@ class Origins:
 
     @contextmanager
     def locating(self) -> Iterator[None]:
-        """Add file and line, or variable, to the problems of a C{ConfigError} within the block."""
+        """
+        Add its file and line, or its variable, to each problem of a C{ConfigError} that the block
+        raises.
+        """
         try:
             yield
         except ConfigError as error:

@@ -105,7 +105,9 @@ class StoreConfig(Section):
             return None
         keys = pepper.get_secret_value().split()
         if not keys or any(len(key.encode()) < SHORTEST_PEPPER for key in keys):
-            raise ValueError(f"needs {SHORTEST_PEPPER} bytes; try `authotron generate-secret`")
+            raise ValueError(
+                f"is shorter than {SHORTEST_PEPPER} bytes; try `authotron generate-secret`"
+            )
         return pepper
 
     def peppers(self) -> list[bytes]:

@@ -13,7 +13,10 @@ from authotron.config.spelling import did_you_mean, is_slip
 from authotron.model.errors import Location, Problem
 
 OF_KEY = "of_key"
-"""The type of errors that validators of a whole section raise for one of its keys."""
+"""
+The type of a pydantic error that the validator of a whole section raises about one key of the
+section.
+"""
 
 _MESSAGES = {
     "missing": "is missing",
@@ -60,7 +63,7 @@ def of_key(key: str, why: str) -> PydanticCustomError:
 
 
 def _steps(at: str) -> Location:
-    """Return the steps of a section's path, of which C{providers[1]} has two."""
+    """Split the path of a section into its steps: C{providers[1]} becomes C{providers} and 1."""
     found = re.findall(r"[^.\[\]]+", at)
     return tuple(int(step) if step.isdigit() else step for step in found)
 
@@ -88,7 +91,10 @@ def _unknown_key(section: type[BaseModel], given: object, at: str, location: Loc
 
 
 def _path(section: type[BaseModel], given: object, at: str, location: Location) -> str:
-    """Return the path of a key; keys that operators choose appear as C{#} and a number."""
+    """
+    Return the path of a key for messages, in which unknown keys are replaced by C{#} and their
+    position.
+    """
     for place, step in enumerate(location):
         there = _value_at(given, location[:place])
         if isinstance(step, str) and isinstance(there, dict) and step in there:

@@ -118,7 +118,7 @@ _BETTER = "try `authotron generate-secret`, or accept it for now by jwt.allow_we
 
 def _check_secret(secret: str | None, config: JwtConfig) -> None:
     if secret is None:
-        raise of_key("secret", "is missing (or choose another alg)")
+        raise of_key("secret", "is missing; set it, or choose another value of jwt.alg")
     if config.allow_weak_secret:
         return
     if secret.lower() in PLACEHOLDERS:
@@ -140,7 +140,7 @@ def _as_format(form: object) -> object:
 
 
 Level = Annotated[Literal["trace", "debug", "info", "warn", "error"], BeforeValidator(_as_level)]
-"""The severity of a log event, ascending."""
+"""The severities that a log event may have, from the lowest to the highest."""
 
 Format = Annotated[Literal["console", "json"], BeforeValidator(_as_format)]
 """The format of a log line."""

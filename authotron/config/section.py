@@ -43,7 +43,7 @@ Names = Annotated[tuple[Name, ...], Field(strict=False)]
 
 def _realm(text: str) -> str:
     if why := naming.flaw(text):
-        raise ValueError(f"{why}, so no identity of this realm could be passed on")
+        raise ValueError(f"{why}, so no user of this realm could be accepted")
     return naming.normalize(text)
 
 
@@ -111,10 +111,10 @@ _DURATION = {
 
 def _in_range(seconds: float) -> float:
     """
-    Check the bounds that every duration has.
+    Return a duration, if it is within the bounds that all durations have.
 
-    The bounds are checked by a function, since constraints of the type would override the narrower
-    constraints of a configuration key.
+    This function checks the bounds, because pydantic constraints on the type of durations would
+    override narrower constraints on a single key.
     """
     if not seconds >= 0:  # this comparison also rejects NaN
         raise PydanticCustomError("greater_than_equal", "too small", {"ge": 0})
@@ -195,7 +195,8 @@ def read(section: type[S], given: object, at: str = "", sources: Sources | None 
     """
     Validate a mapping as a section.
 
-    @param at: the path of the mapping in the file, with which paths of problems begin.
+    @param at: the path of the mapping in the file; the path of every reported problem begins with
+        it.
     @param sources: where files and variables are found; the working folder and the environment of
         the process by default.
 
@@ -213,10 +214,12 @@ def _all_errors(
     section: type[Section], given: object, error: ValidationError, context: dict[str, Sources]
 ) -> list[ErrorDetails]:
     """
-    Return the errors of a section, with those of its validators that run only if all keys fit.
+    Return the errors of a section, including those of its validators that run only if all keys are
+    valid.
 
-    For these the section is read once more without the keys that do not fit. Errors that mention
-    one of these keys may be a consequence of leaving it out, so they are ignored.
+    To run these validators, the section is read a second time without the invalid keys. In the
+    second reading, errors that mention an invalid key are ignored, as they may be caused by its
+    absence.
     """
     found = error.errors(include_url=False, include_input=False)
     fitting = _without(given, [_location(each) for each in found])
@@ -237,7 +240,10 @@ _WORD = re.compile(r"\w+")
 
 
 def _location(error: ErrorDetails) -> Location:
-    """Return the location of an error, with the key if a validator of a section names one."""
+    """
+    Return the location of an error; if the validator of a whole section names a key, include the
+    key.
+    """
     is_of_key = error["type"] == problems.OF_KEY
     return (*error["loc"], str(error.get("ctx", {}).get("key"))) if is_of_key else error["loc"]
 
@@ -253,7 +259,7 @@ def _begins(loc: Location, other: Location) -> bool:
 
 
 def _without(given: object, locations: Sequence[Location]) -> object:
-    """Return a copy of what was given, without the keys at some locations."""
+    """Return a copy of the given value of a section, without the keys at C{locations}."""
     if isinstance(given, list):
         below = [[loc[1:] for loc in locations if loc[:1] == (n,)] for n in range(len(given))]
         return [_without(each, inside) for each, inside in zip(given, below, strict=True)]
@@ -288,7 +294,7 @@ def _with_secrets(
         if path is None and variable is None:
             continue
         if given.get(key) is not None or (path is not None and variable is not None):
-            why = f"give one of {key}, {of_file} and {of_variable}, not both"
+            why = f"give only one of {key}, {of_file} and {of_variable}"
             raise problems.of_key(key, why)
         if path is not None:
             given[key] = sources.secret_in_file(of_file, path)

@@ -43,10 +43,13 @@ Header = Annotated[str, Field(pattern=_HEADER, max_length=256)]
 """The name of a header field (RFC 9110 section 5.1)."""
 
 _NEARLY_ALL = 3 / 4
-"""The share of all addresses that is rejected as trusted proxies, unless C{insecure} is set."""
+"""
+If C{trusted_proxies} contains this share of all addresses or more, it is rejected, unless
+C{insecure} is set.
+"""
 
 VERY_MANY = 1 / 4
-"""The share of all addresses that causes a warning as trusted proxies."""
+"""If C{trusted_proxies} contains this share of all addresses or more, there is a warning."""
 
 _SOCKETS = ("tcp:", "tcp6:", "unix:")
 """The kinds of endpoints that are plain sockets, which several workers can share."""

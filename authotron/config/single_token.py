@@ -19,10 +19,10 @@ from authotron.model.errors import ConfigError, Problem
 _TOKEN, _LENGTH = "AUTH_SERVICE_TOKEN", "MIN_AUTH_SERVICE_TOKEN_LEN"
 _LEVELS = {"DEBUG": "debug", "INFO": "info", "WARNING": "warn", "ERROR": "error"}
 _HIGHEST = 65_535
-"""The highest port, and the most characters that C{MIN_AUTH_SERVICE_TOKEN_LEN} may demand."""
+"""The highest port number, and the largest value of C{MIN_AUTH_SERVICE_TOKEN_LEN}."""
 
 _LONGEST_HEAD = 8_192
-"""Bytes that the request line, and the whole head, of a request may have."""
+"""Maximum number of bytes of a request line, and of a whole request head."""
 
 
 def is_meant(environ: Mapping[str, str]) -> bool:

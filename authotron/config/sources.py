@@ -59,7 +59,8 @@ class Sources:
         """
         Return the secret in the environment variable that C{key} names.
 
-        Messages do not repeat the name, because an operator may have written the secret itself.
+        Error messages do not repeat the value of C{key}, because an operator may have written the
+        secret there instead of the name of a variable.
 
         @raise PydanticCustomError: C{name} is not a string, or the variable is unset or empty.
         """
@@ -67,9 +68,9 @@ class Sources:
             raise _unreadable(key, "must be the name of an environment variable")
         secret = self.environ.get(name)
         if secret is None:
-            raise _unreadable(key, "names an environment variable that is not set")
+            raise _unreadable(key, "the environment variable that this key names is not set")
         if not secret.strip():
-            raise _unreadable(key, "names an environment variable that is empty")
+            raise _unreadable(key, "the environment variable that this key names is empty")
         return without_line_end(secret)
 
 

@@ -8,16 +8,23 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 _LONGER = 3
-"""Maximum letters by which a misspelt key may be longer than the known key."""
+"""
+Maximum number of letters by which a misspelt key may be longer than the known key that is meant.
+"""
 
 _SHORT = 3
-"""Minimum letters of a known key; a longer word that begins with it counts as a misspelling."""
+"""
+Minimum number of letters of a known key, from which on a longer word that begins with the key
+counts as a misspelling of it.
+"""
 
 _TAIL = 5
 """
-Maximum letters behind a known key in a misspelling, in a section with secrets.
+Maximum number of letters that may follow a known key in a misspelling of it, in a section with
+secrets.
 
-In such a section C{audience} counts as a misspelt C{aud}, but C{expelliarmus} may be a secret.
+In a section with secrets, C{audience} counts as a misspelling of C{aud}, but C{expelliarmus} does
+not count as one of C{exp}, because it may be a secret.
 """
 
 _SYNONYMS = {

@@ -55,8 +55,8 @@ def of_plugins(
     for one, other in combinations(sorted(realms), 2):
         if other.startswith(f"{one}-"):
             yield (
-                f"realms {one!r} and {other!r}: the subject {other}-x may stand for user "
-                f"{other[len(one) + 1 :] + '-x'!r} of the first or user 'x' of the second"
+                f"realms {one!r} and {other!r}: a JWT with the subject {other}-x may be of "
+                f"user {other[len(one) + 1 :] + '-x'!r} in {one!r} or of user 'x' in {other!r}"
             )
 
 
@@ -73,7 +73,7 @@ def _of_duplicates(kind: str, configs: Sequence[PluginConfig]) -> Iterator[str]:
 
 
 def _of_names(providers: Sequence[PluginConfig]) -> Iterator[str]:
-    """Warn of providers whose names cannot be keys of scopes in an identity."""
+    """Warn of providers whose names are not valid as service names in scopes."""
     for place, provider in enumerate(providers):
         if why := flaw(provider.name, MAX_ROLE, tab=True):
             yield (

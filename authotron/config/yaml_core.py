@@ -2,8 +2,8 @@
 YAML as auth-o-tron reads it: the core schema of YAML 1.2, and tabs as blanks.
 
 PyYAML reads YAML 1.1, in which C{no} is a switch, C{0755} is octal, C{12:30} is a number of minutes
-and C{2026-01-01} is a date. In YAML 1.2 all these scalars are strings. auth-o-tron reads keys as
-strings, too, whatever they look like.
+and C{2026-01-01} is a date. In YAML 1.2 these four scalars are strings. auth-o-tron reads every key
+of a mapping as a string, even a key that looks like a number.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _MOST_DIGITS = 4_000
 """Maximum digits of a whole number; the conversion in Python refuses more than 4,300."""
 
 _MOST_EXPANDED = 250_000
-"""Maximum of values that aliases repeat, counted again each time an alias repeats them."""
+"""Maximum number of values that aliases may repeat; each repetition of a value is counted."""
 
 
 class YamlError(yaml.MarkedYAMLError):
@@ -70,7 +70,10 @@ class _Loader(yaml.SafeLoader):
                 self.allow_simple_key = True
 
     def scan_plain_spaces(self, indent: int, start_mark: Any) -> list[str] | None:
-        """Return the blanks and line ends within a plain scalar, as they count in its text."""
+        """
+        Skip the blanks and line ends within a plain scalar, and return the text that they
+        contribute to its value.
+        """
         length = 0
         while self.peek(length) in _BLANKS:
             length += 1
@@ -261,7 +264,8 @@ def line_of(root: Node, location: Sequence[int | str]) -> tuple[int, int]:
     """
     Return the line (from 1) of the value at a location, and how many steps of the location exist.
 
-    If steps of the location are not in the file, return the line of the nearest value around it.
+    If the value is not in the file, return the line of the innermost value that exists on the way
+    to it.
     """
     node, line, count = root, root.start_mark.line + 1, 0
     for step in location:
@@ -289,7 +293,8 @@ class Values:
     """
     Makes Python values from the nodes of a YAML document.
 
-    @ivar named: returns the part of a message that names a key, empty if it must stay secret.
+    @ivar named: a function that returns the part of an error message that names a key; an empty
+        string if the key may be a secret.
     @ivar merges: the merge keys (C{<<}) that were found in the document.
     """
 
@@ -309,7 +314,7 @@ class Values:
         return self._value(node)[0]
 
     def _value(self, node: Node) -> tuple[object, int]:
-        """Return the value of a node, and of how many values it consists."""
+        """Return the value of a node, and the number of values in it, nested values included."""
         if id(node) in self._sizes:
             size = self._sizes[id(node)]
             self._repeated += size

@@ -42,7 +42,7 @@ def compose(
     config: Config, world: World, metrics: Metrics, store: ITokenStore | None = None
 ) -> Gateway[Reply]:
     """
-    Build a gateway from a configuration. Nothing is started, and no connection is opened.
+    Build a gateway from a configuration, without starting services or opening connections.
 
     @param store: a store that is open already, to be used instead of a new one.
 
@@ -97,7 +97,10 @@ def compose(
 
 
 def _replies(file: File, providers: Sequence[IProvider]) -> Replies:
-    """Build the replies of a configuration, with its challenges."""
+    """
+    Build the object that makes HTTP replies, with the WWW-Authenticate challenges of a
+    configuration.
+    """
     challenge = partial(
         credentials.challenge,
         providers,

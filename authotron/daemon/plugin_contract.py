@@ -80,7 +80,7 @@ def _flaws(interface: InterfaceClass, plugin: object) -> Iterator[str]:
     if isclass(plugin) or not interface.providedBy(plugin):
         returned = f"class {plugin.__name__}" if isclass(plugin) else type(plugin).__name__
         declaration = f"@implementer({interface.__name__})"
-        yield f"make() returned {returned}, which does not declare {declaration}"
+        yield f"make() returned {returned}, not an object of a class with {declaration}"
         return
     optional = [each for each in _OPTIONAL if each.providedBy(plugin)]
     for each in (interface, *optional):
@@ -109,7 +109,10 @@ def _reason(invalid: Exception) -> str:
 
 
 def _short(element: object) -> str:
-    """Return the last word of a name like C{authotron.plugin.interfaces.IJudge.affinity}."""
+    """
+    Shorten a dotted name to its last part, such as C{affinity} of
+    C{authotron.plugin.interfaces.IJudge.affinity}.
+    """
     name, bracket, arguments = str(element).partition("(")
     return name.rpartition(".")[2] + bracket + arguments
 

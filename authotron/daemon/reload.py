@@ -59,8 +59,8 @@ class Reloader(Generic[P]):
         returns C{None} if the service is stopping.
     @ivar _adopt: puts into use the object that C{_prepare} has built.
     @ivar _refuse: records the reasons, as strings, why the new configuration is not used.
-    @ivar _has_workers: whether a reload starts new workers, which apply more changed keys than a
-        single process.
+    @ivar _has_workers: whether a reload starts new worker processes. A new worker applies some
+        changed keys that a single process applies only after a restart.
     """
 
     _load: Callable[[], Config]

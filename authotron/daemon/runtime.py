@@ -1,4 +1,4 @@
-"""The reactor, the thread pool and the network, as plugins get them in a World."""
+"""Build the L{World} that plugins get: the reactor, the thread pool and the network."""
 
 from __future__ import annotations
 

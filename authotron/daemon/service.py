@@ -300,7 +300,8 @@ class GatewayService(MultiService):
         """
         Stop the service, as its token store is broken or must not be used.
 
-        After a reload the service goes on without API tokens until the configuration is corrected.
+        If the configuration was reloaded, the service does not stop, but rejects API tokens until
+        the configuration is corrected.
         """
         if isinstance(failure.value, ConfigError):
             self._refuse([str(problem) for problem in failure.value.problems])
@@ -317,7 +318,8 @@ async def _check_pepper(tokens: TokenService) -> None:
     """
     Verify that API tokens in the open store stay valid with the pepper of a new configuration.
 
-    @raise ConfigError: the token store has another pepper, or cannot be read now.
+    @raise ConfigError: the token store was set up with another pepper, or cannot be read at the
+        moment.
     """
     try:
         await tokens.store.check_pepper()

@@ -15,7 +15,9 @@ dashboards for auth-o-tron show the same lines.
 """
 
 Labels = tuple[str, ...]
-"""The values of the labels of one number, in the order of the label names of its family."""
+"""
+The label values of one counter, gauge or histogram, in the order of the label names of its family.
+"""
 
 
 @define(eq=False)
@@ -39,8 +41,9 @@ class Tally:
     How often one kind of event happened, and how long these events took, if their durations are
     measured.
 
-    @ivar durations: the histogram of durations; tallies that differ only in labels that the
-        histogram does not have share one histogram.
+    @ivar durations: the histogram of durations, if they are measured. A histogram may have fewer
+        labels than its counter; tallies with the same values of the labels of the histogram share
+        one histogram.
     @ivar number: how often the event happened.
     """
 
@@ -73,8 +76,8 @@ class Histogram:
 
 class _Tallies(dict[Labels, Tally]):
     """
-    A dictionary of tallies by the values of their labels. A missing tally is created when it is
-    read.
+    A dictionary from label values to the tally that has these labels; reading a missing tally
+    creates it.
     """
 
     def __init__(self, labels: Sequence[str], durations: Histogram | None) -> None:
@@ -111,7 +114,7 @@ class Counts:
 
     def show(self, *labels: str) -> None:
         """
-        Report a zero for these label values before the first event, so that alerts notice the
-        change from 0 to 1.
+        Report a zero for a combination of label values before the first event, so that alerts
+        notice the change from 0 to 1.
         """
         self.values[labels]  # reading a missing tally creates it

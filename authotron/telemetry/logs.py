@@ -37,8 +37,8 @@ _LIBRARIES = frozenset(
 
 _LOWER = {LogLevel.warn: LogLevel.info, LogLevel.info: LogLevel.debug}
 """
-The level at which a log event of a library is written, by the level that the library gave the
-event; errors keep their level.
+The level at which a log event of a library is written, for each level that the library may have
+chosen; a level that is not a key here is kept.
 """
 
 _LOWEST = {"trace": 1, "debug": 5, "info": 9, "warn": 13, "error": 17}
@@ -116,7 +116,7 @@ class Log:
     the library chose, unless they are errors. Log events of plugins keep their level.
 
     @ivar writes_debug: whether log events of level C{debug} are written. Code that runs for each
-        request checks this attribute before it creates an event of this level.
+        request checks C{writes_debug} before it creates a log event of level C{debug}.
     @ivar writes_info: whether log events of level C{info} are written.
     """
 

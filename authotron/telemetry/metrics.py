@@ -81,7 +81,7 @@ def _counts() -> Iterator[Counts]:
         ("method",),
         is_gauge=True,
     )
-    yield Counts("authotron_front_handed_over", "Connections that left the fast path for good", ())
+    yield Counts("authotron_front_handed_over", "Connections handed over by the fast path", ())
     yield Counts("authotron_connections_refused", "Connections rejected above max_connections", ())
     yield Counts(
         "authotron_blocking_callbacks",
@@ -154,8 +154,8 @@ class Metrics(Collector):
         results: Iterable[str],
     ) -> None:
         """
-        Report zeros for these providers and augmenters before their first use, and allow only their
-        realms as labels.
+        Report zeros for the configured providers and augmenters before their first use, and allow
+        only their realms as labels.
         """
         providers, augmenters = tuple(providers), tuple(augmenters)
         self._realms = {each.realm for each in (*providers, *augmenters)} | (self._realms or set())
@@ -202,11 +202,14 @@ class Metrics(Collector):
         self._augmentations[augmenter.name, augmenter.type, augmenter.realm, result].add(seconds)
 
     def request_started(self, method: str) -> None:
-        """Note that an HTTP request has arrived."""
+        """Count an HTTP request that has arrived as in flight."""
         self._in_flight[(method,)].number += 1
 
     def request_ended(self, method: str) -> None:
-        """Note that an HTTP request was answered, or its client has disconnected."""
+        """
+        Stop counting an HTTP request as in flight, as it was answered or its client has
+        disconnected.
+        """
         self._in_flight[(method,)].number -= 1
 
     def request_answered(self, route: str, method: str, status: int, seconds: float) -> None:
@@ -215,8 +218,8 @@ class Metrics(Collector):
 
     def fast_path_left(self) -> None:
         """
-        Count a connection that left the fast path, because the fast path does not answer such a
-        request.
+        Count a connection that the fast path handed over, because of a request that the fast path
+        does not answer.
         """
         self._left_fast_path[()].number += 1
 
@@ -273,8 +276,8 @@ class Metrics(Collector):
         """
         Add the metrics of another process to those of this process.
 
-        @param ended: whether the other process has ended, so that only its counters and histograms
-            count, and not its gauges.
+        @param ended: whether the other process has ended; the counters and histograms of an ended
+            process are added, but not its gauges.
         """
         for name, counts in counted["counts"].items():
             mine = self._counts[name]

@@ -37,7 +37,8 @@ class Output:
         """
         Write a log line, or drop the line if there is no room for it.
 
-        @param report: a function that returns a line that tells how many lines were dropped before.
+        @param report: a function from the number of lines that were dropped before to the log line
+            that reports this number.
         """
         try:
             descriptor = self._descriptor(stream)
@@ -62,17 +63,20 @@ class Output:
         data = self._rest + data
         write = self._kinds[descriptor]
         done = 0
-        with suppress(OSError):  # no room, or the other side has closed the pipe
+        with suppress(OSError):  # the pipe has no room, or its reader has closed it
             while done < len(data):
                 done += write(descriptor, data[done : done + _ATOMIC])
         self._rest = data[done:]
         return not self._rest
 
     def _descriptor(self, stream: TextIO) -> int:
-        """Return the descriptor of a stream, and find out how to write to it without waiting."""
+        """
+        Return the file descriptor of a stream, and determine which function writes to it without
+        blocking.
+        """
         descriptor = stream.fileno()
         if descriptor not in self._kinds:
-            stream.flush()  # what was printed before stands before the log
+            stream.flush()  # writes what was printed before the log line
             mode = os.fstat(descriptor).st_mode
             if stat.S_ISREG(mode):
                 self._kinds[descriptor] = os.write

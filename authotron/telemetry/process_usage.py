@@ -23,9 +23,10 @@ _TICKS, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 @frozen
 class Usage:
     """
-    The resources that one process uses, or several processes together.
+    The resources that one process uses, or the sum for several processes.
 
-    @ivar started: when the first of these processes started, in seconds since the epoch.
+    @ivar started: when the process started, in seconds since the epoch; of several processes the
+        earliest start.
     @ivar ticks: processor time in clock ticks, including child processes that have ended. The
         number is an integer, so that the sum does not change when a child process ends, and the
         kernel adds the time of the child to that of its parent.
@@ -47,7 +48,7 @@ class Usage:
 
     @property
     def seconds(self) -> float:
-        """The processor time in seconds."""
+        """The processor time that the processes have used, in seconds."""
         return self.ticks / _TICKS
 
     def __add__(self, other: Usage) -> Usage:

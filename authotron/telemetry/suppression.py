@@ -1,4 +1,4 @@
-"""Log one of many equal events in half a minute, and count the others."""
+"""Suppress repeated log events: log one of a kind in half a minute, and count the others."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
 _WINDOW = 30.0
-"""Seconds in which only one event of a kind is logged, as auth-o-tron does."""
+"""Number of seconds in which only the first event of a kind is logged, as in auth-o-tron."""
 
 
 @define(eq=False)
@@ -18,9 +18,9 @@ class Suppression:
 
     def count(self, kind: str) -> int | None:
         """
-        Return how many events of this kind were suppressed before this one.
+        Return how many events of this kind were suppressed before this event.
 
-        @return: C{None} if this one is to be suppressed, too.
+        @return: C{None} if this event is to be suppressed, too.
         """
         now = self._clock.seconds()
         since, suppressed = self._seen.get(kind, (now - _WINDOW, 0))

@@ -71,7 +71,7 @@ class AclProxyTests(SynchronousTestCase):
 
         left = self.successResultOf(Deferred.fromCoroutine(first()))
         assert isinstance(left, SkippedToken)
-        self.assertEqual(left.why, "is not UTF-8")
+        self.assertEqual(left.why, "the token has a field that is not UTF-8")
 
 
 class AuthOTronTests(SynchronousTestCase):

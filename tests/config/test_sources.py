@@ -103,7 +103,7 @@ class SecretsTests(ConfigCase):
 
     def test_secret_and_twin_are_a_problem(self) -> None:
         """A secret and its C{_file} twin together are a problem."""
-        self.assertIn("not both", self.problem(jwt={"secret_file": "key"}))
+        self.assertIn("give only one of", self.problem(jwt={"secret_file": "key"}))
 
     def test_missing_secret_file_is_a_problem(self) -> None:
         """A missing file of a secret is a problem that names the path."""
@@ -156,9 +156,9 @@ class SecretsTests(ConfigCase):
         variable's name.
         """
         for variables, why in (
-            ({}, "names an environment variable that is not set"),
-            ({"CANARY_1": ""}, "names an environment variable that is empty"),
-            ({"CANARY_1": " \n"}, "names an environment variable that is empty"),
+            ({}, "the environment variable that this key names is not set"),
+            ({"CANARY_1": ""}, "the environment variable that this key names is empty"),
+            ({"CANARY_1": " \n"}, "the environment variable that this key names is empty"),
         ):
             over = {"secret": ..., "secret_env": "CANARY_1"}
             [problem] = self.problems(laid_over(BASE, {"jwt": over}), **variables)
@@ -170,7 +170,7 @@ class SecretsTests(ConfigCase):
 
     def test_several_sources_are_a_problem_S_PLACEHOLDER(self) -> None:
         """Several sources of one secret are a problem."""
-        told = "jwt.secret: give one of secret, secret_file and secret_env, not both"
+        told = "jwt.secret: give only one of secret, secret_file and secret_env"
         self.assertEqual(self.problem(jwt={"secret_env": "X"}), told)
         over = {"secret": ..., "secret_env": "X", "secret_file": "y"}
         self.assertEqual(self.problem(jwt=over), told)

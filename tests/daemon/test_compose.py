@@ -91,7 +91,7 @@ class ProviderTests(PluginCase):
         for returned, word in ((None, "NoneType"), (Provider, "class Provider"), (7, "int")):
             with self.subTest(word):
                 problem = self.only_problem(returned)
-                self.assertIn(f"make() returned {word}, which does not declare", problem)
+                self.assertIn(f"make() returned {word}, not an object", problem)
                 self.assertIn("@implementer(IProvider)", problem)
 
     def test_attributes_must_have_the_type_of_the_contract(self) -> None:

@@ -56,7 +56,7 @@ class Heartbeats:
             self._loop.stop()
 
     def check(self) -> None:
-        """Note a missing heartbeat for each worker, and kill those that missed too many."""
+        """Count a missed heartbeat for each worker, and kill workers that missed too many."""
         for worker in self._workers:
             worker.missed += 1
             if worker.missed > (MAX_MISSED if worker.has_served else MAX_MISSED_AT_START):

@@ -13,7 +13,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 MAX_LINE = 4 * 1024 * 1024
-"""Bytes that a message may have; the metrics of a worker take some 10,000."""
+"""
+Maximum number of bytes of a message; a message with the metrics of a worker has about 10,000 bytes.
+"""
 
 Action = Callable[[Any], Any]
 """Acts on a message: takes the message's content, and returns a result or a Deferred."""
@@ -50,7 +52,10 @@ class Answer:
 
 @frozen
 class Failed:
-    """The other process failed to do what the question with this number asked for."""
+    """
+    A message that reports a failure: its sender could not do what the question with the same number
+    asked for.
+    """
 
     number: int
 

@@ -25,7 +25,10 @@ from authotron.daemon.workers.worker_metrics import TIMEOUT, WorkerMetrics
 from authotron.model.errors import Unavailable
 
 _STEADY = 10
-"""Heartbeats after which the loss of a worker no longer counts as a failed start."""
+"""
+Number of heartbeats after which the end of a worker counts as a lost worker, and not as a failed
+start.
+"""
 
 _KILL_AFTER_GRACE = 2.0
 """Seconds after C{server.grace} at which a worker that drains is killed."""
@@ -87,8 +90,8 @@ class WorkerPool:
         """
         Whether the service goes on if one worker fails.
 
-        The service goes on if other workers run, or if an operator has just reloaded and sees the
-        failure.
+        A failure of one worker does not end the service if any worker has run for some time, or if
+        a reload has replaced the workers, as the operator then sees the failure.
         """
         return self._was_replaced or any(each.heartbeats >= _STEADY for each in self.workers)
 
@@ -173,10 +176,11 @@ class WorkerPool:
 
     def _note_refused(self, worker: WorkerProcess, problems: Any) -> None:
         """
-        Note why a worker cannot use all of its configuration.
+        Store the reasons why a worker cannot use all of its configuration, and count a failed
+        reload.
 
-        Several workers that report a problem count as one failed reload. While all workers are
-        being replaced, the supervisor itself counts the failed reload.
+        If several workers report a problem, only one failed reload is counted. While all workers
+        are being replaced, the supervisor itself counts the failed reload.
         """
         if not (self.problems or self._is_replacing):
             self.metrics.own.reload_ended("failure")
@@ -230,7 +234,8 @@ class WorkerPool:
         """
         Discard cached decisions in all workers but the sender, as API tokens were changed.
 
-        A worker that has ended meanwhile need not confirm, as it answers no request any more.
+        A worker that ends in the meantime does not have to confirm that it discarded decisions, as
+        it answers no further request.
 
         @param tokens: the ids of the changed API tokens, or C{None} to discard all decisions.
 
@@ -243,13 +248,16 @@ class WorkerPool:
                 raise Unavailable("a worker has not confirmed that it cleared its cache")
 
     def _forward(self, sender: WorkerProcess, word: str, content: Any) -> None:
-        """Pass on what one worker found out about a user to all other workers."""
+        """Send a message of one worker, which reports a fact about a user, to all other workers."""
         for worker in self.workers:
             if worker is not sender:
                 worker.notify(word, content)
 
     async def readiness(self) -> dict[str, Any] | None:
-        """Return the readiness that the first worker to answer reports, or C{None} without one."""
+        """
+        Ask the workers one after the other; return the first reported readiness, or C{None} if no
+        worker answers.
+        """
         for worker in self.serving:
             with suppress(Unavailable, PeerError):
                 report: dict[str, Any]

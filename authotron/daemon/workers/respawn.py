@@ -9,7 +9,9 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 _FIRST_DELAY, _LAST_DELAY = 0.1, 10.0
-"""Seconds until a lost worker is replaced: after the first loss, and at most."""
+"""
+Seconds until a lost worker is replaced: the delay after the first loss, and the longest delay.
+"""
 
 _MAX_DOUBLINGS = 10
 
@@ -41,7 +43,7 @@ class Respawn:
             self._pending.append(self._clock.callLater(delay, self._start))
 
     def reset_delay(self) -> None:
-        """Replace the next lost worker after the shortest delay."""
+        """Reset the delay, so that the next lost worker is replaced after the shortest delay."""
         self._losses = 0
 
     def pause(self) -> None:

@@ -84,10 +84,10 @@ class FairAccept:
     """
     Accepts few connections at a time, so that they spread evenly over all processes.
 
-    By itself, Twisted accepts all connections that wait. If many clients connect at once, the first
-    process that wakes up would get nearly all of them. A fair process accepts one connection and
-    pauses for L{PAUSE} seconds. While more connections wait, the process accepts twice as many each
-    time.
+    Without this class, Twisted accepts all connections that wait at a socket. If many clients
+    connect at once, the process that wakes up first would get nearly all their connections. With
+    this class, a process accepts one connection and then pauses for L{PAUSE} seconds. As long as
+    more connections wait, the process doubles the number that it accepts before each pause.
     """
 
     _port: Any  # a tcp.Port or unix.Port of Twisted, whose attributes no interface declares

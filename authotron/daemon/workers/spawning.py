@@ -16,7 +16,10 @@ _FIRST_SOCKET = 3
 """Descriptor of the first listening socket, as in sd_listen_fds(3)."""
 
 SOCKETS_VARIABLE, HAS_SERVED_VARIABLE = "AUTHOTRON_WORKER", "AUTHOTRON_HAS_SERVED"
-"""Environment variables of a worker: how many sockets it gets, and whether the service was up."""
+"""
+Environment variables of a worker: how many listening sockets it inherits, and whether the service
+has served requests before.
+"""
 
 _SUPERVISOR_VARIABLES = (
     "NOTIFY_SOCKET",
@@ -69,7 +72,8 @@ class Descriptors:
         Assign descriptors of the supervisor to those of the worker, for C{spawnProcess}.
 
         @param sockets: the listening sockets of the supervisor.
-        @param config: the descriptor of the configuration in the supervisor.
+        @param config: the descriptor by which the supervisor holds the sealed file of the
+            configuration.
         """
         standard: dict[int, int | str] = {0: 0, 1: 1, 2: 2}
         return {
@@ -95,8 +99,9 @@ def environment(
     """
     Return the environment of a worker: that of the supervisor without systemd's variables.
 
-    @param has_served: whether the service has been up already. If so, the worker serves without a
-        token store that must not be used, as a single process does after a reload.
+    @param has_served: whether the service has served requests before. If it has, and the
+        configuration forbids to use the token store, the worker serves without the token store
+        instead of ending the service; a single process does the same after a reload.
     """
     inherited = {
         name: value for name, value in environ.items() if name not in _SUPERVISOR_VARIABLES
@@ -141,7 +146,10 @@ class SealedConfig:
 
 
 def read_config(descriptor: int) -> Config:
-    """Read the configuration that the supervisor has sealed, and close the descriptor."""
+    """
+    Read the configuration from the sealed file of the supervisor, and close the descriptor of the
+    file.
+    """
     content = os.pread(
         descriptor, os.fstat(descriptor).st_size, 0
     )  # pread, because all workers share the read position of the file

@@ -201,7 +201,7 @@ class Supervisor(Service):
         self.pool.metrics.own.reload_ended("failure" if self.problems else "success")
 
     def _refuse(self, problems: Sequence[str]) -> None:
-        """Note and log why a configuration is not used."""
+        """Store and log the reasons why a new configuration is not used."""
         self._refused = tuple(problems)
         self.pool.metrics.own.reload_ended("failure")
         reload.log_refused(self._log, problems)

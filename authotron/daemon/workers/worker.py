@@ -39,8 +39,8 @@ from authotron.web.operations_routes import ProcessStatus
 
 INVALIDATION_TIMEOUT = 40.0
 """
-Seconds to wait until all other workers have cleared their caches; after so long, a worker that does
-not answer has been killed.
+Maximum number of seconds to wait until all other workers have cleared their caches. It is long
+enough for a worker that does not answer to be killed.
 """
 
 
@@ -141,8 +141,8 @@ class Worker(Service):
         """
         Stop the worker process at the next turn of the reactor.
 
-        A second call, which happens if the service stops while a reload drains workers, does
-        nothing.
+        A second call of this method does nothing; it happens if the service stops while a reload
+        drains workers.
         """
         if not self._is_ending:
             self._is_ending = True
@@ -201,7 +201,8 @@ def main() -> None:
     """
     Run a worker from its start to its end.
 
-    @raise SystemExit: the configuration cannot be used any more (78); perhaps a file is missing.
+    @raise SystemExit: the worker cannot use the configuration that the supervisor has checked (78),
+        for example because a file that it names is missing now.
     """
     from twisted.internet import reactor as running  # noqa: PLC0415, TID251 - a process has one
 
@@ -238,7 +239,7 @@ def _run(pipes: _SupervisorPipes, descriptors: Descriptors, reactor: IGatewayRea
         await pipes.closed
 
     def ignore_signals() -> None:
-        # the supervisor, not each worker, acts on these signals
+        # the supervisor acts on SIGINT and SIGHUP, not each worker
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
 
