@@ -79,7 +79,7 @@ class Connections:
         proxy = self._proxies.http
         if proxy is None:
             return direct
-        endpoint = StrictEndpoint(endpoints.to_proxy(proxy))
+        endpoint = StrictEndpoint(endpoints.to_proxy(proxy), self._reactor)
         forwarding: IAgent = ProxyAgent(endpoint, self._reactor, pool)
         return _ForwardingAgent(direct, forwarding, self._proxies, proxy)
 
@@ -116,8 +116,8 @@ class _ForwardingAgent:
 @define(eq=False)
 class _RepeatingAgent:
     """
-    An HTTP agent that sends a request once more, on a new connection, if a kept connection was
-    closed before the first byte of the response.
+    An HTTP agent that sends a request once more, on a new connection, if a kept connection that was
+    unused for a second or more was closed before the first byte of the response.
 
     The server may close a connection at any time while the connection is unused (RFC 9112 section
     9.3.1). A request that may have an effect is not repeated: only GET, HEAD and requests whose
@@ -170,14 +170,14 @@ class _Endpoints:
         """Implement L{IAgentEndpointFactory.endpointForURI}."""
         host = _host(uri)
         if uri.scheme == b"http":
-            return StrictEndpoint(self._connect(host, uri.port))
+            return StrictEndpoint(self._connect(host, uri.port), self._clock)
         proxy = self._proxies.choose("https", host)
         endpoint = (
             self._connect(host, uri.port)
             if proxy is None
             else TunnelEndpoint(proxy, self.to_proxy(proxy), host, uri.port)
         )
-        return StrictEndpoint(wrap_tls(self._verifier, endpoint, host, self._clock))
+        return StrictEndpoint(wrap_tls(self._verifier, endpoint, host, self._clock), self._clock)
 
     def to_proxy(self, proxy: Proxy) -> IStreamClientEndpoint:
         """Return an endpoint that connects to a proxy."""

@@ -13,7 +13,12 @@ from collections.abc import Iterable
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.interfaces import (
+    IProtocol,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
@@ -39,8 +44,18 @@ class MalformedResponse(Exception):
     """A response violates HTTP; the message of the exception says how."""
 
 
+_UNUSED = 1.0
+"""
+Seconds without a request after which a server may have closed a kept connection because it was
+unused. A server that closes a connection right after a request has failed to answer the request.
+"""
+
+
 class KeptConnectionLost(ConnectionLost):
-    """A kept connection was lost before the first byte of the response to its next request."""
+    """
+    A connection that was kept open, and unused for a second or more, was lost before the first
+    byte of the response to its next request.
+    """
 
 
 def check(head: bytes) -> bytes:
@@ -100,12 +115,15 @@ class StrictEndpoint:
     well-formed.
     """
 
-    def __init__(self, endpoint: IStreamClientEndpoint) -> None:
+    def __init__(self, endpoint: IStreamClientEndpoint, clock: IReactorTime) -> None:
         self._endpoint = endpoint
+        self._clock = clock
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803 - as in the interface
         """Implement L{IStreamClientEndpoint.connect}."""
-        connecting: Deferred[IProtocol] = self._endpoint.connect(_Checks(protocolFactory))
+        connecting: Deferred[IProtocol] = self._endpoint.connect(
+            _Checks(protocolFactory, self._clock)
+        )
         return connecting.addCallback(_client)
 
 
@@ -132,16 +150,25 @@ class _Check(ProtocolWrapper):
         self._expects = False
         self._head = bytearray()
         self._interim = 0
-        self._is_kept = False
+        self._clock = factory.clock
+        self._unused_since: float | None = None
+        self._was_unused = False
         self._fault: Failure | None = None
 
     def write(self, data: bytes) -> None:
-        self._expects = True
+        self._expect_response()
         super().write(data)
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
-        self._expects = True
+        self._expect_response()
         super().writeSequence(data)
+
+    def _expect_response(self) -> None:
+        """Note that a request begins, and whether the connection was unused before."""
+        if not self._expects:
+            self._expects = True
+            since = self._unused_since
+            self._was_unused = since is not None and self._clock.seconds() - since >= _UNUSED
 
     def dataReceived(self, data: bytes) -> None:
         if self._fault is not None:
@@ -160,7 +187,7 @@ class _Check(ProtocolWrapper):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         is_unanswered = self._expects and not (self._head or self._interim or self._fault)
-        if is_unanswered and self._is_kept:
+        if is_unanswered and self._was_unused:
             reason = Failure(KeptConnectionLost())
         super().connectionLost(self._fault or reason)
 
@@ -195,7 +222,7 @@ class _Check(ProtocolWrapper):
         if _is_last(data[:end]):
             data = data[: end - 2] + b"Connection: close\r\n\r\n" + data[end:]
         self._head.clear()
-        self._interim, self._expects, self._is_kept = 0, False, True
+        self._interim, self._expects, self._unused_since = 0, False, self._clock.seconds()
         super().dataReceived(data)
 
 
@@ -229,3 +256,7 @@ class _Checks(WrappingFactory[_Check]):
 
     noisy = False
     protocol = _Check
+
+    def __init__(self, factory: IProtocolFactory, clock: IReactorTime) -> None:
+        super().__init__(factory)
+        self.clock = clock

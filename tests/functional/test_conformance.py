@@ -28,12 +28,7 @@ class Pending:
     exchanges: AbstractSet[str]
 
 
-PENDING: Mapping[str, Pending] = {
-    "outage/jwks-broken": Pending(
-        "the case expects an outage where a GET on a kept connection is sent once more (H-10)",
-        {"the provider hangs up"},
-    ),
-}
+PENDING: Mapping[str, Pending] = {}
 
 
 @frozen

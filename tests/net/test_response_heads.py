@@ -248,9 +248,19 @@ class ResponseTests(SynchronousTestCase):
             )
         self.assertEqual(self.server.connections, 1)
 
+    def test_closed_after_a_request_H_10(self) -> None:
+        """A server that closes a connection in use has failed; the request is not repeated."""
+        self.answer(GOOD["usual"])
+        self.clock.advance(0.9)
+        asking = self.ask()
+        self.lose_connection()
+        self.failureResultOf(asking, Unavailable)
+        self.assertEqual(self.server.connections, 1)
+
     def test_closed_while_unused_H_10(self) -> None:
         """A GET on a kept connection that the server closed is sent once more, on a new one."""
         self.answer(GOOD["usual"])
+        self.clock.advance(1)
         asking = self.ask()
         self.lose_connection()
         self.assertEqual(self.server.connections, 2)
@@ -264,6 +274,7 @@ class ResponseTests(SynchronousTestCase):
         self.lose_connection()
         self.failureResultOf(asking, Unavailable)
         self.answer(GOOD["usual"])
+        self.clock.advance(1)
         asking = self.ask()
         self.lose_connection()
         self.lose_connection()
@@ -275,6 +286,7 @@ class ResponseTests(SynchronousTestCase):
         for begun in (b"H", b"HTTP/1.1 100 Continue\r\n\r\n"):
             self.setUp()
             self.answer(GOOD["usual"])
+            self.clock.advance(1)
             asking = self.ask(begun)
             self.lose_connection()
             self.failureResultOf(asking, Unavailable)
@@ -285,6 +297,7 @@ class ResponseTests(SynchronousTestCase):
         for repeatable, connections in ((False, 1), (True, 2)):
             self.setUp()
             self.answer(GOOD["usual"])
+            self.clock.advance(1)
             asking = start(
                 self.web.post("http://a.example/", form={"a": "b"}, repeatable=repeatable)
             )
@@ -300,6 +313,7 @@ class ResponseTests(SynchronousTestCase):
     def test_cancelled_on_a_kept_connection_H_10(self) -> None:
         """A request that is cancelled is not repeated."""
         self.answer(GOOD["usual"])
+        self.clock.advance(1)
         asking = self.ask()
         asking.cancel()
         self.lose_connection()
