@@ -175,7 +175,7 @@ class StoreTests(TestCase):
             error = await outcome(store.open())
             await closed(store)
             with self.subTest(name):
-                self.assertIsInstance(error, Untrusted)
+                self.assertIsInstance(error, Unavailable)
                 self.assertIn(told, str(error))
         self.assertEqual(front.heard, b"")
         front.certificate = authority.issue("localhost")

@@ -95,7 +95,7 @@ class AclProxyTests(ImportCase):
         done = self.run_import()
         self.assertEqual(done.returncode, 1, done.stderr)
         self.assertIn("2 copied, 0 present already, 2 skipped", done.stdout)
-        self.assertIn(f"tokens:{hashed(ELSEWHERE)[:8]} has no email", done.stderr)
+        self.assertIn(f"tokens:{hashed(ELSEWHERE)[:8]}: the token has no email", done.stderr)
         again = self.run_import()
         self.assertIn("0 copied, 2 present already, 2 skipped", again.stdout)
         self.assertEqual(self.tell("DEBUG", "DIGEST"), before)

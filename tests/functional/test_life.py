@@ -274,7 +274,7 @@ class ListenTests(SynchronousTestCase):
             daemon = Daemon(Path(self.mktemp())).configure(server={"host": "::1"})
             daemon.launch()
             self.addCleanup(daemon.stop)
-            daemon.logged(f"tcp6:{daemon.port}")
+            daemon.logged(f"serves at http://[::1]:{daemon.port}")
             with socket.create_connection(("::1", daemon.port), wire.PATIENCE) as connection:
                 connection.sendall(wire.head("/health"))
                 answer = wire.receive(connection)
