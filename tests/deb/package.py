@@ -160,7 +160,7 @@ def manual(package: Package) -> str:
             MANWIDTH="80",
             LC_ALL="C.UTF-8",
         )
-        assert "warning" not in said.lower(), said
+        assert "warning:" not in said.lower(), said
     return f"{len(pages)} pages"
 
 
