@@ -99,7 +99,7 @@ test-deb: $(VENV)/tools deb tested-deb  ## live with the package in a container 
 schema: $(VENV)/installed  ## write etc/authotron.schema.json anew
 	$(BIN)/authotron schema > etc/authotron.schema.json
 
-threats: $(VENV)/tools  ## write the names of the tests into docs/threats.md
+threats: $(VENV)/tools  ## write the names of the tests into docs/threats.md and docs/faults.md
 	$(BIN)/python -m tests.threats
 
 docs: export NO_MKDOCS_2_WARNING = 1

@@ -1,4 +1,4 @@
-"""The table of threats and the tests it refers to."""
+"""The tables of threats and of faults, and the tests to which they refer."""
 
 from __future__ import annotations
 
@@ -14,19 +14,28 @@ FEATURE = re.compile(r"\*([a-z ]+)\*")
 
 
 class PageTests(SynchronousTestCase):
-    """What docs/threats.md says."""
+    """What docs/threats.md and docs/faults.md say."""
 
     maxDiff = None
 
     def setUp(self) -> None:
-        self.page = threats.PAGE.read_text(encoding="utf-8")
-        self.rows = threats.rows(self.page)
+        self.pages = {each.name: each.read_text(encoding="utf-8") for each in threats.PAGES}
+        self.rows = [row for page in self.pages.values() for row in threats.rows(page)]
         self.found = threats.tests()
 
     def test_current(self) -> None:
-        """The tests on the page are those that exist: C{make threats} writes them."""
-        current = threats.current(self.page, self.found)
-        self.assertTrue(self.page == current, "docs/threats.md is out of date: run make threats")
+        """The tests on the pages are those that exist: C{make threats} writes them."""
+        for name, page in self.pages.items():
+            current = threats.current(page, self.found)
+            self.assertTrue(page == current, f"docs/{name} is out of date: run make threats")
+
+    def test_kinds(self) -> None:
+        """What an attacker does stands in threats.md, everything else in faults.md."""
+        for name, kinds in (("threats.md", "TSD"), ("faults.md", "BHLMNOQRUW")):
+            for row in threats.rows(self.pages[name]):
+                for each in row.ids:
+                    with self.subTest(each):
+                        self.assertIn(each[0], kinds)
 
     def test_every_test(self) -> None:
         """A test whose name ends in an id has a row."""
@@ -57,7 +66,7 @@ class PageTests(SynchronousTestCase):
 
     def test_without_tests(self) -> None:
         """A rule without a test names the feature that brings it, which the page explains."""
-        table = self.page.partition("| feature |")[2].partition("\n\n")[0]
+        table = self.pages["threats.md"].partition("| feature |")[2].partition("\n\n")[0]
         explained = set(re.findall(r"^\| ([a-z ]+) \|", table, re.MULTILINE))
         for row in self.rows:
             if not row.tests(self.found):
@@ -77,6 +86,7 @@ class IdsTests(SynchronousTestCase):
             ("test_x_T37c_T68b", ["T37c", "T68b"]),
             ("test_x_S_TLS", ["S-TLS"]),
             ("test_x_D3", ["D3"]),
+            ("test_x_H_10_O_YAML", ["H-10", "O-YAML"]),
             ("test_T10_elsewhere", []),
             ("test_x", []),
         ):

@@ -1,7 +1,7 @@
 """
-Keep docs/threats.md and the tests together.
+Keep docs/threats.md, docs/faults.md and the tests together.
 
-The rules on the page are written by people. Which tests show a rule follows from the names of the
+The rules on the pages are written by people. Which tests show a rule follows from the names of the
 tests: C{test_unknown_realm_T10} belongs to the row T10. C{make threats} writes the references.
 """
 
@@ -16,14 +16,20 @@ from pathlib import Path
 from attrs import frozen
 
 TESTS = Path(__file__).parent
-PAGE = TESTS.parent / "docs" / "threats.md"
+THREATS = TESTS.parent / "docs" / "threats.md"
+"""What an attacker does: the ids T, S and D."""
+
+FAULTS = TESTS.parent / "docs" / "faults.md"
+"""What goes wrong without an attacker: all other ids."""
+
+PAGES = (THREATS, FAULTS)
 CONTRACTS = TESTS.parent / "authotron" / "testing" / "contracts.py"
 """Tests that the test cases of each implementation inherit."""
 
 HEADING = "## Tests"
 """What stands below this heading is generated."""
 
-_ID = r"T\d{2,3}[a-z]?|[SL]-[A-Z]+|D\d"
+_ID = r"T\d{2,3}[a-z]?|[BHLMNOQRSUW]-[A-Z0-9]+|D\d"
 _SUFFIX = re.compile(rf"_({_ID.replace(']-', ']_')})$")
 _ROW = re.compile(
     rf"^\| (?P<ids>(?:{_ID})(?:, (?:{_ID}))*) \| (?P<rule>[^|]*) \|(?P<shown>[^|]*)\|$"
@@ -126,10 +132,11 @@ def _referring(line: str, found: Mapping[str, Sequence[str]]) -> str:
 
 
 def _order(row: Row) -> tuple[str, int, str]:
-    """T before L before S before D; numbers by their value."""
-    kind, number, rest = re.fullmatch(r"([TLSD])-?(\d*)(.*)", row.ids[0]).groups()  # type: ignore[union-attr] # as _ROW has it
-    return {"T": "a", "L": "b", "S": "c", "D": "d"}[kind], int(number or 0), rest
+    """T before S before D before the others; numbers by their value."""
+    kind, number, rest = re.fullmatch(r"([A-Z])-?(\d*)(.*)", row.ids[0]).groups()  # type: ignore[union-attr] # as _ROW has it
+    return {"T": "1", "S": "2", "D": "3"}.get(kind, kind), int(number or 0), rest
 
 
 if __name__ == "__main__":
-    PAGE.write_text(current(PAGE.read_text(encoding="utf-8"), tests()), encoding="utf-8")
+    for each in PAGES:
+        each.write_text(current(each.read_text(encoding="utf-8"), tests()), encoding="utf-8")

@@ -197,7 +197,7 @@ class EnvironmentTests(ConfigCase):
         self.assertEqual(entries.tokens[0].token.get_secret_value(), "t" * 40)
         self.assertEqual(found.warnings, [])
 
-    def test_line_end_of_a_block_scalar_is_kept_S_ENVSECRET(self) -> None:
+    def test_line_end_of_a_block_scalar_is_kept_S_ENVSECRET_O_YAML(self) -> None:
         """
         The line end of a block scalar is part of a secret; the line end of a secret's file
         is not.

@@ -120,7 +120,7 @@ class RequestTests(SynchronousTestCase):
         """The body of a response is not part of its representation."""
         self.assertNotIn("SECRET", repr(self.ask(Respond({"a": "SECRET"}))[1]))
 
-    def test_large_T69(self) -> None:
+    def test_large_T69_H_SIZE(self) -> None:
         """A response may have up to 1 MiB."""
         text = "x" * 1_000_000
         self.assertEqual(self.ask(Respond({"a": text}))[1].json_object(), {"a": text})

@@ -141,7 +141,7 @@ class ExpiryTests(GatewayCase):
         gateway.clock.advance(62.5)
         self.assertEqual(gateway.ask("GET /authenticate", Authorization=bearer).status, 401)
 
-    def test_attribute_T81e(self) -> None:
+    def test_attribute_T81e_H_EXP(self) -> None:
         """An attribute C{exp} in the past is a 401; one that is not a number is ignored."""
         for text, status in (("12345", 401), ("-1", 401), (str(NOW), 401), ("x", 200), ("", 200)):
             augmenter = {
