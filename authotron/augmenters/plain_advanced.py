@@ -16,7 +16,7 @@ from authotron.plugin.interfaces import IAugmenter
 
 
 class Match(Section):
-    """The identities that match: those with one of these user names or one of these roles."""
+    """An identity matches if its user name or one of its roles is listed in this section."""
 
     username: Names = Field(default=(), strict=False, description="user names")
     role: Names = Field(

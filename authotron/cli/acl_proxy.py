@@ -17,8 +17,8 @@ The prefix of authotron's keys in the Redis of an acl-proxy, whose own keys begi
 
 _LARGEST = 999_999_999
 """
-The largest number that is accepted as a port or database of Redis; Redis itself rejects a number
-that is too large.
+The largest port or database number that is passed on to Redis, which itself rejects numbers that
+are too large.
 """
 
 

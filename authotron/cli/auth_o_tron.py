@@ -75,7 +75,7 @@ def _providers(providers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
                 "add issuer and audience"
             )
         if kind == "openid-offline":
-            yield f"{at}: a scope must match whole words"
+            yield f"{at}: a required scope must be a whole word of the claim, not a part of one"
 
 
 def _always(given: Mapping[str, Any]) -> Iterator[str]:
@@ -88,7 +88,7 @@ def _always(given: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _mappings(given: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-    """Return the mappings in a list of a mapping."""
+    """Return the mappings in the list that a key of a mapping holds."""
     return [each for each in _list(given.get(key)) if isinstance(each, Mapping)]
 
 

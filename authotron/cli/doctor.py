@@ -71,7 +71,7 @@ def doctor(path: Any, username: str | None, *, as_json: bool) -> None:
     """
     if username is not None:
         if why := flaw(username):
-            raise click.BadParameter(f"the user name {why}", param_hint="--user")
+            raise click.BadParameter(f"the user name is invalid: it {why}", param_hint="--user")
         username = normalize(username)
     config = load_config(path, as_json=as_json)
     react(partial(_doctor, as_json=as_json), (config, username))
@@ -188,7 +188,7 @@ async def _results(
         async for result in section.run_checks(world, username):
             yield result
     elif not IReachable.providedBy(plugin):
-        yield CheckResult("needs no remote service", good=True)
+        yield CheckResult("the plugin needs no remote service", good=True)
     else:
         checking: Awaitable[None] = plugin.check_reachable()
         await checking

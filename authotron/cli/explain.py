@@ -246,7 +246,8 @@ class Report:
         """Print the size of the JWT, and whether it exceeds C{jwt.warn_bytes}."""
         self._size = size
         self.say(
-            f"  JWT of {size} bytes" + f", more than jwt.warn_bytes ({limit})" * (size > limit)
+            f"  JWT of {size} bytes"
+            + f" (warning: more than jwt.warn_bytes, {limit})" * (size > limit)
         )
 
     def end(self, reason: Exception) -> None:

@@ -76,7 +76,7 @@ def of_acl_proxy(
     path: Path, realm: str, username: str, role: tuple[str, ...], *, dry_run: bool
 ) -> None:
     """
-    Copy from the Redis of an acl-proxy.
+    Copy the tokens in the Redis of an acl-proxy.
 
     The variables of the acl-proxy (REDIS_HOST, REDIS_PORT, ...) name the Redis. An acl-proxy stores
     only hashes. The copied hashes are verified with the PEPPER of the acl-proxy, which must be the
@@ -114,10 +114,10 @@ def of_acl_proxy(
 )
 @_dry_run_option
 def of_auth_o_tron(path: Path, theirs: Path, realm: str | None, *, dry_run: bool) -> None:
-    """Copy from the MongoDB of an auth-o-tron, with the owners of the tokens."""
+    """Copy the tokens, with their owners, in the MongoDB of an auth-o-tron."""
     section = load_config(theirs).store
     if not isinstance(section, mongo.Config):
-        raise click.UsageError(f"{theirs} has no store of type mongo")
+        raise click.UsageError(f"the configuration {theirs} has no store of type mongo")
 
     async def work(gateway: Gateway[Reply], tokens: TokenService, world: World) -> None:
         _require_keys(gateway.config, "imported")
@@ -176,8 +176,11 @@ class _Import:
             if item is None:
                 break
             await self._process(self._with_checked_owner(item))
-        would = "would be copied" if self._dry_run else "copied"
-        say(f"{self._copied} {would}, {self._present} present already, {self._skipped} skipped")
+        would = "would be copied" if self._dry_run else "were copied"
+        say(
+            f"{self._copied} tokens {would}, {self._present} were present already, "
+            f"{self._skipped} were skipped"
+        )
         if self._skipped:
             raise SystemExit(1)
 

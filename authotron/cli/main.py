@@ -46,11 +46,11 @@ _GROUPS = {
 """The commands in the order and under the headings of C{authotron --help}."""
 
 _LONGEST_SUMMARY = 58
-"""Characters of a command's summary, so that no summary is cut in a terminal of 80 columns."""
+"""Maximum length of a command's summary, in characters: it fits a terminal of 80 columns."""
 
 
 class _Commands(click.Group):
-    """A group that imports the module of a command only if the command is used."""
+    """A group of commands that imports the module of a command only if the command is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*super().list_commands(ctx), *_MODULES])
@@ -92,8 +92,8 @@ def main(context: click.Context) -> None:
     """
     An authentication gateway beside a reverse proxy.
 
-    Without a command it runs, as auth-o-tron does, if AOT_CONFIG_PATH or ./config.yaml names a
-    configuration.
+    Without a command the gateway starts, as auth-o-tron does, if AOT_CONFIG_PATH is set or
+    ./config.yaml exists.
 
     Exit status: 0 success, 1 failure, 2 invalid command line, 78 invalid configuration.
     """
@@ -250,7 +250,7 @@ def generate_secret(size: int) -> None:
     help="The algorithm of the signatures (`jwt.alg`).",
 )
 def generate_key(algorithm: Any) -> None:
-    """Print a new private key. It is the content of a file for `jwt.key_file`."""
+    """Print a new private key. Save the key in the file that `jwt.key_file` names."""
     from authotron.jose import keys  # noqa: PLC0415 - only needed here
 
     say_as_it_is(keys.generate(algorithm), nl=False)

@@ -24,13 +24,13 @@ def why_not_asked(
     mine = [each for each in credentials if each.scheme == provider.scheme]
     if not mine:
         schemes = sorted({each.scheme for each in credentials})
-        return (
-            f"the provider is for {provider.scheme}, not for {' and '.join(schemes) or 'nothing'}"
-        )
+        sent = " and ".join(schemes) or "no credential"
+        return f"the provider accepts {provider.scheme}, but the client sent {sent}"
     if realm is not None and fold_ascii_case(provider.realm) != fold_ascii_case(realm):
-        known = sorted({each.realm for each in authenticator.providers})
+        known = ", ".join(sorted({each.realm for each in authenticator.providers}))
         return (
-            f"the provider is of realm {provider.realm}, not {realm} (realms: {', '.join(known)})"
+            f"the client asks for realm {realm}, but the provider has realm {provider.realm}; "
+            f"the configured realms are {known}"
         )
     reasons = dict.fromkeys(_reason(provider, authenticator, each, realm) for each in mine)
     return "; ".join(reasons)
@@ -53,12 +53,12 @@ def _reason(
         and (realm is None or fold_ascii_case(each.realm) == fold_ascii_case(realm))
     ]
     for affinity, why in (
-        (Affinity.OWN, "accepts all tokens with the prefix of this token"),
-        (Affinity.LIKELY, "is named by the token"),
+        (Affinity.OWN, "the token has the prefix of provider {}, so no other provider is asked"),
+        (Affinity.LIKELY, "the token names provider {}, so no other provider is asked"),
     ):
         others = [each.name for each in rivals if _affinity(each, credential) is affinity]
         if others and mine is not affinity:
-            return f"{' and '.join(others)} {why}"
+            return why.format(" and ".join(others))
     if mine is Affinity.FOREIGN:
         return "the token is not of the issuer, prefix or shape that the provider accepts"
     return "another provider accepted the credential before"

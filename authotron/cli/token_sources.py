@@ -96,7 +96,7 @@ class OwnerRule:
         """
         missing = [name for name in _PLACES.findall(self.username) if not fields.get(name)]
         if missing:
-            raise ValueError(f"the token has no {missing[0]}")
+            raise ValueError(f"the token has no field {missing[0]}, which the user name contains")
         name = _PLACES.sub(lambda found: fields[found[1]], self.username).strip()
         if not name or not name.isprintable():
             raise ValueError("the name of the owner of the token is empty or not printable")
@@ -241,7 +241,7 @@ async def _auth_o_tron_token(
     named = [*owners, *_levels(document), *_levels(document["token"])]
     contradiction = _conflict(owners, _OF_USERS) or _conflict(named, _NAMES)
     if contradiction:
-        return SkippedToken(which, f"the owner of the token has {contradiction}")
+        return SkippedToken(which, f"the document of the owner has {contradiction}")
     try:
         user = _User.model_validate(_merged(found[0] if found else {}))
     except ValidationError:
@@ -261,19 +261,19 @@ async def _auth_o_tron_token(
 
 
 def _reason_to_skip(document: Mapping[str, Any], token: str) -> str | None:
-    """Return why a token must not be copied, apart from its owner, or C{None} if it may."""
+    """Return a reason not to copy a token, other than a bad owner, or C{None}."""
     if token.startswith("hs256:"):
         return "the token is an API token of authotron"
     if not imported.may_be(token):
         return "the token cannot be sent in a header, or another provider would verify it"
     contradiction = _conflict([document, document["token"]], _OF_TOKENS)
-    return contradiction and f"the token has {contradiction}"
+    return contradiction and f"the document of the token has {contradiction}"
 
 
 def _levels(found: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """
-    Yield a document and the mappings nested in it, each of which is in the key C{user} of the one
-    before.
+    Yield a document, then the mapping in its key C{user}, then the mapping in the key C{user} of
+    that mapping, and so on.
 
     A C{user} that is not a mapping, or is nested too deeply, is read as a user name.
     """
@@ -295,7 +295,7 @@ def _conflict(levels: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> str |
     for key in keys:
         values = [level[key] for level in levels if level.get(key) is not None]
         if any(value != values[0] for value in values[1:]):
-            return f"different values of {key} in several places"
+            return f"several places with different values of {key}"
     return None
 
 

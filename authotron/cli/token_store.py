@@ -59,7 +59,7 @@ class _AuditLog:
     """
     Writes the audit events of API tokens to standard error, as a gateway writes them to its log.
 
-    Events about roles that are removed from the owner of a token are written, too.
+    The event C{auth.identity.left_out}, about bad roles of an owner, is written as well.
     """
 
     _log: logs.Log

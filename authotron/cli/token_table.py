@@ -11,7 +11,9 @@ from authotron.telemetry.terminal import visible
 HEADER = ("ID", "OWNER", "NAME", "ROLES", "CREATED", "EXPIRES", "LAST USED")
 
 _WIDEST = 40
-"""Characters of the widest column that is aligned; longer values move the rest of their line."""
+"""
+Maximum width of a column, in characters; a longer value moves the rest of its line to the right.
+"""
 
 
 def table(tokens: Sequence[Token], now: float) -> Iterator[str]:

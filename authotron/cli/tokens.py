@@ -103,7 +103,7 @@ def create(
     as_json: bool,
     **requested: Any,
 ) -> None:
-    """Create an API token for a user and print it. The token cannot be printed again."""
+    """Create an API token for a user and print it. A token cannot be printed a second time."""
     wish = _request(requested)
 
     async def work(gateway: Gateway[Reply], kept: TokenService, _world: World) -> None:
@@ -172,7 +172,7 @@ async def _all_tokens(
 
 @tokens.command(cls=Command, examples=("authotron tokens show 0vUSEIBdKSfL",))
 @config_option
-@click.option("--json", "_as_json", is_flag=True, help="Print JSON, as without this option.")
+@click.option("--json", "_as_json", is_flag=True, help="Print JSON, which is the default.")
 @click.argument("id_", type=text, metavar="ID")
 def show(path: Path, id_: str, *, _as_json: bool) -> None:
     """Print everything that is stored about an API token, as JSON."""
@@ -212,8 +212,8 @@ def rotate(path: Path, id_: str, ttl: str | None, keep: str | None, *, as_json: 
     """
     Replace an API token by a new one, and print the new one.
 
-    Owner, restrictions, name and comment stay. The old token is revoked, or expires after --keep,
-    together with the tokens that were created with it.
+    The new API token has the owner, restrictions, name and comment of the old one. The old token is
+    revoked, or expires after --keep, together with the tokens that were created with it.
     """
     lifetime, kept_for = _duration(ttl, "--ttl"), _duration(keep, "--keep")
 
@@ -289,7 +289,7 @@ async def _revoke(
     missing: list[str] = []
     for id_ in dict.fromkeys(ids):
         try:
-            if id_ not in ended:  # else revoked with its creator token
+            if id_ not in ended:  # Revoking a token has revoked those that it created, too.
                 ended.update(dict.fromkeys(await kept.end(id_, audit.at_terminal())))
         except NoSuchToken:
             missing.append(id_)

@@ -82,7 +82,7 @@ def _rest(work: Awaited[T], waits_for: Any) -> Generator[Any, Any, T]:
         try:
             try:
                 answer = yield waits_for
-            except GeneratorExit:  # garbage collection ends this generator
+            except GeneratorExit:  # Garbage collection closes a generator that waits for ever.
                 work.close()
                 raise
             except BaseException as error:  # noqa: BLE001 - passed to the coroutine, cancellation too

@@ -25,6 +25,6 @@ class IGatewayReactor(
     """
     Everything that the gateway asks of a Twisted reactor, for annotations.
 
-    No class says that it provides this interface: the reactors of Twisted and of the tests provide
-    the interfaces that are combined here.
+    No class declares that it provides C{IGatewayReactor}: the reactors of Twisted and of the tests
+    provide each of the combined interfaces.
     """

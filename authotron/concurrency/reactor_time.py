@@ -37,7 +37,7 @@ class Meter:
         return self._clock.seconds()
 
     def stop(self, began: float | None) -> None:
-        """Stop the measurement that L{start} began and identified by the result C{began}."""
+        """Stop a measurement; C{began} is what L{start} returned."""
         if began is not None:
             Meter._is_timing = False
             self.note(self._clock.seconds() - began)

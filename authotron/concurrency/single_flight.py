@@ -21,7 +21,7 @@ Linger = Callable[[Callable[[], None]], bool]
 """
 Decides whether work goes on after its last caller has left.
 
-The argument is a function that cancels the work, unless the work has ended or has a caller again.
+A C{Linger} gets a function that cancels the work, unless the work has ended or has a new caller.
 """
 
 
@@ -74,7 +74,7 @@ class SingleFlight(Generic[T]):
         return self.share(key, started, linger) if is_pending(started) else started
 
     async def result(self, key: Hashable, work: AsyncCall[T], linger: Linger | None = None) -> T:
-        """Return the result of C{work} as L{join} does, and wait for the result if need be."""
+        """Start or L{join} C{work}, and wait for its result."""
         return await result_of(self.join(key, work, linger))
 
     def share(

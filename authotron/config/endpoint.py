@@ -47,7 +47,7 @@ def with_mode(text: str) -> str:
 
 
 def socket_path(text: str) -> Path | None:
-    """Return the path of the UNIX socket that an endpoint string describes; C{None} if none."""
+    """Return the path of the UNIX socket that an endpoint string describes, if it describes one."""
     words = [found[0] for found in _WORD.finditer(text) if found[0]]
     if "unix" not in words[:2]:
         return None

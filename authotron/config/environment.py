@@ -1,4 +1,4 @@
-"""Read environment variables: C{AOT_SECTION__KEY}, which override keys of the file, and others."""
+"""Read environment variables, such as C{AOT_SERVER__PORT}, which override keys of the file."""
 
 from __future__ import annotations
 
@@ -71,17 +71,17 @@ def int_variable(
 
 
 class KeyKind(Enum):
-    """How the string in an environment variable becomes the value of a key."""
+    """Ways to convert the string in an environment variable to the value of a configuration key."""
 
-    VALUE = "a number, a switch, a list, a mapping or a string, whichever the text looks like"
-    STRING = "the string as auth-o-tron reads it, in most cases without blanks around it"
-    STRINGS = "a list if the text is in brackets, else the string as auth-o-tron reads it"
-    SWITCH = "true or false, in any case"
-    SECRET = "the string with all its blanks and quotes"  # noqa: S105 - not a password
+    VALUE = "the text is parsed as a number, a switch, a list, a mapping or a string"
+    STRING = "the text is the string, as auth-o-tron reads it: mostly without surrounding blanks"
+    STRINGS = "a text in brackets is parsed as a list, any other text is read as a string"
+    SWITCH = "the text is true or false, in upper or lower case"
+    SECRET = "the text is the string, with all blanks"  # noqa: S105 - not a password
 
 
 def kind_of(section: type[BaseModel], key: str) -> KeyKind:
-    """Return how the string in an environment variable becomes the value of a key of a section."""
+    """Return how the string in an environment variable is converted for a key of a section."""
     secrets = [*secret_keys(section)]
     if key in secrets:
         return KeyKind.STRING if key in _SECRETS_OF_AUTH_O_TRON else KeyKind.SECRET
@@ -168,7 +168,7 @@ class Overlay:
         if steps == ("bind_address",) and not is_older:
             return "ignored, as it belongs to version 1.0.0"
         if steps[0] == "server" and is_older:
-            return "ignored, as the file has version 1.0.0; set AOT_BIND_ADDRESS instead"
+            return "ignored, as the configuration has version 1.0.0; set AOT_BIND_ADDRESS instead"
         return ""
 
     def _is_known(self, steps: tuple[str, ...], environ: Mapping[str, str]) -> bool:
@@ -227,8 +227,9 @@ def sorted_by_key(environ: Mapping[str, str]) -> list[tuple[tuple[str, ...], str
     """
     Return pairs of a configuration key and the environment variable that sets it.
 
-    The version comes first, because other keys depend on it, and a whole section stands before its
-    keys. If variable names differ only in case, the one in capitals comes last.
+    The pair of C{version} comes first, because other keys depend on the version, and the pair of a
+    whole section before the pairs of its keys. Of names that differ only in case, the name in
+    capitals comes last.
     """
     found = []
     for name in environ:
@@ -260,7 +261,10 @@ def read_value(text: str, kind: KeyKind) -> object:
 
 
 def _warning(text: str, value: object, *, is_secret: bool) -> str:
-    """Return what is odd about the value that a text became; empty if nothing is."""
+    """
+    Return a warning if the text of a variable is probably not written as intended, or an empty
+    string.
+    """
     if _has_stray_quotes(text, value):
         return _STRAY_QUOTES
     if not isinstance(value, str) or '"' in text:

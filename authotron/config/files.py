@@ -3,8 +3,8 @@ Access files safely in folders that other accounts may write to.
 
 An operator runs commands as root in the folder of the service account. The service account could
 have put symbolic links into its folder that lead to files of root. Therefore, before a command that
-runs as root accesses a path, it takes the rights of the account that controls the path. Such a
-command creates a file only if no other file has its name.
+runs as root accesses a path, it takes the rights of the account that controls the path. A command
+never replaces an existing file.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class _PathWalk:
     Follows a path as the kernel does, and collects the accounts that can change which file the path
     leads to.
 
-    @ivar accounts: for each account but root that owns a folder on the way, the folder's group.
+    @ivar accounts: the accounts other than root that own a folder on the path, each with the group
+        of its folder.
     @ivar is_shared: whether accounts other than the owner may write to the last folder on the path.
     """
 
@@ -86,7 +87,7 @@ class _PathWalk:
             elif stat.S_ISDIR(found.st_mode):
                 at = here
                 self._enter(at)
-            # Otherwise the step is a file, and a path cannot continue below a file.
+            # A file ends the walk, as a path cannot continue below a file.
 
     def _enter(self, folder: Path) -> None:
         found = folder.stat()
@@ -104,10 +105,11 @@ def act_as_owner(path: Path) -> None:
 
     An account controls a path if it owns the folder of the file, a folder above it, or a folder
     that a symbolic link on the path leads to. If root owns every folder on the path, the thread
-    keeps the rights of root. The rights of other threads are not changed, nor those of an account
-    other than root.
+    keeps the rights of root. The function changes only the rights of the calling thread, and does
+    nothing unless the process runs as root.
 
-    @raise OSError: several accounts control the path, or their rights cannot be taken.
+    @raise OSError: several accounts control the path, or the kernel refuses to switch to the
+        account.
     """
     if os.geteuid() != 0:
         return
@@ -118,7 +120,7 @@ def act_as_owner(path: Path) -> None:
         named = " and ".join(map(_name, sorted(way.accounts)))
         raise PermissionError(
             errno.EPERM,
-            f"the path leads through folders of {named}; run the command as one of them",
+            f"several accounts own folders on the path: {named}; run the command as one of them",
         )
     for uid, gid_of_folder in way.accounts.items():
         gid, groups = _groups(uid, gid_of_folder)
@@ -167,7 +169,7 @@ def _become(uid: int, gid: int) -> None:
     for change, number in ((_libc.setfsgid, gid), (_libc.setfsuid, uid)):
         change(ctypes.c_uint(number))
         if change(ctypes.c_uint(_CURRENT)) & _CURRENT != number:
-            raise PermissionError(errno.EPERM, f"cannot take the rights of {_name(uid)}")
+            raise PermissionError(errno.EPERM, f"cannot switch to the account {_name(uid)}")
 
 
 def _set_groups(groups: Sequence[int]) -> None:
@@ -183,7 +185,7 @@ def _set_groups(groups: Sequence[int]) -> None:
         return
     given = (ctypes.c_uint * len(groups))(*groups)
     if _libc.syscall(ctypes.c_long(number), ctypes.c_long(len(groups)), given) != 0:
-        raise PermissionError(ctypes.get_errno(), "cannot take the groups of the owner of the path")
+        raise PermissionError(ctypes.get_errno(), "cannot switch to the groups of the path's owner")
 
 
 # --- files ---
@@ -193,7 +195,8 @@ def check_regular(*paths: Path) -> None:
     """
     Check that root does not use files that other accounts put into a shared folder.
 
-    @raise OSError: a file is not a regular file of root with exactly one name.
+    @raise OSError: a file is not a regular file, does not belong to root, or has several hard
+        links.
     """
     if os.geteuid() != 0 or _libc.setfsuid(ctypes.c_uint(_CURRENT)) != 0:
         return
@@ -250,8 +253,8 @@ def _write_whole(name: str, folder: int, content: bytes) -> None:
     """
     Write a file without a name, and then link it under its name.
 
-    On a file system without nameless files (NFS) the file has a random name first; on one without
-    hard links (FAT) it is written under its final name.
+    If the file system has no nameless files (NFS), the file has a random name first. If the file
+    system has no hard links (FAT), the file is written under its final name.
     """
     try:
         descriptor = os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=folder)

@@ -26,7 +26,7 @@ _WRITE = {
     "dict_type": "write a mapping, as in {name}='{{key=value}}'",
     "model_type": "write a mapping, as in {name}='{{key=value}}'",
 }
-"""How the value of an environment variable is written, by the type of pydantic's error."""
+"""Advice on how to write the value of an environment variable, by the type of pydantic's error."""
 
 
 @frozen

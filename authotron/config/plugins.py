@@ -38,7 +38,7 @@ written for.
 
 
 class PluginConfig(Section):
-    """The keys that every provider and augmenter has."""
+    """The configuration keys that every provider and augmenter has."""
 
     type: str = Field(description="the type of the plugin; names the module that implements it")
     name: NonEmptyStr = Field(
@@ -48,7 +48,7 @@ class PluginConfig(Section):
 
 
 class AugmenterConfig(PluginConfig):
-    """The keys that every augmenter has."""
+    """The configuration keys that every augmenter has."""
 
     required: bool = Field(
         default=False,
@@ -61,7 +61,7 @@ class AugmenterConfig(PluginConfig):
 
 
 class StoreConfig(Section):
-    """The keys that every store has."""
+    """The configuration keys that every token store has."""
 
     makes_pepper: ClassVar[bool] = False
     """Whether the store generates a pepper and stores it."""

@@ -104,7 +104,7 @@ class JwtConfig(Section):
         return self
 
     def warnings(self) -> tuple[str, ...]:
-        """Return what an operator should look at, although JWTs can be minted."""
+        """Return warnings about keys of this section that probably should be changed."""
         found = []
         if self.secret and len(self.secret.get_secret_value().encode()) < RECOMMENDED:
             found.append(f"jwt.secret: shorter than {RECOMMENDED} bytes (RFC 7518 section 3.2)")
@@ -287,7 +287,7 @@ class Auth(Section):
     challenge_errors: bool = Field(
         default=False,
         description="whether Bearer challenges say `invalid_token` for a refused token, and "
-        "`insufficient_scope` with a 403 for one without a required scope (RFC 6750)",
+        "`insufficient_scope`, with a 403, for a token that lacks a required scope (RFC 6750)",
     )
     cache: CacheConfig = Field(default_factory=CacheConfig, description="the cache of decisions")
     identity: IdentityConfig = Field(

@@ -217,9 +217,8 @@ def _all_errors(
     Return the errors of a section, including those of its validators that run only if all keys are
     valid.
 
-    To run these validators, the section is read a second time without the invalid keys. In the
-    second reading, errors that mention an invalid key are ignored, as they may be caused by its
-    absence.
+    If some keys are invalid, these validators run on the section without the invalid keys; an error
+    that mentions an invalid key is then ignored, as the absence of the key may have caused it.
     """
     found = error.errors(include_url=False, include_input=False)
     fitting = _without(given, [_location(each) for each in found])

@@ -14,8 +14,8 @@ Maximum number of letters by which a misspelt key may be longer than the known k
 
 _SHORT = 3
 """
-Minimum number of letters of a known key, from which on a longer word that begins with the key
-counts as a misspelling of it.
+A longer word that begins with a known key counts as a misspelling of the key if the key has at
+least this number of letters.
 """
 
 _TAIL = 5
@@ -35,7 +35,7 @@ _SYNONYMS = {
     "bindpw": "ldap_password",
     "group_filter": "filter",
 }
-"""Names that keys for directories have in other programs, and what the same key is called here."""
+"""Names that other programs use for keys of directories, and authotron's names for these keys."""
 
 
 def is_slip(word: str, known: Iterable[str], secrets: Iterable[str] = ()) -> bool:

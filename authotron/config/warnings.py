@@ -22,7 +22,7 @@ def of_file(file: File) -> Iterator[str]:
 
 
 def of_given(given: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the warnings about values that are read otherwise than they are written."""
+    """Yield the warnings about values that have another effect than an operator would expect."""
     logging, auth = (given.get(key) or {} for key in ("logging", "auth"))
     form, timeout = logging.get("format"), auth.get("timeout_in_ms")
     if isinstance(form, str) and form.lower() not in ("json", "console"):

@@ -2,8 +2,8 @@
 YAML as auth-o-tron reads it: the core schema of YAML 1.2, and tabs as blanks.
 
 PyYAML reads YAML 1.1, in which C{no} is a switch, C{0755} is octal, C{12:30} is a number of minutes
-and C{2026-01-01} is a date. In YAML 1.2 these four scalars are strings. auth-o-tron reads every key
-of a mapping as a string, even a key that looks like a number.
+and C{2026-01-01} is a date; auth-o-tron reads all four as strings. auth-o-tron reads every key of a
+mapping as a string, even a key that looks like a number.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class _Loader(yaml.SafeLoader):
         super().scan_block_scalar_ignored_line(start_mark)
 
     def scan_block_scalar_indicators(self, start_mark: Any) -> Any:
-        """Scan the signs behind C{|} or C{>}; a tab ends them, as a blank does."""
+        """Scan the indicators behind C{|} or C{>}, such as C{-}; a tab or a blank ends them."""
         length = 0
         while self.peek(length) in "+-0123456789":
             length += 1
@@ -264,8 +264,8 @@ def line_of(root: Node, location: Sequence[int | str]) -> tuple[int, int]:
     """
     Return the line (from 1) of the value at a location, and how many steps of the location exist.
 
-    If the value is not in the file, return the line of the innermost value that exists on the way
-    to it.
+    If the file does not contain the value, return the line of the innermost mapping or list that
+    should contain it.
     """
     node, line, count = root, root.start_mark.line + 1, 0
     for step in location:
@@ -323,7 +323,7 @@ class Values:
                     problem=_TOO_MUCH if size else _CIRCLE, problem_mark=node.start_mark
                 )
             return self._made[id(node)], size
-        self._sizes[id(node)] = 0  # An alias within the node would refer to the node itself.
+        self._sizes[id(node)] = 0  # Size 0 marks an unfinished node; an alias to it is a circle.
         value, size = self._new_value(node)
         self._made[id(node)], self._sizes[id(node)] = value, size
         return value, size

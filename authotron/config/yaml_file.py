@@ -22,7 +22,7 @@ class Parsed:
     """
     The content of a YAML file.
 
-    @ivar root: the node of the mapping, from which lines of the file are found.
+    @ivar root: the YAML node of the whole file, in which the line of each value can be found.
     @ivar warnings: what an operator should look at.
     """
 

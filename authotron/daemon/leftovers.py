@@ -1,8 +1,9 @@
 """
 Remove the UNIX sockets and pid files that a killed process left behind.
 
-Twisted takes a lock or a pid file for current if a process with that number exists. In a container
-that is always so: the next process has the number 1 again. So a socket is tried instead.
+Twisted removes a lock or a pid file only if no process has the number in the file. In a container
+each new gateway has the process number 1 again, so Twisted would never remove the files of its
+predecessor. Whether a socket is in use is found out by connecting to it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def remove_stale_socket(endpoint: str) -> None:
     """
     Remove the UNIX socket of an endpoint string, and its lock, if nothing listens at it.
 
-    What is neither a socket nor its lock stays, and so does all that this process may not remove.
+    Other kinds of files are not removed, and errors of removal are ignored.
     """
     path = socket_path(endpoint)
     if path is None or not _is_stale(path):
@@ -36,7 +37,7 @@ def remove_stale_socket(endpoint: str) -> None:
     lock = path.with_name(f"{path.name}.lock")
     removed = [each for each in (path, lock) if _is_leftover(each)]
     for each in removed:
-        with suppress(OSError):  # listening will say why it is not possible
+        with suppress(OSError):  # If the file stays, listening fails with the reason.
             each.unlink()
     if removed:
         _log.info(
@@ -79,6 +80,6 @@ def remove_stale_pid_file(path: Path) -> None:
 def _is_other_program(number: int) -> bool:
     try:
         command = Path(f"/proc/{number}/cmdline").read_bytes()
-    except OSError:  # it has ended, or there is no /proc: Twisted decides
+    except OSError:  # The process has ended, or there is no /proc; Twisted then decides.
         return False
     return not any(word in command for word in _PROGRAMS)

@@ -126,7 +126,7 @@ class GatewayService(MultiService):
         )
         metrics.watch(
             "authotron_log_lines_dropped",
-            "Log lines that were dropped, because standard output was not read",
+            "Log lines that were dropped, because standard output was not read in time",
             lambda: logs.log.dropped,
         )
         if not self._is_worker:
@@ -190,7 +190,7 @@ class GatewayService(MultiService):
                     event="startup.server.failed",
                 )
                 raise SystemExit(1) from None
-        for listener in self.listeners:  # after all of them, as one may fail to listen
+        for listener in self.listeners:  # Nothing is logged if one of them fails to listen.
             listener.log_listening()
         self._store.start()
 

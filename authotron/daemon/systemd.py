@@ -88,8 +88,8 @@ class _Port(unix.Port):
     """
     A listening port of Twisted at a UNIX socket that systemd holds.
 
-    Twisted's own port changes mode and backlog of the socket, and removes the file when the port
-    closes. For a socket of systemd the unit decides these (SocketMode=, Backlog=, RemoveOnStop=).
+    Unlike the port of Twisted, this class does not change mode and backlog of the socket, nor
+    remove its file: the unit of systemd decides (SocketMode=, Backlog=, RemoveOnStop=).
     """
 
     _shouldShutdown = False  # shutdown(2) would close the socket of systemd, too

@@ -22,8 +22,8 @@ _COMMON = {len(each): each for each in (b"Basic ", b"Bearer ")}
 
 _UNCOMMON = b"\n"
 """
-A placeholder for a usual beginning of C{Authorization}, at lengths for which there is none. No
-header begins with this byte, so the comparison with it is always false.
+A line end, with which no C{Authorization} header can begin; compared with a header if C{_COMMON}
+has no entry for a length.
 """
 
 
@@ -47,12 +47,12 @@ def parse(presented: Presented, client: Client = None) -> tuple[Credential, ...]
     """
     text = (presented.authorization or b"").decode("latin-1").strip(" \t")
     if not ((text.isascii() and text.isprintable()) or _PRINTABLE.fullmatch(text)):
-        raise BadCredentials("a character that is not printable ASCII")
+        raise BadCredentials("the header has a character that is not printable ASCII")
     if "," not in text:  # Nearly every Authorization header has only one credential.
         return (_credential(text, client),)
     parts = dict.fromkeys(part.strip(" \t") for part in text.split(","))
     if len(parts) > MOST:
-        raise TooManyCredentials(f"more than {MOST} credentials")
+        raise TooManyCredentials(f"the header has more than {MOST} credentials")
     found = (_credential(part, client) for part in parts)
     return tuple({each.scheme: each for each in found}.values())
 
@@ -60,7 +60,7 @@ def parse(presented: Presented, client: Client = None) -> tuple[Credential, ...]
 def _credential(part: str, client: Client) -> Credential:
     words = part.split()
     if len(words) != 2:  # noqa: PLR2004 - a scheme and a value
-        raise BadCredentials("not a scheme and a value")
+        raise BadCredentials("a credential is not a scheme and a value")
     scheme = words[0].lower()
     return Credential(_ALIASES.get(scheme, scheme), words[1], client)
 

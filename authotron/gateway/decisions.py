@@ -58,8 +58,8 @@ R_co = TypeVar("R_co", covariant=True)
 
 _MAX_CHANGED = 1_000
 """
-Maximum number of changed API tokens whose ids are remembered. If more API tokens change, the ids
-are forgotten, and the results of all lookups under way are not cached.
+Maximum number of changed API tokens whose ids are remembered. Beyond this number all ids are
+forgotten, and the results of all lookups under way are not cached.
 """
 
 _DECISION_BYTES = ENTRY + 150
@@ -69,7 +69,10 @@ reply.
 """
 
 _SCHEMES = frozenset({"basic", "bearer"})
-"""Schemes that refusals are logged with; clients make up others."""
+"""
+The schemes that the log names when a credential is refused; other schemes may be made up by
+clients.
+"""
 
 _UNKNOWN_TOKEN = ""
 """Tag of a cached decision that depends on an API token whose id is not known."""
@@ -122,7 +125,7 @@ class _CachedDecision(Entry, Generic[R]):
         subject: Hashable = None,
         tags: tuple[str, ...] = (),
     ) -> None:
-        # Each cache miss creates an object, and C{super().__init__} would take longer than this.
+        # C{super().__init__} is not called, because each cache miss would pay for the call.
         self.key = key
         self.size = size
         self.subject = subject
@@ -207,9 +210,9 @@ class DecisionCache(Generic[R]):
         it. The caller must L{authorize<authotron.gateway.authorization.authorize>} the request if
         the authentication has conditions.
 
-        @param client: returns the address of the client, or a function that finds the address. The
-            function C{client} is called before C{decide} returns, and only if no decision is
-            cached.
+        @param client: returns the L{Client} of the request: an address, or a function that finds
+            the address. The function C{client} is called before C{decide} returns, and only if no
+            decision is cached.
         """
         key = self._key(presented)
         now = self._clock.seconds()
@@ -237,7 +240,7 @@ class DecisionCache(Generic[R]):
         self._changed.update(dict.fromkeys(changed, self._changes))
         if len(self._changed) > _MAX_CHANGED:
             self._changed.clear()
-            self._epoch += 1  # This keeps the results of lookups under way out of the cache.
+            self._epoch += 1  # Results of lookups of an earlier epoch are not cached.
 
     def remembered(self) -> int:
         """Return the number of cached decisions."""

@@ -13,7 +13,7 @@ from authotron.model.hosts import FORWARDED_HOST, address_of, any_network_fits
 from authotron.model.request import RequestFacts
 
 _MOST_PEERS = 1_000
-"""The most peers of which the cache knows whether they are trusted proxies."""
+"""Maximum number of peers for which it is cached whether they are trusted proxies."""
 
 _FORWARDED, _LIST = "forwarded", "x-forwarded-for"
 """The names, in lower case, of headers whose lines form one list of values."""
@@ -71,7 +71,7 @@ class Forwarding:
         return None if hop is None else hop.address
 
     def _hops(self, values: Sequence[str]) -> Iterator[Hop]:
-        """Yield the hops in the header with addresses, from the nearest proxy to the farthest."""
+        """Yield the hops in the configured header, from the nearest proxy to the farthest."""
         name = self._headers.address.lower()
         if name == _FORWARDED:
             return hops.forwarded(values)

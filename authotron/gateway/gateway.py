@@ -41,7 +41,9 @@ class Gateway(Generic[R]):
 
 
 Invalidate = Callable[[Sequence[str] | None], Awaitable[None]]
-"""Discards the decisions that depend on the API tokens with these ids, or else all decisions."""
+"""
+Discards the cached decisions that depend on API tokens with the given ids, or all for C{None}.
+"""
 
 
 class Peers:

@@ -51,9 +51,8 @@ def forwarded(lines: Sequence[str]) -> Iterator[Hop]:
     """
     Yield the hops of C{Forwarded} (RFC 7239), the nearest first; several lines are one list.
 
-    The list is read from its end, as what is before the hops of trusted proxies is from the client,
-    which might have left a quoted string open. Elements of the header behind a malformed element
-    are not read.
+    The list is read from its end, where trusted proxies add their elements. A client can write
+    anything before, such as a quoted string without an end. A malformed element ends the reading.
     """
     left = ",".join(lines)
     end = comma = len(left)

@@ -40,8 +40,8 @@ class IdentityCheck:
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
-        # An identity below these limits is not too large, even with a plain addition. A string of
-        # n characters contains at most n/2 names, with the commas between them.
+        # An identity within these two limits stays within the configured limits even if augmenters
+        # add as much again. A string of n characters contains at most n/2 names and their commas.
         limits = self._limits
         counts = (limits.max_roles, limits.max_attributes, limits.max_scopes)
         self._max_names = min(MAX_NAME, limits.max_bytes // 4, *counts)
@@ -166,12 +166,17 @@ class IdentityCheck:
             ("scopes", len(scopes) + len(identity.scopes), limits.max_scopes),
         ):
             if count > most:
-                raise BadIdentity(f"{count} {what}; auth.identity.max_{what} is {most}")
+                raise BadIdentity(
+                    f"the identity has {count} {what}; auth.identity.max_{what} is {most}"
+                )
         attributes = identity.attributes
         texts = (*identity.roles, *attributes, *attributes.values(), *identity.scopes, *scopes)
         size = sum(map(_size, texts))
         if size > limits.max_bytes:
-            raise BadIdentity(f"{size} bytes; auth.identity.max_bytes is {limits.max_bytes}")
+            message = (
+                f"the identity has {size} bytes; auth.identity.max_bytes is {limits.max_bytes}"
+            )
+            raise BadIdentity(message)
 
 
 def owner(realm: str, username: str) -> tuple[str, str]:
@@ -186,7 +191,7 @@ def owner(realm: str, username: str) -> tuple[str, str]:
 def _name(of: str, text: object) -> str:
     why = flaw(text) if isinstance(text, str) else "is not a string"
     if why is not None:
-        raise BadIdentity(f"the name of the {of} {why}: {_excerpt(text)}")
+        raise BadIdentity(f"the name of the {of} is invalid: {_excerpt(text)} {why}")
     return normalize(str(text))
 
 
@@ -262,12 +267,12 @@ def _clean_attributes(attributes: Mapping[str, str], left_out: list[str]) -> dic
     good, changed = {}, {}
     for name, value in attributes.items():
         if not (isinstance(name, str) and isinstance(value, str)):
-            left_out.append(f"attribute {_excerpt(name)}, which is not a string")
+            left_out.append(f"the attribute {_excerpt(name)}, whose name or value is not a string")
             continue
         cleaned = normalize(name.translate(_REMOVED))
         why = flaw(cleaned, MAX_ROLE)
         if why is not None:
-            left_out.append(f"attribute {_excerpt(name)}, which {why}")
+            left_out.append(f"the attribute {_excerpt(name)}, whose name {why}")
         elif cleaned == name:
             good[name] = value if value.isprintable() else value.translate(_REMOVED)
         else:

@@ -53,10 +53,10 @@ class Roles:
 
     def _read_map(self, value: Mapping[str, object]) -> None:
         """
-        Add the roles in a map of roles or of clients.
+        Add the roles in an object whose members are named after roles or clients.
 
-        In the map of ZITADEL, each role leads to an object of organizations. In the map of
-        Keycloak, each client leads to an object with the member C{roles}.
+        ZITADEL maps the name of each role to an object of organizations. Keycloak maps the name of
+        each client to an object with the member C{roles}.
         """
         for name, inner in value.items():
             if isinstance(inner, dict) and "roles" in inner:
@@ -74,7 +74,7 @@ class Roles:
             self.is_readable = False
 
     def read_members(self, value: object) -> None:
-        """Add the roles of each client in an object of clients."""
+        """Add the roles of each client in the claim C{resource_access} of Keycloak."""
         if isinstance(value, dict):
             for client in value.values():
                 self.read_member(client)
@@ -95,7 +95,7 @@ def _named(value: Mapping[str, object]) -> object:
 @frozen
 class RoleClaims:
     """
-    The claims with roles of one provider.
+    Reads the roles in the JWTs of one provider from the configured claims.
 
     Values that are not roles are left out, and so are claims that a JWT does not have. Each claim
     with values that are left out causes one warning.
@@ -192,7 +192,7 @@ def _refuse_distributed(claims: Claims, paths: Sequence[str]) -> None:
     Refuse a JWT that only refers to its roles (OpenID Connect Core, section 5.6.2).
 
     Microsoft Entra issues such JWTs to users with many groups. The gateway does not fetch roles
-    from elsewhere, so if it accepted such a JWT, the user would seem to have no roles.
+    from another server, so the user would seem to have no roles.
 
     @raise Rejected: a role claim is a distributed claim.
     """

@@ -74,7 +74,7 @@ def value_at(claims: Claims, path: str) -> Any:
 
 
 def without(value: object, routes: Sequence[Route]) -> object:
-    """Return a value without the members that routes lead to, or C{None} if nothing is left."""
+    """Return a JSON value without its members at C{routes}, or C{None} if nothing is left."""
     if () in routes:
         return None
     if not isinstance(value, dict) or not routes:
@@ -102,8 +102,8 @@ def scopes(claims: Claims) -> tuple[str, ...]:
     Return the scopes of all scope claims.
 
     The value of a scope claim is a string of scopes that are separated by blanks, or a list of such
-    strings. A claim with any other value contributes no scopes. A scope that several claims contain
-    is returned once.
+    strings. A scope claim that is neither a string nor a list contributes no scopes. A scope that
+    several claims contain is returned once.
     """
     found = words(claims.get(SCOPE_CLAIMS[0]))
     for name in SCOPE_CLAIMS[1:]:

@@ -90,7 +90,9 @@ class ClaimRules:
             if not purposes.has_kind(self.config.typ, header, claims):
                 raise Rejected(f"the JWT is not of the type {self.config.typ}")
         elif (purpose := purposes.other_purpose(header, claims)) is not None:
-            raise Rejected(f"not an access token but {purpose}; `typ` would accept it")
+            raise Rejected(
+                f"the JWT is not an access token but {purpose}; the key `typ` can allow it"
+            )
 
     def _check_times(
         self, claims: Claims, now: float, *, lasting: bool
@@ -105,13 +107,14 @@ class ClaimRules:
         expires = effective_expiry(claimed, now, self.config.leeway)
         not_before = timestamp(claims, "nbf")
         if not_before is not None and now + self.config.leeway < not_before:
-            raise Rejected("not valid yet (nbf)")
+            raise Rejected("the JWT is not valid yet (nbf)")
         return claimed, expires
 
     def _check_issuer_and_audience(self, claims: Claims) -> None:
         issuer, said = self.config.issuer, claims.get("iss")
         if issuer is not None and said != issuer:
-            raise Rejected(f"another issuer (iss): {claim_values.other_issuer(said, issuer)}")
+            why = claim_values.other_issuer(said, issuer)
+            raise Rejected(f"the JWT is from another issuer (iss): {why}")
         audience, claim = self.config.audience, self.config.audience_claim
         if audience is None:
             return
@@ -139,7 +142,7 @@ class ClaimRules:
                 self._warn_of_flaw("required_claims", path, claims, said)
             if texts.isdisjoint(_scalar_texts(said)):
                 has = "is missing" if said is None else f"is {shown(said)}"
-                raise Rejected(f"the required claim {path} {has}, wanted {shown(wanted)}")
+                raise Rejected(f"required_claims: {path} {has} in the JWT, wanted {shown(wanted)}")
 
     def _scopes(self, claims: Claims) -> tuple[str, ...]:
         found = (
@@ -157,7 +160,7 @@ class ClaimRules:
             name = claim_values.value_at(claims, path)
             if not (isinstance(name, str) and name):
                 self._warn_of_flaw("username_claim", path, claims, name)
-                raise Rejected(f"the claim {path} with the user name {_flaw(name)}")
+                raise Rejected(f"the claim {path}, which should name the user, {_flaw(name)}")
             return name
         subject, preferred = claims.get("sub"), claims.get("preferred_username")
         if preferred == "":
@@ -165,7 +168,7 @@ class ClaimRules:
         if subject is None and not self.config.is_strict and isinstance(preferred, str):
             return preferred
         if not (isinstance(subject, str) and subject):
-            raise Rejected(f"the claim sub {_flaw(subject)}")
+            raise Rejected(f"the claim sub, which should name the user, {_flaw(subject)}")
         return preferred if isinstance(preferred, str) else subject
 
     def _warn_of_flaw(self, key: str, path: str, claims: Claims, value: object) -> None:
@@ -207,10 +210,9 @@ def effective_expiry(claimed: float | None, now: float, leeway: float) -> float 
     """
     Return the time at which a credential expires, if clocks may differ by C{leeway} seconds.
 
-    While C{now} is before the claimed expiry, compared in whole seconds, the claimed expiry is
-    returned. From then on, for C{leeway} seconds, the credential is still accepted, and the
-    returned time is the end of the leeway. A JWT that is minted for the credential during the
-    leeway thus has not expired already, and does not outlive the leeway.
+    Before the claimed expiry, in whole seconds, the claimed expiry is returned. For C{leeway}
+    seconds after the claimed expiry the end of the leeway is returned, so that a JWT minted in this
+    time is valid until the leeway ends.
 
     @param claimed: the expiry that the credential claims, in seconds since the epoch.
 

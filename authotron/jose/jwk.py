@@ -30,7 +30,7 @@ _EDWARDS = ("EdDSA", "Ed25519")
 """Two names of one algorithm: C{EdDSA} of RFC 8037, and C{Ed25519} of RFC 9864."""
 
 _LARGEST_RSA = 8192
-"""Bits of the largest RSA key that is used; verifying with a larger one takes too long."""
+"""Maximum size of an RSA key in bits; verifying with a larger key takes too long."""
 
 _MAX_KEYS = 200
 """Maximum keys of a key set that are read; further keys are ignored."""
@@ -159,7 +159,7 @@ def _public(jwk: dict[str, Any]) -> tuple[PublicKey, Sequence[str]]:
     members: dict[str, Any] = {name: value for name, value in jwk.items() if name in PUBLIC_MEMBERS}
     if not all(isinstance(value, str) for value in members.values()):
         raise ValueError("a member of the key is not a string")
-    key: Any  # The type follows from C{kty}; the key is public, as no private member is passed on.
+    key: Any  # The libraries return a key of another type for each C{kty}.
     algorithms: Sequence[str]
     match jwk.get("kty"):
         case "RSA":

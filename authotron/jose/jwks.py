@@ -62,7 +62,7 @@ class KeySet:
         """
         Return the keys with a C{kid}, or the only key without C{kid} that can verify the algorithm.
 
-        @raise Rejected: the issuer publishes no such key.
+        @raise Rejected: the issuer does not publish a key with this C{kid}.
         @raise Unavailable: the key set cannot be fetched.
         """
         before = self._keys
@@ -226,7 +226,7 @@ def key_set(
 
 
 def key_set_in_file(world: World, path: Path) -> KeySet:
-    """Return the key set in a file; a reload keeps its keys and reads the file anew."""
+    """Return the key set in a file; a reload keeps the cached keys until the file is read again."""
     return _kept(world, (KeySet, path), KeySetFile(path))
 
 

@@ -16,13 +16,13 @@ from authotron.net.http import RemoteResponse, WebClient
 from authotron.net.urls import check_url, origin
 
 _MAX_BYTES = 1_048_576
-"""Bytes of the largest key set or discovery document that is accepted."""
+"""Maximum size of a key set or a discovery document, in bytes."""
 
 _ACCEPT = "application/jwk-set+json, application/json;q=0.9, */*;q=0.1"
 """The media type of key sets (RFC 7517 section 8.5.1), and what servers send instead."""
 
 _TIMEOUT = 10.0
-"""Seconds that a request for a key set or a discovery document may take."""
+"""Timeout of a request for a key set or a discovery document, in seconds."""
 
 _MOST_REDIRECTS = 3
 """Maximum number of redirects that are followed for one document."""

@@ -23,10 +23,10 @@ PUBLIC_MEMBERS = frozenset({"kty", "crv", "n", "e", "x", "y"})
 """Members of a JSON Web Key that are public."""
 
 SMALLEST_RSA = 2048
-"""Bits of the smallest RSA key that is used (RFC 7518 section 3.3)."""
+"""Minimum size of an RSA key in bits (RFC 7518 section 3.3)."""
 
 _NEW_RSA = 3072
-"""Bits of an RSA key that is generated."""
+"""Size of a generated RSA key in bits."""
 
 _LARGEST_EXPONENT = 1 << 33
 """
@@ -86,7 +86,7 @@ def generate(algorithm: Algorithm) -> str:
         case "EdDSA":
             key = ed25519.Ed25519PrivateKey.generate()
         case _:
-            raise ValueError(f"{algorithm} has no key pairs")
+            raise ValueError(f"the algorithm {algorithm} has no key pairs")
     pem = key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,

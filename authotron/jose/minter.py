@@ -66,7 +66,7 @@ class Minter:
     _ids: Iterator[str] = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        # The header is the same for every JWT; jwt.encode() would parse the key for each one.
+        # All JWTs share the header and the key; jwt.encode() would parse the key for each JWT.
         self._sign = _signer(self.algorithm, self._key)
         self._ids = _ids()
         header = {"alg": self.algorithm, "typ": "JWT", **({"kid": self._kid} if self._kid else {})}
@@ -138,7 +138,7 @@ class Minter:
         header = jwt.get_unverified_header(token)
         key = self._key if self.algorithm == "HS256" else self._public.get(header.get("kid", ""))
         if key is None:
-            raise jwt.InvalidSignatureError("signed with none of the configured keys")
+            raise jwt.InvalidSignatureError("the JWT is signed with none of the configured keys")
         algorithm = "HS256" if isinstance(key, str) else as_jwk(key)["alg"]  # type: ignore[arg-type] # never a private key
         options = {"verify_aud": False, "verify_exp": False, "verify_iat": False}
         claims = jwt.decode(token, key, [algorithm], options, issuer=self._issuer)  # type: ignore[arg-type] # never a private key

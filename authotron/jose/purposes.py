@@ -19,8 +19,8 @@ _LOOSELY_SAYING = ("type", "tokenName", "purpose")
 """
 Claims in which Flask-JWT-Extended, ForgeRock and Curity name the purpose of a token.
 
-Other identity providers use claims with these names for other things, so a value of these claims
-counts as a purpose only if C{_LOOSE_PURPOSES} contains it.
+Other identity providers use claims of the same names otherwise, so only the values in
+C{_LOOSE_PURPOSES} count.
 """
 
 _LOOSE_PURPOSES = frozenset({"id", "refresh"})
@@ -58,25 +58,25 @@ def other_purpose(header: Claims, claims: Claims) -> str | None:
     Describe the purpose of a JWT, or return C{None} if it may be an access token.
 
     The header C{typ} names the kind of a JWT (RFC 8725 section 3.11), so every value that does not
-    mean an access token counts as another purpose. Servers use claims less uniformly than the
-    header, so only known purposes count there.
+    mean an access token counts as another purpose. In claims, which servers use less uniformly,
+    only known purposes count.
     """
     typ = header.get("typ")
     if typ is not None and not (
         isinstance(typ, str) and (typ in _PLAIN or as_word(typ) in _ACCESS)
     ):
-        return "a JWT of another type (header typ)"
+        return "a JWT whose header typ names another type"
     for name in _HASHES:
         if name in claims:
             return f"an ID token (`typ: ID`), as it has the claim {name}"
     if isinstance(claims.get("events"), dict):
         return "a security event token, as it has the claim events"
     claim = _purpose_claim(claims)
-    return None if claim is None else f"a JWT of another purpose (claim {claim})"
+    return None if claim is None else f"a JWT whose claim {claim} names another purpose"
 
 
 def _purpose_claim(claims: Claims) -> str | None:
-    """Return the name of the claim that names another purpose than access, or is not a string."""
+    """Return the name of a claim that marks a JWT as not an access token, or C{None}."""
     for name in _SAYING:
         said = claims.get(name)
         if said is None or (isinstance(said, str) and said in _PLAIN):
@@ -109,7 +109,10 @@ def _is_other(word: str) -> bool:
 
 
 def as_word(said: str) -> str:
-    """Normalize a type: no case, no prefix (RFC 7515 4.1.9, RFC 8693 3) and no C{token} suffix."""
+    """
+    Convert a token type to lower case, without C{application/}, the URN prefix of RFC 8693 (section
+    3), separators, and the word C{token} at the end.
+    """
     word = said.strip().lower().removeprefix("application/")
     word = word.removeprefix("urn:ietf:params:oauth:token-type:").translate(_SEPARATORS)
     return word.removesuffix("token")

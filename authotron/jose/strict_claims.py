@@ -1,8 +1,8 @@
 """
-Read roles and scopes as auth-o-tron does: a claim of an unexpected shape refuses the JWT.
+Read roles and scopes as auth-o-tron does: a JWT with a claim of an unexpected shape is refused.
 
-Claims are read in this strict way if C{strict_claims} of the C{jwt} provider is set, which is the
-default only for configurations that were written for auth-o-tron.
+The key C{strict_claims} of the C{jwt} provider enables this module; the default is true only in
+configurations that were written for auth-o-tron.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ def scopes(claims: Claims) -> tuple[str, ...]:
 
 def roles(claims: Claims, paths: Sequence[str] | None) -> tuple[str, ...]:
     """
-    Return the roles at the configured paths, or those of Keycloak and C{entitlements}.
+    Return the roles in the claims at C{paths}; if C{paths} is C{None}, read the claims of Keycloak
+    and the claim C{entitlements}.
 
     @raise Rejected: a claim with roles has an unexpected shape.
     """

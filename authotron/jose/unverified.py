@@ -14,10 +14,10 @@ from authotron.model.errors import Rejected
 from authotron.model.identity import Credential
 
 LONGEST = 65_536
-"""Characters of the longest bearer token that is parsed as a JWT."""
+"""Maximum length of a bearer token that is parsed as a JWT, in characters."""
 
 _LONGEST_HEADER = 16_384
-"""Characters of the longest header: enough for a certificate chain (C{x5c})."""
+"""Maximum length of the header of a JWT, in characters; a certificate chain (C{x5c}) fits in."""
 
 UNREADABLE = object()
 """Stands for the issuer of a JWT whose claims are not strict JSON."""
@@ -34,7 +34,7 @@ class Unverified:
     """
     The header and claims of a JWT that is not verified, so they must not be trusted.
 
-    @ivar readable: whether the second part is a JSON object; in an encrypted JWT it is not.
+    @ivar readable: whether the claims are a JSON object; the claims of an encrypted JWT are not.
     """
 
     header: Mapping[str, Any] = field(repr=False)

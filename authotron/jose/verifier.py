@@ -109,7 +109,7 @@ class Verifier:
         if algorithm.startswith("HS"):
             return [Key(self.secret, [algorithm])] if self.secret else []
         if self.keys is None:
-            raise Rejected("there is no key set to verify the algorithm with")
+            raise Rejected("the provider has no key set, so it can verify only HS signatures")
         if isinstance(kid, str) and kid:
             return await self.keys.keys_named(kid, algorithm)
         return await self.keys.only_key(algorithm)

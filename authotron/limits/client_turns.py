@@ -52,7 +52,7 @@ class ClientTurns:
         try:
             await with_timeout(self._clock, self._timeout, self._slots.acquire(asker))
         except TimedOut:
-            busy = f"{self._most} requests were under way for {self._timeout:g} s"
+            busy = f"{self._most} requests to the remote were under way for {self._timeout:g} s"
             advice = "raise `connections` if the remote can serve more requests at once"
             raise TimedOut(f"{busy}; {advice}") from None
         try:

@@ -30,8 +30,8 @@ _FAILED_LATELY = 0.5
 
 _MOST_FAILURES = 32.0
 """
-Maximum number of failures that count for one client, so that it counts as failing for at most 3
-min.
+Maximum number of failures that count for one client: a client counts as failing for at most 3 min
+after its last failure.
 """
 
 _TRUSTED_SECONDS = 3600.0
@@ -273,7 +273,7 @@ class _Share(Generic[J]):
         job = share.take()
         if share.size:
             share.reputation = self._reputations.of(key)
-            self._shares[key] = share  # moves the share to the end of the queue
+            self._shares[key] = share  # The last share of the dict is served last.
         return job
 
     def shed(self) -> J:

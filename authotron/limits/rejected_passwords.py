@@ -31,8 +31,7 @@ first.
 
 _PAIR, _USER = 250, 700
 """
-Number of bytes that a rejected password takes up, and number of bytes that its user takes up in
-addition.
+Estimated bytes of memory for each rejected password, and for each user with rejected passwords.
 """
 
 _SHARE = 32
@@ -42,7 +41,7 @@ other users.
 """
 
 _SIZE = 16
-"""Bytes of the keyed hash of a user or a password."""
+"""Length of the keyed hash of a user or a password, in bytes."""
 
 
 GRACE = 10.0
@@ -71,7 +70,7 @@ class RejectedPasswords:
     Pairs of a user and a password that remotes have rejected, as keyed hashes.
 
     Directories lock an account after a few wrong passwords, so a client that repeats an old
-    password would lock its user out. All workers of a service share the pairs.
+    password would lock its user out. All workers of a service share the rejected pairs.
 
     The pairs are not kept in an L{authotron.limits.lru_cache.LruCache}, for two reasons: all pairs
     of a user are dropped together, beginning with the user whose last rejection is the oldest, and
@@ -109,7 +108,7 @@ class RejectedPasswords:
     # --- one pair ---
 
     def hashed(self, provider: str, user: str, password: str) -> tuple[bytes, bytes]:
-        """Return the hash of a user at a provider, and the hash of the user with a password."""
+        """Return the keyed hash of provider and user, and that of provider, user and password."""
         name = f"{len(provider)}:{provider}{user}".encode("utf-8", "surrogatepass")
         user_key = blake2b(name, key=self._key, digest_size=_SIZE).digest()
         secret = user_key + password.encode("utf-8", "surrogatepass")

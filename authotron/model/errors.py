@@ -15,7 +15,7 @@ The path to a value in a configuration: the names of keys, and positions in list
 
 
 class BadCredentials(Exception):
-    """The C{Authorization} header cannot be parsed. The client gets a 401."""
+    """The C{Authorization} header cannot be parsed, so the client gets a 401."""
 
 
 class TooManyCredentials(BadCredentials):
@@ -26,7 +26,8 @@ class Rejected(Exception):
     """
     A provider does not accept a credential, and would not accept it after a retry either.
 
-    The reason is written to the log, never sent to the client, and contains no secret.
+    The message of the exception is written to the log, never sent to the client, and contains no
+    secret.
     """
 
 
@@ -36,9 +37,9 @@ class InsufficientScope(Rejected):
 
 class BadIdentity(Exception):
     """
-    A credential is valid, but the gateway must not pass on its identity. The client gets a 403.
+    A credential is valid, but the gateway must not pass on its identity, so the client gets a 403.
 
-    The reason is written to the log, never sent to the client.
+    The message of the exception is written to the log, never sent to the client.
     """
 
 

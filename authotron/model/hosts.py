@@ -248,7 +248,7 @@ def _split(text: str) -> tuple[str, str | None]:
 def _is_address(name: str) -> bool:
     bracketed = name.startswith("[") and name.endswith("]")
     if not (bracketed or name[-1:].isdigit()):
-        return False  # true of nearly all host names; parsing an address would take 2.5 us
+        return False  # Nearly all host names end here, which saves parsing an address (2.5 us).
     try:
         version = ipaddress.ip_address(name[1:-1] if bracketed else name).version
     except ValueError:

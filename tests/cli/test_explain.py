@@ -151,13 +151,15 @@ class NotAskedTests(SynchronousTestCase):
     def test_other_scheme(self) -> None:
         """A provider of another scheme is not asked."""
         found = self.reasons(self.authenticator(), "Bearer opaque")
-        self.assertEqual(found["staff"], "the provider is for basic, not for bearer")
+        self.assertEqual(found["staff"], "the provider accepts basic, but the client sent bearer")
 
     def test_other_realm_names_the_realms(self) -> None:
         """A provider of another realm is not asked; the reason lists the realms."""
         found = self.reasons(self.authenticator(self.bearer("sso")), "Basic YTpi", "nope")
         self.assertEqual(
-            found["staff"], "the provider is of realm internal, not nope (realms: internal, sso)"
+            found["staff"],
+            "the client asks for realm nope, but the provider has realm internal; "
+            "the configured realms are internal, sso",
         )
 
     def test_token_of_another_issuer(self) -> None:
@@ -169,8 +171,8 @@ class NotAskedTests(SynchronousTestCase):
         )
         token = IDP.sign({"iss": "https://idp.example/realms/x"})
         found = self.reasons(authenticator, f"Bearer {token}")
-        self.assertIn("named is named by the token", found["other"])
-        self.assertIn("named is named by the token", found["any"])
+        self.assertIn("the token names provider named", found["other"])
+        self.assertIn("the token names provider named", found["any"])
         found = self.reasons(authenticator, "Bearer opaque")
         self.assertIn("not of the issuer, prefix or shape", found["other"])
 

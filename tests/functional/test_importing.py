@@ -91,13 +91,15 @@ class AclProxyTests(ImportCase):
         """They are good as before, for the same hosts; the source stays as it was."""
         before = self.tell("DEBUG", "DIGEST")
         tried = self.run_import("--dry-run")
-        self.assertIn("2 would be copied, 0 present already, 2 skipped", tried.stdout)
+        self.assertIn(
+            "2 tokens would be copied, 0 were present already, 2 were skipped", tried.stdout
+        )
         done = self.run_import()
         self.assertEqual(done.returncode, 1, done.stderr)
-        self.assertIn("2 copied, 0 present already, 2 skipped", done.stdout)
-        self.assertIn(f"tokens:{hashed(ELSEWHERE)[:8]}: the token has no email", done.stderr)
+        self.assertIn("2 tokens were copied, 0 were present already, 2 were skipped", done.stdout)
+        self.assertIn(f"tokens:{hashed(ELSEWHERE)[:8]}: the token has no field email", done.stderr)
         again = self.run_import()
-        self.assertIn("0 copied, 2 present already, 2 skipped", again.stdout)
+        self.assertIn("0 tokens were copied, 2 were present already, 2 were skipped", again.stdout)
         self.assertEqual(self.tell("DEBUG", "DIGEST"), before)
         self.serve()
         told = self.whoami(TOKEN).json()
@@ -154,7 +156,7 @@ class AuthOTronTests(ImportCase):
         await database["tokens"].insert_one({"token": {"token_string": "lonely-token"}})
         done = await deferToThread(self.import_, "auth-o-tron", "--from", self.file)
         self.assertEqual(done.returncode, 1, done.stderr)
-        self.assertIn("2 copied, 0 present already, 1 skipped", done.stdout)
+        self.assertIn("2 tokens were copied, 0 were present already, 1 were skipped", done.stdout)
         self.assertEqual(await database["tokens"].count_documents({}), 3)
         await deferToThread(self.serve)
         told = (await deferToThread(self.whoami, UUID)).json()
@@ -163,7 +165,7 @@ class AuthOTronTests(ImportCase):
         moved = await deferToThread(
             self.import_, "auth-o-tron", "--from", self.file, "--realm", "elsewhere", "--dry-run"
         )
-        self.assertIn("0 would be copied, 2 present already", moved.stdout)
+        self.assertIn("0 tokens would be copied, 2 were present already", moved.stdout)
 
     async def test_ids_of_any_type(self) -> None:
         """However many there are, and whatever their documents are called, all are copied."""

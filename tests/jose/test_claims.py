@@ -244,12 +244,12 @@ class PurposeTests(ClaimsTestCase):
             (
                 {"issuer": issuer},
                 {"iss": issuer + "/"},
-                f'another issuer (iss): has "{issuer}/", wanted "{issuer}"{slash}',
+                f'the JWT is from another issuer (iss): has "{issuer}/", wanted "{issuer}"{slash}',
             ),
             (
                 {"issuer": issuer},
                 {"iss": "absent"},
-                f'another issuer (iss): iss is missing, wanted "{issuer}"',
+                f'the JWT is from another issuer (iss): iss is missing, wanted "{issuer}"',
             ),
             (
                 {"audience": ["gateway"]},
@@ -312,7 +312,9 @@ class PurposeTests(ClaimsTestCase):
             self.refused(given, **{**good, **change})
         with self.assertRaises(Rejected) as raised:
             identity(given, **{**good, "tid": "t-2"})
-        self.assertEqual(str(raised.exception), 'the required claim tid is "t-2", wanted "t-1"')
+        self.assertEqual(
+            str(raised.exception), 'required_claims: tid is "t-2" in the JWT, wanted "t-1"'
+        )
 
     def test_required_claims_are_checked_H_AUDCLAIM(self) -> None:
         """A required claim without any value, or with an object as value, is a mistake."""
@@ -650,7 +652,7 @@ class PersonTests(ClaimsTestCase):
 
         def refuse() -> None:
             error = self.assertRaises(Rejected, rules.authentication, CLAIMS, NOW)
-            self.assertEqual(str(error), "the claim mail with the user name is missing")
+            self.assertEqual(str(error), "the claim mail, which should name the user, is missing")
 
         [told] = warnings_of(refuse)
         self.assertIn("username_claim names mail, which in a JWT is missing", told)

@@ -104,7 +104,9 @@ class TurnsTests(SynchronousTestCase):
         ]
         self.clock.pump([0.25] * 19)
         reason = str(self.failureResultOf(waiting[-1], TimedOut).value)
-        self.assertIn("4 requests were under way for 4.75 s; raise `connections`", reason)
+        self.assertIn(
+            "4 requests to the remote were under way for 4.75 s; raise `connections`", reason
+        )
         self.assertEqual(sum(not each.called for each in waiting), 4)
         for each in waiting:
             each.addErrback(lambda _: None)

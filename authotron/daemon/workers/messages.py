@@ -35,7 +35,7 @@ class Notification:
 
 @frozen
 class Question:
-    """A message that the other process answers, under a number that the answer repeats."""
+    """A message that the other process answers; the answer has the same number as the question."""
 
     number: int
     word: str
@@ -44,7 +44,7 @@ class Question:
 
 @frozen
 class Answer:
-    """The answer to the question that has this number."""
+    """A message that answers the question with the same number."""
 
     number: int
     content: Any = None

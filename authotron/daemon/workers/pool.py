@@ -50,8 +50,8 @@ class WorkerPool:
         self, config: Config, reactor: IGatewayReactor, give_up: Callable[[int], None]
     ) -> None:
         """
-        @param give_up: called with an exit status to end the service, if another worker would fail
-            in the same way.
+        @param give_up: ends the service with an exit status; called if a worker failed and a new
+            one would fail, too.
         """
         self._reactor = reactor
         self._give_up = give_up
@@ -204,7 +204,7 @@ class WorkerPool:
         )
         self.metrics.own.worker_lost("blocked" if worker.was_killed else "died")
         if worker.exit_status is not None and not (worker.has_served or self.served.called):
-            self._give_up(worker.exit_status or 1)  # the supervisor exits as a single process would
+            self._give_up(worker.exit_status or 1)
         elif worker.exit_status == EX_CONFIG and not self.has_served:
             self._give_up(EX_CONFIG)
         else:

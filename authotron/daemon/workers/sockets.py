@@ -69,7 +69,7 @@ class ListeningSocket:
         return descriptor
 
     def _take(self, port: Any) -> None:
-        # in the reactor turn that opened the port, so that no connection is accepted
+        # The port has accepted no connection yet, as the reactor turn that opened it has not ended.
         port.stopReading()
         self._port = port
 
@@ -90,7 +90,7 @@ class FairAccept:
     more connections wait, the process doubles the number that it accepts before each pause.
     """
 
-    _port: Any  # a tcp.Port or unix.Port of Twisted, whose attributes no interface declares
+    _port: Any  # A port of Twisted, whose attributes are not declared by an interface.
     _reactor: IGatewayReactor
     _accept: Any = field(init=False)
     _most: int = field(default=1, init=False)

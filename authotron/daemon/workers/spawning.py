@@ -99,9 +99,9 @@ def environment(
     """
     Return the environment of a worker: that of the supervisor without systemd's variables.
 
-    @param has_served: whether the service has served requests before. If it has, and the
-        configuration forbids to use the token store, the worker serves without the token store
-        instead of ending the service; a single process does the same after a reload.
+    @param has_served: whether the service has served requests before. A worker of such a service
+        does not end the service if the configuration forbids to use the token store, but serves
+        without it.
     """
     inherited = {
         name: value for name, value in environ.items() if name not in _SUPERVISOR_VARIABLES
@@ -115,9 +115,8 @@ class SealedConfig:
     """
     A configuration, and a sealed file in memory that holds it for workers, secrets included.
 
-    The warnings are left out, as the supervisor has logged them. A process that has the descriptor
-    could write to the file. The seals prevent writing, so that a worker cannot change what the next
-    worker reads.
+    The file does not contain the warnings, which the supervisor has logged. Its seals prevent a
+    worker from changing the configuration that the next worker reads.
     """
 
     config: Config
@@ -126,7 +125,8 @@ class SealedConfig:
     @classmethod
     def of(cls, config: Config) -> SealedConfig:
         """
-        Write a configuration into a sealed file.
+        Write a configuration to a file in memory, and seal the file against changes
+        (memfd_create(2)).
 
         @raise OSError: the system has no memory or no descriptor left.
         """

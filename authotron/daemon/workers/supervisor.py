@@ -213,7 +213,7 @@ class Supervisor(Service):
         return (await self.pool.metrics.total()).text(accept)
 
     async def readiness(self) -> Mapping[str, Any]:
-        """Return what a worker reports about remote services, and the state of all workers."""
+        """Return the state of all workers, and of remote services as one worker reports it."""
         report = await self.pool.readiness()
         return {
             **(report or {"version": __version__, "parts": []}),

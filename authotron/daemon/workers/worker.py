@@ -39,8 +39,8 @@ from authotron.web.operations_routes import ProcessStatus
 
 INVALIDATION_TIMEOUT = 40.0
 """
-Maximum number of seconds to wait until all other workers have cleared their caches. It is long
-enough for a worker that does not answer to be killed.
+Maximum number of seconds to wait until all other workers have cleared their caches; a worker that
+does not answer is killed earlier.
 """
 
 
