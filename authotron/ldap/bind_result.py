@@ -30,7 +30,11 @@ _REJECTIONS = {
 """Result codes of a bind that mean that the user is rejected, with the reason for the log."""
 
 _INVALID_DN = 34
-"""Result code of a bind by another name than a DN, if the server is not Active Directory."""
+"""
+Result code C{invalidDNSyntax}.
+
+Active Directory accepts a bind by a name that is not a DN; other servers answer with this code.
+"""
 
 _ABOUT_ACCOUNT = re.compile("account|inactive|inactivated|locked|expired", re.IGNORECASE)
 """

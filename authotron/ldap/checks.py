@@ -23,7 +23,7 @@ _MUCH = 4096
 """Number of bytes in a JWT from which the size of a user's roles is reported."""
 
 _SERVER = re.compile(r"^\S+:\d+: ")
-"""A regular expression of the host and port at the beginning of an error message."""
+"""Matches the host and port of the server, with which an error message may begin."""
 
 _MOST_ROLES = 100
 """Maximum number of roles of a user that are listed; further roles are only counted."""
@@ -76,7 +76,7 @@ async def check_answer(directory: Directory) -> None:
     """
 
     async def ping(connection: Connection) -> None:
-        await connection.ping()  # without a bind, the server has not sent any message yet
+        await connection.ping()  # only an answer shows that the server speaks LDAP
 
     await directory.use_connection(ping)
 
@@ -106,7 +106,7 @@ async def _check_server(
     yield await _outcome(f"{uri}: connection", _check_connection(section, uri, directory))
     if not section.searches_alone():
         if username is not None:
-            why = "the user is not looked up: user_dn binds as the user, and no bind_dn is set"
+            why = "the user is not looked up: without bind_dn, a search needs the user's password"
             yield CheckResult(f"{uri}: user", good=True, detail=why)
         return
     yield await _outcome(f"{uri}: search", _check_search(section, directory))
@@ -125,7 +125,7 @@ async def _outcome(what: str, check: Any) -> CheckResult:
     try:
         return CheckResult(what, good=True, detail=await check)
     except (Rejected, Unavailable) as reason:
-        detail = _SERVER.sub("", str(reason))  # C{what} names the server already
+        detail = _SERVER.sub("", str(reason))  # the check's name begins with the server's address
         return CheckResult(what, good=False, detail=detail)
 
 
@@ -172,7 +172,7 @@ def _count_roles(found: list[Grant]) -> str:
     """Describe the number of a user's roles, and their size in a JWT if the size is large."""
     counted = f"{len(found)} role{'' if len(found) == 1 else 's'}"
     size = sum(len(grant.role.encode()) + len('"",') for grant in found) * 4 // 3  # base64
-    return counted if size < _MUCH else f"{counted} ({size} bytes of a JWT, see jwt.warn_bytes)"
+    return counted if size < _MUCH else f"{counted}: {size} bytes in a JWT (see jwt.warn_bytes)"
 
 
 async def _explain_no_groups(connection: Connection, lookup: Lookup, entry: Entry) -> list[str]:

@@ -72,7 +72,7 @@ class Connection(LdapProtocol):
 
         @raise Unavailable: the server did not return a result of the bind.
         """
-        if not (dn and password):  # a server would bind as anonymous (RFC 4513 section 5.1.2)
+        if not (dn and password):  # RFC 4513 section 5.1.2: an empty password binds as anonymous
             raise ValueError("a bind needs a DN and a password")
         return await self._bind(dn, password, controls)
 

@@ -88,11 +88,12 @@ class Directory:
         """
         Bind as a user on a separate connection, and call C{work} with that connection.
 
-        @param sent: C{sent.now} is true from sending the password until the server has answered.
+        @param sent: an object whose attribute C{now} this method sets to true while the server has
+            the password and has not answered.
         @raise Rejected: the directory refuses the user or the password.
         @raise Unavailable: the directory failed, so the password may be right or wrong.
         """
-        if not (dn and password):  # a server would bind as anonymous (RFC 4513 section 5.1.2)
+        if not (dn and password):  # RFC 4513 section 5.1.2: an empty password binds as anonymous
             raise Rejected("the DN or the password is empty")
 
         sending = sent or PasswordStatus()
@@ -139,7 +140,7 @@ class Directory:
             try:
                 return await self._run_on(idle.state, idle.connection, work)
             except (Disconnected, ServerBusy, ConnectionStale):
-                pass  # the server may still answer on a new connection
+                pass  # only this connection failed: the same server may answer on a new one
             except ServerFault as fault:
                 self._failed(idle.state, fault)
                 others = [state for state in self._states if state is not idle.state]

@@ -120,7 +120,7 @@ def _value(text: str, at: int) -> tuple[str, int]:
     if match := _QUOTED.match(text, at):
         return _unescape(match[1]), match.end()
     match = _PLAIN.match(text, at)
-    assert match is not None  # the pattern _PLAIN also matches the empty string
+    assert match is not None  # _PLAIN matches every text, since it accepts an empty value
     return _unescape(_strip_end(match[1])), match.end()
 
 

@@ -121,7 +121,7 @@ def _comparison(text: str, at: int) -> _Parsed:
 def _substrings(text: str, at: int, *, may_split: bool) -> tuple[tuple[ValueTemplate, ...], int]:
     """Parse a value, and split it at its asterisks; only values after C{=} may have asterisks."""
     match = _VALUE.match(text, at)
-    assert match is not None  # the pattern _VALUE also matches the empty string
+    assert match is not None  # _VALUE matches every text, since it accepts an empty value
     value, end = match[0], match.end()
     if text[end : end + 1] == "\\":
         _refuse(text, end, "a backslash without two hexadecimal digits")
@@ -141,7 +141,10 @@ def _substrings(text: str, at: int, *, may_split: bool) -> tuple[tuple[ValueTemp
 
 
 def _check_braces(text: str, at: int, value: str) -> None:
-    """Reject braces that are not part of a placeholder, and placeholders of other programs."""
+    """
+    Reject braces that are not part of a placeholder, and placeholders that other programs use, such
+    as C{{user}}.
+    """
     for match in re.finditer(r"\{([^{}]*)\}?", value):
         if PLACEHOLDER.fullmatch(match[0]) is None:
             why = f"unknown placeholder {match[0]} (write \\7b and \\7d for braces)"

@@ -87,8 +87,9 @@ class ValueTemplate:
         """
         Return the value with its placeholders replaced, once for each value of the attributes.
 
-        For a group (L{TemplateUser.group}), a DN with the user name is replaced by the DN of the
-        group, and any other value with the user name has no variant.
+        If the search is for the groups that contain a group (L{TemplateUser.group}), the DN of this
+        group takes the place of a DN with the user name, and there are no variants of any other
+        value with the user name.
 
         @raise Unavailable: the attributes have too many values.
         """

@@ -69,7 +69,7 @@ def path_from(group: Group, top: int) -> Iterator[str]:
     """
     Yield the path from an ancestor of a group down to the group, such as C{/TeamA/Admin}.
 
-    @param top: index of the ancestor's RDN in the group's DN.
+    @param top: the index, in the RDNs of the group's DN, of the RDN that names the ancestor.
     """
     if top < 0 or not group.name[0].value_of("cn"):  # the group has no common name of its own
         return
@@ -120,8 +120,8 @@ class DnContains:
     """
     Selects groups whose DN, as the directory writes it, contains a text.
 
-    The role is the common name of the group. The text is compared with the DN exactly, except that
-    the case of attribute types is ignored. A text that begins with an attribute type matches at the
+    The role is the common name of the group. Upper and lower case are different in the text and the
+    DN, except in attribute types. A text that begins with an attribute type matches at the
     beginning of an RDN, and not inside a value.
     """
 
@@ -132,7 +132,7 @@ class DnContains:
         begin = _ATTRIBUTE_TYPE.match(text)
         if begin is None:
             matches = text in dn
-        else:  # a text that begins with a separator cannot match at the first RDN
+        else:  # a text that begins with a comma or plus sign cannot match at the first RDN
             rest, first = text.removeprefix(begin[1]), int(bool(begin[1]))
             matches = any(dn.startswith(rest, rdn.start) for rdn in group.name[first:])
         return common_name(group) if matches else iter(())
@@ -262,8 +262,8 @@ def parse_partial_dn(text: str) -> Name:
     Parse a part of a DN as auth-o-tron does: a piece that is not an attribute and a value is left
     out, such as the end of C{OU=TeamA,}.
 
-    @raise InvalidDn: no piece of the text is left, or the pieces that are left are not a part of a
-        DN.
+    @raise InvalidDn: no piece of the text is an attribute with a value, or the DN that such pieces
+        form is invalid.
     """
     return parse_dn(complete_rdns(text))
 

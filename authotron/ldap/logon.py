@@ -1,11 +1,12 @@
 r"""
 Log on by the name of an account instead of a DN: C{alice@example.org} or C{EXAMPLE\alice}.
 
-Active Directory accepts such names in a bind, so that no service account is needed: after the bind
-as the user, the user's entry is searched. A name may belong to another account than an attribute
-suggests: C{alice@example.org} is first the C{userPrincipalName} of any account, and only then the
-account C{alice}. The entry that the search finds must therefore be the entry of the account that
-was bound.
+Active Directory accepts the name of an account in a bind, so no service account is needed to find
+the user's DN: after the bind as the user, authotron searches the user's entry.
+
+Active Directory may bind another account than the one that the search finds: it binds
+C{alice@example.org} as any account with this C{userPrincipalName}, and only if there is none as the
+account C{alice}. So authotron checks that the entry belongs to the account that was bound.
 """
 
 from __future__ import annotations
@@ -100,10 +101,11 @@ class LogonName:
 
     def is_certain(self, entry: Entry, name: str) -> bool:
         """
-        Return whether an entry must be that of the account that was bound.
+        Return whether an entry certainly belongs to the account that was bound.
 
-        A server looks for C{alice@example.org} as a C{userPrincipalName} first; only if there is
-        none, which a search below a base cannot show, as the account C{alice} of the domain.
+        A server binds C{alice@example.org} as the account C{alice} of the domain only if no account
+        has the C{userPrincipalName} C{alice@example.org}. A search below a base cannot show that no
+        account has it, so only the C{userPrincipalName} makes an entry certain.
         """
         if self.is_principal:
             return _has(entry, PRINCIPAL, self.bind_name(name))
@@ -135,9 +137,10 @@ def _has(entry: Entry, attribute: str, value: str) -> bool:
 
 def _guess_domains(domains: Iterable[str], search_base: str) -> Iterator[str]:
     """
-    Yield names that a domain usually has: C{example.org} and, for old clients, C{EXAMPLE}.
+    Yield the usual names of a Windows domain: C{example.org} and, for old clients, C{EXAMPLE}.
 
-    A wrong guess is harmless: the password of the account decides, whatever domain the user wrote.
+    A wrongly guessed name is harmless: whatever domain the user wrote, the server verifies the
+    password of the account.
     """
     try:
         steps = [rdn.value_of("dc") for rdn in parse_dn(search_base)]

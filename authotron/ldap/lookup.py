@@ -52,7 +52,8 @@ class Remarks:
     """
     The remarks that a lookup has logged already, so that each remark is in the log once.
 
-    @ivar users: users that were looked up, until one of them has the group attribute.
+    @ivar users: the number of users that were looked up before the first user with the attribute
+        that lists groups.
     """
 
     made: set[str] = field(factory=set)
@@ -317,7 +318,8 @@ class Lookup:
         Return whether the directory is known to hold the user name in exactly the spelling of the
         request.
 
-        With a known spelling, a search for groups need not read the members of the groups.
+        If the directory holds exactly this spelling, a search for groups need not read the members
+        of the groups.
         """
         if not template.username_attributes():
             return True
@@ -345,8 +347,8 @@ class Lookup:
         """
         Return the groups and, if C{nested}, the groups that contain them, without duplicates.
 
-        Each level is read from the attribute of the groups, and searched by the search that found
-        the groups, as many directories fill C{memberOf} for users only or not at all.
+        The groups that contain a group are read from the group's C{group_attribute}, and are also
+        searched, because many directories fill C{memberOf} for users only or not at all.
         """
         if not self.nested:
             return tuple(dns)
@@ -369,7 +371,7 @@ class Lookup:
     def _remark_depth(self, dn: str) -> None:
         if self._remarks.is_new("depth"):
             self._log.warn(
-                "LDAP groups above {dn} are not looked up: it is nested {depth} levels deep",
+                "LDAP groups above {dn} are not looked up: nesting is limited to {depth} levels",
                 dn=dn,
                 depth=_MAX_DEPTH,
                 event="ldap.group.depth",

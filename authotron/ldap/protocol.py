@@ -198,9 +198,8 @@ class LdapProtocol(Protocol):
         for pending in requests.values():
             pending.result_arrived.errback(error or disconnected)
         if not self._tls_ready.called:
-            self._tls_ready.addErrback(
-                lambda _: None
-            )  # perhaps no call of start_tls waits for this error
+            # if no call of start_tls waits, Twisted must not log the error as unhandled
+            self._tls_ready.addErrback(lambda _: None)
             self._tls_ready.errback(disconnected)
 
     def _loss_reason(self, reason: Failure | None) -> str:

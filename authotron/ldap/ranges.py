@@ -59,8 +59,8 @@ def _find_range(
     """
     Return the values that an entry holds as a range, and the index of the last value.
 
-    The returned index is C{None} if no further range follows. The result is C{None} if the entry
-    does not hold the values as a range.
+    The returned index is C{None} if no further range follows. If the entry holds no range of the
+    attribute's values, C{None} is returned.
 
     @raise Unavailable: the range of values does not begin at C{first}, or is empty.
     """

@@ -159,7 +159,7 @@ class Connectivity(TrustConfig):
         return 2 * limit_connections(self.connections)
 
     def warnings(self) -> tuple[str, ...]:
-        """Return warnings about the section; C{authotron check} and the log show the warnings."""
+        """Return the warnings that C{authotron check} and the log show about the section."""
         return tuple(self._connection_warnings())
 
     def _connection_warnings(self) -> Iterator[str]:
@@ -249,7 +249,11 @@ def check_user_filter(text: str) -> str:
 
 
 def _check_group_filter(text: str) -> str:
-    """Return the text, or raise an exception if it looks like a search, and is invalid."""
+    """
+    Return the text of a group filter.
+
+    @raise ValueError: the text is in parentheses, but is not a valid LDAP filter.
+    """
     if is_template(text):
         parse_filter(text)
     return text
@@ -296,7 +300,7 @@ class Membership(Section):
     )
 
     def warnings(self) -> tuple[str, ...]:
-        """Return warnings about the section; C{authotron check} and the log show the warnings."""
+        """Return warnings about the section, for C{authotron check} and the log."""
         return (*super().warnings(), *self._filter_warnings())  # type: ignore[misc] # Connectivity's
 
     def _filter_warnings(self) -> Iterator[str]:
@@ -321,7 +325,7 @@ class Membership(Section):
                     "no closing parenthesis at its end"
                 )
             elif "{" in text:
-                yield f"{path}: {text!r} is a part of a DN, in which braces are not filled in"
+                yield f"{path}: {text!r} is a part of a DN, in which placeholders are not replaced"
             elif path != "filter" and not is_partial_dn(text, strict=False):
                 yield f"{path}: {text!r} is not a part of a DN, so every lookup will fail"
             elif path != "filter" and complete_rdns(text) != text:

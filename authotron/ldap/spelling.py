@@ -20,8 +20,8 @@ def names_user_in_rdn(dn: str, username: str, attributes: Iterable[str]) -> bool
     Return whether a value of the first RDN of a DN equals the user name, including the case of
     letters.
 
-    Only the values of C{attributes} and C{uid} are compared. Other attributes of the first RDN,
-    such as a display name in C{cn}, may equal the user name of another user.
+    Of the first RDN only C{uid} and the attributes in C{attributes} are compared with the user
+    name. Other attributes, such as a display name in C{cn}, may equal the name of another user.
     """
     try:
         rdns = parse_dn(dn)
@@ -60,8 +60,8 @@ def is_same_dn(dn: str, other: str, username: str) -> bool:
 
 def _spell_alike(rdns: Name, others: Name, username: str) -> bool:
     """
-    Return whether, wherever an RDN of C{others} has the user name, C{rdns} has it in the same
-    place.
+    Return whether C{rdns} spells the user name exactly in every RDN in which C{others} spells it
+    exactly.
     """
     name = normalize(username)
     return all(

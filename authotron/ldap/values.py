@@ -1,9 +1,9 @@
 """
-Values of attributes: as bytes for filters, and as text for identities.
+Write the values of LDAP attributes as bytes in filters, and as text in identities.
 
 Some attributes hold bytes that are not text, such as C{objectGUID} and C{objectSid} of Active
-Directory. Each such attribute has a stated encoding, which does not depend on the bytes: the 16
-bytes of an identifier may be valid UTF-8 by chance.
+Directory. The encoding of an attribute is configured, and not guessed from its bytes: the 16 bytes
+of an identifier may be valid UTF-8 by chance.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def _write(raw: bytes, encoding: Encoding) -> str | None:
     if encoding is Encoding.SID and _is_sid(raw):
         return _write_sid(raw)
     try:
-        return raw.decode()  # some directories hold these identifiers as text
+        return raw.decode()  # some directories hold GUIDs and SIDs as text
     except UnicodeDecodeError:
         return None
 

@@ -298,14 +298,16 @@ class LdapProvider:
         Return the user name as the LDAP directory spells it, so that a user has only one name.
 
         If the entry of the user contains several names, the name that equals what the user entered
-        is returned. If none is equal, the name that differs from it only in case, width and blanks
-        is returned, provided that there is exactly one.
+        is returned, or else the only name that differs from what the user entered just in case,
+        width and blanks.
+
+        @raise Rejected: the entry has no name, or several names none of which can be chosen.
         """
         known = self._lookup.texts(entry, self._user_attribute)
         same = [each for each in known if each == written] or [
             each for each in known if fold_value(each) == fold_value(written)
         ]
-        # LDAP does not define an order of values, so the first one must not be taken.
+        # The values of an LDAP attribute have no order, so the first of several is as good as any.
         if len(known) > 1 and len(same) != 1:
             raise Rejected(
                 f"the entry has several {self._user_attribute}, and not exactly one of them "
