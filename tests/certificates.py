@@ -68,7 +68,7 @@ ODD: Mapping[str, tuple[Shape, str]] = MappingProxyType(
         "no names in the extension": (Shape(raw=b"\x30\x00"), "names no host"),
         "another name": (
             named("elsewhere.example"),
-            "another name: it is for elsewhere.example",
+            "another name: the certificate names elsewhere.example",
         ),
         "an email address": (Shape((x509.RFC822Name("root@localhost"),)), "names no host"),
         "a URI": (Shape((x509.UniformResourceIdentifier("https://localhost"),)), "names no host"),
@@ -106,7 +106,7 @@ ODD: Mapping[str, tuple[Shape, str]] = MappingProxyType(
         "a number": (named("127"), "malformed name"),
         "an address of another host": (
             numbered("192.0.2.1"),
-            "another name: it is for 192.0.2.1",
+            "another name: the certificate names 192.0.2.1",
         ),
         "its address": (numbered("127.0.0.1", "::1"), "of another name"),
         "its address as a name": (named("127.0.0.1"), "names no host"),

@@ -49,21 +49,22 @@ def check(certificate: x509.Certificate, host: str) -> None:
         raise
     except VerificationError:
         shown = ", ".join(_names(certificate)) or "no DNS name or IP address"
-        why = f"{Reason.CERTIFICATE_OF_ANOTHER_NAME}: it is for {shown}, not for {host}"
+        why = f"{Reason.CERTIFICATE_OF_ANOTHER_NAME}: the certificate names {shown}, not {host}"
         raise Untrusted(why) from None
     except CertificateError:
         why = f"{Reason.CERTIFICATE_UNUSABLE}: the certificate contains a malformed name"
         raise Untrusted(why) from None
     except Exception as error:  # noqa: BLE001 - after any error the peer is not trusted
-        why = f"{Reason.CERTIFICATE_UNUSABLE}: it cannot be verified ({type(error).__name__})"
-        raise Untrusted(why) from None
+        why = f"the certificate cannot be verified ({type(error).__name__})"
+        raise Untrusted(f"{Reason.CERTIFICATE_UNUSABLE}: {why}") from None
 
 
 def _check(certificate: x509.Certificate, host: str) -> None:
     literal = literal_address(host)
     patterns = [*_patterns(certificate)]
     if not patterns:
-        raise Untrusted(f"{Reason.CERTIFICATE_UNUSABLE}: it names no host in its subjectAltName")
+        why = "the certificate names no host in its subjectAltName"
+        raise Untrusted(f"{Reason.CERTIFICATE_UNUSABLE}: {why}")
     name = host.removesuffix(".")
     if not all(name.split(".")):
         raise Untrusted(f"{host!a} is not a host name")
@@ -89,7 +90,7 @@ def _subject_names(certificate: x509.Certificate) -> Any:
     try:
         extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:
-        why = f"{Reason.CERTIFICATE_UNUSABLE}: it names no host, as it has no subjectAltName"
+        why = f"{Reason.CERTIFICATE_UNUSABLE}: without subjectAltName the certificate names no host"
         raise Untrusted(why) from None
     return extension.value
 

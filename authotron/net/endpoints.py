@@ -41,9 +41,9 @@ class _HostEndpoint(HostnameEndpoint):
     """
     An endpoint for any host name in ASCII.
 
-    L{HostnameEndpoint} rejects names that are not valid in IDNA, such as C{my_host} or C{ab--cd},
-    although a resolver finds them (RFC 2181 section 11), and raises C{ValueError} for these. It
-    offers no other way than to override C{_hostAsBytesAndText}.
+    L{HostnameEndpoint} raises C{ValueError} for names that are not valid in IDNA, such as
+    C{my_host} or C{ab--cd}, although a resolver finds them (RFC 2181 section 11). Only an override
+    of its private method C{_hostAsBytesAndText} can accept such names.
     """
 
     @staticmethod
@@ -53,7 +53,7 @@ class _HostEndpoint(HostnameEndpoint):
         return HostnameEndpoint._hostAsBytesAndText(host)  # noqa: SLF001 - see above
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803 - as in the interface
-        """Implement L{IStreamClientEndpoint.connect}; an impossible name is one not found."""
+        """Implement L{IStreamClientEndpoint.connect}; fail with C{DNSLookupError} if not a name."""
         if self._badHostname:
             return fail(DNSLookupError(f"{self._hostText} is not a host name"))
         connecting: Deferred[IProtocol] = super().connect(protocolFactory)
@@ -67,9 +67,9 @@ class CancellableEndpoint:
     An endpoint that fails with C{CancelledError} if connecting is cancelled.
 
     Twisted's L{HostnameEndpoint} fails with C{DNSLookupError} or C{ConnectingCancelledError} when
-    connecting is cancelled. C{DNSLookupError} would count as a failure of the server, so clients
-    that disconnect would open the circuit breaker of the server. C{ConnectingCancelledError} would
-    count as a defect, so the next server would not be tried after a timeout.
+    connecting is cancelled. With C{DNSLookupError}, clients that disconnect would open the circuit
+    breaker of a server that works. With C{ConnectingCancelledError}, a timeout would look like a
+    bug of authotron, and the next server would not be tried.
     """
 
     _endpoint: IStreamClientEndpoint

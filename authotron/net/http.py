@@ -212,8 +212,8 @@ class WebClient:
         @param basic: user and password for Basic authentication.
         @param bearer: a token for Bearer authentication.
         @param repeatable: whether the request has the same effect if the remote service receives
-            the request twice. Such a request is sent once more if a kept connection was closed
-            before the first byte of the response.
+            the request twice. A repeatable request is sent once more if a kept connection was
+            closed before the first byte of the response.
 
         @raise Unavailable: there was no response in time, or its body is too large. After an error
             the remote service may still have received the request, so do not repeat a request that
@@ -270,7 +270,8 @@ class WebClient:
 
     def _no_slot(self, place: str, seconds: float) -> TimedOut:
         busy = f"{self._slots.most} requests were under way for {seconds:g} s"
-        return TimedOut(f"{place}: {busy}; raise `connections` if it can serve more at once")
+        advice = "raise `connections` if the remote can serve more requests at once"
+        return TimedOut(f"{place}: {busy}; {advice}")
 
     async def _report(
         self,

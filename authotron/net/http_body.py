@@ -62,8 +62,8 @@ class _Body(Protocol):
         Abort the connection of the response.
 
         The transport that Twisted passes to the reader of a body can only be closed gracefully,
-        which never ends if the remote service stops reading. To abort the connection, this method
-        uses the transport of the connection itself.
+        which never ends if the remote service stops reading. Only the transport of the connection
+        itself, an attribute of the passed transport, can abort the connection.
         """
         transport: Any = getattr(self.transport, "_producer", None) or self.transport
         getattr(transport, "abortConnection", transport.loseConnection)()
@@ -122,8 +122,10 @@ class IdentityEncodingAgent:
 def _not_encoded(response: IResponse) -> IResponse:
     encodings = response.headers.getRawHeaders(b"content-encoding", [])
     if any(each.strip().lower() not in (b"", b"identity") for each in encodings):
-        body = _Body(-1)  # With the limit -1 the first byte of the body aborts the connection.
-        body.whole.addErrback(lambda _: None)  # C{BadBody} below already reports this failure.
+        # A body with the limit -1 is too large at its first byte, so the connection is aborted. The
+        # error of this body is dropped, because the caller gets C{BadBody}.
+        body = _Body(-1)
+        body.whole.addErrback(lambda _: None)
         response.deliverBody(body)
         raise BadBody("compressed its response, though asked not to")
     return response

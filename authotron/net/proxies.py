@@ -58,8 +58,8 @@ class Proxies:
 
     @ivar http: the proxy for URLs with C{http}, or C{None}.
     @ivar https: the proxy for URLs with C{https}, or C{None}.
-    @ivar excepted: host names, IP addresses and networks that are connected to directly; C{*} is
-        every host name.
+    @ivar excepted: host names, IP addresses and networks that are connected to without a proxy;
+        C{*} means all.
     """
 
     http: Proxy | None = None
@@ -95,9 +95,10 @@ def from_environment(environ: Mapping[str, str]) -> Proxies:
     Read the variables C{http_proxy}, C{https_proxy}, C{all_proxy} and C{no_proxy} as auth-o-tron
     does.
 
-    A name in capitals comes first. Like other programs, ignore all of them in the environment of a
-    CGI script (C{REQUEST_METHOD}), where a client could set C{HTTP_PROXY}, and ignore a value that
-    is not the URL of an HTTP proxy.
+    A variable in capitals (C{HTTP_PROXY}) overrides the variable in lower case. A value that is not
+    the URL of an HTTP proxy is ignored. In the environment of a CGI script, where the variable
+    C{REQUEST_METHOD} is set, the proxy variables are ignored, because there a client could set
+    C{HTTP_PROXY} by sending a header C{Proxy}.
     """
     if "REQUEST_METHOD" in environ:
         return Proxies()

@@ -114,8 +114,8 @@ class RedisConnection(Protocol):
 
     def connectionLost(self, reason: Failure = Failure(Unavailable())) -> None:  # noqa: B008 - as in the class above
         self._lost = True
-        # C{abort} does nothing without a transport: a TLS transport of Twisted must not be aborted
-        # after its connection was lost.
+        # Without a transport the method abort does nothing: Twisted raises an exception if a TLS
+        # transport is aborted after its connection was lost.
         self.transport = None
         while self._waiting:
             self._waiting.popleft()[-1].errback(Unavailable("the connection to Redis was lost"))
@@ -296,8 +296,8 @@ class Redis:
 
     def _replace(self, connection: RedisConnection) -> None:
         """
-        Let the next command use a new connection to Redis instead of C{connection}. The old
-        connection is closed as soon as the commands that were sent on it are answered.
+        Let the next command use a new connection to Redis, and close C{connection} as soon as the
+        commands that were sent on it are answered.
         """
         if self._connection is connection:
             self._connection = None

@@ -21,8 +21,8 @@ in an error answer.
 
 _LINE_OF_SCRIPT = re.compile(rb"can't run this command .*@user_script:(\d{1,4})")
 """
-A regular expression of the error answer of Redis 7.0 if the user may not run a command in a line of
-a script.
+Matches the error answer of Redis 7.0 if the user may not run a command in a Lua script; the group
+is the number of the command's line.
 """
 
 _CALL = re.compile(r"redis\.call\('([A-Z]+)'")
@@ -32,9 +32,9 @@ _REASONS = {
     "LOADING": (Reason.STARTING, "the server is loading its data"),
     "MASTERDOWN": (Reason.NOT_PRIMARY, "the server is a replica that has lost its primary"),
     "NOMASTERLINK": (Reason.NOT_PRIMARY, "the server is a replica that has lost its primary"),
-    "CLUSTERDOWN": (Reason.BAD_ANSWER, "it is a Redis Cluster, which is not supported"),
-    "MOVED": (Reason.BAD_ANSWER, "it is a Redis Cluster, which is not supported"),
-    "CROSSSLOT": (Reason.BAD_ANSWER, "it is a Redis Cluster, which is not supported"),
+    "CLUSTERDOWN": (Reason.BAD_ANSWER, "the server is a Redis Cluster, which is not supported"),
+    "MOVED": (Reason.BAD_ANSWER, "the server is a Redis Cluster, which is not supported"),
+    "CROSSSLOT": (Reason.BAD_ANSWER, "the server is a Redis Cluster, which is not supported"),
     "NOAUTH": (Reason.NOT_ALLOWED, "the server wants a login; set store.password"),
     "WRONGPASS": (Reason.WRONG_LOGIN, "the user may also be disabled"),
     "NOREPLICAS": (Reason.READ_ONLY, "fewer replicas than min-replicas-to-write are connected"),

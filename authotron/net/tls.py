@@ -64,7 +64,7 @@ class TrustConfig(Section):
     @model_validator(mode="after")
     def _usable_files(self) -> Self:
         if (self.client_certificate_file is None) != (self.client_key_file is None):
-            raise ValueError("client_certificate_file and client_key_file go together")
+            raise ValueError("set both client_certificate_file and client_key_file, or neither")
         self.trust()
         return self
 
@@ -97,7 +97,7 @@ class DatabaseTlsConfig(Section):
     @model_validator(mode="after")
     def _check_tls(self) -> Self:
         if (self.tls_certificate_file is None) != (self.tls_key_file is None):
-            raise ValueError("tls_certificate_file and tls_key_file go together")
+            raise ValueError("set both tls_certificate_file and tls_key_file, or neither")
         if not self.tls:
             for key in ("tls_ca_file", "tls_certificate_file"):
                 if getattr(self, key) is not None:

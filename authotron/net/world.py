@@ -103,8 +103,8 @@ class World:
     @ivar timeout: seconds after which the gateway cancels a call of the plugin.
     @ivar connect: creates endpoints for protocols other than HTTP.
     @ivar breakers: the circuit breakers of all remotes.
-    @ivar limit_connections: returns how many connections the plugin may open, at most as many as
-        its section of the configuration asks for.
+    @ivar limit_connections: a function that receives the configured number of connections of the
+        plugin, and returns how many the plugin may open: this number or fewer.
     @ivar memory: maximum number of bytes that the caches of the plugin may take up.
     @ivar rejected_passwords: wrong passwords, which are not sent to a remote service again for some
         time.

@@ -94,7 +94,7 @@ class CertificateTests(RemotesTestCase):
     def test_other_name(self) -> None:
         """A certificate of somebody else."""
         self.refused(
-            "certificate of another name: it is for elsewhere.example",
+            "certificate of another name: the certificate names elsewhere.example",
             self.remote("elsewhere.example"),
         )
 

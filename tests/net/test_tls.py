@@ -199,7 +199,7 @@ class CheckTests(SynchronousTestCase):
     def test_error_names_few_hosts_S_TLS(self) -> None:
         """The error names a few of the certificate's names, not all of a hundred."""
         reason = shown(named(*(f"a{number}.example" for number in range(100))), "localhost")
-        self.assertIn("a0.example, a1.example, a2.example, ..., not for localhost", reason)
+        self.assertIn("a0.example, a1.example, a2.example, ..., not localhost", reason)
 
 
 class HandshakeCase(SynchronousTestCase):
@@ -277,7 +277,10 @@ class SecuredTests(HandshakeCase):
             ),
             (
                 AUTHORITY.issued(named("a.example", "b.example")),
-                "certificate of another name: it is for a.example, b.example, not for localhost",
+                (
+                    "certificate of another name: "
+                    "the certificate names a.example, b.example, not localhost"
+                ),
             ),
             (
                 stranger.issued(named("localhost")),
