@@ -35,8 +35,8 @@ _MAX_FIELDS = 4096
 _END = b"\r\n\r\n"
 LINGER = 2
 """
-Seconds for which a connection stays open after its last reply while the client still sends. If the
-connection were closed at once, TCP would reset it, and the client would not get the reply.
+Seconds for which a connection stays open after its last reply while the client still sends. If a
+connection is closed while the client sends, TCP resets it, and the client does not get the reply.
 """
 
 
@@ -45,8 +45,9 @@ class Channel(HTTPChannel):
     One HTTP connection of a client.
 
     Twisted's C{HTTPChannel} answers 400 to a request line or header block that is too long, or just
-    disconnects, and extends the timeout with every byte. L{Channel} answers 414 or 431 instead, and
-    gives a request one deadline. A request head (request line and headers) is buffered until it is
+    disconnects, and extends the timeout with every byte. L{Channel} answers 414 to a request line
+    that is too long and 431 to headers that are too long, and each request has one deadline from
+    its first byte. A request head (request line and headers) is buffered until it is
     complete, and parsed in one pass, which is faster than Twisted's parser. Request bodies, and
     requests that arrive while another is being answered, are left to Twisted.
 
@@ -69,8 +70,7 @@ class Channel(HTTPChannel):
     """
 
     transport: Any  # A TCP, UNIX or TLS transport; no interface has all methods that are used here.
-    # These limits of Twisted have no effect, because C{_MAX_FIELDS} and C{limit} are lower.
-    maxHeaders = totalHeadersSize = 1 << 30
+    maxHeaders = totalHeadersSize = 1 << 30  # above _MAX_FIELDS and limit, which apply instead
     limit = 64 * 1024
     turns: float = inf
     unused_since = 0.0
@@ -128,9 +128,9 @@ class Channel(HTTPChannel):
         """
         Parse one request head after the other, and leave request bodies to Twisted.
 
-        At the end of a request body Twisted calls this method with the bytes after the body, while
-        Twisted is still processing the body. If this method passes such bytes on to Twisted,
-        Twisted stores them until it has processed the request body.
+        At the end of a request body Twisted calls C{dataReceived} with the bytes after the body,
+        while Twisted is still processing the body. C{dataReceived} then passes these bytes back to
+        Twisted, which stores them until it has processed the request body.
         """
         if self._ignored is not None:
             self._ignore(len(data))
@@ -230,7 +230,8 @@ class Channel(HTTPChannel):
 
     def _read_lines(self, head: bytes) -> None:
         if b"\r\n " in head or b"\r\n\t" in head:
-            self.refuse(HTTPStatus.BAD_REQUEST)  # line folding, RFC 9112 section 5.2
+            # RFC 9112 section 5.2: a server may reject a header that is continued on another line.
+            self.refuse(HTTPStatus.BAD_REQUEST)
             return
         line, *fields = head.split(self.delimiter)
         if len(fields) > _MAX_FIELDS:
@@ -255,7 +256,7 @@ class Channel(HTTPChannel):
             if body.is_announced() and not reads_body:
                 self._ignored = len(self._unread)
                 self._unread.clear()
-            self.lineReceived(b"")  # the empty line that ends the head
+            self.lineReceived(b"")  # For Twisted an empty line ends the request head.
 
     def _read_chunks(self, chunks: Chunks) -> bool:
         """
@@ -274,7 +275,7 @@ class Channel(HTTPChannel):
         return size > 0
 
     def allContentReceived(self) -> None:
-        # The last chunk of a body may arrive together with bytes for which it is refused.
+        # The request may be refused already, because of bytes that came with the body's last chunk.
         if not self._refused:
             super().allContentReceived()
 

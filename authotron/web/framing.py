@@ -32,8 +32,8 @@ body may have together.
 _COST = 8
 """
 Number of bytes that each chunk counts as, in addition to its extensions, towards the limit of bytes
-in chunk extensions and trailers. This limits a body to 1024 chunks, which is enough for the largest
-body; more and smaller chunks would cost processor time.
+in chunk extensions and trailers. A body can so have at most 1024 chunks, which is enough for the
+largest body; more and smaller chunks would cost processor time.
 """
 
 _BWS = rb"[ \t]*"
@@ -110,7 +110,7 @@ class Body(NamedTuple):
 
 
 def without_body(fields: Sequence[bytes]) -> list[bytes]:
-    """Return the headers without those that announce a request body, or ask whether to send one."""
+    """Return the headers without C{Content-Length}, C{Transfer-Encoding} and C{Expect}."""
     return [field for field in fields if _name(field) not in _ABOUT_BODY]
 
 
@@ -219,7 +219,8 @@ class Chunks:
 
     def _read_trailer(self, line: bytes) -> None:
         if line and not _FIELD.fullmatch(line):
-            # The line may be the start of the next request, if the client omitted the empty line.
+            # A malformed trailer may be the next request, before which the client omitted the empty
+            # line that ends the chunked body.
             raise MalformedRequest
         self.ended = not line
         self._around += len(line)

@@ -31,8 +31,8 @@ _FOR_A_DAY = (b"Cache-Control", b"public, max-age=86400")
 
 WITH_BODY = (("POST", "/tokens"), ("POST", "/tokens/revoke"), ("PATCH", "/tokens/{id}"))
 """
-The methods and metric labels of the routes that read the request body. Requests for other routes
-are answered as soon as their headers are received.
+The methods and metric labels of the routes that read the request body. A request for a route that
+is not listed is answered as soon as its headers are received.
 """
 
 

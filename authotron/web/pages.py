@@ -42,9 +42,11 @@ body {{ font: 16px/1.6 system-ui, sans-serif; max-width: 34rem; margin: 4rem aut
 
 def address(request: Request) -> str:
     """
-    Return scheme and host by which the client reached the gateway; C{https://HOST} if unknown.
+    Return the scheme and host by which the client reached the gateway, as in
+    C{https://auth.example.org}, or C{https://HOST} if they are unknown.
 
-    The answer is shown to that client alone, so the headers need not come from a trusted proxy.
+    The headers C{Host} and C{X-Forwarded-Proto} need not come from a trusted proxy, because only
+    the client that sent the request sees the address.
     """
     host = _value(request, b"Host")
     if _HOST.fullmatch(host) is None:

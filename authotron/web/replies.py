@@ -84,7 +84,7 @@ class Reply:
     def response(self) -> Response:
         """Convert the reply to the response object that Klein expects."""
         headers: dict[str | bytes, str | bytes | Sequence[str | bytes]] = dict(self.headers)
-        if self.status != HTTPStatus.NO_CONTENT:  # RFC 9110 section 8.6
+        if self.status != HTTPStatus.NO_CONTENT:  # RFC 9110 section 8.6: no Content-Length in 204
             headers[b"Content-Length"] = b"%d" % self.length
         return Response(self.status, headers, self.body)
 
@@ -276,7 +276,7 @@ def _exact(text: str) -> bytes:
     """
     value = text.encode()
     if not text.isprintable() and field_value(text) != value:
-        raise ValueError("a header cannot hold this name")
+        raise ValueError("a user name or realm has characters that a header cannot have")
     return value
 
 

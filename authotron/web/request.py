@@ -73,10 +73,12 @@ class Request(server.Request):
         super().process()
 
     def gotLength(self, length: int | None) -> None:
-        # Twisted writes a large body to a temporary file, but such a body is rejected below.
+        # Twisted would write a large body to a temporary file. The gateway rejects a large body
+        # instead, so memory is enough.
         self.content = BytesIO()
         if length is not None and length > LARGEST_BODY:
-            self.requestHeaders.removeHeader(b"Expect")  # By default Twisted answers 100 Continue.
+            # If Expect were left, Twisted would answer 100 Continue and so ask for the body.
+            self.requestHeaders.removeHeader(b"Expect")
             self.channel.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
     def handleContentChunk(self, data: bytes) -> None:
@@ -104,9 +106,8 @@ class Request(server.Request):
         is_missing = not hosts and self.clientproto == b"HTTP/1.1"
         if is_missing or len(hosts) > 1 or not all(map(HOST_FIELD.fullmatch, hosts)):
             self._close_after_reply()
-            return replies.BAD_REQUEST  # Required by RFC 9112 section 3.2.
-        # HTTP/1.0 requests may lack Host, but werkzeug needs one; no reply depends on its value.
-        if not hosts:
+            return replies.BAD_REQUEST  # RFC 9112 section 3.2 requires 400 for a wrong Host.
+        if not hosts:  # HTTP/1.0 requests may lack Host, but werkzeug needs a value, whatever it is
             self.requestHeaders.setRawHeaders(b"Host", [b"localhost"])
         if not _PATH.fullmatch(self.path):
             return replies.NOT_FOUND

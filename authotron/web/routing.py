@@ -63,7 +63,7 @@ def handle_errors(app: Klein) -> None:
     """
 
     def handle(kind: type[Exception], reply: Callable[[Failure], Reply]) -> None:
-        # Klein passes the app as the first argument, the request, and the failure as the last.
+        # Klein passes the request as the last but one argument, and the failure as the last one.
         def respond(*given: Any) -> Response:
             return pages.for_browser(given[-2], reply(given[-1])).response()
 

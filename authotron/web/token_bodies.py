@@ -139,7 +139,7 @@ def _excesses(section: type[Section], given: Mapping[str, Any]) -> Iterator[Prob
             if len(value) > _MAX_ENTRIES:
                 yield Problem(key, f"has more than {_MAX_ENTRIES} entries")
             elif _inner_entries(value) > _MAX_SCOPES:
-                yield Problem(key, f"contains lists with more than {_MAX_SCOPES} entries together")
+                yield Problem(key, f"contains lists with more than {_MAX_SCOPES} entries in total")
 
 
 def _inner_entries(value: list[Any] | dict[str, Any]) -> int:

@@ -222,9 +222,9 @@ def _is_cross_site_or_prefetch(request: Request) -> bool:
     Whether a browser sends a request because of a page of another site, or before the user clicks a
     link.
 
-    C{Sec-Fetch-Site} tells whether a page of another site causes the request (Fetch Metadata
-    Request Headers, 2.4); the other headers that are read mark a prefetch. Clients other than
-    browsers send none of these headers.
+    The header C{Sec-Fetch-Site} tells whether a page of another site causes the request (Fetch
+    Metadata Request Headers, 2.4). A header C{Sec-Purpose}, C{Purpose}, C{X-Purpose} or C{X-Moz}
+    marks a prefetch. A request with none of these headers is not from a current browser.
     """
     values = request.requestHeaders.getRawHeaders
     sites = values(b"Sec-Fetch-Site", [])

@@ -2,8 +2,8 @@
 The fast path of the main port: connections whose requests are parsed and answered without Klein.
 
 A connection stays on the fast path while the client sends only simple requests for a decision, one
-at a time. At the first byte of any other request the connection is handed over to the L{Site},
-which answers by Klein.
+at a time. As soon as a client sends any other request, the connection is handed over to the
+L{Site}, which answers this request and all later requests of the connection by Klein.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ class FastPath(Protocol, TimeoutMixin):
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
         if ISystemHandle.providedBy(self.transport):
-            handle = self.transport.getHandle()  # with TLS the handle is not a socket
+            # The handle of a TLS transport is not a socket, so replies go through the transport.
+            handle = self.transport.getHandle()
             self._socket = handle if isinstance(handle, socket) else None
         self.transport.registerProducer(self, True)
         self.setTimeout(self._factory.site.timeOut)
@@ -139,8 +140,8 @@ class FastPath(Protocol, TimeoutMixin):
         """
         Close the connection as soon as its current request is answered.
 
-        If there is no current request, wait C{LAST_CALL} seconds, because a request may be on its
-        way.
+        A connection without a request stays open for C{LAST_CALL} seconds, because the client may
+        have sent a request that has not arrived yet.
         """
         if self._pending is None:
             self._is_draining = True
@@ -161,8 +162,8 @@ class FastPath(Protocol, TimeoutMixin):
         elif not self._count(len(self._bytes)):
             # The L{Site} has the same budget for unfinished heads, and answers 503.
             self._hand_over()
-        # Otherwise wait for more bytes of the head. The timeout is not restarted, so that a client
-        # that sends slowly cannot extend it.
+        # While the head is incomplete, the timeout is not restarted, so that a client that sends
+        # slowly cannot extend it.
 
     def _decide(self, head: Head) -> None:
         factory = self._factory
@@ -224,7 +225,8 @@ class FastPath(Protocol, TimeoutMixin):
         factory.site.answered(
             head.method, head.route, reply.status, seconds, outcome, self._context, head.request_id
         )
-        # The callbacks of a request that waited for a decision were measured one by one already.
+        # If the request waited for a decision, its callbacks were measured one by one, and the time
+        # since the request began is not the time for which the reactor was blocked.
         if seconds > LONGEST and not waited:
             factory.site.meter(head.route).note(seconds)
         if head.has_body:
@@ -246,7 +248,7 @@ class FastPath(Protocol, TimeoutMixin):
             try:
                 sent = self._socket.send(reply)
             except OSError:
-                sent = 0  # The transport below gets the same error when it writes, and reports it.
+                sent = 0  # transport.write below meets the same OSError, and closes the connection
             if sent == len(reply):
                 return
             self._socket = None

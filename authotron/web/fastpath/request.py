@@ -2,8 +2,8 @@
 Parse simple requests for a decision from the bytes of a connection.
 
 A request that this module does not recognise is answered by the L{Site}, so it is always safe not
-to recognise a request. A request that is recognised must have exactly the same meaning for the
-L{Site}.
+to recognise a request. This module may recognise a request only if the L{Site} would parse the same
+request from the same bytes.
 """
 
 from __future__ import annotations
