@@ -63,8 +63,8 @@ The ids of two documents: one contains the check value of the pepper, one is wri
 MongoDB accepts changes.
 
 The document with the check value and the test document are in the collection of revocations,
-because the database user may lack rights on further collections. They are not mistaken for
-revocations, because no API token has one of these two ids.
+because the database user may lack rights on further collections. No API token has the id C{pepper}
+or C{checked}, so the two documents are not mistaken for revocations.
 """
 
 
@@ -154,7 +154,7 @@ class MongoStore:
         self._ready()
         self._connected().check()
         checked = {"$set": {"checked": True}}
-        with suppress(DuplicateKeyError):  # Another gateway has added the test document.
+        with suppress(DuplicateKeyError):  # Another gateway added the test document meanwhile.
             await self._allowed(
                 lambda: self._revoked.update_one({"_id": _CHECKED}, checked, upsert=True)
             )
@@ -164,7 +164,7 @@ class MongoStore:
         return None if found is None else str(found["value"])
 
     async def set_pepper_check(self, value: str, earlier: str | None) -> None:
-        with suppress(DuplicateKeyError):  # Another gateway has stored a check value.
+        with suppress(DuplicateKeyError):  # Another gateway stored a check value meanwhile.
             if earlier is None:
                 await self._call(
                     lambda: self._revoked.insert_one({"_id": _PEPPER_CHECK, "value": value})
@@ -281,7 +281,7 @@ class MongoStore:
         """Store the record that an API token is revoked, before the token is deleted."""
         revocation = revocation_document(document, now)
         which = {"_id": document["_id"]}
-        with suppress(DuplicateKeyError):  # Another gateway has stored this revocation.
+        with suppress(DuplicateKeyError):  # Another gateway stored the same revocation meanwhile.
             await self._call(
                 lambda: self._revoked.update_one(which, {"$set": revocation}, upsert=True)
             )
@@ -290,8 +290,8 @@ class MongoStore:
 
     async def _purge_revocations(self, owner: Mapping[str, str], most: int, now: float) -> None:
         """
-        Delete all but the newest C{most} records of revoked tokens; those of imported tokens are
-        all kept.
+        Delete all but the newest C{most} records of revoked tokens, but no records of revoked
+        imported tokens.
         """
         which = {**owner, "until": {"$lte": now + REVOKED_FOR}}
         excess = await self._call(lambda: self._revoked.count_documents(which)) - most
@@ -338,8 +338,8 @@ class MongoStore:
 
     async def _allowed(self, operation: Callable[[], Awaitable[T]]) -> T:
         """
-        Run an operation. If the database user may not run it, check whether MongoDB rejected the
-        login, and report that as the reason.
+        Run an operation of MongoDB; if the database user may not run the operation, check whether
+        the reason is a rejected login.
 
         @raise Unavailable: the operation failed.
         """
@@ -366,7 +366,8 @@ class MongoStore:
         """
         users = self._collection(self._config.users_collection)
         owner = {"realm": realm, "username": username}
-        # The first attempt fails if another gateway adds the same owner at the same time.
+        # If another gateway adds the same owner meanwhile, the first attempt fails, and the second
+        # finds the owner.
         for _ in range(2):
             try:
                 await self._call(

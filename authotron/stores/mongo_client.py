@@ -62,7 +62,7 @@ def connection_pool(config: Target, peer: GatedConnections | None) -> Connection
         authenticated = pool.authenticate(
             database, login["username"], login["password"], mechanism or "DEFAULT"
         )
-        # The pool has no connection yet, so this call only stores the login for later connections.
+        # Without a connection pool.authenticate fails, but stores the login for later connections.
         authenticated.addErrback(lambda _: None)
     return pool
 
@@ -85,8 +85,8 @@ async def all_documents(collection: Any) -> AsyncIterator[Mapping[str, Any]]:
     """
     Yield all documents of a MongoDB collection.
 
-    A cursor is used instead of queries for ids above the last id, because such a query returns only
-    ids of the same BSON type.
+    The documents are read by one cursor. A query for documents with an id above the last id would
+    return only ids of the same BSON type as the last id.
 
     @raise Unavailable: MongoDB does not answer.
     """

@@ -152,9 +152,9 @@ class MongoConnections:
 
     def check(self) -> None:
         """
-        Check that there is a connection, or that no attempt has failed yet.
+        Raise an exception if there is no connection because the attempts to connect have failed.
 
-        @raise Unavailable: the last attempt failed; the message says why.
+        @raise Unavailable: no server of the URI can be reached; the message says why.
         """
         if self._peer is not None and not self._is_connected():
             self._peer.check_peer()
@@ -163,12 +163,11 @@ class MongoConnections:
 
     async def check_login(self) -> None:
         """
-        Check that the server accepts the user and password, after it has not allowed an operation.
+        Find out whether the server has not allowed an operation because it rejected the login.
 
-        This check is needed because txmongo keeps using a connection whose login was rejected, as a
-        connection without a login.
+        If a login is rejected, txmongo keeps the connection, and uses it without a login.
 
-        @raise Unavailable: the login is rejected, or there is none.
+        @raise Unavailable: the server rejects the login, or no user and password are configured.
         """
         logins = [*self.pool.auth_creds.items()]
         if not logins:
@@ -181,7 +180,7 @@ class MongoConnections:
                 await self._in_time(partial(self.pool.authenticate, database, *login))
             except (MongoAuthenticationError, PyMongoError, LookupError, ValueError):
                 raise Unavailable(
-                    f"MongoDB: {Reason.WRONG_LOGIN}, or the user has no mechanism SCRAM-SHA-1"
+                    f"MongoDB: {Reason.WRONG_LOGIN}, or the user lacks the mechanism SCRAM-SHA-1"
                 ) from None
 
     async def call(self, operation: Callable[[], Awaitable[T]]) -> T:

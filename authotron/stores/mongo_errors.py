@@ -14,7 +14,7 @@ from authotron.net import reasons
 from authotron.net.reasons import Reason
 
 MOVED = frozenset({91, 189, 10058, 10107, 11600, 11602, 13435, 13436})
-"""Codes of a server that has executed nothing, as it is not the primary or is shutting down."""
+"""Error codes of MongoDB if the server is not the primary, or is shutting down, and did nothing."""
 
 _UNAUTHORIZED = 13
 
@@ -50,7 +50,7 @@ def of_answer(error: OperationFailure) -> Unavailable:
     """Convert an error that MongoDB answered with; its text may hold secrets and is left out."""
     code = error.code or 0
     reason, detail = _REASONS.get(code, (Reason.BAD_ANSWER, "the operation was refused"))
-    # After this error the change is stored on the primary, but MongoDB may still roll it back.
+    # After a WriteConcernError the change is on the primary, but MongoDB may still roll it back.
     if isinstance(error, WriteConcernError):
         return Unavailable(f"MongoDB: {reason}: too few members confirmed the change (code {code})")
     kind = NotPrimary if code in MOVED else NotAllowed if code == _UNAUTHORIZED else Unavailable

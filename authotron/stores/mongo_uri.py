@@ -82,7 +82,10 @@ def check_uri(uri: str) -> None:
 
 
 def _check_options(uri: str) -> None:
-    """Verify the names of the options before the driver does, as it opens the files they name."""
+    """
+    Check the options of a MongoDB URI before the driver parses the URI, because the driver opens
+    files that options name.
+    """
     for option in filter(None, uri.partition("?")[2].replace(";", "&").split("&")):
         name, _, value = option.partition("=")
         lower = name.lower()
@@ -103,7 +106,7 @@ def _check_options(uri: str) -> None:
 
 
 def _shown(name: str) -> str:
-    """Return the name of an option, unless it may be a part of a password."""
+    """Return the name of an option for an error message, unless it may be part of a password."""
     return name if name.isascii() and name.replace("_", "").isalnum() else "an option"
 
 

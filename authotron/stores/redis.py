@@ -115,7 +115,7 @@ class Config(StoreConfig, DatabaseTlsConfig):
     def _check_password(cls, password: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         user = str(info.field_name).replace("password", "username")
         if password is None and info.data.get(user) is not None:
-            raise ValueError(f"is missing; {user} has no effect without a password")
+            raise ValueError(f"is missing, but {user} has no effect without a password")
         return password
 
     @model_validator(mode="after")
@@ -142,8 +142,8 @@ class RedisStore:
     Keeps each API token in a Redis hash, and the ids of API tokens in sorted sets: of all, of one
     owner, by expiry, of one parent.
 
-    Redis deletes an API token one hour after its expiry, and the gateway rejects it before by its
-    C{expires}.
+    Redis deletes an API token one hour after its expiry. The gateway rejects an expired token by
+    the field C{expires}, whether Redis has deleted it or not.
     """
 
     _config: Config
@@ -262,8 +262,7 @@ class RedisStore:
         @param usual: the time until which the records of revoked tokens are kept, except those of
             imported tokens; an empty string to delete expired tokens, for which no revocation is
             recorded.
-        @param of_imported: the time until which the records of revoked tokens are kept that were
-            imported.
+        @param of_imported: the time until which the records of revoked imported tokens are kept.
         """
         keys, prefix = (self._all_ids, self._by_expiry, self._revocations), self._config.prefix
         bounds = (str(MOST_REVOKED), str(MOST_REVOKED_OF_OWNER))

@@ -107,7 +107,7 @@ return ended
 """
 A Lua script that removes an API token and all its descendants, and records that they are revoked.
 
-The script cannot run in a Redis Cluster, because it uses Redis keys that the caller does not list
+A Redis Cluster would refuse this script, because the script uses keys that the caller does not list
 in C{KEYS}, such as the keys of descendants.
 """
 
@@ -117,4 +117,4 @@ if (redis.call('HGET', KEYS[1], 'pepper') or '') == ARGV[1] then
 end
 return 1
 """
-"""A Lua script that replaces the check value of the pepper if it still has an expected value."""
+"""A Lua script that replaces the check value of the pepper if C{ARGV[1]} is the stored one."""

@@ -2,8 +2,8 @@
 Back up the SQLite database of a token store to a file, and restore a database from such a backup.
 
 A backup is written, and read, with the rights of the account that runs the command. The database is
-accessed with the rights of the owner of its folder. Because of the different rights a backup is
-first copied to a temporary file beside the database.
+accessed with the rights of the owner of its folder. Because one account may lack the rights of the
+other, a backup is made, or restored, by way of a temporary file beside the database.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def pepper_check(source: sqlite3.Connection) -> str | None:
     Return the check value of the pepper in a database of any version, or C{None} if the database
     has none.
     """
-    with suppress(sqlite3.OperationalError):  # Earlier versions created no table "notes".
+    with suppress(sqlite3.OperationalError):  # A database of an early version has no table "notes".
         row = source.execute("SELECT value FROM notes WHERE name = 'pepper'").fetchone()
         return None if row is None else str(row[0])
     return None

@@ -4,8 +4,8 @@ API tokens that another service issued, and that were imported into the token st
 The format of imported tokens cannot be recognized, so any opaque bearer token may be an imported
 token. Like other API tokens, imported tokens are stored as keyed hashes. The keyed hash is made of
 the name of the other service, and of the value that this service had stored, which is the token or
-a hash of the token. The name in the hash ensures that a value that one service had stored is never
-accepted as a token of another service.
+a hash of the token. Because the name of the service is hashed too, a value that one service had
+stored is never accepted as a token of another service.
 """
 
 from __future__ import annotations

@@ -87,7 +87,8 @@ class Owners:
 
 def _same_name(providers: list[IProvider]) -> list[IProvider]:
     """
-    Return the first provider, and all others of the same name, as several providers may have one
-    name.
+    Return the first provider, and all other providers with the name of the first.
+
+    Several providers may have one name.
     """
     return [provider for provider in providers if provider.name == providers[0].name]

@@ -17,15 +17,15 @@ text.
 
 _PAGE, _PAGES = 500, 20
 """
-To find an API token that was hashed with a known pepper: the number of API tokens that are listed
-at once, and the maximum number of such lists.
+The number of API tokens that are listed at once, and the maximum number of such lists, in the
+search for an API token that was hashed with a known pepper.
 """
 
 _log = Logger()
 
 
 def check_value(peppers: Peppers) -> str:
-    """Return the check value of the newest pepper: a keyed hash, like those of API tokens."""
+    """Return the check value of the newest pepper: a keyed hash of a constant text."""
     return peppers.hash(_TEXT)
 
 
@@ -74,7 +74,7 @@ async def verify_store(store: IChecksPepper, peppers: Peppers, *, configured: bo
 
 
 async def _fits_tokens(store: IChecksPepper, peppers: Peppers) -> bool:
-    """Return whether the store has no API tokens, or one that was hashed with a known pepper."""
+    """Return whether the store is empty, or has an API token that a known pepper has hashed."""
     query, hashed = TokenQuery(most=_PAGE), False
     for _ in range(_PAGES):
         found = await store.list_tokens(query)
@@ -95,8 +95,8 @@ def _mismatch(store: IChecksPepper, *, configured: bool) -> ConfigError:
         remedy = f"restore {store.pepper_file} from its backup"
     else:
         remedy = (
-            "it is derived from jwt.secret, which has changed; set store.pepper or the earlier "
-            "jwt.secret"
+            "the pepper is derived from jwt.secret, which has changed; set store.pepper or the "
+            "earlier jwt.secret"
         )
     return ConfigError(
         [

@@ -47,7 +47,10 @@ class Peppers:
             yield PlainToken(_base62(number, _SECONDS_DIGITS + _CHANCE_DIGITS), text)
 
     def has_mark(self, mark: str, text: str) -> bool:
-        """Whether the mark that a store keeps of a revoked API token is that of this token."""
+        """
+        Whether an API token has the mark that a store keeps of a revoked token: the last 32 bits of
+        the token's hash.
+        """
         return any(mark_of(_hash(key, text)) == mark for key in self._keys)
 
     def fits(self, stored: str, text: str) -> bool:

@@ -56,8 +56,8 @@ class TokenProvider:
         Whether an opaque bearer token may be an imported API token, but the token store has not
         been opened since the start.
 
-        The gateway does not reject such a bearer token before it can look the token up in the token
-        store.
+        The gateway rejects an opaque bearer token only when it can look the token up in the token
+        store, and until then answers 503.
         """
         tokens = self._tokens
         if tokens is None or tokens.store.was_reached is not False:

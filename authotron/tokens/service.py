@@ -101,8 +101,8 @@ class TokenService:
         """
         Create an API token for a requester.
 
-        If the requester uses an API token, the new token is a descendant of it, and becomes invalid
-        when it is revoked or expires.
+        If the requester uses an API token, the new token is a descendant of the token in use, and
+        becomes invalid when the token in use is revoked or expires.
 
         @param can_look_up: whether a provider can later confirm that the owner still exists.
         @param origin: how the API token is created; only those created over HTTP count towards
@@ -246,8 +246,8 @@ class TokenService:
 
     def note_use(self, id_: str) -> None:
         """
-        Keep in memory that an API token was used now; L{flush} later writes this to the token
-        store.
+        Keep in memory that an API token was used now; L{flush} later writes the time of the use to
+        the token store.
         """
         self._last_uses.note(id_)
 
@@ -369,8 +369,8 @@ class TokenService:
         Store the shortened expiry of an API token for all its descendants, so that lists of API
         tokens show the right expiry.
 
-        The descendants expire even if this fails, because L{find} checks all ancestors of an API
-        token.
+        If the token store fails, the descendants expire nevertheless, because L{find} checks all
+        ancestors of an API token.
         """
         for each in await self._tree(token.id):
             before = each.grant.expires
@@ -438,8 +438,8 @@ class TokenService:
         """
         Whether a requester may manage the API tokens of all owners.
 
-        C{store.admins} names the administrator roles of each realm. An administrator role counts
-        only for users of this realm, and never for a user of a restricted API token.
+        C{store.admins} names the administrator roles of each realm. An administrator role of a
+        realm counts only for users of the realm, and never for a user of a restricted API token.
         """
         if restricted_token_id(requester) is not None:
             return False

@@ -38,8 +38,8 @@ class LastUses:
 
     def note(self, id_: str) -> None:
         """
-        Keep in memory that the API token with this id was used now, unless this is kept for 10,000
-        other API tokens already.
+        Keep in memory that the API token with this id was used now, unless the times of 10,000
+        other API tokens are in memory already.
         """
         if id_ in self._times or len(self._times) < _MAX_NOTES:
             self._times[id_] = self._clock.seconds()

@@ -29,10 +29,10 @@ class ConfigTests(SynchronousTestCase):
 
     def test_user_without_password_R_LOGIN(self) -> None:
         """A user name without a password is a mistake: Redis would log in the default user."""
-        self.assertIn("store.password: is missing; username has", self.problems(username="u"))
+        self.assertIn("store.password: is missing, but username has", self.problems(username="u"))
         sentinels = {"sentinels": ["a"], "sentinel_service": "m"}
         found = self.problems(**sentinels, sentinel_username="u")
-        self.assertIn("store.sentinel_password: is missing; sentinel_username has", found)
+        self.assertIn("store.sentinel_password: is missing, but sentinel_username has", found)
         self.assertNotIn("missing", str(read(redis.Config, {"type": "redis", **sentinels})))
 
     def test_host_R_LOGIN(self) -> None:
