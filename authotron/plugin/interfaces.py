@@ -34,9 +34,11 @@ class IJudge(Interface):
     """Verifies credentials of one authentication scheme, for one realm or for several realms."""
 
     name: str = Attribute("the name of the provider, unique among the configured providers")
-    type: str = Attribute("the documented type, as in the configuration")
+    type: str = Attribute("the value of the configuration key C{type}, such as ldap")
     realm: str = Attribute("the realm that metrics show; C{unknown} for several realms")
-    scheme: str = Attribute("the authentication scheme of its credentials, in lower case")
+    scheme: str = Attribute(
+        "the authentication scheme that the provider supports, in lower case, such as bearer"
+    )
     local: bool = Attribute(
         "whether the provider can answer without a remote service now; it is then asked first"
     )
@@ -103,7 +105,7 @@ class IAugmenter(Interface):
     """
 
     name: str = Attribute("the name of the augmenter, unique among the configured augmenters")
-    type: str = Attribute("the documented type, as in the configuration")
+    type: str = Attribute("the value of the configuration key C{type}, such as ldap")
     realm: str = Attribute("the realm whose identities are augmented, case-sensitive")
     runs_last: bool = Attribute(
         "whether the augmenter runs after the others, and sees what they added"
@@ -149,7 +151,7 @@ class ITokenStore(Interface):
     used.
     """
 
-    type: str = Attribute("the documented type, as in the configuration")
+    type: str = Attribute("the value of the configuration key C{type}, such as ldap")
     pepper: bytes | None = Attribute(
         "the pepper, a secret key for hashing, that the store keeps and open() reads; "
         "None if the pepper must be configured"
@@ -157,8 +159,7 @@ class ITokenStore(Interface):
 
     async def open() -> None:
         """
-        Connect to the database, and create missing tables. After a failure of this method it may be
-        called again.
+        Connect to the database, and create missing tables; the caller may try again after an error.
 
         @raise Unavailable: the database cannot be used now; a later attempt may succeed.
         @raise ConfigError: the store cannot work before the operator changes something.
@@ -225,10 +226,10 @@ class ITokenStore(Interface):
 
 class IChecksPepper(ITokenStore):
     """
-    A token store that keeps a check value of the pepper beside its API tokens.
+    A token store that keeps a check value of the pepper (a keyed hash) beside its API tokens.
 
-    The check value prevents that a token store is opened with another pepper, which would reject
-    all API tokens.
+    By the check value the gateway recognises a wrong pepper, with which all API tokens would be
+    rejected.
     """
 
     async def pepper_check() -> str | None:
@@ -238,14 +239,14 @@ class IChecksPepper(ITokenStore):
         """
         Replace the stored check value of the pepper if it is still C{earlier}, or else do nothing.
 
-        @param earlier: what L{pepper_check} returned.
+        @param earlier: the check value that L{pepper_check} returned before.
         """
 
 
 class IKeepsPepper(Interface):
     """A token store that generates a pepper and keeps it in a file."""
 
-    pepper_file: str = Attribute("the path of the file")
+    pepper_file: str = Attribute("the path of the file with the pepper")
 
     async def create_pepper() -> None:
         """
@@ -275,7 +276,8 @@ class IBacksUp(Interface):
 
         @param pepper: the pepper of the API tokens in the file, which becomes the pepper of the
             store, or C{None} if the store has this pepper already.
-        @param verify: is called with the check value in the file before anything changes.
+        @param verify: a function that is called with the check value of the pepper in the file
+            before the store changes; if it raises an exception, nothing is restored.
         @param replace: whether to replace API tokens that the store contains, which are then lost.
 
         @raise Unavailable: the file cannot be read, or API tokens or a pepper in the store would be

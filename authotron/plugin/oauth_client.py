@@ -23,10 +23,10 @@ class OAuthClient:
     Sends forms to an OAuth server, with the client id and client secret of the gateway.
 
     With the method C{basic} client id and secret are form-encoded, and sent by Basic
-    authentication, as RFC 6749 demands. With the method C{basic-raw} they are sent by Basic
-    authentication without encoding, as many servers expect, which differs for characters such as
-    C{+}, C{%}, C{:} and those beyond ASCII. With the method C{post} client id and secret are
-    members of the form.
+    authentication, as RFC 6749 demands. With the method C{basic-raw} client id and secret are sent
+    by Basic authentication without encoding, as many servers expect; the two methods differ for
+    characters such as C{+}, C{%}, C{:} and those beyond ASCII. With the method C{post} client id
+    and secret are members of the form.
 
     @ivar _methods: the method to use, and then the methods to try if the server answers 401.
     """
@@ -39,7 +39,7 @@ class OAuthClient:
     def __attrs_post_init__(self) -> None:
         sent = {method: self._basic(method) for method in self._methods}
         known = dict.fromkeys(sent.values())
-        if len(known) < len(sent):  # two methods would send the same, so the first is enough
+        if len(known) < len(sent):  # equal headers: another method would get the same answer
             self._methods = self._methods[:1]
 
     async def post(
@@ -80,8 +80,10 @@ class OAuthClient:
         self, url: str, form: Mapping[str, str], method: Method, *, repeatable: bool
     ) -> RemoteResponse:
         """
-        Send a form by one method; a form that names another client does not get this client's
-        secret.
+        Send a form, and authenticate the gateway by one method.
+
+        With the method C{post} a form that already contains a C{client_id} is sent unchanged, so
+        that the gateway's secret is not sent for another client.
         """
         if method == "post" and "client_id" not in form:
             form = {**form, "client_id": self._id, "client_secret": self._secret}

@@ -142,8 +142,8 @@ class PasswordVerifier:
     Verifies passwords against hashes in threads, in the order of L{HashQueue}.
 
     A successful verification is cached for a minute, under a keyed hash over user name, password
-    and the user's hashes. So the cache does not reveal passwords, and a cached verification is not
-    found any more once a hash of the user is changed.
+    and the user's hashes. Because of this key the cache does not reveal passwords, and the cached
+    verifications of a user have no effect any more once a hash of the user changes.
     """
 
     _world: World
@@ -168,9 +168,9 @@ class PasswordVerifier:
 
         @param client: the address of the client, so that each client gets a fair share of the
             threads.
-        @param remember: whether to cache that a password matches a hash. A match with decoys, the
-            hashes of another user, must not be cached: the next answer would be faster, and so
-            reveal that the password is that of another user.
+        @param remember: whether to cache that a password matches a hash. A match with a hash of
+            another user, against which the password of an unknown user is verified, must not be
+            cached: a faster second answer would reveal that another user has this password.
 
         @raise Unavailable: too many passwords wait for a thread.
         """

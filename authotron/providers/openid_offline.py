@@ -68,8 +68,9 @@ class OfflineTokens:
     Asks the identity provider about offline tokens.
 
     Keycloak 26.6.2 and later answer that an offline token is inactive, unless the client that
-    introspects the token is the one to which the token was issued. The provider then exchanges the
-    offline token for an access token, which succeeds only if the offline token is valid.
+    introspects the token is the one to which the token was issued. If the answer is inactive, the
+    provider exchanges the offline token for an access token, which succeeds only if the offline
+    token is valid.
     """
 
     _name: str
@@ -115,7 +116,7 @@ class OfflineTokens:
             found = await self._exchange(token)
             if _SCOPE in found.identity.scopes[self._name]:
                 return found
-            raise Rejected("the token was exchanged, but is not an offline token")
+            raise Rejected(f"the token is not an offline token: its scope lacks {_SCOPE}")
         raise Rejected("the token is not active")
 
     def _is_ours(self, token: str) -> bool:
@@ -137,7 +138,7 @@ class OfflineTokens:
         if answer.get("active") is not True:
             return False
         if _SCOPE not in claim_values.scopes(answer):
-            raise Rejected("the token is active, but not an offline token")
+            raise Rejected(f"the token is active, but not an offline token: it lacks {_SCOPE}")
         if answer.get("typ", _TYPE) != _TYPE:
             raise Rejected("the token is active, but of another type")
         return True

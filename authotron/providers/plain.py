@@ -169,9 +169,9 @@ class Plain:
         Choose the password hashes of a listed user to verify the password of an unknown user
         against.
 
-        A keyed hash of the unknown user name selects the listed user, so the same user name always
-        leads to the same password hashes. So even if hashes of different kinds, or different
-        numbers of hashes, are configured, the time does not tell an attacker whether a user exists.
+        A keyed hash of the unknown user name selects the listed user, so that an unknown user name
+        always leads to the same hashes. If it did not, and the hashes of users differed in kind or
+        number, an attacker could recognise unknown user names by the varying time of the answers.
         """
         raw = username.encode("utf-8", "surrogatepass")
         number = int.from_bytes(blake2b(raw, key=self._secret, digest_size=8).digest(), "big")

@@ -215,7 +215,7 @@ class Log:
         journal = os.environ.get("JOURNAL_STREAM")
         if not journal or stream is None:
             return False
-        with suppress(OSError, ValueError):  # the stream may have no file descriptor
+        with suppress(OSError, ValueError):  # a stream without a file descriptor is no journal
             found = os.fstat(stream.fileno())
             return journal == f"{found.st_dev}:{found.st_ino}"
         return False

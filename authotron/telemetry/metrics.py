@@ -328,7 +328,7 @@ class Metrics(Collector):
         """Return the metrics in a content type that the scraper accepts, and this content type."""
         try:
             encode, content_type = exposition.choose_encoder(accept)
-        except (TypeError, ValueError):  # the header Accept names an invalid version
+        except (TypeError, ValueError):  # prometheus_client cannot parse a malformed Accept header
             encode, content_type = exposition.choose_encoder("")
         return encode(self._registry), content_type
 

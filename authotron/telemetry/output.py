@@ -21,9 +21,9 @@ class Output:
     """
     Writes lines to a stream of the operating system, such as standard output.
 
-    If the process that reads from a pipe stops reading, a write would block the whole gateway.
-    Therefore a log line for which the pipe has no room is dropped. The file descriptor of the
-    stream stays blocking, because other processes share it.
+    A log line for which a pipe has no room is dropped, because a blocking write would stop the
+    whole gateway until the process at the other end reads. The file descriptor of the stream stays
+    blocking, because other processes share it.
 
     @ivar dropped: the number of lines that were dropped so far.
     """
@@ -37,8 +37,8 @@ class Output:
         """
         Write a log line, or drop the line if there is no room for it.
 
-        @param report: a function from the number of lines that were dropped before to the log line
-            that reports this number.
+        @param report: a function that gets a number of dropped lines, and returns a log line that
+            reports the number.
         """
         try:
             descriptor = self._descriptor(stream)
@@ -76,7 +76,7 @@ class Output:
         """
         descriptor = stream.fileno()
         if descriptor not in self._kinds:
-            stream.flush()  # writes what was printed before the log line
+            stream.flush()  # text printed before the first log line must come before this line
             mode = os.fstat(descriptor).st_mode
             if stat.S_ISREG(mode):
                 self._kinds[descriptor] = os.write

@@ -27,9 +27,9 @@ class Usage:
 
     @ivar started: when the process started, in seconds since the epoch; of several processes the
         earliest start.
-    @ivar ticks: processor time in clock ticks, including child processes that have ended. The
-        number is an integer, so that the sum does not change when a child process ends, and the
-        kernel adds the time of the child to that of its parent.
+    @ivar ticks: processor time in clock ticks, including child processes that have ended, whose
+        time the kernel adds to that of the parent. The number is an integer, because a sum of
+        floats could decrease when a child process ends.
     @ivar virtual: the number of bytes of virtual memory.
     @ivar resident: the number of bytes of physical memory.
     @ivar threads: the number of threads.

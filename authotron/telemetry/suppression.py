@@ -11,16 +11,19 @@ _WINDOW = 30.0
 
 @define(eq=False)
 class Suppression:
-    """Decides which events that clients cause are logged; there are few kinds of them."""
+    """
+    Decides which of the log events that clients cause are written.
+
+    The number of kinds of events must be small, as each kind is remembered.
+    """
 
     _clock: IReactorTime
     _seen: dict[str, tuple[float, int]] = field(factory=dict, init=False)
 
     def count(self, kind: str) -> int | None:
         """
-        Return how many events of this kind were suppressed before this event.
-
-        @return: C{None} if this event is to be suppressed, too.
+        Return how many events of this kind were suppressed before this event, or C{None} if this
+        event must be suppressed.
         """
         now = self._clock.seconds()
         since, suppressed = self._seen.get(kind, (now - _WINDOW, 0))
