@@ -181,7 +181,7 @@ class WithoutAccountTests(ActiveDirectoryTests):
         """Only the user is ever bound, and doctor says why no user is looked up."""
         self.successResultOf(self.login("alice"))
         self.assertEqual(self.server.binds, ["alice@example.org"])
-        self.assertIn("user_dn binds as the user", self.doctor("alice")[-1].detail)
+        self.assertIn("without bind_dn", self.doctor("alice")[-1].detail)
 
 
 class FreeIpaTests(RecipeTestCase):
