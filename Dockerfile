@@ -8,10 +8,11 @@ ENV PATH=/opt/authotron/bin:$PATH
 COPY requirements.lock .
 RUN pip install --no-cache-dir --only-binary :all: --require-hashes --requirement requirements.lock
 COPY setup.py pyproject.toml README.md ./
+COPY client client
 COPY authotron authotron
 COPY twisted twisted
 # The last line lets Twisted write its list of plugins, which nobody may do later.
-RUN pip install --no-cache-dir --no-deps --no-build-isolation . \
+RUN pip install --no-cache-dir --no-deps --no-build-isolation ./client . \
  && pip uninstall --yes setuptools pip \
  && twistd --help >/dev/null
 

@@ -7,9 +7,9 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 COMPILE = $(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe --strip-extras \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header
 RECENT = @$(PYTHON) -c "import sys; sys.version_info >= (3, 11) or sys.exit('Python 3.11 or later is needed: make PYTHON=...')"
-CHECKED := authotron tests twisted bench website setup.py debian/bundled examples
+CHECKED := authotron tests twisted bench website setup.py client debian/bundled examples
 SAMPLE := examples/authotron-robots
-SOURCES := setup.py pyproject.toml README.md $(shell find authotron twisted -type f -not -name '*.pyc')
+SOURCES := setup.py pyproject.toml README.md client/setup.py client/README.md $(shell find authotron twisted -type f -not -name '*.pyc')
 
 .PHONY: help run demo check lint types unit process servers functional test fuzz bench bench-quick test-plugin deb tested-deb test-package test-deb schema threats docs recording pictures lock clean
 
@@ -66,10 +66,10 @@ $(VENV)-bench/locked: bench/requirements.lock
 	$(VENV)-bench/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r $<
 	touch $@
 
-test-plugin: $(VENV)-plugin/locked  ## install the wheels of authotron and of the sample plugin; test the sample
-	rm -rf build $(SAMPLE)/build $(VENV)-plugin/wheels
+test-plugin: $(VENV)-plugin/locked  ## install the wheels of gateway, client and sample plugin; test the sample
+	rm -rf build client/build $(SAMPLE)/build $(VENV)-plugin/wheels
 	$(VENV)-plugin/bin/python -m pip --quiet --disable-pip-version-check wheel \
-	  --no-deps --no-build-isolation --wheel-dir $(VENV)-plugin/wheels . ./$(SAMPLE)
+	  --no-deps --no-build-isolation --wheel-dir $(VENV)-plugin/wheels ./client . ./$(SAMPLE)
 	$(VENV)-plugin/bin/python -m pip --quiet --disable-pip-version-check install \
 	  --force-reinstall --no-deps $(VENV)-plugin/wheels/*.whl
 	cd $(SAMPLE) && $(abspath $(VENV)-plugin)/bin/python -m twisted.trial \
@@ -122,13 +122,17 @@ pictures: $(VENV)/installed  ## the pictures of dashboard and home page anew (ne
 
 lock: $(VENV)/tools  ## choose new versions of all dependencies
 	$(PIP) install pip-tools
-	$(COMPILE) --output-file=requirements.lock setup.py requirements-build.in
+	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir $(VENV)/wheels ./client
+	$(COMPILE) --find-links=$(VENV)/wheels --output-file=requirements.lock setup.py requirements-build.in
+	# The client comes from this repository, so it is not among what is installed by hash.
+	awk '/^authotron-client==/ {own=1; next} /^[^ ]/ {own=0} !own' requirements.lock > $(VENV)/lock
+	cp $(VENV)/lock requirements.lock
 	$(COMPILE) --output-file=requirements-dev.lock requirements-dev.in
 	$(COMPILE) --output-file=bench/requirements.lock bench/requirements.in
 	$(COMPILE) --output-file=website/requirements.lock website/requirements.in
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench $(VENV)-docs $(VENV)-plugin $(SAMPLE)/build site build dist *.egg-info var .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-docs $(VENV)-plugin $(SAMPLE)/build site build client/build dist *.egg-info client/*.egg-info var .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/locked: requirements.lock
 	$(RECENT)
@@ -139,8 +143,9 @@ $(VENV)/locked: requirements.lock
 
 $(VENV)/installed: $(VENV)/locked $(SOURCES)
 	@echo "Installing authotron into $(VENV) ..."
-	rm -rf build
-	$(PIP) install --force-reinstall --no-deps --no-build-isolation .
+	rm -rf build client/build
+	$(PIP) --quiet uninstall --yes authotron authotron-client
+	$(PIP) install --no-deps --no-build-isolation ./client .
 	touch $@
 
 $(VENV)/tools: $(VENV)/installed requirements-dev.lock

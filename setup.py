@@ -3,9 +3,19 @@
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 VERSION = (HERE / "authotron/__init__.py").read_text().split('__version__ = "')[1].split('"')[0]
+
+
+class BuildGateway(build_py):
+    """Leaves out C{authotron/__init__.py}, which the distribution C{authotron-client} owns."""
+
+    def find_package_modules(self, package: str, package_dir: str) -> list[tuple[str, str, str]]:
+        found = super().find_package_modules(package, package_dir)
+        return [each for each in found if each[:2] != ("authotron", "__init__")]
+
 
 setup(
     name="authotron",
@@ -15,16 +25,25 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=[*find_packages(include=["authotron", "authotron.*"]), "twisted.plugins"],
+    cmdclass={"build_py": BuildGateway},
+    packages=[
+        *find_packages(
+            include=["authotron", "authotron.*"],
+            exclude=["authotron.client", "authotron.client.*"],
+        ),
+        "twisted.plugins",
+    ],
     package_data={
-        "authotron": ["py.typed", "cli/*.yaml"],
+        "authotron": ["cli/*.yaml"],
         "authotron.web": ["assets/*"],
         "twisted.plugins": ["authotron_plugin.py"],
     },
+    exclude_package_data={"authotron": ["py.typed"]},  # of authotron-client, too
     include_package_data=False,
     entry_points={"console_scripts": ["authotron = authotron.cli.main:main"]},
     install_requires=[
         "argon2-cffi>=23.1",  # password hashes by argon2id; extract_parameters knows all kinds
+        f"authotron-client=={VERSION}",  # authotron/__init__.py, and what backends import
         "attrs>=23.1",  # values and parts
         "bcrypt>=4.0",  # password hashes of other systems
         "cachetools>=5.3",  # bounded caches with a time to live

@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "cli": "model concurrency config limits telemetry net jose plugin stores tokens gateway web "
     "daemon",
     # for other projects
+    "client": "",
     "testing": "model concurrency config net jose plugin gateway",
 }
 """
@@ -65,11 +66,17 @@ ALONE = {
         "stores.mongo_errors",
         "stores.mongo_uri",
     },
-    "jwt": {"jose", "cli.jwt", "testing.echo", "testing.issuers"},
+    "jwt": {"jose", "cli.jwt", "testing.echo", "testing.issuers", "client"},
     "argon2": {"plugin.passwords"},
     "bcrypt": {"plugin.passwords"},
     "OpenSSL": {"net.http", "net.reasons", "net.tls", "net.tls_gates"},
-    "cryptography": {"jose", "net.certificates", "net.rejections", "testing.issuers"},
+    "cryptography": {
+        "jose",
+        "net.certificates",
+        "net.rejections",
+        "testing.issuers",
+        "client",
+    },
     "klein": {"web"},
     "werkzeug": {"web.routing"},
 }

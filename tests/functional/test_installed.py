@@ -19,13 +19,17 @@ class InstalledTests(SynchronousTestCase):
     """What C{pip install} of the wheel gives."""
 
     def setUp(self) -> None:
-        listing = "import importlib.metadata as m; print(*m.files('authotron'), sep='\\n')"
         try:
-            self.files = self.told(sys.executable, "-c", listing).splitlines()
+            self.files = self.listed("authotron")
         except subprocess.CalledProcessError:
             if "CI" in os.environ:
                 raise
             raise SkipTest("authotron runs from a checkout here") from None
+
+    def listed(self, distribution: str) -> list[str]:
+        """The files of a distribution."""
+        listing = f"import importlib.metadata as m; print(*m.files({distribution!r}), sep='\\n')"
+        return self.told(sys.executable, "-c", listing).splitlines()
 
     def told(self, *command: str) -> str:
         """What a command says that is run far from the checkout."""
@@ -51,7 +55,6 @@ class InstalledTests(SynchronousTestCase):
     def test_content(self) -> None:
         """Pages, types and the plugin are in the wheel; tests are not."""
         for path in (
-            "authotron/py.typed",
             "authotron/web/assets/home.html",
             "authotron/web/assets/logo.svg",
             "authotron/web/assets/favicon.ico",
@@ -60,3 +63,12 @@ class InstalledTests(SynchronousTestCase):
         ):
             self.assertIn(path, self.files)
         self.assertFalse([path for path in self.files if path.startswith(("tests/", "bench/"))])
+
+    def test_client(self) -> None:
+        """The client owns what both share; no file is in both wheels, so either can go."""
+        client = self.listed("authotron-client")
+        for path in ("authotron/__init__.py", "authotron/py.typed", "authotron/client/user.py"):
+            self.assertIn(path, client)
+        self.assertEqual({*client} & {*self.files}, set())
+        others = ("authotron/client/", "authotron/__", "authotron/py.typed", "authotron_client-")
+        self.assertEqual([path for path in client if not path.startswith(others)], [])

@@ -1,0 +1,44 @@
+"""
+For backends behind the gateway: verify the JWT of a request, and know the user who sent it.
+
+Importing this module loads neither PyJWT nor cryptography: L{Verifier} and L{Client} load them when
+they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from authotron.client.errors import (
+    AuthotronError,
+    Forbidden,
+    InvalidToken,
+    NoToken,
+    Unauthenticated,
+    Unavailable,
+)
+from authotron.client.user import User
+
+if TYPE_CHECKING:  # At run time __getattr__ imports the classes, so that PyJWT is loaded late.
+    from authotron.client.verifier import Verifier
+
+__all__ = [
+    "AuthotronError",
+    "Forbidden",
+    "InvalidToken",
+    "NoToken",
+    "Unauthenticated",
+    "Unavailable",
+    "User",
+    "Verifier",
+]
+
+_LATE = {"Verifier": "authotron.client.verifier"}
+"""Classes that load PyJWT, and their modules."""
+
+
+def __getattr__(name: str) -> object:
+    if name in _LATE:
+        return getattr(import_module(_LATE[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

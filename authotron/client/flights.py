@@ -1,0 +1,96 @@
+"""Single flight across threads: work that several callers want at the same time is done once."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from typing import Any, Generic, TypeVar
+from weakref import WeakSet
+
+T = TypeVar("T")
+Work = Callable[[], T]
+Spawn = Callable[[Callable[[], None]], None]
+"""Runs a function in another thread."""
+
+
+def in_a_thread(function: Callable[[], None]) -> None:
+    """Run a function in a thread of its own, which does not keep the process from ending."""
+    threading.Thread(target=function, name="authotron-client", daemon=True).start()
+
+
+class Flights(Generic[T]):
+    """
+    Do work once for all callers that ask for the same key while the work is under way.
+
+    Waiting in a thread, in a coroutine and for a Deferred are the same to the work: each caller
+    gets the same C{concurrent.futures.Future}, which a caller that leaves cannot cancel.
+    """
+
+    def __init__(self, spawn: Spawn = in_a_thread) -> None:
+        self._spawn = spawn
+        self._lock = threading.Lock()
+        self._running: dict[Hashable, Future[T]] = {}
+        _ALL.add(self)
+
+    def result(self, key: Hashable, work: Work[T], timeout: float) -> T:
+        """
+        Do the work in this thread, or wait for another thread that does it already.
+
+        @raise concurrent.futures.TimeoutError: the other thread did not finish in time.
+        """
+        future, is_new = self._join(key)
+        if is_new:
+            self._run(key, work, future)
+        return future.result(timeout)
+
+    def start(self, key: Hashable, work: Work[T]) -> Future[T]:
+        """Do the work in another thread, unless it is under way."""
+        future, is_new = self._join(key)
+        if is_new:
+            self._spawn(lambda: self._run(key, work, future))
+        return future
+
+    def is_running(self, key: Hashable) -> bool:
+        return key in self._running
+
+    def restart(self) -> None:
+        """Forget all work: in a forked process the threads that did the work do not exist."""
+        self._lock = threading.Lock()
+        self._running = {}
+
+    def _join(self, key: Hashable) -> tuple[Future[T], bool]:
+        with self._lock:
+            future = self._running.get(key)
+            if future is not None:
+                return future, False
+            future = self._running[key] = Future()
+            future.set_running_or_notify_cancel()  # from now on cancel() does nothing
+            return future, True
+
+    def _run(self, key: Hashable, work: Work[T], future: Future[T]) -> None:
+        try:
+            result = work()
+        except BaseException as error:  # noqa: BLE001 - the callers that wait raise the error
+            self._remove(key, future)
+            future.set_exception(error)
+        else:
+            self._remove(key, future)
+            future.set_result(result)
+
+    def _remove(self, key: Hashable, future: Future[T]) -> None:
+        with self._lock:
+            if self._running.get(key) is future:
+                del self._running[key]
+
+
+_ALL: WeakSet[Flights[Any]] = WeakSet()  # whatever their work returns
+
+
+def _restart_all() -> None:
+    for flights in list(_ALL):
+        flights.restart()
+
+
+os.register_at_fork(after_in_child=_restart_all)

@@ -1,0 +1,130 @@
+"""A cached key set: fetched once for all callers, refreshed in the background, searched anew."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from authotron.client.errors import InvalidToken, Unavailable
+from authotron.client.flights import Flights, Spawn, in_a_thread
+from authotron.client.key_sources import Source
+from authotron.client.keys import Key, Keys
+from authotron.client.waiting import Wait
+
+_MAX_STALE = 86400.0
+"""Seconds for which stale keys are used if refreshing fails."""
+
+_BACK_OFF = 1.0
+"""Seconds between two attempts to fetch a key set that a request needs."""
+
+_KEYS = "keys"
+
+
+class KeySet:
+    """
+    The published keys of the gateway.
+
+    Keys that are older than C{lifetime} are used further while a thread refreshes them, for a day
+    if refreshing fails. A key that is not in the set causes one refresh, and then none for
+    C{cool_down} seconds, so that forged JWTs cannot flood the gateway with requests.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        lifetime: float = 300.0,
+        cool_down: float = 10.0,
+        timeout: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+        spawn: Spawn = in_a_thread,
+    ) -> None:
+        self._source, self._clock = source, clock
+        self._lifetime, self._cool_down, self._timeout = lifetime, cool_down, timeout
+        self._flights: Flights[None] = Flights(spawn)
+        self._keys: Keys = {}
+        self._due = self._ends = self._retry = clock()
+        self._searched = clock() - cool_down
+        self._failure = ""
+        # Fetches are numbered from 1: the last started, the last successful, the one searches need.
+        self._started = self._loaded = self._needed = 0
+
+    def cached(self, kid: str, algorithm: str) -> Sequence[Key]:
+        """Return the cached keys for a JWT, or none; refresh them in the background if need be."""
+        now = self._clock()
+        if now < self._due:
+            return self._keys.get((kid, algorithm), ())
+        if now >= self._ends:
+            return ()
+        self._due = now + self._cool_down
+        self._flights.start(_KEYS, self._refresh_in_background)
+        return self._keys.get((kid, algorithm), ())
+
+    async def find(
+        self, kid: str, algorithm: str, wait: Wait, tried: Sequence[Key] = ()
+    ) -> Sequence[Key]:
+        """
+        Return the keys for a JWT that L{cached} does not return.
+
+        @param tried: keys that did not sign the JWT.
+
+        @raise InvalidToken: there is no such key, or none but C{tried}.
+        @raise Unavailable: the keys cannot be fetched.
+        """
+        if self._clock() >= self._ends:
+            await self._fetch(self._loaded + 1, wait)
+        keys = self._matching(kid, algorithm, tried)
+        if keys:
+            return keys
+        self._plan_search()
+        try:
+            await self._fetch(self._needed, wait)
+        except Unavailable:
+            if tried:
+                raise InvalidToken("signature") from None
+            raise
+        keys = self._matching(kid, algorithm, tried)
+        if keys:
+            return keys
+        if tried:
+            raise InvalidToken("signature")
+        raise InvalidToken("unknown-key")
+
+    def _plan_search(self) -> None:
+        """Let the search need a fetch that starts from now on, unless the last was just now."""
+        now = self._clock()
+        if now >= self._searched + self._cool_down:
+            self._searched, self._needed = now, self._started + 1
+
+    def _matching(self, kid: str, algorithm: str, tried: Sequence[Key]) -> Sequence[Key]:
+        keys = self._keys.get((kid, algorithm), ())
+        return [key for key in keys if key not in tried]
+
+    async def _fetch(self, number: int, wait: Wait) -> None:
+        """
+        Return once the fetch of a number, or a later one, has succeeded.
+
+        The caller may have to wait for two: the one that is under way may have begun too early.
+        """
+        while self._loaded < number:
+            if self._failure and self._clock() < self._retry:
+                raise Unavailable(self._failure)
+            await wait(self._flights, _KEYS, lambda: self._refresh(number), self._timeout)
+
+    def _refresh(self, number: int) -> None:
+        """Fetch the keys, unless another caller did so since this caller looked."""
+        if self._loaded >= number:
+            return
+        self._started += 1
+        this = self._started
+        try:
+            keys = self._source()
+        except Unavailable as failure:
+            self._failure, self._retry = str(failure), self._clock() + _BACK_OFF
+            raise
+        now = self._clock()
+        self._keys, self._failure, self._loaded = keys, "", this
+        self._due, self._ends = now + self._lifetime, now + self._lifetime + _MAX_STALE
+
+    def _refresh_in_background(self) -> None:
+        self._refresh(self._loaded + 1)

@@ -1,0 +1,302 @@
+"""Verify the JWT of a request, and return the user whom it describes."""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+import time
+from base64 import urlsafe_b64decode
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from authotron.client import key_sources, keys, waiting
+from authotron.client.bearer import bearer_token
+from authotron.client.errors import InvalidToken
+from authotron.client.flights import Spawn, in_a_thread
+from authotron.client.key_set import KeySet
+from authotron.client.keys import PUBLISHED, SHARED, Key
+from authotron.client.user import User, user_from_claims
+
+if TYPE_CHECKING:  # Twisted is optional: services without it have no Deferred.
+    from twisted.internet.defer import Deferred
+
+_JWS = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
+"""A signed JWT (RFC 7515 section 7.1)."""
+
+_LONGEST = 64 * 1024
+_TYPES = frozenset({"", "jwt", "at+jwt"})
+_EXTENSIONS = frozenset({"crit", "b64", "zip"})
+"""Header members that demand an extension, which the verifier does not support."""
+
+_CONDITIONS = ("cnf", "restrictions")
+"""Claims that restrict who may use a JWT, or where: ignoring one would accept a stolen JWT."""
+
+_MAX_HEADERS = 32
+"""Headers of JWTs whose key is remembered; the gateway uses one for each of its keys."""
+
+
+@dataclass(frozen=True)
+class _Parsed:
+    """A JWT whose signature is to be verified."""
+
+    header: str
+    signed: bytes
+    payload: str
+    signature: bytes
+    kid: str
+    algorithm: str
+
+
+class Verifier:
+    """
+    Verifies JWTs of the gateway.
+
+    Keep one verifier for the life of the service: it caches the keys. It may be used by several
+    threads and event loops at the same time.
+
+    C{verify} waits in the calling thread if keys must be fetched, C{verify_async} lets the event
+    loop of asyncio go on meanwhile, C{verify_deferred} the reactor of Twisted. Each takes the
+    value of a JWT; C{authenticate} and its kin take the C{Authorization} headers of a request.
+
+    @param issuer: C{jwt.iss} of the gateway. If neither C{jwks_url} nor C{secret} is given, the
+        keys are fetched from this URL.
+    @param audience: the names of this service, one of which a JWT must have as C{aud}; without it
+        JWTs with C{aud} are refused, as they are for other services.
+    @param jwks_url: the URL of the key set of the gateway, which ends in C{/.well-known/jwks.json}.
+    @param secret: the shared secret, for a gateway that signs with HS256.
+    @param algorithms: the accepted algorithms; by default all that fit the keys.
+    @param leeway: seconds by which the clocks of gateway and service may differ.
+    @param checks: the claims among C{cnf} and C{restrictions} that the service checks by itself,
+        in C{user.claims}; JWTs with the other ones are refused.
+    @param original_rules: give every user the role C{default}, and make all attributes strings, as
+        the client library of auth-o-tron does.
+    @param lifetime: seconds after which the cached keys are refreshed in the background.
+    @param cool_down: seconds after a search for an unknown key in which no other is begun.
+    @param timeout: seconds that a request waits for keys.
+    @param tls: verifies the certificate of the gateway; by default as the system does.
+    @param source: returns the key set, instead of a request to the gateway; for tests.
+
+    @raise ValueError: the keys or the algorithms cannot be used.
+    """
+
+    def __init__(
+        self,
+        issuer: str,
+        *,
+        audience: str | Collection[str] | None = None,
+        jwks_url: str | None = None,
+        secret: str | bytes | None = None,
+        algorithms: Collection[str] | None = None,
+        leeway: float = 5.0,
+        checks: Collection[str] = (),
+        original_rules: bool = False,
+        lifetime: float = 300.0,
+        cool_down: float = 10.0,
+        timeout: float = 5.0,
+        tls: ssl.SSLContext | None = None,
+        source: key_sources.Source | None = None,
+        clock: Callable[[], float] = time.time,  # noqa: TID251 - a service has no World
+        monotonic: Callable[[], float] = time.monotonic,
+        spawn: Spawn = in_a_thread,
+    ) -> None:
+        self._issuer, self._leeway, self._clock = issuer, leeway, clock
+        self._audience = _audiences(audience)
+        self._conditions = [each for each in _CONDITIONS if each not in checks]
+        self._original_rules = original_rules
+        self._shared = keys.shared_secret(secret) if secret is not None else {}
+        self._published: KeySet | None = None
+        if source is None and jwks_url is not None:
+            source = key_sources.at_url(jwks_url, timeout, tls)
+        elif source is None and secret is None:
+            source = key_sources.of_issuer(issuer, timeout, tls)
+        if source is not None:
+            self._published = KeySet(
+                source,
+                lifetime=lifetime,
+                cool_down=cool_down,
+                timeout=timeout,
+                clock=monotonic,
+                spawn=spawn,
+            )
+        self._algorithms = _accepted(algorithms, self._shared, self._published)
+        self._headers: dict[str, tuple[str, str]] = {}
+
+    def verify(self, token: str) -> User:
+        """
+        Return the user whom a JWT describes.
+
+        @raise InvalidToken: the JWT is not good.
+        @raise Unavailable: the keys of the gateway cannot be fetched.
+        """
+        parsed = self._parse(token)
+        if self._is_signed(parsed, self._cached(parsed)):
+            return self._user(parsed)
+        return waiting.run(self._search(parsed, waiting.blocking))
+
+    async def verify_async(self, token: str) -> User:
+        """Do as L{verify}, and wait in a coroutine of asyncio."""
+        parsed = self._parse(token)
+        if self._is_signed(parsed, self._cached(parsed)):
+            return self._user(parsed)
+        return await self._search(parsed, waiting.in_asyncio)
+
+    def verify_deferred(self, token: str) -> Deferred[User]:
+        """Do as L{verify}, and return a Deferred of Twisted."""
+        return waiting.deferred(self._verify_in_twisted(token))
+
+    def authenticate(self, fields: Sequence[str]) -> User:
+        """
+        Return the user who sent a request.
+
+        @param fields: the values of all C{Authorization} headers of the request.
+
+        @raise NoToken: the request has no bearer token.
+        @raise InvalidToken: the JWT is not good.
+        @raise Unavailable: the keys of the gateway cannot be fetched.
+        """
+        return self.verify(bearer_token(fields))
+
+    async def authenticate_async(self, fields: Sequence[str]) -> User:
+        """Do as L{authenticate}, and wait in a coroutine of asyncio."""
+        return await self.verify_async(bearer_token(fields))
+
+    def authenticate_deferred(self, fields: Sequence[str]) -> Deferred[User]:
+        """Do as L{authenticate}, and return a Deferred of Twisted."""
+        return waiting.deferred(self._authenticate_in_twisted(fields))
+
+    async def _verify_in_twisted(self, token: str) -> User:
+        parsed = self._parse(token)
+        if self._is_signed(parsed, self._cached(parsed)):
+            return self._user(parsed)
+        return await self._search(parsed, waiting.in_twisted)
+
+    async def _authenticate_in_twisted(self, fields: Sequence[str]) -> User:
+        return await self._verify_in_twisted(bearer_token(fields))
+
+    def _parse(self, token: str) -> _Parsed:
+        found = _JWS.fullmatch(token) if len(token) <= _LONGEST else None
+        if found is None:
+            raise InvalidToken("malformed", "not a signed JWT")
+        header, payload, signature = found.groups()
+        known = self._headers.get(header)
+        kid, algorithm = known if known is not None else _read_header(header)
+        if algorithm not in self._algorithms:
+            raise InvalidToken("algorithm")
+        signed = token[: found.end(2)].encode("ascii")
+        return _Parsed(header, signed, payload, _decoded(signature), kid, algorithm)
+
+    def _cached(self, parsed: _Parsed) -> Sequence[Key]:
+        if parsed.algorithm in SHARED:
+            return self._shared.get(("", parsed.algorithm), ())
+        return self._published.cached(parsed.kid, parsed.algorithm) if self._published else ()
+
+    def _is_signed(self, parsed: _Parsed, candidates: Sequence[Key]) -> bool:
+        for key in candidates:
+            if key.is_signer(parsed.signed, parsed.signature):
+                if len(self._headers) < _MAX_HEADERS:  # only the gateway gets here
+                    self._headers[parsed.header] = (parsed.kid, parsed.algorithm)
+                return True
+        return False
+
+    async def _search(self, parsed: _Parsed, wait: waiting.Wait) -> User:
+        """Verify a JWT that no cached key has signed with keys that are fetched now."""
+        if parsed.algorithm in SHARED or self._published is None:
+            raise InvalidToken("signature")
+        tried = self._cached(parsed)
+        found = await self._published.find(parsed.kid, parsed.algorithm, wait, tried)
+        if not self._is_signed(parsed, found):
+            raise InvalidToken("signature")
+        return self._user(parsed)
+
+    def _user(self, parsed: _Parsed) -> User:
+        """Check the claims of a JWT whose signature is good, and return its user."""
+        claims = _json(_decoded(parsed.payload))
+        now = self._clock()
+        if not now < _time(claims, "exp", 0) + self._leeway:
+            raise InvalidToken("expired")
+        if now + self._leeway < max(_time(claims, "nbf", 0), _time(claims, "iat", 0)):
+            raise InvalidToken("not-yet-valid")
+        if claims.get("iss") != self._issuer:
+            raise InvalidToken("issuer", f"the JWT has another issuer than {self._issuer}")
+        self._check_audience(claims.get("aud"))
+        for name in self._conditions:
+            if name in claims:
+                raise InvalidToken("unchecked-claim", f"the JWT has an unchecked claim {name}")
+        return user_from_claims(claims, original_rules=self._original_rules)
+
+    def _check_audience(self, claimed: object) -> None:
+        named = {claimed} if isinstance(claimed, str) else claimed
+        if named is None and self._audience is None:
+            return
+        if self._audience is None:
+            raise InvalidToken("audience", "the JWT has an audience, the Verifier has none")
+        if not isinstance(named, (set, list)) or not any(
+            isinstance(each, str) and each in self._audience for each in named
+        ):
+            raise InvalidToken("audience", "the JWT is not for the audience of the Verifier")
+
+
+def _audiences(audience: str | Collection[str] | None) -> frozenset[str] | None:
+    if audience is None:
+        return None
+    names = frozenset({audience} if isinstance(audience, str) else audience)
+    if not names or "" in names:
+        raise ValueError("the audience is empty; leave it out if JWTs have none")
+    return names
+
+
+def _accepted(
+    chosen: Collection[str] | None, shared: keys.Keys, published: KeySet | None
+) -> frozenset[str]:
+    """
+    Return the accepted algorithms.
+
+    @raise ValueError: an algorithm is unknown, or there is no key that could fit.
+    """
+    fitting = (SHARED if shared else ()) + (PUBLISHED if published is not None else ())
+    if chosen is None:
+        return frozenset(fitting)
+    wrong = [each for each in chosen if each not in fitting]
+    if wrong or not chosen:
+        listed = ", ".join(fitting)
+        raise ValueError(f"algorithms {list(chosen)} do not fit the keys; possible: {listed}")
+    return frozenset(chosen)
+
+
+def _read_header(header: str) -> tuple[str, str]:
+    """Return key id and algorithm from the header of a JWT."""
+    members = _json(_decoded(header))
+    kid, algorithm, kind = (members.get(name) or "" for name in ("kid", "alg", "typ"))
+    if not all(isinstance(each, str) for each in (kid, algorithm, kind)):
+        raise InvalidToken("malformed", "a header member of the JWT is not a string")
+    if not _EXTENSIONS.isdisjoint(members):
+        raise InvalidToken("malformed", "the JWT demands an extension that is not supported")
+    if kind.lower().removeprefix("application/") not in _TYPES:
+        raise InvalidToken("malformed", "the JWT is of another type")
+    return kid, algorithm
+
+
+def _decoded(part: str) -> bytes:
+    try:
+        return urlsafe_b64decode(part + "==")
+    except ValueError:
+        raise InvalidToken("malformed", "the JWT is not base64") from None
+
+
+def _json(raw: bytes) -> Mapping[str, Any]:
+    try:
+        content = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise InvalidToken("malformed", "the JWT is not JSON") from None
+    if not isinstance(content, dict):
+        raise InvalidToken("malformed", "a part of the JWT is not an object")
+    return content
+
+
+def _time(claims: Mapping[str, Any], name: str, default: float) -> float:
+    value = claims.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidToken("claims", f"the claim {name} of the JWT is not a number")
+    return value

@@ -1,0 +1,1 @@
+"""Tests of the library for backends that need neither a framework nor a socket."""
