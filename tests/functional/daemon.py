@@ -12,8 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,7 @@ from unittest import SkipTest
 from attrs import define, field
 
 from tests.functional import wire
-
-DEADLINE = 30.0
-"""Seconds after which what should have happened will not."""
+from tests.waiting import DEADLINE, until
 
 TWISTD = Path(sys.executable).parent / "twistd"
 SECRET = "functional-tests-sign-with-this-secret"
@@ -40,24 +37,6 @@ def free_port() -> int:
             attempt.bind(("127.0.0.1", port))
             return port
     raise AssertionError
-
-
-def until(
-    condition: Callable[[], object],
-    what: str,
-    *,
-    seconds: float = DEADLINE,
-    otherwise: Callable[[], str] = str,
-) -> None:
-    """
-    Wait for a condition.
-
-    @raise AssertionError: it did not come true in time; C{otherwise} says more.
-    """
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not {what} within {seconds} s\n{otherwise()}"
-        time.sleep(0.02)  # noqa: TID251 - the condition lies in another process
 
 
 def needed(command: str) -> None:

@@ -17,7 +17,8 @@ from uuid import uuid4
 from attrs import define, field
 
 from tests.functional import servers
-from tests.functional.daemon import absolute, free_port, needed, until
+from tests.functional.daemon import absolute, free_port, needed
+from tests.waiting import until
 
 _PATIENCE = 900.0
 """Seconds: what has no package is built at first."""

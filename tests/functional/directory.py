@@ -16,8 +16,9 @@ from attrs import define, field
 
 from tests.certificates import Issued
 from tests.functional import servers
-from tests.functional.daemon import DEADLINE, absolute, free_port, needed
+from tests.functional.daemon import absolute, free_port, needed
 from tests.functional.listening import Relay
+from tests.waiting import DEADLINE
 
 BASE = "dc=example,dc=org"
 PEOPLE = f"ou=people,{BASE}"

@@ -17,17 +17,9 @@ from typing import Any
 from attrs import define, field, frozen
 
 from tests.functional import servers, wire
-from tests.functional.daemon import (
-    DEADLINE,
-    SECRET,
-    Daemon,
-    absolute,
-    environment,
-    free_port,
-    needed,
-    until,
-)
+from tests.functional.daemon import SECRET, Daemon, absolute, environment, free_port, needed
 from tests.functional.listening import Relay
+from tests.waiting import DEADLINE, until
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "etc/nginx/authotron.conf"

@@ -13,7 +13,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from attrs import define, field
-from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from authotron.model.errors import Unavailable
@@ -22,11 +21,12 @@ from authotron.plugin.interfaces import ITokenStore
 from tests.certificates import EXPIRED, GOOD, ODD, Authority, Shape, named
 from tests.functional import directory, wire
 from tests.functional.awkward_remote import Remote
-from tests.functional.daemon import DEADLINE, Daemon, environment
+from tests.functional.daemon import Daemon, environment
 from tests.functional.databases import shared
 from tests.functional.directory import provider
 from tests.functional.listening import Relay, in_thread, pump
-from tests.functional.test_stores import CLOCK, closed, outcome, store_of
+from tests.functional.test_stores import closed, outcome, reachable, store_of
+from tests.waiting import DEADLINE, eventually
 
 FEW = ("no names", "an email address", "a star beside the name", "a null byte", "another name")
 """Odd certificates of every kind of refusal, where each costs a server of its own."""
@@ -189,20 +189,15 @@ class StoreTests(TestCase):
         front.certificate = authority.write(named("localhost", end=EXPIRED), "odd")
         heard = len(front.heard)
         front.cut()
-        for _ in range(20):
-            error = await outcome(store.check_reachable())
-            self.assertIsInstance(error, Unavailable)
-            if isinstance(error, Untrusted):
-                break
+        error = await eventually(
+            lambda: outcome(store.check_reachable()),
+            "rejected for its certificate",
+            wanted=lambda error: error is None or isinstance(error, Untrusted),
+        )
         self.assertIn("certificate expired", str(error))
         self.assertEqual(len(front.heard), heard)
         front.certificate = authority.issue("localhost")
-        for _ in range(200):
-            error = await outcome(store.check_reachable())
-            if error is None:
-                break
-            await deferLater(CLOCK, 0.05)
-        self.assertIsNone(error)
+        await reachable(store)
 
     def front(self, port: int) -> Front:
         front = Front(port).start()

@@ -25,9 +25,10 @@ from authotron.testing.contracts import make_token
 from authotron.testing.issuers import IDP, key_set
 from authotron.testing.worlds import world
 from tests.functional import wire
-from tests.functional.daemon import DEADLINE, Daemon, until
+from tests.functional.daemon import Daemon
 from tests.functional.test_tokens import ALICE, bearer, new
 from tests.functional.test_workers import all_serve, workers
+from tests.waiting import DEADLINE, until
 
 GUESSERS, LISTERS, ORDINARY = 70, 4, 3
 TOKENS, PAGE = 700, 100

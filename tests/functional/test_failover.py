@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -27,7 +27,8 @@ from authotron.stores import redis
 from authotron.testing.contracts import make_token
 from authotron.testing.worlds import NOW
 from tests.functional.databases import Database
-from tests.functional.test_stores import WORLD, closed, outcome, store_of
+from tests.functional.test_stores import WORLD, closed, outcome, reachable, store_of
+from tests.waiting import eventually
 
 CLOCK: Any = reactor
 
@@ -77,7 +78,9 @@ class Load:
     async def reaches(self, number: int) -> None:
         """Wait until so many more tokens are acknowledged."""
         wanted = len(self.acknowledged) + number
-        await eventually(lambda: len(self.acknowledged) >= wanted, "acknowledged")
+        await eventually(
+            lambda: len(self.acknowledged), "acknowledged", wanted=lambda count: count >= wanted
+        )
 
     async def _client(self, number: int) -> None:
         while not self._is_over:
@@ -95,16 +98,13 @@ class Load:
         return sum(token is None for token in found)
 
 
+def has_replica(role: Any) -> bool:
+    """Return whether the answer to C{ROLE} is that of a primary with a replica."""
+    return role[0] == b"master" and bool(role[2])
+
+
 def pause(seconds: float) -> Deferred[None]:
     return deferLater(CLOCK, seconds, lambda: None)
-
-
-async def eventually(condition: Callable[[], object], what: str) -> None:
-    for _ in range(3000):
-        if condition():
-            return
-        await pause(0.01)
-    raise AssertionError(f"not {what}")
 
 
 class FailoverCase(TestCase):
@@ -131,12 +131,10 @@ class FailoverCase(TestCase):
         await self.in_step(self.administrator(self.first))
 
     async def in_step(self, primary: Redis) -> None:
-        for _ in range(1000):
-            role = await primary.ask("ROLE")
-            if role[0] == b"master" and role[2]:
-                return
-            await pause(0.02)
-        self.fail("there is no replica")
+        async def role() -> Any:
+            return await primary.ask("ROLE")
+
+        await eventually(role, "a primary with a replica", wanted=has_replica)
 
     def lead_to(self, database: Database) -> None:
         """Let new connections to the address lead to a server; old connections stay."""
@@ -186,7 +184,8 @@ class FailoverTests(FailoverCase):
     async def killed(self, **keys: Any) -> Load:
         """Kill the primary under load, let the replica take over, and go on."""
         await self.pair()
-        load = Load(await self.opened(port=self.addressed(), **keys)).start()
+        store = await self.opened(port=self.addressed(), **keys)
+        load = Load(store).start()
         await load.reaches(ENOUGH)
         load.outage()
         self.first.tell(signal.SIGKILL)
@@ -196,6 +195,7 @@ class FailoverTests(FailoverCase):
             third = self.server(f"--replicaof 127.0.0.1 {self.second.port}").start()
             await self.in_step(self.administrator(self.second))
             self.addCleanup(third.stop)
+        await reachable(store)  # a connection may still have led to the first
         load.recovered()
         await load.reaches(ENOUGH)
         await load.stop()

@@ -18,9 +18,10 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.functional import wire
-from tests.functional.daemon import Daemon, until
+from tests.functional.daemon import Daemon
 from tests.functional.listening import Deaf
 from tests.functional.wire import basic
+from tests.waiting import until
 
 GOOD = basic("alice", "wonder")
 IMPATIENT, PATIENT = 1.0, 60.0

@@ -15,8 +15,9 @@ from twisted.trial.unittest import TestCase
 from txmongo.connection import ConnectionPool
 
 from tests.functional import wire
-from tests.functional.daemon import DEADLINE, Daemon, environment
+from tests.functional.daemon import Daemon, environment
 from tests.functional.databases import PATH, Database, shared
+from tests.waiting import DEADLINE
 
 PEPPER = "the pepper of the acl-proxy"
 TOKEN, ENDED, ELSEWHERE = "token-of-one-host", "token-that-ends", "token-of-nobody"

@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests.functional.daemon import DEADLINE, TWISTD, environment
+from tests.functional.daemon import TWISTD, environment
+from tests.waiting import DEADLINE
 
 COMMAND = Path(sys.executable).parent / "authotron"
 

@@ -11,10 +11,11 @@ import jwt
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.functional import wire
-from tests.functional.daemon import Daemon, until
+from tests.functional.daemon import Daemon
 from tests.functional.keycloak import CLIENTS, OLD, REALM, Keycloak, keycloak
 from tests.functional.proxy import Backend, Nginx
 from tests.functional.wire import Answer
+from tests.waiting import until
 
 
 def offline(server: Keycloak, client: str, **given: Any) -> dict[str, Any]:

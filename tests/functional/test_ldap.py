@@ -15,10 +15,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests import test_directory_recipes
 from tests.functional import directory, wire
-from tests.functional.daemon import Daemon, until
+from tests.functional.daemon import Daemon
 from tests.functional.directory import BASE, MANY, PEOPLE, Scissors, Slapd, provider
 from tests.functional.proxy import Silence
 from tests.functional.wire import Answer
+from tests.waiting import until
 
 PATTERNS = ("*", "a*", "alice)(uid=*", "a)(uid=*))(|(uid=*", "\\28", "\\2a", "(", "é")
 """User names that would find somebody else if they were pasted into a filter."""

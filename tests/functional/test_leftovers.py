@@ -12,7 +12,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.functional import wire
-from tests.functional.daemon import Daemon, until
+from tests.functional.daemon import Daemon
+from tests.waiting import until
 
 
 class SocketTests(SynchronousTestCase):

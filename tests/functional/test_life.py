@@ -13,14 +13,8 @@ from tempfile import TemporaryDirectory
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.functional import wire
-from tests.functional.daemon import (
-    SECRET,
-    Daemon,
-    awkward,
-    check,
-    free_port,
-    until,
-)
+from tests.functional.daemon import SECRET, Daemon, awkward, check, free_port
+from tests.waiting import DEADLINE, until
 
 LATE = """
 from twisted.internet.defer import fail
@@ -275,7 +269,7 @@ class ListenTests(SynchronousTestCase):
             daemon.launch()
             self.addCleanup(daemon.stop)
             daemon.logged(f"serves at http://[::1]:{daemon.port}")
-            with socket.create_connection(("::1", daemon.port), wire.PATIENCE) as connection:
+            with socket.create_connection(("::1", daemon.port), DEADLINE) as connection:
                 connection.sendall(wire.head("/health"))
                 answer = wire.receive(connection)
             self.assertEqual(answer and answer.status, 200)

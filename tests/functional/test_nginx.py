@@ -15,10 +15,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.functional import proxy, wire
-from tests.functional.daemon import DEADLINE, Daemon, awkward, free_port
+from tests.functional.daemon import Daemon, awkward, free_port
 from tests.functional.proxy import CROWD, Backend, Nginx, Silence, everything
 from tests.functional.wire import Answer
 from tests.test_identity_headers import WELL_KNOWN, listed
+from tests.waiting import DEADLINE
 
 OUTAGE = {"error": "Authentication is temporarily unavailable"}
 

@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.certificates import EXPIRED, Authority
 from tests.functional import wire
 from tests.functional.awkward_remote import ENDLESS, MANNERS, Remote
-from tests.functional.daemon import DEADLINE, Daemon, until
+from tests.functional.daemon import Daemon
+from tests.waiting import DEADLINE, until
 
 
 class RemotesTestCase(SynchronousTestCase):

@@ -16,15 +16,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.plugin import passwords
 from tests.functional import wire
-from tests.functional.daemon import (
-    DEADLINE,
-    Daemon,
-    awkward,
-    check,
-    configuration,
-    environment,
-)
+from tests.functional.daemon import Daemon, awkward, check, configuration, environment
 from tests.functional.wire import Answer, basic
+from tests.waiting import DEADLINE
 
 CANARY = "canary"
 HASHED = passwords.hash_password("canary-behind-a-hash")

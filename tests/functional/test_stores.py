@@ -34,6 +34,7 @@ from authotron.stores import redis
 from authotron.testing.contracts import StoreContract, make_token
 from authotron.testing.worlds import NOW
 from tests.functional.databases import Database, shared
+from tests.waiting import eventually
 
 CLOCK: Any = reactor
 connect = connector(CLOCK)
@@ -58,6 +59,16 @@ async def outcome(work: Coroutine[Any, Any, Any]) -> Any:
 
 def closed(store: ITokenStore) -> Deferred[None]:
     return Deferred.fromCoroutine(store.close())
+
+
+async def reachable(store: ITokenStore) -> None:
+    """Wait until the store works again."""
+    await eventually(lambda: outcome(store.check_reachable()), "reachable again", wanted=is_none)
+
+
+def is_none(found: object) -> bool:
+    """Return whether an L{outcome} is neither a value nor an error."""
+    return found is None
 
 
 class RedisContractTests(StoreContract):
@@ -153,13 +164,6 @@ class Faults:
         await store.open()
         return store
 
-    async def eventually(self: Any, store: ITokenStore) -> None:
-        """Wait until the store works again."""
-        for _ in range(20):
-            if await outcome(store.check_reachable()) is None:
-                return
-        self.fail("it did not come back")
-
     async def test_stopped(self: Any) -> None:
         """While the server is stopped the store is unavailable; later it has the same tokens."""
         database = self.database().start()
@@ -169,7 +173,7 @@ class Faults:
         self.assertIsInstance(await outcome(store.get(kept.id)), Unavailable)
         self.assertIsInstance(await outcome(store.add(make_token())), Unavailable)
         database.start()
-        await self.eventually(store)
+        await reachable(store)
         self.assertEqual(await store.get(kept.id), kept)
 
     async def test_absent_at_first(self: Any) -> None:
@@ -179,9 +183,7 @@ class Faults:
         self.addCleanup(closed, store)
         self.assertIsInstance(await outcome(store.open()), Unavailable)
         database.start()
-        for _ in range(20):
-            if await outcome(store.open()) is None:
-                break
+        await eventually(lambda: outcome(store.open()), "opened", wanted=is_none)
         kept = make_token()
         await store.add(kept)
         self.assertEqual(await store.get(kept.id), kept)
@@ -194,7 +196,7 @@ class Faults:
         database.freeze()
         self.assertIsInstance(await outcome(store.get(kept.id)), TimedOut)
         database.thaw()
-        await self.eventually(store)
+        await reachable(store)
         self.assertEqual(await store.get(kept.id), kept)
 
 
@@ -211,7 +213,7 @@ class MoreFaults(Faults):
         database.tell(signal.SIGKILL)
         database.stop()
         database.start()
-        await self.eventually(store)
+        await reachable(store)
         self.assertEqual([await store.get(each.id) for each in kept], kept)
 
     async def test_tls(self: Any) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.functional import wire
-from tests.functional.daemon import DEADLINE, Daemon, until
+from tests.functional.daemon import Daemon
+from tests.waiting import DEADLINE, until
 
 AS_SYSTEMD_DOES = """
 exec 3<&"$0" 4<&"$1"

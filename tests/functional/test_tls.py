@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.functional import wire
 from tests.functional.daemon import Daemon, free_port
+from tests.waiting import DEADLINE
 
 
 class TlsTests(SynchronousTestCase):
@@ -35,7 +36,7 @@ class TlsTests(SynchronousTestCase):
         daemon.logged(f"serves at https://127.0.0.1:{port}")
         context = ssl.create_default_context(cafile=str(certificate))
         context.set_alpn_protocols(["h2", "http/1.1"])
-        plain = socket.create_connection(("127.0.0.1", port), wire.PATIENCE)
+        plain = socket.create_connection(("127.0.0.1", port), DEADLINE)
         with context.wrap_socket(plain, server_hostname="localhost") as connection:
             self.assertEqual(connection.selected_alpn_protocol(), "http/1.1")
             for _ in range(2):

@@ -15,8 +15,9 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.functional import wire
-from tests.functional.daemon import DEADLINE, USERS, Daemon, awkward, until
+from tests.functional.daemon import USERS, Daemon, awkward
 from tests.functional.test_tokens import ALICE, bearer, new
+from tests.waiting import DEADLINE, until
 
 COUNT = 2
 ASK = wire.head("/authenticate", ALICE)

@@ -11,8 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
-PATIENCE = 20.0
-"""Seconds that an answer may take before the test gives up."""
+from tests.waiting import DEADLINE
 
 
 @frozen
@@ -41,9 +40,9 @@ def basic(username: str, password: str) -> str:
 def connect(address: int | str) -> socket.socket:
     """A connection to a port of this machine, or to a UNIX socket."""
     if isinstance(address, int):
-        return socket.create_connection(("127.0.0.1", address), PATIENCE)
+        return socket.create_connection(("127.0.0.1", address), DEADLINE)
     connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(PATIENCE)
+    connection.settimeout(DEADLINE)
     connection.connect(address)
     return connection
 

@@ -10,7 +10,8 @@ import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.functional import wire
-from tests.functional.daemon import TWISTD, environment, free_port, until
+from tests.functional.daemon import TWISTD, environment, free_port
+from tests.waiting import until
 
 
 class UnreadOutputTests(SynchronousTestCase):
